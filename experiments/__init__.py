@@ -1,0 +1,1 @@
+"""Everything that knows Sacred, Lightning or MongoDB."""

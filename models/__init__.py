@@ -1,0 +1,1 @@
+"""Front-ends and networks in plain torch; usable alone."""

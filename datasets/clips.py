@@ -1,0 +1,85 @@
+"""Clips of stored tracks for a network: random crops to train on, fixed windows to judge by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from datasets.windows import exhaustive_windows
+
+
+class Features(Protocol):
+    """What clips are cut from: a store of mel frames, or a folder of upstream's files."""
+
+    def length(self, identity: str) -> int:
+        """Frames of a track."""
+
+    def read_crop(self, identity: str, start: int, length: int) -> np.ndarray:
+        """`[length, bands]` from `start` on; a track shorter than `length` is centred in zeros."""
+
+
+class RandomCrops(Dataset[dict[str, np.ndarray]]):
+    """One clip of `frames` frames from a random place of a track (offsets uniform, short tracks centred in zeros).
+
+    Indexed by the pairs that `datasets.samplers.EpochSampler` yields. An item holds `mel [frames, bands]`, `target`
+    and `track` (the number in `ids`).
+    """
+
+    def __init__(self, features: Features, ids: Sequence[str], targets: np.ndarray, frames: int) -> None:
+        self.features, self.ids, self.targets, self.frames = features, ids, targets, frames
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, draw: tuple[int, int]) -> dict[str, np.ndarray]:
+        track, seed = draw
+        identity = self.ids[track]
+        spare = max(self.features.length(identity) - self.frames, 0)
+        start = int(np.random.default_rng(seed).integers(spare + 1)) if spare else 0
+        return _item(self.features, identity, start, self.frames, self.targets[track], track)
+
+
+class Windows(Dataset[dict[str, np.ndarray]]):
+    """Fixed windows of every track: its centre, or all of it.
+
+    Args:
+        features: The store.
+        ids: Stored track ids.
+        targets: `[tracks, ...]`.
+        frames: Length of a window.
+        hop: Distance of windows, frames; None takes the single window at the centre.
+    """
+
+    def __init__(
+        self, features: Features, ids: Sequence[str], targets: np.ndarray, frames: int, hop: int | None = None
+    ) -> None:
+        self.features, self.ids, self.targets, self.frames = features, ids, targets, frames
+        self.windows = [
+            (track, start)
+            for track, identity in enumerate(ids)
+            for start in window_starts(features.length(identity), frames, hop)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, number: int) -> dict[str, np.ndarray]:
+        track, start = self.windows[number]
+        return _item(self.features, self.ids[track], start, self.frames, self.targets[track], track)
+
+
+def window_starts(length: int, frames: int, hop: int | None) -> list[int]:
+    """First frames of a track's windows; None as hop gives the one at the centre."""
+    if hop is None:
+        return [max(length - frames, 0) // 2]
+    return [start for start, _ in exhaustive_windows(length, frames, hop)]
+
+
+def _item(
+    features: Features, identity: str, start: int, frames: int, target: np.ndarray, track: int
+) -> dict[str, np.ndarray]:
+    mel = features.read_crop(identity, start, frames)
+    return {"mel": mel, "target": np.asarray(target), "track": np.asarray(track)}

@@ -1,0 +1,205 @@
+"""The typed settings of the experiments: what a key may be, its default, its unit.
+
+Sacred resolves a command line once; the result is parsed into one of these and plain typed values are passed down.
+Names are those of the MAEST experiments where both have the setting.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from experiments.tracking.settings import TrackingSettings
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A group of settings; unknown keys are an error, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainerSettings(Section):
+    """How long, on what and with which arithmetic a network is trained."""
+
+    max_epochs: Positive = 130
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: Positive = 1
+    num_nodes: Positive = 1
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"  # auto: bf16-mixed on CUDA, else 32-true
+    limit_train_batches: Positive | None = None
+    limit_val_batches: Positive | None = None
+    limit_test_batches: Positive | None = None
+    log_every_n_steps: Positive = 50
+
+
+class RollSettings(Section):
+    """Circular shift along time."""
+
+    do: bool = False
+    shift_range: Positive = 50  # frames
+
+
+class NormSettings(Section):
+    """Mean and deviation that clips are normalised with; None takes the front end's own (the Discogs corpus)."""
+
+    norm_mean: float | None = None
+    norm_std: Annotated[float, Field(gt=0)] | None = None
+
+
+class MaskingSettings(Section):
+    """SpecAugment, drawn for each clip."""
+
+    do: bool = True
+    time_masks: Count = 20
+    time_mask_param: Positive = 8  # frames
+    freq_masks: Count = 8
+    freq_mask_param: Positive = 5  # bands
+    p: Share = 0.2
+
+
+class SamplerSettings(Section):
+    """Balanced sampling of the tracks of an epoch."""
+
+    sample_weight_offset: Annotated[float, Field(ge=0)] = 100.0
+    sample_weight_sum: bool = True
+    sampler_replace: bool = False
+    epoch_len: Positive = 200_000  # draws; at most one per track without replacement
+
+
+class ColumnsSettings(Section):
+    """Which column of the table holds what."""
+
+    tags: str = "tags"
+    genre: str = "genre"
+
+
+class DatamoduleSettings(Section):
+    """Audio or features, annotations, and how clips are cut from them."""
+
+    base_dir: str | None = None  # audio folder, mel store or folder of upstream mels; None: the demo corpus
+    groundtruth: str | None = None  # CSV; None: tracks.csv in or beside base_dir
+    groundtruth_train: str | None = None  # upstream's pickles, one a split
+    groundtruth_val: str | None = None
+    groundtruth_test: str | None = None
+    labels: str | None = None  # text file with one class name a line
+    columns: ColumnsSettings = ColumnsSettings()
+    task: Literal["tagging", "genre"] = "tagging"
+    demo_size: Literal["tiny", "small"] | Positive = "small"
+    store_dir: str | None = None  # where an audio folder's mels go; None: outputs/mels/<folder>-<hash>
+    clip_length: Annotated[float, Field(gt=0)] = 10  # seconds
+    batch_size_train: Positive = 12
+    batch_size_test: Positive = 20
+    num_workers: Count | None = None  # None: 4 beside a GPU, else none
+    jobs: int = -1  # processes that decode audio, -1: all cores
+    roll: RollSettings = RollSettings()
+    norm: NormSettings = NormSettings()
+    masking: MaskingSettings = MaskingSettings()
+    sampler: SamplerSettings = SamplerSettings()
+
+
+class ModelSettings(Section):
+    """The network and its initial weights."""
+
+    arch: str = "maest"
+    pretrained: str | None = None  # a release of models.releases to start from, downloaded once
+    checkpoint: str | None = None  # a file, or a run's folder, to start from
+    checkpoint_discard_head: bool = False
+    dim: Positive = 768
+    depth: Positive = 12
+    heads: Positive = 12
+    stride_f: Positive = 10  # bands
+    stride_t: Positive = 10  # frames
+    distilled_type: Literal["mean", "separated"] = "mean"
+    s_patchout_t: Count = 0
+    s_patchout_f: Count = 0
+    u_patchout: Count = 0
+    s_patchout_f_indices: list[Count] = []
+    s_patchout_f_interleaved: Count = 0
+    s_patchout_t_indices: list[Count] = []
+    s_patchout_t_interleaved: Count = 0
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ModelSettings:
+        if self.pretrained and self.checkpoint:
+            raise ValueError(f"pretrained={self.pretrained} and checkpoint={self.checkpoint}: give one of them")
+        if self.dim % self.heads:
+            raise ValueError(f"dim={self.dim} is not divisible by heads={self.heads}")
+        return self
+
+
+class OptimizerSettings(Section):
+    """AdamW or Adam, and the learning-rate factor by epoch."""
+
+    lr: Annotated[float, Field(gt=0)] = 2e-5
+    adamw: bool = True
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    schedule_mode: Literal["exp_lin", "cos_cyc"] = "exp_lin"
+    warm_up_len: Positive = 5  # epochs
+    ramp_down_start: Count = 50
+    ramp_down_len: Positive = 50
+    last_lr_value: Share = 0.01
+
+
+class ModuleSettings(Section):
+    """Training of the network."""
+
+    mixup_alpha: Annotated[float, Field(ge=0)] = 0.3  # 0: off
+    optimizer: OptimizerSettings = OptimizerSettings()
+
+
+class InferenceSettings(Section):
+    """Extraction and prediction with a trained network."""
+
+    checkpoint: str | None = None  # a file, or a run's folder; None: model.pretrained
+    transformer_block: Count | list[Count] = 6  # counted from 0: the paper's "block 7"; several at once as a list
+    half_overlapped_inference: bool = False
+    out_dir: str | None = None  # None: outputs/embeddings/<folder>-<hash of model and features>
+    batch_size: Positive = 16  # windows
+    audio: str | None = None  # predict: a file or a folder
+    labels: str | None = None  # predict: text file with one class name a line, where the checkpoint carries none
+    top: Positive = 10
+
+
+class PretrainSettings(Section):
+    """`ex_pretrain.py`."""
+
+    seed: Count = 0
+    resume: bool = False  # continue the newest interrupted run with these settings
+    trainer: TrainerSettings = TrainerSettings()
+    datamodule: DatamoduleSettings = DatamoduleSettings()
+    model: ModelSettings = ModelSettings()
+    module: ModuleSettings = ModuleSettings()
+    inference: InferenceSettings = InferenceSettings()
+    tracking: TrackingSettings = TrackingSettings()
+
+
+class EmbeddingsSettings(Section):
+    """What the probes see."""
+
+    store: str | None = None  # an embedding store of extract_embeddings
+    compare: dict[str, str] = {}  # further stores to probe in the same way, by the name they get in the table
+    baselines: list[Literal["mel_statistics", "constant"]] = ["mel_statistics", "constant"]
+    tokens: list[Literal["cls", "dist", "mean"]] = ["cls", "dist", "mean"]
+
+
+class ProbeSettings(Section):
+    """The probes and how one is chosen."""
+
+    tasks: list[Literal["tagging", "genre"]] = ["tagging", "genre"]
+    grid: str = "quick"
+    seeds: Positive = 1
+
+
+class ProbeExperimentSettings(Section):
+    """`ex_probe.py`."""
+
+    seed: Count = 0
+    embeddings: EmbeddingsSettings = EmbeddingsSettings()
+    datamodule: DatamoduleSettings = DatamoduleSettings()
+    probe: ProbeSettings = ProbeSettings()
+    tracking: TrackingSettings = TrackingSettings()

@@ -1,0 +1,101 @@
+"""The transformer block of a Vision Transformer: pre-norm attention and MLP.
+
+Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021, equations 2 and 3; parameter names as in timm.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+INIT_STD = 0.02
+
+
+def init_weights(module: nn.Module) -> None:
+    """Truncated normal of deviation 0.02, cut at +-2, for linear weights; biases 0; layer norms 1 and 0."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=INIT_STD)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.LayerNorm):
+        nn.init.ones_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
+def _add(x: torch.Tensor, update: torch.Tensor) -> torch.Tensor:
+    """`x + update`; without gradients it is written over `update`, which nobody else holds."""
+    return x + update if torch.is_grad_enabled() else update.add_(x)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention by the fused kernel; the rows of `qkv` are ordered q, k, v and inside each by head."""
+
+    def __init__(self, dim: int, heads: int, dropout: float = 0.0, attention_dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_dropout = attention_dropout
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.proj_drop = nn.Dropout(dropout)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`[B, N, dim]` -> `[B, N, dim]`."""
+        batch, tokens, dim = x.shape
+        q, k, v = self.qkv(x).view(batch, tokens, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
+        rate = self.attention_dropout if self.training else 0.0
+        x = F.scaled_dot_product_attention(q, k, v, dropout_p=rate)
+        return self.proj_drop(self.proj(x.transpose(1, 2).reshape(batch, tokens, dim)))
+
+
+class MLP(nn.Module):
+    """Two linear layers with an exact GELU between them."""
+
+    def __init__(self, dim: int, hidden: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`[B, N, dim]` -> `[B, N, dim]`."""
+        return self.drop(self.fc2(self.drop(F.gelu(self.fc1(x)))))
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: in training drops the whole branch of a sample (Huang et al., ECCV 2016)."""
+
+    def __init__(self, rate: float = 0.0) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`[B, N, dim]`, scaled so that its expectation stays as it was."""
+        if not self.training or self.rate == 0.0:
+            return x
+        keep = torch.rand(len(x), 1, 1, device=x.device) >= self.rate
+        return x * (keep.to(x.dtype) / (1.0 - self.rate))
+
+
+class Block(nn.Module):
+    """`x + attention(norm(x))`, then `x + mlp(norm(x))`."""
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        mlp_ratio: float = 4.0,
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        stochastic_depth: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = Attention(dim, heads, dropout, attention_dropout)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = MLP(dim, int(dim * mlp_ratio), dropout)
+        self.drop_path = DropPath(stochastic_depth)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`[B, N, dim]` -> `[B, N, dim]`; the input is left as it is."""
+        x = _add(x, self.drop_path(self.attn(self.norm1(x))))
+        return _add(x, self.drop_path(self.mlp(self.norm2(x))))

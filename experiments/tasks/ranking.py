@@ -1,0 +1,68 @@
+"""ROC-AUC and average precision of many columns, or of many resamples, at once.
+
+Reported scores come from scikit-learn. These forms give the same numbers where it would have to be called thousands of
+times: every few steps for early stopping, and a thousand times for a bootstrap interval.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def roc_auc(scores: np.ndarray, positives: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve of every column, from average ranks (Mann and Whitney's U).
+
+    Args:
+        scores: `[items, columns]`.
+        positives: Booleans `[items, columns]`, both values present in every column.
+
+    Returns:
+        float64 `[columns]`.
+    """
+    from scipy.stats import rankdata
+
+    ranks = rankdata(scores, axis=0)
+    n_positive = positives.sum(axis=0)
+    n_negative = len(positives) - n_positive
+    return ((ranks * positives).sum(axis=0) - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
+
+
+def _by_score(scores: np.ndarray, positives: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sum the weights of positives and of negatives over equal scores, scores ascending: two `[resamples, scores]`."""
+    order = np.argsort(scores, kind="stable")
+    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf) > 0)
+    weights, positives = np.asarray(weights, dtype=np.float64)[:, order], positives[order]
+    return np.add.reduceat(weights * positives, starts, axis=1), np.add.reduceat(weights * ~positives, starts, axis=1)
+
+
+def resampled_roc_auc(scores: np.ndarray, positives: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """ROC-AUC of one column under many weightings of its items.
+
+    Args:
+        scores: `[items]`.
+        positives: Booleans `[items]`.
+        weights: `[resamples, items]`, how often each resample holds each item.
+
+    Returns:
+        float64 `[resamples]`; NaN where a resample holds no positive or no negative.
+    """
+    positive, negative = _by_score(scores, positives, weights)
+    below = np.cumsum(negative, axis=1) - negative
+    won = (positive * (below + negative / 2)).sum(axis=1)
+    pairs = positive.sum(axis=1) * negative.sum(axis=1)
+    return np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+
+
+def resampled_average_precision(scores: np.ndarray, positives: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Average precision of one column under many weightings: the sum of precision times gain in recall, ties together.
+
+    Arguments and result as in `resampled_roc_auc`.
+    """
+    positive, negative = (counts[:, ::-1] for counts in _by_score(scores, positives, weights))
+    hits = np.cumsum(positive, axis=1)
+    shown = np.cumsum(positive + negative, axis=1)
+    precision = np.divide(hits, shown, out=np.zeros_like(hits), where=shown > 0)
+    n_positive = positive.sum(axis=1)
+    scorable = (n_positive > 0) & (negative.sum(axis=1) > 0)
+    gained = (positive * precision).sum(axis=1)
+    return np.divide(gained, n_positive, out=np.full(len(gained), np.nan), where=scorable)

@@ -1,0 +1,159 @@
+"""Tagging: any number of tags per recording.
+
+Metrics are macro averages over the tags that can be scored, i.e. that some item has and some item has not.
+A tag without a positive has no ROC curve and no recall: it is left out, and `n_scorable` says how many remained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from experiments.errors import UserError
+from experiments.tasks import ranking
+from experiments.tasks.base import as_array, as_float32, checked_classes, checked_predictions, unknown
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Tagging:
+    """Multi-label classification with independent tags.
+
+    Args:
+        classes: The tags, in the order of the outputs.
+    """
+
+    name = "tagging"
+    primary = "roc_auc"
+
+    def __init__(self, classes: Sequence[str]):
+        self.classes = checked_classes(self.name, classes, at_least=1)
+        self.n_outputs = len(self.classes)
+        self._column = {tag: column for column, tag in enumerate(self.classes)}
+
+    def encode(self, annotation: Iterable[str]) -> np.ndarray:
+        """Return the multi-hot float32 target `[n_outputs]` of a set of tags, which may be empty.
+
+        Raises:
+            UserError: A tag that is not among the classes, or a bare string in place of a collection of tags.
+        """
+        if annotation is None or isinstance(annotation, str):
+            raise UserError(f"tagging: {annotation!r} is no collection of tags; give a list such as ['piano', 'slow']")
+        target = np.zeros(self.n_outputs, dtype=np.float32)
+        for tag in annotation:
+            if tag not in self._column:
+                raise unknown("tag", tag, self.classes)
+            target[self._column[tag]] = 1.0
+        return target
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Binary cross-entropy with logits, mean over items and tags.
+
+        Args:
+            outputs: Logits `[items, n_outputs]`.
+            targets: `[items, n_outputs]` in 0..1; soft values, as mixup gives, are welcome.
+        """
+        from torch.nn.functional import binary_cross_entropy_with_logits
+
+        return binary_cross_entropy_with_logits(outputs.float(), targets.float())
+
+    def decode(self, outputs: Any) -> np.ndarray:
+        """Return the probability of every tag, float32 `[items, n_outputs]`: the sigmoid of the logits."""
+        from scipy.special import expit
+
+        return expit(as_float32(outputs))
+
+    def score(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:
+        """Macro ROC-AUC and average precision over the scorable tags.
+
+        Args:
+            predictions: Probabilities `[items, n_outputs]`.
+            references: Multi-hot targets `[items, n_outputs]`.
+
+        Returns:
+            `roc_auc`, `ap`, `n_scorable` (tags with both positives and negatives), `n_items`.
+
+        Raises:
+            UserError: No tag can be scored, or shapes and values are not as above.
+        """
+        from sklearn.metrics import average_precision_score, roc_auc_score
+
+        scores, positives, scorable = self._checked(predictions, references)
+        scores, positives = scores[:, scorable], positives[:, scorable]
+        columns = range(scores.shape[1])
+        return {
+            "roc_auc": float(np.mean([roc_auc_score(positives[:, c], scores[:, c]) for c in columns])),
+            "ap": float(np.mean([average_precision_score(positives[:, c], scores[:, c]) for c in columns])),
+            "n_scorable": float(len(columns)),
+            "n_items": float(len(scores)),
+        }
+
+    def score_per_class(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, dict[str, float]]:
+        """Return `roc_auc`, `ap` and `n_positive` of every scorable tag."""
+        from sklearn.metrics import average_precision_score, roc_auc_score
+
+        scores, positives, scorable = self._checked(predictions, references)
+        return {
+            self.classes[c]: {
+                "roc_auc": float(roc_auc_score(positives[:, c], scores[:, c])),
+                "ap": float(average_precision_score(positives[:, c], scores[:, c])),
+                "n_positive": float(positives[:, c].sum()),
+            }
+            for c in np.flatnonzero(scorable)
+        }
+
+    def primary_score(self, predictions: np.ndarray, references: np.ndarray) -> float:
+        """Macro ROC-AUC from average ranks: the value of `score`, without a call per tag."""
+        scores, positives, scorable = self._checked(predictions, references)
+        return float(ranking.roc_auc(scores[:, scorable], positives[:, scorable]).mean())
+
+    def score_resampled(
+        self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """The metrics of `score` for many resamples of the items at once.
+
+        Args:
+            predictions: Probabilities `[items, n_outputs]`.
+            references: Multi-hot targets `[items, n_outputs]`.
+            weights: `[resamples, items]`, how often each resample holds each item.
+
+        Returns:
+            `roc_auc` and `ap`, each `[resamples]`; NaN for a resample in which no tag can be scored.
+        """
+        scores, positives, scorable = self._checked(predictions, references)
+        return {
+            "roc_auc": _macro(ranking.resampled_roc_auc, scores, positives, scorable, weights),
+            "ap": _macro(ranking.resampled_average_precision, scores, positives, scorable, weights),
+        }
+
+    def _checked(self, predictions: Any, references: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        scores = checked_predictions(self, predictions)
+        targets = as_array(references)
+        if targets.shape != scores.shape:
+            raise UserError(
+                f"tagging: references of shape {list(targets.shape)} for predictions of shape {list(scores.shape)}"
+            )
+        positives = targets == 1
+        if not (positives | (targets == 0)).all():
+            raise UserError("tagging: references hold values other than 0 and 1; score against the original tags")
+        scorable = positives.any(axis=0) & ~positives.all(axis=0)
+        if not scorable.any():
+            raise UserError(
+                f"tagging: none of the {self.n_outputs} tags can be scored on {len(scores)} items: "
+                "each is on all of them or on none; use a larger split"
+            )
+        return scores, positives, scorable
+
+
+def _macro(metric, scores: np.ndarray, positives: np.ndarray, scorable: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Average a metric over the tags that each resample can score; NaN where it can score none."""
+    total, count = np.zeros(len(weights)), np.zeros(len(weights))
+    for column in np.flatnonzero(scorable):
+        values = metric(scores[:, column], positives[:, column], weights)
+        known = np.isfinite(values)
+        total += np.where(known, values, 0.0)
+        count += known
+    return np.divide(total, count, out=np.full(len(weights), np.nan), where=count > 0)

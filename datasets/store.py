@@ -1,0 +1,206 @@
+"""The one array store: every array that outlives a run, with random access to any piece of any track.
+
+A store is a folder of plain ``.npy`` shards, a Parquet index and a JSON header (see :mod:`datasets.store_format`). It
+holds mel frames ``[frames, bands]``, embeddings ``[patches, 3, dim]`` or logits ``[patches, classes]``.
+
+    with StoreWriter(folder, Header("mel", (96,), producer=parameters, fingerprint=fingerprint)) as writer:
+        for id, mel in tracks:
+            if id not in writer.done:
+                writer.append(id, mel)
+
+    store = Store(folder, fingerprint=frontend.fingerprint)
+    crop = store.read_crop("album/song.mp3", start=1000, length=1875)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from datasets.store_format import Header, StoreError, check_header, load_index, read_header
+from datasets.store_merge import consolidate, merge
+from datasets.store_shard import map_shard
+from datasets.store_writer import StoreWriter
+from datasets.windows import pad_centred
+
+__all__ = ["Header", "Reader", "Store", "StoreError", "StoreWriter", "consolidate", "merge"]
+
+
+class Reader(Protocol):
+    """What a sampler or an extraction needs of a store, or of a folder that stands for one."""
+
+    header: Header
+    path: Path
+
+    @property
+    def ids(self) -> list[str]:
+        """All track ids, sorted."""
+
+    def length(self, id: str) -> int:
+        """Rows of a track."""
+
+    def read(self, id: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Rows ``start`` to ``stop`` of a track, read-only."""
+
+    def read_crop(self, id: str, start: int, length: int) -> np.ndarray:
+        """A new array of ``length`` rows."""
+
+
+def read_rows(reader: Reader, id: str, start: int, length: int) -> np.ndarray:
+    """A new array ``[length, ...]`` of a track's rows from ``start`` on, zeros around them where the track ends early.
+
+    The zeros are split half before and half behind (centred), for a short track as for the last of its windows.
+    """
+    if length < 1:
+        raise StoreError(f"{id!r}: a crop of {length} rows; at least 1")
+    rows = reader.read(id, start, min(start + length, reader.length(id)))
+    return rows.copy() if len(rows) == length else pad_centred(rows, length)
+
+
+def check_range(id: str, start: int, stop: int, rows: int) -> None:
+    """Refuse a range that is empty or leaves the track."""
+    if not 0 <= start < stop <= rows:
+        raise StoreError(f"{id!r} has rows 0 to {rows}; {start} to {stop} asked for")
+
+
+class Store:
+    """A store opened for reading: a snapshot of what was committed when it was opened.
+
+    Opening reads the index only; shards are mapped when they are first needed. It can be sent to worker processes,
+    which then map the shards themselves.
+
+    Args:
+        path: folder of the store.
+        fingerprint: which one the store must have; None = any.
+        kind: which one the store must have; None = any.
+        producer: parameters behind ``fingerprint``, to say what differs.
+
+    Attributes:
+        header: what the arrays are.
+        path: of the folder.
+
+    Raises:
+        StoreError: no store there, damage, or another fingerprint or kind than asked for.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        fingerprint: str | None = None,
+        kind: str | None = None,
+        producer: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.header = read_header(self.path)
+        check_header(self.path, self.header, fingerprint, kind, producer)
+        self._open(load_index(self.path))
+
+    def _open(self, table: pa.Table) -> None:
+        self._table = table
+        self._id_column = _plain(table["id"], pa.string())
+        shards = _plain(table["shard"], table.schema.field("shard").type)
+        self._shard_names = shards.dictionary.to_pylist()
+        self._shard_of = shards.indices.to_numpy()
+        self._offsets, self._lengths = table["offset"].to_numpy(), table["length"].to_numpy()
+        self._mapped: dict[int, np.ndarray] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "header": self.header, "table": self._table}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.path, self.header = state["path"], state["header"]
+        self._open(state["table"])
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.path)!r}: {len(self)} tracks, {self.header.kind} {list(self.header.item_shape)})"
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __contains__(self, id: object) -> bool:
+        return isinstance(id, str) and self._find(id) is not None
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """All track ids, sorted."""
+        return self._id_column.to_pylist()
+
+    def table(self) -> pa.Table:
+        """The index: id, shard, offset, length, source, duration, checksum; sorted by id."""
+        return self._table
+
+    def row(self, id: str) -> dict[str, Any]:
+        """One track's row of the index."""
+        return self._table.slice(self._position(id), 1).to_pylist()[0]
+
+    def length(self, id: str) -> int:
+        """Rows (frames, patches) of a track."""
+        return int(self._lengths[self._position(id)])
+
+    def read(self, id: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Rows ``start`` to ``stop`` (default: the end) of a track: a read-only view of the mapped shard.
+
+        Only what is looked at is read from disk.
+
+        Raises:
+            StoreError: an unknown id, rows outside the track, or a damaged shard.
+        """
+        position = self._position(id)
+        length = int(self._lengths[position])
+        stop = length if stop is None else stop
+        check_range(id, start, stop, length)
+        first, shard = int(self._offsets[position]), int(self._shard_of[position])
+        rows = self._shard(shard)[first + start : first + stop]
+        if len(rows) != stop - start:
+            file = self.path / "shards" / self._shard_names[shard]
+            raise StoreError(f"shard {file} is cut short: {id!r} is not whole; restore it or rebuild the store")
+        return rows
+
+    def read_crop(self, id: str, start: int, length: int) -> np.ndarray:
+        """A new array ``[length, *item_shape]`` with the rows from ``start`` on; zeros around them if there are fewer.
+
+        Raises:
+            StoreError: an unknown id, or a start outside the track.
+        """
+        return read_rows(self, id, start, length)
+
+    def _shard(self, number: int) -> np.ndarray:
+        if number not in self._mapped:
+            self._mapped[number] = map_shard(self.path / "shards" / self._shard_names[number], self.header)
+        return self._mapped[number]
+
+    def _position(self, id: str) -> int:
+        position = self._find(id)
+        if position is None:
+            example = f", for instance {self._id_column[0].as_py()!r}" if len(self) else ""
+            raise StoreError(f"{id!r} is not in {self.path}, which holds {len(self)} tracks{example}")
+        return position
+
+    @cached_property
+    def _hashes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Hashes of all ids, sorted, and whose they are: 16 bytes a track where a dict would take some 200."""
+        hashes = np.empty(len(self), dtype=np.int64)
+        for first in range(0, len(self), 2**16):
+            block = self._id_column[first : first + 2**16].to_pylist()
+            hashes[first : first + len(block)] = [hash(id) for id in block]
+        order = np.argsort(hashes)
+        return hashes[order], order
+
+    def _find(self, id: str) -> int | None:
+        hashes, order = self._hashes
+        wanted = hash(id)
+        place = int(hashes.searchsorted(wanted))
+        while place < len(hashes) and hashes[place] == wanted:
+            if self._id_column[order[place]].as_py() == id:
+                return int(order[place])
+            place += 1
+        return None
+
+
+def _plain(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
+    return column.combine_chunks() if column.num_chunks else pa.array([], type=kind)

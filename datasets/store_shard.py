@@ -1,0 +1,119 @@
+"""Shards: plain ``.npy`` files that grow at their end.
+
+numpy pads the header of a ``.npy`` file so that a longer first axis fits into the same bytes. A writer adds rows behind
+the last one and then states the new number of rows in one small write, so the file can be loaded at any time.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.lib import format as npy
+
+from datasets.store_format import Header, StoreError
+
+
+def shard_header(header: Header, rows: int) -> bytes:
+    """The ``.npy`` header of a shard with ``rows`` rows; equally long for every number of rows."""
+    buffer = io.BytesIO()
+    fields = {"descr": np.dtype(header.dtype).str, "fortran_order": False, "shape": (rows, *header.item_shape)}
+    npy.write_array_header_1_0(buffer, fields)
+    return buffer.getvalue()
+
+
+def write_all(descriptor: int, data: memoryview) -> None:
+    """Write every byte at the descriptor's position."""
+    while len(data):
+        data = data[os.write(descriptor, data) :]
+
+
+class ShardWriter:
+    """The shard that one writer is filling."""
+
+    def __init__(self, path: Path, header: Header) -> None:
+        self.path, self.header = path, header
+        self.rows = 0
+        start = shard_header(header, 0)
+        self._start = len(start)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            write_all(self._descriptor, memoryview(start))
+        except OSError:
+            os.close(self._descriptor)
+            path.unlink(missing_ok=True)
+            raise
+
+    @property
+    def bytes(self) -> int:
+        """Size of the rows, in bytes."""
+        return self.rows * self.header.row_bytes
+
+    def append(self, array: np.ndarray) -> int:
+        """Add ``array`` ``[rows, *item_shape]`` and return its first row; after an OSError nothing of it stays."""
+        first = self.rows
+        try:
+            write_all(self._descriptor, memoryview(array).cast("B"))
+        except OSError:
+            end = self._start + self.bytes
+            os.ftruncate(self._descriptor, end)
+            os.lseek(self._descriptor, end, os.SEEK_SET)
+            raise
+        self.rows += len(array)
+        return first
+
+    def sync(self) -> None:
+        """Bring the rows to disk, then state their number in the file's header."""
+        os.fdatasync(self._descriptor)
+        os.pwrite(self._descriptor, shard_header(self.header, self.rows), 0)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._descriptor)
+
+
+def trim_shard(path: Path, header: Header, rows: int) -> None:
+    """Cut what a killed writer left behind row ``rows``."""
+    start = shard_header(header, rows)
+    with path.open("r+b") as file:
+        file.write(start)
+        file.truncate(len(start) + rows * header.row_bytes)
+
+
+def map_shard(path: Path, header: Header) -> np.ndarray:
+    """The rows of a shard ``[rows, *item_shape]``, memory-mapped and read-only.
+
+    Their number is taken from the file's size: rows that its header does not state yet are not in any index either.
+
+    Raises:
+        StoreError: the file is missing, or is not an array of the store's type and shape.
+    """
+    try:
+        with path.open("rb") as file:
+            start = _data_start(file, path, header)
+            rows = (os.fstat(file.fileno()).st_size - start) // header.row_bytes
+            if rows < 1:
+                return np.empty((0, *header.item_shape), dtype=header.dtype)
+            mapped = mmap.mmap(file.fileno(), start + rows * header.row_bytes, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise StoreError(
+            f"shard {path} cannot be opened ({error.strerror}); restore it or rebuild the store"
+        ) from error
+    return np.frombuffer(mapped, dtype=header.dtype, offset=start).reshape(rows, *header.item_shape)
+
+
+def _data_start(file: io.BufferedReader, path: Path, header: Header) -> int:
+    try:
+        npy.read_magic(file)
+        shape, fortran, dtype = npy.read_array_header_1_0(file)
+    except ValueError as error:
+        raise StoreError(f"shard {path} is damaged ({error}); restore it or rebuild the store") from error
+    if shape[1:] != header.item_shape or dtype != np.dtype(header.dtype) or fortran:
+        raise StoreError(
+            f"shard {path} holds {dtype} of shape {shape}, its store {header.dtype} of [rows, *{header.item_shape}]; "
+            "it belongs to another store: restore it or rebuild"
+        )
+    return file.tell()

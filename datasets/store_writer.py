@@ -1,0 +1,214 @@
+"""Adding tracks to a store, from any number of processes at once."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from datasets.store_format import (
+    Header,
+    StoreError,
+    check_header,
+    create_header,
+    load_index,
+    locked,
+    part_line,
+    sync_folder,
+    try_lock,
+)
+from datasets.store_merge import consolidate_if_idle
+from datasets.store_shard import ShardWriter, write_all
+
+_COMMIT_BYTES = 64 * 2**20
+_COMMIT_SECONDS = 5.0
+
+
+class StoreWriter:
+    """Appends arrays to the store at ``path``; one writer a process, any number of processes.
+
+    A writer fills shards of its own and keeps a part-index of its own. What was committed survives ``kill -9`` and a
+    power cut; what was not is forgotten. The last of several writers to close folds the part-indexes into
+    ``index.parquet``.
+
+    Args:
+        path: folder of the store; created, or opened to append to.
+        header: what the arrays are.
+        shard_bytes: size at which a new shard is begun.
+
+    Attributes:
+        done: ids that are stored safely; leave them out when resuming.
+
+    Raises:
+        StoreError: the folder holds a store of something else, or cannot be written.
+    """
+
+    def __init__(self, path: str | Path, header: Header, shard_bytes: int = 256 * 2**20) -> None:
+        self.path, self._shard_bytes = Path(path), shard_bytes
+        self._token, self._process = secrets.token_hex(6), os.getpid()
+        self._shard: ShardWriter | None = None
+        self._shard_count = 0
+        self._pending: list[dict[str, Any]] = []
+        self._pending_ids: set[str] = set()
+        self._pending_bytes, self._last_commit = 0, time.monotonic()
+        self._part: int | None = None
+        self._failure = ""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with locked(self.path):
+                self.header = create_header(self.path, header)
+                self._check_same(header)
+                part = self.path / "parts" / f"{self._token}.jsonl"
+                self._part = try_lock(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND)
+                sync_folder(part.parent)
+        except OSError as error:
+            self._release()
+            raise self._failed("cannot be opened for writing", error) from error
+        self.done: set[str] = set(load_index(self.path)["id"].to_pylist())
+
+    def append(
+        self, id: str, array: np.ndarray, source: str = "", duration: float = float("nan"), checksum: str = ""
+    ) -> None:
+        """Add one track; every few seconds or 64 MiB this commits.
+
+        Args:
+            id: of the track, new to the store.
+            array: ``[rows, *item_shape]``, cast to the store's type; every value finite after the cast.
+            source: path of what it was computed from.
+            duration: of the source in seconds.
+            checksum: of the source; without one, the CRC-32 of the stored bytes is kept as ``crc32:...``.
+
+        Raises:
+            StoreError: an array that does not belong here, an id that is there already, or no room. After no room
+                the store holds every track appended before, once :meth:`close` has returned.
+        """
+        self._check_usable()
+        if not isinstance(id, str) or not id:
+            raise StoreError(f"{self.path}: a track's id must be a text that is not empty, not {id!r}")
+        if id in self.done or id in self._pending_ids:
+            raise StoreError(f"{self.path}: {id!r} is stored already; leave out the ids in `done`")
+        rows = self._checked(id, array)
+        try:
+            shard = self._shard_for(rows.nbytes)
+            offset = shard.append(rows)
+        except OSError as error:
+            raise self._failed(f"has no room for {id!r}", error) from error
+        row = {"id": id, "shard": shard.path.name, "offset": offset, "length": len(rows), "source": str(source)}
+        row |= {"duration": float(duration), "checksum": checksum or f"crc32:{zlib.crc32(rows):08x}"}
+        self._pending.append(row)
+        self._pending_ids.add(id)
+        self._pending_bytes += rows.nbytes
+        if self._pending_bytes >= _COMMIT_BYTES or time.monotonic() - self._last_commit >= _COMMIT_SECONDS:
+            self.commit()
+
+    def commit(self) -> None:
+        """Make everything appended so far durable and visible to new readers.
+
+        Raises:
+            StoreError: the disk refused; the tracks since the last commit are lost and the writer is done.
+        """
+        self._check_usable()
+        self._last_commit = time.monotonic()
+        if not self._pending:
+            return
+        end = os.fstat(self._part).st_size
+        try:
+            self._shard.sync()
+            write_all(self._part, memoryview(b"".join(map(part_line, self._pending))))
+            os.fdatasync(self._part)
+        except OSError as error:
+            with suppress(OSError):
+                os.ftruncate(self._part, end)
+            self._failure = error.strerror or str(error)
+            raise self._failed(f"lost {len(self._pending)} tracks that were not committed yet", error) from error
+        self.done |= self._pending_ids
+        self._pending, self._pending_ids, self._pending_bytes = [], set(), 0
+
+    def close(self) -> None:
+        """Commit and let go of the store; the last writer to close consolidates the index."""
+        if self._part is None:
+            return
+        try:
+            if not self._failure:
+                self.commit()
+        finally:
+            self._release()
+        try:
+            consolidate_if_idle(self.path)
+        except OSError as error:
+            raise self._failed("keeps its part-indexes: index.parquet cannot be replaced", error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            with suppress(StoreError):  # the error under way says more
+                self.close()
+
+    def _checked(self, id: str, array: np.ndarray) -> np.ndarray:
+        array, wanted = np.asarray(array), np.dtype(self.header.dtype)
+        if array.ndim != 1 + len(self.header.item_shape) or array.shape[1:] != self.header.item_shape or not len(array):
+            raise StoreError(
+                f"{id!r} has shape {array.shape}: {self.path} takes [1 or more, *{self.header.item_shape}]"
+            )
+        if not np.can_cast(array.dtype, wanted, "same_kind"):
+            raise StoreError(f"{id!r} is {array.dtype}: {self.path} takes {wanted}")
+        with np.errstate(over="ignore"):
+            rows = np.ascontiguousarray(array, dtype=wanted)
+        finite = np.isfinite(rows)
+        if not finite.all():
+            where = tuple(int(axis) for axis in np.argwhere(~finite)[0])
+            raise StoreError(
+                f"{id!r} has {int((~finite).sum())} values that are not finite as {wanted}, the first at {where} "
+                f"({array[where]}); leave the track out or mend its source"
+            )
+        return rows
+
+    def _shard_for(self, size: int) -> ShardWriter:
+        if self._shard is not None and self._shard.rows and self._shard.bytes + size > self._shard_bytes:
+            self.commit()
+            self._shard.close()
+            self._shard = None
+        if self._shard is None:
+            name = f"{self._token}-{self._shard_count:04d}.npy"
+            self._shard = ShardWriter(self.path / "shards" / name, self.header)
+            self._shard_count += 1
+            sync_folder(self.path / "shards")
+        return self._shard
+
+    def _check_same(self, header: Header) -> None:
+        check_header(self.path, self.header, header.fingerprint, header.kind, header.producer)
+        for name in ("item_shape", "dtype"):
+            found, wanted = getattr(self.header, name), getattr(header, name)
+            if found != wanted:
+                raise StoreError(f"{self.path} has {name}={found}, {wanted} is to be written; use another folder")
+
+    def _check_usable(self) -> None:
+        if self._part is None:
+            raise StoreError(f"{self.path}: this writer is closed; open another one")
+        if self._failure:
+            raise StoreError(f"{self.path}: this writer failed ({self._failure}); make room and open another one")
+        if os.getpid() != self._process:
+            raise StoreError(f"{self.path}: a writer belongs to the process that opened it; open one in each process")
+
+    def _failed(self, what: str, error: OSError) -> StoreError:
+        return StoreError(f"the store {self.path} {what}: {error.strerror or error}; what was committed stays readable")
+
+    def _release(self) -> None:
+        if self._shard is not None:
+            self._shard.close()
+        if self._part is not None:
+            os.close(self._part)
+        self._shard = self._part = None

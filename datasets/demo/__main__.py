@@ -1,0 +1,51 @@
+"""Command line: `python -m datasets.demo` builds the corpus, `python -m datasets.demo render MIDI_DIR OUT_DIR` renders MIDI."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from datasets.demo import SIZES, DemoError, build, render_folder
+
+
+def parser() -> argparse.ArgumentParser:
+    """The two commands and their options."""
+    top = argparse.ArgumentParser(prog="python -m datasets.demo", description="Compose and render the demo corpus.")
+    top.add_argument("--size", default="small", help=f"{', '.join(SIZES)}, or a number of tracks (default: small)")
+    top.add_argument("--seed", type=int, default=0)
+    top.add_argument(
+        "--output", type=Path, help="cache folder to build in (default: $OSTINATO_CACHE or ~/.cache/ostinato)"
+    )
+    commands = top.add_subparsers(dest="command")
+    render = commands.add_parser(
+        "render", help="render a folder of MIDI files to FLAC", argument_default=argparse.SUPPRESS
+    )
+    render.add_argument("midi_dir", type=Path)
+    render.add_argument("out_dir", type=Path)
+    for command in (top, render):
+        command.add_argument("--soundfont", type=Path, help="General MIDI .sf2 file (default: the one in pretty_midi)")
+        command.add_argument("--jobs", type=int, help="tracks at once, -1 for one each core (default: -1)")
+    top.set_defaults(jobs=-1)
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = parser().parse_args(argv)
+    try:
+        if options.command is None:
+            print(build(options.size, options.seed, options.output, options.soundfont, options.jobs))
+            return 0
+        report = render_folder(options.midi_dir, options.out_dir, options.soundfont, options.jobs)
+    except DemoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for path, reason in report.skipped:
+        print(f"skipped {path}: {reason}", file=sys.stderr)
+    print(f"{len(report.written)} rendered, {len(report.skipped)} skipped")
+    return 0 if report.written else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""A size and a seed -> the demo corpus in the cache: in parallel, resumable, and complete or absent."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from joblib import delayed
+
+from datasets.cache import cache_dir as default_cache
+from datasets.demo import truth
+from datasets.demo.compose import VERSION, compose
+from datasets.demo.output import table, watched, write_text
+from datasets.demo.render import SAMPLE_RATE, DemoError, check_soundfont, render_piece, soundfont_hash, write_audio
+from datasets.demo.styles import GENRES
+
+SIZES: dict[str, tuple[int, float]] = {"tiny": (40, 6.0), "small": (400, 12.0)}  # tracks, seconds each
+ANY_SIZE_SECONDS = SIZES["small"][1]
+
+
+def build(
+    size: str | int = "small",
+    seed: int = 0,
+    cache_dir: Path | str | None = None,
+    soundfont: Path | str | None = None,
+    jobs: int = -1,
+    progress: bool = True,
+) -> Path:
+    """Compose and render the demo corpus once; later calls with the same arguments find it in the cache.
+
+    Args:
+        size: a name in `SIZES`, or a number of tracks (as long as those of "small").
+        seed: the same seed gives the same bytes.
+        cache_dir: where corpora are kept; by default `datasets.cache.cache_dir()`.
+        soundfont: a General MIDI .sf2 file; by default the one that `pretty_midi` ships.
+        jobs: tracks rendered at once; -1 means one for each core.
+        progress: draw a progress bar on stderr.
+
+    Returns:
+        The corpus folder: `audio/`, `tracks.csv` (columns `truth.COLUMNS`, paths relative to `audio/`), `corpus.json`.
+
+    Raises:
+        DemoError: an unknown size, or a soundfont that is missing or not one.
+    """
+    name, count, seconds = measures(size)
+    font = check_soundfont(soundfont)
+    digest = soundfont_hash(font)
+    home = Path(default_cache() if cache_dir is None else cache_dir).expanduser() / "demo"
+    folder = home / f"{name}-seed{seed}-v{VERSION}-{digest[:8]}"
+    if folder.is_dir():
+        return folder
+    home.mkdir(parents=True, exist_ok=True)
+    with locked(home / f".{folder.name}.lock"):
+        if folder.is_dir():
+            return folder
+        partial = home / f".{folder.name}.partial"
+        for place in ("audio", "rows"):
+            (partial / place).mkdir(parents=True, exist_ok=True)
+        for leftover in partial.rglob("*.tmp"):
+            leftover.unlink()
+        assigned = truth.splits([GENRES[index % len(GENRES)] for index in range(count)], seed)
+        work = (delayed(make_track)(partial, seed, index, seconds, split, font) for index, split in enumerate(assigned))
+        rows = [row for row in watched(work, count, jobs, progress, "Composing and rendering the demo corpus")]
+        write_text(partial / "tracks.csv", table(truth.COLUMNS, sorted(rows, key=lambda row: row["path"])))
+        facts = {
+            "size": size,
+            "tracks": count,
+            "seconds": seconds,
+            "sample_rate": SAMPLE_RATE,
+            "seed": seed,
+            "composer_version": VERSION,
+            "soundfont": font.name,
+            "soundfont_sha256": digest,
+        }
+        write_text(partial / "corpus.json", json.dumps(facts, indent=2) + "\n")
+        shutil.rmtree(partial / "rows")
+        os.replace(partial, folder)
+    return folder
+
+
+def measures(size: str | int) -> tuple[str, int, float]:
+    """A size -> (its name, number of tracks, seconds of each).
+
+    Raises:
+        DemoError: neither a name in `SIZES` nor a positive number.
+    """
+    if isinstance(size, str) and size in SIZES:
+        return size, *SIZES[size]
+    try:
+        count = int(size)
+    except (TypeError, ValueError):
+        count = 0
+    if count < 1 or isinstance(size, bool):
+        raise DemoError(f"size={size!r}: expected one of {', '.join(SIZES)}, or a number of tracks from 1 up")
+    return f"n{count}", count, ANY_SIZE_SECONDS
+
+
+def make_track(folder: Path, seed: int, index: int, seconds: float, split: str, soundfont: Path) -> dict[str, str]:
+    """One track into `folder/audio`, unless a former run has finished it; returns its line of the table."""
+    name = f"{index:05d}"
+    done = folder / "rows" / f"{name}.json"
+    if done.is_file():
+        return json.loads(done.read_text())
+    piece = compose(seed, index, seconds)
+    mix = render_piece(piece, soundfont)
+    write_audio(folder / "audio" / f"{name}.flac", mix.audio)
+    beats = "".join(f"{time:.4f}\t{position}\n" for time, position in truth.beats(piece))
+    write_text(folder / "audio" / f"{name}.beats", beats)
+    row = truth.row(f"{name}.flac", split, piece, mix.levels)
+    write_text(done, json.dumps(row))
+    return row
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file, so that two processes do not build the same corpus at once. The lock ends with the process."""
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

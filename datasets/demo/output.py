@@ -1,0 +1,38 @@
+"""What long jobs share: a progress bar over parallel calls, files written aside, and CSV text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from joblib import Parallel
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+def watched(work: Iterable, count: int, jobs: int, progress: bool, what: str) -> Iterator:
+    """Run delayed calls in threads (the renderer and the encoder release the interpreter lock) and draw how far they are."""
+    results = Parallel(n_jobs=jobs, backend="threading", return_as="generator_unordered")(work)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=sys.stderr), disable=not progress) as bar:
+        yield from bar.track(results, total=count, description=what)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file aside, then put it in place."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    aside.write_text(text, encoding="utf-8")
+    os.replace(aside, path)
+
+
+def table(columns: tuple[str, ...], rows: Iterable[Mapping[str, str]]) -> str:
+    """Rows -> CSV text."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()

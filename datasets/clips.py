@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from torch.utils.data import Dataset
 
-from datasets.windows import exhaustive_windows
+from datasets.windows import exhaustive_windows, offset_range
 
 
 class Features(Protocol):
@@ -37,13 +37,13 @@ class RandomCrops(Dataset[dict[str, np.ndarray]]):
     def __getitem__(self, draw: tuple[int, int]) -> dict[str, np.ndarray]:
         track, seed = draw
         identity = self.ids[track]
-        spare = max(self.features.length(identity) - self.frames, 0)
-        start = int(np.random.default_rng(seed).integers(spare + 1)) if spare else 0
+        offsets = offset_range(self.features.length(identity), self.frames)
+        start = offsets[np.random.default_rng(seed).integers(len(offsets))]
         return _item(self.features, identity, start, self.frames, self.targets[track], track)
 
 
 class Windows(Dataset[dict[str, np.ndarray]]):
-    """Fixed windows of every track: its centre, or all of it.
+    """Fixed windows of every track: its centre, or all of it. Items hold `window`, their number, besides.
 
     Args:
         features: The store.
@@ -68,7 +68,8 @@ class Windows(Dataset[dict[str, np.ndarray]]):
 
     def __getitem__(self, number: int) -> dict[str, np.ndarray]:
         track, start = self.windows[number]
-        return _item(self.features, self.ids[track], start, self.frames, self.targets[track], track)
+        item = _item(self.features, self.ids[track], start, self.frames, self.targets[track], track)
+        return item | {"window": np.asarray(number)}
 
 
 def window_starts(length: int, frames: int, hop: int | None) -> list[int]:

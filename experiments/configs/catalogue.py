@@ -1,0 +1,8 @@
+"""Which named configs each experiment offers."""
+
+from __future__ import annotations
+
+from experiments.configs import maest, probes, scales, targets
+
+PRETRAIN = {**maest.CONFIGS, **scales.CONFIGS, **targets.CONFIGS}
+PROBE = probes.CONFIGS

@@ -1,0 +1,17 @@
+"""Probes of stored embeddings."""
+
+from __future__ import annotations
+
+from experiments.configs.named import NamedConfig
+
+CONFIGS: dict[str, NamedConfig] = {
+    "demo": NamedConfig(
+        "tagging and genre on the demo corpus: the pre-trained network, one of random weights, mel statistics",
+        {
+            "embeddings": {
+                "store": "outputs/demo/pretrained/block_03",
+                "compare": {"random weights": "outputs/demo/random_weights/block_03"},
+            },
+        },
+    ),
+}

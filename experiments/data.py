@@ -1,0 +1,223 @@
+"""From the settings of a data module to tracks, features and encoded annotations."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets.corpus import Corpus, CorpusError, Match, match_tracks, read_groundtruths, read_table
+from datasets.upstream import open_features
+from experiments.errors import UserError
+from experiments.settings import DatamoduleSettings
+from experiments.tasks import Task, build
+from models.frontends import MusiCNNMel
+from models.frontends import build as build_frontend
+
+ANNOTATION_OF_TASK = {"tagging": "tags", "genre": "genre"}
+FRONTEND = "musicnn"
+UPSTREAM_SUFFIXES = (".mmap", ".npy")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a data module points at.
+
+    Attributes:
+        name: For messages and folder names.
+        base_dir: Folder of the audio, store or upstream features.
+        table: Annotations, where there are any.
+        features: Reader of mel frames (`datasets.store.Store` or `datasets.upstream`'s).
+        frontend: What the features were made with, or must have been.
+    """
+
+    name: str
+    base_dir: Path
+    table: Path | None
+    features: Any
+    frontend: MusiCNNMel
+
+
+def say(line: str) -> None:
+    """Tell the user one thing, on standard error, so that a command's own output stays clean."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def open_source(settings: DatamoduleSettings) -> Source:
+    """Find the features and annotations, rendering the demo corpus and computing features where that was not done yet.
+
+    Raises:
+        UserError: The folder does not exist.
+        StoreError, AudioError: The features are of another front end; no audio could be read.
+    """
+    frontend = build_frontend(FRONTEND)
+    if settings.base_dir is None:
+        return _demo(settings, frontend)
+    base = Path(settings.base_dir).expanduser()
+    if not base.is_dir():
+        raise UserError(f"datamodule.base_dir={settings.base_dir}: no such folder")
+    table = Path(settings.groundtruth).expanduser() if settings.groundtruth else _table_near(base)
+    return Source(base.resolve().name, base, table, _features(base, settings, frontend), frontend)
+
+
+def _demo(settings: DatamoduleSettings, frontend: MusiCNNMel) -> Source:
+    from datasets import demo
+
+    folder = demo.build(settings.demo_size)
+    say(f"datamodule.base_dir is not set: using the demo corpus in {folder}")
+    features = _features(folder / "audio", settings, frontend, folder / "mels")
+    return Source("demo", folder / "audio", folder / "tracks.csv", features, frontend)
+
+
+def _table_near(base: Path) -> Path | None:
+    return next((table for table in (base / "tracks.csv", base.parent / "tracks.csv") if table.is_file()), None)
+
+
+def _features(base: Path, settings: DatamoduleSettings, frontend: MusiCNNMel, store_dir: Path | None = None) -> Any:
+    if _holds_features(base):
+        return open_features(base, fingerprint=frontend.fingerprint)
+    from preprocess import build_store
+
+    store_dir = Path(settings.store_dir).expanduser() if settings.store_dir else store_dir
+    if store_dir is None:
+        place = hashlib.sha256(str(base.resolve()).encode()).hexdigest()[:8]
+        store_dir = Path("outputs/mels") / f"{base.resolve().name}-{place}-{frontend.fingerprint[:8]}"
+    report = build_store(base, store_dir, frontend=FRONTEND, jobs=settings.jobs)
+    if report.written:
+        say(f"log-mels of {report.written} tracks are in {store_dir}")
+    if report.skipped:
+        say(f"{len(report.skipped)} files were skipped, see {store_dir / 'skipped.csv'}")
+    return open_features(store_dir, fingerprint=frontend.fingerprint)
+
+
+def _holds_features(base: Path) -> bool:
+    """Whether a folder is a store or holds upstream's feature files, by the first telling file in it."""
+    if (base / "header.json").is_file():
+        return True
+    suffixes = (path.suffix.lower() for path in base.rglob("*"))
+    return next((s in UPSTREAM_SUFFIXES for s in suffixes if s in UPSTREAM_SUFFIXES or s in AUDIO_SUFFIXES), False)
+
+
+def read_corpus(settings: DatamoduleSettings, source: Source) -> Corpus:
+    """Read the annotations that belong to a source.
+
+    Raises:
+        UserError: None were given and none lie beside the audio.
+        CorpusError: They cannot be read.
+    """
+    pickles = {
+        "train": settings.groundtruth_train,
+        "valid": settings.groundtruth_val,
+        "test": settings.groundtruth_test,
+    }
+    given = {split: Path(file).expanduser() for split, file in pickles.items() if file}
+    if given:
+        return read_groundtruths(given, read_labels(settings.labels) if settings.labels else None)
+    if source.table is None:
+        raise UserError(
+            f"no annotations for {source.base_dir}: give datamodule.groundtruth=TABLE.csv "
+            f"(columns path, tags or genre, and optionally split), or put it there as tracks.csv"
+        )
+    return read_table(source.table, settings.columns.model_dump())
+
+
+def read_labels(file: str) -> tuple[str, ...]:
+    """Read class names, one a line; empty lines are left out.
+
+    Raises:
+        UserError: The file is missing or empty.
+    """
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise UserError(f"labels={file}: no such file; expected one class name a line")
+    labels = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    if not labels:
+        raise UserError(f"labels={file}: no class names in it")
+    return labels
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The tracks of one split that have both audio and an annotation.
+
+    Attributes:
+        ids: Labelled ids.
+        stored: The same tracks' ids in the store.
+        targets: Encoded annotations, one row a track.
+    """
+
+    ids: tuple[str, ...]
+    stored: tuple[str, ...]
+    targets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def build_task(name: str, corpus: Corpus, labels: str | None = None) -> Task:
+    """Make a task with the classes of a corpus, or those of a file."""
+    return build(name, classes=read_labels(labels) if labels else corpus.vocabulary(ANNOTATION_OF_TASK[name]))
+
+
+def match(corpus: Corpus, stored: Sequence[str], where: Path) -> Match:
+    """Pair a corpus with what is stored, and say what stays alone.
+
+    Raises:
+        CorpusError: Nothing pairs.
+    """
+    matched = match_tracks([track.id for track in corpus], list(stored))
+    for alone, what in ((matched.without_audio, "labelled but not in"), (matched.without_labels, "without labels in")):
+        if alone:
+            shown = ", ".join(alone[:3]) + (", ..." if len(alone) > 3 else "")
+            say(f"{len(alone)} tracks are {what} {where} and left out: {shown}")
+    return matched
+
+
+def examples(task: Task, corpus: Corpus, stored: Mapping[str, str]) -> dict[str, Examples]:
+    """Encode the annotations of every split.
+
+    Args:
+        task: Encodes annotations.
+        corpus: Tracks and splits.
+        stored: Labelled id -> stored id, of the tracks that have audio.
+    """
+    annotation = ANNOTATION_OF_TASK[task.name]
+    made = {}
+    for split in ("train", "valid", "test"):
+        tracks = [track for track in corpus.annotated(annotation).split(split) if track.id in stored]
+        targets = [task.encode(track.annotations[annotation]) for track in tracks]
+        made[split] = Examples(
+            tuple(track.id for track in tracks),
+            tuple(stored[track.id] for track in tracks),
+            np.stack(targets) if targets else np.empty((0, task.n_outputs), np.float32),
+        )
+    return made
+
+
+def need(splits: Mapping[str, Examples], *names: str) -> None:
+    """Refuse empty splits.
+
+    Raises:
+        CorpusError: A named split has no track with audio and annotation.
+    """
+    empty = [name for name in names if not len(splits[name])]
+    if empty:
+        sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
+        raise CorpusError(f"no tracks in split {' and '.join(empty)} ({sizes}); fill the column split of the table")
+
+
+def clip_frames(settings: DatamoduleSettings, frontend: MusiCNNMel) -> int:
+    """Frames of a clip, `floor(seconds * rate / hop)`.
+
+    Raises:
+        UserError: Shorter than one patch of a network.
+    """
+    frames = int(settings.clip_length * frontend.sample_rate / frontend.hop)
+    if frames < 16:
+        raise UserError(f"datamodule.clip_length={settings.clip_length} s: {frames} frames, at least 16 (0.26 s) are needed")
+    return frames

@@ -1,0 +1,46 @@
+"""Learning-rate factors by epoch (PaSST, arXiv 2110.05069, section 4.1, and its public recipe)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+Schedule = Callable[[int], float]
+
+
+def exp_lin(warm_up_len: int, ramp_down_start: int, ramp_down_len: int, last_lr_value: float) -> Schedule:
+    """Exponential warm-up, plateau, linear ramp down to a floor; lengths in epochs."""
+
+    def factor(epoch: int) -> float:
+        up = math.exp(-5.0 * (1.0 - max(epoch, 0.5) / warm_up_len) ** 2) if epoch < warm_up_len else 1.0
+        return up * _linear_down(epoch, ramp_down_start, ramp_down_len, last_lr_value)
+
+    return factor
+
+
+def _linear_down(epoch: int, start: int, length: int, floor: float) -> float:
+    if epoch <= start:
+        return 1.0
+    if epoch - start >= length:
+        return floor
+    return floor + (1.0 - floor) * (length - epoch + start) / length
+
+
+def cos_cyc(warm_up_len: int, ramp_down_start: int, ramp_down_len: int, last_lr_value: float) -> Schedule:
+    """Cosine cycles of `warm_up_len` epochs, starting at the floor, until ramp-down starts; then the floor.
+
+    The end is the start of ramp-down rounded up to a whole number of cycles. `ramp_down_len` has no effect.
+    """
+    cycle = warm_up_len
+    last = cycle + math.floor((ramp_down_start - 1) / cycle) * cycle
+
+    def factor(epoch: int) -> float:
+        if epoch >= last:
+            return last_lr_value
+        wave = math.cos(2 * math.pi * (epoch + cycle // 2) / cycle)
+        return last_lr_value + (1.0 - last_lr_value) * (wave + 1.0) / 2.0
+
+    return factor
+
+
+SCHEDULES: dict[str, Callable[[int, int, int, float], Schedule]] = {"exp_lin": exp_lin, "cos_cyc": cos_cyc}

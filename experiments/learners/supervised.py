@@ -1,0 +1,157 @@
+"""Supervised learning: a network, a task, clips with targets (MAEST, arXiv 2309.16418, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from experiments.learners.schedules import SCHEDULES
+from experiments.settings import MaskingSettings, ModuleSettings, RollSettings
+from experiments.tasks.base import Task
+from models import augment
+
+
+class SupervisedLearner(L.LightningModule):
+    """Trains a network on clips, judges it on whole tracks.
+
+    Batches hold `mel [batch, frames, bands]` (stored log-mel, any float type), `target`, `track` and, outside training,
+    `window`. What it logs: `train/loss`, `train/lr`, `val/loss` and the task's metrics as `val/*`, `test/*`.
+
+    Args:
+        network: `[batch, 1, bands, frames]` to logits.
+        task: Loss, decoding, metrics.
+        mean: Of the stored features.
+        std: Of the stored features; clips become `(x - mean) / (2 std)`.
+        module: Optimiser, schedule, mixup.
+        masking: SpecAugment.
+        roll: Circular shift.
+        description: What rebuilds the network from a checkpoint (`network`, `labels`, `frontend`, ...); plain values.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        task: Task,
+        mean: float,
+        std: float,
+        module: ModuleSettings,
+        masking: MaskingSettings,
+        roll: RollSettings,
+        description: Mapping[str, Any],
+    ) -> None:
+        super().__init__()
+        self.net, self.task, self.mean, self.std = network, task, mean, std
+        self.settings, self.masking, self.roll = module, masking, roll
+        self.save_hyperparameters(dict(description))
+        self.outputs: list[dict[str, np.ndarray]] = []
+        self.predictions = np.empty(0)
+        self.references = np.empty(0)
+        self.tracks = np.empty(0, int)
+
+    def normalise(self, mel: Tensor) -> Tensor:
+        """Stored log-mel to network input, float32."""
+        return (mel.float() - self.mean) / (2 * self.std)
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """Normalised clips `[batch, frames, bands]` to logits `[batch, n_outputs]`."""
+        return self.net(mel.transpose(1, 2).unsqueeze(1))
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """One optimiser step: roll, mixup, mask (in this order), loss."""
+        x, target = self.normalise(batch["mel"]), batch["target"]
+        if self.roll.do:
+            x = augment.roll(x, self.roll.shift_range)
+        if self.settings.mixup_alpha > 0:
+            permutation, weights = augment.mixup_draw(len(x), self.settings.mixup_alpha, x.device)
+            x = augment.mixup(x, permutation, weights)
+        else:
+            permutation, weights = None, None
+        if self.masking.do:
+            x = augment.spec_augment(x, **self.masking.model_dump(exclude={"do"}))
+        outputs = self(x)
+        loss = self._mixed_loss(outputs, target, permutation, weights)
+        self.log("train/loss", loss.detach(), batch_size=len(x), prog_bar=True)
+        return loss
+
+    def _mixed_loss(self, outputs: Tensor, target: Tensor, permutation: Tensor | None, weights: Tensor | None) -> Tensor:
+        if permutation is None:
+            return self.task.loss(outputs, target)
+        if not target.is_floating_point():
+            target = nn.functional.one_hot(target, self.task.n_outputs).to(outputs.dtype)
+        return self.task.loss(outputs, augment.mixup(target, permutation, weights))
+
+    def on_train_epoch_start(self) -> None:
+        """Log the learning rate of the epoch."""
+        self.log("train/lr", self.optimizers().param_groups[0]["lr"])
+
+    def _judge(self, batch: dict[str, Tensor]) -> None:
+        outputs = self(self.normalise(batch["mel"]))
+        self.outputs.append(
+            {
+                "outputs": outputs.float().cpu().numpy(),
+                "target": batch["target"].cpu().numpy(),
+                "track": batch["track"].cpu().numpy(),
+                "window": batch["window"].cpu().numpy(),
+            }
+        )
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Keep the outputs of a batch until the epoch ends."""
+        self._judge(batch)
+
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Keep the outputs of a batch until the epoch ends."""
+        self._judge(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Score the validation split."""
+        self._score("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Score the test split; `tracks`, `predictions` and `references` keep what was scored."""
+        self._score("test")
+
+    def _score(self, split: str) -> None:
+        gathered = self._gather()
+        loss = self.task.loss(torch.from_numpy(gathered["outputs"]), torch.from_numpy(gathered["target"]))
+        self.tracks, first, number = np.unique(gathered["track"], return_index=True, return_inverse=True)
+        decoded = np.asarray(self.task.decode(gathered["outputs"]))
+        sums = np.zeros((len(self.tracks), decoded.shape[1]))
+        np.add.at(sums, number, decoded)
+        self.predictions = sums / np.bincount(number)[:, None]
+        self.references = gathered["target"][first]
+        scores = {f"{split}/loss": float(loss)}
+        scores.update({f"{split}/{name}": value for name, value in self.scores().items()})
+        self.log_dict({name: value for name, value in scores.items() if not name.startswith(f"{split}/n_")})
+
+    def scores(self) -> dict[str, float]:
+        """The task's metrics on the tracks judged last."""
+        return self.task.score(self.predictions, self.references)
+
+    def _gather(self) -> dict[str, np.ndarray]:
+        """The kept outputs of all ranks, each window once, in order."""
+        kept, self.outputs = self.outputs, []
+        if self.trainer.world_size > 1:
+            everyone: list[Any] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(everyone, kept)
+            kept = [part for rank in everyone for part in rank]
+        joined = {key: np.concatenate([part[key] for part in kept]) for key in kept[0]}
+        _, once = np.unique(joined["window"], return_index=True)
+        return {key: values[once] for key, values in joined.items()}
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW or Adam over all trainable parameters, its rate set by epoch."""
+        optimizer = self.settings.optimizer
+        kind = torch.optim.AdamW if optimizer.adamw else torch.optim.Adam
+        parameters = [parameter for parameter in self.net.parameters() if parameter.requires_grad]
+        fused = all(parameter.is_cuda for parameter in parameters)
+        made = kind(parameters, lr=optimizer.lr, weight_decay=optimizer.weight_decay, fused=fused)
+        factor = SCHEDULES[optimizer.schedule_mode](
+            optimizer.warm_up_len, optimizer.ramp_down_start, optimizer.ramp_down_len, optimizer.last_lr_value
+        )
+        return {"optimizer": made, "lr_scheduler": torch.optim.lr_scheduler.LambdaLR(made, factor)}

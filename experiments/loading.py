@@ -1,0 +1,92 @@
+"""Batches of clips for Lightning: balanced random crops to train on, fixed windows to judge by."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import lightning as L
+import numpy as np
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from datasets.clips import RandomCrops, Windows
+from datasets.samplers import EpochSampler, balanced_weights
+from experiments.data import Examples
+from experiments.settings import DatamoduleSettings
+
+GPU_WORKERS = 4
+
+
+class EvenShare(Sampler[int]):
+    """One rank's share of a list, padded by the list's own start so that all ranks get equally many."""
+
+    def __init__(self, size: int, rank: int, world_size: int) -> None:
+        self.share = np.resize(np.arange(size), -(-size // world_size) * world_size)[rank::world_size]
+
+    def __len__(self) -> int:
+        return len(self.share)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.share.tolist())
+
+
+class Clips(L.LightningDataModule):
+    """Loaders of the three splits, made once the trainer knows its rank.
+
+    Args:
+        settings: Batch sizes, workers, sampling.
+        features: Reader of stored log-mels.
+        splits: Tracks and targets of train, valid and test.
+        frames: Length of a clip.
+        seed: Of the run; moves the draws.
+    """
+
+    def __init__(
+        self, settings: DatamoduleSettings, features: Any, splits: Mapping[str, Examples], frames: int, seed: int
+    ) -> None:
+        super().__init__()
+        self.settings, self.features, self.splits, self.frames, self.seed = settings, features, splits, frames, seed
+
+    def train_dataloader(self) -> DataLoader:
+        """Random crops; tracks with rare classes are drawn more often."""
+        train, sampler = self.splits["train"], self.settings.sampler
+        classes = train.targets if train.targets.ndim == 2 else np.eye(train.targets.max() + 1)[train.targets]
+        draws = EpochSampler(
+            balanced_weights(classes, sampler.sample_weight_offset, sampler.sample_weight_sum),
+            sampler.epoch_len,
+            sampler.sampler_replace,
+            self.seed,
+            self.trainer.global_rank,
+            self.trainer.world_size,
+        )
+        crops = RandomCrops(self.features, train.stored, train.targets, self.frames)
+        return self._loader(crops, draws, self.settings.batch_size_train)
+
+    def val_dataloader(self) -> DataLoader:
+        """The clip at the centre of every track: the same ones every time."""
+        return self._windows("valid", hop=None)
+
+    def test_dataloader(self) -> DataLoader:
+        """Every track from its start to its end, clip after clip."""
+        return self._windows("test", hop=self.frames)
+
+    def _windows(self, split: str, hop: int | None) -> DataLoader:
+        examples = self.splits[split]
+        windows = Windows(self.features, examples.stored, examples.targets, self.frames, hop)
+        share = EvenShare(len(windows), self.trainer.global_rank, self.trainer.world_size)
+        return self._loader(windows, share, self.settings.batch_size_test)
+
+    def _loader(self, dataset: Dataset, sampler: Sampler, batch_size: int) -> DataLoader:
+        on_gpu = self.trainer.strategy.root_device.type == "cuda"
+        workers = self.settings.num_workers
+        if workers is None:  # beside a CPU a crop costs less than handing it from process to process
+            workers = min(GPU_WORKERS, os.cpu_count() or 1) if on_gpu else 0
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            num_workers=workers,
+            pin_memory=on_gpu,
+            persistent_workers=workers > 0,
+        )

@@ -1,0 +1,260 @@
+"""Small probes on stored vectors: trained, chosen on validation, saved for reuse.
+
+Form and training are those of Castellon, Donahue and Liang, "Codified audio language modeling learns useful
+representations for music information retrieval" (ISMIR 2021): dropout on the input, a linear layer or one hidden layer
+of 512, Adam with coupled L2, batches drawn afresh for each step, early stopping on the primary validation metric.
+Draws depend on the seed alone, not on the configuration: probes of one architecture start from the same weights and see
+the same batches, and the mask of a smaller dropout keeps what the mask of a larger one keeps.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from experiments.errors import UserError
+from experiments.probes import FittedProbe, ProbeConfig, same_origin, scaled, scaler
+from experiments.tasks.base import Task, unknown
+from experiments.vectors import Split
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+STREAMS = ("weights", "batches", "masks")
+
+
+def points(**axes: Sequence[Any]) -> tuple[ProbeConfig, ...]:
+    """All combinations of the values of some settings, the last axis fastest."""
+    return tuple(ProbeConfig(**dict(zip(axes, values, strict=True))) for values in itertools.product(*axes.values()))
+
+
+GRIDS: Mapping[str, tuple[ProbeConfig, ...]] = {
+    "single": points(hidden=[None], patience=[32], max_steps=[4000]),
+    "quick": points(
+        hidden=[None, 512], learning_rate=[1e-4, 1e-3], dropout=[0.25, 0.75], patience=[32], max_steps=[4000]
+    ),
+}
+
+
+def grid(name: str) -> tuple[ProbeConfig, ...]:
+    """Look a grid up by name.
+
+    Raises:
+        UserError: There is none; the message lists those there are.
+    """
+    if name not in GRIDS:
+        raise unknown("grid", name, GRIDS)
+    return GRIDS[name]
+
+
+class Diverged(UserError):
+    """A probe whose outputs are no longer finite."""
+
+
+def _checked(task: Task, train: Split, valid: Split) -> None:
+    same_origin("training vectors are", train.features, "validation vectors are", valid.features)
+    if train.x.shape[1] != valid.x.shape[1]:
+        raise UserError(f"training vectors have {train.x.shape[1]} values, validation vectors {valid.x.shape[1]}")
+    shared = set(train.ids) & set(valid.ids)
+    if shared:
+        raise UserError(f"{task.name}: {len(shared)} tracks are in training and validation, one is {min(shared)!r}")
+
+
+def stream(seed: int, name: str) -> Generator:
+    """A random generator on the CPU for one purpose, so that results do not depend on device or configuration.
+
+    Args:
+        seed: Of the probe.
+        name: One of `STREAMS`.
+    """
+    import torch
+
+    words = np.random.SeedSequence([seed, STREAMS.index(name)]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(words[0] >> np.uint64(1)))
+
+
+def initial_weights(sizes: Sequence[int], generator: Generator) -> dict[str, Tensor]:
+    """PyTorch's default for linear layers: uniform within ±1/sqrt(inputs), weights then biases, layer by layer."""
+    import torch
+
+    weights = {}
+    for layer, (n_in, n_out) in enumerate(itertools.pairwise(sizes)):
+        bound = n_in**-0.5
+        weights[f"{layer}.weight"] = torch.empty(n_out, n_in).uniform_(-bound, bound, generator=generator)
+        weights[f"{layer}.bias"] = torch.empty(n_out).uniform_(-bound, bound, generator=generator)
+    return weights
+
+
+def _dropped(x: Tensor, p: float, generator: Generator | None) -> Tensor:
+    """Dropout by thresholding one uniform draw per value, so that masks of different p are nested."""
+    import torch
+
+    if generator is None or p == 0:
+        return x
+    kept = torch.rand(x.shape, generator=generator) >= p
+    return x * (kept.to(x.device) / (1 - p))
+
+
+def forward(weights: Mapping[str, Tensor], x: Tensor, p: float = 0.0, masks: Generator | None = None) -> Tensor:
+    """Outputs `[tracks, outputs]` of a probe for scaled vectors `[tracks, values]`; with `masks`, as in training."""
+    from torch.nn.functional import linear, relu
+
+    outputs = linear(_dropped(x, p, masks), weights["0.weight"], weights["0.bias"])
+    if "1.weight" in weights:
+        outputs = linear(_dropped(relu(outputs), p, masks), weights["1.weight"], weights["1.bias"])
+    return outputs
+
+
+@dataclass
+class _Best:
+    """The best evaluation so far, and how many have passed since."""
+
+    value: float = -np.inf
+    loss: float = np.inf
+    step: int = 0
+    waited: int = 0
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def see(self, step: int, value: float, loss: float, weights: Mapping[str, Tensor]) -> None:
+        """Keep a strictly better evaluation, count another."""
+        if value > self.value:
+            self.value, self.loss, self.step, self.waited = value, loss, step, 0
+            self.weights = {name: weight.detach().clone() for name, weight in weights.items()}
+        else:
+            self.waited += 1
+
+
+def fit(task: Task, train: Split, valid: Split, config: ProbeConfig, seed: int, device: str = "cpu") -> FittedProbe:
+    """Train one probe; deterministic in its arguments.
+
+    Args:
+        task: Loss and metrics.
+        train: Vectors and targets to learn from; the scaler sees only these.
+        valid: Vectors and targets for early stopping.
+        config: The point of the grid.
+        seed: Of weights, batches and masks.
+        device: Where the arithmetic is done.
+
+    Returns:
+        The probe with the weights of its best step. Unless `max_steps` came first, it stopped `evaluate_every *
+        (patience + 1)` steps later.
+
+    Raises:
+        UserError: The splits do not fit together, or validation cannot be scored.
+        Diverged: An output on validation is not finite.
+    """
+    import torch
+
+    _checked(task, train, valid)
+    mean, scale = scaler(train.x, config.standardise)
+    x, x_valid = (torch.from_numpy(scaled(split.x, mean, scale)).to(device) for split in (train, valid))
+    y, y_valid = (torch.from_numpy(np.asarray(split.y)).to(device) for split in (train, valid))
+    sizes = [n for n in (x.shape[1], config.hidden, task.n_outputs) if n is not None]
+    weights = {
+        name: weight.to(device).requires_grad_()
+        for name, weight in initial_weights(sizes, stream(seed, "weights")).items()
+    }
+    adam = torch.optim.Adam(weights.values(), lr=config.learning_rate, weight_decay=config.l2, fused=True)
+    batches, masks = stream(seed, "batches"), stream(seed, "masks")
+    best, curve = _Best(), []
+    for step in itertools.count():
+        if step % config.evaluate_every == 0:
+            if best.waited == config.patience:
+                break
+            with torch.no_grad():
+                outputs = forward(weights, x_valid)
+                loss = float(task.loss(outputs, y_valid))
+            if not torch.isfinite(outputs).all():
+                raise Diverged(
+                    f"probe ({config.describe()}): outputs not finite at step {step}; lower the learning rate"
+                )
+            value = task.primary_score(task.decode(outputs), valid.y)
+            best.see(step, value, loss, weights)
+            curve.append((step, value))
+        if step == config.max_steps:
+            break
+        chosen = torch.randperm(len(x), generator=batches)[: config.batch_size].to(device)
+        adam.zero_grad()
+        task.loss(forward(weights, x[chosen], config.dropout, masks), y[chosen]).backward()
+        adam.step()
+    arrays = {name: weight.cpu().numpy() for name, weight in best.weights.items()}
+    found = (best.value, best.loss, best.step, step)
+    return FittedProbe(task, config, seed, arrays, mean, scale, dict(train.features), *found, tuple(curve))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one point of a grid: a probe, or the reason there is none."""
+
+    config: ProbeConfig
+    probe: FittedProbe | None
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The probe that a search ends with.
+
+    Attributes:
+        probe: Best on validation.
+        tied: Points, itself included, that share its primary metric.
+        failed: Points that diverged.
+    """
+
+    probe: FittedProbe
+    tied: int
+    failed: int
+
+
+def search(
+    task: Task,
+    train: Split,
+    valid: Split,
+    configs: Sequence[ProbeConfig],
+    seed: int,
+    on_result: Callable[[Result], None] | None = None,
+    device: str = "cpu",
+) -> list[Result]:
+    """Train a probe at every point of a grid; one that diverges is recorded and the others go on.
+
+    Args:
+        task: Loss and metrics.
+        train: As for `fit`.
+        valid: As for `fit`; also what `choose` looks at. The test split is not for here.
+        configs: The grid.
+        seed: The same for every point.
+        on_result: Called after each point.
+        device: Where the arithmetic is done.
+
+    Returns:
+        One result a point, in the order of the grid.
+    """
+    results = []
+    for config in configs:
+        try:
+            result = Result(config, fit(task, train, valid, config, seed, device))
+        except Diverged as error:
+            result = Result(config, None, str(error))
+        results.append(result)
+        if on_result is not None:
+            on_result(result)
+    return results
+
+
+def choose(results: Sequence[Result]) -> Choice:
+    """Take the largest primary metric on validation, then the smallest validation loss, then the first of the grid.
+
+    Raises:
+        UserError: Every point failed; the message quotes the first.
+    """
+    probes = [result.probe for result in results if result.probe is not None]
+    if not probes:
+        reason = results[0].failure if results else "the grid is empty"
+        raise UserError(f"none of {len(results)} probes could be trained: {reason}")
+    best = min(probes, key=lambda probe: (-probe.value, probe.loss))
+    tied = sum(probe.value == best.value for probe in probes)
+    return Choice(best, tied, len(results) - len(probes))

@@ -1,0 +1,161 @@
+"""From a store of arrays to one vector a track, with its target: what a probe is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from experiments.errors import UserError
+from experiments.progress import progress
+from experiments.tasks.base import Task, unknown
+
+if TYPE_CHECKING:
+    from datasets.store import Reader
+
+TOKENS = ("cls", "dist", "mean")  # order of the second axis of stored embeddings
+
+
+@dataclass(frozen=True)
+class Split:
+    """Tracks of one split as matrices.
+
+    Attributes:
+        x: One vector a track, float32 `[tracks, values]`.
+        y: Stacked targets of a task, `[tracks, ...]`.
+        ids: The tracks, in the order of the rows.
+        missing: Tracks that were asked for and are not in the store.
+        unlabelled: Tracks that are in the store and have no annotation for the task.
+        features: What made the vectors: `kind`, `fingerprint`, `reduction`.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    ids: list[str]
+    missing: tuple[str, ...] = ()
+    unlabelled: tuple[str, ...] = ()
+    features: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse matrices that do not fit together.
+
+        Raises:
+            UserError: Nothing in it, rows that do not match, or values that are not finite.
+        """
+        if self.x.ndim != 2 or not len(self.x) or not len(self.x) == len(self.y) == len(self.ids):
+            raise UserError(
+                f"features of shape {list(self.x.shape)}, targets of shape {list(self.y.shape)}, {len(self.ids)} ids: "
+                "expected [tracks, values], one target and one id a track, and 1 track or more"
+            )
+        broken = np.argwhere(~np.isfinite(self.x))
+        if len(broken):
+            row, column = broken[0]
+            raise UserError(
+                f"track {self.ids[row]!r}: value {column} of its features is {self.x[row, column]}; extract it again"
+            )
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """A rule that makes one vector of a stored array.
+
+    Attributes:
+        name: Recorded with what was made by it; two vectors are comparable only under the same name.
+        kind: The kind of store it reads.
+        vector: `[n, ...]`, as stored, to `[values]`.
+    """
+
+    name: str
+    kind: str
+    vector: Callable[[np.ndarray], np.ndarray]
+
+
+def pool(embeddings: np.ndarray, tokens: Sequence[str]) -> np.ndarray:
+    """Average the patches of a track and set the chosen tokens side by side.
+
+    Args:
+        embeddings: `[patches, 3, dim]`, the tokens in the order of `TOKENS`.
+        tokens: Names from `TOKENS`, in the order wanted.
+
+    Returns:
+        float32 `[dim * len(tokens)]`; averaged in double, since stored values are float16.
+
+    Raises:
+        UserError: An unknown token, none, a repeated one, or another shape.
+    """
+    for token in tokens:
+        if token not in TOKENS:
+            raise unknown("token", token, TOKENS)
+    if not tokens or len(set(tokens)) < len(tokens):
+        raise UserError(f"tokens={list(tokens)}: give one or more of {', '.join(TOKENS)}, each once")
+    if embeddings.ndim != 3 or embeddings.shape[1] != len(TOKENS) or not len(embeddings):
+        raise UserError(f"embeddings of shape {list(embeddings.shape)}, expected [patches, {len(TOKENS)}, dim]")
+    averaged = embeddings.mean(axis=0, dtype=np.float64)
+    return averaged[[TOKENS.index(token) for token in tokens]].reshape(-1).astype(np.float32)
+
+
+def token_reduction(tokens: Sequence[str]) -> Reduction:
+    """The reduction that pools stored embeddings with `pool`."""
+    return Reduction("+".join(tokens), "embeddings", partial(pool, tokens=tuple(tokens)))
+
+
+def gather(store: Reader, ids: Sequence[str], reduction: Reduction) -> tuple[np.ndarray, list[str], tuple[str, ...]]:
+    """Read tracks from a store, one vector each.
+
+    Args:
+        store: A reader of the reduction's kind.
+        ids: Tracks wanted; a store knows them by the same ids.
+        reduction: How an array becomes a vector.
+
+    Returns:
+        float32 `[tracks found, values]`, the tracks found in the order of `ids`, and the ids that the store lacks.
+
+    Raises:
+        UserError: The store holds another kind of array, or none of the tracks.
+    """
+    if store.header.kind != reduction.kind:
+        raise UserError(f"the store holds {store.header.kind}; {reduction.name} is made from {reduction.kind}")
+    stored = set(store.ids)
+    found = [identity for identity in ids if identity in stored]
+    missing = tuple(identity for identity in ids if identity not in stored)
+    if not found:
+        wanted = f"the first wanted is {missing[0]!r}" if missing else "no track is wanted"
+        known = f"the first stored is {min(stored)!r}" if stored else "the store is empty"
+        raise UserError(f"none of {len(ids)} tracks is among the {len(stored)} of the store: {wanted}, {known}")
+    vectors = []
+    with progress("Reading vectors", len(found), "tracks") as advance:
+        for identity in found:
+            vectors.append(reduction.vector(store.read(identity)))
+            advance()
+    return np.stack(vectors), found, missing
+
+
+def load_split(
+    store: Reader, ids: Sequence[str], task: Task, annotations: Mapping[str, Any], reduction: Reduction
+) -> Split:
+    """Read a split of a task.
+
+    Args:
+        store: A reader of the reduction's kind.
+        ids: The split's tracks.
+        task: Encodes the annotations.
+        annotations: By track id; a track that is absent here, or None, is reported as unlabelled. No tags is a label.
+        reduction: How a stored array becomes a vector, e.g. `token_reduction(["cls", "mean"])`.
+
+    Returns:
+        The split, in the order of `ids`, without what is missing or unlabelled; both are listed in it.
+
+    Raises:
+        UserError: Nothing is left, a label is unknown, or the store does not fit.
+    """
+    unlabelled = tuple(identity for identity in ids if annotations.get(identity) is None)
+    labelled = [identity for identity in ids if annotations.get(identity) is not None]
+    if not labelled:
+        raise UserError(f"{task.name}: none of {len(ids)} tracks has an annotation")
+    x, found, missing = gather(store, labelled, reduction)
+    y = np.stack([task.encode(annotations[identity]) for identity in found])
+    made_by = {"kind": store.header.kind, "fingerprint": store.header.fingerprint, "reduction": reduction.name}
+    return Split(x, y, found, missing, unlabelled, made_by)

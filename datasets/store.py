@@ -14,6 +14,7 @@ holds mel frames ``[frames, bands]``, embeddings ``[patches, 3, dim]`` or logits
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,7 @@ import pyarrow as pa
 
 from datasets.store_format import Header, StoreError, check_header, load_index, read_header
 from datasets.store_merge import consolidate, merge
-from datasets.store_shard import map_shard
+from datasets.store_shard import MappedShard
 from datasets.store_writer import StoreWriter
 from datasets.windows import pad_centred
 
@@ -48,18 +49,7 @@ class Reader(Protocol):
         """Rows ``start`` to ``stop`` of a track, read-only."""
 
     def read_crop(self, id: str, start: int, length: int) -> np.ndarray:
-        """A new array of ``length`` rows."""
-
-
-def read_rows(reader: Reader, id: str, start: int, length: int) -> np.ndarray:
-    """A new array ``[length, ...]`` of a track's rows from ``start`` on, zeros around them where the track ends early.
-
-    The zeros are split half before and half behind (centred), for a short track as for the last of its windows.
-    """
-    if length < 1:
-        raise StoreError(f"{id!r}: a crop of {length} rows; at least 1")
-    rows = reader.read(id, start, min(start + length, reader.length(id)))
-    return rows.copy() if len(rows) == length else pad_centred(rows, length)
+        """A new array of ``length`` rows from ``start`` on, zeros half before and half behind where there are fewer."""
 
 
 def check_range(id: str, start: int, stop: int, rows: int) -> None:
@@ -107,7 +97,7 @@ class Store:
         self._shard_names = shards.dictionary.to_pylist()
         self._shard_of = shards.indices.to_numpy()
         self._offsets, self._lengths = table["offset"].to_numpy(), table["length"].to_numpy()
-        self._mapped: dict[int, np.ndarray] = {}
+        self._mapped: dict[int, MappedShard] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "header": self.header, "table": self._table}
@@ -151,27 +141,38 @@ class Store:
             StoreError: an unknown id, rows outside the track, or a damaged shard.
         """
         position = self._position(id)
-        length = int(self._lengths[position])
+        shard, first, length = self._place(position)
         stop = length if stop is None else stop
         check_range(id, start, stop, length)
-        first, shard = int(self._offsets[position]), int(self._shard_of[position])
-        rows = self._shard(shard)[first + start : first + stop]
-        if len(rows) != stop - start:
-            file = self.path / "shards" / self._shard_names[shard]
-            raise StoreError(f"shard {file} is cut short: {id!r} is not whole; restore it or rebuild the store")
-        return rows
+        return shard.rows[first + start : first + stop]
 
     def read_crop(self, id: str, start: int, length: int) -> np.ndarray:
         """A new array ``[length, *item_shape]`` with the rows from ``start`` on; zeros around them if there are fewer.
 
         Raises:
-            StoreError: an unknown id, or a start outside the track.
+            StoreError: an unknown id, a start outside the track, or a damaged shard.
         """
-        return read_rows(self, id, start, length)
+        shard, first, rows = self._place(self._position(id))
+        stop = min(start + length, rows)
+        check_range(id, start, stop, rows)
+        if stop - start == length:
+            return shard.copy(first + start, first + stop)
+        return pad_centred(shard.rows[first + start : first + stop], length)
 
-    def _shard(self, number: int) -> np.ndarray:
-        if number not in self._mapped:
-            self._mapped[number] = map_shard(self.path / "shards" / self._shard_names[number], self.header)
+    def _place(self, position: int) -> tuple[MappedShard, int, int]:
+        """A track's shard, first row there, and number of rows."""
+        number = int(self._shard_of[position])
+        shard = self._mapped.get(number) or self._map(number)
+        first, rows = int(self._offsets[position]), int(self._lengths[position])
+        if first + rows > len(shard.rows):
+            file, id = self.path / "shards" / self._shard_names[number], self._id_column[position]
+            raise StoreError(f"shard {file} is cut short: {str(id)!r} is not whole; restore it or rebuild the store")
+        return shard, first, rows
+
+    def _map(self, number: int) -> MappedShard:
+        while len(self._mapped) >= _most_mapped():
+            del self._mapped[next(iter(self._mapped))]
+        self._mapped[number] = MappedShard(self.path / "shards" / self._shard_names[number], self.header)
         return self._mapped[number]
 
     def _position(self, id: str) -> int:
@@ -204,3 +205,9 @@ class Store:
 
 def _plain(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
     return column.combine_chunks() if column.num_chunks else pa.array([], type=kind)
+
+
+def _most_mapped() -> int:
+    """Shards kept open at once (two file descriptors each): a quarter of what the process may open."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 2**16 if allowed == resource.RLIM_INFINITY else max(allowed // 8, 1)

@@ -122,7 +122,7 @@ class StoreWriter:
         try:
             self._shard.sync()
             write_all(self._part, memoryview(b"".join(map(part_line, self._pending))))
-            os.fdatasync(self._part)
+            os.fsync(self._part)
         except OSError as error:
             with suppress(OSError):
                 os.ftruncate(self._part, end)
@@ -167,8 +167,8 @@ class StoreWriter:
             raise StoreError(f"{id!r} is {array.dtype}: {self.path} takes {wanted}")
         with np.errstate(over="ignore"):
             rows = np.ascontiguousarray(array, dtype=wanted)
-        finite = np.isfinite(rows)
-        if not finite.all():
+        if not _all_finite(rows):
+            finite = np.isfinite(rows)
             where = tuple(int(axis) for axis in np.argwhere(~finite)[0])
             raise StoreError(
                 f"{id!r} has {int((~finite).sum())} values that are not finite as {wanted}, the first at {where} "
@@ -212,3 +212,9 @@ class StoreWriter:
         if self._part is not None:
             os.close(self._part)
         self._shard = self._part = None
+
+
+def _all_finite(rows: np.ndarray) -> bool:
+    if rows.dtype != np.float16:
+        return bool(np.isfinite(rows).all())
+    return bool((rows.view(np.uint16) & 0x7FFF).max() < 0x7C00)  # the bits of infinity; numpy's test is 15 times slower

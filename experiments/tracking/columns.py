@@ -1,0 +1,56 @@
+"""The columns that Omniboard's table of runs has from the start, besides its own."""
+
+from __future__ import annotations
+
+import hashlib
+
+from bson import ObjectId
+from pymongo.database import Database
+from pymongo.errors import BulkWriteError
+
+COLLECTION = "omniboard.custom.columns"
+
+# Title -> path in the run document. A title equal to a field of the document (experiment, metrics, status, ...) would
+# hide that field. No metric columns: sorting by one reads every series of every run, sorting by a result is immediate.
+COLUMNS = {
+    "arch": "config.model.arch",
+    "target": "config.datamodule.task",
+    "lr": "config.module.optimizer.lr",
+    "batch": "config.datamodule.batch_size_train",
+    "precision": "config.trainer.precision",
+    "best epoch": "info.best.epoch",
+    "val AUC": "result.val/roc_auc",
+    "val AP": "result.val/ap",
+    "test AUC": "result.test/roc_auc",
+    "test AP": "result.test/ap",
+    "test accuracy": "result.test/accuracy",
+}
+
+
+def seed(database: Database) -> bool:
+    """Give a new database its columns; one that ever had columns keeps the choice of its user.
+
+    Removing all columns in Omniboard leaves an empty collection behind, so they do not come back. Processes that seed
+    at the same moment write the same documents.
+
+    Args:
+        database: The runs' database.
+
+    Returns:
+        Whether the columns were written.
+
+    Raises:
+        pymongo.errors.PyMongoError: The database cannot be reached or written.
+    """
+    if COLLECTION in database.list_collection_names(filter={"name": COLLECTION}):
+        return False
+    rows = [
+        {"_id": ObjectId(hashlib.sha256(title.encode()).digest()[:12]), "name": title, "config_path": path}
+        for title, path in COLUMNS.items()
+    ]
+    try:
+        database[COLLECTION].insert_many(rows, ordered=False)
+    except BulkWriteError as error:
+        if any(problem["code"] != 11000 for problem in error.details["writeErrors"]):  # 11000: there already
+            raise
+    return True

@@ -1,0 +1,112 @@
+"""`python -m preprocess AUDIO_DIR STORE_DIR`: any folder of audio to a store of features."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from preprocess.build import Report
+
+DESCRIPTION = """\
+Compute the features of every audio file below AUDIO_DIR (wav, flac, ogg, opus, mp3, aiff; m4a and more where ffmpeg is
+on the PATH) and keep them in STORE_DIR. Stopped at any moment, the same command goes on where it was. Files that cannot
+be used are skipped and listed with the reason in STORE_DIR/skipped.csv."""
+
+EPILOG = """\
+On a Dask cluster whose machines see AUDIO_DIR under the same path and have this environment and folder:
+  python -m preprocess AUDIO_DIR STORE_DIR --backend dask --scheduler tcp://HOST:8786"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0, 1 for an error, 130 when interrupted."""
+    arguments = _parser().parse_args(argv)
+    from datasets.store import StoreError
+    from preprocess.build import build_store
+    from preprocess.sources import AudioError
+
+    try:
+        with _backend(arguments.backend, arguments.scheduler):
+            report = build_store(
+                arguments.audio_dir,
+                arguments.store_dir,
+                frontend=arguments.frontend,
+                jobs=arguments.jobs,
+                progress=not arguments.quiet,
+                max_seconds=arguments.max_seconds,
+                retry=arguments.retry,
+            )
+    except (AudioError, StoreError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted: what is done is kept, the same command goes on from there", file=sys.stderr)
+        return 130
+    print("\n".join(summary(report)))
+    return 0
+
+
+def summary(report: Report) -> Iterator[str]:
+    """Lines that say what is in the store now, what is not and why, and what to do next."""
+    from preprocess.build import common_reasons
+
+    hours = f"{report.seconds / 3600:.2f} hours of audio"
+    written = f"{report.store}: {report.written} tracks written ({hours}), {report.already} already there"
+    yield f"{written}, {len(report.skipped)} skipped"
+    for reason, count in common_reasons(report):
+        example = next(id for id, why in report.skipped if why.split(":")[0] == reason)
+        yield f"  {count:6d} {reason}, for instance {example}"
+    if report.skipped:
+        yield f"  all in {report.store / 'skipped.csv'}; they are tried again when they change, or with --retry"
+    if report.noted:
+        yield f"  {len(report.noted)} tracks hold less than their file promised: {report.store / 'notes.csv'}"
+    if report.ignored:
+        yield "not audio: " + ", ".join(f"{count} {suffix}" for suffix, count in report.ignored.most_common(5))
+    yield f"next: python ex_pretrain.py with maest_30s_pretrain datamodule.base_dir={report.store}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+        pass
+
+    parser = argparse.ArgumentParser("python -m preprocess", None, DESCRIPTION, EPILOG, formatter_class=Formatter)
+    parser.add_argument("audio_dir", metavar="AUDIO_DIR", help="folder of audio files, searched with its sub-folders")
+    parser.add_argument("store_dir", metavar="STORE_DIR", help="folder of the store; made, or added to")
+    parser.add_argument("--frontend", default="musicnn", help="the features: musicnn or musicnn_torch")
+    parser.add_argument("--jobs", type=int, default=-1, metavar="N", help="workers; -1 is one a core")
+    parser.add_argument("--max-seconds", type=float, metavar="S", help="keep the middle of longer tracks")
+    parser.add_argument("--retry", action="store_true", help="try files again that were skipped before")
+    parser.add_argument("--backend", default="loky", help="joblib backend: loky (this machine), dask, ...")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of the Dask scheduler, for --backend dask")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    return parser
+
+
+@contextmanager
+def _backend(name: str, scheduler: str | None) -> Iterator[None]:
+    """The joblib backend that the whole run uses.
+
+    Raises:
+        ValueError: An unknown backend, or Dask without an address or without being installed.
+    """
+    import joblib
+
+    if name != "dask":
+        with joblib.parallel_config(backend=name):
+            yield
+        return
+    if not scheduler:
+        raise ValueError("--backend dask: give the address of its scheduler, as --scheduler tcp://HOST:8786")
+    try:
+        from dask.distributed import Client
+    except ImportError as error:
+        raise ValueError("--backend dask: Dask is not installed here; pip install distributed") from error
+    with Client(scheduler), joblib.parallel_config(backend="dask"):
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())

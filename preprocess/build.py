@@ -1,0 +1,220 @@
+"""A folder of audio to a store of features: in parallel, resumable, with every file that was left out accounted for.
+
+The main process finds the files and writes the store; workers decode and transform. `joblib` runs the workers: cores of
+this machine by default, or whatever the caller chose with `joblib.parallel_config`, for instance a Dask cluster whose
+machines see the folder of audio under the same path.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from joblib import Parallel, delayed, effective_n_jobs
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from datasets.store import Header, StoreError, StoreWriter
+from models import frontends
+from preprocess.features import Track, track_features
+from preprocess.files import Candidate, choose, find, printable
+from preprocess.ledger import Ledger
+from preprocess.quiet import quiet_libraries
+from preprocess.sources import AudioError
+
+# What may wait in memory to be written, per worker; it is committed together.
+GROUP_TRACKS, GROUP_BYTES = 16, 64 * 2**20
+# Of audio files: one worker decodes this sooner than another has started.
+WORKER_BYTES = 16 * 2**20
+
+
+@dataclass
+class Report:
+    """What became of the files.
+
+    Attributes:
+        store: Folder of the store.
+        written: Tracks added in this run.
+        already: Tracks that were in the store before.
+        skipped: (id, reason) of files that gave no track, now or in an earlier run.
+        noted: (id, note) of tracks that hold less than their file promised, now or in an earlier run.
+        decoded: Files opened in this run.
+        seconds: Audio behind the tracks added in this run.
+        ignored: Number of files that are not audio, by suffix.
+    """
+
+    store: Path
+    written: int = 0
+    already: int = 0
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    noted: list[tuple[str, str]] = field(default_factory=list)
+    decoded: int = 0
+    seconds: float = 0.0
+    ignored: Counter[str] = field(default_factory=Counter)
+
+
+def build_store(
+    audio_dir: str | Path,
+    store_dir: str | Path,
+    frontend: str = "musicnn",
+    jobs: int = -1,
+    ids: Sequence[str] | None = None,
+    progress: bool = True,
+    max_seconds: float | None = None,
+    retry: bool = False,
+) -> Report:
+    """Compute the features of every audio file in a folder that the store does not hold yet.
+
+    Killed at any moment, the same call goes on behind the last commit, so that at most the last 16 tracks a worker are
+    computed again. A file that was skipped is skipped again until it changes. The memory taken is that of the features
+    of `GROUP_TRACKS` tracks a worker (12 kB per second of audio), whatever the size of the corpus.
+
+    Args:
+        audio_dir: Folder of audio files, searched with its sub-folders.
+        store_dir: The store; made, or added to.
+        frontend: Name in `models.frontends.FRONTENDS`.
+        jobs: Workers; -1 for one a core. Fewer are started where there is little to do.
+        ids: Only these tracks (paths below `audio_dir`); None takes every audio file.
+        progress: Show a bar with the time left on standard error.
+        max_seconds: Keep the middle of longer tracks.
+        retry: Try files again that were skipped before.
+
+    Raises:
+        AudioError: No such folder, no audio in it, no file in it that could be used, or a worker was killed.
+        StoreError: The store holds something else, or the disk is full; what was done is kept.
+        ValueError: Unknown front end, 0 jobs, or a `max_seconds` that is not above 0.
+    """
+    if jobs == 0:
+        raise ValueError("jobs=0: give the number of workers, or -1 for one a core")
+    if max_seconds is not None and not max_seconds > 0:
+        raise ValueError(f"max_seconds={max_seconds}: give a length above 0 s, or none to keep whole tracks")
+    audio_dir, report = Path(audio_dir), Report(Path(store_dir))
+    header = feature_header(frontend)
+    if ids is None:
+        files, report.ignored = find(audio_dir)
+    else:
+        files = choose(audio_dir, ids)
+    with StoreWriter(report.store, header) as writer:
+        ledger = Ledger(report.store)
+        if ids is None:
+            ledger.forget_others(files)
+        new = [file for file in files if file.id not in writer.done]
+        report.already = len(files) - len(new)
+        todo = [file for file in new if retry or not ledger.settled(file)]
+        try:
+            _run(todo, frontend, max_seconds, jobs, progress, writer, ledger, report)
+        except BrokenProcessPool as error:
+            reason = (
+                "a worker was killed, most often for want of memory: run again with fewer jobs; what is done is kept"
+            )
+            raise AudioError(audio_dir, reason) from error
+        finally:
+            _save(ledger, report.store)
+    report.skipped = [(file.id, ledger.skipped[file.id].reason) for file in new if file.id in ledger.skipped]
+    report.noted = [(file.id, ledger.noted[file.id].note) for file in files if file.id in ledger.noted]
+    if files and not report.written and not report.already:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in common_reasons(report))
+        raise AudioError(audio_dir, f"none of {len(files)} files could be used ({reasons}): see {ledger.skipped_path}")
+    return report
+
+
+def feature_header(frontend: str) -> Header:
+    """What a store made by a front end says of itself."""
+    made = frontends.build(frontend)
+    return Header("mel", (made.n_bands,), "float16", made.units, made.parameters_dict, made.fingerprint)
+
+
+def common_reasons(report: Report) -> list[tuple[str, int]]:
+    """Kinds of reasons why files were skipped, the commonest first."""
+    return Counter(reason.split(":")[0] for _, reason in report.skipped).most_common()
+
+
+def _run(
+    todo: list[Candidate],
+    frontend: str,
+    max_seconds: float | None,
+    jobs: int,
+    progress: bool,
+    writer: StoreWriter,
+    ledger: Ledger,
+    report: Report,
+) -> None:
+    """Attempt the files group by group and enter each into the store or the ledger."""
+    if not todo:
+        return
+    workers = min(effective_n_jobs(jobs), len(todo), 1 + sum(file.bytes for file in todo) // WORKER_BYTES)
+    pool = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
+    with pool as parallel, _bar(todo, progress) as bar:
+        for group in _groups(todo, workers):
+            tasks = (delayed(attempt)(file, frontend, max_seconds, os.getpid()) for file in group)
+            for file, outcome in parallel(tasks):
+                report.decoded += 1
+                if isinstance(outcome, Track):
+                    writer.append(file.id, outcome.frames, printable(file.path), outcome.seconds)
+                    ledger.keep(file, outcome.notes)
+                    report.written += 1
+                    report.seconds += outcome.seconds
+                else:
+                    ledger.skip(file, outcome)
+                bar.update(bar.task_ids[0], advance=max(file.bytes, 1), done=report.decoded)
+            writer.commit()
+            _save(ledger, report.store)
+
+
+def attempt(
+    file: Candidate, frontend: str, max_seconds: float | None, main_process: int
+) -> tuple[Candidate, Track | str]:
+    """Run in a worker: the features of a file, or the reason why there are none. No file ends the run."""
+    with nullcontext() if os.getpid() == main_process else quiet_libraries():
+        try:
+            return file, track_features(file.path, _front_end(frontend), max_seconds)
+        except AudioError as error:
+            return file, error.reason
+        except Exception as error:
+            return file, f"failed with {type(error).__name__}: {error}"
+
+
+@lru_cache(maxsize=4)
+def _front_end(name: str) -> frontends.MusiCNNMel:
+    return frontends.build(name)
+
+
+def _groups(todo: list[Candidate], workers: int) -> Iterator[list[Candidate]]:
+    """Longest files first, so that the last ones to finish are short, in groups that fit into memory."""
+    group: list[Candidate] = []
+    for file in sorted(todo, key=lambda file: (-file.bytes, file.id)):
+        group.append(file)
+        full = len(group) == GROUP_TRACKS * workers or sum(one.bytes for one in group) > GROUP_BYTES * workers
+        if full and len(group) >= workers:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _bar(todo: list[Candidate], progress: bool) -> Progress:
+    """Progress in bytes, which foretells the time left better than files of all lengths do."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]} of {task.fields[all]}"))
+    times = (
+        TextColumn("tracks,"),
+        TimeElapsedColumn(),
+        TextColumn("so far,"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    bar = Progress(*columns, *times, console=Console(stderr=True), disable=not progress)
+    bar.add_task("features", total=sum(max(file.bytes, 1) for file in todo), done=0, all=len(todo))
+    return bar
+
+
+def _save(ledger: Ledger, store: Path) -> None:
+    try:
+        ledger.save()
+    except OSError as error:
+        raise StoreError(f"{store}: the table of skipped files cannot be written ({error.strerror})") from error

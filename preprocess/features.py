@@ -1,0 +1,119 @@
+"""Blocks of samples to one track of features, in memory that grows only with the features themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from models.frontends import MusiCNNMel
+from preprocess.decode import stream
+from preprocess.sources import AudioError
+
+CHUNK = 1024  # frames transformed at a time: the spectra of 16 s stay in the cache
+OVERLAP = 3  # hops kept from one chunk to the next: a window reaches one hop to either side, a reflected edge two
+PATCH = 16  # frames of the smallest patch a network can see
+SILENCE = 1e-4  # peak, -80 dB of full scale: below it every log-mel value is under 0.02
+
+
+@dataclass(frozen=True)
+class Track:
+    """Features of one file.
+
+    Attributes:
+        frames: [frames, bands] float16.
+        seconds: Length of the decoded audio.
+        notes: Remarks on a file that was decoded only in part.
+    """
+
+    frames: np.ndarray
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+
+def track_features(path: str | Path, frontend: MusiCNNMel, max_seconds: float | None = None) -> Track:
+    """Decode a file and compute its features.
+
+    Args:
+        path: Audio file.
+        frontend: What to compute.
+        max_seconds: Keep the middle of a longer track; None keeps all of it.
+
+    Raises:
+        AudioError: As `preprocess.decode.load`; also for audio that is silent, or shorter than one patch.
+    """
+    notes: list[str] = []
+    extent = _Extent()
+    blocks = extent.watch(stream(path, frontend.sample_rate, notes))
+    chunks, finite = [], True
+    with torch.inference_mode(), one_thread():
+        for chunk in transform(blocks, frontend):
+            finite = finite and bool(chunk.isfinite().all())
+            chunks.append(chunk.half().numpy())
+    seconds, shortest = extent.samples / frontend.sample_rate, PATCH / frontend.frame_rate
+    if seconds < shortest:
+        raise AudioError(path, f"too short: {seconds:.3f} s, one patch of features takes {shortest:.3f} s")
+    if extent.peak < SILENCE:
+        raise AudioError(path, f"silent: peak {extent.peak:.1e} of full scale")
+    if not finite:
+        raise AudioError(path, f"far over full scale: peak {extent.peak:.1e}")
+    return Track(middle(np.concatenate(chunks), max_seconds, frontend.frame_rate), seconds, tuple(notes))
+
+
+def transform(blocks: Iterable[np.ndarray], frontend: MusiCNNMel) -> Iterator[torch.Tensor]:
+    """Features of audio that comes in blocks: equal to those of the whole, whatever the blocks.
+
+    Args:
+        blocks: [n] float32 each.
+        frontend: Its frame i is centred on sample `i * hop` and reaches one hop to either side.
+
+    Yields:
+        [n, bands] float32 each; nothing for audio shorter than the front end takes.
+    """
+    hop, waiting, length, first = frontend.hop, [], 0, 0
+    for block in blocks:
+        waiting.append(block)
+        length += len(block)
+        if length < (CHUNK + OVERLAP) * hop:
+            continue
+        samples = np.concatenate(waiting)
+        end = length // hop - OVERLAP + 1
+        yield frontend(torch.from_numpy(samples[: (end + OVERLAP - 1) * hop]))[first:end]
+        waiting = [samples[(end - 1) * hop :]]
+        length, first = len(waiting[0]), 1
+    if length >= frontend.min_samples:
+        yield frontend(torch.from_numpy(np.concatenate(waiting)))[first:]
+
+
+def middle(frames: np.ndarray, max_seconds: float | None, frame_rate: float) -> np.ndarray:
+    """The central `max_seconds` of a track, or all of a shorter one."""
+    keep = len(frames) if max_seconds is None else max(PATCH, round(max_seconds * frame_rate))
+    start = max(len(frames) - keep, 0) // 2
+    return frames[start : start + keep]
+
+
+class _Extent:
+    """Length and peak of samples that pass by."""
+
+    samples, peak = 0, 0.0
+
+    def watch(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        for block in blocks:
+            self.samples += len(block)
+            self.peak = max(self.peak, float(block.max(initial=0)), -float(block.min(initial=0)))
+            yield block
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Parallelism is over tracks: threads inside one transform would only cost."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

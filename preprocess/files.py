@@ -1,0 +1,106 @@
+"""Which files of a folder are tracks."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from preprocess.sources import AudioError
+
+LIBSNDFILE = {
+    ".wav",
+    ".flac",
+    ".ogg",
+    ".oga",
+    ".opus",
+    ".mp3",
+    ".aif",
+    ".aiff",
+    ".aifc",
+    ".au",
+    ".caf",
+    ".w64",
+    ".rf64",
+}
+FFMPEG = {".m4a", ".mp4", ".m4b", ".aac", ".wma", ".mka", ".webm", ".ac3", ".ape", ".wv", ".mpc", ".dsf"}
+SUFFIXES = LIBSNDFILE | FFMPEG
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A file that should give a track.
+
+    Attributes:
+        id: Path below the folder of audio, with `/` and suffix; bytes of it that are not UTF-8 are written out.
+        path: Of the file.
+        bytes, mtime_ns: Size and time of its last change; -1 where there is no such file.
+    """
+
+    id: str
+    path: Path
+    bytes: int = -1
+    mtime_ns: int = -1
+
+
+def find(audio_dir: Path) -> tuple[list[Candidate], Counter[str]]:
+    """Audio files below a folder, known by their suffix, and how many files of other suffixes lie there.
+
+    Links are followed; names that begin with a dot are passed over.
+
+    Raises:
+        AudioError: No such folder, or no audio file in it.
+    """
+    _check_folder(audio_dir)
+    found, others, seen = [], Counter(), set()
+    for folder, folders, names in os.walk(audio_dir, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        real = os.path.realpath(folder)
+        if real in seen:  # a link back to a folder above
+            folders.clear()
+            continue
+        seen.add(real)
+        for name in names:
+            path = Path(folder, name)
+            if name.startswith("."):
+                continue
+            if path.suffix.lower() in SUFFIXES:
+                found.append(_candidate(audio_dir, path.relative_to(audio_dir).as_posix()))
+            else:
+                others[path.suffix.lower() or name] += 1
+    if not found:
+        what = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(3)) or "nothing"
+        raise AudioError(audio_dir, f"no audio file in this folder, only {what}; known: {' '.join(sorted(SUFFIXES))}")
+    return sorted(found, key=lambda one: one.id), others
+
+
+def choose(audio_dir: Path, ids: Sequence[str]) -> list[Candidate]:
+    """The named tracks, each once, whether there are such files or not.
+
+    Raises:
+        AudioError: No such folder.
+    """
+    _check_folder(audio_dir)
+    return [_candidate(audio_dir, id) for id in dict.fromkeys(ids)]
+
+
+def printable(path: str | Path) -> str:
+    """A path as text that can be stored: bytes that are not UTF-8 become `\\udcXX`."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
+
+
+def _check_folder(audio_dir: Path) -> None:
+    if not audio_dir.is_dir():
+        what = "a file, not a folder" if audio_dir.exists() else "no such folder"
+        raise AudioError(audio_dir, f"{what}: give the folder that holds the audio files")
+
+
+def _candidate(audio_dir: Path, name: str) -> Candidate:
+    path = audio_dir / name
+    try:
+        status = path.stat()
+    except OSError:
+        return Candidate(printable(name), path)
+    return Candidate(printable(name), path, status.st_size, status.st_mtime_ns)

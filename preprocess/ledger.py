@@ -1,0 +1,113 @@
+"""The tables beside a store that say which files are not in it, or only in part, and why."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from preprocess.files import Candidate
+from preprocess.sources import NO_FFMPEG, AudioError
+
+
+@dataclass(frozen=True, order=True)
+class Skipped:
+    """A file that gave no track; `bytes` and `mtime_ns` tell whether it has changed since."""
+
+    id: str
+    reason: str
+    bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, order=True)
+class Noted:
+    """A track that holds less than its file promised."""
+
+    id: str
+    note: str
+
+
+class Ledger:
+    """What became of the files that are not simply in the store.
+
+    Attributes:
+        skipped: Rows of `skipped.csv` by id.
+        noted: Rows of `notes.csv` by id.
+
+    Raises:
+        AudioError: A table was changed into something else.
+    """
+
+    def __init__(self, store_dir: Path) -> None:
+        self.skipped_path, self.noted_path = store_dir / "skipped.csv", store_dir / "notes.csv"
+        self.skipped: dict[str, Skipped] = {row.id: row for row in _read(self.skipped_path, Skipped)}
+        self.noted: dict[str, Noted] = {row.id: row for row in _read(self.noted_path, Noted)}
+        self._changed = False
+
+    def settled(self, file: Candidate) -> bool:
+        """True if the file was skipped before and would be again: it is the same, and no ffmpeg has come to help."""
+        row = self.skipped.get(file.id)
+        same = row is not None and row.bytes >= 0 and (row.bytes, row.mtime_ns) == (file.bytes, file.mtime_ns)
+        return same and not (NO_FFMPEG in row.reason and shutil.which("ffmpeg"))
+
+    def skip(self, file: Candidate, reason: str) -> None:
+        """Enter a file that gave no track."""
+        self.skipped[file.id] = Skipped(file.id, reason, file.bytes, file.mtime_ns)
+        self._changed = True
+
+    def keep(self, file: Candidate, notes: Sequence[str]) -> None:
+        """Enter a file that gave a track: it is not skipped any more."""
+        self._changed |= self.skipped.pop(file.id, None) is not None
+        if notes:
+            self.noted[file.id] = Noted(file.id, "; ".join(notes))
+            self._changed = True
+
+    def forget_others(self, files: Iterable[Candidate]) -> None:
+        """Drop skipped files that are not there any more."""
+        gone = self.skipped.keys() - {file.id for file in files}
+        for id in gone:
+            del self.skipped[id]
+        self._changed |= bool(gone)
+
+    def save(self) -> None:
+        """Put the tables in the place of the old ones; an empty one is not kept."""
+        if self._changed:
+            _write(self.skipped_path, Skipped, self.skipped.values())
+            _write(self.noted_path, Noted, self.noted.values())
+        self._changed = False
+
+
+def _read(path: Path, kind: type[Skipped] | type[Noted]) -> list:
+    if not path.exists():
+        return []
+    names = [field.name for field in fields(kind)]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            head, *lines = csv.reader(file)
+        if head != names:
+            raise ValueError(f"its columns are {head}, not {names}")
+        return [kind(*line[:2], *map(int, line[2:])) for line in lines]
+    except (TypeError, ValueError) as error:
+        raise AudioError(path, f"damaged table ({error}): delete it, and its files are tried again") from error
+
+
+def _write(path: Path, kind: type[Skipped] | type[Noted], rows: Iterable[Skipped] | Iterable[Noted]) -> None:
+    rows = sorted(rows)
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([field.name for field in fields(kind)])
+    writer.writerows(map(astuple, rows))
+    aside = path.with_name(f".{path.name}.{os.getpid()}.aside")
+    try:
+        aside.write_text(text.getvalue(), encoding="utf-8")
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)

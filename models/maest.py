@@ -180,7 +180,7 @@ class MAEST(nn.Module):
     def embed(self, x: torch.Tensor, blocks: Sequence[int], logits: bool = False) -> Embeddings:
         """Tokens of some blocks, and logits if asked for, from one pass.
 
-        Blocks after the last one needed are not run.
+        Blocks after the last one needed are not run, and the last block computes CLS and DIST only if nobody reads it.
 
         Args:
             x: As in `forward`.
@@ -198,8 +198,9 @@ class MAEST(nn.Module):
             raise ValueError(f"nothing to compute: name at least one block of 0 to {self.depth - 1}, or ask for logits")
         x = self._tokenise(x)
         tokens: dict[int, torch.Tensor] = {}
-        for index, block in enumerate(self.blocks[: self.depth if logits else blocks[-1] + 1]):
-            x = block(x)
+        for index in range(self.depth if logits else blocks[-1] + 1):
+            unread = index == self.depth - 1 and index not in blocks
+            x = self.blocks[index](x, queries=2) if unread else self.blocks[index](x)
             if index in blocks:
                 tokens[index] = torch.cat([x[:, :2], x[:, 2:].mean(dim=1, keepdim=True)], dim=1)
         if not logits:
@@ -210,9 +211,9 @@ class MAEST(nn.Module):
     def _encode(self, x: torch.Tensor) -> torch.Tensor:
         """CLS and DIST after the final norm, `[B, 2, dim]`."""
         x = self._tokenise(x)
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             x = block(x)
-        return self.norm(x[:, :2])
+        return self.norm(self.blocks[-1](x, queries=2))
 
     def _classify(self, pair: torch.Tensor) -> Logits:
         if self.distilled_type == "separated":

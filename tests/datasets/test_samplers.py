@@ -1,0 +1,60 @@
+"""Balanced sampling: the weights of the recipe, and draws that are right for any number of ranks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datasets.samplers import EpochSampler, balanced_weights
+
+
+def test_weights_of_a_hand_made_table():
+    targets = np.array([[1, 0], [1, 1], [1, 0], [0, 0]])
+    rare, common = 1000 / 101, 1000 / 103
+    assert balanced_weights(targets) == pytest.approx([common, common + rare, common, 0])
+    assert balanced_weights(targets, total=False) == pytest.approx([common, rare, common, 0])
+
+
+@given(st.integers(1, 60), st.integers(1, 80), st.integers(1, 5), st.integers(0, 3), st.booleans())
+def test_ranks_share_one_list(tracks, draws, world_size, epoch, replace):
+    weights = np.linspace(1, 2, tracks)
+    samplers = [EpochSampler(weights, draws, replace, 7, rank, world_size) for rank in range(world_size)]
+    for sampler in samplers:
+        sampler.set_epoch(epoch)
+    shares = [list(sampler) for sampler in samplers]
+    assert {len(share) for share in shares} == {len(samplers[0])}
+    alone = EpochSampler(weights, draws, replace, 7)
+    alone.set_epoch(epoch)
+    whole = list(alone)
+    assert set().union(*map(set, shares)) == set(whole)
+    if not replace:
+        assert len({track for track, _ in whole}) == len(whole) == min(draws, tracks)
+
+
+def test_other_epochs_and_seeds_draw_otherwise():
+    def order(seed, epoch):
+        sampler = EpochSampler(np.ones(50), 50, seed=seed)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    assert order(0, 0) == order(0, 0)
+    assert order(0, 0) != order(0, 1)
+    assert order(0, 0) != order(1, 0)
+
+
+def test_a_heavier_track_comes_earlier_and_a_weightless_one_never():
+    weights = np.array([0, 1, 9], float)
+    firsts = []
+    for epoch in range(400):
+        sampler = EpochSampler(weights, 1)
+        sampler.set_epoch(epoch)
+        firsts.append(next(iter(sampler))[0])
+    assert firsts.count(0) == 0
+    assert firsts.count(2) / 400 == pytest.approx(0.9, abs=0.05)
+
+
+def test_no_labels_at_all_is_an_error():
+    with pytest.raises(ValueError, match="labels in the training split"):
+        EpochSampler(np.zeros(3), 3)

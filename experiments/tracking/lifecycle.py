@@ -1,0 +1,173 @@
+"""How a run ends: signals become interrupts, interrupts become a status and an exit code.
+
+| event                                   | status      | exit code |
+|-----------------------------------------|-------------|-----------|
+| return, `sys.exit(0)`                   | COMPLETED   | 0         |
+| exception                               | FAILED      | 1         |
+| `sys.exit(n)`                           | FAILED      | n         |
+| Ctrl-C (SIGINT)                         | INTERRUPTED | 130       |
+| SIGTERM, SIGHUP, SIGUSR1 outside SLURM  | INTERRUPTED | 128 + n   |
+
+The same holds inside `Trainer.fit`, which turns interrupts into a SystemExit of its own. A second Ctrl-C leaves at
+once: what was recorded is on the disk, and the run is closed as interrupted at the next start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+SUCCESS, FAILURE = 0, 1
+OUR_PACKAGES = ("models", "datasets", "preprocess", "experiments")
+_HIDDEN_FRAMES = ("sacred", "wrapt")
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asks the run to end. Derived from KeyboardInterrupt so that no `except Exception` swallows it.
+
+    Attributes:
+        signum: the signal.
+        STATUS: status that Sacred gives to the run.
+    """
+
+    STATUS = "INTERRUPTED"
+
+    def __init__(self, signum: int):
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum
+
+
+def watched_signals() -> tuple[int, ...]:
+    """Signals that end a run in order. Under SLURM, SIGUSR1 belongs to Lightning, which saves and requeues."""
+    names = ["SIGINT", "SIGTERM", "SIGHUP"] + (["SIGUSR1"] if "SLURM_JOB_ID" not in os.environ else [])
+    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+
+
+@contextlib.contextmanager
+def signals() -> Iterator[None]:
+    """Turn the watched signals into `Interrupted` in the main thread for as long as the context lasts."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    owner, interrupts = os.getpid(), 0
+
+    def handle(signum: int, _: FrameType | None) -> None:
+        nonlocal interrupts
+        if os.getpid() != owner:  # a forked worker that has not set handlers of its own
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+            return
+        if signum == signal.SIGINT:
+            interrupts += 1
+            if interrupts > 1:
+                os.write(2, b"\nleft at once; what was recorded so far is on the disk\n")
+                os._exit(128 + signum)
+        raise Interrupted(signum)
+
+    before = {}
+    for signum in watched_signals():
+        if signum == getattr(signal, "SIGHUP", None) and signal.getsignal(signum) == signal.SIG_IGN:
+            continue  # started by nohup: stays deaf to it
+        before[signum] = signal.signal(signum, handle)
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler if handler is not None else signal.SIG_DFL)
+
+
+def normalised(command: Callable[[], Any]) -> Any:
+    """Call `command`; an orderly exit becomes a return, every disguise of an interrupt becomes `Interrupted`."""
+    try:
+        return command()
+    except Interrupted:
+        raise
+    except KeyboardInterrupt as error:
+        raise Interrupted(signal.SIGINT) from error
+    except SystemExit as error:
+        if type(error).__name__ == "SIGTERMException":
+            raise Interrupted(signal.SIGTERM) from error
+        if (origin := _interrupt_behind(error)) is not None:
+            raise Interrupted(getattr(origin, "signum", signal.SIGINT)) from error
+        if error.code in (None, 0):
+            return None
+        raise
+
+
+def _interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:
+    """The interrupt in whose handling `error` arose."""
+    seen: set[int] = set()
+    context = error.__context__
+    while context is not None and id(context) not in seen:
+        if isinstance(context, KeyboardInterrupt):
+            return context
+        seen.add(id(context))
+        context = context.__context__
+    return None
+
+
+def exit_code(error: BaseException | None) -> int:
+    """Exit code of the process whose command ended with `error` (None: it returned)."""
+    if error is None:
+        return SUCCESS
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + getattr(error, "signum", signal.SIGINT)
+    if isinstance(error, SystemExit) and isinstance(error.code, int):
+        return error.code
+    return FAILURE
+
+
+def is_plain(error: BaseException) -> bool:
+    """Whether the message of `error` is all its reader needs: a ValueError of a class that one of our rooms defines."""
+    return isinstance(error, ValueError) and any(
+        kind.__module__.partition(".")[0] in OUR_PACKAGES for kind in type(error).__mro__
+    )
+
+
+def trace(error: BaseException) -> str:
+    """The traceback of `error`, its causes included, without the frames of the machinery that called the command."""
+    return "".join(traceback.format_exception(type(error), error, _own_frames(error.__traceback__)))
+
+
+def _own_frames(frames: TracebackType | None) -> TracebackType | None:
+    """Skip the leading frames that are not the command's."""
+    first = frames
+    while first is not None:
+        path = Path(first.tb_frame.f_code.co_filename)
+        ours = path.parent == Path(__file__).parent or any(part in _HIDDEN_FRAMES for part in path.parts[-4:-1])
+        if not ours:
+            return first
+        first = first.tb_next
+    return frames
+
+
+def report(error: BaseException, note: Callable[[str], None] | None = None, full: bool = False) -> None:
+    """Say on standard error how the command ended; the trace of a plain error goes into the log alone.
+
+    Args:
+        note: writes a text into the run log and nowhere else.
+        full: show the trace of a plain error too.
+    """
+    note = note or (lambda text: None)
+    if isinstance(error, KeyboardInterrupt):
+        name = signal.Signals(getattr(error, "signum", signal.SIGINT)).name
+        note(trace(error))
+        print(f"interrupted by {name}", file=sys.stderr)
+    elif isinstance(error, SystemExit):
+        note(trace(error))
+        if not isinstance(error.code, int):
+            print(error.code, file=sys.stderr)
+    elif is_plain(error) and not full:
+        note(trace(error))
+        print(f"error: {error}", file=sys.stderr)
+    else:
+        print(trace(error), end="", file=sys.stderr)
+    sys.stderr.flush()

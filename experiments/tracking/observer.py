@@ -1,0 +1,203 @@
+"""Sacred's events as journal records: the run document at the start, heartbeats, the end.
+
+Sacred drops an observer after its first exception, so no event here raises; what goes wrong is logged and the next
+event is treated like any other. Only the start may fail: a run that cannot be recorded at all is not begun.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import logging
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import psutil
+from sacred.observers import RunObserver
+
+from experiments.tracking.run import Recorder
+from experiments.tracking.values import storable
+
+FORMAT = "MongoObserver-0.7.0"  # the schema that Omniboard reads
+
+log = logging.getLogger("ostinato.tracking")
+
+Event = TypeVar("Event", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a run before it starts, besides what Sacred says.
+
+    Attributes:
+        tags: labels shown in the run browser.
+        info: first entries of the run's information.
+        group: name shared by the runs of one study.
+        argv: the command line without secrets.
+        updates: assignments of the command line, nested.
+        named: named configs, in order.
+    """
+
+    tags: tuple[str, ...] = ()
+    info: Mapping[str, Any] = field(default_factory=dict)
+    group: str | None = None
+    argv: tuple[str, ...] = ()
+    updates: Mapping[str, Any] = field(default_factory=dict)
+    named: tuple[str, ...] = ()
+
+
+def never_raises(event: Event) -> Event:
+    """An event whose failure is logged and ends there."""
+
+    @functools.wraps(event)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return event(*args, **kwargs)
+        except Exception:
+            log.exception("the record of this run has a gap: %s failed", event.__name__)
+            return None
+
+    return wrapped  # type: ignore[return-value]
+
+
+class JournalObserver(RunObserver):
+    """Writes what Sacred reports into a run's journal.
+
+    Args:
+        recorder: of the run.
+        facts: what goes into the document besides Sacred's own.
+        sources: records of the kept source files (`provenance.keep_sources`).
+        started: called once the start record is on the disk.
+        before_end: called before the end record is written, when nothing more is printed by the command.
+        sample: measurements of the machine, asked for at each heartbeat.
+    """
+
+    priority = 50  # before a file observer, which takes over the name of the run
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        facts: Facts,
+        sources: Sequence[Mapping[str, str]] = (),
+        started: Callable[[], None] = lambda: None,
+        before_end: Callable[[], None] = lambda: None,
+        sample: Callable[[], Mapping[str, Any]] = dict,
+    ):
+        self._recorder, self._facts, self._sources = recorder, facts, sources
+        self._started, self._before_end, self._sample = started, before_end, sample
+        self._ended = False
+
+    def started_event(
+        self,
+        ex_info: dict[str, Any],
+        command: str,
+        host_info: dict[str, Any],
+        start_time: datetime.datetime,
+        config: dict[str, Any],
+        meta_info: dict[str, Any],
+        _id: Any,
+    ) -> str:
+        """Write the run document and return the run's key, by which other observers name it."""
+        journal = self._recorder.journal
+        document = {
+            "experiment": ex_info,
+            "format": FORMAT,
+            "command": command,
+            "host": host_info,
+            "start_time": _unix(start_time),
+            "config": config,
+            "meta": self._meta(command, meta_info),
+            "status": "RUNNING",
+            "resources": [],
+            "artifacts": [],
+            "captured_out": "",
+            "info": dict(self._facts.info),
+            "heartbeat": _unix(start_time),
+            "result": None,
+            "omniboard": {"tags": list(self._facts.tags)},
+            "ostinato": {
+                "key": journal.key,
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "pid_started": psutil.Process().create_time(),
+            },
+        }
+        journal.append("start", document=document, sources=list(self._sources))
+        self._started()
+        return journal.key
+
+    @never_raises
+    def heartbeat_event(
+        self, info: dict[str, Any], captured_out: str, beat_time: datetime.datetime, result: Any
+    ) -> None:
+        """Write what gathered since the last beat, and the beat itself."""
+        if self._ended:
+            return
+        if measured := dict(self._sample()):
+            self._recorder.info({"system": measured})
+        self._recorder.flush()
+        self._recorder.journal.append("beat", set={} if result is None else {"result": result})
+
+    @never_raises
+    def completed_event(self, stop_time: datetime.datetime, result: Any) -> None:
+        self._end("COMPLETED", stop_time, result)
+
+    @never_raises
+    def interrupted_event(self, interrupt_time: datetime.datetime, status: str) -> None:
+        self._end(status, interrupt_time)
+
+    @never_raises
+    def failed_event(self, fail_time: datetime.datetime, fail_trace: list[str]) -> None:
+        self._end("FAILED", fail_time, fail_trace=fail_trace)
+
+    @never_raises
+    def artifact_event(
+        self, name: str, filename: str, metadata: dict[str, Any] | None = None, content_type: str | None = None
+    ) -> None:
+        self._recorder.artifact(filename, name)
+
+    def _end(
+        self, status: str, when: datetime.datetime, result: Any = None, fail_trace: list[str] | None = None
+    ) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        self._recorder.flush()
+        self._before_end()
+        self._recorder.journal.append(
+            "end", status=status, stop_time=_unix(when), result=flat_result(result), fail_trace=fail_trace
+        )
+
+    def _meta(self, command: str, meta_info: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "command": command,
+            "comment": meta_info.get("comment", ""),
+            "named_configs": list(self._facts.named),
+            "config_updates": dict(self._facts.updates),
+            "group": self._facts.group,
+            "argv": list(self._facts.argv),
+        }
+
+
+def flat_result(result: Any) -> Any:
+    """A result as the run browser can sort it: one level of plain values, nested names joined by `/`."""
+    plain = storable(result)[0]
+    if not isinstance(plain, dict):
+        return plain
+    flat: dict[str, Any] = {}
+    stack = list(reversed(plain.items()))
+    while stack:
+        name, value = stack.pop()
+        if isinstance(value, dict) and value:
+            stack.extend((f"{name}/{inner}", deeper) for inner, deeper in reversed(value.items()))
+        else:
+            flat[name] = value
+    return flat
+
+
+def _unix(moment: datetime.datetime) -> float:
+    """Seconds since 1970 of Sacred's naive UTC times."""
+    return moment.replace(tzinfo=datetime.UTC).timestamp()

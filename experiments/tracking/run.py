@@ -1,0 +1,201 @@
+"""What a command is given of its run: a directory, a seed, and where to put what it finds out.
+
+`Recorder` writes into the journal and never raises: a value that cannot be kept is named, and the run goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.tracking.journal import Journal
+from experiments.tracking.values import NonFinite, split_finite, storable, storable_key
+
+BATCH_POINTS = 512  # points gathered before they are written
+BATCH_SECONDS = 1.0
+NONFINITE_SERIES = "health/nonfinite"
+OWN_INFO = ("metrics", "tracking")  # kept by the record itself
+
+log = logging.getLogger("ostinato.tracking")
+
+
+class Recorder:
+    """Gathers points, information and files of one run and appends them to its journal; any thread may call it.
+
+    Args:
+        journal: where everything goes.
+        on_info: called with the whole of the run's information after each change.
+        on_scalar: called with name, value and step of each finite number.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        on_info: Callable[[dict[str, Any]], None] | None = None,
+        on_scalar: Callable[[str, float, float], None] | None = None,
+    ):
+        self.journal = journal
+        self._on_info, self._on_scalar = on_info, on_scalar
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+        self._told_child = False
+        self._points: dict[str, list[list[Any]]] = {}
+        self._count, self._written = 0, time.monotonic()
+        self._next_step: dict[str, int] = {}
+        self._nonfinite: dict[str, NonFinite] = {}
+        self._nonfinite_news = False
+        self._info: dict[str, Any] = {}
+
+    def scalar(self, name: str, value: Any, step: Any = None) -> None:
+        """Add a point to a series; NaN and infinities are counted instead, and announced when the first one appears."""
+        if self._in_child(name):
+            return
+        name = str(name).replace(".", "_")  # the run browser takes both for the same name
+        with self._lock:
+            if step is None:
+                step = self._next_step.get(name, 0)
+            self._next_step[name] = int(step) + 1 if isinstance(step, int | float) and math.isfinite(step) else 0
+            point = [step, value, time.time()]
+            if not (type(value) is float and math.isfinite(value)) and split_finite([point])[1].count:
+                self._count_nonfinite(name, value, step)
+                return
+            self._add(name, point)
+            if self._on_scalar is not None:
+                self._on_scalar(name, value, step)
+            if self._count >= BATCH_POINTS or time.monotonic() - self._written > BATCH_SECONDS:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write the gathered points, one record a series."""
+        with self._lock:
+            points, self._points = self._points, {}
+            self._count, self._written = 0, time.monotonic()
+            for name, series in points.items():
+                self.journal.append("metrics", name=name, points=series)
+            if self._nonfinite_news:
+                self._nonfinite_news = False
+                counted = {
+                    storable_key(name): {"count": found.count, "first": found.first, "last": found.last}
+                    for name, found in self._nonfinite.items()
+                }
+                self.info({"nonfinite": counted})
+
+    def info(self, values: Mapping[str, Any]) -> None:
+        """Set keys of the run's information; nested dictionaries replace what was there."""
+        if self._in_child("info"):
+            return
+        with self._lock:
+            changed = {}
+            for key, value in values.items():
+                name = storable_key(key) + ("_" if key in OWN_INFO else "")
+                if name not in self._info or self._info[name] != storable(value)[0]:
+                    changed[name] = value
+            if not changed:
+                return
+            self.journal.append("info", set={f"info.{name}": value for name, value in changed.items()})
+            self._info = self._info | {name: storable(value)[0] for name, value in changed.items()}
+            if self._on_info is not None:
+                self._on_info(self._info)
+
+    def artifact(self, path: Path | str, name: str | None = None) -> None:
+        """Keep a file with the run; a second one of the same name replaces the first."""
+        if not self._in_child("artifact"):
+            self.journal.add_file(path, name)
+
+    def checkpoint(self, path: Path, *, epoch: int | None, step: int | None, score: Any, best: bool) -> None:
+        """Register a checkpoint file where it lies."""
+        if self._in_child("checkpoint"):
+            return
+        path = path.absolute()
+        inside = path.is_relative_to(self.journal.directory)
+        self.journal.append(
+            "checkpoint",
+            name=path.name,
+            path=path.relative_to(self.journal.directory).as_posix() if inside else str(path),
+            bytes=path.stat().st_size if path.is_file() else None,
+            epoch=epoch,
+            step=step,
+            score=score,
+            best=best,
+        )
+
+    def _add(self, name: str, point: list[Any]) -> None:
+        self._points.setdefault(name, []).append(point)
+        self._count += 1
+
+    def _count_nonfinite(self, name: str, value: Any, step: Any) -> None:
+        first = not self._nonfinite
+        place = storable(step)[0]
+        self._nonfinite.setdefault(name, NonFinite()).add(place)
+        total = sum(found.count for found in self._nonfinite.values())
+        self._add(NONFINITE_SERIES, [step, float(total), time.time()])
+        if first:
+            log.warning("%s is %s at step %s: left out of the curve and counted in info.nonfinite", name, value, place)
+        self._nonfinite_news = True
+
+    def _in_child(self, what: str) -> bool:
+        """Whether this is a forked worker, where nothing can be recorded; said once."""
+        if os.getpid() == self._pid:
+            return False
+        if not self._told_child:
+            self._told_child = True
+            log.warning("%s: not recorded from a worker process; return the value to the main process", what)
+        return True
+
+
+class RunHandle:
+    """A run, as its command sees it.
+
+    Attributes:
+        directory: folder of this run, the same on every rank; put checkpoints and results here.
+        key: name of the run before and besides its number.
+        seed: the seed all ranks share.
+        fingerprint: equal for runs of the same command with the same settings.
+        is_global_zero: whether this process keeps the record; elsewhere, and with `-u`, every method does nothing.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        seed: int,
+        recorder: Recorder | None = None,
+        *,
+        fingerprint: str = "",
+        is_global_zero: bool = True,
+    ):
+        self.directory, self.key, self.seed, self.fingerprint = directory, directory.name, seed, fingerprint
+        self.is_global_zero = is_global_zero
+        self._recorder = recorder
+
+    def log_scalar(self, name: str, value: Any, step: int | None = None) -> None:
+        """Add a point to the series `name` (`group/name`); the step counts optimiser steps, from 0."""
+        if self._recorder is not None:
+            self._recorder.scalar(name, value, step)
+
+    def add_artifact(self, path: Path | str, name: str | None = None) -> None:
+        """Keep a file with the run; the run browser shows pictures, tables and pages (names without slashes)."""
+        if self._recorder is not None:
+            self._recorder.artifact(path, name)
+
+    def register_checkpoint(
+        self,
+        path: Path | str,
+        epoch: int | None = None,
+        step: int | None = None,
+        score: float | None = None,
+        best: bool = False,
+    ) -> None:
+        """Record a checkpoint: where it lies, its size and hash, what it scored."""
+        if self._recorder is not None:
+            self._recorder.checkpoint(Path(path), epoch=epoch, step=step, score=score, best=best)
+
+    def set_info(self, **values: Any) -> None:
+        """Set keys of the run's information, seen under "Run Info"."""
+        if self._recorder is not None:
+            self._recorder.info(values)

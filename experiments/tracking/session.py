@@ -1,0 +1,205 @@
+"""One run on the process that keeps its record: where it goes, its directory, its log, its start and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import logging
+import os
+import socket
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from experiments.errors import UserError
+from experiments.tracking import history, provenance, ranks
+from experiments.tracking.console import Console
+from experiments.tracking.journal import Journal
+from experiments.tracking.location import Location, resolve
+from experiments.tracking.observer import Facts, JournalObserver
+from experiments.tracking.run import Recorder, RunHandle
+from experiments.tracking.settings import TrackingSettings
+from experiments.tracking.system import Sampler
+from experiments.tracking.values import mask
+
+LOG_ARTIFACT = "run_log.txt"  # a name the run browser shows as text
+DIFF_ARTIFACT = "uncommitted.diff"
+
+log = logging.getLogger("ostinato.tracking")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is decided about a run before anything is made.
+
+    Attributes:
+        tracking: where it is recorded, the URL with its secret.
+        script: the script that was started.
+        fingerprint: of the command and its settings.
+        seed: shared by all ranks.
+        facts: what the run document says besides Sacred's own.
+        revision: state of the script's repository; None when unknown.
+    """
+
+    tracking: TrackingSettings
+    script: Path
+    fingerprint: str
+    seed: int
+    facts: Facts = field(default_factory=Facts)
+    revision: provenance.Revision | None = None
+
+
+class Session:
+    """Context of a recorded run.
+
+    Raises:
+        UserError: `tracking.mongo=required` without a database, or the run directory cannot be made.
+    """
+
+    def __init__(self, plan: Plan):
+        self._plan = plan
+        self._earlier = history.runs_with(plan.tracking.runs_dir, plan.fingerprint)
+        self.location: Location = resolve(plan.tracking)
+        try:
+            self.journal = Journal.create(plan.tracking.runs_dir)
+            history.remember(self.journal.directory.parent, plan.fingerprint, self.journal.key)
+            self._sources = provenance.keep_sources(provenance.sources(plan.script), self.journal.directory)
+            self._console = Console(self.journal.directory, self.masked, plan.tracking.capture)
+        except OSError as error:
+            self.location.release()
+            raise UserError(
+                f"tracking.runs_dir={plan.tracking.runs_dir}: no run directory can be made there "
+                f"({error.strerror or error}); set it to a folder that can be written to"
+            ) from error
+        mask(self.location.url or "", self.journal.secrets)  # remembers the password, to mask it wherever it turns up
+        self.recorder = Recorder(self.journal)
+        self.handle = RunHandle(self.journal.directory, plan.seed, self.recorder, fingerprint=plan.fingerprint)
+        self._uploader: Any = None
+        self._began = time.monotonic()
+        self._exported: dict[str, str | None] = {}
+
+    def __enter__(self) -> Session:
+        self._console.__enter__()
+        for name, value in ((ranks.RUN_VARIABLE, self.journal.key), (ranks.SEED_VARIABLE, str(self._plan.seed))):
+            self._exported[name] = os.environ.get(name)
+            os.environ[name] = value
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name, value in self._exported.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        self._console.__exit__()
+        self.journal.close()
+        self.location.release()
+
+    def masked(self, text: str) -> str:
+        """A text without the secrets of this run."""
+        return mask(text, self.journal.secrets)
+
+    def note(self, text: str) -> None:
+        """Put a text into the run log and nowhere else."""
+        self._console.note(text)
+
+    def observer(self) -> JournalObserver:
+        """The Sacred observer of this run."""
+        return JournalObserver(
+            self.recorder,
+            self._plan.facts,
+            self._sources,
+            started=self._started,
+            before_end=self._before_end,
+            sample=Sampler(),
+        )
+
+    def conclude(self, status: str) -> None:
+        """Send what is left for as long as the settings allow, and say where the run is and what may come next."""
+        directory, script = _short(self.journal.directory), _short(self._plan.script)
+        took = datetime.timedelta(seconds=round(time.monotonic() - self._began))
+        pending = 0
+        try:
+            pending = self._uploader.drain(self._plan.tracking.drain_seconds) if self._uploader else 0
+        finally:
+            print(f"{self._name()} {status.lower()} after {took}: {directory}", file=sys.stderr)
+            if pending:
+                print(f"{pending} records are still to be sent; send them with: python {script} sync", file=sys.stderr)
+            elif self._uploader:
+                print(f"Browse all runs with: python {script} dashboard", file=sys.stderr)
+
+    def _started(self) -> None:
+        """The start record is on the disk: add what belongs to it, begin to send, and say where the run goes."""
+        revision = self._plan.revision
+        commit = revision.commit if revision else None
+        self.journal.append("segment", host=socket.gethostname(), commit=commit, started=time.time())
+        if revision is not None and revision.dirty:
+            self._keep_difference(revision)
+        if self.location.url:
+            from experiments.tracking.uploader import Uploader
+
+            self._uploader = Uploader(self.journal.directory, self.location.connect)
+            self._uploader.start()
+        print(self.location.line, file=sys.stderr)
+        print(f"Run {self.journal.key}: {_short(self.journal.directory)}", file=sys.stderr)
+        for directory in self._earlier[-1:]:
+            end = history.end_of(directory)
+            how = end["status"].lower() if end else "has no end"
+            print(f"Run {directory.name} ({how}) had these settings", file=sys.stderr)
+
+    def _keep_difference(self, revision: provenance.Revision) -> None:
+        """Keep what differs from the commit."""
+        if not revision.diff:
+            log.warning("the changes since the last commit are not kept with the run: too large, or no commit yet")
+            return
+        path = self.journal.directory / "files" / DIFF_ARTIFACT
+        path.write_bytes(revision.diff)
+        self.journal.append("artifact", name=path.name, file=f"files/{path.name}", bytes=len(revision.diff))
+
+    def _before_end(self) -> None:
+        """Everything the command said is in the log; the log goes with the run."""
+        self._console.settle()
+        self.journal.add_file(self._console.log.path, LOG_ARTIFACT)
+
+    def _name(self) -> str:
+        number = getattr(self._uploader, "run_id", None)
+        return f"Run {self.journal.key if number is None else number}"
+
+
+def read_revision(script: Path, enforce_clean: bool) -> provenance.Revision | None:
+    """State of the script's repository; None, and a word about it, when it cannot be read.
+
+    Raises:
+        UserError: `enforce_clean` and there are changes, or nobody can say.
+    """
+    try:
+        found = provenance.revision(script.parent)
+    except provenance.Unreadable as error:
+        if enforce_clean:
+            raise UserError(f"-e: whether all changes are committed cannot be told: {error}") from error
+        log.info("the run has no commit: %s", error)
+        return None
+    if enforce_clean and (found.dirty or found.commit is None):
+        raise UserError(f"-e: {script.parent} has changes that are not committed; commit them or leave out -e")
+    return found
+
+
+def experiment_info(name: str, plan: Plan) -> dict[str, Any]:
+    """The `experiment` part of the run document; its sources are filled in by whoever stores them."""
+    return {
+        "name": name,
+        "base_dir": str(plan.script.parent),
+        "mainfile": plan.script.name,
+        "sources": [],
+        "dependencies": provenance.packages(),
+        "repositories": [plan.revision.record()] if plan.revision else [],
+    }
+
+
+def _short(path: Path) -> str:
+    """A path as seen from the working directory, where it lies below it."""
+    with contextlib.suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)

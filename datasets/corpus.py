@@ -44,7 +44,7 @@ ANNOTATIONS: Mapping[str, Callable[[str], Any]] = {
     "genre": str.strip,
     "key": str.strip,
     "tempo": float,
-    "meter": int,
+    "meter": str.strip,
     "arousal": float,
     "valence": float,
 }
@@ -91,7 +91,9 @@ class Corpus:
         kept = tuple(track for track in self.tracks if annotation in track.annotations)
         if not kept:
             present = sorted({key for track in self.tracks for key in track.annotations})
-            raise CorpusError(f"corpus {self.name}: no track has {annotation!r}; there is {', '.join(present) or 'none'}")
+            raise CorpusError(
+                f"corpus {self.name}: no track has {annotation!r}; there is {', '.join(present) or 'none'}"
+            )
         return Corpus(self.name, kept)
 
     def vocabulary(self, annotation: str) -> tuple[str, ...]:
@@ -108,12 +110,13 @@ def read_table(table: Path, columns: Mapping[str, str] | None = None) -> Corpus:
 
     Args:
         table: The file; its first row names the columns.
-        columns: Annotation name -> column name, where they differ (`{"tags": "mtt_tags"}`).
+        columns: Annotation name -> column name of what is read (`{"tags": "mtt_tags"}`); None reads all there is.
+            A column under the annotation's own name may be absent.
 
     Raises:
         CorpusError: The file is missing or empty, a column is missing, a cell cannot be read, or a path repeats.
     """
-    columns = {name: (columns or {}).get(name, name) for name in ANNOTATIONS}
+    columns = {name: name for name in ANNOTATIONS} if columns is None else columns
     if not table.is_file():
         raise CorpusError(f"{table}: no such table of annotations")
     with table.open(newline="", encoding="utf-8-sig") as handle:
@@ -121,7 +124,9 @@ def read_table(table: Path, columns: Mapping[str, str] | None = None) -> Corpus:
         header = reader.fieldnames or []
         path_column = next((name for name in PATH_COLUMNS if name in header), None)
         if path_column is None:
-            raise CorpusError(f"{table}: no column for the path of the audio; expected one of {', '.join(PATH_COLUMNS)}")
+            raise CorpusError(
+                f"{table}: no column for the path of the audio; expected one of {', '.join(PATH_COLUMNS)}"
+            )
         for name, column in columns.items():
             if column != name and column not in header:
                 raise CorpusError(f"{table}: no column {column!r} for {name}; there is {', '.join(header)}")
@@ -215,8 +220,8 @@ class Match:
 def match_tracks(labelled: Sequence[str], stored: Sequence[str]) -> Match:
     """Pair labelled with stored ids.
 
-    Ids pair when they are equal, or equal without the file's suffix, or when one is the end of the other (a table written
-    relative to another folder of the same tree), or when their file names are equal; only where the pairing is unique.
+    Ids pair when they are equal, else without the file's suffix, else by the file's name alone (a table written relative
+    to another folder); the last two only where that is unique on both sides.
 
     Raises:
         CorpusError: No id pairs; the message shows one of each.
@@ -230,7 +235,9 @@ def match_tracks(labelled: Sequence[str], stored: Sequence[str]) -> Match:
         found.update({identity: candidates[k] for k, identity in open_ids.items() if k in candidates})
     if not found and labelled:
         shown = f"{labelled[0]!r} is labelled, {stored[0]!r} is stored" if stored else "nothing is stored"
-        raise CorpusError(f"none of the {len(labelled)} labelled tracks is among the {len(stored)} stored ones: {shown}")
+        raise CorpusError(
+            f"none of the {len(labelled)} labelled tracks is among the {len(stored)} stored ones: {shown}"
+        )
     taken = set(found.values())
     return Match(
         {identity: found[identity] for identity in labelled if identity in found},

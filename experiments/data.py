@@ -18,10 +18,12 @@ from experiments.settings import DatamoduleSettings
 from experiments.tasks import Task, build
 from models.frontends import MusiCNNMel
 from models.frontends import build as build_frontend
+from preprocess.files import SUFFIXES as AUDIO_SUFFIXES
 
 ANNOTATION_OF_TASK = {"tagging": "tags", "genre": "genre"}
 FRONTEND = "musicnn"
 UPSTREAM_SUFFIXES = (".mmap", ".npy")
+MIN_FRAMES = 16  # one patch
 
 
 @dataclass(frozen=True)
@@ -211,13 +213,15 @@ def need(splits: Mapping[str, Examples], *names: str) -> None:
         raise CorpusError(f"no tracks in split {' and '.join(empty)} ({sizes}); fill the column split of the table")
 
 
-def clip_frames(settings: DatamoduleSettings, frontend: MusiCNNMel) -> int:
+def clip_frames(seconds: float, frontend: MusiCNNMel) -> int:
     """Frames of a clip, `floor(seconds * rate / hop)`.
 
     Raises:
         UserError: Shorter than one patch of a network.
     """
-    frames = int(settings.clip_length * frontend.sample_rate / frontend.hop)
-    if frames < 16:
-        raise UserError(f"datamodule.clip_length={settings.clip_length} s: {frames} frames, at least 16 (0.26 s) are needed")
+    frames = int(seconds * frontend.sample_rate / frontend.hop)
+    if frames < MIN_FRAMES:
+        raise UserError(
+            f"datamodule.clip_length={seconds} s: {frames} frames, at least {MIN_FRAMES} are needed (0.26 s)"
+        )
     return frames

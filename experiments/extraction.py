@@ -132,7 +132,7 @@ def _tracks(
             for kept, values in zip(parts.setdefault(identity, [[] for _ in outputs]), picked, strict=True):
                 kept.append(values[number])
             left[identity] -= 1
-        for identity in [identity for identity, _ in batch if identity in parts and not left[identity]]:
+        for identity in dict.fromkeys(identity for identity, _ in batch if not left[identity]):
             arrays = [np.stack(kept) for kept in parts.pop(identity)]
             del left[identity]
             if all(np.isfinite(array).all() for array in arrays):

@@ -31,6 +31,7 @@ class TrainerSettings(Section):
     devices: Positive = 1
     num_nodes: Positive = 1
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"  # auto: bf16-mixed on CUDA, else 32-true
+    checkpoint_dir: str | None = None  # None: checkpoints/ in the run's folder
     limit_train_batches: Positive | None = None
     limit_val_batches: Positive | None = None
     limit_test_batches: Positive | None = None
@@ -91,7 +92,7 @@ class DatamoduleSettings(Section):
     task: Literal["tagging", "genre"] = "tagging"
     demo_size: Literal["tiny", "small"] | Positive = "small"
     store_dir: str | None = None  # where an audio folder's mels go; None: outputs/mels/<folder>-<hash>
-    clip_length: Annotated[float, Field(gt=0)] = 10  # seconds
+    clip_length: Annotated[float, Field(gt=0)] | None = None  # seconds; None: what the network takes, or 10
     batch_size_train: Positive = 12
     batch_size_test: Positive = 20
     num_workers: Count | None = None  # None: 4 beside a GPU, else none
@@ -105,7 +106,6 @@ class DatamoduleSettings(Section):
 class ModelSettings(Section):
     """The network and its initial weights."""
 
-    arch: str = "maest"
     pretrained: str | None = None  # a release of models.releases to start from, downloaded once
     checkpoint: str | None = None  # a file, or a run's folder, to start from
     checkpoint_discard_head: bool = False
@@ -156,9 +156,11 @@ class InferenceSettings(Section):
     """Extraction and prediction with a trained network."""
 
     checkpoint: str | None = None  # a file, or a run's folder; None: model.pretrained
+    random_weights: bool = False  # a network of the settings in `model` as it is before training, to compare with
     transformer_block: Count | list[Count] = 6  # counted from 0: the paper's "block 7"; several at once as a list
     half_overlapped_inference: bool = False
     out_dir: str | None = None  # None: outputs/embeddings/<folder>-<hash of model and features>
+    overwrite: bool = False  # replace a store in out_dir that another network or block made
     batch_size: Positive = 16  # windows
     audio: str | None = None  # predict: a file or a folder
     labels: str | None = None  # predict: text file with one class name a line, where the checkpoint carries none

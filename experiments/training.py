@@ -16,6 +16,7 @@ from experiments.settings import TrainerSettings
 from experiments.tracking.logger import RunLogger
 from experiments.tracking.run import RunHandle
 
+CHECKPOINTS = "checkpoints"
 BEST, LAST, INTERRUPTED = "best", "last", "interrupted"
 
 
@@ -64,9 +65,9 @@ class History(Callback):
             self.series.setdefault(name, []).append((trainer.global_step, float(value)))
 
 
-def checkpoint_folder(run: RunHandle) -> Path:
+def checkpoint_folder(settings: TrainerSettings, run: RunHandle) -> Path:
     """Where a run keeps its checkpoints."""
-    return run.directory / "checkpoints"
+    return Path(settings.checkpoint_dir).expanduser() if settings.checkpoint_dir else run.directory / CHECKPOINTS
 
 
 def precision(settings: TrainerSettings) -> str:
@@ -80,9 +81,9 @@ def precision(settings: TrainerSettings) -> str:
 def make_trainer(settings: TrainerSettings, run: RunHandle, history: History) -> L.Trainer:
     """Make the trainer of a run.
 
-    Checkpoints: `best.ckpt` (lowest `val/loss`), `last.ckpt` (the newest epoch), `interrupted.ckpt` (if it came to that).
+    Checkpoints: `best.ckpt` (lowest `val/loss`), `last.ckpt` (the newest epoch), `interrupted.ckpt` (where it was cut).
     """
-    folder = checkpoint_folder(run)
+    folder = checkpoint_folder(settings, run)
     keep = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
     callbacks: list[Callback] = [
         ModelCheckpoint(filename=BEST, monitor="val/loss", mode="min", save_top_k=1, **keep),

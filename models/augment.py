@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def mixup_draw(batch: int, alpha: float, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-    """Draw a permutation and mixing weights (Zhang et al., arXiv 1710.09412; the larger share stays with the clip itself).
+    """Draw partners and mixing weights (Zhang et al., arXiv 1710.09412); the larger share stays with the clip itself.
 
     Args:
         batch: Number of clips.

@@ -1,0 +1,60 @@
+"""Learn a representation of music audio: pre-train, test, extract embeddings or logits, predict.
+
+python ex_pretrain.py print_named_configs
+python ex_pretrain.py with maest_10s_random_weights_pretrain demo
+python ex_pretrain.py extract_embeddings with inference.checkpoint=CHECKPOINT datamodule.base_dir=AUDIO_DIR
+python ex_pretrain.py predict with inference.checkpoint=CHECKPOINT inference.audio=song.mp3
+"""
+
+from __future__ import annotations
+
+from experiments.configs import catalogue
+from experiments.settings import PretrainSettings
+from experiments.tracking.experiment import Experiment
+from experiments.tracking.run import RunHandle
+
+ex = Experiment("ex_pretrain", PretrainSettings, catalogue.PRETRAIN)
+
+
+@ex.main
+def main(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
+    """Train a network on labelled music and judge its best checkpoint."""
+    from experiments.pretraining import pretrain
+
+    return pretrain(settings, run)
+
+
+@ex.command
+def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
+    """Judge a trained network (inference.checkpoint) on the test split."""
+    from experiments.pretraining import test
+
+    return test(settings, run)
+
+
+@ex.command
+def extract_embeddings(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
+    """Store the tokens of one or several blocks for every track."""
+    from experiments.inference import extract_embeddings
+
+    return extract_embeddings(settings, run)
+
+
+@ex.command
+def extract_logits(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
+    """Store the logits of every patch of every track."""
+    from experiments.inference import extract_logits
+
+    return extract_logits(settings, run)
+
+
+@ex.command
+def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
+    """Rank the classes of an audio file or folder (inference.audio), per track and over time."""
+    from experiments.prediction import predict
+
+    return predict(settings, run)
+
+
+if __name__ == "__main__":
+    ex.run_commandline()

@@ -1,0 +1,26 @@
+"""Probe stored embeddings: train small classifiers on them, choose on validation, report on test.
+
+python ex_probe.py with embeddings.store=STORE datamodule.base_dir=AUDIO_DIR
+python ex_probe.py with demo
+"""
+
+from __future__ import annotations
+
+from experiments.configs import catalogue
+from experiments.settings import ProbeExperimentSettings
+from experiments.tracking.experiment import Experiment
+from experiments.tracking.run import RunHandle
+
+ex = Experiment("ex_probe", ProbeExperimentSettings, catalogue.PROBE)
+
+
+@ex.main
+def main(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]:
+    """Probe one or several embedding stores, and what must be beaten, on one or several tasks."""
+    from experiments.probe_table import probe
+
+    return probe(settings, run)
+
+
+if __name__ == "__main__":
+    ex.run_commandline()

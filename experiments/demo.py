@@ -1,0 +1,69 @@
+"""The whole flow on the demo corpus, by the commands a user would type; `make demo` runs it.
+
+Each step is printed before it runs, so that any of them can be repeated, changed and sent to other data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+FOLDER = Path("outputs/demo")
+SYSTEM = ("maest_10s_random_weights_pretrain", "demo")
+BLOCK = "block_03"
+STORES = {"pretrained": FOLDER / "pretrained", "random_weights": FOLDER / "random_weights"}
+
+
+def steps(size: str) -> list[tuple[str, list[str]]]:
+    """What is said before a step, and its command line."""
+    corpus = [] if size == "small" else [f"datamodule.demo_size={size}"]
+    checkpoint = FOLDER / "checkpoints/best.ckpt"
+    extract = ["ex_pretrain.py", "extract_embeddings", "with", *SYSTEM]
+    return [
+        (
+            "1/4  pre-train a small MAEST to tag instruments",
+            ["ex_pretrain.py", "with", *SYSTEM, f"trainer.checkpoint_dir={checkpoint.parent}", *corpus],
+        ),
+        (
+            "2/4  extract its embeddings",
+            [*extract, f"inference.checkpoint={checkpoint}", f"inference.out_dir={STORES['pretrained']}", *corpus],
+        ),
+        (
+            "3/4  extract those of the same network with random weights, to compare",
+            [*extract, "inference.random_weights=True", f"inference.out_dir={STORES['random_weights']}", *corpus],
+        ),
+        ("4/4  probe both, and plain mel statistics, on tagging and genre", ["ex_probe.py", "with", "demo", *corpus]),
+    ]
+
+
+def run(command: Sequence[str]) -> None:
+    """Print a command as it would be typed and run it; a failure ends the demo with its exit code."""
+    print(f"\n$ python {' '.join(command)}", flush=True)
+    code = subprocess.run([sys.executable, *command], check=False).returncode
+    if code:
+        sys.exit(code)
+
+
+def main() -> None:
+    """Run the steps; `--size tiny` takes seconds and shows that everything runs, `small` is worth looking at."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.demo", description=main.__doc__)
+    parser.add_argument("--size", default="small", help="tiny, small, or a number of tracks (default: %(default)s)")
+    started = time.monotonic()
+    for what, command in steps(parser.parse_args().size):
+        print(f"\n== {what}")
+        run(command)
+    minutes = (time.monotonic() - started) / 60
+    print(
+        f"\nDone in {minutes:.1f} min. The runs, their curves, pictures and tables are in runs/ and in the database.\n"
+        "Look at them:        make omniboard\n"
+        "Your own music:      python ex_pretrain.py with maest_10s_random_weights_pretrain demo "
+        "datamodule.base_dir=AUDIO_DIR datamodule.groundtruth=TABLE.csv"
+    )
+
+
+if __name__ == "__main__":
+    main()

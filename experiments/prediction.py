@@ -1,0 +1,164 @@
+"""Audio files in, ranked classes out: for the whole track, and over time."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datasets.clips import window_starts
+from datasets.windows import pad_centred
+from experiments import networks, reports
+from experiments.data import FRONTEND, say
+from experiments.errors import UserError
+from experiments.inference import runner, window_frames
+from experiments.progress import progress
+from experiments.settings import InferenceSettings, PretrainSettings
+from experiments.tracking.run import RunHandle
+from models.frontends import MusiCNNMel
+from models.frontends import build as build_frontend
+from preprocess.decode import load
+from preprocess.files import find
+from preprocess.sources import AudioError
+
+PICTURES = 10  # files of one call that get a picture
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Probabilities of one file.
+
+    Attributes:
+        audio: The file.
+        times: Start of every window, seconds.
+        over_time: `[windows, classes]`.
+    """
+
+    audio: Path
+    times: np.ndarray
+    over_time: np.ndarray
+
+    def ranked(self, labels: Sequence[str], top: int) -> list[tuple[str, float]]:
+        """The classes of the largest mean over the windows, the most probable first."""
+        whole = self.over_time.mean(axis=0)
+        return [(labels[number], float(whole[number])) for number in np.argsort(-whole, kind="stable")[:top]]
+
+
+def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
+    """Rank the classes of a file, or of every audio file in a folder; what cannot be read is named and left out.
+
+    Leaves `predictions.json` (ranked, and over time), `predictions.csv` (a row a window) and pictures with the run.
+
+    Raises:
+        UserError: No audio was named, it does not exist, or none of it could be read.
+    """
+    files = audio_named(settings.inference.audio)
+    frontend = build_frontend(FRONTEND)
+    found = networks.load(settings, frontend)
+    frames = window_frames(settings, found)
+    hop = frames // 2 if settings.inference.half_overlapped_inference else frames
+    run_batch, task = runner(found, settings, found.classify), found.task()
+    predictions, skipped = [], []
+    with progress("predicting", len(files), "files") as advance:
+        for file in files:
+            try:
+                times, clips = cut(file, frontend, frames, hop)
+            except AudioError as error:
+                skipped.append(error)
+                say(f"skipped: {error}")
+                continue
+            logits = _in_batches(run_batch, clips, settings.inference.batch_size)
+            predictions.append(Prediction(file, times, task.decode(logits)))
+            advance()
+    if not predictions:
+        raise UserError(f"none of {len(files)} files could be read; the first: {skipped[0]}")
+    _write(predictions, task.classes, settings.inference, run)
+    return {"predicted": len(predictions), "skipped": len(skipped)}
+
+
+def audio_named(audio: str | None) -> list[Path]:
+    """The file, or the audio files of the folder, that `inference.audio` names.
+
+    Raises:
+        UserError: It names nothing, or nothing that exists, or a folder without audio.
+    """
+    if audio is None:
+        raise UserError("inference.audio is not set: name an audio file or a folder, inference.audio=song.mp3")
+    path = Path(audio).expanduser()
+    if path.is_dir():
+        return [path / candidate.id for candidate in find(path)[0]]
+    if not path.exists():
+        raise UserError(f"inference.audio={audio}: no such file or folder")
+    return [path]
+
+
+def cut(file: Path, frontend: MusiCNNMel, frames: int, hop: int) -> tuple[np.ndarray, np.ndarray]:
+    """Decode a file into windows of log-mel.
+
+    Returns:
+        Start of every window in seconds, and `[windows, frames, bands]`.
+
+    Raises:
+        AudioError: The file cannot be decoded.
+    """
+    samples = torch.from_numpy(load(file, frontend.sample_rate))
+    if len(samples) < frontend.min_samples:
+        raise AudioError(file, "too short")
+    mel = frontend(samples).numpy()
+    starts = np.array(window_starts(len(mel), frames, hop))
+    clips = [mel[start : start + frames] for start in starts]
+    padded = [clip if len(clip) == frames else pad_centred(clip, frames) for clip in clips]
+    return starts * frontend.hop / frontend.sample_rate, np.stack(padded)
+
+
+def _in_batches(run_batch: Callable[[Tensor], Any], clips: np.ndarray, batch_size: int) -> np.ndarray:
+    parts = [clips[start : start + batch_size] for start in range(0, len(clips), batch_size)]
+    return np.concatenate([run_batch(torch.from_numpy(part)).float().cpu().numpy() for part in parts])
+
+
+def _write(predictions: list[Prediction], labels: Sequence[str], inference: InferenceSettings, run: RunHandle) -> None:
+    document = []
+    for number, prediction in enumerate(predictions):
+        ranked = prediction.ranked(labels, inference.top)
+        print(prediction.audio)
+        for label, probability in ranked:
+            print(f"  {probability:6.1%}  {label}")
+        over_time = [
+            {
+                "seconds": round(float(time), 3),
+                **{label: round(float(row[labels.index(label)]), 5) for label, _ in ranked},
+            }
+            for time, row in zip(prediction.times, prediction.over_time, strict=True)
+        ]
+        document.append({"audio": str(prediction.audio), "ranked": dict(ranked), "over_time": over_time})
+        if number < PICTURES:
+            _draw(number, prediction, ranked, labels, run)
+    as_json = run.directory / "predictions.json"
+    as_json.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
+    as_csv = run.directory / "predictions.csv"
+    with as_csv.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["audio", "seconds", *labels])
+        for prediction in predictions:
+            for time, row in zip(prediction.times, prediction.over_time, strict=True):
+                writer.writerow([prediction.audio, f"{time:.3f}", *(f"{value:.5f}" for value in row)])
+    for file in (as_json, as_csv):
+        run.add_artifact(file)
+    say(f"all classes, over time: {as_json} and {as_csv}")
+
+
+def _draw(
+    number: int, prediction: Prediction, ranked: list[tuple[str, float]], labels: Sequence[str], run: RunHandle
+) -> None:
+    shown = [label for label, _ in ranked]
+    columns = [labels.index(label) for label in shown]
+    picture = run.directory / f"over_time_{number:02d}.png"
+    reports.time_curve(prediction.times, prediction.over_time[:, columns], shown, picture, title=prediction.audio.name)
+    run.add_artifact(picture)

@@ -1,0 +1,191 @@
+"""Probes of several representations on the same tracks: one table, one row a representation."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from datasets.corpus import Corpus
+from datasets.store import Reader, Store
+from experiments import probing, reports
+from experiments.baselines import MEL_STATISTICS, constant
+from experiments.class_report import write_test_report
+from experiments.data import ANNOTATION_OF_TASK, Source, build_task, match, open_source, read_corpus, say
+from experiments.errors import UserError
+from experiments.intervals import interval
+from experiments.progress import progress
+from experiments.settings import ProbeExperimentSettings
+from experiments.tasks.base import Task
+from experiments.tracking.run import RunHandle
+from experiments.vectors import Reduction, Split, load_split, token_reduction
+
+SPLITS = ("train", "valid", "test")
+MAIN = "embeddings"
+
+
+@dataclass(frozen=True)
+class Representation:
+    """A row of the table: a store and how a track of it becomes a vector."""
+
+    name: str
+    store: Reader
+    reduction: Reduction
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a representation scored on the test split of a task.
+
+    Attributes:
+        task: Name.
+        representation: Name.
+        probe: The chosen configuration.
+        metric: Name of the metric.
+        value: On all test tracks.
+        low: Lower end of the 95 % bootstrap interval over tracks.
+        high: Upper end.
+        n_items: Test tracks.
+    """
+
+    task: str
+    representation: str
+    probe: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    n_items: int
+
+
+def probe(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]:
+    """Probe every representation on every task.
+
+    Returns:
+        `task/representation/metric` of the test split.
+    """
+    source = open_source(settings.datamodule)
+    corpus = read_corpus(settings.datamodule, source)
+    compared = representations(settings, source)
+    rows: list[Row] = []
+    for name in settings.probe.tasks:
+        rows += _probe_task(name, corpus, compared, settings, run)
+    _write_table(rows, run)
+    say(format_table(rows))
+    return {f"{row.task}/{row.representation}/{row.metric}": row.value for row in rows}
+
+
+def representations(settings: ProbeExperimentSettings, source: Source) -> list[Representation]:
+    """The embedding stores that were named, then the baselines that are made from stored features.
+
+    Raises:
+        UserError: A store was not named or is not there.
+    """
+    embeddings = settings.embeddings
+    if embeddings.store is None:
+        raise UserError(
+            "embeddings.store is not set: name a store of embeddings, which "
+            "`python ex_pretrain.py extract_embeddings with ...` writes and names at its end"
+        )
+    reduction = token_reduction(embeddings.tokens)
+    rows = []
+    for name, place in {MAIN: embeddings.store, **embeddings.compare}.items():
+        path = Path(place).expanduser()
+        if not (path / "header.json").is_file():
+            raise UserError(f"{path}: no store of embeddings ({name}); `make demo` writes those of the config demo")
+        rows.append(Representation(name, Store(path, kind="embeddings"), reduction))
+    if "mel_statistics" in embeddings.baselines:
+        rows.append(Representation("mel statistics", source.features, MEL_STATISTICS))
+    return rows
+
+
+def _probe_task(
+    name: str, corpus: Corpus, compared: Sequence[Representation], settings: ProbeExperimentSettings, run: RunHandle
+) -> list[Row]:
+    task = build_task(name, corpus, settings.datamodule.labels)
+    shared = set.intersection(*(set(row.store.ids) for row in compared))
+    matched = match(corpus, sorted(shared), Path(settings.embeddings.store or "the stores"))
+    annotation = ANNOTATION_OF_TASK[name]
+    tracks = [track for track in corpus if track.id in matched.stored]
+    ids = {split: [matched.stored[track.id] for track in tracks if track.split == split] for split in SPLITS}
+    annotations = {matched.stored[track.id]: track.annotations.get(annotation) for track in tracks}
+    rows: list[Row] = []
+    for compared_row in compared:
+        splits = {
+            split: load_split(compared_row.store, ids[split], task, annotations, compared_row.reduction)
+            for split in SPLITS
+        }
+        rows += _probe_one(task, compared_row.name, splits, settings, run)
+    if "constant" in settings.embeddings.baselines:
+        answers = constant(task, splits["train"].y, len(splits["test"].ids))
+        rows += _rows(task, "constant answer", "none", answers, splits["test"].y, settings.seed)
+    return rows
+
+
+def _probe_one(
+    task: Task, name: str, splits: Mapping[str, Split], settings: ProbeExperimentSettings, run: RunHandle
+) -> list[Row]:
+    configs = probing.grid(settings.probe.grid)
+    with progress(f"{task.name}: {name}", len(configs), "probes") as advance:
+        results = probing.search(
+            task, splits["train"], splits["valid"], configs, run.seed, on_result=lambda _: advance()
+        )
+    chosen = probing.choose(results).probe
+    predictions = chosen.predict(splits["test"])
+    if name == MAIN:
+        for step, value in chosen.curve:
+            run.log_scalar(f"probe/{task.name}_{task.primary}", value, step)
+        write_test_report(task, predictions, splits["test"].y, run, suffix=f"_{task.name}")
+        run.add_artifact(chosen.save(run.directory / f"probe_{task.name}.safetensors"))
+    return _rows(task, name, chosen.config.describe(), predictions, splits["test"].y, settings.seed)
+
+
+def _rows(task: Task, name: str, config: str, predictions: np.ndarray, references: np.ndarray, seed: int) -> list[Row]:
+    scores = task.score(predictions, references)
+    ends = interval(task, predictions, references, seed=seed)
+    n_items = int(scores["n_items"])
+    return [
+        Row(task.name, name, config, metric, value, *ends[metric], n_items)
+        for metric, value in scores.items()
+        if metric in ends
+    ]
+
+
+def format_table(rows: Sequence[Row]) -> str:
+    """The rows as text: a block a task, a line a representation, a column a metric with its interval."""
+    lines = []
+    for task in dict.fromkeys(row.task for row in rows):
+        of_task = [row for row in rows if row.task == task]
+        metrics = list(dict.fromkeys(row.metric for row in of_task))
+        lines += [
+            "",
+            f"{task}, {of_task[0].n_items} test tracks, 95 % interval over tracks",
+            " " * 20 + _cells(metrics),
+        ]
+        for name in dict.fromkeys(row.representation for row in of_task):
+            found = {row.metric: row for row in of_task if row.representation == name}
+            cells = [f"{found[m].value:.3f} [{found[m].low:.3f}, {found[m].high:.3f}]" for m in metrics]
+            lines.append(f"{name:<20}" + _cells(cells))
+    return "\n".join(lines)
+
+
+def _cells(cells: Sequence[str]) -> str:
+    return "".join(f"{cell:<24}" for cell in cells).rstrip()
+
+
+def _write_table(rows: Sequence[Row], run: RunHandle) -> None:
+    table = run.directory / "probes.csv"
+    with table.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, list(Row.__dataclass_fields__))
+        writer.writeheader()
+        writer.writerows(vars(row) for row in rows)
+    run.add_artifact(table)
+    for task in dict.fromkeys(row.task for row in rows):
+        of_task = [row for row in rows if row.task == task]
+        metric = of_task[0].metric
+        bars = {row.representation: (row.value, row.low, row.high) for row in of_task if row.metric == metric}
+        picture = reports.comparison_bars(bars, run.directory / f"probes_{task}.png", metric=metric, title=task)
+        run.add_artifact(picture)

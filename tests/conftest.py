@@ -1,0 +1,28 @@
+"""What tests of every room share: the tiny demo corpus, rendered once a session."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture(scope="session")
+def tiny_corpus(tmp_path_factory) -> Path:
+    """Folder of the tiny demo corpus: `audio/`, `tracks.csv`."""
+    from datasets import demo
+
+    return demo.build("tiny", cache_dir=tmp_path_factory.mktemp("cache"), jobs=1, progress=False)
+
+
+@pytest.fixture(scope="session")
+def tiny_mels(tiny_corpus, tmp_path_factory) -> Path:
+    """Mel store of the tiny demo corpus."""
+    from preprocess import build_store
+
+    folder = tmp_path_factory.mktemp("features") / "mels"
+    build_store(tiny_corpus / "audio", folder, jobs=1, progress=False)
+    return folder

@@ -1,0 +1,101 @@
+"""Extraction: every window of every track reaches its place, whatever the batches; interruptions cost nothing."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from datasets.clips import window_starts
+from datasets.store import Store, StoreError, StoreWriter
+from experiments.extraction import Output, extract, header
+
+BANDS, FRAMES = 4, 10
+
+
+@pytest.fixture
+def mels(tmp_path):
+    """Tracks of 3 to 57 frames, every value of a track its frame number."""
+    lengths = {f"{number}.ogg": length for number, length in enumerate([57, 3, 10, 24, 31, 9, 40])}
+    made = header("mel", (BANDS,), "frame number", {"made": "by hand"})
+    with StoreWriter(tmp_path / "mels", made) as writer:
+        for identity, length in lengths.items():
+            writer.append(identity, np.repeat(np.arange(1, length + 1, dtype=np.float32)[:, None], BANDS, 1))
+    return Store(tmp_path / "mels")
+
+
+def outputs(folder, producer="toy"):
+    """Two stores: the sum of a window, and its negative."""
+    return [
+        Output(folder / "sums", header("logits", (1,), "frames", {"net": producer}), lambda given: given[:, None]),
+        Output(folder / "negative", header("logits", (1,), "frames", {"net": producer}), lambda given: -given[:, None]),
+    ]
+
+
+def run_batch(clips):
+    return clips.float()[:, :, 0].sum(dim=1)
+
+
+def expected(mels, identity, hop):
+    return [
+        mels.read_crop(identity, start, FRAMES)[:, 0].astype(np.float32).sum()
+        for start in window_starts(mels.length(identity), FRAMES, hop)
+    ]
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(batch_size=st.integers(1, 12), hop=st.sampled_from([5, 10]))
+def test_batches_do_not_change_what_is_stored(mels, tmp_path_factory, batch_size, hop):
+    folder = tmp_path_factory.mktemp("stores")
+    report = extract(mels, mels.ids, FRAMES, hop, run_batch, outputs(folder), batch_size)
+    assert (report.written, report.already, report.skipped) == (len(mels.ids), 0, [])
+    sums, negative = Store(folder / "sums"), Store(folder / "negative")
+    for identity in mels.ids:
+        assert sums.read(identity)[:, 0] == pytest.approx(expected(mels, identity, hop))
+        assert np.array_equal(negative.read(identity), -sums.read(identity))
+
+
+def test_an_interrupted_extraction_goes_on_where_it_was(mels, tmp_path):
+    calls = []
+
+    def breaks_off(clips):
+        calls.append(len(clips))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return run_batch(clips)
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(mels, mels.ids, FRAMES, FRAMES, breaks_off, outputs(tmp_path), 3)
+    report = extract(mels, mels.ids, FRAMES, FRAMES, run_batch, outputs(tmp_path), 3)
+    assert report.already > 0
+    assert report.written + report.already == len(mels.ids)
+    assert sorted(Store(tmp_path / "sums").ids) == sorted(mels.ids)
+    again = extract(mels, mels.ids, FRAMES, FRAMES, run_batch, outputs(tmp_path), 3)
+    assert (again.written, again.already) == (0, len(mels.ids))
+
+
+def test_a_track_that_cannot_be_read_is_listed_and_the_others_go_on(mels, tmp_path):
+    report = extract(mels, ["0.ogg", "gone.ogg", "3.ogg"], FRAMES, FRAMES, run_batch, outputs(tmp_path), 4)
+    assert report.written == 2
+    assert [identity for identity, _ in report.skipped] == ["gone.ogg"]
+    with (tmp_path / "sums" / "skipped.csv").open(newline="") as handle:
+        assert [row["id"] for row in csv.DictReader(handle)] == ["gone.ogg"]
+
+
+def test_values_that_are_not_finite_are_not_stored(mels, tmp_path):
+    def poisoned(clips):
+        sums = run_batch(clips)
+        return sums / (sums != expected(mels, "1.ogg", FRAMES)[0])
+
+    report = extract(mels, mels.ids, FRAMES, FRAMES, poisoned, outputs(tmp_path), 5)
+    assert [identity for identity, _ in report.skipped] == ["1.ogg"]
+    assert "1.ogg" not in Store(tmp_path / "sums")
+
+
+def test_a_store_of_another_network_is_not_added_to(mels, tmp_path):
+    extract(mels, ["0.ogg"], FRAMES, FRAMES, run_batch, outputs(tmp_path), 5)
+    with pytest.raises(StoreError, match="other"):
+        extract(mels, mels.ids, FRAMES, FRAMES, run_batch, outputs(tmp_path, "other"), 5)

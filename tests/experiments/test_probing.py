@@ -165,6 +165,14 @@ def test_dropout_acts_on_the_input_keeps_the_expectation_and_nests():
     assert torch.equal(probing.forward(eye, x), x)
 
 
+def test_training_drops_inputs_and_prediction_does_not(task, splits):
+    train, valid, _ = splits
+    config = replace(QUICK, max_steps=8, patience=1)
+    dry, wet = (fit(task, train, valid, replace(config, dropout=p), seed=0) for p in (0.0, 0.75))
+    assert not np.allclose(dry.weights["0.weight"], wet.weights["0.weight"], atol=1e-3)
+    np.testing.assert_array_equal(wet.predict(valid), wet.predict(valid))
+
+
 @given(factor=st.floats(0.01, 100), shift=st.floats(-100, 100))
 @settings(max_examples=20, deadline=None)
 def test_standardised_features_do_not_know_their_unit(factor, shift):

@@ -1,0 +1,301 @@
+"""The pictures of a run, as PNG files in one style.
+
+Each function draws plain values and returns the path of the file, which is replaced whole. Colours are those of Okabe
+and Ito (2008) and the map cividis, which stay apart under the common colour blindnesses; letters are large enough for
+the preview of a run browser.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.errors import UserError
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MUTED = "#6B6B6B"
+COLOUR_MAP = "cividis"
+SPLIT_COLOURS = {"train": COLOURS[0], "val": COLOURS[1], "valid": COLOURS[1], "test": COLOURS[2]}
+STYLE: Mapping[str, Any] = {
+    "font.size": 13,
+    "axes.titlesize": 14,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.prop_cycle": f"cycler('color', {list(COLOURS)})",
+    "grid.color": "#E3E3E3",
+    "lines.linewidth": 2,
+    "legend.frameon": False,
+    "savefig.dpi": 100,
+    "savefig.facecolor": "white",
+    "text.parse_math": False,
+}
+CHANCE = {"roc_auc": 0.5}
+MOST_BARS = 40
+MOST_NUMBERED = 20  # classes of a confusion matrix whose cells still have room for a number
+LONGEST_NAME = 26
+MARKERS_UP_TO = 40  # points of a line
+
+
+@contextmanager
+def _picture(path: Path, width: float, height: float, rows: int = 1, columns: int = 1) -> Iterator[list]:
+    """Give axes to draw on, in inches of 100 pixels, and write the file at the end."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(dict(STYLE)):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield list(figure.subplots(rows, columns, squeeze=False).flat)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="png")
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_bytes(drawn.getvalue())
+    os.replace(aside, path)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+
+
+def panels(series: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, dict[str, np.ndarray]]:
+    """Sort series named `split/metric` into panels, one a metric, one line a split.
+
+    Returns:
+        Metric -> split -> finite points `[n, 2]`, ordered by step; series without a finite point are absent. A name
+        without a slash is its own panel.
+    """
+    sorted_out: dict[str, dict[str, np.ndarray]] = {}
+    for name, values in series.items():
+        split, _, metric = name.rpartition("/")
+        points = np.array(values, dtype=float).reshape(-1, 2)
+        points = points[np.isfinite(points).all(axis=1)]
+        if len(points):
+            sorted_out.setdefault(metric, {})[split] = points[np.argsort(points[:, 0], kind="stable")]
+    return sorted_out
+
+
+def training_curves(
+    series: Mapping[str, Sequence[tuple[float, float]]], path: str | Path, x_label: str = "step"
+) -> Path:
+    """Draw metrics over training, a panel a metric, training and validation in the same panel.
+
+    Args:
+        series: `split/metric`, e.g. `val/loss` -> (step, value) pairs. Values that are not finite are left
+            out and counted in the panel's title.
+        path: Of the PNG file.
+        x_label: What a step is.
+
+    Raises:
+        UserError: There is no finite point to draw.
+    """
+    path, sorted_out = Path(path), panels(series)
+    if not sorted_out:
+        raise UserError(f"{path.name}: none of {len(series)} series has a finite value to draw")
+    columns = min(len(sorted_out), 2)
+    rows = -(-len(sorted_out) // columns)
+    with _picture(path, 9 if columns == 1 else 11, 1 + 3.4 * rows, rows, columns) as axes:
+        for axis, (metric, lines) in zip(axes, sorted_out.items(), strict=False):
+            for number, (split, points) in enumerate(lines.items()):
+                colour = SPLIT_COLOURS.get(split, COLOURS[number % len(COLOURS)])
+                marker = MARKERS[number % len(MARKERS)] if len(points) <= MARKERS_UP_TO else None
+                axis.plot(*points.T, label=split, color=colour, marker=marker)
+            lost = sum(len(series[f"{split}/{metric}" if split else metric]) - len(lines[split]) for split in lines)
+            axis.set_title(f"{metric} ({lost} not finite)" if lost else metric)
+            axis.set_xlabel(x_label)
+            if any(lines):
+                axis.legend()
+        for axis in axes[len(sorted_out) :]:
+            axis.remove()
+    return path
+
+
+def ranked(per_class: Mapping[str, Mapping[str, float]], metric: str, most: int = MOST_BARS) -> list[tuple[str, float]]:
+    """Classes by a metric, best first, ties by name; of too many, the best and the worst half of `most`."""
+    values = [(name, scores[metric]) for name, scores in per_class.items() if metric in scores]
+    values.sort(key=lambda pair: (-pair[1], pair[0]))
+    return values if len(values) <= most else values[: most - most // 2] + values[len(values) - most // 2 :]
+
+
+def per_class_bars(
+    per_class: Mapping[str, Mapping[str, float]], metric: str, path: str | Path, title: str | None = None
+) -> Path:
+    """Draw a metric of every class as sorted bars, with the number of positives and the macro average.
+
+    Args:
+        per_class: As a task's `score_per_class` gives it.
+        metric: One of its values, e.g. `roc_auc`.
+        path: Of the PNG file.
+        title: Above it; by default the metric and the number of classes.
+
+    Raises:
+        UserError: No class has the metric.
+    """
+    path = Path(path)
+    bars = ranked(per_class, metric)
+    if not bars:
+        raise UserError(f"{path.name}: none of {len(per_class)} classes has {metric!r}")
+    values = np.array([value for _, value in bars])
+    everything = [scores[metric] for scores in per_class.values() if metric in scores]
+    cut = len(bars) < len(everything)
+    rows = np.arange(len(bars)) + (np.arange(len(bars)) >= MOST_BARS - MOST_BARS // 2) * cut
+    shown = f"best {MOST_BARS - MOST_BARS // 2} and worst {MOST_BARS // 2} of {len(everything)}" if cut else len(bars)
+    end = max(1.0, values.max())
+    with _picture(path, 9, 2 + 0.3 * len(bars)) as (axis,):
+        axis.barh(rows, values, color=COLOURS[0], height=0.75)
+        axis.set_yticks(rows, [_short(name) for name, _ in bars])
+        for row, (name, value) in zip(rows, bars, strict=True):
+            count = per_class[name].get("n_positive")
+            text = f"{value:.2f}" + ("" if count is None else f"   n={count:.0f}")
+            axis.text(end + 0.02, row, text, va="center", fontsize=11, color=MUTED)
+        average = float(np.mean(everything))
+        axis.axvline(average, color=COLOURS[1], label=f"mean {average:.3f}")
+        if metric in CHANCE:
+            axis.axvline(CHANCE[metric], color="black", linestyle=":", label="chance")
+        _bar_axes(axis, min(0, values.min()), end, 0.2, rows[-1])
+        axis.set_xlabel(metric)
+        axis.set_title(title or f"{metric} by class ({shown})")
+        axis.figure.legend(loc="outside lower right", ncols=2)
+    return path
+
+
+def _bar_axes(axis: Any, start: float, end: float, room: float, last_row: int) -> None:
+    """Rows from the top, values from `start` to `end`, and room for text to the right of them."""
+    axis.set_xlim(start, end)
+    axis.set_xticks([tick for tick in axis.get_xticks() if start <= tick <= end])
+    axis.set_xlim(start, end + room)
+    axis.set_ylim(last_row + 0.6, -0.6)
+    axis.spines.bottom.set_bounds(start, end)
+    axis.grid(axis="y", visible=False)
+
+
+def confusion_matrix(matrix: np.ndarray, classes: Sequence[str], path: str | Path, title: str | None = None) -> Path:
+    """Draw counts by reference (row) and answer (column), shaded by the share of the row.
+
+    Args:
+        matrix: Counts `[classes, classes]`.
+        classes: Names of rows and columns.
+        path: Of the PNG file.
+        title: Above it; by default the number of items and how many are right.
+
+    Raises:
+        UserError: The shape is another, or there is no item.
+    """
+    path, matrix = Path(path), np.asarray(matrix)
+    n = len(classes)
+    if matrix.shape != (n, n) or not matrix.sum():
+        raise UserError(f"{path.name}: counts of shape {list(matrix.shape)} and sum {matrix.sum()}, {n} classes")
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    right = f"{np.trace(matrix):.0f} of {matrix.sum():.0f} right"
+    side = np.clip(0.6 * n, 3.5, 11)
+    with _picture(path, side + 3.2, side + 1.8) as (axis,):
+        image = axis.imshow(shares, cmap=COLOUR_MAP, vmin=0, vmax=1)
+        axis.figure.colorbar(image, ax=axis, label="share of the row", shrink=0.8)
+        letters = np.clip(0.7 * 72 * side / n, 4, 13)
+        names = [_short(name) for name in classes]
+        axis.set_xticks(range(n), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=letters)
+        axis.set_yticks(range(n), names, fontsize=letters)
+        if n <= MOST_NUMBERED:
+            for row, column in np.argwhere(matrix):
+                colour = "black" if shares[row, column] > 0.55 else "white"
+                axis.text(column, row, f"{matrix[row, column]:.0f}", ha="center", va="center", color=colour)
+        axis.grid(visible=False)
+        axis.spines[:].set_visible(False)
+        axis.set_xlabel("answer")
+        axis.set_ylabel("reference")
+        axis.set_title(title or right)
+    return path
+
+
+def _clock(seconds: float, _: int | None = None) -> str:
+    whole = max(0, round(seconds))
+    return f"{whole // 60}:{whole % 60:02d}"
+
+
+def tag_curves(
+    times: Sequence[float],
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    path: str | Path,
+    top: int = 6,
+    title: str | None = None,
+) -> Path:
+    """Draw how the most probable tags of a track come and go.
+
+    Args:
+        times: Middle of every window, seconds, `[windows]`.
+        probabilities: `[windows, classes]`.
+        classes: Names of the columns.
+        path: Of the PNG file.
+        top: How many tags, by their mean over the track.
+        title: Above it, e.g. the track's name.
+
+    Raises:
+        UserError: The shapes do not fit, or there is no window.
+    """
+    path, values = Path(path), np.asarray(probabilities, dtype=float)
+    if values.shape != (len(times), len(classes)) or not values.size:
+        raise UserError(
+            f"{path.name}: probabilities of shape {list(values.shape)} for {len(times)} windows, {len(classes)} classes"
+        )
+    means = values.mean(axis=0)
+    chosen = np.argsort(-means, kind="stable")[: min(top, len(COLOURS))]
+    with _picture(path, 10, 4.8) as (axis,):
+        for rank, column in enumerate(chosen):
+            label = f"{_short(classes[column])} ({means[column]:.2f})"
+            marker = MARKERS[rank] if len(times) <= MARKERS_UP_TO else None
+            axis.plot(times, values[:, column], label=label, color=COLOURS[rank], marker=marker)
+        axis.set_ylim(0, 1)
+        axis.xaxis.set_major_formatter(_clock)
+        axis.xaxis.get_major_locator().set_params(steps=[1, 1.5, 3, 6, 10], min_n_ticks=1, integer=True)
+        axis.set_xlabel("time (minutes:seconds)")
+        axis.set_ylabel("probability")
+        axis.legend(loc="upper left", bbox_to_anchor=(1, 1), title="tag (mean)")
+        axis.set_title(_short(title) if title else "tags over time")
+    return path
+
+
+def comparison_bars(
+    rows: Mapping[str, tuple[float, float, float]], metric: str, path: str | Path, title: str | None = None
+) -> Path:
+    """Draw the scores of several systems on the same items, with their intervals.
+
+    Args:
+        rows: System -> (value, low, high), drawn from the top in this order.
+        metric: What the values are.
+        path: Of the PNG file.
+        title: Above it, e.g. the task and the number of items.
+
+    Raises:
+        UserError: No rows, or values that are not finite and in order.
+    """
+    path = Path(path)
+    for name, (value, low, high) in rows.items():
+        if not low <= high or not np.isfinite([value, low, high]).all():
+            raise UserError(f"{path.name}: {name}: value {value}, interval {low} to {high}")
+    if not rows:
+        raise UserError(f"{path.name}: no rows to compare")
+    values, lows, highs = np.array(list(rows.values()), dtype=float).T
+    with _picture(path, 10, 1.8 + 0.55 * len(rows)) as (axis,):
+        axis.barh(range(len(rows)), values, color=COLOURS[4], height=0.6)
+        axis.hlines(range(len(rows)), lows, highs, color="black", linewidth=2)
+        for row, (value, low, high) in enumerate(zip(values, lows, highs, strict=True)):
+            text = f"{value:.3f}  [{low:.3f}, {high:.3f}]"
+            axis.text(max(value, high) + 0.015, row, text, va="center", fontsize=12)
+        axis.set_yticks(range(len(rows)), [_short(name) for name in rows])
+        if metric in CHANCE:
+            axis.axvline(CHANCE[metric], color="black", linestyle=":")
+        _bar_axes(axis, min(0, lows.min()), max(1.0, highs.max()), 0.35, len(rows) - 1)
+        axis.set_xlabel(f"{metric}, with 95 % interval over tracks")
+        axis.set_title(title or metric)
+    return path

@@ -82,7 +82,10 @@ class Header:
             raise StoreError(f"dtype={self.dtype!r}: a store holds real numbers; use float16 or float32")
         object.__setattr__(self, "item_shape", shape)
         object.__setattr__(self, "dtype", dtype.name)
-        object.__setattr__(self, "producer", dict(self.producer or {}))
+        try:
+            object.__setattr__(self, "producer", json.loads(json.dumps(dict(self.producer or {}))))
+        except (TypeError, ValueError) as error:
+            raise StoreError(f"producer: {error}; give plain numbers, texts, lists and dicts") from error
 
     @property
     def row_bytes(self) -> int:

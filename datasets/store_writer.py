@@ -90,8 +90,8 @@ class StoreWriter:
                 the store holds every track appended before, once :meth:`close` has returned.
         """
         self._check_usable()
-        if not isinstance(id, str) or not id:
-            raise StoreError(f"{self.path}: a track's id must be a text that is not empty, not {id!r}")
+        if not isinstance(id, str) or not id or _readable(id) != id:
+            raise StoreError(f"{self.path}: a track's id must be a text that is not empty and valid UTF-8, not {id!r}")
         if id in self.done or id in self._pending_ids:
             raise StoreError(f"{self.path}: {id!r} is stored already; leave out the ids in `done`")
         rows = self._checked(id, array)
@@ -100,8 +100,14 @@ class StoreWriter:
             offset = shard.append(rows)
         except OSError as error:
             raise self._failed(f"has no room for {id!r}", error) from error
-        row = {"id": id, "shard": shard.path.name, "offset": offset, "length": len(rows), "source": str(source)}
-        row |= {"duration": float(duration), "checksum": checksum or f"crc32:{zlib.crc32(rows):08x}"}
+        row = {
+            "id": id,
+            "shard": shard.path.name,
+            "offset": offset,
+            "length": len(rows),
+            "source": _readable(str(source)),
+        }
+        row |= {"duration": float(duration), "checksum": str(checksum) or f"crc32:{zlib.crc32(rows):08x}"}
         self._pending.append(row)
         self._pending_ids.add(id)
         self._pending_bytes += rows.nbytes
@@ -218,3 +224,8 @@ def _all_finite(rows: np.ndarray) -> bool:
     if rows.dtype != np.float16:
         return bool(np.isfinite(rows).all())
     return bool((rows.view(np.uint16) & 0x7FFF).max() < 0x7C00)  # the bits of infinity; numpy's test is 15 times slower
+
+
+def _readable(text: str) -> str:
+    """``text`` with what is not valid in UTF-8 (bytes of an undecodable file name) spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,228 @@
+"""Weights in and out: initial weights from published files, and networks saved so that they rebuild themselves.
+
+The ladder: `fetch` a published file, `read_weights` of any layout, `adapt` them to a network, `initialise` a network in
+one call; `save_network` and `load_network` for our own files, `load_any` for whatever is at hand.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from models.adapt import LoadReport, adapt
+from models.architectures import build
+from models.download import fetch, weights_dir
+from models.errors import CheckpointError
+from models.layouts import HEADER, State, Weights, read_weights
+from models.maest import MAEST, PATCH
+from models.releases import RELEASES, find
+
+__all__ = [
+    "RELEASES",
+    "CheckpointError",
+    "LoadReport",
+    "adapt",
+    "fetch",
+    "initialise",
+    "load_any",
+    "load_network",
+    "load_release",
+    "read_weights",
+    "save_network",
+    "weights_dir",
+]
+
+_VERSION = 1
+_DEFAULT_CLASS = "maest:MAEST"
+_HEAD_WIDTH = 64
+_PUBLISHED_FRAMES = {31: 312, 62: 625, 125: 1250, 187: 1875}
+
+
+def initialise(
+    network: MAEST,
+    source: str | Path,
+    *,
+    averaged: bool | None = None,
+    positions: str = "stretch",
+    discard_head: bool = False,
+    hint: str = "",
+) -> LoadReport:
+    """Gives a network initial weights, in place.
+
+    Args:
+        network: Left as it was if anything goes wrong.
+        source: Name of a release (downloaded if need be) or path of a file.
+        averaged: See `read_weights`.
+        positions: See `adapt`.
+        discard_head: See `adapt`.
+        hint: See `fetch`.
+
+    Raises:
+        CheckpointError: If the weights cannot be had, read or fitted.
+    """
+    released = str(source) in RELEASES
+    path = fetch(str(source), hint) if released else Path(source)
+    if not released and not path.exists():
+        raise CheckpointError(f"{source} is neither a file nor a release; the releases are {', '.join(RELEASES)}")
+    weights = read_weights(path, averaged)
+    name = f"{source} ({weights.layout})"
+    state, report = adapt(weights.state, network.state_dict(), name, positions, discard_head)
+    network.load_state_dict(state)
+    return report
+
+
+def load_release(name: str, hint: str = "", **overrides: Any) -> tuple[MAEST, LoadReport]:
+    """A published network with its own number of classes and positions, strictly loaded, in `eval()` mode.
+
+    Args:
+        name: One of `RELEASES` that is an audio network.
+        hint: See `fetch`.
+        overrides: Arguments of `MAEST` that change no shape, such as patchout.
+    """
+    release = find(name)
+    if release.architecture is None:
+        raise CheckpointError(f"{name} is an image network: use it as initial weights of another architecture")
+    network = build(release.architecture, **{**release.settings, **overrides})
+    report = initialise(network, name, hint=hint)
+    return network.eval(), report
+
+
+def save_network(path: str | Path, network: nn.Module, metadata: Mapping[str, Any]) -> None:
+    """Writes one clean file that rebuilds the network by itself: safetensors with a JSON header.
+
+    Args:
+        path: Where to; replaced in one step.
+        network: Any network of `models` that keeps its arguments in `hyperparameters`.
+        metadata: What else belongs to it (labels, front end, settings of its training); plain JSON values.
+    """
+    path = Path(path)
+    header = {
+        "version": _VERSION,
+        "class": class_name(network),
+        "network": network.hyperparameters,
+        "metadata": dict(metadata),
+    }
+    state = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        save_file(state, aside, metadata={HEADER: json.dumps(header, allow_nan=False)})
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def load_network(path: str | Path, **overrides: Any) -> tuple[nn.Module, dict[str, Any]]:
+    """The network of a file written by `save_network`, in `eval()` mode, and its metadata.
+
+    Args:
+        path: The file.
+        overrides: Arguments of the network to change, such as patchout.
+
+    Raises:
+        CheckpointError: If the file is not one of ours.
+    """
+    weights = read_weights(path)
+    if "network" not in weights.header:
+        raise CheckpointError(f"{path} has no description of its network; use it as initial weights of a named one")
+    network = _rebuild(weights.header.get("class", _DEFAULT_CLASS), weights.header["network"], overrides, weights, path)
+    return network, dict(weights.header.get("metadata", {}))
+
+
+def load_any(path: str | Path, averaged: bool | None = None, **overrides: Any) -> tuple[nn.Module, dict[str, Any]]:
+    """A network and its metadata from any file that tells enough, in `eval()` mode.
+
+    That is a file of `save_network`, one of our Lightning checkpoints (its `hyper_parameters` hold `network` and, if it
+    is not a MAEST, `network_class`; the rest is metadata), or a file in the published layout of MAEST or PaSST, whose
+    shapes tell the network.
+
+    Raises:
+        CheckpointError: If the file cannot be read or does not tell what network it is of.
+    """
+    weights = read_weights(path, averaged)
+    header = weights.header
+    if "version" in header and "network" in header:
+        return load_network(path, **overrides)
+    if "network" in header:
+        name = header.get("network_class", _DEFAULT_CLASS)
+        network = _rebuild(name, header["network"], overrides, weights, path)
+        return network, {key: value for key, value in header.items() if key not in ("network", "network_class")}
+    settings = published_settings(weights.state)
+    if settings is None:
+        raise CheckpointError(
+            f"{path} ({weights.layout}) does not tell what network it is of: expected a file saved by this suite or one in "
+            f"the published layout of MAEST; otherwise use it as initial weights of a named architecture"
+        )
+    return _rebuild(_DEFAULT_CLASS, settings, overrides, weights, path), {}
+
+
+def published_settings(state: State) -> dict[str, Any] | None:
+    """Arguments of `MAEST` told by the shapes of a published file; None if it is not one.
+
+    Stride 10, 64 values per head and the head on the mean of both tokens are taken for granted.
+    """
+    try:
+        dim, rows = state["freq_new_pos_embed"].shape[1:3]
+        positions = state["time_new_pos_embed"].shape[3]
+        hidden = state["blocks.0.mlp.fc1.weight"].shape[0]
+        classes = state["head.1.weight"].shape[0]
+    except (KeyError, IndexError, ValueError):
+        return None
+    return {
+        "n_classes": classes,
+        "n_bands": PATCH + 10 * (rows - 1),
+        "n_frames": _PUBLISHED_FRAMES.get(positions, PATCH + 10 * (positions - 1)),
+        "time_positions": positions,
+        "dim": dim,
+        "heads": max(dim // _HEAD_WIDTH, 1),
+        "depth": len({key.split(".")[1] for key in state if key.startswith("blocks.")}),
+        "mlp_ratio": hidden / dim,
+    }
+
+
+def class_name(network: nn.Module) -> str:
+    """`module:Class` of a network of `models`, as files name it."""
+    kind = type(network)
+    if not kind.__module__.startswith("models.") or not hasattr(network, "hyperparameters"):
+        raise CheckpointError(
+            f"{kind.__qualname__} cannot rebuild itself: expected a network of models/ with hyperparameters"
+        )
+    return f"{kind.__module__.removeprefix('models.')}:{kind.__qualname__}"
+
+
+def _rebuild(
+    name: str, settings: Mapping[str, Any], overrides: Mapping[str, Any], weights: Weights, path: str | Path
+) -> nn.Module:
+    kind = _find_class(name, path)
+    try:
+        network = kind(**{**settings, **overrides})
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot build {name} with {settings}: {error}") from error
+    try:
+        network.load_state_dict(weights.state)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: its weights do not fit its own description of {name}: {error}") from error
+    return network.eval()
+
+
+def _find_class(name: str, path: str | Path) -> type[nn.Module]:
+    module, _, attribute = name.partition(":")
+    try:
+        if not module.isidentifier():
+            raise ImportError(f"{module!r} is not a module's name")
+        kind = getattr(importlib.import_module(f"models.{module}"), attribute)
+        if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+            raise TypeError(f"{attribute!r} is not a network")
+    except (ImportError, AttributeError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} names the network {name!r}, which this version does not know: {error}"
+        ) from error
+    return kind

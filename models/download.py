@@ -1,0 +1,156 @@
+"""Published files, fetched once into a cache: resumable, verified, safe with several processes."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import http.client
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from models.errors import CheckpointError
+from models.releases import Release, find
+
+_CHUNK = 1 << 20
+_TIMEOUT = 30.0
+
+
+def weights_dir() -> Path:
+    """`$OSTINATO_CACHE/weights`, or `~/.cache/ostinato/weights`."""
+    root = os.environ.get("OSTINATO_CACHE")
+    return (Path(root) if root else Path.home() / ".cache" / "ostinato").expanduser() / "weights"
+
+
+def fetch(release: Release | str, hint: str = "") -> Path:
+    """Path of a published file, downloaded if the cache does not hold it.
+
+    A file is hashed when it is downloaded or first found, and again only after it has changed. An interrupted download
+    goes on where it stopped.
+
+    Args:
+        release: An entry of `RELEASES`, or its name.
+        hint: What else one can do where there is no network; ends the error message.
+
+    Raises:
+        CheckpointError: If the file cannot be had or is not the published one.
+    """
+    release = find(release) if isinstance(release, str) else release
+    folder = weights_dir()
+    path = folder / release.file
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _lock(folder / f"{release.file}.lock"):
+            if not path.exists():
+                _download(release, path, hint)
+            elif not _is_known(release, path):
+                _verify(release, path, "delete it to have it downloaded again")
+                _remember(path)
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot keep {release.file} in {folder}: {error}; set OSTINATO_CACHE elsewhere"
+        ) from error
+    return path
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Held by one process at a time; the system releases it when its holder dies."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _download(release: Release, path: Path, hint: str) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        _transfer(release, part)
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", None) or error
+        message = (
+            f"{release.name}: cannot download {release.file} from {release.url} ({reason}). "
+            f"Put the file into {path.parent} by hand, or try again to go on where it stopped."
+        )
+        raise CheckpointError(f"{message} {hint}".rstrip()) from error
+    try:
+        _verify(release, part, "it was removed; try again")
+    except CheckpointError:
+        part.unlink()
+        raise
+    os.replace(part, path)
+    _remember(path)
+
+
+def _transfer(release: Release, part: Path) -> None:
+    """Appends what is missing to `part`, or starts anew where the server cannot do that."""
+    have = part.stat().st_size if part.exists() else 0
+    if have and have == release.bytes:
+        return None
+    request = urllib.request.Request(release.url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code != 416:
+            raise
+        part.unlink()
+        return _transfer(release, part)
+    with response:
+        resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        have = have if resumed else 0
+        length = response.headers.get("Content-Length")
+        total = have + int(length) if length else release.bytes
+        columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        with (
+            part.open("ab" if resumed else "wb") as file,
+            Progress(TextColumn("{task.description}"), *columns, console=Console(stderr=True)) as progress,
+        ):
+            task = progress.add_task(release.file, total=total, completed=have)
+            while chunk := response.read(_CHUNK):
+                file.write(chunk)
+                progress.advance(task, len(chunk))
+            file.flush()
+            os.fsync(file.fileno())
+    if total is not None and part.stat().st_size < total:
+        raise ConnectionError(f"the connection ended after {part.stat().st_size} of {total} bytes")
+    return None
+
+
+def _verify(release: Release, path: Path, remedy: str) -> None:
+    size = path.stat().st_size
+    if release.bytes is not None and size != release.bytes:
+        raise CheckpointError(f"{path} has {size} bytes, {release.name} has {release.bytes}: {remedy}")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digest.startswith(release.sha256):
+        raise CheckpointError(f"{path} has the SHA-256 {digest}, {release.name} has {release.sha256}: {remedy}")
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(path.name + ".verified")
+
+
+def _state(path: Path) -> dict[str, int]:
+    status = path.stat()
+    return {"bytes": status.st_size, "changed": status.st_mtime_ns}
+
+
+def _remember(path: Path) -> None:
+    aside = _note(path).with_name(_note(path).name + ".new")
+    aside.write_text(json.dumps(_state(path)))
+    os.replace(aside, _note(path))
+
+
+def _is_known(release: Release, path: Path) -> bool:
+    """Whether the file was verified before and has not changed since."""
+    try:
+        known = json.loads(_note(path).read_text()) == _state(path)
+    except (OSError, ValueError):
+        return False
+    return known and release.bytes in (None, path.stat().st_size)

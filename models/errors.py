@@ -1,0 +1,7 @@
+"""What goes wrong with weights."""
+
+from __future__ import annotations
+
+
+class CheckpointError(ValueError):
+    """Weights that cannot be had, read or fitted; the message names the file or key, the expectation and the remedy."""

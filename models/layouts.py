@@ -1,0 +1,121 @@
+"""Files of weights, in the layouts in which they are found.
+
+A layout is a flat dictionary of tensors, one wrapped under `model` (as DeiT is published), or a Lightning checkpoint whose
+`state_dict` holds a network under the prefix `net.` and, where weights were averaged, another under `net_swa.`.
+Only tensors and plain values are ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+
+from models.errors import CheckpointError
+
+HEADER = "ostinato"
+PLAIN, AVERAGED = "net.", "net_swa."
+State = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a file holds.
+
+    Attributes:
+        state: Tensors under the names that the network gives them.
+        layout: Where in the file they were found, in words.
+        header: What the file says about them: the header of our own files, `hyper_parameters` of a Lightning checkpoint.
+    """
+
+    state: State
+    layout: str
+    header: dict[str, Any] = field(default_factory=dict)
+
+
+def read_weights(path: str | Path, averaged: bool | None = None) -> Weights:
+    """Reads a file of weights.
+
+    Args:
+        path: A `.safetensors` file or one written by `torch.save`.
+        averaged: Which network of a Lightning checkpoint: True the averaged one, False the plain one, None the averaged
+            one where there is one.
+
+    Raises:
+        CheckpointError: If the file cannot be read, or does not hold what was asked for.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no file of weights {path}")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    content = _unpickle(path)
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a dictionary of tensors")
+    if isinstance(content.get("state_dict"), dict):
+        state, layout = _choose(content["state_dict"], averaged, path)
+        header = content.get("hyper_parameters", {})
+        return Weights(_tensors(state, path), layout, dict(header) if isinstance(header, dict) else {})
+    if isinstance(content.get("model"), dict):
+        return Weights(_tensors(content["model"], path), "the dictionary under 'model'")
+    return Weights(_tensors(content, path), "a flat dictionary")
+
+
+def _read_safetensors(path: Path) -> Weights:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
+    try:
+        header = json.loads(metadata.get(HEADER, "{}"))
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path}: its header {HEADER!r} is not JSON: {error}") from error
+    return Weights(state, "safetensors", header)
+
+
+def _unpickle(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} is damaged or holds more than tensors and plain values, and is not loaded for safety; "
+            f"save its state_dict alone where it comes from ({_first_line(error)})"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
+        raise CheckpointError(f"{path} is not a readable file of weights: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _choose(state: dict[str, Any], averaged: bool | None, path: Path) -> tuple[dict[str, Any], str]:
+    """The network inside a Lightning `state_dict`, by prefix."""
+    present = [prefix for prefix in (AVERAGED, PLAIN) if any(key.startswith(prefix) for key in state)]
+    wanted = {True: [AVERAGED], False: [PLAIN], None: [AVERAGED, PLAIN]}[averaged]
+    chosen = next((prefix for prefix in wanted if prefix in present), None)
+    if chosen is None:
+        raise CheckpointError(
+            f"{path}: no key of its state_dict starts with {' or '.join(wanted)}; it has {', '.join(present) or 'neither'}"
+            f" (first key: {next(iter(state), 'none')}); choose averaged or plain weights accordingly"
+        )
+    network = {key.removeprefix(chosen): value for key, value in state.items() if key.startswith(chosen)}
+    return network, f"the prefix {chosen} of a Lightning checkpoint"
+
+
+def _tensors(state: dict[str, Any], path: Path) -> State:
+    others = [key for key, value in state.items() if not isinstance(value, torch.Tensor)]
+    if others or not state:
+        raise CheckpointError(
+            f"{path}: expected tensors by name, found {', '.join(map(str, others[:3])) or 'nothing'}; "
+            f"known layouts are a flat dictionary, one under 'model', and a Lightning checkpoint"
+        )
+    return dict(state)

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 from torch import nn
 
@@ -131,10 +130,9 @@ def load_network(path: str | Path, **overrides: Any) -> tuple[nn.Module, dict[st
         CheckpointError: If the file is not one of ours.
     """
     weights = read_weights(path)
-    if "network" not in weights.header:
+    if not _is_own(weights):
         raise CheckpointError(f"{path} has no description of its network; use it as initial weights of a named one")
-    network = _rebuild(weights.header.get("class", _DEFAULT_CLASS), weights.header["network"], overrides, weights, path)
-    return network, dict(weights.header.get("metadata", {}))
+    return _load_own(weights, overrides, path)
 
 
 def load_any(path: str | Path, averaged: bool | None = None, **overrides: Any) -> tuple[nn.Module, dict[str, Any]]:
@@ -149,8 +147,8 @@ def load_any(path: str | Path, averaged: bool | None = None, **overrides: Any) -
     """
     weights = read_weights(path, averaged)
     header = weights.header
-    if "version" in header and "network" in header:
-        return load_network(path, **overrides)
+    if _is_own(weights):
+        return _load_own(weights, overrides, path)
     if "network" in header:
         name = header.get("network_class", _DEFAULT_CLASS)
         network = _rebuild(name, header["network"], overrides, weights, path)
@@ -158,8 +156,8 @@ def load_any(path: str | Path, averaged: bool | None = None, **overrides: Any) -
     settings = published_settings(weights.state)
     if settings is None:
         raise CheckpointError(
-            f"{path} ({weights.layout}) does not tell what network it is of: expected a file saved by this suite or one in "
-            f"the published layout of MAEST; otherwise use it as initial weights of a named architecture"
+            f"{path} ({weights.layout}) does not tell what network it is of: expected a file saved by this suite or one "
+            f"in the published layout of MAEST; otherwise use it as initial weights of a named architecture"
         )
     return _rebuild(_DEFAULT_CLASS, settings, overrides, weights, path), {}
 
@@ -193,9 +191,21 @@ def class_name(network: nn.Module) -> str:
     kind = type(network)
     if not kind.__module__.startswith("models.") or not hasattr(network, "hyperparameters"):
         raise CheckpointError(
-            f"{kind.__qualname__} cannot rebuild itself: expected a network of models/ with hyperparameters"
+            f"{kind.__qualname__} cannot rebuild itself: expected a network of models/ that keeps its hyperparameters"
         )
     return f"{kind.__module__.removeprefix('models.')}:{kind.__qualname__}"
+
+
+def _is_own(weights: Weights) -> bool:
+    return {"version", "class", "network"} <= weights.header.keys()
+
+
+def _load_own(weights: Weights, overrides: Mapping[str, Any], path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    header = weights.header
+    if header["version"] > _VERSION:
+        raise CheckpointError(f"{path} has version {header['version']}, this suite reads {_VERSION}: update the suite")
+    network = _rebuild(header["class"], header["network"], overrides, weights, path)
+    return network, dict(header.get("metadata", {}))
 
 
 def _rebuild(

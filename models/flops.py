@@ -1,6 +1,7 @@
 """What a pass through MAEST costs, by arithmetic.
 
-Multiply-accumulates of the matrix products (patches, linear layers, attention, head); norms and activations are left out.
+Multiply-accumulates of the matrix products (patches, linear layers, attention, head); norms and activations are
+left out.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def cost(
             the last block computes CLS and DIST alone.
     """
     tokens = network.count_tokens(frames, training)
-    dim, hidden = network.dim, network.blocks[0].mlp.fc1.out_features
+    dim = network.dim
+    hidden = int(dim * network.hyperparameters["mlp_ratio"])
     patches = (tokens - _READ) * PATCH * PATCH * dim
     one = _block(tokens, tokens, dim, hidden)
     if blocks is not None:

@@ -1,7 +1,7 @@
 """Files of weights, in the layouts in which they are found.
 
-A layout is a flat dictionary of tensors, one wrapped under `model` (as DeiT is published), or a Lightning checkpoint whose
-`state_dict` holds a network under the prefix `net.` and, where weights were averaged, another under `net_swa.`.
+A layout is a flat dictionary of tensors, one wrapped under `model` (as DeiT is published), or a Lightning checkpoint
+whose `state_dict` holds a network under the prefix `net.` and, where weights were averaged, another under `net_swa.`.
 Only tensors and plain values are ever unpickled.
 """
 
@@ -31,7 +31,8 @@ class Weights:
     Attributes:
         state: Tensors under the names that the network gives them.
         layout: Where in the file they were found, in words.
-        header: What the file says about them: the header of our own files, `hyper_parameters` of a Lightning checkpoint.
+        header: What the file says about them: the header of our own files, or `hyper_parameters` of a Lightning
+            checkpoint.
     """
 
     state: State
@@ -104,8 +105,9 @@ def _choose(state: dict[str, Any], averaged: bool | None, path: Path) -> tuple[d
     chosen = next((prefix for prefix in wanted if prefix in present), None)
     if chosen is None:
         raise CheckpointError(
-            f"{path}: no key of its state_dict starts with {' or '.join(wanted)}; it has {', '.join(present) or 'neither'}"
-            f" (first key: {next(iter(state), 'none')}); choose averaged or plain weights accordingly"
+            f"{path}: no key of its state_dict starts with {' or '.join(wanted)}; it has "
+            f"{', '.join(present) or 'neither'} (first key: {next(iter(state), 'none')}); "
+            f"choose averaged or plain weights accordingly"
         )
     network = {key.removeprefix(chosen): value for key, value in state.items() if key.startswith(chosen)}
     return network, f"the prefix {chosen} of a Lightning checkpoint"

@@ -36,7 +36,9 @@ class RunLog:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def write(self, lines: list[str]) -> None:
-        """Append lines; a full disk loses them without a word, for there is nowhere to say it."""
+        """Append lines, unless the log is closed; a full disk loses them, for there is nowhere to say it."""
+        if self._file < 0:
+            return
         text = "".join(f"{self._masked(line)}\n" for line in lines)
         with contextlib.suppress(OSError):
             os.write(self._file, text.encode("utf-8", "replace"))
@@ -153,6 +155,7 @@ class Console:
         self._streams: tuple[TextIO, TextIO] | None = None
         self._lines: list[Lines] = []
         self._helper: Descriptors | None = None
+        self._settled = False
 
     def __enter__(self) -> Console:
         self._streams = (sys.stdout, sys.stderr)
@@ -172,22 +175,22 @@ class Console:
         self.log.write(text.rstrip("\n").split("\n"))
 
     def settle(self) -> None:
-        """Bring all that was said so far into the log; with `fd`, recording ends here."""
+        """Bring all that was said so far into the log and close it; what follows goes to the terminal alone."""
+        if self._settled:
+            return
+        self._settled = True
+        faulthandler.enable() if _real_descriptor(sys.__stderr__) else faulthandler.disable()
         for lines in self._lines:
             lines.finish()
         if self._helper is not None:
             self._helper.close()
-            self._helper = None
+        self.log.close()
 
     def __exit__(self, *_: object) -> None:
-        faulthandler.enable() if _real_descriptor(sys.__stderr__) else faulthandler.disable()
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
         self.settle()
         if self._lines and self._streams is not None:
             _redirect_handlers((sys.stdout, sys.stderr), self._streams)
             sys.stdout, sys.stderr = self._streams
-        self.log.close()
 
 
 class Descriptors:

@@ -46,10 +46,10 @@ from models.fingerprint import fingerprint
 S = TypeVar("S", bound=BaseModel)
 Command = Callable[[Any, RunHandle], Any]
 
-VERBS = {  # taken from the command line before Sacred: module with main(arguments), and what it does
-    "sync": ("experiments.tracking.sync", "Send what the database has not got yet."),
-    "dashboard": ("experiments.tracking.dashboard", "Open the run browser."),
-    "server": ("experiments.tracking.server", "status, stop: the embedded database."),
+VERBS = {  # taken from the command line before Sacred: module, function of the words that follow, what it does
+    "sync": ("experiments.tracking.cli", "sync", "Send what the database has not got yet."),
+    "dashboard": ("experiments.tracking.dashboard", "main", "Open the run browser."),
+    "server": ("experiments.tracking.cli", "server", "status, stop: the embedded database."),
 }
 REFUSED = {
     "--id": "runs are numbered by the database; give a name with -n or a comment with -c",
@@ -125,7 +125,8 @@ class Experiment(Generic[S]):
         argv = list(sys.argv if argv is None else argv)
         try:
             if len(argv) > 1 and argv[1] in VERBS:
-                result, code = None, importlib.import_module(VERBS[argv[1]][0]).main(argv[2:]) or 0
+                module, function, _ = VERBS[argv[1]]
+                result, code = None, getattr(importlib.import_module(module), function)(argv[2:]) or 0
             else:
                 result, code = self._obey(argv)
         except UserError as error:
@@ -358,5 +359,5 @@ def _quiet_sacred() -> None:
 
 
 def _description(doc: str | None, script: Path) -> str:
-    verbs = "\n".join(f"  python {script.name} {verb:<12}{what}" for verb, (_, what) in VERBS.items())
+    verbs = "\n".join(f"  python {script.name} {verb:<12}{what}" for verb, (_, _, what) in VERBS.items())
     return f"{(doc or '').strip()}\n\nBesides the commands below:\n{verbs}"

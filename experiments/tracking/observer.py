@@ -139,7 +139,7 @@ class JournalObserver(RunObserver):
         if measured := dict(self._sample()):
             self._recorder.info({"system": measured})
         self._recorder.flush()
-        self._recorder.journal.append("beat", set={} if result is None else {"result": result})
+        self._recorder.journal.append("beat", set={} if result is None else {"result": flat_result(result)})
 
     @never_raises
     def completed_event(self, stop_time: datetime.datetime, result: Any) -> None:

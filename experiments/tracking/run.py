@@ -20,7 +20,7 @@ from experiments.tracking.values import NonFinite, split_finite, storable, stora
 BATCH_POINTS = 512  # points gathered before they are written
 BATCH_SECONDS = 1.0
 NONFINITE_SERIES = "health/nonfinite"
-OWN_INFO = ("metrics", "tracking")  # kept by the record itself
+OWN_INFO = ("metrics", "tracking", "checkpoints", "segments")  # kept by the record itself
 
 log = logging.getLogger("ostinato.tracking")
 

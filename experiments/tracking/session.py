@@ -21,10 +21,12 @@ from experiments.tracking.location import Location, resolve
 from experiments.tracking.observer import Facts, JournalObserver
 from experiments.tracking.run import Recorder, RunHandle
 from experiments.tracking.settings import TrackingSettings
+from experiments.tracking.sync import sweep
 from experiments.tracking.system import Sampler
+from experiments.tracking.uploader import Uploader
 from experiments.tracking.values import mask
 
-LOG_ARTIFACT = "run_log.txt"  # a name the run browser shows as text
+NUMBER_SECONDS = 1.5  # longest wait for the run's number at the start
 DIFF_ARTIFACT = "uncommitted.diff"
 
 log = logging.getLogger("ostinato.tracking")
@@ -76,7 +78,7 @@ class Session:
         mask(self.location.url or "", self.journal.secrets)  # remembers the password, to mask it wherever it turns up
         self.recorder = Recorder(self.journal)
         self.handle = RunHandle(self.journal.directory, plan.seed, self.recorder, fingerprint=plan.fingerprint)
-        self._uploader: Any = None
+        self._uploader: Uploader | None = None
         self._began = time.monotonic()
         self._exported: dict[str, str | None] = {}
 
@@ -112,7 +114,7 @@ class Session:
             self._plan.facts,
             self._sources,
             started=self._started,
-            before_end=self._before_end,
+            before_end=self._console.settle,
             sample=Sampler(),
         )
 
@@ -138,12 +140,18 @@ class Session:
         if revision is not None and revision.dirty:
             self._keep_difference(revision)
         if self.location.url:
-            from experiments.tracking.uploader import Uploader
-
-            self._uploader = Uploader(self.journal.directory, self.location.connect)
+            self._uploader = Uploader(
+                self.journal.directory,
+                self.location.connect,
+                max_points=self._plan.tracking.max_points,
+                upload_limit_mb=self._plan.tracking.upload_limit_mb,
+                backlog=self.journal.backlog,
+            )
             self._uploader.start()
+            self._uploader.wait_for_number(NUMBER_SECONDS)
+        sweep(self.location.connect)
         print(self.location.line, file=sys.stderr)
-        print(f"Run {self.journal.key}: {_short(self.journal.directory)}", file=sys.stderr)
+        print(f"{self._name()} begins: {_short(self.journal.directory)}", file=sys.stderr)
         for directory in self._earlier[-1:]:
             end = history.end_of(directory)
             how = end["status"].lower() if end else "has no end"
@@ -158,13 +166,8 @@ class Session:
         path.write_bytes(revision.diff)
         self.journal.append("artifact", name=path.name, file=f"files/{path.name}", bytes=len(revision.diff))
 
-    def _before_end(self) -> None:
-        """Everything the command said is in the log; the log goes with the run."""
-        self._console.settle()
-        self.journal.add_file(self._console.log.path, LOG_ARTIFACT)
-
     def _name(self) -> str:
-        number = getattr(self._uploader, "run_id", None)
+        number = self._uploader.run_id if self._uploader else None
         return f"Run {self.journal.key if number is None else number}"
 
 

@@ -13,7 +13,9 @@ COLLECTION = "omniboard.custom.columns"
 # Title -> path in the run document. A title equal to a field of the document (experiment, metrics, status, ...) would
 # hide that field. No metric columns: sorting by one reads every series of every run, sorting by a result is immediate.
 COLUMNS = {
-    "arch": "config.model.arch",
+    "weights": "config.model.pretrained",
+    "depth": "config.model.depth",
+    "clip": "config.datamodule.clip_length",
     "target": "config.datamodule.task",
     "lr": "config.module.optimizer.lr",
     "batch": "config.datamodule.batch_size_train",

@@ -148,7 +148,7 @@ def _run(
     """Attempt the files group by group and enter each into the store or the ledger."""
     if not todo:
         return
-    workers = min(effective_n_jobs(jobs), len(todo), 1 + sum(file.bytes for file in todo) // WORKER_BYTES)
+    workers = min(effective_n_jobs(jobs), len(todo), 1 + _bytes(todo) // WORKER_BYTES)
     pool = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
     with pool as parallel, _bar(todo, progress) as bar:
         for group in _groups(todo, workers):
@@ -162,7 +162,7 @@ def _run(
                     report.seconds += outcome.seconds
                 else:
                     ledger.skip(file, outcome)
-                bar.update(bar.task_ids[0], advance=max(file.bytes, 1), done=report.decoded)
+                bar.update(bar.task_ids[0], advance=_bytes([file]), done=report.decoded)
             writer.commit()
             _save(ledger, report.store)
 
@@ -190,12 +190,17 @@ def _groups(todo: list[Candidate], workers: int) -> Iterator[list[Candidate]]:
     group: list[Candidate] = []
     for file in sorted(todo, key=lambda file: (-file.bytes, file.id)):
         group.append(file)
-        full = len(group) == GROUP_TRACKS * workers or sum(one.bytes for one in group) > GROUP_BYTES * workers
+        full = len(group) == GROUP_TRACKS * workers or _bytes(group) > GROUP_BYTES * workers
         if full and len(group) >= workers:
             yield group
             group = []
     if group:
         yield group
+
+
+def _bytes(files: list[Candidate]) -> int:
+    """Of files that may be missing or empty, but still take a moment each."""
+    return sum(max(file.bytes, 1) for file in files)
 
 
 def _bar(todo: list[Candidate], progress: bool) -> Progress:
@@ -209,7 +214,7 @@ def _bar(todo: list[Candidate], progress: bool) -> Progress:
         TextColumn("left"),
     )
     bar = Progress(*columns, *times, console=Console(stderr=True), disable=not progress)
-    bar.add_task("features", total=sum(max(file.bytes, 1) for file in todo), done=0, all=len(todo))
+    bar.add_task("features", total=_bytes(todo), done=0, all=len(todo))
     return bar
 
 

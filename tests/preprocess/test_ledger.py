@@ -1,0 +1,76 @@
+"""The tables of what is not in a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from preprocess.files import Candidate
+from preprocess.ledger import Ledger
+from preprocess.sources import NO_FFMPEG, AudioError
+
+FILE = Candidate('a, "b"\n.wav', Path("a.wav"), 10, 123456789012345678)
+
+
+def reopened(folder: Path, ledger: Ledger) -> Ledger:
+    ledger.save()
+    return Ledger(folder)
+
+
+def test_remembers_over_runs(tmp_path: Path):
+    ledger = Ledger(tmp_path)
+    ledger.skip(FILE, "silent: peak 0.0, of full scale")
+    ledger.keep(Candidate("c.mp3", Path("c.mp3"), 5, 6), ["truncated: kept 1 s", "odd"])
+    again = reopened(tmp_path, ledger)
+    assert again.skipped == ledger.skipped
+    assert again.noted["c.mp3"].note == "truncated: kept 1 s; odd"
+    assert again.settled(FILE)
+    assert (tmp_path / "skipped.csv").read_text().startswith("id,reason,bytes,mtime_ns\n")
+
+
+@pytest.mark.parametrize("change", [{"bytes": 11}, {"mtime_ns": 5}, {"id": "other"}])
+def test_a_changed_file_is_not_settled(tmp_path: Path, change: dict):
+    ledger = Ledger(tmp_path)
+    ledger.skip(FILE, "silent")
+    assert not ledger.settled(Candidate(**{**vars(FILE), **change}))
+
+
+def test_a_missing_file_is_looked_for_every_time(tmp_path: Path):
+    ledger, missing = Ledger(tmp_path), Candidate("a", Path("a"))
+    ledger.skip(missing, "no such file")
+    assert not ledger.settled(missing)
+
+
+@pytest.mark.usefixtures("no_ffmpeg")
+def test_waits_for_ffmpeg(tmp_path: Path, request: pytest.FixtureRequest):
+    ledger = Ledger(tmp_path)
+    ledger.skip(FILE, f"not audio, and {NO_FFMPEG}")
+    assert ledger.settled(FILE)
+    request.getfixturevalue("ffmpeg")
+    assert not ledger.settled(FILE)
+
+
+def test_a_file_that_was_mended_leaves_the_table(tmp_path: Path):
+    ledger = Ledger(tmp_path)
+    ledger.skip(FILE, "silent")
+    ledger.save()
+    ledger.keep(FILE, [])
+    assert reopened(tmp_path, ledger).skipped == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_that_are_gone_leave_the_table(tmp_path: Path):
+    ledger = Ledger(tmp_path)
+    ledger.skip(FILE, "silent")
+    ledger.forget_others([Candidate("other", Path("other"))])
+    assert ledger.skipped == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "id,why\na,b\n", "id,reason,bytes,mtime_ns\na,b\n", "id,reason,bytes,mtime_ns\na,b,c,d\n"]
+)
+def test_a_damaged_table_is_named(tmp_path: Path, text: str):
+    (tmp_path / "skipped.csv").write_text(text)
+    with pytest.raises(AudioError, match=r"skipped\.csv: damaged table .*delete it"):
+        Ledger(tmp_path)

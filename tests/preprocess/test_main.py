@@ -1,0 +1,135 @@
+"""The command itself, in real processes: help, errors in one line, a full disk, kill -9."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datasets.store import Store, StoreError
+from models.frontends import build
+from preprocess import build_store
+from preprocess.__main__ import main
+from preprocess.features import track_features
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+
+
+def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "preprocess", *map(str, arguments)]
+    return subprocess.run(line, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def many(tmp_path: Path, kick: Path) -> Path:
+    """300 tracks of 10 s: the same file under many names."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    (folder / "000.mp3").write_bytes(kick.read_bytes())
+    for number in range(1, 300):
+        (folder / f"{number:03d}.mp3").hardlink_to(folder / "000.mp3")
+    return folder
+
+
+def test_help_shows_defaults_without_loading_torch():
+    code = (
+        "import sys; from preprocess.__main__ import main\n"
+        "try: main(['--help'])\nfinally: print('torch' in sys.modules)"
+    )
+    line = [sys.executable, "-c", code]
+    done = subprocess.run(line, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0
+    for text in ("AUDIO_DIR", "(default: musicnn)", "(default: -1)", "--backend dask --scheduler"):
+        assert text in done.stdout
+    assert done.stdout.endswith("False\n")
+
+
+def test_says_what_was_done_and_what_comes_next(tmp_path: Path, kick: Path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "kick.mp3").write_bytes(kick.read_bytes())
+    (tmp_path / "in" / "words.mp3").write_text("words " * 1000)
+    (tmp_path / "in" / "tracks.csv").write_text("path")
+    done = command(tmp_path / "in", tmp_path / "store")
+    assert done.returncode == 0
+    assert "1 tracks written (0.00 hours of audio), 0 already there, 1 skipped" in done.stdout
+    assert "1 not audio, or damaged, for instance words.mp3" in done.stdout
+    assert "skipped.csv" in done.stdout
+    assert "not audio: 1 .csv" in done.stdout
+    assert "next: python ex_pretrain.py" in done.stdout
+    assert "2 of 2 tracks" in done.stderr
+    again = command(tmp_path / "in", tmp_path / "store", "--quiet")
+    assert "0 tracks written (0.00 hours of audio), 1 already there, 1 skipped" in again.stdout
+    assert again.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("missing", "store"), "no such folder"),
+        (("empty", "store"), "no audio file in this folder"),
+        (("empty", "store", "--frontend", "mel"), "known front ends are musicnn, musicnn_torch"),
+        (("empty", "store", "--backend", "dask"), "--scheduler tcp://HOST:8786"),
+        (("empty", "store", "--backend", "nonsense"), "nonsense"),
+    ],
+)
+def test_mistakes_end_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+):
+    (tmp_path / "empty").mkdir()
+    folders = [str(tmp_path / name) for name in arguments[:2]]
+    assert main([*folders, *arguments[2:]]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_full_disk_ends_in_one_line_and_keeps_what_was_done(many: Path, tmp_path: Path):
+    """A limit on the size of files stands in for the disk: writing fails in the middle of a shard either way."""
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
+        "from preprocess.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    line = [sys.executable, "-c", code, str(many), str(tmp_path / "store"), "--jobs", "1", "--quiet"]
+    done = subprocess.run(line, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "has no room for" in done.stderr
+    assert done.stderr.count("\n") == 1
+    kept = len(Store(tmp_path / "store"))
+    assert kept == 8  # of 120 kB each
+    ids = [path.name for path in sorted(many.iterdir())[:20]]
+    report = build_store(many, tmp_path / "store", jobs=1, ids=ids, progress=False)
+    assert (report.already, report.written, report.decoded) == (kept, 20 - kept, 20 - kept)
+
+
+def test_killed_at_any_moment_it_goes_on_without_doing_anything_twice(many: Path, tmp_path: Path):
+    line = [sys.executable, "-m", "preprocess", str(many), str(tmp_path / "store"), "--jobs", "1", "--quiet"]
+    with subprocess.Popen(line, cwd=ROOT, env=ENVIRONMENT) as process:
+        deadline = time.monotonic() + 60
+        while committed(tmp_path / "store") == 0 and process.poll() is None:
+            assert time.monotonic() < deadline, "nothing was committed within a minute"
+        process.kill()
+    kept = committed(tmp_path / "store")
+    assert 0 < kept < 300
+    report = build_store(many, tmp_path / "store", jobs=1, progress=False)
+    assert (report.already, report.written, report.decoded) == (kept, 300 - kept, 300 - kept)
+    store, expected = Store(tmp_path / "store"), track_features(many / "000.mp3", build("musicnn")).frames
+    assert len(store) == 300
+    for id in store.ids:
+        np.testing.assert_array_equal(store.read(id), expected)
+
+
+def committed(store: Path) -> int:
+    """Tracks that a reader sees; 0 before there is a store."""
+    try:
+        return len(Store(store))
+    except StoreError:
+        return 0

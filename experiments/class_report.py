@@ -24,10 +24,12 @@ def write_test_report(
         suffix: Of the file names, where a run reports on several tasks.
     """
     per_class = task.score_per_class(predictions, references)
-    run.add_artifact(reports.per_class_bars(per_class, run.directory / f"per_class_test{suffix}.png"))
+    measured = next(iter(per_class.values()))
+    metric = task.primary if task.primary in measured else "f1"
+    run.add_artifact(reports.per_class_bars(per_class, metric, run.directory / f"per_class_test{suffix}.png"))
     table = run.directory / f"per_class_test{suffix}.csv"
     with table.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, ["class", *next(iter(per_class.values()))])
+        writer = csv.DictWriter(handle, ["class", *measured])
         writer.writeheader()
         writer.writerows({"class": name, **row} for name, row in per_class.items())
     run.add_artifact(table)

@@ -30,11 +30,23 @@ def steps(size: str) -> list[tuple[str, list[str]]]:
         ),
         (
             "2/4  extract its embeddings",
-            [*extract, f"inference.checkpoint={checkpoint}", f"inference.out_dir={STORES['pretrained']}", *corpus],
+            [
+                *extract,
+                f"inference.checkpoint={checkpoint}",
+                f"inference.out_dir={STORES['pretrained']}",
+                "inference.overwrite=True",
+                *corpus,
+            ],
         ),
         (
             "3/4  extract those of the same network with random weights, to compare",
-            [*extract, "inference.random_weights=True", f"inference.out_dir={STORES['random_weights']}", *corpus],
+            [
+                *extract,
+                "inference.random_weights=True",
+                f"inference.out_dir={STORES['random_weights']}",
+                "inference.overwrite=True",
+                *corpus,
+            ],
         ),
         ("4/4  probe both, and plain mel statistics, on tagging and genre", ["ex_probe.py", "with", "demo", *corpus]),
     ]

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from datasets.store import Store
 from experiments import networks
 from experiments.data import clip_frames, match, open_source, read_corpus, say
+from experiments.errors import UserError
 from experiments.extraction import Output, Report, extract, header
 from experiments.settings import PretrainSettings
 from experiments.tracking.run import RunHandle
 from experiments.training import precision
 from models.fingerprint import fingerprint
+from models.inference import prepare
 
 
 def device_of(settings: PretrainSettings) -> torch.device:
@@ -28,18 +33,18 @@ def device_of(settings: PretrainSettings) -> torch.device:
 
 
 def runner(
-    found: networks.Loaded, settings: PretrainSettings, forward: Callable[[Tensor], Any]
+    found: networks.Loaded, settings: PretrainSettings, forward: Callable[[nn.Module, Tensor], Any]
 ) -> Callable[[Tensor], Any]:
     """Wrap a network's function: stored clips `[windows, frames, bands]` in, whatever it gives out, no gradients."""
     device = device_of(settings)
-    found.network.eval().to(device)
+    network = prepare(found.network.to(device))
     mixed = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision(settings.trainer))
 
     def run_batch(clips: Tensor) -> Any:
         x = (clips.to(device, non_blocking=True).float() - found.mean) / (2 * found.std)
         cast = torch.autocast(device.type, mixed) if mixed else contextlib.nullcontext()
         with torch.inference_mode(), cast:
-            return forward(x.transpose(1, 2))
+            return forward(network, x.transpose(1, 2))
 
     return run_batch
 
@@ -71,13 +76,32 @@ def _extract(settings: PretrainSettings, run: RunHandle, embeddings: bool) -> di
     }
     folder = _folder(settings, source.name, producer)
     outputs = _outputs(folder, producer, blocks, found)
-    forward = (lambda x: found.network.embed(x, blocks).tokens) if embeddings else found.network
-    run_batch = runner(found, settings, forward)
+    run_batch = runner(found, settings, partial(_tokens, blocks=blocks) if embeddings else networks.classify)
+    for output in outputs:
+        _make_way(output, settings.inference.overwrite)
     ids = _wanted(settings, source)
     report = extract(source.features, ids, frames, hop, run_batch, outputs, settings.inference.batch_size)
     _tell(report, outputs, embeddings)
     run.set_info(stores=[str(output.folder) for output in outputs], skipped=len(report.skipped))
     return {"written": report.written, "already": report.already, "skipped": len(report.skipped)}
+
+
+def _tokens(network: nn.Module, x: Tensor, blocks: list[int]) -> dict[int, Tensor]:
+    return network.embed(x, blocks).tokens
+
+
+def _make_way(output: Output, overwrite: bool) -> None:
+    """Refuse, or remove where that is wanted, a store in the folder that was made otherwise."""
+    if not (output.folder / "header.json").is_file():
+        return
+    if Store(output.folder).header.fingerprint == output.header.fingerprint:
+        return
+    if not overwrite:
+        raise UserError(
+            f"{output.folder} holds a store of another network, block or window: "
+            f"choose another inference.out_dir, or replace it with inference.overwrite=True"
+        )
+    shutil.rmtree(output.folder)
 
 
 def window_frames(settings: PretrainSettings, found: networks.Loaded) -> int:

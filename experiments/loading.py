@@ -48,6 +48,14 @@ class Clips(L.LightningDataModule):
         super().__init__()
         self.settings, self.features, self.splits, self.frames, self.seed = settings, features, splits, frames, seed
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps of an epoch on one device."""
+        draws = self.settings.sampler.epoch_len
+        if not self.settings.sampler.sampler_replace:
+            draws = min(draws, len(self.splits["train"]))
+        return max(draws // self.settings.batch_size_train, 1)
+
     def train_dataloader(self) -> DataLoader:
         """Random crops; tracks with rare classes are drawn more often."""
         train, sampler = self.splits["train"], self.settings.sampler

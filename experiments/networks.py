@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
+from experiments.data import clip_frames, read_labels, say
 from experiments.errors import UserError
+from experiments.settings import InferenceSettings, ModelSettings, NormSettings, PretrainSettings
 from experiments.tasks import Task, build
+from models.checkpoints import fetch, initialise, load_any, load_release
 from models.frontends import MusiCNNMel
+from models.maest import MAEST
+
+CLIP_SECONDS = 10.0  # where no named config says otherwise
+PATCHOUT_ALWAYS = (
+    "s_patchout_f_indices",
+    "s_patchout_f_interleaved",
+    "s_patchout_t_indices",
+    "s_patchout_t_interleaved",
+)
 
 
 @dataclass(frozen=True)
@@ -59,11 +73,6 @@ class Loaded:
         """What its outputs mean."""
         return build(self.description["task"], classes=self.labels)
 
-    def classify(self, x: Tensor) -> Tensor:
-        """Logits `[batch, classes]`; of the CLS head where there are two."""
-        logits = self.network(x)
-        return logits if isinstance(logits, Tensor) else logits[0]
-
     def check_frames(self, frames: int) -> int:
         """Return the length of a clip if the network takes it.
 
@@ -79,6 +88,12 @@ class Loaded:
         return frames
 
 
+def classify(network: nn.Module, x: Tensor) -> Tensor:
+    """Logits `[batch, classes]`; those of the CLS head where there are two."""
+    logits = network(x)
+    return logits if isinstance(logits, Tensor) else logits[0]
+
+
 def normalisation(norm: NormSettings, frontend: MusiCNNMel) -> tuple[float, float]:
     """Mean and deviation of stored log-mels: the settings', else the front end's."""
     return (
@@ -91,3 +106,114 @@ def network_arguments(model: ModelSettings, n_bands: int, n_frames: int, n_class
     """Arguments of `models.maest.MAEST` from settings."""
     own = model.model_dump(exclude={"pretrained", "checkpoint", "checkpoint_discard_head"})
     return {**own, "n_bands": n_bands, "n_frames": n_frames, "n_classes": n_classes}
+
+
+def initial(settings: PretrainSettings, frontend: MusiCNNMel, task: Task) -> Loaded:
+    """Build the network of the settings, with random weights or those the settings start from.
+
+    Raises:
+        UserError: The settings do not make a network.
+        CheckpointError: The weights to start from cannot be had or do not fit.
+    """
+    model = settings.model
+    frames = clip_frames(settings.datamodule.clip_length or CLIP_SECONDS, frontend)
+    arguments = network_arguments(model, frontend.n_bands, frames, task.n_outputs)
+    try:
+        network = MAEST(**arguments)
+    except ValueError as error:
+        raise UserError(f"settings of the network: {error}") from error
+    network.head_dist.requires_grad_(model.distilled_type == "separated")
+    weights = f"random, seed {settings.seed}"
+    if model.pretrained or model.checkpoint:
+        weights = str(checkpoint_file(model.checkpoint)) if model.checkpoint else str(model.pretrained)
+        hint = f"or start from random weights: maest_{frames / frontend.frame_rate:.0f}s_random_weights_pretrain"
+        report = initialise(network, weights, discard_head=model.checkpoint_discard_head, hint=hint)
+        say(str(report))
+    description = {
+        "network": arguments,
+        "task": task.name,
+        "labels": list(task.classes),
+        "frontend": frontend.fingerprint,
+        "normalisation": list(normalisation(settings.datamodule.norm, frontend)),
+    }
+    return Loaded(network, description, weights, frontend)
+
+
+def load(settings: PretrainSettings, frontend: MusiCNNMel) -> Loaded:
+    """Load a trained network: `inference.checkpoint`, else the release in `model.pretrained`.
+
+    Raises:
+        UserError: None of them is given, or the network is for another front end.
+        CheckpointError: It cannot be had or read.
+    """
+    inference, pretrained = settings.inference, settings.model.pretrained
+    always = settings.model.model_dump(include=set(PATCHOUT_ALWAYS), exclude_defaults=True)
+    if inference.random_weights:
+        return _untrained(settings, frontend)
+    if inference.checkpoint:
+        file = checkpoint_file(inference.checkpoint)
+        network, metadata = load_any(file, **always)
+    elif pretrained:
+        network, metadata = (
+            load_release(pretrained, hint="or name another file: inference.checkpoint=FILE", **always)[0],
+            {},
+        )
+        file = fetch(pretrained)
+    else:
+        raise UserError(
+            "no trained network is named: give inference.checkpoint=FILE (or a run's folder), "
+            "or a published network such as the named config maest_30s_inference"
+        )
+    made_for = metadata.get("frontend", frontend.fingerprint)
+    if made_for != frontend.fingerprint:
+        raise UserError(f"{file}: made for features {made_for}, these are {frontend.fingerprint}")
+    arguments = dict(network.hyperparameters)
+    description = {
+        "network": arguments,
+        "task": metadata.get("task", "tagging"),
+        "labels": _labels(metadata, inference, arguments["n_classes"]),
+        "frontend": frontend.fingerprint,
+        "normalisation": metadata.get("normalisation", [frontend.mean, frontend.std]),
+    }
+    return Loaded(network, description, f"sha256 {_digest(file)}", frontend)
+
+
+def checkpoint_file(named: str) -> Path:
+    """The file itself, or the best checkpoint of a run's folder.
+
+    Raises:
+        UserError: There is neither.
+    """
+    path = Path(named).expanduser()
+    inside = [path / "checkpoints" / "best.ckpt", path / "best.ckpt", path / "checkpoints" / "last.ckpt"]
+    found = path if path.is_file() else next((file for file in inside if file.is_file()), None)
+    if found is None:
+        raise UserError(f"checkpoint {named}: no such file, nor a run's folder with checkpoints/best.ckpt")
+    return found
+
+
+def _untrained(settings: PretrainSettings, frontend: MusiCNNMel) -> Loaded:
+    from lightning import seed_everything
+
+    seed_everything(settings.seed, verbose=False)
+    task = build("tagging", classes=["first", "second"])
+    found = initial(settings, frontend, task)
+    found.network.eval()
+    return found
+
+
+def _labels(metadata: Mapping[str, Any], inference: InferenceSettings, n_classes: int) -> list[str]:
+    labels = list(read_labels(inference.labels)) if inference.labels else metadata.get("labels")
+    if labels is None:
+        say(f"the checkpoint names no classes: they are numbered; give inference.labels=FILE with {n_classes} lines")
+        return [f"class_{number:03d}" for number in range(n_classes)]
+    if len(labels) != n_classes:
+        raise UserError(
+            f"inference.labels={inference.labels}: {len(labels)} names, the network has {n_classes} classes"
+        )
+    return labels
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()[:16]

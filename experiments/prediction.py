@@ -38,11 +38,13 @@ class Prediction:
     Attributes:
         audio: The file.
         times: Start of every window, seconds.
+        window: Length of a window, seconds.
         over_time: `[windows, classes]`.
     """
 
     audio: Path
     times: np.ndarray
+    window: float
     over_time: np.ndarray
 
     def ranked(self, labels: Sequence[str], top: int) -> list[tuple[str, float]]:
@@ -64,7 +66,7 @@ def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     found = networks.load(settings, frontend)
     frames = window_frames(settings, found)
     hop = frames // 2 if settings.inference.half_overlapped_inference else frames
-    run_batch, task = runner(found, settings, found.classify), found.task()
+    run_batch, task = runner(found, settings, networks.classify), found.task()
     predictions, skipped = [], []
     with progress("predicting", len(files), "files") as advance:
         for file in files:
@@ -75,7 +77,7 @@ def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
                 say(f"skipped: {error}")
                 continue
             logits = _in_batches(run_batch, clips, settings.inference.batch_size)
-            predictions.append(Prediction(file, times, task.decode(logits)))
+            predictions.append(Prediction(file, times, frames / frontend.frame_rate, task.decode(logits)))
             advance()
     if not predictions:
         raise UserError(f"none of {len(files)} files could be read; the first: {skipped[0]}")
@@ -139,7 +141,11 @@ def _write(predictions: list[Prediction], labels: Sequence[str], inference: Infe
         ]
         document.append({"audio": str(prediction.audio), "ranked": dict(ranked), "over_time": over_time})
         if number < PICTURES:
-            _draw(number, prediction, ranked, labels, run)
+            picture = run.directory / f"over_time_{number:02d}.png"
+            middles = prediction.times + prediction.window / 2
+            run.add_artifact(
+                reports.tag_curves(middles, prediction.over_time, labels, picture, title=prediction.audio.name)
+            )
     as_json = run.directory / "predictions.json"
     as_json.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
     as_csv = run.directory / "predictions.csv"
@@ -152,13 +158,3 @@ def _write(predictions: list[Prediction], labels: Sequence[str], inference: Infe
     for file in (as_json, as_csv):
         run.add_artifact(file)
     say(f"all classes, over time: {as_json} and {as_csv}")
-
-
-def _draw(
-    number: int, prediction: Prediction, ranked: list[tuple[str, float]], labels: Sequence[str], run: RunHandle
-) -> None:
-    shown = [label for label, _ in ranked]
-    columns = [labels.index(label) for label in shown]
-    picture = run.directory / f"over_time_{number:02d}.png"
-    reports.time_curve(prediction.times, prediction.over_time[:, columns], shown, picture, title=prediction.audio.name)
-    run.add_artifact(picture)

@@ -31,7 +31,7 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     L.seed_everything(run.seed, workers=True, verbose=False)
     learner, clips, source = prepare(settings, run)
     curves = History()
-    trainer = make_trainer(settings.trainer, run, curves)
+    trainer = make_trainer(settings.trainer, run, curves, clips.steps_per_epoch)
     trainer.fit(learner, clips, ckpt_path=_resume_from(settings, run), weights_only=True)
     result = _best_epoch(curves)
     if run.is_global_zero and curves.series:

@@ -187,5 +187,7 @@ def _write_table(rows: Sequence[Row], run: RunHandle) -> None:
         of_task = [row for row in rows if row.task == task]
         metric = of_task[0].metric
         bars = {row.representation: (row.value, row.low, row.high) for row in of_task if row.metric == metric}
-        picture = reports.comparison_bars(bars, run.directory / f"probes_{task}.png", metric=metric, title=task)
+        picture = reports.comparison_bars(
+            bars, metric, run.directory / f"probes_{task}.png", title=f"{task}, {of_task[0].n_items} tracks"
+        )
         run.add_artifact(picture)

@@ -194,7 +194,6 @@ class ProbeSettings(Section):
 
     tasks: list[Literal["tagging", "genre"]] = ["tagging", "genre"]
     grid: str = "quick"
-    seeds: Positive = 1
 
 
 class ProbeExperimentSettings(Section):

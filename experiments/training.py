@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from experiments.data import say
 from experiments.settings import TrainerSettings
 from experiments.tracking.logger import RunLogger
 from experiments.tracking.run import RunHandle
@@ -65,6 +69,29 @@ class History(Callback):
             self.series.setdefault(name, []).append((trainer.global_step, float(value)))
 
 
+class EpochLine(Callback):
+    """One line an epoch, where there is no terminal for a progress bar."""
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Remember when and where training began."""
+        self.began, self.first_epoch = time.monotonic(), trainer.current_epoch
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Say what was logged and how long the rest will take."""
+        done, total = trainer.current_epoch + 1, trainer.max_epochs or 0
+        spent = time.monotonic() - self.began
+        left = spent / (done - self.first_epoch) * (total - done)
+        shown = "  ".join(f"{name} {float(value):.4g}" for name, value in sorted(trainer.callback_metrics.items()))
+        say(f"epoch {done}/{total}  {shown}  ({spent:.0f} s, {left:.0f} s left)")
+
+
+def quiet_lightning() -> None:
+    """Leave out what Lightning says that nobody can act on."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in (".*LeafSpec.*", ".*smaller than the logging interval.*", ".*does not have many workers.*"):
+        warnings.filterwarnings("ignore", message=message)
+
+
 def checkpoint_folder(settings: TrainerSettings, run: RunHandle) -> Path:
     """Where a run keeps its checkpoints."""
     return Path(settings.checkpoint_dir).expanduser() if settings.checkpoint_dir else run.directory / CHECKPOINTS
@@ -78,8 +105,12 @@ def precision(settings: TrainerSettings) -> str:
     return "bf16-mixed" if cuda else "32-true"
 
 
-def make_trainer(settings: TrainerSettings, run: RunHandle, history: History) -> L.Trainer:
+def make_trainer(
+    settings: TrainerSettings, run: RunHandle, history: History, steps_per_epoch: int | None = None
+) -> L.Trainer:
     """Make the trainer of a run.
+
+    Short epochs are logged at least once each.
 
     Checkpoints: `best.ckpt` (lowest `val/loss`), `last.ckpt` (the newest epoch), `interrupted.ckpt` (where it was cut).
     """
@@ -91,9 +122,10 @@ def make_trainer(settings: TrainerSettings, run: RunHandle, history: History) ->
         SaveWhenInterrupted(folder),
         history,
     ]
+    quiet_lightning()
     terminal = os.isatty(2)
-    if terminal and run.is_global_zero:
-        callbacks.append(RichProgressBar())
+    if run.is_global_zero:
+        callbacks.append(RichProgressBar() if terminal else EpochLine())
     return L.Trainer(
         max_epochs=settings.max_epochs,
         accelerator=settings.accelerator,
@@ -104,7 +136,7 @@ def make_trainer(settings: TrainerSettings, run: RunHandle, history: History) ->
         limit_train_batches=settings.limit_train_batches,
         limit_val_batches=settings.limit_val_batches,
         limit_test_batches=settings.limit_test_batches,
-        log_every_n_steps=settings.log_every_n_steps,
+        log_every_n_steps=min(settings.log_every_n_steps, steps_per_epoch or settings.log_every_n_steps),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         enable_model_summary=False,

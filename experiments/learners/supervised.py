@@ -8,8 +8,10 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
+from experiments.errors import UserError
 from experiments.learners.schedules import SCHEDULES
 from experiments.settings import MaskingSettings, ModuleSettings, RollSettings
 from experiments.tasks.base import Task
@@ -78,7 +80,9 @@ class SupervisedLearner(L.LightningModule):
         self.log("train/loss", loss.detach(), batch_size=len(x), prog_bar=True)
         return loss
 
-    def _mixed_loss(self, outputs: Tensor, target: Tensor, permutation: Tensor | None, weights: Tensor | None) -> Tensor:
+    def _mixed_loss(
+        self, outputs: Tensor, target: Tensor, permutation: Tensor | None, weights: Tensor | None
+    ) -> Tensor:
         if permutation is None:
             return self.task.loss(outputs, target)
         if not target.is_floating_point():
@@ -125,9 +129,13 @@ class SupervisedLearner(L.LightningModule):
         np.add.at(sums, number, decoded)
         self.predictions = sums / np.bincount(number)[:, None]
         self.references = gathered["target"][first]
-        scores = {f"{split}/loss": float(loss)}
-        scores.update({f"{split}/{name}": value for name, value in self.scores().items()})
-        self.log_dict({name: value for name, value in scores.items() if not name.startswith(f"{split}/n_")})
+        self.log(f"{split}/loss", loss)
+        try:
+            scores = self.scores()
+        except UserError as error:  # too few tracks to score anything is no reason to lose the training
+            rank_zero_warn(f"{split}: {error}")
+            return
+        self.log_dict({f"{split}/{name}": value for name, value in scores.items() if not name.startswith("n_")})
 
     def scores(self) -> dict[str, float]:
         """The task's metrics on the tracks judged last."""

@@ -15,17 +15,17 @@ COLLECTION = "omniboard.custom.columns"
 COLUMNS = {
     "weights": "config.model.pretrained",
     "depth": "config.model.depth",
-    "clip": "config.datamodule.clip_length",
     "target": "config.datamodule.task",
     "lr": "config.module.optimizer.lr",
     "batch": "config.datamodule.batch_size_train",
     "precision": "config.trainer.precision",
     "best epoch": "info.best.epoch",
     "val AUC": "result.val/roc_auc",
-    "val AP": "result.val/ap",
     "test AUC": "result.test/roc_auc",
     "test AP": "result.test/ap",
     "test accuracy": "result.test/accuracy",
+    "probe AUC": "result.tagging/embeddings/roc_auc",
+    "probe accuracy": "result.genre/embeddings/accuracy",
 }
 
 

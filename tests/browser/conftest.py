@@ -30,7 +30,7 @@ CHROMIUM_FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--window-size=1600,900",
+    "--window-size=1720,900",
 )
 
 
@@ -143,7 +143,8 @@ class Page:
         body = self.browser.find_element(By.ID, title.get_attribute("id").replace("__title", "__body"))
         preview = wait_for(lambda: body.find_element(By.CSS_SELECTOR, tag), f"the preview of {name}")
         self.browser.execute_script("arguments[0].scrollIntoView({block: 'nearest'})", preview)
-        wait_for(preview.is_displayed, f"the preview of {name}")
+        still = "return arguments[0].getAnimations({subtree: true}).length === 0"
+        wait_for(lambda: preview.is_displayed() and self.browser.execute_script(still, body), f"the preview of {name}")
         return preview
 
     def text(self) -> str:

@@ -17,8 +17,8 @@ from experiments.tracking.home import home
 from experiments.tracking.location import located, open_database
 from experiments.tracking.settings import TrackingSettings
 
-FIRST_COLUMNS = {"_id": 50, "experiment_name": 130, "command": 130, "start_time": 150, "duration": 80, "status": 110}
-FIRST_COLUMNS |= {"tags": 250}
+WIDTHS = {"_id": 50, "experiment_name": 130, "duration": 80, "status": 110, "tags": 220} | dict.fromkeys(COLUMNS, 75)
+WIDTHS |= {"precision": 85, "test accuracy": 85, "probe accuracy": 85}
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +65,7 @@ def picture_of(run: dict) -> str:
 
 def test_the_runs_of_the_demo_are_in_the_table(page, completed, keep):
     page.open_table()
-    widths = FIRST_COLUMNS | dict.fromkeys(COLUMNS, 75)
-    rows = [dict(zip(widths, row[2:], strict=False)) for row in page.show_columns(widths)]
+    rows = [dict(zip(WIDTHS, row[2:], strict=False)) for row in page.show_columns(WIDTHS)]
     keep("omniboard.png")
     for name, run in completed.items():
         (row,) = [row for row in rows if row["_id"] == str(run["_id"])]
@@ -87,5 +86,5 @@ def test_a_picture_of_each_experiment_is_seen(page, completed, until, keep, expe
     run = completed[experiment]
     page.open_run(run["_id"], "Artifacts")
     picture = page.open_artifact(picture_of(run), "img")
-    until(lambda: page.browser.execute_script("return arguments[0].naturalWidth", picture) > 0, "the picture")
+    assert until(lambda: page.browser.execute_script("return arguments[0].naturalWidth", picture) > 0, "the picture")
     keep("omniboard_picture.png")

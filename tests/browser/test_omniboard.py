@@ -104,7 +104,7 @@ def page(page_at, dashboard):
 def test_the_table_shows_the_runs_and_the_seeded_columns(page):
     page.open_table()
     names = ["_id", "experiment_name", "status", "tags", *COLUMNS]
-    rows = page.show_columns(dict.fromkeys(names, 85))
+    rows = page.show_columns(dict.fromkeys(names, 80))
     shown = [dict(zip(names, row[2:], strict=False)) for row in rows]  # after the box and the arrow
     assert [row["_id"] for row in shown] == ["2", "1"]
     assert [row["lr"] for row in shown] == ["0.0001", "0.001"]
@@ -127,7 +127,7 @@ def test_the_plot_has_a_gap_where_the_loss_was_not_finite_and_no_zero(page):
 def test_a_picture_is_seen(page, until):
     page.open_run(1, "Artifacts")
     picture = page.open_artifact("curves_val.png", "img")
-    until(lambda: page.browser.execute_script("return arguments[0].naturalWidth", picture) == 400, "the picture")
+    assert until(lambda: page.browser.execute_script("return arguments[0].naturalWidth", picture) == 400, "the picture")
 
 
 def test_a_page_with_sound_plays(page, until):
@@ -138,18 +138,20 @@ def test_a_page_with_sound_plays(page, until):
     assert audio.is_displayed()
     play_button = 30 - audio.size["width"] // 2  # from the middle, where the pointer goes
     ActionChains(page.browser).move_to_element_with_offset(audio, play_button, 0).click().perform()
-    until(lambda: page.browser.execute_script("return arguments[0].currentTime > 0.3", audio), "sound running")
+    assert until(lambda: page.browser.execute_script("return arguments[0].currentTime > 0.3", audio), "sound running")
     page.browser.switch_to.default_content()
 
 
 def test_what_was_printed_is_seen(page, until):
     page.open_run(1, "Captured Out")
-    until(lambda: "what was printed" in page.text(), "the run's output")
+    assert until(lambda: "what was printed" in page.text(), "the run's output")
 
 
 def test_two_runs_are_compared(page, until):
     page.open_comparison("Config")
-    until(lambda: page.browser.find_elements("css selector", "[data-key=lr].jsondiffpatch-modified"), "the change")
+    assert until(
+        lambda: page.browser.find_elements("css selector", "[data-key=lr].jsondiffpatch-modified"), "the change"
+    )
     changed = page.browser.find_element("css selector", "[data-key=lr].jsondiffpatch-modified").text
     assert changed == "lr0.00010.001"  # the old one struck out, the new one beside it
     page.open_comparison()
@@ -261,8 +263,8 @@ def test_a_killed_embedded_server_is_started_again(home, start, server, until):
     launcher = start(home, SHORT)
     before = serving_pid(server.url)
     os.kill(before, signal.SIGKILL)
-    until(lambda: serving_pid(server.url) not in (0, before), "another server")
-    until(lambda: answers(launcher.port) == 200, "an answer after the outage")
+    assert until(lambda: serving_pid(server.url) not in (0, before), "another server")
+    assert until(lambda: answers(launcher.port) == 200, "an answer after the outage")
 
 
 def test_a_given_database_that_was_away_is_shown_again(start, tmp_path, until):
@@ -271,10 +273,10 @@ def test_a_given_database_that_was_away_is_shown_again(start, tmp_path, until):
     launcher = start(tmp_path / "mine", SHORT, OSTINATO_MONGO_URL=url)
     before = psutil.Process(launcher.process.pid).children()
     server.release()
-    until(lambda: psutil.Process(launcher.process.pid).children() not in (before, []), "Omniboard started anew")
+    assert until(lambda: psutil.Process(launcher.process.pid).children() not in (before, []), "Omniboard started anew")
     assert answers(launcher.port) != 200
     assert server.acquire() == url
-    until(lambda: answers(launcher.port) == 200, "an answer after the outage")
+    assert until(lambda: answers(launcher.port) == 200, "an answer after the outage")
     launcher.close()
     server.release()
     assert not (tmp_path / "mine" / "mongo").exists()

@@ -52,11 +52,12 @@ server.serve_forever()
 """
 
 
-def until(condition, seconds: float = 20.0) -> None:
+def until(condition, seconds: float = 20.0) -> bool:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
+    return True
 
 
 @pytest.fixture
@@ -193,9 +194,9 @@ def test_errors_shorter_than_the_patience_restart_nothing(watched, node):
     omniboard, said, revived = watched
     omniboard.patience = 60
     (node / "ill").touch()
-    until(lambda: said)
+    assert until(lambda: said)
     (node / "ill").unlink()
-    until(lambda: len(said) == 2)
+    assert until(lambda: len(said) == 2)
     assert said == ["The run browser does not answer: trying again", "The run browser answers again."]
     assert omniboard.restarts == 0
     assert revived
@@ -205,10 +206,10 @@ def test_errors_longer_than_the_patience_restart_it_under_the_same_address(watch
     omniboard, said, _ = watched
     url = omniboard.url
     (node / "ill").touch()
-    until(lambda: omniboard.restarts >= 2)
+    assert until(lambda: omniboard.restarts >= 2)
     (node / "ill").unlink()
-    until(omniboard.healthy)
-    until(lambda: len(said) == 2)
+    assert until(omniboard.healthy)
+    assert until(lambda: len(said) == 2)
     assert omniboard.url == url
     first, second, *_ = starts(node)
     assert not psutil.pid_exists(first["pid"])
@@ -233,7 +234,7 @@ def test_why_the_database_cannot_be_started_again_is_said_once(node):
 def test_a_killed_process_is_started_again(watched, node):
     omniboard, *_ = watched
     os.kill(starts(node)[0]["pid"], signal.SIGKILL)
-    until(lambda: omniboard.restarts == 1 and omniboard.healthy())
+    assert until(lambda: omniboard.restarts == 1 and omniboard.healthy())
 
 
 def test_a_frozen_process_is_ended_and_started_again(watched, node, monkeypatch):
@@ -241,11 +242,11 @@ def test_a_frozen_process_is_ended_and_started_again(watched, node, monkeypatch)
     healthy = omniboard.healthy
     monkeypatch.setattr(omniboard, "healthy", lambda: healthy(timeout=0.1))
     os.kill(starts(node)[0]["pid"], signal.SIGSTOP)
-    until(lambda: omniboard.restarts == 1 and omniboard.healthy())
+    assert until(lambda: omniboard.restarts == 1 and omniboard.healthy())
 
 
 def test_the_log_does_not_grow_without_end(watched, monkeypatch):
     omniboard, *_ = watched
     monkeypatch.setattr(module, "LOG_LIMIT", 1000)
-    until(lambda: omniboard._log.stat().st_size > 500)
-    until(lambda: omniboard._log.stat().st_size < 500)
+    assert until(lambda: omniboard._log.stat().st_size > 500)
+    assert until(lambda: omniboard._log.stat().st_size < 500)

@@ -43,14 +43,19 @@ def new_key(now: float | None = None) -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}-{secrets.token_hex(3)}"
 
 
-def read(run_dir: Path | str, after: int = 0) -> Iterator[Record]:
+def read(run_dir: Path | str, after: int = 0, metrics: bool = True) -> Iterator[Record]:
     """The records of a journal with `seq` above `after`, in order; a torn last line is left out.
+
+    Args:
+        metrics: False leaves out the metrics records, nearly all of a long journal, without parsing them.
 
     Raises:
         FileNotFoundError: `run_dir` has no journal.
     """
     with open(Path(run_dir) / FILE_NAME, "rb") as file:
         for line in file:
+            if not metrics and b'"kind": "metrics"' in line[:80]:
+                continue
             record = parse(line)
             if record is not None and record["seq"] > after:
                 yield record

@@ -1,6 +1,6 @@
 """Where the runs of a command go: a given database, this user's embedded server, or the run directory alone.
 
-Nothing here is contacted before it is needed: `resolve` is called when a run starts, never for `help` or `print_config`.
+Nothing is contacted before it is needed: `resolve` is called when a run starts, never for `help` or `print_config`.
 """
 
 from __future__ import annotations

@@ -42,6 +42,7 @@ USER = "ostinato"
 START_SECONDS = 60.0  # for a server to become ready; a clean start takes half a second
 STOP_SECONDS = 15.0
 LOCK_SECONDS = 90.0
+RELEASE_SECONDS = 2.5  # whoever holds the start lock longer than that keeps the server himself
 PATIENCE = 3  # questions, of up to two seconds each, to a server whose process lives
 LOG_BYTES = 10 * 2**20
 DATA_LOCKED, ADDRESS_TAKEN = 100, 48  # mongod's exit codes
@@ -101,7 +102,7 @@ class EmbeddedServer:
                 self._pid = os.getpid()
                 atexit.register(self.release)
             try:
-                self.url = self._join() or self._start()
+                self.url = self._join(PATIENCE) or self._start()
             except BaseException:
                 self._drop()
                 raise
@@ -118,16 +119,16 @@ class EmbeddedServer:
         with _locked(self.directory / "start.lock", LOCK_SECONDS):
             if self._clients is None:
                 raise UserError("the lease on the embedded server has ended")
-            self.url = self._join() or self._start()
+            self.url = self._join(1) or self._start()
         return self.url
 
     def release(self) -> None:
-        """Give the lease back; the last one out stops the server unless it is to be kept. A forked child does nothing."""
+        """Give the lease back; the last one out stops the server unless it is to be kept. No-op in a forked child."""
         if self._clients is None or os.getpid() != self._pid:
             return
         atexit.unregister(self.release)
         try:
-            with _locked(self.directory / "start.lock", 3.0):
+            with _locked(self.directory / "start.lock", RELEASE_SECONDS):
                 if not self.keep_server and _try_exclusive(self._clients):
                     stop_server(self.directory, self._child)
         except (UserError, OSError) as error:
@@ -143,14 +144,14 @@ class EmbeddedServer:
         if self._child is not None:
             self._child.poll()
 
-    def _join(self) -> str | None:
+    def _join(self, patience: int) -> str | None:
         """The URL of the recorded server if it is alive and the very process that was recorded."""
         if self._child is not None:
             self._child.poll()  # a dead child is no zombie of ours
         state = read_state(self.directory)
         if state is None or state.pid is None or state.host != socket.gethostname():
             return None
-        for _ in range(PATIENCE):
+        for _ in range(patience):
             url = _url(self.directory, state)
             if url and _serving_pid(url) == state.pid:
                 return url

@@ -382,4 +382,4 @@ def _harmless(match: re.Match[str]) -> bool:
     """In running text `token: 3` is a count and `cls_token = nn.Parameter` is code; `password=3` is a password."""
     if _SECRET_KEY.search(match[1]):
         return False
-    return len(match[2]) < 8 or match[2].isdigit() or not any(letter.isdigit() for letter in match[2])
+    return not (re.fullmatch(r"[\w+/=~-]{8,}", match[2]) and re.search(r"\d", match[2]) and re.search(r"\D", match[2]))

@@ -1,0 +1,278 @@
+"""Send what never reached a database, and close the runs of this machine whose process is gone.
+
+`<home>/pending/` holds a pointer to every journal that is not fully sent. Sending is idempotent: doing it twice, or
+while the run itself is still sending, changes nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from pymongo.database import Database
+
+from experiments.errors import UserError
+from experiments.tracking.apply import RunCopy
+from experiments.tracking.faults import is_outage
+from experiments.tracking.home import home as default_home
+from experiments.tracking.home import pending_directory
+from experiments.tracking.journal import FILE_NAME, Journal, Record, read
+from experiments.tracking.values import mask
+
+log = logging.getLogger("ostinato.tracking")
+
+ABANDONED = 3600.0  # seconds after which a journal without a single record is no run any more
+RECORDS = 5000  # applied between two writings of the gathered metrics
+
+
+@dataclass
+class Report:
+    """What a `sync` did, by keys of runs.
+
+    Attributes:
+        sent: number of each run -> key, for those that are complete in the database now.
+        running: runs whose process still lives; what they have written so far is sent.
+        elsewhere: runs of other machines without an end; they are sent but not closed.
+        interrupted: runs whose process was gone without an end; they are closed as INTERRUPTED.
+        gone: run directories that exist no more; their pointers are removed.
+        failed: key -> reason.
+        rejected: number of records that a database refused for their content.
+    """
+
+    sent: dict[str, Any] = field(default_factory=dict)
+    running: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
+    interrupted: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    rejected: int = 0
+
+    def __str__(self) -> str:
+        sent = f"{len(self.sent)} run(s) sent"
+        if self.sent:
+            sent += " as " + ", ".join(str(number) for number in self.sent.values())
+        parts = [sent]
+        for label, keys in (
+            ("closed as INTERRUPTED", self.interrupted),
+            ("still running", self.running),
+            ("without an end, of another machine", self.elsewhere),
+            ("deleted meanwhile", self.gone),
+            ("failed", [f"{key} ({why})" for key, why in self.failed.items()]),
+        ):
+            if keys:
+                parts.append(f"{label}: {', '.join(keys)}")
+        if self.rejected:
+            parts.append(f"{self.rejected} record(s) set aside, see rejected.jsonl in the run directories")
+        return "; ".join(parts)
+
+
+def sync(
+    database: Database,
+    home: Path | None = None,
+    runs: Iterable[Path | str] = (),
+    *,
+    max_points: int = 5000,
+    upload_limit_mb: float = 64,
+    on_run: Callable[[Path], None] = lambda run_dir: None,
+) -> Report:
+    """Send every pending run of `home`, and the given run directories, to `database`.
+
+    Args:
+        runs: further run directories, or folders that hold run directories.
+        on_run: called with each run directory before it is sent.
+
+    Raises:
+        UserError: the database does not answer; nothing is lost, the same command goes on later.
+    """
+    report = Report()
+    close_stale(home, runs, report)
+    for pointer, run_dir in _pending(home, runs, report):
+        with _alone(pointer) as alone:
+            if not alone:
+                report.failed[run_dir.name] = "another sync is sending it"
+                continue
+            if standing(run_dir) == "empty" and pointer is not None:
+                if time.time() - (run_dir / FILE_NAME).stat().st_mtime > ABANDONED:
+                    pointer.unlink(missing_ok=True)
+                continue
+            on_run(run_dir)
+            try:
+                send(run_dir, database, report, max_points, upload_limit_mb)
+            except Exception as error:
+                if is_outage(error):
+                    raise UserError(
+                        f"the database does not answer ({mask(str(error))[:200]}). Nothing is lost: run sync again."
+                    ) from error
+                report.failed[run_dir.name] = f"{type(error).__name__}: {error}"[:300]
+                continue
+            if run_dir.name in report.sent and pointer is not None:
+                pointer.unlink(missing_ok=True)
+    return report
+
+
+def send(
+    run_dir: Path, database: Database, report: Report, max_points: int = 5000, upload_limit_mb: float = 64
+) -> None:
+    """Send one run's journal and note in `report` how it stands."""
+    copy = RunCopy(run_dir, max_points, upload_limit_mb)
+    copy.attach(database)
+    rejected = copy.rejected
+    for count, record in enumerate(read(run_dir), 1):
+        try:
+            copy.apply(record)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            copy.reject(record, mask(f"{type(error).__name__}: {error}"))
+        if count % RECORDS == 0:
+            copy.flush()
+    copy.flush()
+    report.rejected += copy.rejected - rejected
+    if copy.done:
+        report.sent[run_dir.name] = copy.run_id
+
+
+def close_stale(home: Path | None = None, runs: Iterable[Path | str] = (), report: Report | None = None) -> list[str]:
+    """Write the end of every pending run of this machine whose process is gone: INTERRUPTED, at its last record."""
+    report = report or Report()
+    for pointer, run_dir in _pending(home, runs, Report()):
+        with _alone(pointer) as alone:
+            state = standing(run_dir) if alone else "busy"
+            if state == "running":
+                report.running.append(run_dir.name)
+            elif state == "elsewhere":
+                report.elsewhere.append(run_dir.name)
+            elif state == "stale":
+                _interrupt(run_dir, home)
+                report.interrupted.append(run_dir.name)
+    return report.interrupted
+
+
+def sweep(connect: Callable[[], Database], home: Path | None = None, **options: Any) -> threading.Thread:
+    """Close and send in the background what earlier runs of this machine left behind; called when a run starts.
+
+    Runs that are still going are left to themselves.
+    """
+
+    def work() -> None:
+        try:
+            stale = close_stale(home)
+            if stale:
+                database = connect()
+                for key in stale:
+                    pointer = pending_directory(home or default_home()) / f"{key}.json"
+                    report, run_dir = Report(), _target(pointer)
+                    with _alone(pointer) as alone:
+                        if alone and run_dir is not None:
+                            send(run_dir, database, report, **options)
+                    if report.sent:
+                        pointer.unlink(missing_ok=True)
+                database.client.close()
+        except Exception as error:
+            log.info("earlier runs were not sent now (%s); a later sync sends them", mask(str(error))[:200])
+
+    thread = threading.Thread(target=work, name="ostinato-sweep", daemon=True)
+    thread.start()
+    return thread
+
+
+def standing(run_dir: Path) -> str:
+    """How a run stands by its journal: `ended`, `running`, `stale` (its process is gone), `elsewhere` or `empty`."""
+    owner: dict[str, Any] = {}
+    kind = "empty"
+    for record in read(run_dir, metrics=False):
+        if record["kind"] == "start":
+            owner = record["document"].get("ostinato") or {}
+        elif record["kind"] == "segment" and record.get("pid"):
+            owner = record
+        if record["kind"] in ("start", "segment", "end"):
+            kind = "ended" if record["kind"] == "end" else "open"
+    if kind != "open":
+        return kind
+    if owner.get("host") != socket.gethostname():
+        return "elsewhere"
+    return "running" if _lives(owner) else "stale"
+
+
+def _lives(owner: Record) -> bool:
+    try:
+        process = psutil.Process(int(owner["pid"]))
+        started = owner.get("pid_started")
+        same = started is None or abs(process.create_time() - started) < 1.0
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, KeyError, TypeError, ValueError):
+        return False
+
+
+def _interrupt(run_dir: Path, home: Path | None) -> None:
+    last = 0.0
+    for record in read(run_dir):
+        last = max(last, record["time"])
+    journal = Journal.open(run_dir, home)
+    journal.append("end", time_=last, status="INTERRUPTED", stop_time=last, result=None, fail_trace=None)
+    journal.close()
+
+
+def _pending(home: Path | None, runs: Iterable[Path | str], report: Report) -> Iterator[tuple[Path | None, Path]]:
+    """Pointer and directory of each run to look at, oldest first; pointers to nothing are removed."""
+    directory = pending_directory(home or default_home())
+    found: dict[Path, Path | None] = {}
+    for pointer in sorted(directory.glob("*.json")):
+        run_dir = _target(pointer)
+        if run_dir is None:
+            report.gone.append(pointer.stem)
+            pointer.unlink(missing_ok=True)
+        else:
+            found[run_dir] = pointer
+    for given in runs:
+        for run_dir in _journals(Path(given).absolute()):
+            found.setdefault(run_dir, None)
+    for run_dir in sorted(found, key=lambda path: path.name):
+        yield found[run_dir], run_dir
+
+
+def _target(pointer: Path) -> Path | None:
+    try:
+        run_dir = Path(json.loads(pointer.read_text(encoding="utf-8"))["run"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return run_dir if (run_dir / FILE_NAME).is_file() else None
+
+
+def _journals(path: Path) -> Sequence[Path]:
+    if (path / FILE_NAME).is_file():
+        return [path]
+    return sorted(journal.parent for journal in path.glob(f"*/{FILE_NAME}"))
+
+
+@contextmanager
+def _alone(pointer: Path | None) -> Iterator[bool]:
+    """Whether no other `sync` works on this run at the moment."""
+    if pointer is None:
+        yield True
+        return
+    try:
+        file = os.open(pointer, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:  # just sent by another one
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True
+    finally:
+        os.close(file)

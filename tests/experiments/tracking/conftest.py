@@ -1,0 +1,151 @@
+"""A real MongoDB for the tests of this room, and journals to send to it."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import itertools
+import math
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from pymongo import MongoClient
+from pymongo.database import Database
+
+from experiments.tracking.journal import Journal
+from experiments.tracking.server import EmbeddedServer
+
+_numbers = itertools.count(1)
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+NASTY = {
+    "tensor": (torch.zeros(2, 3), {"shape": [2, 3], "dtype": "torch.float32", "min": 0.0, "mean": 0.0, "max": 0.0}),
+    "scalar tensor": (torch.tensor(1.5), 1.5),
+    "bfloat": (torch.tensor([0.5], dtype=torch.bfloat16), 0.5),
+    "array": (np.arange(4), {"shape": [4], "dtype": "int64", "min": 0.0, "mean": 1.5, "max": 3.0}),
+    "array of one": (np.array([[7]]), 7),
+    "array of text": (np.array(["a", "b"]), {"shape": [2], "dtype": "<U1"}),
+    "empty array": (np.zeros((0, 3)), {"shape": [0, 3], "dtype": "float64"}),
+    "path": (Path("a") / "b", "a/b"),
+    "enum": (Colour.RED, "RED"),
+    "date": (datetime.datetime(2024, 5, 6, 7, 8), "2024-05-06T07:08:00"),
+    "numpy dtype": (np.dtype("float32"), "float32"),
+    "torch dtype": (torch.float16, "torch.float16"),
+    "set": ({3, 1, 2}, [1, 2, 3]),
+    "mixed set": (frozenset({"b", 2, "a"}), [2, "a", "b"]),
+    "large integer": (2**63, str(2**63)),
+    "nan": (math.nan, "nan"),
+    "infinity": (-math.inf, "-inf"),
+    "bytes": (b"abc", "<3 bytes>"),
+    "integer key": ({1: "one"}, {"1": "one"}),
+    "numpy key": ({np.int64(3): 4}, {"3": 4}),
+    "dotted key": ({"a.b": 1}, {"a,b": 1}),
+    "dollar key": ({"$set": 1}, {"@set": 1}),
+    "empty key": ({"": 1}, {"(empty)": 1}),
+    "colliding keys": ({1: "a", "1": "b"}, {"1": "a", "1~": "b"}),
+    "half a surrogate": ("\ud800", "?"),
+}
+
+
+@pytest.fixture
+def nasty() -> dict[str, tuple]:
+    """Values that Sacred's own observers stumble over: name -> value, and what stands for it in a record."""
+    return NASTY
+
+
+@pytest.fixture(scope="session")
+def mongo_url(tmp_path_factory) -> Iterator[str]:
+    """URL of a server that lives as long as the tests and keeps its data in a temporary home."""
+    server = EmbeddedServer(tmp_path_factory.mktemp("home"))
+    yield server.acquire()
+    server.release()
+
+
+@pytest.fixture(scope="session")
+def client(mongo_url) -> Iterator[MongoClient]:
+    with MongoClient(mongo_url) as client:
+        yield client
+
+
+@pytest.fixture
+def database(client) -> Iterator[Database]:
+    """A database of this test's own."""
+    name = f"test{os.getpid()}_{next(_numbers)}"
+    yield client[name]
+    client.drop_database(name)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """The suite's home, empty and of this test's own; nothing configured points to a database."""
+    path = tmp_path / "home"
+    monkeypatch.setenv("OSTINATO_HOME", str(path))
+    for name in ("OSTINATO_MONGO_URL", "OSTINATO_MONGO_URL_FILE", "OSTINATO_MONGOD"):
+        monkeypatch.delenv(name, raising=False)
+    return path
+
+
+@pytest.fixture
+def journal(home, tmp_path) -> Iterator[Journal]:
+    """An empty journal."""
+    journal = Journal.create(tmp_path / "runs")
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def run_document() -> Callable[..., dict]:
+    """Makes the run document of a start record."""
+
+    def make(pid: int | None = None, **more) -> dict:
+        process = psutil.Process(pid)
+        return {
+            "format": "MongoObserver-0.7.0",
+            "command": "main",
+            "status": "RUNNING",
+            "start_time": time.time(),
+            "heartbeat": time.time(),
+            "experiment": {"name": "ex_test", "sources": []},
+            "config": {"model": {"arch": "small"}, "seed": 1},
+            "host": {"hostname": socket.gethostname()},
+            "meta": {"comment": ""},
+            "info": {},
+            "result": None,
+            "captured_out": "",
+            "omniboard": {"tags": ["test"]},
+            "ostinato": {
+                "host": socket.gethostname(),
+                "pid": process.pid,
+                "pid_started": process.create_time(),
+            },
+        } | more
+
+    return make
+
+
+@pytest.fixture
+def eventually() -> Callable[..., object]:
+    """Asks until the answer is true, and fails after a deadline."""
+
+    def ask(question: Callable[[], object], seconds: float = 20.0, every: float = 0.02) -> object:
+        deadline = time.monotonic() + seconds
+        pause = threading.Event()
+        while time.monotonic() < deadline:
+            if answer := question():
+                return answer
+            pause.wait(every)
+        raise AssertionError(f"not so within {seconds} s")
+
+    return ask

@@ -17,7 +17,7 @@ from models.errors import CheckpointError
 
 POSITIONS = ("stretch", "crop")
 _CLASSIFIER = ("head.1.", "head_dist.")
-_FRONT_END = "melspectrogram."
+FRONT_END = "melspectrogram."
 State = dict[str, torch.Tensor]
 
 
@@ -77,7 +77,7 @@ def adapt(
     if positions not in POSITIONS:
         raise CheckpointError(f"positions={positions!r}: expected one of {', '.join(POSITIONS)}")
     state, report = dict(source), LoadReport(name)
-    _drop(state, report, [key for key in state if key.startswith(_FRONT_END)])
+    _drop(state, report, [key for key in state if key.startswith(FRONT_END)])
     image = "pos_embed" in state
     if image:
         _split_image_positions(state, target, report)

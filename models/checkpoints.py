@@ -10,13 +10,14 @@ import importlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 from torch import nn
 
-from models.adapt import LoadReport, adapt
+from models.adapt import FRONT_END, LoadReport, adapt
 from models.architectures import build
 from models.download import fetch, weights_dir
 from models.errors import CheckpointError
@@ -153,11 +154,13 @@ def load_any(path: str | Path, averaged: bool | None = None, **overrides: Any) -
         name = header.get("network_class", _DEFAULT_CLASS)
         network = _rebuild(name, header["network"], overrides, weights, path)
         return network, {key: value for key, value in header.items() if key not in ("network", "network_class")}
+    state = {key: value for key, value in weights.state.items() if not key.startswith(FRONT_END)}
+    weights = replace(weights, state=state)
     settings = published_settings(weights.state)
     if settings is None:
         raise CheckpointError(
-            f"{path} ({weights.layout}) does not tell what network it is of: expected a file saved by this suite or one "
-            f"in the published layout of MAEST; otherwise use it as initial weights of a named architecture"
+            f"{path} ({weights.layout}) does not tell what network it is of: expected a file saved by this suite or "
+            f"one in the published layout of MAEST; otherwise use it as initial weights of a named architecture"
         )
     return _rebuild(_DEFAULT_CLASS, settings, overrides, weights, path), {}
 

@@ -135,7 +135,7 @@ class MAEST(nn.Module):
         self.time_new_pos_embed = nn.Parameter(torch.empty(1, dim, 1, self.grid[1]))
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(1, dim, PATCH, stride=(stride_f, stride_t))})
         self.pos_drop = nn.Dropout(dropout)
-        rates = torch.linspace(0.0, stochastic_depth, depth).tolist()
+        rates = [stochastic_depth * index / max(depth - 1, 1) for index in range(depth)]
         self.blocks = nn.ModuleList(Block(dim, heads, mlp_ratio, dropout, attention_dropout, rate) for rate in rates)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, n_classes))

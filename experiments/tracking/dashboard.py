@@ -71,7 +71,8 @@ def count_runs(location: Location) -> int:
     try:
         return database.runs.estimated_document_count()
     except PyMongoError as error:
-        raise UserError(f"{location.masked_url}: {mask(str(error))[:300]}") from None
+        reason = mask(str(error)).split(" (configured timeouts")[0][:300]
+        raise UserError(f"The database {location.masked_url} cannot be read: {reason}") from None
     finally:
         database.client.close()
 
@@ -95,7 +96,7 @@ def serve(
     with Omniboard(location.url, name, port, check_every, patience) as omniboard:
         omniboard.wait(stop=stop)
         say = partial(print, flush=True)
-        say(f"{count} runs in the database {name}: {omniboard.url}")
+        say(f"{count} {'run' if count == 1 else 'runs'} in the database {name}: {omniboard.url}")
         if count == 0:
             say(f"The first run comes from: make demo  (or: {FIRST_RUN})")
         if hint := ssh_hint(omniboard.port):

@@ -17,6 +17,7 @@ from experiments.tracking.home import private_directory
 log = logging.getLogger("ostinato.tracking")
 
 SOCKET_NAME = "mongodb-27017.sock"  # the name mongod gives to the socket it always makes besides the one it is told of
+LOCAL = Path("/var/tmp")  # survives a restart of the machine
 SOCKET_PATH_LIMIT = 107  # bytes of a Unix socket's path, the terminating zero not counted
 NETWORK = {
     "nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "ncpfs", "afs", "lustre", "beegfs", "gpfs", "ceph",
@@ -53,7 +54,8 @@ def server_directory(home: Path) -> Path:
     if kind not in NETWORK:
         private_directory(home)
         return private_directory(home / "mongo")
-    local = owned_directory(Path("/var/tmp") / f"ostinato-{_user()}")
+    LOCAL.mkdir(exist_ok=True)
+    local = owned_directory(LOCAL / f"ostinato-{_user()}")
     directory = private_directory(local / f"mongo-{_digest(home)}-{socket.gethostname()}")
     log.warning("%s lies on a network file system (%s): the database of this host is kept in %s", home, kind, directory)
     return directory

@@ -377,8 +377,8 @@ def _why(directory: Path, code: int) -> str:
         state = read_state(directory)
         host = f" on host {state.host}" if state and state.host != socket.gethostname() else ""
         return (
-            f"another MongoDB{host} uses {directory / 'data'}. End it, or set OSTINATO_HOME to another directory, "
-            f"or OSTINATO_MONGO_URL to its address."
+            f"another MongoDB{host} uses {directory / 'data'}: {_last_error(directory / 'mongod.log')}. "
+            f"End it, or set OSTINATO_HOME to another directory, or OSTINATO_MONGO_URL to its address."
         )
     return f"mongod ended with code {code}: {_last_error(directory / 'mongod.log')}"
 

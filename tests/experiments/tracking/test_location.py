@@ -1,0 +1,145 @@
+"""Where runs go: what is given comes first, then the embedded server, then files alone; no secret is shown."""
+
+from __future__ import annotations
+
+import pytest
+from pymongo import MongoClient
+
+from experiments.errors import UserError
+from experiments.tracking.location import located, open_database, resolve, with_database
+from experiments.tracking.server import status
+from experiments.tracking.settings import TrackingSettings
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+def settings(**given) -> TrackingSettings:
+    return TrackingSettings(**given)
+
+
+def test_the_setting_wins_over_the_variable_over_the_file(monkeypatch, tmp_path):
+    file = tmp_path / "url"
+    file.write_text("mongodb://c/runs\n")
+    file.chmod(0o600)
+    monkeypatch.setenv("OSTINATO_MONGO_URL_FILE", str(file))
+    assert resolve(settings()).url == "mongodb://c/runs"
+    monkeypatch.setenv("OSTINATO_MONGO_URL", "mongodb://b/runs")
+    assert resolve(settings()).url == "mongodb://b/runs"
+    where = resolve(settings(mongo_url="mongodb://a"))
+    assert (where.kind, where.url, where.server) == ("given", "mongodb://a/ostinato", None)
+    assert status() is None, "no server was started"
+
+
+def test_a_file_that_others_can_read_is_refused(monkeypatch, tmp_path):
+    file = tmp_path / "url"
+    file.write_text("mongodb://me:hemiola99@c/runs")
+    file.chmod(0o644)
+    monkeypatch.setenv("OSTINATO_MONGO_URL_FILE", str(file))
+    with pytest.raises(UserError, match="chmod 600") as error:
+        resolve(settings())
+    assert "hemiola" not in str(error.value)
+    monkeypatch.setenv("OSTINATO_MONGO_URL_FILE", str(tmp_path / "none"))
+    with pytest.raises(UserError, match="No such file"):
+        resolve(settings())
+
+
+def test_a_password_in_the_setting_is_warned_of_and_never_shown(caplog, monkeypatch):
+    where = resolve(settings(mongo_url="mongodb://me:hemiola99@host/runs"))
+    assert len([message for message in caplog.messages if "OSTINATO_MONGO_URL" in message]) == 1
+    assert "hemiola" not in caplog.text + where.line + repr(where) + where.masked_url
+    assert "host/runs" in where.masked_url
+    caplog.clear()
+    monkeypatch.setenv("OSTINATO_MONGO_URL", "mongodb://me:hemiola99@host/runs")
+    assert "hemiola" not in repr(resolve(settings()))
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("url", "word"),
+    [
+        ("http://host/x", "expected mongodb://"),
+        ("host:27017", "expected mongodb://"),
+        ("mongodb://", "expected mongodb://"),
+        ("mongodb://me:hemiola99@host/a.b", "name of a database"),
+    ],
+)
+def test_what_is_no_url_is_refused_before_anything_starts(url, word):
+    with pytest.raises(UserError, match=word) as error:
+        resolve(settings(mongo_url=url))
+    assert "hemiola" not in str(error.value)
+
+
+def test_what_the_driver_refuses_is_one_line():
+    with pytest.raises(UserError, match="host"):
+        open_database("mongodb://host:notaport/x")
+
+
+def test_database_names():
+    assert with_database("mongodb://a,b:2/?replicaSet=x", "t") == "mongodb://a,b:2/ostinato?replicaSet=x"
+    assert with_database("mongodb://%2Ftmp%2Fx.sock", "t") == "mongodb://%2Ftmp%2Fx.sock/ostinato"
+    assert with_database(" mongodb+srv://cluster/mine ", "t") == "mongodb+srv://cluster/mine"
+    assert open_database("mongodb://a/mine").name == "mine"
+
+
+def test_the_embedded_server_is_used_and_joined_and_given_back():
+    with located(settings()) as first, located(settings()) as second:
+        assert first.kind == second.kind == "embedded"
+        assert first.url == second.url
+        first.connect()["runs"].insert_one({"_id": 1})
+        database = second.connect()
+        assert database.name == "ostinato"
+        assert database["runs"].find_one() == {"_id": 1}
+        database.client.close()
+    assert status() is None
+
+
+def test_an_unreachable_url_is_not_replaced():
+    where = resolve(settings(mongo_url="mongodb://127.0.0.1:1/x?serverSelectionTimeoutMS=50", mongo="required"))
+    assert where.kind == "given"
+    assert where.connect().name == "x"
+    assert status() is None
+
+
+def test_without_a_mongod_one_line_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr("experiments.tracking.mongod.candidates", lambda: iter([(tmp_path / "mongod", "PATH")]))
+    where = resolve(settings(runs_dir="mine"))
+    assert where.kind == "none"
+    assert where.url is None
+    for word in ("no such file", "mine/", "OSTINATO_MONGO_URL", "sync"):
+        assert word in where.line
+    assert "\n" not in where.line
+    with pytest.raises(UserError, match="No MongoDB here"):
+        where.connect()
+    where.release()
+    with pytest.raises(UserError, match=r"tracking\.mongo=required"):
+        resolve(settings(mongo="required"))
+
+
+def test_a_home_that_cannot_be_written_leaves_the_files(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("OSTINATO_HOME", str(tmp_path / "file" / "home"))
+    where = resolve(settings())
+    assert where.kind == "none"
+    assert "OSTINATO_HOME" in where.line
+
+
+def test_off_starts_nothing(home, monkeypatch):
+    monkeypatch.setenv("OSTINATO_MONGO_URL", "mongodb://b/runs")
+    where = resolve(settings(mongo="off"))
+    assert where.kind == "none"
+    assert "tracking.mongo=off" in where.line
+    assert not home.exists()
+
+
+def test_connecting_again_starts_a_dead_server(eventually):
+    import os
+    import signal
+
+    with located(settings()) as where:
+        killed = status().pid
+        os.kill(killed, signal.SIGKILL)
+        eventually(lambda: status() is None)
+        with where.connect().client as client:
+            assert isinstance(client, MongoClient)
+            assert client.admin.command("ping")["ok"]
+        assert status().pid != killed

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 FILE_NAME = "run.log"
-OURS = ("experiments", "models", "datasets", "preprocess", "ostinato", "lightning", "ex_")
+OURS = ("experiments", "models", "datasets", "preprocess", "ostinato", "ex_")
+ADVERTISER = "lightning.pytorch.utilities.rank_zero"
 
 _TOKENS = re.compile(r"\n|\x1b\[\d*A|\x1b\[\?25[lh]|[^\n\x1b]+|\x1b")
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
@@ -231,14 +232,15 @@ class Descriptors:
 
 
 def set_up_logging() -> logging.Logger:
-    """Give the root logger one handler on standard error: our rooms and Lightning from INFO on, others from WARNING on.
+    """Give the root logger one handler on standard error: our rooms from INFO on, others from WARNING on.
 
-    Called before Lightning is imported, which then sends its lines here rather than to a second handler of its own.
+    Lightning brings a handler of its own, so its records are left to that one; its advertisement is dropped.
     """
     root = logging.getLogger()
     if not any(isinstance(handler, _OnError) for handler in root.handlers):
         root.addHandler(_OnError())
         root.setLevel(logging.INFO)
+        logging.getLogger(ADVERTISER).addFilter(lambda record: "litlogger" not in str(record.msg))
     return root
 
 
@@ -248,13 +250,19 @@ class _OnError(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-        self.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.startswith(OURS))
+        self.addFilter(_is_wanted)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             sys.stderr.write(self.format(record) + "\n")
         except Exception:
             self.handleError(record)
+
+
+def _is_wanted(record: logging.LogRecord) -> bool:
+    if record.name.partition(".")[0] == "lightning" and logging.getLogger("lightning").handlers:
+        return False
+    return record.levelno >= logging.WARNING or record.name.startswith(OURS)
 
 
 def _redirect_handlers(before: tuple[TextIO, TextIO], after: tuple[TextIO, TextIO]) -> None:

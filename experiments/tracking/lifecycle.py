@@ -96,7 +96,7 @@ def normalised(command: Callable[[], Any]) -> Any:
         if type(error).__name__ == "SIGTERMException":
             raise Interrupted(signal.SIGTERM) from error
         if (origin := _interrupt_behind(error)) is not None:
-            raise Interrupted(getattr(origin, "signum", signal.SIGINT)) from error
+            raise Interrupted(getattr(origin, "signum", signal.SIGINT)) from origin
         if error.code in (None, 0):
             return None
         raise

@@ -255,7 +255,7 @@ def _optional(annotation: Any) -> bool:
 
 def _mapping_value(annotation: Any) -> Any:
     for member in _alternatives(annotation):
-        if member is Any:
+        if member in (Any, object):
             return Any
         if member is dict or typing.get_origin(member) in (dict, Mapping):
             return (typing.get_args(member) or (Any, Any))[1]
@@ -297,14 +297,16 @@ def _listed(prefix: str, fields: Mapping[str, FieldInfo]) -> str:
 
 
 def _unknown(model: type[BaseModel], key: str, walked: str, part: str, fields: Mapping[str, FieldInfo]) -> str:
-    near = difflib.get_close_matches(part, list(fields), n=1, cutoff=0.45)
-    if near:
-        rest = key[len(walked) + len(part) + (1 if walked else 0) :]
-        return f"no setting {key!r}: did you mean {'.'.join(filter(None, (walked, near[0])))}{rest}?"
+    """A key that looks alike at this depth, else the same key elsewhere, else one that looks a little alike."""
+    before, after = walked + "." if walked else "", key[len(walked) + len(part) + (1 if walked else 0) :]
     last = key.rpartition(".")[2]
-    elsewhere = [path for path in _paths(model) if path.rpartition(".")[2] == last]
-    if elsewhere:
-        return f"no setting {key!r}: did you mean {' or '.join(elsewhere[:3])}?"
+    options = (
+        [f"{before}{near}{after}" for near in difflib.get_close_matches(part, list(fields), n=1, cutoff=0.6)]
+        or [path for path in _paths(model) if path.rpartition(".")[2] == last][:3]
+        or [f"{before}{near}{after}" for near in difflib.get_close_matches(part, list(fields), n=1, cutoff=0.45)]
+    )
+    if options:
+        return f"no setting {key!r}: did you mean {' or '.join(options)}?"
     return f"no setting {key!r}; there are: {_listed(walked, fields)}"
 
 

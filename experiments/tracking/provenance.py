@@ -181,13 +181,13 @@ def keep_sources(found: list[Source], run_directory: Path) -> list[dict[str, str
 
 
 def packages() -> list[str]:
-    """`name==version` of every installed distribution, sorted."""
-    found = {}
-    for distribution in importlib.metadata.distributions():
-        name = distribution.metadata["Name"]
-        if name:
-            found.setdefault(name.lower(), f"{name}=={distribution.version}")
-    return [found[name] for name in sorted(found)]
+    """`name==version` of every installed distribution, sorted; names as in their folders, `-` for `_`."""
+    found: dict[str, str] = {}
+    for folder in sys.path:
+        for path in Path(folder or ".").glob("*.dist-info"):
+            name, _, version = path.stem.rpartition("-")
+            found.setdefault(name.lower().replace("_", "-"), version)
+    return [f"{name}=={found[name]}" for name in sorted(found)]
 
 
 def host(environ: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -1,0 +1,114 @@
+"""One run per experiment, whatever launched its processes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.tracking import ranks
+from experiments.tracking.history import end_of
+from experiments.tracking.journal import read
+from experiments.tracking.run import RunHandle
+
+ROOT = Path(__file__).resolve().parents[3]
+SCRIPT = Path(__file__).with_name("ex_tiny.py")
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"RANK": "0", "LOCAL_RANK": "0"},
+        {"SLURM_PROCID": "0", "NODE_RANK": "0"},
+        {"RANK": ""},
+        {"RANK": "no number"},
+    ],
+)
+def test_rank_zero(environment: dict[str, str]) -> None:
+    assert ranks.is_global_zero(environment)
+
+
+@pytest.mark.parametrize("name", [*ranks.GLOBAL_RANKS, *ranks.NODE_RANKS, ranks.LOCAL_RANK])
+def test_any_rank_variable_above_zero_is_another_rank(name: str) -> None:
+    assert not ranks.is_global_zero({"RANK": "0", "LOCAL_RANK": "0"} | {name: "2"})
+
+
+def test_labels_name_files() -> None:
+    assert ranks.label({"RANK": "3", "LOCAL_RANK": "1"}) == "3"
+    assert ranks.label({"LOCAL_RANK": "1"}) == "1"
+    assert ranks.label({"NODE_RANK": "2", "LOCAL_RANK": "0"}) == "2.0"
+
+
+@pytest.fixture
+def other_rank(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """This process as rank 1 of a run whose directory exists."""
+    directory = tmp_path / "runs" / "20300101-000000-abcdef"
+    directory.mkdir(parents=True)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv(ranks.RUN_VARIABLE, directory.name)
+    return directory
+
+
+def test_another_rank_gets_the_directory_and_records_nothing(other_rank: Path, tmp_path: Path) -> None:
+    seen: list[RunHandle] = []
+
+    def command(run: RunHandle) -> None:
+        run.log_scalar("train/loss", 1.0, 0)
+        run.set_info(a=1)
+        run.add_artifact(tmp_path / "missing.png")
+        run.register_checkpoint(tmp_path / "missing.ckpt")
+        seen.append(run)
+
+    assert ranks.follow(command, str(tmp_path / "runs"), seed=5) == 0
+    assert (seen[0].directory, seen[0].seed, seen[0].is_global_zero) == (other_rank, 5, False)
+    assert list(other_rank.iterdir()) == []
+
+
+def test_another_rank_leaves_its_trace(other_rank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def command(run: RunHandle) -> None:
+        raise RuntimeError("broken at mongodb://me:hunter22@host/db")
+
+    assert ranks.follow(command, str(tmp_path / "runs"), seed=5) == 1
+    text = (other_rank / "rank1.log").read_text()
+    assert "RuntimeError: broken" in text
+    assert "hunter22" not in text + capsys.readouterr().err
+    assert "rank1:\n" in ranks.traces(other_rank)
+
+
+def test_two_ranks_are_one_run(tmp_path: Path) -> None:
+    """Lightning starts the second process itself; it fails there, and the run says where and why."""
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "OSTINATO_HOME": str(tmp_path / "home"),
+        "OMP_NUM_THREADS": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "with", "tracking.mongo=off", "where=ddp", "end=raise", "seed=11"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    (directory,) = tmp_path.glob("runs/2*")
+    draws = re.findall(rf"rank with seed 11 in {directory.name}: first draw (\S+)", done.stdout)
+    assert len(draws) == 2, done.stdout + done.stderr
+    assert draws[0] == draws[1]
+    assert "RuntimeError: boom" in (directory / "rank1.log").read_text()
+    steps = [
+        step
+        for record in read(directory)
+        if record["kind"] == "metrics" and record["name"] == "train/loss_inside"
+        for step, _, _ in record["points"]
+    ]
+    assert steps == sorted(set(steps))
+    assert done.returncode != 0
+    end = end_of(directory)
+    if end is not None:  # Lightning may have killed rank zero before it could say so itself
+        assert end["status"] == "FAILED"
+        assert "RuntimeError: boom" in (directory / "run.log").read_text()

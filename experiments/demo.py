@@ -14,39 +14,26 @@ from pathlib import Path
 
 FOLDER = Path("outputs/demo")
 SYSTEM = ("maest_10s_random_weights_pretrain", "demo")
-BLOCK = "block_03"
-STORES = {"pretrained": FOLDER / "pretrained", "random_weights": FOLDER / "random_weights"}
 
 
 def steps(size: str) -> list[tuple[str, list[str]]]:
     """What is said before a step, and its command line."""
     corpus = [] if size == "small" else [f"datamodule.demo_size={size}"]
     checkpoint = FOLDER / "checkpoints/best.ckpt"
-    extract = ["ex_pretrain.py", "extract_embeddings", "with", *SYSTEM]
+
+    def extract(store: str, *weights: str) -> list[str]:
+        place = [f"inference.out_dir={FOLDER / store}", "inference.overwrite=True"]
+        return ["ex_pretrain.py", "extract_embeddings", "with", *SYSTEM, *weights, *place, *corpus]
+
     return [
         (
             "1/4  pre-train a small MAEST to tag instruments",
             ["ex_pretrain.py", "with", *SYSTEM, f"trainer.checkpoint_dir={checkpoint.parent}", *corpus],
         ),
+        ("2/4  extract its embeddings", extract("pretrained", f"inference.checkpoint={checkpoint}")),
         (
-            "2/4  extract its embeddings",
-            [
-                *extract,
-                f"inference.checkpoint={checkpoint}",
-                f"inference.out_dir={STORES['pretrained']}",
-                "inference.overwrite=True",
-                *corpus,
-            ],
-        ),
-        (
-            "3/4  extract those of the same network with random weights, to compare",
-            [
-                *extract,
-                "inference.random_weights=True",
-                f"inference.out_dir={STORES['random_weights']}",
-                "inference.overwrite=True",
-                *corpus,
-            ],
+            "3/4  extract those of the same network before training, to compare",
+            extract("random_weights", "inference.random_weights=True"),
         ),
         ("4/4  probe both, and plain mel statistics, on tagging and genre", ["ex_probe.py", "with", "demo", *corpus]),
     ]

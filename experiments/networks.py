@@ -154,11 +154,8 @@ def load(settings: PretrainSettings, frontend: MusiCNNMel) -> Loaded:
         file = checkpoint_file(inference.checkpoint)
         network, metadata = load_any(file, **always)
     elif pretrained:
-        network, metadata = (
-            load_release(pretrained, hint="or name another file: inference.checkpoint=FILE", **always)[0],
-            {},
-        )
-        file = fetch(pretrained)
+        file = fetch(pretrained, hint="or name a file of your own: inference.checkpoint=FILE")
+        network, metadata = load_release(pretrained, **always)[0], {}
     else:
         raise UserError(
             "no trained network is named: give inference.checkpoint=FILE (or a run's folder), "

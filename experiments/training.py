@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressB
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from experiments.data import say
+from experiments.errors import UserError
 from experiments.settings import TrainerSettings
 from experiments.tracking.logger import RunLogger
 from experiments.tracking.run import RunHandle
@@ -32,11 +33,15 @@ class AtomicCheckpoints(TorchCheckpointIO):
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(path.name + ".part")
-        with aside.open("wb") as handle:
-            torch.save(checkpoint, handle)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(aside, path)
+        try:
+            with aside.open("wb") as handle:
+                torch.save(checkpoint, handle)
+                handle.flush()
+                os.fsync(handle.fileno())
+            os.replace(aside, path)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError of its file writer
+            aside.unlink(missing_ok=True)
+            raise UserError(f"{path}: the checkpoint could not be written ({error}); is the disk full?") from error
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from datasets import store_format
 from datasets.store import Header, Store, StoreError, StoreWriter, consolidate, merge
 from datasets.store_format import part_paths, try_lock
 
@@ -160,6 +161,36 @@ def test_consolidating_leaves_writers_at_work_alone(tmp_path: Path) -> None:
             assert_holds(path, range(number + 1))
     assert not part_paths(path)
     assert_holds(path, range(5))
+
+
+def test_consolidating_folds_the_dead_and_spares_the_living(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with StoreWriter(path, HEADER) as living:
+        child = os.fork()
+        if not child:
+            dead = StoreWriter(path, HEADER)
+            dead.append("t00", embedding(0, 1), source="0.ogg")
+            dead.commit()
+            os._exit(9)
+        os.waitpid(child, 0)
+        living.append("t01", embedding(1, 2), source="1.ogg")
+        consolidate(path)
+        assert len(part_paths(path)) == 1
+        assert_holds(path, range(1))
+    assert_holds(path, range(2))
+
+
+def test_a_reader_that_opens_during_folding_misses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, other = tmp_path / "s", StoreWriter(tmp_path / "s", HEADER)
+    make(path, range(3))
+    other.close()
+    first, second = StoreWriter(path, HEADER), StoreWriter(path, HEADER)
+    first.append("t03", embedding(3, 4), source="3.ogg")
+    first.close()
+    listed = part_paths(path)
+    second.close()
+    monkeypatch.setattr(store_format, "part_paths", lambda _: listed)  # the list from before, the files from after
+    assert_holds(path, range(4))
 
 
 def test_the_last_of_two_writers_folds_the_index(tmp_path: Path) -> None:

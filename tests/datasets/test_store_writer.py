@@ -18,7 +18,7 @@ import pytest
 
 from datasets import store_shard, store_writer
 from datasets.store import Header, Store, StoreError, StoreWriter
-from datasets.store_format import part_paths
+from datasets.store_format import locked, part_paths
 
 HEADER = Header("mel", (96,), producer={"hop": 256}, fingerprint="a" * 16)
 ROOT = Path(__file__).parents[2]
@@ -223,6 +223,8 @@ def test_a_limit_on_file_size_stops_the_writer_and_nothing_else(tmp_path: Path) 
             writer.append("big", big)
             with pytest.raises(StoreError, match=rf"the store {path} has no room for 'bigger': File too large"):
                 writer.append("bigger", big)
+            (shard,) = (path / "shards").iterdir()
+            assert shard.stat().st_size == 128 + mel("a").nbytes + big.nbytes  # what did not fit gave its room back
 
     assert in_child(work) == 0
     store = Store(path)
@@ -286,7 +288,31 @@ def test_a_writer_whose_commit_failed_takes_no_more(tmp_path: Path, monkeypatch:
     assert Store(tmp_path / "s").ids == []
 
 
+def test_a_commit_that_fails_half_way_keeps_none_of_its_tracks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = StoreWriter(tmp_path / "s", HEADER)
+    for id in ("a", "b", "c", "d"):
+        writer.append(id, mel(id))
+    with monkeypatch.context() as patch:
+        no_space(patch, "write", 0)
+        with pytest.raises(StoreError, match="lost 4 tracks"):
+            writer.commit()
+    assert Store(tmp_path / "s").ids == []
+    writer.close()
+
+
 # ---- many processes, killed or not
+
+
+def test_a_writer_waits_while_the_index_is_folded(tmp_path: Path) -> None:
+    finish(tmp_path / "s", ["a"])
+    opener = threading.Thread(target=finish, args=(tmp_path / "s", ["b"]))
+    with locked(tmp_path / "s"):
+        opener.start()
+        opener.join(timeout=0.2)
+        assert opener.is_alive()
+        assert not part_paths(tmp_path / "s")
+    opener.join(timeout=30)
+    assert Store(tmp_path / "s").ids == ["a", "b"]
 
 
 def test_a_writer_is_not_used_by_a_forked_process(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ log = logging.getLogger("ostinato.tracking")
 REJECTED = "rejected.jsonl"
 INFO_LIMIT = 2 * 2**20  # bytes of `info` and `result` in a run document
 CHANGED_LIMIT = 300
+ESSENTIAL = ("format", "command", "status", "start_time", "heartbeat", "ostinato")
 TRACE_LIMIT = 256 * 1024  # characters of a trace
 COUNTERS = "ostinato.counters"
 SAFE = WriteConcern(j=True)
@@ -148,6 +149,9 @@ class RunCopy:
             except OSError as error:
                 log.warning("%s cannot be written: %s", self.directory / REJECTED, error.strerror)
         self._remark(f"{record['kind']} {record.get('name', record['seq'])}", f"refused: {reason}"[:500])
+        if record["kind"] == "start" and self.run_id is None:  # the run is recorded all the same
+            document = {field: record["document"][field] for field in ESSENTIAL if field in record["document"]}
+            self.run_id = self._insert(self._document(record | {"document": document, "sources": []}))
         if self.run_id is not None:
             values = {"info.tracking.rejected": self.rejected}
             if record["kind"] == "end":  # the run has ended all the same
@@ -202,9 +206,11 @@ class RunCopy:
             known = {"_id": self._insert(self._document(record))}
         self.run_id = known["_id"]
         for source in record.get("sources") or ():
-            path = self.directory / source["file"]
-            if path.is_file():
-                artifacts.put(database, path, source["sha256"])
+            try:
+                artifacts.put(database, self.directory / source["file"], source["sha256"])
+            except (OSError, artifacts.FileChanged) as error:
+                self._remark(f"source {source['path']}", str(error))
+        self._update({}, record["seq"])
 
     def _document(self, record: Record) -> dict[str, Any]:
         document = dict(record["document"])
@@ -215,7 +221,7 @@ class RunCopy:
         document["experiment"] = dict(document.get("experiment") or {}) | {"sources": sources}
         document["info"] = dict(document.get("info") or {})
         document["artifacts"] = []
-        document["ostinato"] = dict(document.get("ostinato") or {}) | {"key": self.key, "seq": record["seq"]}
+        document["ostinato"] = dict(document.get("ostinato") or {}) | {"key": self.key, "seq": 0}
         for path, value in document["info"].items():
             self._sizes[f"info.{path}"] = _size(value)
         return document

@@ -176,12 +176,15 @@ class EmbeddedServer:
                 state = State(state.host, state.version, port=_free_port())
                 _password(self.directory)
             else:
+                path.parent.mkdir(mode=0o700, exist_ok=True)
                 path.unlink(missing_ok=True)
             self._child = _spawn(binary, self.directory, state)
             try:
                 return self._wait(state)
             except UserError:
                 code = _end(self._child)
+                if path is not None:
+                    _remove_socket(path)
                 if code != ADDRESS_TAKEN or attempt == 3:
                     raise
         raise AssertionError("unreachable")
@@ -245,9 +248,7 @@ def stop_server(directory: Path, child: subprocess.Popen[bytes] | None = None) -
             log.warning("the embedded server (process %d) is still shutting down", state.pid)
             return True
     if state.socket:
-        Path(state.socket).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # somebody else's file lies there
-            Path(state.socket).parent.rmdir()
+        _remove_socket(Path(state.socket))
     write_state(directory, State(state.host, state.version))
     return running
 
@@ -335,6 +336,12 @@ def _accepts(url: str) -> bool:
         except OSError:
             return False
     return True
+
+
+def _remove_socket(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # somebody else's file lies there
+        path.parent.rmdir()
 
 
 def _free_port() -> int:

@@ -133,6 +133,7 @@ class _Plain:
         self.changes, self.limit, self.left = changes, limit, limit
 
     def convert(self, value: Any, path: str, depth: int) -> Any:
+        """The plain form of one part, or what stands for it when it cannot be had or there is no room left."""
         if self.left <= 0:
             return self._left_out(path)
         try:

@@ -20,8 +20,9 @@ import torch
 from pymongo import MongoClient
 from pymongo.database import Database
 
+from experiments.tracking import places
 from experiments.tracking.journal import Journal
-from experiments.tracking.server import EmbeddedServer
+from experiments.tracking.server import EmbeddedServer, stop_server
 
 _numbers = itertools.count(1)
 
@@ -65,8 +66,17 @@ def nasty() -> dict[str, tuple]:
     return NASTY
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left(tmp_path_factory) -> Iterator[None]:
+    """After the last test no server runs on any of its homes, and no pointer's lock or socket is held by one."""
+    yield
+    base = str(tmp_path_factory.getbasetemp())
+    running = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
+    assert not [command for command in running if base in command and "--dbpath" in command]
+
+
 @pytest.fixture(scope="session")
-def mongo_url(tmp_path_factory) -> Iterator[str]:
+def mongo_url(nothing_left, tmp_path_factory) -> Iterator[str]:
     """URL of a server that lives as long as the tests and keeps its data in a temporary home."""
     server = EmbeddedServer(tmp_path_factory.mktemp("home"))
     yield server.acquire()
@@ -88,13 +98,16 @@ def database(client) -> Iterator[Database]:
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch) -> Path:
+def home(tmp_path, monkeypatch) -> Iterator[Path]:
     """The suite's home, empty and of this test's own; nothing configured points to a database."""
     path = tmp_path / "home"
     monkeypatch.setenv("OSTINATO_HOME", str(path))
     for name in ("OSTINATO_MONGO_URL", "OSTINATO_MONGO_URL_FILE", "OSTINATO_MONGOD"):
         monkeypatch.delenv(name, raising=False)
-    return path
+    yield path
+    stop_server(path / "mongo")
+    if (listening := places.socket_path(path)) is not None:
+        listening.parent.rmdir()
 
 
 @pytest.fixture

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
@@ -22,8 +16,6 @@ from experiments.tracking import artifacts
 from experiments.tracking.apply import RunCopy, next_number, prepare
 from experiments.tracking.finish import log_ends
 from experiments.tracking.journal import Journal, read
-from experiments.tracking.series import Series
-from experiments.tracking.server import EmbeddedServer, status
 from experiments.tracking.uploader import Uploader, Waits
 
 QUICK = Waits(poll=0.02, first=0.05, longest=0.3, draining=0.2, restart=0.5, repeat=2.0)
@@ -214,33 +206,6 @@ def test_nasty_values_everywhere_end_completed_and_named(journal, run_document, 
     assert all(np.isfinite(value) for doc in database["metrics"].find() for value in doc["values"])
 
 
-@pytest.mark.parametrize("count", [1, 49, 50, 51, 200, 997, 5000])
-def test_a_long_series_keeps_first_last_and_best_evenly(count):
-    values = np.random.default_rng(count).normal(size=count)
-    kept = Series(50)
-    for step, value in enumerate(values):
-        kept.add(step + 1, [[step, float(value), 1.0]])
-    steps = [point[0] for point in kept.points()]
-    assert len(steps) <= 50
-    assert len(steps) >= min(count, 20)
-    assert steps == sorted(set(steps))
-    assert {0, count - 1, int(values.argmin()), int(values.argmax())} <= set(steps)
-    grid = sorted(set(steps) - {count - 1, int(values.argmin()), int(values.argmax())} | {0})
-    assert set(np.diff(grid)) <= {kept.stride, 2 * kept.stride}, (
-        "the rest is even, but where a kept one was on the grid"
-    )
-
-
-def test_a_series_does_not_depend_on_batches():
-    points = [[step, float(step * 7919 % 101), 1.0] for step in range(1000)]
-    one, many = Series(60), Series(60)
-    one.add(1, points)
-    for first in range(0, 1000, 13):
-        many.add(first + 1, points[first : first + 13])
-        many.add(first + 1, points[first : first + 13])  # repeated: no effect
-    assert one.points() == many.points()
-
-
 def test_much_of_everything(started, database, tmp_path):
     """400,000 points in one series, 20 MB of output and 20 MB of information make a small document."""
     for first in range(0, 400_000, 500):
@@ -311,26 +276,6 @@ def test_content_is_stored_once_and_replaced_by_name(journal, run_document, data
     second.close()
 
 
-def test_storing_a_file_may_be_interrupted_and_repeated(database, tmp_path, monkeypatch):
-    prepare(database)
-    path = tmp_path / "large.bin"
-    path.write_bytes(os.urandom(artifacts.CHUNK * 40 + 17))
-    real, calls = artifacts._insert, []
-
-    def interrupted(chunks, where):
-        real(chunks, where)
-        calls.append(1)
-        if len(calls) == 2:
-            raise AutoReconnect("gone")
-
-    monkeypatch.setattr(artifacts, "_insert", interrupted)
-    with pytest.raises(AutoReconnect):
-        artifacts.put(database, path)
-    identity = artifacts.put(database, path)
-    assert artifacts.get(database, identity) == path.read_bytes()
-    assert identity == artifacts.file_id(hashlib.sha256(path.read_bytes()).hexdigest())
-
-
 def test_checkpoints_are_registered_and_small_ones_stored(started, database):
     folder = started.directory / "checkpoints"
     folder.mkdir()
@@ -380,6 +325,16 @@ def test_indexes_keep_a_heartbeat_quick_among_many_series(started, database, eve
     assert min(times) < 0.2
 
 
+def test_a_start_that_is_refused_still_makes_a_run(journal, run_document, database):
+    journal.append("start", document=run_document(), sources=[{"path": "a.py"}])  # no hash: not a source record
+    journal.append("metrics", name="loss", points=[[0, 0.5, 1.0]])
+    end(journal, {"x": 1})
+    run = upload(journal, database)
+    assert (run["status"], run["result"]) == ("COMPLETED", {"x": 1})
+    assert run["info"]["tracking"]["rejected"] == 1
+    assert series(database, run, "loss") == ([0], [0.5])
+
+
 def test_what_a_full_disk_keeps_in_memory_is_sent_all_the_same(started, database):
     waiting = [{"seq": 2, "time": 1.0, "kind": "metrics", "name": "loss", "points": [[0, 0.5, 1.0]]}]
     uploader = Uploader(
@@ -393,130 +348,6 @@ def test_what_a_full_disk_keeps_in_memory_is_sent_all_the_same(started, database
     assert series(database, database["runs"].find_one({}), "loss") == ([0], [0.5])
 
 
-# a server that goes away
-
-RUN = """
-import sys, threading, time
-from pymongo import MongoClient
-from experiments.tracking.journal import Journal
-from experiments.tracking.server import EmbeddedServer
-from experiments.tracking.uploader import Uploader, Waits
-steps, drain = int(sys.argv[2]), float(sys.argv[3])
-server = EmbeddedServer(); url = server.acquire()
-def connect():
-    fast = {"serverSelectionTimeoutMS": 500, "connectTimeoutMS": 500, "socketTimeoutMS": 1500}
-    return MongoClient(server.revive(), **fast)["outage"]
-journal = Journal.create(sys.argv[1])
-journal.append("start", document={"status": "RUNNING", "info": {}, "ostinato": {}}, sources=[])
-waits = Waits(poll=0.05, first=0.1, longest=1.0, draining=0.3, restart=float(sys.argv[4]))
-uploader = Uploader(journal.directory, connect, waits=waits); uploader.start()
-ended = threading.Event()
-def beats():
-    while not ended.wait(0.4):
-        journal.append("beat", set={"info.step": step})
-step, blocked, begun = 0, [], time.monotonic()
-heart = threading.Thread(target=beats); heart.start()
-for step in range(steps):
-    before = time.monotonic()
-    journal.append("metrics", name="loss", points=[[step, 0.5, time.time()]])
-    blocked.append(time.monotonic() - before)
-    print(step, flush=True)
-    time.sleep(0.02)
-share = sum(blocked) / (time.monotonic() - begun)
-ended.set(); heart.join(); journal.append("beat", set={"info.step": step})
-journal.append("end", status="COMPLETED", stop_time=time.time(), result=None, fail_trace=None); journal.close()
-begun = time.monotonic(); left = uploader.drain(drain); server.release()
-print("done", journal.key, max(blocked), share, left, time.monotonic() - begun, flush=True)
-"""
-
-
-class Training:
-    """A process that trains 4 s and the server that it leases."""
-
-    def __init__(self, tmp_path: Path, drain: float = 10, restart: float = 1.0):
-        command = [sys.executable, "-c", RUN, str(tmp_path / "runs"), "200", str(drain), str(restart)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self.runs = tmp_path / "runs"
-
-    def reach(self, step: int) -> None:
-        while int(self.process.stdout.readline()) < step:
-            pass
-
-    def finish(self) -> tuple[str, float, float, int, float]:
-        lines = self.process.stdout.read().splitlines()
-        ended = time.monotonic()
-        assert self.process.wait(30) == 0
-        _, key, worst, share, left, drained = lines[-1].split()
-        return key, float(worst), float(share), int(left), float(drained) + time.monotonic() - ended
-
-
-@pytest.fixture
-def server(home):
-    """A lease that outlives the training, so that the database can be looked at afterwards."""
-    server = EmbeddedServer()
-    server.acquire()
-    yield server
-    with_state = status()
-    if with_state is not None:
-        os.kill(with_state.pid, signal.SIGCONT)
-    server.release()
-
-
-def check_complete(server: EmbeddedServer, key: str) -> None:
-    with MongoClient(server.revive()) as client:
-        run = client["outage"]["runs"].find_one({"ostinato.key": key})
-        assert run["status"] == "COMPLETED"
-        assert series(client["outage"], run, "loss")[0] == list(range(200))
-        assert run["info"]["step"] == 199
-        assert client["outage"]["runs"].count_documents({}) == 1
-
-
-def test_a_killed_server_is_started_again_and_nothing_is_lost(server, tmp_path, eventually):
-    training = Training(tmp_path)
-    training.reach(40)
-    killed = status().pid
-    os.kill(killed, signal.SIGKILL)
-    eventually(lambda: status() is not None and status().pid != killed)
-    key, worst, share, left, drained = training.finish()
-    assert worst < 0.05
-    assert share < 0.02
-    assert left == 0
-    assert drained < 10
-    check_complete(server, key)
-
-
-def test_a_frozen_server_delays_nothing_and_doubles_nothing(server, tmp_path):
-    training = Training(tmp_path)
-    training.reach(40)
-    os.kill(status().pid, signal.SIGSTOP)
-    training.reach(160)
-    os.kill(status().pid, signal.SIGCONT)
-    key, worst, share, left, _ = training.finish()
-    assert worst < 0.05
-    assert share < 0.02
-    assert left == 0
-    check_complete(server, key)
-
-
-def test_a_server_frozen_for_good_delays_the_exit_by_the_bound_and_a_sync_completes_the_run(server, tmp_path):
-    from experiments.tracking.sync import sync
-
-    training = Training(tmp_path, drain=1)
-    training.reach(40)
-    os.kill(status().pid, signal.SIGSTOP)
-    key, worst, share, left, drained = training.finish()
-    assert worst < 0.05
-    assert share < 0.02
-    assert left > 0
-    assert drained < 1 + 3
-    os.kill(status().pid, signal.SIGCONT)
-    with MongoClient(server.revive()) as client:
-        report = sync(client["outage"])
-        assert list(report.sent) == [key]
-        assert sync(client["outage"]).sent == {}
-    check_complete(server, key)
-
-
 def test_a_database_that_never_answers_costs_the_bound_and_is_filled_later(started, database, tmp_path):
     """Absent at the start, never there: the journal waits, and one sync later everything is in its place."""
     from experiments.tracking.sync import sync
@@ -527,16 +358,16 @@ def test_a_database_that_never_answers_costs_the_bound_and_is_filled_later(start
 
     uploader = Uploader(started.directory, nowhere, waits=QUICK)
     uploader.start()
-    worst = 0.0
+    blocked = 0
     for step in range(500):
         begun = time.monotonic()
         started.append("metrics", name="loss", points=[[step, 0.5, 1.0]])
-        worst = max(worst, time.monotonic() - begun)
+        blocked += time.monotonic() - begun > 0.05
     end(started)
     begun = time.monotonic()
     assert uploader.drain(1.0) == 502
     assert time.monotonic() - begun < 1.5
-    assert worst < 0.05
+    assert blocked <= 1, "a busy machine may take the processor away once"
     assert uploader.run_id is None
     assert list(sync(database).sent) == [started.key]
     assert series(database, database["runs"].find_one({}), "loss")[0] == list(range(500))

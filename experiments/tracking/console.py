@@ -156,7 +156,7 @@ class Console:
         self._streams: tuple[TextIO, TextIO] | None = None
         self._lines: list[Lines] = []
         self._helper: Descriptors | None = None
-        self._settled = False
+        self._settled = self._fatal_before = False
 
     def __enter__(self) -> Console:
         self._streams = (sys.stdout, sys.stderr)
@@ -168,6 +168,7 @@ class Console:
             self._lines = [Lines(self.log.write), Lines(self.log.write)]
             sys.stdout, sys.stderr = (Tee(s, lines) for s, lines in zip(self._streams, self._lines, strict=True))
             _redirect_handlers(self._streams, (sys.stdout, sys.stderr))
+        self._fatal_before = faulthandler.is_enabled()
         faulthandler.enable(file=self.log.fileno())
         return self
 
@@ -180,7 +181,10 @@ class Console:
         if self._settled:
             return
         self._settled = True
-        faulthandler.enable() if _real_descriptor(sys.__stderr__) else faulthandler.disable()
+        if self._fatal_before and _real_descriptor(sys.__stderr__):
+            faulthandler.enable(file=sys.__stderr__)
+        else:
+            faulthandler.disable()
         for lines in self._lines:
             lines.finish()
         if self._helper is not None:

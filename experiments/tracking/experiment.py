@@ -123,6 +123,7 @@ class Experiment(Generic[S]):
             SystemExit: with the exit code, where it is not 0.
         """
         argv = list(sys.argv if argv is None else argv)
+        argv = argv[:-1] if argv[-1] == "with" else argv
         try:
             if len(argv) > 1 and argv[1] in VERBS:
                 module, function, _ = VERBS[argv[1]]
@@ -288,7 +289,7 @@ class Experiment(Generic[S]):
             run.experiment_info = experiment_info(run.experiment_info["name"], plan)
             run.host_info = provenance.host()
             with Session(plan) as session:
-                run.observers.append(session.observer())
+                session.watch(run)
                 result, code = _perform(run, lambda: call(session.handle), options, session)
                 try:
                     session.conclude(run.status)

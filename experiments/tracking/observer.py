@@ -23,6 +23,8 @@ from experiments.tracking.values import storable
 
 FORMAT = "MongoObserver-0.7.0"  # the schema that Omniboard reads
 
+EVENTS = tuple(name for name in vars(RunObserver) if name.endswith("_event") or name in ("log_metrics", "join"))
+
 log = logging.getLogger("ostinato.tracking")
 
 Event = TypeVar("Event", bound=Callable[..., Any])
@@ -166,7 +168,7 @@ class JournalObserver(RunObserver):
             return
         self._ended = True
         self._recorder.flush()
-        self._before_end()
+        never_raises(self._before_end)()
         self._recorder.journal.append(
             "end", status=status, stop_time=_unix(when), result=flat_result(result), fail_trace=fail_trace
         )
@@ -180,6 +182,24 @@ class JournalObserver(RunObserver):
             "group": self._facts.group,
             "argv": list(self._facts.argv),
         }
+
+
+class MaskedObserver(RunObserver):
+    """Another observer of the same run, which gets every event without its secrets.
+
+    Args:
+        observer: any of Sacred's.
+        masked: takes the secrets out of a text or nested value.
+    """
+
+    def __init__(self, observer: RunObserver, masked: Callable[[Any], Any]):
+        self.priority = observer.priority
+        for name in EVENTS:
+            setattr(self, name, self._passing(getattr(observer, name), masked))
+
+    @staticmethod
+    def _passing(event: Callable[..., Any], masked: Callable[[Any], Any]) -> Callable[..., Any]:
+        return lambda *args, **kwargs: event(*map(masked, args), **{key: masked(kwargs[key]) for key in kwargs})
 
 
 def flat_result(result: Any) -> Any:

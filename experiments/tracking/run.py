@@ -28,20 +28,16 @@ log = logging.getLogger("ostinato.tracking")
 class Recorder:
     """Gathers points, information and files of one run and appends them to its journal; any thread may call it.
 
-    Args:
+    Attributes:
         journal: where everything goes.
         on_info: called with the whole of the run's information after each change.
         on_scalar: called with name, value and step of each finite number.
     """
 
-    def __init__(
-        self,
-        journal: Journal,
-        on_info: Callable[[dict[str, Any]], None] | None = None,
-        on_scalar: Callable[[str, float, float], None] | None = None,
-    ):
+    def __init__(self, journal: Journal):
         self.journal = journal
-        self._on_info, self._on_scalar = on_info, on_scalar
+        self.on_info: Callable[[dict[str, Any]], None] | None = None
+        self.on_scalar: Callable[[str, Any, Any], None] | None = None
         self._lock = threading.RLock()
         self._pid = os.getpid()
         self._told_child = False
@@ -66,8 +62,8 @@ class Recorder:
                 self._count_nonfinite(name, value, step)
                 return
             self._add(name, point)
-            if self._on_scalar is not None:
-                self._on_scalar(name, value, step)
+            if self.on_scalar is not None:
+                self.on_scalar(name, value, step)
             if self._count >= BATCH_POINTS or time.monotonic() - self._written > BATCH_SECONDS:
                 self.flush()
 
@@ -100,8 +96,8 @@ class Recorder:
                 return
             self.journal.append("info", set={f"info.{name}": value for name, value in changed.items()})
             self._info = self._info | {name: storable(value)[0] for name, value in changed.items()}
-            if self._on_info is not None:
-                self._on_info(self._info)
+            if self.on_info is not None:
+                self.on_info(self._info)
 
     def artifact(self, path: Path | str, name: str | None = None) -> None:
         """Keep a file with the run; a second one of the same name replaces the first."""

@@ -18,7 +18,7 @@ from experiments.tracking import history, provenance, ranks
 from experiments.tracking.console import Console
 from experiments.tracking.journal import Journal
 from experiments.tracking.location import Location, resolve
-from experiments.tracking.observer import Facts, JournalObserver
+from experiments.tracking.observer import Facts, JournalObserver, MaskedObserver
 from experiments.tracking.run import Recorder, RunHandle
 from experiments.tracking.settings import TrackingSettings
 from experiments.tracking.sync import sweep
@@ -107,8 +107,17 @@ class Session:
         """Put a text into the run log and nowhere else."""
         self._console.note(text)
 
-    def observer(self) -> JournalObserver:
-        """The Sacred observer of this run."""
+    def watch(self, run: Any) -> None:
+        """Observe a Sacred run; what other observers it has get the same, without secrets."""
+        if run.observers:
+            self.recorder.on_info = lambda info: setattr(run, "info", info)
+            self.recorder.on_scalar = run.log_scalar
+        run.observers = [self._observer(), *(MaskedObserver(other, self._masked_value) for other in run.observers)]
+
+    def _masked_value(self, value: Any) -> Any:
+        return mask(value, self.journal.secrets)
+
+    def _observer(self) -> JournalObserver:
         return JournalObserver(
             self.recorder,
             self._plan.facts,
@@ -158,7 +167,7 @@ class Session:
             print(f"Run {directory.name} ({how}) had these settings", file=sys.stderr)
 
     def _keep_difference(self, revision: provenance.Revision) -> None:
-        """Keep what differs from the commit."""
+        """Keep what differs from the commit; like the sources it is kept word for word."""
         if not revision.diff:
             log.warning("the changes since the last commit are not kept with the run: too large, or no commit yet")
             return

@@ -105,14 +105,6 @@ def main(settings: Tiny, run: RunHandle) -> dict[str, object]:
     return {"val": {"map": 0.5}}
 
 
-@ex.command
-def values(settings: Tiny, run: RunHandle) -> dict[str, object]:
-    """Store what cannot be stored."""
-    from values_that_break import offer
-
-    return offer(run)
-
-
 def fit(settings: Tiny, run: RunHandle, devices: int = 1) -> None:
     """Train a line for a few steps; what is to happen happens in the third step."""
     import lightning.pytorch as pl

@@ -26,7 +26,7 @@ SCRIPT = Path(__file__).with_name("ex_tiny.py")
         {"RANK": "0", "LOCAL_RANK": "0"},
         {"SLURM_PROCID": "0", "NODE_RANK": "0"},
         {"RANK": ""},
-        {"RANK": "no number"},
+        {"RANK": "none"},
     ],
 )
 def test_rank_zero(environment: dict[str, str]) -> None:

@@ -16,7 +16,8 @@ from experiments.baselines import MEL_STATISTICS, constant
 from experiments.class_report import write_test_report
 from experiments.data import ANNOTATION_OF_TASK, Source, build_task, match, open_source, read_corpus, say
 from experiments.errors import UserError
-from experiments.intervals import interval
+from experiments.intervals import difference, interval
+from experiments.probes import FittedProbe
 from experiments.progress import progress
 from experiments.settings import ProbeExperimentSettings
 from experiments.tasks.base import Task
@@ -25,6 +26,7 @@ from experiments.vectors import Reduction, Split, load_split, token_reduction
 
 SPLITS = ("train", "valid", "test")
 MAIN = "embeddings"
+CONSTANT = "constant answer"
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Row:
         value: On all test tracks.
         low: Lower end of the 95 % bootstrap interval over tracks.
         high: Upper end.
+        behind_low: Lower end of the interval of how far it is behind the embeddings, paired over tracks.
+        behind_high: Upper end; above zero at both ends, the difference is more than chance.
         n_items: Test tracks.
     """
 
@@ -58,6 +62,8 @@ class Row:
     value: float
     low: float
     high: float
+    behind_low: float | None
+    behind_high: float | None
     n_items: int
 
 
@@ -112,43 +118,48 @@ def _probe_task(
     tracks = [track for track in corpus if track.id in matched.stored]
     ids = {split: [matched.stored[track.id] for track in tracks if track.split == split] for split in SPLITS}
     annotations = {matched.stored[track.id]: track.annotations.get(annotation) for track in tracks}
+    answers: dict[str, np.ndarray] = {}
     rows: list[Row] = []
-    for compared_row in compared:
-        splits = {
-            split: load_split(compared_row.store, ids[split], task, annotations, compared_row.reduction)
-            for split in SPLITS
-        }
-        rows += _probe_one(task, compared_row.name, splits, settings, run)
+    for row in compared:
+        splits = {split: load_split(row.store, ids[split], task, annotations, row.reduction) for split in SPLITS}
+        chosen = _choose(task, row.name, splits, settings, run)
+        answers[row.name] = chosen.predict(splits["test"])
+        rows += _rows(task, row.name, chosen.config.describe(), answers, splits["test"].y, run.seed)
+        if row.name == MAIN:
+            _report(task, chosen, answers[MAIN], splits["test"].y, run)
     if "constant" in settings.embeddings.baselines:
-        answers = constant(task, splits["train"].y, len(splits["test"].ids))
-        rows += _rows(task, "constant answer", "none", answers, splits["test"].y, settings.seed)
+        answers[CONSTANT] = constant(task, splits["train"].y, len(splits["test"].ids))
+        rows += _rows(task, CONSTANT, "none", answers, splits["test"].y, run.seed)
     return rows
 
 
-def _probe_one(
+def _choose(
     task: Task, name: str, splits: Mapping[str, Split], settings: ProbeExperimentSettings, run: RunHandle
-) -> list[Row]:
+) -> FittedProbe:
     configs = probing.grid(settings.probe.grid)
     with progress(f"{task.name}: {name}", len(configs), "probes") as advance:
         results = probing.search(
             task, splits["train"], splits["valid"], configs, run.seed, on_result=lambda _: advance()
         )
-    chosen = probing.choose(results).probe
-    predictions = chosen.predict(splits["test"])
-    if name == MAIN:
-        for step, value in chosen.curve:
-            run.log_scalar(f"probe/{task.name}_{task.primary}", value, step)
-        write_test_report(task, predictions, splits["test"].y, run, suffix=f"_{task.name}")
-        run.add_artifact(chosen.save(run.directory / f"probe_{task.name}.safetensors"))
-    return _rows(task, name, chosen.config.describe(), predictions, splits["test"].y, settings.seed)
+    return probing.choose(results).probe
 
 
-def _rows(task: Task, name: str, config: str, predictions: np.ndarray, references: np.ndarray, seed: int) -> list[Row]:
-    scores = task.score(predictions, references)
-    ends = interval(task, predictions, references, seed=seed)
+def _report(task: Task, chosen: FittedProbe, predictions: np.ndarray, references: np.ndarray, run: RunHandle) -> None:
+    for step, value in chosen.curve:
+        run.log_scalar(f"probe/{task.name}_{task.primary}", value, step)
+    write_test_report(task, predictions, references, run, suffix=f"_{task.name}")
+    run.add_artifact(chosen.save(run.directory / f"probe_{task.name}.safetensors"))
+
+
+def _rows(
+    task: Task, name: str, config: str, answers: Mapping[str, np.ndarray], references: np.ndarray, seed: int
+) -> list[Row]:
+    scores = task.score(answers[name], references)
+    ends = interval(task, answers[name], references, seed=seed)
+    lost = {} if name == MAIN else difference(task, answers[MAIN], answers[name], references, seed=seed)
     n_items = int(scores["n_items"])
     return [
-        Row(task.name, name, config, metric, value, *ends[metric], n_items)
+        Row(task.name, name, config, metric, value, *ends[metric], *lost.get(metric, (None, None)), n_items)
         for metric, value in scores.items()
         if metric in ends
     ]
@@ -160,14 +171,18 @@ def format_table(rows: Sequence[Row]) -> str:
     for task in dict.fromkeys(row.task for row in rows):
         of_task = [row for row in rows if row.task == task]
         metrics = list(dict.fromkeys(row.metric for row in of_task))
+        heads = [*metrics, f"behind in {metrics[0]}"]
         lines += [
             "",
             f"{task}, {of_task[0].n_items} test tracks, 95 % interval over tracks",
-            " " * 20 + _cells(metrics),
+            " " * 20 + _cells(heads),
         ]
         for name in dict.fromkeys(row.representation for row in of_task):
             found = {row.metric: row for row in of_task if row.representation == name}
             cells = [f"{found[m].value:.3f} [{found[m].low:.3f}, {found[m].high:.3f}]" for m in metrics]
+            first = found[metrics[0]]
+            if first.behind_low is not None:
+                cells.append(f"{first.behind_low:+.3f} to {first.behind_high:+.3f}")
             lines.append(f"{name:<20}" + _cells(cells))
     return "\n".join(lines)
 

@@ -34,9 +34,7 @@ def points(**axes: Sequence[Any]) -> tuple[ProbeConfig, ...]:
 
 GRIDS: Mapping[str, tuple[ProbeConfig, ...]] = {
     "single": points(hidden=[None], patience=[32], max_steps=[4000]),
-    "quick": points(
-        hidden=[None, 512], learning_rate=[1e-4, 1e-3], dropout=[0.25, 0.75], patience=[32], max_steps=[4000]
-    ),
+    "quick": points(hidden=[None, 512], learning_rate=[1e-3], dropout=[0.25, 0.75], patience=[32], max_steps=[2000]),
 }
 
 

@@ -291,7 +291,7 @@ def test_validation_that_cannot_be_scored_ends_the_search(splits):
 def test_grids_are_distinct_points_and_an_unknown_one_is_named():
     for points in probing.GRIDS.values():
         assert len(set(points)) == len(points)
-    assert len(probing.grid("quick")) == 8
+    assert len(probing.grid("quick")) == 4
     with pytest.raises(UserError, match=r"unknown grid 'qick'; did you mean 'quick'\?"):
         probing.grid("qick")
 

@@ -1,0 +1,99 @@
+"""Forward pass of MAEST for a 30-s clip on a CPU, beside `maest-infer` and the AST of `transformers` at equal shape.
+
+    python -m benchmarks.inference [--depth 12] [--rounds 7] [--threads 2]
+
+All take 96 bands x 1876 frames (1685 tokens) through a ViT-B in float32 and give 400 logits; `maest-infer` has the very
+weights of ours. They take turns; ratios are medians over the rounds. GFLOP are those that each really computes: ours
+leaves out what the last block would compute for tokens that nobody reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+from maest_infer.model import MAEST as InferMAEST
+from transformers import ASTConfig, ASTForAudioClassification
+
+from benchmarks.machine import matrix_rate, race, ratio, report
+from models.flops import cost
+from models.inference import prepare
+from models.maest import MAEST
+
+BANDS, FRAMES, POSITIONS, CLASSES = 96, 1876, 187, 400
+OURS, PLAIN, EARLY, HALF = "prepared", "as trained", "stop at block 7", "half the tokens"
+INFER, AST = "maest-infer", "transformers AST"
+
+
+def main() -> None:
+    """Runs the race and prints its table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--depth", type=int, default=12, help="blocks of every network (default: 12)")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of every network (default: 7)")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of every network")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+
+    settings = {"n_frames": 1875, "time_positions": POSITIONS, "depth": arguments.depth, "n_classes": CLASSES}
+    plain = MAEST(**settings).eval()
+    half = MAEST(**settings, s_patchout_t_interleaved=2).eval()
+    half.load_state_dict(plain.state_dict())
+    ours, half = prepare(plain), prepare(half)
+    infer = maest_infer(plain, arguments.depth)
+    ast = transformers_ast(arguments.depth)
+    x = torch.randn(1, 1, BANDS, FRAMES)
+    frames_first = x[0].transpose(1, 2).contiguous()
+    seventh = min(6, arguments.depth - 1)
+
+    contestants = {
+        INFER: lambda: infer(x, melspectrogram_input=True),
+        AST: lambda: ast(frames_first).logits,
+        PLAIN: lambda: plain(x),
+        OURS: lambda: ours(x),
+        EARLY: lambda: ours.embed(x, [seventh]),
+        HALF: lambda: half(x),
+    }
+    whole = cost(plain, FRAMES, whole=True).flops
+    flops = {
+        INFER: whole,
+        AST: whole,
+        PLAIN: cost(plain, FRAMES).flops,
+        OURS: cost(plain, FRAMES).flops,
+        EARLY: cost(plain, FRAMES, blocks=seventh + 1).flops,
+        HALF: cost(half, FRAMES).flops,
+    }
+    with torch.inference_mode():
+        difference = (ours(x) - infer(x, melspectrogram_input=True)[0]).abs().max().item()
+        rate = matrix_rate()
+        timings = race(contestants, arguments.rounds)
+        rate = max(rate, matrix_rate())
+    report(f"30-s clip, {arguments.depth} blocks, batch 1", timings, flops, OURS, rate)
+    print(f"largest difference between our logits and those of maest-infer on equal weights: {difference:.1e}")
+    for name, bar in ((INFER, 2.0), (AST, 1.15)):
+        print(f"{name} / ours: {ratio(timings, name, OURS)[0]:.2f} (bar: {bar})")
+    for name, bar in ((EARLY, 3.0), (HALF, 5.0)):
+        print(f"maest-infer / ours, {name}: {ratio(timings, INFER, name)[0]:.2f} (bar: {bar})")
+
+
+def maest_infer(ours: MAEST, depth: int) -> InferMAEST:
+    """The network of `maest-infer` with the weights of ours."""
+    peer = InferMAEST(img_size=(BANDS, 1875), stride=(10, 10), distilled=True, num_classes=CLASSES, depth=depth)
+    peer.load_state_dict(ours.state_dict(), strict=True)
+    return peer.eval()
+
+
+def transformers_ast(depth: int) -> ASTForAudioClassification:
+    """AST of the same shape, with the fused attention kernel."""
+    config = ASTConfig(
+        num_hidden_layers=depth,
+        num_mel_bins=BANDS,
+        max_length=FRAMES,
+        num_labels=CLASSES,
+        attn_implementation="sdpa",
+    )
+    return ASTForAudioClassification(config).eval()
+
+
+if __name__ == "__main__":
+    main()

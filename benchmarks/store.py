@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("--songs", type=int, default=200)
     parser.add_argument("--song-seconds", type=float, default=300.0)
     parser.add_argument("--reads", type=int, default=400, help="crops a block")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--folder", type=Path, help="where to write the scratch files (about 9 GB)")
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -4,10 +4,10 @@ import json
 import mmap
 import multiprocessing
 import os
-import pickle
 import resource
 import tracemalloc
 from concurrent.futures import ProcessPoolExecutor
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -190,7 +190,7 @@ def test_a_worker_sees_the_tracks_its_store_was_opened_with(path: Path) -> None:
     store = Store(path)
     with StoreWriter(path, MEL) as writer:
         writer.append("later", mel(9, 5))
-    copy = pickle.loads(pickle.dumps(store))  # noqa: S301 - our own bytes
+    copy = deepcopy(store)  # by the state that pickling uses
     assert copy.ids == store.ids == ["t0", "t1", "t2"]
     assert "later" in Store(path)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -81,6 +81,10 @@ class Corpus:
     def split(self, name: str) -> tuple[Track, ...]:
         """The tracks of one split, in the order of the table."""
         return tuple(track for track in self.tracks if track.split == name)
+
+    def only(self, ids: Container[str]) -> Corpus:
+        """The corpus without the tracks whose id is not among these."""
+        return Corpus(self.name, tuple(track for track in self.tracks if track.id in ids))
 
     def annotated(self, annotation: str) -> Corpus:
         """The corpus without the tracks that lack an annotation.
@@ -220,8 +224,8 @@ class Match:
 def match_tracks(labelled: Sequence[str], stored: Sequence[str]) -> Match:
     """Pair labelled with stored ids.
 
-    Ids pair when they are equal, else without the file's suffix, else by the file's name alone (a table written relative
-    to another folder); the last two only where that is unique on both sides.
+    Ids pair when they are equal, else without the file's suffix, else by the file's name alone (a table written
+    relative to another folder); the last two only where that is unique on both sides.
 
     Raises:
         CorpusError: No id pairs; the message shows one of each.

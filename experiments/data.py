@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets.corpus import Corpus, CorpusError, Match, match_tracks, read_groundtruths, read_table
+from datasets.corpus import Corpus, CorpusError, match_tracks, read_groundtruths, read_table
 from datasets.upstream import open_features
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
@@ -166,8 +166,11 @@ def build_task(name: str, corpus: Corpus, labels: str | None = None) -> Task:
     return build(name, classes=read_labels(labels) if labels else corpus.vocabulary(ANNOTATION_OF_TASK[name]))
 
 
-def match(corpus: Corpus, stored: Sequence[str], where: Path) -> Match:
+def match(corpus: Corpus, stored: Sequence[str], where: Path) -> tuple[Corpus, Mapping[str, str]]:
     """Pair a corpus with what is stored, and say what stays alone.
+
+    Returns:
+        The tracks that are stored, and their stored ids.
 
     Raises:
         CorpusError: Nothing pairs.
@@ -177,7 +180,7 @@ def match(corpus: Corpus, stored: Sequence[str], where: Path) -> Match:
         if alone:
             shown = ", ".join(alone[:3]) + (", ..." if len(alone) > 3 else "")
             say(f"{len(alone)} tracks are {what} {where} and left out: {shown}")
-    return matched
+    return corpus.only(matched.stored), matched.stored
 
 
 def examples(task: Task, corpus: Corpus, stored: Mapping[str, str]) -> dict[str, Examples]:
@@ -185,13 +188,13 @@ def examples(task: Task, corpus: Corpus, stored: Mapping[str, str]) -> dict[str,
 
     Args:
         task: Encodes annotations.
-        corpus: Tracks and splits.
-        stored: Labelled id -> stored id, of the tracks that have audio.
+        corpus: Tracks and splits, all of them stored.
+        stored: Their ids in the store.
     """
     annotation = ANNOTATION_OF_TASK[task.name]
     made = {}
     for split in ("train", "valid", "test"):
-        tracks = [track for track in corpus.annotated(annotation).split(split) if track.id in stored]
+        tracks = corpus.annotated(annotation).split(split)
         targets = [task.encode(track.annotations[annotation]) for track in tracks]
         made[split] = Examples(
             tuple(track.id for track in tracks),

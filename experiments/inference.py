@@ -66,6 +66,9 @@ def _extract(settings: PretrainSettings, run: RunHandle, embeddings: bool) -> di
     hop = frames // 2 if settings.inference.half_overlapped_inference else frames
     chosen = settings.inference.transformer_block
     blocks = sorted({chosen} if isinstance(chosen, int) else set(chosen)) if embeddings else []
+    depth = found.description["network"]["depth"]
+    if blocks and blocks[-1] >= depth:
+        raise UserError(f"inference.transformer_block={chosen}: this network has the blocks 0 to {depth - 1}")
     producer = {
         "network": found.description["network"],
         "weights": found.weights,
@@ -121,7 +124,8 @@ def _wanted(settings: PretrainSettings, source: Any) -> list[str]:
     datamodule = settings.datamodule
     if not any((datamodule.groundtruth, datamodule.groundtruth_train, datamodule.groundtruth_test)):
         return list(source.features.ids)
-    return list(match(read_corpus(datamodule, source), source.features.ids, source.base_dir).stored.values())
+    _, stored = match(read_corpus(datamodule, source), source.features.ids, source.base_dir)
+    return list(stored.values())
 
 
 def _folder(settings: PretrainSettings, name: str, producer: dict[str, Any]) -> Path:

@@ -67,14 +67,14 @@ def prepare(
     """
     datamodule = settings.datamodule
     source = open_source(datamodule)
-    corpus = read_corpus(datamodule, source)
+    corpus, stored = match(read_corpus(datamodule, source), source.features.ids, source.base_dir)
     if trained:
         found = networks.load(settings, source.frontend)
     else:
         classes = build_task(datamodule.task, corpus, datamodule.labels)
         found = networks.initial(settings, source.frontend, classes)
     task, frames = found.task(), found.n_frames
-    splits = examples(task, corpus, match(corpus, source.features.ids, source.base_dir).stored)
+    splits = examples(task, corpus, stored)
     if not trained:
         need(splits, "train", "valid")
     learner = SupervisedLearner(

@@ -111,13 +111,12 @@ def representations(settings: ProbeExperimentSettings, source: Source) -> list[R
 def _probe_task(
     name: str, corpus: Corpus, compared: Sequence[Representation], settings: ProbeExperimentSettings, run: RunHandle
 ) -> list[Row]:
-    task = build_task(name, corpus, settings.datamodule.labels)
     shared = set.intersection(*(set(row.store.ids) for row in compared))
-    matched = match(corpus, sorted(shared), Path(settings.embeddings.store or "the stores"))
+    corpus, stored = match(corpus, sorted(shared), Path(settings.embeddings.store or "the stores"))
+    task = build_task(name, corpus, settings.datamodule.labels)
     annotation = ANNOTATION_OF_TASK[name]
-    tracks = [track for track in corpus if track.id in matched.stored]
-    ids = {split: [matched.stored[track.id] for track in tracks if track.split == split] for split in SPLITS}
-    annotations = {matched.stored[track.id]: track.annotations.get(annotation) for track in tracks}
+    ids = {split: [stored[track.id] for track in corpus.split(split)] for split in SPLITS}
+    annotations = {stored[track.id]: track.annotations.get(annotation) for track in corpus}
     answers: dict[str, np.ndarray] = {}
     rows: list[Row] = []
     for row in compared:

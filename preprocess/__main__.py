@@ -103,7 +103,7 @@ def _backend(name: str, scheduler: str | None) -> Iterator[None]:
     try:
         from dask.distributed import Client
     except ImportError as error:
-        raise ValueError("--backend dask: Dask is not installed here; pip install distributed") from error
+        raise ValueError(f"--backend dask: Dask cannot be imported ({error}); pip install distributed") from error
     with Client(scheduler), joblib.parallel_config(backend="dask"):
         yield
 

@@ -4,8 +4,8 @@
 and `corpus.json`. `render_folder` sends a user's own MIDI files through the same renderer.
 """
 
+from datasets.demo.errors import DemoError
 from datasets.demo.make import SIZES, build
 from datasets.demo.midi import Rendering, render_folder
-from datasets.demo.render import DemoError
 
 __all__ = ["SIZES", "DemoError", "Rendering", "build", "render_folder"]

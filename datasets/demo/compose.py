@@ -7,9 +7,9 @@ import math
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from datasets.demo.styles import FAMILIES, GENRES, KIT, LEVELS, PRESENCE, ROLES, STYLES, Style
+from datasets.demo.synth import Note
 from datasets.demo.theory import KEYS, Chord, Key, nearest, progression, voice
 
 VERSION = 1  # raise with every change that changes a note: the version names the cached corpus
@@ -17,15 +17,6 @@ STEPS = 4  # grid steps a beat
 SLOWEST, FASTEST = 60.0, 180.0
 VELOCITY = {"X": 112, "x": 94, "o": 62}
 RESTS = ".-"
-
-
-class Note(NamedTuple):
-    """One note: start and duration in seconds, MIDI pitch and velocity."""
-
-    start: float
-    duration: float
-    pitch: int
-    velocity: int
 
 
 @dataclass(frozen=True)
@@ -153,7 +144,8 @@ def arrange(sketch: Sketch) -> Iterator[Part]:
         playing.add("comp")
     taken: set[str] = set()
     for role in ("bass", "comp", "lead", "pad"):
-        family = "bass" if role == "bass" else rng.choice([name for name in ROLES[role] if name not in taken])
+        pool = {name: weight for name, weight in ROLES[role].items() if name not in taken}
+        family = rng.choices(list(pool), list(pool.values()))[0]
         taken.add(family)
         program, level = rng.choice(FAMILIES[family].programs), LEVELS[role] + rng.gauss(0, 2.5)
         if role in playing:

@@ -15,9 +15,11 @@ from joblib import delayed
 from datasets.cache import cache_dir as default_cache
 from datasets.demo import truth
 from datasets.demo.compose import VERSION, compose
+from datasets.demo.errors import DemoError
 from datasets.demo.output import table, watched, write_text
-from datasets.demo.render import SAMPLE_RATE, DemoError, check_soundfont, render_piece, soundfont_hash, write_audio
+from datasets.demo.render import render_piece, write_audio
 from datasets.demo.styles import GENRES
+from datasets.demo.synth import SAMPLE_RATE, check_soundfont, soundfont_hash
 
 SIZES: dict[str, tuple[int, float]] = {"tiny": (40, 6.0), "small": (400, 12.0)}  # tracks, seconds each
 ANY_SIZE_SECONDS = SIZES["small"][1]
@@ -65,7 +67,7 @@ def build(
             leftover.unlink()
         assigned = truth.splits([GENRES[index % len(GENRES)] for index in range(count)], seed)
         work = (delayed(make_track)(partial, seed, index, seconds, split, font) for index, split in enumerate(assigned))
-        rows = [row for row in watched(work, count, jobs, progress, "Composing and rendering the demo corpus")]
+        rows = list(watched(work, count, jobs, progress, "Composing and rendering the demo corpus"))
         write_text(partial / "tracks.csv", table(truth.COLUMNS, sorted(rows, key=lambda row: row["path"])))
         facts = {
             "size": size,

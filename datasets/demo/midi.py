@@ -1,7 +1,8 @@
-"""A folder of MIDI files -> a folder of audio, through the renderer of the demo corpus."""
+"""A folder of MIDI files -> a folder of audio, through the synthesizer of the demo corpus."""
 
 from __future__ import annotations
 
+import bisect
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,10 +12,14 @@ import numpy as np
 import symusic
 from joblib import delayed
 
+from datasets.demo.errors import DemoError
 from datasets.demo.output import table, watched, write_text
-from datasets.demo.render import CEILING, DemoError, check_soundfont, master, render_score, write_audio
+from datasets.demo.render import CEILING, master, write_audio
+from datasets.demo.synth import DRUM_RING, RELEASE, SAMPLE_RATE, Note, check_soundfont, play
 
 LONGEST = 1800.0  # seconds that a MIDI file may last
+SUFFIXES = {".mid", ".midi"}
+VOLUME, EXPRESSION = 7, 11  # MIDI controllers
 
 
 @dataclass
@@ -32,7 +37,7 @@ def render_folder(
     jobs: int = -1,
     progress: bool = True,
 ) -> Rendering:
-    """Render every .mid and .midi file below a folder to FLAC of the same relative name.
+    """Render every .mid and .midi file below a folder to a FLAC file of the same relative name.
 
     Files that cannot be rendered are skipped and listed with the reason, also in `skipped.csv` in the output folder.
 
@@ -42,14 +47,14 @@ def render_folder(
     source, target, font = Path(midi_dir), Path(output_dir), check_soundfont(soundfont)
     if not source.is_dir():
         raise DemoError(f"{source}: no such folder; give a folder of .mid or .midi files")
-    files = list(midi_files(source))
+    files = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not files:
         raise DemoError(f"{source}: no .mid or .midi file in this folder or below it")
     stems = Counter(path.with_suffix("") for path in files)
     work = []
     for path in files:
-        name = path.with_suffix("") if stems[path.with_suffix("")] == 1 else path
-        destination = target / path.relative_to(source).with_name(f"{name.name}.flac")
+        name = path.stem if stems[path.with_suffix("")] == 1 else path.name
+        destination = target / path.relative_to(source).with_name(f"{name}.flac")
         work.append(delayed(_render_file)(path, destination, font))
     report = Rendering()
     for path, reason in watched(work, len(work), jobs, progress, "Rendering MIDI files"):
@@ -79,28 +84,44 @@ def _render_file(source: Path, destination: Path, soundfont: Path) -> tuple[Path
 def render_midi(source: Path, soundfont: Path) -> np.ndarray:
     """A MIDI file -> mono float32 [samples] at `SAMPLE_RATE`, peak at the ceiling.
 
+    Velocity, volume, expression and the sustain pedal are followed; pitch bend, pan and effects are not.
+
     Raises:
         DemoError: it cannot be read, has no notes, is too long, or is silent with this soundfont.
     """
     try:
         score = symusic.Score(source).to("second")
     except (RuntimeError, ValueError, OSError) as error:
-        raise DemoError(
-            f"not a readable MIDI file ({str(error).splitlines()[0] if str(error) else error!r})"
-        ) from error
+        reason = (str(error) or repr(error)).splitlines()[0]
+        raise DemoError(f"not a readable MIDI file ({reason})") from error
     if not score.note_num():
         raise DemoError("has no notes")
-    if not 0 <= score.end() <= LONGEST:
-        raise DemoError(f"lasts {score.end():.0f} s, more than {LONGEST:.0f} s")
-    samples = render_score(score, soundfont)
-    peak = float(np.abs(samples).max(initial=0.0))
+    if not 0 < score.end() <= LONGEST:
+        raise DemoError(f"lasts {score.end():.0f} s; the longest that is rendered is {LONGEST:.0f} s")
+    samples = round((score.end() + max(RELEASE, DRUM_RING)) * SAMPLE_RATE)
+    sound = np.zeros(samples, np.float32)
+    for track in score.tracks:
+        sound += play(track_notes(track), track.program, track.is_drum, soundfont, 0.0, samples)
+    peak = float(np.abs(sound).max())
     if not 0 < peak < np.inf:
         raise DemoError("silent with this soundfont")
-    return master(samples * (CEILING / peak))
+    return master(sound * np.float32(CEILING / peak))
 
 
-def midi_files(folder: Path) -> Iterator[Path]:
-    """The MIDI files in a folder and its subfolders, sorted."""
-    return iter(
-        sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".mid", ".midi"} and path.is_file())
-    )
+def track_notes(track: symusic.core.TrackSecond) -> Iterator[Note]:
+    """The notes of a MIDI track as they sound: held by the pedal, and with volume and expression taken into the velocity."""
+    pedals = sorted((pedal.time, pedal.time + pedal.duration) for pedal in track.pedals)
+    controls = {
+        number: sorted((control.time, control.value) for control in track.controls if control.number == number)
+        for number in (VOLUME, EXPRESSION)
+    }
+    for note in track.notes:
+        end = note.time + note.duration
+        pressed = bisect.bisect_right(pedals, (end, float("inf"))) - 1
+        if pressed >= 0:
+            end = max(end, pedals[pressed][1])
+        strength = float(note.velocity)
+        for changes in controls.values():
+            last = bisect.bisect_right(changes, (note.time, 128)) - 1
+            strength *= changes[last][1] / 127 if last >= 0 else 1.0
+        yield Note(note.time, end - note.time, note.pitch, strength)

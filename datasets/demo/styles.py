@@ -178,7 +178,7 @@ class Family:
 
 
 FAMILIES: dict[str, Family] = {
-    "piano": Family((0, 1), 45, 88),
+    "piano": Family((0, 3), 45, 88),
     "electric piano": Family((4, 5), 45, 84),
     "mallets": Family((11, 12), 53, 88),
     "organ": Family((16, 17, 18, 19), 45, 84),
@@ -187,42 +187,38 @@ FAMILIES: dict[str, Family] = {
     "strings": Family((40, 48, 49), 50, 88),
     "voice": Family((52, 53, 54), 50, 79),
     "brass": Family((56, 57, 60, 61), 48, 77),
-    "reed": Family((64, 65, 68, 71), 50, 82),
+    "reed": Family((64, 66, 68, 71), 50, 82),
     "flute": Family((73, 74, 75), 60, 91),
     "synth lead": Family((80, 81), 50, 86),
-    "synth pad": Family((89, 90, 91, 95), 48, 80),
+    "synth pad": Family((89, 91, 92, 94), 48, 80),
     "bass": Family((32, 33, 34, 35), 28, 52),
     "drums": Family((0,), 35, 81),
 }
 TAGS = tuple(FAMILIES)
 
-ROLES: dict[str, tuple[str, ...]] = {  # which families may take a part, whatever the style
-    "comp": (
-        "piano",
-        "electric piano",
-        "organ",
-        "guitar",
-        "electric guitar",
-        "mallets",
-        "strings",
-        "brass",
-        "synth lead",
-    ),
-    "lead": (
-        "flute",
-        "reed",
-        "brass",
-        "strings",
-        "voice",
-        "mallets",
-        "synth lead",
-        "electric guitar",
-        "piano",
-        "organ",
-    ),
-    "pad": ("strings", "voice", "synth pad", "organ", "brass", "reed", "electric piano"),
+ROLES: dict[str, dict[str, int]] = {  # which families may take a part, and their weights, whatever the style
+    "bass": {"bass": 1},
+    "comp": {"piano": 1, "electric piano": 1, "organ": 1, "guitar": 1, "electric guitar": 1, "mallets": 1},
+    "lead": {
+        "flute": 3,
+        "synth lead": 3,
+        "reed": 2,
+        "brass": 2,
+        "strings": 1,
+        "voice": 1,
+        "mallets": 1,
+        "electric guitar": 1,
+        "piano": 1,
+    },
+    "pad": {"synth pad": 3, "strings": 2, "voice": 2, "brass": 1, "reed": 1},
 }
-PRESENCE = {"drums": 0.85, "bass": 0.85, "comp": 0.95, "lead": 0.75, "pad": 0.4}  # how often a part plays, in any style
+PRESENCE = {
+    "drums": 0.85,
+    "bass": 0.85,
+    "comp": 0.95,
+    "lead": 0.75,
+    "pad": 0.45,
+}  # how often a part plays, in any style
 KIT = {"low": (35, 36), "mid": (37, 38, 39, 40), "high": (42, 51, 54, 69, 70)}  # General MIDI drum keys for each voice
 LEVELS = {
     "low": -3,

@@ -12,9 +12,8 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
 from joblib import Parallel, delayed, effective_n_jobs
@@ -23,11 +22,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from datasets.store import Header, StoreError, StoreWriter
 from models import frontends
-from preprocess.features import Track, track_features
+from preprocess.features import Track
 from preprocess.files import Candidate, choose, find, printable
 from preprocess.ledger import Ledger
-from preprocess.quiet import quiet_libraries
 from preprocess.sources import AudioError
+from preprocess.worker import attempt
 
 # What may wait in memory to be written, per worker; it is committed together.
 GROUP_TRACKS, GROUP_BYTES = 16, 64 * 2**20
@@ -167,30 +166,12 @@ def _run(
 def _enter(file: Candidate, outcome: Track | str, writer: StoreWriter, ledger: Ledger, report: Report) -> None:
     """A track goes into the store, a reason into the ledger."""
     if isinstance(outcome, str):
-        ledger.skip(file, outcome)
+        ledger.leave_out(file, outcome)
         return
     writer.append(file.id, outcome.frames, printable(file.path), outcome.seconds)
     ledger.keep(file, outcome.notes)
     report.written += 1
     report.seconds += outcome.seconds
-
-
-def attempt(
-    file: Candidate, frontend: str, max_seconds: float | None, main_process: int
-) -> tuple[Candidate, Track | str]:
-    """Run in a worker: the features of a file, or the reason why there are none. No file ends the run."""
-    with nullcontext() if os.getpid() == main_process else quiet_libraries():
-        try:
-            return file, track_features(file.path, _front_end(frontend), max_seconds)
-        except AudioError as error:
-            return file, error.reason
-        except Exception as error:
-            return file, f"failed with {type(error).__name__}: {error}"
-
-
-@lru_cache(maxsize=4)
-def _front_end(name: str) -> frontends.MusiCNNMel:
-    return frontends.build(name)
 
 
 def _groups(todo: list[Candidate], workers: int) -> Iterator[list[Candidate]]:

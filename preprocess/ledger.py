@@ -55,7 +55,7 @@ class Ledger:
         same = row is not None and row.bytes >= 0 and (row.bytes, row.mtime_ns) == (file.bytes, file.mtime_ns)
         return same and not (NO_FFMPEG in row.reason and shutil.which("ffmpeg"))
 
-    def skip(self, file: Candidate, reason: str) -> None:
+    def leave_out(self, file: Candidate, reason: str) -> None:
         """Enter a file that gave no track."""
         self.skipped[file.id] = Skipped(file.id, reason, file.bytes, file.mtime_ns)
         self._changed = True

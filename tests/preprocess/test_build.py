@@ -149,7 +149,7 @@ def test_one_file_never_ends_the_run(corpus: Path, tmp_path: Path, monkeypatch: 
             raise RuntimeError("a bug in a library")
         return track_features(path, *rest)
 
-    monkeypatch.setattr("preprocess.build.track_features", broken)
+    monkeypatch.setattr("preprocess.worker.track_features", broken)
     report = quickly(corpus, tmp_path / "store")
     assert (report.written, report.skipped) == (2, [("kick.mp3", "failed with RuntimeError: a bug in a library")])
 

@@ -20,7 +20,7 @@ def reopened(folder: Path, ledger: Ledger) -> Ledger:
 
 def test_remembers_over_runs(tmp_path: Path):
     ledger = Ledger(tmp_path)
-    ledger.skip(FILE, "silent: peak 0.0, of full scale")
+    ledger.leave_out(FILE, "silent: peak 0.0, of full scale")
     ledger.keep(Candidate("c.mp3", Path("c.mp3"), 5, 6), ["truncated: kept 1 s", "odd"])
     again = reopened(tmp_path, ledger)
     assert again.skipped == ledger.skipped
@@ -32,20 +32,20 @@ def test_remembers_over_runs(tmp_path: Path):
 @pytest.mark.parametrize("change", [{"bytes": 11}, {"mtime_ns": 5}, {"id": "other"}])
 def test_a_changed_file_is_not_settled(tmp_path: Path, change: dict):
     ledger = Ledger(tmp_path)
-    ledger.skip(FILE, "silent")
+    ledger.leave_out(FILE, "silent")
     assert not ledger.settled(Candidate(**{**vars(FILE), **change}))
 
 
 def test_a_missing_file_is_looked_for_every_time(tmp_path: Path):
     ledger, missing = Ledger(tmp_path), Candidate("a", Path("a"))
-    ledger.skip(missing, "no such file")
+    ledger.leave_out(missing, "no such file")
     assert not ledger.settled(missing)
 
 
 @pytest.mark.usefixtures("no_ffmpeg")
 def test_waits_for_ffmpeg(tmp_path: Path, request: pytest.FixtureRequest):
     ledger = Ledger(tmp_path)
-    ledger.skip(FILE, f"not audio, and {NO_FFMPEG}")
+    ledger.leave_out(FILE, f"not audio, and {NO_FFMPEG}")
     assert ledger.settled(FILE)
     request.getfixturevalue("ffmpeg")
     assert not ledger.settled(FILE)
@@ -53,7 +53,7 @@ def test_waits_for_ffmpeg(tmp_path: Path, request: pytest.FixtureRequest):
 
 def test_a_file_that_was_mended_leaves_the_table(tmp_path: Path):
     ledger = Ledger(tmp_path)
-    ledger.skip(FILE, "silent")
+    ledger.leave_out(FILE, "silent")
     ledger.save()
     ledger.keep(FILE, [])
     assert reopened(tmp_path, ledger).skipped == {}
@@ -62,7 +62,7 @@ def test_a_file_that_was_mended_leaves_the_table(tmp_path: Path):
 
 def test_files_that_are_gone_leave_the_table(tmp_path: Path):
     ledger = Ledger(tmp_path)
-    ledger.skip(FILE, "silent")
+    ledger.leave_out(FILE, "silent")
     ledger.forget_others([Candidate("other", Path("other"))])
     assert ledger.skipped == {}
 

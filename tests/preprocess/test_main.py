@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from datasets.store import Store, StoreError
@@ -111,12 +112,15 @@ def test_a_full_disk_ends_in_one_line_and_keeps_what_was_done(many: Path, tmp_pa
 
 
 def test_killed_at_any_moment_it_goes_on_without_doing_anything_twice(many: Path, tmp_path: Path):
-    line = [sys.executable, "-m", "preprocess", str(many), str(tmp_path / "store"), "--jobs", "1", "--quiet"]
+    line = [sys.executable, "-m", "preprocess", str(many), str(tmp_path / "store"), "--jobs", "2", "--quiet"]
     with subprocess.Popen(line, cwd=ROOT, env=ENVIRONMENT) as process:
         deadline = time.monotonic() + 60
         while committed(tmp_path / "store") == 0 and process.poll() is None:
             assert time.monotonic() < deadline, "nothing was committed within a minute"
+        workers = psutil.Process(process.pid).children(recursive=True)
         process.kill()
+    assert len(workers) >= 2
+    assert psutil.wait_procs(workers, timeout=30)[1] == [], "workers outlive the process that was killed"
     kept = committed(tmp_path / "store")
     assert 0 < kept < 300
     report = build_store(many, tmp_path / "store", jobs=1, progress=False)

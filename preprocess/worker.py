@@ -1,0 +1,62 @@
+"""What runs beside the main process: one file at a time to features, or to the reason why there are none."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from functools import lru_cache
+
+from models import frontends
+from preprocess.features import Track, track_features
+from preprocess.files import Candidate
+from preprocess.quiet import quiet_libraries
+from preprocess.sources import AudioError
+
+
+def attempt(
+    file: Candidate, frontend: str, max_seconds: float | None, main_process: int
+) -> tuple[Candidate, Track | str]:
+    """Compute the features of a file; no file ends the run.
+
+    Args:
+        file: What to decode.
+        frontend: Name in `models.frontends.FRONTENDS`.
+        max_seconds: Keep the middle of a longer track.
+        main_process: Id of the process that asks; in another one, C libraries are kept quiet.
+
+    Returns:
+        The file, and its track or the reason why there is none.
+    """
+    if os.getpid() == main_process:
+        return file, _outcome(file, frontend, max_seconds)
+    if os.getppid() == main_process:
+        _leave_with(main_process)
+    with quiet_libraries():
+        return file, _outcome(file, frontend, max_seconds)
+
+
+def _outcome(file: Candidate, frontend: str, max_seconds: float | None) -> Track | str:
+    try:
+        return track_features(file.path, _front_end(frontend), max_seconds)
+    except AudioError as error:
+        return error.reason
+    except Exception as error:
+        return f"failed with {type(error).__name__}: {error}"
+
+
+@lru_cache(maxsize=4)
+def _front_end(name: str) -> frontends.MusiCNNMel:
+    return frontends.build(name)
+
+
+@lru_cache(maxsize=1)
+def _leave_with(parent: int) -> None:
+    """End this worker soon after its parent: one whose parent was killed would wait minutes for work."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="leave with the main process").start()

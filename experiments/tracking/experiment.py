@@ -133,6 +133,9 @@ class Experiment(Generic[S]):
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             result, code = None, lifecycle.FAILURE
+        except KeyboardInterrupt as error:  # before a run began, or after it ended
+            print("interrupted", file=sys.stderr)
+            result, code = None, lifecycle.exit_code(error)
         if code:
             sys.exit(code)
         return result

@@ -60,6 +60,7 @@ def signals() -> Iterator[None]:
     owner, interrupts = os.getpid(), 0
 
     def handle(signum: int, _: FrameType | None) -> None:
+        """End the command; at the second Ctrl-C, the process."""
         nonlocal interrupts
         if os.getpid() != owner:  # a forked worker that has not set handlers of its own
             signal.signal(signum, signal.SIG_DFL)

@@ -2,7 +2,7 @@
 
 A corpus is read from a table its owner can write with a spreadsheet: one row a track, a column with the path of the
 audio relative to the corpus folder, and any of the columns of `ANNOTATIONS`. Several tags share a cell, joined by `;`
-or `|`. A column `split` names train, valid and test; without one, tracks are dealt out by a hash of their id.
+or `|`. An empty cell means that nobody annotated the track; one whose listeners found no tag fitting has `-`. A column `split` names train, valid and test; without one, tracks are dealt out by a hash of their id.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
+NO_TAGS = "-"
 PATH_COLUMNS = ("path", "file", "filename", "audio", "track", "track_id", "id")
 
 
@@ -35,8 +36,9 @@ class CorpusError(ValueError):
 
 
 def parse_tags(cell: str) -> tuple[str, ...]:
-    """Split a cell of tags joined by `;` or `|` into its distinct tags, in order of appearance."""
-    return tuple(dict.fromkeys(tag.strip() for tag in cell.replace("|", ";").split(";") if tag.strip()))
+    """Split a cell of tags joined by `;` or `|` into its distinct tags, in order of appearance; `-` is none."""
+    tags = (tag.strip() for tag in cell.replace("|", ";").split(";"))
+    return tuple(dict.fromkeys(tag for tag in tags if tag not in ("", NO_TAGS)))
 
 
 ANNOTATIONS: Mapping[str, Callable[[str], Any]] = {
@@ -57,7 +59,7 @@ class Track:
     Attributes:
         id: Path of the audio relative to the corpus folder, POSIX separators.
         split: One of `SPLITS`.
-        annotations: Parsed cells by annotation name; empty cells are absent, an empty cell of tags is no tags.
+        annotations: Parsed cells by annotation name; empty cells are absent.
     """
 
     id: str
@@ -149,7 +151,7 @@ def _track(table: Path, line: int, row: Mapping[str, str], path_column: str, col
     annotations = {}
     for name, column in columns.items():
         cell = row.get(column)
-        if cell is None or (not cell.strip() and name != "tags"):
+        if cell is None or not cell.strip():
             continue
         try:
             annotations[name] = ANNOTATIONS[name](cell)

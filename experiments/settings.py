@@ -31,6 +31,7 @@ class TrainerSettings(Section):
     devices: Positive = 1
     num_nodes: Positive = 1
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"  # auto: bf16-mixed on CUDA, else 32-true
+    check_val_every_n_epoch: Positive = 1
     checkpoint_dir: str | None = None  # None: checkpoints/ in the run's folder
     limit_train_batches: Positive | None = None
     limit_val_batches: Positive | None = None

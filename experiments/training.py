@@ -122,8 +122,8 @@ def make_trainer(
     folder = checkpoint_folder(settings, run)
     keep = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
     callbacks: list[Callback] = [
-        ModelCheckpoint(filename=BEST, monitor="val/loss", mode="min", save_top_k=1, **keep),
-        ModelCheckpoint(filename=LAST, save_top_k=1, every_n_epochs=1, **keep),
+        ModelCheckpoint(filename=BEST, monitor="val/loss", save_on_train_epoch_end=False, **keep),
+        ModelCheckpoint(filename=LAST, save_on_train_epoch_end=True, **keep),
         SaveWhenInterrupted(folder),
         history,
     ]
@@ -138,6 +138,7 @@ def make_trainer(
         num_nodes=settings.num_nodes,
         strategy="ddp" if settings.devices * settings.num_nodes > 1 else "auto",
         precision=precision(settings),
+        check_val_every_n_epoch=settings.check_val_every_n_epoch,
         limit_train_batches=settings.limit_train_batches,
         limit_val_batches=settings.limit_val_batches,
         limit_test_batches=settings.limit_test_batches,

@@ -48,7 +48,34 @@ class MAEST(nn.Module):
 
     Positions along time are as many as `n_frames` yields; a published checkpoint may hold one more, which
     `time_positions` states. In training a clip shorter than that is given a random offset in time (one for the batch),
-    which teaches every position; in evaluation it starts at the first.
+    which teaches every position; in evaluation it starts at the first. A new network has random weights.
+
+    Args:
+        n_classes: Number of logits.
+        n_bands: Mel bands of the input.
+        n_frames: Longest input in frames (30 s at 62.5 frames/s: 1875).
+        stride_f: Hop of the patches in bands.
+        stride_t: Hop of the patches in frames.
+        dim: Width of the tokens.
+        depth: Number of blocks.
+        heads: Attention heads; must divide `dim`.
+        mlp_ratio: Width of the hidden layer of a block in units of `dim`.
+        distilled_type: "mean": one head on the mean of CLS and DIST; "separated": `head` on CLS and `head_dist`
+            on DIST.
+        dropout: Rate after the positions, the projections and in the MLPs.
+        attention_dropout: Rate on the attention weights.
+        stochastic_depth: Rate of dropped branches at the last block, growing linearly from 0 at the first.
+        u_patchout: Single patches dropped at random in training.
+        s_patchout_t: Time columns dropped at random in training.
+        s_patchout_f: Frequency rows dropped at random in training.
+        s_patchout_f_indices: Frequency rows dropped always.
+        s_patchout_f_interleaved: k keeps the rows 0, k, 2k, ... always; 0 keeps all.
+        s_patchout_t_indices: Time columns dropped always.
+        s_patchout_t_interleaved: k keeps the columns 0, k, 2k, ... always; 0 keeps all.
+        time_positions: Number of positions along time; None for the number that `n_frames` yields.
+
+    Raises:
+        ValueError: If a value is out of range or patchout would leave nothing.
     """
 
     def __init__(
@@ -76,35 +103,6 @@ class MAEST(nn.Module):
         s_patchout_t_interleaved: int = 0,
         time_positions: int | None = None,
     ) -> None:
-        """Builds the network with random weights.
-
-        Args:
-            n_classes: Number of logits.
-            n_bands: Mel bands of the input.
-            n_frames: Longest input in frames (30 s at 62.5 frames/s: 1875).
-            stride_f: Hop of the patches in bands.
-            stride_t: Hop of the patches in frames.
-            dim: Width of the tokens.
-            depth: Number of blocks.
-            heads: Attention heads; must divide `dim`.
-            mlp_ratio: Width of the hidden layer of a block in units of `dim`.
-            distilled_type: "mean": one head on the mean of CLS and DIST; "separated": `head` on CLS and `head_dist`
-                on DIST.
-            dropout: Rate after the positions, the projections and in the MLPs.
-            attention_dropout: Rate on the attention weights.
-            stochastic_depth: Rate of dropped branches at the last block, growing linearly from 0 at the first.
-            u_patchout: Single patches dropped at random in training.
-            s_patchout_t: Time columns dropped at random in training.
-            s_patchout_f: Frequency rows dropped at random in training.
-            s_patchout_f_indices: Frequency rows dropped always.
-            s_patchout_f_interleaved: k keeps the rows 0, k, 2k, ... always; 0 keeps all.
-            s_patchout_t_indices: Time columns dropped always.
-            s_patchout_t_interleaved: k keeps the columns 0, k, 2k, ... always; 0 keeps all.
-            time_positions: Number of positions along time; None for the number that `n_frames` yields.
-
-        Raises:
-            ValueError: If a value is out of range or patchout would leave nothing.
-        """
         self.hyperparameters: dict[str, Any] = {
             name: list(value) if isinstance(value, (tuple, list)) else value
             for name, value in locals().items()

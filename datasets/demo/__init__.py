@@ -1,7 +1,7 @@
 """A corpus of music with exact truth, composed and rendered from a seed: nothing to download.
 
-`build` gives a folder laid out as a user's own corpus would be: `audio/*.flac`, a `.beats` file beside each, `tracks.csv`
-and `corpus.json`. `render_folder` sends a user's own MIDI files through the same renderer.
+`build` gives a folder laid out as a user's own corpus would be: `audio/*.flac`, a `.beats` file beside each,
+`tracks.csv` and `corpus.json`. `render_folder` sends a user's own MIDI files through the same renderer.
 """
 
 from datasets.demo.errors import DemoError

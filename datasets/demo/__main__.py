@@ -1,4 +1,4 @@
-"""Command line: `python -m datasets.demo` builds the corpus, `python -m datasets.demo render MIDI_DIR OUT_DIR` renders MIDI."""
+"""`python -m datasets.demo` builds the corpus; `python -m datasets.demo render MIDI_DIR OUT_DIR` renders MIDI files."""
 
 from __future__ import annotations
 

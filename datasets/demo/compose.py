@@ -1,4 +1,4 @@
-"""Seed and number -> a piece: notes in seconds, and everything that is true of them. No audio, no files, no global state."""
+"""Seed and number -> a piece: notes in seconds, and everything that is true of them. No audio, no files."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from datasets.demo.styles import FAMILIES, GENRES, KIT, LEVELS, PRESENCE, ROLES, STYLES, Style
+from datasets.demo.styles import FAMILIES, GENRES, KIT, LEVELS, PRESENCE, ROLES, STYLES, Family, Style
 from datasets.demo.synth import Note
 from datasets.demo.theory import KEYS, Chord, Key, nearest, progression, voice
 
-VERSION = 1  # raise with every change that changes a note: the version names the cached corpus
+VERSION = 2  # raise with every change that changes a note: the version names the cached corpus
 STEPS = 4  # grid steps a beat
 SLOWEST, FASTEST = 60.0, 180.0
 VELOCITY = {"X": 112, "x": 94, "o": 62}
@@ -21,7 +21,7 @@ RESTS = ".-"
 
 @dataclass(frozen=True)
 class Part:
-    """One instrument, or one voice of the drum kit: its role, its family (tag), and its level in dB against the other parts."""
+    """One instrument or one voice of the kit: its role, family (tag), and level in dB against the other parts."""
 
     role: str
     family: str
@@ -32,7 +32,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Piece:
-    """A composed piece. The audible part of it lasts from `start` to `start + seconds` on the clock of its notes and beats.
+    """A composed piece. What one hears of it lasts from `start` to `start + seconds` on the clock of its notes and beats.
 
     Attributes:
         beats: times of all beats in seconds, ascending; the first is a downbeat.
@@ -83,7 +83,7 @@ class Sketch:
 def compose(seed: int, index: int, seconds: float) -> Piece:
     """Compose piece number `index` of the corpus `seed`. The same arguments always give the same piece.
 
-    Styles follow one another in order; the 24 keys are dealt from shuffled packs, so that every key comes once in 24 pieces.
+    Styles follow one another in order; the 24 keys are dealt from shuffled packs, so that each comes once in 24 pieces.
     """
     rng = random.Random(f"ostinato/{VERSION}/{seed}/{index}")
     name = GENRES[index % len(GENRES)]
@@ -113,7 +113,7 @@ def compose(seed: int, index: int, seconds: float) -> Piece:
 
 
 def beat_times(rng: random.Random, tempo: float, count: int) -> tuple[float, ...]:
-    """Beat times from 0 in seconds; in one piece of three the tempo sways slowly by up to 4 %, never outside 60-180 BPM."""
+    """Beat times from 0 in seconds; in one piece of three the tempo sways slowly, by 4 % at most, within 60-180 BPM."""
     depth = rng.uniform(0.015, 0.04) if rng.random() < 1 / 3 else 0.0
     period, phase = rng.uniform(12, 32), rng.uniform(0, 2 * math.pi)
     times = [0.0]
@@ -124,7 +124,7 @@ def beat_times(rng: random.Random, tempo: float, count: int) -> tuple[float, ...
 
 
 def swung(beats: tuple[float, ...], point: float, unit: float) -> Callable[[float], float]:
-    """The clock of a piece: a position in beats -> seconds, where the second half of each unit begins at `point` of it."""
+    """The clock of a piece: position in beats -> seconds, where the second half of each unit begins at `point` of it."""
 
     def clock(position: float) -> float:
         whole, rest = divmod(position / unit, 1.0)
@@ -175,17 +175,18 @@ def hits(sketch: Sketch, patterns: tuple[str, ...]) -> Iterator[tuple[int, int, 
 
 
 def drums(sketch: Sketch, patterns: tuple[str, ...], pitch: int, fill: bool) -> Iterator[Note]:
-    """One voice of the kit; `fill` leads into every fifth bar with four steps."""
+    """One voice of the kit; with `fill`, the last beat of every fourth bar leads into the next."""
+    phrase = 4 * sketch.steps
     for step, length, symbol in hits(sketch, patterns):
-        yield sketch.note(step, length, pitch, symbol)
-    for bar in range(3, len(sketch.bars), 4) if fill else ():
-        for step in range(STEPS):
-            yield sketch.note((bar + 1) * sketch.steps - STEPS + step, 1, pitch, "xoxX"[step])
+        if not (fill and step % phrase >= phrase - STEPS):
+            yield sketch.note(step, length, pitch, symbol)
+    for end in range(phrase, len(sketch.bars) * sketch.steps + 1, phrase) if fill else ():
+        for step, symbol in enumerate("xoxX"):
+            yield sketch.note(end - STEPS + step, 1, pitch, symbol)
 
 
 def bass(sketch: Sketch, family: str) -> Iterator[Note]:
     """A bass line: chord degrees near the last pitch, and steps that lead to the next root."""
-    low, high = FAMILIES[family].low, FAMILIES[family].high
     centre = sketch.rng.uniform(34, 42)
     root = round(centre)
     for step, length, symbol in hits(sketch, sketch.style.bass):
@@ -196,11 +197,7 @@ def bass(sketch: Sketch, family: str) -> Iterator[Note]:
             pitch = target + sketch.rng.choice((-1, -2, 1))
         else:
             pitch = root + {"R": 0, "8": 12}.get(symbol, 0) + (harmony.degree(symbol) if symbol in "357" else 0)
-        while pitch > high:
-            pitch -= 12
-        while pitch < low:
-            pitch += 12
-        yield sketch.note(step, length, pitch, "x")
+        yield sketch.note(step, length, folded(pitch, FAMILIES[family]), "x")
 
 
 def comp(sketch: Sketch, family: str) -> Iterator[Note]:
@@ -233,7 +230,17 @@ def lead(sketch: Sketch, family: str) -> Iterator[Note]:
         for step, length, leap in motifs[name]:
             at = bar * sketch.steps + step
             pitch = melody_pitch(sketch, at, pitch + leap + 0.2 * (centre - pitch), strong=step % STEPS == 0)
-            yield sketch.note(at, length, min(max(pitch, compass.low), compass.high), "x")
+            pitch = folded(pitch, compass)
+            yield sketch.note(at, length, pitch, "x")
+
+
+def folded(pitch: int, compass: Family) -> int:
+    """The pitch, moved by octaves into the compass of a family."""
+    while pitch > compass.high:
+        pitch -= 12
+    while pitch < compass.low:
+        pitch += 12
+    return pitch
 
 
 def motif(rng: random.Random, rhythm: str) -> list[tuple[int, int, int]]:
@@ -247,7 +254,7 @@ def motif(rng: random.Random, rhythm: str) -> list[tuple[int, int, int]]:
 
 
 def melody_pitch(sketch: Sketch, step: int, wish: float, strong: bool) -> int:
-    """The pitch nearest to a wish: of the chord on the beat, of the key elsewhere unless it grates against the chord."""
+    """The pitch nearest to a wish: of the chord on the beat, else of the key unless it grates against the chord."""
     classes = sketch.chord_at(step).classes
     if strong:
         return nearest(wish, classes)

@@ -109,7 +109,7 @@ def render_midi(source: Path, soundfont: Path) -> np.ndarray:
 
 
 def track_notes(track: symusic.core.TrackSecond) -> Iterator[Note]:
-    """The notes of a MIDI track as they sound: held by the pedal, and with volume and expression taken into the velocity."""
+    """The notes of a MIDI track as they sound: held by the pedal, volume and expression taken into the velocity."""
     pedals = sorted((pedal.time, pedal.time + pedal.duration) for pedal in track.pedals)
     controls = {
         number: sorted((control.time, control.value) for control in track.controls if control.number == number)

@@ -1,10 +1,10 @@
 """The styles and the instruments of the demo corpus, as data.
 
-A style is told by its rhythm and harmony alone. Instruments, drum sounds, registers, levels and keys are drawn from pools
-that all styles share, so that an average spectrum says little about the style.
+A style is told by its rhythm and harmony alone. Instruments, drum sounds, registers, levels and keys are drawn from
+pools that all styles share, so that an average spectrum says little about the style.
 
-Rhythms are written on a grid of four steps a beat: 16 characters for a bar of 4/4, 12 for one of 3/4, and a multiple of that
-for a pattern of several bars. In every pattern `.` is silence and `-` holds the note before.
+Rhythms are written on a grid of four steps a beat: 16 characters for a bar of 4/4, 12 for one of 3/4, and a multiple of
+that for a pattern of several bars. In every pattern `.` is silence and `-` holds the note before.
     drums   `X` accent, `x` normal, `o` soft
     bass    `R` root, `3` `5` `7` chord degrees, `8` octave, `a` a step from the next root
     comp    `X` `x` `o` the whole chord, `1` `2` `3` `4` one voice of it (arpeggio)
@@ -170,7 +170,7 @@ GENRES = tuple(STYLES)
 
 @dataclass(frozen=True)
 class Family:
-    """An instrument family (a tag): its General MIDI programs (0-127) and the compass it is written in (MIDI pitches)."""
+    """An instrument family (a tag): its General MIDI programs (0-127) and the compass of its melodies (MIDI pitches)."""
 
     programs: tuple[int, ...]
     low: int

@@ -1,9 +1,9 @@
 """Notes -> samples: every tone comes from a soundfont through symusic, and is shaped and added here.
 
-The renderer of symusic plays each note at full level, stops it dead at its end, and knows no controllers. It is linear and
-does not care where a note stands, so tones are rendered one by one, kept for the next time, and given what they lack:
-a level by velocity (amplitude goes with its square, SoundFont 2.04 section 8.4.1), a release, and a decay for drums, which
-ring on whatever their written length.
+The renderer of symusic plays each note at full level, stops it dead at its end, and knows no controllers. It is linear
+and does not care where a note stands, so tones are rendered one by one, kept while a part is played, and given what they
+lack: a level by velocity (amplitude goes with its square, as General MIDI recommends), a release, and a decay for drums,
+which ring on whatever their written length.
 """
 
 from __future__ import annotations
@@ -47,9 +47,7 @@ def default_soundfont() -> Path:
     """
     found = importlib.util.find_spec("pretty_midi")
     if found is None or found.origin is None:
-        raise DemoError(
-            "no soundfont: install pretty_midi, which ships one, or give the path of a General MIDI .sf2 file"
-        )
+        raise DemoError("no soundfont: install pretty_midi, which ships one, or give the path of a .sf2 file")
     return Path(found.origin).with_name("TimGM6mb.sf2")
 
 
@@ -65,9 +63,7 @@ def check_soundfont(path: Path | str | None = None) -> Path:
     with path.open("rb") as stream:
         head = stream.read(12)
     if head[:4] != b"RIFF" or head[8:] != b"sfbk":
-        raise DemoError(
-            f"soundfont {path}: not a SoundFont 2 file (begins with {head!r}); give a General MIDI .sf2 file"
-        )
+        raise DemoError(f"soundfont {path}: not a SoundFont 2 file; give the path of a General MIDI .sf2 file")
     _synthesizer(path)
     return path
 
@@ -79,7 +75,7 @@ def soundfont_hash(path: Path) -> str:
 
 
 def play(notes: Iterable[Note], program: int, drum: bool, soundfont: Path, start: float, samples: int) -> np.ndarray:
-    """Notes of one instrument -> mono float32 [samples] at `SAMPLE_RATE`, beginning at `start` seconds on the notes' clock.
+    """Notes of one instrument -> mono float32 [samples] at `SAMPLE_RATE`, from `start` seconds on the notes' clock.
 
     Args:
         program: General MIDI program 0..127; for drums the kit.
@@ -120,7 +116,7 @@ def _tone(synthesizer: symusic.Synthesizer, program: int, drum: bool, pitch: int
 
 
 def _synthesizer(soundfont: Path) -> symusic.Synthesizer:
-    """A fresh synthesizer, which takes a millisecond. One that has played other programs may play some tones differently."""
+    """A fresh synthesizer (a millisecond): one that has played other programs may play some tones differently."""
     try:
         return symusic.Synthesizer(sf_path=str(soundfont), sample_rate=SAMPLE_RATE, quality=QUALITY)
     except RuntimeError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from statistics import fmean, median
 
 from datasets.demo.compose import FASTEST, SLOWEST, Piece, audible
@@ -25,7 +26,7 @@ def beats(piece: Piece) -> list[tuple[float, int]]:
 def tempo(piece: Piece) -> float:
     """Beats per minute: 60 over the median interval between audible beats."""
     times = [time for time, _ in beats(piece)]
-    return 60.0 / median(later - earlier for earlier, later in zip(times, times[1:], strict=False))
+    return 60.0 / median(later - earlier for earlier, later in pairwise(times))
 
 
 def tags(piece: Piece, levels: Mapping[str, float]) -> list[str]:
@@ -41,7 +42,7 @@ def tags(piece: Piece, levels: Mapping[str, float]) -> list[str]:
 def density(piece: Piece) -> float:
     """Onsets a second, all parts together; onsets that fall together count once."""
     times = sorted(note.start for part in piece.parts for note in audible(part.notes, piece))
-    apart = sum(later - earlier > TOGETHER for earlier, later in zip(times, times[1:], strict=False))
+    apart = sum(later - earlier > TOGETHER for earlier, later in pairwise(times))
     return (apart + bool(times)) / piece.seconds
 
 
@@ -51,7 +52,7 @@ def unit(value: float, low: float, high: float) -> float:
 
 
 def arousal(piece: Piece) -> float:
-    """Arousal in 1..9: 40 % tempo (60-180 BPM), 30 % density (1-11 onsets a second), 20 % loudness (-26 to -17 dB), 10 % drums.
+    """Arousal in 1..9: 40 % tempo (60-180 BPM), 30 % onsets a second (1-11), 20 % loudness (-26 to -17 dB), 10 % drums.
 
     The directions are those of Gabrielsson and Lindström, "The role of structure in the musical expression of emotions"
     (2010): fast, busy and loud music is heard as more activated. The weights are ours.
@@ -62,10 +63,10 @@ def arousal(piece: Piece) -> float:
 
 
 def valence(piece: Piece) -> float:
-    """Valence in 1..9: 45 % major mode, 20 % share of chords with a major third, 20 % tempo, 15 % mean pitch (C3 to C6).
+    """Valence in 1..9: 45 % major mode, 20 % share of chords with a major third, 20 % tempo, 15 % mean pitch (C3-C6).
 
-    The directions are those of Gabrielsson and Lindström (2010): major mode, consonance, fast tempo and high register are
-    heard as happier. The weights are ours.
+    The directions are those of Gabrielsson and Lindström (2010): major mode, consonance, fast tempo and high register
+    are heard as happier. The weights are ours.
     """
     chords = [chord for bar in piece.chords for chord in bar]
     bright = fmean(4 in chord.intervals for chord in chords)
@@ -91,7 +92,7 @@ def row(path: str, split: str, piece: Piece, levels: Mapping[str, float]) -> dic
 
 
 def splits(genres: Sequence[str], seed: int) -> list[str]:
-    """A split for every track, stratified by genre: one fifth of each genre, and at least one track of three, to valid and test."""
+    """A split for every track, by genre: one fifth of each, and one track at least of three, to valid and to test."""
     assigned = [""] * len(genres)
     for genre in dict.fromkeys(genres):
         members = [index for index, other in enumerate(genres) if other == genre]

@@ -271,6 +271,7 @@ _SECRET_WORD = r"passw(?:or)?d|passphrase|secret|api[_-]?key|access[_-]?key|priv
 _SECRET_KEY = re.compile(_SECRET_WORD, re.IGNORECASE)
 _TOKEN_KEY = re.compile(r"(?:^|[^A-Za-z])token$|(?:^|[a-z_.-])Token$|(?:^|[^A-Za-z])token[^A-Za-z]", re.IGNORECASE)
 _OVERRIDE = re.compile(r"-{0,2}([\w.\[\]-]+)=(.+)", re.DOTALL)
+_PINNED = re.compile(r"[A-Za-z0-9._-]+==\d[\w.!+-]*")  # a dependency and its version, whatever its name
 _ASSIGNED = re.compile(
     rf"([\w.-]*(?:(?:{_SECRET_WORD})\w*|(?<![A-Za-z])token)[\"']?\s*[=:]\s*[\"']?)([^\s\"',;&)\]}}]+)", re.IGNORECASE
 )
@@ -319,7 +320,7 @@ def _collect(value: Any, known: set[str]) -> set[str]:
                 stack.append(inner)
         elif isinstance(item, list):
             stack.extend(item)
-        elif isinstance(item, str):
+        elif isinstance(item, str) and not _PINNED.fullmatch(item):
             if "://" in item:
                 for match in _URL.finditer(item):
                     _remember(match[3], found)
@@ -363,6 +364,8 @@ def _blank(value: Any) -> Any:
 
 
 def _hide_text(text: str, known: set[str]) -> str:
+    if _PINNED.fullmatch(text):
+        return text
     if "://" in text and "@" in text:
         text = _URL.sub(rf"\1\2:{HIDDEN}@", text)
         text = _URL_TOKEN.sub(rf"\1{HIDDEN}@", text)

@@ -23,12 +23,13 @@ def table(tmp_path):
 
 
 def test_a_table_becomes_tracks_with_splits_and_typed_annotations(table):
-    corpus = read_table(table("path,split,tags,genre,tempo\na/1.ogg,train,rock;fast,rock,120\nb.mp3,VAL,,jazz,\n"))
-    first, second = corpus
+    corpus = read_table(table("path,split,tags,genre,tempo\na/1.ogg,train,rock;fast,rock,120\nb.mp3,VAL,-,jazz,\nc.mp3,test,,,\n"))
+    first, second, third = corpus
     assert (first.id, first.split) == ("a/1.ogg", "train")
     assert first.annotations == {"tags": ("rock", "fast"), "genre": "rock", "tempo": 120.0}
     assert second.split == "valid"
     assert second.annotations == {"tags": (), "genre": "jazz"}
+    assert third.annotations == {}
 
 
 def test_a_column_can_have_another_name(table):

@@ -162,3 +162,11 @@ def test_what_is_no_secret_stays(value):
 def test_masking_twice_changes_nothing_more(value):
     once = mask(storable(value)[0])
     assert mask(once) == once
+
+
+def test_a_dependency_is_no_secret_whatever_its_name():
+    dependencies = ["secretstorage==3.3.3", "tokenizers==0.21.0", "torch==2.11.0"]
+    assert mask({"dependencies": dependencies, "note": "needs 3.3.3"}) == {
+        "dependencies": dependencies,
+        "note": "needs 3.3.3",
+    }

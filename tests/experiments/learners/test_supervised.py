@@ -1,0 +1,169 @@
+"""The supervised learner: what reaches the network, what reaches the loss, what is judged."""
+
+from __future__ import annotations
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from datasets.store import Store, StoreWriter
+from experiments.data import Examples
+from experiments.extraction import header
+from experiments.learners.supervised import SupervisedLearner
+from experiments.loading import Clips, EvenShare
+from experiments.settings import DatamoduleSettings, MaskingSettings, ModuleSettings, RollSettings
+from experiments.tasks import build
+
+FRAMES, BANDS = 20, 4
+
+
+class Band(nn.Module):
+    """Logits from the mean level of each band: a task anybody can learn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.zeros(BANDS))
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.append(x.detach())
+        return x.mean(dim=(1, 3)) * self.scale
+
+
+def learner(task_name="tagging", mixup_alpha=0.0, masking=False, **optimizer):
+    task = build(task_name, classes=[f"band {band}" for band in range(BANDS)])
+    return SupervisedLearner(
+        Band(),
+        task,
+        mean=2.0,
+        std=0.5,
+        module=ModuleSettings(mixup_alpha=mixup_alpha, optimizer={"lr": 0.1, "warm_up_len": 1, **optimizer}),
+        masking=MaskingSettings(do=masking),
+        roll=RollSettings(),
+        description={"network": {"n_frames": FRAMES}, "labels": list(task.classes)},
+    )
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """Tracks of 15 to 90 frames whose loud band is their class."""
+    generator = np.random.default_rng(0)
+    ids = [f"{number}.ogg" for number in range(24)]
+    classes = np.arange(24) % BANDS
+    with StoreWriter(tmp_path / "mels", header("mel", (BANDS,), "level", {"made": "by hand"})) as writer:
+        for identity, number in zip(ids, classes, strict=True):
+            level = generator.normal(1.5, 0.2, (int(generator.integers(15, 90)), BANDS))
+            level[:, number] += 1.5
+            writer.append(identity, level.astype(np.float32))
+
+    def make(one_hot=True, **settings):
+        targets = np.eye(BANDS, dtype=np.float32)[classes] if one_hot else classes.astype(np.int64)
+        splits = {
+            name: Examples(tuple(ids[part]), tuple(ids[part]), targets[part])
+            for name, part in (("train", slice(0, 12)), ("valid", slice(12, 18)), ("test", slice(16, 24)))
+        }
+        return Clips(
+            DatamoduleSettings(batch_size_train=4, batch_size_test=3, **settings),
+            Store(tmp_path / "mels"),
+            splits,
+            FRAMES,
+            seed=0,
+        )
+
+    return make
+
+
+def trainer(**settings):
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    return L.Trainer(accelerator="cpu", num_sanity_val_steps=0, use_distributed_sampler=False, **quiet, **settings)
+
+
+def test_clips_reach_the_network_normalised_and_band_by_band():
+    made = learner()
+    mel = torch.rand(3, FRAMES, BANDS).half()
+    made(made.normalise(mel))
+    (seen,) = made.net.seen
+    assert seen.shape == (3, 1, BANDS, FRAMES)
+    assert torch.allclose(seen[:, 0].transpose(1, 2), (mel.float() - 2.0) / 1.0)
+
+
+@pytest.mark.parametrize("one_hot", [True, False])
+def test_it_learns_and_judges_whole_tracks(clips, one_hot):
+    made, data = learner("tagging" if one_hot else "genre"), clips(one_hot)
+    fit = trainer(max_epochs=20)
+    fit.fit(made, data)
+    assert float(fit.callback_metrics["train/loss"]) < 0.6
+    fit.test(made, data, verbose=False)
+    assert made.scores()[made.task.primary] == 1.0
+    assert made.scores()["n_items"] == 8
+    assert made.tracks.tolist() == list(range(8))
+    assert made.predictions.shape == (8, BANDS)
+
+
+def test_a_track_is_the_mean_of_its_windows(clips):
+    made, data = learner(), clips()
+    with torch.no_grad():
+        made.net.scale.fill_(1.0)
+    judge = trainer()
+    judge.test(made, data, verbose=False)
+    loader = data.test_dataloader()
+    windows = [loader.dataset[number] for number in range(len(loader.dataset))]
+    x = made.normalise(torch.from_numpy(np.stack([window["mel"] for window in windows])))
+    probabilities = torch.sigmoid(made(x)).detach().numpy()
+    owner = np.array([window["track"] for window in windows])
+    for row, track in enumerate(made.tracks):
+        assert made.predictions[row] == pytest.approx(probabilities[owner == track].mean(axis=0), abs=1e-6)
+
+
+def test_mixup_mixes_clips_and_targets_alike():
+    torch.manual_seed(0)
+    made = learner(mixup_alpha=0.3)
+    made.log = lambda *args, **kwargs: None
+    levels = torch.eye(BANDS)[:, None, :].expand(-1, FRAMES, -1)
+    captured = {}
+    made.task.loss = lambda outputs, targets: captured.setdefault("targets", targets).sum() * 0 + outputs.sum()
+    made.training_step({"mel": levels * 1.0 + 2.0, "target": torch.eye(BANDS)}, 0)
+    mixed_clips = made.net.seen[0][:, 0, :, 0]
+    assert torch.allclose(mixed_clips, captured["targets"], atol=1e-6)
+    assert not torch.equal(captured["targets"], torch.eye(BANDS))
+
+
+def test_masking_reaches_the_network():
+    torch.manual_seed(0)
+    made = learner(masking=True)
+    made.log = lambda *args, **kwargs: None
+    made.training_step({"mel": torch.full((2, 200, BANDS), 5.0), "target": torch.eye(BANDS)[:2]}, 0)
+    assert (made.net.seen[0] == 0).any()
+    assert (made.net.seen[0] == 3).any()
+
+
+def test_a_checkpoint_says_what_rebuilds_the_network(clips, tmp_path):
+    made, data = learner(), clips()
+    fit = trainer(max_epochs=1)
+    fit.fit(made, data)
+    fit.save_checkpoint(tmp_path / "one.ckpt")
+    saved = torch.load(tmp_path / "one.ckpt", weights_only=True)
+    assert saved["hyper_parameters"] == {"network": {"n_frames": FRAMES}, "labels": [f"band {n}" for n in range(BANDS)]}
+    assert set(saved["state_dict"]) == {"net.scale"}
+
+
+def test_validation_that_cannot_be_scored_does_not_end_training(clips):
+    made, data = learner(), clips()
+    data.splits["valid"].targets[:] = 0
+    fit = trainer(max_epochs=1)
+    with pytest.warns(UserWarning, match="val"):
+        fit.fit(made, data)
+    assert "val/loss" in fit.callback_metrics
+
+
+def test_even_shares_cover_everything_equally():
+    shares = [list(EvenShare(10, rank, 3)) for rank in range(3)]
+    assert {len(share) for share in shares} == {4}
+    assert set().union(*map(set, shares)) == set(range(10))

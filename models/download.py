@@ -37,7 +37,7 @@ def fetch(release: Release | str, hint: str = "") -> Path:
 
     Args:
         release: An entry of `RELEASES`, or its name.
-        hint: What else one can do where there is no network; ends the error message.
+        hint: What else one can do where there is no network ("or ..."); ends the error message.
 
     Raises:
         CheckpointError: If the file cannot be had or is not the published one.
@@ -76,9 +76,9 @@ def _download(release: Release, path: Path, hint: str) -> None:
         reason = getattr(error, "reason", None) or error
         message = (
             f"{release.name}: cannot download {release.file} from {release.url} ({reason}). "
-            f"Put the file into {path.parent} by hand, or try again to go on where it stopped."
+            f"Put the file into {path.parent} by hand, or try again to go on where it stopped"
         )
-        raise CheckpointError(f"{message} {hint}".rstrip()) from error
+        raise CheckpointError(f"{message}; {hint}" if hint else message) from error
     try:
         _verify(release, part, "it was removed; try again")
     except CheckpointError:

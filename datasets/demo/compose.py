@@ -32,7 +32,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Piece:
-    """A composed piece. What one hears of it lasts from `start` to `start + seconds` on the clock of its notes and beats.
+    """A composed piece. One hears it from `start` to `start + seconds` on the clock of its notes and beats.
 
     Attributes:
         beats: times of all beats in seconds, ascending; the first is a downbeat.
@@ -124,9 +124,10 @@ def beat_times(rng: random.Random, tempo: float, count: int) -> tuple[float, ...
 
 
 def swung(beats: tuple[float, ...], point: float, unit: float) -> Callable[[float], float]:
-    """The clock of a piece: position in beats -> seconds, where the second half of each unit begins at `point` of it."""
+    """The clock of a piece: beats -> seconds, where the second half of each unit begins at `point` of it."""
 
     def clock(position: float) -> float:
+        """Seconds at a position in beats."""
         whole, rest = divmod(position / unit, 1.0)
         bent = 2 * rest * point if rest < 0.5 else point + (2 * rest - 1) * (1 - point)
         position = (whole + bent) * unit

@@ -93,11 +93,8 @@ def measures(size: str | int) -> tuple[str, int, float]:
     """
     if isinstance(size, str) and size in SIZES:
         return size, *SIZES[size]
-    try:
-        count = int(size)
-    except (TypeError, ValueError):
-        count = 0
-    if count < 1 or isinstance(size, bool):
+    count = int(size) if str(size).isdecimal() else 0
+    if count < 1:
         raise DemoError(f"size={size!r}: expected one of {', '.join(SIZES)}, or a number of tracks from 1 up")
     return f"n{count}", count, ANY_SIZE_SECONDS
 

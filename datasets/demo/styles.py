@@ -170,7 +170,7 @@ GENRES = tuple(STYLES)
 
 @dataclass(frozen=True)
 class Family:
-    """An instrument family (a tag): its General MIDI programs (0-127) and the compass of its melodies (MIDI pitches)."""
+    """An instrument family (a tag): its General MIDI programs (0-127) and the compass of its melodies (MIDI)."""
 
     programs: tuple[int, ...]
     low: int

@@ -1,9 +1,9 @@
 """Notes -> samples: every tone comes from a soundfont through symusic, and is shaped and added here.
 
 The renderer of symusic plays each note at full level, stops it dead at its end, and knows no controllers. It is linear
-and does not care where a note stands, so tones are rendered one by one, kept while a part is played, and given what they
-lack: a level by velocity (amplitude goes with its square, as General MIDI recommends), a release, and a decay for drums,
-which ring on whatever their written length.
+and does not care where a note stands, so tones are rendered one by one, kept while a part is played, and given what
+they lack: a level by velocity (amplitude goes with its square: SoundFont 2.04, section 8.4.1), a release, and a decay
+for drums, which ring on whatever their written length.
 """
 
 from __future__ import annotations

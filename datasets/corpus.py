@@ -111,18 +111,20 @@ class Corpus:
         return tuple(sorted(labels))
 
 
-def read_table(table: Path, columns: Mapping[str, str] | None = None) -> Corpus:
+def read_table(table: Path, columns: Mapping[str, str | Sequence[str]] | None = None) -> Corpus:
     """Read a CSV table of annotations.
 
     Args:
         table: The file; its first row names the columns.
         columns: Annotation name -> column name of what is read (`{"tags": "mtt_tags"}`); None reads all there is.
-            A column under the annotation's own name may be absent.
+            A column under the annotation's own name may be absent. Several columns of tags are pooled; some of them
+            may be absent.
 
     Raises:
         CorpusError: The file is missing or empty, a column is missing, a cell cannot be read, or a path repeats.
     """
     columns = {name: name for name in ANNOTATIONS} if columns is None else columns
+    named = {name: (column,) if isinstance(column, str) else tuple(column) for name, column in columns.items()}
     if not table.is_file():
         raise CorpusError(f"{table}: no such table of annotations")
     with table.open(newline="", encoding="utf-8-sig") as handle:
@@ -133,30 +135,32 @@ def read_table(table: Path, columns: Mapping[str, str] | None = None) -> Corpus:
             raise CorpusError(
                 f"{table}: no column for the path of the audio; expected one of {', '.join(PATH_COLUMNS)}"
             )
-        for name, column in columns.items():
-            if column != name and column not in header:
-                raise CorpusError(f"{table}: no column {column!r} for {name}; there is {', '.join(header)}")
+        for name, wanted in named.items():
+            if wanted != (name,) and not any(column in header for column in wanted):
+                raise CorpusError(f"{table}: no column {' or '.join(wanted)} for {name}; there is {', '.join(header)}")
         rows = list(reader)
-    tracks = [_track(table, line, row, path_column, columns) for line, row in enumerate(rows, 2)]
+    tracks = [_track(table, line, row, path_column, named) for line, row in enumerate(rows, 2)]
     if not tracks:
         raise CorpusError(f"{table}: no rows")
     _refuse_repeats(table, tracks)
     return Corpus(table.stem, tuple(tracks))
 
 
-def _track(table: Path, line: int, row: Mapping[str, str], path_column: str, columns: Mapping[str, str]) -> Track:
+def _track(
+    table: Path, line: int, row: Mapping[str, str], path_column: str, columns: Mapping[str, Sequence[str]]
+) -> Track:
     identity = PurePosixPath((row[path_column] or "").strip().replace("\\", "/")).as_posix()
     if identity in ("", "."):
         raise CorpusError(f"{table}, line {line}: empty cell in column {path_column!r}")
     annotations = {}
-    for name, column in columns.items():
-        cell = row.get(column)
-        if cell is None or not cell.strip():
+    for name, wanted in columns.items():
+        cell = ";".join(found for column in wanted if (found := (row.get(column) or "").strip()))
+        if not cell:
             continue
         try:
             annotations[name] = ANNOTATIONS[name](cell)
         except ValueError:
-            raise CorpusError(f"{table}, line {line}: {column}={cell!r} is not a {name}") from None
+            raise CorpusError(f"{table}, line {line}: {'+'.join(wanted)}={cell!r} is not a {name}") from None
     return Track(identity, _split_of(table, line, identity, row.get("split")), annotations)
 
 

@@ -27,7 +27,7 @@ def steps(size: str) -> list[tuple[str, list[str]]]:
 
     return [
         (
-            "1/4  pre-train a small MAEST to tag instruments",
+            "1/4  pre-train a small MAEST to tag instruments and styles",
             ["ex_pretrain.py", "with", *SYSTEM, f"trainer.checkpoint_dir={checkpoint.parent}", *corpus],
         ),
         ("2/4  extract its embeddings", extract("pretrained", f"inference.checkpoint={checkpoint}")),

@@ -76,7 +76,7 @@ class SamplerSettings(Section):
 class ColumnsSettings(Section):
     """Which column of the table holds what."""
 
-    tags: str = "tags"
+    tags: str | list[str] = "tags"  # several are pooled
     genre: str = "genre"
 
 

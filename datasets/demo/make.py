@@ -21,7 +21,7 @@ from datasets.demo.render import render_piece, write_audio
 from datasets.demo.styles import GENRES
 from datasets.demo.synth import SAMPLE_RATE, check_soundfont, soundfont_hash
 
-SIZES: dict[str, tuple[int, float]] = {"tiny": (40, 6.0), "small": (400, 12.0)}  # tracks, seconds each
+SIZES: dict[str, tuple[int, float]] = {"tiny": (40, 6.0), "small": (1000, 12.0)}  # tracks, seconds each
 ANY_SIZE_SECONDS = SIZES["small"][1]
 
 

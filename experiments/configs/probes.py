@@ -9,8 +9,8 @@ CONFIGS: dict[str, NamedConfig] = {
         "tagging and genre on the demo corpus: the pre-trained network, one of random weights, mel statistics",
         {
             "embeddings": {
-                "store": "outputs/demo/pretrained/block_03",
-                "compare": {"random weights": "outputs/demo/random_weights/block_03"},
+                "store": "outputs/demo/pretrained/block_02",
+                "compare": {"random weights": "outputs/demo/random_weights/block_02"},
             },
         },
     ),

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from experiments.configs.named import NamedConfig
 
-SMALL_NETWORK = {"dim": 192, "depth": 6, "heads": 3}
-
 CONFIGS: dict[str, NamedConfig] = {
     "mini_train": NamedConfig(
         "5 training and 5 validation batches an epoch", {"trainer": {"limit_train_batches": 5, "limit_val_batches": 5}}
     ),
     "demo": NamedConfig(
-        "a small network and a short schedule: minutes on two CPU cores",
+        "a small network, a short schedule, tags and genre as classes: minutes on two CPU cores",
         {
-            "model": SMALL_NETWORK,
-            "datamodule": {"batch_size_train": 16},
-            "trainer": {"max_epochs": 40, "log_every_n_steps": 5},
-            "module": {
-                "optimizer": {"lr": 1e-3, "warm_up_len": 3, "ramp_down_start": 20, "ramp_down_len": 20},
+            "model": {"dim": 128, "depth": 4, "heads": 4},
+            "datamodule": {
+                "batch_size_train": 16,
+                "columns": {"tags": ["tags", "genre"]},
+                "masking": {"do": False},
             },
-            "inference": {"transformer_block": 3, "batch_size": 32},
+            "trainer": {"max_epochs": 36, "check_val_every_n_epoch": 4},
+            "module": {
+                "mixup_alpha": 0.0,
+                "optimizer": {"lr": 1e-3, "warm_up_len": 3, "ramp_down_start": 22, "ramp_down_len": 14},
+            },
+            "inference": {"transformer_block": 2, "batch_size": 32},
         },
     ),
     "debug": NamedConfig(

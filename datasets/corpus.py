@@ -2,7 +2,8 @@
 
 A corpus is read from a table its owner can write with a spreadsheet: one row a track, a column with the path of the
 audio relative to the corpus folder, and any of the columns of `ANNOTATIONS`. Several tags share a cell, joined by `;`
-or `|`. An empty cell means that nobody annotated the track; one whose listeners found no tag fitting has `-`. A column `split` names train, valid and test; without one, tracks are dealt out by a hash of their id.
+or `|`. An empty cell means that nobody annotated the track; one whose listeners found no tag fitting has `-`. A column
+`split` names train, valid and test; without one, tracks are dealt out by a hash of their id.
 """
 
 from __future__ import annotations

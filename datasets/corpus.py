@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import unicodedata
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -128,29 +129,47 @@ def read_table(table: Path, columns: Mapping[str, str | Sequence[str]] | None = 
     named = {name: (column,) if isinstance(column, str) else tuple(column) for name, column in columns.items()}
     if not table.is_file():
         raise CorpusError(f"{table}: no such table of annotations")
-    with table.open(newline="", encoding="utf-8-sig") as handle:
-        reader = csv.DictReader(handle)
-        header = reader.fieldnames or []
-        path_column = next((name for name in PATH_COLUMNS if name in header), None)
-        if path_column is None:
-            raise CorpusError(
-                f"{table}: no column for the path of the audio; expected one of {', '.join(PATH_COLUMNS)}"
-            )
-        for name, wanted in named.items():
-            if wanted != (name,) and not any(column in header for column in wanted):
-                raise CorpusError(f"{table}: no column {' or '.join(wanted)} for {name}; there is {', '.join(header)}")
-        rows = list(reader)
-    tracks = [_track(table, line, row, path_column, named) for line, row in enumerate(rows, 2)]
+    header, rows = _rows(table)
+    path_column = next((name for name in PATH_COLUMNS if name in header), None)
+    if path_column is None:
+        raise CorpusError(
+            f"{table}: no column for the path of the audio; expected one of {', '.join(PATH_COLUMNS)}; "
+            f"the first line gives {', '.join(map(repr, header)) or 'nothing'} (columns are separated by commas)"
+        )
+    for name, wanted in named.items():
+        if wanted != (name,) and not any(column in header for column in wanted):
+            raise CorpusError(f"{table}: no column {' or '.join(wanted)} for {name}; there is {', '.join(header)}")
+    tracks = [_track(table, line, row, path_column, named) for line, row in rows]
     if not tracks:
         raise CorpusError(f"{table}: no rows")
     _refuse_repeats(table, tracks)
     return Corpus(table.stem, tuple(tracks))
 
 
+def _rows(table: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """The names of the columns, and every row with the number of its (last) line in the file."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as handle:
+            reader = csv.reader(handle)
+            header = [name.strip() for name in next(reader, [])]
+            lines = [(reader.line_num, cells) for cells in reader if cells]
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{table}: not UTF-8 ({error.reason}, byte {error.start}); save it as UTF-8") from None
+    except csv.Error as error:
+        raise CorpusError(f"{table}: not a table of comma-separated values ({error})") from None
+    for line, cells in lines:
+        if len(cells) != len(header):
+            raise CorpusError(
+                f"{table}, line {line}: {len(cells)} cells for {len(header)} columns; "
+                f"join the tags of a cell by ; or put a cell that holds a comma in quotes"
+            )
+    return header, [(line, dict(zip(header, cells, strict=True))) for line, cells in lines]
+
+
 def _track(
     table: Path, line: int, row: Mapping[str, str], path_column: str, columns: Mapping[str, Sequence[str]]
 ) -> Track:
-    identity = PurePosixPath((row[path_column] or "").strip().replace("\\", "/")).as_posix()
+    identity = PurePosixPath(row[path_column].strip().replace("\\", "/")).as_posix()
     if identity in ("", "."):
         raise CorpusError(f"{table}, line {line}: empty cell in column {path_column!r}")
     annotations = {}
@@ -231,19 +250,18 @@ class Match:
 def match_tracks(labelled: Sequence[str], stored: Sequence[str]) -> Match:
     """Pair labelled with stored ids.
 
-    Ids pair when they are equal, else without the file's suffix, else by the file's name alone (a table written
-    relative to another folder); the last two only where that is unique on both sides.
+    Ids pair when they are equal, else without the file's suffix. Where no id of the table pairs in this way, it was
+    written relative to another folder, and ids pair by the file's name alone. What is not unique on both sides stays
+    alone. Letters with accents are equal however they are composed.
 
     Raises:
         CorpusError: No id pairs; the message shows one of each.
     """
-    exact = set(stored)
-    found = {identity: identity for identity in labelled if identity in exact}
-    for key in (_without_suffix, lambda identity: PurePosixPath(identity).stem):
-        taken = set(found.values())
-        candidates = _unique(key, (identity for identity in stored if identity not in taken))
-        open_ids = _unique(key, (identity for identity in labelled if identity not in found))
-        found.update({identity: candidates[k] for k, identity in open_ids.items() if k in candidates})
+    found: dict[str, str] = {}
+    for key in (_composed, _without_suffix):
+        _pair(key, labelled, stored, found)
+    if not found:
+        _pair(_name, labelled, stored, found)
     if not found and labelled:
         shown = f"{labelled[0]!r} is labelled, {stored[0]!r} is stored" if stored else "nothing is stored"
         raise CorpusError(
@@ -257,9 +275,25 @@ def match_tracks(labelled: Sequence[str], stored: Sequence[str]) -> Match:
     )
 
 
+def _pair(key: Callable[[str], str], labelled: Sequence[str], stored: Sequence[str], found: dict[str, str]) -> None:
+    """Add to `found` the ids that are still alone and have the same key, each the only one of its side."""
+    taken = set(found.values())
+    candidates = _unique(key, (identity for identity in stored if identity not in taken))
+    alone = _unique(key, (identity for identity in labelled if identity not in found))
+    found.update({identity: candidates[k] for k, identity in alone.items() if k in candidates})
+
+
+def _composed(identity: str) -> str:
+    return unicodedata.normalize("NFC", identity)
+
+
 def _without_suffix(identity: str) -> str:
-    path = PurePosixPath(identity)
-    return path.with_suffix("").as_posix() if path.suffix and not path.suffix[1:].isdigit() else identity
+    path = PurePosixPath(_composed(identity))
+    return path.with_suffix("").as_posix() if path.suffix and not path.suffix[1:].isdigit() else path.as_posix()
+
+
+def _name(identity: str) -> str:
+    return PurePosixPath(_composed(identity)).stem
 
 
 def _unique(key: Callable[[str], str], identities: Iterable[str]) -> dict[str, str]:

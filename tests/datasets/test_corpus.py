@@ -62,6 +62,9 @@ def test_columns_that_are_not_asked_for_are_not_parsed(table):
         ("path,split\nx,tain\n", "line 2: split 'tain'"),
         ("path,tempo\nx,fast\n", "tempo='fast' is not a tempo"),
         ("path,genre\nx,rock\nx,jazz\n", "stands in it twice"),
+        ("path;genre\nx;rock\n", "'path;genre' .columns are separated by commas"),
+        ("path,tags,genre\nx,fast, loud,rock\n", "line 2: 4 cells for 3 columns; join the tags"),
+        ("path,split,genre\nx\n", "line 2: 1 cells for 3 columns"),
     ],
 )
 def test_what_cannot_be_used_is_named(table, text, said):
@@ -97,11 +100,31 @@ def test_hashed_splits_are_about_80_10_10():
     assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.02)
 
 
-def test_ids_match_exactly_then_without_suffix_then_by_name():
-    matched = match_tracks(["a.ogg", "b", "clips/c.ogg", "gone.wav"], ["a.ogg", "b.mp3", "c.ogg", "d.ogg"])
-    assert matched.stored == {"a.ogg": "a.ogg", "b": "b.mp3", "clips/c.ogg": "c.ogg"}
+def test_a_table_in_another_encoding_is_named(tmp_path):
+    (tmp_path / "tracks.csv").write_bytes("path,tags\nx,Bläser\n".encode("latin-1"))
+    with pytest.raises(CorpusError, match="save it as UTF-8"):
+        read_table(tmp_path / "tracks.csv")
+
+
+def test_ids_match_exactly_then_without_suffix():
+    matched = match_tracks(["a.ogg", "b", "gone.wav"], ["a.ogg", "b.mp3", "d.ogg"])
+    assert matched.stored == {"a.ogg": "a.ogg", "b": "b.mp3"}
     assert matched.without_audio == ("gone.wav",)
     assert matched.without_labels == ("d.ogg",)
+
+
+def test_ids_match_by_name_where_the_table_is_of_another_folder():
+    matched = match_tracks(["clips/c.ogg", "clips/d.wav"], ["c.ogg", "music/d.ogg"])
+    assert matched.stored == {"clips/c.ogg": "c.ogg", "clips/d.wav": "music/d.ogg"}
+
+
+def test_a_missing_track_does_not_get_the_audio_of_another_with_its_name():
+    matched = match_tracks(["one/01.ogg", "two/01.ogg", "two/02.ogg"], ["one/01.ogg", "three/02.ogg", "three/01.ogg"])
+    assert matched.stored == {"one/01.ogg": "one/01.ogg"}
+
+
+def test_accents_match_however_they_are_composed():
+    assert match_tracks(["caf\u00e9.ogg"], ["cafe\u0301.ogg"]).stored == {"caf\u00e9.ogg": "cafe\u0301.ogg"}
 
 
 def test_an_ambiguous_name_does_not_match():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from datasets.corpus import Corpus, CorpusError, match_tracks, read_groundtruths, read_table
+from datasets.corpus import SPLITS, Corpus, CorpusError, Track, match_tracks, read_groundtruths, read_table
 from datasets.upstream import open_features
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import Task, build
+from experiments.tracking import ranks
 from models.frontends import MusiCNNMel
 from models.frontends import build as build_frontend
 from preprocess.files import SUFFIXES as AUDIO_SUFFIXES
@@ -46,8 +48,9 @@ class Source:
 
 
 def say(line: str) -> None:
-    """Tell the user one thing, on standard error, so that a command's own output stays clean."""
-    print(line, file=sys.stderr, flush=True)
+    """Tell the user one thing, once, on standard error, so that a command's own output stays clean."""
+    if ranks.is_global_zero():
+        print(line, file=sys.stderr, flush=True)
 
 
 def open_source(settings: DatamoduleSettings) -> Source:
@@ -62,7 +65,8 @@ def open_source(settings: DatamoduleSettings) -> Source:
         return _demo(settings, frontend)
     base = Path(settings.base_dir).expanduser()
     if not base.is_dir():
-        raise UserError(f"datamodule.base_dir={settings.base_dir}: no such folder")
+        what = "a file; give the folder it is in" if base.exists() else "no such folder"
+        raise UserError(f"datamodule.base_dir={settings.base_dir}: {what}")
     table = Path(settings.groundtruth).expanduser() if settings.groundtruth else _table_near(base)
     return Source(base.resolve().name, base, table, _features(base, settings, frontend), frontend)
 
@@ -98,11 +102,15 @@ def _features(base: Path, settings: DatamoduleSettings, frontend: MusiCNNMel, st
 
 
 def _holds_features(base: Path) -> bool:
-    """Whether a folder is a store or holds upstream's feature files, by the first telling file in it."""
+    """Whether a folder is a store, or holds upstream's feature files and no audio, which may have a store beside it."""
     if (base / "header.json").is_file():
         return True
-    suffixes = (path.suffix.lower() for path in base.rglob("*"))
-    return next((s in UPSTREAM_SUFFIXES for s in suffixes if s in UPSTREAM_SUFFIXES or s in AUDIO_SUFFIXES), False)
+    found = False
+    for path in base.rglob("*"):
+        if path.suffix.lower() in AUDIO_SUFFIXES:
+            return False
+        found = found or path.suffix in UPSTREAM_SUFFIXES
+    return found
 
 
 def read_corpus(settings: DatamoduleSettings, source: Source) -> Corpus:
@@ -162,8 +170,23 @@ class Examples:
 
 
 def build_task(name: str, corpus: Corpus, labels: str | None = None) -> Task:
-    """Make a task with the classes of a corpus, or those of a file."""
-    return build(name, classes=read_labels(labels) if labels else corpus.vocabulary(ANNOTATION_OF_TASK[name]))
+    """Make a task with the classes of a corpus, or those of a file.
+
+    Raises:
+        UserError: No track has the annotation, or there are too few classes.
+    """
+    annotation = ANNOTATION_OF_TASK[name]
+    present = sorted({key for track in corpus for key in track.annotations})
+    if annotation not in present:
+        others = [task for task, needed in ANNOTATION_OF_TASK.items() if needed in present]
+        ask = (
+            f", or ask for another task: datamodule.task={others[0]}, for probes probe.tasks={others}" if others else ""
+        )
+        raise UserError(
+            f"{name}: no track of {corpus.name} has {annotation}, there is {' and '.join(present) or 'nothing'}; "
+            f"name its column with datamodule.columns.{annotation}{ask}"
+        )
+    return build(name, classes=read_labels(labels) if labels else corpus.vocabulary(annotation))
 
 
 def match(corpus: Corpus, stored: Sequence[str], where: Path) -> tuple[Corpus, Mapping[str, str]]:
@@ -184,18 +207,21 @@ def match(corpus: Corpus, stored: Sequence[str], where: Path) -> tuple[Corpus, M
 
 
 def examples(task: Task, corpus: Corpus, stored: Mapping[str, str]) -> dict[str, Examples]:
-    """Encode the annotations of every split.
+    """Encode the annotations of every split; tracks without one are left out.
 
     Args:
         task: Encodes annotations.
         corpus: Tracks and splits, all of them stored.
         stored: Their ids in the store.
+
+    Raises:
+        UserError: A label that is not among the task's classes.
     """
     annotation = ANNOTATION_OF_TASK[task.name]
     made = {}
-    for split in ("train", "valid", "test"):
-        tracks = corpus.annotated(annotation).split(split)
-        targets = [task.encode(track.annotations[annotation]) for track in tracks]
+    for split in SPLITS:
+        tracks = [track for track in corpus.split(split) if annotation in track.annotations]
+        targets = [_encode(task, track) for track in tracks]
         made[split] = Examples(
             tuple(track.id for track in tracks),
             tuple(stored[track.id] for track in tracks),
@@ -204,16 +230,41 @@ def examples(task: Task, corpus: Corpus, stored: Mapping[str, str]) -> dict[str,
     return made
 
 
+def _encode(task: Task, track: Track) -> np.ndarray:
+    try:
+        return task.encode(track.annotations[ANNOTATION_OF_TASK[task.name]])
+    except UserError as error:
+        raise UserError(
+            f"{track.id} ({track.split}): {error}. The classes are those of the network or of the file of labels: "
+            f"leave other labels out of the table, or train with them"
+        ) from None
+
+
 def need(splits: Mapping[str, Examples], *names: str) -> None:
-    """Refuse empty splits.
+    """Refuse empty splits, and a training split that shows no class.
 
     Raises:
-        CorpusError: A named split has no track with audio and annotation.
+        CorpusError: A named split has no track with audio and annotation, or no training track has a tag.
     """
     empty = [name for name in names if not len(splits[name])]
     if empty:
         sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
         raise CorpusError(f"no tracks in split {' and '.join(empty)} ({sizes}); fill the column split of the table")
+    if "train" in names and splits["train"].targets.ndim == 2 and not splits["train"].targets.any():
+        raise CorpusError(f"none of {len(splits['train'])} training tracks has a tag; give some a tag or another split")
+
+
+def spell(settings: DatamoduleSettings) -> str:
+    """The words of a command line that name the same tracks, each after a space; none for the defaults."""
+    words = []
+    for key in ("base_dir", "store_dir", "groundtruth") if settings.base_dir else ("demo_size",):
+        value = getattr(settings, key)
+        if value != DatamoduleSettings.model_fields[key].default:
+            words.append(shlex.quote(f"datamodule.{key}={value}"))
+    for key, column in settings.columns:
+        if column != key:
+            words.append(shlex.quote(f"datamodule.columns.{key}={column}"))
+    return "".join(f" {word}" for word in words)
 
 
 def clip_frames(seconds: float, frontend: MusiCNNMel) -> int:

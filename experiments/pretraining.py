@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import csv
+import math
+import shlex
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import numpy as np
 
 from experiments import networks, reports
 from experiments.class_report import write_test_report
-from experiments.data import Source, build_task, examples, match, need, open_source, read_corpus, say
+from experiments.data import build_task, examples, match, need, open_source, read_corpus, say, spell
+from experiments.errors import UserError
 from experiments.learners.supervised import SupervisedLearner
 from experiments.loading import Clips
 from experiments.settings import PretrainSettings
 from experiments.tasks.base import Task
 from experiments.tracking import history
 from experiments.tracking.run import RunHandle
-from experiments.training import BEST, CHECKPOINTS, LAST, History, checkpoint_folder, make_trainer
+from experiments.training import BEST, LAST, History, check_accelerator, checkpoint_folder, make_trainer
 from models.fingerprint import fingerprint
 
 
@@ -26,38 +28,44 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     """Train a network and judge its best checkpoint.
 
     Returns:
-        `val/*` of the best epoch and, where there is a test split, `test/*`.
+        `val/*` of the best epoch and, where there is a test split that can be scored, `test/*`.
+
+    Raises:
+        UserError: The training diverged; or the settings, tracks or weights do not fit.
     """
     L.seed_everything(run.seed, workers=True, verbose=False)
-    learner, clips, source = prepare(settings, run)
+    learner, clips = prepare(settings, run)
     curves = History()
     trainer = make_trainer(settings.trainer, run, curves, clips.steps_per_epoch)
     trainer.fit(learner, clips, ckpt_path=_resume_from(settings, run), weights_only=True)
-    result = _best_epoch(curves)
     if run.is_global_zero and curves.series:
         run.add_artifact(reports.training_curves(curves.series, run.directory / "curves.png"))
+    result = _best_epoch(curves)
+    if not result:
+        raise UserError("val/loss was never finite: the training diverged; lower module.optimizer.lr")
     if len(clips.splits["test"]):
-        best = checkpoint_folder(settings.trainer, run) / f"{BEST}.ckpt"
+        best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
         trainer.test(learner, clips, ckpt_path=best, verbose=False, weights_only=True)
-        result.update(_report_test(learner, run, clips.splits["test"].ids))
+        try:
+            result.update(_report_test(learner, run, clips.splits["test"].ids))
+        except UserError as error:  # too few test tracks to score anything: the training is none the worse for it
+            say(f"no test scores: {error}")
     if run.is_global_zero:
-        _what_next(settings, run, source)
+        _what_next(settings, run)
     return result
 
 
 def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     """Judge a trained network on the test split."""
     L.seed_everything(run.seed, workers=True, verbose=False)
-    learner, clips, _ = prepare(settings, run, trained=True)
+    learner, clips = prepare(settings, run, trained=True)
     need(clips.splits, "test")
     trainer = make_trainer(settings.trainer, run, History())
     trainer.test(learner, clips, verbose=False)
     return _report_test(learner, run, clips.splits["test"].ids)
 
 
-def prepare(
-    settings: PretrainSettings, run: RunHandle, trained: bool = False
-) -> tuple[SupervisedLearner, Clips, Source]:
+def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -> tuple[SupervisedLearner, Clips]:
     """Build everything a trainer needs.
 
     Args:
@@ -66,6 +74,11 @@ def prepare(
         trained: Take the network and its classes from `inference.checkpoint` or `model.pretrained`, unchanged.
     """
     datamodule = settings.datamodule
+    check_accelerator(settings.trainer)
+    if not trained and settings.model.distilled_type == "separated":
+        raise UserError(
+            "model.distilled_type=separated: the second head learns from a teacher, and there is none; set mean"
+        )
     source = open_source(datamodule)
     corpus, stored = match(read_corpus(datamodule, source), source.features.ids, source.base_dir)
     if trained:
@@ -98,7 +111,7 @@ def prepare(
     )
     sizes = ", ".join(f"{len(examples)} {split}" for split, examples in splits.items())
     say(f"{source.name}: {sizes} tracks, {len(task.classes)} classes, clips of {frames} frames")
-    return learner, Clips(datamodule, source.features, splits, frames, run.seed), source
+    return learner, Clips(datamodule, source.features, splits, frames, run.seed)
 
 
 def _resume_from(settings: PretrainSettings, run: RunHandle) -> Path | None:
@@ -109,7 +122,7 @@ def _resume_from(settings: PretrainSettings, run: RunHandle) -> Path | None:
         end = history.end_of(folder)
         if folder == run.directory or (end is not None and end["status"] == "COMPLETED"):
             continue
-        checkpoint = Path(settings.trainer.checkpoint_dir or folder / CHECKPOINTS) / f"{LAST}.ckpt"
+        checkpoint = checkpoint_folder(settings.trainer, folder) / f"{LAST}.ckpt"
         if checkpoint.is_file():
             say(f"resuming the run {folder.name} from {checkpoint}")
             run.set_info(resumed_from=folder.name)
@@ -119,11 +132,13 @@ def _resume_from(settings: PretrainSettings, run: RunHandle) -> Path | None:
 
 
 def _best_epoch(curves: History) -> dict[str, float]:
-    losses = [value for _, value in curves.series.get("val/loss", [])]
+    """What was logged at the step of the lowest validation loss."""
+    losses = [(loss, step) for step, loss in curves.series.get("val/loss", []) if math.isfinite(loss)]
     if not losses:
         return {}
-    best = int(np.argmin(losses))
-    return {name: series[best][1] for name, series in curves.series.items() if name.startswith("val/")}
+    _, best = min(losses)
+    then = {name: dict(series).get(best) for name, series in curves.series.items() if name.startswith("val/")}
+    return {name: value for name, value in then.items() if value is not None}
 
 
 def _report_test(learner: SupervisedLearner, run: RunHandle, ids: tuple[str, ...]) -> dict[str, float]:
@@ -144,10 +159,10 @@ def _write_predictions(task: Task, ids: list[str], predictions: np.ndarray, run:
     run.add_artifact(table)
 
 
-def _what_next(settings: PretrainSettings, run: RunHandle, source: Source) -> None:
-    checkpoint = checkpoint_folder(settings.trainer, run) / f"{BEST}.ckpt"
-    where: Any = "" if settings.datamodule.base_dir is None else f" datamodule.base_dir={source.base_dir}"
+def _what_next(settings: PretrainSettings, run: RunHandle) -> None:
+    checkpoint = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
+    what = shlex.quote(f"inference.checkpoint={checkpoint}")
     say(
         f"best checkpoint: {checkpoint}\n"
-        f"next: python ex_pretrain.py extract_embeddings with inference.checkpoint={checkpoint}{where}"
+        f"next: python ex_pretrain.py extract_embeddings with {what}{spell(settings.datamodule)}"
     )

@@ -38,6 +38,15 @@ class TrainerSettings(Section):
     limit_test_batches: Positive | None = None
     log_every_n_steps: Positive = 50
 
+    @model_validator(mode="after")
+    def _judged_at_least_once(self) -> TrainerSettings:
+        if self.check_val_every_n_epoch > self.max_epochs:
+            raise ValueError(
+                f"check_val_every_n_epoch={self.check_val_every_n_epoch} with max_epochs={self.max_epochs}: "
+                "no epoch would be judged, and there would be no best checkpoint"
+            )
+        return self
+
 
 class RollSettings(Section):
     """Circular shift along time."""
@@ -103,6 +112,18 @@ class DatamoduleSettings(Section):
     masking: MaskingSettings = MaskingSettings()
     sampler: SamplerSettings = SamplerSettings()
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> DatamoduleSettings:
+        tables = ("groundtruth", "groundtruth_train", "groundtruth_val", "groundtruth_test")
+        given = next((name for name in tables if getattr(self, name)), None)
+        if given and self.base_dir is None:
+            raise ValueError(
+                f"{given}={getattr(self, given)} without base_dir: give the folder of its audio or features"
+            )
+        if self.jobs == 0:
+            raise ValueError("jobs=0: give the number of processes, or -1 for one a core")
+        return self
+
 
 class ModelSettings(Section):
     """The network and its initial weights."""
@@ -158,10 +179,12 @@ class InferenceSettings(Section):
 
     checkpoint: str | None = None  # a file, or a run's folder; None: model.pretrained
     random_weights: bool = False  # a network of the settings in `model` as it is before training, to compare with
-    transformer_block: Count | list[Count] = 6  # counted from 0: the paper's "block 7"; several at once as a list
+    transformer_block: Count | Annotated[list[Count], Field(min_length=1)] = (
+        6  # counted from 0: the paper's "block 7"; several at once as a list
+    )
     half_overlapped_inference: bool = False
-    out_dir: str | None = None  # None: outputs/embeddings/<folder>-<hash of model and features>
-    overwrite: bool = False  # replace a store in out_dir that another network or block made
+    out_dir: str | None = None  # None: outputs/embeddings/<folder>-<hash of its path, model and features>
+    overwrite: bool = False  # replace a store in out_dir that was made of another network, block or audio
     batch_size: Positive = 16  # windows
     audio: str | None = None  # predict: a file or a folder
     labels: str | None = None  # predict: text file with one class name a line, where the checkpoint carries none
@@ -181,6 +204,9 @@ class PretrainSettings(Section):
     tracking: TrackingSettings = TrackingSettings()
 
 
+ROWS = ("embeddings", "mel statistics", "constant answer")  # of the table of probes
+
+
 class EmbeddingsSettings(Section):
     """What the probes see."""
 
@@ -189,11 +215,19 @@ class EmbeddingsSettings(Section):
     baselines: list[Literal["mel_statistics", "constant"]] = ["mel_statistics", "constant"]
     tokens: list[Literal["cls", "dist", "mean"]] = ["cls", "dist", "mean"]
 
+    @model_validator(mode="after")
+    def _names_differ(self) -> EmbeddingsSettings:
+        if taken := sorted(set(self.compare) & set(ROWS)):
+            raise ValueError(
+                f"compare.{taken[0]}: {', '.join(ROWS)} are rows of the table already; choose another name"
+            )
+        return self
+
 
 class ProbeSettings(Section):
     """The probes and how one is chosen."""
 
-    tasks: list[Literal["tagging", "genre"]] = ["tagging", "genre"]
+    tasks: Annotated[list[Literal["tagging", "genre"]], Field(min_length=1)] = ["tagging", "genre"]
     grid: str = "quick"
 
 

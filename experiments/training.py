@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Mapping
@@ -14,6 +16,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
 
 from experiments.data import say
 from experiments.errors import UserError
@@ -23,6 +26,14 @@ from experiments.tracking.run import RunHandle
 
 CHECKPOINTS = "checkpoints"
 BEST, LAST, INTERRUPTED = "best", "last", "interrupted"
+IDLE_WARNINGS = (
+    ".*LeafSpec.*",
+    ".*smaller than the logging interval.*",
+    ".*does not have many workers.*",
+    ".*dirpath has changed.*",  # `last.ckpt` of a continued run
+    ".*sync_dist=True.*",  # every rank has scored everything
+    "Grad strides do not match.*",
+)
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -31,23 +42,45 @@ class AtomicCheckpoints(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: Mapping[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Save, so that the path holds either the old file or the whole new one."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(path.name + ".part")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with aside.open("wb") as handle:
                 torch.save(checkpoint, handle)
                 handle.flush()
                 os.fsync(handle.fileno())
             os.replace(aside, path)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError of its file writer
-            aside.unlink(missing_ok=True)
-            raise UserError(f"{path}: the checkpoint could not be written ({error}); is the disk full?") from error
+            with contextlib.suppress(OSError):
+                aside.unlink(missing_ok=True)
+            raise UserError(
+                f"{path}: the checkpoint could not be written ({error}); "
+                "is the disk full, or trainer.checkpoint_dir no folder of yours?"
+            ) from error
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
     ) -> dict[str, Any]:
         """Load without running anything the file may contain."""
         return torch.load(path, map_location=map_location, weights_only=True)
+
+
+class KeepBest(ModelCheckpoint):
+    """`best.ckpt` of the lowest `val/loss`; a training that is continued by another run knows the best of the first."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the best checkpoint so far, copied into this run's folder; forget it where the file is gone."""
+        best = Path(state_dict["best_model_path"])
+        here = Path(self.dirpath) / best.name
+        if not best.is_file():
+            return
+        if rank_zero_only.rank == 0 and best.resolve() != here.resolve():
+            here.parent.mkdir(parents=True, exist_ok=True)
+            aside = here.with_name(here.name + ".part")
+            shutil.copyfile(best, aside)
+            os.replace(aside, here)
+        moved = {"dirpath": self.dirpath, "best_model_path": str(here), "kth_best_model_path": str(here)}
+        super().load_state_dict({**state_dict, **moved, "best_k_models": {str(here): state_dict["best_model_score"]}})
 
 
 class SaveWhenInterrupted(Callback):
@@ -63,10 +96,18 @@ class SaveWhenInterrupted(Callback):
 
 
 class History(Callback):
-    """What was logged, by name: `(step, value)` pairs, for the picture of the training."""
+    """What was logged, by name: `(step, value)` pairs, for the picture of the training; kept in its checkpoints."""
 
     def __init__(self) -> None:
         self.series: dict[str, list[tuple[int, float]]] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"series": {name: list(values) for name, values in self.series.items()}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on behind what a checkpoint keeps."""
+        self.series = {name: [tuple(pair) for pair in values] for name, values in state_dict["series"].items()}
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note the metrics of an epoch."""
@@ -92,14 +133,29 @@ class EpochLine(Callback):
 
 def quiet_lightning() -> None:
     """Leave out what Lightning says that nobody can act on."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for message in (".*LeafSpec.*", ".*smaller than the logging interval.*", ".*does not have many workers.*"):
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in IDLE_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
 
 
-def checkpoint_folder(settings: TrainerSettings, run: RunHandle) -> Path:
+def checkpoint_folder(settings: TrainerSettings, run_dir: Path) -> Path:
     """Where a run keeps its checkpoints."""
-    return Path(settings.checkpoint_dir).expanduser() if settings.checkpoint_dir else run.directory / CHECKPOINTS
+    return Path(settings.checkpoint_dir).expanduser() if settings.checkpoint_dir else run_dir / CHECKPOINTS
+
+
+def check_accelerator(settings: TrainerSettings) -> None:
+    """Refuse an accelerator that this machine does not have.
+
+    Raises:
+        UserError: There is no such device, or fewer than asked for.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(settings.accelerator, True):
+        raise UserError(f"trainer.accelerator={settings.accelerator}: there is none here; set it to auto or cpu")
+    on_cuda = settings.accelerator in ("auto", "cuda") and there["cuda"]
+    if on_cuda and settings.devices > torch.cuda.device_count():
+        raise UserError(f"trainer.devices={settings.devices}: there are {torch.cuda.device_count()} GPUs here")
 
 
 def precision(settings: TrainerSettings) -> str:
@@ -119,10 +175,10 @@ def make_trainer(
 
     Checkpoints: `best.ckpt` (lowest `val/loss`), `last.ckpt` (the newest epoch), `interrupted.ckpt` (where it was cut).
     """
-    folder = checkpoint_folder(settings, run)
+    folder = checkpoint_folder(settings, run.directory)
     keep = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
     callbacks: list[Callback] = [
-        ModelCheckpoint(filename=BEST, monitor="val/loss", save_on_train_epoch_end=False, **keep),
+        KeepBest(filename=BEST, monitor="val/loss", save_on_train_epoch_end=False, **keep),
         ModelCheckpoint(filename=LAST, save_on_train_epoch_end=True, **keep),
         SaveWhenInterrupted(folder),
         history,

@@ -60,8 +60,9 @@ class SupervisedLearner(L.LightningModule):
         return (mel.float() - self.mean) / (2 * self.std)
 
     def forward(self, mel: Tensor) -> Tensor:
-        """Normalised clips `[batch, frames, bands]` to logits `[batch, n_outputs]`."""
-        return self.net(mel.transpose(1, 2).unsqueeze(1))
+        """Normalised clips `[batch, frames, bands]` to logits `[batch, n_outputs]`, of the first head if there are two."""
+        logits = self.net(mel.transpose(1, 2).unsqueeze(1))
+        return logits if isinstance(logits, Tensor) else logits[0]
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """One optimiser step: roll, mixup, mask (in this order), loss."""

@@ -1,0 +1,100 @@
+"""The trainer of a run: checkpoints that survive an interruption, and what a continued training still knows."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import lightning as L
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from experiments.errors import UserError
+from experiments.pretraining import _best_epoch
+from experiments.settings import TrainerSettings
+from experiments.training import AtomicCheckpoints, History, KeepBest, check_accelerator
+
+
+class Scripted(L.LightningModule):
+    """Its validation loss of every epoch is given."""
+
+    def __init__(self, losses):
+        super().__init__()
+        self.weight, self.losses = torch.nn.Parameter(torch.zeros(1)), losses
+
+    def training_step(self, batch, _):
+        return (self.weight * batch).sum()
+
+    def validation_step(self, batch, _):
+        self.log("val/loss", torch.tensor(self.losses[self.current_epoch]))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def fit(folder, losses, epochs, resume=None):
+    """Train in a folder; its trainer, and what was logged."""
+    keep = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
+    curves = History()
+    trainer = L.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        plugins=[AtomicCheckpoints()],
+        callbacks=[
+            KeepBest(filename="best", monitor="val/loss", save_on_train_epoch_end=False, **keep),
+            L.pytorch.callbacks.ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **keep),
+            curves,
+        ],
+    )
+    batches = DataLoader(torch.ones(2), batch_size=1)
+    trainer.fit(Scripted(losses), batches, batches, ckpt_path=resume, weights_only=True)
+    return trainer, curves
+
+
+@pytest.mark.parametrize("epochs", [2, 4])
+def test_a_continued_training_keeps_the_best_epoch_of_the_first(tmp_path, epochs):
+    losses = [0.1, 0.5, 0.4, 0.3]
+    fit(tmp_path / "first", losses, 2)
+    trainer, curves = fit(tmp_path / "second", losses, epochs, tmp_path / "first" / "last.ckpt")
+    best = torch.load(tmp_path / "second" / "best.ckpt", weights_only=True)
+    assert best["epoch"] == 0
+    assert float(trainer.checkpoint_callbacks[0].best_model_score) == pytest.approx(0.1)
+    assert [value for _, value in curves.series["val/loss"]] == pytest.approx(losses[:epochs])
+    assert _best_epoch(curves) == {"val/loss": pytest.approx(0.1)}
+
+
+def test_a_continued_training_replaces_the_best_by_a_better_one(tmp_path):
+    losses = [0.5, 0.6, 0.2]
+    fit(tmp_path / "first", losses, 2)
+    fit(tmp_path / "second", losses, 3, tmp_path / "first" / "last.ckpt")
+    assert torch.load(tmp_path / "second" / "best.ckpt", weights_only=True)["epoch"] == 2
+    assert torch.load(tmp_path / "first" / "best.ckpt", weights_only=True)["epoch"] == 0
+
+
+def test_the_best_epoch_is_never_one_without_a_loss():
+    curves = History()
+    curves.series = {
+        "val/loss": [(3, 0.5), (6, float("nan")), (9, 0.4)],
+        "val/ap": [(9, 0.7)],  # nothing could be scored before
+        "train/loss": [(3, 0.1)],
+    }
+    assert _best_epoch(curves) == {"val/loss": 0.4, "val/ap": 0.7}
+    curves.series = {"val/loss": [(3, float("nan"))]}
+    assert _best_epoch(curves) == {}
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(UserError, match=r"taken/best\.ckpt: the checkpoint could not be written"):
+        AtomicCheckpoints().save_checkpoint({}, tmp_path / "taken" / "best.ckpt")
+
+
+def test_an_accelerator_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=r"trainer\.accelerator=cuda: there is none here"):
+        check_accelerator(TrainerSettings(accelerator="cuda"))
+    check_accelerator(SimpleNamespace(accelerator="auto", devices=2))

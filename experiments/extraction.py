@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from datasets.clips import window_starts
-from datasets.store import Header, StoreWriter
+from datasets.store import Header, Reader, Store, StoreWriter
 from experiments.progress import progress
 from models.fingerprint import fingerprint
 
@@ -63,7 +63,7 @@ def header(kind: str, item_shape: Sequence[int], units: str, producer: dict[str,
 
 
 def extract(
-    features: Any,
+    features: Reader,
     ids: Sequence[str],
     frames: int,
     hop: int,
@@ -105,15 +105,33 @@ def extract(
     return report
 
 
-def _store(writer: StoreWriter, identity: str, array: np.ndarray, features: Any) -> None:
+def made_of_other(made: Store, features: Reader, ids: Iterable[str]) -> list[str]:
+    """Tracks of a store that have the names of these features, but were made from other ones.
+
+    Checksums tell; where there are none, in a folder of per-track files, nothing is known to differ.
+    """
+    if not isinstance(features, Store):
+        return []
+    wanted = set(ids)
+    columns = ("id", "checksum")
+    now, then = (
+        dict(zip(*(store.table()[name].to_pylist() for name in columns), strict=True)) for store in (features, made)
+    )
+    return [identity for identity in then if identity in wanted and now.get(identity) != then[identity]]
+
+
+def _store(writer: StoreWriter, identity: str, array: np.ndarray, features: Reader) -> None:
     if identity in writer.done:
         return
-    row = features.row(identity)
-    writer.append(identity, array, source=row["source"], duration=row["duration"], checksum=row["checksum"])
+    origin = {}
+    if isinstance(features, Store):  # a folder of per-track files does not tell
+        row = features.row(identity)
+        origin = {name: row[name] for name in ("source", "duration", "checksum")}
+    writer.append(identity, array, **origin)
 
 
 def _tracks(
-    features: Any,
+    features: Reader,
     ids: Iterable[str],
     frames: int,
     hop: int,
@@ -127,7 +145,7 @@ def _tracks(
     left: dict[str, int] = {}
     for batch, clips in _batches(features, ids, frames, hop, batch_size, left, report):
         given = run_batch(torch.from_numpy(clips))
-        picked = [output.pick(given).float().cpu().numpy() for output in outputs]
+        picked = [output.pick(given).cpu().to(torch.float16).numpy() for output in outputs]
         for number, (identity, _) in enumerate(batch):
             for kept, values in zip(parts.setdefault(identity, [[] for _ in outputs]), picked, strict=True):
                 kept.append(values[number])
@@ -138,11 +156,11 @@ def _tracks(
             if all(np.isfinite(array).all() for array in arrays):
                 yield identity, arrays
             else:
-                report.skipped.append((identity, "the network gave values that are not finite"))
+                report.skipped.append((identity, "the network gave values that are not finite as float16"))
 
 
 def _batches(
-    features: Any, ids: Iterable[str], frames: int, hop: int, batch_size: int, left: dict[str, int], report: Report
+    features: Reader, ids: Iterable[str], frames: int, hop: int, batch_size: int, left: dict[str, int], report: Report
 ) -> Iterator[tuple[Batch, np.ndarray]]:
     """Full batches of windows; `left` gets the number of windows of every track that is begun."""
     batch: Batch = []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,12 @@ from torch import Tensor, nn
 
 from datasets.store import Store
 from experiments import networks
-from experiments.data import clip_frames, match, open_source, read_corpus, say
+from experiments.data import Source, clip_frames, match, open_source, read_corpus, say, spell
 from experiments.errors import UserError
-from experiments.extraction import Output, Report, extract, header
+from experiments.extraction import Output, Report, extract, header, made_of_other
 from experiments.settings import PretrainSettings
 from experiments.tracking.run import RunHandle
-from experiments.training import precision
+from experiments.training import check_accelerator, precision
 from models.fingerprint import fingerprint
 from models.inference import prepare
 
@@ -37,8 +38,11 @@ def runner(
 ) -> Callable[[Tensor], Any]:
     """Wrap a network's function: stored clips `[windows, frames, bands]` in, whatever it gives out, no gradients."""
     device = device_of(settings)
-    network = prepare(found.network.to(device))
     mixed = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision(settings.trainer))
+    if device.type == "cpu" and mixed is torch.float16:
+        raise UserError("trainer.precision=16-mixed: not on a CPU; set it to bf16-mixed or auto")
+    network = found.network.to(device)
+    network = network if mixed else prepare(network)  # what is prepared computes in float32
 
     def run_batch(clips: Tensor) -> Any:
         x = (clips.to(device, non_blocking=True).float() - found.mean) / (2 * found.std)
@@ -60,6 +64,9 @@ def extract_logits(settings: PretrainSettings, run: RunHandle) -> dict[str, floa
 
 
 def _extract(settings: PretrainSettings, run: RunHandle, embeddings: bool) -> dict[str, float]:
+    check_accelerator(settings.trainer)
+    if settings.inference.random_weights and not embeddings:
+        raise UserError("inference.random_weights: an untrained network has no classes; it is for extract_embeddings")
     source = open_source(settings.datamodule)
     found = networks.load(settings, source.frontend)
     frames = window_frames(settings, found)
@@ -77,14 +84,13 @@ def _extract(settings: PretrainSettings, run: RunHandle, embeddings: bool) -> di
         "window_frames": frames,
         "hop_frames": hop,
     }
-    folder = _folder(settings, source.name, producer)
-    outputs = _outputs(folder, producer, blocks, found)
+    outputs = _outputs(_folder(settings, source, producer), producer, blocks, found)
     run_batch = runner(found, settings, partial(_tokens, blocks=blocks) if embeddings else networks.classify)
-    for output in outputs:
-        _make_way(output, settings.inference.overwrite)
     ids = _wanted(settings, source)
+    for output in outputs:
+        _make_way(output, source, ids, settings.inference.overwrite)
     report = extract(source.features, ids, frames, hop, run_batch, outputs, settings.inference.batch_size)
-    _tell(report, outputs, embeddings)
+    _tell(report, outputs, settings, embeddings)
     run.set_info(stores=[str(output.folder) for output in outputs], skipped=len(report.skipped))
     return {"written": report.written, "already": report.already, "skipped": len(report.skipped)}
 
@@ -93,15 +99,20 @@ def _tokens(network: nn.Module, x: Tensor, blocks: list[int]) -> dict[int, Tenso
     return network.embed(x, blocks).tokens
 
 
-def _make_way(output: Output, overwrite: bool) -> None:
-    """Refuse, or remove where that is wanted, a store in the folder that was made otherwise."""
+def _make_way(output: Output, source: Source, ids: Sequence[str], overwrite: bool) -> None:
+    """Refuse, or remove where that is wanted, a store in the folder that was made otherwise or from other audio."""
     if not (output.folder / "header.json").is_file():
         return
-    if Store(output.folder).header.fingerprint == output.header.fingerprint:
+    there = Store(output.folder)
+    if there.header.fingerprint != output.header.fingerprint:
+        what = "is of another network, block or window"
+    elif other := made_of_other(there, source.features, ids):
+        what = f"has {len(other)} tracks of the same name but other audio, for instance {other[0]!r}"
+    else:
         return
     if not overwrite:
         raise UserError(
-            f"{output.folder} holds a store of another network, block or window: "
+            f"the store {output.folder} {what}: "
             f"choose another inference.out_dir, or replace it with inference.overwrite=True"
         )
     shutil.rmtree(output.folder)
@@ -119,19 +130,21 @@ def window_frames(settings: PretrainSettings, found: networks.Loaded) -> int:
     return found.check_frames(clip_frames(seconds, found.frontend))
 
 
-def _wanted(settings: PretrainSettings, source: Any) -> list[str]:
+def _wanted(settings: PretrainSettings, source: Source) -> list[str]:
     """Stored ids: the labelled ones where a table is given explicitly, else all."""
     datamodule = settings.datamodule
-    if not any((datamodule.groundtruth, datamodule.groundtruth_train, datamodule.groundtruth_test)):
+    tables = ("groundtruth", "groundtruth_train", "groundtruth_val", "groundtruth_test")
+    if not any(getattr(datamodule, name) for name in tables):
         return list(source.features.ids)
     _, stored = match(read_corpus(datamodule, source), source.features.ids, source.base_dir)
     return list(stored.values())
 
 
-def _folder(settings: PretrainSettings, name: str, producer: dict[str, Any]) -> Path:
+def _folder(settings: PretrainSettings, source: Source, producer: dict[str, Any]) -> Path:
     if settings.inference.out_dir:
         return Path(settings.inference.out_dir).expanduser()
-    return Path("outputs/embeddings") / f"{name}-{fingerprint(producer)[:8]}"
+    made = fingerprint({**producer, "folder": str(source.base_dir.resolve())})
+    return Path("outputs/embeddings") / f"{source.name}-{made[:8]}"
 
 
 def _outputs(folder: Path, producer: dict[str, Any], blocks: list[int], found: networks.Loaded) -> list[Output]:
@@ -149,11 +162,12 @@ def _outputs(folder: Path, producer: dict[str, Any], blocks: list[int], found: n
     ]
 
 
-def _tell(report: Report, outputs: list[Output], embeddings: bool) -> None:
+def _tell(report: Report, outputs: list[Output], settings: PretrainSettings, embeddings: bool) -> None:
     say(f"{report.written} tracks stored, {report.already} were there already, {len(report.skipped)} skipped")
     if report.skipped:
         say(f"skipped tracks and why: {outputs[0].folder / 'skipped.csv'}")
     for output in outputs:
         say(f"{output.header.kind}: {output.folder}")
     if embeddings:
-        say(f"next: python ex_probe.py with embeddings.store={outputs[0].folder}")
+        store = shlex.quote(f"embeddings.store={outputs[-1].folder}")
+        say(f"next: python ex_probe.py with {store}{spell(settings.datamodule)}")

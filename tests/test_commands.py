@@ -221,6 +221,26 @@ def test_logits_and_predictions_agree_and_carry_the_labels(trained, at_home):
     assert (newest.parent / "over_time_00.png").is_file()
 
 
+def test_a_mistake_does_not_cost_the_store_that_was_to_be_overwritten(trained, at_home, capfd):
+    extract = ["extract_embeddings", "with", "debug", "inference.out_dir=kept", "tracking.mongo=off", DATA[0]]
+    run("ex_pretrain.py", *extract, "inference.checkpoint=weights")
+    before = Store("kept/block_01").header
+    with pytest.raises(SystemExit):
+        run("ex_pretrain.py", *extract, "inference.random_weights=True")
+    assert "of another network" in capfd.readouterr().err
+    with pytest.raises(SystemExit):
+        run(
+            "ex_pretrain.py",
+            *extract,
+            "inference.random_weights=True",
+            "inference.overwrite=True",
+            "datamodule.groundtruth=x.csv",
+        )
+    assert Store("kept/block_01").header == before
+    run("ex_pretrain.py", *extract, "inference.random_weights=True", "inference.overwrite=True")
+    assert Store("kept/block_01").header != before
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -248,6 +268,17 @@ def test_logits_and_predictions_agree_and_carry_the_labels(trained, at_home):
         (["predict", "with", *SMALL, "inference.checkpoint=weights"], "inference.audio is not set"),
         (["predict", "with", *SMALL, "inference.checkpoint=weights", "inference.audio=gone.mp3"], "gone.mp3"),
         (["predict", "with", *SMALL, "inference.checkpoint=weights", "inference.audio=music/notes.mp3"], "notes.mp3"),
+        (["with", *SMALL, "datamodule.base_dir=labels.csv"], "labels.csv: a file"),
+        (["with", *SMALL, DATA[1]], "without base_dir"),
+        (["with", *SMALL, *DATA[:2]], "name its column with datamodule.columns.tags"),
+        (["with", *SMALL, *DATA, "trainer.accelerator=mps"], "trainer.accelerator=mps: there is none"),
+        (["with", *SMALL, *DATA, "model.distilled_type=separated"], "learns from a teacher"),
+        (["with", *SMALL, *DATA, "module.optimizer.lr=1e9"], "the training diverged"),
+        (
+            ["extract_logits", "with", *SMALL, DATA[0], "inference.random_weights=True"],
+            "an untrained network has no classes",
+        ),
+        (["with", *SMALL, "trainer.check_val_every_n_epoch=3"], "no epoch would be judged"),
         (["with", *SMALL, "trainer.max_epoch=3"], "max_epochs"),
         (["with", *SMALL, "trainer.max_epochs=0"], "max_epochs"),
         (["with", "maest_30_pretrain"], "maest_30s_pretrain"),

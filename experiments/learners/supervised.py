@@ -60,7 +60,7 @@ class SupervisedLearner(L.LightningModule):
         return (mel.float() - self.mean) / (2 * self.std)
 
     def forward(self, mel: Tensor) -> Tensor:
-        """Normalised clips `[batch, frames, bands]` to logits `[batch, n_outputs]`, of the first head if there are two."""
+        """Normalised clips `[batch, frames, bands]` to logits `[batch, n_outputs]`, of the first head if it has two."""
         logits = self.net(mel.transpose(1, 2).unsqueeze(1))
         return logits if isinstance(logits, Tensor) else logits[0]
 

@@ -6,12 +6,14 @@ import csv
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from datasets.clips import window_starts
 from datasets.store import Store, StoreError, StoreWriter
-from experiments.extraction import Output, extract, header
+from datasets.upstream import open_features
+from experiments.extraction import Output, extract, header, made_of_other
 
 BANDS, FRAMES = 4, 10
 
@@ -99,3 +101,39 @@ def test_a_store_of_another_network_is_not_added_to(mels, tmp_path):
     extract(mels, ["0.ogg"], FRAMES, FRAMES, run_batch, outputs(tmp_path), 5)
     with pytest.raises(StoreError, match="other"):
         extract(mels, mels.ids, FRAMES, FRAMES, run_batch, outputs(tmp_path, "other"), 5)
+
+
+def test_a_folder_of_one_file_a_track_is_extracted_like_a_store(tmp_path):
+    (tmp_path / "mels").mkdir()
+    np.ones((25, 96), "<f2").tofile(tmp_path / "mels" / "a.mmap")
+    features = open_features(tmp_path / "mels")
+    report = extract(features, features.ids, FRAMES, FRAMES, run_batch, outputs(tmp_path), 3)
+    assert (report.written, report.skipped) == (1, [])
+    assert Store(tmp_path / "sums").read("a.mmap").tolist() == [[10], [10]]
+    assert made_of_other(Store(tmp_path / "sums"), features, features.ids) == []
+
+
+def test_tracks_of_the_same_name_made_from_other_audio_are_found(mels, tmp_path):
+    extract(mels, mels.ids[:4], FRAMES, FRAMES, run_batch, outputs(tmp_path), 3)
+    stored = Store(tmp_path / "sums")
+    assert made_of_other(stored, mels, mels.ids) == []
+    changed, same, *_ = mels.ids
+    with StoreWriter(tmp_path / "other", mels.header) as writer:
+        writer.append(changed, mels.read(changed) + np.float16(1))
+        writer.append(same, mels.read(same))
+    other = Store(tmp_path / "other")
+    assert made_of_other(stored, other, other.ids) == [changed]
+    assert made_of_other(stored, other, [same]) == []
+
+
+def test_a_track_too_large_for_float16_is_listed_and_the_others_go_on(mels, tmp_path):
+    huge = mels.ids[2]
+    largest = float(expected(mels, huge, FRAMES)[0])
+
+    def overflows(clips):
+        sums = run_batch(clips)
+        return torch.where(sums == largest, 1e6, sums)
+
+    report = extract(mels, mels.ids, FRAMES, FRAMES, overflows, outputs(tmp_path), 3)
+    assert huge in dict(report.skipped)
+    assert report.written == len(mels.ids) - len(report.skipped)

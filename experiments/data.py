@@ -180,7 +180,9 @@ def build_task(name: str, corpus: Corpus, labels: str | None = None) -> Task:
     if annotation not in present:
         others = [task for task, needed in ANNOTATION_OF_TASK.items() if needed in present]
         ask = (
-            f", or ask for another task: datamodule.task={others[0]}, for probes probe.tasks={others}" if others else ""
+            f", or ask for another task: datamodule.task={others[0]}, for probes probe.tasks=[{','.join(others)}]"
+            if others
+            else ""
         )
         raise UserError(
             f"{name}: no track of {corpus.name} has {annotation}, there is {' and '.join(present) or 'nothing'}; "

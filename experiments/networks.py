@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from experiments.configs.maest import LENGTHS
 from experiments.data import clip_frames, read_labels, say
 from experiments.errors import UserError
 from experiments.settings import InferenceSettings, ModelSettings, NormSettings, PretrainSettings
@@ -116,7 +117,8 @@ def initial(settings: PretrainSettings, frontend: MusiCNNMel, task: Task) -> Loa
         CheckpointError: The weights to start from cannot be had or do not fit.
     """
     model = settings.model
-    frames = clip_frames(settings.datamodule.clip_length or CLIP_SECONDS, frontend)
+    seconds = settings.datamodule.clip_length or CLIP_SECONDS
+    frames = clip_frames(seconds, frontend)
     arguments = network_arguments(model, frontend.n_bands, frames, task.n_outputs)
     try:
         network = MAEST(**arguments)
@@ -125,10 +127,10 @@ def initial(settings: PretrainSettings, frontend: MusiCNNMel, task: Task) -> Loa
     network.head_dist.requires_grad_(model.distilled_type == "separated")
     weights = f"random, seed {settings.seed}"
     if model.pretrained or model.checkpoint:
-        weights = str(checkpoint_file(model.checkpoint)) if model.checkpoint else str(model.pretrained)
-        hint = f"or start from random weights: maest_{frames / frontend.frame_rate:.0f}s_random_weights_pretrain"
-        report = initialise(network, weights, discard_head=model.checkpoint_discard_head, hint=hint)
+        start = str(checkpoint_file(model.checkpoint)) if model.checkpoint else str(model.pretrained)
+        report = initialise(network, start, discard_head=model.checkpoint_discard_head, hint=_from_nothing(seconds))
         say(str(report))
+        weights = f"sha256 {_digest(Path(start))}" if model.checkpoint else start
     description = {
         "network": arguments,
         "task": task.name,
@@ -137,6 +139,11 @@ def initial(settings: PretrainSettings, frontend: MusiCNNMel, task: Task) -> Loa
         "normalisation": list(normalisation(settings.datamodule.norm, frontend)),
     }
     return Loaded(network, description, weights, frontend)
+
+
+def _from_nothing(seconds: float) -> str:
+    instead = f"maest_{seconds:g}s_random_weights_pretrain" if seconds in LENGTHS else "model.pretrained=None"
+    return f"or start from random weights: {instead}"
 
 
 def load(settings: PretrainSettings, frontend: MusiCNNMel) -> Loaded:
@@ -176,16 +183,18 @@ def load(settings: PretrainSettings, frontend: MusiCNNMel) -> Loaded:
 
 
 def checkpoint_file(named: str) -> Path:
-    """The file itself, or the best checkpoint of a run's folder.
+    """The file itself, or the best checkpoint of a run's folder, else its last, else the one of its interruption.
 
     Raises:
-        UserError: There is neither.
+        UserError: There is none.
     """
     path = Path(named).expanduser()
-    inside = [path / "checkpoints" / "best.ckpt", path / "best.ckpt", path / "checkpoints" / "last.ckpt"]
+    names = [f"{name}.ckpt" for name in ("best", "last", "interrupted")]
+    inside = [folder / name for folder in (path / "checkpoints", path) for name in names]
     found = path if path.is_file() else next((file for file in inside if file.is_file()), None)
     if found is None:
-        raise UserError(f"checkpoint {named}: no such file, nor a run's folder with checkpoints/best.ckpt")
+        missing = "no checkpoint in this folder" if path.is_dir() else "no such file"
+        raise UserError(f"checkpoint {named}: {missing}; name a file, a run's folder, or its trainer.checkpoint_dir")
     return found
 
 

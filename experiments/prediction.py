@@ -22,6 +22,7 @@ from experiments.inference import runner, window_frames
 from experiments.progress import progress
 from experiments.settings import InferenceSettings, PretrainSettings
 from experiments.tracking.run import RunHandle
+from experiments.training import check_accelerator
 from models.frontends import MusiCNNMel
 from models.frontends import build as build_frontend
 from preprocess.decode import load
@@ -61,6 +62,9 @@ def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     Raises:
         UserError: No audio was named, it does not exist, or none of it could be read.
     """
+    check_accelerator(settings.trainer)
+    if settings.inference.random_weights:
+        raise UserError("inference.random_weights: an untrained network has no classes; give inference.checkpoint")
     files = audio_named(settings.inference.audio)
     frontend = build_frontend(FRONTEND)
     found = networks.load(settings, frontend)
@@ -75,9 +79,9 @@ def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
             except AudioError as error:
                 skipped.append(error)
                 say(f"skipped: {error}")
-                continue
-            logits = _in_batches(run_batch, clips, settings.inference.batch_size)
-            predictions.append(Prediction(file, times, frames / frontend.frame_rate, task.decode(logits)))
+            else:
+                logits = _in_batches(run_batch, clips, settings.inference.batch_size)
+                predictions.append(Prediction(file, times, frames / frontend.frame_rate, task.decode(logits)))
             advance()
     if not predictions:
         raise UserError(f"none of {len(files)} files could be read; the first: {skipped[0]}")

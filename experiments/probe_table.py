@@ -9,24 +9,33 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.corpus import Corpus
+from datasets.corpus import SPLITS, Corpus
 from datasets.store import Reader, Store
 from experiments import probing, reports
 from experiments.baselines import MEL_STATISTICS, constant
 from experiments.class_report import write_test_report
-from experiments.data import ANNOTATION_OF_TASK, Source, build_task, match, open_source, read_corpus, say
+from experiments.data import (
+    ANNOTATION_OF_TASK,
+    Source,
+    build_task,
+    examples,
+    match,
+    need,
+    open_source,
+    read_corpus,
+    say,
+)
 from experiments.errors import UserError
+from experiments.extraction import made_of_other
 from experiments.intervals import difference, interval
 from experiments.probes import FittedProbe
 from experiments.progress import progress
-from experiments.settings import ProbeExperimentSettings
+from experiments.settings import ROWS, EmbeddingsSettings, ProbeExperimentSettings
 from experiments.tasks.base import Task
 from experiments.tracking.run import RunHandle
 from experiments.vectors import Reduction, Split, load_split, token_reduction
 
-SPLITS = ("train", "valid", "test")
-MAIN = "embeddings"
-CONSTANT = "constant answer"
+MAIN, MEL, CONSTANT = ROWS
 
 
 @dataclass(frozen=True)
@@ -73,24 +82,33 @@ def probe(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]
     Returns:
         `task/representation/metric` of the test split.
     """
+    compared = stores(settings.embeddings)
+    probing.grid(settings.probe.grid)
     source = open_source(settings.datamodule)
-    corpus = read_corpus(settings.datamodule, source)
-    compared = representations(settings, source)
+    if "mel_statistics" in settings.embeddings.baselines:
+        compared.append(Representation(MEL, source.features, MEL_STATISTICS))
+    warn_of_other_audio(compared, source)
+    shared = set.intersection(*(set(row.store.ids) for row in compared))
+    where = Path(settings.embeddings.store or "")
+    corpus, stored = match(read_corpus(settings.datamodule, source), sorted(shared), where)
+    tasks = [build_task(name, corpus, settings.datamodule.labels) for name in dict.fromkeys(settings.probe.tasks)]
+    for task in tasks:
+        need(examples(task, corpus, stored), *SPLITS)
     rows: list[Row] = []
-    for name in settings.probe.tasks:
-        rows += _probe_task(name, corpus, compared, settings, run)
+    for task in tasks:
+        rows += _probe_task(task, corpus, stored, compared, settings, run)
     _write_table(rows, run)
     say(format_table(rows))
     return {f"{row.task}/{row.representation}/{row.metric}": row.value for row in rows}
 
 
-def representations(settings: ProbeExperimentSettings, source: Source) -> list[Representation]:
-    """The embedding stores that were named, then the baselines that are made from stored features.
+def stores(embeddings: EmbeddingsSettings) -> list[Representation]:
+    """The embedding stores that were named.
 
     Raises:
-        UserError: A store was not named or is not there.
+        UserError: None was named, or it is not there.
+        StoreError: One holds something else.
     """
-    embeddings = settings.embeddings
     if embeddings.store is None:
         raise UserError(
             "embeddings.store is not set: name a store of embeddings, which "
@@ -101,20 +119,34 @@ def representations(settings: ProbeExperimentSettings, source: Source) -> list[R
     for name, place in {MAIN: embeddings.store, **embeddings.compare}.items():
         path = Path(place).expanduser()
         if not (path / "header.json").is_file():
-            raise UserError(f"{path}: no store of embeddings ({name}); `make demo` writes those of the config demo")
+            inside = sorted(str(header.parent) for header in path.glob("*/header.json"))
+            hint = f"there is {', '.join(inside)}" if inside else "`make demo` writes those of the config demo"
+            raise UserError(f"{name}: {path} is no store of embeddings; {hint}")
         rows.append(Representation(name, Store(path, kind="embeddings"), reduction))
-    if "mel_statistics" in embeddings.baselines:
-        rows.append(Representation("mel statistics", source.features, MEL_STATISTICS))
     return rows
 
 
+def warn_of_other_audio(compared: Sequence[Representation], source: Source) -> None:
+    """Say so where a store of embeddings was not made from these features, though its tracks have the same names."""
+    for row in compared:
+        if isinstance(row.store, Store) and row.store.header.kind == "embeddings":
+            other = made_of_other(row.store, source.features, source.features.ids)
+            if other:
+                say(
+                    f"{row.store.path}: {len(other)} tracks were not made from the audio of that name in "
+                    f"{source.base_dir}, {other[0]} for instance; is datamodule.base_dir right?"
+                )
+
+
 def _probe_task(
-    name: str, corpus: Corpus, compared: Sequence[Representation], settings: ProbeExperimentSettings, run: RunHandle
+    task: Task,
+    corpus: Corpus,
+    stored: Mapping[str, str],
+    compared: Sequence[Representation],
+    settings: ProbeExperimentSettings,
+    run: RunHandle,
 ) -> list[Row]:
-    shared = set.intersection(*(set(row.store.ids) for row in compared))
-    corpus, stored = match(corpus, sorted(shared), Path(settings.embeddings.store or "the stores"))
-    task = build_task(name, corpus, settings.datamodule.labels)
-    annotation = ANNOTATION_OF_TASK[name]
+    annotation = ANNOTATION_OF_TASK[task.name]
     ids = {split: [stored[track.id] for track in corpus.split(split)] for split in SPLITS}
     annotations = {stored[track.id]: track.annotations.get(annotation) for track in corpus}
     answers: dict[str, np.ndarray] = {}

@@ -43,10 +43,10 @@ def spec_augment(
     Args:
         x: `[batch, frames, bands]`.
         time_masks: Stretches a clip.
-        time_mask_param: Longest stretch, frames.
+        time_mask_param: Every stretch is shorter than this, frames.
         freq_masks: Bands a clip.
-        freq_mask_param: Widest band, mel bands.
-        p: No stretch covers more than this share of the clip.
+        freq_mask_param: Every band is narrower than this, mel bands.
+        p: No stretch of time covers more than this share of the clip.
     """
     _, frames, bands = x.shape
     hidden_frames = _stretches(x, frames, time_masks, min(time_mask_param, int(p * frames)))
@@ -55,7 +55,7 @@ def spec_augment(
 
 
 def _stretches(x: Tensor, size: int, count: int, longest: int) -> Tensor:
-    """`[batch, size]` booleans: true inside any of `count` stretches of 0 to `longest` positions a clip."""
+    """`[batch, size]` booleans: true inside any of `count` stretches of 0 to `longest - 1` positions a clip."""
     lengths = torch.rand(len(x), count, 1, device=x.device) * longest
     starts = torch.rand(len(x), count, 1, device=x.device) * (size - lengths)
     starts, lengths = starts.floor(), lengths.floor()

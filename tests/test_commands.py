@@ -244,6 +244,32 @@ def test_a_mistake_does_not_cost_the_store_that_was_to_be_overwritten(trained, a
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        ([], "embeddings.store is not set"),
+        (["embeddings.store=probed"], "there is probed/block_01"),
+        (["embeddings.store=nowhere"], "nowhere is no store of embeddings"),
+        (["embeddings.store=probed/block_01", "embeddings.compare.embeddings=x"], "rows of the table already"),
+        (["embeddings.store=probed/block_01", "probe.grid=sngle"], "did you mean 'single'"),
+        (["embeddings.store=probed/block_01", "probe.tasks=[]"], "probe.tasks=[]"),
+        (["embeddings.store=probed/block_01", "datamodule.columns.genre=genre"], "no track of labels has genre"),
+        (["embeddings.store=probed/block_01", "datamodule.groundtruth=few.csv"], "no tracks in split valid and test"),
+    ],
+)
+def test_mistakes_about_probes_are_named_before_anything_is_trained(trained, at_home, capfd, arguments, said):
+    if not Path("probed").exists():
+        store = ["inference.checkpoint=weights", "inference.out_dir=probed", "tracking.mongo=off", DATA[0]]
+        run("ex_pretrain.py", "extract_embeddings", "with", "debug", *store)
+        rows = Path("labels.csv").read_text().splitlines()
+        Path("few.csv").write_text("\n".join([rows[0], *(row for row in rows if ",train," in row)]))
+    with pytest.raises(SystemExit):
+        run("ex_probe.py", "with", "tracking.mongo=off", *DATA, *arguments)
+    shown = capfd.readouterr().err
+    assert said in shown
+    assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
         (["with", *SMALL, "datamodule.base_dir=nowhere"], "datamodule.base_dir=nowhere: no such folder"),
         (["with", *SMALL, "datamodule.base_dir=empty"], "no audio"),
         (["with", *SMALL, DATA[0]], "no annotations"),

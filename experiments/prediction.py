@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +22,14 @@ from experiments.data import FRONTEND, say
 from experiments.errors import UserError
 from experiments.inference import runner, window_frames
 from experiments.progress import progress
-from experiments.settings import InferenceSettings, PretrainSettings
+from experiments.settings import PretrainSettings
 from experiments.tracking.run import RunHandle
 from experiments.training import check_accelerator
 from models.frontends import MusiCNNMel
 from models.frontends import build as build_frontend
 from preprocess.decode import load
 from preprocess.files import find
+from preprocess.quiet import quiet_libraries
 from preprocess.sources import AudioError
 
 PICTURES = 10  # files of one call that get a picture
@@ -71,8 +74,9 @@ def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     frames = window_frames(settings, found)
     hop = frames // 2 if settings.inference.half_overlapped_inference else frames
     run_batch, task = runner(found, settings, networks.classify), found.task()
-    predictions, skipped = [], []
-    with progress("predicting", len(files), "files") as advance:
+    document: list[dict[str, Any]] = []
+    skipped: list[AudioError] = []
+    with _table(run, task.classes) as enter, progress("predicting", len(files), "files") as advance:
         for file in files:
             try:
                 times, clips = cut(file, frontend, frames, hop)
@@ -81,12 +85,16 @@ def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
                 say(f"skipped: {error}")
             else:
                 logits = _in_batches(run_batch, clips, settings.inference.batch_size)
-                predictions.append(Prediction(file, times, frames / frontend.frame_rate, task.decode(logits)))
+                prediction = Prediction(file, times, frames / frontend.frame_rate, task.decode(logits))
+                enter(prediction)
+                if len(document) < PICTURES:
+                    _draw(prediction, task.classes, run, len(document))
+                document.append(_summary(prediction, task.classes, settings.inference.top))
             advance()
-    if not predictions:
-        raise UserError(f"none of {len(files)} files could be read; the first: {skipped[0]}")
-    _write(predictions, task.classes, settings.inference, run)
-    return {"predicted": len(predictions), "skipped": len(skipped)}
+        if not document:
+            raise UserError(f"none of {len(files)} files could be read; the first: {skipped[0]}")
+    _leave(document, run)
+    return {"predicted": len(document), "skipped": len(skipped)}
 
 
 def audio_named(audio: str | None) -> list[Path]:
@@ -114,7 +122,8 @@ def cut(file: Path, frontend: MusiCNNMel, frames: int, hop: int) -> tuple[np.nda
     Raises:
         AudioError: The file cannot be decoded.
     """
-    samples = torch.from_numpy(load(file, frontend.sample_rate))
+    with quiet_libraries():
+        samples = torch.from_numpy(load(file, frontend.sample_rate))
     if len(samples) < frontend.min_samples:
         raise AudioError(file, "too short")
     mel = frontend(samples).numpy()
@@ -129,36 +138,49 @@ def _in_batches(run_batch: Callable[[Tensor], Any], clips: np.ndarray, batch_siz
     return np.concatenate([run_batch(torch.from_numpy(part)).float().cpu().numpy() for part in parts])
 
 
-def _write(predictions: list[Prediction], labels: Sequence[str], inference: InferenceSettings, run: RunHandle) -> None:
-    document = []
-    for number, prediction in enumerate(predictions):
-        ranked = prediction.ranked(labels, inference.top)
-        print(prediction.audio)
-        for label, probability in ranked:
-            print(f"  {probability:6.1%}  {label}")
-        over_time = [
-            {
-                "seconds": round(float(time), 3),
-                **{label: round(float(row[labels.index(label)]), 5) for label, _ in ranked},
-            }
-            for time, row in zip(prediction.times, prediction.over_time, strict=True)
-        ]
-        document.append({"audio": str(prediction.audio), "ranked": dict(ranked), "over_time": over_time})
-        if number < PICTURES:
-            picture = run.directory / f"over_time_{number:02d}.png"
-            middles = prediction.times + prediction.window / 2
-            run.add_artifact(
-                reports.tag_curves(middles, prediction.over_time, labels, picture, title=prediction.audio.name)
-            )
-    as_json = run.directory / "predictions.json"
-    as_json.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
-    as_csv = run.directory / "predictions.csv"
-    with as_csv.open("w", newline="", encoding="utf-8") as handle:
+@contextmanager
+def _table(run: RunHandle, labels: Sequence[str]) -> Iterator[Callable[[Prediction], None]]:
+    """Give a function that adds a file's windows to `predictions.csv`, which has its name once it is whole."""
+    table = run.directory / "predictions.csv"
+    aside = table.with_name("predictions.csv.part")
+    with aside.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle)
         writer.writerow(["audio", "seconds", *labels])
-        for prediction in predictions:
+
+        def enter(prediction: Prediction) -> None:
             for time, row in zip(prediction.times, prediction.over_time, strict=True):
                 writer.writerow([prediction.audio, f"{time:.3f}", *(f"{value:.5f}" for value in row)])
-    for file in (as_json, as_csv):
-        run.add_artifact(file)
-    say(f"all classes, over time: {as_json} and {as_csv}")
+
+        yield enter
+    os.replace(aside, table)
+    run.add_artifact(table)
+
+
+def _draw(prediction: Prediction, labels: Sequence[str], run: RunHandle, number: int) -> None:
+    picture = run.directory / f"over_time_{number:02d}.png"
+    middles = prediction.times + prediction.window / 2
+    run.add_artifact(reports.tag_curves(middles, prediction.over_time, labels, picture, title=prediction.audio.name))
+
+
+def _summary(prediction: Prediction, labels: Sequence[str], top: int) -> dict[str, Any]:
+    """What `predictions.json` says of a file: its classes by rank, and these over time."""
+    ranked = prediction.ranked(labels, top)
+    columns = [(label, labels.index(label)) for label, _ in ranked]
+    over_time = [
+        {"seconds": round(float(time), 3), **{label: round(float(row[column]), 5) for label, column in columns}}
+        for time, row in zip(prediction.times, prediction.over_time, strict=True)
+    ]
+    return {"audio": str(prediction.audio), "ranked": dict(ranked), "over_time": over_time}
+
+
+def _leave(document: list[dict[str, Any]], run: RunHandle) -> None:
+    for summary in document:
+        print(summary["audio"])
+        for label, probability in summary["ranked"].items():
+            print(f"  {probability:6.1%}  {label}")
+    as_json = run.directory / "predictions.json"
+    aside = as_json.with_name("predictions.json.part")
+    aside.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
+    os.replace(aside, as_json)
+    run.add_artifact(as_json)
+    say(f"all classes, over time: {as_json} and {as_json.with_suffix('.csv')}")

@@ -221,6 +221,22 @@ def test_logits_and_predictions_agree_and_carry_the_labels(trained, at_home):
     assert (newest.parent / "over_time_00.png").is_file()
 
 
+def test_a_folder_with_a_bad_file_is_predicted_without_it(trained, at_home, capfd):
+    identity = next(path.name for path in sorted(Path("music").iterdir()) if path.suffix != ".mp3")
+    Path("mixed").mkdir()
+    for name in (identity, "notes.mp3"):
+        shutil.copy(f"music/{name}", "mixed")
+    arguments = ["inference.checkpoint=weights", "inference.audio=mixed", "inference.top=2", "tracking.mongo=off"]
+    assert run("ex_pretrain.py", "predict", "with", *arguments) == {"predicted": 1, "skipped": 1}
+    shown = capfd.readouterr()
+    assert shown.out.split("\n")[0] == f"mixed/{identity}"
+    assert "skipped: mixed/notes.mp3" in shown.err
+    assert "MPEG" not in shown.err
+    newest = max(Path("runs").glob("*/predictions.csv"), key=lambda path: path.stat().st_mtime)
+    with newest.open(newline="") as handle:
+        assert {row["audio"] for row in csv.DictReader(handle)} == {f"mixed/{identity}"}
+
+
 def test_a_mistake_does_not_cost_the_store_that_was_to_be_overwritten(trained, at_home, capfd):
     extract = ["extract_embeddings", "with", "debug", "inference.out_dir=kept", "tracking.mongo=off", DATA[0]]
     run("ex_pretrain.py", *extract, "inference.checkpoint=weights")

@@ -79,6 +79,16 @@ def test_an_interrupted_extraction_goes_on_where_it_was(mels, tmp_path):
     assert (again.written, again.already) == (0, len(mels.ids))
 
 
+def test_a_track_that_only_one_of_two_stores_has_gets_into_the_other(mels, tmp_path):
+    first, second = outputs(tmp_path)
+    extract(mels, mels.ids[:3], FRAMES, FRAMES, run_batch, [first], 3)
+    report = extract(mels, mels.ids, FRAMES, FRAMES, run_batch, [first, second], 3)
+    assert (report.written, report.already) == (len(mels.ids), 0)
+    sums, negative = Store(first.folder), Store(second.folder)
+    for identity in mels.ids:
+        assert np.array_equal(negative.read(identity), -sums.read(identity))
+
+
 def test_a_track_that_cannot_be_read_is_listed_and_the_others_go_on(mels, tmp_path):
     report = extract(mels, ["0.ogg", "gone.ogg", "3.ogg"], FRAMES, FRAMES, run_batch, outputs(tmp_path), 4)
     assert report.written == 2

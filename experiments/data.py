@@ -258,15 +258,14 @@ def need(splits: Mapping[str, Examples], *names: str) -> None:
 
 def spell(settings: DatamoduleSettings) -> str:
     """The words of a command line that name the same tracks, each after a space; none for the defaults."""
-    words = []
-    for key in ("base_dir", "store_dir", "groundtruth") if settings.base_dir else ("demo_size",):
-        value = getattr(settings, key)
-        if value != DatamoduleSettings.model_fields[key].default:
-            words.append(shlex.quote(f"datamodule.{key}={value}"))
+    if settings.base_dir is None:
+        default = settings.demo_size == DatamoduleSettings.model_fields["demo_size"].default
+        return "" if default else f" datamodule.demo_size={settings.demo_size}"
+    named = {key: getattr(settings, key) for key in ("base_dir", "store_dir", "groundtruth") if getattr(settings, key)}
     for key, column in settings.columns:
         if column != key:
-            words.append(shlex.quote(f"datamodule.columns.{key}={column}"))
-    return "".join(f" {word}" for word in words)
+            named[f"columns.{key}"] = column if isinstance(column, str) else f"[{','.join(column)}]"
+    return "".join(" " + shlex.quote(f"datamodule.{key}={value}") for key, value in named.items())
 
 
 def clip_frames(seconds: float, frontend: MusiCNNMel) -> int:

@@ -85,7 +85,7 @@ class SamplerSettings(Section):
 class ColumnsSettings(Section):
     """Which column of the table holds what."""
 
-    tags: str | list[str] = "tags"  # several are pooled
+    tags: str | Annotated[list[str], Field(min_length=1)] = "tags"  # several are pooled
     genre: str = "genre"
 
 

@@ -39,12 +39,13 @@ def test_audio_with_a_store_beside_it_is_audio(tmp_path, files, features):
 def test_a_command_line_that_names_the_same_tracks():
     assert spell(DatamoduleSettings()) == ""
     assert spell(DatamoduleSettings(demo_size="tiny")) == " datamodule.demo_size=tiny"
-    own = DatamoduleSettings(base_dir="my music", groundtruth="t.csv", columns={"tags": "moods"}, demo_size="tiny")
+    own = DatamoduleSettings(base_dir="my music", groundtruth="t.csv", columns={"tags": ["moods", "tags"]})
     assert shlex.split(spell(own)) == [
         "datamodule.base_dir=my music",
         "datamodule.groundtruth=t.csv",
-        "datamodule.columns.tags=moods",
+        "datamodule.columns.tags=[moods,tags]",
     ]
+    assert spell(DatamoduleSettings(columns={"tags": ["tags", "genre"]})) == ""
 
 
 def test_an_annotation_nobody_has_comes_with_what_can_be_asked_instead():

@@ -120,7 +120,7 @@ def read_table(table: Path, columns: Mapping[str, str | Sequence[str]] | None = 
         table: The file; its first row names the columns.
         columns: Annotation name -> column name of what is read (`{"tags": "mtt_tags"}`); None reads all there is.
             A column under the annotation's own name may be absent. Several columns of tags are pooled; some of them
-            may be absent.
+            may be absent, and a track with an empty cell in one that is there counts as not annotated.
 
     Raises:
         CorpusError: The file is missing or empty, a column is missing, a cell cannot be read, or a path repeats.
@@ -174,9 +174,10 @@ def _track(
         raise CorpusError(f"{table}, line {line}: empty cell in column {path_column!r}")
     annotations = {}
     for name, wanted in columns.items():
-        cell = ";".join(found for column in wanted if (found := (row.get(column) or "").strip()))
-        if not cell:
+        cells = [(row[column] or "").strip() for column in wanted if column in row]
+        if not cells or not all(cells):
             continue
+        cell = ";".join(cells)
         try:
             annotations[name] = ANNOTATIONS[name](cell)
         except ValueError:

@@ -42,9 +42,9 @@ def test_a_column_can_have_another_name(table):
 
 def test_several_columns_of_tags_are_pooled(table):
     corpus = read_table(
-        table("path,tags,genre\nx.ogg,harp;slow,folk\ny.ogg,,jazz\n"), {"tags": ["tags", "genre", "mood"]}
+        table("path,tags,genre\nx.ogg,harp;slow,folk\ny.ogg,,jazz\nz.ogg,-,jazz\n"), {"tags": ["tags", "genre", "mood"]}
     )
-    assert [track.annotations["tags"] for track in corpus] == [("harp", "slow", "folk"), ("jazz",)]
+    assert [track.annotations.get("tags") for track in corpus] == [("harp", "slow", "folk"), None, ("jazz",)]
 
 
 def test_columns_that_are_not_asked_for_are_not_parsed(table):

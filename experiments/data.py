@@ -87,7 +87,7 @@ def _table_near(base: Path) -> Path | None:
 def _features(base: Path, settings: DatamoduleSettings, frontend: MusiCNNMel, store_dir: Path | None = None) -> Any:
     if _holds_features(base):
         return open_features(base, fingerprint=frontend.fingerprint)
-    from preprocess import build_store
+    from preprocess.build import build_store, changed_line
 
     store_dir = Path(settings.store_dir).expanduser() if settings.store_dir else store_dir
     if store_dir is None:
@@ -98,6 +98,8 @@ def _features(base: Path, settings: DatamoduleSettings, frontend: MusiCNNMel, st
         say(f"log-mels of {report.written} tracks are in {store_dir}")
     if report.skipped:
         say(f"{len(report.skipped)} files were skipped, see {store_dir / 'skipped.csv'}")
+    if report.changed:
+        say(changed_line(report, "another datamodule.store_dir"))
     return open_features(store_dir, fingerprint=frontend.fingerprint)
 
 

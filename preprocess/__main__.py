@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def summary(report: Report) -> Iterator[str]:
     """Lines that say what is in the store now, what is not and why, and what to do next."""
-    from preprocess.build import common_reasons
+    from preprocess.build import changed_line, common_reasons
 
     hours = f"{report.seconds / 3600:.2f} hours of audio"
     written = f"{report.store}: {report.written} tracks written ({hours}), {report.already} already there"
@@ -63,6 +63,8 @@ def summary(report: Report) -> Iterator[str]:
         yield f"  all in {report.store / 'skipped.csv'}; they are tried again when they change, or with --retry"
     if report.noted:
         yield f"  {len(report.noted)} tracks hold less than their file promised: {report.store / 'notes.csv'}"
+    if report.changed:
+        yield f"  {changed_line(report, 'another STORE_DIR')}"
     if report.ignored:
         yield "not audio: " + ", ".join(f"{count} {suffix}" for suffix, count in report.ignored.most_common(5))
     yield f"next: python ex_pretrain.py with maest_30s_pretrain datamodule.base_dir={report.store}"

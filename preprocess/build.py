@@ -7,12 +7,14 @@ machines see the folder of audio under the same path.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,6 +45,7 @@ class Report:
         written: Tracks added in this run.
         already: Tracks that were in the store before.
         skipped: (id, reason) of files that gave no track, now or in an earlier run.
+        changed: Tracks in the store whose file is another one now; the store keeps what it has.
         noted: (id, note) of tracks that hold less than their file promised, now or in an earlier run.
         decoded: Files opened in this run.
         seconds: Audio behind the tracks added in this run.
@@ -53,6 +56,7 @@ class Report:
     written: int = 0
     already: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
     noted: list[tuple[str, str]] = field(default_factory=list)
     decoded: int = 0
     seconds: float = 0.0
@@ -72,7 +76,9 @@ def build_store(
     """Compute the features of every audio file in a folder that the store does not hold yet.
 
     Killed at any moment, the same call goes on behind the last commit, so that at most the last 16 tracks a worker are
-    computed again. A file that was skipped is skipped again until it changes. Memory: a worker takes 36 kB a second of
+    computed again. A file that was skipped is skipped again until it changes; one that changed after its track was
+    stored is reported, and the store keeps the track as it is. Of several processes that are given the same store one
+    computes, the others wait and find everything there. Memory: a worker takes 36 kB a second of
     the track it works on, the main process 12 kB per second of `GROUP_TRACKS` tracks a worker.
 
     Args:
@@ -100,12 +106,15 @@ def build_store(
         files, report.ignored = find(audio_dir)
     else:
         files = choose(audio_dir, ids)
-    with StoreWriter(report.store, header) as writer:
+    with _alone(report.store), StoreWriter(report.store, header) as writer:
         ledger = Ledger(report.store)
         if ids is None:
             ledger.forget_others(files)
         new = [file for file in files if file.id not in writer.done]
         report.already = len(files) - len(new)
+        stored = [file for file in files if file.id in writer.done]
+        report.changed = [file.id for file in stored if ledger.changed(file)]
+        _remember(ledger, [file for file in stored if file.id not in ledger.sources], report.store)
         todo = [file for file in new if retry or not ledger.settled(file)]
         try:
             _run(todo, frontend, max_seconds, jobs, progress, writer, ledger, report)
@@ -133,6 +142,34 @@ def feature_header(frontend: str) -> Header:
 def common_reasons(report: Report) -> list[tuple[str, int]]:
     """Kinds of reasons why files were skipped, the commonest first."""
     return Counter(reason.split(":")[0] for _, reason in report.skipped).most_common()
+
+
+def changed_line(report: Report, elsewhere: str) -> str:
+    """What to do about files that changed; `elsewhere` says how another store is given."""
+    return (
+        f"{len(report.changed)} files have another size or date than when their features were computed, for instance "
+        f"{report.changed[0]}: the store keeps the old features; to have new ones give {elsewhere}, and if only the "
+        f"dates changed, delete {report.store / 'sources.jsonl'}"
+    )
+
+
+@contextmanager
+def _alone(store: Path) -> Iterator[None]:
+    """The only process that computes features into a store; the others wait for it."""
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(store / ".build.lock", os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise StoreError(f"the store {store} cannot be opened for writing: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{store}: another process computes its features, waiting until it ends", file=sys.stderr, flush=True)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _run(
@@ -168,6 +205,7 @@ def _enter(file: Candidate, outcome: Track | str, writer: StoreWriter, ledger: L
     if isinstance(outcome, str):
         ledger.leave_out(file, outcome)
         return
+    _remember(ledger, [file], report.store)
     writer.append(file.id, outcome.frames, printable(file.path), outcome.seconds)
     ledger.keep(file, outcome.notes)
     report.written += 1
@@ -205,6 +243,13 @@ def _bar(todo: list[Candidate], progress: bool) -> Progress:
     bar = Progress(*columns, *times, console=Console(stderr=True), disable=not progress)
     bar.add_task("features", total=_bytes(todo), done=0, all=len(todo))
     return bar
+
+
+def _remember(ledger: Ledger, files: list[Candidate], store: Path) -> None:
+    try:
+        ledger.remember(files)
+    except OSError as error:
+        raise StoreError(f"{store}: the table of source files cannot be written ({error.strerror})") from error
 
 
 def _save(ledger: Ledger, store: Path) -> None:

@@ -1,12 +1,14 @@
-"""The tables beside a store that say which files are not in it, or only in part, and why."""
+"""The tables beside a store: which files are not in it, or only in part, and why; what its tracks were computed from."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
@@ -38,6 +40,7 @@ class Ledger:
     Attributes:
         skipped: Rows of `skipped.csv` by id.
         noted: Rows of `notes.csv` by id.
+        sources: Size and time of change of the files that tracks were computed from, by id; lines of `sources.jsonl`.
 
     Raises:
         AudioError: A table was changed into something else.
@@ -47,6 +50,8 @@ class Ledger:
         self.skipped_path, self.noted_path = store_dir / "skipped.csv", store_dir / "notes.csv"
         self.skipped: dict[str, Skipped] = {row.id: row for row in _read(self.skipped_path, Skipped)}
         self.noted: dict[str, Noted] = {row.id: row for row in _read(self.noted_path, Noted)}
+        self.sources_path = store_dir / "sources.jsonl"
+        self.sources = _read_sources(self.sources_path)
         self._changed = False
 
     def settled(self, file: Candidate) -> bool:
@@ -54,6 +59,19 @@ class Ledger:
         row = self.skipped.get(file.id)
         same = row is not None and row.bytes >= 0 and (row.bytes, row.mtime_ns) == (file.bytes, file.mtime_ns)
         return same and not (NO_FFMPEG in row.reason and shutil.which("ffmpeg"))
+
+    def changed(self, file: Candidate) -> bool:
+        """True if the file is not the one its track was computed from; False where that is not known."""
+        known = self.sources.get(file.id)
+        return known is not None and file.bytes >= 0 and known != (file.bytes, file.mtime_ns)
+
+    def remember(self, files: Iterable[Candidate]) -> None:
+        """Note what tracks are computed from, at once: a table of every track is too long to be written again."""
+        known = {file.id: (file.bytes, file.mtime_ns) for file in files if file.bytes >= 0}
+        if known:
+            with self.sources_path.open("a", encoding="utf-8") as lines:
+                lines.write("".join(f"{json.dumps([id, *state])}\n" for id, state in known.items()))
+        self.sources |= known
 
     def leave_out(self, file: Candidate, reason: str) -> None:
         """Enter a file that gave no track."""
@@ -94,6 +112,17 @@ def _read(path: Path, kind: type[Skipped] | type[Noted]) -> list:
         return [kind(*line[:2], *map(int, line[2:])) for line in lines]
     except (TypeError, ValueError) as error:
         raise AudioError(path, f"damaged table ({error}): delete it, and its files are tried again") from error
+
+
+def _read_sources(path: Path) -> dict[str, tuple[int, int]]:
+    """The last line of a track counts; one that a killed process left cut short tells nothing."""
+    found = {}
+    if path.exists():
+        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+            with suppress(ValueError, TypeError):
+                id, size, mtime_ns = json.loads(line)
+                found[id] = (size, mtime_ns)
+    return found
 
 
 def _write(path: Path, kind: type[Skipped] | type[Noted], rows: Iterable[Skipped] | Iterable[Noted]) -> None:

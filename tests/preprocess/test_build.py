@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 from datasets.store import Store, StoreError
 from models.frontends import build
 from preprocess import AudioError, build_store
-from preprocess.build import GROUP_BYTES, GROUP_TRACKS, _groups
+from preprocess.build import GROUP_BYTES, GROUP_TRACKS, _groups, changed_line
 from preprocess.features import track_features
 from preprocess.files import Candidate
 
@@ -63,6 +65,46 @@ def test_new_files_are_added(corpus: Path, tmp_path: Path, clips: list[Path]):
     report = quickly(corpus, tmp_path / "store")
     assert (report.written, report.already, report.decoded) == (1, 3, 1)
     assert len(Store(tmp_path / "store")) == 4
+
+
+def test_a_file_replaced_under_the_same_name_is_reported(corpus: Path, tmp_path: Path, clips: list[Path]):
+    quickly(corpus, tmp_path / "store")
+    before = Store(tmp_path / "store").read("a/first.ogg")
+    shutil.copy(clips[3], corpus / "a/first.ogg")
+    for _ in range(2):  # as long as it is so
+        report = quickly(corpus, tmp_path / "store")
+        assert (report.written, report.already, report.changed) == (0, 3, ["a/first.ogg"])
+    np.testing.assert_array_equal(Store(tmp_path / "store").read("a/first.ogg"), before)
+    line = changed_line(report, "another STORE_DIR")
+    assert line.startswith("1 files have another size or date")
+    assert "a/first.ogg" in line
+    (tmp_path / "store" / "sources.jsonl").unlink()  # the way out that the line names
+    assert quickly(corpus, tmp_path / "store").changed == []
+    os.utime(corpus / "kick.mp3", ns=(1, 1))
+    assert quickly(corpus, tmp_path / "store").changed == ["kick.mp3"]
+
+
+def test_a_second_process_waits_and_finds_everything_there(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    line = [sys.executable, "-m", "preprocess", str(corpus), str(tmp_path / "store"), "--jobs", "1", "--quiet"]
+    second: list[subprocess.Popen[str]] = []
+    said: list[str] = []
+
+    def watched(path: Path, *rest):
+        if not second:
+            root = Path(__file__).parents[2]
+            process = subprocess.Popen(line, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            second.append(process)
+            said.append(process.stderr.readline())
+        return track_features(path, *rest)
+
+    monkeypatch.setattr("preprocess.worker.track_features", watched)
+    assert quickly(corpus, tmp_path / "store").written == 3
+    out, rest = second[0].communicate(timeout=120)
+    assert said == [f"{tmp_path / 'store'}: another process computes its features, waiting until it ends\n"]
+    assert rest == ""
+    assert "0 tracks written (0.00 hours of audio), 3 already there" in out
 
 
 @pytest.mark.usefixtures("no_ffmpeg")

@@ -42,6 +42,22 @@ def test_a_missing_file_is_looked_for_every_time(tmp_path: Path):
     assert not ledger.settled(missing)
 
 
+def test_sources_are_remembered_and_a_line_cut_short_tells_nothing(tmp_path: Path):
+    ledger, later = Ledger(tmp_path), Candidate(**{**vars(FILE), "mtime_ns": 5})
+    assert not ledger.changed(FILE)
+    ledger.remember([FILE, Candidate("missing", Path("missing"))])
+    with (tmp_path / "sources.jsonl").open("a") as lines:
+        lines.write('["b.wav", 10, 1')
+    again = Ledger(tmp_path)
+    assert again.sources == {FILE.id: (10, 123456789012345678)}
+    assert again.changed(later)
+    assert not again.changed(FILE)
+    assert not again.changed(Candidate(FILE.id, FILE.path))  # gone, not changed
+    again.remember([later])
+    again.remember([later])
+    assert not Ledger(tmp_path).changed(later)
+
+
 @pytest.mark.usefixtures("no_ffmpeg")
 def test_waits_for_ffmpeg(tmp_path: Path, request: pytest.FixtureRequest):
     ledger = Ledger(tmp_path)

@@ -1,4 +1,4 @@
-"""The tables beside a store: which files are not in it, or only in part, and why; what its tracks were computed from."""
+"""The tables beside a store: which files are not in it, or only in part, and why; what its tracks are computed from."""
 
 from __future__ import annotations
 

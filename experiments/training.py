@@ -84,14 +84,18 @@ class KeepBest(ModelCheckpoint):
 
 
 class SaveWhenInterrupted(Callback):
-    """Leaves `interrupted.ckpt` with the weights of the moment when training ends by a signal or an error."""
+    """Leaves `interrupted.ckpt` with the weights of the moment when training ends by a signal or an error.
+
+    Not with several processes: the others may be gone, or wait in the middle of a step, and saving would wait for them.
+    `last.ckpt` of the newest whole epoch is there.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / f"{INTERRUPTED}.ckpt"
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Save, once at least one step was taken."""
-        if trainer.state.fn == "fit" and trainer.global_step:
+        if trainer.state.fn == "fit" and trainer.global_step and trainer.world_size == 1:
             trainer.save_checkpoint(self.path)
 
 
@@ -173,7 +177,8 @@ def make_trainer(
 
     Short epochs are logged at least once each.
 
-    Checkpoints: `best.ckpt` (lowest `val/loss`), `last.ckpt` (the newest epoch), `interrupted.ckpt` (where it was cut).
+    Checkpoints: `best.ckpt` (lowest `val/loss`), `last.ckpt` (the newest epoch), and of a single process
+    `interrupted.ckpt` (where it was cut).
     """
     folder = checkpoint_folder(settings, run.directory)
     keep = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from experiments.errors import UserError
 from experiments.pretraining import _best_epoch
 from experiments.settings import TrainerSettings
-from experiments.training import AtomicCheckpoints, History, KeepBest, check_accelerator
+from experiments.training import AtomicCheckpoints, History, KeepBest, SaveWhenInterrupted, check_accelerator
 
 
 class Scripted(L.LightningModule):
@@ -73,6 +73,16 @@ def test_a_continued_training_replaces_the_best_by_a_better_one(tmp_path):
     fit(tmp_path / "second", losses, 3, tmp_path / "first" / "last.ckpt")
     assert torch.load(tmp_path / "second" / "best.ckpt", weights_only=True)["epoch"] == 2
     assert torch.load(tmp_path / "first" / "best.ckpt", weights_only=True)["epoch"] == 0
+
+
+@pytest.mark.parametrize(("processes", "saved"), [(1, ["interrupted.ckpt"]), (2, [])])
+def test_only_a_single_process_saves_where_it_was_cut(tmp_path, processes, saved):
+    """Saving meets the other processes at a barrier, to which one that failed never comes."""
+    trainer = SimpleNamespace(
+        state=SimpleNamespace(fn="fit"), global_step=3, world_size=processes, save_checkpoint=lambda path: path.touch()
+    )
+    SaveWhenInterrupted(tmp_path).on_exception(trainer, None, RuntimeError("one rank failed"))
+    assert [path.name for path in tmp_path.iterdir()] == saved
 
 
 def test_the_best_epoch_is_never_one_without_a_loss():

@@ -39,7 +39,7 @@ class PackedLinear:
 
 
 class PackedBlock(nn.Module):
-    """A `Block` for inference; the same call, the same values."""
+    """A `Block` for inference; the same call, the same values; float32 under autocast too, as its weights are."""
 
     def __init__(self, block: Block) -> None:
         super().__init__()
@@ -55,6 +55,10 @@ class PackedBlock(nn.Module):
     @torch.no_grad()
     def forward(self, x: torch.Tensor, queries: int | None = None) -> torch.Tensor:
         """As `Block.forward`."""
+        with torch.autocast(x.device.type, enabled=False):
+            return self._forward(x.float(), queries)
+
+    def _forward(self, x: torch.Tensor, queries: int | None) -> torch.Tensor:
         batch, tokens, dim = x.shape
         read = tokens if queries is None else queries
         heads = (self.heads, dim // self.heads)

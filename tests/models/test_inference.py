@@ -57,3 +57,14 @@ def test_block_inputs_are_not_written_over(network):
 def test_another_precision_is_copied_as_it_is(network):
     prepared = prepare(MAEST(dim=32, depth=1, heads=2, n_frames=125).double())
     assert prepared(torch.randn(1, 96, 125)).dtype == torch.float64
+
+
+def test_autocast_does_not_break_it(network):
+    prepared, x = prepare(network), torch.randn(2, 96, 300)
+    with torch.inference_mode():
+        expected = prepared.embed(x, [2]).tokens[2]
+        with torch.autocast("cpu", torch.bfloat16):
+            tokens = prepared.embed(x, [2]).tokens[2]
+            assert prepared(x).shape == (2, 11)
+    assert tokens.dtype == torch.float32
+    torch.testing.assert_close(tokens, expected, rtol=0.1, atol=0.1)

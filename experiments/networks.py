@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ from experiments.data import clip_frames, read_labels, say
 from experiments.errors import UserError
 from experiments.settings import InferenceSettings, ModelSettings, NormSettings, PretrainSettings
 from experiments.tasks import Task, build
-from models.checkpoints import fetch, initialise, load_any, load_release
+from models.checkpoints import fetch, initialise, load_any, load_release, read_metadata
 from models.frontends import MusiCNNMel
 from models.maest import MAEST
 
 CLIP_SECONDS = 10.0  # where no named config says otherwise
+OWN_FILE = "or name a file of your own: inference.checkpoint=FILE"
 PATCHOUT_ALWAYS = (
     "s_patchout_f_indices",
     "s_patchout_f_interleaved",
@@ -95,11 +96,11 @@ def classify(network: nn.Module, x: Tensor) -> Tensor:
     return logits if isinstance(logits, Tensor) else logits[0]
 
 
-def normalisation(norm: NormSettings, frontend: MusiCNNMel) -> tuple[float, float]:
-    """Mean and deviation of stored log-mels: the settings', else the front end's."""
+def normalisation(norm: NormSettings, default: Sequence[float]) -> tuple[float, float]:
+    """Mean and deviation of stored log-mels: the settings', else those of the front end or of a checkpoint."""
     return (
-        frontend.mean if norm.norm_mean is None else norm.norm_mean,
-        frontend.std if norm.norm_std is None else norm.norm_std,
+        default[0] if norm.norm_mean is None else norm.norm_mean,
+        default[1] if norm.norm_std is None else norm.norm_std,
     )
 
 
@@ -109,15 +110,34 @@ def network_arguments(model: ModelSettings, n_bands: int, n_frames: int, n_class
     return {**own, "n_bands": n_bands, "n_frames": n_frames, "n_classes": n_classes}
 
 
+def fetch_weights(settings: PretrainSettings, trained: bool = False) -> None:
+    """Have the weights that a network starts from, before hours of work on its input: what is missing is said at once.
+
+    Args:
+        settings: Of the experiment.
+        trained: Those that `load` takes, not those of `initial`.
+
+    Raises:
+        UserError: There is no such checkpoint.
+        CheckpointError: A release can be neither found nor downloaded.
+    """
+    model, trained = settings.model, trained and not settings.inference.random_weights
+    checkpoint = settings.inference.checkpoint if trained else model.checkpoint
+    if checkpoint:
+        checkpoint_file(checkpoint)
+    elif model.pretrained:
+        fetch(model.pretrained, OWN_FILE if trained else _from_nothing(_clip_seconds(settings)))
+
+
 def initial(settings: PretrainSettings, frontend: MusiCNNMel, task: Task) -> Loaded:
     """Build the network of the settings, with random weights or those the settings start from.
 
     Raises:
-        UserError: The settings do not make a network.
+        UserError: The settings do not make a network, or the checkpoint to start from is for another front end.
         CheckpointError: The weights to start from cannot be had or do not fit.
     """
     model = settings.model
-    seconds = settings.datamodule.clip_length or CLIP_SECONDS
+    seconds = _clip_seconds(settings)
     frames = clip_frames(seconds, frontend)
     arguments = network_arguments(model, frontend.n_bands, frames, task.n_outputs)
     try:
@@ -126,19 +146,41 @@ def initial(settings: PretrainSettings, frontend: MusiCNNMel, task: Task) -> Loa
         raise UserError(f"settings of the network: {error}") from error
     network.head_dist.requires_grad_(model.distilled_type == "separated")
     weights = f"random, seed {settings.seed}"
-    if model.pretrained or model.checkpoint:
-        start = str(checkpoint_file(model.checkpoint)) if model.checkpoint else str(model.pretrained)
+    file = checkpoint_file(model.checkpoint) if model.checkpoint else None
+    usual = _usual_normalisation(file, frontend) if file else (frontend.mean, frontend.std)
+    if file or model.pretrained:
+        start = str(file or model.pretrained)
         report = initialise(network, start, discard_head=model.checkpoint_discard_head, hint=_from_nothing(seconds))
         say(str(report))
-        weights = f"sha256 {_digest(Path(start))}" if model.checkpoint else start
+        weights = f"sha256 {_digest(file)}" if file else start
     description = {
         "network": arguments,
         "task": task.name,
         "labels": list(task.classes),
         "frontend": frontend.fingerprint,
-        "normalisation": list(normalisation(settings.datamodule.norm, frontend)),
+        "normalisation": list(normalisation(settings.datamodule.norm, usual)),
     }
     return Loaded(network, description, weights, frontend)
+
+
+def _usual_normalisation(file: Path, frontend: MusiCNNMel) -> Sequence[float]:
+    """What the weights of a checkpoint are used to, once it is clear that they see the same features."""
+    metadata = read_metadata(file)
+    _check_frontend(file, metadata, frontend)
+    return metadata.get("normalisation", (frontend.mean, frontend.std))
+
+
+def _check_frontend(file: Path, metadata: Mapping[str, Any], frontend: MusiCNNMel) -> None:
+    made_for = metadata.get("frontend", frontend.fingerprint)
+    if made_for != frontend.fingerprint:
+        raise UserError(
+            f"{file}: made for features {made_for}, these are {frontend.fingerprint}; "
+            f"give a checkpoint that was trained on such features"
+        )
+
+
+def _clip_seconds(settings: PretrainSettings) -> float:
+    return settings.datamodule.clip_length or CLIP_SECONDS
 
 
 def _from_nothing(seconds: float) -> str:
@@ -161,16 +203,14 @@ def load(settings: PretrainSettings, frontend: MusiCNNMel) -> Loaded:
         file = checkpoint_file(inference.checkpoint)
         network, metadata = load_any(file, **always)
     elif pretrained:
-        file = fetch(pretrained, hint="or name a file of your own: inference.checkpoint=FILE")
+        file = fetch(pretrained, hint=OWN_FILE)
         network, metadata = load_release(pretrained, **always)[0], {}
     else:
         raise UserError(
             "no trained network is named: give inference.checkpoint=FILE (or a run's folder), "
             "or a published network such as the named config maest_30s_inference"
         )
-    made_for = metadata.get("frontend", frontend.fingerprint)
-    if made_for != frontend.fingerprint:
-        raise UserError(f"{file}: made for features {made_for}, these are {frontend.fingerprint}")
+    _check_frontend(file, metadata, frontend)
     arguments = dict(network.hyperparameters)
     description = {
         "network": arguments,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 import shlex
 from pathlib import Path
 
@@ -21,7 +22,10 @@ from experiments.tasks.base import Task
 from experiments.tracking import history
 from experiments.tracking.run import RunHandle
 from experiments.training import BEST, LAST, History, check_accelerator, checkpoint_folder, make_trainer
+from models.checkpoints import read_metadata
 from models.fingerprint import fingerprint
+
+RESUME_VARIABLE = "OSTINATO_RESUME"  # rank zero's choice, for the ranks that it launches
 
 
 def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
@@ -79,6 +83,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         raise UserError(
             "model.distilled_type=separated: the second head learns from a teacher, and there is none; set mean"
         )
+    networks.fetch_weights(settings, trained)
     source = open_source(datamodule)
     corpus, stored = match(read_corpus(datamodule, source), source.features.ids, source.base_dir)
     if trained:
@@ -98,7 +103,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         settings.module,
         datamodule.masking,
         datamodule.roll,
-        found.description,
+        {**found.description, "run_fingerprint": run.fingerprint},
     )
     run.set_info(
         data={
@@ -115,20 +120,42 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
 
 
 def _resume_from(settings: PretrainSettings, run: RunHandle) -> Path | None:
-    """The newest epoch of the newest unfinished run with these settings."""
+    """The newest epoch of the newest run with these settings, unless that is finished; the same on every rank.
+
+    Raises:
+        UserError: This rank was not launched by rank zero, whose choice it cannot know.
+    """
     if not settings.resume:
         return None
-    for folder in reversed(history.runs_with(run.directory.parent, run.fingerprint)):
-        end = history.end_of(folder)
-        if folder == run.directory or (end is not None and end["status"] == "COMPLETED"):
-            continue
-        checkpoint = checkpoint_folder(settings.trainer, folder) / f"{LAST}.ckpt"
-        if checkpoint.is_file():
+    if run.is_global_zero:
+        folder, checkpoint = _unfinished(settings, run)
+        os.environ[RESUME_VARIABLE] = str(checkpoint or "")
+        if folder and checkpoint:
             say(f"resuming the run {folder.name} from {checkpoint}")
             run.set_info(resumed_from=folder.name)
-            return checkpoint
-    say("resume=True: no unfinished run with these settings has completed an epoch; starting from the beginning")
-    return None
+    elif RESUME_VARIABLE not in os.environ:
+        raise UserError("resume=True: start one process, which launches the others (trainer.devices)")
+    return Path(os.environ[RESUME_VARIABLE]) if os.environ[RESUME_VARIABLE] else None
+
+
+def _unfinished(settings: PretrainSettings, run: RunHandle) -> tuple[Path | None, Path | None]:
+    """The run to go on with and its checkpoint; where there is none, why is said."""
+    reason = "no unfinished run with these settings has completed an epoch"
+    for folder in reversed(history.runs_with(run.directory.parent, run.fingerprint)):
+        if folder == run.directory:
+            continue
+        end = history.end_of(folder)
+        if end is not None and end["status"] == "COMPLETED":
+            reason = f"the newest run with these settings, {folder.name}, is finished"
+            break
+        checkpoint = checkpoint_folder(settings.trainer, folder) / f"{LAST}.ckpt"
+        if checkpoint.is_file():
+            if read_metadata(checkpoint).get("run_fingerprint") == run.fingerprint:
+                return folder, checkpoint
+            reason = f"{checkpoint} is of a run with other settings"
+            break
+    say(f"resume=True: {reason}; starting from the beginning")
+    return None, None
 
 
 def _best_epoch(curves: History) -> dict[str, float]:

@@ -35,6 +35,7 @@ __all__ = [
     "load_any",
     "load_network",
     "load_release",
+    "read_metadata",
     "read_weights",
     "save_network",
     "weights_dir",
@@ -163,6 +164,16 @@ def load_any(path: str | Path, averaged: bool | None = None, **overrides: Any) -
             f"one in the published layout of MAEST; otherwise use it as initial weights of a named architecture"
         )
     return _rebuild(_DEFAULT_CLASS, settings, overrides, weights, path), {}
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """What a file of this suite says of its network besides arguments and weights; nothing for files of others.
+
+    Raises:
+        CheckpointError: If the file cannot be read.
+    """
+    weights = read_weights(path)
+    return dict(weights.header.get("metadata", {}) if _is_own(weights) else weights.header)
 
 
 def published_settings(state: State) -> dict[str, Any] | None:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from datasets.clips import window_starts
 from datasets.store import Header, Reader, Store, StoreWriter
+from datasets.windows import is_short
 from experiments.progress import progress
 from models.fingerprint import fingerprint
 
@@ -43,10 +44,14 @@ class Output:
 
 @dataclass
 class Report:
-    """What an extraction did: tracks stored now, stored before, and left out with the reason."""
+    """What an extraction did: tracks stored now, stored before, and left out with the reason.
+
+    `short` are those seen now whose only window is padded because they have less than nine tenths of one.
+    """
 
     written: int = 0
     already: int = 0
+    short: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -172,6 +177,7 @@ def _batches(
         except (OSError, ValueError) as error:
             report.skipped.append((identity, str(error)))
             continue
+        report.short += is_short(features.length(identity), frames)
         left[identity] = len(starts)
         for start, clip in zip(starts, cut, strict=True):
             batch.append((identity, start))

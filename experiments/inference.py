@@ -67,6 +67,7 @@ def _extract(settings: PretrainSettings, run: RunHandle, embeddings: bool) -> di
     check_accelerator(settings.trainer)
     if settings.inference.random_weights and not embeddings:
         raise UserError("inference.random_weights: an untrained network has no classes; it is for extract_embeddings")
+    networks.fetch_weights(settings, trained=True)
     source = open_source(settings.datamodule)
     found = networks.load(settings, source.frontend)
     frames = window_frames(settings, found)
@@ -91,7 +92,12 @@ def _extract(settings: PretrainSettings, run: RunHandle, embeddings: bool) -> di
         _make_way(output, source, ids, settings.inference.overwrite)
     report = extract(source.features, ids, frames, hop, run_batch, outputs, settings.inference.batch_size)
     _tell(report, outputs, settings, embeddings)
-    run.set_info(stores=[str(output.folder) for output in outputs], skipped=len(report.skipped))
+    if report.short:
+        seconds = frames / source.frontend.frame_rate
+        say(f"{report.short} tracks are shorter than nine tenths of a window ({seconds:.1f} s): padded with zeros")
+    run.set_info(
+        stores=[str(output.folder) for output in outputs], skipped=len(report.skipped), shorter_than_window=report.short
+    )
     return {"written": report.written, "already": report.already, "skipped": len(report.skipped)}
 
 

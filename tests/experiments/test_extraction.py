@@ -97,6 +97,11 @@ def test_a_track_that_cannot_be_read_is_listed_and_the_others_go_on(mels, tmp_pa
         assert [row["id"] for row in csv.DictReader(handle)] == ["gone.ogg"]
 
 
+def test_tracks_much_shorter_than_a_window_are_counted(mels, tmp_path):
+    assert extract(mels, mels.ids, FRAMES, FRAMES, run_batch, outputs(tmp_path), 4).short == 1  # 3 frames; 9 are enough
+    assert extract(mels, mels.ids, 30, 30, run_batch, outputs(tmp_path / "longer"), 4).short == 4  # 3, 9, 10, 24
+
+
 def test_values_that_are_not_finite_are_not_stored(mels, tmp_path):
     def poisoned(clips):
         sums = run_batch(clips)

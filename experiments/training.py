@@ -94,7 +94,9 @@ class SaveWhenInterrupted(Callback):
         self.path = folder / f"{INTERRUPTED}.ckpt"
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Save, once at least one step was taken."""
+        """Save, once at least one step was taken, unless a checkpoint is what could not be written."""
+        if isinstance(exception, UserError):
+            return
         if trainer.state.fn == "fit" and trainer.global_step and trainer.world_size == 1:
             trainer.save_checkpoint(self.path)
 

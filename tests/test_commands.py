@@ -191,6 +191,32 @@ def test_stored_embeddings_are_those_of_the_network(trained, at_home):
     assert np.abs(stored[0] - expected).max() < 2e-3
 
 
+def test_real_recordings_of_every_kind_are_extracted_as_the_network_sees_them(at_home):
+    import torch
+
+    from models.frontends import MusiCNNMel
+    from models.maest import MAEST
+    from preprocess import load
+
+    clips = ROOT / "tests" / "data"
+    settings = [*SMALL, "inference.random_weights=True", "inference.out_dir=real", f"datamodule.base_dir={clips}"]
+    result = run("ex_pretrain.py", "extract_embeddings", "with", *settings, "seed=3")
+    store = Store("real/block_01")
+    assert result["skipped"] == 0
+    assert len(store.ids) == result["written"] >= 5
+    torch.manual_seed(3)
+    network = MAEST(n_classes=2, n_frames=312, dim=32, depth=2, heads=2, s_patchout_t=15, s_patchout_f=2).eval()
+    frontend = MusiCNNMel()
+    for identity in store.ids:
+        mel = frontend(torch.from_numpy(load(clips / identity, 16_000)))
+        stored = store.read(identity)
+        assert len(stored) == max(int((len(mel) - 0.9 * 312) // 312) + 1, 1)
+        if len(mel) >= 312:
+            with torch.inference_mode():
+                first = network.embed(frontend.normalise(mel[:312]).T[None], [1]).tokens[1][0].numpy()
+            assert np.abs(stored[0] - first).max() < 5e-3
+
+
 def test_logits_and_predictions_agree_and_carry_the_labels(trained, at_home):
     run(
         "ex_pretrain.py",

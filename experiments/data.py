@@ -16,13 +16,12 @@ from datasets.corpus import SPLITS, Corpus, CorpusError, Track, match_tracks, re
 from datasets.upstream import open_features
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
-from experiments.tasks import Task, build
+from experiments.tasks import TASKS, Task, build, find
 from experiments.tracking import ranks
 from models.frontends import MusiCNNMel
 from models.frontends import build as build_frontend
 from preprocess.files import SUFFIXES as AUDIO_SUFFIXES
 
-ANNOTATION_OF_TASK = {"tagging": "tags", "genre": "genre"}
 FRONTEND = "musicnn"
 UPSTREAM_SUFFIXES = (".mmap", ".npy")
 MIN_FRAMES = 16  # one patch
@@ -177,10 +176,10 @@ def build_task(name: str, corpus: Corpus, labels: str | None = None) -> Task:
     Raises:
         UserError: No track has the annotation, or there are too few classes.
     """
-    annotation = ANNOTATION_OF_TASK[name]
+    annotation = find(name).annotation
     present = sorted({key for track in corpus for key in track.annotations})
     if annotation not in present:
-        others = [task for task, needed in ANNOTATION_OF_TASK.items() if needed in present]
+        others = [task for task, kind in TASKS.items() if kind.annotation in present]
         ask = (
             f", or ask for another task: datamodule.task={others[0]}, for probes probe.tasks=[{','.join(others)}]"
             if others
@@ -221,7 +220,7 @@ def examples(task: Task, corpus: Corpus, stored: Mapping[str, str]) -> dict[str,
     Raises:
         UserError: A label that is not among the task's classes.
     """
-    annotation = ANNOTATION_OF_TASK[task.name]
+    annotation = task.annotation
     made = {}
     for split in SPLITS:
         tracks = [track for track in corpus.split(split) if annotation in track.annotations]
@@ -236,7 +235,7 @@ def examples(task: Task, corpus: Corpus, stored: Mapping[str, str]) -> dict[str,
 
 def _encode(task: Task, track: Track) -> np.ndarray:
     try:
-        return task.encode(track.annotations[ANNOTATION_OF_TASK[task.name]])
+        return task.encode(track.annotations[task.annotation])
     except UserError as error:
         raise UserError(
             f"{track.id} ({track.split}): {error}. The classes are those of the network or of the file of labels: "

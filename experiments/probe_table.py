@@ -15,7 +15,6 @@ from experiments import probing, reports
 from experiments.baselines import MEL_STATISTICS, constant
 from experiments.class_report import write_test_report
 from experiments.data import (
-    ANNOTATION_OF_TASK,
     Source,
     build_task,
     examples,
@@ -146,7 +145,7 @@ def _probe_task(
     settings: ProbeExperimentSettings,
     run: RunHandle,
 ) -> list[Row]:
-    annotation = ANNOTATION_OF_TASK[task.name]
+    annotation = task.annotation
     ids = {split: [stored[track.id] for track in corpus.split(split)] for split in SPLITS}
     annotations = {stored[track.id]: track.annotations.get(annotation) for track in corpus}
     answers: dict[str, np.ndarray] = {}

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from experiments.tasks import find
 from experiments.tracking.settings import TrackingSettings
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
+TaskName = Annotated[str, AfterValidator(lambda name: find(name).name)]
 
 
 class Section(BaseModel):
@@ -99,7 +101,7 @@ class DatamoduleSettings(Section):
     groundtruth_test: str | None = None
     labels: str | None = None  # text file with one class name a line
     columns: ColumnsSettings = ColumnsSettings()
-    task: Literal["tagging", "genre"] = "tagging"
+    task: TaskName = "tagging"
     demo_size: Literal["tiny", "small"] | Positive = "small"
     store_dir: str | None = None  # where an audio folder's mels go; None: outputs/mels/<folder>-<hash>
     clip_length: Annotated[float, Field(gt=0)] | None = None  # seconds; None: what the network takes, or 10
@@ -227,7 +229,7 @@ class EmbeddingsSettings(Section):
 class ProbeSettings(Section):
     """The probes and how one is chosen."""
 
-    tasks: Annotated[list[Literal["tagging", "genre"]], Field(min_length=1)] = ["tagging", "genre"]
+    tasks: Annotated[list[TaskName], Field(min_length=1)] = ["tagging", "genre"]
     grid: str = "quick"
 
 

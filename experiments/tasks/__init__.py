@@ -6,16 +6,25 @@ a loss and a metric exist once. A new task is one file beside this one and one r
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from experiments.tasks.base import Task, unknown
 from experiments.tasks.genre import Genre
 from experiments.tasks.tagging import Tagging
 
-TASKS: dict[str, Callable[..., Task]] = {
+TASKS: dict[str, type[Task]] = {
     "tagging": Tagging,
     "genre": Genre,
 }
+
+
+def find(name: str) -> type[Task]:
+    """Look a task up by name.
+
+    Raises:
+        UserError: No task has this name; the message lists those that exist.
+    """
+    if name not in TASKS:
+        raise unknown("task", name, TASKS)
+    return TASKS[name]
 
 
 def build(name: str, **options) -> Task:
@@ -28,9 +37,7 @@ def build(name: str, **options) -> Task:
     Raises:
         UserError: No task has this name; the message lists those that exist.
     """
-    if name not in TASKS:
-        raise unknown("task", name, TASKS)
-    return TASKS[name](**options)
+    return find(name)(**options)
 
 
-__all__ = ["TASKS", "Genre", "Tagging", "Task", "build"]
+__all__ = ["TASKS", "Genre", "Tagging", "Task", "build", "find"]

@@ -20,6 +20,7 @@ class Task(Protocol):
 
     Attributes:
         name: Key in `experiments.tasks.TASKS`.
+        annotation: Which annotation of a track it is about, a key of `datasets.corpus.ANNOTATIONS`.
         classes: Names of the answers, in the order of the outputs.
         n_outputs: Values a network must give per item.
         primary: The metric that early stopping and selection look at; higher is better.
@@ -29,6 +30,7 @@ class Task(Protocol):
     """
 
     name: str
+    annotation: str
     classes: tuple[str, ...]
     n_outputs: int
     primary: str

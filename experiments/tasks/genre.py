@@ -22,6 +22,7 @@ class Genre:
     """
 
     name = "genre"
+    annotation = "genre"
     primary = "accuracy"
 
     def __init__(self, classes: Sequence[str]):

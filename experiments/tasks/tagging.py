@@ -27,6 +27,7 @@ class Tagging:
     """
 
     name = "tagging"
+    annotation = "tags"
     primary = "roc_auc"
 
     def __init__(self, classes: Sequence[str]):

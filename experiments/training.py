@@ -99,6 +99,7 @@ class SaveWhenInterrupted(Callback):
             return
         if trainer.state.fn == "fit" and trainer.global_step and trainer.world_size == 1:
             trainer.save_checkpoint(self.path)
+            say(f"the weights of the moment are in {self.path}; give the same command with resume=True to go on")
 
 
 class History(Callback):

@@ -396,6 +396,7 @@ def test_an_interrupted_training_leaves_a_checkpoint_and_says_so(own, tmp_path):
     assert process.returncode == 143, said
     (folder,) = (path.parent for path in tmp_path.glob("runs/*/journal.jsonl"))
     assert journal(folder)[-1]["status"] == "INTERRUPTED"
+    assert "resume=True to go on" in said
     from models.checkpoints import load_any
 
     _, about = load_any(folder / "checkpoints" / "interrupted.ckpt")

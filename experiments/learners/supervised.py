@@ -18,6 +18,14 @@ from experiments.tasks.base import Task
 from models import augment
 
 
+Mix = tuple[Tensor, Tensor]  # partners and weights of a mixup
+
+
+def first_head(outputs: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+    """Logits `[batch, n_outputs]`: those of the CLS head where there are two."""
+    return outputs if isinstance(outputs, Tensor) else outputs[0]
+
+
 class SupervisedLearner(L.LightningModule):
     """Trains a network on clips, judges it on whole tracks.
 
@@ -59,43 +67,49 @@ class SupervisedLearner(L.LightningModule):
         """Stored log-mel to network input, float32."""
         return (mel.float() - self.mean) / (2 * self.std)
 
-    def forward(self, mel: Tensor) -> Tensor:
-        """Normalised clips `[batch, frames, bands]` to logits `[batch, n_outputs]`, of the first head if it has two."""
-        logits = self.net(mel.transpose(1, 2).unsqueeze(1))
-        return logits if isinstance(logits, Tensor) else logits[0]
+    def forward(self, mel: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Normalised clips `[batch, frames, bands]` to what the network gives: logits, or a pair of them."""
+        return self.net(mel.transpose(1, 2).unsqueeze(1))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """One optimiser step: roll, mixup, mask (in this order), loss."""
-        x, target = self.normalise(batch["mel"]), batch["target"]
-        if self.roll.do:
-            x = augment.roll(x, self.roll.shift_range)
-        if self.settings.mixup_alpha > 0:
-            permutation, weights = augment.mixup_draw(len(x), self.settings.mixup_alpha, x.device)
-            x = augment.mixup(x, permutation, weights)
-        else:
-            permutation, weights = None, None
-        if self.masking.do:
-            x = augment.spec_augment(x, **self.masking.model_dump(exclude={"do"}))
-        outputs = self(x)
-        loss = self._mixed_loss(outputs, target, permutation, weights)
+        x, mix = self.augmented(self.normalise(batch["mel"]))
+        loss = self.training_loss(self(x), batch, mix)
         self.log("train/loss", loss.detach(), batch_size=len(x), prog_bar=True)
         return loss
 
-    def _mixed_loss(
-        self, outputs: Tensor, target: Tensor, permutation: Tensor | None, weights: Tensor | None
+    def augmented(self, x: Tensor) -> tuple[Tensor, Mix | None]:
+        """Normalised clips as they are trained on, and how they were mixed."""
+        if self.roll.do:
+            x = augment.roll(x, self.roll.shift_range)
+        mix = None
+        if self.settings.mixup_alpha > 0:
+            mix = augment.mixup_draw(len(x), self.settings.mixup_alpha, x.device)
+            x = augment.mixup(x, *mix)
+        if self.masking.do:
+            x = augment.spec_augment(x, **self.masking.model_dump(exclude={"do"}))
+        return x, mix
+
+    def training_loss(
+        self, outputs: Tensor | tuple[Tensor, Tensor], batch: dict[str, Tensor], mix: Mix | None
     ) -> Tensor:
-        if permutation is None:
-            return self.task.loss(outputs, target)
+        """Loss of the first head against the targets, mixed as the clips were."""
+        return self.task.loss(first_head(outputs), self.mixed(batch["target"], mix))
+
+    def mixed(self, target: Tensor, mix: Mix | None) -> Tensor:
+        """Targets, mixed as the clips were; class numbers become shares of classes."""
+        if mix is None:
+            return target
         if not target.is_floating_point():
-            target = nn.functional.one_hot(target, self.task.n_outputs).to(outputs.dtype)
-        return self.task.loss(outputs, augment.mixup(target, permutation, weights))
+            target = nn.functional.one_hot(target, self.task.n_outputs).float()
+        return augment.mixup(target, *mix)
 
     def on_train_epoch_start(self) -> None:
         """Log the learning rate of the epoch."""
         self.log("train/lr", self.optimizers().param_groups[0]["lr"])
 
     def _judge(self, batch: dict[str, Tensor]) -> None:
-        outputs = self(self.normalise(batch["mel"]))
+        outputs = first_head(self(self.normalise(batch["mel"])))
         self.outputs.append(
             {
                 "outputs": outputs.float().cpu().numpy(),

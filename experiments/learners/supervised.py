@@ -17,7 +17,6 @@ from experiments.settings import MaskingSettings, ModuleSettings, RollSettings
 from experiments.tasks.base import Task
 from models import augment
 
-
 Mix = tuple[Tensor, Tensor]  # partners and weights of a mixup
 
 

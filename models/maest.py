@@ -223,6 +223,7 @@ class MAEST(nn.Module):
         x = self._check_input(x)
         rows, columns = grid_size(x.shape[1], self.stride_f), grid_size(x.shape[2], self.stride_t)
         kept = self.patchout.draw(rows, columns, self.training)
+        kept = None if kept is None else kept.to(x.device)
         spare = self.grid[1] - columns
         offset = int(torch.randint(spare + 1, ())) if self.training and spare else 0
         patches = self._cut(x, kept)
@@ -240,7 +241,7 @@ class MAEST(nn.Module):
             row, column = kept.rows.repeat_interleave(columns), kept.columns.repeat(len(kept.rows))
             if kept.tokens is not None:
                 row, column = row[kept.tokens], column[kept.tokens]
-            view = view[:, row.to(x.device), column.to(x.device)]
+            view = view[:, row, column]
         return view.reshape(len(x), -1, PATCH * PATCH)
 
     def _positions(self, columns: int, offset: int, kept: Kept | None) -> torch.Tensor:
@@ -248,10 +249,10 @@ class MAEST(nn.Module):
         frequency = self.freq_new_pos_embed[0, :, :, 0].t()
         time = self.time_new_pos_embed[0, :, 0, offset : offset + columns].t()
         if kept is not None:
-            frequency, time = frequency[kept.rows.to(time.device)], time[kept.columns.to(time.device)]
+            frequency, time = frequency[kept.rows], time[kept.columns]
         positions = (frequency[:, None] + time[None]).flatten(0, 1)
         if kept is not None and kept.tokens is not None:
-            positions = positions[kept.tokens.to(time.device)]
+            positions = positions[kept.tokens]
         return positions
 
     def _check_input(self, x: torch.Tensor) -> torch.Tensor:

@@ -28,6 +28,10 @@ class Kept(NamedTuple):
     columns: torch.Tensor
     tokens: torch.Tensor | None
 
+    def to(self, device: torch.device) -> Kept:
+        """The same indices on a device; a GPU is not waited for."""
+        return Kept(*(index if index is None else _sent(index, device) for index in self))
+
 
 @dataclass(frozen=True)
 class Patchout:
@@ -127,3 +131,10 @@ def _drop(candidates: torch.Tensor, n: int) -> torch.Tensor:
     if n == 0:
         return candidates
     return candidates[torch.randperm(len(candidates))[n:].sort().values]
+
+
+def _sent(index: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A copy from ordinary memory would make the processor wait until the GPU has done everything before it."""
+    if device.type != "cuda":
+        return index.to(device)
+    return index.pin_memory().to(device, non_blocking=True)

@@ -72,18 +72,22 @@ class MLP(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Stochastic depth: in training drops the whole branch of a sample (Huang et al., ECCV 2016)."""
+    """Stochastic depth: in training drops the whole branch of a sample (Huang et al., ECCV 2016).
+
+    The rate is read from a tensor, so that blocks that differ by it share one compiled graph.
+    """
 
     def __init__(self, rate: float = 0.0) -> None:
         super().__init__()
-        self.rate = rate
+        self.rate, self.drops = rate, rate > 0.0
+        self.register_buffer("kept", torch.tensor(1.0 - rate), persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`[B, N, dim]`, scaled so that its expectation stays as it was."""
-        if not self.training or self.rate == 0.0:
+        if not self.training or not self.drops:
             return x
-        keep = torch.rand(len(x), 1, 1, device=x.device) >= self.rate
-        return x * (keep.to(x.dtype) / (1.0 - self.rate))
+        keep = torch.rand(len(x), 1, 1, device=x.device) < self.kept
+        return x * (keep / self.kept).to(x.dtype)
 
 
 class Block(nn.Module):

@@ -42,3 +42,12 @@ def test_equal_to_what_runs(distilled_type):
             with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
                 run()
             assert counter.get_total_flops() == cost(network, frames=200, blocks=blocks).flops
+
+
+def test_dropped_patches_are_never_embedded():
+    """In training too: what runs is what the kept patches cost."""
+    network = MAEST(n_frames=312, dim=64, depth=2, heads=2, s_patchout_t=11, s_patchout_f=3, u_patchout=5).train()
+    for _ in range(2):
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            network(torch.randn(1, 96, 300))
+        assert counter.get_total_flops() == cost(network, frames=300, training=True).flops

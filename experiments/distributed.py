@@ -1,0 +1,233 @@
+"""Several processes of one command: who they are, and how they talk.
+
+A launcher (`torchrun`, SLURM's `srun`) starts them side by side; `join` brings them together and Lightning finds the
+process group made. Where Lightning launches the others itself, the group exists from `Trainer.fit` on. In a single
+process everything here is an identity. PyTorch is imported where there is more than one process, and not before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from experiments.errors import UserError
+
+T = TypeVar("T")
+
+JOINING = datetime.timedelta(minutes=10)  # until all processes have to be there
+ANSWERING = datetime.timedelta(minutes=30)  # between the first and the last process at one exchange
+SAID_AFTER = 15.0  # seconds of waiting for the others until it is said
+FOREIGN = {"OMPI_COMM_WORLD_SIZE": "mpirun", "PMI_SIZE": "mpirun", "JSM_NAMESPACE_SIZE": "jsrun"}
+
+_store: Any = None  # where the processes of a launcher meet
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a launcher says about this process.
+
+    Attributes:
+        launcher: its name.
+        rank: number of this process, from 0, and of how many.
+        local_rank: its number on its node.
+        node: number of its node, and of how many.
+        address: where the processes meet: `host:port`, or "" where the launcher holds the meeting point.
+    """
+
+    launcher: str
+    rank: int
+    world_size: int
+    local_rank: int
+    node: int
+    nodes: int
+    address: str = ""
+
+    @property
+    def per_node(self) -> int:
+        """Processes on a node."""
+        return self.world_size // self.nodes
+
+
+def launch(environ: Mapping[str, str] | None = None) -> Launch | None:
+    """What launched this process beside others; None for a single process, and for those that Lightning starts.
+
+    Raises:
+        UserError: The launcher's variables contradict each other, or the launcher is not one of ours.
+    """
+    environ = os.environ if environ is None else environ
+    found = _torchrun(environ) or _srun(environ)
+    if found is None:
+        for name, launcher in FOREIGN.items():
+            if _number(environ, name, 1) > 1:
+                raise UserError(
+                    f"{name}={environ[name]}: processes started by {launcher} do not find each other; "
+                    "start them with torchrun or srun"
+                )
+        return None
+    if found.world_size % found.nodes:
+        raise UserError(
+            f"{found.world_size} processes on {found.nodes} nodes ({found.launcher}): every node needs equally many"
+        )
+    return found if found.world_size > 1 else None
+
+
+def _torchrun(environ: Mapping[str, str]) -> Launch | None:
+    if not {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= environ.keys():
+        return None
+    world_size = _number(environ, "WORLD_SIZE", 1)
+    per_node = _number(environ, "LOCAL_WORLD_SIZE", world_size)
+    rank = _number(environ, "RANK", 0)
+    return Launch(
+        "torchrun",
+        rank,
+        world_size,
+        _number(environ, "LOCAL_RANK", rank % per_node),
+        _number(environ, "GROUP_RANK", rank // per_node),
+        _number(environ, "GROUP_WORLD_SIZE", -(-world_size // per_node)),
+    )
+
+
+def _srun(environ: Mapping[str, str]) -> Launch | None:
+    """A task of a SLURM step; the batch script itself and an interactive shell are single processes."""
+    if "SLURM_PROCID" not in environ or not {"SLURM_STEP_ID", "SLURM_STEPID"} & environ.keys():
+        return None
+    if environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
+        return None
+    world_size = _number(environ, "SLURM_STEP_NUM_TASKS", _number(environ, "SLURM_NTASKS", 1))
+    nodes = _number(environ, "SLURM_STEP_NUM_NODES", _number(environ, "SLURM_NNODES", 1))
+    hosts = environ.get("SLURM_STEP_NODELIST") or environ.get("SLURM_NODELIST") or environ.get("SLURM_JOB_NODELIST", "")
+    host = environ.get("MASTER_ADDR") or (_first_host(hosts) if nodes > 1 else "127.0.0.1")
+    port = _number(environ, "MASTER_PORT", 15_000 + _number(environ, "SLURM_JOB_ID", 0) % 10_000)
+    rank = _number(environ, "SLURM_PROCID", 0)
+    local, node = _number(environ, "SLURM_LOCALID", rank), _number(environ, "SLURM_NODEID", 0)
+    return Launch("srun", rank, world_size, local, node, nodes, f"{host}:{port}")
+
+
+def _first_host(nodes: str) -> str:
+    """`gpu[03-05,9],cpu1` begins with `gpu03`."""
+    return re.sub(r"\[(\w+)[^\]]*\]", r"\1", nodes).replace(" ", ",").split(",")[0]
+
+
+def _number(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name, "").strip()
+    if not text:
+        return default
+    if not text.isdecimal():
+        raise UserError(f"{name}={text}: expected a number; which process is this?")
+    return int(text)
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    if _joined():
+        return sys.modules["torch"].distributed.get_rank()
+    found = launch()
+    return found.rank if found else 0
+
+
+def world_size() -> int:
+    """Number of processes."""
+    if _joined():
+        return sys.modules["torch"].distributed.get_world_size()
+    found = launch()
+    return found.world_size if found else 1
+
+
+def join() -> None:
+    """Meet the processes that a launcher started beside this one: gloo between CPUs, NCCL between GPUs.
+
+    Raises:
+        UserError: They are not all there after ten minutes.
+    """
+    global _store
+    found = launch()
+    if found is None or _joined():
+        return
+    import torch
+    from torch import distributed
+
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    where = f"tcp://{found.address}" if found.address else "env://"
+    try:
+        with _said_when_long(found):
+            _store, _, _ = next(distributed.rendezvous(where, found.rank, found.world_size, timeout=JOINING))
+            distributed.init_process_group(
+                backend,
+                store=distributed.PrefixStore("group", _store),
+                rank=found.rank,
+                world_size=found.world_size,
+                timeout=ANSWERING,
+            )
+    except (RuntimeError, ValueError, OSError) as error:
+        place = found.address or f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        reason = str(error).split("\n")[0]
+        raise UserError(
+            f"the {found.world_size} processes that {found.launcher} started did not meet at {place} ({reason}); "
+            "can every node reach it? MASTER_ADDR and MASTER_PORT choose another place"
+        ) from error
+
+
+def leave() -> None:
+    """Part from the others; nothing where `join` did nothing."""
+    global _store
+    if _store is not None:
+        _store = None
+        if _joined():
+            sys.modules["torch"].distributed.destroy_process_group()
+
+
+def share(value: T) -> T:
+    """Rank zero's value, on every rank; what the others give is left aside."""
+    if not _together():
+        return value
+    values = [value]
+    sys.modules["torch"].distributed.broadcast_object_list(values, src=0)
+    return values[0]
+
+
+def gather(value: T) -> list[T]:
+    """The values of all ranks in order, on every rank."""
+    if not _together():
+        return [value]
+    values: list[Any] = [None] * world_size()
+    sys.modules["torch"].distributed.all_gather_object(values, value)
+    return values
+
+
+def barrier() -> None:
+    """Wait until every rank is here."""
+    gather(None)
+
+
+def _joined() -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def _together() -> bool:
+    join()
+    return _joined()
+
+
+@contextlib.contextmanager
+def _said_when_long(found: Launch) -> Iterator[None]:
+    """Rank zero says what it waits for when that takes long."""
+
+    def say() -> None:
+        print(f"waiting for the other processes ({found.world_size} in all, {found.launcher})", file=sys.stderr)
+
+    timer = threading.Timer(SAID_AFTER, say)
+    timer.daemon = True
+    if found.rank == 0:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

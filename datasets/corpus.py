@@ -3,22 +3,25 @@
 A corpus is read from a table its owner can write with a spreadsheet: one row a track, a column with the path of the
 audio relative to the corpus folder, and any of the columns of `ANNOTATIONS`. Several tags share a cell, joined by `;`
 or `|`. An empty cell means that nobody annotated the track; one whose listeners found no tag fitting has `-`. A column
-`split` names train, valid and test; without one, tracks are dealt out by a hash of their id.
+`split` names train, valid and test; without one, tracks are dealt out (see :mod:`datasets.splits`). A folder a class
+(`rock/song.mp3`) is a corpus without any table, pickled multi-hot arrays are one too.
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import unicodedata
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from datasets.columns import SEPARATORS, either, find, separation
 from datasets.pickles import read_groundtruth
+from datasets.splits import SPLITS, hashed_split
+from datasets.tables import Cell, CorpusError, read_sheet
 
-SPLITS = ("train", "valid", "test")
+__all__ = ["ANNOTATIONS", "SPLITS", "Corpus", "CorpusError", "Track", "read_folders", "read_groundtruths", "read_table"]
+
 SPLIT_NAMES = {
     "train": "train",
     "training": "train",
@@ -30,28 +33,30 @@ SPLIT_NAMES = {
     "testing": "test",
 }
 NO_TAGS = "-"
-PATH_COLUMNS = ("path", "file", "filename", "audio", "track", "track_id", "id")
+GIVEN, DEALT = "given", "hashed"
 
 
-class CorpusError(ValueError):
-    """A table of annotations that cannot be used; the message names the file, the row or the column."""
-
-
-def parse_tags(cell: str) -> tuple[str, ...]:
-    """Split a cell of tags joined by `;` or `|` into its distinct tags, in order of appearance; `-` is none."""
-    tags = (tag.strip() for tag in cell.replace("|", ";").split(";"))
+def parse_tags(cell: Cell, separators: str = SEPARATORS) -> tuple[str, ...]:
+    """Distinct tags of a cell in order of appearance, those of a text joined by any of the separators; `-` is none."""
+    if isinstance(cell, str):
+        for separator in separators[1:]:
+            cell = cell.replace(separator, separators[0])
+        cell = tuple(cell.split(separators[0]))
+    tags = (tag.strip() for tag in cell or ())
     return tuple(dict.fromkeys(tag for tag in tags if tag not in ("", NO_TAGS)))
 
 
-ANNOTATIONS: Mapping[str, Callable[[str], Any]] = {
+ANNOTATIONS: Mapping[str, Callable[[Any], Any]] = {
     "tags": parse_tags,
-    "genre": str.strip,
-    "key": str.strip,
+    "genre": str,
+    "key": str,
     "tempo": float,
-    "meter": str.strip,
+    "meter": str,
     "arousal": float,
     "valence": float,
+    "artist": str,
 }
+LABELS = ("tags", "genre")  # annotations with a vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +73,29 @@ class Track:
     split: str
     annotations: Mapping[str, Any]
 
+    def labels(self, annotation: str) -> tuple[str, ...] | None:
+        """The labels of an annotation of `LABELS`; None where nobody gave any."""
+        value = self.annotations.get(annotation)
+        return (value,) if isinstance(value, str) else value
+
 
 @dataclass(frozen=True)
 class Corpus:
-    """Tracks with annotations and splits."""
+    """Tracks with annotations and splits.
+
+    Attributes:
+        name: For messages.
+        tracks: In the order of the table.
+        split_by: `given`, or the rule that dealt the tracks out.
+        columns: Of the table it was read from.
+        notes: What its reader should know.
+    """
 
     name: str
     tracks: tuple[Track, ...]
+    split_by: str = GIVEN
+    columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.tracks)
@@ -88,7 +109,7 @@ class Corpus:
 
     def only(self, ids: Container[str]) -> Corpus:
         """The corpus without the tracks whose id is not among these."""
-        return Corpus(self.name, tuple(track for track in self.tracks if track.id in ids))
+        return replace(self, tracks=tuple(track for track in self.tracks if track.id in ids))
 
     def annotated(self, annotation: str) -> Corpus:
         """The corpus without the tracks that lack an annotation.
@@ -98,114 +119,120 @@ class Corpus:
         """
         kept = tuple(track for track in self.tracks if annotation in track.annotations)
         if not kept:
-            present = sorted({key for track in self.tracks for key in track.annotations})
             raise CorpusError(
-                f"corpus {self.name}: no track has {annotation!r}; there is {', '.join(present) or 'none'}"
+                f"corpus {self.name}: no track has {annotation!r}; there is {', '.join(self.annotations) or 'none'}"
             )
-        return Corpus(self.name, kept)
+        return replace(self, tracks=kept)
+
+    @property
+    def annotations(self) -> tuple[str, ...]:
+        """Names of the annotations that some track has, sorted."""
+        return tuple(sorted({name for track in self.tracks for name in track.annotations}))
 
     def vocabulary(self, annotation: str) -> tuple[str, ...]:
         """All labels of a textual annotation, sorted."""
-        labels: set[str] = set()
-        for track in self.annotated(annotation):
-            value = track.annotations[annotation]
-            labels.update([value] if isinstance(value, str) else value)
-        return tuple(sorted(labels))
+        return tuple(sorted({label for track in self.annotated(annotation) for label in track.labels(annotation)}))
 
 
-def read_table(table: Path, columns: Mapping[str, str | Sequence[str]] | None = None) -> Corpus:
-    """Read a CSV table of annotations.
+def read_table(
+    table: Path, columns: Mapping[str, str | Sequence[str]] | None = None, separators: str = SEPARATORS
+) -> Corpus:
+    """Read a table of annotations.
 
     Args:
-        table: The file; its first row names the columns.
+        table: The file: CSV, TSV, Parquet, JSON or JSON lines, by its suffix.
         columns: Annotation name -> column name of what is read (`{"tags": "mtt_tags"}`); None reads all there is.
-            A column under the annotation's own name may be absent. Several columns of tags are pooled; some of them
-            may be absent, and a track with an empty cell in one that is there counts as not annotated.
+            A column under the annotation's own name may be absent or have one of its other names. Several columns of
+            tags are pooled; some of them may be absent, and a track with an empty cell in one that is there counts as
+            not annotated. `path` and `split` can be named in the same way.
+        separators: What stands between the tags of a cell: any of these characters.
 
     Raises:
         CorpusError: The file is missing or empty, a column is missing, a cell cannot be read, or a path repeats.
     """
-    columns = {name: name for name in ANNOTATIONS} if columns is None else columns
-    named = {name: (column,) if isinstance(column, str) else tuple(column) for name, column in columns.items()}
-    if not table.is_file():
-        raise CorpusError(f"{table}: no such table of annotations")
-    header, rows = _rows(table)
-    path_column = next((name for name in PATH_COLUMNS if name in header), None)
-    if path_column is None:
-        raise CorpusError(
-            f"{table}: no column for the path of the audio; expected one of {', '.join(PATH_COLUMNS)}; "
-            f"the first line gives {', '.join(map(repr, header)) or 'nothing'} (columns are separated by commas)"
-        )
-    for name, wanted in named.items():
-        if wanted != (name,) and not any(column in header for column in wanted):
-            raise CorpusError(f"{table}: no column {' or '.join(wanted)} for {name}; there is {', '.join(header)}")
-    tracks = [_track(table, line, row, path_column, named) for line, row in rows]
+    sheet = read_sheet(table)
+    wanted = {name: (name,) if columns is None else _names(columns[name]) for name in columns or ANNOTATIONS}
+    (path_column,) = find(sheet, "path", wanted.pop("path", ("path",)))
+    split_column = find(sheet, "split", wanted.pop("split", ("split",)))
+    found = {name: find(sheet, name, names) for name, names in wanted.items()}
+    notes = either(sheet, found, wanted, separators)
+    named = {name: present for name, present in found.items() if present}
+    tracks = []
+    for where, cells in sheet.rows:
+        identity = _identity(sheet.file, where, cells.get(path_column), path_column)
+        split = _split_of(sheet.file, where, identity, cells, split_column)
+        annotations = {
+            name: value
+            for name, present in named.items()
+            if (value := _value(sheet.file, where, name, present, cells, separators)) is not None
+        }
+        tracks.append(Track(identity, split, annotations))
     if not tracks:
         raise CorpusError(f"{table}: no rows")
-    _refuse_repeats(table, tracks)
-    return Corpus(table.stem, tuple(tracks))
+    _refuse_repeats(sheet.file, tracks, [where for where, _ in sheet.rows])
+    notes += separation(sheet, named.get("tags", ()), separators)
+    split_by = GIVEN if split_column else DEALT
+    return Corpus(table.stem, tuple(tracks), split_by, sheet.columns, tuple(notes))
 
 
-def _rows(table: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """The names of the columns, and every row with the number of its (last) line in the file."""
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.reader(handle)
-            header = [name.strip() for name in next(reader, [])]
-            lines = [(reader.line_num, cells) for cells in reader if cells]
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{table}: not UTF-8 ({error.reason}, byte {error.start}); save it as UTF-8") from None
-    except csv.Error as error:
-        raise CorpusError(f"{table}: not a table of comma-separated values ({error})") from None
-    for line, cells in lines:
-        if len(cells) != len(header):
-            raise CorpusError(
-                f"{table}, line {line}: {len(cells)} cells for {len(header)} columns; "
-                f"join the tags of a cell by ; or put a cell that holds a comma in quotes"
-            )
-    return header, [(line, dict(zip(header, cells, strict=True))) for line, cells in lines]
+def _names(named: str | Sequence[str]) -> tuple[str, ...]:
+    return (named,) if isinstance(named, str) else tuple(named)
 
 
-def _track(
-    table: Path, line: int, row: Mapping[str, str], path_column: str, columns: Mapping[str, Sequence[str]]
-) -> Track:
-    identity = PurePosixPath(row[path_column].strip().replace("\\", "/")).as_posix()
+def _identity(file: Path, where: str, cell: Cell, column: str) -> str:
+    if isinstance(cell, tuple):
+        raise CorpusError(f"{file}, {where}: column {column!r} holds a list; the path of one track is expected")
+    identity = PurePosixPath((cell or "").replace("\\", "/")).as_posix()
     if identity in ("", "."):
-        raise CorpusError(f"{table}, line {line}: empty cell in column {path_column!r}")
-    annotations = {}
-    for name, wanted in columns.items():
-        cells = [(row[column] or "").strip() for column in wanted if column in row]
-        if not cells or not all(cells):
-            continue
-        cell = ";".join(cells)
-        try:
-            annotations[name] = ANNOTATIONS[name](cell)
-        except ValueError:
-            raise CorpusError(f"{table}, line {line}: {'+'.join(wanted)}={cell!r} is not a {name}") from None
-    return Track(identity, _split_of(table, line, identity, row.get("split")), annotations)
+        raise CorpusError(f"{file}, {where}: empty cell in column {column!r}")
+    return identity
 
 
-def _split_of(table: Path, line: int, identity: str, cell: str | None) -> str:
-    if cell is None:
-        return hashed_split(identity)
+def _value(
+    file: Path, where: str, name: str, columns: Sequence[str], row: Mapping[str, Cell], separators: str
+) -> Any | None:
+    """The annotation in the cells of a row; None where one of them is empty."""
+    cells = [row.get(column) for column in columns]
+    if any(cell in (None, "") for cell in cells):
+        return None
+    if name == "tags":
+        return tuple(dict.fromkeys(tag for cell in cells for tag in parse_tags(cell, separators)))
+    (cell,) = cells[:1]
+    if isinstance(cell, tuple):
+        if len(cell) != 1:
+            raise CorpusError(
+                f"{file}, {where}: {columns[0]} holds {len(cell)} values, a {name} is one; "
+                f"columns.tags={columns[0]} reads it as tags"
+            )
+        (cell,) = cell
     try:
-        return SPLIT_NAMES[cell.strip().lower()]
-    except KeyError:
-        raise CorpusError(f"{table}, line {line}: split {cell!r}; expected one of {', '.join(SPLIT_NAMES)}") from None
+        return ANNOTATIONS[name](cell)
+    except ValueError:
+        raise CorpusError(f"{file}, {where}: {columns[0]}={cell!r} is not a {name}") from None
 
 
-def hashed_split(identity: str) -> str:
-    """Deal a track into train, valid or test (80, 10, 10 %) by a hash of its id: stable when tracks are added."""
-    dealt = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:4], "big") % 10
-    return "test" if dealt == 9 else "valid" if dealt == 8 else "train"
+def _split_of(file: Path, where: str, identity: str, row: Mapping[str, Cell], columns: Sequence[str]) -> str:
+    if not columns:
+        return hashed_split(identity)
+    cell = row.get(columns[0]) or ""
+    name = SPLIT_NAMES.get(cell.strip().lower()) if isinstance(cell, str) else None
+    if name is None:
+        raise CorpusError(
+            f"{file}, {where}: {columns[0]} {cell!r}; expected one of {', '.join(SPLIT_NAMES)} "
+            f"(leave the row out, or have all tracks dealt out: splits=stratified)"
+        )
+    return name
 
 
-def _refuse_repeats(source: Path, tracks: Iterable[Track]) -> None:
-    seen: set[str] = set()
-    for track in tracks:
+def _refuse_repeats(source: Path, tracks: Sequence[Track], places: Sequence[str] = ()) -> None:
+    seen: dict[str, int] = {}
+    for number, track in enumerate(tracks):
         if track.id in seen:
-            raise CorpusError(f"{source}: {track.id} stands in it twice")
-        seen.add(track.id)
+            where = f" ({places[seen[track.id]]} and {places[number]})" if places else ""
+            raise CorpusError(
+                f"{source}: {track.id} stands in it twice{where}; give each track one row, its labels joined by ;"
+            )
+        seen[track.id] = number
 
 
 def read_groundtruths(files: Mapping[str, Path], labels: Sequence[str] | None = None) -> Corpus:
@@ -233,76 +260,47 @@ def read_groundtruths(files: Mapping[str, Path], labels: Sequence[str] | None = 
     return Corpus("+".join(file.stem for file in files.values()), tuple(tracks))
 
 
-@dataclass(frozen=True)
-class Match:
-    """Which stored track each labelled track is.
+def read_folders(ids: Iterable[str], name: str) -> Corpus:
+    """Take the folders that tracks lie in for their genres: `rock/song.mp3`, or `train/rock/song.mp3`.
 
-    Attributes:
-        stored: Labelled id -> stored id.
-        without_audio: Labelled ids that nothing stored corresponds to.
-        without_labels: Stored ids that no label corresponds to.
-    """
-
-    stored: Mapping[str, str]
-    without_audio: tuple[str, ...]
-    without_labels: tuple[str, ...]
-
-
-def match_tracks(labelled: Sequence[str], stored: Sequence[str]) -> Match:
-    """Pair labelled with stored ids.
-
-    Ids pair when they are equal, else without the file's suffix. Where no id of the table pairs in this way, it was
-    written relative to another folder, and ids pair by the file's name alone. What is not unique on both sides stays
-    alone. Letters with accents are equal however they are composed.
+    Args:
+        ids: Paths of the tracks; a track outside every folder has no genre.
+        name: Of the corpus.
 
     Raises:
-        CorpusError: No id pairs; the message shows one of each.
+        CorpusError: There are fewer than two classes.
     """
-    found: dict[str, str] = {}
-    for key in (_composed, _without_suffix):
-        _pair(key, labelled, stored, found)
-    if not found:
-        _pair(_name, labelled, stored, found)
-    if not found and labelled:
-        shown = f"{labelled[0]!r} is labelled, {stored[0]!r} is stored" if stored else "nothing is stored"
+    paths = sorted(PurePosixPath(identity) for identity in ids)
+    tops = {path.parts[0].lower() for path in paths if len(path.parts) > 1}
+    by_split = "train" in {SPLIT_NAMES.get(top) for top in tops} and tops <= SPLIT_NAMES.keys()
+    tracks = []
+    for path in paths:
+        folders = path.parts[:-1]
+        split = SPLIT_NAMES[folders[0].lower()] if by_split and folders else hashed_split(path.as_posix())
+        genre = folders[by_split] if len(folders) > by_split else None
+        tracks.append(Track(path.as_posix(), split, {"genre": genre} if genre else {}))
+    classes = Counter(track.annotations.get("genre", "") for track in tracks)
+    outside = classes.pop("", 0)
+    if len(classes) < 2:
         raise CorpusError(
-            f"none of the {len(labelled)} labelled tracks is among the {len(stored)} stored ones: {shown}"
+            f"{name}: {len(classes)} folders with audio directly below it{' and its splits' * by_split}; "
+            f"for classes by folder there must be two or more (rock/song.mp3, jazz/song.mp3)"
         )
-    taken = set(found.values())
-    return Match(
-        {identity: found[identity] for identity in labelled if identity in found},
-        tuple(identity for identity in labelled if identity not in found),
-        tuple(identity for identity in stored if identity not in taken),
-    )
+    shown = ", ".join(f"{genre} {count}" for genre, count in classes.most_common(8)) + ", ..." * (len(classes) > 8)
+    notes = [f"{name}: its {len(classes)} folders are taken for genres: {shown}"]
+    if outside:
+        notes.append(f"{name}: {outside} tracks lie in none of the folders and have no genre")
+    return Corpus(name, tuple(tracks), GIVEN if by_split else DEALT, (), tuple(notes))
 
 
-def _pair(key: Callable[[str], str], labelled: Sequence[str], stored: Sequence[str], found: dict[str, str]) -> None:
-    """Add to `found` the ids that are still alone and have the same key, each the only one of its side."""
-    taken = set(found.values())
-    candidates = _unique(key, (identity for identity in stored if identity not in taken))
-    alone = _unique(key, (identity for identity in labelled if identity not in found))
-    found.update({identity: candidates[k] for k, identity in alone.items() if k in candidates})
+def are_classes(ids: Iterable[str]) -> bool:
+    """Whether the folders of these tracks can only be classes: all lie one level deep, in two folders or more.
 
-
-def _composed(identity: str) -> str:
-    return unicodedata.normalize("NFC", identity)
-
-
-def _without_suffix(identity: str) -> str:
-    path = PurePosixPath(_composed(identity))
-    return path.with_suffix("").as_posix() if path.suffix and not path.suffix[1:].isdigit() else path.as_posix()
-
-
-def _name(identity: str) -> str:
-    return PurePosixPath(_composed(identity)).stem
-
-
-def _unique(key: Callable[[str], str], identities: Iterable[str]) -> dict[str, str]:
-    unique: dict[str, str] = {}
-    repeated: set[str] = set()
-    for identity in identities:
-        k = key(identity)
-        if k in unique:
-            repeated.add(k)
-        unique[k] = identity
-    return {k: identity for k, identity in unique.items() if k not in repeated}
+    Below `train`, `valid` and `test`, one level more.
+    """
+    folders = {PurePosixPath(identity).parts[:-1] for identity in ids}
+    depths = {len(parts) for parts in folders}
+    splits = {parts[0].lower() for parts in folders if parts}
+    if depths == {2}:
+        return splits <= SPLIT_NAMES.keys() and len({parts[1] for parts in folders}) > 1
+    return depths == {1} and len(folders) > 1 and not splits <= SPLIT_NAMES.keys()

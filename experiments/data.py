@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from datasets.corpus import SPLITS, Corpus, CorpusError, Track, match_tracks, read_groundtruths, read_table
+from datasets.corpus import SPLITS, Corpus, CorpusError, Track, read_groundtruths, read_table
+from datasets.matching import match_tracks
 from datasets.upstream import open_features
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings

@@ -315,7 +315,7 @@ def test_mistakes_about_probes_are_named_before_anything_is_trained(trained, at_
         (["with", *SMALL, "datamodule.base_dir=nowhere"], "datamodule.base_dir=nowhere: no such folder"),
         (["with", *SMALL, "datamodule.base_dir=empty"], "no audio"),
         (["with", *SMALL, DATA[0]], "no annotations"),
-        (["with", *SMALL, *DATA[:2], "datamodule.columns.tags=moods"], "no column moods"),
+        (["with", *SMALL, *DATA[:2], "datamodule.columns.tags=moods"], "no column for tags (moods)"),
         (["with", *SMALL, *DATA, "model.s_patchout_f=9"], "patchout"),
         (["with", *SMALL, *DATA, "datamodule.clip_length=0.1"], "clip_length=0.1"),
         (["with", *SMALL, *DATA, "model.checkpoint=weights/best.ckpt", "model.dim=64"], "cls_token"),

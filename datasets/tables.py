@@ -1,0 +1,207 @@
+"""Tables of annotations as files: CSV, TSV, Parquet, JSON and JSON lines behind one form.
+
+A cell is a text, a tuple of texts (a list in Parquet or JSON), or None where nothing is written. What the columns mean
+is decided in :mod:`datasets.corpus`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Cell = str | tuple[str, ...] | None
+PATH = "path"
+LABELS = "labels"
+
+
+class CorpusError(ValueError):
+    """Annotations that cannot be used; the message names the file, the row or the column."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table as it is written.
+
+    Attributes:
+        file: Where it was read.
+        columns: Names of the columns, in order.
+        rows: Where a row stands ("line 3"), and its cells by column; a column that is absent holds nothing.
+        hint: Said where a column is missed: how columns are told apart in such a file.
+    """
+
+    file: Path
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, Mapping[str, Cell]]]
+    hint: str = ""
+
+    def column(self, name: str) -> str | None:
+        """The column of this name; without regard to case where none is spelled just so and one is alike."""
+        if name in self.columns:
+            return name
+        alike = [column for column in self.columns if column.casefold() == name.casefold()]
+        return alike[0] if len(alike) == 1 else None
+
+    def cells(self, column: str) -> Iterable[Cell]:
+        """All cells of a column."""
+        return (cells.get(column) for _, cells in self.rows)
+
+
+def read_sheet(file: Path) -> Sheet:
+    """Read a table; its suffix says what it is, and any other suffix than those of `READERS` is taken for CSV.
+
+    Raises:
+        CorpusError: No such file, or it is not what its suffix says.
+    """
+    if not file.is_file():
+        what = "a folder, not a table" if file.is_dir() else "no such table"
+        raise CorpusError(f"{file}: {what} of annotations; give a file ({', '.join(READERS)})")
+    try:
+        return READERS.get(file.suffix.lower(), _read_csv)(file)
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{file}: not UTF-8 ({error.reason}, byte {error.start}); save it as UTF-8") from None
+    except OSError as error:
+        raise CorpusError(f"{file}: cannot be read ({error.strerror or error})") from None
+
+
+def _read_csv(file: Path, delimiter: str = ",") -> Sheet:
+    named = {",": "commas", "\t": "tabs"}[delimiter]
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as handle:
+            reader = csv.reader(handle, delimiter=delimiter)
+            header = [name.strip() for name in next(reader, [])]
+            lines = [(reader.line_num, cells) for cells in reader if cells]
+    except csv.Error as error:
+        raise CorpusError(f"{file}: not a table of values separated by {named} ({error})") from None
+    for line, cells in lines:
+        if len(cells) != len(header):
+            raise CorpusError(
+                f"{file}, line {line}: {len(cells)} cells for {len(header)} columns; "
+                f"join the tags of a cell by ; or put a cell that holds a comma in quotes"
+            )
+    rows = [(f"line {line}", dict(zip(header, map(str.strip, cells), strict=True))) for line, cells in lines]
+    _refuse_repeats(file, header)
+    return Sheet(file, tuple(header), rows, f" (columns are separated by {named})")
+
+
+def _read_tsv(file: Path) -> Sheet:
+    return _read_csv(file, "\t")
+
+
+def _read_parquet(file: Path) -> Sheet:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(file).read()
+    except (pa.ArrowException, OSError) as error:
+        raise CorpusError(f"{file}: not a Parquet file ({str(error).splitlines()[0]})") from None
+    _refuse_repeats(file, table.column_names)
+    kept = [name for name, kind in zip(table.column_names, table.schema.types, strict=True) if _readable(kind)]
+    return _from_records(file, ((f"row {n}", row) for n, row in enumerate(table.select(kept).to_pylist(), 1)), kept)
+
+
+def _readable(kind: Any) -> bool:
+    """Whether a Parquet column holds texts, numbers or lists of them; others are passed over."""
+    import pyarrow.types as pt
+
+    if pt.is_dictionary(kind):
+        return _readable(kind.value_type)
+    if pt.is_list(kind) or pt.is_large_list(kind) or pt.is_fixed_size_list(kind):
+        return _readable(kind.value_type) and not pt.is_nested(kind.value_type)
+    texts = pt.is_string(kind) or pt.is_large_string(kind) or pt.is_string_view(kind)
+    return texts or pt.is_integer(kind) or pt.is_floating(kind) or pt.is_boolean(kind) or pt.is_null(kind)
+
+
+def _read_json(file: Path) -> Sheet:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=_pairs)
+    except json.JSONDecodeError as error:
+        raise CorpusError(f"{file}: not JSON (line {error.lineno}: {error.msg})") from None
+    except KeyError as error:
+        raise CorpusError(f"{file}: {error.args[0]} stands in it twice") from None
+    if isinstance(content, dict):
+        records = [
+            {PATH: path, **value} if isinstance(value, dict) else {PATH: path, LABELS: value}
+            for path, value in content.items()
+        ]
+    elif isinstance(content, list):
+        records = content
+    else:
+        raise CorpusError(f"{file}: holds a {type(content).__name__}; expected path -> labels, or a list of objects")
+    return _from_records(file, ((f"entry {number}", record) for number, record in enumerate(records, 1)))
+
+
+def _read_json_lines(file: Path) -> Sheet:
+    found = []
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            found.append((f"line {number}", json.loads(line)))
+        except json.JSONDecodeError as error:
+            raise CorpusError(f"{file}, line {number}: not JSON ({error.msg}); expected one object a line") from None
+    return _from_records(file, found)
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise KeyError(Counter(key for key, _ in pairs).most_common(1)[0][0])
+    return found
+
+
+def _from_records(file: Path, records: Iterable[tuple[str, Any]], columns: Iterable[str] = ()) -> Sheet:
+    columns, rows = dict.fromkeys(columns), []
+    for where, record in records:
+        if not isinstance(record, dict):
+            raise CorpusError(
+                f'{file}, {where}: {record!r:.60}; expected an object such as {{"path": ..., "tags": [...]}}'
+            )
+        try:
+            cells = {name.strip(): cell(value) for name, value in record.items()}
+        except TypeError as error:
+            raise CorpusError(f"{file}, {where}: {error}; expected a text, a number or a list of them") from None
+        columns |= dict.fromkeys(cells)
+        rows.append((where, cells))
+    return Sheet(file, tuple(columns), rows)
+
+
+def cell(value: Any) -> Cell:
+    """A value of a typed file as a cell: whole numbers without a point, lists as tuples, nulls and NaN as nothing.
+
+    Raises:
+        TypeError: It is neither a text nor a number nor a list of them.
+    """
+    if value is None or value != value:
+        return None
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, list | tuple):
+        inner = [cell(one) for one in value]
+        if all(isinstance(one, str) for one in inner):
+            return tuple(inner)
+    raise TypeError(f"{value!r:.60} is a {type(value).__name__}")
+
+
+def _refuse_repeats(file: Path, columns: Sequence[str]) -> None:
+    repeated = sorted({name for name in columns if name and columns.count(name) > 1})
+    if repeated:
+        raise CorpusError(f"{file}: two columns are called {repeated[0]!r}; give each its own name")
+
+
+READERS = {
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
+    ".parquet": _read_parquet,
+    ".json": _read_json,
+    ".jsonl": _read_json_lines,
+}

@@ -23,7 +23,7 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 from experiments.tracking import artifacts, columns
 from experiments.tracking.faults import Rejected, is_outage
 from experiments.tracking.finish import final_files, log_ends
-from experiments.tracking.journal import Record
+from experiments.tracking.journal import Record, read_points
 from experiments.tracking.series_copy import SeriesCopy, when
 from experiments.tracking.values import storable_key
 
@@ -180,6 +180,8 @@ class RunCopy:
         kind = record["kind"]
         if kind == "metrics":
             self._metrics.add(record)
+        elif kind == "rewind":
+            self._metrics.rewind(record, lambda: read_points(self.directory, until=record["seq"]))
         elif kind == "checkpoint":
             self._absorb_checkpoint(record)
         elif kind == "segment":
@@ -266,8 +268,18 @@ class RunCopy:
         self._update({"info.checkpoints": self._checkpoint_list()}, record["seq"])
 
     def _segment(self, record: Record) -> None:
-        resumed = {"status": "RUNNING"} if len(self._segments) > 1 else {}
-        self._update({"info.segments": self._segments} | resumed, record["seq"])
+        if len(self._segments) == 1:
+            self._update({"info.segments": self._segments}, record["seq"])
+            return
+        again = {"status": "RUNNING", "stop_time": None, "heartbeat": when(record["time"])}
+        where = {"_id": self.run_id, "ostinato.seq": {"$lt": record["seq"]}}
+        change = {"$set": again | {"info.segments": self._segments, "ostinato.seq": record["seq"]}}
+        runs = self._database["runs"].with_options(write_concern=SAFE)
+        runs.update_one(where, change | {"$unset": {"fail_trace": ""}})
+
+    def _rewind(self, record: Record) -> None:
+        self.flush()
+        self._update({}, record["seq"])
 
     def _end(self, record: Record) -> None:
         self.flush()
@@ -347,6 +359,7 @@ _WRITERS = {
     "artifact": RunCopy._artifact,
     "checkpoint": RunCopy._checkpoint,
     "segment": RunCopy._segment,
+    "rewind": RunCopy._rewind,
     "end": RunCopy._end,
 }
 

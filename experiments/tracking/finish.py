@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.tracking.journal import read
+from experiments.tracking.journal import read_points
 
 HEAD, TAIL = 64 * 1024, 192 * 1024  # bytes of the run log that the run document holds
 ROWS = 100_000  # points in one row group of the table of metrics
@@ -70,13 +70,12 @@ def log_ends(path: Path) -> str:
 
 def _rows(run_dir: Path) -> Iterator[list[tuple[str, float, float, float]]]:
     rows: list[tuple[str, float, float, float]] = []
-    for record in read(run_dir):
-        if record["kind"] == "metrics":
-            name = record["name"]
-            rows += [(name, float(step), float(value), float(when)) for step, value, when in record["points"]]
-            if len(rows) >= ROWS:
-                yield rows
-                rows = []
+    for record in read_points(run_dir):
+        name = record["name"]
+        rows += [(name, float(step), float(value), float(when)) for step, value, when in record["points"]]
+        if len(rows) >= ROWS:
+            yield rows
+            rows = []
     if rows:
         yield rows
 

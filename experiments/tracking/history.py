@@ -29,11 +29,11 @@ def runs_with(runs_dir: Path | str, fingerprint: str) -> list[Path]:
 
 
 def end_of(run_dir: Path) -> dict[str, Any] | None:
-    """The end record of a run; None while it runs, or when it was killed."""
+    """The end record of a run; None while it runs (again), or when it was killed."""
     with contextlib.suppress(OSError), open(run_dir / FILE_NAME, "rb") as file:
         file.seek(max(0, file.seek(0, 2) - _TAIL))
         for line in reversed(file.readlines()):
             record = parse(line)
-            if record is not None and record["kind"] == "end":
-                return record
+            if record is not None and record["kind"] in ("start", "segment", "end"):
+                return record if record["kind"] == "end" else None
     return None

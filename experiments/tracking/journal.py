@@ -1,9 +1,9 @@
 """The journal: every event of a run, one JSON object a line, on disk before anything else happens.
 
 `<runs>/<key>/journal.jsonl`, key = `YYYYMMDD-HHMMSS-<6 hex>`. A record is `{"seq", "time", "kind", …}`; `seq` counts
-from 1. Lines are appended unbuffered; start, segment, heartbeat and end are forced to the disk. A torn last line (the
-process was killed while writing it) is not a record. A full disk ends nothing: it is reported once, the last records
-wait in memory and are written as soon as there is room.
+from 1. Lines are appended unbuffered; start, segment, rewind, heartbeat and end are forced to the disk. A torn last
+line (the process was killed while writing it) is not a record. A full disk ends nothing: it is reported once, the last
+records wait in memory and are written as soon as there is room.
 
 What a record may hold is decided by `values.storable` and `values.mask`, through which every field passes here.
 """
@@ -28,7 +28,7 @@ from experiments.tracking.home import pending_directory
 from experiments.tracking.values import Changes, mask, metric_points, storable, storable_key
 
 FILE_NAME = "journal.jsonl"
-FORCED = frozenset({"start", "segment", "beat", "end"})  # kinds that reach the disk before `append` returns
+FORCED = frozenset({"start", "segment", "rewind", "beat", "end"})  # kinds that reach the disk before `append` returns
 BACKLOG = 10_000  # records kept in memory while the disk is full
 NAMED = 100  # changes named in one record
 COPIED = 8 * 2**20  # bytes: a larger file is hard-linked where the file system can
@@ -59,6 +59,43 @@ def read(run_dir: Path | str, after: int = 0, metrics: bool = True) -> Iterator[
             record = parse(line)
             if record is not None and record["seq"] > after:
                 yield record
+
+
+def read_points(run_dir: Path | str, until: int | None = None) -> Iterator[Record]:
+    """The metrics records of a journal, without the points that a later `rewind` took back.
+
+    A run that goes on from a checkpoint at step n repeats what came after; a `rewind` record with that step says that
+    every earlier record's points from step n on count no more.
+
+    Args:
+        until: leaves out what has a higher `seq`, rewinds too.
+    """
+    rewinds = [record for record in read(run_dir, metrics=False) if record["kind"] == "rewind"]
+    rewinds = [(record["seq"], record["step"]) for record in rewinds if until is None or record["seq"] <= until]
+    for record in read(run_dir):
+        if until is not None and record["seq"] > until:
+            return
+        if record["kind"] == "metrics":
+            steps = [step for seq, step in rewinds if seq > record["seq"]]
+            if steps:
+                record["points"] = [point for point in record["points"] if point[0] < min(steps)]
+            yield record
+
+
+def damage(run_dir: Path | str) -> str | None:
+    """What keeps a journal from being gone on with: a phrase, or None. A torn last line is no damage."""
+    expected, kind = 0, None
+    with open(Path(run_dir) / FILE_NAME, "rb") as file:
+        for number, line in enumerate(file, 1):
+            record = parse(line)
+            if record is None and line.endswith(b"\n"):
+                return f"line {number} is no record"
+            if record is None:
+                break
+            if record["seq"] <= expected:
+                return f"line {number} repeats the record {record['seq']}"
+            expected, kind = record["seq"], kind or record["kind"]
+    return None if kind == "start" else "it does not begin with a start record"
 
 
 def parse(line: bytes) -> Record | None:
@@ -126,7 +163,7 @@ class Journal:
         Values that cannot be stored are replaced and named: once per key in the log, and in the record's `changed`.
 
         Args:
-            kind: `start`, `metrics`, `beat`, `info`, `artifact`, `checkpoint`, `segment` or `end`.
+            kind: `start`, `metrics`, `beat`, `info`, `artifact`, `checkpoint`, `segment`, `rewind` or `end`.
             time_: unix time of the event; now when left out.
         """
         if os.getpid() != self._pid:

@@ -50,6 +50,14 @@ class Series:
                 self._high = (index, point)
             self._last = (index, point)
 
+    def before(self, step: float, seq: int) -> Series | None:
+        """The series without its points from `step` on, as of the record `seq`; None where points were thinned out."""
+        if self.stride > 1:
+            return None
+        left = Series(self.limit)
+        left.add(seq, [point for point in self._grid if point[0] < step])
+        return left
+
     def points(self, start: int = 0) -> list[Sequence[Any]]:
         """The kept points in order, from the `start`-th on."""
         if self.stride == 1:

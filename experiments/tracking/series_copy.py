@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from bson import ObjectId
@@ -41,6 +41,24 @@ class SeriesCopy:
             name = record["name"]
             self._series.setdefault(name, Series(self.max_points)).add(record["seq"], record["points"])
             self._dirty.add(name)
+
+    def rewind(self, record: Record, again: Callable[[], Iterable[Record]]) -> None:
+        """Take back the points from a rewind record's step on.
+
+        Args:
+            again: the metrics records up to this one, without what was taken back; asked for where points were thinned.
+        """
+        seq, step = record["seq"], record["step"]
+        left = {name: series.before(step, seq) for name, series in self._series.items()}
+        thinned = {name: Series(self.max_points) for name, series in left.items() if series is None}
+        for points in again() if thinned else ():
+            if points["name"] in thinned:
+                thinned[points["name"]].add(points["seq"], points["points"])
+        for series in thinned.values():
+            series.seq = seq
+        self._series = left | thinned
+        self._dirty |= self._series.keys()
+        self._sent = {name: (sent, -1) for name, (sent, _) in self._sent.items()}
 
     def attach(self, database: Database, run_id: Any, listed: Iterable[Mapping[str, Any]]) -> None:
         """Learn what the database holds of the run (`listed`: its `info.metrics`) and mark what it lacks."""

@@ -10,7 +10,6 @@ import fcntl
 import json
 import logging
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 from pymongo.database import Database
 
 from experiments.errors import UserError
@@ -27,7 +25,8 @@ from experiments.tracking.apply import RunCopy
 from experiments.tracking.faults import is_outage
 from experiments.tracking.home import home as default_home
 from experiments.tracking.home import pending_directory
-from experiments.tracking.journal import FILE_NAME, Journal, Record, read
+from experiments.tracking.journal import FILE_NAME, Journal, read
+from experiments.tracking.standing import RunLock, standing
 from experiments.tracking.values import mask
 
 log = logging.getLogger("ostinato.tracking")
@@ -153,8 +152,7 @@ def close_stale(home: Path | None = None, runs: Iterable[Path | str] = (), repor
                 report.running.append(run_dir.name)
             elif state == "elsewhere":
                 report.elsewhere.append(run_dir.name)
-            elif state == "stale":
-                _interrupt(run_dir, home)
+            elif state == "stale" and _interrupt(run_dir, home):
                 report.interrupted.append(run_dir.name)
     return report.interrupted
 
@@ -187,41 +185,25 @@ def sweep(connect: Callable[[], Database], home: Path | None = None, **options: 
     return thread
 
 
-def standing(run_dir: Path) -> str:
-    """How a run stands by its journal: `ended`, `running`, `stale` (its process is gone), `elsewhere` or `empty`."""
-    owner: dict[str, Any] = {}
-    kind = "empty"
-    for record in read(run_dir, metrics=False):
-        if record["kind"] == "start":
-            owner = record["document"].get("ostinato") or {}
-        elif record["kind"] == "segment" and record.get("pid"):
-            owner = record
-        if record["kind"] in ("start", "segment", "end"):
-            kind = "ended" if record["kind"] == "end" else "open"
-    if kind != "open":
-        return kind
-    if owner.get("host") != socket.gethostname():
-        return "elsewhere"
-    return "running" if _lives(owner) else "stale"
-
-
-def _lives(owner: Record) -> bool:
-    try:
-        process = psutil.Process(int(owner["pid"]))
-        started = owner.get("pid_started")
-        same = started is None or abs(process.create_time() - started) < 1.0
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except (psutil.Error, KeyError, TypeError, ValueError):
+def _interrupt(run_dir: Path, home: Path | None) -> bool:
+    """Close a stale run, unless somebody goes on with it at this moment."""
+    lock = RunLock(run_dir)
+    if not lock.acquire(seconds=0):
         return False
+    try:
+        if standing(run_dir) != "ended":
+            journal = Journal.open(run_dir, home)
+            close_interrupted(journal)
+            journal.close()
+    finally:
+        lock.release()
+    return True
 
 
-def _interrupt(run_dir: Path, home: Path | None) -> None:
-    last = 0.0
-    for record in read(run_dir):
-        last = max(last, record["time"])
-    journal = Journal.open(run_dir, home)
+def close_interrupted(journal: Journal) -> None:
+    """Write the end of a run whose process is gone: INTERRUPTED, at its last record."""
+    last = max((record["time"] for record in read(journal.directory)), default=0.0)
     journal.append("end", time_=last, status="INTERRUPTED", stop_time=last, result=None, fail_trace=None)
-    journal.close()
 
 
 def _pending(home: Path | None, runs: Iterable[Path | str], report: Report) -> Iterator[tuple[Path | None, Path]]:

@@ -37,16 +37,15 @@ def find(sheet: Sheet, name: str, wanted: tuple[str, ...]) -> tuple[str, ...]:
         wanted: Names of columns. The thing's own name alone stands for its other names too.
 
     Returns:
-        One column for its own name, several where several were asked for; none where its own name was asked for and
-        nothing is found.
+        One column for its own name alone, else all that are there; none where its own name is among those wanted.
 
     Raises:
-        CorpusError: There is none though another name was asked for, or none for the path.
+        CorpusError: There is none though only others were asked for, or none for the path.
     """
     usual = wanted == (name,)
     names = (name, *OTHER_NAMES.get(name, ())) if usual else wanted
     found = tuple(dict.fromkeys(column for one in names if (column := sheet.column(one)) is not None))
-    if not found and (name == "path" or not usual):
+    if not found and (name == "path" or name not in wanted):
         what = "the path of the audio" if name == "path" else name
         there = ", ".join(map(repr, sheet.columns)) or "nothing"
         raise CorpusError(f"{sheet.file}: no column for {what} ({', '.join(names)}); there is {there}{sheet.hint}")
@@ -72,7 +71,7 @@ def either(
         return []
     several = any(isinstance(cell, tuple) or _joined(cell, separators) for cell in sheet.cells(column))
     name, other = ("tags", "genre") if several else ("genre", "tags")
-    if found.get(name) or wanted.get(name) != (name,):
+    if found.get(name) or name not in wanted.get(name, ()):
         return []
     found[name] = (column,)
     why = "tracks can have several" if several else f"no cell holds two labels joined by {' or '.join(separators)}"

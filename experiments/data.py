@@ -12,13 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from datasets.corpus import SPLITS, Corpus, CorpusError, Track, read_groundtruths, read_table
+from datasets.corpus import LABELS, SPLITS, Corpus, CorpusError, Track
 from datasets.matching import match_tracks
 from datasets.upstream import open_features
+from experiments import annotations
+from experiments.annotations import read_labels as read_labels
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import TASKS, Task, build, find
 from experiments.tracking import ranks
+from models.fingerprint import fingerprint
 from models.frontends import MusiCNNMel
 from models.frontends import build as build_frontend
 from preprocess.files import SUFFIXES as AUDIO_SUFFIXES
@@ -26,6 +29,22 @@ from preprocess.files import SUFFIXES as AUDIO_SUFFIXES
 FRONTEND = "musicnn"
 UPSTREAM_SUFFIXES = (".mmap", ".npy")
 MIN_FRAMES = 16  # one patch
+NAMING = (  # settings that decide which tracks there are, with which splits and labels
+    "base_dir",
+    "store_dir",
+    "groundtruth",
+    "groundtruth_train",
+    "groundtruth_val",
+    "groundtruth_test",
+    "labels",
+    "unknown_labels",
+    "min_tracks",
+    "merge_spellings",
+    "separators",
+    "splits",
+    "split_shares",
+    "split_seed",
+)
 
 
 @dataclass(frozen=True)
@@ -35,9 +54,10 @@ class Source:
     Attributes:
         name: For messages and folder names.
         base_dir: Folder of the audio, store or upstream features.
-        table: Annotations, where there are any.
+        table: Annotations, where a file of them is named or near.
         features: Reader of mel frames (`datasets.store.Store` or `datasets.upstream`'s).
         frontend: What the features were made with, or must have been.
+        given: The annotations that the settings name, as they are written.
     """
 
     name: str
@@ -45,6 +65,7 @@ class Source:
     table: Path | None
     features: Any
     frontend: MusiCNNMel
+    given: Corpus | None = None
 
 
 def say(line: str) -> None:
@@ -56,9 +77,12 @@ def say(line: str) -> None:
 def open_source(settings: DatamoduleSettings) -> Source:
     """Find the features and annotations, rendering the demo corpus and computing features where that was not done yet.
 
+    Annotations that the settings name are read first: a mistake in them does not wait for hours of work on the audio.
+
     Raises:
         UserError: The folder does not exist.
         StoreError, AudioError: The features are of another front end; no audio could be read.
+        CorpusError: The annotations cannot be read.
     """
     frontend = build_frontend(FRONTEND)
     if settings.base_dir is None:
@@ -67,8 +91,9 @@ def open_source(settings: DatamoduleSettings) -> Source:
     if not base.is_dir():
         what = "a file; give the folder it is in" if base.exists() else "no such folder"
         raise UserError(f"datamodule.base_dir={settings.base_dir}: {what}")
-    table = Path(settings.groundtruth).expanduser() if settings.groundtruth else _table_near(base)
-    return Source(base.resolve().name, base, table, _features(base, settings, frontend), frontend)
+    given = annotations.read_given(settings)
+    table = Path(settings.groundtruth).expanduser() if settings.groundtruth else annotations.table_near(base)
+    return Source(base.resolve().name, base, table, _features(base, settings, frontend), frontend, given)
 
 
 def _demo(settings: DatamoduleSettings, frontend: MusiCNNMel) -> Source:
@@ -78,10 +103,6 @@ def _demo(settings: DatamoduleSettings, frontend: MusiCNNMel) -> Source:
     say(f"datamodule.base_dir is not set: using the demo corpus in {folder}")
     features = _features(folder / "audio", settings, frontend, folder / "mels")
     return Source("demo", folder / "audio", folder / "tracks.csv", features, frontend)
-
-
-def _table_near(base: Path) -> Path | None:
-    return next((table for table in (base / "tracks.csv", base.parent / "tracks.csv") if table.is_file()), None)
 
 
 def _features(base: Path, settings: DatamoduleSettings, frontend: MusiCNNMel, store_dir: Path | None = None) -> Any:
@@ -116,41 +137,27 @@ def _holds_features(base: Path) -> bool:
 
 
 def read_corpus(settings: DatamoduleSettings, source: Source) -> Corpus:
-    """Read the annotations that belong to a source.
+    """Read the annotations that belong to a source, deal its tracks out where they have no splits, and say how.
 
     Raises:
-        UserError: None were given and none lie beside the audio.
+        UserError: None were given, none lie beside the audio, and its folders are no classes.
         CorpusError: They cannot be read.
     """
-    pickles = {
-        "train": settings.groundtruth_train,
-        "valid": settings.groundtruth_val,
-        "test": settings.groundtruth_test,
-    }
-    given = {split: Path(file).expanduser() for split, file in pickles.items() if file}
-    if given:
-        return read_groundtruths(given, read_labels(settings.labels) if settings.labels else None)
-    if source.table is None:
-        raise UserError(
-            f"no annotations for {source.base_dir}: give datamodule.groundtruth=TABLE.csv "
-            f"(columns path, tags or genre, and optionally split), or put it there as tracks.csv"
-        )
-    return read_table(source.table, settings.columns.model_dump())
+    if source.given is not None:
+        corpus = source.given
+    elif source.table is not None and settings.groundtruth != annotations.FOLDERS:
+        corpus = annotations.read(settings, source.table)
+    else:
+        corpus = annotations.by_folder(settings, source.base_dir, source.features.ids)
+    corpus = annotations.arrange(settings, corpus)
+    _say_notes(corpus)
+    return corpus
 
 
-def read_labels(file: str) -> tuple[str, ...]:
-    """Read class names, one a line; empty lines are left out.
-
-    Raises:
-        UserError: The file is missing or empty.
-    """
-    path = Path(file).expanduser()
-    if not path.is_file():
-        raise UserError(f"labels={file}: no such file; expected one class name a line")
-    labels = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    if not labels:
-        raise UserError(f"labels={file}: no class names in it")
-    return labels
+def _say_notes(corpus: Corpus, before: Corpus | None = None) -> None:
+    """Say what is new to know about a corpus."""
+    for note in corpus.notes[len(before.notes) if before else 0 :]:
+        say(note)
 
 
 @dataclass(frozen=True)
@@ -171,14 +178,23 @@ class Examples:
         return len(self.ids)
 
 
-def build_task(name: str, corpus: Corpus, labels: str | None = None) -> Task:
-    """Make a task with the classes of a corpus, or those of a file.
+def build_task(settings: DatamoduleSettings, corpus: Corpus, name: str | None = None) -> tuple[Corpus, Task]:
+    """Make a task with the classes of a corpus, or those of the settings.
+
+    Args:
+        settings: Which labels count.
+        corpus: Tracks with features.
+        name: Of the task; None: the settings'.
+
+    Returns:
+        The corpus without the labels that do not count, which are said, and the task.
 
     Raises:
         UserError: No track has the annotation, or there are too few classes.
     """
+    name = name or annotations.task_of(settings, corpus)
     annotation = find(name).annotation
-    present = sorted({key for track in corpus for key in track.annotations})
+    present = [one for one in LABELS if one in corpus.annotations]
     if annotation not in present:
         others = [task for task, kind in TASKS.items() if kind.annotation in present]
         ask = (
@@ -186,11 +202,36 @@ def build_task(name: str, corpus: Corpus, labels: str | None = None) -> Task:
             if others
             else ""
         )
+        there = f" (there is {', '.join(map(repr, corpus.columns))})" if corpus.columns else ""
         raise UserError(
             f"{name}: no track of {corpus.name} has {annotation}, there is {' and '.join(present) or 'nothing'}; "
-            f"name its column with datamodule.columns.{annotation}{ask}"
+            f"name its column with datamodule.columns.{annotation}{there}{ask}"
         )
-    return build(name, classes=read_labels(labels) if labels else corpus.vocabulary(annotation))
+    chosen, classes = annotations.choose_labels(settings, corpus, annotation)
+    _say_notes(chosen, corpus)
+    return chosen, build(name, classes=classes)
+
+
+def fit_labels(settings: DatamoduleSettings, corpus: Corpus, task: Task) -> Corpus:
+    """Fit the labels of a corpus to the classes of a trained network, and say what was changed."""
+    fitted = annotations.conform(settings, corpus, task.annotation, task.classes)
+    _say_notes(fitted, corpus)
+    return fitted
+
+
+def identify(corpus: Corpus, splits: Mapping[str, Examples], task: Task) -> dict[str, Any]:
+    """What figures on a corpus hold for: splits, classes and numbers of tracks, as plain values.
+
+    `split_fingerprint` is equal for equal tracks in equal splits, `classes_fingerprint` for equal classes in order.
+    """
+    return {
+        "corpus": corpus.name,
+        "splits": corpus.split_by,
+        "split_fingerprint": fingerprint({name: sorted(examples.ids) for name, examples in splits.items()}),
+        "tracks": {name: len(examples) for name, examples in splits.items()},
+        "classes": len(task.classes),
+        "classes_fingerprint": fingerprint({"classes": task.classes}),
+    }
 
 
 def match(corpus: Corpus, stored: Sequence[str], where: Path) -> tuple[Corpus, Mapping[str, str]]:
@@ -239,8 +280,8 @@ def _encode(task: Task, track: Track) -> np.ndarray:
         return task.encode(track.annotations[task.annotation])
     except UserError as error:
         raise UserError(
-            f"{track.id} ({track.split}): {error}. The classes are those of the network or of the file of labels: "
-            f"leave other labels out of the table, or train with them"
+            f"{track.id} ({track.split}): {error}. The classes are those of the network or of datamodule.labels: "
+            f"leave other labels out (datamodule.unknown_labels=drop), or train with them"
         ) from None
 
 
@@ -253,7 +294,10 @@ def need(splits: Mapping[str, Examples], *names: str) -> None:
     empty = [name for name in names if not len(splits[name])]
     if empty:
         sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
-        raise CorpusError(f"no tracks in split {' and '.join(empty)} ({sizes}); fill the column split of the table")
+        raise CorpusError(
+            f"no tracks in split {' and '.join(empty)} ({sizes}); fill the column split of the table, "
+            f"or have tracks dealt out: datamodule.splits=stratified"
+        )
     if "train" in names and splits["train"].targets.ndim == 2 and not splits["train"].targets.any():
         raise CorpusError(f"none of {len(splits['train'])} training tracks has a tag; give some a tag or another split")
 
@@ -263,11 +307,13 @@ def spell(settings: DatamoduleSettings) -> str:
     if settings.base_dir is None:
         default = settings.demo_size == DatamoduleSettings.model_fields["demo_size"].default
         return "" if default else f" datamodule.demo_size={settings.demo_size}"
-    named = {key: getattr(settings, key) for key in ("base_dir", "store_dir", "groundtruth") if getattr(settings, key)}
-    for key, column in settings.columns:
-        if column != key:
-            named[f"columns.{key}"] = column if isinstance(column, str) else f"[{','.join(column)}]"
-    return "".join(" " + shlex.quote(f"datamodule.{key}={value}") for key, value in named.items())
+    usual = DatamoduleSettings.model_fields
+    named = {key: value for key in NAMING if (value := getattr(settings, key)) != usual[key].default}
+    named |= {f"columns.{key}": column for key, column in settings.columns if column != key}
+    spelled = {
+        key: f"[{','.join(map(str, value))}]" if isinstance(value, list) else value for key, value in named.items()
+    }
+    return "".join(" " + shlex.quote(f"datamodule.{key}={value}") for key, value in spelled.items())
 
 
 def clip_frames(seconds: float, frontend: MusiCNNMel) -> int:

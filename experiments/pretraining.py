@@ -13,7 +13,18 @@ import numpy as np
 
 from experiments import networks, reports
 from experiments.class_report import write_test_report
-from experiments.data import build_task, examples, match, need, open_source, read_corpus, say, spell
+from experiments.data import (
+    build_task,
+    examples,
+    fit_labels,
+    identify,
+    match,
+    need,
+    open_source,
+    read_corpus,
+    say,
+    spell,
+)
 from experiments.errors import UserError
 from experiments.learners.supervised import SupervisedLearner
 from experiments.loading import Clips
@@ -23,7 +34,6 @@ from experiments.tracking import history
 from experiments.tracking.run import RunHandle
 from experiments.training import BEST, LAST, History, check_accelerator, checkpoint_folder, make_trainer
 from models.checkpoints import read_metadata
-from models.fingerprint import fingerprint
 
 RESUME_VARIABLE = "OSTINATO_RESUME"  # rank zero's choice, for the ranks that it launches
 
@@ -88,9 +98,10 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     corpus, stored = match(read_corpus(datamodule, source), source.features.ids, source.base_dir)
     if trained:
         found = networks.load(settings, source.frontend)
+        corpus = fit_labels(datamodule, corpus, found.task())
     else:
-        classes = build_task(datamodule.task, corpus, datamodule.labels)
-        found = networks.initial(settings, source.frontend, classes)
+        corpus, task = build_task(datamodule, corpus)
+        found = networks.initial(settings, source.frontend, task)
     task, frames = found.task(), found.n_frames
     splits = examples(task, corpus, stored)
     if not trained:
@@ -107,10 +118,8 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     )
     run.set_info(
         data={
+            **identify(corpus, splits, task),
             "corpus": source.name,
-            "tracks": {split: len(examples) for split, examples in splits.items()},
-            "classes": len(task.classes),
-            "classes_fingerprint": fingerprint({"classes": task.classes}),
             "parameters": sum(parameter.numel() for parameter in found.network.parameters()),
         }
     )

@@ -18,6 +18,7 @@ from experiments.data import (
     Source,
     build_task,
     examples,
+    identify,
     match,
     need,
     open_source,
@@ -90,9 +91,16 @@ def probe(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]
     shared = set.intersection(*(set(row.store.ids) for row in compared))
     where = Path(settings.embeddings.store or "")
     corpus, stored = match(read_corpus(settings.datamodule, source), sorted(shared), where)
-    tasks = [build_task(name, corpus, settings.datamodule.labels) for name in dict.fromkeys(settings.probe.tasks)]
+    tasks: list[Task] = []
+    for name in dict.fromkeys(settings.probe.tasks):
+        corpus, task = build_task(settings.datamodule, corpus, name)
+        tasks.append(task)
+    data = {}
     for task in tasks:
-        need(examples(task, corpus, stored), *SPLITS)
+        splits = examples(task, corpus, stored)
+        need(splits, *SPLITS)
+        data[task.name] = identify(corpus, splits, task)
+    run.set_info(data=data)
     rows: list[Row] = []
     for task in tasks:
         rows += _probe_task(task, corpus, stored, compared, settings, run)

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from datasets.splits import check_shares
 from experiments.tasks import find
 from experiments.tracking.settings import TrackingSettings
 
@@ -85,23 +86,33 @@ class SamplerSettings(Section):
 
 
 class ColumnsSettings(Section):
-    """Which column of the table holds what."""
+    """Which column of the table holds what; a default stands for other usual names too."""
 
+    path: str = "path"  # of the audio, below base_dir
+    split: str = "split"
     tags: str | Annotated[list[str], Field(min_length=1)] = "tags"  # several are pooled
     genre: str = "genre"
+    artist: str = "artist"  # what splits=grouped keeps together: of artists, albums, works
 
 
 class DatamoduleSettings(Section):
     """Audio or features, annotations, and how clips are cut from them."""
 
     base_dir: str | None = None  # audio folder, mel store or folder of upstream mels; None: the demo corpus
-    groundtruth: str | None = None  # CSV; None: tracks.csv in or beside base_dir
+    groundtruth: str | None = None  # table, or "folders": a folder a class; None: tracks.* in or beside base_dir
     groundtruth_train: str | None = None  # upstream's pickles, one a split
     groundtruth_val: str | None = None
     groundtruth_test: str | None = None
-    labels: str | None = None  # text file with one class name a line
+    labels: str | None = None  # the classes: a text file with one a line, or a checkpoint; None: those of the table
+    unknown_labels: Literal["refuse", "drop"] = "refuse"  # what becomes of labels that are not among `labels`
+    min_tracks: Count = 0  # labels with fewer training tracks are left out
+    merge_spellings: bool = True  # labels that differ in case, spaces or Unicode form alone are one
+    separators: Annotated[str, Field(min_length=1)] = ";|"  # of the tags of a cell: any of these characters
     columns: ColumnsSettings = ColumnsSettings()
-    task: TaskName = "tagging"
+    splits: Literal["hashed", "stratified", "grouped"] | None = None  # None: the table's, hashed where it has none
+    split_shares: Annotated[list[float], AfterValidator(lambda shares: list(check_shares(shares)))] = [0.8, 0.1, 0.1]
+    split_seed: Count = 0  # not the run's, so that training and probes with other seeds have the same splits
+    task: Literal["auto"] | TaskName = "auto"  # auto: tagging where tracks have tags, else genre
     demo_size: Literal["tiny", "small"] | Positive = "small"
     store_dir: str | None = None  # where an audio folder's mels go; None: outputs/mels/<folder>-<hash>
     clip_length: Annotated[float, Field(gt=0)] | None = None  # seconds; None: what the network takes, or 10

@@ -19,6 +19,11 @@ def corpus(*rows):
     return Corpus("songs", tuple(Track(*row) for row in rows))
 
 
+def task_of(name, songs):
+    """The task of a corpus."""
+    return build_task(DatamoduleSettings(), songs, name)[1]
+
+
 @pytest.mark.parametrize(
     ("files", "features"),
     [
@@ -51,20 +56,20 @@ def test_a_command_line_that_names_the_same_tracks():
 def test_an_annotation_nobody_has_comes_with_what_can_be_asked_instead():
     songs = corpus(("a", "train", {"genre": "rock"}), ("b", "train", {"genre": "jazz"}))
     with pytest.raises(UserError, match=r"no track of songs has tags, there is genre.*probe\.tasks=\[genre\]"):
-        build_task("tagging", songs)
-    assert build_task("genre", songs).classes == ("jazz", "rock")
+        build_task(DatamoduleSettings(), songs, "tagging")
+    assert task_of("genre", songs).classes == ("jazz", "rock")
 
 
 def test_a_label_the_network_does_not_know_is_named_with_its_track():
     songs = corpus(("a", "test", {"tags": ("loud",)}))
-    task = build_task("tagging", corpus(("a", "train", {"tags": ("slow",)})))
+    task = task_of("tagging", corpus(("a", "train", {"tags": ("slow",)})))
     with pytest.raises(UserError, match=r"a \(test\): unknown tag 'loud'"):
         examples(task, songs, {"a": "a"})
 
 
 def test_tracks_without_the_annotation_are_left_out():
     songs = corpus(("a", "train", {"tags": ("slow",)}), ("b", "train", {}), ("c", "test", {"tags": ()}))
-    made = examples(build_task("tagging", songs), songs, {name: f"{name}.ogg" for name in "abc"})
+    made = examples(task_of("tagging", songs), songs, {name: f"{name}.ogg" for name in "abc"})
     assert {split: of.stored for split, of in made.items()} == {"train": ("a.ogg",), "valid": (), "test": ("c.ogg",)}
 
 

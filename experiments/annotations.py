@@ -1,0 +1,244 @@
+"""From the settings of a data module to annotated tracks: what is read, how it is dealt out, which labels count.
+
+Nothing is said here: a corpus carries what its reader should know in its `notes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from datasets import splits
+from datasets.corpus import GIVEN, LABELS, Corpus, are_classes, read_folders, read_groundtruths, read_table
+from datasets.labels import Dropped, Merged, counted, drop_rare, folded, keep_known, merge_spellings
+from experiments.errors import UserError
+from experiments.settings import DatamoduleSettings
+
+FOLDERS = "folders"
+TABLES = tuple(f"tracks{suffix}" for suffix in (".csv", ".tsv", ".parquet", ".json", ".jsonl"))
+WEIGHTS = (".ckpt", ".pt", ".pth", ".safetensors")
+MOST_SHOWN = 6
+
+
+def table_near(base: Path) -> Path | None:
+    """The table in a folder of audio, or beside it."""
+    places = [folder / name for folder in (base, base.parent) for name in TABLES]
+    return next((table for table in places if table.is_file()), None)
+
+
+def read_given(settings: DatamoduleSettings) -> Corpus | None:
+    """Read the table or the pickles that the settings name; None where they name none.
+
+    Raises:
+        CorpusError, StoreError: They cannot be read.
+    """
+    pickles = {
+        "train": settings.groundtruth_train,
+        "valid": settings.groundtruth_val,
+        "test": settings.groundtruth_test,
+    }
+    given = {split: Path(file).expanduser() for split, file in pickles.items() if file}
+    if given:
+        return read_groundtruths(given, read_labels(settings.labels) if settings.labels else None)
+    if settings.groundtruth and settings.groundtruth != FOLDERS:
+        return read(settings, Path(settings.groundtruth).expanduser())
+    return None
+
+
+def read(settings: DatamoduleSettings, table: Path) -> Corpus:
+    """Read a table with the columns of the settings."""
+    return read_table(table, settings.columns.model_dump(), settings.separators)
+
+
+def by_folder(settings: DatamoduleSettings, base: Path, ids: Sequence[str]) -> Corpus:
+    """Take folders for classes: where that is asked for, or where they can be nothing else.
+
+    Raises:
+        UserError: It was not asked for, and the folders may be something else.
+        CorpusError: There are fewer than two.
+    """
+    if settings.groundtruth != FOLDERS and not are_classes(ids):
+        raise UserError(
+            f"no annotations for {base}: give datamodule.groundtruth=TABLE (columns path, tags or genre, and "
+            f"optionally split), put it there as tracks.csv, or, where the folders below it are the classes, "
+            f"datamodule.groundtruth={FOLDERS}"
+        )
+    return read_folders(ids, base.resolve().name)
+
+
+def arrange(settings: DatamoduleSettings, corpus: Corpus) -> Corpus:
+    """Bring spellings together and deal the tracks out, where the settings say so; adds to the notes.
+
+    Raises:
+        UserError: The splits that are asked for cannot be made.
+    """
+    notes = list(corpus.notes)
+    if settings.merge_spellings:
+        known = read_labels(settings.labels) if settings.labels else ()
+        for annotation in LABELS:
+            corpus, merged = merge_spellings(corpus, annotation, known)
+            notes += said_of_merged(annotation, merged)
+    changed = settings.split_shares != list(splits.SHARES)
+    if settings.splits is None and corpus.split_by == GIVEN:
+        if changed:
+            raise UserError(
+                f"datamodule.split_shares={settings.split_shares}: the splits are given by {corpus.name} and not "
+                f"dealt out; to deal them out all the same, datamodule.splits=stratified"
+            )
+        return replace(corpus, notes=tuple(notes))
+    replaced = corpus.split_by == GIVEN
+    corpus = deal(settings, corpus)
+    sizes = ", ".join(f"{len(corpus.split(name))} {name}" for name in splits.SPLITS)
+    other = "" if settings.splits else " (datamodule.splits=stratified gives every label its share)"
+    notes.append(f"splits {corpus.split_by}: {sizes}{other}{', not those that are given' * replaced}")
+    return replace(corpus, notes=tuple(notes))
+
+
+def deal(settings: DatamoduleSettings, corpus: Corpus) -> Corpus:
+    """Deal all tracks out by the rule of the settings.
+
+    Raises:
+        UserError: Groups are asked for, and no track belongs to any.
+    """
+    rule, shares, seed = settings.splits or "hashed", settings.split_shares, settings.split_seed
+    labels = {
+        track.id: tuple(f"{name}: {label}" for name in LABELS for label in track.labels(name) or ()) for track in corpus
+    }
+    if rule == "hashed":
+        dealt, how = splits.hashed(labels, shares), "by a hash of the path"
+    elif rule == "stratified":
+        dealt, how = splits.stratified(labels, shares, seed), f"stratified by label, seed {seed}"
+    else:
+        groups = {track.id: folded(track.annotations.get("artist", "")) for track in corpus}
+        if not any(groups.values()):
+            raise UserError(
+                f"datamodule.splits=grouped: no track of {corpus.name} has an artist; name the column with "
+                f"datamodule.columns.artist (there is {', '.join(corpus.columns) or 'no table'})"
+            )
+        alone = {identity: (group,) if group else (group, identity) for identity, group in groups.items()}
+        dealt, how = splits.grouped(labels, alone, shares, seed), f"grouped by {settings.columns.artist}, seed {seed}"
+    tracks = tuple(replace(track, split=dealt[track.id]) for track in corpus)
+    return replace(corpus, tracks=tracks, split_by=how)
+
+
+def task_of(settings: DatamoduleSettings, corpus: Corpus) -> str:
+    """The task of the settings, or the one that the annotations are for."""
+    if settings.task != "auto":
+        return settings.task
+    return "genre" if "genre" in corpus.annotations and "tags" not in corpus.annotations else "tagging"
+
+
+def choose_labels(settings: DatamoduleSettings, corpus: Corpus, annotation: str) -> tuple[Corpus, tuple[str, ...]]:
+    """Settle the classes of a training and leave the other labels out; adds to the notes.
+
+    Args:
+        settings: `labels`, `min_tracks`, `unknown_labels`.
+        corpus: Tracks with features.
+        annotation: One of `datasets.corpus.LABELS`, which some track has.
+
+    Returns:
+        The corpus, and the classes: those of `labels` in their order, or all there are, sorted.
+    """
+    known = read_labels(settings.labels) if settings.labels else None
+    notes = list(corpus.notes)
+    if known is not None:
+        corpus, notes = _keep(settings, corpus, annotation, known, notes)
+    training, everywhere = counted(corpus.split("train"), annotation), counted(corpus, annotation)
+    classes = known or corpus.vocabulary(annotation)
+    if settings.min_tracks:
+        corpus, dropped = drop_rare(corpus, annotation, settings.min_tracks)
+        dropped += tuple(Dropped(label, 0, 0) for label in classes if label not in everywhere)
+        notes += said_of_dropped(annotation, f"datamodule.min_tracks={settings.min_tracks}", dropped, len(classes))
+        classes = tuple(label for label in classes if training[label] >= settings.min_tracks)
+        if not classes:
+            most, count = training.most_common(1)[0] if training else ("none", 0)
+            raise UserError(
+                f"datamodule.min_tracks={settings.min_tracks} leaves no label of {corpus.name}: "
+                f"the commonest, {most!r}, has {count} training tracks"
+            )
+    elif unseen := [label for label in classes if not training[label]]:
+        notes.append(
+            f"{len(unseen)} of {len(classes)} labels ({annotation}) have no training track, and cannot be learned: "
+            f"{shown(unseen)} (datamodule.min_tracks=1 leaves them out)"
+        )
+    return replace(corpus, notes=tuple(notes)), classes
+
+
+def conform(settings: DatamoduleSettings, corpus: Corpus, annotation: str, classes: Sequence[str]) -> Corpus:
+    """Fit the labels of a corpus to the classes of a trained network; adds to the notes."""
+    notes = list(corpus.notes)
+    if settings.merge_spellings:
+        corpus, merged = merge_spellings(corpus, annotation, classes)
+        notes += said_of_merged(annotation, merged)
+    if settings.min_tracks:
+        corpus, _ = drop_rare(corpus, annotation, settings.min_tracks)
+    corpus, notes = _keep(settings, corpus, annotation, classes, notes)
+    return replace(corpus, notes=tuple(notes))
+
+
+def _keep(
+    settings: DatamoduleSettings, corpus: Corpus, annotation: str, known: Sequence[str], notes: list[str]
+) -> tuple[Corpus, list[str]]:
+    if settings.unknown_labels == "refuse":
+        return corpus, notes
+    there = len(counted(corpus, annotation))
+    corpus, dropped = keep_known(corpus, annotation, known)
+    return corpus, notes + said_of_dropped(annotation, "datamodule.unknown_labels=drop", dropped, there)
+
+
+def said_of_merged(annotation: str, merged: Sequence[Merged]) -> list[str]:
+    """One line about spellings that were brought together, or none."""
+    if not merged:
+        return []
+    spelled = [f"{', '.join(map(ascii, one.others))} -> {one.label!r}" for one in merged]
+    count = sum(len(one.others) for one in merged)
+    return [
+        f"{count} spellings of labels ({annotation}) brought together: {shown(spelled)} "
+        f"(datamodule.merge_spellings=False keeps them apart)"
+    ]
+
+
+def said_of_dropped(annotation: str, why: str, dropped: Sequence[Dropped], of: int) -> list[str]:
+    """One line about labels that were left out, or none."""
+    if not dropped:
+        return []
+    listed = [f"{one.label} ({one.training} training tracks)" for one in sorted(dropped)]
+    return [f"{why} leaves out {len(dropped)} of {of} labels ({annotation}): {shown(listed)}"]
+
+
+def shown(things: Iterable[str], most: int = MOST_SHOWN) -> str:
+    """The first of a list, and how many more there are."""
+    things = list(things)
+    return ", ".join(things[:most]) + (f" and {len(things) - most} more" if len(things) > most else "")
+
+
+def read_labels(file: str) -> tuple[str, ...]:
+    """Read class names: of a text file, one a line, empty lines left out; or those a checkpoint carries.
+
+    Raises:
+        UserError: The file is missing, empty or not UTF-8, or the checkpoint names no classes.
+    """
+    path = Path(file).expanduser()
+    if path.is_dir() or path.suffix in WEIGHTS:
+        return _labels_of_checkpoint(file)
+    if not path.is_file():
+        raise UserError(f"labels={file}: no such file; expected one class name a line, or a checkpoint")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"labels={file}: not UTF-8 ({error.reason}, byte {error.start}); save it as UTF-8") from None
+    labels = tuple(line.strip() for line in lines if line.strip())
+    if not labels:
+        raise UserError(f"labels={file}: no class names in it")
+    return labels
+
+
+def _labels_of_checkpoint(named: str) -> tuple[str, ...]:
+    from experiments.networks import checkpoint_file
+    from models.checkpoints import read_metadata
+
+    labels = read_metadata(checkpoint_file(named)).get("labels")
+    if not labels:
+        raise UserError(f"labels={named}: this checkpoint names no classes; give a text file with one a line")
+    return tuple(labels)

@@ -21,6 +21,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from experiments.data import say
 from experiments.errors import UserError
 from experiments.settings import TrainerSettings
+from experiments.throughput import Throughput
 from experiments.tracking.logger import RunLogger
 from experiments.tracking.run import RunHandle
 
@@ -134,7 +135,9 @@ class EpochLine(Callback):
         done, total = trainer.current_epoch + 1, trainer.max_epochs or 0
         spent = time.monotonic() - self.began
         left = spent / (done - self.first_epoch) * (total - done)
-        shown = "  ".join(f"{name} {float(value):.4g}" for name, value in sorted(trainer.callback_metrics.items()))
+        speed = next((callback.latest for callback in trainer.callbacks if isinstance(callback, Throughput)), {})
+        metrics = sorted({**trainer.callback_metrics, **speed}.items())
+        shown = "  ".join(f"{name} {float(value):.4g}" for name, value in metrics)
         say(f"epoch {done}/{total}  {shown}  ({spent:.0f} s, {left:.0f} s left)")
 
 
@@ -190,6 +193,7 @@ def make_trainer(
         ModelCheckpoint(filename=LAST, save_on_train_epoch_end=True, **keep),
         SaveWhenInterrupted(folder),
         history,
+        Throughput(min(settings.log_every_n_steps, steps_per_epoch or settings.log_every_n_steps)),
     ]
     quiet_lightning()
     terminal = os.isatty(2)

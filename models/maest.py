@@ -62,6 +62,7 @@ class MAEST(nn.Module):
         mlp_ratio: Width of the hidden layer of a block in units of `dim`.
         distilled_type: "mean": one head on the mean of CLS and DIST; "separated": `head` on CLS and `head_dist`
             on DIST.
+        n_classes_dist: Number of logits of `head_dist`, where a teacher has other classes; None for `n_classes`.
         dropout: Rate after the positions, the projections and in the MLPs.
         attention_dropout: Rate on the attention weights.
         stochastic_depth: Rate of dropped branches at the last block, growing linearly from 0 at the first.
@@ -91,6 +92,7 @@ class MAEST(nn.Module):
         heads: int = 12,
         mlp_ratio: float = 4.0,
         distilled_type: str = "mean",
+        n_classes_dist: int | None = None,
         dropout: float = 0.0,
         attention_dropout: float = 0.0,
         stochastic_depth: float = 0.0,
@@ -137,7 +139,7 @@ class MAEST(nn.Module):
         self.blocks = nn.ModuleList(Block(dim, heads, mlp_ratio, dropout, attention_dropout, rate) for rate in rates)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, n_classes))
-        self.head_dist = nn.Linear(dim, n_classes)
+        self.head_dist = nn.Linear(dim, n_classes if n_classes_dist is None else n_classes_dist)
 
         self.apply(init_weights)
         for name in self.no_weight_decay():
@@ -164,7 +166,7 @@ class MAEST(nn.Module):
             x: Normalised log-mel `[B, 1, n_bands, T]` or `[B, n_bands, T]`, 16 <= T <= `max_frames`.
 
         Returns:
-            `[B, n_classes]`, or a pair of them (CLS head, DIST head) if `distilled_type` is "separated".
+            `[B, n_classes]`, or a pair (CLS head; DIST head `[B, n_classes_dist]`) if `distilled_type` is "separated".
 
         Raises:
             ValueError: If the input has another shape.
@@ -287,5 +289,6 @@ def _check_settings(settings: dict[str, Any]) -> None:
         raise ValueError(f"dim={settings['dim']} is not divisible by heads={settings['heads']}")
     if settings["distilled_type"] not in DISTILLED_TYPES:
         raise ValueError(f"distilled_type={settings['distilled_type']!r}: expected one of {', '.join(DISTILLED_TYPES)}")
-    if settings["time_positions"] is not None and settings["time_positions"] < 1:
-        raise ValueError(f"time_positions={settings['time_positions']}: expected at least 1, or None")
+    for name in ("time_positions", "n_classes_dist"):
+        if settings[name] is not None and settings[name] < 1:
+            raise ValueError(f"{name}={settings[name]}: expected at least 1, or None")

@@ -108,15 +108,16 @@ class SupervisedLearner(L.LightningModule):
         self.log("train/lr", self.optimizers().param_groups[0]["lr"])
 
     def _judge(self, batch: dict[str, Tensor]) -> None:
-        outputs = first_head(self(self.normalise(batch["mel"])))
-        self.outputs.append(
-            {
-                "outputs": outputs.float().cpu().numpy(),
-                "target": batch["target"].cpu().numpy(),
-                "track": batch["track"].cpu().numpy(),
-                "window": batch["window"].cpu().numpy(),
-            }
-        )
+        self.outputs.append(self._judged(self(self.normalise(batch["mel"])), batch))
+
+    def _judged(self, outputs: Tensor | tuple[Tensor, Tensor], batch: dict[str, Tensor]) -> dict[str, np.ndarray]:
+        """What is kept of a batch until the epoch ends; arrays of equal length."""
+        return {
+            "outputs": first_head(outputs).float().cpu().numpy(),
+            "target": batch["target"].cpu().numpy(),
+            "track": batch["track"].cpu().numpy(),
+            "window": batch["window"].cpu().numpy(),
+        }
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Keep the outputs of a batch until the epoch ends."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import os
 import re
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -25,6 +27,9 @@ JOINING = datetime.timedelta(minutes=10)  # until all processes have to be there
 ANSWERING = datetime.timedelta(minutes=30)  # between the first and the last process at one exchange
 SAID_AFTER = 15.0  # seconds of waiting for the others until it is said
 FOREIGN = {"OMPI_COMM_WORLD_SIZE": "mpirun", "PMI_SIZE": "mpirun", "JSM_NAMESPACE_SIZE": "jsrun"}
+
+LINGERING = 15.0  # seconds that rank zero gets to finish its record
+FAILURE, LEFT = "failure", "left"  # where a rank leaves its last words, and rank zero that it is gone
 
 _store: Any = None  # where the processes of a launcher meet
 
@@ -178,6 +183,9 @@ def leave() -> None:
     """Part from the others; nothing where `join` did nothing."""
     global _store
     if _store is not None:
+        if rank() == 0:
+            with contextlib.suppress(RuntimeError):
+                _store.set(LEFT, "")
         _store = None
         if _joined():
             sys.modules["torch"].distributed.destroy_process_group()
@@ -204,6 +212,42 @@ def gather(value: T) -> list[T]:
 def barrier() -> None:
     """Wait until every rank is here."""
     gather(None)
+
+
+def report_failure(name: str, text: str) -> bool:
+    """Tell the other ranks why this one fails; False where another one had told before."""
+    if _store is None:
+        return True
+    try:
+        return _store.compare_set(FAILURE, "", json.dumps([name, text])) == json.dumps([name, text]).encode()
+    except RuntimeError:  # whoever keeps the meeting point is gone
+        return True
+
+
+def failure() -> tuple[str, str] | None:
+    """Name and message of the rank that failed first; None where none has told."""
+    if _store is None:
+        return None
+    try:
+        told = json.loads(_store.get(FAILURE)) if _store.check([FAILURE]) else None
+    except RuntimeError:
+        return None
+    return tuple(told) if told else None
+
+
+def linger() -> None:
+    """Wait, but not for long, until rank zero has left: it fails with this process and has a record to finish."""
+    zero = os.getppid()
+    store, deadline = _store, time.monotonic() + LINGERING
+    if _joined():  # rank zero may wait for this process in the middle of a step
+        sys.modules["torch"].distributed.destroy_process_group()
+    while time.monotonic() < deadline:
+        try:
+            if store.check([LEFT]) if store is not None else os.getppid() != zero:
+                return
+        except RuntimeError:  # the meeting point has gone with rank zero
+            return
+        time.sleep(0.1)
 
 
 def _joined() -> bool:

@@ -34,6 +34,7 @@ from sacred.arg_parser import format_usage
 from sacred.config import ConfigDict
 from sacred.config.config_summary import ConfigSummary
 
+from experiments import distributed
 from experiments.configs.named import NamedConfig
 from experiments.errors import UserError
 from experiments.tracking import lifecycle, overrides, ranks
@@ -76,11 +77,15 @@ class Experiment(Generic[S]):
         settings: pydantic model, frozen, unknown keys forbidden, a default for every key, with the fields `seed: int`
             and `tracking: TrackingSettings`.
         named_configs: what can follow `with` besides assignments.
+        resumable: commands that go on with an earlier run where the setting `resume` is true.
     """
 
-    def __init__(self, name: str, settings: type[S], named_configs: Mapping[str, NamedConfig]):
+    def __init__(
+        self, name: str, settings: type[S], named_configs: Mapping[str, NamedConfig], resumable: Sequence[str] = ()
+    ):
         caller = sys._getframe(1).f_globals
         self.name, self.model, self.named_configs = name, settings, dict(named_configs)
+        self._resumable = frozenset(resumable)
         self.script = Path(caller.get("__file__", f"{name}.py")).absolute()
         self._commands: dict[str, Command] = {}
         self._default: str | None = None
@@ -245,13 +250,27 @@ class Experiment(Generic[S]):
         settings = _for_commands(composition.settings)
 
         def call(handle: RunHandle) -> Any:
-            return self._commands[command](settings, handle)
+            return self._commands[command](settings.model_copy(update={"seed": handle.seed}), handle)
 
         if not ranks.is_global_zero():
-            return None, ranks.follow(call, settings.tracking.runs_dir, settings.seed)
-        if options["--unobserved"]:
-            return self._try(self._sacred_run(command, composition, options), call, options)
-        return self._record(command, composition, options, argv, call)
+            try:
+                return None, ranks.follow(call, settings.tracking.runs_dir, settings.seed)
+            finally:
+                distributed.leave()
+        distributed.join()
+        others = ranks.Others()
+
+        def call_together(handle: RunHandle) -> Any:
+            others.tell(handle)
+            return call(handle)
+
+        try:
+            if options["--unobserved"]:
+                return self._try(self._sacred_run(command, composition, options), call_together, options)
+            return self._record(command, composition, options, argv, call_together)
+        finally:
+            others.dismiss()
+            distributed.leave()
 
     def _try(self, run: Any, call: Callable[[RunHandle], Any], options: Mapping[str, Any]) -> tuple[Any, int]:
         """An unobserved run: its files go to a folder that is removed at the end."""
@@ -287,7 +306,8 @@ class Experiment(Generic[S]):
         )
         with lifecycle.signals():
             revision = read_revision(self.script, options["--enforce_clean"])
-            plan = Plan(tracking, self.script, name, composition.settings.seed, facts, revision)
+            resume = command in self._resumable and getattr(composition.settings, "resume", False)
+            plan = Plan(tracking, self.script, name, composition.settings.seed, facts, revision, resume)
             run = self._sacred_run(command, composition, options)
             run.experiment_info = experiment_info(run.experiment_info["name"], plan)
             run.host_info = provenance.host()
@@ -321,15 +341,18 @@ def _perform(run: Any, call: Callable[[], Any], options: Mapping[str, Any], sess
 
     def report(error: BaseException) -> None:
         said.append(error)
+        distributed.report_failure(ranks.label(), "")
         lifecycle.report(error, session.note if session else None, full=options["--debug"])
-        if session and (others := ranks.traces(session.handle.directory)):
-            print(others, end="", file=sys.stderr)
 
     def reported() -> Any:
         try:
-            return lifecycle.normalised(call)
+            with session.watched() if session else contextlib.nullcontext():
+                return lifecycle.normalised(call)
         except BaseException as error:
-            report(error)
+            failed = ranks.failure_behind(error, session.handle.directory) if session else None
+            report(failed or error)
+            if failed is not None:
+                raise failed from error
             raise
 
     run.call = reported

@@ -166,6 +166,9 @@ def report(error: BaseException, note: Callable[[str], None] | None = None, full
         note(trace(error))
         if not isinstance(error.code, int):
             print(error.code, file=sys.stderr)
+    elif brief := getattr(error, "brief", ""):  # its trace was shown by whoever it is about
+        note(trace(error))
+        print(f"error: {brief}", file=sys.stderr)
     elif is_plain(error) and not full:
         note(trace(error))
         print(f"error: {error}", file=sys.stderr)

@@ -32,7 +32,7 @@ class RunLogger(Logger):
         self._run = run
         self._epoch: int | None = None
         self._step: int | None = None
-        self._epochs: dict[str, int] = {}
+        self._epochs: dict[str, int] = dict(run.known("epochs") or {})
         self._registered: dict[str, tuple[int, int]] = {}
 
     @property

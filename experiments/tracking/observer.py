@@ -9,16 +9,14 @@ from __future__ import annotations
 import datetime
 import functools
 import logging
-import os
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import psutil
 from sacred.observers import RunObserver
 
 from experiments.tracking.run import Recorder
+from experiments.tracking.standing import me
 from experiments.tracking.values import storable
 
 FORMAT = "MongoObserver-0.7.0"  # the schema that Omniboard reads
@@ -75,6 +73,7 @@ class JournalObserver(RunObserver):
         started: called once the start record is on the disk.
         before_end: called before the end record is written, when nothing more is printed by the command.
         sample: measurements of the machine, asked for at each heartbeat.
+        goes_on: the run began earlier: its document is in the journal.
     """
 
     priority = 50  # before a file observer, which takes over the name of the run
@@ -87,10 +86,11 @@ class JournalObserver(RunObserver):
         started: Callable[[], None] = lambda: None,
         before_end: Callable[[], None] = lambda: None,
         sample: Callable[[], Mapping[str, Any]] = dict,
+        goes_on: bool = False,
     ):
         self._recorder, self._facts, self._sources = recorder, facts, sources
         self._started, self._before_end, self._sample = started, before_end, sample
-        self._ended = False
+        self._goes_on, self._ended = goes_on, False
 
     def started_event(
         self,
@@ -104,6 +104,9 @@ class JournalObserver(RunObserver):
     ) -> str:
         """Write the run document and return the run's key, by which other observers name it."""
         journal = self._recorder.journal
+        if self._goes_on:
+            self._started()
+            return journal.key
         document = {
             "experiment": ex_info,
             "format": FORMAT,
@@ -120,12 +123,7 @@ class JournalObserver(RunObserver):
             "heartbeat": _unix(start_time),
             "result": None,
             "omniboard": {"tags": list(self._facts.tags)},
-            "ostinato": {
-                "key": journal.key,
-                "host": socket.gethostname(),
-                "pid": os.getpid(),
-                "pid_started": psutil.Process().create_time(),
-            },
+            "ostinato": {"key": journal.key, **me()},
         }
         journal.append("start", document=document, sources=list(self._sources))
         self._started()

@@ -1,25 +1,33 @@
 """Which process of a distributed launch this is, decided from the environment before anything starts.
 
-Only global rank zero keeps a record. It hands its seed and the key of its run to the others through the environment,
-before they are launched; they work in the same directory and leave nothing there but their trace when they fail.
+Only global rank zero keeps a record. The others learn the run's directory and seed from it: through the environment
+where Lightning launches them from rank zero, else over the process group. They work in the same directory, print
+nothing and leave nothing there but their trace when they fail.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
-import tempfile
+import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.tracking import lifecycle
+from experiments import distributed
+from experiments.errors import UserError
+from experiments.tracking import history, lifecycle
+from experiments.tracking.journal import FILE_NAME
 from experiments.tracking.run import RunHandle
 from experiments.tracking.values import mask
 
 GLOBAL_RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "JSM_NAMESPACE_RANK")
 NODE_RANKS = ("NODE_RANK", "GROUP_RANK")
 LOCAL_RANK = "LOCAL_RANK"
+LOOKS, GRACE = 1.0, 4.0  # seconds between looks for ranks that failed, and until what follows is helped along
 RUN_VARIABLE = "OSTINATO_RUN"
 SEED_VARIABLE = "OSTINATO_SEED"
 
@@ -47,33 +55,161 @@ def label(environ: Mapping[str, str] | None = None) -> str:
     return f"{node}.{local}" if node else str(local)
 
 
-def follow(command: Callable[[RunHandle], Any], runs_dir: str, seed: int) -> int:
-    """Run `command` on a rank other than zero and return its exit code.
+@dataclass(frozen=True)
+class Terms:
+    """What rank zero tells the ranks that were launched beside it: all that they need of its run."""
 
-    Its directory is that of rank zero's run; where rank zero had no chance to tell (it was launched beside this one,
-    not before), a temporary one.
+    directory: str
+    seed: int
+    fingerprint: str
+    origin: str | None
+
+
+class Others:
+    """The ranks that a launcher started beside rank zero, as rank zero sees them: each waits to be told once."""
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def tell(self, run: RunHandle) -> None:
+        """Let them work in this run."""
+        if not self._told:
+            self._told = True
+            origin = str(run.origin) if run.origin else None
+            distributed.share(Terms(str(run.directory), run.seed, run.fingerprint, origin))
+
+    def dismiss(self) -> None:
+        """Send them away, where there is no run."""
+        if not self._told:
+            self._told = True
+            with contextlib.suppress(RuntimeError):  # they are gone already
+                distributed.share(None)
+
+
+def follow(command: Callable[[RunHandle], Any], runs_dir: str, seed: int) -> int:
+    """Run `command` on a rank other than zero, in the directory of rank zero's run, and return its exit code.
+
+    Where rank zero started this process, it left the run's key in the environment; else it tells now.
     """
     from sacred.randomness import set_global_seed
 
-    set_global_seed(seed)
-    key = os.environ.get(RUN_VARIABLE)
-    directory = Path(runs_dir).absolute() / key if key else Path(tempfile.mkdtemp(prefix="ostinato-rank-"))
-    handle = RunHandle(directory, seed, is_global_zero=False)
     with lifecycle.signals():
+        try:
+            handle = _joined() if distributed.launch() else _started(runs_dir, seed)
+        except BaseException as error:  # rank zero is gone, and says why
+            return lifecycle.exit_code(error)
+        if handle is None:
+            return lifecycle.FAILURE
+        set_global_seed(handle.seed)
         try:
             lifecycle.normalised(lambda: command(handle))
         except BaseException as error:
-            text = mask(lifecycle.trace(error))
-            print(f"rank {label()}:\n{text}", end="", file=sys.stderr, flush=True)
             if not isinstance(error, KeyboardInterrupt):
-                with open(directory / f"rank{label()}.log", "a", encoding="utf-8") as file:
-                    file.write(text)
+                _leave_trace(handle.directory, error)
             return lifecycle.exit_code(error)
     return lifecycle.SUCCESS
 
 
-def traces(directory: Path) -> str:
-    """What ranks other than zero left in a run's directory when they failed."""
-    return "".join(
-        f"{path.stem}:\n{path.read_text('utf-8', 'replace')}" for path in sorted(directory.glob("rank*.log"))
+def _joined() -> RunHandle | None:
+    terms = distributed.share(None)
+    if terms is None:
+        return None
+    directory, origin = Path(terms.directory), Path(terms.origin) if terms.origin else None
+    return RunHandle(directory, terms.seed, fingerprint=terms.fingerprint, is_global_zero=False, origin=origin)
+
+
+def _started(runs_dir: str, seed: int) -> RunHandle:
+    key = os.environ.get(RUN_VARIABLE)
+    if key is None:
+        raise UserError(f"{LOCAL_RANK} is set, but no process of rank zero started this one; unset it")
+    return RunHandle(Path(runs_dir).absolute() / key, seed, is_global_zero=False)
+
+
+def _leave_trace(directory: Path, error: BaseException) -> None:
+    """Keep the trace in the run's directory; where another rank failed before, this is only what came of it.
+
+    Then give rank zero, which fails with this one, the time to write the run's end: launchers kill what is left.
+    """
+    text = mask(lifecycle.trace(error))
+    ended = (directory / FILE_NAME).is_file() and history.end_of(directory) is not None
+    if not ended and distributed.report_failure(label(), text):
+        if not lifecycle.is_plain(error):  # else the others say the same
+            print(f"rank {label()}:\n{text}", end="", file=sys.stderr, flush=True)
+        _write(directory / f"rank{label()}.log", text)
+    distributed.linger()
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
+class Watch:
+    """Sees to it that rank zero ends when another rank has failed, wherever it hangs.
+
+    Usually the next exchange with the rank that failed ends it. Where it does not come to one, it gets a signal; where
+    it cannot even take that, because it waits inside a library, `give_up` is called in this thread, and it is over.
+
+    Args:
+        directory: of the run.
+        give_up: writes the end of the run.
+    """
+
+    def __init__(self, directory: Path, give_up: Callable[[RankFailure], None]):
+        self._directory, self._give_up = directory, give_up
+        self._over = threading.Event()
+
+    def __enter__(self) -> Watch:
+        threading.Thread(target=self._work, name="ostinato-watch", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+
+    def _work(self) -> None:
+        while not self._over.wait(LOOKS):
+            failed = failure_behind(RuntimeError(), self._directory)
+            if failed is None:
+                continue
+            if not self._over.wait(GRACE):
+                os.kill(os.getpid(), signal.SIGTERM)
+                if not self._over.wait(GRACE):
+                    self._give_up(failed)
+                    os._exit(lifecycle.FAILURE)
+            return
+
+
+class RankFailure(RuntimeError):
+    """Another rank failed, and this one with it.
+
+    Attributes:
+        brief: which one, and its last words.
+    """
+
+    def __init__(self, traces: str):
+        first, *_, last = [line for line in traces.splitlines() if line] or ["a rank:", "no trace"]
+        self.brief = f"{first.rstrip(':')} failed, and the run with it: {last}"
+        super().__init__(f"{self.brief}\n{traces}")
+
+
+def failure_behind(error: BaseException, directory: Path) -> RankFailure | None:
+    """The failure of another rank that ended this one with `error`; None where this one failed, or was stopped, itself.
+
+    The trace is in the run's directory, or came over the process group from a node that has another disk.
+    """
+    if lifecycle.is_plain(error) or getattr(error, "signum", None) == signal.SIGINT:
+        return None
+    found = trace_files(directory)
+    told = distributed.failure()
+    if not found and told is not None and told[0] != label():
+        _write(directory / f"rank{told[0]}.log", told[1])
+        found = trace_files(directory)
+    return (
+        RankFailure("".join(f"{path.stem}:\n{path.read_text('utf-8', 'replace')}" for path in found)) if found else None
     )
+
+
+def trace_files(directory: Path) -> list[Path]:
+    """What the ranks other than zero that failed left in a run's directory."""
+    return sorted(directory.glob("rank*.log"))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.tracking.journal import Journal
+from experiments.tracking.journal import Journal, read
 from experiments.tracking.values import NonFinite, split_finite, storable, storable_key
 
 BATCH_POINTS = 512  # points gathered before they are written
@@ -47,6 +47,9 @@ class Recorder:
         self._nonfinite: dict[str, NonFinite] = {}
         self._nonfinite_news = False
         self._info: dict[str, Any] = {}
+        for record in read(journal.directory, metrics=False):  # of a run that goes on
+            if record["kind"] == "info":
+                self._info |= {path.removeprefix("info."): value for path, value in record["set"].items()}
 
     def scalar(self, name: str, value: Any, step: Any = None) -> None:
         """Add a point to a series; NaN and infinities are counted instead, and announced when the first one appears."""
@@ -98,6 +101,16 @@ class Recorder:
             self._info = self._info | {name: storable(value)[0] for name, value in changed.items()}
             if self.on_info is not None:
                 self.on_info(self._info)
+
+    def rewind(self, step: int) -> None:
+        """Take back every point from `step` on: the run repeats what came after its checkpoint."""
+        with self._lock:
+            self.flush()
+            self.journal.append("rewind", step=step)
+
+    def known(self, name: str) -> Any:
+        """A key of the run's information; None where it is not set."""
+        return self._info.get(name)
 
     def artifact(self, path: Path | str, name: str | None = None) -> None:
         """Keep a file with the run; a second one of the same name replaces the first."""
@@ -153,6 +166,7 @@ class RunHandle:
         key: name of the run before and besides its number.
         seed: the seed all ranks share.
         fingerprint: equal for runs of the same command with the same settings.
+        origin: folder of the run that this one goes on with: its own where it is that run itself; None at a beginning.
         is_global_zero: whether this process keeps the record; elsewhere, and with `-u`, every method does nothing.
     """
 
@@ -164,8 +178,10 @@ class RunHandle:
         *,
         fingerprint: str = "",
         is_global_zero: bool = True,
+        origin: Path | None = None,
     ):
         self.directory, self.key, self.seed, self.fingerprint = directory, directory.name, seed, fingerprint
+        self.origin = origin
         self.is_global_zero = is_global_zero
         self._recorder = recorder
 
@@ -195,3 +211,17 @@ class RunHandle:
         """Set keys of the run's information, seen under "Run Info"."""
         if self._recorder is not None:
             self._recorder.info(values)
+
+    def known(self, name: str) -> Any:
+        """What a key of the run's information holds, from before an interruption too; None if nothing is recorded."""
+        return self._recorder.known(name) if self._recorder is not None else None
+
+    def rewind(self, step: int) -> None:
+        """Take back the points from `step` on, before a run that goes on logs them again."""
+        if self._recorder is not None:
+            self._recorder.rewind(step)
+
+    def flush(self) -> None:
+        """Bring what was logged so far into the journal: a checkpoint must not know of steps that the journal lacks."""
+        if self._recorder is not None:
+            self._recorder.flush()

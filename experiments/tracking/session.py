@@ -6,22 +6,23 @@ import contextlib
 import datetime
 import logging
 import os
-import socket
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from experiments import distributed
 from experiments.errors import UserError
-from experiments.tracking import history, provenance, ranks
+from experiments.tracking import history, provenance, ranks, resuming, standing
 from experiments.tracking.console import Console
-from experiments.tracking.journal import Journal
+from experiments.tracking.journal import Journal, read
 from experiments.tracking.location import Location, resolve
 from experiments.tracking.observer import Facts, JournalObserver, MaskedObserver
 from experiments.tracking.run import Recorder, RunHandle
 from experiments.tracking.settings import TrackingSettings
-from experiments.tracking.sync import sweep
+from experiments.tracking.standing import RunLock
+from experiments.tracking.sync import close_interrupted, sweep
 from experiments.tracking.system import Sampler
 from experiments.tracking.uploader import Uploader
 from experiments.tracking.values import mask
@@ -43,6 +44,7 @@ class Plan:
         seed: shared by all ranks.
         facts: what the run document says besides Sacred's own.
         revision: state of the script's repository; None when unknown.
+        resume: go on with an earlier run with the same fingerprint.
     """
 
     tracking: TrackingSettings
@@ -51,25 +53,32 @@ class Plan:
     seed: int
     facts: Facts = field(default_factory=Facts)
     revision: provenance.Revision | None = None
+    resume: bool = False
 
 
 class Session:
     """Context of a recorded run.
 
     Raises:
-        UserError: `tracking.mongo=required` without a database, or the run directory cannot be made.
+        UserError: `tracking.mongo=required` without a database, the run directory cannot be made, or the run to go on
+            with still runs.
     """
 
     def __init__(self, plan: Plan):
         self._plan = plan
         self._earlier = history.runs_with(plan.tracking.runs_dir, plan.fingerprint)
-        self.location: Location = resolve(plan.tracking)
+        self._choice = resuming.choose(self._earlier) if plan.resume else resuming.Choice()
         try:
-            self.journal = Journal.create(plan.tracking.runs_dir)
-            history.remember(self.journal.directory.parent, plan.fingerprint, self.journal.key)
+            self.location: Location = resolve(plan.tracking)
+        except BaseException:
+            self._forgo()
+            raise
+        try:
+            self.journal, self._lock = self._opened()
             self._sources = provenance.keep_sources(provenance.sources(plan.script), self.journal.directory)
             self._console = Console(self.journal.directory, self.masked, plan.tracking.capture)
         except OSError as error:
+            self._forgo()
             self.location.release()
             raise UserError(
                 f"tracking.runs_dir={plan.tracking.runs_dir}: no run directory can be made there "
@@ -77,10 +86,41 @@ class Session:
             ) from error
         mask(self.location.url or "", self.journal.secrets)  # remembers the password, to mask it wherever it turns up
         self.recorder = Recorder(self.journal)
-        self.handle = RunHandle(self.journal.directory, plan.seed, self.recorder, fingerprint=plan.fingerprint)
+        self.handle = RunHandle(
+            self.journal.directory,
+            plan.seed,
+            self.recorder,
+            fingerprint=plan.fingerprint,
+            origin=self._choice.origin,
+        )
         self._uploader: Uploader | None = None
         self._began = time.monotonic()
         self._exported: dict[str, str | None] = {}
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether this is an earlier run that goes on, not a new one."""
+        return self._choice.lock is not None
+
+    def _forgo(self) -> None:
+        """Let go of the run that was to go on."""
+        if self._choice.lock is not None:
+            self._choice.lock.release()
+
+    def _opened(self) -> tuple[Journal, RunLock]:
+        """The journal of the run that goes on, or of a new one, and the lock on its directory."""
+        if self._choice.lock is not None:
+            journal = Journal.open(self._choice.origin)
+            if history.end_of(journal.directory) is None:
+                close_interrupted(journal)
+            for trace in ranks.trace_files(journal.directory):  # they are in its log
+                trace.unlink()
+            return journal, self._choice.lock
+        journal = Journal.create(self._plan.tracking.runs_dir)
+        lock = RunLock(journal.directory)
+        lock.acquire()
+        history.remember(journal.directory.parent, self._plan.fingerprint, journal.key)
+        return journal, lock
 
     def __enter__(self) -> Session:
         self._console.__enter__()
@@ -97,6 +137,7 @@ class Session:
                 os.environ[name] = value
         self._console.__exit__()
         self.journal.close()
+        self._lock.release()
         self.location.release()
 
     def masked(self, text: str) -> str:
@@ -125,7 +166,21 @@ class Session:
             started=self._started,
             before_end=self._console.settle,
             sample=Sampler(),
+            goes_on=self.goes_on,
         )
+
+    def watched(self) -> ranks.Watch:
+        """Context of the command: another rank that fails ends it."""
+        return ranks.Watch(self.journal.directory, self._abandon)
+
+    def _abandon(self, failure: ranks.RankFailure) -> None:
+        """Write the end of a command that cannot be ended in order, from another thread."""
+        print(f"error: {failure.brief}", file=sys.stderr)
+        self.note(str(failure))
+        self.recorder.flush()
+        now = time.time()
+        self.journal.append("end", status="FAILED", stop_time=now, result=None, fail_trace=[str(failure)])
+        self.conclude("FAILED")
 
     def conclude(self, status: str) -> None:
         """Send what is left for as long as the settings allow, and say where the run is and what may come next."""
@@ -145,7 +200,9 @@ class Session:
         """The start record is on the disk: add what belongs to it, begin to send, and say where the run goes."""
         revision = self._plan.revision
         commit = revision.commit if revision else None
-        self.journal.append("segment", host=socket.gethostname(), commit=commit, started=time.time())
+        self.journal.append(
+            "segment", commit=commit, started=time.time(), processes=distributed.world_size(), **standing.me()
+        )
         if revision is not None and revision.dirty:
             self._keep_difference(revision)
         if self.location.url:
@@ -160,11 +217,33 @@ class Session:
             self._uploader.wait_for_number(NUMBER_SECONDS)
         sweep(self.location.connect)
         print(self.location.line, file=sys.stderr)
-        print(f"{self._name()} begins: {_short(self.journal.directory)}", file=sys.stderr)
-        for directory in self._earlier[-1:]:
-            end = history.end_of(directory)
+        self._say_where()
+
+    def _say_where(self) -> None:
+        directory, origin = _short(self.journal.directory), self._choice.origin
+        if self.goes_on:
+            print(f"{self._name()} goes on: {directory}", file=sys.stderr)
+            if changed := self._changed_sources():
+                log.warning("the code is not what this run began with: %s", ", ".join(changed))
+            return
+        print(f"{self._name()} begins: {directory}", file=sys.stderr)
+        if origin is not None:
+            self.recorder.info({"resumed_from": origin.name})
+            log.warning("run %s itself cannot go on (%s); a new one does", origin.name, self._choice.reason)
+            return
+        if self._plan.resume:
+            print(f"resume=True: {self._choice.reason}; starting from the beginning", file=sys.stderr)
+        for earlier in self._earlier[-1:]:
+            end = history.end_of(earlier)
             how = end["status"].lower() if end else "has no end"
-            print(f"Run {directory.name} ({how}) had these settings", file=sys.stderr)
+            print(f"Run {earlier.name} ({how}) had these settings", file=sys.stderr)
+
+    def _changed_sources(self) -> list[str]:
+        """Source files that are not as they were when the run began."""
+        start = next(read(self.journal.directory, metrics=False))
+        before = {source["path"]: source["sha256"] for source in start.get("sources") or ()}
+        now = {source["path"]: source["sha256"] for source in self._sources}
+        return sorted(path for path in before.keys() | now.keys() if before.get(path) != now.get(path))
 
     def _keep_difference(self, revision: provenance.Revision) -> None:
         """Keep what differs from the commit; like the sources it is kept word for word."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from experiments.tracking import ranks
+from experiments import distributed
+from experiments.errors import UserError
+from experiments.tracking import lifecycle, ranks
 from experiments.tracking.history import end_of
 from experiments.tracking.journal import read
 from experiments.tracking.run import RunHandle
@@ -69,7 +72,11 @@ def test_another_rank_gets_the_directory_and_records_nothing(other_rank: Path, t
     assert list(other_rank.iterdir()) == []
 
 
-def test_another_rank_leaves_its_trace(other_rank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_rank_leaves_its_trace(
+    other_rank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "LINGERING", 0.0)
+
     def command(run: RunHandle) -> None:
         raise RuntimeError("broken at mongodb://me:hunter22@host/db")
 
@@ -77,7 +84,12 @@ def test_another_rank_leaves_its_trace(other_rank: Path, tmp_path: Path, capsys:
     text = (other_rank / "rank1.log").read_text()
     assert "RuntimeError: broken" in text
     assert "hunter22" not in text + capsys.readouterr().err
-    assert "rank1:\n" in ranks.traces(other_rank)
+    failure = ranks.failure_behind(RuntimeError("connection closed by peer"), other_rank)
+    assert failure is not None
+    assert failure.brief.startswith("rank1 failed, and the run with it: RuntimeError: broken")
+    assert "Traceback" in str(failure)
+    assert ranks.failure_behind(UserError("key=3: expected 4"), other_rank) is None
+    assert ranks.failure_behind(lifecycle.Interrupted(signal.SIGINT), other_rank) is None
 
 
 def test_two_ranks_are_one_run(tmp_path: Path) -> None:
@@ -107,8 +119,8 @@ def test_two_ranks_are_one_run(tmp_path: Path) -> None:
         for step, _, _ in record["points"]
     ]
     assert steps == sorted(set(steps))
-    assert done.returncode != 0
-    end = end_of(directory)
-    if end is not None:  # Lightning may have killed rank zero before it could say so itself
-        assert end["status"] == "FAILED"
-        assert "RuntimeError: boom" in (directory / "run.log").read_text()
+    assert done.returncode == 1
+    assert end_of(directory)["status"] == "FAILED"
+    assert "RuntimeError: boom" in "".join(end_of(directory)["fail_trace"])
+    assert "RuntimeError: boom" in (directory / "run.log").read_text()
+    assert done.stderr.count("Traceback") == 1

@@ -21,15 +21,29 @@ class Features(Protocol):
         """`[length, bands]` from `start` on; a track shorter than `length` is centred in zeros."""
 
 
+class Targets(Protocol):
+    """What a teacher says about clips: `datasets.teachers.Teacher`."""
+
+    def targets(self, identity: str, start: int, frames: int) -> np.ndarray:
+        """`[classes]` for `frames` frames from `start` on; NaN for a track it has not heard."""
+
+
 class RandomCrops(Dataset[dict[str, np.ndarray]]):
     """One clip of `frames` frames from a random place of a track (offsets uniform, short tracks centred in zeros).
 
     Indexed by the pairs that `datasets.samplers.EpochSampler` yields. An item holds `mel [frames, bands]`, `target`
-    and `track` (the number in `ids`).
+    and `track` (the number in `ids`), and where there is a teacher what it says about the clip as `teacher`.
     """
 
-    def __init__(self, features: Features, ids: Sequence[str], targets: np.ndarray, frames: int) -> None:
-        self.features, self.ids, self.targets, self.frames = features, ids, targets, frames
+    def __init__(
+        self,
+        features: Features,
+        ids: Sequence[str],
+        targets: np.ndarray,
+        frames: int,
+        teacher: Targets | None = None,
+    ) -> None:
+        self.features, self.ids, self.targets, self.frames, self.teacher = features, ids, targets, frames, teacher
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -39,7 +53,7 @@ class RandomCrops(Dataset[dict[str, np.ndarray]]):
         identity = self.ids[track]
         offsets = offset_range(self.features.length(identity), self.frames)
         start = offsets[np.random.default_rng(seed).integers(len(offsets))]
-        return _item(self.features, identity, start, self.frames, self.targets[track], track)
+        return _item(self.features, identity, start, self.frames, self.targets[track], track, self.teacher)
 
 
 class Windows(Dataset[dict[str, np.ndarray]]):
@@ -51,12 +65,19 @@ class Windows(Dataset[dict[str, np.ndarray]]):
         targets: `[tracks, ...]`.
         frames: Length of a window.
         hop: Distance of windows, frames; None takes the single window at the centre.
+        teacher: What it says about each window is `teacher` of the items.
     """
 
     def __init__(
-        self, features: Features, ids: Sequence[str], targets: np.ndarray, frames: int, hop: int | None = None
+        self,
+        features: Features,
+        ids: Sequence[str],
+        targets: np.ndarray,
+        frames: int,
+        hop: int | None = None,
+        teacher: Targets | None = None,
     ) -> None:
-        self.features, self.ids, self.targets, self.frames = features, ids, targets, frames
+        self.features, self.ids, self.targets, self.frames, self.teacher = features, ids, targets, frames, teacher
         self.windows = [
             (track, start)
             for track, identity in enumerate(ids)
@@ -68,7 +89,7 @@ class Windows(Dataset[dict[str, np.ndarray]]):
 
     def __getitem__(self, number: int) -> dict[str, np.ndarray]:
         track, start = self.windows[number]
-        item = _item(self.features, self.ids[track], start, self.frames, self.targets[track], track)
+        item = _item(self.features, self.ids[track], start, self.frames, self.targets[track], track, self.teacher)
         return item | {"window": np.asarray(number)}
 
 
@@ -80,7 +101,8 @@ def window_starts(length: int, frames: int, hop: int | None) -> list[int]:
 
 
 def _item(
-    features: Features, identity: str, start: int, frames: int, target: np.ndarray, track: int
+    features: Features, identity: str, start: int, frames: int, target: np.ndarray, track: int, teacher: Targets | None
 ) -> dict[str, np.ndarray]:
     mel = features.read_crop(identity, start, frames)
-    return {"mel": mel, "target": np.asarray(target), "track": np.asarray(track)}
+    item = {"mel": mel, "target": np.asarray(target), "track": np.asarray(track)}
+    return item if teacher is None else item | {"teacher": teacher.targets(identity, start, frames)}

@@ -1,0 +1,147 @@
+"""What a teacher said about a clip: the second target of a student, from a store of the teacher's logits.
+
+A teacher has judged tracks window by window, a student sees a crop from anywhere. The window that shares most with the
+crop speaks for it, or the mean over all windows does. Hard targets are those of MAEST's teacher-student recipe, soft
+ones those of EfficientAT (Schmid et al., ICASSP 2023) and, between classes that exclude each other, of Hinton et al.
+(arXiv 1503.02531).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from datasets.store import Reader
+
+THRESHOLD = 0.45  # of MAEST's recipe; exclusive
+PATCHES = ("overlap", "mean")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How the logits of some windows become the target of a clip.
+
+    Attributes:
+        soft: Probabilities; else zeros and ones.
+        threshold: Hard targets are 1 where the probability is larger than this, or at the largest if none is.
+        temperature: What logits are divided by before they become soft targets.
+        exclusive: Whether exactly one class is right (softmax), or each is for itself (sigmoid).
+        patch: "overlap" asks the window that shares most with the clip, "mean" all windows of the track.
+    """
+
+    soft: bool = False
+    threshold: float = THRESHOLD
+    temperature: float = 1.0
+    exclusive: bool = False
+    patch: str = "overlap"
+
+    def __post_init__(self) -> None:
+        if self.patch not in PATCHES:
+            raise ValueError(f"patch={self.patch!r}: expected one of {', '.join(PATCHES)}")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature={self.temperature}: expected a number above 0")
+
+
+def probabilities(logits: np.ndarray, exclusive: bool = False, temperature: float = 1.0) -> np.ndarray:
+    """Sigmoid, or softmax over the last axis, of `logits / temperature`; float64 of the same shape."""
+    z = np.asarray(logits, np.float64) / temperature
+    if exclusive:
+        powers = np.exp(z - z.max(axis=-1, keepdims=True))
+        return powers / powers.sum(axis=-1, keepdims=True)
+    return 0.5 * (1 + np.tanh(z / 2))  # the sigmoid, for logits of any size
+
+
+def harden(probability: np.ndarray, threshold: float = THRESHOLD, exclusive: bool = False) -> np.ndarray:
+    """Zeros and ones from the probabilities of one clip.
+
+    Args:
+        probability: `[classes]`.
+        threshold: Ones are where the probability is larger; where none is, the largest alone.
+        exclusive: The largest alone in any case.
+
+    Returns:
+        float64 `[classes]`.
+    """
+    chosen = probability > threshold
+    if exclusive or not chosen.any():
+        chosen = np.arange(len(probability)) == probability.argmax()
+    return chosen.astype(np.float64)
+
+
+def overlapping(start: float, length: float, window: float, hop: float, windows: int) -> int:
+    """Number of the window that shares most with a clip.
+
+    Of several that share equally much, the one whose centre is nearest; of those, the first. A clip beyond the last
+    window has the last.
+
+    Args:
+        start: Where the clip begins, in any unit.
+        length: Of the clip, in that unit.
+        window: Length of a window, in that unit.
+        hop: Distance of two windows, in that unit.
+        windows: How many there are; the first begins at 0.
+    """
+    first = hop * np.arange(windows)
+    shared = np.minimum(start + length, first + window) - np.maximum(start, first)
+    away = np.abs((first + window / 2) - (start + length / 2))
+    return int(np.lexsort((away, -np.maximum(shared, 0)))[0])
+
+
+class Teacher:
+    """Targets of clips by track and place.
+
+    Args:
+        store: Logits `[windows, classes]` a track.
+        rule: How they become targets.
+        window: Length of the teacher's windows, in frames of the student.
+        hop: Their distance, in frames of the student.
+        columns: Which logits count, in the order of the student's outputs; None takes all as they are.
+        names: Ids of the student's tracks -> ids in the store, where they differ.
+        without: Ids of the student's tracks for which the store says nothing, whatever their names.
+    """
+
+    def __init__(
+        self,
+        store: Reader,
+        rule: Rule,
+        window: float,
+        hop: float,
+        columns: Sequence[int] | None = None,
+        names: Mapping[str, str] | None = None,
+        without: Collection[str] = (),
+    ) -> None:
+        self.store, self.rule, self.window, self.hop = store, rule, window, hop
+        self.columns = None if columns is None else np.asarray(columns, int)
+        self.names, self.without = dict(names or {}), frozenset(without)
+
+    @property
+    def n_classes(self) -> int:
+        """Length of a target."""
+        return self.store.header.item_shape[0] if self.columns is None else len(self.columns)
+
+    def __contains__(self, identity: str) -> bool:
+        return identity not in self.without and self.names.get(identity, identity) in self.store
+
+    def targets(self, identity: str, start: int, frames: int) -> np.ndarray:
+        """Target of a clip, float32 `[classes]`; NaN where the teacher has not heard the track.
+
+        Args:
+            identity: The student's id of the track.
+            start: First frame of the clip.
+            frames: Its length.
+        """
+        if identity not in self:
+            return np.full(self.n_classes, np.nan, np.float32)
+        stored = self.names.get(identity, identity)
+        first, stop = 0, self.store.length(stored)
+        if self.rule.patch == "overlap" and stop > 1:
+            first = overlapping(start, frames, self.window, self.hop, stop)
+            stop = first + 1
+        logits = self.store.read(stored, first, stop)
+        logits = logits if self.columns is None else logits[:, self.columns]
+        temperature = self.rule.temperature if self.rule.soft else 1.0
+        mean = probabilities(logits, self.rule.exclusive, temperature).mean(axis=0)
+        target = mean if self.rule.soft else harden(mean, self.rule.threshold, self.rule.exclusive)
+        return target.astype(np.float32)

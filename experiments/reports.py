@@ -47,7 +47,7 @@ MARKERS_UP_TO = 40  # points of a line
 
 
 @contextmanager
-def _picture(path: Path, width: float, height: float, rows: int = 1, columns: int = 1) -> Iterator[list]:
+def picture(path: Path, width: float, height: float, rows: int = 1, columns: int = 1) -> Iterator[list]:
     """Give axes to draw on, in inches of 100 pixels, and write the file at the end."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -64,7 +64,7 @@ def _picture(path: Path, width: float, height: float, rows: int = 1, columns: in
     os.replace(aside, path)
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 
@@ -104,7 +104,7 @@ def training_curves(
         raise UserError(f"{path.name}: none of {len(series)} series has a finite value to draw")
     columns = min(len(sorted_out), 2)
     rows = -(-len(sorted_out) // columns)
-    with _picture(path, 9 if columns == 1 else 11, 1 + 3.4 * rows, rows, columns) as axes:
+    with picture(path, 9 if columns == 1 else 11, 1 + 3.4 * rows, rows, columns) as axes:
         for axis, (metric, lines) in zip(axes, sorted_out.items(), strict=False):
             for number, (split, points) in enumerate(lines.items()):
                 colour = SPLIT_COLOURS.get(split, COLOURS[number % len(COLOURS)])
@@ -151,9 +151,9 @@ def per_class_bars(
     rows = np.arange(len(bars)) + (np.arange(len(bars)) >= MOST_BARS - MOST_BARS // 2) * cut
     shown = f"best {MOST_BARS - MOST_BARS // 2} and worst {MOST_BARS // 2} of {len(everything)}" if cut else len(bars)
     end = max(1.0, values.max())
-    with _picture(path, 9, 2 + 0.3 * len(bars)) as (axis,):
+    with picture(path, 9, 2 + 0.3 * len(bars)) as (axis,):
         axis.barh(rows, values, color=COLOURS[0], height=0.75)
-        axis.set_yticks(rows, [_short(name) for name, _ in bars])
+        axis.set_yticks(rows, [short_name(name) for name, _ in bars])
         for row, (name, value) in zip(rows, bars, strict=True):
             count = per_class[name].get("n_positive")
             text = f"{value:.2f}" + ("" if count is None else f"   n={count:.0f}")
@@ -198,11 +198,11 @@ def confusion_matrix(matrix: np.ndarray, classes: Sequence[str], path: str | Pat
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     right = f"{np.trace(matrix):.0f} of {matrix.sum():.0f} right"
     side = np.clip(0.6 * n, 3.5, 11)
-    with _picture(path, side + 3.2, side + 1.8) as (axis,):
+    with picture(path, side + 3.2, side + 1.8) as (axis,):
         image = axis.imshow(shares, cmap=COLOUR_MAP, vmin=0, vmax=1)
         axis.figure.colorbar(image, ax=axis, label="share of the row", shrink=0.8)
         letters = np.clip(0.7 * 72 * side / n, 4, 13)
-        names = [_short(name) for name in classes]
+        names = [short_name(name) for name in classes]
         axis.set_xticks(range(n), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=letters)
         axis.set_yticks(range(n), names, fontsize=letters)
         if n <= MOST_NUMBERED:
@@ -250,9 +250,9 @@ def tag_curves(
         )
     means = values.mean(axis=0)
     chosen = np.argsort(-means, kind="stable")[: min(top, len(COLOURS))]
-    with _picture(path, 10, 4.8) as (axis,):
+    with picture(path, 10, 4.8) as (axis,):
         for rank, column in enumerate(chosen):
-            label = f"{_short(classes[column])} ({means[column]:.2f})"
+            label = f"{short_name(classes[column])} ({means[column]:.2f})"
             marker = MARKERS[rank] if len(times) <= MARKERS_UP_TO else None
             axis.plot(times, values[:, column], label=label, color=COLOURS[rank], marker=marker)
         axis.set_ylim(0, 1)
@@ -261,7 +261,7 @@ def tag_curves(
         axis.set_xlabel("time (minutes:seconds)")
         axis.set_ylabel("probability")
         axis.legend(loc="upper left", bbox_to_anchor=(1, 1), title="tag (mean)")
-        axis.set_title(_short(title) if title else "tags over time")
+        axis.set_title(short_name(title) if title else "tags over time")
     return path
 
 
@@ -286,13 +286,13 @@ def comparison_bars(
     if not rows:
         raise UserError(f"{path.name}: no rows to compare")
     values, lows, highs = np.array(list(rows.values()), dtype=float).T
-    with _picture(path, 10, 1.8 + 0.55 * len(rows)) as (axis,):
+    with picture(path, 10, 1.8 + 0.55 * len(rows)) as (axis,):
         axis.barh(range(len(rows)), values, color=COLOURS[4], height=0.6)
         axis.hlines(range(len(rows)), lows, highs, color="black", linewidth=2)
         for row, (value, low, high) in enumerate(zip(values, lows, highs, strict=True)):
             text = f"{value:.3f}  [{low:.3f}, {high:.3f}]"
             axis.text(max(value, high) + 0.015, row, text, va="center", fontsize=12)
-        axis.set_yticks(range(len(rows)), [_short(name) for name in rows])
+        axis.set_yticks(range(len(rows)), [short_name(name) for name in rows])
         if metric in CHANCE:
             axis.axvline(CHANCE[metric], color="black", linestyle=":")
         _bar_axes(axis, min(0, lows.min()), max(1.0, highs.max()), 0.35, len(rows) - 1)

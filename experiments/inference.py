@@ -24,6 +24,8 @@ from experiments.training import check_accelerator, precision
 from models.fingerprint import fingerprint
 from models.inference import prepare
 
+STUDENT = "ex_pretrain.py with maest_30s_teacher_student_pretrain"
+
 
 def device_of(settings: PretrainSettings) -> torch.device:
     """Where inference runs: CUDA where there is one, unless the trainer's accelerator says otherwise."""
@@ -155,7 +157,9 @@ def _folder(settings: PretrainSettings, source: Source, producer: dict[str, Any]
 
 def _outputs(folder: Path, producer: dict[str, Any], blocks: list[int], found: networks.Loaded) -> list[Output]:
     if not blocks:
-        shape, made = (found.n_classes,), {**producer, "labels": list(found.labels)}
+        shape = (found.n_classes,)
+        meaning = {"task": found.description["task"], "labels": list(found.labels)}
+        made = {**producer, **meaning, "frame_rate": found.frontend.frame_rate}
         return [Output(folder / "logits", header("logits", shape, "logit", made), lambda logits: logits)]
     dim = found.description["network"]["dim"]
     return [
@@ -174,6 +178,6 @@ def _tell(report: Report, outputs: list[Output], settings: PretrainSettings, emb
         say(f"skipped tracks and why: {outputs[0].folder / 'skipped.csv'}")
     for output in outputs:
         say(f"{output.header.kind}: {output.folder}")
-    if embeddings:
-        store = shlex.quote(f"embeddings.store={outputs[-1].folder}")
-        say(f"next: python ex_probe.py with {store}{spell(settings.datamodule)}")
+    kind, system = ("embeddings.store", "ex_probe.py with") if embeddings else ("distillation.logits", STUDENT)
+    store = shlex.quote(f"{kind}={outputs[-1].folder}")
+    say(f"next: python {system} {store}{spell(settings.datamodule)}")

@@ -129,8 +129,14 @@ def fetch_weights(settings: PretrainSettings, trained: bool = False) -> None:
         fetch(model.pretrained, OWN_FILE if trained else _from_nothing(_clip_seconds(settings)))
 
 
-def initial(settings: PretrainSettings, frontend: MusiCNNMel, task: Task) -> Loaded:
+def initial(settings: PretrainSettings, frontend: MusiCNNMel, task: Task, n_classes_dist: int | None = None) -> Loaded:
     """Build the network of the settings, with random weights or those the settings start from.
+
+    Args:
+        settings: Of the experiment.
+        frontend: Of its input.
+        task: Of its outputs.
+        n_classes_dist: Outputs of its second head, where a teacher gives them; None for as many as the first has.
 
     Raises:
         UserError: The settings do not make a network, or the checkpoint to start from is for another front end.
@@ -140,6 +146,7 @@ def initial(settings: PretrainSettings, frontend: MusiCNNMel, task: Task) -> Loa
     seconds = _clip_seconds(settings)
     frames = clip_frames(seconds, frontend)
     arguments = network_arguments(model, frontend.n_bands, frames, task.n_outputs)
+    arguments |= {} if n_classes_dist is None else {"n_classes_dist": n_classes_dist}
     try:
         network = MAEST(**arguments)
     except ValueError as error:

@@ -187,6 +187,30 @@ class ModuleSettings(Section):
     optimizer: OptimizerSettings = OptimizerSettings()
 
 
+class DistillationSettings(Section):
+    """A teacher besides the annotations: its logits, and how much and in which form they count."""
+
+    logits: str | None = None  # a store of extract_logits, or its folder; None: no teacher
+    targets: Literal["hard", "soft"] = "hard"  # zeros and ones, or probabilities
+    threshold: Share = 0.45  # hard: 1 where the probability is larger; where none is, at the largest
+    temperature: Annotated[float, Field(gt=0)] = 1.0  # soft: logits are divided by it
+    weight: Share = 0.5  # of the teacher's loss; the rest is the annotations'
+    patch: Literal["overlap", "mean"] = "overlap"  # of the teacher's: the one that shares most with the clip, or all
+    max_missing: Share = 0.1  # of the training tracks may have no logits; they are left out
+
+    @model_validator(mode="after")
+    def _all_count(self) -> DistillationSettings:
+        usual = {name: field.default for name, field in type(self).model_fields.items()}
+        set_ = [name for name in usual if getattr(self, name) != usual[name]]
+        if self.logits is None and set_:
+            raise ValueError(f"{set_[0]}={getattr(self, set_[0])} without logits: give a store of a teacher's logits")
+        unread = {"hard": "temperature", "soft": "threshold"}[self.targets]
+        if unread in set_:
+            other = {"hard": "soft", "soft": "hard"}[self.targets]
+            raise ValueError(f"{unread}={getattr(self, unread)} counts for {other} targets only: set targets={other}")
+        return self
+
+
 class InferenceSettings(Section):
     """Extraction and prediction with a trained network."""
 
@@ -213,6 +237,7 @@ class PretrainSettings(Section):
     datamodule: DatamoduleSettings = DatamoduleSettings()
     model: ModelSettings = ModelSettings()
     module: ModuleSettings = ModuleSettings()
+    distillation: DistillationSettings = DistillationSettings()
     inference: InferenceSettings = InferenceSettings()
     tracking: TrackingSettings = TrackingSettings()
 

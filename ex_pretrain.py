@@ -33,6 +33,14 @@ def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
 
 
 @ex.command
+def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
+    """Report on a corpus: labels, splits, lengths, leaks and duplicates, what to normalise with."""
+    from experiments.description import describe
+
+    return describe(settings, run)
+
+
+@ex.command
 def extract_embeddings(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     """Store the tokens of one or several blocks for every track."""
     from experiments.inference import extract_embeddings

@@ -219,18 +219,24 @@ def fit_labels(settings: DatamoduleSettings, corpus: Corpus, task: Task) -> Corp
     return fitted
 
 
-def identify(corpus: Corpus, splits: Mapping[str, Examples], task: Task) -> dict[str, Any]:
+def identify(corpus: Corpus, splits: Mapping[str, Sequence[str]], task: Task) -> dict[str, Any]:
     """What figures on a corpus hold for: splits, classes and numbers of tracks, as plain values.
 
     `split_fingerprint` is equal for equal tracks in equal splits, `classes_fingerprint` for equal classes in order.
+
+    Args:
+        corpus: Where the tracks are from.
+        splits: Ids of the tracks used, by split.
+        task: What they are used for.
     """
     return {
         "corpus": corpus.name,
         "splits": corpus.split_by,
-        "split_fingerprint": fingerprint({name: sorted(examples.ids) for name, examples in splits.items()}),
-        "tracks": {name: len(examples) for name, examples in splits.items()},
+        "split_fingerprint": fingerprint({name: sorted(ids) for name, ids in splits.items()}),
+        "tracks": {name: len(ids) for name, ids in splits.items()},
         "classes": len(task.classes),
         "classes_fingerprint": fingerprint({"classes": task.classes}),
+        "notes": list(corpus.notes),
     }
 
 

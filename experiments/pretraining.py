@@ -12,6 +12,8 @@ import lightning as L
 import numpy as np
 
 from experiments import networks, reports
+from experiments.averaging import MovingAverage, SnapshotAverage, averaging
+from experiments.checkpointing import BEST, LAST
 from experiments.class_report import write_test_report
 from experiments.data import (
     build_task,
@@ -32,7 +34,7 @@ from experiments.settings import PretrainSettings
 from experiments.tasks.base import Task
 from experiments.tracking import history
 from experiments.tracking.run import RunHandle
-from experiments.training import BEST, LAST, History, check_accelerator, checkpoint_folder, make_trainer
+from experiments.training import History, check_accelerator, checkpoint_folder, make_trainer
 from models.checkpoints import read_metadata
 
 RESUME_VARIABLE = "OSTINATO_RESUME"  # rank zero's choice, for the ranks that it launches
@@ -49,8 +51,9 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     """
     L.seed_everything(run.seed, workers=True, verbose=False)
     learner, clips = prepare(settings, run)
-    curves = History()
-    trainer = make_trainer(settings.trainer, run, curves, clips.steps_per_epoch)
+    curves, average = History(), averaging(settings.module)
+    steps = clips.steps_per_epoch(settings.trainer, settings.trainer.devices * settings.trainer.num_nodes)
+    trainer = make_trainer(settings.trainer, run, curves, steps, average)
     trainer.fit(learner, clips, ckpt_path=_resume_from(settings, run), weights_only=True)
     if run.is_global_zero and curves.series:
         run.add_artifact(reports.training_curves(curves.series, run.directory / "curves.png"))
@@ -60,6 +63,8 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     if len(clips.splits["test"]):
         best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
         trainer.test(learner, clips, ckpt_path=best, verbose=False, weights_only=True)
+        if learner.averaged:
+            say("the test judges averaged weights: their loss in validation was the lowest")
         try:
             result.update(_report_test(learner, run, clips.splits["test"].ids))
         except UserError as error:  # too few test tracks to score anything: the training is none the worse for it
@@ -118,7 +123,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     )
     run.set_info(
         data={
-            **identify(corpus, splits, task),
+            **identify(corpus, {split: examples.ids for split, examples in splits.items()}, task),
             "corpus": source.name,
             "parameters": sum(parameter.numel() for parameter in found.network.parameters()),
         }
@@ -168,8 +173,10 @@ def _unfinished(settings: PretrainSettings, run: RunHandle) -> tuple[Path | None
 
 
 def _best_epoch(curves: History) -> dict[str, float]:
-    """What was logged at the step of the lowest validation loss."""
-    losses = [(loss, step) for step, loss in curves.series.get("val/loss", []) if math.isfinite(loss)]
+    """What was logged at the step of the lowest validation loss, of the trained network or of an average."""
+    kinds = [f"val/loss{suffix}" for suffix in ("", SnapshotAverage.suffix, MovingAverage.suffix)]
+    points = [point for kind in kinds for point in curves.series.get(kind, [])]
+    losses = [(loss, step) for step, loss in points if math.isfinite(loss)]
     if not losses:
         return {}
     _, best = min(losses)

@@ -99,7 +99,7 @@ def probe(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]
     for task in tasks:
         splits = examples(task, corpus, stored)
         need(splits, *SPLITS)
-        data[task.name] = identify(corpus, splits, task)
+        data[task.name] = identify(corpus, {split: splits[split].ids for split in SPLITS}, task)
     run.set_info(data=data)
     rows: list[Row] = []
     for task in tasks:

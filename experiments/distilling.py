@@ -41,6 +41,11 @@ class Lessons:
     columns: tuple[int, ...] | None
 
     @property
+    def second_head(self) -> int | None:
+        """Outputs of a head of the teacher's own; None where there is one head for both."""
+        return self.task.n_outputs if self.columns is None else None
+
+    @property
     def description(self) -> dict[str, Any]:
         """What a student's checkpoint says of its teacher; plain values."""
         producer = self.store.header.producer or {}

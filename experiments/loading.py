@@ -10,7 +10,7 @@ import lightning as L
 import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from datasets.clips import RandomCrops, Windows
+from datasets.clips import RandomCrops, Targets, Windows
 from datasets.samplers import EpochSampler, balanced_weights
 from experiments.data import Examples
 from experiments.settings import DatamoduleSettings
@@ -40,13 +40,21 @@ class Clips(L.LightningDataModule):
         splits: Tracks and targets of train, valid and test.
         frames: Length of a clip.
         seed: Of the run; moves the draws.
+        teacher: What it says about clips for training and validation goes with them.
     """
 
     def __init__(
-        self, settings: DatamoduleSettings, features: Any, splits: Mapping[str, Examples], frames: int, seed: int
+        self,
+        settings: DatamoduleSettings,
+        features: Any,
+        splits: Mapping[str, Examples],
+        frames: int,
+        seed: int,
+        teacher: Targets | None = None,
     ) -> None:
         super().__init__()
         self.settings, self.features, self.splits, self.frames, self.seed = settings, features, splits, frames, seed
+        self.teacher = teacher
 
     @property
     def steps_per_epoch(self) -> int:
@@ -68,20 +76,20 @@ class Clips(L.LightningDataModule):
             self.trainer.global_rank,
             self.trainer.world_size,
         )
-        crops = RandomCrops(self.features, train.stored, train.targets, self.frames)
+        crops = RandomCrops(self.features, train.stored, train.targets, self.frames, self.teacher)
         return self._loader(crops, draws, self.settings.batch_size_train)
 
     def val_dataloader(self) -> DataLoader:
         """The clip at the centre of every track: the same ones every time."""
-        return self._windows("valid", hop=None)
+        return self._windows("valid", hop=None, teacher=self.teacher)
 
     def test_dataloader(self) -> DataLoader:
         """Every track from its start to its end, clip after clip."""
         return self._windows("test", hop=self.frames)
 
-    def _windows(self, split: str, hop: int | None) -> DataLoader:
+    def _windows(self, split: str, hop: int | None, teacher: Targets | None = None) -> DataLoader:
         examples = self.splits[split]
-        windows = Windows(self.features, examples.stored, examples.targets, self.frames, hop)
+        windows = Windows(self.features, examples.stored, examples.targets, self.frames, hop, teacher)
         share = EvenShare(len(windows), self.trainer.global_rank, self.trainer.world_size)
         return self._loader(windows, share, self.settings.batch_size_test)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import lightning as L
 import numpy as np
 
-from experiments import networks, reports
+from experiments import distilling, networks, reports
 from experiments.averaging import MovingAverage, SnapshotAverage, averaging
 from experiments.checkpointing import BEST, LAST
 from experiments.class_report import write_test_report
@@ -28,6 +28,7 @@ from experiments.data import (
     spell,
 )
 from experiments.errors import UserError
+from experiments.learners.distillation import DistillationLearner
 from experiments.learners.supervised import SupervisedLearner
 from experiments.loading import Clips
 from experiments.settings import PretrainSettings
@@ -94,33 +95,29 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     """
     datamodule = settings.datamodule
     check_accelerator(settings.trainer)
-    if not trained and settings.model.distilled_type == "separated":
-        raise UserError(
-            "model.distilled_type=separated: the second head learns from a teacher, and there is none; set mean"
-        )
+    logits = None if trained else distilling.open_logits(settings)
     networks.fetch_weights(settings, trained)
     source = open_source(datamodule)
     corpus, stored = match(read_corpus(datamodule, source), source.features.ids, source.base_dir)
     if trained:
-        found = networks.load(settings, source.frontend)
+        found, lessons = networks.load(settings, source.frontend), None
         corpus = fit_labels(datamodule, corpus, found.task())
     else:
         corpus, task = build_task(datamodule, corpus)
-        found = networks.initial(settings, source.frontend, task)
+        lessons = distilling.lessons(settings, logits, task) if logits else None
+        found = networks.initial(settings, source.frontend, task, lessons.second_head if lessons else None)
     task, frames = found.task(), found.n_frames
     splits = examples(task, corpus, stored)
     if not trained:
         need(splits, "train", "valid")
-    learner = SupervisedLearner(
-        found.network,
-        task,
-        found.mean,
-        found.std,
-        settings.module,
-        datamodule.masking,
-        datamodule.roll,
-        {**found.description, "run_fingerprint": run.fingerprint},
-    )
+    made_of = (found.network, task, found.mean, found.std, settings.module, datamodule.masking, datamodule.roll)
+    description, teacher = {**found.description, "run_fingerprint": run.fingerprint}, None
+    if lessons:
+        teacher, splits = distilling.teach(settings, lessons, splits, source, run)
+        described = {**description, "teacher": lessons.description}
+        learner = DistillationLearner(*made_of, described, lessons.task, settings.distillation)
+    else:
+        learner = SupervisedLearner(*made_of, description)
     run.set_info(
         data={
             **identify(corpus, {split: examples.ids for split, examples in splits.items()}, task),
@@ -130,7 +127,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     )
     sizes = ", ".join(f"{len(examples)} {split}" for split, examples in splits.items())
     say(f"{source.name}: {sizes} tracks, {len(task.classes)} classes, clips of {frames} frames")
-    return learner, Clips(datamodule, source.features, splits, frames, run.seed)
+    return learner, Clips(datamodule, source.features, splits, frames, run.seed, teacher)
 
 
 def _resume_from(settings: PretrainSettings, run: RunHandle) -> Path | None:

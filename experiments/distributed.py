@@ -43,7 +43,7 @@ class Launch:
         rank: number of this process, from 0, and of how many.
         local_rank: its number on its node.
         node: number of its node, and of how many.
-        address: where the processes meet: `host:port`, or "" where the launcher holds the meeting point.
+        address: where the processes meet: `host:port`.
     """
 
     launcher: str
@@ -52,7 +52,7 @@ class Launch:
     local_rank: int
     node: int
     nodes: int
-    address: str = ""
+    address: str
 
     @property
     def per_node(self) -> int:
@@ -96,6 +96,7 @@ def _torchrun(environ: Mapping[str, str]) -> Launch | None:
         _number(environ, "LOCAL_RANK", rank % per_node),
         _number(environ, "GROUP_RANK", rank // per_node),
         _number(environ, "GROUP_WORLD_SIZE", -(-world_size // per_node)),
+        f"{environ['MASTER_ADDR']}:{environ['MASTER_PORT']}",
     )
 
 
@@ -129,6 +130,27 @@ def _number(environ: Mapping[str, str], name: str, default: int) -> int:
     return int(text)
 
 
+def layout(devices: int, num_nodes: int) -> tuple[int, int]:
+    """Processes on a node, and nodes: those that a launcher started, else what the settings ask Lightning to start.
+
+    Args:
+        devices: `trainer.devices`; 1 follows the launcher.
+        num_nodes: `trainer.num_nodes`; 1 follows the launcher.
+
+    Raises:
+        UserError: The settings ask for others than were started.
+    """
+    found = launch()
+    if found is None:
+        return devices, num_nodes
+    if devices not in (1, found.per_node) or num_nodes not in (1, found.nodes):
+        raise UserError(
+            f"trainer.devices={devices} and trainer.num_nodes={num_nodes}, but {found.launcher} started "
+            f"{found.per_node} processes on each of {found.nodes} nodes; leave these settings out: they follow"
+        )
+    return found.per_node, found.nodes
+
+
 def rank() -> int:
     """Number of this process, from 0."""
     if _joined():
@@ -159,7 +181,7 @@ def join() -> None:
     from torch import distributed
 
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    where = f"tcp://{found.address}" if found.address else "env://"
+    where = "env://" if found.launcher == "torchrun" else f"tcp://{found.address}"  # torchrun keeps the meeting point
     try:
         with _said_when_long(found):
             _store, _, _ = next(distributed.rendezvous(where, found.rank, found.world_size, timeout=JOINING))
@@ -171,10 +193,9 @@ def join() -> None:
                 timeout=ANSWERING,
             )
     except (RuntimeError, ValueError, OSError) as error:
-        place = found.address or f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         reason = str(error).split("\n")[0]
         raise UserError(
-            f"the {found.world_size} processes that {found.launcher} started did not meet at {place} ({reason}); "
+            f"{found.world_size} processes of {found.launcher} did not meet at {found.address} ({reason}); "
             "can every node reach it? MASTER_ADDR and MASTER_PORT choose another place"
         ) from error
 

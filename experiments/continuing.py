@@ -1,0 +1,121 @@
+"""Where a training goes on, and whose checkpoints a folder holds."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+from pathlib import Path
+
+import torch
+
+from experiments import distributed
+from experiments.checkpointing import BEST, INTERRUPTED, LAST
+from experiments.data import say
+from experiments.errors import UserError
+from experiments.settings import PretrainSettings
+from experiments.tracking import history
+from experiments.tracking.run import RunHandle
+from experiments.tracking.standing import standing
+from experiments.training import checkpoint_folder
+
+RESUME_VARIABLE = "OSTINATO_RESUME"  # rank zero's choice, for the ranks that it launches
+OWNER = ".run.json"  # in a folder of checkpoints: the run they are of
+
+
+def resume_from(settings: PretrainSettings, run: RunHandle) -> Path | None:
+    """The checkpoint that a training goes on from, the same on every rank; None at a beginning.
+
+    Its points from there on are taken back, and its folder of checkpoints is this run's from now on.
+
+    Raises:
+        UserError: The folder holds the checkpoints of another run; or this rank does not see the checkpoint.
+    """
+    if run.is_global_zero:
+        found = _newest(settings, run) if settings.resume and run.origin else None
+        _claim(checkpoint_folder(settings.trainer, run.directory), run)
+        if run.origin == run.directory:
+            run.rewind(found[1] if found else 0)
+        if found:
+            say(f"going on from {found[0]}, after {found[1]} steps")
+        elif run.origin:
+            say(f"run {run.origin.name} left no checkpoint; starting from the beginning")
+        os.environ[RESUME_VARIABLE] = str(found[0].absolute()) if found else ""
+    chosen = distributed.share(os.environ.get(RESUME_VARIABLE, ""))
+    if chosen and not Path(chosen).is_file():
+        raise UserError(
+            f"{chosen}: rank {distributed.rank()} does not see the checkpoint to go on from; "
+            "set tracking.runs_dir, or trainer.checkpoint_dir, to a folder that all nodes share"
+        )
+    return Path(chosen) if chosen else None
+
+
+def _newest(settings: PretrainSettings, run: RunHandle) -> tuple[Path, int] | None:
+    """The checkpoint of the origin with the most optimiser steps, and their number."""
+    folder = checkpoint_folder(settings.trainer, run.origin)
+    found: list[tuple[int, float, Path]] = []
+    for path in (folder / f"{name}.ckpt" for name in (LAST, INTERRUPTED)):
+        if not path.is_file():
+            continue
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            made_by, step = content["hyper_parameters"].get("run_fingerprint"), int(content["global_step"])
+        except (
+            RuntimeError,
+            pickle.UnpicklingError,
+            KeyError,
+            AttributeError,
+            TypeError,
+            ValueError,
+            OSError,
+        ) as error:
+            say(f"{path} cannot be read ({str(error).splitlines()[:1]}): left aside")
+            continue
+        if made_by != run.fingerprint:
+            say(f"{path} is of a run with other settings: left aside")
+            continue
+        found.append((step, path.stat().st_mtime, path))
+    if not found:
+        return None
+    step, _, path = max(found)
+    return path, step
+
+
+def _claim(folder: Path, run: RunHandle) -> None:
+    """Note in a folder whose checkpoints it holds from now on.
+
+    Raises:
+        UserError: Those of another run, which would be overwritten.
+    """
+    mark = folder / OWNER
+    owner: Path | None = None
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        owner = Path(json.loads(mark.read_text(encoding="utf-8"))["run"])
+    held = sorted(path.name for path in folder.glob("*.ckpt") if path.stem in (BEST, LAST, INTERRUPTED))
+    lives = owner is not None and owner != run.directory and (owner / "journal.jsonl").is_file()
+    lives = lives and standing(owner) == "running"
+    if owner not in (run.directory, run.origin) and (held or lives):
+        whose = f"run {owner.name} ({_how(owner)})" if owner else "another training"
+        raise UserError(
+            f"{folder} holds {', '.join(held) or 'the checkpoints-to-be'} of {whose}, which this run would overwrite; "
+            "choose another trainer.checkpoint_dir, remove them, or go on with that run: "
+            "the same command with resume=True"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = mark.with_name(f"{OWNER}.{os.getpid()}")
+        aside.write_text(json.dumps({"run": str(run.directory)}) + "\n", encoding="utf-8")
+        os.replace(aside, mark)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: no checkpoints can be written there ({error.strerror or error}); set trainer.checkpoint_dir"
+        ) from error
+
+
+def _how(run_dir: Path) -> str:
+    """How a run stands, in a word."""
+    if not (run_dir / "journal.jsonl").is_file():
+        return "removed since"
+    end = history.end_of(run_dir)
+    return end["status"].lower() if end else standing(run_dir)

@@ -1,11 +1,13 @@
 """MAEST: pre-training and inference (Alonso-Jiménez et al., arXiv 2309.16418). The names are those of its repository.
 
-One row of `LENGTHS` and of `RELEASES` makes the configs of a clip length; nothing is written twice.
+One row of `SYSTEMS` makes the configs of a system, nothing is written twice. The recipe is that of the code as it was
+first published, in 2023; `maest_recipe_2025` leads to that of today, without its faults.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from experiments.configs.named import NamedConfig
@@ -15,57 +17,98 @@ LENGTHS: Mapping[int, int] = {5: 15, 10: 30, 20: 60, 30: 90}
 DROPPED_ROWS = 3
 PASST = "passt_s_swa_p16_128_ap476"
 DEIT = "passt_deit_bd_p16_384"
+STARTS: Mapping[str | None, str] = {
+    PASST: "PaSST's AudioSet weights",
+    DEIT: "DeiT's ImageNet weights",
+    None: "random weights",
+}
 
-# Published networks: name of the config, release, what it is.
-RELEASES: tuple[tuple[str, str, str], ...] = (
-    ("maest_5s_from_passt_inference", "discogs-maest-5s-pw-129e", "5-s clips, 400 styles"),
-    ("maest_10s_from_passt_inference", "discogs-maest-10s-pw-129e", "10-s clips, 400 styles"),
-    ("maest_10s_from_deit_inference", "discogs-maest-10s-dw-75e", "10-s clips, started from ImageNet weights"),
-    ("maest_10s_random_weights_inference", "discogs-maest-10s-fs-129e", "10-s clips, started from random weights"),
-    ("maest_20s_from_passt_inference", "discogs-maest-20s-pw-129e", "20-s clips, 400 styles"),
-    ("maest_30s_from_passt_inference", "discogs-maest-30s-pw-129e", "30-s clips, 400 styles; the strongest"),
-    ("maest_30s_from_passt_teacher_student_inference", "discogs-maest-30s-pw-73e-ts", "30-s clips, distilled"),
-    ("maest_30s_519l_inference", "discogs-maest-30s-pw-129e-519l", "30-s clips, 519 styles"),
+
+@dataclass(frozen=True)
+class System:
+    """A network of the paper: how it is trained, and where it is published.
+
+    Attributes:
+        name: Of its configs, before `_pretrain` and `_inference`.
+        seconds: Length of its clips.
+        start: Release that training starts from; None for random weights.
+        release: The published network, if there is one.
+        about: What is special about it, for the descriptions.
+        short: A second name.
+        values: Settings of training beyond those of its length.
+    """
+
+    name: str
+    seconds: int
+    start: str | None
+    release: str | None = None
+    about: str = ""
+    short: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+# 519 classes, like any others, are those of the corpus, or of datamodule.labels=FILE where that is given.
+MORE_STYLES = {"datamodule": {"batch_size_train": 6}}
+TEACHER_STUDENT = {"datamodule": {"batch_size_train": 4}, "model": {"distilled_type": "separated"}}
+
+SYSTEMS: tuple[System, ...] = (
+    System("maest_5s_from_passt", 5, PASST, "discogs-maest-5s-pw-129e", short="maest_5s"),
+    System("maest_5s_random_weights", 5, None),
+    System("maest_10s_from_passt", 10, PASST, "discogs-maest-10s-pw-129e", short="maest_10s"),
+    System("maest_10s_from_deit", 10, DEIT, "discogs-maest-10s-dw-75e"),
+    System("maest_10s_random_weights", 10, None, "discogs-maest-10s-fs-129e"),
+    System("maest_20s_from_passt", 20, PASST, "discogs-maest-20s-pw-129e", short="maest_20s"),
+    System("maest_20s_random_weights", 20, None),
+    System("maest_30s_from_passt", 30, PASST, "discogs-maest-30s-pw-129e", short="maest_30s"),
+    System("maest_30s_random_weights", 30, None),
+    System(
+        "maest_30s_519l", 30, PASST, "discogs-maest-30s-pw-129e-519l",
+        about="519 styles (in training those of datamodule.labels)", values=MORE_STYLES,
+    ),
+    System(
+        "maest_30s_from_passt_teacher_student", 30, PASST, "discogs-maest-30s-pw-73e-ts",
+        about="a second head taught by another network (in training distillation.logits)",
+        short="maest_30s_teacher_student", values=TEACHER_STUDENT,
+    ),
+)  # fmt: skip
+
+TODAY = NamedConfig(
+    "after any of them: MAEST's public code of 2025, with no frequency patchout and no masking",
+    {"model": {"s_patchout_f": 0}, "datamodule": {"masking": {"do": False}}},
 )
 
 
-def _pretrain(seconds: int, pretrained: str | None) -> dict[str, Any]:
-    return {
-        "datamodule": {"clip_length": seconds},
-        "model": {"pretrained": pretrained, "s_patchout_t": LENGTHS[seconds], "s_patchout_f": DROPPED_ROWS},
+def _pretrain(system: System) -> NamedConfig:
+    values = {
+        "datamodule": {"clip_length": system.seconds, **system.values.get("datamodule", {})},
+        "model": {
+            "pretrained": system.start,
+            "s_patchout_t": LENGTHS[system.seconds],
+            "s_patchout_f": DROPPED_ROWS,
+            **system.values.get("model", {}),
+        },
     }
+    about = f"; {system.about}" if system.about else ""
+    return NamedConfig(f"pre-train on {system.seconds}-s clips, starting from {STARTS[system.start]}{about}", values)
 
 
-def _pretraining() -> dict[str, NamedConfig]:
+def _inference(system: System) -> NamedConfig:
+    values = {"model": {"pretrained": system.release, **system.values.get("model", {})}}
+    about = f", {system.about}" if system.about else ""
+    text = f"the published {system.release}: {system.seconds}-s clips, started from {STARTS[system.start]}{about}"
+    return NamedConfig(text, values)
+
+
+def _configs() -> dict[str, NamedConfig]:
     configs = {}
-    for seconds in LENGTHS:
-        name = f"maest_{seconds}s"
-        configs[f"{name}_from_passt_pretrain"] = NamedConfig(
-            f"pre-train on {seconds}-s clips, starting from PaSST's AudioSet weights", _pretrain(seconds, PASST)
-        )
-        configs[f"{name}_random_weights_pretrain"] = NamedConfig(
-            f"pre-train on {seconds}-s clips, starting from random weights", _pretrain(seconds, None)
-        )
-        configs[f"{name}_pretrain"] = NamedConfig(
-            f"short for {name}_from_passt_pretrain", configs[f"{name}_from_passt_pretrain"].values
-        )
-    configs["maest_10s_from_deit_pretrain"] = NamedConfig(
-        "pre-train on 10-s clips, starting from DeiT's ImageNet weights", _pretrain(10, DEIT)
-    )
-    return configs
+    for system in SYSTEMS:
+        made = {"pretrain": _pretrain(system)} | ({"inference": _inference(system)} if system.release else {})
+        for kind, config in made.items():
+            configs[f"{system.name}_{kind}"] = config
+            if system.short:
+                text = f"short for {system.name}_{kind}"
+                configs[f"{system.short}_{kind}"] = NamedConfig(text, config.values)
+    return {**configs, "maest_recipe_2025": TODAY}
 
 
-def _inference() -> dict[str, NamedConfig]:
-    configs = {}
-    for name, release, what in RELEASES:
-        values = {"model": {"pretrained": release}}
-        if release.endswith("-ts"):
-            values["model"]["distilled_type"] = "separated"
-        configs[name] = NamedConfig(f"the published {release}: {what}", values)
-    for seconds in LENGTHS:
-        full = f"maest_{seconds}s_from_passt_inference"
-        configs[f"maest_{seconds}s_inference"] = NamedConfig(f"short for {full}", configs[full].values)
-    return configs
-
-
-CONFIGS: dict[str, NamedConfig] = {**_pretraining(), **_inference()}
+CONFIGS: dict[str, NamedConfig] = _configs()

@@ -34,4 +34,8 @@ CONFIGS: dict[str, NamedConfig] = {
             "inference": {"transformer_block": 1},
         },
     ),
+    "ddp": NamedConfig(
+        "four processes, each with a GPU where there is one, as MAEST was trained; trainer.devices=N for others",
+        {"trainer": {"devices": 4}},
+    ),
 }

@@ -41,8 +41,8 @@ class EpochSampler(Sampler[tuple[int, int]]):
         draws: Draws per epoch over all ranks; without replacement at most one per track of positive weight.
         replace: Draw with replacement.
         seed: Of the run.
-        rank: This process.
-        world_size: Number of processes.
+        rank: This process, counted over all nodes.
+        world_size: Number of processes on all nodes.
 
     Raises:
         ValueError: No track has a positive weight.
@@ -57,11 +57,15 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.probabilities = weights[self.drawable] / weights[self.drawable].sum()
         self.draws = draws if replace else min(draws, len(self.drawable))
         self.replace, self.seed, self.rank, self.world_size = replace, seed, rank, world_size
-        self.epoch = 0
+        self.epoch = self.skipped = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose draws iteration gives."""
         self.epoch = epoch
+
+    def skip(self, draws: int) -> None:
+        """Leave out this rank's first draws at the next iteration, and at that one only: an epoch that goes on."""
+        self.skipped = draws
 
     def __len__(self) -> int:
         return -(-self.draws // self.world_size)
@@ -76,5 +80,6 @@ class EpochSampler(Sampler[tuple[int, int]]):
             drawn = self.drawable[np.argsort(clocks, kind="stable")[: self.draws]]
         seeds = generator.integers(2**62, size=len(drawn))
         padded = np.resize(np.arange(len(drawn)), len(self) * self.world_size)
-        for draw in padded[self.rank :: self.world_size]:
+        skipped, self.skipped = self.skipped, 0
+        for draw in padded[self.rank :: self.world_size][skipped:]:
             yield int(drawn[draw]), int(seeds[draw])

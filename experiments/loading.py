@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import lightning as L
@@ -13,7 +15,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from datasets.clips import RandomCrops, Targets, Windows
 from datasets.samplers import EpochSampler, balanced_weights
 from experiments.data import Examples
-from experiments.settings import DatamoduleSettings
+from experiments.errors import UserError
+from experiments.settings import DatamoduleSettings, TrainerSettings
 
 GPU_WORKERS = 4
 
@@ -29,6 +32,45 @@ class EvenShare(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.share.tolist())
+
+
+class TrainingLoader(DataLoader):
+    """A loader over an `EpochSampler` that goes on in the middle of an epoch.
+
+    Lightning stores its state in checkpoints and hands it back before the first batch. Workers are started with the
+    first batch, when the epoch is known.
+    """
+
+    _given = 0
+    _resumed: Mapping[str, int] | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        state, self._resumed = self._resumed, None
+        self._given = state["batches"] if state and state["epoch"] == self.sampler.epoch else 0
+        if self._given and state != {**state, **self._layout()}:
+            raise UserError(
+                f"the checkpoint is from the middle of an epoch with {_spoken(state)}, "
+                f"this is {_spoken(self._layout())}: go on with the same numbers, or begin anew"
+            )
+        self.sampler.skip(self._given * self.batch_size)
+        for batch in super().__iter__():
+            self._given += 1
+            yield batch
+
+    def _layout(self) -> dict[str, int]:
+        return {"batch_size": self.batch_size, "processes": self.sampler.world_size}
+
+    def state_dict(self) -> dict[str, int]:
+        """Which epoch this is and how many of its batches were handed out."""
+        return {"epoch": self.sampler.epoch, "batches": self._given, **self._layout()}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on behind those batches, if the next epoch is that one."""
+        self._resumed = dict(state)
+
+
+def _spoken(layout: Mapping[str, int]) -> str:
+    return f"batches of {layout['batch_size']} on {layout['processes']} processes"
 
 
 class Clips(L.LightningDataModule):
@@ -56,20 +98,26 @@ class Clips(L.LightningDataModule):
         self.settings, self.features, self.splits, self.frames, self.seed = settings, features, splits, frames, seed
         self.teacher = teacher
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimiser steps of an epoch on one device."""
+    def steps_per_epoch(self, trainer: TrainerSettings, processes: int = 1) -> int:
+        """Optimiser steps of an epoch: batches of all processes side by side, so many of them gathered for a step."""
         draws = self.settings.sampler.epoch_len
         if not self.settings.sampler.sampler_replace:
             draws = min(draws, len(self.splits["train"]))
-        return max(draws // self.settings.batch_size_train, 1)
+        batches = math.ceil(math.ceil(draws / processes) / self.settings.batch_size_train)
+        return math.ceil(min(batches, trainer.limit_train_batches or batches) / trainer.accumulate_grad_batches)
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """Sampling weights of the training tracks, `[tracks]`."""
+        targets, sampler = self.splits["train"].targets, self.settings.sampler
+        classes = targets if targets.ndim == 2 else np.eye(targets.max() + 1)[targets]
+        return balanced_weights(classes, sampler.sample_weight_offset, sampler.sample_weight_sum)
 
     def train_dataloader(self) -> DataLoader:
         """Random crops; tracks with rare classes are drawn more often."""
         train, sampler = self.splits["train"], self.settings.sampler
-        classes = train.targets if train.targets.ndim == 2 else np.eye(train.targets.max() + 1)[train.targets]
         draws = EpochSampler(
-            balanced_weights(classes, sampler.sample_weight_offset, sampler.sample_weight_sum),
+            self.weights,
             sampler.epoch_len,
             sampler.sampler_replace,
             self.seed,
@@ -77,7 +125,7 @@ class Clips(L.LightningDataModule):
             self.trainer.world_size,
         )
         crops = RandomCrops(self.features, train.stored, train.targets, self.frames, self.teacher)
-        return self._loader(crops, draws, self.settings.batch_size_train)
+        return self._loader(crops, draws, self.settings.batch_size_train, TrainingLoader)
 
     def val_dataloader(self) -> DataLoader:
         """The clip at the centre of every track: the same ones every time."""
@@ -93,12 +141,14 @@ class Clips(L.LightningDataModule):
         share = EvenShare(len(windows), self.trainer.global_rank, self.trainer.world_size)
         return self._loader(windows, share, self.settings.batch_size_test)
 
-    def _loader(self, dataset: Dataset, sampler: Sampler, batch_size: int) -> DataLoader:
+    def _loader(
+        self, dataset: Dataset, sampler: Sampler, batch_size: int, kind: type[DataLoader] = DataLoader
+    ) -> DataLoader:
         on_gpu = self.trainer.strategy.root_device.type == "cuda"
         workers = self.settings.num_workers
         if workers is None:  # beside a CPU a crop costs less than handing it from process to process
             workers = min(GPU_WORKERS, os.cpu_count() or 1) if on_gpu else 0
-        return DataLoader(
+        return kind(
             dataset,
             batch_size=batch_size,
             sampler=sampler,

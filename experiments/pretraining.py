@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 import shlex
-from pathlib import Path
 
 import lightning as L
 import numpy as np
 
 from experiments import distilling, networks, reports
 from experiments.averaging import MovingAverage, SnapshotAverage, averaging
-from experiments.checkpointing import BEST, LAST
+from experiments.checkpointing import BEST
 from experiments.class_report import write_test_report
+from experiments.continuing import resume_from
 from experiments.data import (
     build_task,
     examples,
@@ -27,18 +26,15 @@ from experiments.data import (
     say,
     spell,
 )
+from experiments.distributed import layout
 from experiments.errors import UserError
 from experiments.learners.distillation import DistillationLearner
 from experiments.learners.supervised import SupervisedLearner
 from experiments.loading import Clips
 from experiments.settings import PretrainSettings
 from experiments.tasks.base import Task
-from experiments.tracking import history
 from experiments.tracking.run import RunHandle
 from experiments.training import History, check_accelerator, checkpoint_folder, make_trainer
-from models.checkpoints import read_metadata
-
-RESUME_VARIABLE = "OSTINATO_RESUME"  # rank zero's choice, for the ranks that it launches
 
 
 def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
@@ -51,11 +47,14 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         UserError: The training diverged; or the settings, tracks or weights do not fit.
     """
     L.seed_everything(run.seed, workers=True, verbose=False)
+    checkpoint = resume_from(settings, run)
     learner, clips = prepare(settings, run)
     curves, average = History(), averaging(settings.module)
-    steps = clips.steps_per_epoch(settings.trainer, settings.trainer.devices * settings.trainer.num_nodes)
+    steps = clips.steps_per_epoch(
+        settings.trainer, math.prod(layout(settings.trainer.devices, settings.trainer.num_nodes))
+    )
     trainer = make_trainer(settings.trainer, run, curves, steps, average)
-    trainer.fit(learner, clips, ckpt_path=_resume_from(settings, run), weights_only=True)
+    trainer.fit(learner, clips, ckpt_path=checkpoint, weights_only=True)
     if run.is_global_zero and curves.series:
         run.add_artifact(reports.training_curves(curves.series, run.directory / "curves.png"))
     result = _best_epoch(curves)
@@ -128,45 +127,6 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     sizes = ", ".join(f"{len(examples)} {split}" for split, examples in splits.items())
     say(f"{source.name}: {sizes} tracks, {len(task.classes)} classes, clips of {frames} frames")
     return learner, Clips(datamodule, source.features, splits, frames, run.seed, teacher)
-
-
-def _resume_from(settings: PretrainSettings, run: RunHandle) -> Path | None:
-    """The newest epoch of the newest run with these settings, unless that is finished; the same on every rank.
-
-    Raises:
-        UserError: This rank was not launched by rank zero, whose choice it cannot know.
-    """
-    if not settings.resume:
-        return None
-    if run.is_global_zero:
-        folder, checkpoint = _unfinished(settings, run)
-        os.environ[RESUME_VARIABLE] = str(checkpoint or "")
-        if folder and checkpoint:
-            say(f"resuming the run {folder.name} from {checkpoint}")
-            run.set_info(resumed_from=folder.name)
-    elif RESUME_VARIABLE not in os.environ:
-        raise UserError("resume=True: start one process, which launches the others (trainer.devices)")
-    return Path(os.environ[RESUME_VARIABLE]) if os.environ[RESUME_VARIABLE] else None
-
-
-def _unfinished(settings: PretrainSettings, run: RunHandle) -> tuple[Path | None, Path | None]:
-    """The run to go on with and its checkpoint; where there is none, why is said."""
-    reason = "no unfinished run with these settings has completed an epoch"
-    for folder in reversed(history.runs_with(run.directory.parent, run.fingerprint)):
-        if folder == run.directory:
-            continue
-        end = history.end_of(folder)
-        if end is not None and end["status"] == "COMPLETED":
-            reason = f"the newest run with these settings, {folder.name}, is finished"
-            break
-        checkpoint = checkpoint_folder(settings.trainer, folder) / f"{LAST}.ckpt"
-        if checkpoint.is_file():
-            if read_metadata(checkpoint).get("run_fingerprint") == run.fingerprint:
-                return folder, checkpoint
-            reason = f"{checkpoint} is of a run with other settings"
-            break
-    say(f"resume=True: {reason}; starting from the beginning")
-    return None, None
 
 
 def _best_epoch(curves: History) -> dict[str, float]:

@@ -40,6 +40,11 @@ class TrainerSettings(Section):
     limit_val_batches: Positive | None = None
     limit_test_batches: Positive | None = None
     log_every_n_steps: Positive = 50
+    gradient_clip_val: Annotated[float, Field(gt=0)] | None = None  # largest norm of the gradient; None: as it is
+    accumulate_grad_batches: Positive = 1  # batches whose gradients make one step
+    checkpoint_minutes: Annotated[float, Field(gt=0)] | None = 15.0  # between checkpoints within an epoch; None: none
+    checkpoint_every_n_steps: Positive | None = None  # the same by steps
+    compile: bool = False  # the network's blocks by torch.compile; for CUDA
 
     @model_validator(mode="after")
     def _judged_at_least_once(self) -> TrainerSettings:
@@ -178,13 +183,28 @@ class OptimizerSettings(Section):
     ramp_down_start: Count = 50
     ramp_down_len: Positive = 50
     last_lr_value: Share = 0.01
+    decay_all: bool = True  # False: no weight decay on biases, norms, tokens and positions
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0  # learning rate of a layer, times that of the next one
 
 
 class ModuleSettings(Section):
     """Training of the network."""
 
     mixup_alpha: Annotated[float, Field(ge=0)] = 0.3  # 0: off
+    do_swa: bool | None = None  # mean of the weights at the start of some epochs; None: yes, but with ema_decay
+    swa_epoch_start: Positive = 50  # the first: when so many epochs have begun
+    swa_freq: Positive = 5  # epochs
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None  # moving average over steps instead, e.g. 0.9999
+    freeze: Count | Literal["all"] = 0  # first blocks kept as they are, with patches and positions; all: but the heads
     optimizer: OptimizerSettings = OptimizerSettings()
+
+    @model_validator(mode="after")
+    def _one_average(self) -> ModuleSettings:
+        if self.do_swa and self.ema_decay is not None:
+            raise ValueError(
+                f"do_swa=True and ema_decay={self.ema_decay}: a training keeps one average; set one to False or None"
+            )
+        return self
 
 
 class DistillationSettings(Section):

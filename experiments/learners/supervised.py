@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
@@ -11,8 +12,10 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
+from experiments.averaging import take_out
 from experiments.errors import UserError
 from experiments.learners.schedules import SCHEDULES
+from experiments.optimizers import freeze, make_optimizer
 from experiments.settings import MaskingSettings, ModuleSettings, RollSettings
 from experiments.tasks.base import Task
 from models import augment
@@ -29,14 +32,15 @@ class SupervisedLearner(L.LightningModule):
     """Trains a network on clips, judges it on whole tracks.
 
     Batches hold `mel [batch, frames, bands]` (stored log-mel, any float type), `target`, `track` and, outside training,
-    `window`. What it logs: `train/loss`, `train/lr`, `val/loss` and the task's metrics as `val/*`, `test/*`.
+    `window`. What it logs: `train/loss`, `train/lr` (of the heads), `val/loss` and the task's metrics as
+    `val/*`, `test/*`.
 
     Args:
         network: `[batch, 1, bands, frames]` to logits.
         task: Loss, decoding, metrics.
         mean: Of the stored features.
         std: Of the stored features; clips become `(x - mean) / (2 std)`.
-        module: Optimiser, schedule, mixup.
+        module: Optimiser, schedule, mixup, frozen layers.
         masking: SpecAugment.
         roll: Circular shift.
         description: What rebuilds the network from a checkpoint (`network`, `labels`, `frontend`, ...); plain values.
@@ -56,8 +60,14 @@ class SupervisedLearner(L.LightningModule):
         super().__init__()
         self.net, self.task, self.mean, self.std = network, task, mean, std
         self.settings, self.masking, self.roll = module, masking, roll
+        freeze(network, module.freeze)
         self.save_hyperparameters(dict(description))
+        self.averaged = False  # whether the checkpoint loaded last holds an average
+        self.stand_ins: dict[
+            str, nn.Module
+        ] = {}  # networks judged in validation besides, by the suffix of their metrics
         self.outputs: list[dict[str, np.ndarray]] = []
+        self._of_stand_ins: dict[str, list[dict[str, np.ndarray]]] = {}
         self.predictions = np.empty(0)
         self.references = np.empty(0)
         self.tracks = np.empty(0, int)
@@ -75,7 +85,16 @@ class SupervisedLearner(L.LightningModule):
         x, mix = self.augmented(self.normalise(batch["mel"]))
         loss = self.training_loss(self(x), batch, mix)
         self.log("train/loss", loss.detach(), batch_size=len(x), prog_bar=True)
-        return loss
+        return loss * self._share(batch_idx)
+
+    def _share(self, batch_idx: int) -> float:
+        """Lightning divides by the batches of a whole step; the last step of an epoch may have fewer."""
+        trainer = self._trainer
+        if trainer is None or trainer.accumulate_grad_batches == 1:
+            return 1.0
+        whole = trainer.accumulate_grad_batches
+        rest = trainer.num_training_batches % whole
+        return whole / rest if batch_idx >= trainer.num_training_batches - rest else 1.0
 
     def augmented(self, x: Tensor) -> tuple[Tensor, Mix | None]:
         """Normalised clips as they are trained on, and how they were mixed."""
@@ -105,7 +124,26 @@ class SupervisedLearner(L.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Log the learning rate of the epoch."""
+        self._log_rate()
+
+    def on_train_start(self) -> None:
+        """Log the learning rate of an epoch that goes on in its middle."""
+        if self.trainer.fit_loop.restarted_mid_epoch:
+            self._log_rate()
+
+    def _log_rate(self) -> None:
         self.log("train/lr", self.optimizers().param_groups[0]["lr"])
+
+    @contextmanager
+    def _standing_in(self, suffix: str, network: nn.Module) -> Iterator[None]:
+        """Meanwhile `network` is the network, and outputs are kept apart."""
+        kept = self.net, self.outputs
+        self.net, self.outputs = network, self._of_stand_ins.pop(suffix, [])
+        try:
+            yield
+        finally:
+            self._of_stand_ins[suffix] = self.outputs
+            self.net, self.outputs = kept
 
     def _judge(self, batch: dict[str, Tensor]) -> None:
         self.outputs.append(self._judged(self(self.normalise(batch["mel"])), batch))
@@ -122,6 +160,9 @@ class SupervisedLearner(L.LightningModule):
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Keep the outputs of a batch until the epoch ends."""
         self._judge(batch)
+        for suffix, network in self.stand_ins.items():
+            with self._standing_in(suffix, network):
+                self._judge(batch)
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Keep the outputs of a batch until the epoch ends."""
@@ -129,13 +170,16 @@ class SupervisedLearner(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Score the validation split."""
+        for suffix, network in self.stand_ins.items():
+            with self._standing_in(suffix, network):
+                self._score("val", suffix)
         self._score("val")
 
     def on_test_epoch_end(self) -> None:
         """Score the test split; `tracks`, `predictions` and `references` keep what was scored."""
         self._score("test")
 
-    def _score(self, split: str) -> None:
+    def _score(self, split: str, suffix: str = "") -> None:
         gathered = self._gather()
         loss = self.task.loss(torch.from_numpy(gathered["outputs"]), torch.from_numpy(gathered["target"]))
         self.tracks, first, number = np.unique(gathered["track"], return_index=True, return_inverse=True)
@@ -144,13 +188,13 @@ class SupervisedLearner(L.LightningModule):
         np.add.at(sums, number, decoded)
         self.predictions = sums / np.bincount(number)[:, None]
         self.references = gathered["target"][first]
-        self.log(f"{split}/loss", loss)
+        self.log(f"{split}/loss{suffix}", loss)
         try:
             scores = self.scores()
         except UserError as error:  # too few tracks to score anything is no reason to lose the training
             rank_zero_warn(f"{split}: {error}")
             return
-        self.log_dict({f"{split}/{name}": value for name, value in scores.items() if not name.startswith("n_")})
+        self.log_dict({f"{split}/{name}{suffix}": value for name, value in scores.items() if not name.startswith("n_")})
 
     def scores(self) -> dict[str, float]:
         """The task's metrics on the tracks judged last."""
@@ -167,13 +211,15 @@ class SupervisedLearner(L.LightningModule):
         _, once = np.unique(joined["window"], return_index=True)
         return {key: values[once] for key, values in joined.items()}
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Set the averaged weights apart; a test judges them, where there are any."""
+        self.averaged = take_out(checkpoint, instead=self.trainer.state.fn == "test")
+
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW or Adam over all trainable parameters, its rate set by epoch."""
         optimizer = self.settings.optimizer
-        kind = torch.optim.AdamW if optimizer.adamw else torch.optim.Adam
-        parameters = [parameter for parameter in self.net.parameters() if parameter.requires_grad]
-        fused = all(parameter.is_cuda for parameter in parameters)
-        made = kind(parameters, lr=optimizer.lr, weight_decay=optimizer.weight_decay, fused=fused)
+        scaled = self.trainer.precision == "16-mixed"  # the fused kernel undoes the scaling after gradients are clipped
+        made = make_optimizer(self.net, optimizer, fused=not (scaled and self.trainer.gradient_clip_val))
         factor = SCHEDULES[optimizer.schedule_mode](
             optimizer.warm_up_len, optimizer.ramp_down_start, optimizer.ramp_down_len, optimizer.last_lr_value
         )

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from experiments.checkpointing import AtomicCheckpoints, KeepBest
 from experiments.errors import UserError
 from experiments.pretraining import _best_epoch
 from experiments.settings import TrainerSettings
-from experiments.training import AtomicCheckpoints, History, KeepBest, SaveWhenInterrupted, check_accelerator
+from experiments.training import History, check_accelerator
 
 
 class Scripted(L.LightningModule):
@@ -45,7 +46,7 @@ def fit(folder, losses, epochs, resume=None):
         enable_model_summary=False,
         plugins=[AtomicCheckpoints()],
         callbacks=[
-            KeepBest(filename="best", monitor="val/loss", save_on_train_epoch_end=False, **keep),
+            KeepBest(**keep),
             L.pytorch.callbacks.ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **keep),
             curves,
         ],
@@ -75,16 +76,6 @@ def test_a_continued_training_replaces_the_best_by_a_better_one(tmp_path):
     assert torch.load(tmp_path / "first" / "best.ckpt", weights_only=True)["epoch"] == 0
 
 
-@pytest.mark.parametrize(("processes", "saved"), [(1, ["interrupted.ckpt"]), (2, [])])
-def test_only_a_single_process_saves_where_it_was_cut(tmp_path, processes, saved):
-    """Saving meets the other processes at a barrier, to which one that failed never comes."""
-    trainer = SimpleNamespace(
-        state=SimpleNamespace(fn="fit"), global_step=3, world_size=processes, save_checkpoint=lambda path: path.touch()
-    )
-    SaveWhenInterrupted(tmp_path).on_exception(trainer, None, RuntimeError("one rank failed"))
-    assert [path.name for path in tmp_path.iterdir()] == saved
-
-
 def test_the_best_epoch_is_never_one_without_a_loss():
     curves = History()
     curves.series = {
@@ -107,4 +98,4 @@ def test_an_accelerator_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match=r"trainer\.accelerator=cuda: there is none here"):
         check_accelerator(TrainerSettings(accelerator="cuda"))
-    check_accelerator(SimpleNamespace(accelerator="auto", devices=2))
+    check_accelerator(SimpleNamespace(accelerator="auto", devices=2, precision="auto"))

@@ -1,0 +1,104 @@
+"""Which parameters are trained, and at which rate: freezing, weight decay, layer-wise learning rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from experiments.errors import UserError
+from experiments.settings import OptimizerSettings
+
+
+def layers(network: nn.Module, wanted: str) -> list[list[str]]:
+    """The parameters' names by depth, as a network's `layers()` tells them: its input, its blocks, its heads.
+
+    Args:
+        network: Any network.
+        wanted: The setting that needs to know, for the message.
+
+    Raises:
+        UserError: The network does not say.
+    """
+    if not hasattr(network, "layers"):
+        raise UserError(f"{wanted}: {type(network).__name__} does not tell its layers; leave this setting out")
+    return network.layers()
+
+
+def freeze(network: nn.Module, first: int | Literal["all"]) -> None:
+    """Keep the first layers of a network as they are.
+
+    Args:
+        network: Changed in place.
+        first: Number of blocks, counted from the input; what comes before them (patches, tokens, positions) is kept as
+            well. 0 keeps nothing, "all" everything but the heads.
+
+    Raises:
+        UserError: There are not so many blocks.
+    """
+    if first == 0:
+        return
+    parts = layers(network, f"module.freeze={first}")
+    blocks = len(parts) - 2
+    if first != "all" and first > blocks:
+        raise UserError(f"module.freeze={first}: the network has {blocks} blocks; give 0 to {blocks}, or all")
+    for part in parts[:-1] if first == "all" else parts[: first + 1]:
+        for name in part:
+            network.get_parameter(name).requires_grad_(False)
+
+
+def exempt(network: nn.Module) -> set[str]:
+    """Names of the parameters that usually do not decay: biases, norms, and the tokens and positions it names."""
+    single = {name for name, parameter in network.named_parameters() if parameter.ndim <= 1}
+    named: Sequence[str] = network.no_weight_decay() if hasattr(network, "no_weight_decay") else ()
+    return single | set(named)
+
+
+def parameter_groups(network: nn.Module, settings: OptimizerSettings) -> list[dict[str, Any]]:
+    """Groups for an optimiser, each with its own learning rate and weight decay, the heads' rate first.
+
+    With `layer_decay` the rate of a layer is that factor times the rate of the layer after it; the heads have the full
+    rate (Bao et al., BEiT, arXiv 2106.08254, appendix).
+
+    Args:
+        network: Its frozen parameters are left out.
+        settings: Rate, weight decay, which parameters decay, factor from layer to layer.
+
+    Raises:
+        UserError: Nothing is left to train.
+    """
+    depth = dict.fromkeys((name for name, _ in network.named_parameters()), 0)
+    if settings.layer_decay != 1.0:
+        parts = layers(network, f"module.optimizer.layer_decay={settings.layer_decay}")
+        depth = {name: len(parts) - 1 - number for number, part in enumerate(parts) for name in part}
+    spared = set() if settings.decay_all else exempt(network)
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((depth[name], name in spared), []).append(parameter)
+    if not groups:
+        raise UserError("every parameter of the network is frozen: lower module.freeze")
+    return [
+        {
+            "params": groups[below, bare],
+            "lr": settings.lr * settings.layer_decay**below,
+            "weight_decay": 0.0 if bare else settings.weight_decay,
+        }
+        for below, bare in sorted(groups)
+    ]
+
+
+def make_optimizer(network: nn.Module, settings: OptimizerSettings, fused: bool = True) -> torch.optim.Optimizer:
+    """AdamW or Adam over the trainable parameters.
+
+    Args:
+        network: Where it is trained.
+        settings: Of the optimiser.
+        fused: Use the fused kernel where all parameters are on CUDA.
+    """
+    groups = parameter_groups(network, settings)
+    on_cuda = all(parameter.is_cuda for group in groups for parameter in group["params"])
+    kind = torch.optim.AdamW if settings.adamw else torch.optim.Adam
+    return kind(groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=fused and on_cuda)

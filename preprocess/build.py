@@ -28,7 +28,7 @@ from preprocess.features import Track
 from preprocess.files import Candidate, choose, find, printable
 from preprocess.ledger import Ledger
 from preprocess.sources import AudioError
-from preprocess.worker import attempt
+from preprocess.worker import attempt, leave_with
 
 # What may wait in memory to be written, per worker; it is committed together.
 GROUP_TRACKS, GROUP_BYTES = 16, 64 * 2**20
@@ -186,7 +186,8 @@ def _run(
     if not todo:
         return
     workers = min(effective_n_jobs(jobs), len(todo), 1 + _bytes(todo) // WORKER_BYTES)
-    pool = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
+    leave = {"initializer": leave_with, "initargs": (os.getpid(),)}  # of workers on this machine
+    pool = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, **leave)
     with warnings.catch_warnings(), pool as parallel, _bar(todo, progress) as bar:
         warnings.filterwarnings("ignore", "[0-9]+ tasks which were", UserWarning)  # cancelled when the disk is full
         for group in _groups(todo, workers):

@@ -30,8 +30,6 @@ def attempt(
     """
     if os.getpid() == main_process:
         return file, _outcome(file, frontend, max_seconds)
-    if os.getppid() == main_process:
-        _leave_with(main_process)
     with quiet_libraries():
         return file, _outcome(file, frontend, max_seconds)
 
@@ -50,12 +48,19 @@ def _front_end(name: str) -> frontends.MusiCNNMel:
     return frontends.build(name)
 
 
-@lru_cache(maxsize=1)
-def _leave_with(parent: int) -> None:
-    """End this worker soon after its parent: one whose parent was killed would wait minutes for work."""
+def leave_with(main_process: int) -> None:
+    """End this worker soon after its parent; a worker whose parent was killed would wait for work, often for ever.
+
+    Called as a worker starts, before its first file: the parent may be gone even by then.
+
+    Args:
+        main_process: Id of the process that started the workers; called in that process itself this does nothing.
+    """
+    if os.getpid() == main_process:
+        return
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == main_process:
             time.sleep(0.5)
         os._exit(1)
 

@@ -101,7 +101,7 @@ def test_a_second_process_waits_and_finds_everything_there(
 
     monkeypatch.setattr("preprocess.worker.track_features", watched)
     assert quickly(corpus, tmp_path / "store").written == 3
-    out, rest = second[0].communicate(timeout=120)
+    out, rest = second[0].communicate(timeout=240)
     assert said == [f"{tmp_path / 'store'}: another process computes its features, waiting until it ends\n"]
     assert rest == ""
     assert "0 tracks written (0.00 hours of audio), 3 already there" in out

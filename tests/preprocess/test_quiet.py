@@ -16,16 +16,16 @@ def test_nothing_is_heard_until_the_last_thread_has_left(capfd: pytest.CaptureFi
     def other() -> None:
         with quiet_libraries():
             inside.set()
-            leave.wait(10)
+            leave.wait(240)
 
     thread = threading.Thread(target=other)
     with quiet_libraries():
         thread.start()
-        assert inside.wait(10)
+        assert inside.wait(240)
         os.write(2, b"one ")
     os.write(2, b"two ")
     leave.set()
-    thread.join(10)
+    thread.join(240)
     os.write(2, b"three")
     assert capfd.readouterr().err == "three"
 

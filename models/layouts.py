@@ -31,13 +31,17 @@ class Weights:
     Attributes:
         state: Tensors under the names that the network gives them.
         layout: Where in the file they were found, in words.
-        header: What the file says about them: the header of our own files, or `hyper_parameters` of a Lightning
-            checkpoint.
+        header: What the file says about them: the header of our own files, `hyper_parameters` of a Lightning
+            checkpoint, or the configuration of a Hugging Face folder.
+        notes: Tensors that reading changed, with the change in words.
+        absent: Beginnings of names that a layout has no place for.
     """
 
     state: State
     layout: str
     header: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
 
 
 def read_weights(path: str | Path, averaged: bool | None = None) -> Weights:

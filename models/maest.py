@@ -74,6 +74,8 @@ class MAEST(nn.Module):
         s_patchout_t_indices: Time columns dropped always.
         s_patchout_t_interleaved: k keeps the columns 0, k, 2k, ... always; 0 keeps all.
         time_positions: Number of positions along time; None for the number that `n_frames` yields.
+        norm_eps: Epsilon of the norms of the blocks and after them.
+        head_norm_eps: Epsilon of the head's norm.
 
     Raises:
         ValueError: If a value is out of range or patchout would leave nothing.
@@ -104,6 +106,8 @@ class MAEST(nn.Module):
         s_patchout_t_indices: Sequence[int] = (),
         s_patchout_t_interleaved: int = 0,
         time_positions: int | None = None,
+        norm_eps: float = 1e-6,
+        head_norm_eps: float = 1e-5,
     ) -> None:
         self.hyperparameters: dict[str, Any] = {
             name: list(value) if isinstance(value, (tuple, list)) else value
@@ -136,9 +140,11 @@ class MAEST(nn.Module):
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(1, dim, PATCH, stride=(stride_f, stride_t))})
         self.pos_drop = nn.Dropout(dropout)
         rates = [stochastic_depth * index / max(depth - 1, 1) for index in range(depth)]
-        self.blocks = nn.ModuleList(Block(dim, heads, mlp_ratio, dropout, attention_dropout, rate) for rate in rates)
-        self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, n_classes))
+        self.blocks = nn.ModuleList(
+            Block(dim, heads, mlp_ratio, dropout, attention_dropout, rate, norm_eps) for rate in rates
+        )
+        self.norm = nn.LayerNorm(dim, eps=norm_eps)
+        self.head = nn.Sequential(nn.LayerNorm(dim, eps=head_norm_eps), nn.Linear(dim, n_classes))
         self.head_dist = nn.Linear(dim, n_classes if n_classes_dist is None else n_classes_dist)
 
         self.apply(init_weights)
@@ -153,6 +159,15 @@ class MAEST(nn.Module):
     def no_weight_decay(self) -> tuple[str, ...]:
         """Names of the tokens and positional tensors, which a recipe may exempt from weight decay."""
         return ("cls_token", "dist_token", "new_pos_embed", "freq_new_pos_embed", "time_new_pos_embed")
+
+    def layers(self) -> list[list[str]]:
+        """Names of all parameters by depth: what makes the tokens, each block (the final norm with the last), heads."""
+        parts: list[list[str]] = [[] for _ in range(self.depth + 2)]
+        for name, _ in self.named_parameters():
+            part, _, rest = name.partition(".")
+            depths = {"blocks": int(rest.partition(".")[0]) + 1} if part == "blocks" else {"norm": self.depth}
+            parts[-1 if part.startswith("head") else depths.get(part, 0)].append(name)
+        return parts
 
     def count_tokens(self, frames: int | None = None, training: bool = False) -> int:
         """Length of the sequence, with CLS and DIST, for an input of `frames` (None: `n_frames`)."""

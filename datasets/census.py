@@ -147,7 +147,7 @@ def audio_findings(corpus: Corpus, twins: Iterable[Sequence[str]], annotations: 
     return [
         Finding(
             "same audio in two splits",
-            f"{len(across)} tracks have the audio of a track in another split: its scores are too good (keep one of them)",
+            f"{len(across)} tracks have the audio of a track in another split, too easy a test",
             tuple(across),
             grave=True,
         ),

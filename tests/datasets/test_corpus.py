@@ -1,4 +1,4 @@
-"""Tables of annotations: what is read, what is refused, how labelled and stored tracks find each other."""
+"""Corpora from tables, folders and pickles: what is read, what it is taken for, what is refused."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.corpus import CorpusError, parse_tags, read_groundtruths, read_table
-from datasets.matching import match_tracks
-from datasets.splits import hashed_split
+from datasets.corpus import CorpusError, are_classes, parse_tags, read_folders, read_groundtruths, read_table
 
 
 @pytest.fixture
@@ -91,57 +89,10 @@ def test_tags_survive_a_cell(tags):
     assert parse_tags("; ".join(tags)) == tuple(tags)
 
 
-@given(st.text(min_size=1))
-def test_a_hashed_split_depends_on_the_id_alone(identity):
-    assert hashed_split(identity) == hashed_split(identity)
-
-
-def test_hashed_splits_are_about_80_10_10():
-    splits = [hashed_split(f"track {number}") for number in range(5000)]
-    shares = [splits.count(name) / len(splits) for name in ("train", "valid", "test")]
-    assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.02)
-
-
 def test_a_table_in_another_encoding_is_named(tmp_path):
     (tmp_path / "tracks.csv").write_bytes("path,tags\nx,Bläser\n".encode("latin-1"))
     with pytest.raises(CorpusError, match="save it as UTF-8"):
         read_table(tmp_path / "tracks.csv")
-
-
-def test_ids_match_exactly_then_without_suffix():
-    matched = match_tracks(["a.ogg", "b", "gone.wav"], ["a.ogg", "b.mp3", "d.ogg"])
-    assert matched.stored == {"a.ogg": "a.ogg", "b": "b.mp3"}
-    assert matched.without_audio == ("gone.wav",)
-    assert matched.without_labels == ("d.ogg",)
-
-
-def test_ids_match_by_name_where_the_table_is_of_another_folder():
-    matched = match_tracks(["clips/c.ogg", "clips/d.wav"], ["c.ogg", "music/d.ogg"])
-    assert matched.stored == {"clips/c.ogg": "c.ogg", "clips/d.wav": "music/d.ogg"}
-
-
-def test_a_missing_track_does_not_get_the_audio_of_another_with_its_name():
-    matched = match_tracks(["one/01.ogg", "two/01.ogg", "two/02.ogg"], ["one/01.ogg", "three/02.ogg", "three/01.ogg"])
-    assert matched.stored == {"one/01.ogg": "one/01.ogg"}
-
-
-def test_accents_match_however_they_are_composed():
-    assert match_tracks(["caf\u00e9.ogg"], ["cafe\u0301.ogg"]).stored == {"caf\u00e9.ogg": "cafe\u0301.ogg"}
-
-
-def test_an_ambiguous_name_does_not_match():
-    matched = match_tracks(["x.ogg", "1/y.ogg", "2/y.ogg"], ["x.ogg", "y.ogg"])
-    assert matched.stored == {"x.ogg": "x.ogg"}
-
-
-def test_nothing_in_common_is_an_error_that_shows_both():
-    with pytest.raises(CorpusError, match=r"'a\.ogg' is labelled, 'b\.ogg' is stored"):
-        match_tracks(["a.ogg"], ["b.ogg"])
-
-
-@given(st.lists(st.from_regex(r"[a-z]{1,4}/[a-z]{1,4}\.(ogg|mp3)", fullmatch=True), unique=True, min_size=1))
-def test_equal_ids_always_match_each_other(ids):
-    assert match_tracks(ids, ids).stored == {identity: identity for identity in ids}
 
 
 def test_pickled_ground_truths_become_a_corpus(tmp_path):
@@ -157,3 +108,100 @@ def test_pickled_ground_truths_become_a_corpus(tmp_path):
     ]
     with pytest.raises(CorpusError, match="2 classes, expected 3"):
         read_groundtruths(files, ("one", "two", "three"))
+
+
+def annotated(corpus, name):
+    """The annotations of a corpus by track."""
+    return {track.id: track.annotations.get(name) for track in corpus}
+
+
+@pytest.mark.parametrize("head", ["labels", "Label", "CLASS", "classes", "genres", "category", "target"])
+def test_a_column_of_labels_is_taken_for_what_its_cells_hold(table, head):
+    several = read_table(table(f"path,{head}\na.ogg,rock;slow\nb.ogg,rock\n"))
+    assert annotated(several, "tags") == {"a.ogg": ("rock", "slow"), "b.ogg": ("rock",)}
+    assert several.notes == (
+        f"tracks.csv: column {head!r} is read as tags, tracks can have several (as genre: columns.genre={head})",
+    )
+    single = read_table(table(f"File,{head}\na.ogg,rock\nb.ogg,jazz\n"))
+    assert annotated(single, "genre") == {"a.ogg": "rock", "b.ogg": "jazz"}
+    assert "is read as genre" in single.notes[0]
+    asked = read_table(table(f"path,{head}\na.ogg,rock\nb.ogg,jazz\n"), {"tags": head, "genre": "genre"})
+    assert (annotated(asked, "tags")["a.ogg"], asked.notes) == (("rock",), ())
+
+
+def test_a_column_with_a_name_of_its_own_comes_before_a_general_one(table):
+    corpus = read_table(table("path,genre,label\nx,rock,loud\ny,jazz,soft\n"))
+    assert annotated(corpus, "genre") == {"x": "rock", "y": "jazz"}
+    assert corpus.annotations == ("genre",)
+
+
+def test_other_names_for_path_split_and_artist(table):
+    corpus = read_table(table("Filename,Subset,performer,Tag\nx,dev,Ella,scat\n"))
+    (track,) = corpus
+    assert (track.id, track.split, corpus.split_by) == ("x", "valid", "given")
+    assert track.annotations == {"artist": "Ella", "tags": ("scat",)}
+    own = read_table(table("path,where,set,by\nx,y,test,Duke\n"), {"path": "where", "split": "set", "artist": "by"})
+    assert [(track.id, track.split, track.annotations) for track in own] == [("y", "test", {"artist": "Duke"})]
+
+
+def test_pooled_columns_that_are_all_absent_are_no_mistake_where_the_usual_one_is_among_them(table):
+    corpus = read_table(table("path,label\nx,rock\ny,jazz\n"), {"tags": ["tags", "mood"], "genre": "genre"})
+    assert corpus.annotations == ("genre",)
+
+
+def test_tags_joined_by_commas_are_noticed_and_can_be_parted(table):
+    text = 'path,tags\nx,"rock, slow"\ny,jazz\n'
+    (note,) = read_table(table(text)).notes
+    assert "1 of 2 cells of tags hold a comma and none holds ; or |: 'rock, slow' is one label" in note
+    parted = read_table(table(text), separators=",")
+    assert (annotated(parted, "tags")["x"], parted.notes) == (("rock", "slow"), ())
+    assert read_table(table('path,tags\nx,"Folk, World, & Country;Rock"\n')).notes == ()
+
+
+def test_a_track_that_stands_there_twice_is_named_with_both_lines(table):
+    with pytest.raises(CorpusError, match=r"x\.ogg stands in it twice \(line 2 and line 4\); give each track one row"):
+        read_table(table("path,label\nx.ogg,rock\ny.ogg,rock\nx.ogg,slow\n"))
+
+
+def test_folders_are_genres():
+    corpus = read_folders(["rock/a.mp3", "jazz/live/b.mp3", "jazz/c.mp3", "d.mp3"], "music")
+    assert annotated(corpus, "genre") == {
+        "rock/a.mp3": "rock",
+        "jazz/live/b.mp3": "jazz",
+        "jazz/c.mp3": "jazz",
+        "d.mp3": None,
+    }
+    assert corpus.notes == (
+        "music: its 2 folders are taken for genres: jazz 2, rock 1",
+        "music: 1 tracks lie in none of the folders and have no genre",
+    )
+    with pytest.raises(CorpusError, match="1 folders with audio directly below it"):
+        read_folders(["rock/a.mp3", "b.mp3"], "music")
+
+
+def test_folders_of_splits_hold_folders_of_classes():
+    corpus = read_folders(["train/rock/a.mp3", "Val/rock/b.mp3", "test/jazz/c.mp3"], "music")
+    assert [(track.split, track.annotations["genre"]) for track in corpus] == [
+        ("valid", "rock"),
+        ("test", "jazz"),
+        ("train", "rock"),
+    ]
+    assert corpus.split_by == "given"
+    assert read_folders(["train/a.mp3", "bus/b.mp3"], "noises").vocabulary("genre") == ("bus", "train")
+
+
+@pytest.mark.parametrize(
+    ("ids", "classes"),
+    [
+        (["rock/a", "jazz/b"], True),
+        (["train/rock/a", "test/jazz/a"], True),
+        (["rock/a", "rock/b"], False),
+        (["rock/a", "jazz/b", "c"], False),
+        (["artist/album/a", "other/album/b"], False),
+        (["train/a", "test/b"], False),
+        (["a", "b"], False),
+        ([], False),
+    ],
+)
+def test_folders_are_taken_for_classes_only_where_they_can_be_nothing_else(ids, classes):
+    assert are_classes(ids) is classes

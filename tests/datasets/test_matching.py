@@ -1,0 +1,46 @@
+"""How labelled and stored tracks find each other."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datasets.corpus import CorpusError
+from datasets.matching import match_tracks
+
+
+def test_ids_match_exactly_then_without_suffix():
+    matched = match_tracks(["a.ogg", "b", "gone.wav"], ["a.ogg", "b.mp3", "d.ogg"])
+    assert matched.stored == {"a.ogg": "a.ogg", "b": "b.mp3"}
+    assert matched.without_audio == ("gone.wav",)
+    assert matched.without_labels == ("d.ogg",)
+
+
+def test_ids_match_by_name_where_the_table_is_of_another_folder():
+    matched = match_tracks(["clips/c.ogg", "clips/d.wav"], ["c.ogg", "music/d.ogg"])
+    assert matched.stored == {"clips/c.ogg": "c.ogg", "clips/d.wav": "music/d.ogg"}
+
+
+def test_a_missing_track_does_not_get_the_audio_of_another_with_its_name():
+    matched = match_tracks(["one/01.ogg", "two/01.ogg", "two/02.ogg"], ["one/01.ogg", "three/02.ogg", "three/01.ogg"])
+    assert matched.stored == {"one/01.ogg": "one/01.ogg"}
+
+
+def test_accents_match_however_they_are_composed():
+    assert match_tracks(["caf\u00e9.ogg"], ["cafe\u0301.ogg"]).stored == {"caf\u00e9.ogg": "cafe\u0301.ogg"}
+
+
+def test_an_ambiguous_name_does_not_match():
+    matched = match_tracks(["x.ogg", "1/y.ogg", "2/y.ogg"], ["x.ogg", "y.ogg"])
+    assert matched.stored == {"x.ogg": "x.ogg"}
+
+
+def test_nothing_in_common_is_an_error_that_shows_both():
+    with pytest.raises(CorpusError, match=r"'a\.ogg' is labelled, 'b\.ogg' is stored"):
+        match_tracks(["a.ogg"], ["b.ogg"])
+
+
+@given(st.lists(st.from_regex(r"[a-z]{1,4}/[a-z]{1,4}\.(ogg|mp3)", fullmatch=True), unique=True, min_size=1))
+def test_equal_ids_always_match_each_other(ids):
+    assert match_tracks(ids, ids).stored == {identity: identity for identity in ids}

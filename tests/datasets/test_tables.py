@@ -1,0 +1,127 @@
+"""Tables in every form: the same rows whatever the file, and what is no table."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from datasets.corpus import read_table
+from datasets.tables import READERS, CorpusError, read_sheet
+
+WORDS = st.text(
+    st.characters(codec="utf-8", exclude_characters=";|\\", exclude_categories=["Cc", "Cs", "Z"]), min_size=1
+)
+ROWS = st.lists(
+    st.tuples(WORDS.filter(lambda path: path.strip("./")), st.lists(WORDS.filter(lambda tag: tag != "-"), unique=True)),
+    min_size=1,
+    unique_by=lambda row: row[0].strip("./"),
+)
+
+
+def write_csv(path, rows, delimiter=","):
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle, delimiter=delimiter)
+        writer.writerow(["path", "tags"])
+        writer.writerows((name, ";".join(tags) or "-") for name, tags in rows)
+
+
+def write_parquet(path, rows):
+    names, tags = zip(*rows, strict=True)
+    pq.write_table(pa.table({"path": names, "tags": pa.array(tags, pa.list_(pa.string()))}), path)
+
+
+WRITERS = {
+    ".csv": write_csv,
+    ".tsv": lambda path, rows: write_csv(path, rows, "\t"),
+    ".parquet": lambda path, rows: pq.write_table(
+        pa.table(
+            {"path": [name for name, _ in rows], "tags": pa.array([tags for _, tags in rows], pa.list_(pa.string()))}
+        ),
+        path,
+    ),
+    ".json": lambda path, rows: path.write_text(json.dumps({name: {"tags": tags} for name, tags in rows})),
+    ".jsonl": lambda path, rows: path.write_text(
+        "\n".join(json.dumps({"path": name, "tags": tags}, ensure_ascii=False) for name, tags in rows), encoding="utf-8"
+    ),
+}
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=ROWS)
+def test_the_same_rows_in_any_form_are_the_same_corpus(rows, tmp_path):
+    assert WRITERS.keys() == READERS.keys()
+    tracks = []
+    for suffix, write in WRITERS.items():
+        write(tmp_path / f"tracks{suffix}", rows)
+        tracks.append(read_table(tmp_path / f"tracks{suffix}").tracks)
+    assert all(others == tracks[0] for others in tracks)
+    assert [track.annotations["tags"] for track in tracks[0]] == [tuple(tags) for _, tags in rows]
+
+
+def test_a_mapping_from_path_to_labels(tmp_path):
+    (tmp_path / "t.json").write_text('{"a.mp3": ["rock", "a;b"], "b.mp3": "rock;slow", "c.mp3": [], "d.mp3": null}')
+    corpus = read_table(tmp_path / "t.json")
+    assert [track.annotations.get("tags") for track in corpus] == [("rock", "a;b"), ("rock", "slow"), (), None]
+
+
+def test_parquet_columns_of_any_plain_type(tmp_path):
+    table = pa.table(
+        {
+            "path": pa.array(["a", "b", "c"], pa.large_string()),
+            "genre": pa.array(["x", "y", "x"]).dictionary_encode(),
+            "tempo": pa.array([120.5, float("nan"), 90.0]),
+            "tags": pa.array([["loud"], None, []], pa.large_list(pa.string())),
+            "split": pa.array(["train", "test", "valid"]),
+            "artist": pa.array([7, 8, None]),
+            "box": pa.array([{"x": 1}] * 3),
+            "bytes": pa.array([b"1"] * 3),
+        }
+    )
+    assert table.schema.metadata is None
+    pq.write_table(table, tmp_path / "t.parquet")
+    first, second, third = read_table(tmp_path / "t.parquet")
+    assert first.annotations == {"genre": "x", "tempo": 120.5, "tags": ("loud",), "artist": "7"}
+    assert second.annotations == {"genre": "y", "artist": "8"}
+    assert third.annotations == {"genre": "x", "tempo": 90.0, "tags": ()}
+
+
+def test_a_genre_in_a_list_is_one(tmp_path):
+    pq.write_table(pa.table({"path": ["a", "b"], "genre": [["rock"], ["rock", "jazz"]]}), tmp_path / "t.parquet")
+    with pytest.raises(CorpusError, match=r"row 2: genre holds 2 values, a genre is one; columns\.tags=genre"):
+        read_table(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("t.parquet", b"no", "not a Parquet file"),
+        ("t.json", b'{"a": ', "not JSON"),
+        ("t.json", b'{"a.mp3": "x", "a.mp3": "y"}', "a.mp3 stands in it twice"),
+        ("t.json", b'"a.mp3"', "holds a str; expected path -> labels"),
+        ("t.json", b'[["a.mp3", "rock"]]', r"entry 1: \['a.mp3', 'rock'\]; expected an object"),
+        ("t.json", b'{"a.mp3": {"tags": [["x"]]}}', r"entry 1: .* is a list; expected a text"),
+        ("t.jsonl", b'{"path": "a"}\n{"path": ', "line 2: not JSON"),
+        ("t.jsonl", '{"path": "ä"}'.encode("latin-1"), "not UTF-8"),
+        ("t.json", '{"ä": "x"}'.encode("latin-1"), "not UTF-8"),
+        ("t.tsv", b"path\ttags\na\n", "line 2: 1 cells for 2 columns"),
+        ("t.tsv", b"title,tags\na,b\n", r"there is 'title,tags' \(columns are separated by tabs\)"),
+        ("t.csv", b"path,tags,tags\na,b,c\n", "two columns are called 'tags'"),
+        ("t.jsonl", b'{"file": ["a", "b"]}', "column 'file' holds a list"),
+        ("t.json", b"[]", "no column for the path"),
+    ],
+)
+def test_what_is_no_table_is_named(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CorpusError, match=said):
+        read_table(tmp_path / name)
+
+
+def test_a_folder_is_no_table(tmp_path):
+    with pytest.raises(CorpusError, match="a folder, not a table"):
+        read_sheet(tmp_path)

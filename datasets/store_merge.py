@@ -7,7 +7,6 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,7 +22,6 @@ from datasets.store_format import (
     part_paths,
     read_header,
     read_part,
-    rows_to_table,
     save_parquet,
     sync_folder,
     try_lock,
@@ -63,11 +61,11 @@ def _fold(path: Path, header: Header, even_if_busy: bool) -> None:
     try:
         if not gone or (busy and not even_if_busy):
             return
-        rows = {part: read_part(part) for part in gone}
-        index = union([load_parquet(path), rows_to_table([row for part in gone for row in rows[part]])])
+        parts = {part: read_part(part) for part in gone}
+        index = union([load_parquet(path), *parts.values()])
         save_parquet(path, index)
         for part in gone:
-            _trim(path, header, rows[part])
+            _trim(path, header, parts[part])
             part.unlink()
         for aside in path.glob(".*.aside"):  # of a process killed while replacing a file
             aside.unlink()
@@ -77,11 +75,10 @@ def _fold(path: Path, header: Header, even_if_busy: bool) -> None:
             os.close(descriptor)
 
 
-def _trim(path: Path, header: Header, rows: list[dict[str, Any]]) -> None:
-    ends: dict[str, int] = {}
-    for row in rows:
-        ends[row["shard"]] = max(ends.get(row["shard"], 0), row["offset"] + row["length"])
-    for shard, end in ends.items():
+def _trim(path: Path, header: Header, rows: pa.Table) -> None:
+    places = pa.table({"shard": rows["shard"].cast(pa.string()), "end": pc.add(rows["offset"], rows["length"])})
+    ends = places.group_by("shard").aggregate([("end", "max")])
+    for shard, end in zip(ends["shard"].to_pylist(), ends["end_max"].to_pylist(), strict=True):
         trim_shard(path / "shards" / shard, header, end)
 
 

@@ -28,6 +28,7 @@ from datasets.store_merge import consolidate_if_idle
 from datasets.store_shard import ShardWriter, write_all
 
 _COMMIT_BYTES = 64 * 2**20
+_COMMIT_TRACKS = 4096
 _COMMIT_SECONDS = 5.0
 
 
@@ -111,7 +112,8 @@ class StoreWriter:
         self._pending.append(row)
         self._pending_ids.add(id)
         self._pending_bytes += rows.nbytes
-        if self._pending_bytes >= _COMMIT_BYTES or time.monotonic() - self._last_commit >= _COMMIT_SECONDS:
+        much = self._pending_bytes >= _COMMIT_BYTES or len(self._pending) >= _COMMIT_TRACKS
+        if much or time.monotonic() - self._last_commit >= _COMMIT_SECONDS:
             self.commit()
 
     def commit(self) -> None:

@@ -1,0 +1,111 @@
+"""Memory and time of an extraction over very many short tracks: neither memory nor time a track may grow with them.
+
+    python -m benchmarks.extraction [--tracks 1000 10000 100000]
+
+Every size runs in a process of its own: a store of synthetic tracks of one window each, a tiny network on one thread,
+the real extraction. Memory is what the process holds for itself (`RssAnon`: without the pages of mapped files, which the
+system takes back at will), sampled while it runs, less what it held before the store was opened.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from datasets.store import Header, Store, StoreWriter
+from experiments.extraction import Output, extract, header
+from models.maest import MAEST
+
+FRAMES = BANDS = 16
+
+
+def make_store(folder: Path, tracks: int) -> None:
+    """A store of short log-mels with names as long as usual ones."""
+    mel = np.random.default_rng(0).standard_normal((FRAMES, BANDS)).astype(np.float16)
+    with StoreWriter(folder, Header("mel", (BANDS,), producer={}, fingerprint="synthetic")) as writer:
+        for number in range(tracks):
+            writer.append(f"{number % 1000:03d}/an album of some kind/{number:07d}.ogg", mel, source=f"{number}.ogg")
+
+
+def private_bytes() -> int:
+    """What this process holds for itself."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+
+class Sampler(threading.Thread):
+    """The most private bytes seen."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.most, self.over = private_bytes(), threading.Event()
+
+    def run(self) -> None:
+        """Look 50 times a second."""
+        while not self.over.wait(0.02):
+            self.most = max(self.most, private_bytes())
+
+
+def one(folder: Path) -> None:
+    """Extract a store and print bytes and seconds."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    network = MAEST(n_bands=BANDS, n_frames=FRAMES, dim=16, depth=1, heads=1, n_classes=4).eval()
+
+    def run_batch(clips: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            return network.embed(clips.float().transpose(1, 2), [0]).tokens[0]
+
+    run_batch(torch.zeros(64, FRAMES, BANDS))
+    output = Output(folder / "embeddings", header("embeddings", (3, 16), "", {}), lambda tokens: tokens)
+    before = private_bytes()
+    sampler = Sampler()
+    sampler.start()
+    began = time.perf_counter()
+    store = Store(folder / "mels")
+    report = extract(store, store.ids, FRAMES, FRAMES, run_batch, [output], batch_size=64)
+    seconds = time.perf_counter() - began
+    sampler.over.set()
+    sampler.join()
+    if report.written != len(store):
+        raise SystemExit(f"{report.written} of {len(store)} tracks were written")
+    print(sampler.most - before, seconds)
+
+
+def main() -> None:
+    """Run every size in its own process and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tracks", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        one(options.one)
+        return
+    table = Table(title="extraction of tracks of one window, tiny network, one thread")
+    for column in ("tracks", "MB above the start", "bytes a further track", "ms a track"):
+        table.add_column(column, justify="right")
+    before: tuple[int, int] | None = None
+    for tracks in options.tracks:
+        with tempfile.TemporaryDirectory() as scratch:
+            make_store(Path(scratch) / "mels", tracks)
+            command = [sys.executable, "-m", "benchmarks.extraction", "--one", scratch]
+            words = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        most, seconds = int(words[0]), float(words[1])
+        slope = f"{(most - before[1]) / (tracks - before[0]):.0f}" if before else ""
+        table.add_row(f"{tracks:,}", f"{most / 1e6:.1f}", slope, f"{1e3 * seconds / tracks:.2f}")
+        before = (tracks, most)
+    Console(width=100).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -152,7 +152,7 @@ def run_document() -> Callable[..., dict]:
 def eventually() -> Callable[..., object]:
     """Asks until the answer is true, and fails after a deadline."""
 
-    def ask(question: Callable[[], object], seconds: float = 20.0, every: float = 0.02) -> object:
+    def ask(question: Callable[[], object], seconds: float = 120.0, every: float = 0.02) -> object:
         deadline = time.monotonic() + seconds
         pause = threading.Event()
         while time.monotonic() < deadline:

@@ -78,13 +78,14 @@ def end(how: str) -> None:
         sys.exit(int(how[4:]))
     if how.startswith("SIG"):
         os.kill(os.getpid(), getattr(signal, how))
-        threading.Event().wait(20)
+        threading.Event().wait(240)
     if how == "hang":
         try:
             print("ready", flush=True)
-            threading.Event().wait(20)
+            threading.Event().wait()
         finally:
-            threading.Event().wait(20)
+            print("hangs", flush=True)
+            threading.Event().wait()
 
 
 @ex.main
@@ -131,7 +132,8 @@ def fit(settings: Tiny, run: RunHandle, devices: int = 1) -> None:
 
     pl.seed_everything(run.seed, verbose=False)
     if devices > 1:
-        print(f"rank with seed {settings.seed} in {run.directory.name}: first draw {torch.rand(1).item():.6f}")
+        draw = f"seed {settings.seed} in {run.directory.name}: first draw {torch.rand(1).item():.6f}\n"
+        Path(f"draw{os.environ.get('RANK', os.environ.get('LOCAL_RANK', '0'))}.txt").write_text(draw)
     trainer = pl.Trainer(
         accelerator="cpu",
         devices=devices,

@@ -169,7 +169,7 @@ print("afterwards")
 def test_descriptors_on_request(tmp_path: Path) -> None:
     """What a child and a C library print is in the log too, whole, once the helpers have ended."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path), "fd"], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", PROGRAM, str(tmp_path), "fd"], cwd=ROOT, capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["from python", "from a child", "from C", "afterwards"]
@@ -179,7 +179,7 @@ def test_descriptors_on_request(tmp_path: Path) -> None:
 
 def test_a_fatal_signal_leaves_its_trace(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path), "python"], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", PROGRAM, str(tmp_path), "python"], cwd=ROOT, capture_output=True, text=True, timeout=240
     )
     assert done.returncode < 0
     said = (tmp_path / "run.log").read_text()

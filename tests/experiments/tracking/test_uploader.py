@@ -32,7 +32,7 @@ def end(journal: Journal, result: object = None) -> None:
     journal.append("end", status="COMPLETED", stop_time=time.time(), result=result, fail_trace=None)
 
 
-def upload(journal: Journal, database, seconds: float = 20, **options) -> dict:
+def upload(journal: Journal, database, seconds: float = 120, **options) -> dict:
     """Send a journal by a thread of its own and return the run document."""
     options.setdefault("connect", lambda: MongoClient(database.client.address_url)[database.name])
     uploader = Uploader(journal.directory, waits=QUICK, backlog=journal.backlog, **options)
@@ -84,14 +84,14 @@ def test_a_run_arrives_whole(started, database, tmp_path):
 def test_a_run_is_visible_while_it_goes_on(started, database, eventually):
     uploader = Uploader(started.directory, lambda: MongoClient(database.client.address_url)[database.name], waits=QUICK)
     uploader.start()
-    assert uploader.wait_for_number(10) == 1
+    assert uploader.wait_for_number(120) == 1
     for count in (1, 2, 3):
         started.append("metrics", name="loss", points=[[count, 0.5, 1.0]])
         eventually(lambda c=count: len((database["metrics"].find_one({}) or {"steps": []})["steps"]) == c)
     before = database["runs"].find_one({})["heartbeat"]
     started.append("beat", set={})
     eventually(lambda: database["runs"].find_one({})["heartbeat"] > before)
-    assert uploader.drain(10) == 0
+    assert uploader.drain(120) == 0
     assert database["runs"].find_one({})["status"] == "RUNNING"
 
 
@@ -149,7 +149,7 @@ def test_an_answer_that_is_lost_does_not_double_a_point(started, database, monke
         started.append("metrics", name="loss", points=[[step, 0.5, 1.0]])
         eventually(lambda s=step: len(lost) >= min(s // 50, 3))
     end(started)
-    assert uploader.drain(20) == 0
+    assert uploader.drain(120) == 0
     assert len(lost) == 3
     assert series(database, database["runs"].find_one({}), "loss")[0] == list(range(200))
 
@@ -217,7 +217,7 @@ def test_much_of_everything(started, database, tmp_path):
     line = "é" * 99 + "\n"
     (started.directory / "run.log").write_text(line * 100_000)
     end(started, {"x": 1})
-    run = upload(started, database, 60)
+    run = upload(started, database)
     assert run["status"] == "COMPLETED"
     assert run["result"] == {"x": 1}
     (size,) = database["runs"].aggregate([{"$project": {"size": {"$bsonSize": "$$ROOT"}}}])
@@ -297,7 +297,7 @@ def test_checkpoints_are_registered_and_small_ones_stored(started, database):
     assert json.loads(artifacts.get(database, names["checkpoints.json"])) == run["info"]["checkpoints"]
 
 
-def test_indexes_keep_a_heartbeat_quick_among_many_series(started, database, eventually):
+def test_a_heartbeat_looks_at_its_own_series_among_many(started, database):
     prepare(database)
     keys = {tuple(index["key"]): index.get("unique", False) for index in database["metrics"].list_indexes()}
     assert keys[("run_id", "name")]
@@ -309,20 +309,20 @@ def test_indexes_keep_a_heartbeat_quick_among_many_series(started, database, eve
     copy.attach(database)
     for n in range(40):
         started.append("metrics", name=f"s{n}", points=[[0, 0.5, 1.0]])
-    times = []
     for record in [*read(started.directory)]:
         copy.apply(record)
     copy.flush()
-    for _ in range(3):
-        last = started.append("beat", set={})
-        for n in range(40):
-            started.append("metrics", name=f"s{n}", points=[[last, 0.5, 1.0]])
-        begun = time.monotonic()
-        for record in read(started.directory, last - 1):
-            copy.apply(record)
-        copy.flush()
-        times.append(time.monotonic() - begun)
-    assert min(times) < 0.2
+    last = started.append("beat", set={})
+    for n in range(40):
+        started.append("metrics", name=f"s{n}", points=[[last, 0.5, 1.0]])
+    database.command("profile", 2)
+    for record in read(started.directory, last - 1):
+        copy.apply(record)
+    copy.flush()
+    database.command("profile", 0)
+    mine = [entry for entry in database["system.profile"].find() if not entry["ns"].endswith("system.profile")]
+    assert {entry["ns"].split(".")[1] for entry in mine} >= {"runs", "metrics"}
+    assert sum(entry.get("docsExamined", 0) for entry in mine) < 500, "of 40,040 series"
 
 
 def test_a_start_that_is_refused_still_makes_a_run(journal, run_document, database):
@@ -344,31 +344,32 @@ def test_what_a_full_disk_keeps_in_memory_is_sent_all_the_same(started, database
         backlog=lambda: waiting,
     )
     uploader.start()
-    assert uploader.drain(10) == 0
+    assert uploader.drain(120) == 0
     assert series(database, database["runs"].find_one({}), "loss") == ([0], [0.5])
 
 
-def test_a_database_that_never_answers_costs_the_bound_and_is_filled_later(started, database, tmp_path):
-    """Absent at the start, never there: the journal waits, and one sync later everything is in its place."""
+def test_a_database_that_never_answers_holds_up_nothing_and_is_filled_later(started, database):
+    """Asked from the start, never there: the journal waits, and one sync later everything is in its place."""
     from experiments.tracking.sync import sync
 
+    asked, given_up, over = threading.Event(), threading.Event(), threading.Event()
+
     def nowhere():
-        missing = f"mongodb://%2F{str(tmp_path / 'no.sock')[1:].replace('/', '%2F')}"
-        return MongoClient(missing, serverSelectionTimeoutMS=200)[database.name]
+        asked.set()
+        over.wait()
+        given_up.set()
+        raise AutoReconnect("no answer")
 
     uploader = Uploader(started.directory, nowhere, waits=QUICK)
     uploader.start()
-    blocked = 0
+    assert asked.wait(120)
     for step in range(500):
-        begun = time.monotonic()
         started.append("metrics", name="loss", points=[[step, 0.5, 1.0]])
-        blocked += time.monotonic() - begun > 0.05
     end(started)
-    begun = time.monotonic()
     assert uploader.drain(1.0) == 502
-    assert time.monotonic() - begun < 1.5
-    assert blocked <= 1, "a busy machine may take the processor away once"
+    assert not given_up.is_set()
     assert uploader.run_id is None
+    over.set()
     assert list(sync(database).sent) == [started.key]
     assert series(database, database["runs"].find_one({}), "loss")[0] == list(range(500))
 
@@ -386,7 +387,7 @@ def test_a_server_that_appears_later_gets_everything(started, database, mongo_ur
     eventually(lambda: uploader._gone_since is not None)
     there.set()
     end(started)
-    assert uploader.drain(10) == 0
+    assert uploader.drain(120) == 0
     assert database["runs"].find_one({})["status"] == "COMPLETED"
 
 
@@ -394,10 +395,10 @@ def test_a_database_that_was_emptied_gets_the_run_again(started, database):
     uploader = Uploader(started.directory, lambda: MongoClient(database.client.address_url)[database.name], waits=QUICK)
     uploader.start()
     started.append("metrics", name="loss", points=[[0, 0.5, 1.0]])
-    uploader.wait_for_number(10)
+    uploader.wait_for_number(120)
     database.client.drop_database(database.name)
     uploader._attached = False
     started.append("metrics", name="loss", points=[[1, 0.5, 1.0]])
     end(started)
-    assert uploader.drain(10) == 0
+    assert uploader.drain(120) == 0
     assert series(database, database["runs"].find_one({}), "loss")[0] == [0, 1]

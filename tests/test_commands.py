@@ -41,7 +41,7 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen:
     )
 
 
-def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None:
+def wait_for(condition, process: subprocess.Popen, seconds: float = 240) -> None:
     """Poll until a condition holds; fail with the process's output when it ends or takes too long."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -380,7 +380,7 @@ def test_a_killed_training_resumes_from_its_last_epoch(own, tmp_path):
     first.send_signal(signal.SIGKILL)
     first.communicate()
     second = start(*command, "resume=True", cwd=tmp_path)
-    said, _ = second.communicate(timeout=200)
+    said, _ = second.communicate(timeout=240)
     assert second.returncode == 0, said
     assert "resuming the run" in said
     assert "epoch 40/40" in said
@@ -392,7 +392,7 @@ def test_an_interrupted_training_leaves_a_checkpoint_and_says_so(own, tmp_path):
     process = start("ex_pretrain.py", "with", *SMALL, *music, "trainer.max_epochs=500", cwd=tmp_path)
     wait_for(lambda: any(tmp_path.glob("runs/*/checkpoints/last.ckpt")), process)
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=240)
     assert process.returncode == 143, said
     (folder,) = (path.parent for path in tmp_path.glob("runs/*/journal.jsonl"))
     assert journal(folder)[-1]["status"] == "INTERRUPTED"

@@ -34,7 +34,7 @@ CHROMIUM_FLAGS = (
 )
 
 
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 120.0) -> Any:
     """Return the condition's first true value; errors of a page in the midst of drawing count as false."""
     deadline = time.monotonic() + seconds
     while True:
@@ -70,7 +70,7 @@ class Launcher:
     def close(self) -> int:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(20)
+        code = self.process.wait(120)
         self.process.stdout.close()
         return code
 
@@ -178,7 +178,7 @@ def browser(tmp_path_factory) -> Iterator[webdriver.Chrome]:
     for flag in (*CHROMIUM_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
         options.add_argument(flag)
     driver = webdriver.Chrome(options=options, service=Service(_binary("chromedriver")))
-    driver.set_script_timeout(30)
+    driver.set_script_timeout(120)
     yield driver
     driver.quit()
 
@@ -205,5 +205,5 @@ def page_at(browser) -> Callable[[str], Page]:
 
 @pytest.fixture(scope="session")
 def until() -> Callable[..., Any]:
-    """`until(condition, what, seconds=30)`: the condition's first true value."""
+    """`until(condition, what, seconds=120)`: the condition's first true value."""
     return wait_for

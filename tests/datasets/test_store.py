@@ -182,7 +182,7 @@ def test_it_travels_to_workers(path: Path, method: str) -> None:
     store = Store(path)
     store.read("t0")
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) as pool:
-        crop = pool.submit(store.read_crop, "t0", 10, 20).result(timeout=60)
+        crop = pool.submit(store.read_crop, "t0", 10, 20).result(timeout=240)
     assert np.array_equal(crop, mel(2, 1000)[10:30])
 
 

@@ -311,7 +311,7 @@ def test_a_writer_waits_while_the_index_is_folded(tmp_path: Path) -> None:
         opener.join(timeout=0.2)
         assert opener.is_alive()
         assert not part_paths(tmp_path / "s")
-    opener.join(timeout=30)
+    opener.join(timeout=240)
     assert Store(tmp_path / "s").ids == ["a", "b"]
 
 
@@ -418,13 +418,13 @@ def test_processes_killed_at_random_moments_lose_nothing_they_promised(tmp_path:
             killers[-1].start()
         for writer, killer in zip(writers, killers, strict=True):
             acknowledged |= {id for line in writer.stdout if line.endswith("\n") for id in line.split()}
-            writer.wait(timeout=60)
+            writer.wait(timeout=240)
             killer.cancel()
             writer.stdout.close()
         assert_whole(path, acknowledged)
     writers = [start_writer(path, ids) for ids in shares]
     for writer in writers:
-        writer.communicate(timeout=120)
+        writer.communicate(timeout=240)
         assert writer.returncode == 0
     assert assert_whole(path, acknowledged) == {id for ids in shares for id in ids}
     assert_tidy(path)
@@ -438,7 +438,7 @@ def test_readers_next_to_writers_always_see_whole_tracks(tmp_path: Path) -> None
     while any(writer.poll() is None for writer in writers):
         seen = assert_whole(path, seen)
     for writer in writers:
-        writer.communicate(timeout=60)
+        writer.communicate(timeout=240)
         assert writer.returncode == 0
     assert len(assert_whole(path, seen)) == 200
     assert_tidy(path)

@@ -62,7 +62,7 @@ def test_the_same_crops_as_from_a_store(folder: Path, mels: dict[str, np.ndarray
 def test_it_travels_to_workers(folder: Path, mels: dict[str, np.ndarray]) -> None:
     features = UpstreamFolder(folder)
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        crop = pool.submit(features.read_crop, "b/2.mmap", 3, 20).result(timeout=60)
+        crop = pool.submit(features.read_crop, "b/2.mmap", 3, 20).result(timeout=240)
     assert np.array_equal(crop, mels["b/2.mmap"][3:23])
 
 

@@ -34,7 +34,8 @@ def resume_from(settings: PretrainSettings, run: RunHandle) -> Path | None:
     """
     if run.is_global_zero:
         found = _newest(settings, run) if settings.resume and run.origin else None
-        _claim(checkpoint_folder(settings.trainer, run.directory), run)
+        if settings.trainer.checkpoint_dir:
+            _claim(checkpoint_folder(settings.trainer, run.directory), run)
         if run.origin == run.directory:
             run.rewind(found[1] if found else 0)
         if found:

@@ -20,7 +20,7 @@ from experiments.data import say
 from experiments.errors import UserError
 from experiments.settings import TrainerSettings
 from experiments.throughput import Throughput
-from experiments.tracking.logger import RunLogger
+from experiments.tracking.logger import LogBeforeSaving, RunLogger
 from experiments.tracking.run import RunHandle
 
 CHECKPOINTS = "checkpoints"
@@ -145,6 +145,7 @@ def make_trainer(
     log_every = min(settings.log_every_n_steps, steps_per_epoch or settings.log_every_n_steps)
     callbacks: list[Callback] = [
         StepSeeds(run.seed),
+        LogBeforeSaving(run),
         *([averaging] if averaging else []),
         history,
         Throughput(log_every),

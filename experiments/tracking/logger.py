@@ -7,13 +7,25 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from experiments.tracking.run import RunHandle
 
 EPOCH = "epoch"  # Lightning adds it to every call; kept beside the series, not as one of them
+
+
+class LogBeforeSaving(Callback):
+    """Writes what was logged before a checkpoint is written: whoever goes on from it does not log it again."""
+
+    def __init__(self, run: RunHandle):
+        self._run = run
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Called while a checkpoint is gathered."""
+        self._run.flush()
 
 
 class RunLogger(Logger):
@@ -59,6 +71,7 @@ class RunLogger(Logger):
         for name, value in metrics.items():
             if name != EPOCH:
                 self._run.log_scalar(name, value, step)
+        self._run.settle()
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:

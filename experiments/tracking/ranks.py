@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,12 +102,20 @@ def follow(command: Callable[[RunHandle], Any], runs_dir: str, seed: int) -> int
             return lifecycle.FAILURE
         set_global_seed(handle.seed)
         try:
-            lifecycle.normalised(lambda: command(handle))
+            with _silence():
+                lifecycle.normalised(lambda: command(handle))
         except BaseException as error:
             if not isinstance(error, KeyboardInterrupt):
                 _leave_trace(handle.directory, error)
             return lifecycle.exit_code(error)
     return lifecycle.SUCCESS
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Say nothing: rank zero says the same."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        yield
 
 
 def _joined() -> RunHandle | None:

@@ -45,7 +45,7 @@ class Recorder:
         self._count, self._written = 0, time.monotonic()
         self._next_step: dict[str, int] = {}
         self._nonfinite: dict[str, NonFinite] = {}
-        self._nonfinite_news = False
+        self._nonfinite_news = self._saved = False
         self._info: dict[str, Any] = {}
         for record in read(journal.directory, metrics=False):  # of a run that goes on
             if record["kind"] == "info":
@@ -69,6 +69,12 @@ class Recorder:
                 self.on_scalar(name, value, step)
             if self._count >= BATCH_POINTS or time.monotonic() - self._written > BATCH_SECONDS:
                 self.flush()
+
+    def settle(self) -> None:
+        """Write the gathered points, if there was a checkpoint since the last time."""
+        if self._saved:
+            self._saved = False
+            self.flush()
 
     def flush(self) -> None:
         """Write the gathered points, one record a series."""
@@ -121,6 +127,7 @@ class Recorder:
         """Register a checkpoint file where it lies."""
         if self._in_child("checkpoint"):
             return
+        self._saved = True
         path = path.absolute()
         inside = path.is_relative_to(self.journal.directory)
         self.journal.append(
@@ -220,6 +227,11 @@ class RunHandle:
         """Take back the points from `step` on, before a run that goes on logs them again."""
         if self._recorder is not None:
             self._recorder.rewind(step)
+
+    def settle(self) -> None:
+        """The same as `flush`, once after each checkpoint: its last step is logged when it is there."""
+        if self._recorder is not None:
+            self._recorder.settle()
 
     def flush(self) -> None:
         """Bring what was logged so far into the journal: a checkpoint must not know of steps that the journal lacks."""

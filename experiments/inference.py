@@ -93,10 +93,10 @@ def _extract(settings: PretrainSettings, run: RunHandle, embeddings: bool) -> di
     for output in outputs:
         _make_way(output, source, ids, settings.inference.overwrite)
     report = extract(source.features, ids, frames, hop, run_batch, outputs, settings.inference.batch_size)
-    _tell(report, outputs, settings, embeddings)
     if report.short:
         seconds = frames / source.frontend.frame_rate
         say(f"{report.short} tracks are shorter than nine tenths of a window ({seconds:.1f} s): padded with zeros")
+    _tell(report, outputs, settings, embeddings)
     run.set_info(
         stores=[str(output.folder) for output in outputs], skipped=len(report.skipped), shorter_than_window=report.short
     )

@@ -3,8 +3,8 @@
 Form and training are those of Castellon, Donahue and Liang, "Codified audio language modeling learns useful
 representations for music information retrieval" (ISMIR 2021): dropout on the input, a linear layer or one hidden layer
 of 512, Adam with coupled L2, batches drawn afresh for each step, early stopping on the primary validation metric.
-Draws depend on the seed alone, not on the configuration: probes of one architecture start from the same weights and see
-the same batches, and the mask of a smaller dropout keeps what the mask of a larger one keeps.
+Draws depend on the seed alone, not on the configuration (`experiments.draws`). `fit` trains one probe, and is what
+`experiments.sweep`, which trains many at once, is checked against.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from experiments import draws
 from experiments.errors import UserError
 from experiments.probes import FittedProbe, ProbeConfig, same_origin, scaled, scaler
 from experiments.tasks.base import Task, unknown
@@ -23,8 +24,6 @@ from experiments.vectors import Split
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
-
-STREAMS = ("weights", "batches", "masks")
 
 
 def points(**axes: Sequence[Any]) -> tuple[ProbeConfig, ...]:
@@ -53,26 +52,23 @@ class Diverged(UserError):
     """A probe whose outputs are no longer finite."""
 
 
-def _checked(task: Task, train: Split, valid: Split) -> None:
+def diverged(config: ProbeConfig, step: int) -> str:
+    """What is said of a probe whose outputs are no longer finite."""
+    return f"probe ({config.describe()}): outputs not finite at step {step}; lower the learning rate"
+
+
+def checked(task: Task, train: Split, valid: Split) -> None:
+    """Refuse splits that do not fit together.
+
+    Raises:
+        UserError: Other origin, other width, or tracks in both.
+    """
     same_origin("training vectors are", train.features, "validation vectors are", valid.features)
     if train.x.shape[1] != valid.x.shape[1]:
         raise UserError(f"training vectors have {train.x.shape[1]} values, validation vectors {valid.x.shape[1]}")
     shared = set(train.ids) & set(valid.ids)
     if shared:
         raise UserError(f"{task.name}: {len(shared)} tracks are in training and validation, one is {min(shared)!r}")
-
-
-def stream(seed: int, name: str) -> Generator:
-    """A random generator on the CPU for one purpose, so that results do not depend on device or configuration.
-
-    Args:
-        seed: Of the probe.
-        name: One of `STREAMS`.
-    """
-    import torch
-
-    words = np.random.SeedSequence([seed, STREAMS.index(name)]).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(words[0] >> np.uint64(1)))
 
 
 def initial_weights(sizes: Sequence[int], generator: Generator) -> dict[str, Tensor]:
@@ -87,24 +83,26 @@ def initial_weights(sizes: Sequence[int], generator: Generator) -> dict[str, Ten
     return weights
 
 
-def _dropped(x: Tensor, p: float, generator: Generator | None) -> Tensor:
-    """Dropout by thresholding one uniform draw per value, so that masks of different p are nested."""
-    import torch
-
-    if generator is None or p == 0:
-        return x
-    kept = torch.rand(x.shape, generator=generator) >= p
-    return x * (kept.to(x.device) / (1 - p))
+Drop = Callable[["Tensor", int], "Tensor"]  # values and the number of their layer to what is left of them
 
 
-def forward(weights: Mapping[str, Tensor], x: Tensor, p: float = 0.0, masks: Generator | None = None) -> Tensor:
-    """Outputs `[tracks, outputs]` of a probe for scaled vectors `[tracks, values]`; with `masks`, as in training."""
+def forward(weights: Mapping[str, Tensor], x: Tensor, drop: Drop = lambda x, layer: x) -> Tensor:
+    """Outputs `[tracks, outputs]` of a probe for scaled vectors `[tracks, values]`."""
     from torch.nn.functional import linear, relu
 
-    outputs = linear(_dropped(x, p, masks), weights["0.weight"], weights["0.bias"])
+    outputs = linear(drop(x, 0), weights["0.weight"], weights["0.bias"])
     if "1.weight" in weights:
-        outputs = linear(_dropped(relu(outputs), p, masks), weights["1.weight"], weights["1.bias"])
+        outputs = linear(drop(relu(outputs), 1), weights["1.weight"], weights["1.bias"])
     return outputs
+
+
+def drop_at(seed: int, step: int, p: float) -> Drop:
+    """Dropout of rate `p` with the draws of one step."""
+
+    def drop(x: Tensor, layer: int) -> Tensor:
+        return draws.dropped(x, draws.levels(seed, step, layer, *x.shape).to(x.device), p) if p else x
+
+    return drop
 
 
 @dataclass
@@ -147,17 +145,16 @@ def fit(task: Task, train: Split, valid: Split, config: ProbeConfig, seed: int, 
     """
     import torch
 
-    _checked(task, train, valid)
+    checked(task, train, valid)
     mean, scale = scaler(train.x, config.standardise)
     x, x_valid = (torch.from_numpy(scaled(split.x, mean, scale)).to(device) for split in (train, valid))
     y, y_valid = (torch.from_numpy(np.asarray(split.y)).to(device) for split in (train, valid))
     sizes = [n for n in (x.shape[1], config.hidden, task.n_outputs) if n is not None]
     weights = {
         name: weight.to(device).requires_grad_()
-        for name, weight in initial_weights(sizes, stream(seed, "weights")).items()
+        for name, weight in initial_weights(sizes, draws.generator(seed)).items()
     }
     adam = torch.optim.Adam(weights.values(), lr=config.learning_rate, weight_decay=config.l2, fused=True)
-    batches, masks = stream(seed, "batches"), stream(seed, "masks")
     best, curve = _Best(), []
     for step in itertools.count():
         if step % config.evaluate_every == 0:
@@ -167,17 +164,15 @@ def fit(task: Task, train: Split, valid: Split, config: ProbeConfig, seed: int, 
                 outputs = forward(weights, x_valid)
                 loss = float(task.loss(outputs, y_valid))
             if not torch.isfinite(outputs).all():
-                raise Diverged(
-                    f"probe ({config.describe()}): outputs not finite at step {step}; lower the learning rate"
-                )
+                raise Diverged(diverged(config, step))
             value = task.primary_score(task.decode(outputs), valid.y)
             best.see(step, value, loss, weights)
             curve.append((step, value))
         if step == config.max_steps:
             break
-        chosen = torch.randperm(len(x), generator=batches)[: config.batch_size].to(device)
+        chosen = torch.from_numpy(draws.batch(seed, step, len(x), config.batch_size)).to(device)
         adam.zero_grad()
-        task.loss(forward(weights, x[chosen], config.dropout, masks), y[chosen]).backward()
+        task.loss(forward(weights, x[chosen], drop_at(seed, step, config.dropout)), y[chosen]).backward()
         adam.step()
     arrays = {name: weight.cpu().numpy() for name, weight in best.weights.items()}
     found = (best.value, best.loss, best.step, step)

@@ -53,6 +53,17 @@ class Task(Protocol):
     def primary_score(self, predictions: np.ndarray, references: np.ndarray) -> float:
         """The value of `score(...)[primary]` alone, fast enough to be asked every few steps."""
 
+    def primary_scores(self, outputs: Tensor, references: Tensor) -> Tensor:
+        """`primary_score` of many systems at once, on their device.
+
+        Args:
+            outputs: Raw outputs `[systems, items, n_outputs]`, finite.
+            references: Stacked targets.
+
+        Returns:
+            float64 `[systems]`.
+        """
+
 
 def unknown(kind: str, name: Any, valid: Iterable[str]) -> UserError:
     """Make the error for a name that a table does not have: what was given, the nearest, and all there are.

@@ -106,6 +106,10 @@ class Genre:
         answers, targets = self._checked(predictions, references)
         return float(np.mean(answers == targets))
 
+    def primary_scores(self, outputs: Tensor, references: Tensor) -> Tensor:
+        """`primary_score` of many systems at once: outputs `[systems, items, n_outputs]` to float64 `[systems]`."""
+        return (outputs.argmax(-1) == references).double().mean(-1)
+
     def score_resampled(
         self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray
     ) -> dict[str, np.ndarray]:

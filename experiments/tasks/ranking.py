@@ -6,7 +6,12 @@ times: every few steps for early stopping, and a thousand times for a bootstrap 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def roc_auc(scores: np.ndarray, positives: np.ndarray) -> np.ndarray:
@@ -25,6 +30,34 @@ def roc_auc(scores: np.ndarray, positives: np.ndarray) -> np.ndarray:
     n_positive = positives.sum(axis=0)
     n_negative = len(positives) - n_positive
     return ((ranks * positives).sum(axis=0) - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
+
+
+def roc_auc_of_many(scores: Tensor, positives: Tensor) -> Tensor:
+    """Area under the ROC curve of every column of many systems at once, on their device.
+
+    Score and label are packed into one integer, so that one plain sort of it orders the items and tells the ties.
+
+    Args:
+        scores: float32 `[systems, items, columns]` in 0..1.
+        positives: Booleans `[items, columns]`, both values present in every column.
+
+    Returns:
+        float64 `[systems, columns]`; equal to `roc_auc`, ties included.
+    """
+    import torch
+
+    keys = scores.abs().contiguous().view(torch.int32).mul_(2).add_(positives.int()).transpose(1, 2).contiguous()
+    keys = torch.from_numpy(np.sort(keys.numpy(), axis=-1)) if keys.device.type == "cpu" else keys.sort(-1).values
+    positive = keys & 1
+    negative = 1 - positive
+    not_above = negative.cumsum(-1, dtype=torch.int32)
+    value = keys >> 1
+    first = torch.ones_like(value, dtype=torch.bool)
+    torch.ne(value[..., 1:], value[..., :-1], out=first[..., 1:])
+    below = torch.where(first, not_above - negative, 0).cummax(-1).values
+    won = (positive * (below + not_above)).sum(-1, dtype=torch.int64).double() / 2
+    n_positive = positives.sum(0).double()
+    return won / (n_positive * (len(positives) - n_positive))
 
 
 def _by_score(scores: np.ndarray, positives: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

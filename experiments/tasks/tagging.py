@@ -111,6 +111,14 @@ class Tagging:
         scores, positives, scorable = self._checked(predictions, references)
         return float(ranking.roc_auc(scores[:, scorable], positives[:, scorable]).mean())
 
+    def primary_scores(self, outputs: Tensor, references: Tensor) -> Tensor:
+        """`primary_score` of many systems at once: outputs `[systems, items, n_outputs]` to float64 `[systems]`."""
+        positives = references == 1
+        scorable = positives.any(0) & ~positives.all(0)
+        if not scorable.all():
+            outputs, positives = outputs[..., scorable], positives[:, scorable]
+        return ranking.roc_auc_of_many(outputs.float().sigmoid(), positives).mean(-1)
+
     def score_resampled(
         self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray
     ) -> dict[str, np.ndarray]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from sklearn.preprocessing import StandardScaler
 
-from experiments import probing
+from experiments import draws, probing
 from experiments.errors import UserError
 from experiments.probes import FittedProbe, ProbeConfig, scaled, scaler
 from experiments.probing import Result, choose, fit, search
@@ -112,7 +112,7 @@ def test_the_first_evaluation_precedes_the_first_step(task, splits):
     assert probe.best_step == 0
     assert probe.stop_step == 24
     sizes = (train.x.shape[1], len(GENRES))
-    initial = probing.initial_weights(sizes, probing.stream(0, "weights"))
+    initial = probing.initial_weights(sizes, draws.generator(0))
     np.testing.assert_array_equal(probe.weights["0.weight"], initial["0.weight"])
 
 
@@ -130,7 +130,7 @@ def test_the_first_step_is_that_of_torch_adam_with_coupled_l2(task, splits):
     config = ProbeConfig(dropout=0, batch_size=120, l2=0.1, learning_rate=0.05, evaluate_every=1, max_steps=1)
     probe = fit(task, train, valid, config, seed=0)
     assert probe.best_step == 1
-    initial = probing.initial_weights((12, 3), probing.stream(0, "weights"))
+    initial = probing.initial_weights((12, 3), draws.generator(0))
     layer = torch.nn.Linear(12, 3)
     with torch.no_grad():
         layer.weight.copy_(initial["0.weight"])
@@ -156,7 +156,7 @@ def test_initial_weights_are_those_of_torch_linear_layers():
 def test_dropout_acts_on_the_input_keeps_the_expectation_and_nests():
     eye = {"0.weight": torch.eye(4000), "0.bias": torch.zeros(4000)}
     x = torch.ones(8, 4000)
-    kept = {p: probing.forward(eye, x, p, probing.stream(0, "masks")) for p in (0.25, 0.5, 0.75)}
+    kept = {p: probing.forward(eye, x, probing.drop_at(0, 0, p)) for p in (0.25, 0.5, 0.75)}
     for p, outputs in kept.items():
         assert (outputs == 0).float().mean().item() == pytest.approx(p, abs=0.02)
         assert outputs.mean().item() == pytest.approx(1, abs=0.05)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from typing import Any
+from typing import Any, Literal
 
 from lightning.fabric.plugins import ClusterEnvironment
 from lightning.fabric.plugins.environments import LightningEnvironment, SLURMEnvironment
@@ -73,7 +73,7 @@ class Tasks(Launched, SLURMEnvironment):
         """`experiments.distributed.layout` has."""
 
 
-def parallel(devices: int, num_nodes: int) -> dict[str, Any]:
+def parallel(devices: int | Literal["auto"], num_nodes: int) -> dict[str, Any]:
     """Arguments of a trainer of so many processes, which a launcher has started or Lightning will.
 
     Every parameter takes part in every step, and nothing is normalised over a batch: neither a search for unused

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from experiments.errors import UserError
 
@@ -130,11 +130,11 @@ def _number(environ: Mapping[str, str], name: str, default: int) -> int:
     return int(text)
 
 
-def layout(devices: int, num_nodes: int) -> tuple[int, int]:
+def layout(devices: int | Literal["auto"], num_nodes: int) -> tuple[int, int]:
     """Processes on a node, and nodes: those that a launcher started, else what the settings ask Lightning to start.
 
     Args:
-        devices: `trainer.devices`; 1 follows the launcher.
+        devices: `trainer.devices`; 1 and auto follow the launcher, without one auto is a process for each GPU here.
         num_nodes: `trainer.num_nodes`; 1 follows the launcher.
 
     Raises:
@@ -142,13 +142,19 @@ def layout(devices: int, num_nodes: int) -> tuple[int, int]:
     """
     found = launch()
     if found is None:
-        return devices, num_nodes
-    if devices not in (1, found.per_node) or num_nodes not in (1, found.nodes):
+        return (_gpus() or 1 if devices == "auto" else devices), num_nodes
+    if devices not in (1, "auto", found.per_node) or num_nodes not in (1, found.nodes):
         raise UserError(
             f"trainer.devices={devices} and trainer.num_nodes={num_nodes}, but {found.launcher} started "
             f"{found.per_node} processes on each of {found.nodes} nodes; leave these settings out: they follow"
         )
     return found.per_node, found.nodes
+
+
+def _gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def rank() -> int:

@@ -31,7 +31,7 @@ class TrainerSettings(Section):
 
     max_epochs: Positive = 130
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    devices: Positive = 1
+    devices: Positive | Literal["auto"] = 1  # processes on a node; auto: one a GPU; a launcher's are followed
     num_nodes: Positive = 1
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"  # auto: bf16-mixed on CUDA, else 32-true
     check_val_every_n_epoch: Positive = 1

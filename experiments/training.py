@@ -17,6 +17,7 @@ from experiments.averaging import Averaging
 from experiments.checkpointing import LAST, AtomicCheckpoints, KeepBest, SaveOften, SaveWhenInterrupted, StepSeeds
 from experiments.cluster import parallel
 from experiments.data import say
+from experiments.distributed import layout
 from experiments.errors import UserError
 from experiments.settings import TrainerSettings
 from experiments.throughput import Throughput
@@ -105,8 +106,11 @@ def check_accelerator(settings: TrainerSettings) -> None:
         raise UserError(
             "trainer.precision=16-mixed: float16 is not for a CPU; set bf16-mixed, 32-true, or leave it at auto"
         )
-    if on_cuda and settings.devices > torch.cuda.device_count():
-        raise UserError(f"trainer.devices={settings.devices}: there are {torch.cuda.device_count()} GPUs here")
+    if on_cuda and (asked := layout(settings.devices, settings.num_nodes)[0]) > torch.cuda.device_count():
+        raise UserError(
+            f"{asked} processes on this node (trainer.devices={settings.devices}), each of which takes a GPU: "
+            f"there are {torch.cuda.device_count()} here"
+        )
 
 
 def precision(settings: TrainerSettings) -> str:

@@ -35,7 +35,7 @@ CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "ddp": NamedConfig(
-        "four processes, each with a GPU where there is one, as MAEST was trained; trainer.devices=N for others",
-        {"trainer": {"devices": 4}},
+        "a process for each GPU of this machine; under torchrun and srun, the processes that they started",
+        {"trainer": {"devices": "auto"}},
     ),
 }

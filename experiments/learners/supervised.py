@@ -84,7 +84,7 @@ class SupervisedLearner(L.LightningModule):
         """One optimiser step: roll, mixup, mask (in this order), loss."""
         x, mix = self.augmented(self.normalise(batch["mel"]))
         loss = self.training_loss(self(x), batch, mix)
-        self.log("train/loss", loss.detach(), batch_size=len(x), prog_bar=True)
+        self.log("train/loss", loss.detach(), batch_size=len(x), prog_bar=True, sync_dist=True)
         return loss * self._share(batch_idx)
 
     def _share(self, batch_idx: int) -> float:
@@ -122,17 +122,9 @@ class SupervisedLearner(L.LightningModule):
             target = nn.functional.one_hot(target, self.task.n_outputs).float()
         return augment.mixup(target, *mix)
 
-    def on_train_epoch_start(self) -> None:
-        """Log the learning rate of the epoch."""
-        self._log_rate()
-
-    def on_train_start(self) -> None:
-        """Log the learning rate of an epoch that goes on in its middle."""
-        if self.trainer.fit_loop.restarted_mid_epoch:
-            self._log_rate()
-
-    def _log_rate(self) -> None:
-        self.log("train/lr", self.optimizers().param_groups[0]["lr"])
+    def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Log the learning rate of the step."""
+        self.log("train/lr", self.optimizers().param_groups[0]["lr"], on_step=True, on_epoch=False)
 
     @contextmanager
     def _standing_in(self, suffix: str, network: nn.Module) -> Iterator[None]:

@@ -7,7 +7,7 @@ as in AST (Gong et al., Interspeech 2021). Whatever is neither equal, adapted no
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from models.errors import CheckpointError
 
 POSITIONS = ("stretch", "crop")
-_CLASSIFIER = ("head.1.", "head_dist.")
+MISSING_BLOCKS = ("refuse", "random")
+_CLASSIFIERS = ("head.1.", "head_dist.")
 FRONT_END = "melspectrogram."
 State = dict[str, torch.Tensor]
 
@@ -43,10 +44,15 @@ class LoadReport:
         lines = [f"weights from {self.source}: {len(self.loaded)} tensors loaded"]
         lines += [f"  adapted: {name} ({change})" for name, change in self.adapted.items()]
         if self.reinitialised:
-            lines.append(f"  random: {', '.join(self.reinitialised)}")
+            lines.append(f"  random: {', '.join(self._by_block(self.reinitialised))}")
         if self.ignored:
-            lines.append(f"  ignored: {', '.join(self.ignored)}")
+            lines.append(f"  ignored: {', '.join(self._by_block(self.ignored))}")
         return "\n".join(lines)
+
+    @staticmethod
+    def _by_block(keys: Sequence[str]) -> list[str]:
+        """The names, those of one block as one."""
+        return list(dict.fromkeys(".".join(key.split(".")[:2]) if key.startswith("blocks.") else key for key in keys))
 
 
 def adapt(
@@ -55,11 +61,16 @@ def adapt(
     name: str,
     positions: str = "stretch",
     discard_head: bool = False,
+    *,
+    absent: Sequence[str] = (),
+    missing_blocks: str = "refuse",
+    labels: tuple[Sequence[str], Sequence[str]] | None = None,
 ) -> tuple[State, LoadReport]:
     """Fits weights to a MAEST network.
 
     In this order: positional embeddings (of another length, another number of bands, or of an image), the patch
-    convolution (three channels summed to one), the heads (dropped if the number of classes differs).
+    convolution (three channels summed to one), the blocks (those after the network's last are left out), the heads
+    (dropped if the number of classes differs, unless classes can be told apart by name).
 
     Args:
         source: Tensors of a MAEST, PaSST or distilled DeiT network.
@@ -67,6 +78,10 @@ def adapt(
         name: What to call the source in messages.
         positions: "stretch" resizes positions along time to the network's number; "crop" takes the first ones.
         discard_head: Drop everything that belongs to the heads, whatever its shape.
+        absent: Beginnings of names that the source's layout has no place for; such tensors keep their random values.
+        missing_blocks: "refuse" a source with fewer blocks than the network, or leave the others "random".
+        labels: Names of the source's classes and of the network's. Where they differ, a class of the network takes the
+            head's row of the class of the same name.
 
     Returns:
         A complete state for the network, and the report.
@@ -74,28 +89,85 @@ def adapt(
     Raises:
         CheckpointError: If anything else is missing, unexpected, of another shape or not finite.
     """
-    if positions not in POSITIONS:
-        raise CheckpointError(f"positions={positions!r}: expected one of {', '.join(POSITIONS)}")
+    _check_choice("positions", positions, POSITIONS)
+    _check_choice("missing_blocks", missing_blocks, MISSING_BLOCKS)
     state, report = dict(source), LoadReport(name)
     _drop(state, report, [key for key in state if key.startswith(FRONT_END)])
-    image = "pos_embed" in state
-    if image:
+    if "pos_embed" in state:
         _split_image_positions(state, target, report)
         _drop(state, report, [key for key in state if key.startswith(("head.", "head_dist."))])
+        absent = ("head.", "head_dist.")
     else:
         _resize_positions(state, target, report, positions)
     _sum_channels(state, target, report)
-    if discard_head:
-        _drop(state, report, [key for key in state if key.startswith("head")])
-    elif _differs(state, target, "head.1.weight"):
-        _drop(state, report, [key for key in state if key.startswith(_CLASSIFIER)])
+    have, want = _depth(state), _depth(target)
+    _drop(state, report, [key for key in state if _block(key) >= want])
+    if missing_blocks == "random":
+        absent = (*absent, *(f"blocks.{number}." for number in range(have, want)))
+    _fit_heads(state, target, report, discard_head, labels)
     left_out = set(report.ignored)
     report.reinitialised = [
-        key for key in target if key not in state and (key in left_out or (image and key.startswith("head")))
+        key for key in target if key not in state and (key in left_out or key.startswith(tuple(absent)))
     ]
     _check(state, target, report)
     report.loaded = [key for key in target if key in state and key not in report.adapted]
     return {key: state.get(key, value) for key, value in target.items()}, report
+
+
+def _check_choice(setting: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise CheckpointError(f"{setting}={value!r}: expected one of {', '.join(choices)}")
+
+
+def _block(key: str) -> int:
+    """Number of the block a tensor belongs to, -1 outside the blocks."""
+    parts = key.split(".")
+    return int(parts[1]) if parts[0] == "blocks" and len(parts) > 2 and parts[1].isdigit() else -1
+
+
+def _depth(state: Mapping[str, torch.Tensor]) -> int:
+    return 1 + max(map(_block, state), default=-1)
+
+
+def _fit_heads(
+    state: State,
+    target: Mapping[str, torch.Tensor],
+    report: LoadReport,
+    discard_head: bool,
+    labels: tuple[Sequence[str], Sequence[str]] | None,
+) -> None:
+    """Drops what cannot be kept of the heads, and reorders rows by the names of their classes."""
+    if discard_head:
+        _drop(state, report, [key for key in state if key.startswith("head")])
+    for head in _CLASSIFIERS:
+        keys = [key for key in (f"{head}weight", f"{head}bias") if key in state]
+        rows = _same_names(state, target, head, labels)
+        if rows:
+            for key in keys:
+                state[key] = _by_name(state[key], target[key], rows)
+                report.adapted[key] = f"{len(rows)} of {len(target[key])} classes by name, the others random"
+        elif rows is not None or _differs(state, target, f"{head}weight"):
+            _drop(state, report, keys)
+
+
+def _same_names(
+    state: State, target: Mapping[str, torch.Tensor], head: str, labels: tuple[Sequence[str], Sequence[str]] | None
+) -> dict[int, int] | None:
+    """The network's class -> the source's class of the same name; None if names tell nothing or are all the same."""
+    key = f"{head}weight"
+    if labels is None or key not in state or key not in target or list(labels[0]) == list(labels[1]):
+        return None
+    theirs, ours = labels
+    if (len(theirs), len(ours)) != (len(state[key]), len(target[key])) or state[key].shape[1:] != target[key].shape[1:]:
+        return None
+    number = {label: index for index, label in enumerate(theirs)}
+    return {index: number[label] for index, label in enumerate(ours) if label in number}
+
+
+def _by_name(source: torch.Tensor, target: torch.Tensor, rows: Mapping[int, int]) -> torch.Tensor:
+    fitted = target.clone()
+    fitted[list(rows)] = source[list(rows.values())].to(target.dtype)
+    return fitted
 
 
 def _drop(state: State, report: LoadReport, keys: list[str]) -> None:
@@ -170,10 +242,12 @@ def _check(state: State, target: Mapping[str, torch.Tensor], report: LoadReport)
     missing = [key for key in target if key not in state and key not in report.reinitialised]
     unexpected = [key for key in state if key not in target]
     if missing or unexpected:
+        have, want = _depth(state), _depth(target)
+        shallow = f"it has {have} blocks, the network {want}: lower depth, or leave the others random "
+        remedy = f"{shallow}(missing_blocks=random)" if have < want else "choose the weights of such a network"
         raise CheckpointError(
             f"{report.source} does not fit the network: {_some('missing', missing)}{_some('unexpected', unexpected)}"
-            f"expected the keys of a MAEST, PaSST or distilled DeiT network of the same depth; "
-            f"set depth and arch to those of the file, or choose other weights"
+            f"expected the keys of a MAEST, PaSST or distilled DeiT network; {remedy}"
         )
     for key, tensor in state.items():
         if tensor.shape != target[key].shape:

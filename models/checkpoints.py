@@ -1,6 +1,6 @@
 """Weights in and out: initial weights from published files, and networks saved so that they rebuild themselves.
 
-The ladder: `fetch` a published file, `read_weights` of any layout, `adapt` them to a network, `initialise` a network in
+The ladder: `fetch` a published file, `open_weights` of any layout, `adapt` them to a network, `initialise` a network in
 one call; `save_network` and `load_network` for our own files, `load_any` for whatever is at hand.
 """
 
@@ -9,20 +9,23 @@ from __future__ import annotations
 import importlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import nn
 
 from models.adapt import FRONT_END, LoadReport, adapt
 from models.architectures import build
+from models.ast_layout import has_layout
 from models.download import fetch, weights_dir
 from models.errors import CheckpointError
-from models.layouts import HEADER, State, Weights, read_weights
-from models.maest import MAEST, PATCH
+from models.huggingface import is_folder, read_huggingface
+from models.layouts import HEADER, Weights, published_settings, read_weights
+from models.maest import MAEST
 from models.releases import RELEASES, find
 
 __all__ = [
@@ -35,6 +38,8 @@ __all__ = [
     "load_any",
     "load_network",
     "load_release",
+    "metadata_of",
+    "open_weights",
     "read_metadata",
     "read_weights",
     "save_network",
@@ -43,8 +48,23 @@ __all__ = [
 
 _VERSION = 1
 _DEFAULT_CLASS = "maest:MAEST"
-_HEAD_WIDTH = 64
-_PUBLISHED_FRAMES = {31: 312, 62: 625, 125: 1250, 187: 1875}
+
+
+def open_weights(path: str | Path, averaged: bool | None = None, exact: bool = True) -> Weights:
+    """Weights in any layout: `read_weights`, or `read_huggingface` for what has the layout of Hugging Face's AST.
+
+    Args:
+        path: A file, or a folder as `transformers` saves it.
+        averaged: See `read_weights`.
+        exact: See `read_huggingface`.
+
+    Raises:
+        CheckpointError: If it cannot be read.
+    """
+    if is_folder(path):
+        return read_huggingface(path, exact)
+    weights = read_weights(path, averaged)
+    return read_huggingface(path, exact) if has_layout(weights.state) else weights
 
 
 def initialise(
@@ -54,16 +74,21 @@ def initialise(
     averaged: bool | None = None,
     positions: str = "stretch",
     discard_head: bool = False,
+    missing_blocks: str = "refuse",
+    labels: Sequence[str] | None = None,
     hint: str = "",
 ) -> LoadReport:
     """Gives a network initial weights, in place.
 
     Args:
         network: Left as it was if anything goes wrong.
-        source: Name of a release (downloaded if need be) or path of a file.
+        source: Name of a release (downloaded if need be), path of a file, or of a folder in Hugging Face's layout.
         averaged: See `read_weights`.
         positions: See `adapt`.
         discard_head: See `adapt`.
+        missing_blocks: See `adapt`.
+        labels: Names of the network's classes: where the source names its own, rows of its head go to the classes of
+            the same name.
         hint: See `fetch`.
 
     Raises:
@@ -73,9 +98,21 @@ def initialise(
     path = fetch(str(source), hint) if released else Path(source)
     if not released and not path.exists():
         raise CheckpointError(f"{source} is neither a file nor a release; the releases are {', '.join(RELEASES)}")
-    weights = read_weights(path, averaged)
-    name = f"{source} ({weights.layout})"
-    state, report = adapt(weights.state, network.state_dict(), name, positions, discard_head)
+    weights = open_weights(path, averaged, exact=False)
+    theirs = metadata_of(weights).get("labels")
+    state, report = adapt(
+        weights.state,
+        network.state_dict(),
+        f"{source} ({weights.layout})",
+        positions,
+        discard_head,
+        absent=weights.absent,
+        missing_blocks=missing_blocks,
+        labels=(theirs, labels) if theirs and labels else None,
+    )
+    for key, change in weights.notes.items():
+        report.adapted[key] = f"{change}; {report.adapted[key]}" if key in report.adapted else change
+    report.loaded = [key for key in report.loaded if key not in report.adapted]
     network.load_state_dict(state)
     return report
 
@@ -138,66 +175,50 @@ def load_network(path: str | Path, **overrides: Any) -> tuple[nn.Module, dict[st
 
 
 def load_any(path: str | Path, averaged: bool | None = None, **overrides: Any) -> tuple[nn.Module, dict[str, Any]]:
-    """A network and its metadata from any file that tells enough, in `eval()` mode.
+    """A network and its metadata from anything that tells enough, in `eval()` mode.
 
     That is a file of `save_network`, one of our Lightning checkpoints (its `hyper_parameters` hold `network` and, if it
-    is not a MAEST, `network_class`; the rest is metadata), or a file in the published layout of MAEST or PaSST, whose
-    shapes tell the network.
+    is not a MAEST, `network_class`; the rest is metadata), a folder or file in the layout of Hugging Face's AST, or a
+    file in the published layout of MAEST or PaSST, whose shapes tell the network.
 
     Raises:
         CheckpointError: If the file cannot be read or does not tell what network it is of.
     """
-    weights = read_weights(path, averaged)
+    weights = open_weights(path, averaged)
     header = weights.header
     if _is_own(weights):
         return _load_own(weights, overrides, path)
+    if "head." in weights.absent:
+        raise CheckpointError(f"{path} ({weights.layout}) has no classifier: use it as initial weights")
     if "network" in header:
         name = header.get("network_class", _DEFAULT_CLASS)
-        network = _rebuild(name, header["network"], overrides, weights, path)
-        return network, {key: value for key, value in header.items() if key not in ("network", "network_class")}
+        return _rebuild(name, header["network"], overrides, weights, path), metadata_of(weights)
     state = {key: value for key, value in weights.state.items() if not key.startswith(FRONT_END)}
     weights = replace(weights, state=state)
     settings = published_settings(weights.state)
     if settings is None:
         raise CheckpointError(
-            f"{path} ({weights.layout}) does not tell what network it is of: expected a file saved by this suite or "
-            f"one in the published layout of MAEST; otherwise use it as initial weights of a named architecture"
+            f"{path} ({weights.layout}) does not tell what network it is of: expected a file saved by this suite, one "
+            f"in the published layout of MAEST, or a folder in that of Hugging Face's AST; otherwise use it as initial "
+            f"weights of a named architecture"
         )
     return _rebuild(_DEFAULT_CLASS, settings, overrides, weights, path), {}
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
-    """What a file of this suite says of its network besides arguments and weights; nothing for files of others.
+    """What a file of this suite, or a Hugging Face folder, says of its network besides arguments and weights.
 
     Raises:
         CheckpointError: If the file cannot be read.
     """
-    weights = read_weights(path)
-    return dict(weights.header.get("metadata", {}) if _is_own(weights) else weights.header)
+    return metadata_of(open_weights(path, exact=False))
 
 
-def published_settings(state: State) -> dict[str, Any] | None:
-    """Arguments of `MAEST` told by the shapes of a published file; None if it is not one.
-
-    Stride 10, 64 values per head and the head on the mean of both tokens are taken for granted.
-    """
-    try:
-        dim, rows = state["freq_new_pos_embed"].shape[1:3]
-        positions = state["time_new_pos_embed"].shape[3]
-        hidden = state["blocks.0.mlp.fc1.weight"].shape[0]
-        classes = state["head.1.weight"].shape[0]
-    except (KeyError, IndexError, ValueError):
-        return None
-    return {
-        "n_classes": classes,
-        "n_bands": PATCH + 10 * (rows - 1),
-        "n_frames": _PUBLISHED_FRAMES.get(positions, PATCH + 10 * (positions - 1)),
-        "time_positions": positions,
-        "dim": dim,
-        "heads": max(dim // _HEAD_WIDTH, 1),
-        "depth": len({key.split(".")[1] for key in state if key.startswith("blocks.")}),
-        "mlp_ratio": hidden / dim,
-    }
+def metadata_of(weights: Weights) -> dict[str, Any]:
+    """What weights say of their network besides its arguments; nothing for files of others."""
+    if _is_own(weights):
+        return dict(weights.header.get("metadata", {}))
+    return {key: value for key, value in weights.header.items() if key not in ("network", "network_class")}
 
 
 def class_name(network: nn.Module) -> str:
@@ -230,8 +251,10 @@ def _rebuild(
         network = kind(**{**settings, **overrides})
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot build {name} with {settings}: {error}") from error
+    state = network.state_dict()
+    unwritten = {key: torch.zeros_like(state[key]) for key in state if key.startswith(weights.absent)}
     try:
-        network.load_state_dict(weights.state)
+        network.load_state_dict({**unwritten, **weights.state})
     except RuntimeError as error:
         raise CheckpointError(f"{path}: its weights do not fit its own description of {name}: {error}") from error
     return network.eval()

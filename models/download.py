@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from models import timm_weights
 from models.errors import CheckpointError
 from models.releases import Release, find
 
@@ -33,7 +34,8 @@ def fetch(release: Release | str, hint: str = "") -> Path:
     """Path of a published file, downloaded if the cache does not hold it.
 
     A file is hashed when it is downloaded or first found, and again only after it has changed. An interrupted download
-    goes on where it stopped.
+    goes on where it stopped. Image weights that timm has already are not downloaded again, and what cannot be
+    downloaded directly is asked of timm.
 
     Args:
         release: An entry of `RELEASES`, or its name.
@@ -49,14 +51,27 @@ def fetch(release: Release | str, hint: str = "") -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with _lock(folder / f"{release.file}.lock"):
             if not path.exists():
-                _download(release, path, hint)
-            elif not _is_known(release, path):
+                return _elsewhere(release, path, hint)
+            if not _is_known(release, path):
                 _verify(release, path, "delete it to have it downloaded again")
                 _remember(path)
     except OSError as error:
         raise CheckpointError(
             f"cannot keep {release.file} in {folder}: {error}; set OSTINATO_CACHE elsewhere"
         ) from error
+    return path
+
+
+def _elsewhere(release: Release, path: Path, hint: str) -> Path:
+    """Where the file is after it was looked for outside our cache."""
+    if found := timm_weights.cached(release):
+        return found
+    try:
+        _download(release, path, hint)
+    except CheckpointError:
+        if found := timm_weights.download(release):
+            return found
+        raise
     return path
 
 

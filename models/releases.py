@@ -32,6 +32,8 @@ class Release:
         classes: Outputs of its classifier.
         frames: Nominal length of its input in frames (image networks: pixels).
         licence: Licence of the weights.
+        huggingface: Name of the same weights on Hugging Face, in the layout that `models.huggingface` reads.
+        timm: Name of the same weights in timm's registry.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Release:
     classes: int
     frames: int
     licence: str
+    huggingface: str | None = None
+    timm: str | None = None
 
     @property
     def file(self) -> str:
@@ -55,7 +59,9 @@ def _maest(
 ) -> Release:
     url = f"{_MAEST}{name}-swa.ckpt"
     settings = {"time_positions": positions}
-    return Release(name, url, sha256, size, architecture, settings, classes, frames, MAEST_LICENCE)
+    return Release(
+        name, url, sha256, size, architecture, settings, classes, frames, MAEST_LICENCE, huggingface=f"mtg-upf/{name}"
+    )
 
 
 _TABLE = (
@@ -98,7 +104,7 @@ _TABLE = (
     ),
     Release(
         "passt_deit_bd_p16_384", f"{_DEIT}deit_base_distilled_patch16_384-d0272ac0.pth",
-        "d0272ac0", None, None, {}, 1000, 384, "Apache-2.0",
+        "d0272ac0", None, None, {}, 1000, 384, "Apache-2.0", timm="deit_base_distilled_patch16_384",
     ),
 )  # fmt: skip
 

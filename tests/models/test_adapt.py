@@ -125,7 +125,7 @@ def resized(key, *shape):
     [
         (without("blocks.1.mlp.fc1.bias"), "missing blocks.1.mlp.fc1.bias; expected the keys"),
         (without("head.1.weight"), "missing head.1.weight"),
-        (resized("blocks.2.norm1.weight", 32), "unexpected blocks.2.norm1.weight; "),
+        (resized("blocks.1.norm3.weight", 32), "unexpected blocks.1.norm3.weight; "),
         (
             resized("cls_token", 1, 1, 48),
             r"cls_token has the shape \[1, 1, 48\], the network expects \[1, 1, 32\]; build",

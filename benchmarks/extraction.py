@@ -3,8 +3,8 @@
     python -m benchmarks.extraction [--tracks 1000 10000 100000]
 
 Every size runs in a process of its own: a store of synthetic tracks of one window each, a tiny network on one thread,
-the real extraction. Memory is what the process holds for itself (`RssAnon`: without the pages of mapped files, which the
-system takes back at will), sampled while it runs, less what it held before the store was opened.
+the real extraction. Memory is what the process holds for itself (`RssAnon`: without the pages of mapped files, which
+the system takes back at will), sampled while it runs, less what it held before the store was opened.
 """
 
 from __future__ import annotations

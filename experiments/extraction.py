@@ -1,7 +1,8 @@
 """A trained network over a corpus: stores of embeddings per block and of logits.
 
 Windows of many tracks share a batch; a track is stored once all its windows are through, so that memory is bounded by
-a few batches, and a killed extraction goes on with the tracks that are not stored yet.
+a few batches, and a killed extraction goes on with the tracks that are not stored yet. Several processes that were
+launched together share the tracks, each writing into shards of its own of the same stores.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
 from datasets.clips import window_starts
 from datasets.store import Header, Reader, Store, StoreWriter
 from datasets.windows import is_short
+from experiments import distributed
 from experiments.progress import progress
 from models.fingerprint import fingerprint
 
@@ -78,6 +81,9 @@ def extract(
 ) -> Report:
     """Run a network over every window of every track and store what it gives.
 
+    Of several processes each does its share of the tracks that are not stored yet; all of them have to call this with
+    the same tracks, and all return what was done together.
+
     Args:
         features: Reader of stored log-mels `[frames, bands]`.
         ids: Tracks.
@@ -99,15 +105,32 @@ def extract(
         done = set.intersection(*(set(writer.done) for writer in writers))
         todo = [identity for identity in ids if identity not in done]
         report.already = len(ids) - len(todo)
-        with progress("extracting", len(todo), "tracks") as advance:
-            for identity, arrays in _tracks(features, todo, frames, hop, run_batch, outputs, batch_size, report):
+        distributed.barrier()  # all have seen the same tracks as stored, before one stores another
+        processes = distributed.world_size()
+        mine = todo[distributed.rank() :: processes]
+        what = f"extracting, 1 of {processes} processes" if processes > 1 else "extracting"
+        with progress(what, len(mine), "tracks") as advance:
+            for identity, arrays in _tracks(features, mine, frames, hop, run_batch, outputs, batch_size, report):
                 for writer, array in zip(writers, arrays, strict=True):
                     _store(writer, identity, array, features)
                 report.written += 1
                 advance()
-    for output in outputs:
-        _list_skipped(output.folder, report.skipped)
+    report = _together(distributed.gather(report), ids)
+    if distributed.rank() == 0:
+        for output in outputs:
+            _list_skipped(output.folder, report.skipped)
     return report
+
+
+def _together(reports: Sequence[Report], ids: Iterable[str]) -> Report:
+    """What all processes did; tracks left out in the order of `ids`."""
+    reasons = dict(pair for report in reports for pair in report.skipped)
+    return Report(
+        written=sum(report.written for report in reports),
+        already=reports[0].already,
+        short=sum(report.short for report in reports),
+        skipped=[(identity, reasons[identity]) for identity in ids if identity in reasons],
+    )
 
 
 def made_of_other(made: Store, features: Reader, ids: Iterable[str]) -> list[str]:
@@ -117,12 +140,12 @@ def made_of_other(made: Store, features: Reader, ids: Iterable[str]) -> list[str
     """
     if not isinstance(features, Store):
         return []
-    wanted = set(ids)
-    columns = ("id", "checksum")
-    now, then = (
-        dict(zip(*(store.table()[name].to_pylist() for name in columns), strict=True)) for store in (features, made)
-    )
-    return [identity for identity in then if identity in wanted and now.get(identity) != then[identity]]
+    now, then = features.table(), made.table()
+    checksums = now["checksum"].take(pc.index_in(then["id"], value_set=now["id"]))
+    same = pc.fill_null(pc.equal(then["checksum"], checksums), False)
+    other = then["id"].filter(pc.invert(same)).to_pylist()
+    wanted = set(ids) if other else set()
+    return [identity for identity in other if identity in wanted]
 
 
 def _store(writer: StoreWriter, identity: str, array: np.ndarray, features: Reader) -> None:

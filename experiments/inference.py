@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from datasets.store import Store
-from experiments import networks
+from experiments import distributed, networks
 from experiments.data import Source, clip_frames, match, open_source, read_corpus, say, spell
 from experiments.errors import UserError
 from experiments.extraction import Output, Report, extract, header, made_of_other
@@ -32,7 +32,8 @@ def device_of(settings: PretrainSettings) -> torch.device:
     wanted = settings.trainer.accelerator
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(wanted)
+    launch = distributed.launch()
+    return torch.device(wanted, launch.local_rank) if wanted == "cuda" and launch else torch.device(wanted)
 
 
 def runner(
@@ -90,8 +91,11 @@ def _extract(settings: PretrainSettings, run: RunHandle, embeddings: bool) -> di
     outputs = _outputs(_folder(settings, source, producer), producer, blocks, found)
     run_batch = runner(found, settings, partial(_tokens, blocks=blocks) if embeddings else networks.classify)
     ids = _wanted(settings, source)
-    for output in outputs:
-        _make_way(output, source, ids, settings.inference.overwrite)
+    if distributed.rank() == 0:
+        for output in outputs:
+            _make_way(output, source, ids, settings.inference.overwrite)
+        _tell_of_gone(source, ids)
+    distributed.barrier()
     report = extract(source.features, ids, frames, hop, run_batch, outputs, settings.inference.batch_size)
     if report.short:
         seconds = frames / source.frontend.frame_rate
@@ -124,6 +128,18 @@ def _make_way(output: Output, source: Source, ids: Sequence[str], overwrite: boo
             f"choose another inference.out_dir, or replace it with inference.overwrite=True"
         )
     shutil.rmtree(output.folder)
+
+
+def _tell_of_gone(source: Source, ids: Sequence[str]) -> None:
+    """Say how many tracks have features, but no audio any more; only where the features were made of a folder."""
+    if source.features.path.resolve() == source.base_dir.resolve():
+        return
+    gone = [identity for identity in ids if not (source.base_dir / identity).exists()]
+    if gone:
+        say(
+            f"{len(gone)} tracks are in the store {source.features.path}, but no longer in {source.base_dir}, "
+            f"for instance {gone[0]!r}: extracted all the same; datamodule.store_dir=ANOTHER leaves them out"
+        )
 
 
 def window_frames(settings: PretrainSettings, found: networks.Loaded) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets import store_shard, store_writer
+from datasets import store_format, store_shard, store_writer
 from datasets.store import Header, Store, StoreError, StoreWriter
 from datasets.store_format import locked, part_paths
 
@@ -456,3 +456,26 @@ def test_two_writers_of_one_id_leave_one_of_them(tmp_path: Path) -> None:
 def test_a_shard_header_keeps_its_size() -> None:
     sizes = {len(store_shard.shard_header(HEADER, rows)) for rows in (0, 9, 10**6, 10**15, 2**62)}
     assert sizes == {128}
+
+
+def test_a_long_part_index_is_read_in_blocks(tmp_path, monkeypatch):
+    """Rows as Python objects take ten times the room of a table: no more than a block of them exist at once."""
+    monkeypatch.setattr(store_format, "_BLOCK", 8)
+    tables = []
+    made = store_format.rows_to_table
+    monkeypatch.setattr(store_format, "rows_to_table", lambda rows: tables.append(len(rows)) or made(rows))
+    with StoreWriter(tmp_path / "store", HEADER) as writer:
+        for number in range(50):
+            writer.append(f"{number:02d}", np.ones((1 + number % 3, *HEADER.item_shape), np.float16))
+    assert max(tables) == 8
+    store = Store(tmp_path / "store")
+    assert store.ids == [f"{number:02d}" for number in range(50)]
+    assert [store.length(identity) for identity in store.ids] == [1 + number % 3 for number in range(50)]
+
+
+def test_many_small_tracks_are_committed_before_they_pile_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_writer, "_COMMIT_TRACKS", 10)
+    with StoreWriter(tmp_path / "store", HEADER) as writer:
+        for number in range(25):
+            writer.append(str(number), np.ones((1, *HEADER.item_shape), np.float16))
+        assert len(Store(tmp_path / "store")) == 20

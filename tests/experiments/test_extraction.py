@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import weakref
 
 import numpy as np
 import pytest
@@ -100,6 +101,33 @@ def test_a_track_that_cannot_be_read_is_listed_and_the_others_go_on(mels, tmp_pa
 def test_tracks_much_shorter_than_a_window_are_counted(mels, tmp_path):
     assert extract(mels, mels.ids, FRAMES, FRAMES, run_batch, outputs(tmp_path), 4).short == 1  # 3 frames; 9 are enough
     assert extract(mels, mels.ids, 30, 30, run_batch, outputs(tmp_path / "longer"), 4).short == 4  # 3, 9, 10, 24
+
+
+def test_memory_does_not_follow_the_number_of_tracks(tmp_path):
+    """Of what was read, a few batches are alive at any time; of what was computed, the tracks that are not whole."""
+    length, batch_size = 25, 4
+    alive: list[weakref.ref] = []
+    most = 0
+
+    class Endless:
+        def length(self, identity):
+            return length
+
+        def read_crop(self, identity, start, frames):
+            crop = np.ones((frames, BANDS), np.float16)
+            alive.append(weakref.ref(crop))
+            return crop
+
+    def counted(clips):
+        nonlocal most
+        alive[:] = [reference for reference in alive if reference() is not None]
+        most = max(most, len(alive))
+        return run_batch(clips)
+
+    ids = [f"{number}.ogg" for number in range(500)]
+    report = extract(Endless(), ids, FRAMES, FRAMES, counted, outputs(tmp_path), batch_size)
+    assert report.written == 500
+    assert most <= 2 * batch_size + 3  # windows of a track
 
 
 def test_values_that_are_not_finite_are_not_stored(mels, tmp_path):

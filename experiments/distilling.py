@@ -205,7 +205,7 @@ def _rule(distillation: DistillationSettings, task: Task) -> Rule:
 
 
 def _of_other_audio(store: Store, features: Any, names: Mapping[str, str]) -> set[str]:
-    """Tracks that bear the same name in both stores and have other checksums; what has none is taken on trust."""
+    """Tracks that bear the same name in both stores and are of other audio; where its checksum is unknown, none."""
     if not isinstance(features, Store):
         return set()
     then, now = (
@@ -213,7 +213,12 @@ def _of_other_audio(store: Store, features: Any, names: Mapping[str, str]) -> se
         for opened in (store, features)
     )
     pairs = ((identity, then[name], now.get(identity)) for identity, name in names.items() if identity == name)
-    return {identity for identity, before, after in pairs if before and after and before != after}
+    return {identity for identity, before, after in pairs if _of_audio(before, after) and before != after}
+
+
+def _of_audio(*checksums: str | None) -> bool:
+    """Whether they are of audio files; a store sums up its own arrays where it was told nothing of the audio."""
+    return all(checksum and not checksum.startswith("crc32:") for checksum in checksums)
 
 
 def _heard(examples: Examples, teacher: Teacher) -> Examples:

@@ -147,8 +147,10 @@ class ModelSettings(Section):
     """The network and its initial weights."""
 
     pretrained: str | None = None  # a release of models.releases to start from, downloaded once
-    checkpoint: str | None = None  # a file, or a run's folder, to start from
+    checkpoint: str | None = None  # a file, a run's folder or a Hugging Face folder to start from
     checkpoint_discard_head: bool = False
+    positions: Literal["stretch", "crop"] = "stretch"  # of weights of another length: all resized, or the first ones
+    missing_blocks: Literal["refuse", "random"] = "refuse"  # where the weights have fewer blocks than `depth`
     dim: Positive = 768
     depth: Positive = 12
     heads: Positive = 12
@@ -234,7 +236,7 @@ class DistillationSettings(Section):
 class InferenceSettings(Section):
     """Extraction and prediction with a trained network."""
 
-    checkpoint: str | None = None  # a file, or a run's folder; None: model.pretrained
+    checkpoint: str | None = None  # a file, a run's folder or a Hugging Face folder; None: model.pretrained
     random_weights: bool = False  # a network of the settings in `model` as it is before training, to compare with
     transformer_block: Count | Annotated[list[Count], Field(min_length=1)] = (
         6  # counted from 0: the paper's "block 7"; several at once as a list
@@ -244,7 +246,8 @@ class InferenceSettings(Section):
     overwrite: bool = False  # replace a store in out_dir that was made of another network, block or audio
     batch_size: Positive = 16  # windows
     audio: str | None = None  # predict: a file or a folder
-    labels: str | None = None  # predict: text file with one class name a line, where the checkpoint carries none
+    labels: str | None = None  # predict: class names, a text file, JSON or a checkpoint, where the weights carry none
+    threads: Positive | None = None  # of torch on a CPU; None: torch's own choice, one a core
     top: Positive = 10
 
 

@@ -34,8 +34,7 @@ def fetch(release: Release | str, hint: str = "") -> Path:
     """Path of a published file, downloaded if the cache does not hold it.
 
     A file is hashed when it is downloaded or first found, and again only after it has changed. An interrupted download
-    goes on where it stopped. Image weights that timm has already are not downloaded again, and what cannot be
-    downloaded directly is asked of timm.
+    goes on where it stopped. Image weights that timm has in its cache are taken from there.
 
     Args:
         release: An entry of `RELEASES`, or its name.
@@ -63,13 +62,17 @@ def fetch(release: Release | str, hint: str = "") -> Path:
 
 
 def _elsewhere(release: Release, path: Path, hint: str) -> Path:
-    """Where the file is after it was looked for outside our cache."""
+    """Where the file is after it was looked for outside our cache.
+
+    Only where the server is reached and has no such file timm is asked: without a network it would try for a minute.
+    """
     if found := timm_weights.cached(release):
         return found
     try:
-        _download(release, path, hint)
-    except CheckpointError:
-        if found := timm_weights.download(release):
+        _download(release, path, " ".join(filter(None, (hint, timm_weights.remedy(release)))))
+    except CheckpointError as error:
+        refused = isinstance(error.__cause__, urllib.error.HTTPError)
+        if refused and (found := timm_weights.download(release)):
             return found
         raise
     return path

@@ -33,7 +33,7 @@ class Release:
         frames: Nominal length of its input in frames (image networks: pixels).
         licence: Licence of the weights.
         huggingface: Name of the same weights on Hugging Face, in the layout that `models.huggingface` reads.
-        timm: Name of the same weights in timm's registry.
+        timm: Name of the same weights in timm's registry, and of its copy on Hugging Face.
     """
 
     name: str
@@ -104,7 +104,7 @@ _TABLE = (
     ),
     Release(
         "passt_deit_bd_p16_384", f"{_DEIT}deit_base_distilled_patch16_384-d0272ac0.pth",
-        "d0272ac0", None, None, {}, 1000, 384, "Apache-2.0", timm="deit_base_distilled_patch16_384",
+        "d0272ac0", None, None, {}, 1000, 384, "Apache-2.0", timm="deit_base_distilled_patch16_384.fb_in1k",
     ),
 )  # fmt: skip
 

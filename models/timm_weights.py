@@ -26,7 +26,7 @@ def cached(release: Release) -> Path | None:
     original = Path(torch.hub.get_dir()) / "checkpoints" / release.file
     if original.is_file() and _is_published(original, release):
         return original
-    copy = try_to_load_from_cache(_repository(release.timm), _COPY)
+    copy = try_to_load_from_cache(f"timm/{release.timm}", _COPY)
     return Path(copy) if isinstance(copy, str) else None
 
 
@@ -43,10 +43,11 @@ def download(release: Release) -> Path | None:
     return cached(release)
 
 
-def _repository(name: str) -> str:
-    from timm.models import get_pretrained_cfg
-
-    return str(get_pretrained_cfg(name).hf_hub_id)
+def remedy(release: Release) -> str:
+    """What to do, on any machine with a network, so that `cached` finds the weights; nothing for other releases."""
+    if release.timm is None:
+        return ""
+    return f"or have timm keep them: python -c \"import timm; timm.create_model('{release.timm}', pretrained=True)\""
 
 
 def _is_published(path: Path, release: Release) -> bool:

@@ -5,3 +5,7 @@ from __future__ import annotations
 
 class CheckpointError(ValueError):
     """Weights that cannot be had, read or fitted; the message names the file or key, the expectation and the remedy."""
+
+
+class ExportError(ValueError):
+    """A network that cannot be written in a form for other programs; the message says what can."""

@@ -1,0 +1,185 @@
+"""A network that takes audio: front end, normalisation and MAEST as one module that can be exported.
+
+The log-mel is made of matrix products with the basis of the Fourier transform, the patches by a convolution, and heads
+are split by shape alone: plain operations that every runtime has. Equal to `models.frontends` followed by
+`models.maest` up to rounding.
+
+A clip of `256 n` samples gives the first `n` frames of its log-mel, which is what a file of that length is predicted
+from; the frame centred on its end is left out. The first half frame of a clip cut out of a track sees zeros where a
+log-mel of the whole track sees what came before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from models.errors import ExportError
+from models.frontends import FFT_SIZE, GAIN, HOP, MusiCNNMel
+from models.maest import MAEST, PATCH, grid_size
+from models.vit import Block
+
+_READ = 2  # CLS and DIST
+
+
+class MatrixMel(nn.Module):
+    """The log-mel of `frontend`, un-normalised: `[B, 256 T]` samples to `[B, T, 96]`, the first T frames."""
+
+    def __init__(self, frontend: MusiCNNMel) -> None:
+        super().__init__()
+        self.reflects = frontend.variant == "torch"
+        used = frontend.filters.sum(1).nonzero().flatten()
+        angles = torch.outer(torch.arange(FFT_SIZE, dtype=torch.float64), used.double()) * (2 * math.pi / FFT_SIZE)
+        basis = torch.cat([angles.cos(), angles.sin()], 1) * frontend.window.double()[:, None]
+        self.register_buffer("basis", basis.float(), persistent=False)
+        self.register_buffer("filters", frontend.filters[used].clone(), persistent=False)
+
+    def forward(self, audio: torch.Tensor) -> torch.Tensor:
+        """Float32 mono at 16 kHz; a frame is the half frame before its centre and the one behind."""
+        behind = audio.unflatten(1, (-1, HOP))
+        first = audio[:, 1 : HOP + 1].flip(1) if self.reflects else torch.zeros_like(audio[:, :HOP])
+        before = torch.cat([first[:, None], behind[:, :-1]], 1)
+        real, imaginary = (torch.cat([before, behind], 2) @ self.basis).chunk(2, -1)
+        power = real * real + imaginary * imaginary
+        return torch.log(1 + GAIN * (power @ self.filters)) * (1 / math.log(10))
+
+
+class ExportBlock(nn.Module):
+    """A `Block` in evaluation, each of its products a linear layer of its own.
+
+    Args:
+        block: Shares its weights.
+        queries: Compute so many first tokens alone; None computes all.
+        fused: Attention as the one operation that onnxruntime has for it; such a module can be exported, not run.
+    """
+
+    def __init__(self, block: Block, queries: int | None = None, fused: bool = False) -> None:
+        super().__init__()
+        attention, self.queries, self.fused = block.attn, queries, fused
+        self.heads, self.dim = attention.heads, attention.proj.in_features
+        if queries is None:
+            self.qkv = attention.qkv
+        else:
+            self.q, self.kv = _rows(attention.qkv, 0, self.dim), _rows(attention.qkv, self.dim, 3 * self.dim)
+        self.norm1, self.norm2, self.proj = block.norm1, block.norm2, attention.proj
+        self.fc1, self.fc2 = block.mlp.fc1, block.mlp.fc2
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`[B, N, dim]` -> `[B, N, dim]`, or `[B, queries, dim]`."""
+        normed = self.norm1(x)
+        if self.queries is None:
+            q, k, v = self.qkv(normed).split(self.dim, -1)
+        else:
+            x = x[:, : self.queries]
+            q, (k, v) = self.q(normed[:, : self.queries]), self.kv(normed).split(self.dim, -1)
+        x = x + self.proj(self._attend(q, k, v))
+        return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
+
+    def _attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        if self.fused:
+            name, settings = "com.microsoft::MultiHeadAttention", {"num_heads": self.heads}
+            return torch.onnx.ops.symbolic(name, [q, k, v], settings, dtype=q.dtype, shape=q.shape, version=1)
+        q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))
+        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+class AudioNetwork(nn.Module):
+    """Audio in, logits and embeddings out; shares its weights with the network, always in evaluation.
+
+    Args:
+        network: A MAEST. Its patchout that holds always is kept.
+        frontend: What it was trained on.
+        mean: Of the log-mels it was trained on.
+        std: Of these; `(x - mean) / (2 std)` is what the network sees.
+        blocks: Blocks whose tokens are wanted, counted from 0, in the order of the output.
+        frames: Length of a clip; None for the network's own.
+        fused: See `ExportBlock`.
+
+    Raises:
+        ExportError: Not a MAEST, blocks that do not exist, or clips that it does not take.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        frontend: MusiCNNMel,
+        mean: float,
+        std: float,
+        blocks: Sequence[int],
+        frames: int | None = None,
+        fused: bool = False,
+    ) -> None:
+        super().__init__()
+        self.frames = _checked(network, blocks, frames)
+        self.mean, self.std, self.read = mean, std, list(blocks)
+        self.mel = MatrixMel(frontend)
+        self.patches = network.patch_embed["proj"]
+        self.tokens = nn.Parameter((torch.cat([network.cls_token, network.dist_token], 1) + network.new_pos_embed)[:])
+        self.frequency, self.time = network.freq_new_pos_embed, network.time_new_pos_embed
+        last = network.depth - 1
+        self.blocks = nn.ModuleList(
+            ExportBlock(block, _READ if index == last and index not in self.read else None, fused)
+            for index, block in enumerate(network.blocks)
+        )
+        self.norm, self.head, self.pair = network.norm, network.head, network.distilled_type == "mean"
+        self.register_buffer("kept", _kept(network, self.frames), persistent=False)
+        self.eval().requires_grad_(False)
+
+    @property
+    def samples(self) -> int:
+        """Samples of a clip."""
+        return self.frames * HOP
+
+    def forward(self, audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the network makes of clips.
+
+        Args:
+            audio: `[B, samples]` float32, 16 kHz mono, full scale 1; samples a multiple of 256.
+
+        Returns:
+            Logits `[B, classes]` (of the CLS head where there are two), and `[B, blocks, 3, dim]`: CLS, DIST and the
+            mean of the other tokens at the output of each block.
+        """
+        x = self.patches(((self.mel(audio) - self.mean) / (2 * self.std)).transpose(1, 2)[:, None])
+        x = (x + self.frequency + self.time[..., : x.shape[3]]).flatten(2).transpose(1, 2)
+        if self.kept is not None:
+            x = x[:, self.kept]
+        x = torch.cat([self.tokens.expand(x.shape[0], -1, -1), x], 1)
+        outputs = {}
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in self.read:
+                outputs[index] = torch.cat([x[:, :_READ], x[:, _READ:].mean(1, keepdim=True)], 1)
+        pair = self.norm(x[:, :_READ])
+        logits = self.head(pair.mean(1) if self.pair else pair[:, 0])
+        return logits, torch.stack([outputs[index] for index in self.read], 1)
+
+
+def _rows(linear: nn.Linear, start: int, stop: int) -> nn.Linear:
+    part = nn.Linear(linear.in_features, stop - start, device="meta")
+    part.weight, part.bias = (nn.Parameter(whole.detach()[start:stop]) for whole in (linear.weight, linear.bias))
+    return part
+
+
+def _kept(network: MAEST, frames: int) -> torch.Tensor | None:
+    """Positions in the flattened grid that patchout leaves; None for all."""
+    columns = grid_size(frames, network.stride_t)
+    kept = network.patchout.draw(network.grid[0], columns, training=False)
+    return None if kept is None else (kept.rows[:, None] * columns + kept.columns).flatten()
+
+
+def _checked(network: nn.Module, blocks: Sequence[int], frames: int | None) -> int:
+    """The frames of a clip."""
+    if not isinstance(network, MAEST):
+        raise ExportError(f"{type(network).__name__} cannot be exported with its front end: expected a MAEST")
+    wrong = [block for block in blocks if not 0 <= block < network.depth]
+    if wrong or not blocks or len(set(blocks)) < len(blocks):
+        raise ExportError(f"blocks {list(blocks)}: expected some of 0 to {network.depth - 1}, each once")
+    frames = network.n_frames if frames is None else frames
+    if not PATCH <= frames <= network.max_frames:
+        raise ExportError(f"clips of {frames} frames: this network takes {PATCH} to {network.max_frames}")
+    return frames

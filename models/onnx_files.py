@@ -1,0 +1,161 @@
+"""ONNX files of networks that take audio, whole and with linear layers in 8 bits, and sessions that run them.
+
+The whole file has operations of the standard alone, so that any runtime reads it. The 8-bit one is for onnxruntime: its
+own attention kernel, and in the blocks weights as int8 with a scale for each output, inputs as uint8 with a scale and a
+zero point found as they come (Jacob et al., "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference", CVPR 2018).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from models.errors import ExportError
+from models.export import AudioNetwork
+from models.frontends import HOP
+from models.maest import PATCH
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from onnxruntime import InferenceSession
+
+OPSET = 20  # the first with GELU as one operation
+LARGEST = 2**31 - 1  # bytes of a file without a second one for its weights
+INPUT, OUTPUTS = "audio", ("logits", "embeddings")
+BLOCKS = "blocks."  # how the names of products in the blocks begin
+_SCOPES = "pkg.torch.onnx.name_scopes"
+
+
+def write_onnx(
+    path: str | Path,
+    network: AudioNetwork,
+    metadata: Mapping[str, str],
+    int8: bool = False,
+    any_length: bool = False,
+) -> None:
+    """Writes a file with the input `audio [batch, samples]` and the outputs `logits` and `embeddings`.
+
+    Args:
+        path: Where to; replaced in one step.
+        network: For `int8` a fused one.
+        metadata: Properties that the file keeps.
+        int8: Weights of the blocks in 8 bits.
+        any_length: Take clips of any length from one patch to the network's; otherwise of `network.samples` alone.
+
+    Raises:
+        ExportError: The file would exceed 2 GB, or patchout fixes the length.
+    """
+    path = Path(path)
+    model = _trace(network, any_length)
+    if int8:
+        model = _quantise(model)
+    for key, value in metadata.items():
+        model.metadata_props.add(key=key, value=value)
+    if (size := model.ByteSize()) > LARGEST:
+        raise ExportError(f"the file would have {size:,} bytes, ONNX takes {LARGEST:,} in one: export fewer blocks")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        aside.write_bytes(model.SerializeToString())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def open_onnx(path: str | Path, threads: int | None = None) -> InferenceSession:
+    """A session on the CPU; None leaves the number of threads to onnxruntime."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads or 0
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def read_properties(path: str | Path) -> dict[str, str]:
+    """The metadata of a file, as `write_onnx` was given it."""
+    return dict(open_onnx(path).get_modelmeta().custom_metadata_map)
+
+
+def quantised(model: ModelProto) -> list[str]:
+    """Names of the products that a model does in 8 bits."""
+    return [node.name.removesuffix("_quant") for node in model.graph.node if node.op_type == "MatMulInteger"]
+
+
+def dynamic_shapes(network: AudioNetwork, any_length: bool) -> dict[int, Any]:
+    """Which axes of the audio may have other lengths when a program is traced.
+
+    Raises:
+        ExportError: Patchout has chosen patches of clips of one length.
+    """
+    axes: dict[int, Any] = {0: torch.export.Dim("batch", min=1)}
+    if any_length:
+        if network.kept is not None:
+            raise ExportError("patchout that holds always fixes the length of clips: export without it, or one length")
+        axes[1] = HOP * torch.export.Dim("frames", min=PATCH, max=network.frames)
+    return axes
+
+
+def _trace(network: AudioNetwork, any_length: bool) -> ModelProto:
+    example = torch.zeros(2, network.samples)
+    with torch.no_grad(), _quiet():
+        program = torch.onnx.export(
+            network,
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            dynamic_shapes=(dynamic_shapes(network, any_length),),
+            input_names=[INPUT],
+            output_names=list(OUTPUTS),
+            verbose=False,
+        )
+    for node in program.model.graph:
+        scopes = node.metadata_props.get(_SCOPES, "").strip("[]").split(", ")
+        if node.op_type == "MatMul" and node.inputs[1].is_initializer() and BLOCKS in scopes[-2]:
+            node.name = scopes[-2].strip("'\"")
+        node.metadata_props.clear()
+    return program.model_proto
+
+
+def _quantise(model: ModelProto) -> ModelProto:
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    del model.graph.value_info[:]  # shapes of what the tool transposes
+    names = [node.name for node in model.graph.node if node.op_type == "MatMul" and node.name.startswith(BLOCKS)]
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        file = Path(folder) / "quantised.onnx"
+        quantize_dynamic(
+            model,
+            file,
+            nodes_to_quantize=names,
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            extra_options={"MatMulConstBOnly": True, "DefaultTensorType": onnx.TensorProto.FLOAT},
+        )
+        smaller = onnx.load(file)
+    if missing := set(names) - set(quantised(smaller)):
+        raise ExportError(f"onnxruntime left {len(missing)} products in 32 bits, {min(missing)} for instance")
+    return smaller
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporters tell of every step on several loggers."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(None):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -26,6 +26,7 @@ T = TypeVar("T")
 JOINING = datetime.timedelta(minutes=10)  # until all processes have to be there
 ANSWERING = datetime.timedelta(minutes=30)  # between the first and the last process at one exchange
 SAID_AFTER = 15.0  # seconds of waiting for the others until it is said
+SPECIAL_STEPS = 0xFFFFFFF0  # SLURM's numbers of the batch script, an interactive shell and the like begin here
 FOREIGN = {"OMPI_COMM_WORLD_SIZE": "mpirun", "PMI_SIZE": "mpirun", "JSM_NAMESPACE_SIZE": "jsrun"}
 
 LINGERING = 15.0  # seconds that rank zero gets to finish its record
@@ -76,11 +77,13 @@ def launch(environ: Mapping[str, str] | None = None) -> Launch | None:
                     "start them with torchrun or srun"
                 )
         return None
+    if found.world_size == 1:
+        return None
     if found.world_size % found.nodes:
         raise UserError(
             f"{found.world_size} processes on {found.nodes} nodes ({found.launcher}): every node needs equally many"
         )
-    return found if found.world_size > 1 else None
+    return found
 
 
 def _torchrun(environ: Mapping[str, str]) -> Launch | None:
@@ -102,9 +105,8 @@ def _torchrun(environ: Mapping[str, str]) -> Launch | None:
 
 def _srun(environ: Mapping[str, str]) -> Launch | None:
     """A task of a SLURM step; the batch script itself and an interactive shell are single processes."""
-    if "SLURM_PROCID" not in environ or not {"SLURM_STEP_ID", "SLURM_STEPID"} & environ.keys():
-        return None
-    if environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
+    step = _number(environ, "SLURM_STEP_ID", _number(environ, "SLURM_STEPID", SPECIAL_STEPS))
+    if "SLURM_PROCID" not in environ or step >= SPECIAL_STEPS or environ.get("SLURM_JOB_NAME") == "bash":
         return None
     world_size = _number(environ, "SLURM_STEP_NUM_TASKS", _number(environ, "SLURM_NTASKS", 1))
     nodes = _number(environ, "SLURM_STEP_NUM_NODES", _number(environ, "SLURM_NNODES", 1))

@@ -5,6 +5,7 @@ Nothing is said here: a corpus carries what its reader should know in its `notes
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,13 @@ from datasets import splits
 from datasets.corpus import GIVEN, LABELS, Corpus, are_classes, read_folders, read_groundtruths, read_table
 from datasets.labels import Dropped, Merged, counted, drop_rare, folded, keep_known, merge_spellings
 from experiments.errors import UserError
+from experiments.labels import read_labels
 from experiments.settings import DatamoduleSettings
 
 FOLDERS = "folders"
 TABLES = tuple(f"tracks{suffix}" for suffix in (".csv", ".tsv", ".parquet", ".json", ".jsonl"))
-WEIGHTS = (".ckpt", ".pt", ".pth", ".safetensors")
 MOST_SHOWN = 6
+MANY_SINGLES = 10
 
 
 def table_near(base: Path) -> Path | None:
@@ -146,6 +148,7 @@ def choose_labels(settings: DatamoduleSettings, corpus: Corpus, annotation: str)
         corpus, notes = _keep(settings, corpus, annotation, known, notes)
     training, everywhere = counted(corpus.split("train"), annotation), counted(corpus, annotation)
     classes = known or corpus.vocabulary(annotation)
+    notes += _said_of_singles(settings, everywhere, len(corpus.annotated(annotation)))
     if settings.min_tracks:
         corpus, dropped = drop_rare(corpus, annotation, settings.min_tracks)
         dropped += tuple(Dropped(label, 0, 0) for label in classes if label not in everywhere)
@@ -207,38 +210,18 @@ def said_of_dropped(annotation: str, why: str, dropped: Sequence[Dropped], of: i
     return [f"{why} leaves out {len(dropped)} of {of} labels ({annotation}): {shown(listed)}"]
 
 
+def _said_of_singles(settings: DatamoduleSettings, counts: Counter[str], tracks: int) -> list[str]:
+    """One line where most labels belong to one track alone, as they do where a cell was not parted, or none."""
+    singles = [label for label, count in counts.items() if count == 1]
+    if len(singles) < max(MANY_SINGLES, tracks / 2):
+        return []
+    return [
+        f"{len(singles)} of {len(counts)} labels belong to one track alone, {min(singles)!r} for instance: are these "
+        f"labels? Where a cell holds several, say what joins them: datamodule.separators ({settings.separators!r})"
+    ]
+
+
 def shown(things: Iterable[str], most: int = MOST_SHOWN) -> str:
     """The first of a list, and how many more there are."""
     things = list(things)
     return ", ".join(things[:most]) + (f" and {len(things) - most} more" if len(things) > most else "")
-
-
-def read_labels(file: str) -> tuple[str, ...]:
-    """Read class names: of a text file, one a line, empty lines left out; or those a checkpoint carries.
-
-    Raises:
-        UserError: The file is missing, empty or not UTF-8, or the checkpoint names no classes.
-    """
-    path = Path(file).expanduser()
-    if path.is_dir() or path.suffix in WEIGHTS:
-        return _labels_of_checkpoint(file)
-    if not path.is_file():
-        raise UserError(f"labels={file}: no such file; expected one class name a line, or a checkpoint")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"labels={file}: not UTF-8 ({error.reason}, byte {error.start}); save it as UTF-8") from None
-    labels = tuple(line.strip() for line in lines if line.strip())
-    if not labels:
-        raise UserError(f"labels={file}: no class names in it")
-    return labels
-
-
-def _labels_of_checkpoint(named: str) -> tuple[str, ...]:
-    from experiments.networks import checkpoint_file
-    from models.checkpoints import read_metadata
-
-    labels = read_metadata(checkpoint_file(named)).get("labels")
-    if not labels:
-        raise UserError(f"labels={named}: this checkpoint names no classes; give a text file with one a line")
-    return tuple(labels)

@@ -16,7 +16,6 @@ from datasets.corpus import LABELS, SPLITS, Corpus, CorpusError, Track
 from datasets.matching import match_tracks
 from datasets.upstream import open_features
 from experiments import annotations
-from experiments.annotations import read_labels as read_labels
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import TASKS, Task, build, find
@@ -202,10 +201,11 @@ def build_task(settings: DatamoduleSettings, corpus: Corpus, name: str | None = 
             if others
             else ""
         )
-        there = f" (there is {', '.join(map(repr, corpus.columns))})" if corpus.columns else ""
+        other = " (or columns.genre, where tracks have one label each)" if not present else ""
+        there = f"; the table has {', '.join(map(repr, corpus.columns))}" if corpus.columns else ""
         raise UserError(
             f"{name}: no track of {corpus.name} has {annotation}, there is {' and '.join(present) or 'nothing'}; "
-            f"name its column with datamodule.columns.{annotation}{there}{ask}"
+            f"name its column with datamodule.columns.{annotation}{other}{ask}{there}"
         )
     chosen, classes = annotations.choose_labels(settings, corpus, annotation)
     _say_notes(chosen, corpus)

@@ -11,12 +11,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from experiments.configs.maest import LENGTHS
-from experiments.data import clip_frames, read_labels, say
+from experiments.data import clip_frames, say
 from experiments.errors import UserError
-from experiments.settings import InferenceSettings, ModelSettings, NormSettings, PretrainSettings
+from experiments.labels import output_names
+from experiments.settings import ModelSettings, NormSettings, PretrainSettings
 from experiments.tasks import Task, build
-from models.checkpoints import fetch, initialise, load_any, load_release, read_metadata
+from models.checkpoints import fetch, initialise, load_any, load_release, read_arguments, read_metadata
 from models.frontends import MusiCNNMel
+from models.huggingface import WEIGHT_FILES, is_folder
 from models.maest import MAEST
 
 CLIP_SECONDS = 10.0  # where no named config says otherwise
@@ -28,6 +30,7 @@ START = (  # settings of `model` about its initial weights, not its shape
     "positions",
     "missing_blocks",
 )
+KEPT = ("norm_eps", "head_norm_eps")  # arguments without a setting, taken over with the weights
 PATCHOUT_ALWAYS = (
     "s_patchout_f_indices",
     "s_patchout_f_interleaved",
@@ -154,17 +157,26 @@ def initial(settings: PretrainSettings, frontend: MusiCNNMel, task: Task, n_clas
     frames = clip_frames(seconds, frontend)
     arguments = network_arguments(model, frontend.n_bands, frames, task.n_outputs)
     arguments |= {} if n_classes_dist is None else {"n_classes_dist": n_classes_dist}
+    file = checkpoint_file(model.checkpoint) if model.checkpoint else None
+    arguments |= {name: value for name, value in (read_arguments(file) if file else {}).items() if name in KEPT}
     try:
         network = MAEST(**arguments)
     except ValueError as error:
         raise UserError(f"settings of the network: {error}") from error
     network.head_dist.requires_grad_(model.distilled_type == "separated")
     weights = f"random, seed {settings.seed}"
-    file = checkpoint_file(model.checkpoint) if model.checkpoint else None
     usual = _usual_normalisation(file, frontend) if file else (frontend.mean, frontend.std)
     if file or model.pretrained:
         start = str(file or model.pretrained)
-        report = initialise(network, start, discard_head=model.checkpoint_discard_head, hint=_from_nothing(seconds))
+        report = initialise(
+            network,
+            start,
+            positions=model.positions,
+            discard_head=model.checkpoint_discard_head,
+            missing_blocks=model.missing_blocks,
+            labels=task.classes,
+            hint=_from_nothing(seconds),
+        )
         say(str(report))
         weights = f"sha256 {_digest(file)}" if file else start
     description = {
@@ -226,10 +238,18 @@ def load(settings: PretrainSettings, frontend: MusiCNNMel) -> Loaded:
         )
     _check_frontend(file, metadata, frontend)
     arguments = dict(network.hyperparameters)
+    if arguments["n_bands"] != frontend.n_bands or "feature_extractor" in metadata:
+        other = metadata.get("feature_extractor", "another front end")
+        raise UserError(
+            f"{file}: made for {arguments['n_bands']} bands of {other}, this front end makes {frontend.n_bands}; "
+            f"such weights are for model.checkpoint, to start from"
+        )
+    if "labels" not in metadata and not inference.labels:
+        say(f"the weights name no classes: they are numbered; give inference.labels=FILE of {network.n_classes} names")
     description = {
         "network": arguments,
         "task": metadata.get("task", "tagging"),
-        "labels": _labels(metadata, inference, arguments["n_classes"]),
+        "labels": list(output_names(metadata.get("labels"), inference.labels, arguments["n_classes"])),
         "frontend": frontend.fingerprint,
         "normalisation": metadata.get("normalisation", [frontend.mean, frontend.std]),
     }
@@ -239,6 +259,8 @@ def load(settings: PretrainSettings, frontend: MusiCNNMel) -> Loaded:
 def checkpoint_file(named: str) -> Path:
     """The file itself, or the best checkpoint of a run's folder, else its last, else the one of its interruption.
 
+    A folder in Hugging Face's layout is a checkpoint as a whole.
+
     Raises:
         UserError: There is none.
     """
@@ -246,9 +268,14 @@ def checkpoint_file(named: str) -> Path:
     names = [f"{name}.ckpt" for name in ("best", "last", "interrupted")]
     inside = [folder / name for folder in (path / "checkpoints", path) for name in names]
     found = path if path.is_file() else next((file for file in inside if file.is_file()), None)
+    if found is None and is_folder(path):
+        return path
     if found is None:
         missing = "no checkpoint in this folder" if path.is_dir() else "no such file"
-        raise UserError(f"checkpoint {named}: {missing}; name a file, a run's folder, or its trainer.checkpoint_dir")
+        raise UserError(
+            f"checkpoint {named}: {missing}; name a file, a run's folder, its trainer.checkpoint_dir, "
+            f"or a folder with a model.safetensors"
+        )
     return found
 
 
@@ -262,18 +289,7 @@ def _untrained(settings: PretrainSettings, frontend: MusiCNNMel) -> Loaded:
     return found
 
 
-def _labels(metadata: Mapping[str, Any], inference: InferenceSettings, n_classes: int) -> list[str]:
-    labels = list(read_labels(inference.labels)) if inference.labels else metadata.get("labels")
-    if labels is None:
-        say(f"the checkpoint names no classes: they are numbered; give inference.labels=FILE with {n_classes} lines")
-        return [f"class_{number:03d}" for number in range(n_classes)]
-    if len(labels) != n_classes:
-        raise UserError(
-            f"inference.labels={inference.labels}: {len(labels)} names, the network has {n_classes} classes"
-        )
-    return labels
-
-
 def _digest(file: Path) -> str:
+    file = next((file / name for name in WEIGHT_FILES if (file / name).is_file()), file)
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()[:16]

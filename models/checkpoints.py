@@ -40,6 +40,7 @@ __all__ = [
     "load_release",
     "metadata_of",
     "open_weights",
+    "read_arguments",
     "read_metadata",
     "read_weights",
     "save_network",
@@ -212,6 +213,15 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
         CheckpointError: If the file cannot be read.
     """
     return metadata_of(open_weights(path, exact=False))
+
+
+def read_arguments(path: str | Path) -> dict[str, Any]:
+    """The arguments of its network that such a file tells; nothing for files of others.
+
+    Raises:
+        CheckpointError: If the file cannot be read.
+    """
+    return dict(open_weights(path, exact=False).header.get("network", {}))
 
 
 def metadata_of(weights: Weights) -> dict[str, Any]:

@@ -196,7 +196,7 @@ def _metadata(config: Mapping[str, Any], folder: Path, classes: int) -> dict[str
     extractor = _json(folder / EXTRACTOR_FILE) if config and (folder / EXTRACTOR_FILE).is_file() else {}
     kind = extractor.get("feature_extractor_type", EXTRACTOR)
     if kind != EXTRACTOR:
-        metadata.setdefault("frontend", f"of {kind}")
+        metadata["feature_extractor"] = kind
     elif "normalisation" not in metadata and {"mean", "std"} <= extractor.keys():
         metadata["normalisation"] = [extractor["mean"], extractor["std"]]
     return metadata

@@ -34,6 +34,7 @@ class System:
         start: Release that training starts from; None for random weights.
         release: The published network, if there is one.
         about: What is special about it, for the descriptions.
+        needs: The setting that its training needs for that.
         short: A second name.
         values: Settings of training beyond those of its length.
     """
@@ -43,6 +44,7 @@ class System:
     start: str | None
     release: str | None = None
     about: str = ""
+    needs: str = ""
     short: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
 
@@ -63,11 +65,11 @@ SYSTEMS: tuple[System, ...] = (
     System("maest_30s_random_weights", 30, None),
     System(
         "maest_30s_519l", 30, PASST, "discogs-maest-30s-pw-129e-519l",
-        about="519 styles (in training those of datamodule.labels)", values=MORE_STYLES,
+        about="519 styles", needs="datamodule.labels", values=MORE_STYLES,
     ),
     System(
         "maest_30s_from_passt_teacher_student", 30, PASST, "discogs-maest-30s-pw-73e-ts",
-        about="a second head taught by another network (in training distillation.logits)",
+        about="second head with a teacher", needs="distillation.logits",
         short="maest_30s_teacher_student", values=TEACHER_STUDENT,
     ),
 )  # fmt: skip
@@ -88,14 +90,14 @@ def _pretrain(system: System) -> NamedConfig:
             **system.values.get("model", {}),
         },
     }
-    about = f"; {system.about}" if system.about else ""
+    about = f"; {system.about} ({system.needs})" if system.about else ""
     return NamedConfig(f"pre-train on {system.seconds}-s clips, starting from {STARTS[system.start]}{about}", values)
 
 
 def _inference(system: System) -> NamedConfig:
     values = {"model": {"pretrained": system.release, **system.values.get("model", {})}}
     about = f", {system.about}" if system.about else ""
-    text = f"the published {system.release}: {system.seconds}-s clips, started from {STARTS[system.start]}{about}"
+    text = f"the published {system.release}: {system.seconds}-s clips, from {STARTS[system.start]}{about}"
     return NamedConfig(text, values)
 
 

@@ -62,16 +62,8 @@ def _newest(settings: PretrainSettings, run: RunHandle) -> tuple[Path, int] | No
         try:
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             made_by, step = content["hyper_parameters"].get("run_fingerprint"), int(content["global_step"])
-        except (
-            RuntimeError,
-            pickle.UnpicklingError,
-            KeyError,
-            AttributeError,
-            TypeError,
-            ValueError,
-            OSError,
-        ) as error:
-            say(f"{path} cannot be read ({str(error).splitlines()[:1]}): left aside")
+        except (RuntimeError, pickle.UnpicklingError, LookupError, AttributeError, TypeError, OSError) as error:
+            say(f"{path} cannot be gone on from ({type(error).__name__}): left aside")
             continue
         if made_by != run.fingerprint:
             say(f"{path} is of a run with other settings: left aside")
@@ -96,7 +88,8 @@ def _claim(folder: Path, run: RunHandle) -> None:
     held = sorted(path.name for path in folder.glob("*.ckpt") if path.stem in (BEST, LAST, INTERRUPTED))
     lives = owner is not None and owner != run.directory and (owner / "journal.jsonl").is_file()
     lives = lives and standing(owner) == "running"
-    if owner not in (run.directory, run.origin) and (held or lives):
+    ours = owner is not None and owner in (run.directory, run.origin)
+    if not ours and (held or lives):
         whose = f"run {owner.name} ({_how(owner)})" if owner else "another training"
         raise UserError(
             f"{folder} holds {', '.join(held) or 'the checkpoints-to-be'} of {whose}, which this run would overwrite; "

@@ -87,7 +87,9 @@ class KeepBest(ModelCheckpoint):
     def _average_is_better(self, trainer: L.Trainer) -> bool:
         losses = trainer.callback_metrics
         averaged = losses.get(f"{self.monitor}{self.averaging.suffix}") if self.averaging else None
-        return averaged is not None and not averaged >= losses[self.monitor]
+        if averaged is None or averaged.isnan():
+            return False
+        return bool(losses[self.monitor].isnan() or averaged < losses[self.monitor])
 
     def _monitor_candidates(self, trainer: L.Trainer) -> dict[str, Tensor]:
         candidates = super()._monitor_candidates(trainer)

@@ -1,7 +1,7 @@
 """A small training with everything that is random in one, to be cut and gone on with.
 
 As a script it reads one job a line (JSON: `store`, `folder`, `resume`, `at`, `settings`), trains each in a process of
-its own and prints how that ended. `at` is `[hook, n, signals]`: what the process sends itself at the n-th call of a hook.
+its own and prints how that ended. `at` is `[hook, n, signals]`: what it sends itself at the n-th call of a hook.
 """
 
 from __future__ import annotations

@@ -379,3 +379,15 @@ def test_equal_to_hear21passt():
         for index, block in blocks.items():
             expected = torch.stack([block[:, 0], block[:, 1], block[:, 2:].mean(dim=1)], dim=1)
             torch.testing.assert_close(result.tokens[index], expected, rtol=0, atol=1e-4)
+
+
+def test_layers_name_every_parameter_once_from_input_to_heads():
+    network = MAEST(dim=16, depth=3, heads=2, n_frames=64, n_classes=5)
+    layers = network.layers()
+    assert sorted(sum(layers, [])) == sorted(name for name, _ in network.named_parameters())
+    assert len(layers) == 5
+    assert set(network.no_weight_decay()) < set(layers[0])
+    assert {name.split(".")[0] for name in layers[0]} >= {"patch_embed", "cls_token"}
+    assert all(name.startswith("blocks.1.") for name in layers[2])
+    assert "norm.weight" in layers[3]
+    assert {name.split(".")[0] for name in layers[4]} == {"head", "head_dist"}

@@ -75,8 +75,8 @@ SYSTEMS: tuple[System, ...] = (
 )  # fmt: skip
 
 TODAY = NamedConfig(
-    "after any of them: MAEST's public code of 2025, with no frequency patchout and no masking",
-    {"model": {"s_patchout_f": 0}, "datamodule": {"masking": {"do": False}}},
+    "after any of them: MAEST's code of 2025, without frequency patchout and masking, each epoch in the average",
+    {"model": {"s_patchout_f": 0}, "datamodule": {"masking": {"do": False}}, "module": {"swa_freq": 1}},
 )
 
 

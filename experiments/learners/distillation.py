@@ -91,8 +91,8 @@ class DistillationLearner(SupervisedLearner):
         """Loss against the annotations and loss against the teacher, weighted; both targets are mixed as the clips."""
         labels = super().training_loss(outputs, batch, mix)
         teacher = self.teacher_loss(last_head(outputs), self.mixed(batch["teacher"], mix))
-        self.log("train/loss_labels", labels.detach(), batch_size=len(batch["target"]))
-        self.log("train/loss_teacher", teacher.detach(), batch_size=len(batch["target"]))
+        for name, loss in (("labels", labels), ("teacher", teacher)):
+            self.log(f"train/loss_{name}", loss.detach(), batch_size=len(batch["target"]), sync_dist=True)
         return (1 - self.weight) * labels + self.weight * teacher
 
     def teacher_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:

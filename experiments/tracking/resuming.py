@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ def _refuse_living(folder: Path) -> None:
     owner, _ = standing.ownership(folder)
     sign, host = standing.last_sign(folder), (owner or {}).get("host")
     while (left := sign + standing.SILENT - time.time()) > 0:
-        print(f"run {folder.name} of {host} has no end; it counts as dead in {left:.0f} s", flush=True)
+        print(f"run {folder.name} of {host} has no end; it counts as dead in {left:.0f} s", file=sys.stderr, flush=True)
         deadline = time.time() + left
         while time.time() < deadline:
             if standing.last_sign(folder) > sign:

@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -44,10 +45,10 @@ def train(runs: str, steps: int, pause: float) -> None:
     uploader = Uploader(journal.directory, location.connect, waits=WAITS)
     uploader.start()
     uploader.wait_for_number(30)
-    appends, overslept, began = [], [], time.perf_counter()
+    appends, overslept, rest, began = [], [], threading.Event(), time.perf_counter()
     for step in range(steps):
         before = time.perf_counter()
-        time.sleep(pause)
+        rest.wait(pause)
         between = time.perf_counter()
         journal.append("metrics", name="loss", points=[[step, 0.5, time.time()]])
         appends.append(time.perf_counter() - between)

@@ -53,10 +53,10 @@ server.serve_forever()
 
 
 def until(condition, seconds: float = 120.0) -> bool:
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, threading.Event()
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
+        pause.wait(0.02)
     return True
 
 

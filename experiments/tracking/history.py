@@ -25,7 +25,8 @@ def runs_with(runs_dir: Path | str, fingerprint: str) -> list[Path]:
         keys = (Path(runs_dir) / DIRECTORY / fingerprint).read_text(encoding="utf-8").split()
     except OSError:
         return []
-    return [Path(runs_dir) / key for key in dict.fromkeys(keys) if (Path(runs_dir) / key / FILE_NAME).is_file()]
+    runs = [Path(runs_dir).absolute() / key for key in dict.fromkeys(keys)]
+    return [run for run in runs if (run / FILE_NAME).is_file()]
 
 
 def end_of(run_dir: Path) -> dict[str, Any] | None:

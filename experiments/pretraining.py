@@ -49,6 +49,10 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     L.seed_everything(run.seed, workers=True, verbose=False)
     checkpoint = resume_from(settings, run)
     learner, clips = prepare(settings, run)
+    if settings.trainer.compile:
+        from models.compiled import compile_blocks
+
+        compile_blocks(learner.net)
     curves, average = History(), averaging(settings.module)
     steps = clips.steps_per_epoch(
         settings.trainer, math.prod(layout(settings.trainer.devices, settings.trainer.num_nodes))
@@ -117,11 +121,16 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         learner = DistillationLearner(*made_of, described, lessons.task, settings.distillation)
     else:
         learner = SupervisedLearner(*made_of, description)
+    weights = [parameter.numel() for parameter in found.network.parameters()]
+    moving = sum(parameter.numel() for parameter in found.network.parameters() if parameter.requires_grad)
+    if settings.module.freeze and not trained:
+        say(f"module.freeze={settings.module.freeze}: {moving:,} of {sum(weights):,} parameters are trained")
     run.set_info(
         data={
             **identify(corpus, {split: examples.ids for split, examples in splits.items()}, task),
             "corpus": source.name,
-            "parameters": sum(parameter.numel() for parameter in found.network.parameters()),
+            "parameters": sum(weights),
+            "parameters_trained": moving,
         }
     )
     sizes = ", ".join(f"{len(examples)} {split}" for split, examples in splits.items())

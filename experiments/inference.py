@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from datasets.store import Store
 from experiments import distributed, networks
 from experiments.data import Source, clip_frames, match, open_source, read_corpus, say, spell
+from experiments.economy import savings, use_threads
 from experiments.errors import UserError
 from experiments.extraction import Output, Report, extract, header, made_of_other
 from experiments.settings import PretrainSettings
@@ -40,6 +41,7 @@ def runner(
     found: networks.Loaded, settings: PretrainSettings, forward: Callable[[nn.Module, Tensor], Any]
 ) -> Callable[[Tensor], Any]:
     """Wrap a network's function: stored clips `[windows, frames, bands]` in, whatever it gives out, no gradients."""
+    use_threads(settings.inference.threads)
     device = device_of(settings)
     mixed = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision(settings.trainer))
     if device.type == "cpu" and mixed is torch.float16:
@@ -89,6 +91,8 @@ def _extract(settings: PretrainSettings, run: RunHandle, embeddings: bool) -> di
         "hop_frames": hop,
     }
     outputs = _outputs(_folder(settings, source, producer), producer, blocks, found)
+    if line := savings(found.network, frames, blocks[-1] if blocks else None):
+        say(line)
     run_batch = runner(found, settings, partial(_tokens, blocks=blocks) if embeddings else networks.classify)
     ids = _wanted(settings, source)
     if distributed.rank() == 0:

@@ -3,64 +3,52 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from joblib import Parallel, delayed, effective_n_jobs
+from torch import Tensor, nn
 
 from datasets.clips import window_starts
-from datasets.windows import pad_centred
+from datasets.windows import is_short, pad_centred
 from experiments import networks, reports
 from experiments.data import FRONTEND, say
+from experiments.economy import savings
 from experiments.errors import UserError
-from experiments.inference import runner, window_frames
+from experiments.inference import device_of, runner, window_frames
+from experiments.labels import spoken
+from experiments.prediction_results import Prediction, Results
 from experiments.progress import progress
 from experiments.settings import PretrainSettings
 from experiments.tracking.run import RunHandle
 from experiments.training import check_accelerator
-from models.frontends import MusiCNNMel
+from models.fingerprint import fingerprint
 from models.frontends import build as build_frontend
-from preprocess.decode import load
-from preprocess.files import find
+from models.maest import PATCH, grid_size
+from preprocess.features import Track
+from preprocess.files import Candidate, find, printable
 from preprocess.quiet import quiet_libraries
-from preprocess.sources import AudioError
+from preprocess.worker import attempt, leave_with
 
 PICTURES = 10  # files of one call that get a picture
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Probabilities of one file.
-
-    Attributes:
-        audio: The file.
-        times: Start of every window, seconds.
-        window: Length of a window, seconds.
-        over_time: `[windows, classes]`.
-    """
-
-    audio: Path
-    times: np.ndarray
-    window: float
-    over_time: np.ndarray
-
-    def ranked(self, labels: Sequence[str], top: int) -> list[tuple[str, float]]:
-        """The classes of the largest mean over the windows, the most probable first."""
-        whole = self.over_time.mean(axis=0)
-        return [(labels[number], float(whole[number])) for number in np.argsort(-whole, kind="stable")[:top]]
+SHOWN = 20  # files of one call whose classes are printed
+MANY = 100  # files, from which on a stop would hurt
+GROUP = 256  # files decoded ahead of the network at most
 
 
 def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     """Rank the classes of a file, or of every audio file in a folder; what cannot be read is named and left out.
 
-    Leaves `predictions.json` (ranked, and over time), `predictions.csv` (a row a window) and pictures with the run.
+    Leaves `predictions.json` (ranked, and over time), `ranked.csv` (a row a rank), `predictions.csv` (a row a window,
+    all classes) and pictures, in `inference.out_dir` or with the run. Files that the folder has already are not
+    predicted again, so that a call that was stopped goes on.
 
     Raises:
         UserError: No audio was named, it does not exist, or none of it could be read.
@@ -69,35 +57,25 @@ def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     if settings.inference.random_weights:
         raise UserError("inference.random_weights: an untrained network has no classes; give inference.checkpoint")
     files = audio_named(settings.inference.audio)
-    frontend = build_frontend(FRONTEND)
-    found = networks.load(settings, frontend)
+    found = networks.load(settings, build_frontend(FRONTEND))
     frames = window_frames(settings, found)
     hop = frames // 2 if settings.inference.half_overlapped_inference else frames
-    run_batch, task = runner(found, settings, networks.classify), found.task()
-    document: list[dict[str, Any]] = []
-    skipped: list[AudioError] = []
-    with _table(run, task.classes) as enter, progress("predicting", len(files), "files") as advance:
-        for file in files:
-            try:
-                times, clips = cut(file, frontend, frames, hop)
-            except AudioError as error:
-                skipped.append(error)
-                say(f"skipped: {error}")
-            else:
-                logits = _in_batches(run_batch, clips, settings.inference.batch_size)
-                prediction = Prediction(file, times, frames / frontend.frame_rate, task.decode(logits))
-                enter(prediction)
-                if len(document) < PICTURES:
-                    _draw(prediction, task.classes, run, len(document))
-                document.append(_summary(prediction, task.classes, settings.inference.top))
-            advance()
-        if not document:
-            raise UserError(f"none of {len(files)} files could be read; the first: {skipped[0]}")
-    _leave(document, run)
-    return {"predicted": len(document), "skipped": len(skipped)}
+    if line := savings(found.network, frames):
+        say(line)
+    results = _results(settings, run, found, frames, hop)
+    with results:
+        todo = [file for file in files if printable(file.path) not in results.done]
+        already = len(files) - len(todo)
+        if len(todo) >= MANY and settings.inference.out_dir is None:
+            say(f"{len(todo)} files: with inference.out_dir=FOLDER, a call that is stopped goes on where it was")
+        skipped = _predict(todo, settings, run, found, results, (frames, hop))
+        if not results.done:
+            raise UserError(f"none of {len(files)} files could be read; the first: {skipped[0][0]}: {skipped[0][1]}")
+        _leave(results, skipped, todo, run)
+    return {"predicted": len(todo) - len(skipped), "already": already, "skipped": len(skipped)}
 
 
-def audio_named(audio: str | None) -> list[Path]:
+def audio_named(audio: str | None) -> list[Candidate]:
     """The file, or the audio files of the folder, that `inference.audio` names.
 
     Raises:
@@ -107,80 +85,183 @@ def audio_named(audio: str | None) -> list[Path]:
         raise UserError("inference.audio is not set: name an audio file or a folder, inference.audio=song.mp3")
     path = Path(audio).expanduser()
     if path.is_dir():
-        return [path / candidate.id for candidate in find(path)[0]]
+        return find(path)[0]
     if not path.exists():
         raise UserError(f"inference.audio={audio}: no such file or folder")
-    return [path]
+    return [Candidate(path.name, path)]
 
 
-def cut(file: Path, frontend: MusiCNNMel, frames: int, hop: int) -> tuple[np.ndarray, np.ndarray]:
-    """Decode a file into windows of log-mel.
+def cut(mel: np.ndarray, frames: int, hop: int, stride: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Cut features into windows; what is much shorter than one is a single short clip, without padding.
+
+    Args:
+        mel: `[n, bands]`.
+        frames: Length of a window.
+        hop: From one window to the next.
+        stride: Hop of the network's patches in frames: frames behind the last patch of a short clip are left out.
 
     Returns:
-        Start of every window in seconds, and `[windows, frames, bands]`.
-
-    Raises:
-        AudioError: The file cannot be decoded.
+        Start of every window in frames, and the windows, `[frames or less, bands]` each.
     """
-    with quiet_libraries():
-        samples = torch.from_numpy(load(file, frontend.sample_rate))
-    if len(samples) < frontend.min_samples:
-        raise AudioError(file, "too short")
-    mel = frontend(samples).numpy()
+    if is_short(len(mel), frames):
+        return np.zeros(1, dtype=int), [mel[: PATCH + stride * (grid_size(len(mel), stride) - 1)]]
     starts = np.array(window_starts(len(mel), frames, hop))
     clips = [mel[start : start + frames] for start in starts]
-    padded = [clip if len(clip) == frames else pad_centred(clip, frames) for clip in clips]
-    return starts * frontend.hop / frontend.sample_rate, np.stack(padded)
+    return starts, [clip if len(clip) == frames else pad_centred(clip, frames) for clip in clips]
 
 
-def _in_batches(run_batch: Callable[[Tensor], Any], clips: np.ndarray, batch_size: int) -> np.ndarray:
-    parts = [clips[start : start + batch_size] for start in range(0, len(clips), batch_size)]
-    return np.concatenate([run_batch(torch.from_numpy(part)).float().cpu().numpy() for part in parts])
+def _results(settings: PretrainSettings, run: RunHandle, found: networks.Loaded, frames: int, hop: int) -> Results:
+    inference = settings.inference
+    made = {
+        "weights": found.weights,
+        "network": fingerprint(found.description),
+        "window_frames": frames,
+        "hop_frames": hop,
+        "top": inference.top,
+    }
+    folder = Path(inference.out_dir).expanduser() if inference.out_dir else run.directory
+    return Results(folder, made, found.task().classes, inference.top, inference.overwrite)
 
 
-@contextmanager
-def _table(run: RunHandle, labels: Sequence[str]) -> Iterator[Callable[[Prediction], None]]:
-    """Give a function that adds a file's windows to `predictions.csv`, which has its name once it is whole."""
-    table = run.directory / "predictions.csv"
-    aside = table.with_name("predictions.csv.part")
-    with aside.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle)
-        writer.writerow(["audio", "seconds", *labels])
+def _predict(
+    todo: Sequence[Candidate],
+    settings: PretrainSettings,
+    run: RunHandle,
+    found: networks.Loaded,
+    results: Results,
+    window: tuple[int, int],
+) -> list[tuple[str, str]]:
+    """Predict files one after another; returns those that cannot be, and why."""
+    task, rate, pictures = found.task(), found.frontend.frame_rate, 0
+    stride = int(found.description["network"].get("stride_t", 1))
+    skipped: list[tuple[str, str]] = []
+    with progress("predicting", len(todo), "files") as advance:
 
-        def enter(prediction: Prediction) -> None:
-            for time, row in zip(prediction.times, prediction.over_time, strict=True):
-                writer.writerow([prediction.audio, f"{time:.3f}", *(f"{value:.5f}" for value in row)])
+        def opened() -> Iterator[_Open]:
+            for file, track in _decoded(todo, settings):
+                name = printable(file.path)
+                reason = track if isinstance(track, str) else _unseen(found.network, track.frames, window[0])
+                if reason:
+                    skipped.append((name, reason))
+                    say(f"skipped: {name}: {reason}")
+                    advance()
+                    continue
+                for note in track.notes:
+                    say(f"{name}: {note}")
+                yield _Open(name, *cut(track.frames, *window, stride))
 
-        yield enter
-    os.replace(aside, table)
-    run.add_artifact(table)
+        run_batch = runner(found, settings, networks.classify)
+        for done in _in_batches(opened(), run_batch, settings.inference.batch_size):
+            over_time = task.decode(np.stack(done.logits))
+            prediction = Prediction(done.audio, done.starts / rate, done.length / rate, over_time)
+            results.enter(prediction)
+            if pictures < PICTURES:
+                _draw(prediction, results, run, pictures)
+                pictures += 1
+            advance()
+    return skipped
 
 
-def _draw(prediction: Prediction, labels: Sequence[str], run: RunHandle, number: int) -> None:
-    picture = run.directory / f"over_time_{number:02d}.png"
+def _decoded(files: Sequence[Candidate], settings: PretrainSettings) -> Iterator[tuple[Candidate, Track | str]]:
+    """Features of files in their order: beside a GPU by other processes, on a CPU between two batches."""
+    workers = min(effective_n_jobs(settings.datamodule.jobs), len(files) // 4)
+    if device_of(settings).type == "cpu" or workers < 2:
+        for file in files:
+            with quiet_libraries():
+                outcome = attempt(file, FRONTEND, None, os.getpid())
+            yield outcome
+        return
+    leave = {"initializer": leave_with, "initargs": (os.getpid(),)}
+    with Parallel(n_jobs=workers, return_as="generator", batch_size=1, **leave) as parallel:
+        for start in range(0, len(files), GROUP):
+            tasks = (delayed(attempt)(file, FRONTEND, None, os.getpid()) for file in files[start : start + GROUP])
+            with closing(parallel(tasks)) as outcomes:
+                yield from outcomes
+
+
+def _unseen(network: nn.Module, mel: np.ndarray, frames: int) -> str:
+    """Why the network cannot see a short clip: patchout may leave nothing of it; empty if it can."""
+    if not hasattr(network, "count_tokens"):
+        return ""
+    try:
+        network.count_tokens(min(len(mel), frames))
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+@dataclass
+class _Open:
+    """A file whose windows wait for the network.
+
+    Attributes:
+        audio: Its name.
+        starts: Of its windows, frames.
+        clips: Its windows.
+        logits: Of the windows that are through.
+    """
+
+    audio: str
+    starts: np.ndarray
+    clips: list[np.ndarray]
+    logits: list[Any] = field(init=False)
+    left: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.length, self.left = len(self.clips[0]), len(self.clips)
+        self.logits = [None] * self.left
+
+
+def _in_batches(files: Iterable[_Open], run_batch: Callable[[Tensor], Any], batch_size: int) -> Iterator[_Open]:
+    """Run windows of one length together, whichever files they are of; yields every file when it is through."""
+    waiting: defaultdict[int, list[tuple[_Open, int]]] = defaultdict(list)
+    for file in files:
+        for number in range(len(file.clips)):
+            queue = waiting[file.length]
+            queue.append((file, number))
+            if len(queue) == batch_size:
+                yield from _through(queue, run_batch)
+    for queue in waiting.values():
+        yield from _through(queue, run_batch)
+
+
+def _through(queue: list[tuple[_Open, int]], run_batch: Callable[[Tensor], Any]) -> Iterator[_Open]:
+    """Run what waits, and empty the queue."""
+    batch, queue[:] = list(queue), []
+    if not batch:
+        return
+    clips = torch.from_numpy(np.stack([file.clips[number] for file, number in batch]))
+    for (file, number), logits in zip(batch, run_batch(clips).float().cpu().numpy(), strict=True):
+        file.logits[number] = logits
+        file.left -= 1
+        if not file.left:
+            yield file
+
+
+def _draw(prediction: Prediction, results: Results, run: RunHandle, number: int) -> None:
+    picture = results.folder / f"over_time_{number:02d}.png"
     middles = prediction.times + prediction.window / 2
-    run.add_artifact(reports.tag_curves(middles, prediction.over_time, labels, picture, title=prediction.audio.name))
+    labels = [spoken(label) for label in results.labels]
+    title = Path(prediction.audio).name
+    run.add_artifact(reports.tag_curves(middles, prediction.over_time, labels, picture, title=title))
 
 
-def _summary(prediction: Prediction, labels: Sequence[str], top: int) -> dict[str, Any]:
-    """What `predictions.json` says of a file: its classes by rank, and these over time."""
-    ranked = prediction.ranked(labels, top)
-    columns = [(label, labels.index(label)) for label, _ in ranked]
-    over_time = [
-        {"seconds": round(float(time), 3), **{label: round(float(row[column]), 5) for label, column in columns}}
-        for time, row in zip(prediction.times, prediction.over_time, strict=True)
-    ]
-    return {"audio": str(prediction.audio), "ranked": dict(ranked), "over_time": over_time}
-
-
-def _leave(document: list[dict[str, Any]], run: RunHandle) -> None:
-    for summary in document:
-        print(summary["audio"])
-        for label, probability in summary["ranked"].items():
-            print(f"  {probability:6.1%}  {label}")
-    as_json = run.directory / "predictions.json"
-    aside = as_json.with_name("predictions.json.part")
-    aside.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
-    os.replace(aside, as_json)
-    run.add_artifact(as_json)
-    say(f"all classes, over time: {as_json} and {as_json.with_suffix('.csv')}")
+def _leave(results: Results, skipped: Sequence[tuple[str, str]], todo: Sequence[Candidate], run: RunHandle) -> None:
+    """Print what this call found, and leave the files with the run."""
+    new = {printable(file.path) for file in todo}
+    shown = 0
+    for summary in results.summaries():
+        if summary["audio"] in new and shown < SHOWN:
+            shown += 1
+            print(summary["audio"])
+            for label, probability in summary["ranked"].items():
+                print(f"  {probability:6.1%}  {spoken(label)}")
+    files = results.finish()
+    if skipped:
+        files.append(results.folder / "skipped.csv")
+        with files[-1].open("w", newline="", encoding="utf-8") as handle:
+            csv.writer(handle).writerows([("audio", "reason"), *skipped])
+    for file in files:
+        run.add_artifact(file)
+    more = len(new) - len(skipped) - shown
+    say(f"{f'{more} more files, and ' if more > 0 else ''}all classes over time: {files[0]}, {files[2]}")

@@ -253,7 +253,7 @@ def test_a_folder_with_a_bad_file_is_predicted_without_it(trained, at_home, capf
     for name in (identity, "notes.mp3"):
         shutil.copy(f"music/{name}", "mixed")
     arguments = ["inference.checkpoint=weights", "inference.audio=mixed", "inference.top=2", "tracking.mongo=off"]
-    assert run("ex_pretrain.py", "predict", "with", *arguments) == {"predicted": 1, "skipped": 1}
+    assert run("ex_pretrain.py", "predict", "with", *arguments) == {"predicted": 1, "already": 0, "skipped": 1}
     shown = capfd.readouterr()
     assert shown.out.split("\n")[0] == f"mixed/{identity}"
     assert "skipped: mixed/notes.mp3" in shown.err

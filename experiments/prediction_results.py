@@ -1,0 +1,209 @@
+"""The files of a prediction: written as it goes, and continued after a stop.
+
+`predictions.jsonl` gets a line a file and is what counts: rows of `predictions.csv` that no line vouches for are those
+of a file that was interrupted, and are cut off. `predictions.json` and `ranked.csv` are made of it at the end.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.errors import UserError
+
+LINES, WINDOWS, DOCUMENT, RANKED = "predictions.jsonl", "predictions.csv", "predictions.json", "ranked.csv"
+END = "csv_bytes"  # of a line: how long the table of windows is after its file
+DIGITS = 5
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Probabilities of one file.
+
+    Attributes:
+        audio: The file.
+        times: Start of every window, seconds.
+        window: Length of a window, seconds; shorter where the file is.
+        over_time: `[windows, classes]`.
+    """
+
+    audio: str
+    times: np.ndarray
+    window: float
+    over_time: np.ndarray
+
+    def ranked(self, labels: Sequence[str], top: int) -> dict[str, float]:
+        """The classes of the largest mean over the windows, the most probable first."""
+        whole = self.over_time.mean(axis=0)
+        order = np.argsort(-whole, kind="stable")[:top]
+        return {labels[number]: round(float(whole[number]), DIGITS) for number in order}
+
+
+class Results:
+    """A folder of predictions, open for more of them.
+
+    Args:
+        folder: Made if need be; goes on with what is there.
+        made: What the predictions are made with; plain values.
+        labels: Names of the classes.
+        top: Classes of a file in the ranking.
+        overwrite: Begin anew even where predictions were made otherwise.
+
+    Raises:
+        UserError: The folder holds predictions of another network or other settings, damaged ones, or another process
+            is writing to it.
+    """
+
+    def __init__(
+        self, folder: Path, made: Mapping[str, Any], labels: Sequence[str], top: int, overwrite: bool = False
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.labels, self.top = folder, list(labels), top
+        self._lines = (folder / LINES).open("a+b")
+        self._windows = (folder / WINDOWS).open("a+b")
+        self.done: set[str] = set()
+        try:
+            self._lock()
+            if overwrite:
+                self._lines.truncate(0)
+            self._go_on({"made": dict(made)})
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Results:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the files as they are."""
+        self._windows.close()
+        self._lines.close()
+
+    def enter(self, prediction: Prediction) -> dict[str, Any]:
+        """Write a file's windows and its ranking; returns what `predictions.json` will say of it."""
+        rows = io.StringIO()
+        writer = csv.writer(rows)
+        for time, row in zip(prediction.times, prediction.over_time, strict=True):
+            writer.writerow([prediction.audio, f"{time:.3f}", *(f"{value:.{DIGITS}f}" for value in row)])
+        self._windows.write(rows.getvalue().encode())
+        self._windows.flush()
+        ranked = prediction.ranked(self.labels, self.top)
+        columns = [(label, self.labels.index(label)) for label in ranked]
+        over_time = [
+            {"seconds": round(float(time), 3), **{label: round(float(row[at]), DIGITS) for label, at in columns}}
+            for time, row in zip(prediction.times, prediction.over_time, strict=True)
+        ]
+        summary = {
+            "audio": prediction.audio,
+            "window_seconds": round(prediction.window, 3),
+            "ranked": ranked,
+            "over_time": over_time,
+        }
+        self._line({**summary, END: self._windows.tell()})
+        self.done.add(prediction.audio)
+        return summary
+
+    def summaries(self) -> Iterator[dict[str, Any]]:
+        """What is known of every file so far, in the order in which they were finished."""
+        with (self.folder / LINES).open("rb") as lines:
+            next(lines)
+            for line in lines:
+                summary = json.loads(line)
+                del summary[END]
+                yield summary
+
+    def finish(self) -> list[Path]:
+        """Make the files that are read by people and programs; returns all of them."""
+        document, ranked = self.folder / DOCUMENT, self.folder / RANKED
+        asides = [path.with_name(f".{path.name}.part") for path in (document, ranked)]
+        with (
+            asides[0].open("w", encoding="utf-8") as json_file,
+            asides[1].open("w", newline="", encoding="utf-8") as table,
+        ):
+            writer = csv.writer(table)
+            writer.writerow(["audio", "rank", "class", "probability"])
+            before = "["
+            for summary in self.summaries():
+                json_file.write(before + "\n" + json.dumps(summary, ensure_ascii=False))
+                before = ","
+                for rank, (label, probability) in enumerate(summary["ranked"].items(), 1):
+                    writer.writerow([summary["audio"], rank, label, f"{probability:.{DIGITS}f}"])
+            json_file.write("\n]\n" if before == "," else "[]\n")
+        for aside, path in zip(asides, (document, ranked), strict=True):
+            os.replace(aside, path)
+        return [document, ranked, self.folder / WINDOWS]
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"{self.folder}: another process is writing predictions there; wait for it, or choose another "
+                f"inference.out_dir"
+            ) from None
+
+    def _go_on(self, header: Mapping[str, Any]) -> None:
+        """Take over the files that are there, up to the last whole line."""
+        self._lines.seek(0)
+        whole, end = 0, 0
+        for number, line in enumerate(self._lines):
+            entry = _parsed(line)
+            if entry is None:
+                break
+            if number == 0:
+                self._check_made(entry.get("made", {}), header["made"])
+            whole += len(line)
+            if number:
+                self.done.add(entry["audio"])
+            end = entry[END]
+        self._lines.truncate(whole)
+        if not whole:
+            self._windows.truncate(0)
+            names = io.StringIO()
+            csv.writer(names).writerow(["audio", "seconds", *self.labels])
+            self._windows.write(names.getvalue().encode())
+            self._windows.flush()
+            self._line({**header, END: self._windows.tell()})
+            return
+        if self._windows.seek(0, os.SEEK_END) < end:
+            raise UserError(
+                f"{self.folder / WINDOWS} is shorter than {LINES} says: it was changed; "
+                f"begin anew with inference.overwrite=True"
+            )
+        self._windows.truncate(end)
+        self._windows.seek(0, os.SEEK_END)
+
+    def _check_made(self, there: Mapping[str, Any], made: Mapping[str, Any]) -> None:
+        other = [key for key in {**there, **made} if there.get(key) != made.get(key)]
+        if other:
+            differences = ", ".join(f"{key} {there.get(key)} there, {made.get(key)} now" for key in other)
+            raise UserError(
+                f"{self.folder} holds predictions that were made otherwise ({differences}): choose another "
+                f"inference.out_dir, or replace them with inference.overwrite=True"
+            )
+
+    def _line(self, entry: Mapping[str, Any]) -> None:
+        self._lines.seek(0, os.SEEK_END)
+        self._lines.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
+        self._lines.flush()
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """The entry of a line; None for one that was torn by a stop."""
+    try:
+        entry = json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) else None

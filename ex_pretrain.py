@@ -4,6 +4,7 @@ python ex_pretrain.py print_named_configs
 python ex_pretrain.py with maest_10s_random_weights_pretrain demo
 python ex_pretrain.py extract_embeddings with inference.checkpoint=CHECKPOINT datamodule.base_dir=AUDIO_DIR
 python ex_pretrain.py predict with inference.checkpoint=CHECKPOINT inference.audio=song.mp3
+python ex_pretrain.py export with inference.checkpoint=CHECKPOINT export.format=onnx
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from experiments.settings import PretrainSettings
 from experiments.tracking.experiment import Experiment
 from experiments.tracking.run import RunHandle
 
-ex = Experiment("ex_pretrain", PretrainSettings, catalogue.PRETRAIN)
+ex = Experiment("ex_pretrain", PretrainSettings, catalogue.PRETRAIN, resumable=["main"])
 
 
 @ex.main
@@ -62,6 +63,14 @@ def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     from experiments.prediction import predict
 
     return predict(settings, run)
+
+
+@ex.command
+def export(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
+    """Write a trained network (inference.checkpoint) for other programs: export.format=onnx, safetensors, ..."""
+    from experiments.exporting import export
+
+    return export(settings, run)
 
 
 if __name__ == "__main__":

@@ -251,6 +251,26 @@ class InferenceSettings(Section):
     top: Positive = 10
 
 
+class ExportSettings(Section):
+    """A trained network as a file for other programs."""
+
+    format: Literal["onnx", "safetensors", "huggingface", "torch_export"] = "onnx"
+    path: str | None = None  # None: outputs/exports/<run or release>.<suffix>
+    blocks: Annotated[list[Count], Field(min_length=1)] | None = None  # None: inference.transformer_block, or the last
+    int8: bool = False  # onnx: weights of the linear layers in 8 bits, for onnxruntime on a CPU
+    any_length: bool = False  # onnx, torch_export: clips up to the network's length, not of one length
+    overwrite: bool = False
+
+    @model_validator(mode="after")
+    def _has_it(self) -> ExportSettings:
+        if self.int8 and self.format != "onnx":
+            raise ValueError(f"int8=True with format={self.format}: 8 bits are for format=onnx")
+        for name in ("blocks", "any_length"):
+            if getattr(self, name) and self.format not in ("onnx", "torch_export"):
+                raise ValueError(f"{name} with format={self.format}: such a file holds the whole network, leave it out")
+        return self
+
+
 class PretrainSettings(Section):
     """`ex_pretrain.py`."""
 
@@ -262,6 +282,7 @@ class PretrainSettings(Section):
     module: ModuleSettings = ModuleSettings()
     distillation: DistillationSettings = DistillationSettings()
     inference: InferenceSettings = InferenceSettings()
+    export: ExportSettings = ExportSettings()
     tracking: TrackingSettings = TrackingSettings()
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -145,7 +146,8 @@ class AudioNetwork(nn.Module):
             mean of the other tokens at the output of each block.
         """
         x = self.patches(((self.mel(audio) - self.mean) / (2 * self.std)).transpose(1, 2)[:, None])
-        x = (x + self.frequency + self.time[..., : x.shape[3]]).flatten(2).transpose(1, 2)
+        time = self.time[..., torch.arange(x.shape[3], device=x.device)]  # a slice would fix the length of a program
+        x = (x + self.frequency + time).flatten(2).transpose(1, 2)
         if self.kept is not None:
             x = x[:, self.kept]
         x = torch.cat([self.tokens.expand(x.shape[0], -1, -1), x], 1)
@@ -159,9 +161,30 @@ class AudioNetwork(nn.Module):
         return logits, torch.stack([outputs[index] for index in self.read], 1)
 
 
+def free_axes(network: AudioNetwork, any_length: bool) -> dict[int, Any]:
+    """Which axes of the audio may have other lengths where a program is traced: the batch, and perhaps the samples.
+
+    Args:
+        network: Of which the program is made.
+        any_length: Take clips of every multiple of 256 samples, from two patches to `network.samples`; otherwise of
+            `network.samples` alone.
+
+    Raises:
+        ExportError: Patchout has chosen patches of clips of one length.
+    """
+    axes: dict[int, Any] = {0: torch.export.Dim("batch", min=1)}
+    if any_length:
+        if network.kept is not None:
+            raise ExportError("patchout that holds always fixes the length of clips: export without it, or one length")
+        axes[1] = HOP * torch.export.Dim("frames", min=PATCH + network.patches.stride[1], max=network.frames)
+    return axes
+
+
 def _rows(linear: nn.Linear, start: int, stop: int) -> nn.Linear:
     part = nn.Linear(linear.in_features, stop - start, device="meta")
-    part.weight, part.bias = (nn.Parameter(whole.detach()[start:stop]) for whole in (linear.weight, linear.bias))
+    part.weight, part.bias = (
+        nn.Parameter(whole.detach()[start:stop].clone()) for whole in (linear.weight, linear.bias)
+    )
     return part
 
 

@@ -15,14 +15,12 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from models.errors import ExportError
-from models.export import AudioNetwork
-from models.frontends import HOP
-from models.maest import PATCH
+from models.export import AudioNetwork, free_axes
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -49,7 +47,7 @@ def write_onnx(
         network: For `int8` a fused one.
         metadata: Properties that the file keeps.
         int8: Weights of the blocks in 8 bits.
-        any_length: Take clips of any length from one patch to the network's; otherwise of `network.samples` alone.
+        any_length: See `models.export.free_axes`.
 
     Raises:
         ExportError: The file would exceed 2 GB, or patchout fixes the length.
@@ -91,20 +89,6 @@ def quantised(model: ModelProto) -> list[str]:
     return [node.name.removesuffix("_quant") for node in model.graph.node if node.op_type == "MatMulInteger"]
 
 
-def dynamic_shapes(network: AudioNetwork, any_length: bool) -> dict[int, Any]:
-    """Which axes of the audio may have other lengths when a program is traced.
-
-    Raises:
-        ExportError: Patchout has chosen patches of clips of one length.
-    """
-    axes: dict[int, Any] = {0: torch.export.Dim("batch", min=1)}
-    if any_length:
-        if network.kept is not None:
-            raise ExportError("patchout that holds always fixes the length of clips: export without it, or one length")
-        axes[1] = HOP * torch.export.Dim("frames", min=PATCH, max=network.frames)
-    return axes
-
-
 def _trace(network: AudioNetwork, any_length: bool) -> ModelProto:
     example = torch.zeros(2, network.samples)
     with torch.no_grad(), _quiet():
@@ -113,7 +97,7 @@ def _trace(network: AudioNetwork, any_length: bool) -> ModelProto:
             (example,),
             dynamo=True,
             opset_version=OPSET,
-            dynamic_shapes=(dynamic_shapes(network, any_length),),
+            dynamic_shapes=(free_axes(network, any_length),),
             input_names=[INPUT],
             output_names=list(OUTPUTS),
             verbose=False,

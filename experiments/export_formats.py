@@ -1,0 +1,148 @@
+"""The forms in which a trained network leaves the house: how each is written, opened again and used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from experiments.networks import Loaded
+from experiments.settings import ExportSettings
+from models.checkpoints import load_any, save_network
+from models.export import AudioNetwork
+from models.huggingface import write_huggingface
+from models.onnx_files import INPUT, open_onnx, write_onnx
+from models.programs import open_program, write_program
+
+Outputs = tuple[Tensor, Tensor]  # logits `[B, classes]`, embeddings `[B, blocks, 3, dim]`
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be written.
+
+    Attributes:
+        settings: Of the export.
+        found: The network.
+        blocks: Blocks whose embeddings the file gives, or is compared on.
+        frames: Length of a clip.
+        about: What the file says of itself.
+    """
+
+    settings: ExportSettings
+    found: Loaded
+    blocks: list[int]
+    frames: int
+    about: Mapping[str, Any]
+
+    def audio_network(self, fused: bool = False) -> AudioNetwork:
+        """Front end and network as one module."""
+        found = self.found
+        return AudioNetwork(found.network, found.frontend, found.mean, found.std, self.blocks, self.frames, fused=fused)
+
+    def properties(self) -> dict[str, str]:
+        """What the file says of itself, as text: JSON but for what is text already."""
+        about = {**self.about, "clip_samples": self.frames * self.found.frontend.hop, "blocks": self.blocks}
+        return {
+            key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            for key, value in about.items()
+        }
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file.
+
+    Attributes:
+        suffix: Of its name; empty for a folder.
+        write: Writes it, and returns what the user should know.
+        run: Loads it again and runs it on audio.
+        use: How to use it, one line with a place for the path.
+        packages: What it needs.
+    """
+
+    suffix: str
+    write: Callable[[Path, Job], Sequence[str]]
+    run: Callable[[Path, Job, Tensor], Outputs]
+    use: str
+    packages: tuple[str, ...] = ()
+
+
+def eager(job: Job, audio: Tensor, network: torch.nn.Module | None = None) -> Outputs:
+    """What the network of a job, or another, makes of audio `[B, samples]` by the way of `predict`."""
+    found = job.found
+    mel = found.frontend(audio)[:, : job.frames]
+    x = ((mel - found.mean) / (2 * found.std)).transpose(1, 2)
+    with torch.inference_mode():
+        made = (found.network if network is None else network).embed(x, job.blocks, logits=True)
+    logits = made.logits if isinstance(made.logits, Tensor) else made.logits[0]
+    return logits, torch.stack([made.tokens[block] for block in job.blocks], 1)
+
+
+def _write_onnx(path: Path, job: Job) -> Sequence[str]:
+    settings = job.settings
+    write_onnx(path, job.audio_network(fused=settings.int8), job.properties(), settings.int8, settings.any_length)
+    return ()
+
+
+def _run_onnx(path: Path, job: Job, audio: Tensor) -> Outputs:
+    logits, embeddings = open_onnx(path, torch.get_num_threads()).run(None, {INPUT: audio.numpy()})
+    return torch.from_numpy(logits), torch.from_numpy(embeddings)
+
+
+def _write_program(path: Path, job: Job) -> Sequence[str]:
+    write_program(path, job.audio_network(), job.properties(), job.settings.any_length)
+    return ()
+
+
+def _run_program(path: Path, job: Job, audio: Tensor) -> Outputs:
+    with torch.inference_mode():
+        return open_program(path)[0](audio)
+
+
+def _write_safetensors(path: Path, job: Job) -> Sequence[str]:
+    save_network(path, job.found.network, job.about)
+    return ()
+
+
+def _write_huggingface(path: Path, job: Job) -> Sequence[str]:
+    return write_huggingface(path, job.found.network, list(job.found.labels), job.about)
+
+
+def _run_network(path: Path, job: Job, audio: Tensor) -> Outputs:
+    network, _ = load_any(path)
+    return eager(job, audio, network)
+
+
+FORMATS: Mapping[str, Format] = {
+    "onnx": Format(
+        ".onnx",
+        _write_onnx,
+        _run_onnx,
+        "logits, embeddings = onnxruntime.InferenceSession({path!r}).run(None, {{'audio': clips}})  # {shape} float32",
+        ("onnx", "onnxscript", "onnxruntime"),
+    ),
+    "safetensors": Format(
+        ".safetensors",
+        _write_safetensors,
+        _run_network,
+        "network, about = models.checkpoints.load_any({path!r})  # or inference.checkpoint={path}",
+    ),
+    "huggingface": Format(
+        "",
+        _write_huggingface,
+        _run_network,
+        "transformers.ASTForAudioClassification.from_pretrained({path!r})  # or inference.checkpoint={path}",
+    ),
+    "torch_export": Format(
+        ".pt2",
+        _write_program,
+        _run_program,
+        "logits, embeddings = torch.export.load({path!r}).module()(clips)  # {shape} float32",
+    ),
+}

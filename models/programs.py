@@ -1,0 +1,51 @@
+"""Networks that take audio as programs of `torch.export`: one file that runs without this code."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+from models.export import AudioNetwork, free_axes
+
+_METADATA = "metadata.json"
+
+
+def write_program(
+    path: str | Path, network: AudioNetwork, metadata: Mapping[str, str], any_length: bool = False
+) -> None:
+    """Writes a `.pt2` file with the signature of `AudioNetwork.forward`.
+
+    Args:
+        path: Where to; replaced in one step.
+        network: Not a fused one.
+        metadata: Kept in the file as `metadata.json`.
+        any_length: See `models.export.free_axes`.
+
+    Raises:
+        ExportError: Patchout fixes the length of clips.
+    """
+    path = Path(path)
+    with torch.no_grad():
+        axes = free_axes(network, any_length)
+        program = torch.export.export(network, (torch.zeros(2, network.samples),), dynamic_shapes=(axes,))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.stem}.{os.getpid()}.new.pt2")
+    try:
+        torch.export.save(program, aside, extra_files={_METADATA: json.dumps(dict(metadata))})
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def open_program(path: str | Path) -> tuple[Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]], dict]:
+    """The function of a file that `write_program` wrote, and its metadata."""
+    found = {_METADATA: ""}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given buffer is not writable")
+        program = torch.export.load(path, extra_files=found)
+    return program.module(), json.loads(found[_METADATA])

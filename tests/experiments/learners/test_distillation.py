@@ -13,6 +13,7 @@ from torch import nn
 
 from datasets.store import Store, StoreWriter
 from datasets.teachers import Rule, Teacher
+from experiments.averaging import SnapshotAverage
 from experiments.data import Examples
 from experiments.extraction import header
 from experiments.learners.distillation import DistillationLearner, teacher_loss
@@ -182,9 +183,12 @@ class Student(nn.Module):
 def test_f10_validation_reports_both_terms_and_the_annotations_judge(clips, tmp_path):
     made, data, curves = learner(), clips(), History()
     del made.log
-    trainer = make_trainer(TrainerSettings(max_epochs=12, accelerator="cpu"), RunHandle(tmp_path, 0), curves)
+    settings, average = TrainerSettings(max_epochs=12, accelerator="cpu"), SnapshotAverage(start=9, every=2)
+    trainer = make_trainer(settings, RunHandle(tmp_path, 0), curves, averaging=average)
     trainer.fit(made, data)
     assert {"train/loss", "train/loss_labels", "train/loss_teacher", "val/loss_teacher"} <= curves.series.keys()
+    of_average, of_network = (dict(curves.series[f"val/loss_teacher{suffix}"]) for suffix in ("_swa", ""))
+    assert all(loss > 0 and loss != of_network[step] for step, loss in of_average.items())
     assert np.isfinite([value for _, value in curves.series["val/loss_teacher"]]).all()
     assert curves.series["val/loss_teacher"][-1][1] < curves.series["val/loss_teacher"][0][1]
     losses = dict(curves.series["train/loss"])

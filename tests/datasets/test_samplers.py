@@ -58,3 +58,28 @@ def test_a_heavier_track_comes_earlier_and_a_weightless_one_never():
 def test_no_labels_at_all_is_an_error():
     with pytest.raises(ValueError, match="labels in the training split"):
         EpochSampler(np.zeros(3), 3)
+
+
+@given(st.integers(1, 30), st.integers(1, 40), st.integers(1, 3), st.integers(0, 20))
+def test_an_epoch_that_goes_on_leaves_out_what_was_drawn(tracks, draws, world_size, skipped):
+    for rank in range(world_size):
+        sampler = EpochSampler(np.ones(tracks), draws, True, 3, rank, world_size)
+        whole = list(sampler)
+        sampler.skip(skipped)
+        assert len(sampler) == len(whole)
+        assert list(sampler) == whole[skipped:]
+        assert list(sampler) == whole  # once
+
+
+@pytest.mark.parametrize(("nodes", "local"), [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2)])
+def test_processes_of_all_nodes_draw_apart(nodes, local):
+    """The rank is counted over nodes: processes of equal local rank on two nodes share nothing."""
+    shares = [
+        {
+            track
+            for track, _ in EpochSampler(np.ones(24), 24, seed=1, rank=node * local + process, world_size=nodes * local)
+        }
+        for node in range(nodes)
+        for process in range(local)
+    ]
+    assert sum(map(len, shares)) == len(set().union(*shares)) == 24

@@ -13,7 +13,13 @@ from experiments.data import Examples
 from experiments.extraction import header
 from experiments.learners.supervised import SupervisedLearner
 from experiments.loading import Clips, EvenShare
-from experiments.settings import DatamoduleSettings, MaskingSettings, ModuleSettings, RollSettings
+from experiments.settings import (
+    DatamoduleSettings,
+    MaskingSettings,
+    ModuleSettings,
+    RollSettings,
+    TrainerSettings,
+)
 from experiments.tasks import build
 
 FRAMES, BANDS = 20, 4
@@ -167,3 +173,73 @@ def test_even_shares_cover_everything_equally():
     shares = [list(EvenShare(10, rank, 3)) for rank in range(3)]
     assert {len(share) for share in shares} == {4}
     assert set().union(*map(set, shares)) == set(range(10))
+
+
+@pytest.mark.parametrize("epoch_len", [12, 10])
+def test_gathered_batches_make_the_step_of_a_large_one(clips, epoch_len):
+    """Of 12 draws two steps of 6; of 10, the last step is of 4 and counts as one whole step all the same."""
+    weights = []
+    for batch_size, gathered in ((6, 1), (2, 3)):
+        made, data = learner(), clips(sampler={"epoch_len": epoch_len})
+        data.settings = data.settings.model_copy(update={"batch_size_train": batch_size})
+        fit = trainer(max_epochs=2, accumulate_grad_batches=gathered)
+        fit.fit(made, data)
+        assert fit.global_step == 4 == 2 * data.steps_per_epoch(TrainerSettings(accumulate_grad_batches=gathered))
+        weights.append(made.net.scale.detach().clone())
+    assert torch.allclose(*weights, rtol=1e-4)
+
+
+def test_gradients_are_clipped_by_their_norm(clips):
+    made, before, after = learner(), [], []
+
+    def norm() -> list[float]:
+        return [] if made.net.scale.grad is None else [float(made.net.scale.grad.norm())]
+
+    made.on_before_optimizer_step = lambda optimizer: before.extend(norm())
+    made.on_before_zero_grad = lambda optimizer: after.extend(norm())  # what the step before left
+    trainer(max_epochs=1, gradient_clip_val=1e-3).fit(made, clips())
+    assert min(before) > 1e-3
+    assert after == pytest.approx([1e-3] * 2, rel=1e-2)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_training_and_validation_in_the_precisions_of_a_cpu(clips, precision):
+    """Stored half-precision features reach the network in its own precision, outputs reach the metrics in float32."""
+    made, data = learner(mixup_alpha=0.3, masking=True), clips()
+    fit = trainer(max_epochs=2, precision=precision)
+    fit.fit(made, data)
+    (seen,) = {x.dtype for x in made.net.seen}
+    assert seen == torch.float32
+    assert made.net.scale.dtype == torch.float32
+    assert torch.isfinite(fit.callback_metrics["val/loss"])
+    fit.test(made, data, verbose=False)
+    assert made.predictions.dtype == np.float64
+
+
+def test_a_stand_in_is_judged_beside_the_network(clips):
+    made, data = learner(), clips()
+    other = Band()
+    with torch.no_grad():
+        other.scale.fill_(1.0)
+    made.stand_ins = {"_swa": other}
+    fit = trainer()
+    fit.validate(made, data, verbose=False)
+    metrics = fit.callback_metrics
+    assert metrics["val/loss"] == pytest.approx(np.log(2))  # a network of zeros
+    assert metrics["val/loss_swa"] != metrics["val/loss"]
+    assert {name.removesuffix("_swa") for name in metrics} == {name for name in metrics if not name.endswith("_swa")}
+    assert len(other.seen) == 2
+    assert made.outputs == []
+    fit.validate(made, data, verbose=False)
+    assert len(other.seen) == 4
+
+
+def test_the_test_judges_the_average_where_a_checkpoint_has_one(clips, tmp_path):
+    made, data = learner(), clips()
+    judge = trainer()
+    judge.test(made, data, verbose=False)
+    content = {"state_dict": {"net.scale": torch.zeros(BANDS), "net_swa.scale": torch.ones(BANDS)}}
+    torch.save({**content, "pytorch-lightning_version": L.__version__}, tmp_path / "both.ckpt")
+    judge.test(made, data, ckpt_path=tmp_path / "both.ckpt", verbose=False, weights_only=True)
+    assert made.averaged
+    assert torch.equal(made.net.scale, torch.ones(BANDS))

@@ -384,7 +384,7 @@ def test_equal_to_hear21passt():
 def test_layers_name_every_parameter_once_from_input_to_heads():
     network = MAEST(dim=16, depth=3, heads=2, n_frames=64, n_classes=5)
     layers = network.layers()
-    assert sorted(sum(layers, [])) == sorted(name for name, _ in network.named_parameters())
+    assert sorted(name for layer in layers for name in layer) == sorted(dict(network.named_parameters()))
     assert len(layers) == 5
     assert set(network.no_weight_decay()) < set(layers[0])
     assert {name.split(".")[0] for name in layers[0]} >= {"patch_embed", "cls_token"}

@@ -157,7 +157,7 @@ def check_shares(shares: Sequence[float]) -> tuple[float, ...]:
     shares = tuple(float(share) for share in shares)
     if len(shares) != len(SPLITS) or min(shares) < 0 or not shares[0] or not math.isclose(sum(shares), 1, abs_tol=1e-6):
         raise ValueError(
-            f"split_shares={list(shares)}: give the shares of {', '.join(SPLITS)}, that of train above 0, "
-            f"which sum to 1, for instance [0.8,0.1,0.1]"
+            f"{list(shares)} are no shares of {', '.join(SPLITS)}: give three numbers that sum to 1, "
+            f"that of train above 0, for instance [0.8,0.1,0.1]"
         )
     return shares

@@ -117,6 +117,6 @@ def test_hashed_splits_have_their_shares_and_never_change():
 
 @pytest.mark.parametrize("shares", [(0.8, 0.2), (0, 0.5, 0.5), (0.9, 0.2, -0.1), (0.5, 0.1, 0.1), (80, 10, 10)])
 def test_shares_that_are_none(shares):
-    with pytest.raises(ValueError, match="which sum to 1"):
+    with pytest.raises(ValueError, match="three numbers that sum to 1"):
         check_shares(shares)
     assert check_shares([1, 0, 0]) == (1.0, 0.0, 0.0)

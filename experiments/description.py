@@ -49,17 +49,11 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     found = findings(datamodule, source, written, corpus, task, matched, seconds, rows)
     by_split = {split: [track.id for track in used.split(split)] for split in SPLITS}
     run.set_info(data={**identify(corpus, by_split, task), "corpus": source.name})
-    _write(run, datamodule, used, rows, found, seconds)
-    title = f"{source.name}: {task.annotation}"
-    run.add_artifact(
-        corpus_picture(
-            rows[task.annotation],
-            {split: np.array([seconds[one] for one in inside]) for split, inside in by_split.items()},
-            run.directory / "corpus.png",
-            title,
-        )
-    )
     if run.is_global_zero:
+        _write(run, datamodule, used, rows, found, seconds)
+        lengths_of = {split: np.array([seconds[one] for one in inside]) for split, inside in by_split.items()}
+        title = f"{source.name}: {task.annotation}"
+        run.add_artifact(corpus_picture(rows[task.annotation], lengths_of, run.directory / "corpus.png", title))
         print("\n".join(summary(source.name, used, task, rows, found, seconds)), flush=True)
     measured = _measure(source, [matched.stored[one] for one in by_split["train"]])
     if measured and run.is_global_zero:

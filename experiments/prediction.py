@@ -132,7 +132,7 @@ def _predict(
     window: tuple[int, int],
 ) -> list[tuple[str, str]]:
     """Predict files one after another; returns those that cannot be, and why."""
-    task, rate, pictures = found.task(), found.frontend.frame_rate, 0
+    task, rate, pictures = found.task(), found.frontend.frame_rate, len(results.done)
     stride = int(found.description["network"].get("stride_t", 1))
     skipped: list[tuple[str, str]] = []
     with progress("predicting", len(todo), "files") as advance:

@@ -148,3 +148,87 @@ def test_anything_else_is_an_error(network, change, message):
 def test_an_unknown_way_to_fit_positions_is_refused(network):
     with pytest.raises(CheckpointError, match="positions='squeeze': expected one of stretch, crop"):
         adapt({}, network.state_dict(), "own", positions="squeeze")
+
+
+def test_blocks_beyond_the_networks_last_are_left_out_and_named(network):
+    deep = MAEST(n_classes=7, n_frames=312, dim=32, depth=5, heads=2).state_dict()
+    state, report = adapt(deep, network.state_dict(), "deep")
+    assert torch.equal(state["blocks.1.norm1.weight"], deep["blocks.1.norm1.weight"])
+    assert {key.split(".")[1] for key in report.ignored} == {"2", "3", "4"}
+    assert len(report.ignored) == 3 * 12
+    assert "ignored: blocks.2, blocks.3, blocks.4" in str(report)
+    assert report.reinitialised == []
+
+
+def test_fewer_blocks_than_the_networks_are_an_error_unless_asked_for(network):
+    shallow = {key: value for key, value in network.state_dict().items() if not key.startswith("blocks.1.")}
+    with pytest.raises(CheckpointError, match=r"has 1 blocks, the network 2: lower depth.*missing_blocks=random"):
+        adapt(shallow, network.state_dict(), "shallow")
+    state, report = adapt(shallow, network.state_dict(), "shallow", missing_blocks="random")
+    assert len(report.reinitialised) == 12
+    assert "random: blocks.1" in str(report)
+    assert torch.equal(state["blocks.1.mlp.fc1.weight"], network.state_dict()["blocks.1.mlp.fc1.weight"])
+    del shallow["blocks.0.norm1.bias"]
+    with pytest.raises(CheckpointError, match=r"missing blocks\.0\.norm1\.bias"):
+        adapt(shallow, network.state_dict(), "shallow", missing_blocks="random")
+    with pytest.raises(CheckpointError, match="missing_blocks='zero': expected one of refuse, random"):
+        adapt(shallow, network.state_dict(), "shallow", missing_blocks="zero")
+
+
+def test_rows_of_the_head_follow_the_names_of_their_classes(network):
+    source = {key: torch.randn_like(value) for key, value in network.state_dict().items()}
+    ours, theirs = list("abcdefg"), list("gxbyzcw")
+    state, report = adapt(source, network.state_dict(), "own", labels=(theirs, ours))
+    for key in HEADS:
+        for row, label in enumerate(ours):
+            origin = source[key][theirs.index(label)] if label in theirs else network.state_dict()[key][row]
+            assert torch.equal(state[key][row], origin)
+        assert report.adapted[key] == "3 of 7 classes by name, the others random"
+    assert all(key in report.loaded for key in HEAD_NORM)
+    same, report = adapt(source, network.state_dict(), "own", labels=(ours, ours))
+    assert torch.equal(same["head.1.weight"], source["head.1.weight"])
+    assert report.adapted == {}
+    _, report = adapt(source, network.state_dict(), "own", labels=(list("tuvwxyz"), ours))
+    assert report.reinitialised == HEADS
+    assert report.ignored == HEADS
+
+
+def test_names_find_classes_among_another_number_of_them(network):
+    source = MAEST(n_classes=9, n_frames=312, **SHAPE).state_dict()
+    state, report = adapt(source, network.state_dict(), "own", labels=(list("ihgfedcba"), list("abcdefg")))
+    assert torch.equal(state["head.1.weight"], source["head.1.weight"].flip(0)[:7])
+    assert report.adapted["head.1.bias"].startswith("7 of 7")
+    _, report = adapt(source, network.state_dict(), "own", labels=(list("abc"), list("abcdefg")))
+    assert report.reinitialised == HEADS
+
+
+def test_a_second_head_of_its_own_size_goes_alone(network):
+    source = MAEST(n_classes=7, n_classes_dist=3, n_frames=312, **SHAPE).state_dict()
+    _, report = adapt(source, network.state_dict(), "own")
+    assert report.reinitialised == HEADS[2:] == report.ignored
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    [(12, 99), (10, 83), (9, 71), (8, 62), (12, 200), (12, 300)],
+    ids=["stride 10", "stride 12", "stride 14", "stride 16", "20 s", "30 s"],
+)
+def test_every_grid_of_passt_fits(network, rows, columns):
+    source = passt()
+    source["freq_new_pos_embed"] = torch.randn(1, 32, rows, 1)
+    source["time_new_pos_embed"] = torch.randn(1, 32, 1, columns)
+    state, report = adapt(source, network.state_dict(), "passt")
+    assert state["freq_new_pos_embed"].shape[2:] == (9, 1)
+    assert state["time_new_pos_embed"].shape[2:] == (1, 30)
+    assert report.reinitialised == HEADS
+    assert set(report.adapted) <= {"freq_new_pos_embed", "time_new_pos_embed"}
+    if rows == 9:
+        assert torch.equal(state["freq_new_pos_embed"], source["freq_new_pos_embed"])
+
+
+def test_passt_with_seven_blocks_starts_seven_blocks():
+    light = MAEST(n_classes=527, n_bands=128, n_frames=998, dim=32, depth=7, heads=2).state_dict()
+    seven = MAEST(n_classes=7, n_frames=312, dim=32, depth=7, heads=2)
+    _, report = adapt(light, seven.state_dict(), "passt_l")
+    assert report.reinitialised == HEADS
+    assert sum(key.startswith("blocks.") for key in report.loaded) == 7 * 12

@@ -109,6 +109,25 @@ def test_a_file_in_the_published_layout_tells_its_network(tmp_path):
     assert torch.equal(loaded(X), published(X))
 
 
+@pytest.mark.parametrize(
+    ("rows", "positions", "bands", "frames", "stride"),
+    [
+        (12, 99, 128, 998, 10),
+        (10, 83, 128, 998, 12),
+        (9, 71, 128, 998, 14),
+        (8, 62, 128, 998, 16),
+        (12, 300, 128, 3000, 10),
+    ],
+)
+def test_the_grid_of_a_passt_file_tells_its_stride(tmp_path, rows, positions, bands, frames, stride):
+    shape = {"n_bands": bands, "n_frames": frames, "stride_f": stride, "stride_t": stride, "time_positions": positions}
+    published = MAEST(n_classes=527, dim=64, depth=1, heads=1, **shape)
+    assert published.grid == (rows, positions)
+    torch.save(published.state_dict(), tmp_path / "passt.pt")
+    loaded, _ = load_any(tmp_path / "passt.pt")
+    assert loaded.hyperparameters == {**published.hyperparameters, "mlp_ratio": 4.0}
+
+
 def test_nothing_but_tensors_and_plain_values_is_unpickled(network, tmp_path):
     class Trap:
         def __reduce__(self):
@@ -182,6 +201,7 @@ def test_releases_are_complete_and_fit_their_networks():
         assert release.url.startswith("https://")
         assert set(release.sha256) <= set("0123456789abcdef")
         assert release.licence
+        assert release.huggingface == (f"mtg-upf/{name}" if name.startswith("discogs-maest") else None)
         if release.architecture is None:
             continue
         assert len(release.sha256) == hashlib.sha256().digest_size * 2

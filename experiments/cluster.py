@@ -16,7 +16,6 @@ class Launched(ClusterEnvironment):
     """Processes that a launcher started and `experiments.distributed.join` brought together."""
 
     def __init__(self, found: Launch) -> None:
-        super().__init__()
         self.found = found
 
     @property

@@ -21,6 +21,7 @@ from experiments.tracking.standing import standing
 from experiments.training import checkpoint_folder
 
 RESUME_VARIABLE = "OSTINATO_RESUME"  # rank zero's choice, for the ranks that it launches
+REQUEUED = "hpc_ckpt_*.ckpt"  # in a run's folder: what Lightning leaves when SLURM requeues a job
 OWNER = ".run.json"  # in a folder of checkpoints: the run they are of
 
 
@@ -33,7 +34,7 @@ def resume_from(settings: PretrainSettings, run: RunHandle) -> Path | None:
         UserError: The folder holds the checkpoints of another run; or this rank does not see the checkpoint.
     """
     if run.is_global_zero:
-        found = _newest(settings, run) if settings.resume and run.origin else None
+        found = _newest(settings, run) if run.origin else None
         if settings.trainer.checkpoint_dir:
             _claim(checkpoint_folder(settings.trainer, run.directory), run)
         if run.origin == run.directory:
@@ -56,7 +57,7 @@ def _newest(settings: PretrainSettings, run: RunHandle) -> tuple[Path, int] | No
     """The checkpoint of the origin with the most optimiser steps, and their number."""
     folder = checkpoint_folder(settings.trainer, run.origin)
     found: list[tuple[int, float, Path]] = []
-    for path in (folder / f"{name}.ckpt" for name in (LAST, INTERRUPTED)):
+    for path in (*(folder / f"{name}.ckpt" for name in (LAST, INTERRUPTED)), *run.origin.glob(REQUEUED)):
         if not path.is_file():
             continue
         try:

@@ -26,6 +26,7 @@ T = TypeVar("T")
 JOINING = datetime.timedelta(minutes=10)  # until all processes have to be there
 ANSWERING = datetime.timedelta(minutes=30)  # between the first and the last process at one exchange
 SAID_AFTER = 15.0  # seconds of waiting for the others until it is said
+RESTARTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
 SPECIAL_STEPS = 0xFFFFFFF0  # SLURM's numbers of the batch script, an interactive shell and the like begin here
 FOREIGN = {"OMPI_COMM_WORLD_SIZE": "mpirun", "PMI_SIZE": "mpirun", "JSM_NAMESPACE_SIZE": "jsrun"}
 
@@ -130,6 +131,12 @@ def _number(environ: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdecimal():
         raise UserError(f"{name}={text}: expected a number; which process is this?")
     return int(text)
+
+
+def restarted(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether the launcher gives this command again by itself: after a failure (torchrun), or requeued (SLURM)."""
+    environ = os.environ if environ is None else environ
+    return any(_number(environ, name, 0) for name in RESTARTS)
 
 
 def layout(devices: int | Literal["auto"], num_nodes: int) -> tuple[int, int]:

@@ -77,7 +77,8 @@ class Experiment(Generic[S]):
         settings: pydantic model, frozen, unknown keys forbidden, a default for every key, with the fields `seed: int`
             and `tracking: TrackingSettings`.
         named_configs: what can follow `with` besides assignments.
-        resumable: commands that go on with an earlier run where the setting `resume` is true.
+        resumable: commands that go on with an earlier run where the setting `resume` is true, or the launcher repeats
+            them by itself.
     """
 
     def __init__(
@@ -306,7 +307,8 @@ class Experiment(Generic[S]):
         )
         with lifecycle.signals():
             revision = read_revision(self.script, options["--enforce_clean"])
-            resume = command in self._resumable and getattr(composition.settings, "resume", False)
+            wanted = getattr(composition.settings, "resume", False) or distributed.restarted()
+            resume = command in self._resumable and wanted
             plan = Plan(tracking, self.script, name, composition.settings.seed, facts, revision, resume)
             run = self._sacred_run(command, composition, options)
             run.experiment_info = experiment_info(run.experiment_info["name"], plan)

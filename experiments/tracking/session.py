@@ -232,7 +232,7 @@ class Session:
             log.warning("run %s itself cannot go on (%s); a new one does", origin.name, self._choice.reason)
             return
         if self._plan.resume:
-            print(f"resume=True: {self._choice.reason}; starting from the beginning", file=sys.stderr)
+            print(f"nothing to resume: {self._choice.reason}; starting from the beginning", file=sys.stderr)
         for earlier in self._earlier[-1:]:
             end = history.end_of(earlier)
             how = end["status"].lower() if end else "has no end"

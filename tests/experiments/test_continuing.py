@@ -64,6 +64,8 @@ def test_the_checkpoint_with_the_most_steps_is_gone_on_from(tmp_path):
     assert run.rewound == [12]
     leave(folder, 15)
     assert resume_from(settings(), run) == last
+    requeued = leave(tmp_path / "runs" / "now", 17, "hpc_ckpt_1")
+    assert resume_from(settings(), run) == requeued
 
 
 def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path, capsys):
@@ -83,7 +85,6 @@ def test_a_linked_run_goes_on_from_the_checkpoint_of_the_other(tmp_path):
 def test_no_checkpoint_is_looked_for_at_a_beginning(tmp_path):
     leave(tmp_path / "runs" / "now" / "checkpoints", 5)
     assert resume_from(settings(), handle(tmp_path)) is None
-    assert resume_from(settings(resume=False), handle(tmp_path, origin="now")) is None
 
 
 def test_damaged_checkpoints_and_those_of_other_settings_are_left_aside(tmp_path, capsys):

@@ -85,6 +85,11 @@ def test_the_trainer_follows_its_launcher(monkeypatch):
         layout(4, 1)
 
 
+def test_a_launcher_that_repeats_a_command_is_recognised():
+    assert not distributed.restarted({"TORCHELASTIC_RESTART_COUNT": "0"})
+    assert distributed.restarted({"SLURM_RESTART_COUNT": "1"})
+
+
 def test_a_single_process_talks_to_itself():
     distributed.join()
     assert (distributed.rank(), distributed.world_size()) == (0, 1)

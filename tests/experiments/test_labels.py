@@ -1,0 +1,86 @@
+"""Names of classes, from whatever carries them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from experiments.errors import UserError
+from experiments.labels import output_names, read_labels, spoken
+from models.checkpoints import save_network
+from models.huggingface import write_huggingface
+from models.maest import MAEST
+
+NAMES = ("Rock---Punk", "Folk, World, & Country---Éntekhno", "Jazz---Bebop")
+BY_NUMBER = {str(number): name for number, name in enumerate(NAMES)}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("labels.txt", "\n".join(NAMES) + "\n\n"),
+        ("labels.csv", "\ufeff" + "\r\n".join(NAMES)),
+        ("list.json", json.dumps(NAMES)),
+        ("essentia.json", json.dumps({"name": "discogs-maest", "classes": NAMES})),
+        ("config.json", json.dumps({"model_type": "x", "id2label": dict(sorted(BY_NUMBER.items(), reverse=True))})),
+        ("numbers.json", json.dumps(BY_NUMBER)),
+    ],
+)
+def test_lists_in_every_published_form(tmp_path, name, content):
+    (tmp_path / name).write_text(content, encoding="utf-8", newline="")
+    assert read_labels(str(tmp_path / name)) == NAMES
+
+
+def test_checkpoints_and_folders_carry_them(tmp_path):
+    network = MAEST(n_classes=3, dim=32, depth=1, heads=2)
+    save_network(tmp_path / "own.safetensors", network, {"labels": list(NAMES)})
+    write_huggingface(tmp_path / "folder", network, NAMES, {})
+    assert read_labels(str(tmp_path / "own.safetensors")) == NAMES == read_labels(str(tmp_path / "folder"))
+    save_network(tmp_path / "bare.safetensors", network, {})
+    with pytest.raises(UserError, match="names no classes"):
+        read_labels(str(tmp_path / "bare.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("gone.txt", None, "no such file; expected a text file with one class name a line, a JSON"),
+        ("empty.txt", b"\n \n", "no class names in it"),
+        ("latin.txt", "Éntekhno".encode("latin-1"), r"not UTF-8 .*byte 0\)"),
+        ("torn.json", b'["a", ', "not JSON"),
+        ("other.json", b'{"name": "x"}', "no list of class names"),
+        ("gaps.json", b'{"0": "a", "2": "b"}', "no list of class names"),
+        ("mixed.json", b'["a", 1]', "no list of class names"),
+        ("number.json", b"3", "no list of class names"),
+    ],
+)
+def test_other_files_are_named(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_labels(str(tmp_path / name))
+
+
+def test_a_file_goes_before_what_the_weights_carry(tmp_path):
+    (tmp_path / "labels.txt").write_text("\n".join(NAMES), encoding="utf-8")
+    assert output_names(["a", "b", "c"], str(tmp_path / "labels.txt"), 3) == NAMES
+    assert output_names(["a", "b", "c"], None, 3) == ("a", "b", "c")
+    assert output_names(None, None, 2) == ("class_000", "class_001")
+    with pytest.raises(UserError, match=r"labels\.txt: 3 names, the network has 4 classes"):
+        output_names(None, str(tmp_path / "labels.txt"), 4)
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        ("Rock---Punk", "Punk (Rock)"),
+        ("Folk, World, & Country---Éntekhno", "Éntekhno (Folk, World, & Country)"),
+        ("guitar", "guitar"),
+        ("Rock---", "Rock---"),
+        ("---Punk", "---Punk"),
+        ("drum-and-bass", "drum-and-bass"),
+    ],
+)
+def test_styles_are_said_with_their_genre_behind(label, said):
+    assert spoken(label) == said

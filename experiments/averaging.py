@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -192,6 +193,18 @@ class MovingAverage(Averaging):
     def make(self, network: nn.Module) -> AveragedModel:
         """See `Averaging`."""
         return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(self.decay))
+
+    @torch.no_grad()
+    def take_in(self, learner: L.LightningModule) -> None:
+        """Let the network as it is count; a GPU is not waited for."""
+        if self.average is None:
+            super().take_in(learner)
+            return
+        self.average.multi_avg_fn([*self.average.module.parameters()], [*learner.net.parameters()], None)
+        for kept, buffer in zip(self.average.module.buffers(), learner.net.buffers(), strict=True):
+            kept.copy_(buffer)
+        self.average.n_averaged += 1
+        self.changed = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Count steps from here."""

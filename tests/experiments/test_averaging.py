@@ -187,6 +187,7 @@ def test_a_moving_average_moves_at_optimiser_steps(tmp_path):
     for weight in taken[1:]:
         expected = 0.75 * expected + 0.25 * weight
     assert torch.allclose(average.average.module.weight, expected)
+    assert int(average.average.n_averaged) == 4
     assert module.judged == [0, 1]
 
 

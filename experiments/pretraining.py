@@ -124,7 +124,8 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     weights = [parameter.numel() for parameter in found.network.parameters()]
     moving = sum(parameter.numel() for parameter in found.network.parameters() if parameter.requires_grad)
     if settings.module.freeze and not trained:
-        say(f"module.freeze={settings.module.freeze}: {moving:,} of {sum(weights):,} parameters are trained")
+        kept = "" if settings.model.pretrained or settings.model.checkpoint else "; the frozen ones are random"
+        say(f"module.freeze={settings.module.freeze}: {moving:,} of {sum(weights):,} parameters are trained{kept}")
     run.set_info(
         data={
             **identify(corpus, {split: examples.ids for split, examples in splits.items()}, task),

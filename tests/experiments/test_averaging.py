@@ -14,7 +14,9 @@ from experiments.averaging import Averaging, MovingAverage, SnapshotAverage, ave
 from experiments.checkpointing import AtomicCheckpoints, KeepBest
 from experiments.learners.schedules import exp_lin
 from experiments.settings import ModuleSettings
+from models.compiled import compile_blocks
 from models.layouts import read_weights
+from models.maest import MAEST
 
 EPOCHS = 130
 STARTS = [49 + 5 * number for number in range(17)]  # 49, 54, ..., 129
@@ -198,6 +200,18 @@ def test_the_average_evaluates_and_is_no_part_of_the_learner(tmp_path):
     assert not average.average.module.training
     assert not any(parameter.requires_grad for parameter in average.average.parameters())
     assert [name for name, _ in module.named_parameters()] == ["net.0.weight", "net.0.bias"]
+
+
+def test_the_average_of_a_compiled_network_is_a_plain_one(tmp_path):
+    network = MAEST(dim=16, depth=2, heads=2, n_frames=46, n_bands=36, n_classes=3)
+    compile_blocks(network, backend="eager")
+    average = SnapshotAverage(1, 1)
+    average.take_in(SimpleNamespace(net=network))
+    assert average.average.module.state_dict().keys() == network.state_dict().keys()
+    assert all(block._compiled_call_impl is None for block in average.average.module.blocks)
+    x = torch.randn(2, 36, 46)
+    with torch.no_grad():
+        assert torch.allclose(average.average.module(x), network.eval()(x), atol=1e-6)
 
 
 def test_the_settings_choose():

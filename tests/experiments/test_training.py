@@ -98,4 +98,6 @@ def test_an_accelerator_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match=r"trainer\.accelerator=cuda: there is none here"):
         check_accelerator(TrainerSettings(accelerator="cuda"))
+    with pytest.raises(UserError, match=r"trainer\.precision=16-mixed: float16 is not for a CPU; set bf16-mixed"):
+        check_accelerator(TrainerSettings(accelerator="cpu", precision="16-mixed"))
     check_accelerator(SimpleNamespace(accelerator="auto", devices=2, precision="auto"))

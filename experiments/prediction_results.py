@@ -11,10 +11,11 @@ import fcntl
 import io
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -69,12 +70,14 @@ class Results:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.labels, self.top = folder, list(labels), top
         self._lines = (folder / LINES).open("a+b")
-        self._windows = (folder / WINDOWS).open("a+b")
+        self._windows: BinaryIO | None = None
         self.done: set[str] = set()
         try:
             self._lock()
             if overwrite:
                 self._lines.truncate(0)
+            _unshare(folder / WINDOWS)
+            self._windows = (folder / WINDOWS).open("a+b")
             self._go_on({"made": dict(made)})
         except BaseException:
             self.close()
@@ -88,7 +91,8 @@ class Results:
 
     def close(self) -> None:
         """Leave the files as they are."""
-        self._windows.close()
+        if self._windows is not None:
+            self._windows.close()
         self._lines.close()
 
     def enter(self, prediction: Prediction) -> dict[str, Any]:
@@ -198,6 +202,14 @@ class Results:
         self._lines.seek(0, os.SEEK_END)
         self._lines.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
         self._lines.flush()
+
+
+def _unshare(path: Path) -> None:
+    """Give a file that an earlier run has kept by a link a copy of its own, so that the kept one stays as it is."""
+    if path.exists() and path.stat().st_nlink > 1:
+        aside = path.with_name(f".{path.name}.part")
+        shutil.copyfile(path, aside)
+        os.replace(aside, path)
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

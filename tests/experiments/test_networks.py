@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from experiments.errors import UserError
-from experiments.networks import _from_nothing, checkpoint_file, fetch_weights, initial
+from experiments.networks import _from_nothing, checkpoint_file, fetch_weights, initial, load
 from experiments.settings import PretrainSettings
 from experiments.tasks import build
 from models.checkpoints import CheckpointError, save_network
 from models.frontends import MusiCNNMel
+from models.huggingface import write_huggingface
 from models.maest import MAEST
 
 SMALL = {"dim": 32, "depth": 1, "heads": 2}
@@ -77,6 +78,58 @@ def test_fine_tuning_keeps_the_normalisation_of_its_checkpoint_unless_one_is_set
 def test_fine_tuning_on_features_of_another_front_end_is_refused(saved):
     with pytest.raises(UserError, match="made for features 0123456789abcdef, these are"):
         finetuned(saved(frontend="0123456789abcdef"))
+
+
+def started(**model):
+    """A network of two classes that starts from a file."""
+    settings = PretrainSettings(model={**SMALL, **model}, datamodule={"clip_length": 5})
+    return initial(settings, MusiCNNMel(), build("tagging", classes=["a", "b"]))
+
+
+def test_fine_tuning_takes_rows_of_the_head_by_the_names_of_classes(tmp_path, capsys):
+    network, file = MAEST(**SMALL, n_classes=3, n_frames=312), tmp_path / "own.safetensors"
+    save_network(file, network, {"labels": ["c", "b", "x"]})
+    head = started(checkpoint=str(file)).network.head[1].weight
+    assert torch.equal(head[1], network.head[1].weight[1])
+    assert not any(torch.equal(head[0], row) for row in network.head[1].weight)
+    assert "head.1.weight (1 of 2 classes by name, the others random)" in capsys.readouterr().err
+    head = started(checkpoint=str(file), checkpoint_discard_head=True).network.head[1].weight
+    assert not torch.equal(head[1], network.head[1].weight[1])
+
+
+def test_longer_and_deeper_weights_start_what_is_asked_for(tmp_path, capsys):
+    network, file = MAEST(**{**SMALL, "depth": 3}, n_classes=2, n_frames=625), tmp_path / "own.safetensors"
+    save_network(file, network, {})
+    cropped = started(checkpoint=str(file), positions="crop").network
+    assert torch.equal(cropped.time_new_pos_embed, network.time_new_pos_embed[..., :30])
+    assert not torch.equal(started(checkpoint=str(file)).network.time_new_pos_embed, cropped.time_new_pos_embed)
+    assert "ignored: blocks.1, blocks.2" in capsys.readouterr().err
+    with pytest.raises(CheckpointError, match=r"has 3 blocks, the network 4: .*missing_blocks=random"):
+        started(checkpoint=str(file), depth=4)
+    assert started(checkpoint=str(file), depth=4, missing_blocks="random").network.depth == 4
+
+
+def test_a_hugging_face_folder_is_a_checkpoint(tmp_path):
+    network = MAEST(**SMALL, n_classes=3, n_frames=312, head_norm_eps=1e-6)
+    write_huggingface(tmp_path, network, ["a", "b", "c"], {"normalisation": [1.5, 0.5]})
+    assert checkpoint_file(str(tmp_path)) == tmp_path
+    found = load(PretrainSettings(inference={"checkpoint": str(tmp_path)}), MusiCNNMel())
+    assert (found.labels, found.mean, found.std) == (("a", "b", "c"), 1.5, 0.5)
+    x = torch.randn(1, 96, 312)
+    torch.testing.assert_close(found.network(x), network.eval()(x), atol=1e-5, rtol=0)
+    tuned = started(checkpoint=str(tmp_path))
+    assert tuned.network.head[0].eps == 1e-6
+    assert (tuned.mean, tuned.std) == (1.5, 0.5)
+    assert torch.equal(tuned.network.head[1].weight, network.head[1].weight[:2])
+
+
+def test_networks_for_other_features_are_for_starting_from(tmp_path):
+    network = MAEST(**SMALL, n_classes=2, n_frames=998, n_bands=128)
+    save_network(tmp_path / "passt.safetensors", network, {})
+    settings = PretrainSettings(inference={"checkpoint": str(tmp_path / "passt.safetensors")})
+    with pytest.raises(UserError, match=r"128 bands of another front end, .* makes 96; .*model\.checkpoint"):
+        load(settings, MusiCNNMel())
+    assert started(checkpoint=str(tmp_path / "passt.safetensors")).network.n_bands == 96
 
 
 @pytest.mark.parametrize("trained", [False, True])

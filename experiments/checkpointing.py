@@ -195,8 +195,8 @@ class SaveOften(Checkpoint):
 class SaveWhenInterrupted(Checkpoint):
     """Leaves `interrupted.ckpt` when a signal ends a training, from which it goes on as if nothing had happened.
 
-    A signal that comes during an optimiser step waits until the step is done; a second one does not, and then nothing
-    is saved. One that comes during validation ends it at once; the checkpoint is from before it.
+    A signal waits until an optimiser step is done; a second one does not, and then nothing is saved. One that comes
+    during validation ends it at once; the checkpoint is from before it.
 
     Not with several processes: the others may be gone, or wait in the middle of a step, and saving would wait for them.
     Not after an error either, where the weights may be those of half a step. `last.ckpt` is there.
@@ -210,11 +210,11 @@ class SaveWhenInterrupted(Checkpoint):
         self.path, self.saved = folder / f"{INTERRUPTED}.ckpt", saved
         self._handlers: dict[int, Any] = {}
         self._pending: tuple[int, FrameType | None] | None = None
-        self._stepping = self._validating = self._before_validation = False
+        self._validating = self._before_validation = False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Listen, in front of whoever listens already."""
-        self._pending, self._stepping, self._validating = None, False, False
+        self._pending, self._validating = None, False
         if trainer.world_size > 1 or threading.current_thread() is not threading.main_thread():
             return
         self._handlers = {number: signal.getsignal(number) for number in SIGNALS}
@@ -223,7 +223,7 @@ class SaveWhenInterrupted(Checkpoint):
             signal.signal(number, self._receive)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self._stepping and self._pending is None:
+        if not self._validating and self._pending is None:
             self._pending = number, frame
             say(f"{signal.Signals(number).name}: ends after this step, with a checkpoint; once more ends it at once")
         else:
@@ -235,12 +235,6 @@ class SaveWhenInterrupted(Checkpoint):
                 signal.signal(number, handler)
         self._handlers = {}
 
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """From here on signals wait."""
-        self._stepping, self._validating = True, False
-
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -250,24 +244,20 @@ class SaveWhenInterrupted(Checkpoint):
             return
         self._validating = last
         self._answer(trainer)
-        self._stepping = not last
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Answer a signal that came where an epoch ends without validation."""
-        self._validating = False
+        """Answer a signal that came where an epoch ends."""
         self._answer(trainer)
-        self._stepping = False
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Validation is done and need not be repeated."""
-        self._stepping = self._stepping or self._validating
         self._validating = False
 
     def _answer(self, trainer: L.Trainer) -> None:
         if self._pending is not None:
             (number, frame), self._pending = self._pending, None
             self._save(trainer)
-            self._stepping = False
+            self._validating = False
             self._handlers[number](number, frame)
 
     def _save(self, trainer: L.Trainer) -> None:
@@ -279,8 +269,11 @@ class SaveWhenInterrupted(Checkpoint):
         say(f"the state of the moment is in {self.path}; give the same command with resume=True to go on")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Others listen again."""
+        """Others listen again, to a signal that came last too."""
+        handlers = self._handlers
         self._forget_signals()
+        if self._pending is not None:
+            handlers[self._pending[0]](*self._pending)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Save what a validation was cut from, if a signal did it."""

@@ -126,7 +126,9 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(name, kill,
         ("mean of snapshots", ("on_train_batch_start", 2), 1),  # the rest of the step's batches is waited for
         ("mean of snapshots", ("on_before_optimizer_step", 2), 2),  # the last step of an epoch
         ("mean of snapshots", ("on_validation_batch_start", 5), 4),
+        ("mean of snapshots", ("on_validation_end", 1), 2),  # with the checkpoint of the epoch
         ("moving average", ("on_train_batch_start", 2), 2),
+        ("moving average", ("on_train_epoch_start", 2), 6),  # with the first step of the epoch
         ("moving average", ("on_train_batch_start", 5), 5),  # the last of an epoch without validation
     ],
 )

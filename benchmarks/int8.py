@@ -84,7 +84,9 @@ def contestants(found: Loaded, block: int) -> dict[str, Run]:
     return {EAGER: eager, WHOLE: session(int8=False), SMALL: session(int8=True)}
 
 
-def embed(source, found: Loaded, runs: dict[str, Run], stores: dict[str, Path], block: int) -> dict[str, np.ndarray]:
+def embed(
+    source: Source, found: Loaded, runs: dict[str, Run], stores: dict[str, Path], block: int
+) -> dict[str, np.ndarray]:
     """Fills a store by each contestant; all logits, a row a window."""
     dim = found.description["network"]["dim"]
     writers = {

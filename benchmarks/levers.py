@@ -1,0 +1,235 @@
+"""What each way to faster inference costs in the score of probes, on the demo corpus with the network of `make demo`.
+
+    make demo                                # once, for outputs/demo/checkpoints/best.ckpt
+    python -m benchmarks.levers [--size small] [--checkpoint FILE] [--grid quick]
+
+Every lever extracts the corpus by the code of `ex_pretrain.py extract_embeddings` (ONNX files by onnxruntime, from the
+audio, through the same windows), and `ex_probe.py`'s code probes them all, chosen on validation. "behind" is the 95 %
+interval of how far a lever is behind the first row on the test tracks, paired over tracks. Speed is that of this small
+network, all levers in turns; `benchmarks.inference` has the same levers on the whole one. ONNX files run to the logits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.machine import describe, race, ratio
+from datasets.windows import pad_centred
+from experiments import networks
+from experiments.configs.catalogue import PRETRAIN
+from experiments.data import Source, open_source
+from experiments.extraction import Output, extract, header
+from experiments.inference import runner
+from experiments.probe_table import MAIN, probe
+from experiments.settings import DatamoduleSettings, EmbeddingsSettings, PretrainSettings, ProbeExperimentSettings
+from experiments.tracking.run import RunHandle
+from models.export import AudioNetwork
+from models.flops import cost
+from models.onnx_files import INPUT, audio_session
+from preprocess.decode import load
+
+SYSTEM = ("maest_10s_random_weights_pretrain", "demo")
+BLOCK = 2
+WINDOWS = 16  # of a batch in the race
+
+
+@dataclass(frozen=True)
+class Lever:
+    """One way to run the network.
+
+    Attributes:
+        block: Whose tokens are stored; the network stops behind it.
+        model: Settings of the network that differ.
+        trainer: Settings of the arithmetic that differ.
+        onnx: Run an ONNX file: with products in 8 or in 32 bits; None runs PyTorch.
+    """
+
+    block: int = BLOCK
+    model: dict[str, int] = field(default_factory=dict)
+    trainer: dict[str, str] = field(default_factory=dict)
+    onnx: int | None = None
+
+
+HALF = {"s_patchout_t_interleaved": 2}
+LEVERS: dict[str, Lever] = {
+    MAIN: Lever(),
+    "to the last block": Lever(block=3),
+    "stop at block 1": Lever(block=1),
+    "stop at block 0": Lever(block=0),
+    "half the tokens (time)": Lever(model=HALF),
+    "half the tokens (frequency)": Lever(model={"s_patchout_f_interleaved": 2}),
+    "a quarter of the tokens": Lever(model={**HALF, "s_patchout_f_interleaved": 2}),
+    "bfloat16": Lever(trainer={"precision": "bf16-mixed"}),
+    "ONNX, 32 bits": Lever(onnx=32),
+    "ONNX, 8 bits": Lever(onnx=8),
+    "ONNX, 8 bits, half the tokens": Lever(onnx=8, model=HALF),
+}
+
+
+class Audio:
+    """Windows of samples in the place of windows of log-mel, for networks with a front end of their own."""
+
+    def __init__(self, source: Source) -> None:
+        self.source, self.hop = source, source.frontend.hop
+        self.last: tuple[str, np.ndarray] = ("", np.empty(0))
+
+    def length(self, identity: str) -> int:
+        """Frames of a track, as its log-mel has them."""
+        return self.source.features.length(identity)
+
+    def read_crop(self, identity: str, start: int, frames: int) -> np.ndarray:
+        """`[256 frames]` samples, centred in zeros where there are fewer."""
+        if self.last[0] != identity:
+            self.last = (identity, load(self.source.base_dir / identity, self.source.frontend.sample_rate))
+        cut = self.last[1][start * self.hop : (start + frames) * self.hop]
+        return pad_centred(cut, frames * self.hop)
+
+
+def deep(*parts: dict[str, Any]) -> dict[str, Any]:
+    """Nested dictionaries laid over each other."""
+    made: dict[str, Any] = {}
+    for part in parts:
+        for key, value in part.items():
+            made[key] = deep(made.get(key, {}), value) if isinstance(value, dict) else value
+    return made
+
+
+class Contest:
+    """The corpus, the checkpoint, and what every lever makes of them."""
+
+    def __init__(self, size: str | int, checkpoint: Path, folder: Path, threads: int) -> None:
+        self.size, self.checkpoint, self.folder, self.threads = size, checkpoint, folder, threads
+        self.source = open_source(self.settings(Lever()).datamodule)
+
+    def settings(self, lever: Lever) -> PretrainSettings:
+        """As the command line of the demo would give them."""
+        own = {
+            "model": lever.model,
+            "trainer": lever.trainer,
+            "datamodule": {"demo_size": self.size},
+            "inference": {"checkpoint": str(self.checkpoint)},
+        }
+        return PretrainSettings(**deep(*(dict(PRETRAIN[name].values) for name in SYSTEM), own))
+
+    def found(self, lever: Lever) -> networks.Loaded:
+        """The trained network."""
+        return networks.load(self.settings(lever), self.source.frontend)
+
+    @cached_property
+    def frames(self) -> int:
+        """Of a window."""
+        return self.found(Lever()).n_frames
+
+    def run_batch(self, name: str) -> Callable[[torch.Tensor], torch.Tensor]:
+        """From a batch of windows to `[windows, 3, dim]`."""
+        lever, found = LEVERS[name], self.found(LEVERS[name])
+        if lever.onnx is None:
+            return runner(found, self.settings(lever), lambda net, x: net.embed(x, [lever.block]).tokens[lever.block])
+        int8 = lever.onnx == 8
+        network = AudioNetwork(found.network, found.frontend, found.mean, found.std, [lever.block], fused=int8)
+        session = audio_session(network, int8, self.threads)
+        return lambda clips: torch.from_numpy(session.run(["embeddings"], {INPUT: clips.numpy()})[0][:, 0])
+
+    def features(self, lever: Lever) -> Any:
+        """What its windows are cut from."""
+        return self.source.features if lever.onnx is None else Audio(self.source)
+
+    def store(self, name: str, run_batch: Callable[[torch.Tensor], torch.Tensor]) -> Path:
+        """Extract the corpus."""
+        lever, dim = LEVERS[name], self.found(LEVERS[name]).network.dim
+        made = header("embeddings", (3, dim), "CLS, DIST, mean of the other tokens", {"lever": name})
+        output = Output(self.folder / name, made, lambda tokens: tokens)
+        ids = self.source.features.ids
+        report = extract(self.features(lever), ids, self.frames, self.frames, run_batch, [output], WINDOWS)
+        if report.skipped:
+            raise SystemExit(f"{name}: {len(report.skipped)} tracks were skipped, {report.skipped[0]} for instance")
+        return output.folder
+
+    def gigaflops(self, lever: Lever) -> float:
+        """Of a window."""
+        blocks = None if lever.onnx else lever.block + 1
+        return cost(self.found(lever).network, self.frames, blocks=blocks).flops / 1e9
+
+    def batch(self, lever: Lever) -> torch.Tensor:
+        """Windows for the race."""
+        features, ids = self.features(lever), self.source.features.ids
+        crops = [features.read_crop(ids[number % len(ids)], 0, self.frames) for number in range(WINDOWS)]
+        return torch.from_numpy(np.stack(crops))
+
+
+def scores(stores: dict[str, Path], size: str | int, grid: str, folder: Path) -> list[dict[str, str]]:
+    """The table that `ex_probe.py` leaves."""
+    settings = ProbeExperimentSettings(
+        embeddings=EmbeddingsSettings(
+            store=str(stores[MAIN]),
+            compare={name: str(store) for name, store in stores.items() if name != MAIN},
+            baselines=["constant"],
+        ),
+        datamodule=DatamoduleSettings(demo_size=size),
+        probe={"grid": grid},
+    )
+    folder.mkdir()
+    probe(settings, RunHandle(folder, seed=0))
+    with (folder / "probes.csv").open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+def table(rows: list[dict[str, str]], speeds: dict[str, float], gigaflops: dict[str, float]) -> Table:
+    """A line a lever; of every task its first metric."""
+    made = Table(title=f"levers of inference and the probes behind them, block {BLOCK} where nothing is said")
+    tasks = {row["task"]: row["metric"] for row in reversed(rows)}
+    columns = [f"{task}, {metric}" for task, metric in reversed(tasks.items())]
+    for column in ("", "GFLOP", "times faster", *(cell for name in columns for cell in (name, "behind"))):
+        made.add_column(column, justify="left" if not column else "right")
+    for name in dict.fromkeys(row["representation"] for row in rows):
+        cells = [name, *(f"{found[name]:.2f}" if name in found else "" for found in (gigaflops, speeds))]
+        for task, metric in reversed(tasks.items()):
+            row = next(r for r in rows if (r["task"], r["metric"], r["representation"]) == (task, metric, name))
+            cells.append(f"{float(row['value']):.3f} [{float(row['low']):.3f}, {float(row['high']):.3f}]")
+            ends = (row["behind_low"], row["behind_high"])
+            cells.append(" to ".join(f"{float(end):+.3f}" for end in ends) if all(ends) else "")
+        made.add_row(*cells)
+    return made
+
+
+def main() -> None:
+    """Extracts, races, probes and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="small", help="of the demo corpus (default: small)")
+    parser.add_argument("--checkpoint", type=Path, default=Path("outputs/demo/checkpoints/best.ckpt"))
+    parser.add_argument("--grid", default="quick", help="of the probes (default: quick)")
+    parser.add_argument("--rounds", type=int, default=15, help="turns of every lever in the race (default: 15)")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    if not options.checkpoint.is_file():
+        raise SystemExit(f"{options.checkpoint}: no such file; `make demo` trains it, or give --checkpoint FILE")
+    torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory() as scratch:
+        size = int(options.size) if options.size.isdigit() else options.size
+        contest = Contest(size, options.checkpoint, Path(scratch), options.threads)
+        ways = {name: contest.run_batch(name) for name in LEVERS}
+        clips = {name: contest.batch(lever) for name, lever in LEVERS.items()}
+        timings = race({name: partial(way, clips[name]) for name, way in ways.items()}, options.rounds)
+        stores = {name: contest.store(name, way) for name, way in ways.items()}
+        rows = scores(stores, size, options.grid, Path(scratch) / "probes")
+        speeds = {name: ratio(timings, MAIN, name)[0] for name in LEVERS}
+        gigaflops = {name: contest.gigaflops(lever) for name, lever in LEVERS.items()}
+    console = Console(width=170)
+    console.print(describe().replace("float32", "float32 unless said"))
+    console.print(table(rows, speeds, gigaflops))
+
+
+if __name__ == "__main__":
+    main()

@@ -12,6 +12,7 @@ import datetime
 import json
 import os
 import re
+import socket
 import sys
 import threading
 import time
@@ -271,12 +272,18 @@ def failure() -> tuple[str, str] | None:
     return tuple(told) if told else None
 
 
+def hang_up() -> None:
+    """Close this process's connections, so that whoever waits for it in the middle of a step hears of its failure."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(name))) as line:
+                if line.family in (socket.AF_INET, socket.AF_INET6):
+                    line.shutdown(socket.SHUT_RDWR)
+
+
 def linger() -> None:
-    """Wait, but not for long, until rank zero has left: it fails with this process and has a record to finish."""
-    zero = os.getppid()
-    store, deadline = _store, time.monotonic() + LINGERING
-    if _joined():  # rank zero may wait for this process in the middle of a step
-        sys.modules["torch"].distributed.destroy_process_group()
+    """Wait, but not for long, until rank zero has left: launchers kill the others where one process ends in failure."""
+    zero, store, deadline = os.getppid(), _store, time.monotonic() + LINGERING
     while time.monotonic() < deadline:
         try:
             if store.check([LEFT]) if store is not None else os.getppid() != zero:

@@ -130,8 +130,18 @@ class Experiment(Generic[S]):
         """
         argv = list(sys.argv if argv is None else argv)
         argv = argv[:-1] if argv[-1] == "with" else argv
+        with contextlib.nullcontext() if ranks.is_global_zero() else ranks.silence():
+            result, code = self._answer(argv)
+        if code:
+            sys.exit(code)
+        return result
+
+    def _answer(self, argv: list[str]) -> tuple[Any, int]:
+        """The result and the exit code of a command line."""
         try:
             if len(argv) > 1 and argv[1] in VERBS:
+                if not ranks.is_global_zero():
+                    return None, lifecycle.SUCCESS
                 module, function, _ = VERBS[argv[1]]
                 result, code = None, getattr(importlib.import_module(module), function)(argv[2:]) or 0
             else:
@@ -142,9 +152,7 @@ class Experiment(Generic[S]):
         except KeyboardInterrupt as error:  # before a run began, or after it ended
             print("interrupted", file=sys.stderr)
             result, code = None, lifecycle.exit_code(error)
-        if code:
-            sys.exit(code)
-        return result
+        return result, code
 
     def _obey(self, argv: list[str]) -> tuple[Any, int]:
         words = self._words(argv)

@@ -86,6 +86,13 @@ class Others:
                 distributed.share(None)
 
 
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Say nothing: rank zero says the same."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        yield
+
+
 def follow(command: Callable[[RunHandle], Any], runs_dir: str, seed: int) -> int:
     """Run `command` on a rank other than zero, in the directory of rank zero's run, and return its exit code.
 
@@ -102,20 +109,12 @@ def follow(command: Callable[[RunHandle], Any], runs_dir: str, seed: int) -> int
             return lifecycle.FAILURE
         set_global_seed(handle.seed)
         try:
-            with _silence():
-                lifecycle.normalised(lambda: command(handle))
+            lifecycle.normalised(lambda: command(handle))
         except BaseException as error:
             if not isinstance(error, KeyboardInterrupt):
                 _leave_trace(handle.directory, error)
             return lifecycle.exit_code(error)
     return lifecycle.SUCCESS
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Say nothing: rank zero says the same."""
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-        yield
 
 
 def _joined() -> RunHandle | None:
@@ -136,15 +135,20 @@ def _started(runs_dir: str, seed: int) -> RunHandle:
 def _leave_trace(directory: Path, error: BaseException) -> None:
     """Keep the trace in the run's directory; where another rank failed before, this is only what came of it.
 
-    Then give rank zero, which fails with this one, the time to write the run's end: launchers kill what is left.
+    Rank zero, which fails with this one, is given the time to write the run's end.
     """
     text = mask(lifecycle.trace(error))
     ended = (directory / FILE_NAME).is_file() and history.end_of(directory) is not None
-    if not ended and distributed.report_failure(label(), text):
+    first = not ended and distributed.report_failure(label(), text)
+    if first:
         if not lifecycle.is_plain(error):  # else the others say the same
-            print(f"rank {label()}:\n{text}", end="", file=sys.stderr, flush=True)
+            print(f"rank {label()}:\n{text}", end="", file=sys.__stderr__, flush=True)
         _write(directory / f"rank{label()}.log", text)
-    distributed.linger()
+    if distributed.launch() is None:  # Lightning kills rank zero when this process has ended
+        distributed.hang_up()
+        distributed.linger()
+    elif not first:
+        distributed.linger()
 
 
 def _write(path: Path, text: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import os
 import signal
 import subprocess
@@ -75,6 +77,7 @@ def test_another_rank_leaves_its_trace(
     other_rank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(distributed, "LINGERING", 0.0)
+    monkeypatch.setattr(distributed, "hang_up", lambda: None)
 
     def command(run: RunHandle) -> None:
         raise RuntimeError("broken at mongodb://me:hunter22@host/db")
@@ -89,6 +92,18 @@ def test_another_rank_leaves_its_trace(
     assert "Traceback" in str(failure)
     assert ranks.failure_behind(UserError("key=3: expected 4"), other_rank) is None
     assert ranks.failure_behind(lifecycle.Interrupted(signal.SIGINT), other_rank) is None
+
+
+@pytest.mark.parametrize("words", [["with", "modle.width=3"], ["help"], ["print_config"], ["sync"]])
+def test_another_rank_says_nothing_that_rank_zero_says(
+    words: list[str], other_rank: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = importlib.util.spec_from_file_location("ex_tiny", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with contextlib.suppress(SystemExit):
+        module.ex.run_commandline([str(SCRIPT), *words])
+    assert capsys.readouterr() == ("", "")
 
 
 def test_two_ranks_are_one_run(tmp_path: Path) -> None:

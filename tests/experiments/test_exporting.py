@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from experiments.cards import _without_places
@@ -91,6 +93,21 @@ def clip(frames: int) -> torch.Tensor:
     return torch.from_numpy(load(SOUND, 16_000))[None, : frames * HOP].contiguous()
 
 
+def predicted(run_folder: Path, folder: Path) -> list[float]:
+    """The probabilities that `predict` gives for a file of 200 frames."""
+    from ex_pretrain import ex
+
+    sound = folder / "clip.wav"
+    soundfile.write(sound, clip(200)[0].numpy(), 16_000, subtype="FLOAT")
+    words = [f"inference.checkpoint={run_folder}", f"inference.audio={sound}", "inference.out_dir=predicted"]
+    ex.run_commandline(
+        ["ex_pretrain.py", "predict", "with", *words, "datamodule.clip_length=3.2", "tracking.mongo=off"]
+    )
+    with (folder / "predicted" / "predictions.csv").open(newline="", encoding="utf-8") as handle:
+        (row,) = csv.DictReader(handle)
+    return [float(row[label]) for label in LABELS]
+
+
 def test_onnx_of_shorter_clips(export, run_folder, tmp_path, capsys):
     result = export("datamodule.clip_length=3.2", "export.blocks=[1,0]")
     file = tmp_path / "outputs/exports/20260101-000000-abcdef.onnx"
@@ -100,6 +117,7 @@ def test_onnx_of_shorter_clips(export, run_folder, tmp_path, capsys):
     wanted, tokens = eager(run_folder, clip(200), [1, 0])
     np.testing.assert_allclose(logits, wanted, rtol=0, atol=1e-4)
     np.testing.assert_allclose(embeddings, tokens, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits[0])), predicted(run_folder, tmp_path), rtol=0, atol=1e-4)
     about = read_properties(file)
     assert json.loads(about["labels"]) == LABELS
     assert about["frontend"] == MusiCNNMel().fingerprint

@@ -47,6 +47,7 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         UserError: The training diverged; or the settings, tracks or weights do not fit.
     """
     L.seed_everything(run.seed, workers=True, verbose=False)
+    processes = math.prod(layout(settings.trainer.devices, settings.trainer.num_nodes))
     checkpoint = resume_from(settings, run)
     learner, clips = prepare(settings, run)
     if settings.trainer.compile:
@@ -54,9 +55,7 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
 
         compile_blocks(learner.net)
     curves, average = History(), averaging(settings.module)
-    steps = clips.steps_per_epoch(
-        settings.trainer, math.prod(layout(settings.trainer.devices, settings.trainer.num_nodes))
-    )
+    steps = clips.steps_per_epoch(settings.trainer, processes)
     trainer = make_trainer(settings.trainer, run, curves, steps, average)
     trainer.fit(learner, clips, ckpt_path=checkpoint, weights_only=True)
     if run.is_global_zero and curves.series:

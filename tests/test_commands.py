@@ -401,6 +401,6 @@ def test_an_interrupted_training_leaves_a_checkpoint_and_says_so(own, tmp_path):
     from models.checkpoints import load_any
 
     cut = folder / "checkpoints" / "interrupted.ckpt"
-    assert cut.is_file() == ("resume=True to go on" in said)  # between two epochs there is nothing but last.ckpt to save
+    assert cut.is_file() == ("resume=True to go on" in said)  # between two epochs last.ckpt has it all
     _, about = load_any(cut if cut.is_file() else folder / "checkpoints" / "last.ckpt")
     assert about["task"] == "tagging"

@@ -163,7 +163,7 @@ def test_embeddings_of_several_blocks_then_a_probe(trained, at_home):
     )
 
 
-def test_stored_embeddings_are_those_of_the_network(trained, at_home):
+def test_f01_stored_embeddings_are_those_of_the_network(trained, at_home):
     import torch
 
     from models.checkpoints import load_any
@@ -191,7 +191,7 @@ def test_stored_embeddings_are_those_of_the_network(trained, at_home):
     assert np.abs(stored[0] - expected).max() < 2e-3
 
 
-def test_real_recordings_of_every_kind_are_extracted_as_the_network_sees_them(at_home):
+def test_f24_real_recordings_of_every_kind_are_extracted_as_the_network_sees_them(at_home):
     import torch
 
     from models.frontends import MusiCNNMel

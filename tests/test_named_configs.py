@@ -131,7 +131,7 @@ def test_scales_and_targets_compose_with_every_system(scale):
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_f8_training_sees_most_of_the_clip(name):
+def test_f08_training_sees_most_of_the_clip(name):
     given = settings(name)
     frames = int(given.datamodule.clip_length * 62.5)
     with torch.device("meta"):

@@ -176,7 +176,7 @@ def test_two_nodes_go_on_to_the_weights_of_one(broken, side_by_side, place):
     assert all(torch.equal(left[key], right[key]) for key in left)
 
 
-def test_three_tasks_judge_every_track_once(alone, place):
+def test_f29_three_tasks_judge_every_track_once(alone, place):
     """Ten tracks over three ranks: the tracks that even out the shares are not counted."""
     step = {"SLURM_NTASKS": "3", "SLURM_NNODES": "1", "SLURM_STEP_ID": "0", "SLURM_NODEID": "0", "SLURM_JOB_ID": "1"}
     step |= {"MASTER_PORT": str(free_port())}

@@ -50,7 +50,7 @@ class Attack:
 
 
 @pytest.mark.parametrize("place", ["top", "value", "inside an array"])
-def test_nothing_a_pickle_asks_for_is_run(tmp_path: Path, place: str) -> None:
+def test_f18_nothing_a_pickle_asks_for_is_run(tmp_path: Path, place: str) -> None:
     attack = Attack(tmp_path / "was-run")
     content = {"top": attack, "value": {"a": attack}, "inside an array": {"a": np.array([attack, 1], dtype=object)}}
     with pytest.raises(StoreError, match=r"groundtruth.pk was not read"):

@@ -18,7 +18,7 @@ def test_weights_of_a_hand_made_table():
 
 
 @given(st.integers(1, 60), st.integers(1, 80), st.integers(1, 5), st.integers(0, 3), st.booleans())
-def test_ranks_share_one_list(tracks, draws, world_size, epoch, replace):
+def test_f17_ranks_share_one_list(tracks, draws, world_size, epoch, replace):
     weights = np.linspace(1, 2, tracks)
     samplers = [EpochSampler(weights, draws, replace, 7, rank, world_size) for rank in range(world_size)]
     for sampler in samplers:
@@ -72,7 +72,7 @@ def test_an_epoch_that_goes_on_leaves_out_what_was_drawn(tracks, draws, world_si
 
 
 @pytest.mark.parametrize(("nodes", "local"), [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2)])
-def test_processes_of_all_nodes_draw_apart(nodes, local):
+def test_f17_processes_of_all_nodes_draw_apart(nodes, local):
     """The rank is counted over nodes: processes of equal local rank on two nodes share nothing."""
     shares = [
         {

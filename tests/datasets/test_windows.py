@@ -25,7 +25,7 @@ T = 1875
         (11 * T, 11),
     ],
 )
-def test_number_of_windows_for_the_lengths_of_the_rule(rows: int, count: int) -> None:
+def test_f13_number_of_windows_for_the_lengths_of_the_rule(rows: int, count: int) -> None:
     windows = exhaustive_windows(rows, T)
     assert [start for start, _ in windows] == [number * T for number in range(count)]
 
@@ -37,7 +37,7 @@ def test_half_overlap_takes_every_start_that_still_has_nine_tenths() -> None:
 
 
 @given(st.integers(1, 20_000), st.integers(1, 2_000), st.integers(1, 2_500))
-def test_windows_are_never_empty_never_leave_the_track_and_none_is_missing(rows: int, length: int, hop: int) -> None:
+def test_f13_windows_are_never_empty_never_leave_the_track_and_none_is_missing(rows: int, length: int, hop: int) -> None:
     windows = exhaustive_windows(rows, length, hop)
     assert windows[0] == (0, min(length, rows))
     for number, (start, held) in enumerate(windows):

@@ -103,7 +103,7 @@ def recipe(tmp_path_factory):
     return module, average, folder
 
 
-def test_snapshots_are_taken_at_the_epochs_of_the_recipe(recipe):
+def test_f12_snapshots_are_taken_at_the_epochs_of_the_recipe(recipe):
     module, average, _ = recipe
     assert average.epochs == STARTS
     assert int(average.average.n_averaged) == 17
@@ -119,7 +119,7 @@ def test_the_average_is_the_plain_mean_of_the_snapshots(recipe):
 
 
 @pytest.mark.parametrize("kind", ["snapshots", "none", "moving"])
-def test_neither_rates_nor_weights_notice_an_average(recipe, kind, tmp_path):
+def test_f12_neither_rates_nor_weights_notice_an_average(recipe, kind, tmp_path):
     """The schedule of the recipe goes on untouched while weights are averaged."""
     module = recipe[0]
     if kind != "snapshots":
@@ -132,7 +132,7 @@ def test_neither_rates_nor_weights_notice_an_average(recipe, kind, tmp_path):
 
 
 @pytest.mark.parametrize("cut", [51, 60])
-def test_a_training_resumed_between_snapshots_gives_the_same_average(recipe, cut, tmp_path):
+def test_f06_a_training_resumed_between_snapshots_gives_the_same_average(recipe, cut, tmp_path):
     torch.manual_seed(0)
     fit(Walk(), of_the_recipe(), cut, tmp_path)
     again, average = Walk(), of_the_recipe()
@@ -142,7 +142,7 @@ def test_a_training_resumed_between_snapshots_gives_the_same_average(recipe, cut
     assert torch.equal(again.net.weight, recipe[0].net.weight)
 
 
-def test_there_is_no_second_network_before_it_is_needed(tmp_path):
+def test_f12_there_is_no_second_network_before_it_is_needed(tmp_path):
     average, module = SnapshotAverage(3, 1), Walk()
     fit(module, average, 2, tmp_path)
     assert average.average is None

@@ -82,7 +82,7 @@ def test_a_linked_run_goes_on_from_the_checkpoint_of_the_other(tmp_path):
     assert run.rewound == []
 
 
-def test_no_checkpoint_is_looked_for_at_a_beginning(tmp_path):
+def test_f07_no_checkpoint_is_looked_for_at_a_beginning(tmp_path):
     leave(tmp_path / "runs" / "now" / "checkpoints", 5)
     assert resume_from(settings(), handle(tmp_path)) is None
 

@@ -41,7 +41,7 @@ def tracks(loader, epoch=0) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 4])
-def test_processes_share_an_epoch_whatever_their_local_rank(world_size):
+def test_f17_processes_share_an_epoch_whatever_their_local_rank(world_size):
     """As on two nodes of two: local ranks repeat, global ones do not; the last share is padded, none is shorter."""
     shares = [np.concatenate(tracks(clips(rank, world_size).train_dataloader())) for rank in range(world_size)]
     assert {len(share) for share in shares} == {-(-TRACKS // world_size)}
@@ -50,7 +50,7 @@ def test_processes_share_an_epoch_whatever_their_local_rank(world_size):
     assert len(drawn) - TRACKS < world_size
 
 
-def test_the_seed_of_the_run_moves_the_draws():
+def test_f17_the_seed_of_the_run_moves_the_draws():
     assert tracks(clips(seed=0).train_dataloader()) == tracks(clips(seed=0).train_dataloader())
     assert tracks(clips(seed=0).train_dataloader()) != tracks(clips(seed=1).train_dataloader())
 
@@ -95,7 +95,7 @@ def test_a_middle_is_one_of_the_same_batches(now):
         next(iter(resumed))
 
 
-def test_weights_are_counted_once(monkeypatch):
+def test_f17_weights_are_counted_once(monkeypatch):
     counted = []
     monkeypatch.setattr(loading, "balanced_weights", lambda *arguments: counted.append(1) or np.ones(TRACKS))
     made = clips()

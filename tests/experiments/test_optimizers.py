@@ -34,7 +34,7 @@ def test_the_recipe_lets_everything_decay_at_one_rate(network):
     assert (group["lr"], group["weight_decay"]) == (2e-5, 1e-4)
 
 
-def test_biases_norms_tokens_and_positions_can_be_exempt(network):
+def test_f26_biases_norms_tokens_and_positions_can_be_exempt(network):
     decaying, spared = parameter_groups(network, OptimizerSettings(decay_all=False))
     assert (decaying["weight_decay"], spared["weight_decay"]) == (1e-4, 0.0)
     assert named(network, spared["params"]) == exempt(network)

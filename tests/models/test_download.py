@@ -92,7 +92,7 @@ def test_downloaded_once_and_verified_once(server, release, cache, monkeypatch):
     assert server.ranges == [None]
 
 
-def test_an_interrupted_download_goes_on(server, release, cache):
+def test_f27_an_interrupted_download_goes_on(server, release, cache):
     server.cut_after = 100_000
     with pytest.raises(CheckpointError, match="the connection ended after 100000 of 2304000 bytes"):
         fetch(release)
@@ -140,7 +140,7 @@ def test_a_verified_file_that_changes_is_hashed_again(release, cache):
         fetch(release)
 
 
-def test_a_wrong_download_is_not_kept(release, cache):
+def test_f27_a_wrong_download_is_not_kept(release, cache):
     with pytest.raises(CheckpointError, match="it was removed; try again"):
         fetch(replace(release, sha256="0" * 64))
     assert [path.name for path in cache.iterdir()] == ["weights.ckpt.lock"]

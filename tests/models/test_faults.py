@@ -24,7 +24,7 @@ def published(name: str) -> MAEST:
 
 @pytest.mark.parametrize("buffers", [False, True], ids=["as released", "with a front end's buffers"])
 @pytest.mark.parametrize("name", AUDIO_NETWORKS)
-def test_f3_every_released_file_loads_strictly(name, buffers, tmp_path):
+def test_f03_every_released_file_loads_strictly(name, buffers, tmp_path):
     network = published(name)
     state = dict(network.state_dict())
     if buffers:
@@ -38,7 +38,7 @@ def test_f3_every_released_file_loads_strictly(name, buffers, tmp_path):
     assert not MusiCNNMel().state_dict()
 
 
-def test_f4_deit_is_the_distilled_file():
+def test_f04_deit_is_the_distilled_file():
     assert "distilled" in RELEASES["passt_deit_bd_p16_384"].url
     plain = {"pos_embed": torch.zeros(1, 577, 32), "cls_token": torch.zeros(1, 1, 32)}
     with pytest.raises(CheckpointError, match="use the distilled file, deit_base_distilled_patch16_384"):
@@ -46,7 +46,7 @@ def test_f4_deit_is_the_distilled_file():
 
 
 @pytest.mark.parametrize("averaged", [False, True, None])
-def test_f5_no_choice_of_prefix_leaves_random_weights(averaged, tmp_path):
+def test_f05_no_choice_of_prefix_leaves_random_weights(averaged, tmp_path):
     network = MAEST(n_frames=312, **SMALL)
     prefixes = ["net."] if averaged is False else ["net.", "net_swa."]
     state = {prefix + key: value for prefix in prefixes for key, value in network.state_dict().items()}
@@ -62,7 +62,7 @@ def test_f5_no_choice_of_prefix_leaves_random_weights(averaged, tmp_path):
         initialise(start, tmp_path / "x.ckpt", averaged=averaged)
 
 
-def test_f9_a_published_network_reaches_its_last_position():
+def test_f09_a_published_network_reaches_its_last_position():
     network = published("discogs-maest-5s-pw-129e").eval()
     x = torch.zeros(1, 96, 316)
     before = network(x)

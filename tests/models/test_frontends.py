@@ -82,7 +82,7 @@ def test_equals_the_definition_in_every_frame(name: str, samples: int):
 
 
 @pytest.mark.parametrize("name", ["noise", "quiet noise", "decaying tone", "full-scale square", "impulse"])
-def test_equals_the_essentia_binary_in_every_frame(name: str):
+def test_f24_equals_the_essentia_binary_in_every_frame(name: str):
     audio = synthetic(name, 3 * 16000 + 17)
     np.testing.assert_allclose(features(audio), binary(audio), rtol=0, atol=1e-4)
 

@@ -131,7 +131,7 @@ def test_token_counts_with_patchout(name, settings, training, evaluation):
     assert tokens_seen(network.eval(), x) == network.count_tokens() == evaluation
 
 
-def test_patchout_that_leaves_nothing_is_refused():
+def test_f08_patchout_that_leaves_nothing_is_refused():
     with pytest.raises(ValueError, match="leaves no time column of 30"):
         build("maest_5s", dim=16, heads=2, depth=1, s_patchout_t=30)
     network = build("maest_30s", dim=16, heads=2, depth=1, s_patchout_t=90).train()

@@ -57,7 +57,7 @@ def enough(rows: int, columns: int, training: bool, settings: dict) -> bool:
         }
     ),
 )
-def test_any_combination_keeps_what_it_counts_or_says_why_not(rows, columns, training, settings):
+def test_f23_any_combination_keeps_what_it_counts_or_says_why_not(rows, columns, training, settings):
     patchout = Patchout(**settings)
     if not enough(rows, columns, training, settings):
         with pytest.raises(ValueError, match="patchout"):
@@ -79,7 +79,7 @@ def test_any_combination_keeps_what_it_counts_or_says_why_not(rows, columns, tra
 @pytest.mark.parametrize(
     "pair", itertools.combinations(SETTINGS, 2), ids=lambda pair: "+".join(k for s in pair for k in s)
 )
-def test_pairs_on_the_grid_of_30_seconds(pair):
+def test_f23_pairs_on_the_grid_of_30_seconds(pair):
     patchout = Patchout(**{**pair[0], **pair[1]})
     for training in (False, True):
         assert len(positions(patchout, 9, 186, training)) == patchout.count(9, 186, training)

@@ -141,7 +141,7 @@ def test_mixup_mixes_clips_and_targets_alike():
     assert not torch.equal(captured["targets"], torch.eye(BANDS))
 
 
-def test_masking_reaches_the_network():
+def test_f11_masking_reaches_the_network():
     torch.manual_seed(0)
     made = learner(masking=True)
     made.log = lambda *args, **kwargs: None
@@ -203,7 +203,7 @@ def test_gradients_are_clipped_by_their_norm(clips):
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_training_and_validation_in_the_precisions_of_a_cpu(clips, precision):
+def test_f14_training_and_validation_in_the_precisions_of_a_cpu(clips, precision):
     """Stored half-precision features reach the network in its own precision, outputs reach the metrics in float32."""
     made, data = learner(mixup_alpha=0.3, masking=True), clips()
     fit = trainer(max_epochs=2, precision=precision)
@@ -243,3 +243,37 @@ def test_the_test_judges_the_average_where_a_checkpoint_has_one(clips, tmp_path)
     judge.test(made, data, ckpt_path=tmp_path / "both.ckpt", verbose=False, weights_only=True)
     assert made.averaged
     assert torch.equal(made.net.scale, torch.ones(BANDS))
+
+
+def test_gradients_are_clipped_beside_the_fused_optimiser_in_mixed_precision(clips, tmp_path):
+    norms = []
+
+    class Watched(SupervisedLearner):
+        def on_before_optimizer_step(self, optimizer):
+            assert optimizer.defaults["fused"]
+            norms.append([parameter.grad.norm().item() for parameter in self.net.parameters()])
+
+    made = learner()
+    made.__class__ = Watched
+    trainer = L.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        precision="bf16-mixed",
+        gradient_clip_val=1e-3,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+    )
+    step = made.optimizer_step
+
+    def stepped(*arguments, **named):
+        step(*arguments, **named)
+        norms.append([parameter.grad.norm().item() for parameter in made.net.parameters()])
+
+    made.optimizer_step = stepped
+    trainer.fit(made, clips())
+    before, after = norms[0][0], norms[1][0]
+    assert before > 1e-2
+    assert after == pytest.approx(1e-3, rel=1e-3)

@@ -100,7 +100,7 @@ def test_scores_are_those_of_scikit_learn(task, steps):
     assert np.mean([row["roc_auc"] for row in per_class.values()]) == pytest.approx(result["roc_auc"], abs=1e-13)
 
 
-def test_tags_without_positives_or_without_negatives_are_left_out_and_counted(task):
+def test_f29_tags_without_positives_or_without_negatives_are_left_out_and_counted(task):
     scores, references = random_answers(5)
     references[:, 1], references[:, 3] = 0, 1
     result = task.score(scores, references)

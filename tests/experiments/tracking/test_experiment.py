@@ -219,7 +219,7 @@ def test_sources_are_kept_once_per_content(run: Run, tmp_path: Path) -> None:
         assert kept.samefile(second / source["file"])
 
 
-def test_earlier_run_with_the_same_settings_is_named(
+def test_f20_earlier_run_with_the_same_settings_is_named(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("with", OFF, "small")

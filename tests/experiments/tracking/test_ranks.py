@@ -106,7 +106,7 @@ def test_another_rank_says_nothing_that_rank_zero_says(
     assert capsys.readouterr() == ("", "")
 
 
-def test_two_ranks_are_one_run(tmp_path: Path) -> None:
+def test_f20_two_ranks_are_one_run(tmp_path: Path) -> None:
     """Lightning starts the second process itself; it fails there, and the run says where and why."""
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),

@@ -37,7 +37,7 @@ def test_half_overlap_takes_every_start_that_still_has_nine_tenths() -> None:
 
 
 @given(st.integers(1, 20_000), st.integers(1, 2_000), st.integers(1, 2_500))
-def test_f13_windows_are_never_empty_never_leave_the_track_and_none_is_missing(rows: int, length: int, hop: int) -> None:
+def test_f13_windows_are_never_empty_never_outside_and_none_is_missing(rows: int, length: int, hop: int) -> None:
     windows = exhaustive_windows(rows, length, hop)
     assert windows[0] == (0, min(length, rows))
     for number, (start, held) in enumerate(windows):

@@ -207,6 +207,17 @@ class SupervisedLearner(L.LightningModule):
         """Set the averaged weights apart; a test judges them, where there are any."""
         self.averaged = take_out(checkpoint, instead=self.trainer.state.fn == "test")
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Limit the gradient's norm; Lightning itself refuses to beside fused optimisers in mixed precision."""
+        if gradient_clip_val:
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW or Adam over all trainable parameters, its rate set by epoch."""
         optimizer = self.settings.optimizer

@@ -200,7 +200,9 @@ def join() -> None:
     where = "env://" if found.launcher == "torchrun" else f"tcp://{found.address}"  # torchrun keeps the meeting point
     try:
         with _said_when_long(found):
-            _store, _, _ = next(distributed.rendezvous(where, found.rank, found.world_size, timeout=JOINING))
+            place, _, _ = next(distributed.rendezvous(where, found.rank, found.world_size, timeout=JOINING))
+            attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # the place may be that of the attempt before
+            _store = distributed.PrefixStore(f"attempt {attempt}", place)
             distributed.init_process_group(
                 backend,
                 store=distributed.PrefixStore("group", _store),

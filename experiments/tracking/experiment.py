@@ -359,15 +359,17 @@ def _perform(run: Any, call: Callable[[], Any], options: Mapping[str, Any], sess
             with session.watched() if session else contextlib.nullcontext():
                 return lifecycle.normalised(call)
         except BaseException as error:
+            until.enter_context(lifecycle.ending())
             failed = ranks.failure_behind(error, session.handle.directory) if session else None
             report(failed or error)
             if failed is not None:
                 raise failed from error
             raise
 
-    run.call = reported
+    run.call, until = reported, contextlib.ExitStack()  # until Sacred has heard of a failure
     try:
-        run()
+        with until:
+            run()
     except BaseException as error:
         if not said:
             report(error)

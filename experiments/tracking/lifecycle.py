@@ -51,6 +51,20 @@ def watched_signals() -> tuple[int, ...]:
     return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
 
 
+_ending = False
+
+
+@contextlib.contextmanager
+def ending() -> Iterator[None]:
+    """A command has ended and its record is written: meanwhile signals but a second Ctrl-C change nothing."""
+    global _ending
+    _ending = True
+    try:
+        yield
+    finally:
+        _ending = False
+
+
 @contextlib.contextmanager
 def signals() -> Iterator[None]:
     """Turn the watched signals into `Interrupted` in the main thread for as long as the context lasts."""
@@ -71,7 +85,8 @@ def signals() -> Iterator[None]:
             if interrupts > 1:
                 os.write(2, b"\nleft at once; what was recorded so far is on the disk\n")
                 os._exit(128 + signum)
-        raise Interrupted(signum)
+        if not _ending:
+            raise Interrupted(signum)
 
     before = {}
     for signum in watched_signals():

@@ -26,7 +26,6 @@ from benchmarks.gpu_checks import attentions, correctness, roof
 from benchmarks.gpu_contestants import (
     Plain,
     Shape,
-    attention,
     distance,
     inference_step,
     maest_infer,
@@ -34,6 +33,7 @@ from benchmarks.gpu_contestants import (
     training_step,
     wait,
 )
+from models.attention import prefer
 from models.compiled import compile_blocks
 from models.flops import cost
 from models.maest import MAEST
@@ -52,7 +52,7 @@ def train(bench: Bench, name: str, shape: Shape, **how: Any) -> None:
     if compiled:
         compile_blocks(network, backend=bench.backend)
     step = training_step(trained, shape, bench.device, fused=not peer, forward=forward, whole=bool(whole))
-    with attention(bench.best.get("training") if fastest else None):
+    with prefer(bench.best.get("training") if fastest else None):
         timing = measured(step, bench.device, bench.steps)
     if not torch.isfinite(step()):
         timing.notes.append("LOSS NOT FINITE")
@@ -74,7 +74,7 @@ def infer(bench: Bench, name: str, shape: Shape, **how: Any) -> None:
     if compiled:
         compile_blocks(network, backend=bench.backend)
     step = inference_step(run, shape, bench.device, None if pure else torch.bfloat16, forward)
-    with attention(None if peer else bench.best.get("inference")):
+    with prefer(None if peer else bench.best.get("inference")):
         timing = measured(step, bench.device, bench.steps)
     if pure:
         reference = shape.network().to(bench.device).eval()

@@ -11,14 +11,13 @@ from torch.nn.attention import sdpa_kernel
 
 from benchmarks.gpu_bench import Bench
 from benchmarks.gpu_contestants import (
-    BACKENDS,
     Shape,
-    attention,
     attention_inputs,
     distance,
     gradients,
     median_seconds,
 )
+from models.attention import KERNELS, prefer
 from models.compiled import compile_blocks
 
 ALLOWED = 0.03  # relative error of bfloat16 against float32
@@ -47,7 +46,7 @@ def attentions(bench: Bench, kind: str, shape: Shape, training: bool) -> None:
     sizes = (shape.batch, heads, tokens, network.dim // heads)
     products = 2 * 2 * shape.batch * heads * tokens**2 * (network.dim // heads)
     found: dict[str, float] = {}
-    for name, backend in BACKENDS.items():
+    for name, backend in KERNELS.items():
         try:
             error = _attention_error(backend, (2, *sizes[1:]), bench.device)
             *qkv, gradient = attention_inputs(sizes, bench.device, torch.bfloat16, training)
@@ -61,7 +60,7 @@ def attentions(bench: Bench, kind: str, shape: Shape, training: bool) -> None:
         if error < ALLOWED:
             found[name] = seconds
     bench.best[kind] = min(found, key=found.__getitem__) if found else None
-    print(f"attention, {kind}: {bench.best[kind]} is used")
+    print(f"attention, {kind}: {bench.best[kind]} is used (trainer.attention={bench.best[kind]})")
 
 
 def _attention_work(backend: Any, qkv: list[torch.Tensor], gradient: torch.Tensor | None) -> Callable[[], object]:
@@ -90,7 +89,7 @@ def correctness(bench: Bench, shape: Shape) -> None:
     losses = []
     for network, enabled in ((reference, False), (fast, True)):
         torch.manual_seed(3)  # the same patches and the same offset
-        with attention(bench.best.get("training") if enabled else None):
+        with prefer(bench.best.get("training") if enabled else None):
             with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
                 logits = network(x)
             loss = F.binary_cross_entropy_with_logits(logits.float(), y)

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -14,17 +14,9 @@ import torch
 import torch._dynamo
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from models import augment
 from models.maest import MAEST
-
-BACKENDS = {
-    "cudnn": SDPBackend.CUDNN_ATTENTION,
-    "flash": SDPBackend.FLASH_ATTENTION,
-    "efficient": SDPBackend.EFFICIENT_ATTENTION,
-    "math": SDPBackend.MATH,
-}
 
 
 @dataclass(frozen=True)
@@ -66,17 +58,6 @@ class Timing:
     peak: int = 0
     resting: int = 0
     notes: list[str] = field(default_factory=list)
-
-
-@contextlib.contextmanager
-def attention(first: str | None) -> Iterator[None]:
-    """Prefer one of `BACKENDS`; the others do what it cannot. None leaves the choice to PyTorch."""
-    if first is None:
-        yield
-        return
-    order = [BACKENDS[first], *(backend for name, backend in BACKENDS.items() if name != first)]
-    with sdpa_kernel(order, set_priority=True):
-        yield
 
 
 def wait(device: torch.device) -> None:

@@ -22,6 +22,7 @@ from experiments.extraction import Output, Report, extract, header, made_of_othe
 from experiments.settings import PretrainSettings
 from experiments.tracking.run import RunHandle
 from experiments.training import check_accelerator, precision
+from models.attention import prefer
 from models.fingerprint import fingerprint
 from models.inference import prepare
 
@@ -52,7 +53,7 @@ def runner(
     def run_batch(clips: Tensor) -> Any:
         x = (clips.to(device, non_blocking=True).float() - found.mean) / (2 * found.std)
         cast = torch.autocast(device.type, mixed) if mixed else contextlib.nullcontext()
-        with torch.inference_mode(), cast:
+        with torch.inference_mode(), prefer(settings.trainer.attention), cast:
             return forward(network, x.transpose(1, 2))
 
     return run_batch

@@ -35,6 +35,7 @@ from experiments.settings import PretrainSettings
 from experiments.tasks.base import Task
 from experiments.tracking.run import RunHandle
 from experiments.training import History, check_accelerator, checkpoint_folder, make_trainer
+from models.attention import prefer
 
 
 def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
@@ -57,7 +58,8 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     curves, average = History(), averaging(settings.module)
     steps = clips.steps_per_epoch(settings.trainer, processes)
     trainer = make_trainer(settings.trainer, run, curves, steps, average)
-    trainer.fit(learner, clips, ckpt_path=checkpoint, weights_only=True)
+    with prefer(settings.trainer.attention):
+        trainer.fit(learner, clips, ckpt_path=checkpoint, weights_only=True)
     if run.is_global_zero and curves.series:
         run.add_artifact(reports.training_curves(curves.series, run.directory / "curves.png"))
     result = _best_epoch(curves)

@@ -45,6 +45,7 @@ class TrainerSettings(Section):
     checkpoint_minutes: Annotated[float, Field(gt=0)] | None = 15.0  # between checkpoints within an epoch; None: none
     checkpoint_every_n_steps: Positive | None = None  # the same by steps
     compile: bool = False  # the network's blocks by torch.compile; for CUDA
+    attention: Literal["cudnn", "flash", "efficient", "math"] | None = None  # tried first; None: PyTorch's own choice
 
     @model_validator(mode="after")
     def _judged_at_least_once(self) -> TrainerSettings:

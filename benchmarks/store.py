@@ -7,7 +7,8 @@ the same tracks, hardly longer than a crop so that 10,000 of them fit into memor
 read songs of the length that MAEST keeps (the middle 300 s); these are few, and stay in memory. All take turns in short
 blocks of other crops each, in an order drawn anew every round; CPU time of the process counts, and of all rounds the
 fastest. ``normalised`` contestants also return ``(crop - mean) / (2 std)``: the MAEST loader does that in float16 with
-numpy on the reading side, so it is set beside the store doing the same in float32 with torch.
+numpy on the reading side, so it is set beside the store doing the same in float32 with torch. The last line is the
+whole way of training: balanced draws, random crops, batches of 64.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ import torch
 from rich.console import Console
 from rich.progress import track as progress
 from rich.table import Table
+from torch.utils.data import DataLoader
 
+from datasets.clips import RandomCrops
+from datasets.samplers import EpochSampler, balanced_weights
 from datasets.store import Header, Store, StoreWriter
 
 BANDS, FRAMES_PER_SECOND, MEAN, STD = 96, 62.5, 2.06755686098554, 1.268292820667291
@@ -129,6 +133,20 @@ def cold(folder: Path, readers: dict[str, Reader], ids: list[str], frames: int, 
     return seconds
 
 
+def batches(folder: Path, ids: list[str], batch: int = 64, draws: int = 6400) -> float:
+    """Crops per CPU second as a training gets them."""
+    targets = (np.random.default_rng(4).random((len(ids), 400)) < 0.02).astype(np.float32)
+    crops = RandomCrops(Store(folder / "store"), ids, targets, CROP)
+    sampler = EpochSampler(balanced_weights(targets, 100.0, True), min(draws, len(ids)), False, 0, 0, 1)
+    loader = DataLoader(crops, batch, sampler=sampler)
+    best = float("inf")
+    for _ in range(3):
+        began = time.process_time()
+        seen = sum(len(batch["mel"]) for batch in loader)
+        best = min(best, (time.process_time() - began) / seen)
+    return 1 / best
+
+
 def check(readers: dict[str, Reader], ids: list[str]) -> None:
     """Those with the same tracks return the same crop, and the two normalisations agree."""
     if not np.array_equal(readers["store"](ids[-1], 5), readers["one big memmap"](ids[-1], 5)):
@@ -182,6 +200,7 @@ def main() -> None:
         check(readers, ids)
         best = race(readers, ids, frames, options.reads, options.rounds)
         disk = cold(folder, readers, ids, frames, min(options.reads, 200))
+        rate = batches(folder, ids)
         extra = overhead(folder, len(ids) * frames * BANDS * 2)
     conditions = (
         f"{options.tracks:,} tracks of {frames / FRAMES_PER_SECOND:.0f} s, {options.songs} songs of "
@@ -190,6 +209,7 @@ def main() -> None:
         f"numpy {np.__version__}, torch {torch.__version__}"
     )
     report(best, disk, extra, conditions)
+    Console(width=110).print(f"batches of training: {rate:,.0f} crops a second and core (bar: 2,000)")
 
 
 if __name__ == "__main__":

@@ -56,6 +56,8 @@ class Bench:
         began = time.monotonic()
         try:
             part()
+        except ImportError as error:
+            print(f"{what}: left out, {error}", flush=True)
         except Exception as error:  # whatever a kernel, a compiler or the memory has to say
             reason = " ".join(str(error).split())[:240] or "no message"
             print(f"{what}: FAILED, {type(error).__name__}: {reason}", flush=True)

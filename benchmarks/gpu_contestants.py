@@ -259,7 +259,8 @@ def attention_inputs(
 ) -> tuple[torch.Tensor, ...]:
     """Queries, keys and values `[B, heads, N, width]` laid out as the network lays them out, and a gradient."""
     batch, heads, tokens, width = shape
-    generator = torch.Generator().manual_seed(2)
-    packed = torch.randn(batch, tokens, 3, heads, width, generator=generator).to(device, dtype)
-    gradient = torch.randn(batch, heads, tokens, width, generator=generator).to(device, dtype)
+    generator = torch.Generator(device).manual_seed(2)
+    made = {"generator": generator, "device": device, "dtype": dtype}
+    packed = torch.randn(batch, tokens, 3, heads, width, **made)
+    gradient = torch.randn(batch, heads, tokens, width, **made)
     return (*packed.requires_grad_(training).permute(2, 0, 3, 1, 4).unbind(0), gradient)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from models.transfer import send
+
 
 def mixup_draw(batch: int, alpha: float, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
     """Draw partners and mixing weights (Zhang et al., arXiv 1710.09412); the larger share stays with the clip itself.
@@ -21,7 +23,7 @@ def mixup_draw(batch: int, alpha: float, device: torch.device | str = "cpu") -> 
         The permutation `[batch]` and the weights `[batch]` in 0.5..1.
     """
     drawn = torch.distributions.Beta(alpha, alpha).sample((batch,))
-    return torch.randperm(batch).to(device), torch.maximum(drawn, 1 - drawn).to(device)
+    return send(torch.randperm(batch), device), send(torch.maximum(drawn, 1 - drawn), device)
 
 
 def mixup(x: Tensor, permutation: Tensor, weights: Tensor) -> Tensor:

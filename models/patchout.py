@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import torch
 
+from models.transfer import send
+
 
 class Kept(NamedTuple):
     """The patches that go on, in ascending order of frequency row, then time column.
@@ -30,7 +32,7 @@ class Kept(NamedTuple):
 
     def to(self, device: torch.device) -> Kept:
         """The same indices on a device; a GPU is not waited for."""
-        return Kept(*(index if index is None else _sent(index, device) for index in self))
+        return Kept(*(index if index is None else send(index, device) for index in self))
 
 
 @dataclass(frozen=True)
@@ -131,10 +133,3 @@ def _drop(candidates: torch.Tensor, n: int) -> torch.Tensor:
     if n == 0:
         return candidates
     return candidates[torch.randperm(len(candidates))[n:].sort().values]
-
-
-def _sent(index: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A copy from ordinary memory would make the processor wait until the GPU has done everything before it."""
-    if device.type != "cuda":
-        return index.to(device)
-    return index.pin_memory().to(device, non_blocking=True)

@@ -255,21 +255,6 @@ def test_todays_recipe_is_reached_by_settings():
     assert (first.model.s_patchout_f, first.datamodule.masking.do) == (3, True)
 
 
-def test_f28_documented_commands_name_configs_that_exist_behind_with():
-    text = (ROOT / "README.md").read_text()
-    commands = re.findall(r"python (ex_pretrain|ex_probe)\.py ([^`\n#]+)", text)
-    assert len(commands) >= 5
-    for script, command in commands:
-        words = command.replace("\\", " ").split()
-        before, _, after = " ".join(words).partition("with")
-        assert "maest" not in before
-        configs = {"ex_pretrain": PRETRAIN, "ex_probe": PROBE}[script]
-        assert all(word in configs or "=" in word or word == "..." for word in after.split()), command
-    mentioned = set(re.findall(r"\bmaest_\w+_(?:pretrain|inference)\b", text))
-    assert mentioned
-    assert mentioned <= PRETRAIN.keys()
-
-
 def test_f30_networks_are_written_down_once():
     for name, release in RELEASES.items():
         if name.startswith("discogs-maest"):

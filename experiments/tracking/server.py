@@ -374,8 +374,8 @@ def _check_version(directory: Path, binary: mongod.Binary) -> None:
     if state is not None and state.version.split(".")[0] != str(binary.major):
         raise UserError(
             f"{directory / 'data'} was written by MongoDB {state.version}, {binary.path} is {binary.version}: their "
-            f"files are not interchangeable. Export the runs with the old server (python ex_pretrain.py export), move "
-            f"the directory away and import them, or set {mongod.VARIABLE} to a mongod {state.version.split('.')[0]}."
+            f"files are not interchangeable. Move {directory} away and send the runs again from the folders they are "
+            f"in (python ex_pretrain.py sync runs), or set {mongod.VARIABLE} to a mongod {state.version.split('.')[0]}."
         )
 
 

@@ -115,3 +115,23 @@ def test_f17_weights_are_counted_once(monkeypatch):
 )
 def test_steps_of_an_epoch(trainer, processes, steps):
     assert clips().steps_per_epoch(TrainerSettings(**trainer), processes) == steps
+
+
+def test_f15_validation_hears_the_same_clips_every_time():
+    """Of tracks longer than a clip, the one at the centre, whatever the seed and the epoch; of all tracks, in order."""
+
+    class Long(Features):
+        def length(self, identity):
+            return 9 * FRAMES
+
+        def read_crop(self, identity, start, length):
+            return np.full((length, BANDS), 1000 * float(identity) + start, np.float32)
+
+    heard = []
+    for seed in (0, 1):
+        made = clips(seed=seed)
+        made.features, made.splits = Long(), {**made.splits, "valid": made.splits["train"]}
+        loader = made.val_dataloader()
+        heard += [np.concatenate([batch["mel"][:, 0, 0] for batch in loader]) for _ in range(2)]
+    assert all(np.array_equal(once, heard[0]) for once in heard)
+    assert heard[0].tolist() == [1000 * track + 4 * FRAMES for track in range(TRACKS)]

@@ -299,3 +299,32 @@ def test_grids_are_distinct_points_and_an_unknown_one_is_named():
 def test_a_saved_probe_is_used_without_torch():
     code = "import sys, experiments.probing, experiments.baselines; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
+def test_f16_tracks_are_shuffled_whatever_their_order_in_the_files():
+    """Files are ordered by folder and artist: a batch is one of the whole corpus, and every step another one."""
+    batches = [draws.batch(seed, step, 1000, 100) for seed in (0, 1) for step in range(3)]
+    for number, batch in enumerate(batches):
+        assert len(set(batch)) == 100
+        assert 350 < np.mean(batch) < 650
+        assert all(len(set(batch) & set(other)) < 50 for other in batches[:number])
+    drawn = np.concatenate([draws.batch(0, step, 100, 10) for step in range(100)])
+    assert set(drawn) == set(range(100))
+
+
+def test_f16_a_probe_of_sorted_tracks_is_as_good(task, splits):
+    train, valid, test = splits
+    order = np.argsort(train.y, kind="stable")
+    ordered = replace(train, x=train.x[order], y=train.y[order], ids=[train.ids[row] for row in order])
+    probe = fit(task, ordered, valid, replace(QUICK, batch_size=16), seed=0)
+    assert task.score(probe.predict(test), test.y)["accuracy"] > 0.75
+
+
+def test_f16_the_learning_rate_of_a_probe_is_its_own_and_follows_no_schedule(task, splits, monkeypatch):
+    rates = []
+    step = torch.optim.Adam.step
+    monkeypatch.setattr(
+        torch.optim.Adam, "step", lambda adam, *given: rates.append(adam.param_groups[0]["lr"]) or step(adam, *given)
+    )
+    fit(task, *splits[:2], replace(QUICK, learning_rate=0.03, max_steps=20), seed=0)
+    assert rates == [0.03] * 20

@@ -49,6 +49,14 @@ def test_pooling_ignores_the_order_of_patches_and_keeps_the_order_of_tokens(a):
     np.testing.assert_allclose(pool(a, ["dist"]), a[:, 1].mean(0), atol=1e-4)
 
 
+def test_f16_every_choice_of_tokens_is_another_vector(arrays):
+    """Patches are averaged, tokens never."""
+    array = arrays["3.ogg"]
+    for tokens in (["cls"], ["dist"], ["mean"], ["cls", "mean"], ["mean", "cls"], [*TOKENS]):
+        expected = [array[:, TOKENS.index(token)].astype(np.float64).mean(axis=0) for token in tokens]
+        np.testing.assert_allclose(pool(array, tokens), np.concatenate(expected), rtol=1e-6)
+
+
 def test_pooling_half_floats_does_not_lose_the_sum():
     assert pool(np.full((4000, 3, 1), 60000, np.float16), ["cls"]).item() == np.float16(60000)
 

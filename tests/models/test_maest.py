@@ -165,7 +165,7 @@ def test_kept_patches_keep_their_positions(network):
 
 
 @pytest.mark.parametrize("index", range(3))
-def test_embeddings_equal_hooks_on_the_blocks(network, index):
+def test_f01_embeddings_equal_hooks_on_the_blocks(network, index):
     x = torch.randn(2, 1, 96, 120)
     seen = []
     network.blocks[index].register_forward_hook(lambda _, inputs, output: seen.append(output))
@@ -181,6 +181,19 @@ def test_embeddings_equal_hooks_on_the_blocks(network, index):
     assert alone.features is None
     torch.testing.assert_close(result.logits, logits, rtol=0, atol=1e-6)
     torch.testing.assert_close(result.features, features, rtol=0, atol=1e-5)
+
+
+def test_f02_logits_and_embeddings_come_from_one_pass(network):
+    ran = []
+    for index, block in enumerate(network.blocks):
+        block.register_forward_hook(lambda *_, index=index: ran.append(index))
+    x = torch.randn(2, 96, 64)
+    with torch.no_grad():
+        result = network.embed(x, [0, 1], logits=True)
+        assert ran == [0, 1, 2]
+        torch.testing.assert_close(result.logits, network(x), rtol=0, atol=1e-6)
+    assert set(result.tokens) == {0, 1}
+    assert not torch.equal(result.tokens[0], result.tokens[1])
 
 
 def test_embedding_stops_after_the_last_block_asked_for(network):

@@ -5,23 +5,16 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import http.client
 import json
 import os
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
 from models import timm_weights
 from models.errors import CheckpointError
+from models.fetching import FAILURES, transfer
 from models.releases import Release, find
-
-_CHUNK = 1 << 20
-_TIMEOUT = 30.0
 
 
 def weights_dir() -> Path:
@@ -89,8 +82,8 @@ def _lock(path: Path) -> Iterator[None]:
 def _download(release: Release, path: Path, hint: str) -> None:
     part = path.with_name(path.name + ".part")
     try:
-        _transfer(release, part)
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        transfer(release.url, part, release.bytes)
+    except FAILURES as error:
         reason = getattr(error, "reason", None) or error
         message = (
             f"{release.name}: cannot download {release.file} from {release.url} ({reason}). "
@@ -104,40 +97,6 @@ def _download(release: Release, path: Path, hint: str) -> None:
         raise
     os.replace(part, path)
     _remember(path)
-
-
-def _transfer(release: Release, part: Path) -> None:
-    """Appends what is missing to `part`, or starts anew where the server cannot do that."""
-    have = part.stat().st_size if part.exists() else 0
-    if have and have == release.bytes:
-        return None
-    request = urllib.request.Request(release.url, headers={"Range": f"bytes={have}-"} if have else {})
-    try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT)
-    except urllib.error.HTTPError as error:
-        if error.code != 416:
-            raise
-        part.unlink()
-        return _transfer(release, part)
-    with response:
-        resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-        have = have if resumed else 0
-        length = response.headers.get("Content-Length")
-        total = have + int(length) if length else release.bytes
-        columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-        with (
-            part.open("ab" if resumed else "wb") as file,
-            Progress(TextColumn("{task.description}"), *columns, console=Console(stderr=True)) as progress,
-        ):
-            task = progress.add_task(release.file, total=total, completed=have)
-            while chunk := response.read(_CHUNK):
-                file.write(chunk)
-                progress.advance(task, len(chunk))
-            file.flush()
-            os.fsync(file.fileno())
-    if total is not None and part.stat().st_size < total:
-        raise ConnectionError(f"the connection ended after {part.stat().st_size} of {total} bytes")
-    return None
 
 
 def _verify(release: Release, path: Path, remedy: str) -> None:

@@ -40,7 +40,7 @@ def caches(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path / "ours"))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "torch"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("models.download._transfer", lambda *_: (_ for _ in ()).throw(ConnectionError("no network")))
+    monkeypatch.setattr("models.download.transfer", lambda *_: (_ for _ in ()).throw(ConnectionError("no network")))
     return tmp_path
 
 
@@ -114,7 +114,7 @@ def test_timm_is_asked_only_where_the_server_refuses(caches, deit, monkeypatch, 
         assert (name, pretrained) == (DEIT.timm, True)
         keep_copy(caches, deit.state_dict())
 
-    monkeypatch.setattr("models.download._transfer", refuse)
+    monkeypatch.setattr("models.download.transfer", refuse)
     monkeypatch.setattr(timm, "create_model", create)
     if reached:
         assert download.fetch(NAME).name == "model.safetensors"

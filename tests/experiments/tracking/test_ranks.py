@@ -96,10 +96,11 @@ def test_another_rank_leaves_its_trace(
 
 @pytest.mark.parametrize("words", [["with", "modle.width=3"], ["help"], ["print_config"], ["sync"]])
 def test_another_rank_says_nothing_that_rank_zero_says(
-    words: list[str], other_rank: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], other_rank: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = importlib.util.spec_from_file_location("ex_tiny", SCRIPT)
+    spec = importlib.util.spec_from_file_location("ex_tiny_of_another_rank", SCRIPT)
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
     with contextlib.suppress(SystemExit):
         module.ex.run_commandline([str(SCRIPT), *words])

@@ -135,7 +135,10 @@ class Corpus:
 
 
 def read_table(
-    table: Path, columns: Mapping[str, str | Sequence[str]] | None = None, separators: str = SEPARATORS
+    table: Path,
+    columns: Mapping[str, str | Sequence[str]] | None = None,
+    separators: str = SEPARATORS,
+    splits: bool = True,
 ) -> Corpus:
     """Read a table of annotations.
 
@@ -146,6 +149,7 @@ def read_table(
             tags are pooled; some of them may be absent, and a track with an empty cell in one that is there counts as
             not annotated. `path` and `split` can be named in the same way.
         separators: What stands between the tags of a cell: any of these characters.
+        splits: Whether the column of splits is read; otherwise, whatever stands in it, tracks are dealt out.
 
     Raises:
         CorpusError: The file is missing or empty, a column is missing, a cell cannot be read, or a path repeats.
@@ -160,7 +164,7 @@ def read_table(
     tracks = []
     for where, cells in sheet.rows:
         identity = _identity(sheet.file, where, cells.get(path_column), path_column)
-        split = _split_of(sheet.file, where, identity, cells, split_column)
+        split = _split_of(sheet.file, where, identity, cells, split_column if splits else ())
         annotations = {
             name: value
             for name, present in named.items()
@@ -272,7 +276,10 @@ def read_folders(ids: Iterable[str], name: str) -> Corpus:
     """
     paths = sorted(PurePosixPath(identity) for identity in ids)
     tops = {path.parts[0].lower() for path in paths if len(path.parts) > 1}
-    by_split = "train" in {SPLIT_NAMES.get(top) for top in tops} and tops <= SPLIT_NAMES.keys()
+    by_split = bool(tops) and tops <= SPLIT_NAMES.keys()
+    by_split = by_split and (
+        "train" in {SPLIT_NAMES[top] for top in tops} or all(len(path.parts) > 2 for path in paths)
+    )
     tracks = []
     for path in paths:
         folders = path.parts[:-1]

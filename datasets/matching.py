@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
 
 from datasets.tables import CorpusError
@@ -29,8 +30,9 @@ def match_tracks(labelled: Sequence[str], stored: Sequence[str]) -> Match:
     """Pair labelled with stored ids.
 
     Ids pair when they are equal, else without the file's suffix. Where no id of the table pairs in this way, it was
-    written relative to another folder, and ids pair by the file's name alone. What is not unique on both sides stays
-    alone. Letters with accents are equal however they are composed.
+    written relative to another folder (or with whole paths), and ids pair by the end of their paths: by as many folders
+    as give any pair, in the end by the file's name alone. What is not unique on both sides stays alone. Letters with
+    accents are equal however they are composed.
 
     Raises:
         CorpusError: No id pairs; the message shows one of each.
@@ -38,8 +40,10 @@ def match_tracks(labelled: Sequence[str], stored: Sequence[str]) -> Match:
     found: dict[str, str] = {}
     for key in (_composed, _without_suffix):
         _pair(key, labelled, stored, found)
-    if not found:
-        _pair(_name, labelled, stored, found)
+    deepest = max((identity.count("/") for identity in stored), default=0)
+    for folders in range(deepest, -1, -1):
+        if not found:
+            _pair(partial(_end, folders), labelled, stored, found)
     if not found and labelled:
         shown = f"{labelled[0]!r} is labelled, {stored[0]!r} is stored" if stored else "nothing is stored"
         raise CorpusError(
@@ -70,8 +74,10 @@ def _without_suffix(identity: str) -> str:
     return path.with_suffix("").as_posix() if path.suffix and not path.suffix[1:].isdigit() else path.as_posix()
 
 
-def _name(identity: str) -> str:
-    return PurePosixPath(_composed(identity)).stem
+def _end(folders: int, identity: str) -> str:
+    """The file's name without suffix, behind its innermost folders."""
+    path = PurePosixPath(_composed(identity))
+    return "/".join((*path.parts[-1 - folders : -1], path.stem))
 
 
 def _unique(key: Callable[[str], str], identities: Iterable[str]) -> dict[str, str]:

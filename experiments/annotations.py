@@ -49,8 +49,8 @@ def read_given(settings: DatamoduleSettings) -> Corpus | None:
 
 
 def read(settings: DatamoduleSettings, table: Path) -> Corpus:
-    """Read a table with the columns of the settings."""
-    return read_table(table, settings.columns.model_dump(), settings.separators)
+    """Read a table with the columns of the settings; its splits only where no others are asked for."""
+    return read_table(table, settings.columns.model_dump(), settings.separators, splits=settings.splits is None)
 
 
 def by_folder(settings: DatamoduleSettings, base: Path, ids: Sequence[str]) -> Corpus:

@@ -187,6 +187,9 @@ def test_folders_of_splits_hold_folders_of_classes():
         ("train", "rock"),
     ]
     assert corpus.split_by == "given"
+    held_out = read_folders(["test/rock/b.mp3", "valid/jazz/a.mp3"], "music")
+    assert [(track.split, track.annotations["genre"]) for track in held_out] == [("test", "rock"), ("valid", "jazz")]
+    assert read_folders(["dev/a.mp3", "test/b.mp3"], "software").vocabulary("genre") == ("dev", "test")
     assert read_folders(["train/a.mp3", "bus/b.mp3"], "noises").vocabulary("genre") == ("bus", "train")
 
 

@@ -22,6 +22,15 @@ def test_ids_match_by_name_where_the_table_is_of_another_folder():
     assert matched.stored == {"clips/c.ogg": "c.ogg", "clips/d.wav": "music/d.ogg"}
 
 
+@pytest.mark.parametrize("start", ["albums", "/data/music", "../x"])
+def test_a_table_of_another_folder_may_repeat_names(start):
+    stored = ["rock/one/01.ogg", "rock/two/01.ogg", "jazz/one/01.ogg"]
+    labelled = [f"{start}/{name}" for name in stored]
+    assert match_tracks([*labelled, f"{start}/jazz/two/01.ogg"], stored).stored == dict(
+        zip(labelled, stored, strict=True)
+    )
+
+
 def test_a_missing_track_does_not_get_the_audio_of_another_with_its_name():
     matched = match_tracks(["one/01.ogg", "two/01.ogg", "two/02.ogg"], ["one/01.ogg", "three/02.ogg", "three/01.ogg"])
     assert matched.stored == {"one/01.ogg": "one/01.ogg"}

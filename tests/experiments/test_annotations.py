@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from datasets.corpus import Corpus, Track
+from datasets.corpus import Corpus, CorpusError, Track
 from experiments import annotations
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
@@ -148,3 +148,13 @@ def test_folders_are_asked_for_or_can_be_nothing_else(tmp_path):
         annotations.by_folder(settings(), tmp_path, library)
     asked = annotations.by_folder(settings(groundtruth="folders"), tmp_path, library)
     assert asked.vocabulary("genre") == ("artist", "other")
+
+
+def test_splits_that_cannot_be_read_do_not_matter_where_others_are_asked_for(tmp_path):
+    table = tmp_path / "tracks.csv"
+    table.write_text("path,split,genre\n" + "".join(f"{n}.ogg,fold{n},rock\n" for n in range(20)))
+    with pytest.raises(CorpusError, match=r"split 'fold0'.*splits=stratified"):
+        annotations.read(settings(), table)
+    dealt = annotations.arrange(wanted := settings(splits="stratified"), annotations.read(wanted, table))
+    assert [len(dealt.split(name)) for name in ("train", "valid", "test")] == [16, 2, 2]
+    assert dealt.notes[-1].endswith("not those that are given")

@@ -1,62 +1,17 @@
-"""One file from a server to a file beside its place, going on where an interrupted transfer stopped."""
+"""Tensors from the processor's memory to a device, without waiting for it."""
 
 from __future__ import annotations
 
-import http.client
-import os
-import urllib.error
-import urllib.request
-from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-_CHUNK = 1 << 20
-_TIMEOUT = 30.0
-FAILURES = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError)
+import torch
 
 
-def transfer(url: str, part: Path, size: int | None = None, progress: bool = True) -> None:
-    """Append what is missing to a file, or start anew where the server cannot do that.
+def send(tensor: torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    """Put a tensor on a device.
 
-    Args:
-        url: Of the whole file.
-        part: What there is of it; made if absent.
-        size: Bytes of the whole, where known.
-        progress: Show a bar with the time left on standard error.
-
-    Raises:
-        OSError: One of `FAILURES` when the server cannot be reached, refuses, or breaks off; another where the disk
-            is full.
+    A copy from ordinary memory would make the processor wait until a GPU has done everything before it; one from
+    pinned memory takes its turn.
     """
-    have = part.stat().st_size if part.exists() else 0
-    if have and have == size:
-        return None
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT)
-    except urllib.error.HTTPError as error:
-        if error.code != 416 or not have:
-            raise
-        part.unlink()
-        return transfer(url, part, size, progress)
-    with response:
-        resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-        have = have if resumed else 0
-        length = response.headers.get("Content-Length")
-        total = have + int(length) if length else size
-        columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-        console = Console(stderr=True)
-        with (
-            part.open("ab" if resumed else "wb") as file,
-            Progress(TextColumn("{task.description}"), *columns, console=console, disable=not progress) as bar,
-        ):
-            task = bar.add_task(part.name.removesuffix(".part"), total=total, completed=have)
-            while chunk := response.read(_CHUNK):
-                file.write(chunk)
-                bar.advance(task, len(chunk))
-            file.flush()
-            os.fsync(file.fileno())
-    if total is not None and part.stat().st_size < total:
-        raise ConnectionError(f"the connection ended after {part.stat().st_size} of {total} bytes")
-    return None
+    device = torch.device(device)
+    if device.type != "cuda" or tensor.is_cuda:
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

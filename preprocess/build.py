@@ -12,7 +12,7 @@ import os
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from datasets.store import Header, StoreError, StoreWriter
 from models import frontends
 from preprocess.features import Track
-from preprocess.files import Candidate, choose, find, printable
+from preprocess.files import Candidate, choose, find, named, printable
 from preprocess.ledger import Ledger
 from preprocess.sources import AudioError
 from preprocess.worker import attempt, leave_with
@@ -68,28 +68,30 @@ def build_store(
     store_dir: str | Path,
     frontend: str = "musicnn",
     jobs: int = -1,
-    ids: Sequence[str] | None = None,
+    ids: Sequence[str] | Mapping[str, Path] | None = None,
     progress: bool = True,
     max_seconds: float | None = None,
     retry: bool = False,
+    clip_seconds: float | None = None,
 ) -> Report:
     """Compute the features of every audio file in a folder that the store does not hold yet.
 
     Killed at any moment, the same call goes on behind the last commit, so that at most the last 16 tracks a worker are
     computed again. A file that was skipped is skipped again until it changes; one that changed after its track was
     stored is reported, and the store keeps the track as it is. Of several processes that are given the same store one
-    computes, the others wait and find everything there. Memory: a worker takes 36 kB a second of
-    the track it works on, the main process 12 kB per second of `GROUP_TRACKS` tracks a worker.
+    computes, the others wait and find everything there. Memory: a worker takes 36 kB a second of the track it works on,
+    the main process 12 kB per second of `GROUP_TRACKS` tracks a worker.
 
     Args:
         audio_dir: Folder of audio files, searched with its sub-folders.
         store_dir: The store; made, or added to.
         frontend: Name in `models.frontends.FRONTENDS`.
         jobs: Workers; -1 for one a core. Fewer are started where there is little to do.
-        ids: Only these tracks (paths below `audio_dir`); None takes every audio file.
+        ids: Only these tracks (paths below `audio_dir`, or any ids and the path of each); None takes every audio file.
         progress: Show a bar with the time left on standard error.
         max_seconds: Keep the middle of longer tracks.
         retry: Try files again that were skipped before.
+        clip_seconds: Cut files into clips of this length, tracks with `-0`, ... behind the id; files are counted.
 
     Raises:
         AudioError: No such folder, no audio in it, no file in it that could be used, or a worker was killed.
@@ -105,19 +107,19 @@ def build_store(
     if ids is None:
         files, report.ignored = find(audio_dir)
     else:
-        files = choose(audio_dir, ids)
+        files = named(ids) if isinstance(ids, Mapping) else choose(audio_dir, ids)
     with _alone(report.store), StoreWriter(report.store, header) as writer:
         ledger = Ledger(report.store)
         if ids is None:
             ledger.forget_others(files)
-        new = [file for file in files if file.id not in writer.done]
+        new = [file for file in files if _first(file, clip_seconds) not in writer.done]
         report.already = len(files) - len(new)
-        stored = [file for file in files if file.id in writer.done]
+        stored = [file for file in files if _first(file, clip_seconds) in writer.done]
         report.changed = [file.id for file in stored if ledger.changed(file)]
         _remember(ledger, [file for file in stored if file.id not in ledger.sources], report.store)
         todo = [file for file in new if retry or not ledger.settled(file)]
         try:
-            _run(todo, frontend, max_seconds, jobs, progress, writer, ledger, report)
+            _run(todo, frontend, max_seconds, clip_seconds, jobs, progress, writer, ledger, report)
         except BrokenProcessPool as error:
             reason = (
                 "a worker was killed, most often for want of memory: run again with fewer jobs; what is done is kept"
@@ -176,6 +178,7 @@ def _run(
     todo: list[Candidate],
     frontend: str,
     max_seconds: float | None,
+    clip_seconds: float | None,
     jobs: int,
     progress: bool,
     writer: StoreWriter,
@@ -191,26 +194,46 @@ def _run(
     with warnings.catch_warnings(), pool as parallel, _bar(todo, progress) as bar:
         warnings.filterwarnings("ignore", "[0-9]+ tasks which were", UserWarning)  # cancelled when the disk is full
         for group in _groups(todo, workers):
-            tasks = (delayed(attempt)(file, frontend, max_seconds, os.getpid()) for file in group)
+            tasks = (delayed(attempt)(file, frontend, max_seconds, clip_seconds, os.getpid()) for file in group)
             with closing(parallel(tasks)) as outcomes:
                 for file, outcome in outcomes:
                     report.decoded += 1
-                    _enter(file, outcome, writer, ledger, report)
+                    _enter(file, outcome, clip_seconds, writer, ledger, report)
                     bar.update(bar.task_ids[0], advance=_bytes([file]), done=report.decoded)
             writer.commit()
             _save(ledger, report.store)
 
 
-def _enter(file: Candidate, outcome: Track | str, writer: StoreWriter, ledger: Ledger, report: Report) -> None:
-    """A track goes into the store, a reason into the ledger."""
+def clip_id(recording: str, number: int) -> str:
+    """The id of a clip of a recording."""
+    return f"{recording}-{number}"
+
+
+def _first(file: Candidate, clip_seconds: float | None) -> str:
+    """The track whose presence tells that all of a file's are there."""
+    return file.id if clip_seconds is None else clip_id(file.id, 0)
+
+
+def _enter(
+    file: Candidate,
+    outcome: list[Track] | str,
+    clip_seconds: float | None,
+    writer: StoreWriter,
+    ledger: Ledger,
+    report: Report,
+) -> None:
+    """Tracks go into the store, the first one last; a reason goes into the ledger."""
     if isinstance(outcome, str):
         ledger.leave_out(file, outcome)
         return
     _remember(ledger, [file], report.store)
-    writer.append(file.id, outcome.frames, printable(file.path), outcome.seconds)
-    ledger.keep(file, outcome.notes)
+    for number, track in reversed(list(enumerate(outcome))):
+        identity = file.id if clip_seconds is None else clip_id(file.id, number)
+        if identity not in writer.done:
+            writer.append(identity, track.frames, printable(file.path), track.seconds)
+        report.seconds += track.seconds
+    ledger.keep(file, outcome[0].notes)
     report.written += 1
-    report.seconds += outcome.seconds
 
 
 def _groups(todo: list[Candidate], workers: int) -> Iterator[list[Candidate]]:

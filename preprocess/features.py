@@ -17,6 +17,7 @@ from preprocess.sources import AudioError
 CHUNK = 1024  # frames transformed at a time: the spectra of 16 s stay in the cache
 OVERLAP = 3  # hops kept from one chunk to the next: a window reaches one hop to either side, a reflected edge two
 PATCH = 16  # frames of the smallest patch a network can see
+CLIP_TOLERANCE = 0.1  # seconds
 SILENCE = 1e-4  # peak, -80 dB of full scale: below it every log-mel value is under 0.02
 
 
@@ -57,6 +58,39 @@ def track_features(path: str | Path, frontend: MusiCNNMel, max_seconds: float | 
     if extent.peak < SILENCE:
         raise AudioError(path, f"silent: peak {extent.peak:.1e} of full scale")
     return Track(middle(np.concatenate(chunks), max_seconds, frontend.frame_rate), seconds, tuple(notes))
+
+
+def clip_features(path: str | Path, frontend: MusiCNNMel, clip_seconds: float) -> list[Track]:
+    """Decode a file and compute the features of its clips, each as if it were a file of its own.
+
+    Args:
+        path: Audio file.
+        frontend: What to compute.
+        clip_seconds: Length of the clips, which begin at 0, 1, 2, ... times this.
+
+    Returns:
+        The clips in order. A rest is discarded; one that lacks no more than `CLIP_TOLERANCE` is a clip, since decoders
+        differ in how they treat the ends of an mp3.
+
+    Raises:
+        AudioError: As `preprocess.decode.load`; also for audio that is silent, or shorter than one clip.
+    """
+    notes: list[str] = []
+    samples = np.concatenate(list(stream(path, frontend.sample_rate, notes)))
+    length, tolerance = round(clip_seconds * frontend.sample_rate), round(CLIP_TOLERANCE * frontend.sample_rate)
+    count = (len(samples) + tolerance) // length
+    if not count:
+        seconds = len(samples) / frontend.sample_rate
+        raise AudioError(path, f"too short: {seconds:.3f} s, one clip is {clip_seconds:g} s")
+    if np.abs(samples).max() < SILENCE:
+        raise AudioError(path, f"silent: peak {np.abs(samples).max():.1e} of full scale")
+    clips = []
+    with torch.inference_mode(), one_thread():
+        for start in range(0, count * length, length):
+            clip = samples[start : start + length]
+            frames = [chunk.half().numpy() for chunk in transform([clip], frontend)]
+            clips.append(Track(np.concatenate(frames), len(clip) / frontend.sample_rate, tuple(notes)))
+    return clips
 
 
 def transform(blocks: Iterable[np.ndarray], frontend: MusiCNNMel) -> Iterator[torch.Tensor]:

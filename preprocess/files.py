@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,8 @@ class Candidate:
     """A file that should give a track.
 
     Attributes:
-        id: Path below the folder of audio, with `/` and suffix; bytes of it that are not UTF-8 are written out.
+        id: Path below the folder of audio, with `/` and suffix; bytes of it that are not UTF-8 are written out. Or
+            whatever a published corpus calls its recording.
         path: Of the file.
         bytes, mtime_ns: Size and time of its last change; -1 where there is no such file.
     """
@@ -86,6 +87,11 @@ def choose(audio_dir: Path, ids: Sequence[str]) -> list[Candidate]:
     return [_candidate(audio_dir, id) for id in dict.fromkeys(ids)]
 
 
+def named(files: Mapping[str, Path]) -> list[Candidate]:
+    """Tracks by id, wherever their files lie, whether there are such files or not."""
+    return [_status(id, path) for id, path in files.items()]
+
+
 def printable(path: str | Path) -> str:
     """A path as text that can be stored: bytes that are not UTF-8 become `\\udcXX`."""
     return str(path).encode("utf-8", "backslashreplace").decode()
@@ -98,9 +104,12 @@ def _check_folder(audio_dir: Path) -> None:
 
 
 def _candidate(audio_dir: Path, name: str) -> Candidate:
-    path = audio_dir / name
+    return _status(printable(name), audio_dir / name)
+
+
+def _status(id: str, path: Path) -> Candidate:
     try:
         status = path.stat()
     except OSError:
-        return Candidate(printable(name), path)
-    return Candidate(printable(name), path, status.st_size, status.st_mtime_ns)
+        return Candidate(id, path)
+    return Candidate(id, path, status.st_size, status.st_mtime_ns)

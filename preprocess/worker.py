@@ -8,35 +8,40 @@ import time
 from functools import lru_cache
 
 from models import frontends
-from preprocess.features import Track, track_features
+from preprocess.features import Track, clip_features, track_features
 from preprocess.files import Candidate
 from preprocess.quiet import quiet_libraries
 from preprocess.sources import AudioError
 
 
 def attempt(
-    file: Candidate, frontend: str, max_seconds: float | None, main_process: int
-) -> tuple[Candidate, Track | str]:
+    file: Candidate, frontend: str, max_seconds: float | None, clip_seconds: float | None, main_process: int
+) -> tuple[Candidate, list[Track] | str]:
     """Compute the features of a file; no file ends the run.
 
     Args:
         file: What to decode.
         frontend: Name in `models.frontends.FRONTENDS`.
         max_seconds: Keep the middle of a longer track.
+        clip_seconds: Cut the file into clips of this length, each a track; None: it is one track.
         main_process: Id of the process that asks; in another one, C libraries are kept quiet.
 
     Returns:
-        The file, and its track or the reason why there is none.
+        The file, and its tracks or the reason why there is none.
     """
     if os.getpid() == main_process:
-        return file, _outcome(file, frontend, max_seconds)
+        return file, _outcome(file, frontend, max_seconds, clip_seconds)
     with quiet_libraries():
-        return file, _outcome(file, frontend, max_seconds)
+        return file, _outcome(file, frontend, max_seconds, clip_seconds)
 
 
-def _outcome(file: Candidate, frontend: str, max_seconds: float | None) -> Track | str:
+def _outcome(
+    file: Candidate, frontend: str, max_seconds: float | None, clip_seconds: float | None
+) -> list[Track] | str:
     try:
-        return track_features(file.path, _front_end(frontend), max_seconds)
+        if clip_seconds is not None:
+            return clip_features(file.path, _front_end(frontend), clip_seconds)
+        return [track_features(file.path, _front_end(frontend), max_seconds)]
     except AudioError as error:
         return error.reason
     except Exception as error:

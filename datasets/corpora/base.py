@@ -1,0 +1,205 @@
+"""What is known of a published corpus: its tracks, their splits, how its files are called, and where they come from."""
+
+from __future__ import annotations
+
+import csv
+import io
+import lzma
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+from datasets.corpus import ANNOTATIONS, Corpus, Track
+from datasets.splits import SPLITS
+from datasets.tables import CorpusError
+
+SHIPPED = Path(__file__).parent / "annotations"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one protocol says of a track.
+
+    Attributes:
+        split: One of `SPLITS`.
+        cells: Annotations as they are written in a table, by the names of `datasets.corpus.ANNOTATIONS`.
+    """
+
+    split: str
+    cells: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A recording of a published corpus.
+
+    Attributes:
+        id: In stores and tables; of a corpus that is cut into clips, what stands before `-0`, `-1`, ...
+        name: What its file is called, in the form that `Definition.name_of` gives.
+        rows: By protocol; a recording that a protocol leaves out is absent there.
+        jukemir: Its id in features computed by jukemir, of a corpus cut into clips what stands before `-0`.
+    """
+
+    id: str
+    name: str
+    rows: Mapping[str, Row]
+    jukemir: str = ""
+
+
+@dataclass(frozen=True)
+class File:
+    """A published file.
+
+    Attributes:
+        name: Under which it is kept.
+        url: Where it is, or was.
+        sha256: Of its bytes.
+        promised: Whether its host keeps these bytes; archives that are packed on demand change.
+    """
+
+    name: str
+    url: str
+    sha256: str
+    promised: bool = True
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One archive, whole or in parts.
+
+    Attributes:
+        parts: In order.
+        into: Folder below the corpus folder that it is unpacked into.
+    """
+
+    parts: tuple[File, ...]
+    into: str = ""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A published corpus.
+
+    Attributes:
+        name: On the command line.
+        title: As people say it.
+        read: Folder of annotations (None: those that come with the project) to the recordings.
+        counts: Recordings of every split, by protocol, as published; the first protocol is the usual one.
+        name_of: Path of an audio file below the corpus folder to the name of the recording it can be.
+        place: Where the audio of a recording lies below the corpus folder when it was unpacked as published.
+        source: Where the audio is to be had, for a person.
+        terms: Licence or terms of the audio, in a few words.
+        protocols: What the protocols are, in a few words.
+        archives: Of the audio, and of files that go with it.
+        url: Of the audio of one recording, with `{name}`, where it is published file by file.
+        clip_seconds: Recordings are cut into clips of this length; None: they are clips.
+        clips: Clips of every split, as published.
+        known: What is known to be wrong with a recording, by id.
+        family: The corpora that make one table with this one.
+        metadata: A file that tells the folder of annotations; empty where they come with the project.
+        metadata_source: Where that folder is to be had, for a person.
+    """
+
+    name: str
+    title: str
+    read: Callable[[Path | None], tuple[Item, ...]]
+    counts: Mapping[str, Mapping[str, int]]
+    name_of: Callable[[PurePosixPath], str]
+    place: Callable[[Item], str]
+    source: str
+    terms: str
+    protocols: Mapping[str, str] = field(default_factory=dict)
+    archives: tuple[Archive, ...] = ()
+    url: str = ""
+    clip_seconds: float | None = None
+    clips: Mapping[str, int] = field(default_factory=dict)
+    known: Mapping[str, str] = field(default_factory=dict)
+    family: tuple[str, ...] = ()
+    metadata: str = ""
+    metadata_source: str = ""
+
+    def protocol(self, name: str | None = None) -> str:
+        """The protocol of this name; None: the usual one.
+
+        Raises:
+            CorpusError: There is none of this name.
+        """
+        if name is None:
+            return next(iter(self.counts))
+        if name not in self.counts:
+            raise CorpusError(f"{self.title} has no protocol {name!r}; valid: {', '.join(self.counts)}")
+        return name
+
+    def items(self, metadata: Path | None = None) -> tuple[Item, ...]:
+        """All recordings, counted.
+
+        Args:
+            metadata: Folder of annotations, for a corpus whose licence keeps them from coming with the project.
+
+        Raises:
+            CorpusError: The annotations are not there, or are not the published ones.
+        """
+        items = self.read(metadata)
+        for protocol, published in self.counts.items():
+            found = sizes(items, protocol)
+            if found != dict(published):
+                raise CorpusError(
+                    f"{self.title}, protocol {protocol}: {_listed(found)} in {metadata or SHIPPED}, published are "
+                    f"{_listed(published)}; these are other annotations, or damaged ones"
+                )
+        return items
+
+    def corpus(self, protocol: str | None = None, metadata: Path | None = None) -> Corpus:
+        """Recordings, splits and annotations of one protocol.
+
+        Raises:
+            CorpusError: As `items` and `protocol`.
+        """
+        name = self.protocol(protocol)
+        return as_corpus(f"{self.name}/{name}", self.items(metadata), name)
+
+
+def as_corpus(name: str, items: Iterable[Item], protocol: str) -> Corpus:
+    """The recordings that a protocol has, with parsed annotations."""
+    tracks = []
+    for item in items:
+        if row := item.rows.get(protocol):
+            parsed = {key: ANNOTATIONS.get(key, str)(cell) for key, cell in row.cells.items() if cell != ""}
+            tracks.append(Track(item.id, row.split, parsed))
+    return Corpus(name, tuple(tracks))
+
+
+def sizes(items: Iterable[Item], protocol: str) -> dict[str, int]:
+    """Recordings in every split that has any, in the order of `SPLITS`."""
+    counted = Counter(row.split for item in items if (row := item.rows.get(protocol)))
+    return {split: counted[split] for split in SPLITS if counted[split]}
+
+
+def cut(items: Sequence[Item], wanted: Iterable[str]) -> tuple[Item, ...]:
+    """Only the recordings with these ids, in their own order."""
+    kept = frozenset(wanted)
+    return tuple(item for item in items if item.id in kept)
+
+
+def within(items: Sequence[Item], protocols: Sequence[str]) -> tuple[Item, ...]:
+    """Only the recordings of these protocols, without what others say of them."""
+    chosen = (replace(item, rows={name: item.rows[name] for name in protocols if name in item.rows}) for item in items)
+    return tuple(item for item in chosen if item.rows)
+
+
+def shipped(name: str) -> list[dict[str, str]]:
+    """Rows of a table of annotations that comes with the project."""
+    content = (SHIPPED / name).read_bytes()
+    text = (lzma.decompress(content) if name.endswith(".xz") else content).decode("utf-8")
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def numbered(stem: str) -> str:
+    """The number that a file's name begins with, without leading zeros; empty where there is none."""
+    digits = stem[: len(stem) - len(stem.lstrip("0123456789"))]
+    return str(int(digits)) if digits else ""
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return " / ".join(f"{count} {split}" for split, count in counts.items()) or "none"

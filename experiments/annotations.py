@@ -29,11 +29,15 @@ def table_near(base: Path) -> Path | None:
     return next((table for table in places if table.is_file()), None)
 
 
-def read_given(settings: DatamoduleSettings) -> Corpus | None:
-    """Read the table or the pickles that the settings name; None where they name none.
+def from_files(settings: DatamoduleSettings, base: Path) -> Corpus | None:
+    """The tracks of the table or the pickles that the settings name, or of the table in or beside a folder of audio.
+
+    Returns:
+        The tracks, dealt out; None where there is no such file, or folders are to be the classes.
 
     Raises:
-        CorpusError, StoreError: They cannot be read.
+        UserError: The labels or splits that are asked for cannot be had.
+        CorpusError, StoreError: The files cannot be read.
     """
     pickles = {
         "train": settings.groundtruth_train,
@@ -42,10 +46,11 @@ def read_given(settings: DatamoduleSettings) -> Corpus | None:
     }
     given = {split: Path(file).expanduser() for split, file in pickles.items() if file}
     if given:
-        return read_groundtruths(given, read_labels(settings.labels) if settings.labels else None)
-    if settings.groundtruth and settings.groundtruth != FOLDERS:
-        return read(settings, Path(settings.groundtruth).expanduser())
-    return None
+        return arrange(settings, read_groundtruths(given, read_labels(settings.labels) if settings.labels else None))
+    if settings.groundtruth == FOLDERS:
+        return None
+    table = Path(settings.groundtruth).expanduser() if settings.groundtruth else table_near(base)
+    return arrange(settings, read(settings, table)) if table else None
 
 
 def read(settings: DatamoduleSettings, table: Path) -> Corpus:
@@ -53,11 +58,12 @@ def read(settings: DatamoduleSettings, table: Path) -> Corpus:
     return read_table(table, settings.columns.model_dump(), settings.separators, splits=settings.splits is None)
 
 
-def by_folder(settings: DatamoduleSettings, base: Path, ids: Sequence[str]) -> Corpus:
+def from_folders(settings: DatamoduleSettings, base: Path, ids: Sequence[str]) -> Corpus:
     """Take folders for classes: where that is asked for, or where they can be nothing else.
 
     Raises:
-        UserError: It was not asked for, and the folders may be something else.
+        UserError: It was not asked for, and the folders may be something else; or the labels or splits that are asked
+            for cannot be had.
         CorpusError: There are fewer than two.
     """
     if settings.groundtruth != FOLDERS and not are_classes(ids):
@@ -66,7 +72,7 @@ def by_folder(settings: DatamoduleSettings, base: Path, ids: Sequence[str]) -> C
             f"optionally split), put it there as tracks.csv, or, where the folders below it are the classes, "
             f"datamodule.groundtruth={FOLDERS}"
         )
-    return read_folders(ids, base.resolve().name)
+    return arrange(settings, read_folders(ids, base.resolve().name))
 
 
 def arrange(settings: DatamoduleSettings, corpus: Corpus) -> Corpus:
@@ -76,8 +82,8 @@ def arrange(settings: DatamoduleSettings, corpus: Corpus) -> Corpus:
         UserError: The splits that are asked for cannot be made.
     """
     notes = list(corpus.notes)
+    known = read_labels(settings.labels) if settings.labels else ()
     if settings.merge_spellings:
-        known = read_labels(settings.labels) if settings.labels else ()
         for annotation in LABELS:
             corpus, merged = merge_spellings(corpus, annotation, known)
             notes += said_of_merged(annotation, merged)

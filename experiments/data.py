@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from datasets.corpus import LABELS, SPLITS, Corpus, CorpusError, Track
+from datasets.corpus import LABELS, Corpus
 from datasets.matching import match_tracks
 from datasets.upstream import open_features
 from experiments import annotations
@@ -24,12 +22,14 @@ from models.fingerprint import fingerprint
 from models.frontends import MusiCNNMel
 from models.frontends import build as build_frontend
 from preprocess.files import SUFFIXES as AUDIO_SUFFIXES
+from preprocess.files import find as find_audio
 
 FRONTEND = "musicnn"
 UPSTREAM_SUFFIXES = (".mmap", ".npy")
 MIN_FRAMES = 16  # one patch
 NAMING = (  # settings that decide which tracks there are, with which splits and labels
     "base_dir",
+    "demo_size",
     "store_dir",
     "groundtruth",
     "groundtruth_train",
@@ -43,6 +43,7 @@ NAMING = (  # settings that decide which tracks there are, with which splits and
     "splits",
     "split_shares",
     "split_seed",
+    "task",
 )
 
 
@@ -53,18 +54,16 @@ class Source:
     Attributes:
         name: For messages and folder names.
         base_dir: Folder of the audio, store or upstream features.
-        table: Annotations, where a file of them is named or near.
         features: Reader of mel frames (`datasets.store.Store` or `datasets.upstream`'s).
         frontend: What the features were made with, or must have been.
-        given: The annotations that the settings name, as they are written.
+        corpus: What a file of annotations says; None where folders are the classes, or where nobody asked.
     """
 
     name: str
     base_dir: Path
-    table: Path | None
     features: Any
     frontend: MusiCNNMel
-    given: Corpus | None = None
+    corpus: Corpus | None = None
 
 
 def say(line: str) -> None:
@@ -73,46 +72,60 @@ def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
-def open_source(settings: DatamoduleSettings) -> Source:
+def open_source(settings: DatamoduleSettings, labelled: bool = True) -> Source:
     """Find the features and annotations, rendering the demo corpus and computing features where that was not done yet.
 
-    Annotations that the settings name are read first: a mistake in them does not wait for hours of work on the audio.
+    Annotations are settled first: a mistake in them, or in the settings about them, does not wait for hours of work on
+    the audio.
+
+    Args:
+        settings: What to open.
+        labelled: Whether annotations are needed.
 
     Raises:
-        UserError: The folder does not exist.
+        UserError: The folder does not exist, or there are no annotations.
         StoreError, AudioError: The features are of another front end; no audio could be read.
         CorpusError: The annotations cannot be read.
     """
     frontend = build_frontend(FRONTEND)
     if settings.base_dir is None:
-        return _demo(settings, frontend)
+        return _demo(settings, labelled, frontend)
     base = Path(settings.base_dir).expanduser()
     if not base.is_dir():
         what = "a file; give the folder it is in" if base.exists() else "no such folder"
         raise UserError(f"datamodule.base_dir={settings.base_dir}: {what}")
-    given = annotations.read_given(settings)
-    table = Path(settings.groundtruth).expanduser() if settings.groundtruth else annotations.table_near(base)
-    return Source(base.resolve().name, base, table, _features(base, settings, frontend), frontend, given)
+    corpus, stored = annotations.from_files(settings, base) if labelled else None, _holds_features(base)
+    if labelled and corpus is None and not stored:
+        annotations.from_folders(settings, base, [audio.id for audio in find_audio(base)[0]])
+    features = _features(base, settings, frontend, None if stored else _store_dir(base, settings, frontend))
+    return Source(base.resolve().name, base, features, frontend, corpus)
 
 
-def _demo(settings: DatamoduleSettings, frontend: MusiCNNMel) -> Source:
+def _demo(settings: DatamoduleSettings, labelled: bool, frontend: MusiCNNMel) -> Source:
     from datasets import demo
 
     folder = demo.build(settings.demo_size)
     say(f"datamodule.base_dir is not set: using the demo corpus in {folder}")
-    features = _features(folder / "audio", settings, frontend, folder / "mels")
-    return Source("demo", folder / "audio", folder / "tracks.csv", features, frontend)
+    base = folder / "audio"
+    corpus = annotations.from_files(settings, base) if labelled else None
+    store_dir = Path(settings.store_dir).expanduser() if settings.store_dir else folder / "mels"
+    return Source("demo", base, _features(base, settings, frontend, store_dir), frontend, corpus)
 
 
-def _features(base: Path, settings: DatamoduleSettings, frontend: MusiCNNMel, store_dir: Path | None = None) -> Any:
-    if _holds_features(base):
+def _store_dir(base: Path, settings: DatamoduleSettings, frontend: MusiCNNMel) -> Path:
+    """Where the log-mels of a folder of audio are kept."""
+    if settings.store_dir:
+        return Path(settings.store_dir).expanduser()
+    place = hashlib.sha256(str(base.resolve()).encode()).hexdigest()[:8]
+    return Path("outputs/mels") / f"{base.resolve().name}-{place}-{frontend.fingerprint[:8]}"
+
+
+def _features(base: Path, settings: DatamoduleSettings, frontend: MusiCNNMel, store_dir: Path | None) -> Any:
+    """The features of a folder that holds them, or those of its audio in a store, computed where they are missing."""
+    if store_dir is None:
         return open_features(base, fingerprint=frontend.fingerprint)
     from preprocess.build import build_store, changed_line
 
-    store_dir = Path(settings.store_dir).expanduser() if settings.store_dir else store_dir
-    if store_dir is None:
-        place = hashlib.sha256(str(base.resolve()).encode()).hexdigest()[:8]
-        store_dir = Path("outputs/mels") / f"{base.resolve().name}-{place}-{frontend.fingerprint[:8]}"
     report = build_store(base, store_dir, frontend=FRONTEND, jobs=settings.jobs)
     if report.written:
         say(f"log-mels of {report.written} tracks are in {store_dir}")
@@ -136,19 +149,13 @@ def _holds_features(base: Path) -> bool:
 
 
 def read_corpus(settings: DatamoduleSettings, source: Source) -> Corpus:
-    """Read the annotations that belong to a source, deal its tracks out where they have no splits, and say how.
+    """The annotations that belong to a source, its tracks dealt out where they have no splits; says how.
 
     Raises:
         UserError: None were given, none lie beside the audio, and its folders are no classes.
-        CorpusError: They cannot be read.
+        CorpusError: Folders are the classes, and there are too few.
     """
-    if source.given is not None:
-        corpus = source.given
-    elif source.table is not None and settings.groundtruth != annotations.FOLDERS:
-        corpus = annotations.read(settings, source.table)
-    else:
-        corpus = annotations.by_folder(settings, source.base_dir, source.features.ids)
-    corpus = annotations.arrange(settings, corpus)
+    corpus = source.corpus or annotations.from_folders(settings, source.base_dir, source.features.ids)
     _say_notes(corpus)
     return corpus
 
@@ -157,24 +164,6 @@ def _say_notes(corpus: Corpus, before: Corpus | None = None) -> None:
     """Say what is new to know about a corpus."""
     for note in corpus.notes[len(before.notes) if before else 0 :]:
         say(note)
-
-
-@dataclass(frozen=True)
-class Examples:
-    """The tracks of one split that have both audio and an annotation.
-
-    Attributes:
-        ids: Labelled ids.
-        stored: The same tracks' ids in the store.
-        targets: Encoded annotations, one row a track.
-    """
-
-    ids: tuple[str, ...]
-    stored: tuple[str, ...]
-    targets: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 def build_task(settings: DatamoduleSettings, corpus: Corpus, name: str | None = None) -> tuple[Corpus, Task]:
@@ -213,7 +202,17 @@ def build_task(settings: DatamoduleSettings, corpus: Corpus, name: str | None = 
 
 
 def fit_labels(settings: DatamoduleSettings, corpus: Corpus, task: Task) -> Corpus:
-    """Fit the labels of a corpus to the classes of a trained network, and say what was changed."""
+    """Fit the labels of a corpus to the classes of a trained network, and say what was changed.
+
+    Raises:
+        UserError: No track has what the network was trained for.
+    """
+    if task.annotation not in corpus.annotations:
+        raise UserError(
+            f"{task.name}: the network was trained for {task.annotation}, and no track of {corpus.name} has any; "
+            f"there is {' and '.join(corpus.annotations) or 'nothing'}; name a column with "
+            f"datamodule.columns.{task.annotation}"
+        )
     fitted = annotations.conform(settings, corpus, task.annotation, task.classes)
     _say_notes(fitted, corpus)
     return fitted
@@ -257,65 +256,13 @@ def match(corpus: Corpus, stored: Sequence[str], where: Path) -> tuple[Corpus, M
     return corpus.only(matched.stored), matched.stored
 
 
-def examples(task: Task, corpus: Corpus, stored: Mapping[str, str]) -> dict[str, Examples]:
-    """Encode the annotations of every split; tracks without one are left out.
-
-    Args:
-        task: Encodes annotations.
-        corpus: Tracks and splits, all of them stored.
-        stored: Their ids in the store.
-
-    Raises:
-        UserError: A label that is not among the task's classes.
-    """
-    annotation = task.annotation
-    made = {}
-    for split in SPLITS:
-        tracks = [track for track in corpus.split(split) if annotation in track.annotations]
-        targets = [_encode(task, track) for track in tracks]
-        made[split] = Examples(
-            tuple(track.id for track in tracks),
-            tuple(stored[track.id] for track in tracks),
-            np.stack(targets) if targets else np.empty((0, task.n_outputs), np.float32),
-        )
-    return made
-
-
-def _encode(task: Task, track: Track) -> np.ndarray:
-    try:
-        return task.encode(track.annotations[task.annotation])
-    except UserError as error:
-        raise UserError(
-            f"{track.id} ({track.split}): {error}. The classes are those of the network or of datamodule.labels: "
-            f"leave other labels out (datamodule.unknown_labels=drop), or train with them"
-        ) from None
-
-
-def need(splits: Mapping[str, Examples], *names: str) -> None:
-    """Refuse empty splits, and a training split that shows no class.
-
-    Raises:
-        CorpusError: A named split has no track with audio and annotation, or no training track has a tag.
-    """
-    empty = [name for name in names if not len(splits[name])]
-    if empty:
-        sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
-        raise CorpusError(
-            f"no tracks in split {' and '.join(empty)} ({sizes}); fill the column split of the table, "
-            f"or have tracks dealt out: datamodule.splits=stratified"
-        )
-    if "train" in names and splits["train"].targets.ndim == 2 and not splits["train"].targets.any():
-        raise CorpusError(f"none of {len(splits['train'])} training tracks has a tag; give some a tag or another split")
-
-
 def spell(settings: DatamoduleSettings) -> str:
     """The words of a command line that name the same tracks, each after a space; none for the defaults."""
-    if settings.base_dir is None:
-        default = settings.demo_size == DatamoduleSettings.model_fields["demo_size"].default
-        return "" if default else f" datamodule.demo_size={settings.demo_size}"
     usual = DatamoduleSettings.model_fields
     named = {key: value for key in NAMING if (value := getattr(settings, key)) != usual[key].default}
-    named |= {f"columns.{key}": column for key, column in settings.columns if column != key}
+    if settings.base_dir is not None:
+        named.pop("demo_size", None)
+        named |= {f"columns.{key}": column for key, column in settings.columns if column != key}
     spelled = {
         key: f"[{','.join(map(str, value))}]" if isinstance(value, list) else value for key, value in named.items()
     }

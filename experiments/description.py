@@ -16,7 +16,7 @@ from datasets.corpus import LABELS, SPLITS, Corpus, Track
 from datasets.labels import counted
 from datasets.matching import Match, match_tracks
 from datasets.measures import Distribution, distribution, same_features, seconds_of
-from experiments.annotations import FOLDERS, shown
+from experiments.annotations import shown
 from experiments.corpus_picture import corpus_picture
 from experiments.data import Source, build_task, identify, open_source, read_corpus, spell
 from experiments.progress import progress
@@ -97,7 +97,7 @@ def findings(
         _of("not annotated", f"tracks have no {task.annotation} and are left out", _without(corpus, task.annotation)),
         _of("no audio", f"tracks are labelled but not in {source.base_dir}", matched.without_audio),
         _of("no labels", f"tracks in {source.base_dir} have no labels", matched.without_labels),
-        _of("empty class", "folders hold no audio that can be read", _empty_folders(settings, source, written)),
+        _of("empty class", "folders hold no audio that can be read", _empty_folders(source, written)),
         _of("no tag", "tracks are annotated without a tag", [t.id for t in used if t.labels(task.annotation) == ()]),
     ]
     if settings.clip_length:
@@ -119,10 +119,9 @@ def _without(corpus: Corpus, annotation: str) -> list[str]:
     return [track.id for track in corpus if annotation not in track.annotations]
 
 
-def _empty_folders(settings: DatamoduleSettings, source: Source, written: Corpus) -> list[str]:
+def _empty_folders(source: Source, written: Corpus) -> list[str]:
     """Folders that would be classes, had they any track."""
-    from_table = source.table is not None or source.given is not None
-    if (from_table and settings.groundtruth != FOLDERS) or (source.base_dir / "header.json").is_file():
+    if source.corpus is not None or (source.base_dir / "header.json").is_file():
         return []
     tops = {track.id.partition("/")[0] for track in written}
     folders = (path.name for path in source.base_dir.iterdir() if path.is_dir() and not path.name.startswith("."))

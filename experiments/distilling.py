@@ -14,8 +14,9 @@ from datasets.matching import match_tracks
 from datasets.store import Store, StoreError
 from datasets.tables import CorpusError
 from datasets.teachers import Rule, Teacher
-from experiments.data import Examples, Source, need, say
+from experiments.data import Source, say
 from experiments.errors import UserError
+from experiments.examples import Examples, need
 from experiments.learners.distillation import EXCLUSIVE
 from experiments.settings import DistillationSettings, PretrainSettings
 from experiments.tasks import Task, build

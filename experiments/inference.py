@@ -19,7 +19,7 @@ from experiments.data import Source, clip_frames, match, open_source, read_corpu
 from experiments.economy import savings, use_threads
 from experiments.errors import UserError
 from experiments.extraction import Output, Report, extract, header, made_of_other
-from experiments.settings import PretrainSettings
+from experiments.settings import DatamoduleSettings, PretrainSettings
 from experiments.tracking.run import RunHandle
 from experiments.training import check_accelerator, precision
 from models.attention import prefer
@@ -74,7 +74,7 @@ def _extract(settings: PretrainSettings, run: RunHandle, embeddings: bool) -> di
     if settings.inference.random_weights and not embeddings:
         raise UserError("inference.random_weights: an untrained network has no classes; it is for extract_embeddings")
     networks.fetch_weights(settings, trained=True)
-    source = open_source(settings.datamodule)
+    source = open_source(settings.datamodule, labelled=_by_table(settings.datamodule))
     found = networks.load(settings, source.frontend)
     frames = window_frames(settings, found)
     hop = frames // 2 if settings.inference.half_overlapped_inference else frames
@@ -162,11 +162,16 @@ def window_frames(settings: PretrainSettings, found: networks.Loaded) -> int:
 def _wanted(settings: PretrainSettings, source: Source) -> list[str]:
     """Stored ids: the labelled ones where a table is given explicitly, else all."""
     datamodule = settings.datamodule
-    tables = ("groundtruth", "groundtruth_train", "groundtruth_val", "groundtruth_test")
-    if not any(getattr(datamodule, name) for name in tables):
+    if not _by_table(datamodule):
         return list(source.features.ids)
     _, stored = match(read_corpus(datamodule, source), source.features.ids, source.base_dir)
     return list(stored.values())
+
+
+def _by_table(datamodule: DatamoduleSettings) -> bool:
+    """Whether annotations say which tracks are wanted."""
+    tables = ("groundtruth", "groundtruth_train", "groundtruth_val", "groundtruth_test")
+    return any(getattr(datamodule, name) for name in tables)
 
 
 def _folder(settings: PretrainSettings, source: Source, producer: dict[str, Any]) -> Path:

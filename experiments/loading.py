@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from datasets.clips import RandomCrops, Targets, Windows
 from datasets.samplers import EpochSampler, balanced_weights
-from experiments.data import Examples
 from experiments.errors import UserError
+from experiments.examples import Examples
 from experiments.settings import DatamoduleSettings, TrainerSettings
 
 GPU_WORKERS = 4

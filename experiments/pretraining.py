@@ -16,11 +16,9 @@ from experiments.class_report import write_test_report
 from experiments.continuing import resume_from
 from experiments.data import (
     build_task,
-    examples,
     fit_labels,
     identify,
     match,
-    need,
     open_source,
     read_corpus,
     say,
@@ -28,6 +26,7 @@ from experiments.data import (
 )
 from experiments.distributed import layout
 from experiments.errors import UserError
+from experiments.examples import examples, need
 from experiments.learners.distillation import DistillationLearner
 from experiments.learners.supervised import SupervisedLearner
 from experiments.loading import Clips

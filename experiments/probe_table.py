@@ -17,15 +17,14 @@ from experiments.class_report import write_test_report
 from experiments.data import (
     Source,
     build_task,
-    examples,
     identify,
     match,
-    need,
     open_source,
     read_corpus,
     say,
 )
 from experiments.errors import UserError
+from experiments.examples import examples, need
 from experiments.extraction import made_of_other
 from experiments.intervals import difference, interval
 from experiments.probes import FittedProbe

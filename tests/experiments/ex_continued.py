@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import Callback
 
 from datasets.store import Store, StoreWriter
 from experiments.averaging import averaging
-from experiments.data import Examples
+from experiments.examples import Examples
 from experiments.extraction import header
 from experiments.learners.supervised import SupervisedLearner
 from experiments.loading import Clips

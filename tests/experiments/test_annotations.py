@@ -142,11 +142,11 @@ def test_class_names_of_files_and_checkpoints(tmp_path):
 
 
 def test_folders_are_asked_for_or_can_be_nothing_else(tmp_path):
-    assert annotations.by_folder(settings(), tmp_path, ["rock/a", "jazz/b"]).vocabulary("genre") == ("jazz", "rock")
+    assert annotations.from_folders(settings(), tmp_path, ["rock/a", "jazz/b"]).vocabulary("genre") == ("jazz", "rock")
     library = ["artist/album/a", "other/album/b"]
     with pytest.raises(UserError, match=r"no annotations for .*groundtruth=folders"):
-        annotations.by_folder(settings(), tmp_path, library)
-    asked = annotations.by_folder(settings(groundtruth="folders"), tmp_path, library)
+        annotations.from_folders(settings(), tmp_path, library)
+    asked = annotations.from_folders(settings(groundtruth="folders"), tmp_path, library)
     assert asked.vocabulary("genre") == ("artist", "other")
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shlex
 
-import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from datasets.corpus import Corpus, CorpusError, Track
-from experiments.data import Examples, _holds_features, build_task, examples, need, say, spell
+from experiments.data import _holds_features, build_task, fit_labels, open_source, say, spell
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
 
@@ -51,6 +50,8 @@ def test_a_command_line_that_names_the_same_tracks():
         "datamodule.columns.tags=[moods,tags]",
     ]
     assert spell(DatamoduleSettings(columns={"tags": ["tags", "genre"]})) == ""
+    demo = DatamoduleSettings(splits="stratified", task="genre", min_tracks=2)
+    assert spell(demo) == " datamodule.min_tracks=2 datamodule.splits=stratified datamodule.task=genre"
 
 
 def test_an_annotation_nobody_has_comes_with_what_can_be_asked_instead():
@@ -60,31 +61,43 @@ def test_an_annotation_nobody_has_comes_with_what_can_be_asked_instead():
     assert task_of("genre", songs).classes == ("jazz", "rock")
 
 
-def test_a_label_the_network_does_not_know_is_named_with_its_track():
-    songs = corpus(("a", "test", {"tags": ("loud",)}))
-    task = task_of("tagging", corpus(("a", "train", {"tags": ("slow",)})))
-    with pytest.raises(UserError, match=r"a \(test\): unknown tag 'loud'"):
-        examples(task, songs, {"a": "a"})
-
-
-def test_tracks_without_the_annotation_are_left_out():
-    songs = corpus(("a", "train", {"tags": ("slow",)}), ("b", "train", {}), ("c", "test", {"tags": ()}))
-    made = examples(task_of("tagging", songs), songs, {name: f"{name}.ogg" for name in "abc"})
-    assert {split: of.stored for split, of in made.items()} == {"train": ("a.ogg",), "valid": (), "test": ("c.ogg",)}
-
-
-def test_a_training_split_without_a_tag_is_refused():
-    untagged = Examples(("a",), ("a",), np.zeros((1, 3), np.float32))
-    need({"valid": untagged}, "valid")
-    with pytest.raises(CorpusError, match="none of 1 training tracks has a tag"):
-        need({"train": untagged}, "train")
-
-
 def test_only_rank_zero_speaks(capfd, monkeypatch):
     say("once")
     monkeypatch.setenv("LOCAL_RANK", "1")
     say("again")
     assert capfd.readouterr().err == "once\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "settings", "said"),
+    [
+        (
+            ["rock/1.wav", "jazz/2.wav"],
+            {"labels": "none.txt", "merge_spellings": False},
+            "labels=none.txt: no such",
+        ),
+        (["a/1.wav", "b/2.wav"], {"splits": "grouped"}, "has an artist"),
+        (["artist/album/1.wav"], {}, "no annotations for"),
+        (["rock/1.wav"], {"groundtruth": "folders"}, "1 folders with audio"),
+        (["1.wav", "tracks.csv"], {}, "no column for the path"),
+        (["1.wav"], {"groundtruth": "no.csv"}, "no such table"),
+    ],
+)
+def test_mistakes_in_annotations_do_not_wait_for_features(tmp_path, files, settings, said):
+    for file in files:
+        (tmp_path / "music" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "music" / file).write_text("no audio")
+    settings = DatamoduleSettings(base_dir=str(tmp_path / "music"), store_dir=str(tmp_path / "mels"), **settings)
+    with pytest.raises((UserError, CorpusError), match=said):
+        open_source(settings)
+    assert not (tmp_path / "mels").exists()
+
+
+def test_a_network_for_tags_and_a_corpus_of_genres_are_told_apart():
+    songs = corpus(("a", "test", {"genre": "rock"}))
+    tagging = task_of("tagging", corpus(("a", "train", {"tags": ("slow",)})))
+    with pytest.raises(UserError, match="trained for tags, and no track of songs has any; there is genre"):
+        fit_labels(DatamoduleSettings(), songs, tagging)
 
 
 @pytest.mark.parametrize("settings", [{"groundtruth": "t.csv"}, {"groundtruth_val": "v.pk"}, {"jobs": 0}])

@@ -11,8 +11,8 @@ import pytest
 from datasets.store import Header, Store, StoreWriter
 from datasets.teachers import probabilities
 from experiments import distilling
-from experiments.data import Examples
 from experiments.errors import UserError
+from experiments.examples import Examples
 from experiments.settings import PretrainSettings
 from experiments.tasks import build
 from experiments.tracking.run import RunHandle

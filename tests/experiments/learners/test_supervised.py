@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import lightning as L
 import numpy as np
 import pytest
@@ -169,6 +171,22 @@ def test_validation_that_cannot_be_scored_does_not_end_training(clips):
     assert "val/loss" in fit.callback_metrics
 
 
+def test_f29_a_window_that_evens_out_the_shares_counts_once():
+    """Neither in the loss nor in the mean of its track."""
+    made, logged = learner(), {}
+    made._trainer = SimpleNamespace(world_size=1)
+    made.log = lambda name, value, **_: logged.update({name: float(value)})
+    made.log_dict = lambda values, **_: logged.update(values)
+    outputs, target = np.float32([[4, -4, 0, 0], [-4, 4, 0, 0], [0, 1, 1, 0]]), np.float32([[1, 0, 1, 0], [0, 1, 0, 1]])
+    window, track = np.array([0, 1, 2, 0]), np.array([0, 0, 1, 0])
+    made.outputs = [{"outputs": outputs[window], "target": target[track], "track": track, "window": window}]
+    made._score("val")
+    expected = made.task.loss(torch.from_numpy(outputs), torch.from_numpy(target[[0, 0, 1]]))
+    assert logged["val/loss"] == pytest.approx(float(expected))
+    assert made.predictions[0] == pytest.approx([0.5] * BANDS)
+    assert made.tracks.tolist() == [0, 1]
+
+
 def test_even_shares_cover_everything_equally():
     shares = [list(EvenShare(10, rank, 3)) for rank in range(3)]
     assert {len(share) for share in shares} == {4}
@@ -206,11 +224,15 @@ def test_gradients_are_clipped_by_their_norm(clips):
 def test_f14_training_and_validation_in_the_precisions_of_a_cpu(clips, precision):
     """Stored half-precision features reach the network in its own precision, outputs reach the metrics in float32."""
     made, data = learner(mixup_alpha=0.3, masking=True), clips()
+    band, last = made.net, nn.Linear(BANDS, BANDS)
+    made.net, given = nn.Sequential(band, last), set()
+    last.register_forward_hook(lambda module, inputs, output: given.add(output.dtype))
     fit = trainer(max_epochs=2, precision=precision)
     fit.fit(made, data)
-    (seen,) = {x.dtype for x in made.net.seen}
+    (seen,) = {x.dtype for x in band.seen}
     assert seen == torch.float32
-    assert made.net.scale.dtype == torch.float32
+    assert given == {{"32-true": torch.float32, "bf16-mixed": torch.bfloat16}[precision]}
+    assert last.weight.dtype == torch.float32
     assert torch.isfinite(fit.callback_metrics["val/loss"])
     fit.test(made, data, verbose=False)
     assert made.predictions.dtype == np.float64

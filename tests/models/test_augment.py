@@ -54,3 +54,18 @@ def test_roll_is_circular(clips):
     assert torch.allclose(rolled.sum(dim=1), clips.sum(dim=1), rtol=1e-4)
     for clip, turned in zip(clips, rolled, strict=True):
         assert any(torch.equal(clip.roll(shift, 0), turned) for shift in range(-50, 51))
+
+
+@pytest.mark.parametrize("shape", [(6, 300, 96), (6, 40)], ids=["clips", "targets"])
+def test_every_augmentation_changes_what_it_gets_and_leaves_the_callers_tensor_alone(shape):
+    torch.manual_seed(0)
+    x = torch.rand(shape) + 1
+    kinds = [lambda: mixup(x, *mixup_draw(len(x), 0.3))]
+    if len(shape) == 3:
+        kinds += [lambda: roll(x, 50), lambda: spec_augment(x)]
+    for augmented in kinds:
+        before, out = x.clone(), augmented()
+        assert out.shape == x.shape
+        assert not torch.equal(out, x)
+        out.zero_()
+        assert torch.equal(x, before)

@@ -1,4 +1,7 @@
-"""`python -m preprocess AUDIO_DIR STORE_DIR`: any folder of audio to a store of features."""
+"""`python -m preprocess AUDIO_DIR STORE_DIR`: any folder of audio to a store of features.
+
+`python -m preprocess CORPUS DATA_DIR STORE_DIR`: a published corpus to a store with its splits and annotations.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,11 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datasets.corpora import Definition
     from preprocess.build import Report
 
 DESCRIPTION = """\
@@ -16,37 +21,66 @@ Compute the features of every audio file below AUDIO_DIR (wav, flac, ogg, opus, 
 on the PATH) and keep them in STORE_DIR. Stopped at any moment, the same command goes on where it was. Files that cannot
 be used are skipped and listed with the reason in STORE_DIR/skipped.csv."""
 
+CORPUS_DESCRIPTION = """\
+Find the recordings of {title} below DATA_DIR by the names of their files, compute their features into STORE_DIR, and
+write splits and annotations beside them (tracks.csv), so that datamodule.base_dir=STORE_DIR is all that a run needs.
+What is missing or unreadable is listed with the reason in STORE_DIR/missing.csv."""
+
 EPILOG = """\
+A published corpus (mtt, gtzan, giantsteps_key, giantsteps_mtg_key, emomusic, jamendo), with its splits and annotations:
+  python -m preprocess CORPUS DATA_DIR STORE_DIR        (--help behind its name tells more)
 On a Dask cluster whose machines see AUDIO_DIR under the same path and have this environment and folder:
   python -m preprocess AUDIO_DIR STORE_DIR --backend dask --scheduler tcp://HOST:8786"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0, 1 for an error, 130 when interrupted."""
-    arguments = _parser().parse_args(argv)
-    from datasets.store import StoreError
-    from preprocess.build import build_store
-    from preprocess.sources import AudioError
+    argv = sys.argv[1:] if argv is None else argv
+    from datasets.corpora import CORPORA
 
+    corpus = CORPORA.get(argv[0]) if argv else None
+    arguments = _corpus_parser(corpus).parse_args(argv[1:]) if corpus else _parser().parse_args(argv)
+    options = {
+        "frontend": arguments.frontend,
+        "jobs": arguments.jobs,
+        "progress": not arguments.quiet,
+        "max_seconds": arguments.max_seconds,
+        "retry": arguments.retry,
+    }
     try:
         with _backend(arguments.backend, arguments.scheduler):
-            report = build_store(
-                arguments.audio_dir,
-                arguments.store_dir,
-                frontend=arguments.frontend,
-                jobs=arguments.jobs,
-                progress=not arguments.quiet,
-                max_seconds=arguments.max_seconds,
-                retry=arguments.retry,
-            )
-    except (AudioError, StoreError, ValueError) as error:
+            lines = list(_corpus(corpus, arguments, options) if corpus else _folder(arguments, options))
+    except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted: what is done is kept, the same command goes on from there", file=sys.stderr)
         return 130
-    print("\n".join(summary(report)))
+    print("\n".join(lines))
     return 0
+
+
+def _folder(arguments: argparse.Namespace, options: dict[str, Any]) -> Iterator[str]:
+    from preprocess.build import build_store
+
+    return summary(build_store(arguments.audio_dir, arguments.store_dir, **options))
+
+
+def _corpus(definition: Definition, arguments: argparse.Namespace, options: dict[str, Any]) -> Iterator[str]:
+    from preprocess import protocols, published
+
+    done = published.prepare(
+        definition,
+        arguments.data_dir,
+        arguments.store_dir,
+        protocols=arguments.protocol,
+        only=arguments.only,
+        metadata=arguments.metadata,
+        max_missing=arguments.max_missing,
+        fetch=arguments.download,
+        **options,
+    )
+    return protocols.summary(done)
 
 
 def summary(report: Report) -> Iterator[str]:
@@ -71,12 +105,42 @@ def summary(report: Report) -> Iterator[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-        pass
-
     parser = argparse.ArgumentParser("python -m preprocess", None, DESCRIPTION, EPILOG, formatter_class=Formatter)
     parser.add_argument("audio_dir", metavar="AUDIO_DIR", help="folder of audio files, searched with its sub-folders")
     parser.add_argument("store_dir", metavar="STORE_DIR", help="folder of the store; made, or added to")
+    _add_options(parser)
+    return parser
+
+
+def _corpus_parser(definition: Definition) -> argparse.ArgumentParser:
+    protocols = "\n".join(f"  {name}: {about}" for name, about in definition.protocols.items())
+    parser = argparse.ArgumentParser(
+        f"python -m preprocess {definition.name}",
+        None,
+        CORPUS_DESCRIPTION.format(title=definition.title),
+        f"audio: {definition.source} ({definition.terms})\nprotocols:\n{protocols}",
+        formatter_class=Formatter,
+    )
+    parser.add_argument("data_dir", metavar="DATA_DIR", type=Path, help="your copy of the corpus, folders of any names")
+    parser.add_argument("store_dir", metavar="STORE_DIR", type=Path, help="folder of the store; made, or added to")
+    parser.add_argument("--download", action="store_true", help="fetch and unpack what is missing")
+    parser.add_argument(
+        "--protocol", action="append", default=[], metavar="NAME", help="only this one; can be repeated"
+    )
+    parser.add_argument("--max-missing", type=float, default=0.05, metavar="SHARE", help="of recordings without audio")
+    parser.add_argument("--only", type=Path, metavar="FILE", help="a list of ids, one a line; leave all others out")
+    parser.set_defaults(metadata=None)
+    if definition.metadata:
+        parser.add_argument("--metadata", type=Path, metavar="DIR", help=f"from {definition.metadata_source}")
+    _add_options(parser)
+    return parser
+
+
+class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Defaults are shown, line breaks are kept."""
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frontend", default="musicnn", help="the features: musicnn or musicnn_torch")
     parser.add_argument("--jobs", type=int, default=-1, metavar="N", help="workers; -1 is one a core")
     parser.add_argument("--max-seconds", type=float, metavar="S", help="keep the middle of longer tracks")
@@ -84,7 +148,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--backend", default="loky", help="joblib backend: loky (this machine), dask, ...")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of the Dask scheduler, for --backend dask")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    return parser
 
 
 @contextmanager

@@ -6,7 +6,6 @@ Four protocols, each the first of its five splits. The annotations may be used, 
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -20,7 +19,8 @@ PARTS = {"train": "train", "validation": "valid", "test": "test"}
 COLUMNS = ["TRACK_ID", "ARTIST_ID", "ALBUM_ID", "PATH", "DURATION", "TAGS"]
 
 
-def _table(subset: str, part: str) -> str:
+def table(subset: str, part: str) -> str:
+    """Where the tracks of one part of a subset stand below a copy of the repository."""
     return f"data/splits/split-0/autotagging_{subset}-{part}.tsv"
 
 
@@ -36,7 +36,7 @@ def read(metadata: Path | None = None) -> tuple[Item, ...]:
     rows: defaultdict[str, dict[str, Row]] = defaultdict(dict)
     for protocol, subset in SUBSETS.items():
         for part, split in PARTS.items():
-            for path, artist, tags in _lines(metadata / _table(subset, part)):
+            for path, artist, tags in _lines(metadata / table(subset, part)):
                 rows[path][protocol] = Row(split, {"tags": ";".join(tags), "artist": artist})
     return tuple(Item(path, path.removesuffix(".mp3"), rows[path]) for path in sorted(rows))
 
@@ -44,8 +44,7 @@ def read(metadata: Path | None = None) -> tuple[Item, ...]:
 def _lines(file: Path) -> list[tuple[str, str, list[str]]]:
     """Path, artist and tags of every row; every tag has a column of its own behind the last header."""
     try:
-        with file.open(newline="", encoding="utf-8") as handle:
-            header, *rows = csv.reader(handle, delimiter="\t")
+        header, *rows = (line.split("\t") for line in file.read_text(encoding="utf-8").splitlines())
         if header != COLUMNS:
             raise ValueError(f"its columns are {header}, not {COLUMNS}")
         return [(row[3], row[1], row[5:]) for row in rows]
@@ -80,6 +79,6 @@ JAMENDO = Definition(
     place=lambda item: item.id,
     source="scripts/download/download.py --dataset raw_30s --type audio-low --unpack, in that repository",
     terms="Jamendo recordings, each under its Creative Commons licence; annotations CC BY-NC-SA 4.0",
-    metadata=_table("top50tags", "train"),
+    metadata=table("top50tags", "train"),
     metadata_source=f"git clone {REPOSITORY}",
 )

@@ -1,0 +1,126 @@
+"""A published corpus in miniature: composed music under the names of real recordings, in the published layout.
+
+For trying what a command makes of a corpus before its audio is there, and for tests. The annotations are the published
+ones, so that counts are asserted as for the whole; `only.txt` names the recordings that were rendered, which
+`python -m preprocess CORPUS --only` cuts the corpus down to. Of MTG-Jamendo, whose annotations may not be shipped,
+tables of the published size are made up.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from datasets.corpora import Definition, Item, find
+from datasets.corpora.jamendo import COLUMNS, PARTS, SUBSETS, table
+from datasets.demo.make import build
+from datasets.demo.output import write_text
+
+TRACKS = {"train": 20, "valid": 10, "test": 10}
+SECONDS, REST = 4.0, 1.5  # of a clip, and of what is left over behind two clips of a longer recording
+FORMATS = {".mp3": "MP3", ".wav": "WAV"}
+FASTER = {".mp3": {"compression_level": 0.99}}
+PIECES = 8  # of the demo corpus; several recordings are the same music
+CANDIDATES = 200  # recordings of a split that are looked at
+ONLY = "only.txt"
+MADE_UP_TAGS = 12
+
+
+def miniature(name: str, folder: Path, tracks: Mapping[str, int] = TRACKS, demo: Path | None = None) -> Path:
+    """Write a miniature of a published corpus.
+
+    Args:
+        name: In `datasets.corpora.CORPORA`.
+        folder: Made if absent; audio and `only.txt` go into it.
+        tracks: How many recordings of every split.
+        demo: A demo corpus; by default the tiny one in the cache.
+
+    Returns:
+        The list of recordings, which belongs to the whole family of the corpus.
+    """
+    definition = find(name)
+    metadata = folder / "mtg-jamendo-dataset" if definition.metadata else None
+    if metadata:
+        make_up_jamendo(metadata)
+    chosen = choose(definition, definition.items(metadata), tracks)
+    demo = build("tiny") if demo is None else demo
+    with (demo / "tracks.csv").open(newline="") as handle:
+        rows = sorted(csv.DictReader(handle), key=lambda row: (row["genre"], row["path"]))
+    pieces = [row["path"] for row in rows[:: max(len(rows) // PIECES, 1)]][:PIECES]
+    longer = definition.clip_seconds
+    seconds = SECONDS if longer is None else 2 * longer + REST
+    written: dict[tuple[str, str], bytes] = {}
+    for number, item in enumerate(chosen):
+        place = folder / definition.place(item)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        piece = pieces[number * len(pieces) // len(chosen)]
+        if (piece, place.suffix) not in written:
+            _write(place, demo / "audio" / piece, seconds)
+            written[piece, place.suffix] = place.read_bytes()
+        place.write_bytes(written[piece, place.suffix])
+    only = folder / ONLY
+    before = only.read_text(encoding="utf-8") if only.is_file() else ""
+    write_text(only, before + "".join(f"{item.id}\n" for item in chosen))
+    return only
+
+
+def choose(definition: Definition, items: Sequence[Item], tracks: Mapping[str, int]) -> list[Item]:
+    """Recordings that have as many labels as so few can, sorted by what they are annotated with."""
+    protocol = list(definition.counts)[-1]  # the narrowest
+    chosen = []
+    for split, count in tracks.items():
+        members = [item for item in items if protocol in item.rows and item.rows[protocol].split == split]
+        labels = {item.id: _labels(item.rows[protocol].cells) for item in members}
+        left, seen = _spread(members, CANDIDATES), Counter()
+        for _ in range(min(count, len(left))):
+            best = max(left, key=lambda item: sum(0.1 ** seen[label] for label in labels[item.id]))
+            seen.update(labels[best.id])
+            left.remove(best)
+            chosen.append(best)
+    return sorted(chosen, key=lambda item: (sorted(item.rows[protocol].cells.items()), item.id))
+
+
+def _labels(cells: Mapping[str, str]) -> set[str]:
+    return {label for name in ("tags", "genre", "key") for label in cells.get(name, "").split(";") if label}
+
+
+def _spread(members: Sequence[Item], most: int) -> list[Item]:
+    """At most so many of a list, in equal steps from its beginning."""
+    return list(members[:: -(-len(members) // most)]) if members else []
+
+
+def _write(place: Path, piece: Path, seconds: float) -> None:
+    """A piece of the demo corpus as long as wanted: played again and again, each time a little louder."""
+    samples, rate = soundfile.read(piece, dtype="float32")
+    length = round(seconds * rate)
+    times = -(-length // len(samples))
+    gains = np.repeat(np.linspace(0.5, 1.0, times, dtype=np.float32), len(samples))
+    soundfile.write(
+        place,
+        (np.tile(samples, times) * gains)[:length],
+        rate,
+        format=FORMATS[place.suffix],
+        **FASTER.get(place.suffix, {}),
+    )
+
+
+def make_up_jamendo(folder: Path) -> None:
+    """Tables of the layout and size of MTG-Jamendo's, with tracks, artists and tags that do not exist."""
+    counts = find("jamendo").counts
+    for protocol, subset in SUBSETS.items():
+        first, names = 1, [f"{subset}---{number:02d}" for number in range(MADE_UP_TAGS)]
+        tags = ["\t".join(sorted({name, names[number * 5 % MADE_UP_TAGS]})) for number, name in enumerate(names)]
+        for part, split in PARTS.items():
+            file = folder / table(subset, part)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            lines = ["\t".join(COLUMNS)]
+            for number in range(first, first + counts[protocol][split]):
+                identity = f"track_{number:07d}\tartist_{number // 10:06d}\talbum_{number // 10:06d}"
+                lines.append(f"{identity}\t{number % 100:02d}/{number}.mp3\t200.0\t{tags[number % MADE_UP_TAGS]}")
+            first += counts[protocol][split]
+            write_text(file, "\n".join(lines) + "\n")

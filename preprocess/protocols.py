@@ -1,0 +1,169 @@
+"""What stands beside the features of a published corpus: a table a protocol, what was published, and what is here."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from datasets.corpora import CORPORA, Definition, Item
+from datasets.corpora.base import cut, sizes, within
+from datasets.corpora.copies import write_rows
+from datasets.store import Store
+from preprocess.build import Report, clip_id
+
+ABSENT, ABOUT = "missing.csv", "corpus.json"
+MOST_SHOWN = 10
+
+
+@dataclass
+class Prepared:
+    """What became of a corpus.
+
+    Attributes:
+        definition: The corpus.
+        items: The recordings wanted.
+        store: Folder of the store.
+        report: Of the features.
+        tables: By protocol.
+        absent: Recordings without features, and why.
+        counts: Recordings with features, by protocol and split.
+        clips: Clips by split, where recordings are cut into clips.
+        cut_to: The list that recordings were chosen by.
+        notes: What else to know.
+    """
+
+    definition: Definition
+    items: tuple[Item, ...]
+    store: Path
+    report: Report
+    tables: dict[str, Path] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    clips: dict[str, int] = field(default_factory=dict)
+    cut_to: Path | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def family(definition: Definition) -> list[Definition]:
+    """The corpora that make one table with this one, itself among them."""
+    return [CORPORA[name] for name in definition.family or (definition.name,)]
+
+
+def write_tables(
+    done: Prepared, protocols: Sequence[str], metadata: Path | None, wanted: frozenset[str] | None
+) -> None:
+    """Tables of every protocol, and what there is to say of them; fills in `done`."""
+    definition = done.definition
+    clips = _clips(done.store) if definition.clip_seconds else {}
+    for protocol in protocols:
+        rows: list[dict[str, str]] = []
+        for one in family(definition):
+            items = within(one.items(metadata), [protocol])
+            rows += [row for item in (items if wanted is None else cut(items, wanted))
+                     for row in _rows(one, item, protocol, clips)]  # fmt: skip
+        columns = tuple(dict.fromkeys(name for row in rows for name in row))
+        usual = protocol == definition.protocol()
+        file = done.store / ("tracks.csv" if usual else f"tracks_{protocol}.csv")
+        write_rows(file, columns, [[row.get(column, "") for column in columns] for row in rows])
+        done.tables[protocol] = file
+        present = [item for item in done.items if item.id not in done.absent]
+        done.counts[protocol] = sizes(present, protocol)
+        if definition.clip_seconds:
+            done.clips = _clip_counts(present, protocol, clips)
+    _write_about(done)
+
+
+def _clips(store_dir: Path) -> dict[str, list[int]]:
+    """Numbers of the stored clips of every recording, in order."""
+    numbers: defaultdict[str, list[int]] = defaultdict(list)
+    for identity in Store(store_dir).ids:
+        recording, _, number = identity.rpartition("-")
+        numbers[recording].append(int(number))
+    return {recording: sorted(found) for recording, found in numbers.items()}
+
+
+def _clip_counts(items: Sequence[Item], protocol: str, clips: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    counts: defaultdict[str, int] = defaultdict(int)
+    for item in items:
+        counts[item.rows[protocol].split] += len(clips.get(item.id, ()))
+    return dict(counts)
+
+
+def _rows(
+    definition: Definition, item: Item, protocol: str, clips: Mapping[str, Sequence[int]]
+) -> Iterator[dict[str, str]]:
+    """The lines of a recording: one, or one a clip; of a recording without features, its first clip."""
+    row = item.rows[protocol]
+    jukemir = {"jukemir": item.jukemir} if item.jukemir else {}
+    if definition.clip_seconds is None:
+        yield {"path": item.id, "split": row.split, **row.cells, **jukemir}
+        return
+    for number in clips.get(item.id, (0,)):
+        path = clip_id(item.id, number)
+        yield {
+            "path": path,
+            "split": row.split,
+            **row.cells,
+            "group": item.id,
+            "jukemir": clip_id(item.jukemir, number),
+        }
+
+
+def _write_about(done: Prepared) -> None:
+    """Enter the corpus into `corpus.json`."""
+    file = done.store / ABOUT
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    definition = done.definition
+    known[definition.name] = {
+        "title": definition.title,
+        "terms": definition.terms,
+        "protocols": {
+            name: {
+                "about": definition.protocols.get(name, ""),
+                "table": done.tables[name].name,
+                "published": dict(definition.counts[name]),
+                "stored": counts,
+            }
+            for name, counts in done.counts.items()
+        },
+        "clips": done.clips,
+        "absent": len(done.absent),
+        "cut_to": done.cut_to.name if done.cut_to else None,
+    }
+    aside = file.with_name(f".{file.name}.{os.getpid()}.aside")
+    aside.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+    os.replace(aside, file)
+
+
+def summary(done: Prepared) -> Iterator[str]:
+    """Lines that say what is there, what is not and why, and what to do next."""
+    definition, report = done.definition, done.report
+    present = len(done.items) - len(done.absent)
+    hours = f"{report.seconds / 3600:.2f} hours"
+    there = f"{present} of {len(done.items)} recordings have features in {done.store}"
+    yield f"{definition.title}: {there} ({report.written} new, {hours})"
+    if done.cut_to:
+        yield f"  cut to the list {done.cut_to}: not a published test"
+    for name, counts in done.counts.items():
+        listed = ", ".join(f"{count} {split}" for split, count in counts.items())
+        whole = "as published" if counts == dict(definition.counts[name]) else "not the published test"
+        yield f"  {name} ({definition.protocols.get(name, '')}): {listed}, {whole}; {done.tables[name]}"
+    if definition.clip_seconds:
+        listed = ", ".join(f"{count} {split}" for split, count in done.clips.items())
+        published = ", ".join(f"{count} {split}" for split, count in definition.clips.items())
+        yield f"  clips of {definition.clip_seconds:g} s: {listed} (published: {published})"
+    split_of = {item.id: next(iter(item.rows.values())).split for item in done.items}
+    for identity, reason in list(done.absent.items())[:MOST_SHOWN]:
+        known = f"; {definition.known[identity]}" if identity in definition.known else ""
+        yield f"  without features: {identity} ({split_of[identity]}): {reason}{known}"
+    if done.absent:
+        yield f"  {len(done.absent)} without features, all in {done.store / ABSENT}"
+    yield from (f"  {note}" for note in done.notes)
+    yield f"next: python ex_pretrain.py extract_embeddings with maest_30s_inference datamodule.base_dir={done.store}"

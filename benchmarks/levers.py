@@ -12,6 +12,7 @@ network, all levers in turns; `benchmarks.inference` has the same levers on the 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import tempfile
 from collections.abc import Callable
@@ -148,8 +149,9 @@ class Contest:
 
     def store(self, name: str, run_batch: Callable[[torch.Tensor], torch.Tensor]) -> Path:
         """Extract the corpus."""
-        lever, dim = LEVERS[name], self.found(LEVERS[name]).network.dim
-        made = header("embeddings", (3, dim), "CLS, DIST, mean of the other tokens", {"lever": name})
+        lever, found = LEVERS[name], self.found(LEVERS[name])
+        producer = {"lever": name, "weights": found.weights}
+        made = header("embeddings", (3, found.network.dim), "CLS, DIST, mean of the other tokens", producer)
         output = Output(self.folder / name, made, lambda tokens: tokens)
         ids = self.source.features.ids
         report = extract(self.features(lever), ids, self.frames, self.frames, run_batch, [output], WINDOWS)
@@ -180,7 +182,7 @@ def scores(stores: dict[str, Path], size: str | int, grid: str, folder: Path) ->
         datamodule=DatamoduleSettings(demo_size=size),
         probe={"grid": grid},
     )
-    folder.mkdir()
+    folder.mkdir(parents=True, exist_ok=True)
     probe(settings, RunHandle(folder, seed=0))
     with (folder / "probes.csv").open(newline="", encoding="utf-8") as handle:
         return list(csv.DictReader(handle))
@@ -212,11 +214,13 @@ def main() -> None:
     parser.add_argument("--grid", default="quick", help="of the probes (default: quick)")
     parser.add_argument("--rounds", type=int, default=15, help="turns of every lever in the race (default: 15)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--folder", type=Path, help="keep the stores there; the same command again goes on with them")
     options = parser.parse_args()
     if not options.checkpoint.is_file():
         raise SystemExit(f"{options.checkpoint}: no such file; `make demo` trains it, or give --checkpoint FILE")
     torch.set_num_threads(options.threads)
-    with tempfile.TemporaryDirectory() as scratch:
+    with contextlib.ExitStack() as stack:
+        scratch = options.folder or stack.enter_context(tempfile.TemporaryDirectory())
         size = int(options.size) if options.size.isdigit() else options.size
         contest = Contest(size, options.checkpoint, Path(scratch), options.threads)
         ways = {name: contest.run_batch(name) for name in LEVERS}

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from models.adapt import FRONT_END, LoadReport, adapt
@@ -24,7 +22,7 @@ from models.ast_layout import has_layout
 from models.download import fetch, weights_dir
 from models.errors import CheckpointError
 from models.huggingface import is_folder, read_huggingface
-from models.layouts import HEADER, Weights, published_settings, read_weights
+from models.layouts import HEADER, Weights, published_settings, read_weights, write_safetensors
 from models.maest import MAEST
 from models.releases import RELEASES, find
 
@@ -149,14 +147,8 @@ def save_network(path: str | Path, network: nn.Module, metadata: Mapping[str, An
         "network": network.hyperparameters,
         "metadata": dict(metadata),
     }
-    state = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        save_file(state, aside, metadata={HEADER: json.dumps(header, allow_nan=False)})
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    write_safetensors(path, network.state_dict(), {HEADER: json.dumps(header, allow_nan=False)})
 
 
 def load_network(path: str | Path, **overrides: Any) -> tuple[nn.Module, dict[str, Any]]:

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from models.ast_layout import BODY, POSITIONS, has_layout, ours, theirs
 from models.errors import CheckpointError
 from models.frontends import FFT_SIZE, HOP, MEAN, SAMPLE_RATE, STD
-from models.layouts import State, Weights, read_weights
+from models.layouts import State, Weights, read_weights, write_safetensors
 from models.maest import MAEST, PATCH, grid_size
 
 MODEL_TYPE = "audio-spectrogram-transformer"
@@ -124,11 +123,13 @@ def write_huggingface(
     }
     notes = _differences(network)
     folder.mkdir(parents=True, exist_ok=True)
-    state = {key: tensor.detach().float().cpu().contiguous() for key, tensor in theirs(network).items()}
-    _replace(folder / WEIGHTS, lambda aside: save_file(state, aside, metadata={"format": "pt"}))
+    state = {key: tensor.float() for key, tensor in theirs(network).items()}
+    write_safetensors(folder / WEIGHTS, state, {"format": "pt"})
     for name, content in ((EXTRACTOR_FILE, extractor), (CONFIG, config)):
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        _replace(folder / name, lambda aside, text=text: aside.write_text(text, encoding="utf-8"))
+        aside = folder / f".{name}.{os.getpid()}.new"
+        aside.write_text(text, encoding="utf-8")
+        os.replace(aside, folder / name)
     return notes
 
 
@@ -282,12 +283,3 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a JSON object")
     return content
-
-
-def _replace(path: Path, write: Any) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        write(aside)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)

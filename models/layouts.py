@@ -8,14 +8,17 @@ Only tensors and plain values are ever unpickled.
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
 from models.errors import CheckpointError
 from models.maest import PATCH
@@ -86,6 +89,17 @@ def read_weights(path: str | Path, averaged: bool | None = None) -> Weights:
     return Weights(_tensors(content, path), "a flat dictionary")
 
 
+def write_safetensors(path: Path, state: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> None:
+    """Writes tensors to a file that is replaced in one step, with the permissions of any other new file."""
+    content = save({key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}, dict(metadata))
+    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        aside.write_bytes(content)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
 def published_settings(state: State) -> dict[str, Any] | None:
     """Arguments of `MAEST` told by the shapes of a published file; None if it is not one.
 
@@ -134,10 +148,12 @@ def _unpickle(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))  # torch's own words recommend to load it all the same
         raise CheckpointError(
-            f"{path} is damaged or holds more than tensors and plain values, and is not loaded for safety; "
-            f"save its state_dict alone where it comes from ({_first_line(error)})"
-        ) from error
+            f"{path} is not a file of weights, damaged, or holds more than tensors and plain values"
+            f"{f' ({found[1]})' if found else ''}, and is not loaded for safety; "
+            f"save its state_dict alone where it comes from"
+        ) from None
     except (RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
         raise CheckpointError(f"{path} is not a readable file of weights: {_first_line(error)}") from error
 

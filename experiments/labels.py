@@ -7,6 +7,7 @@ A style of the Discogs taxonomy is called `Genre---Style`. Files keep that name;
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,8 @@ def read_labels(file: str) -> tuple[str, ...]:
     labels = _of_json(text, file) if path.suffix == ".json" else _of_lines(text)
     if not labels:
         raise UserError(f"labels={file}: no class names in it; expected {FORMS}")
+    if repeated := [label for label, count in Counter(labels).items() if count > 1]:
+        raise UserError(f"labels={file}: {repeated[0]!r} stands in it twice; every class needs a name of its own")
     return labels
 
 

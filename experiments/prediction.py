@@ -69,7 +69,7 @@ def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         if len(todo) >= MANY and settings.inference.out_dir is None:
             say(f"{len(todo)} files: with inference.out_dir=FOLDER, a call that is stopped goes on where it was")
         skipped = _predict(todo, settings, run, found, results, (frames, hop))
-        if not results.done:
+        if len(skipped) == len(files):
             raise UserError(f"none of {len(files)} files could be read; the first: {skipped[0][0]}: {skipped[0][1]}")
         _leave(results, skipped, todo, run)
     return {"predicted": len(todo) - len(skipped), "already": already, "skipped": len(skipped)}
@@ -138,14 +138,15 @@ def _predict(
     with progress("predicting", len(todo), "files") as advance:
 
         def opened() -> Iterator[_Open]:
-            for file, track in _decoded(todo, settings):
+            for file, tracks in _decoded(todo, settings):
                 name = printable(file.path)
-                reason = track if isinstance(track, str) else _unseen(found.network, track.frames, window[0])
+                reason = tracks if isinstance(tracks, str) else _unseen(found.network, tracks[0].frames, window[0])
                 if reason:
                     skipped.append((name, reason))
                     say(f"skipped: {name}: {reason}")
                     advance()
                     continue
+                (track,) = tracks
                 for note in track.notes:
                     say(f"{name}: {note}")
                 yield _Open(name, *cut(track.frames, *window, stride))
@@ -162,19 +163,19 @@ def _predict(
     return skipped
 
 
-def _decoded(files: Sequence[Candidate], settings: PretrainSettings) -> Iterator[tuple[Candidate, Track | str]]:
+def _decoded(files: Sequence[Candidate], settings: PretrainSettings) -> Iterator[tuple[Candidate, list[Track] | str]]:
     """Features of files in their order: beside a GPU by other processes, on a CPU between two batches."""
     workers = min(effective_n_jobs(settings.datamodule.jobs), len(files) // 4)
     if device_of(settings).type == "cpu" or workers < 2:
         for file in files:
             with quiet_libraries():
-                outcome = attempt(file, FRONTEND, None, os.getpid())
+                outcome = attempt(file, FRONTEND, None, None, os.getpid())
             yield outcome
         return
     leave = {"initializer": leave_with, "initargs": (os.getpid(),)}
     with Parallel(n_jobs=workers, return_as="generator", batch_size=1, **leave) as parallel:
         for start in range(0, len(files), GROUP):
-            tasks = (delayed(attempt)(file, FRONTEND, None, os.getpid()) for file in files[start : start + GROUP])
+            tasks = (delayed(attempt)(file, FRONTEND, None, None, os.getpid()) for file in files[start : start + GROUP])
             with closing(parallel(tasks)) as outcomes:
                 yield from outcomes
 
@@ -256,11 +257,12 @@ def _leave(results: Results, skipped: Sequence[tuple[str, str]], todo: Sequence[
             print(summary["audio"])
             for label, probability in summary["ranked"].items():
                 print(f"  {probability:6.1%}  {spoken(label)}")
-    files = results.finish()
+    files, reasons = results.finish(), results.folder / "skipped.csv"
+    reasons.unlink(missing_ok=True)  # of an earlier call, whose run may keep it
     if skipped:
-        files.append(results.folder / "skipped.csv")
-        with files[-1].open("w", newline="", encoding="utf-8") as handle:
+        with reasons.open("w", newline="", encoding="utf-8") as handle:
             csv.writer(handle).writerows([("audio", "reason"), *skipped])
+        files.append(reasons)
     for file in files:
         run.add_artifact(file)
     more = len(new) - len(skipped) - shown

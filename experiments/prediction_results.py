@@ -60,16 +60,21 @@ class Results:
         overwrite: Begin anew even where predictions were made otherwise.
 
     Raises:
-        UserError: The folder holds predictions of another network or other settings, damaged ones, or another process
-            is writing to it.
+        UserError: The folder cannot be written to, holds predictions of another network or other settings or damaged
+            ones, or another process is writing to it.
     """
 
     def __init__(
         self, folder: Path, made: Mapping[str, Any], labels: Sequence[str], top: int, overwrite: bool = False
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.labels, self.top = folder, list(labels), top
-        self._lines = (folder / LINES).open("a+b")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lines = (folder / LINES).open("a+b")
+        except OSError as error:
+            raise UserError(
+                f"inference.out_dir={folder}: no folder to write to ({error.strerror}); choose another"
+            ) from error
         self._windows: BinaryIO | None = None
         self.done: set[str] = set()
         try:

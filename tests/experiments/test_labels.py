@@ -53,6 +53,7 @@ def test_checkpoints_and_folders_carry_them(tmp_path):
         ("gaps.json", b'{"0": "a", "2": "b"}', "no list of class names"),
         ("mixed.json", b'["a", 1]', "no list of class names"),
         ("number.json", b"3", "no list of class names"),
+        ("twice.txt", b"oud\nkora\noud\n", "'oud' stands in it twice"),
     ],
 )
 def test_other_files_are_named(tmp_path, name, content, message):

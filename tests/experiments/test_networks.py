@@ -141,7 +141,7 @@ def test_weights_that_cannot_be_had_are_missed_before_anything_is_computed(tmp_p
 
     monkeypatch.setattr(pretraining, "open_source", unreachable)
     monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path))
-    monkeypatch.setattr("models.download._transfer", lambda *_: (_ for _ in ()).throw(ConnectionError("no network")))
+    monkeypatch.setattr("models.download.transfer", lambda *_: (_ for _ in ()).throw(ConnectionError("no network")))
     settings = PretrainSettings(model={"pretrained": "passt_s_swa_p16_128_ap476"}, datamodule={"clip_length": 30})
     way_out = "inference.checkpoint=FILE" if trained else "maest_30s_random_weights_pretrain"
     with pytest.raises(CheckpointError, match=f"no network.*{way_out}"):

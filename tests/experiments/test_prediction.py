@@ -199,6 +199,25 @@ def test_nothing_readable_is_an_error(tmp_path, checkpoint):
         call(tmp_path / "bad.wav", checkpoint, tmp_path)
 
 
+def test_what_was_skipped_is_forgotten_once_it_is_read(music, checkpoint, tmp_path):
+    out = tmp_path / "out"
+    (music / "torn.wav").write_text("x")
+    call(music, checkpoint, tmp_path, out_dir=str(out))
+    kept = tmp_path / "kept.csv"
+    os.link(out / "skipped.csv", kept)
+    with pytest.raises(UserError, match="none of 1 files could be read"):
+        call(music / "torn.wav", checkpoint, tmp_path, out_dir=str(out))
+    sound(music / "torn.wav", 16_000, 6)
+    assert call(music, checkpoint, tmp_path, out_dir=str(out))[0] == {"predicted": 1, "already": 5, "skipped": 0}
+    assert not (out / "skipped.csv").exists()
+    assert "torn.wav" in kept.read_text()
+
+
+def test_a_file_is_no_place_for_predictions(music, checkpoint, tmp_path):
+    with pytest.raises(UserError, match=r"out_dir=.*short\.wav: no folder to write to"):
+        call(music, checkpoint, tmp_path, out_dir=str(music / "short.wav"))
+
+
 def test_a_hugging_face_folder_predicts_with_its_names(music, network, tmp_path):
     write_huggingface(tmp_path / "hf", network, LABELS, {"task": "tagging"})
     _, folder = call(music / "long.wav", tmp_path / "hf", tmp_path, top=4)
@@ -262,7 +281,7 @@ def test_beside_a_gpu_other_processes_decode_and_nothing_changes(music, monkeypa
     monkeypatch.setattr(prediction, "device_of", lambda _: torch.device("cuda"))
     there = list(prediction._decoded(files, settings))
     assert [file for file, _ in there] == files
-    for (_, one), (_, other) in zip(here, there, strict=True):
+    for (_, [one]), (_, [other]) in zip(here, there, strict=True):
         assert np.array_equal(one.frames, other.frames)
 
 

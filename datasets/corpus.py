@@ -3,14 +3,13 @@
 A corpus is read from a table its owner can write with a spreadsheet: one row a track, a column with the path of the
 audio relative to the corpus folder, and any of the columns of `ANNOTATIONS`. Several tags share a cell, joined by `;`
 or `|`. An empty cell means that nobody annotated the track; one whose listeners found no tag fitting has `-`. A column
-`split` names train, valid and test; without one, tracks are dealt out (see :mod:`datasets.splits`). A folder a class
-(`rock/song.mp3`) is a corpus without any table, pickled multi-hot arrays are one too.
+`split` names train, valid and test; without one, tracks are dealt out (see :mod:`datasets.splits`). Pickled
+multi-hot arrays are a corpus too; for folders of classes see :mod:`datasets.folders`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,7 +19,7 @@ from datasets.pickles import read_groundtruth
 from datasets.splits import SPLITS, hashed_split
 from datasets.tables import Cell, CorpusError, read_sheet
 
-__all__ = ["ANNOTATIONS", "SPLITS", "Corpus", "CorpusError", "Track", "read_folders", "read_groundtruths", "read_table"]
+__all__ = ["ANNOTATIONS", "SPLITS", "Corpus", "CorpusError", "Track", "read_groundtruths", "read_table"]
 
 SPLIT_NAMES = {
     "train": "train",
@@ -262,52 +261,3 @@ def read_groundtruths(files: Mapping[str, Path], labels: Sequence[str] | None = 
             tracks.append(Track(identity, split, {"tags": tags}))
     _refuse_repeats(next(iter(files.values())), tracks)
     return Corpus("+".join(file.stem for file in files.values()), tuple(tracks))
-
-
-def read_folders(ids: Iterable[str], name: str) -> Corpus:
-    """Take the folders that tracks lie in for their genres: `rock/song.mp3`, or `train/rock/song.mp3`.
-
-    Args:
-        ids: Paths of the tracks; a track outside every folder has no genre.
-        name: Of the corpus.
-
-    Raises:
-        CorpusError: There are fewer than two classes.
-    """
-    paths = sorted(PurePosixPath(identity) for identity in ids)
-    tops = {path.parts[0].lower() for path in paths if len(path.parts) > 1}
-    by_split = bool(tops) and tops <= SPLIT_NAMES.keys()
-    by_split = by_split and (
-        "train" in {SPLIT_NAMES[top] for top in tops} or all(len(path.parts) > 2 for path in paths)
-    )
-    tracks = []
-    for path in paths:
-        folders = path.parts[:-1]
-        split = SPLIT_NAMES[folders[0].lower()] if by_split and folders else hashed_split(path.as_posix())
-        genre = folders[by_split] if len(folders) > by_split else None
-        tracks.append(Track(path.as_posix(), split, {"genre": genre} if genre else {}))
-    classes = Counter(track.annotations.get("genre", "") for track in tracks)
-    outside = classes.pop("", 0)
-    if len(classes) < 2:
-        raise CorpusError(
-            f"{name}: {len(classes)} folders with audio directly below it{' and its splits' * by_split}; "
-            f"for classes by folder there must be two or more (rock/song.mp3, jazz/song.mp3)"
-        )
-    shown = ", ".join(f"{genre} {count}" for genre, count in classes.most_common(8)) + ", ..." * (len(classes) > 8)
-    notes = [f"{name}: its {len(classes)} folders are taken for genres: {shown}"]
-    if outside:
-        notes.append(f"{name}: {outside} tracks lie in none of the folders and have no genre")
-    return Corpus(name, tuple(tracks), GIVEN if by_split else DEALT, (), tuple(notes))
-
-
-def are_classes(ids: Iterable[str]) -> bool:
-    """Whether the folders of these tracks can only be classes: all lie one level deep, in two folders or more.
-
-    Below `train`, `valid` and `test`, one level more.
-    """
-    folders = {PurePosixPath(identity).parts[:-1] for identity in ids}
-    depths = {len(parts) for parts in folders}
-    splits = {parts[0].lower() for parts in folders if parts}
-    if depths == {2}:
-        return splits <= SPLIT_NAMES.keys() and len({parts[1] for parts in folders}) > 1
-    return depths == {1} and len(folders) > 1 and not splits <= SPLIT_NAMES.keys()

@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from datasets import splits
-from datasets.corpus import GIVEN, LABELS, Corpus, are_classes, read_folders, read_groundtruths, read_table
+from datasets.corpus import GIVEN, LABELS, Corpus, read_groundtruths, read_table
+from datasets.folders import are_classes, read_folders
 from datasets.labels import Dropped, Merged, counted, drop_rare, folded, keep_known, merge_spellings
 from experiments.errors import UserError
 from experiments.labels import read_labels

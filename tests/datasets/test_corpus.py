@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.corpus import CorpusError, are_classes, parse_tags, read_folders, read_groundtruths, read_table
+from datasets.corpus import CorpusError, parse_tags, read_groundtruths, read_table
 
 
 @pytest.fixture
@@ -161,50 +161,3 @@ def test_tags_joined_by_commas_are_noticed_and_can_be_parted(table):
 def test_a_track_that_stands_there_twice_is_named_with_both_lines(table):
     with pytest.raises(CorpusError, match=r"x\.ogg stands in it twice \(line 2 and line 4\); give each track one row"):
         read_table(table("path,label\nx.ogg,rock\ny.ogg,rock\nx.ogg,slow\n"))
-
-
-def test_folders_are_genres():
-    corpus = read_folders(["rock/a.mp3", "jazz/live/b.mp3", "jazz/c.mp3", "d.mp3"], "music")
-    assert annotated(corpus, "genre") == {
-        "rock/a.mp3": "rock",
-        "jazz/live/b.mp3": "jazz",
-        "jazz/c.mp3": "jazz",
-        "d.mp3": None,
-    }
-    assert corpus.notes == (
-        "music: its 2 folders are taken for genres: jazz 2, rock 1",
-        "music: 1 tracks lie in none of the folders and have no genre",
-    )
-    with pytest.raises(CorpusError, match="1 folders with audio directly below it"):
-        read_folders(["rock/a.mp3", "b.mp3"], "music")
-
-
-def test_folders_of_splits_hold_folders_of_classes():
-    corpus = read_folders(["train/rock/a.mp3", "Val/rock/b.mp3", "test/jazz/c.mp3"], "music")
-    assert [(track.split, track.annotations["genre"]) for track in corpus] == [
-        ("valid", "rock"),
-        ("test", "jazz"),
-        ("train", "rock"),
-    ]
-    assert corpus.split_by == "given"
-    held_out = read_folders(["test/rock/b.mp3", "valid/jazz/a.mp3"], "music")
-    assert [(track.split, track.annotations["genre"]) for track in held_out] == [("test", "rock"), ("valid", "jazz")]
-    assert read_folders(["dev/a.mp3", "test/b.mp3"], "software").vocabulary("genre") == ("dev", "test")
-    assert read_folders(["train/a.mp3", "bus/b.mp3"], "noises").vocabulary("genre") == ("bus", "train")
-
-
-@pytest.mark.parametrize(
-    ("ids", "classes"),
-    [
-        (["rock/a", "jazz/b"], True),
-        (["train/rock/a", "test/jazz/a"], True),
-        (["rock/a", "rock/b"], False),
-        (["rock/a", "jazz/b", "c"], False),
-        (["artist/album/a", "other/album/b"], False),
-        (["train/a", "test/b"], False),
-        (["a", "b"], False),
-        ([], False),
-    ],
-)
-def test_folders_are_taken_for_classes_only_where_they_can_be_nothing_else(ids, classes):
-    assert are_classes(ids) is classes

@@ -16,10 +16,12 @@ GRID = points(
     standardise=[False, True],
     hidden=[None, 16],
     batch_size=[32, 128],
-    learning_rate=[1e-4, 1e-3, 1e-2],
+    learning_rate=[1e-3, 1e-2, 1e-1],
     dropout=[0.25, 0.5, 0.75],
     l2=[0.0, 1e-4, 1e-3],
-    patience=[2],
+    evaluate_every=[2],
+    patience=[3],
+    max_steps=[40],
 )
 
 

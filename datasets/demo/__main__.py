@@ -1,4 +1,7 @@
-"""`python -m datasets.demo` builds the corpus; `python -m datasets.demo render MIDI_DIR OUT_DIR` renders MIDI files."""
+"""`python -m datasets.demo` builds the corpus; `python -m datasets.demo render MIDI_DIR OUT_DIR` renders MIDI files.
+
+`python -m datasets.demo miniature CORPUS OUT_DIR` writes composed music in the layout of a published corpus.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from datasets.corpora import CORPORA
 from datasets.demo import SIZES, DemoError, build, render_folder
+from datasets.demo.miniature import miniature
+from datasets.tables import CorpusError
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,6 +29,9 @@ def parser() -> argparse.ArgumentParser:
     )
     render.add_argument("midi_dir", type=Path)
     render.add_argument("out_dir", type=Path)
+    small = commands.add_parser("miniature", help="composed music under the names of a published corpus")
+    small.add_argument("corpus", help=", ".join(CORPORA))
+    small.add_argument("out_dir", type=Path)
     for command in (top, render):
         command.add_argument("--soundfont", type=Path, help="General MIDI .sf2 file (default: the one in pretty_midi)")
         command.add_argument("--jobs", type=int, help="tracks at once, -1 for one each core (default: -1)")
@@ -37,8 +46,12 @@ def main(argv: list[str] | None = None) -> int:
         if options.command is None:
             print(build(options.size, options.seed, options.output, options.soundfont, options.jobs))
             return 0
+        if options.command == "miniature":
+            only = miniature(options.corpus, options.out_dir)
+            print(f"next: python -m preprocess {options.corpus} {options.out_dir} STORE_DIR --only {only}")
+            return 0
         report = render_folder(options.midi_dir, options.out_dir, options.soundfont, options.jobs)
-    except DemoError as error:
+    except (DemoError, CorpusError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     for path, reason in report.skipped:

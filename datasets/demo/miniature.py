@@ -25,7 +25,7 @@ TRACKS = {"train": 20, "valid": 10, "test": 10}
 SECONDS, REST = 4.0, 1.5  # of a clip, and of what is left over behind two clips of a longer recording
 FORMATS = {".mp3": "MP3", ".wav": "WAV"}
 FASTER = {".mp3": {"compression_level": 0.99}}
-PIECES = 8  # of the demo corpus; several recordings are the same music
+PIECES, LONG_PIECES = 8, 3  # of the demo corpus; several recordings are the same music
 CANDIDATES = 200  # recordings of a split that are looked at
 ONLY = "only.txt"
 MADE_UP_TAGS = 12
@@ -51,8 +51,9 @@ def miniature(name: str, folder: Path, tracks: Mapping[str, int] = TRACKS, demo:
     demo = build("tiny") if demo is None else demo
     with (demo / "tracks.csv").open(newline="") as handle:
         rows = sorted(csv.DictReader(handle), key=lambda row: (row["genre"], row["path"]))
-    pieces = [row["path"] for row in rows[:: max(len(rows) // PIECES, 1)]][:PIECES]
     longer = definition.clip_seconds
+    distinct = PIECES if longer is None else LONG_PIECES
+    pieces = [row["path"] for row in rows[:: max(len(rows) // distinct, 1)]][:distinct]
     seconds = SECONDS if longer is None else 2 * longer + REST
     written: dict[tuple[str, str], bytes] = {}
     for number, item in enumerate(chosen):

@@ -5,4 +5,4 @@ from __future__ import annotations
 from experiments.configs import maest, probes, scales, targets
 
 PRETRAIN = {**maest.CONFIGS, **scales.CONFIGS, **targets.CONFIGS}
-PROBE = probes.CONFIGS
+PROBE = {**probes.CONFIGS, **targets.PROBES}

@@ -94,7 +94,7 @@ def place(settings: PretrainSettings, form: Format) -> Path:
 def _default_place(settings: PretrainSettings, form: Format) -> Path:
     named = settings.inference.checkpoint
     if named:
-        file = networks.checkpoint_file(named)
+        file = networks.checkpoint_file(named).resolve()
         name = file.parent.parent.name if file.parent.name == "checkpoints" else file.stem
     else:
         name = settings.model.pretrained or "network"

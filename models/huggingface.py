@@ -162,7 +162,7 @@ def _settings(state: State, config: Mapping[str, Any], path: Path) -> dict[str, 
         "stride_t": told["time_stride"],
         "dim": dim,
         "depth": len(layers),
-        "heads": told.get("num_attention_heads", max(dim // 64, 1)),
+        "heads": told.get("num_attention_heads") or max(dim // 64, 1),
         "mlp_ratio": hidden / dim,
         "time_positions": grid_size(frames, told["time_stride"]),
         "norm_eps": told["layer_norm_eps"],
@@ -181,14 +181,17 @@ def _check_config(told: Mapping[str, Any], path: Path) -> None:
         if value != expected:
             raise CheckpointError(f"{path}: its {CONFIG} says {key}={value!r}, MAEST has {expected!r}")
     for key in ("num_mel_bins", "frequency_stride", "time_stride", "max_length", "num_attention_heads"):
-        value = told.get(key)
-        if value is not None and (type(value) is not int or value < 1):
+        value, may_lack = told.get(key), key in ("max_length", "num_attention_heads")
+        if not (value is None and may_lack) and (type(value) is not int or value < 1):
             raise CheckpointError(f"{path}: its {CONFIG} says {key}={value!r}, expected a positive whole number")
 
 
 def _metadata(config: Mapping[str, Any], folder: Path, classes: int) -> dict[str, Any]:
     """Labels, normalisation and what else a folder says."""
-    metadata = dict(config.get(OURS, {}))
+    metadata = config.get(OURS, {})
+    if not isinstance(metadata, dict):
+        raise CheckpointError(f"{folder / CONFIG}: {OURS}={metadata!r}, expected an object; delete that entry")
+    metadata = dict(metadata)
     labels = read_labels(config)
     if labels is not None and len(labels) == classes:
         metadata["labels"] = labels

@@ -25,6 +25,7 @@ from models.maest import PATCH
 
 HEADER = "ostinato"
 PLAIN, AVERAGED = "net.", "net_swa."
+PROGRAMS = (".onnx", ".pt2")
 State = dict[str, torch.Tensor]
 _HEAD_WIDTH = 64
 _PUBLISHED_GRIDS = {  # rows and columns of positions -> bands, frames, stride
@@ -75,6 +76,8 @@ def read_weights(path: str | Path, averaged: bool | None = None) -> Weights:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"there is no file of weights {path}")
+    if path.suffix in PROGRAMS:
+        raise CheckpointError(f"{path} is an exported program, which cannot be taken apart; give what it was made from")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     content = _unpickle(path)

@@ -231,3 +231,11 @@ def test_a_release_is_loaded_strictly(tmp_path, monkeypatch):
     assert (report.adapted, report.reinitialised, report.ignored) == ({}, [], [])
     assert not network.training
     assert network.count_tokens() == 5 * 30 + 2
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+def test_an_exported_program_is_no_checkpoint(tmp_path, suffix):
+    file = tmp_path / f"net{suffix}"
+    file.write_bytes(b"program")
+    with pytest.raises(CheckpointError, match=r"exported program.*give what it was made from"):
+        load_any(file)

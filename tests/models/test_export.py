@@ -50,7 +50,7 @@ def expected(net: MAEST, audio: torch.Tensor, blocks: list[int]) -> tuple[torch.
     return logits, torch.stack([made.tokens[block] for block in blocks], 1)
 
 
-def close(found, wanted, atol: float = 1e-4) -> None:
+def assert_close(found, wanted, atol: float = 1e-4) -> None:
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(torch.as_tensor(one), other, rtol=0, atol=atol)
 
@@ -79,12 +79,12 @@ def test_the_log_mel_by_matrices_is_that_of_the_front_end(name, variant):
 def test_one_module_is_front_end_and_network(clips, settings, blocks):
     net = network(**settings)
     module = AudioNetwork(net, MusiCNNMel(), MEAN, STD, blocks, FRAMES)
-    close(module(clips), expected(net, clips, blocks))
+    assert_close(module(clips), expected(net, clips, blocks))
 
 
 def test_shorter_clips_have_the_first_positions(clips):
     net, audio = network(), clips[:, : 100 * HOP]
-    close(AudioNetwork(net, MusiCNNMel(), MEAN, STD, [0], 100)(audio), expected(net, audio, [0]))
+    assert_close(AudioNetwork(net, MusiCNNMel(), MEAN, STD, [0], 100)(audio), expected(net, audio, [0]))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_onnx_takes_any_batch_and_length(clips, tmp_path):
     assert [output.name for output in session.get_outputs()] == ["logits", "embeddings"]
     for batch, frames in ((1, FRAMES), (3, FRAMES), (2, 100), (1, 26)):
         audio = clips[:batch, : frames * HOP].contiguous()
-        close(session.run(None, {"audio": audio.numpy()}), expected(net, audio, blocks))
+        assert_close(session.run(None, {"audio": audio.numpy()}), expected(net, audio, blocks))
 
 
 def test_onnx_of_clips_of_one_length(clips):
@@ -119,7 +119,7 @@ def test_onnx_of_clips_of_one_length(clips):
     module, audio = AudioNetwork(net, MusiCNNMel(), MEAN, STD, [0], 200), clips[:, : 200 * HOP].contiguous()
     session = audio_session(module, threads=1)
     assert session.get_inputs()[0].shape == ["batch", 200 * HOP]
-    close(session.run(None, {"audio": audio.numpy()}), expected(net, audio, [0]))
+    assert_close(session.run(None, {"audio": audio.numpy()}), expected(net, audio, [0]))
 
 
 def test_patchout_fixes_the_length(tmp_path):
@@ -159,4 +159,4 @@ def test_a_program_takes_any_batch_and_length(clips, tmp_path):
     assert about == {"licence": "own"}
     for batch, frames in ((1, FRAMES), (3, 100), (1, 26)):
         audio = clips[:batch, : frames * HOP]
-        close(program(audio), expected(net, audio, [0]), atol=1e-5)
+        assert_close(program(audio), expected(net, audio, [0]), atol=1e-5)

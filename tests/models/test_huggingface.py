@@ -195,6 +195,8 @@ def edited(folder, file="config.json", **changes):
         ({"hidden_act": "relu"}, "hidden_act='relu', MAEST has 'gelu'"),
         ({"patch_size": [16, 8]}, r"patch_size=\[16, 8\], MAEST has 16"),
         ({"num_mel_bins": "96"}, "num_mel_bins='96', expected a positive whole number"),
+        ({"num_mel_bins": None}, "num_mel_bins=None, expected a positive whole number"),
+        ({"ostinato": 3}, "ostinato=3, expected an object"),
         ({"max_length": 626}, r"\[1, 281, 32\], bands, length and strides say 2 \+ 9 x 62"),
         ({"num_mel_bins": "-"}, r"2 \+ 12 x 31"),
     ],

@@ -93,6 +93,7 @@ def open_source(settings: DatamoduleSettings, labelled: bool = True) -> Source:
     base = Path(settings.base_dir).expanduser()
     if not base.is_dir():
         what = "a file; give the folder it is in" if base.exists() else "no such folder"
+        what += "; python -m preprocess CORPUS makes it" if base.name == "mels" and not base.exists() else ""
         raise UserError(f"datamodule.base_dir={settings.base_dir}: {what}")
     corpus, stored = annotations.from_files(settings, base) if labelled else None, _holds_features(base)
     if labelled and corpus is None and not stored:

@@ -113,6 +113,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _corpus_parser(definition: Definition) -> argparse.ArgumentParser:
+    from datasets.corpora.copies import MOST_ABSENT
+
     protocols = "\n".join(f"  {name}: {about}" for name, about in definition.protocols.items())
     parser = argparse.ArgumentParser(
         f"python -m preprocess {definition.name}",
@@ -127,7 +129,9 @@ def _corpus_parser(definition: Definition) -> argparse.ArgumentParser:
     parser.add_argument(
         "--protocol", action="append", default=[], metavar="NAME", help="only this one; can be repeated"
     )
-    parser.add_argument("--max-missing", type=float, default=0.05, metavar="SHARE", help="of recordings without audio")
+    parser.add_argument(
+        "--max-missing", type=float, default=MOST_ABSENT, metavar="SHARE", help="of recordings without audio"
+    )
     parser.add_argument("--only", type=Path, metavar="FILE", help="a list of ids, one a line; leave all others out")
     parser.set_defaults(metadata=None)
     if definition.metadata:

@@ -52,8 +52,8 @@ def advice(definition: Definition, example: Item, data_dir: Path) -> str:
     """What a person puts where."""
     place = data_dir / definition.place(example)
     return (
-        f"get {definition.source}, and unpack it into {data_dir}, so that files lie like {place} (folders of other "
-        f"names will do)"
+        f"get {definition.source}, and put it, unpacked, into {data_dir}, so that files lie like {place} (folders of "
+        f"other names will do)"
     )
 
 

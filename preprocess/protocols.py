@@ -15,7 +15,7 @@ from datasets.corpora.copies import write_rows
 from datasets.store import Store
 from preprocess.build import Report, clip_id
 
-ABSENT, ABOUT = "missing.csv", "corpus.json"
+ABOUT = "corpus.json"
 MOST_SHOWN = 10
 
 
@@ -51,6 +51,11 @@ class Prepared:
 def family(definition: Definition) -> list[Definition]:
     """The corpora that make one table with this one, itself among them."""
     return [CORPORA[name] for name in definition.family or (definition.name,)]
+
+
+def absent_file(definition: Definition, store_dir: Path) -> Path:
+    """The list of recordings without features; corpora that share a store have one each."""
+    return store_dir / (f"missing_{definition.name}.csv" if definition.family else "missing.csv")
 
 
 def write_tables(
@@ -164,6 +169,6 @@ def summary(done: Prepared) -> Iterator[str]:
         known = f"; {definition.known[identity]}" if identity in definition.known else ""
         yield f"  without features: {identity} ({split_of[identity]}): {reason}{known}"
     if done.absent:
-        yield f"  {len(done.absent)} without features, all in {done.store / ABSENT}"
+        yield f"  {len(done.absent)} without features, all in {absent_file(definition, done.store)}"
     yield from (f"  {note}" for note in done.notes)
     yield f"next: python ex_pretrain.py extract_embeddings with maest_30s_inference datamodule.base_dir={done.store}"

@@ -2,25 +2,24 @@
 
 Beside the features, the store gets `tracks.csv` (the usual protocol; `tracks_NAME.csv` for others), which has every
 recording of the protocol whether its audio was there or not, so that whoever reads it is told what is missing;
-`missing.csv` with the reasons; and `corpus.json`, which says what was published and what is here.
+`missing.csv` with the reasons (`missing_CORPUS.csv` of corpora that share a table); and `corpus.json`, which says what
+was published and what is here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from datasets.corpora import Definition, Item
 from datasets.corpora.base import cut, within
-from datasets.corpora.copies import verify, write_absent
+from datasets.corpora.copies import MOST_ABSENT, Copy, verify, write_absent
 from datasets.store import Store
 from datasets.tables import CorpusError
-from preprocess.build import build_store, changed_line
+from preprocess.build import Report, build_store, changed_line
 from preprocess.downloads import advice, download
-from preprocess.protocols import ABSENT, Prepared, family, write_tables
-
-MOST_ABSENT = 0.05
+from preprocess.protocols import Prepared, absent_file, family, write_tables
 
 
 def prepare(
@@ -56,6 +55,10 @@ def prepare(
     """
     if not 0 <= max_missing <= 1:
         raise CorpusError(f"max_missing={max_missing}: give a share of the recordings, 0 to 1")
+    if definition.clip_seconds and options.get("max_seconds"):
+        raise CorpusError(
+            f"{definition.title} is cut into clips of {definition.clip_seconds:g} s: leave max_seconds out"
+        )
     chosen = [definition.protocol(name) for name in protocols] or list(definition.counts)
     folder = _metadata(definition, metadata, data_dir)
     everything = within(definition.items(folder), chosen)
@@ -68,7 +71,7 @@ def prepare(
         download(definition, items, data_dir, notes.append, progress)
     copy = verify(definition, items, data_dir, _stored(store_dir))
     store_dir.mkdir(parents=True, exist_ok=True)
-    write_absent(store_dir / ABSENT, items, copy.absent, chosen[0])
+    write_absent(absent_file(definition, store_dir), items, copy.absent, chosen[0])
     if not copy.files:
         raise CorpusError(
             f"{data_dir}: nothing of {definition.title} in it ({len(items)} recordings wanted, {copy.foreign} other "
@@ -79,17 +82,21 @@ def prepare(
         data_dir, store_dir, ids=copy.files, progress=progress, clip_seconds=definition.clip_seconds, **options
     )
     absent = copy.absent | dict(report.skipped)
-    write_absent(store_dir / ABSENT, items, absent, chosen[0])
+    write_absent(absent_file(definition, store_dir), items, absent, chosen[0])
     _refuse_gaps(definition, items, absent, max_missing, store_dir, "")
-    if copy.repeated:
-        notes.append(f"{copy.repeated} files are there more than once, under other names: one of each was taken")
-    if report.changed:
-        notes.append(changed_line(report, "another STORE_DIR"))
-    if report.noted:
-        notes.append(f"{len(report.noted)} recordings hold less than their file promised: {store_dir / 'notes.csv'}")
+    notes += _remarks(copy, report)
     done = Prepared(definition, items, store_dir, report, absent=absent, cut_to=only, notes=notes)
     write_tables(done, chosen, folder, wanted)
     return done
+
+
+def _remarks(copy: Copy, report: Report) -> Iterator[str]:
+    if copy.repeated:
+        yield f"{copy.repeated} files are there more than once, under other names: one of each was taken"
+    if report.changed:
+        yield changed_line(report, "another STORE_DIR")
+    if report.noted:
+        yield f"{len(report.noted)} recordings hold less than their file promised: {report.store / 'notes.csv'}"
 
 
 def _metadata(definition: Definition, given: Path | None, data_dir: Path) -> Path | None:
@@ -159,5 +166,6 @@ def _refuse_gaps(
         raise CorpusError(
             f"{definition.title}: {len(absent)} of {len(items)} recordings are missing or unreadable ({share:.1%}, "
             f"more than --max-missing={most:g}), for instance {first} ({absent[first]}); all are in "
-            f"{store_dir / ABSENT}. Complete the copy{offer}, or allow more, and figures are those of another test"
+            f"{absent_file(definition, store_dir)}. Complete the copy{offer}, or allow more, and figures are those of "
+            f"another test"
         )

@@ -21,6 +21,7 @@ from datasets.tables import CorpusError
 SUFFIXES = (".mp3", ".wav", ".au", ".flac", ".ogg", ".m4a", ".aif", ".aiff", ".opus")  # the first is taken
 SUMS = ".md5"
 MISSING = "missing"
+MOST_ABSENT = 0.05  # share of the recordings of a corpus that may be missing or unreadable, unless more is allowed
 
 
 @dataclass

@@ -185,6 +185,7 @@ def test_a_song_of_which_only_some_clips_were_stored_is_completed(tmp_path, monk
         (("gtzan", "empty", "mels", "--only", "wrong.txt"), "GTZAN has no recording 'jazz'"),
         (("mtt", "empty", "mels", "--protocol", "pons"), "no protocol 'pons'; valid: all, public"),
         (("gtzan", "empty", "mels", "--max-missing", "5"), "max_missing=5.0: give a share"),
+        (("giantsteps_key", "empty", "mels", "--max-seconds", "9"), "is cut into clips of 30 s: leave max_seconds out"),
         (("jamendo", "empty", "mels"), "run git clone https://github.com/MTG/mtg-jamendo-dataset and give that folder"),
         (("jamendo", "empty", "mels", "--metadata", "empty"), "looked for data/splits/split-0"),
     ],

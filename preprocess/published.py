@@ -145,11 +145,8 @@ def _stored(store_dir: Path) -> frozenset[str]:
 
 
 def _offer(definition: Definition, fetch: bool) -> str:
-    return (
-        ". --download does that: it fetches what is not there, and unpacks"
-        if not fetch and (definition.archives or definition.url)
-        else ""
-    )
+    possible = not fetch and (definition.archives or definition.url)
+    return "; --download fetches and unpacks what is missing" if possible else ""
 
 
 def _refuse_gaps(
@@ -166,6 +163,6 @@ def _refuse_gaps(
         raise CorpusError(
             f"{definition.title}: {len(absent)} of {len(items)} recordings are missing or unreadable ({share:.1%}, "
             f"more than --max-missing={most:g}), for instance {first} ({absent[first]}); all are in "
-            f"{absent_file(definition, store_dir)}. Complete the copy{offer}, or allow more, and figures are those of "
-            f"another test"
+            f"{absent_file(definition, store_dir)}. Complete the copy{offer}; or allow more: "
+            f"figures are then those of another test"
         )

@@ -1,7 +1,8 @@
 """Which corpus a system is applied to; to be composed with any system.
 
 `python -m preprocess CORPUS DATA_DIR data/NAME/mels` prepares a corpus where these look for it. One row of `TARGETS`
-makes `target_NAME`, for training and extraction, and `probe_NAME`, for the task that the corpus is a test of.
+makes `target_NAME`, for training and extraction, and `probe_NAME`, for the task that the corpus is a test of, where there
+is such a task.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.configs.named import NamedConfig
+from experiments.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -61,4 +63,4 @@ def _probe(target: Target) -> NamedConfig:
 
 
 CONFIGS: dict[str, NamedConfig] = {f"target_{target.name}": _target(target) for target in TARGETS}
-PROBES: dict[str, NamedConfig] = {f"probe_{target.name}": _probe(target) for target in TARGETS}
+PROBES: dict[str, NamedConfig] = {f"probe_{target.name}": _probe(target) for target in TARGETS if target.task in TASKS}

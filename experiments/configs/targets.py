@@ -1,8 +1,8 @@
 """Which corpus a system is applied to; to be composed with any system.
 
 `python -m preprocess CORPUS DATA_DIR data/NAME/mels` prepares a corpus where these look for it. One row of `TARGETS`
-makes `target_NAME`, for training and extraction, and `probe_NAME`, for the task that the corpus is a test of, where there
-is such a task.
+makes `target_NAME`, for training and extraction, and `probe_NAME`, for the task that the corpus is a test of, where
+there is such a task.
 """
 
 from __future__ import annotations

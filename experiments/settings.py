@@ -99,6 +99,11 @@ class ColumnsSettings(Section):
     tags: str | Annotated[list[str], Field(min_length=1)] = "tags"  # several are pooled
     genre: str = "genre"
     artist: str = "artist"  # what splits=grouped keeps together: of artists, albums, works
+    key: str = "key"
+    tempo: str = "tempo"  # BPM
+    arousal: str = "arousal"
+    valence: str = "valence"
+    group: str = "group"  # of the clips of a song, which probes judge together
 
 
 class DatamoduleSettings(Section):
@@ -118,7 +123,7 @@ class DatamoduleSettings(Section):
     splits: Literal["hashed", "stratified", "grouped"] | None = None  # None: the table's, hashed where it has none
     split_shares: Annotated[list[float], AfterValidator(lambda shares: list(check_shares(shares)))] = [0.8, 0.1, 0.1]
     split_seed: Count = 0  # not the run's, so that training and probes with other seeds have the same splits
-    task: Literal["auto"] | TaskName = "auto"  # auto: tagging where tracks have tags, else genre
+    task: Literal["auto"] | TaskName = "auto"  # auto: tagging where tracks have tags, else genre, else what there is
     demo_size: Literal["tiny", "small"] | Positive = "small"
     store_dir: str | None = None  # where an audio folder's mels go; None: outputs/mels/<folder>-<hash>
     clip_length: Annotated[float, Field(gt=0)] | None = None  # seconds; None: what the network takes, or 10
@@ -295,6 +300,7 @@ class EmbeddingsSettings(Section):
 
     store: str | None = None  # an embedding store of extract_embeddings
     compare: dict[str, str] = {}  # further stores to probe in the same way, by the name they get in the table
+    answers: dict[str, str] = {}  # stores of answers that nothing is trained for, or folders of such, by their name
     baselines: list[Literal["mel_statistics", "constant"]] = ["mel_statistics", "constant"]
     tokens: list[Literal["cls", "dist", "mean"]] = ["cls", "dist", "mean"]
 

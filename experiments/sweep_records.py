@@ -1,0 +1,203 @@
+"""What a sweep leaves behind for whoever compares scores: rows, and the answers they were computed from.
+
+A run of a sweep has its rows in `info.scores` and in the artifact `scores.csv`, one a task, encoder, block, choice of
+tokens and kind, and beside them one artifact of answers a row. Reports read these, from the database or from the
+folders of runs, and nothing else of a sweep.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from experiments.errors import UserError
+
+if TYPE_CHECKING:
+    from experiments.tracking.run import RunHandle
+
+SCORES = "scores.csv"
+SUM = "sum"  # the block of a learned weighted sum of blocks
+WORDS = ("seeds", "config", "metrics")  # columns that hold JSON in a table
+
+
+@dataclass(frozen=True)
+class Score:
+    """A representation's score in a task.
+
+    Attributes:
+        task: Name.
+        corpus: Name.
+        encoder: What the row is called: the setting's name of a store, or a baseline's.
+        kind: A probe was trained, or there was nothing to train.
+        metric: The task's primary metric.
+        score: Of the test split, mean over seeds.
+        low: Lower end of the 95 % bootstrap interval over items.
+        high: Upper end.
+        seeds: The score of every seed.
+        n: Items judged: songs where clips are judged together.
+        split: `split_fingerprint` of `data.identify`: equal for equal tracks in equal splits.
+        classes: `classes_fingerprint` of `data.identify`.
+        network: Fingerprint of the store; empty where there is none.
+        block: Of the network, counted from 0; `sum` for the learned sum; empty where there is none.
+        tokens: `cls`, `dist`, `mean`, `cls+dist` or `all`; empty where there are none.
+        pooling: How the patches of a track became one; empty where there are none.
+        aggregation: In words, e.g. "mean of patches; song: gmean".
+        config: The probe that was chosen with the first seed.
+        predictions: Name of the artifact with the answers.
+        metrics: Every metric of the test split, mean over seeds.
+    """
+
+    task: str
+    corpus: str
+    encoder: str
+    kind: Literal["probe", "baseline"]
+    metric: str
+    score: float
+    low: float
+    high: float
+    seeds: Sequence[float]
+    n: int
+    split: str
+    classes: str
+    network: str = ""
+    block: int | str = ""
+    tokens: str = ""
+    pooling: str = ""
+    aggregation: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    predictions: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def half_width(self) -> float:
+        """Half of the interval, as the number behind ± is."""
+        return (self.high - self.low) / 2
+
+    def plain(self) -> dict[str, Any]:
+        """As `info.scores` has it."""
+        return asdict(self) | {"seeds": [float(score) for score in self.seeds]}
+
+
+def write_scores(scores: Sequence[Score], run: RunHandle) -> Path:
+    """Keep the rows with a run: `info.scores` and `scores.csv`."""
+    table = run.directory / SCORES
+    aside = table.with_name(f".{SCORES}.{os.getpid()}")
+    with aside.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, [one.name for one in fields(Score)])
+        writer.writeheader()
+        for score in scores:
+            plain = score.plain()
+            writer.writerow(plain | {name: json.dumps(plain[name]) for name in WORDS})
+    os.replace(aside, table)
+    run.set_info(scores=[score.plain() for score in scores])
+    run.add_artifact(table)
+    return table
+
+
+def read_scores(rows: Iterable[Mapping[str, Any]]) -> list[Score]:
+    """The rows of `info.scores`; keys that are not known here are passed over.
+
+    Raises:
+        UserError: A row lacks what every row has.
+    """
+    known = {one.name for one in fields(Score)}
+    read = []
+    for number, row in enumerate(rows):
+        try:
+            read.append(Score(**{name: value for name, value in row.items() if name in known}))
+        except TypeError as error:
+            raise UserError(f"row {number} of a sweep's scores: {error}") from None
+    return read
+
+
+def read_scores_csv(path: str | Path) -> list[Score]:
+    """The rows of `scores.csv`.
+
+    Raises:
+        UserError: The file is missing, or no table of scores.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such table of scores")
+    with path.open(newline="", encoding="utf-8") as handle:
+        rows = list(csv.DictReader(handle))
+    try:
+        return read_scores(_typed(row) for row in rows)
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{path}: not the scores of a sweep ({error})") from None
+
+
+def _typed(row: Mapping[str, str]) -> dict[str, Any]:
+    block = int(row["block"]) if row["block"].isdigit() else row["block"]
+    numbers = {name: float(row[name]) for name in ("score", "low", "high")}
+    words = {name: json.loads(row[name]) for name in WORDS}
+    return dict(row) | numbers | words | {"block": block, "n": int(row["n"])}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answers a score was computed from.
+
+    Attributes:
+        ids: Items, in the order of the rows; songs where clips are judged together.
+        predictions: As the task decodes them, of the first seed, `[items, outputs]`.
+        references: Stacked targets, `[items, ...]`.
+        by_seed: The same of every seed, `[seeds, items, outputs]`.
+    """
+
+    ids: list[str]
+    predictions: np.ndarray
+    references: np.ndarray
+    by_seed: np.ndarray
+
+
+def answers_name(task: str, encoder: str, block: int | str = "", tokens: str = "", pooling: str = "") -> str:
+    """The name of a row's artifact of answers."""
+    parts = (task, encoder, str(block), tokens, "" if pooling == "mean" else pooling)
+    return "predictions_" + "_".join(re.sub(r"[^\w+-]+", "-", part) for part in parts if part) + ".npz"
+
+
+def write_answers(path: str | Path, ids: Sequence[str], by_seed: np.ndarray, references: np.ndarray) -> Path:
+    """Write answers `[seeds, items, outputs]` without pickles; the file is replaced whole.
+
+    Raises:
+        UserError: The arrays do not fit together.
+    """
+    path = Path(path)
+    if by_seed.ndim < 2 or not len(ids) == by_seed.shape[1] == len(references):
+        raise UserError(
+            f"{path.name}: {len(ids)} ids, answers of shape {list(by_seed.shape)} and references of shape "
+            f"{list(references.shape)}: expected [seeds, items, ...] and one reference an item"
+        )
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    arrays = {"ids": np.array(ids, dtype=np.str_), "predictions": by_seed[0], "references": references}
+    with aside.open("wb") as handle:
+        np.savez_compressed(handle, **arrays, **({"by_seed": by_seed} if len(by_seed) > 1 else {}))
+    os.replace(aside, path)
+    return path
+
+
+def read_answers(path: str | Path) -> Answers:
+    """Read what `write_answers` wrote.
+
+    Raises:
+        UserError: The file is missing or holds something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file of answers")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            ids, predictions, references = (arrays[name] for name in ("ids", "predictions", "references"))
+            by_seed = arrays["by_seed"] if "by_seed" in arrays else predictions[None]
+    except (KeyError, ValueError, OSError) as error:
+        raise UserError(f"{path}: no answers of a sweep ({error})") from None
+    return Answers(ids.tolist(), predictions, references, by_seed)

@@ -1,6 +1,18 @@
-"""How far a score would move on other tracks of the same kind: bootstrap intervals."""
+"""How far a score would move on other tracks of the same kind, and with other seeds: bootstrap intervals.
+
+Differences are resampled in pairs: both systems are scored on the same draws. Where several pairs are compared, their
+intervals hold together (the largest deviation over all pairs, max-T: Romano and Wolf 2005), and where a system was the
+best of many on these very items, each of the many counts as a pair (Bonferroni). What seeds change comes on top: the
+variance of their mean is added, and few seeds widen the interval by Student's t with Welch and Satterthwaite's degrees
+of freedom.
+"""
 
 from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -8,7 +20,7 @@ from experiments.errors import UserError
 from experiments.tasks.base import Task
 
 LEVEL = 0.95
-CHUNK = 2_000_000  # weights held at once, resamples times items
+CHUNK = 6_000_000  # weights held at once, resamples times items
 
 
 def resampled(task: Task, predictions: np.ndarray, references: np.ndarray, n: int, seed: int) -> dict[str, np.ndarray]:
@@ -32,7 +44,7 @@ def resampled(task: Task, predictions: np.ndarray, references: np.ndarray, n: in
 
 def _scores(task: Task, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
     if hasattr(task, "score_resampled"):
-        return task.score_resampled(predictions, references, weights)
+        return task.score_resampled(predictions, references, weights.astype(np.float32))
     rows = []
     for row in weights:
         drawn = np.repeat(np.arange(len(references)), row)
@@ -79,3 +91,102 @@ def _central(name: str, values: np.ndarray) -> tuple[float, float]:
         raise UserError(f"{name} can be computed on none of {len(values)} resamples: there are too few items")
     low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class System:
+    """One of several systems that answered the same items.
+
+    Attributes:
+        seeds: Its score with every seed.
+        drawn: Its score on every resample of the items, mean over seeds, `[resamples]`.
+        tried: From how many it was chosen as the best on these items; 1 where it was chosen elsewhere.
+    """
+
+    seeds: Sequence[float]
+    drawn: np.ndarray
+    tried: int = 1
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far one system is ahead of another, and the interval around it."""
+
+    ahead: float
+    low: float
+    high: float
+
+    @property
+    def more_than_chance(self) -> bool:
+        """Whether zero lies outside of the interval."""
+        return self.low > 0 or self.high < 0
+
+
+def differences(systems: Mapping[str, System], n_items: int) -> dict[tuple[str, str], Difference]:
+    """How far every system is ahead of every later one, in intervals that hold together with 95 %.
+
+    Args:
+        systems: By name; all scored on the same resamples.
+        n_items: In a resample.
+
+    Returns:
+        Pair of names, in the order given -> difference; empty for fewer than two systems.
+
+    Raises:
+        UserError: The systems were not scored on equally many resamples, or on none that all can be scored on.
+    """
+    pairs = list(itertools.combinations(systems, 2))
+    if not pairs:
+        return {}
+    if len({len(one.drawn) for one in systems.values()}) > 1:
+        raise UserError(f"{', '.join(systems)}: compared on different numbers of resamples")
+    known = np.isfinite([one.drawn for one in systems.values()]).all(axis=0)
+    if known.sum() < 2:
+        raise UserError(f"no two of {len(known)} resamples can be scored for all systems: there are too few items")
+    moved = np.array([systems[one].drawn[known] - systems[other].drawn[known] for one, other in pairs])
+    moved -= moved.mean(axis=1, keepdims=True)
+    spread = moved.std(axis=1) * math.sqrt(n_items / max(1, n_items - 1))
+    ratio = np.divide(np.abs(moved), spread[:, None], out=np.zeros_like(moved), where=spread[:, None] > 0)
+    tried = sum(systems[one].tried * systems[other].tried for one, other in pairs)
+    least = _normal(1 - (1 - LEVEL) / (tried if tried > len(pairs) else 1))
+    critical = max(float(np.quantile(ratio.max(axis=0), LEVEL)), least)
+    found = {}
+    for (one, other), deviation in zip(pairs, spread, strict=True):
+        ahead = float(np.mean(systems[one].seeds) - np.mean(systems[other].seeds))
+        half = _widened(critical, float(deviation) ** 2, *_seed_variance(systems[one].seeds, systems[other].seeds))
+        found[one, other] = Difference(ahead, ahead - half, ahead + half)
+    return found
+
+
+def margin(low: float, high: float, seeds: Sequence[float]) -> float:
+    """Half of a 95 % interval over items, `low` to `high`, with what the seeds change on top."""
+    critical = _normal(LEVEL)
+    return _widened(critical, ((high - low) / 2 / critical) ** 2, *_seed_variance(seeds))
+
+
+def _seed_variance(one: Sequence[float], other: Sequence[float] = ()) -> tuple[float, float]:
+    """Variance of the mean over seeds (of the difference, in pairs where both have as many), degrees of freedom."""
+    if len(one) == len(other):
+        one, other = np.subtract(one, other), ()
+    parts = [(float(np.var(seeds, ddof=1)) / len(seeds), len(seeds) - 1) for seeds in (one, other) if len(seeds) > 1]
+    total = sum(variance for variance, _ in parts)
+    freedom = total**2 / sum(variance**2 / degrees for variance, degrees in parts) if total > 0 else math.inf
+    return total, freedom
+
+
+def _widened(critical: float, items: float, seeds: float, freedom: float) -> float:
+    """Half of an interval of so many deviations, by the variances over items and over seeds."""
+    from scipy.stats import norm, t
+
+    total = items + seeds
+    if seeds == 0:
+        return critical * math.sqrt(total)
+    freedom *= (total / seeds) ** 2
+    return float(t.isf(norm.sf(critical), freedom)) * math.sqrt(total)
+
+
+def _normal(level: float) -> float:
+    """Deviations that hold a share of a normal distribution between plus and minus them."""
+    from scipy.stats import norm
+
+    return float(norm.isf((1 - level) / 2))

@@ -13,6 +13,8 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
+FEW = 800  # items of one kind up to which a product with all comparisons is faster than running sums
+
 
 def roc_auc(scores: np.ndarray, positives: np.ndarray) -> np.ndarray:
     """Area under the ROC curve of every column, from average ranks (Mann and Whitney's U).
@@ -68,6 +70,12 @@ def _by_score(scores: np.ndarray, positives: np.ndarray, weights: np.ndarray) ->
     return np.add.reduceat(weights * positives, starts, axis=1), np.add.reduceat(weights * ~positives, starts, axis=1)
 
 
+def _drawn(weights: np.ndarray, positives: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How often each resample holds each positive, float32 `[resamples, positives]`, and how many items."""
+    weights = np.asarray(weights)
+    return weights[:, positives].astype(np.float32), weights.sum(axis=1, dtype=np.float64)
+
+
 def resampled_roc_auc(scores: np.ndarray, positives: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """ROC-AUC of one column under many weightings of its items.
 
@@ -79,10 +87,22 @@ def resampled_roc_auc(scores: np.ndarray, positives: np.ndarray, weights: np.nda
     Returns:
         float64 `[resamples]`; NaN where a resample holds no positive or no negative.
     """
-    positive, negative = _by_score(scores, positives, weights)
-    below = np.cumsum(negative, axis=1) - negative
-    won = (positive * (below + negative / 2)).sum(axis=1)
-    pairs = positive.sum(axis=1) * negative.sum(axis=1)
+    if 2 * positives.sum() > len(positives):  # the same with the rarer kind in front
+        scores, positives = -np.asarray(scores), ~positives
+    if positives.sum() <= FEW:
+        positive, total = _drawn(weights, positives)
+        ahead = np.subtract(scores[positives], scores[:, None], dtype=np.float64 if scores.itemsize > 4 else np.float32)
+        ahead = np.sign(ahead, out=ahead).astype(np.float32, copy=False)
+        ahead[positives] = 0
+        margin = np.einsum("ri,ri->r", np.asarray(weights, dtype=np.float32) @ ahead, positive, dtype=np.float64)
+        n_positive = positive.sum(axis=1, dtype=np.float64)
+        pairs = n_positive * (total - n_positive)
+        won = (pairs + margin) / 2
+    else:
+        positive, negative = _by_score(scores, positives, weights)
+        below = np.cumsum(negative, axis=1) - negative
+        won = (positive * (below + negative / 2)).sum(axis=1)
+        pairs = positive.sum(axis=1) * negative.sum(axis=1)
     return np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
 
 
@@ -91,6 +111,15 @@ def resampled_average_precision(scores: np.ndarray, positives: np.ndarray, weigh
 
     Arguments and result as in `resampled_roc_auc`.
     """
+    if positives.sum() <= FEW:
+        positive, total = _drawn(weights, positives)
+        own = scores[positives]
+        shown = np.asarray(weights, dtype=np.float32) @ (scores[:, None] >= own).astype(np.float32)
+        hits = (positive @ (own[:, None] >= own).astype(np.float32)).astype(np.float64)
+        precision = np.divide(hits, shown, out=np.zeros_like(hits), where=shown > 0)
+        gained, n_positive = np.einsum("ri,ri->r", positive, precision), positive.sum(axis=1, dtype=np.float64)
+        scorable = (n_positive > 0) & (n_positive < total)
+        return np.divide(gained, n_positive, out=np.full(len(gained), np.nan), where=scorable)
     positive, negative = (counts[:, ::-1] for counts in _by_score(scores, positives, weights))
     hits = np.cumsum(positive, axis=1)
     shown = np.cumsum(positive + negative, axis=1)

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binom
 
 from experiments.errors import UserError
-from experiments.intervals import difference, interval, resampled
+from experiments.intervals import Difference, System, difference, differences, interval, margin, resampled
 from experiments.tasks import Genre, Tagging
 
 
@@ -73,3 +73,81 @@ def test_tags_that_only_some_resamples_can_score_are_averaged_where_they_can():
 def test_nothing_to_score_is_an_error():
     with pytest.raises(UserError, match="can be scored"):
         interval(Tagging(["a"]), np.zeros((3, 1), np.float32), np.zeros((3, 1), np.float32))
+
+
+def normal_system(rng, level: float, n_items: int = 200, n: int = 250, seeds: int = 1, spread: float = 0.0, tried=1):
+    """A system whose score is the mean of its items' values, with what every seed adds."""
+    items = level + rng.normal(size=n_items)
+    weights = rng.multinomial(n_items, np.full(n_items, 1 / n_items), size=n)
+    added = spread * rng.normal(size=seeds)
+    return System(items.mean() + added, weights @ items / n_items, tried)
+
+
+def test_equal_answers_differ_by_nothing_and_not_more_than_chance():
+    task, (answers, references) = Genre(["a", "b"]), genre_answers(30, 41)
+    drawn = resampled(task, answers, references, 200, 0)["accuracy"]
+    found = differences({"one": System([0.7], drawn), "other": System([0.7], drawn)}, 41)
+    assert found == {("one", "other"): Difference(0.0, 0.0, 0.0)}
+    assert not found["one", "other"].more_than_chance
+
+
+def test_one_pair_has_about_the_interval_of_the_resampled_difference():
+    task, (ours, references), (theirs, _) = Genre(["a", "b"]), genre_answers(160, 200), genre_answers(130, 200)
+    systems = {
+        name: System(
+            [task.score(answers, references)["accuracy"]], resampled(task, answers, references, 4000, 0)["accuracy"]
+        )
+        for name, answers in (("ours", ours), ("theirs", theirs))
+    }
+    found = differences(systems, 200)["ours", "theirs"]
+    assert found.ahead == pytest.approx(0.15)
+    assert (found.low, found.high) == pytest.approx(
+        difference(task, ours, theirs, references, n=4000)["accuracy"], abs=0.01
+    )
+    assert found.more_than_chance
+
+
+@pytest.mark.parametrize(("n_systems", "seeds", "spread"), [(2, 1, 0.0), (4, 1, 0.0), (2, 3, 0.3)])
+def test_all_intervals_together_hold_the_truth_in_95_of_100_corpora(n_systems, seeds, spread):
+    rng = np.random.default_rng(5)
+    held, rounds = 0, 200
+    for _ in range(rounds):
+        levels = rng.normal(size=n_systems)
+        systems = {str(at): normal_system(rng, level, seeds=seeds, spread=spread) for at, level in enumerate(levels)}
+        found = differences(systems, 200)
+        held += all(one.low <= levels[int(a)] - levels[int(b)] <= one.high for (a, b), one in found.items())
+    assert binom.ppf(0.001, rounds, 0.95) <= held <= binom.ppf(0.9999, rounds, 0.98)
+
+
+def test_the_best_of_many_by_luck_is_seldom_more_than_chance():
+    rng = np.random.default_rng(6)
+    alarms = 0
+    for _ in range(80):
+        best = max((normal_system(rng, 0.0, 100, 200) for _ in range(20)), key=lambda one: one.seeds[0])
+        systems = {"best": System(best.seeds, best.drawn, 20), "other": normal_system(rng, 0.0, 100, 200)}
+        alarms += differences(systems, 100)["best", "other"].more_than_chance
+    assert alarms <= binom.ppf(0.999, 80, 0.05)
+
+
+def test_seeds_widen_and_more_of_them_less():
+    assert margin(0.5, 0.7, [0.6]) == pytest.approx(0.1)
+    assert margin(0.5, 0.7, [0.6, 0.6]) == pytest.approx(0.1)
+    two, many = margin(0.5, 0.7, [0.55, 0.65]), margin(0.5, 0.7, [0.55, 0.65] * 8)
+    assert 0.1 < many < two
+
+
+def test_seeds_are_compared_in_pairs_where_both_have_as_many():
+    rng = np.random.default_rng(0)
+    drawn, moved = rng.normal(size=300), [-0.2, 0.0, 0.2]
+    paired = {"a": System([0.6 + one for one in moved], drawn), "b": System([0.5 + one for one in moved], drawn)}
+    assert differences(paired, 50)["a", "b"].more_than_chance
+    apart = paired | {"b": System([0.3, 0.5, 0.7, 0.5], drawn)}
+    assert not differences(apart, 50)["a", "b"].more_than_chance
+
+
+def test_systems_that_cannot_be_compared_are_errors():
+    with pytest.raises(UserError, match="numbers of resamples"):
+        differences({"a": System([1], np.zeros(3)), "b": System([1], np.zeros(4))}, 5)
+    with pytest.raises(UserError, match="too few items"):
+        differences({"a": System([1], np.full(3, np.nan)), "b": System([1], np.zeros(3))}, 5)
+    assert differences({"a": System([1], np.zeros(3))}, 5) == {}

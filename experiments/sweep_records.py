@@ -53,6 +53,8 @@ class Score:
         config: The probe that was chosen with the first seed.
         predictions: Name of the artifact with the answers.
         metrics: Every metric of the test split, mean over seeds.
+        valid: The primary metric of the validation split, mean over seeds, which reports choose blocks and tokens by;
+            None where nothing was judged there.
     """
 
     task: str
@@ -75,6 +77,7 @@ class Score:
     config: Mapping[str, Any] = field(default_factory=dict)
     predictions: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    valid: float | None = None
 
     @property
     def half_width(self) -> float:
@@ -139,7 +142,8 @@ def _typed(row: Mapping[str, str]) -> dict[str, Any]:
     block = int(row["block"]) if row["block"].isdigit() else row["block"]
     numbers = {name: float(row[name]) for name in ("score", "low", "high")}
     words = {name: json.loads(row[name]) for name in WORDS}
-    return dict(row) | numbers | words | {"block": block, "n": int(row["n"])}
+    valid = float(row["valid"]) if row.get("valid") else None
+    return dict(row) | numbers | words | {"block": block, "n": int(row["n"]), "valid": valid}
 
 
 @dataclass(frozen=True)

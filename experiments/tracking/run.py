@@ -12,10 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.tracking.journal import Journal, read
 from experiments.tracking.values import NonFinite, split_finite, storable, storable_key
+
+if TYPE_CHECKING:
+    from experiments.tracking.location import Location
 
 BATCH_POINTS = 512  # points gathered before they are written
 BATCH_SECONDS = 1.0
@@ -175,6 +178,7 @@ class RunHandle:
         fingerprint: equal for runs of the same command with the same settings.
         origin: folder of the run that this one goes on with: its own where it is that run itself; None at a beginning.
         is_global_zero: whether this process keeps the record; elsewhere, and with `-u`, every method does nothing.
+        location: where the record goes, for commands that read other runs; None where nothing is recorded.
     """
 
     def __init__(
@@ -186,9 +190,10 @@ class RunHandle:
         fingerprint: str = "",
         is_global_zero: bool = True,
         origin: Path | None = None,
+        location: Location | None = None,
     ):
         self.directory, self.key, self.seed, self.fingerprint = directory, directory.name, seed, fingerprint
-        self.origin = origin
+        self.origin, self.location = origin, location
         self.is_global_zero = is_global_zero
         self._recorder = recorder
 

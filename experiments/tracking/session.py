@@ -92,6 +92,7 @@ class Session:
             self.recorder,
             fingerprint=plan.fingerprint,
             origin=self._choice.origin,
+            location=self.location,
         )
         self._uploader: Uploader | None = None
         self._began = time.monotonic()

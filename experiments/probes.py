@@ -92,6 +92,7 @@ class FittedProbe:
         config: How it was trained.
         seed: Of weights, batches and masks.
         weights: `0.weight`, `0.bias` and, with a hidden layer, `1.weight`, `1.bias`; float32, `[out, in]` and `[out]`.
+            With a learned sum of blocks, `blocks`: `[blocks]`, whose softmax are their shares.
         mean: Subtracted from the features, float64 `[values]`.
         scale: The features are divided by it, float64 `[values]`.
         features: What made the vectors it was trained on, from `Split.features`.
@@ -115,15 +116,16 @@ class FittedProbe:
     stop_step: int
     curve: tuple[tuple[int, float], ...] = field(default=(), repr=False)
 
-    def predict(self, features: np.ndarray | Split) -> np.ndarray:
-        """Return the task's predictions `[tracks, classes]`, e.g. probabilities.
+    @property
+    def shares(self) -> np.ndarray | None:
+        """What every block adds to a learned sum, `[blocks]`, in all 1; None for a probe of one block."""
+        if "blocks" not in self.weights:
+            return None
+        raised = np.exp(self.weights["blocks"] - self.weights["blocks"].max())
+        return raised / raised.sum()
 
-        Args:
-            features: Vectors `[tracks, values]`, or a split, whose origin is then compared with the training's.
-
-        Raises:
-            UserError: Another width, or vectors made by something else.
-        """
+    def outputs(self, features: np.ndarray | Split) -> np.ndarray:
+        """Return raw outputs, float32 `[tracks, outputs]`; arguments and errors as in `predict`."""
         if isinstance(features, Split):
             same_origin("the probe was trained on", self.features, "these vectors are", features.features)
             features = features.x
@@ -132,10 +134,24 @@ class FittedProbe:
                 f"features of shape {list(features.shape)}, the probe was trained on [tracks, {len(self.mean)}]"
             )
         values = scaled(features, self.mean, self.scale)
+        if self.shares is not None:
+            values = np.einsum("l,nld->nd", self.shares, values.reshape(len(values), len(self.shares), -1))
         values = values @ self.weights["0.weight"].T + self.weights["0.bias"]
         if "1.weight" in self.weights:
             values = np.maximum(values, 0) @ self.weights["1.weight"].T + self.weights["1.bias"]
-        return self.task.decode(values)
+        return values
+
+    def predict(self, features: np.ndarray | Split) -> np.ndarray:
+        """Return the task's predictions `[tracks, classes]`, e.g. probabilities.
+
+        Args:
+            features: Vectors `[tracks, values]`, or a split, whose origin is then compared with the training's. For a
+                learned sum of blocks, the vectors of all blocks side by side, in their order.
+
+        Raises:
+            UserError: Another width, or vectors made by something else.
+        """
+        return self.task.decode(self.outputs(features))
 
     def save(self, path: str | Path) -> Path:
         """Write weights and scaler as safetensors, the rest as JSON in its header; the file is replaced whole."""
@@ -144,7 +160,7 @@ class FittedProbe:
         own = {name: getattr(self, name) for name in ("seed", "value", "loss", "best_step", "stop_step", "curve")}
         document = own | {
             "task": self.task.name,
-            "classes": self.task.classes,
+            "options": dict(self.task.options),
             "config": asdict(self.config),
             "features": dict(self.features),
         }
@@ -180,7 +196,8 @@ class FittedProbe:
         if metadata.get("format") != FORMAT:
             raise UserError(f"{path}: format {metadata.get('format')!r}, expected {FORMAT!r}; is it a probe?")
         document = json.loads(metadata["probe"])
-        document["task"] = tasks.build(document["task"], classes=document.pop("classes"))
+        options = document.pop("options") if "options" in document else {"classes": document.pop("classes")}
+        document["task"] = tasks.build(document["task"], **options)
         document["config"] = ProbeConfig(**document["config"])
         document["curve"] = tuple((step, value) for step, value in document["curve"])
         mean, scale = arrays.pop("scaler.mean"), arrays.pop("scaler.scale")

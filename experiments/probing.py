@@ -12,40 +12,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from experiments import draws
 from experiments.errors import UserError
+from experiments.judging import Judge
 from experiments.probes import FittedProbe, ProbeConfig, same_origin, scaled, scaler
-from experiments.tasks.base import Task, unknown
+from experiments.tasks.base import Task
 from experiments.vectors import Split
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
-
-
-def points(**axes: Sequence[Any]) -> tuple[ProbeConfig, ...]:
-    """All combinations of the values of some settings, the last axis fastest."""
-    return tuple(ProbeConfig(**dict(zip(axes, values, strict=True))) for values in itertools.product(*axes.values()))
-
-
-GRIDS: Mapping[str, tuple[ProbeConfig, ...]] = {
-    "single": points(hidden=[None], patience=[32], max_steps=[4000]),
-    "quick": points(hidden=[None, 512], learning_rate=[1e-3], dropout=[0.25, 0.75], patience=[32], max_steps=[2000]),
-}
-
-
-def grid(name: str) -> tuple[ProbeConfig, ...]:
-    """Look a grid up by name.
-
-    Raises:
-        UserError: There is none; the message lists those there are.
-    """
-    if name not in GRIDS:
-        raise unknown("grid", name, GRIDS)
-    return GRIDS[name]
 
 
 class Diverged(UserError):
@@ -64,6 +43,8 @@ def checked(task: Task, train: Split, valid: Split) -> None:
         UserError: Other origin, other width, or tracks in both.
     """
     same_origin("training vectors are", train.features, "validation vectors are", valid.features)
+    if (train.layers, train.groups is None) != (valid.layers, valid.groups is None) or train.x.shape[1] % train.layers:
+        raise UserError(f"{task.name}: training and validation vectors are not laid out alike")
     if train.x.shape[1] != valid.x.shape[1]:
         raise UserError(f"training vectors have {train.x.shape[1]} values, validation vectors {valid.x.shape[1]}")
     shared = set(train.ids) & set(valid.ids)
@@ -71,11 +52,14 @@ def checked(task: Task, train: Split, valid: Split) -> None:
         raise UserError(f"{task.name}: {len(shared)} tracks are in training and validation, one is {min(shared)!r}")
 
 
-def initial_weights(sizes: Sequence[int], generator: Generator) -> dict[str, Tensor]:
-    """PyTorch's default for linear layers: uniform within ±1/sqrt(inputs), weights then biases, layer by layer."""
+def initial_weights(sizes: Sequence[int], generator: Generator, blocks: int = 1) -> dict[str, Tensor]:
+    """PyTorch's default for linear layers: uniform within ±1/sqrt(inputs), weights then biases, layer by layer.
+
+    A learned sum of blocks begins as their mean.
+    """
     import torch
 
-    weights = {}
+    weights = {"blocks": torch.zeros(blocks)} if blocks > 1 else {}
     for layer, (n_in, n_out) in enumerate(itertools.pairwise(sizes)):
         bound = n_in**-0.5
         weights[f"{layer}.weight"] = torch.empty(n_out, n_in).uniform_(-bound, bound, generator=generator)
@@ -90,6 +74,8 @@ def forward(weights: Mapping[str, Tensor], x: Tensor, drop: Drop = lambda x, lay
     """Outputs `[tracks, outputs]` of a probe for scaled vectors `[tracks, values]`."""
     from torch.nn.functional import linear, relu
 
+    if "blocks" in weights:
+        x = (weights["blocks"].softmax(0)[:, None] * x.unflatten(1, (len(weights["blocks"]), -1))).sum(1)
     outputs = linear(drop(x, 0), weights["0.weight"], weights["0.bias"])
     if "1.weight" in weights:
         outputs = linear(drop(relu(outputs), 1), weights["1.weight"], weights["1.bias"])
@@ -148,14 +134,14 @@ def fit(task: Task, train: Split, valid: Split, config: ProbeConfig, seed: int, 
     checked(task, train, valid)
     mean, scale = scaler(train.x, config.standardise)
     x, x_valid = (torch.from_numpy(scaled(split.x, mean, scale)).to(device) for split in (train, valid))
-    y, y_valid = (torch.from_numpy(np.asarray(split.y)).to(device) for split in (train, valid))
-    sizes = [n for n in (x.shape[1], config.hidden, task.n_outputs) if n is not None]
+    y, y_valid = (torch.from_numpy(np.array(split.y)).to(device) for split in (train, valid))
+    sizes = [n for n in (x.shape[1] // train.layers, config.hidden, task.n_outputs) if n is not None]
     weights = {
         name: weight.to(device).requires_grad_()
-        for name, weight in initial_weights(sizes, draws.generator(seed)).items()
+        for name, weight in initial_weights(sizes, draws.generator(seed), train.layers).items()
     }
     adam = torch.optim.Adam(weights.values(), lr=config.learning_rate, weight_decay=config.l2, fused=True)
-    best, curve = _Best(), []
+    best, curve, judge = _Best(), [], Judge(task, valid.y, valid.groups, device)
     for step in itertools.count():
         if step % config.evaluate_every == 0:
             if best.waited == config.patience:
@@ -165,7 +151,7 @@ def fit(task: Task, train: Split, valid: Split, config: ProbeConfig, seed: int, 
                 loss = float(task.loss(outputs, y_valid))
             if not torch.isfinite(outputs).all():
                 raise Diverged(diverged(config, step))
-            value = task.primary_score(task.decode(outputs), valid.y)
+            value = float(judge.scores(outputs[None])) if valid.groups else _alone(task, outputs, valid)
             best.see(step, value, loss, weights)
             curve.append((step, value))
         if step == config.max_steps:
@@ -177,6 +163,10 @@ def fit(task: Task, train: Split, valid: Split, config: ProbeConfig, seed: int, 
     arrays = {name: weight.cpu().numpy() for name, weight in best.weights.items()}
     found = (best.value, best.loss, best.step, step)
     return FittedProbe(task, config, seed, arrays, mean, scale, dict(train.features), *found, tuple(curve))
+
+
+def _alone(task: Task, outputs: Tensor, valid: Split) -> float:
+    return task.primary_score(task.decode(outputs), valid.y)
 
 
 @dataclass(frozen=True)

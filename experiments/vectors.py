@@ -17,6 +17,20 @@ if TYPE_CHECKING:
     from datasets.store import Reader
 
 TOKENS = ("cls", "dist", "mean")  # order of the second axis of stored embeddings
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "cls": ("cls",),
+    "dist": ("dist",),
+    "mean": ("mean",),
+    "cls+dist": ("cls", "dist"),
+    "all": TOKENS,
+}
+POOLINGS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {  # `[patches, ...]` to one array, in double
+    "mean": lambda patches: patches.mean(axis=0, dtype=np.float64),
+    "max": lambda patches: patches.max(axis=0).astype(np.float64),
+    "mean+std": lambda patches: np.concatenate(
+        [patches.mean(axis=0, dtype=np.float64), patches.std(axis=0, dtype=np.float64)], axis=-1
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -30,6 +44,8 @@ class Split:
         missing: Tracks that were asked for and are not in the store.
         unlabelled: Tracks that are in the store and have no annotation for the task.
         features: What made the vectors: `kind`, `fingerprint`, `reduction`.
+        groups: What each track is a clip of, where clips are judged together; None where each is judged alone.
+        layers: How many vectors of equal width stand side by side in a row, for a learned sum of them.
     """
 
     x: np.ndarray
@@ -38,6 +54,8 @@ class Split:
     missing: tuple[str, ...] = ()
     unlabelled: tuple[str, ...] = ()
     features: Mapping[str, Any] = field(default_factory=dict)
+    groups: tuple[str, ...] | None = None
+    layers: int = 1
 
     def __post_init__(self) -> None:
         """Refuse matrices that do not fit together.
@@ -73,33 +91,53 @@ class Reduction:
     vector: Callable[[np.ndarray], np.ndarray]
 
 
-def pool(embeddings: np.ndarray, tokens: Sequence[str]) -> np.ndarray:
-    """Average the patches of a track and set the chosen tokens side by side.
+def pool(embeddings: np.ndarray, tokens: Sequence[str], pooling: str = "mean") -> np.ndarray:
+    """Make one array of the patches of a track and set the chosen tokens side by side.
 
     Args:
-        embeddings: `[patches, 3, dim]`, the tokens in the order of `TOKENS`.
-        tokens: Names from `TOKENS`, in the order wanted.
+        embeddings: `[patches, 3, dim]`, the tokens in the order of `TOKENS`; `[patches, ...]` where none are named.
+        tokens: Names from `TOKENS`, in the order wanted; none for all there is, in the order there is.
+        pooling: A key of `POOLINGS`.
 
     Returns:
-        float32 `[dim * len(tokens)]`; averaged in double, since stored values are float16.
+        float32 `[values]`; computed in double, since stored values are float16.
 
     Raises:
-        UserError: An unknown token, none, a repeated one, or another shape.
+        UserError: An unknown token or pooling, a repeated token, or another shape.
     """
     for token in tokens:
         if token not in TOKENS:
             raise unknown("token", token, TOKENS)
-    if not tokens or len(set(tokens)) < len(tokens):
+    if pooling not in POOLINGS:
+        raise unknown("pooling", pooling, POOLINGS)
+    if len(set(tokens)) < len(tokens):
         raise UserError(f"tokens={list(tokens)}: give one or more of {', '.join(TOKENS)}, each once")
-    if embeddings.ndim != 3 or embeddings.shape[1] != len(TOKENS) or not len(embeddings):
+    if (tokens and (embeddings.ndim != 3 or embeddings.shape[1] != len(TOKENS))) or not len(embeddings):
         raise UserError(f"embeddings of shape {list(embeddings.shape)}, expected [patches, {len(TOKENS)}, dim]")
-    averaged = embeddings.mean(axis=0, dtype=np.float64)
-    return averaged[[TOKENS.index(token) for token in tokens]].reshape(-1).astype(np.float32)
+    pooled = POOLINGS[pooling](embeddings)
+    chosen = pooled[[TOKENS.index(token) for token in tokens]] if tokens else pooled
+    return chosen.reshape(-1).astype(np.float32)
 
 
-def token_reduction(tokens: Sequence[str]) -> Reduction:
+def token_reduction(tokens: Sequence[str], pooling: str = "mean") -> Reduction:
     """The reduction that pools stored embeddings with `pool`."""
-    return Reduction("+".join(tokens), "embeddings", partial(pool, tokens=tuple(tokens)))
+    name = ("+".join(tokens) or "stored") + (f", {pooling} of patches" if pooling != "mean" else "")
+    return Reduction(name, "embeddings", partial(pool, tokens=tuple(tokens), pooling=pooling))
+
+
+def reduction_named(name: str) -> Reduction:
+    """The reduction of embeddings that has this name, as `Split.features` and a saved probe have it.
+
+    Raises:
+        UserError: None has.
+    """
+    tokens, _, rest = name.partition(", ")
+    pooling = rest.removesuffix(" of patches") or "mean"
+    found = token_reduction(() if tokens == "stored" else tokens.split("+"), pooling)
+    known = pooling in POOLINGS and (tokens == "stored" or set(tokens.split("+")) <= set(TOKENS))
+    if not known or found.name != name:
+        raise UserError(f"reduction {name!r}: not one of embeddings, such as 'cls+dist+mean' or 'cls, max of patches'")
+    return found
 
 
 def gather(store: Reader, ids: Sequence[str], reduction: Reduction) -> tuple[np.ndarray, list[str], tuple[str, ...]]:

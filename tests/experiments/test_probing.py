@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from experiments import draws, probing
 from experiments.errors import UserError
+from experiments.grids import points
 from experiments.probes import FittedProbe, ProbeConfig, scaled, scaler
 from experiments.probing import Result, choose, fit, search
 from experiments.tasks import Genre, Tagging
@@ -266,7 +267,7 @@ def test_the_choice_is_by_metric_then_loss_then_order(task, splits):
 
 def test_the_search_keeps_the_order_of_the_grid_and_chooses_on_validation(task, splits):
     train, valid, _ = splits
-    configs = probing.points(hidden=[None, 8], learning_rate=[1e-6, 1e-2], patience=[2])
+    configs = points(hidden=[None, 8], learning_rate=[1e-6, 1e-2], patience=[2])
     assert [(config.hidden, config.learning_rate) for config in configs] == [
         (None, 1e-6),
         (None, 1e-2),
@@ -288,16 +289,8 @@ def test_validation_that_cannot_be_scored_ends_the_search(splits):
         search(tagging, train, valid, [QUICK], seed=0)
 
 
-def test_grids_are_distinct_points_and_an_unknown_one_is_named():
-    for points in probing.GRIDS.values():
-        assert len(set(points)) == len(points)
-    assert len(probing.grid("quick")) == 4
-    with pytest.raises(UserError, match=r"unknown grid 'qick'; did you mean 'quick'\?"):
-        probing.grid("qick")
-
-
 def test_a_saved_probe_is_used_without_torch():
-    code = "import sys, experiments.probing, experiments.baselines; print('torch' in sys.modules)"
+    code = "import sys, experiments.probing, experiments.baselines, experiments.grids; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from experiments.probing import points, search
+from experiments.grids import points
+from experiments.probing import search
 from experiments.sweep import tiles, train_tile
 from experiments.tasks import Genre, Tagging
 from experiments.vectors import Split
@@ -65,3 +68,55 @@ def test_every_probe_of_the_grid_ends_as_it_would_alone(task, make):
         assert [step for step, _ in one.probe.curve] == [step for step, _ in other.probe.curve]
         for name, weight in one.probe.weights.items():
             np.testing.assert_allclose(other.probe.weights[name], weight, atol=2e-6)
+
+
+FEW = points(
+    standardise=[False, True],
+    hidden=[None, 16],
+    batch_size=[32],
+    learning_rate=[1e-2, 1e-1],
+    dropout=[0.0, 0.5],
+    l2=[1e-3],
+    evaluate_every=[2],
+    patience=[3],
+    max_steps=[30],
+)
+
+
+def agree(alone, together) -> None:
+    for one, other in zip(alone, together, strict=True):
+        assert one.config == other.config
+        assert (one.probe.best_step, one.probe.stop_step) == (other.probe.best_step, other.probe.stop_step)
+        assert one.probe.value == pytest.approx(other.probe.value, abs=1e-3)
+        for name, weight in one.probe.weights.items():
+            np.testing.assert_allclose(other.probe.weights[name], weight, atol=5e-6)
+
+
+def of_blocks(name: str, n: int, seed: int) -> Split:
+    """Three blocks side by side, of which the second tells the class."""
+    split, rng = genre(name, n, seed), np.random.default_rng(seed + 1)
+    noise = [rng.normal(size=split.x.shape).astype(np.float32) for _ in range(2)]
+    return Split(np.concatenate([noise[0], split.x, noise[1]], axis=1), split.y, split.ids, layers=3)
+
+
+def test_a_learned_sum_of_blocks_is_learned_together_as_alone_and_finds_the_block():
+    task, train, valid = Genre(NAMES), of_blocks("a", 300, 0), of_blocks("b", 80, 1)
+    alone = search(task, train, valid, FEW, seed=0)
+    found = {}
+    for tile in tiles(FEW, VALUES, task.n_outputs, blocks=3):
+        found |= train_tile(task, train, valid, {number: FEW[number] for number in tile}, 0)
+    agree(alone, [found[number] for number in range(len(FEW))])
+    best = max((result.probe for result in alone), key=lambda probe: probe.value)
+    assert best.shares.sum() == pytest.approx(1)
+    assert best.shares.argmax() == 1
+    assert best.predict(valid).shape == (80, CLASSES)
+
+
+def test_clips_of_songs_are_judged_together():
+    task, train, valid = Genre(NAMES), genre("a", 150, 0), genre("b", 60, 1)
+    songs = tuple(f"song {number // 3}" for number in range(60))
+    valid = replace(valid, y=valid.y[np.arange(60) // 3 * 3], groups=songs)
+    train = replace(train, groups=tuple(train.ids))
+    alone, together = search(task, train, valid, FEW, seed=0), train_all(task, train, valid, FEW)
+    agree(alone, together)
+    assert all((result.probe.value * 20) % 1 == pytest.approx(0, abs=1e-9) for result in alone)

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from datasets.store import Header, Store, StoreWriter
 from experiments.errors import UserError
 from experiments.tasks import build
-from experiments.vectors import TOKENS, Split, gather, load_split, pool, token_reduction
+from experiments.vectors import POOLINGS, TOKENS, Split, gather, load_split, pool, reduction_named, token_reduction
 
 GENRE = build("genre", classes=["jazz", "rock"])
 TAGGING = build("tagging", classes=["piano", "slow"])
@@ -57,6 +57,31 @@ def test_f16_every_choice_of_tokens_is_another_vector(arrays):
         np.testing.assert_allclose(pool(array, tokens), np.concatenate(expected), rtol=1e-6)
 
 
+def test_patches_are_pooled_by_mean_largest_and_deviation(arrays):
+    array = arrays["3.ogg"].astype(np.float64)
+    np.testing.assert_allclose(pool(arrays["3.ogg"], ["dist"], "max"), array[:, 1].max(0), rtol=1e-6)
+    both = np.stack([array.mean(0), array.std(0)], axis=1)[[2, 0]]  # token by token, mean then deviation
+    np.testing.assert_allclose(pool(arrays["3.ogg"], ["mean", "cls"], "mean+std"), both.ravel(), rtol=1e-5)
+    with pytest.raises(UserError, match="unknown pooling 'median'"):
+        pool(array, ["cls"], "median")
+
+
+def test_stores_without_tokens_are_pooled_as_they_are():
+    np.testing.assert_allclose(pool(np.arange(12.0).reshape(3, 1, 4), ()), [4, 5, 6, 7])
+    np.testing.assert_allclose(pool(np.arange(12.0).reshape(3, 4), (), "max"), [8, 9, 10, 11])
+
+
+@pytest.mark.parametrize("tokens", [(), ("cls",), ("cls", "dist"), TOKENS])
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_a_reduction_is_found_by_its_name(tokens, pooling):
+    made = token_reduction(tokens, pooling)
+    again, array = reduction_named(made.name), np.random.default_rng(0).normal(size=(5, 3, 4))
+    np.testing.assert_array_equal(again.vector(array), made.vector(array))
+    for name in ("cls+x", "cls, median of patches", "mean and deviation over time"):
+        with pytest.raises(UserError, match="not one of embeddings"):
+            reduction_named(name)
+
+
 def test_pooling_half_floats_does_not_lose_the_sum():
     assert pool(np.full((4000, 3, 1), 60000, np.float16), ["cls"]).item() == np.float16(60000)
 
@@ -65,7 +90,6 @@ def test_pooling_half_floats_does_not_lose_the_sum():
     ("shape", "tokens", "message"),
     [
         ((2, 3, 4), ["clss"], r"unknown token 'clss'; did you mean 'cls'\? Valid: cls, dist, mean"),
-        ((2, 3, 4), [], "give one or more of cls, dist, mean, each once"),
         ((2, 3, 4), ["cls", "cls"], "each once"),
         ((2, 4), ["cls"], r"shape \[2, 4\], expected \[patches, 3, dim\]"),
         ((0, 3, 4), ["cls"], r"shape \[0, 3, 4\]"),

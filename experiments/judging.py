@@ -1,0 +1,136 @@
+"""Clips that are judged together: one answer a song of the answers to its clips.
+
+A probe learns on clips; where tracks have groups, validation and test are judged on songs. The rules are those of
+Castellon, Donahue and Liang (ISMIR 2021): vote (most frequent class, the first of several), max (largest logit
+anywhere), gmean (mean of the logits), mean (mean of the probabilities). The rule with the best validation score is used
+for validation and test; of equal ones the first. Tasks about tags and values know the mean alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from experiments.errors import UserError
+from experiments.tasks.base import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+RULES = {"class": ("vote", "max", "gmean", "mean"), "tags": ("mean",), "values": ("mean",)}
+SMALLEST = 1e-12
+
+
+def songs(groups: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """The songs in the order in which they are met, and the number of every clip's song."""
+    numbers: dict[str, int] = {}
+    rows = np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=np.int64)
+    return list(numbers), rows
+
+
+def song_targets(task: Task, targets: np.ndarray, groups: Sequence[str]) -> np.ndarray:
+    """One target a song.
+
+    Raises:
+        UserError: Clips of a song have different ones.
+    """
+    names, rows = songs(groups)
+    first = np.array([int(np.argmax(rows == song)) for song in range(len(names))])
+    differs = np.flatnonzero((targets != targets[first][rows]).reshape(len(targets), -1).any(axis=1))
+    if len(differs):
+        raise UserError(
+            f"{task.name}: the clips of {names[rows[differs[0]]]!r} have different annotations; clips that share a "
+            f"group are judged together, with one answer"
+        )
+    return targets[first]
+
+
+def song_outputs(task: Task, rule: str, outputs: Tensor, rows: Tensor, n_songs: int) -> Tensor:
+    """Outputs of songs, to be decoded as those of one clip.
+
+    Args:
+        task: Whose outputs they are.
+        rule: One of `RULES[task.kind]`.
+        outputs: Of clips, `[systems, clips, n]`.
+        rows: Number of every clip's song, `[clips]`.
+        n_songs: How many there are.
+
+    Returns:
+        `[systems, n_songs, n]`.
+    """
+    outputs = outputs.double()
+    empty = outputs.new_zeros(len(outputs), n_songs, outputs.shape[-1])
+    if rule == "max":
+        index = rows[None, :, None].expand_as(outputs)
+        return empty.scatter_reduce(1, index, outputs, "amax", include_self=False)
+    counts = rows.bincount(minlength=n_songs)[:, None]
+    if rule == "vote":
+        wide = outputs.shape[-1]
+        answers = outputs.new_zeros(outputs.shape).scatter_(-1, outputs.argmax(-1, keepdim=True), 1.0)
+        share = empty.index_add(1, rows, answers) / counts
+        before = outputs.new_tensor(range(wide)) * (1e-6 / wide)  # of equal shares the first
+        return share.clamp_min(SMALLEST).log() - before
+    if rule == "mean" and task.kind == "class":
+        return (empty.index_add(1, rows, outputs.softmax(-1)) / counts).clamp_min(SMALLEST).log()
+    if rule == "mean" and task.kind == "tags":
+        return (empty.index_add(1, rows, outputs.sigmoid()) / counts).logit(SMALLEST)
+    return empty.index_add(1, rows, outputs) / counts
+
+
+class Judge:
+    """Scores many systems on the same items, clips or songs.
+
+    Args:
+        task: Its primary metric counts.
+        targets: Of the clips.
+        groups: What each clip is of; None where each is judged alone.
+        device: Where outputs will be.
+
+    Raises:
+        UserError: Clips of a song have different targets.
+    """
+
+    def __init__(self, task: Task, targets: np.ndarray, groups: Sequence[str] | None, device: str = "cpu"):
+        import torch
+
+        self.task, self.rules = task, RULES[task.kind] if groups is not None else ()
+        references = targets if groups is None else song_targets(task, targets, groups)
+        self.references = torch.from_numpy(np.array(references)).to(device)
+        if groups is not None:
+            names, rows = songs(groups)
+            self.n_songs, self.rows = len(names), torch.from_numpy(rows).to(device)
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        """Primary metric of outputs `[systems, clips, n]`, by the best rule for each: float64 `[systems]`."""
+        return self.scores_by_rule(outputs).amax(0) if self.rules else self._primary(outputs)
+
+    def scores_by_rule(self, outputs: Tensor) -> Tensor:
+        """The same by every rule, `[rules, systems]`."""
+        import torch
+
+        return torch.stack([self._primary(self._songs(rule, outputs)) for rule in self.rules])
+
+    def _songs(self, rule: str, outputs: Tensor) -> Tensor:
+        return song_outputs(self.task, rule, outputs, self.rows, self.n_songs)
+
+    def _primary(self, outputs: Tensor) -> Tensor:
+        return self.task.primary_scores(outputs, self.references)
+
+
+def best_rule(task: Task, outputs: np.ndarray, targets: np.ndarray, groups: Sequence[str]) -> str:
+    """The rule with the best primary metric for a probe's outputs `[clips, n]`; of equal ones the first."""
+    import torch
+
+    judge = Judge(task, targets, groups)
+    return judge.rules[int(judge.scores_by_rule(torch.from_numpy(outputs)[None])[:, 0].argmax())]
+
+
+def song_answers(task: Task, rule: str, outputs: np.ndarray, groups: Sequence[str]) -> np.ndarray:
+    """Decoded predictions of songs from a probe's outputs `[clips, n]`."""
+    import torch
+
+    names, rows = songs(groups)
+    made = song_outputs(task, rule, torch.from_numpy(outputs)[None], torch.from_numpy(rows), len(names))
+    return task.decode(made[0])

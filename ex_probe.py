@@ -22,5 +22,13 @@ def main(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]:
     return probe(settings, run)
 
 
+@ex.command
+def report(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]:
+    """Compare the encoders of all sweeps: a leaderboard with intervals, from the database or the runs on disk."""
+    from experiments.reporting import report
+
+    return report(settings, run)
+
+
 if __name__ == "__main__":
     ex.run_commandline()

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from datasets.splits import check_shares
+from experiments.grids import grid
 from experiments.tasks import find
 from experiments.tracking.settings import TrackingSettings
 
@@ -298,26 +299,54 @@ ROWS = ("embeddings", "mel statistics", "constant answer")  # of the table of pr
 class EmbeddingsSettings(Section):
     """What the probes see."""
 
-    store: str | None = None  # an embedding store of extract_embeddings
-    compare: dict[str, str] = {}  # further stores to probe in the same way, by the name they get in the table
+    store: str | None = None  # an embedding store of extract_embeddings, or the folder of those of several blocks
+    compare: dict[str, str] = {}  # further ones to probe in the same way, by the name they get in the table
     answers: dict[str, str] = {}  # stores of answers that nothing is trained for, or folders of such, by their name
     baselines: list[Literal["mel_statistics", "constant"]] = ["mel_statistics", "constant"]
-    tokens: list[Literal["cls", "dist", "mean"]] = ["cls", "dist", "mean"]
+    blocks: list[Count] | None = None  # of a folder of several; None: all there are
+    block_sum: bool = False  # a learned weighted sum of the blocks, as a row of its own
+    tokens: Annotated[list[Literal["cls", "dist", "mean", "cls+dist", "all"]], Field(min_length=1)] = ["all"]
+    pooling: Annotated[list[Literal["mean", "max", "mean+std"]], Field(min_length=1)] = ["mean"]  # of the patches
 
     @model_validator(mode="after")
     def _names_differ(self) -> EmbeddingsSettings:
-        if taken := sorted(set(self.compare) & set(ROWS)):
+        if taken := sorted({*self.compare, *self.answers} & set(ROWS)):
+            section = "compare" if taken[0] in self.compare else "answers"
             raise ValueError(
-                f"compare.{taken[0]}: {', '.join(ROWS)} are rows of the table already; choose another name"
+                f"{section}.{taken[0]}: {', '.join(ROWS)} are rows of the table already; choose another name"
             )
+        if both := sorted(set(self.compare) & set(self.answers)):
+            raise ValueError(f"compare.{both[0]} and answers.{both[0]}: one name for two rows; choose another")
         return self
 
 
 class ProbeSettings(Section):
-    """The probes and how one is chosen."""
+    """The probes, how one is chosen, and who computes."""
 
     tasks: Annotated[list[TaskName], Field(min_length=1)] = ["tagging", "genre"]
-    grid: str = "quick"
+    grid: str = "quick"  # full: the 216 points of the literature; quick: a coarser one; single: one point
+    axes: dict[str, list[bool | int | float | None | str] | bool | int | float | None | str] = {}  # changes of the grid
+    max_steps: Positive | None = None  # no probe is trained for longer; it keeps its best weights
+    seeds: Positive | list[Count] | None = None  # those listed, or so many from the run's on; None: the run's alone
+    shots: Positive | None = None  # training tracks of every class; None: all
+    train_share: Annotated[float, Field(gt=0, le=1)] | None = None  # of the training tracks
+    jobs: int | None = None  # processes, -1: one a core; None: those of joblib.parallel_config, or one a core
+    backend: str | None = None  # of joblib: loky, threading, dask, ...; None: that of joblib.parallel_config, or loky
+    scheduler: str | None = None  # of Dask: its workers train, tcp://host:port
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: cuda where there is one
+    tiles_dir: str = "outputs/sweeps"  # finished parts of sweeps, from which the same command goes on
+    runs: bool = True  # a light run for every probe, grouped under that of the sweep
+
+    @model_validator(mode="after")
+    def _can_be_trained(self) -> ProbeSettings:
+        grid(self.grid, self.axes, self.max_steps)
+        if self.shots is not None and self.train_share is not None:
+            raise ValueError(f"shots={self.shots} and train_share={self.train_share}: give one of them")
+        if self.seeds == []:
+            raise ValueError("seeds=[]: give one or more, or how many")
+        if self.jobs == 0:
+            raise ValueError("jobs=0: give the number of processes, or -1 for one a core")
+        return self
 
 
 class ProbeExperimentSettings(Section):
@@ -327,4 +356,5 @@ class ProbeExperimentSettings(Section):
     embeddings: EmbeddingsSettings = EmbeddingsSettings()
     datamodule: DatamoduleSettings = DatamoduleSettings()
     probe: ProbeSettings = ProbeSettings()
+    report: ReportSettings = ReportSettings()
     tracking: TrackingSettings = TrackingSettings()

@@ -349,6 +349,20 @@ class ProbeSettings(Section):
         return self
 
 
+class ReportSettings(Section):
+    """Which scores of sweeps the report compares; empty lists take all."""
+
+    source: Literal["auto", "database", "disk"] = "auto"  # auto: the database of the runs, or runs_dir without one
+    tasks: list[TaskName] = []
+    corpora: list[str] = []
+    encoders: list[str] = []
+    since: str | None = None  # a date such as 2026-11-01, or an age such as 12h, 7d, 2w
+    runs: list[int | str] = []  # numbers or keys of sweeps
+    group: str | None = None  # as tracking.group was in the sweeps
+    repeats: Literal["latest", "all"] = "latest"  # of one encoder, block and choice of tokens
+    resamples: Annotated[int, Field(ge=100)] = 1000  # of the tracks, for intervals of differences
+
+
 class ProbeExperimentSettings(Section):
     """`ex_probe.py`."""
 

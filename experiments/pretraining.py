@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import shlex
+from collections.abc import Sequence
 
 import lightning as L
 import numpy as np
@@ -61,7 +62,7 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         trainer.fit(learner, clips, ckpt_path=checkpoint, weights_only=True)
     if run.is_global_zero and curves.series:
         run.add_artifact(reports.training_curves(curves.series, run.directory / "curves.png"))
-    result = _best_epoch(curves)
+    result = best_epoch(curves)
     if not result:
         raise UserError("val/loss was never finite: the training diverged; lower module.optimizer.lr")
     if len(clips.splits["test"]):
@@ -139,14 +140,20 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     return learner, Clips(datamodule, source.features, splits, frames, run.seed, teacher)
 
 
-def _best_epoch(curves: History) -> dict[str, float]:
-    """What was logged at the step of the lowest validation loss, of the trained network or of an average."""
-    kinds = [f"val/loss{suffix}" for suffix in ("", SnapshotAverage.suffix, MovingAverage.suffix)]
+def best_epoch(curves: History, monitor: str | None = None) -> dict[str, float]:
+    """What was logged at the step of the best checkpoint, of the trained network or of an average.
+
+    Args:
+        curves: Of the training.
+        monitor: As in `make_trainer`.
+    """
+    kinds = [f"{monitor or 'val/loss'}{suffix}" for suffix in ("", SnapshotAverage.suffix, MovingAverage.suffix)]
     points = [point for kind in kinds for point in curves.series.get(kind, [])]
-    losses = [(loss, step) for step, loss in points if math.isfinite(loss)]
-    if not losses:
+    sign = -1 if monitor else 1
+    values = [(sign * value, step) for step, value in points if math.isfinite(value)]
+    if not values:
         return {}
-    _, best = min(losses)
+    _, best = min(values)
     then = {name: dict(series).get(best) for name, series in curves.series.items() if name.startswith("val/")}
     return {name: value for name, value in then.items() if value is not None}
 
@@ -155,12 +162,13 @@ def _report_test(learner: SupervisedLearner, run: RunHandle, ids: tuple[str, ...
     scores = {f"test/{name}": value for name, value in learner.scores().items()}
     if run.is_global_zero:
         write_test_report(learner.task, learner.predictions, learner.references, run)
-        _write_predictions(learner.task, [ids[track] for track in learner.tracks], learner.predictions, run)
+        write_predictions(learner.task, [ids[track] for track in learner.tracks], learner.predictions, run)
         say("  ".join(f"{name} {value:.4g}" for name, value in scores.items()))
     return scores
 
 
-def _write_predictions(task: Task, ids: list[str], predictions: np.ndarray, run: RunHandle) -> None:
+def write_predictions(task: Task, ids: Sequence[str], predictions: np.ndarray, run: RunHandle) -> None:
+    """Keep the answers to the test tracks, `[tracks, n_outputs]`, as a table."""
     table = run.directory / "predictions_test.csv"
     with table.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle)

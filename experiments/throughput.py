@@ -67,8 +67,8 @@ class Throughput(Callback):
             return
         self._worked += self._ended - self._began
         self._batches += 1
-        self._clips += len(batch["mel"])
-        self._frames = int(batch["mel"].shape[1])
+        self._clips += len(next(iter(batch.values())))
+        self._frames = int(batch["mel"].shape[1]) if "mel" in batch else 0
         if self._batches >= self.every:
             self._tell(trainer, pl_module)
             self._forget()

@@ -24,6 +24,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "cls+dist": ("cls", "dist"),
     "all": TOKENS,
 }
+AVERAGED = "mean of "  # in names of reductions, before tokens that are averaged
 POOLINGS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {  # `[patches, ...]` to one array, in double
     "mean": lambda patches: patches.mean(axis=0, dtype=np.float64),
     "max": lambda patches: patches.max(axis=0).astype(np.float64),
@@ -43,7 +44,8 @@ class Split:
         ids: The tracks, in the order of the rows.
         missing: Tracks that were asked for and are not in the store.
         unlabelled: Tracks that are in the store and have no annotation for the task.
-        features: What made the vectors: `kind`, `fingerprint`, `reduction`.
+        features: What made the vectors: `kind`, `fingerprint`, `reduction`, and where they can be made of new audio
+            the `producer` of the store.
         groups: What each track is a clip of, where clips are judged together; None where each is judged alone.
         layers: How many vectors of equal width stand side by side in a row, for a learned sum of them.
     """
@@ -125,12 +127,25 @@ def token_reduction(tokens: Sequence[str], pooling: str = "mean") -> Reduction:
     return Reduction(name, "embeddings", partial(pool, tokens=tuple(tokens), pooling=pooling))
 
 
+def token_mean(tokens: Sequence[str]) -> Reduction:
+    """The reduction that averages the chosen tokens, as wide as one of them, over tokens and patches."""
+    if len(tokens) == 1:
+        return token_reduction(tokens)
+
+    def vector(embeddings: np.ndarray) -> np.ndarray:
+        return pool(embeddings, tokens).reshape(len(tokens), -1).mean(axis=0, dtype=np.float64).astype(np.float32)
+
+    return Reduction(AVERAGED + "+".join(tokens), "embeddings", vector)
+
+
 def reduction_named(name: str) -> Reduction:
     """The reduction of embeddings that has this name, as `Split.features` and a saved probe have it.
 
     Raises:
         UserError: None has.
     """
+    if name.startswith(AVERAGED) and set(chosen := name.removeprefix(AVERAGED).split("+")) <= set(TOKENS):
+        return token_mean(chosen)
     tokens, _, rest = name.partition(", ")
     pooling = rest.removesuffix(" of patches") or "mean"
     found = token_reduction(() if tokens == "stored" else tokens.split("+"), pooling)

@@ -76,13 +76,17 @@ class SupervisedLearner(L.LightningModule):
         """Stored log-mel to network input, float32."""
         return (mel.float() - self.mean) / (2 * self.std)
 
+    def inputs(self, batch: dict[str, Tensor]) -> Tensor:
+        """What a batch holds for the network, before any augmentation."""
+        return self.normalise(batch["mel"])
+
     def forward(self, mel: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Normalised clips `[batch, frames, bands]` to what the network gives: logits, or a pair of them."""
         return self.net(mel.transpose(1, 2).unsqueeze(1))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """One optimiser step: roll, mixup, mask (in this order), loss."""
-        x, mix = self.augmented(self.normalise(batch["mel"]))
+        x, mix = self.augmented(self.inputs(batch))
         loss = self.training_loss(self(x), batch, mix)
         self.log("train/loss", loss.detach(), batch_size=len(x), prog_bar=True, sync_dist=True)
         return loss * self._share(batch_idx)
@@ -138,7 +142,7 @@ class SupervisedLearner(L.LightningModule):
             self.net, self.outputs = kept
 
     def _judge(self, batch: dict[str, Tensor]) -> None:
-        self.outputs.append(self._judged(self(self.normalise(batch["mel"])), batch))
+        self.outputs.append(self._judged(self(self.inputs(batch)), batch))
 
     def _judged(self, outputs: Tensor | tuple[Tensor, Tensor], batch: dict[str, Tensor]) -> dict[str, np.ndarray]:
         """What is kept of a batch until the epoch ends; arrays of equal length."""

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from experiments.checkpointing import AtomicCheckpoints, KeepBest
 from experiments.errors import UserError
-from experiments.pretraining import _best_epoch
+from experiments.pretraining import best_epoch
 from experiments.settings import TrainerSettings
 from experiments.training import History, check_accelerator
 
@@ -57,7 +57,7 @@ def fit(folder, losses, epochs, resume=None):
 
 
 @pytest.mark.parametrize("epochs", [2, 4])
-def test_a_continued_training_keeps_the_best_epoch_of_the_first(tmp_path, epochs):
+def test_a_continued_training_keeps_thebest_epoch_of_the_first(tmp_path, epochs):
     losses = [0.1, 0.5, 0.4, 0.3]
     fit(tmp_path / "first", losses, 2)
     trainer, curves = fit(tmp_path / "second", losses, epochs, tmp_path / "first" / "last.ckpt")
@@ -65,7 +65,7 @@ def test_a_continued_training_keeps_the_best_epoch_of_the_first(tmp_path, epochs
     assert best["epoch"] == 0
     assert float(trainer.checkpoint_callbacks[0].best_model_score) == pytest.approx(0.1)
     assert [value for _, value in curves.series["val/loss"]] == pytest.approx(losses[:epochs])
-    assert _best_epoch(curves) == {"val/loss": pytest.approx(0.1)}
+    assert best_epoch(curves) == {"val/loss": pytest.approx(0.1)}
 
 
 def test_a_continued_training_replaces_the_best_by_a_better_one(tmp_path):
@@ -76,16 +76,16 @@ def test_a_continued_training_replaces_the_best_by_a_better_one(tmp_path):
     assert torch.load(tmp_path / "first" / "best.ckpt", weights_only=True)["epoch"] == 0
 
 
-def test_the_best_epoch_is_never_one_without_a_loss():
+def test_thebest_epoch_is_never_one_without_a_loss():
     curves = History()
     curves.series = {
         "val/loss": [(3, 0.5), (6, float("nan")), (9, 0.4)],
         "val/ap": [(9, 0.7)],  # nothing could be scored before
         "train/loss": [(3, 0.1)],
     }
-    assert _best_epoch(curves) == {"val/loss": 0.4, "val/ap": 0.7}
+    assert best_epoch(curves) == {"val/loss": 0.4, "val/ap": 0.7}
     curves.series = {"val/loss": [(3, float("nan"))]}
-    assert _best_epoch(curves) == {}
+    assert best_epoch(curves) == {}
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

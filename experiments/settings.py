@@ -240,22 +240,27 @@ class DistillationSettings(Section):
         return self
 
 
-class InferenceSettings(Section):
-    """Extraction and prediction with a trained network."""
+class PredictionSettings(Section):
+    """A trained network, and audio that it is applied to."""
 
-    checkpoint: str | None = None  # a file, a run's folder or a Hugging Face folder; None: model.pretrained
+    checkpoint: str | None = None  # a file, a run's folder or a Hugging Face folder; None: a published network
+    audio: str | None = None  # predict: a file or a folder
+    out_dir: str | None = None  # None: of predict, with the run; outputs/embeddings/<folder>-<hash of what made them>
+    overwrite: bool = False  # replace what is in out_dir and was made of another network, block or audio
+    batch_size: Positive = 16  # windows
+    threads: Positive | None = None  # of torch on a CPU; None: torch's own choice, one a core
+    top: Positive = 10
+
+
+class InferenceSettings(PredictionSettings):
+    """Extraction and prediction with a trained network; without a checkpoint, that of model.pretrained."""
+
     random_weights: bool = False  # a network of the settings in `model` as it is before training, to compare with
     transformer_block: Count | Annotated[list[Count], Field(min_length=1)] = (
         6  # counted from 0: the paper's "block 7"; several at once as a list
     )
     half_overlapped_inference: bool = False
-    out_dir: str | None = None  # None: outputs/embeddings/<folder>-<hash of its path, model and features>
-    overwrite: bool = False  # replace a store in out_dir that was made of another network, block or audio
-    batch_size: Positive = 16  # windows
-    audio: str | None = None  # predict: a file or a folder
     labels: str | None = None  # predict: class names, a text file, JSON or a checkpoint, where the weights carry none
-    threads: Positive | None = None  # of torch on a CPU; None: torch's own choice, one a core
-    top: Positive = 10
 
 
 class ExportSettings(Section):
@@ -336,6 +341,7 @@ class ProbeSettings(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: cuda where there is one
     tiles_dir: str = "outputs/sweeps"  # finished parts of sweeps, from which the same command goes on
     runs: bool = True  # a light run for every probe, grouped under that of the sweep
+    file: str | None = None  # predict: a probe that was kept, probe_*.safetensors of its run
 
     @model_validator(mode="after")
     def _can_be_trained(self) -> ProbeSettings:
@@ -371,4 +377,5 @@ class ProbeExperimentSettings(Section):
     datamodule: DatamoduleSettings = DatamoduleSettings()
     probe: ProbeSettings = ProbeSettings()
     report: ReportSettings = ReportSettings()
+    inference: PredictionSettings = PredictionSettings()
     tracking: TrackingSettings = TrackingSettings()

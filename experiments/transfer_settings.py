@@ -1,0 +1,98 @@
+"""The typed settings of transfer learning: MAEST's recipe for its probe on stored embeddings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from experiments.settings import (
+    Count,
+    DatamoduleSettings,
+    ModuleSettings,
+    OptimizerSettings,
+    Positive,
+    PredictionSettings,
+    Section,
+    TrainerSettings,
+)
+from experiments.tracking.settings import TrackingSettings
+
+CLIPS_ONLY = ("roll", "masking", "norm", "sampler", "clip_length", "num_workers")  # keys of datamodule about clips
+
+
+class StoredSettings(Section):
+    """What the probe sees of a track: the mean of its patches, reduced to a vector."""
+
+    store: str | None = None  # a store of extract_embeddings, or the folder of those of several blocks
+    block: Count | None = None  # which one of a folder of several; None: the only one
+    tokens: Annotated[list[Literal["cls", "dist", "mean"]], Field(min_length=1)] | None = None  # None: [cls]
+    reduce: Literal["mean", "stack"] = "mean"  # several tokens become one by their mean, or stand side by side
+
+    @model_validator(mode="after")
+    def _each_once(self) -> StoredSettings:
+        if self.tokens and len(set(self.tokens)) < len(self.tokens):
+            raise ValueError(f"tokens=[{','.join(self.tokens)}]: give each once")
+        return self
+
+
+class MLPSettings(Section):
+    """The probe: linear, ReLU, dropout, linear."""
+
+    hidden: Positive = 512
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    monitor: Literal["metric", "loss"] = "metric"  # the best checkpoint: of the task's first metric, or of the loss
+    file: str | None = None  # where training leaves the probe besides its run, and predict finds it
+
+
+class ProbeOptimizerSettings(OptimizerSettings):
+    """AdamW, and the learning-rate factor by epoch, as long as the training unless lengths are given."""
+
+    lr: Annotated[float, Field(gt=0)] = 1e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-3
+    schedule_mode: Literal["exp_lin", "cos_cyc", "exponential", "cyclic"] = "exp_lin"
+    warm_up_len: Positive | None = None  # epochs; None: a sixth of trainer.max_epochs
+    ramp_down_start: Count | None = None  # None: where warm-up ends
+    ramp_down_len: Positive | None = None  # None: to the end
+    last_lr_value: Annotated[float, Field(ge=0, le=1)] = 1e-7
+
+    def over(self, epochs: int) -> OptimizerSettings:
+        """The same with lengths, for a training of so many epochs."""
+        warm_up = self.warm_up_len or max(1, round(epochs / 6))
+        start = warm_up if self.ramp_down_start is None else self.ramp_down_start
+        length = self.ramp_down_len or max(1, epochs - start)
+        return self.model_copy(
+            update={"warm_up_len": warm_up, "ramp_down_start": start, "ramp_down_len": length},
+        )
+
+
+class ProbeModuleSettings(ModuleSettings):
+    """Training of the probe."""
+
+    mixup_alpha: Annotated[float, Field(ge=0)] = 0.0  # 0: off
+    do_swa: bool | None = False
+    optimizer: ProbeOptimizerSettings = ProbeOptimizerSettings()
+
+
+class TransferSettings(Section):
+    """`ex_transfer.py`."""
+
+    seed: Count = 0
+    resume: bool = False  # continue the newest interrupted run with these settings
+    embeddings: StoredSettings = StoredSettings()
+    datamodule: DatamoduleSettings = DatamoduleSettings(batch_size_train=128, batch_size_test=1024)
+    probe: MLPSettings = MLPSettings()
+    trainer: TrainerSettings = TrainerSettings(max_epochs=60)
+    module: ProbeModuleSettings = ProbeModuleSettings()
+    inference: PredictionSettings = PredictionSettings()
+    tracking: TrackingSettings = TrackingSettings()
+
+    @model_validator(mode="after")
+    def _about_vectors(self) -> TransferSettings:
+        usual = DatamoduleSettings()
+        for name in CLIPS_ONLY:
+            if getattr(self.datamodule, name) != getattr(usual, name):
+                raise ValueError(f"datamodule.{name} is about clips; a probe is trained on stored vectors: leave it out")
+        if self.trainer.compile:
+            raise ValueError("trainer.compile=True is for the blocks of a network; a probe has none: leave it out")
+        return self

@@ -44,7 +44,7 @@ def resampled(task: Task, predictions: np.ndarray, references: np.ndarray, n: in
 
 def _scores(task: Task, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
     if hasattr(task, "score_resampled"):
-        return task.score_resampled(predictions, references, weights.astype(np.float32))
+        return task.score_resampled(predictions, references, np.asfortranarray(weights, dtype=np.float32))
     rows = []
     for row in weights:
         drawn = np.repeat(np.arange(len(references)), row)

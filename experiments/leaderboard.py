@@ -195,12 +195,14 @@ def standings(encoders: Mapping[str, Sequence[Entry]]) -> dict[str, Standing]:
 
 
 def ranked(tests: Mapping[Test, Mapping[str, Standing]]) -> list[str]:
-    """All encoders, by the mean of their shares of the best score of every test that they took part in."""
-    places: dict[str, list[float]] = {}
+    """All encoders, by the share that they beat of the others they met in any test; then by name."""
+    beaten: dict[str, int] = {}
+    met: dict[str, int] = {}
     for standing in tests.values():
         for place, name in enumerate(standing):
-            places.setdefault(name, []).append(place / max(1, len(standing) - 1))
-    return sorted(places, key=lambda name: (sum(places[name]) / len(places[name]), name))
+            beaten[name] = beaten.get(name, 0) + len(standing) - 1 - place
+            met[name] = met.get(name, 0) + len(standing) - 1
+    return sorted(met, key=lambda name: (-beaten[name] / max(1, met[name]), name))
 
 
 def describe(view: tuple[int | str, str, str]) -> str:

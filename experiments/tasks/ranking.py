@@ -13,8 +13,6 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
-FEW = 800  # items of one kind up to which a product with all comparisons is faster than running sums
-
 
 def roc_auc(scores: np.ndarray, positives: np.ndarray) -> np.ndarray:
     """Area under the ROC curve of every column, from average ranks (Mann and Whitney's U).
@@ -62,18 +60,27 @@ def roc_auc_of_many(scores: Tensor, positives: Tensor) -> Tensor:
     return won / (n_positive * (len(positives) - n_positive))
 
 
-def _by_score(scores: np.ndarray, positives: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sum the weights of positives and of negatives over equal scores, scores ascending: two `[resamples, scores]`."""
-    order = np.argsort(scores, kind="stable")
-    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf) > 0)
-    weights, positives = np.asarray(weights, dtype=np.float64)[:, order], positives[order]
-    return np.add.reduceat(weights * positives, starts, axis=1), np.add.reduceat(weights * ~positives, starts, axis=1)
+def _drawn(scores: np.ndarray, positives: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Count what every resample holds around the scores of the positives, each score once and ascending.
 
+    Returns:
+        Positives with that score, negatives below it, negatives with it, each `[scores, resamples]`; and all negatives
+        `[resamples]`. Whole numbers, exact in float32.
+    """
+    from scipy.sparse import csr_array
 
-def _drawn(weights: np.ndarray, positives: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How often each resample holds each positive, float32 `[resamples, positives]`, and how many items."""
-    weights = np.asarray(weights)
-    return weights[:, positives].astype(np.float32), weights.sum(axis=1, dtype=np.float64)
+    of_items = np.ascontiguousarray(np.asarray(weights).T, dtype=np.float32)  # no copy for what intervals draws
+    steps, own = np.unique(scores[positives], return_inverse=True)
+    held, rest = np.flatnonzero(positives), np.flatnonzero(~positives)
+    place = np.searchsorted(steps, scores[rest])
+    tied = np.append(steps, np.inf)[place] == scores[rest]
+
+    def summed(rows: np.ndarray, items: np.ndarray, n: int) -> np.ndarray:
+        return csr_array((np.ones(len(items), np.float32), (rows, items)), shape=(n, len(scores))) @ of_items
+
+    positive = summed(own, held, len(steps))
+    below = np.cumsum(summed(place + tied, rest, len(steps) + 1), axis=0)
+    return positive, below[:-1], summed(place[tied], rest[tied], len(steps)), below[-1].astype(np.float64)
 
 
 def resampled_roc_auc(scores: np.ndarray, positives: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -87,22 +94,9 @@ def resampled_roc_auc(scores: np.ndarray, positives: np.ndarray, weights: np.nda
     Returns:
         float64 `[resamples]`; NaN where a resample holds no positive or no negative.
     """
-    if 2 * positives.sum() > len(positives):  # the same with the rarer kind in front
-        scores, positives = -np.asarray(scores), ~positives
-    if positives.sum() <= FEW:
-        positive, total = _drawn(weights, positives)
-        ahead = np.subtract(scores[positives], scores[:, None], dtype=np.float64 if scores.itemsize > 4 else np.float32)
-        ahead = np.sign(ahead, out=ahead).astype(np.float32, copy=False)
-        ahead[positives] = 0
-        margin = np.einsum("ri,ri->r", np.asarray(weights, dtype=np.float32) @ ahead, positive, dtype=np.float64)
-        n_positive = positive.sum(axis=1, dtype=np.float64)
-        pairs = n_positive * (total - n_positive)
-        won = (pairs + margin) / 2
-    else:
-        positive, negative = _by_score(scores, positives, weights)
-        below = np.cumsum(negative, axis=1) - negative
-        won = (positive * (below + negative / 2)).sum(axis=1)
-        pairs = positive.sum(axis=1) * negative.sum(axis=1)
+    positive, below, level, n_negative = _drawn(scores, positives, weights)
+    won = np.einsum("sr,sr->r", positive, below + level / 2, dtype=np.float64)
+    pairs = positive.sum(axis=0, dtype=np.float64) * n_negative
     return np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
 
 
@@ -111,20 +105,10 @@ def resampled_average_precision(scores: np.ndarray, positives: np.ndarray, weigh
 
     Arguments and result as in `resampled_roc_auc`.
     """
-    if positives.sum() <= FEW:
-        positive, total = _drawn(weights, positives)
-        own = scores[positives]
-        shown = np.asarray(weights, dtype=np.float32) @ (scores[:, None] >= own).astype(np.float32)
-        hits = (positive @ (own[:, None] >= own).astype(np.float32)).astype(np.float64)
-        precision = np.divide(hits, shown, out=np.zeros_like(hits), where=shown > 0)
-        gained, n_positive = np.einsum("ri,ri->r", positive, precision), positive.sum(axis=1, dtype=np.float64)
-        scorable = (n_positive > 0) & (n_positive < total)
-        return np.divide(gained, n_positive, out=np.full(len(gained), np.nan), where=scorable)
-    positive, negative = (counts[:, ::-1] for counts in _by_score(scores, positives, weights))
-    hits = np.cumsum(positive, axis=1)
-    shown = np.cumsum(positive + negative, axis=1)
-    precision = np.divide(hits, shown, out=np.zeros_like(hits), where=shown > 0)
-    n_positive = positive.sum(axis=1)
-    scorable = (n_positive > 0) & (negative.sum(axis=1) > 0)
-    gained = (positive * precision).sum(axis=1)
+    positive, below, _, n_negative = _drawn(scores, positives, weights)
+    n_positive = positive.sum(axis=0, dtype=np.float64)
+    hits = n_positive - np.cumsum(positive, axis=0) + positive
+    shown = hits + n_negative - below
+    gained = np.divide(positive * hits, shown, out=np.zeros_like(hits), where=shown > 0).sum(axis=0)
+    scorable = (n_positive > 0) & (n_negative > 0)
     return np.divide(gained, n_positive, out=np.full(len(gained), np.nan), where=scorable)

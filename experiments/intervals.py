@@ -32,21 +32,30 @@ def resampled(task: Task, predictions: np.ndarray, references: np.ndarray, n: in
     Returns:
         Metric name -> `[n]`; NaN for a resample in which nothing can be scored.
     """
+    return resampled_together(task, [predictions], references, n, seed)[0]
+
+
+def resampled_together(
+    task: Task, systems: Sequence[np.ndarray], references: np.ndarray, n: int, seed: int
+) -> list[dict[str, np.ndarray]]:
+    """`resampled` of several systems that answered the same items, each resample drawn once."""
     items = len(references)
     rng = np.random.default_rng(seed)
-    parts = []
+    parts: list[list[dict[str, np.ndarray]]] = [[] for _ in systems]
     for start in range(0, n, max(1, CHUNK // items)):
         size = min(n - start, max(1, CHUNK // items))
-        weights = rng.multinomial(items, np.full(items, 1 / items), size=size)
-        parts.append(_scores(task, predictions, references, weights))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        weights = np.asfortranarray(rng.multinomial(items, np.full(items, 1 / items), size=size), dtype=np.float32)
+        for part, predictions in zip(parts, systems, strict=True):
+            part.append(weighted(task, predictions, references, weights))
+    return [{name: np.concatenate([one[name] for one in part]) for name in part[0]} for part in parts]
 
 
-def _scores(task: Task, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+def weighted(task: Task, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """The metrics under weightings of the items by whole numbers, `[resamples, items]`: name -> `[resamples]`."""
     if hasattr(task, "score_resampled"):
-        return task.score_resampled(predictions, references, np.asfortranarray(weights, dtype=np.float32))
+        return task.score_resampled(predictions, references, weights)
     rows = []
-    for row in weights:
+    for row in weights.astype(np.int64):
         drawn = np.repeat(np.arange(len(references)), row)
         rows.append(task.score(predictions[drawn], references[drawn]))
     return {name: np.array([row[name] for row in rows]) for name in rows[0] if not name.startswith("n_")}
@@ -81,7 +90,7 @@ def difference(
 
     An interval above 0 says that ours is better on tracks of this kind. Arguments and result as in `interval`.
     """
-    one, other = (resampled(task, predictions, references, n, seed) for predictions in (ours, theirs))
+    one, other = resampled_together(task, [ours, theirs], references, n, seed)
     return {name: _central(name, one[name] - other[name]) for name in one}
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from experiments import tasks
 from experiments.errors import UserError
-from experiments.intervals import Difference, System, differences, resampled
+from experiments.intervals import Difference, System, differences, resampled_together, weighted
 from experiments.leaderboard import Entry, Standing, Test
 from experiments.report_sources import Source, from_bytes
-from experiments.sweep_records import Answers, read_answers
+from experiments.sweep_records import Answers, Score, read_answers
 from experiments.tasks.base import Task
 
 NEAR = 2e-3  # how far a score may lie from that of its answers, whose numbers are stored in single precision
@@ -47,15 +47,16 @@ def compare(test: Test, standings: Mapping[str, Standing], source: Source, resam
         seed: Of the resampling.
     """
     alone: dict[str, str] = {}
-    systems: dict[str, System] = {}
-    anchor: Answers | None = None
+    given: dict[str, Answers] = {}
     for name, standing in standings.items():
         try:
             answers = _answers(standing.entry, source)
-            anchor = anchor or answers
-            systems[name] = _system(test, standing, _aligned(answers, anchor), resamples, seed)
+            given[name] = _aligned(answers, next(iter(given.values()), answers))
+            _check(test, standing.entry.score, given[name])
         except UserError as error:
+            given.pop(name, None)
             alone[name] = str(error)
+    systems = _systems(test, standings, given, resamples, seed)
     try:
         found = differences(systems, test.n)
     except UserError as error:
@@ -110,23 +111,44 @@ def _aligned(answers: Answers, anchor: Answers) -> Answers:
     references = answers.references[order]
     if references.shape != anchor.references.shape or not np.allclose(references, anchor.references, equal_nan=True):
         raise UserError("its items have other annotations")
+    if answers.predictions.shape[1:] != anchor.predictions.shape[1:]:
+        raise UserError(
+            f"its answers have the shape {list(answers.predictions.shape)}, not {list(anchor.predictions.shape)}"
+        )
     return Answers(anchor.ids, answers.predictions[order], references, answers.by_seed[:, order])
 
 
-def _system(test: Test, standing: Standing, answers: Answers, resamples: int, seed: int) -> System:
-    score = standing.entry.score
+def _check(test: Test, score: Score, answers: Answers) -> None:
+    """See that the answers are those that were scored.
+
+    Raises:
+        UserError: They are not.
+    """
     task = task_of(test.task, answers.predictions.shape[-1])
-    of_seeds: Sequence[np.ndarray] = list(answers.by_seed)
-    found = task.score(of_seeds[0], answers.references)
+    once = np.ones((1, len(answers.ids)), np.float32)
+    found = {name: float(one[0]) for name, one in weighted(task, answers.by_seed[0], answers.references, once).items()}
     if test.metric not in found or len(answers.ids) != test.n:
         raise UserError(f"its answers are to {len(answers.ids)} items, and say nothing of {test.metric} on {test.n}")
     if abs(found[test.metric] - score.seeds[0]) > NEAR:
         raise UserError(f"its answers score {found[test.metric]:.3f}, and {score.seeds[0]:.3f} was reported")
-    drawn = [resampled(task, one, answers.references, resamples, seed) for one in of_seeds]
-    if test.metric not in drawn[0]:
-        raise UserError(f"{test.task} has no intervals of {test.metric}")
-    by_seed = np.mean([one[test.metric] for one in drawn], axis=0)
-    return System(score.seeds, by_seed, standing.tried if standing.by == "test" else 1)
+
+
+def _systems(
+    test: Test, standings: Mapping[str, Standing], given: Mapping[str, Answers], resamples: int, seed: int
+) -> dict[str, System]:
+    """Every encoder on the same resamples, each seed by itself."""
+    if not given:
+        return {}
+    references = next(iter(given.values())).references
+    task = task_of(test.task, next(iter(given.values())).predictions.shape[-1])
+    of_all = [one for answers in given.values() for one in answers.by_seed]
+    drawn = iter([one[test.metric] for one in resampled_together(task, of_all, references, resamples, seed)])
+    systems = {}
+    for name, answers in given.items():
+        mean = np.mean([next(drawn) for _ in answers.by_seed], axis=0)
+        standing = standings[name]
+        systems[name] = System(standing.entry.score.seeds, mean, standing.tried if standing.by == "test" else 1)
+    return systems
 
 
 def sentence(pair: tuple[str, str], difference: Difference) -> str:

@@ -15,6 +15,7 @@ from experiments.sweep_records import SUM
 
 MOST_ENCODERS = 8  # panels or lines of a picture
 MOST_BARS = 30
+TOKENS = ("cls", "dist", "mean", "cls+dist", "all")  # from the top
 
 
 def draw(board: Board, standings: Mapping[Test, Mapping[str, Standing]], folder: Path) -> list[Path]:
@@ -76,11 +77,16 @@ def heat_map(encoders: Mapping[str, Sequence[Entry]], best: Mapping[str, Standin
 
 def _table(entries: Sequence[Entry]) -> tuple[list[int | str], list[str], np.ndarray]:
     columns = list(dict.fromkeys(entry.score.block for entry in entries))
-    rows = list(dict.fromkeys(_row(entry) for entry in entries))
+    rows = list(dict.fromkeys(_row(entry) for entry in sorted(entries, key=_order)))
     table = np.full((len(rows), len(columns)), np.nan)
     for entry in entries:
         table[rows.index(_row(entry)), columns.index(entry.score.block)] = entry.score.score
     return columns, rows, table
+
+
+def _order(entry: Entry) -> tuple[int, str, str]:
+    tokens = entry.score.tokens
+    return TOKENS.index(tokens) if tokens in TOKENS else len(TOKENS), tokens, entry.score.pooling
 
 
 def _row(entry: Entry) -> str:

@@ -101,6 +101,7 @@ class FittedProbe:
         best_step: Where the weights are from.
         stop_step: Where training stopped.
         curve: Primary metric on validation by step.
+        recipe: How it was trained, where that was otherwise than by `probing.fit`; then `config` is its shape.
     """
 
     task: Task
@@ -115,6 +116,7 @@ class FittedProbe:
     best_step: int
     stop_step: int
     curve: tuple[tuple[int, float], ...] = field(default=(), repr=False)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def shares(self) -> np.ndarray | None:
@@ -163,6 +165,7 @@ class FittedProbe:
             "options": dict(self.task.options),
             "config": asdict(self.config),
             "features": dict(self.features),
+            "recipe": dict(self.recipe),
         }
         arrays = {**self.weights, "scaler.mean": self.mean, "scaler.scale": self.scale}
         data = save(

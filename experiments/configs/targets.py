@@ -46,19 +46,20 @@ TARGETS: tuple[Target, ...] = (
 )
 
 
-def _data(target: Target) -> dict[str, Any]:
+def data_of(target: Target) -> dict[str, Any]:
+    """Settings of the data module that name the log-mels and the table."""
     mels = f"data/{target.folder}/mels"
     return {"base_dir": mels} | ({"groundtruth": f"{mels}/{target.table}"} if target.table else {})
 
 
 def _target(target: Target) -> NamedConfig:
-    values = {"datamodule": _data(target), "inference": {"out_dir": f"outputs/embeddings/{target.folder}"}}
+    values = {"datamodule": data_of(target), "inference": {"out_dir": f"outputs/embeddings/{target.folder}"}}
     where = f"log-mels in data/{target.folder}/mels, embeddings to outputs/embeddings/{target.folder}"
     return NamedConfig(f"{target.about}: {where}", values)
 
 
 def _probe(target: Target) -> NamedConfig:
-    values = {"datamodule": _data(target), "probe": {"tasks": [target.task]}}
+    values = {"datamodule": data_of(target), "probe": {"tasks": [target.task]}}
     return NamedConfig(f"{target.task} on {target.about}: annotations in data/{target.folder}/mels", values)
 
 

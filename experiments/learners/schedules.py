@@ -1,4 +1,4 @@
-"""Learning-rate factors by epoch (PaSST, arXiv 2110.05069, section 4.1, and its public recipe)."""
+"""Learning-rate factors by epoch, one by step (PaSST, arXiv 2110.05069, section 4.1, and its public recipe)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 
 Schedule = Callable[[int], float]
+
+HALF_CYCLE = 145  # optimiser steps, of `cyclic`: about an epoch of MagnaTagATune in batches of 128
 
 
 def exp_lin(warm_up_len: int, ramp_down_start: int, ramp_down_len: int, last_lr_value: float) -> Schedule:
@@ -43,4 +45,33 @@ def cos_cyc(warm_up_len: int, ramp_down_start: int, ramp_down_len: int, last_lr_
     return factor
 
 
-SCHEDULES: dict[str, Callable[[int, int, int, float], Schedule]] = {"exp_lin": exp_lin, "cos_cyc": cos_cyc}
+def exponential(warm_up_len: int, ramp_down_start: int, ramp_down_len: int, last_lr_value: float) -> Schedule:
+    """Half of the rate every epoch, while a linear warm-up goes on; not below the floor. Ramp-down has no effect."""
+
+    def factor(epoch: int) -> float:
+        return max(last_lr_value, min(1.0, (epoch + 1) / warm_up_len) * 0.5**epoch)
+
+    return factor
+
+
+def cyclic(warm_up_len: int, ramp_down_start: int, ramp_down_len: int, last_lr_value: float) -> Schedule:
+    """Triangles between the floor and the rate, each half as high as the last (Smith, arXiv 1506.01186, triangular2).
+
+    By optimiser step, `HALF_CYCLE` up and as many down; the lengths have no effect.
+    """
+
+    def factor(step: int) -> float:
+        cycle, place = divmod(step, 2 * HALF_CYCLE)
+        height = 1.0 - abs(place / HALF_CYCLE - 1.0)
+        return last_lr_value + (1.0 - last_lr_value) * height / 2**cycle
+
+    return factor
+
+
+SCHEDULES: dict[str, Callable[[int, int, int, float], Schedule]] = {
+    "exp_lin": exp_lin,
+    "cos_cyc": cos_cyc,
+    "exponential": exponential,
+    "cyclic": cyclic,
+}
+BY_STEP = ("cyclic",)  # whose factors are of optimiser steps, not of epochs

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from experiments.averaging import take_out
 from experiments.errors import UserError
-from experiments.learners.schedules import SCHEDULES
+from experiments.learners.schedules import BY_STEP, SCHEDULES
 from experiments.optimizers import freeze, make_optimizer
 from experiments.settings import MaskingSettings, ModuleSettings, RollSettings
 from experiments.tasks.base import Task
@@ -223,11 +223,13 @@ class SupervisedLearner(L.LightningModule):
             nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW or Adam over all trainable parameters, its rate set by epoch."""
+        """AdamW or Adam over all trainable parameters, its rate set by epoch or step."""
         optimizer = self.settings.optimizer
         scaled = self.trainer.precision == "16-mixed"  # the fused kernel undoes the scaling after gradients are clipped
         made = make_optimizer(self.net, optimizer, fused=not (scaled and self.trainer.gradient_clip_val))
         factor = SCHEDULES[optimizer.schedule_mode](
             optimizer.warm_up_len, optimizer.ramp_down_start, optimizer.ramp_down_len, optimizer.last_lr_value
         )
-        return {"optimizer": made, "lr_scheduler": torch.optim.lr_scheduler.LambdaLR(made, factor)}
+        scheduler = torch.optim.lr_scheduler.LambdaLR(made, factor)
+        interval = "step" if optimizer.schedule_mode in BY_STEP else "epoch"
+        return {"optimizer": made, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}

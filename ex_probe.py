@@ -17,7 +17,7 @@ ex = Experiment("ex_probe", ProbeExperimentSettings, catalogue.PROBE)
 @ex.main
 def main(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]:
     """Probe one or several embedding stores, and what must be beaten, on one or several tasks."""
-    from experiments.probe_table import probe
+    from experiments.probe_sweep import probe
 
     return probe(settings, run)
 

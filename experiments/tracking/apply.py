@@ -20,7 +20,7 @@ from pymongo import ASCENDING, DESCENDING, ReturnDocument, WriteConcern
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
-from experiments.tracking import artifacts, columns
+from experiments.tracking import artifacts, children, columns
 from experiments.tracking.faults import Rejected, is_outage
 from experiments.tracking.finish import final_files, log_ends
 from experiments.tracking.journal import Record, read_points
@@ -52,8 +52,11 @@ def prepare(database: Database) -> None:
     columns.seed(database)
 
 
-def next_number(database: Database) -> int:
-    """A run number nobody else gets: above every number that was drawn and every integer `_id` there is."""
+def next_number(database: Database, count: int = 1) -> int:
+    """A run number nobody else gets: above every number that was drawn and every integer `_id` there is.
+
+    Of several at once it is the last one; those before it are nobody else's either.
+    """
     largest = database["runs"].find_one({"_id": {"$type": "number"}}, {"_id": 1}, sort=[("_id", DESCENDING)])
     counters = database[COUNTERS]
     floor = {"$max": {"value": int(largest["_id"]) if largest else 0}}
@@ -61,7 +64,9 @@ def next_number(database: Database) -> int:
         counters.update_one({"_id": "runs"}, floor, upsert=True)
     except DuplicateKeyError:  # made by another process at this moment
         counters.update_one({"_id": "runs"}, floor)
-    drawn = counters.find_one_and_update({"_id": "runs"}, {"$inc": {"value": 1}}, return_document=ReturnDocument.AFTER)
+    drawn = counters.find_one_and_update(
+        {"_id": "runs"}, {"$inc": {"value": count}}, return_document=ReturnDocument.AFTER
+    )
     return int(drawn["value"])
 
 
@@ -259,6 +264,14 @@ class RunCopy:
             self._link(record["name"], identity)
         self._update({}, record["seq"])
 
+    def _children(self, record: Record) -> None:
+        def draw(count: int) -> range:
+            last = next_number(self._database, count)
+            return range(last - count + 1, last + 1)
+
+        children.insert(self._database, self.directory / record["file"], self.run_id, self.key, draw)
+        self._update({}, record["seq"])
+
     def _checkpoint(self, record: Record) -> None:
         entry, path = self._checkpoints.get(record["name"]), self.directory / record["path"]
         if entry is not None and _checkpoint_mark(entry) == _checkpoint_mark(record) and path.is_file():
@@ -357,6 +370,7 @@ _WRITERS = {
     "beat": RunCopy._beat,
     "info": RunCopy._info,
     "artifact": RunCopy._artifact,
+    "children": RunCopy._children,
     "checkpoint": RunCopy._checkpoint,
     "segment": RunCopy._segment,
     "rewind": RunCopy._rewind,

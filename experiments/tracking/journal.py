@@ -163,7 +163,7 @@ class Journal:
         Values that cannot be stored are replaced and named: once per key in the log, and in the record's `changed`.
 
         Args:
-            kind: `start`, `metrics`, `beat`, `info`, `artifact`, `checkpoint`, `segment`, `rewind` or `end`.
+            kind: `start`, `metrics`, `beat`, `info`, `artifact`, `children`, `checkpoint`, `segment`, `rewind`, `end`.
             time_: unix time of the event; now when left out.
         """
         if os.getpid() != self._pid:

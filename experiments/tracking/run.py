@@ -10,10 +10,11 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.tracking import light
 from experiments.tracking.journal import Journal, read
 from experiments.tracking.values import NonFinite, split_finite, storable, storable_key
 
@@ -48,7 +49,7 @@ class Recorder:
         self._count, self._written = 0, time.monotonic()
         self._next_step: dict[str, int] = {}
         self._nonfinite: dict[str, NonFinite] = {}
-        self._nonfinite_news = self._saved = False
+        self._nonfinite_news = False
         self._info: dict[str, Any] = {}
         for record in read(journal.directory, metrics=False):  # of a run that goes on
             if record["kind"] == "info":
@@ -72,12 +73,6 @@ class Recorder:
                 self.on_scalar(name, value, step)
             if self._count >= BATCH_POINTS or time.monotonic() - self._written > BATCH_SECONDS:
                 self.flush()
-
-    def settle(self) -> None:
-        """Write the gathered points, if there was a checkpoint since the last time."""
-        if self._saved:
-            self._saved = False
-            self.flush()
 
     def flush(self) -> None:
         """Write the gathered points, one record a series."""
@@ -126,11 +121,17 @@ class Recorder:
         if not self._in_child("artifact"):
             self.journal.add_file(path, name)
 
+    def light_runs(self, runs: Iterable[light.LightRun], name: str) -> None:
+        """Keep light runs in a file of the run; the database gets each as a run."""
+        if self._in_child("light runs"):
+            return
+        file = light.write(runs, self.journal.directory / "files" / name)
+        self.journal.append("children", name=name, file=f"files/{name}", bytes=file.stat().st_size)
+
     def checkpoint(self, path: Path, *, epoch: int | None, step: int | None, score: Any, best: bool) -> None:
         """Register a checkpoint file where it lies."""
         if self._in_child("checkpoint"):
             return
-        self._saved = True
         path = path.absolute()
         inside = path.is_relative_to(self.journal.directory)
         self.journal.append(
@@ -207,6 +208,11 @@ class RunHandle:
         if self._recorder is not None:
             self._recorder.artifact(path, name)
 
+    def add_light_runs(self, runs: Iterable[light.LightRun], name: str) -> None:
+        """Record many small results as runs of their own, which the run browser can filter, sort and compare."""
+        if self._recorder is not None:
+            self._recorder.light_runs(runs, name)
+
     def register_checkpoint(
         self,
         path: Path | str,
@@ -232,11 +238,6 @@ class RunHandle:
         """Take back the points from `step` on, before a run that goes on logs them again."""
         if self._recorder is not None:
             self._recorder.rewind(step)
-
-    def settle(self) -> None:
-        """The same as `flush`, once after each checkpoint: its last step is logged when it is there."""
-        if self._recorder is not None:
-            self._recorder.settle()
 
     def flush(self) -> None:
         """Bring what was logged so far into the journal: a checkpoint must not know of steps that the journal lacks."""

@@ -1,0 +1,204 @@
+"""What a row of the table stands for: an encoder, its block or a learned sum of blocks, tokens and pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets.corpus import SPLITS, Corpus
+from datasets.store import Reader, Store
+from experiments.errors import UserError
+from experiments.settings import ROWS, EmbeddingsSettings
+from experiments.sweep_records import SUM
+from experiments.tasks.base import Task, annotated
+from experiments.vectors import CHOICES, TOKENS, Reduction, Split, gather, token_reduction
+
+MAIN, MEL, CONSTANT = ROWS
+
+
+@dataclass(frozen=True, eq=False)
+class Representation:
+    """How a track becomes the vector that probes see.
+
+    Attributes:
+        encoder: The setting's name of the store, or a baseline's.
+        stores: One, or those of the blocks of a learned sum.
+        reduction: From a stored array to a vector.
+        block: Of the network; `sum` for a learned one; empty where there is none.
+        tokens: A key of `CHOICES`; empty where there are none.
+        pooling: A key of `POOLINGS`; empty where there are no patches.
+    """
+
+    encoder: str
+    stores: tuple[Reader, ...]
+    reduction: Reduction
+    block: int | str = ""
+    tokens: str = ""
+    pooling: str = ""
+
+    @property
+    def network(self) -> str:
+        """Fingerprint of what made the vectors."""
+        return "+".join(store.header.fingerprint or "unknown" for store in self.stores)
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """As `Split.features` has it."""
+        made = {"kind": self.reduction.kind, "fingerprint": self.network, "reduction": self.reduction.name}
+        made["producer"] = dict(self.stores[0].header.producer or {})  # by which they can be made of new audio
+        return made | ({"blocks": [block_of(store) for store in self.stores]} if self.block == SUM else {})
+
+    @property
+    def ids(self) -> set[str]:
+        """Tracks that all stores have."""
+        return set.intersection(*(set(store.ids) for store in self.stores))
+
+    def vectors(self, ids: Sequence[str]) -> np.ndarray:
+        """float32 `[tracks, values]`; those of several blocks side by side."""
+        return np.concatenate([gather(store, ids, self.reduction)[0] for store in self.stores], axis=1)
+
+
+def representations(embeddings: EmbeddingsSettings) -> list[Representation]:
+    """Every encoder, block, choice of tokens and pooling that the settings ask for.
+
+    Raises:
+        UserError: No store was named, one is not there, or blocks are missing or of different networks.
+        StoreError: One holds something else.
+    """
+    if embeddings.store is None:
+        raise UserError(
+            "embeddings.store is not set: name a store of embeddings, which "
+            "`python ex_pretrain.py extract_embeddings with ...` writes and names at its end"
+        )
+    rows = []
+    for name, place in {MAIN: embeddings.store, **embeddings.compare}.items():
+        stores = _stores(name, Path(place).expanduser(), embeddings.blocks)
+        parts: list[tuple[int | str, tuple[Store, ...]]] = [(block_of(store), (store,)) for store in stores]
+        if embeddings.block_sum and len(stores) > 1:
+            _same_network(name, stores)
+            parts.append((SUM, tuple(stores)))
+        elif embeddings.block_sum and name == MAIN:
+            raise UserError(
+                f"embeddings.block_sum=True: {place} is the store of one block; give the folder of several, which "
+                f"extract_embeddings writes with inference.transformer_block=[...]"
+            )
+        for block, those in parts:
+            for tokens in _choices(those[0], embeddings.tokens):
+                for pooling in embeddings.pooling:
+                    reduction = token_reduction(CHOICES[tokens] if tokens else (), pooling)
+                    rows.append(Representation(name, those, reduction, block, tokens, pooling))
+    return rows
+
+
+def _choices(store: Store, wanted: Sequence[str]) -> list[str]:
+    """The choices of tokens that a store has; the empty one, for all it holds, where it has no tokens of that name."""
+    shape, names = store.header.item_shape, store.header.producer.get("tokens", TOKENS)
+    plain = len(shape) == 2 and shape[0] == len(TOKENS) and tuple(names) == TOKENS
+    return list(dict.fromkeys(wanted)) if plain else [""]
+
+
+def _stores(name: str, path: Path, blocks: Sequence[int] | None) -> list[Store]:
+    if (path / "header.json").is_file():
+        store = Store(path, kind="embeddings")
+        if blocks is not None and block_of(store) not in (*blocks, ""):
+            raise UserError(f"embeddings.blocks={list(blocks)}: {path} is of block {block_of(store)}")
+        return [store]
+    found = {int(one.parent.name.removeprefix("block_")): one.parent for one in path.glob("block_[0-9]*/header.json")}
+    if not found:
+        inside = sorted(str(header.parent) for header in path.glob("*/header.json"))
+        hint = f"there is {', '.join(inside)}" if inside else "`make demo` writes those of the config demo"
+        raise UserError(f"{name}: {path} is no store of embeddings; {hint}")
+    if missing := [block for block in blocks or () if block not in found]:
+        there = ", ".join(str(block) for block in sorted(found))
+        raise UserError(f"embeddings.blocks: {path} has no block {missing[0]}, there is {there}")
+    return [Store(found[block], kind="embeddings") for block in sorted(blocks or found)]
+
+
+def block_of(store: Reader) -> int | str:
+    """The block of a network that a store is of; empty where it is of none."""
+    return (store.header.producer or {}).get("block", "")
+
+
+def _same_network(name: str, stores: Sequence[Store]) -> None:
+    """Refuse a sum of blocks that are not of one network and its windows."""
+    first, *others = ({**store.header.producer, "block": None} for store in stores)
+    for store, other in zip(stores[1:], others, strict=True):
+        if differ := sorted(key for key in {*first, *other} if first.get(key) != other.get(key)):
+            raise UserError(
+                f"{name}: {stores[0].path} and {store.path} are not of one network, they differ in "
+                f"{', '.join(differ)} ({first.get(differ[0])!r}, {other.get(differ[0])!r}); extract the blocks together"
+            )
+
+
+def labels(rows: Sequence[Representation]) -> dict[Representation, str]:
+    """Names for a table: the encoder's, with what tells its rows apart."""
+    named = {}
+    for row in rows:
+        own = [other for other in rows if other.encoder == row.encoder]
+        parts = {"block": f"block {row.block}" if row.block != SUM else "sum of blocks"}
+        parts |= {"tokens": row.tokens, "pooling": row.pooling}
+        several = [name for name in parts if len({getattr(other, name) for other in own}) > 1]
+        named[row] = ", ".join([row.encoder, *(parts[name] for name in several)])
+    return named
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """The annotated tracks of a task by split: stored ids, targets, and songs where tracks are clips of songs."""
+
+    ids: Mapping[str, list[str]]
+    targets: Mapping[str, np.ndarray]
+    groups: Mapping[str, tuple[str, ...]] | None
+
+    def splits(self, rows: Mapping[str, int], x: np.ndarray, representation: Representation) -> dict[str, Split]:
+        """The splits with the vectors of a representation.
+
+        Args:
+            rows: Stored id -> row of `x`.
+            x: Vectors of all tracks.
+            representation: What they are.
+        """
+        made = {}
+        for split in SPLITS:
+            chosen = x[[rows[identity] for identity in self.ids[split]]]
+            groups = self.groups[split] if self.groups else None
+            made[split] = Split(
+                chosen,
+                self.targets[split],
+                self.ids[split],
+                features=representation.origin,
+                groups=groups,
+                layers=len(representation.stores),
+            )
+        return made
+
+
+def annotated_tracks(task: Task, corpus: Corpus, stored: Mapping[str, str]) -> Annotated:
+    """Encode the annotations of a task by split; tracks without one are left out."""
+    tracks = {
+        split: [one for one in corpus.split(split) if annotated(task.annotations, one.annotations) is not None]
+        for split in SPLITS
+    }
+    targets = {
+        split: np.stack([task.encode(annotated(task.annotations, one.annotations)) for one in those])
+        for split, those in tracks.items()
+    }
+    groups = None
+    if any("group" in one.annotations for those in tracks.values() for one in those):
+        groups = {
+            split: tuple(str(one.annotations.get("group", one.id)) for one in those) for split, those in tracks.items()
+        }
+    return Annotated({split: [stored[one.id] for one in those] for split, those in tracks.items()}, targets, groups)
+
+
+def subset(data: Annotated, split: str, keep: Iterable[int]) -> Annotated:
+    """The same with some tracks of a split alone."""
+    rows = list(keep)
+    ids = {**data.ids, split: [data.ids[split][row] for row in rows]}
+    targets = {**data.targets, split: data.targets[split][rows]}
+    groups = {**data.groups, split: tuple(data.groups[split][row] for row in rows)} if data.groups else None
+    return replace(data, ids=ids, targets=targets, groups=groups)

@@ -1,0 +1,93 @@
+"""The light runs of a run in a database: written in bulk, and what it holds already not again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bson import ObjectId
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import BulkWriteError
+
+from experiments.tracking.faults import only_duplicates
+from experiments.tracking.series_copy import when
+
+BATCH = 1000
+INHERITED = {"experiment": 1, "format": 1, "host": 1, "start_time": 1}
+
+
+def insert(database: Database, path: Path, parent: Any, key: str, draw: Callable[[int], range]) -> int:
+    """Bring the light runs of a file into the database.
+
+    Args:
+        database: Of the runs.
+        path: Of the file.
+        parent: Number of the run that they are of.
+        key: Its key.
+        draw: Gives so many run numbers that nobody else gets.
+
+    Returns:
+        How many were not there before.
+    """
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    runs, own = database["runs"], {"ostinato.key": {"$gt": f"{key}/", "$lt": f"{key}0"}}  # 0 follows the slash
+    known = {one["ostinato"]["key"] for one in runs.find(own, {"ostinato.key": 1})}
+    new = [line for line in lines if f"{key}/{line['name']}" not in known]
+    inherited = runs.find_one({"_id": parent}, INHERITED) or {}
+    numbers = draw(len(new)) if new else range(0)
+    _add(runs, (_document(line, parent, key, inherited, n) for line, n in zip(new, numbers, strict=True)))
+    numbered = {one["ostinato"]["key"]: one["_id"] for one in runs.find(own, {"ostinato.key": 1})}
+    _add(database["metrics"], (one for line in lines for one in _series(line, key, numbered)))
+    return len(new)
+
+
+def _document(line: Mapping[str, Any], parent: Any, key: str, inherited: Mapping[str, Any], number: int) -> dict:
+    full, ended = f"{key}/{line['name']}", when(line["time"])
+    failed = {"fail_trace": [line["failure"]]} if line["failure"] else {}
+    return failed | {
+        "_id": number,
+        "experiment": {**inherited.get("experiment", {}), "sources": [], "dependencies": []},
+        "format": inherited.get("format"),
+        "command": line["command"],
+        "host": inherited.get("host", {}),
+        "start_time": inherited.get("start_time", ended),
+        "stop_time": ended,
+        "heartbeat": ended,
+        "config": line["config"],
+        "meta": {"command": line["command"], "options": {}},
+        "status": "FAILED" if line["failure"] else "COMPLETED",
+        "resources": [],
+        "artifacts": [],
+        "captured_out": "",
+        "info": {**line["info"], "metrics": [{"name": name, "id": str(_id(full, name))} for name in line["metrics"]]},
+        "result": line["result"],
+        "omniboard": {"tags": list(line["tags"])},
+        "ostinato": {"key": full, "parent": parent, "seq": 0},
+    }
+
+
+def _series(line: Mapping[str, Any], key: str, numbered: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    full = f"{key}/{line['name']}"
+    for name, points in line["metrics"].items():
+        columns = {"steps": [step for step, _ in points], "values": [value for _, value in points]}
+        times = [when(line["time"])] * len(points)
+        yield {"_id": _id(full, name), "run_id": numbered[full], "name": name, **columns, "timestamps": times}
+
+
+def _id(full: str, name: str) -> ObjectId:
+    return ObjectId(hashlib.sha256(f"{full} {name}".encode()).digest()[:12])
+
+
+def _add(collection: Collection, documents: Iterable[dict[str, Any]]) -> None:
+    """Insert what is not there."""
+    waiting = list(documents)
+    for first in range(0, len(waiting), BATCH):
+        try:
+            collection.insert_many(waiting[first : first + BATCH], ordered=False)
+        except BulkWriteError as error:
+            if not only_duplicates(error):
+                raise

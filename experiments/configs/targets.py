@@ -59,8 +59,8 @@ def _target(target: Target) -> NamedConfig:
 
 
 def _probe(target: Target) -> NamedConfig:
-    values = {"datamodule": data_of(target), "probe": {"tasks": [target.task]}}
-    return NamedConfig(f"{target.task} on {target.about}: annotations in data/{target.folder}/mels", values)
+    values = {"datamodule": data_of(target), "probe": {"tasks": [target.task], "grid": "full"}}
+    return NamedConfig(f"{target.task} on {target.about}, 216 probes: annotations in data/{target.folder}/mels", values)
 
 
 CONFIGS: dict[str, NamedConfig] = {f"target_{target.name}": _target(target) for target in TARGETS}

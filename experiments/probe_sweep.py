@@ -68,12 +68,13 @@ def probe(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]
         compared.append(Representation(MEL, (source.features,), MEL_STATISTICS))
     warn_of_other_audio(compared, source)
     tasks, corpus, stored = _tasks(settings, source, compared)
-    tracks = {name: annotated_tracks(task, corpus, stored) for name, task in tasks.items()}
-    data = {}
+    tracks, data = {}, {}
     for name, task in tasks.items():
-        need(examples(task, corpus, stored), *SPLITS)
+        splits = examples(task, corpus, stored)
+        need(splits, *SPLITS)
+        tracks[name] = annotated_tracks(splits, corpus)
         say_missing_classes(task, tracks[name])
-        data[name] = identify(corpus, tracks[name].ids, task)
+        data[name] = identify(corpus, {split: splits[split].ids for split in SPLITS}, task)
     run.set_info(data=data)
     answers = answer_stores(settings.embeddings.answers, tasks)
     found, named = Found(), labels(compared)

@@ -12,9 +12,9 @@ import numpy as np
 from datasets.corpus import SPLITS, Corpus
 from datasets.store import Reader, Store
 from experiments.errors import UserError
+from experiments.examples import Examples
 from experiments.settings import ROWS, EmbeddingsSettings
 from experiments.sweep_records import SUM
-from experiments.tasks.base import Task, annotated
 from experiments.vectors import CHOICES, TOKENS, Reduction, Split, gather, token_reduction
 
 MAIN, MEL, CONSTANT = ROWS
@@ -177,22 +177,14 @@ class Annotated:
         return made
 
 
-def annotated_tracks(task: Task, corpus: Corpus, stored: Mapping[str, str]) -> Annotated:
-    """Encode the annotations of a task by split; tracks without one are left out."""
-    tracks = {
-        split: [one for one in corpus.split(split) if annotated(task.annotations, one.annotations) is not None]
-        for split in SPLITS
-    }
-    targets = {
-        split: np.stack([task.encode(annotated(task.annotations, one.annotations)) for one in those])
-        for split, those in tracks.items()
-    }
-    groups = None
-    if any("group" in one.annotations for those in tracks.values() for one in those):
-        groups = {
-            split: tuple(str(one.annotations.get("group", one.id)) for one in those) for split, those in tracks.items()
-        }
-    return Annotated({split: [stored[one.id] for one in those] for split, those in tracks.items()}, targets, groups)
+def annotated_tracks(found: Mapping[str, Examples], corpus: Corpus) -> Annotated:
+    """The annotated tracks of a task; where some are clips of songs, the others are songs of one clip."""
+    ids = {split: list(one.stored) for split, one in found.items()}
+    targets = {split: one.targets for split, one in found.items()}
+    songs = {track.id: str(track.annotations["group"]) for track in corpus if "group" in track.annotations}
+    groups = {split: tuple(songs.get(track, track) for track in one.ids) for split, one in found.items()}
+    clips = any(track in songs for one in found.values() for track in one.ids)
+    return Annotated(ids, targets, groups if clips else None)
 
 
 def subset(data: Annotated, split: str, keep: Iterable[int]) -> Annotated:

@@ -287,7 +287,15 @@ def test_a_mistake_does_not_cost_the_store_that_was_to_be_overwritten(trained, a
     ("arguments", "said"),
     [
         ([], "embeddings.store is not set"),
-        (["embeddings.store=probed"], "there is probed/block_01"),
+        (["embeddings.store=odd"], "there is odd/first"),
+        (["embeddings.store=probed", "embeddings.blocks=[7]"], "probed has no block 7, there is 1"),
+        (["embeddings.store=probed", "embeddings.blocks=[1]", "embeddings.block_sum=True"], "the folder of several"),
+        (["embeddings.store=probed", "probe.axes.learning_rat=[1e-3]"], "did you mean 'learning_rate'"),
+        (["embeddings.store=probed", "probe.axes.tokens=[cls]"], "embeddings.tokens=[cls,mean]"),
+        (["embeddings.store=probed", "embeddings.tokens=[clss]"], "embeddings.tokens"),
+        (["embeddings.store=probed", "probe.backend=lokyy"], "probe.backend=lokyy"),
+        (["embeddings.store=probed", "probe.scheduler=127.0.0.1:1"], "probe.scheduler"),
+        (["embeddings.store=probed", "embeddings.answers.mine=nowhere"], "nowhere is no store of answers"),
         (["embeddings.store=nowhere"], "nowhere is no store of embeddings"),
         (["embeddings.store=probed/block_01", "embeddings.compare.embeddings=x"], "rows of the table already"),
         (["embeddings.store=probed/block_01", "probe.grid=sngle"], "did you mean 'single'"),
@@ -300,6 +308,8 @@ def test_mistakes_about_probes_are_named_before_anything_is_trained(trained, at_
     if not Path("probed").exists():
         store = ["inference.checkpoint=weights", "inference.out_dir=probed", "tracking.mongo=off", DATA[0]]
         run("ex_pretrain.py", "extract_embeddings", "with", "debug", *store)
+        Path("odd").mkdir()
+        Path("odd/first").symlink_to(Path("probed/block_01").absolute())
         rows = Path("labels.csv").read_text().splitlines()
         Path("few.csv").write_text("\n".join([rows[0], *(row for row in rows if ",train," in row)]))
     with pytest.raises(SystemExit):

@@ -2,6 +2,7 @@
 
 python ex_probe.py with embeddings.store=STORE datamodule.base_dir=AUDIO_DIR
 python ex_probe.py with demo
+python ex_probe.py predict with probe.file=PROBE inference.checkpoint=CHECKPOINT inference.audio=song.mp3
 """
 
 from __future__ import annotations
@@ -28,6 +29,14 @@ def report(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float
     from experiments.reporting import report
 
     return report(settings, run)
+
+
+@ex.command
+def predict(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]:
+    """Answer for an audio file or folder (inference.audio): encoder, then the probe in probe.file."""
+    from experiments.probe_prediction import predict
+
+    return predict(settings, run)
 
 
 if __name__ == "__main__":

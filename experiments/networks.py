@@ -214,8 +214,13 @@ def _from_nothing(seconds: float) -> str:
     return f"or start from random weights: {instead}"
 
 
-def load(settings: PretrainSettings, frontend: MusiCNNMel) -> Loaded:
+def load(settings: PretrainSettings, frontend: MusiCNNMel, classes: bool = True) -> Loaded:
     """Load a trained network: `inference.checkpoint`, else the release in `model.pretrained`.
+
+    Args:
+        settings: Of the experiment.
+        frontend: Of its input.
+        classes: Whether it matters what its outputs are called.
 
     Raises:
         UserError: None of them is given, or the network is for another front end.
@@ -244,7 +249,7 @@ def load(settings: PretrainSettings, frontend: MusiCNNMel) -> Loaded:
             f"{file}: made for {arguments['n_bands']} bands of {other}, this front end makes {frontend.n_bands}; "
             f"such weights are for model.checkpoint, to start from"
         )
-    if "labels" not in metadata and not inference.labels:
+    if classes and "labels" not in metadata and not inference.labels:
         say(f"the weights name no classes: they are numbered; give inference.labels=FILE of {network.n_classes} names")
     description = {
         "network": arguments,

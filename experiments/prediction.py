@@ -1,11 +1,11 @@
-"""Audio files in, ranked classes out: for the whole track, and over time."""
+"""Audio files in, answers out: ranked classes, or values; for the whole track, and over time."""
 
 from __future__ import annotations
 
 import csv
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ from experiments.labels import spoken
 from experiments.prediction_results import Prediction, Results
 from experiments.progress import progress
 from experiments.settings import PretrainSettings
+from experiments.tasks.base import Task
 from experiments.tracking.run import RunHandle
 from experiments.training import check_accelerator
 from models.fingerprint import fingerprint
@@ -43,12 +44,36 @@ MANY = 100  # files, from which on a stop would hurt
 GROUP = 256  # files decoded ahead of the network at most
 
 
-def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
-    """Rank the classes of a file, or of every audio file in a folder; what cannot be read is named and left out.
+@dataclass(frozen=True)
+class System:
+    """What answers for audio.
 
-    Leaves `predictions.json` (ranked, and over time), `ranked.csv` (a row a rank), `predictions.csv` (a row a window,
-    all classes) and pictures, in `inference.out_dir` or with the run. Files that the folder has already are not
-    predicted again, so that a call that was stopped goes on.
+    Attributes:
+        found: The network that hears windows.
+        task: What the answers mean.
+        frames: Length of a window.
+        hop: From one window to the next, frames.
+        forward: The network and normalised clips `[windows, bands, frames]` to `[windows, ...]`.
+        answer: What `forward` gave for the windows of a file, float32, to the task's predictions for every window,
+            `[windows, n_outputs]`, and for the file, `[n_outputs]`.
+        made: What the answers are made with besides; plain values.
+        padded: Whether a file that is much shorter than a window is centred in zeros, as in an extraction.
+        last_block: Of the network; nothing runs after it. None: to the end.
+    """
+
+    found: networks.Loaded
+    task: Task
+    frames: int
+    hop: int
+    forward: Callable[[nn.Module, Tensor], Tensor]
+    answer: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    made: Mapping[str, Any] = field(default_factory=dict)
+    padded: bool = False
+    last_block: int | None = None
+
+
+def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
+    """Rank the classes of a file, or of every audio file in a folder, by the network's own head; see `answer_files`.
 
     Raises:
         UserError: No audio was named, it does not exist, or none of it could be read.
@@ -60,15 +85,42 @@ def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     found = networks.load(settings, build_frontend(FRONTEND))
     frames = window_frames(settings, found)
     hop = frames // 2 if settings.inference.half_overlapped_inference else frames
-    if line := savings(found.network, frames):
+    task = found.task()
+
+    def answer(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        over_time = task.decode(logits)
+        return over_time, over_time.mean(axis=0)
+
+    return answer_files(files, System(found, task, frames, hop, networks.classify, answer), settings, run)
+
+
+def answer_files(
+    files: Sequence[Candidate], system: System, settings: PretrainSettings, run: RunHandle
+) -> dict[str, float]:
+    """Answer for audio files; what cannot be read is named and left out.
+
+    Leaves `predictions.json` (ranked, and over time), `ranked.csv` (a row a rank), `predictions.csv` (a row a window,
+    all classes) and pictures, in `inference.out_dir` or with the run. Files that the folder has already are not
+    predicted again, so that a call that was stopped goes on.
+
+    Args:
+        files: Of `audio_named`.
+        system: What answers.
+        settings: Where answers go, how many windows at once, on what.
+        run: Keeps the files too.
+
+    Raises:
+        UserError: None of the files could be read, or the folder holds other answers.
+    """
+    if line := savings(system.found.network, system.frames, system.last_block):
         say(line)
-    results = _results(settings, run, found, frames, hop)
+    results = _results(settings, run, system)
     with results:
         todo = [file for file in files if printable(file.path) not in results.done]
         already = len(files) - len(todo)
         if len(todo) >= MANY and settings.inference.out_dir is None:
             say(f"{len(todo)} files: with inference.out_dir=FOLDER, a call that is stopped goes on where it was")
-        skipped = _predict(todo, settings, run, found, results, (frames, hop))
+        skipped = _predict(todo, settings, run, system, results)
         if len(skipped) == len(files):
             raise UserError(f"none of {len(files)} files could be read; the first: {skipped[0][0]}: {skipped[0][1]}")
         _leave(results, skipped, todo, run)
@@ -91,7 +143,9 @@ def audio_named(audio: str | None) -> list[Candidate]:
     return [Candidate(path.name, path)]
 
 
-def cut(mel: np.ndarray, frames: int, hop: int, stride: int) -> tuple[np.ndarray, list[np.ndarray]]:
+def cut(
+    mel: np.ndarray, frames: int, hop: int, stride: int, padded: bool = False
+) -> tuple[np.ndarray, list[np.ndarray]]:
     """Cut features into windows; what is much shorter than one is a single short clip, without padding.
 
     Args:
@@ -99,40 +153,43 @@ def cut(mel: np.ndarray, frames: int, hop: int, stride: int) -> tuple[np.ndarray
         frames: Length of a window.
         hop: From one window to the next.
         stride: Hop of the network's patches in frames: frames behind the last patch of a short clip are left out.
+        padded: Centre a short clip in zeros instead.
 
     Returns:
         Start of every window in frames, and the windows, `[frames or less, bands]` each.
     """
-    if is_short(len(mel), frames):
+    if is_short(len(mel), frames) and not padded:
         return np.zeros(1, dtype=int), [mel[: PATCH + stride * (grid_size(len(mel), stride) - 1)]]
     starts = np.array(window_starts(len(mel), frames, hop))
     clips = [mel[start : start + frames] for start in starts]
     return starts, [clip if len(clip) == frames else pad_centred(clip, frames) for clip in clips]
 
 
-def _results(settings: PretrainSettings, run: RunHandle, found: networks.Loaded, frames: int, hop: int) -> Results:
+def _results(settings: PretrainSettings, run: RunHandle, system: System) -> Results:
     inference = settings.inference
     made = {
-        "weights": found.weights,
-        "network": fingerprint(found.description),
-        "window_frames": frames,
-        "hop_frames": hop,
+        "weights": system.found.weights,
+        "network": fingerprint(system.found.description),
+        "window_frames": system.frames,
+        "hop_frames": system.hop,
         "top": inference.top,
+        **system.made,
     }
     folder = Path(inference.out_dir).expanduser() if inference.out_dir else run.directory
-    return Results(folder, made, found.task().classes, inference.top, inference.overwrite)
+    values = system.task.kind == "values"
+    return Results(folder, made, system.task.classes, inference.top, inference.overwrite, values)
 
 
 def _predict(
     todo: Sequence[Candidate],
     settings: PretrainSettings,
     run: RunHandle,
-    found: networks.Loaded,
+    system: System,
     results: Results,
-    window: tuple[int, int],
 ) -> list[tuple[str, str]]:
     """Predict files one after another; returns those that cannot be, and why."""
-    task, rate, pictures = found.task(), found.frontend.frame_rate, len(results.done)
+    found, rate, pictures = system.found, system.found.frontend.frame_rate, len(results.done)
+    window = system.frames, system.hop
     stride = int(found.description["network"].get("stride_t", 1))
     skipped: list[tuple[str, str]] = []
     with progress("predicting", len(todo), "files") as advance:
@@ -140,7 +197,7 @@ def _predict(
         def opened() -> Iterator[_Open]:
             for file, tracks in _decoded(todo, settings):
                 name = printable(file.path)
-                reason = tracks if isinstance(tracks, str) else _unseen(found.network, tracks[0].frames, window[0])
+                reason = tracks if isinstance(tracks, str) else _unseen(system, len(tracks[0].frames))
                 if reason:
                     skipped.append((name, reason))
                     say(f"skipped: {name}: {reason}")
@@ -149,12 +206,12 @@ def _predict(
                 (track,) = tracks
                 for note in track.notes:
                     say(f"{name}: {note}")
-                yield _Open(name, *cut(track.frames, *window, stride))
+                yield _Open(name, *cut(track.frames, *window, stride, system.padded))
 
-        run_batch = runner(found, settings, networks.classify)
+        run_batch = runner(found, settings, system.forward)
         for done in _in_batches(opened(), run_batch, settings.inference.batch_size):
-            over_time = task.decode(np.stack(done.logits))
-            prediction = Prediction(done.audio, done.starts / rate, done.length / rate, over_time)
+            over_time, whole = system.answer(np.stack(done.outputs))
+            prediction = Prediction(done.audio, done.starts / rate, done.length / rate, over_time, whole)
             results.enter(prediction)
             if pictures < PICTURES:
                 _draw(prediction, results, run, pictures)
@@ -180,12 +237,12 @@ def _decoded(files: Sequence[Candidate], settings: PretrainSettings) -> Iterator
                 yield from outcomes
 
 
-def _unseen(network: nn.Module, mel: np.ndarray, frames: int) -> str:
+def _unseen(system: System, frames: int) -> str:
     """Why the network cannot see a short clip: patchout may leave nothing of it; empty if it can."""
-    if not hasattr(network, "count_tokens"):
+    if system.padded or not hasattr(system.found.network, "count_tokens"):
         return ""
     try:
-        network.count_tokens(min(len(mel), frames))
+        system.found.network.count_tokens(min(frames, system.frames))
     except ValueError as error:
         return str(error)
     return ""
@@ -199,18 +256,18 @@ class _Open:
         audio: Its name.
         starts: Of its windows, frames.
         clips: Its windows.
-        logits: Of the windows that are through.
+        outputs: Of the windows that are through.
     """
 
     audio: str
     starts: np.ndarray
     clips: list[np.ndarray]
-    logits: list[Any] = field(init=False)
+    outputs: list[Any] = field(init=False)
     left: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.length, self.left = len(self.clips[0]), len(self.clips)
-        self.logits = [None] * self.left
+        self.outputs = [None] * self.left
 
 
 def _in_batches(files: Iterable[_Open], run_batch: Callable[[Tensor], Any], batch_size: int) -> Iterator[_Open]:
@@ -232,8 +289,8 @@ def _through(queue: list[tuple[_Open, int]], run_batch: Callable[[Tensor], Any])
     if not batch:
         return
     clips = torch.from_numpy(np.stack([file.clips[number] for file, number in batch]))
-    for (file, number), logits in zip(batch, run_batch(clips).float().cpu().numpy(), strict=True):
-        file.logits[number] = logits
+    for (file, number), outputs in zip(batch, run_batch(clips).float().cpu().numpy(), strict=True):
+        file.outputs[number] = outputs
         file.left -= 1
         if not file.left:
             yield file
@@ -244,7 +301,8 @@ def _draw(prediction: Prediction, results: Results, run: RunHandle, number: int)
     middles = prediction.times + prediction.window / 2
     labels = [spoken(label) for label in results.labels]
     title = Path(prediction.audio).name
-    run.add_artifact(reports.tag_curves(middles, prediction.over_time, labels, picture, title=title))
+    unit = "value" if results.values else "probability"
+    run.add_artifact(reports.tag_curves(middles, prediction.over_time, labels, picture, title=title, unit=unit))
 
 
 def _leave(results: Results, skipped: Sequence[tuple[str, str]], todo: Sequence[Candidate], run: RunHandle) -> None:
@@ -255,8 +313,8 @@ def _leave(results: Results, skipped: Sequence[tuple[str, str]], todo: Sequence[
         if summary["audio"] in new and shown < SHOWN:
             shown += 1
             print(summary["audio"])
-            for label, probability in summary["ranked"].items():
-                print(f"  {probability:6.1%}  {spoken(label)}")
+            for label, value in summary[results.key].items():
+                print(f"  {value:8.2f}  {spoken(label)}" if results.values else f"  {value:6.1%}  {spoken(label)}")
     files, reasons = results.finish(), results.folder / "skipped.csv"
     reasons.unlink(missing_ok=True)  # of an earlier call, whose run may keep it
     if skipped:

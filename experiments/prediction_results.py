@@ -28,25 +28,30 @@ DIGITS = 5
 
 @dataclass(frozen=True)
 class Prediction:
-    """Probabilities of one file.
+    """Probabilities, or values, of one file.
 
     Attributes:
         audio: The file.
         times: Start of every window, seconds.
         window: Length of a window, seconds; shorter where the file is.
         over_time: `[windows, classes]`.
+        whole: Of the file, `[classes]`.
     """
 
     audio: str
     times: np.ndarray
     window: float
     over_time: np.ndarray
+    whole: np.ndarray
 
     def ranked(self, labels: Sequence[str], top: int) -> dict[str, float]:
-        """The classes of the largest mean over the windows, the most probable first."""
-        whole = self.over_time.mean(axis=0)
-        order = np.argsort(-whole, kind="stable")[:top]
-        return {labels[number]: round(float(whole[number]), DIGITS) for number in order}
+        """The classes of the largest probability for the file, the most probable first."""
+        order = np.argsort(-self.whole, kind="stable")[:top]
+        return {labels[number]: round(float(self.whole[number]), DIGITS) for number in order}
+
+    def values(self, labels: Sequence[str]) -> dict[str, float]:
+        """All values of the file by their names, in the order there is."""
+        return {label: round(float(value), DIGITS) for label, value in zip(labels, self.whole, strict=True)}
 
 
 class Results:
@@ -58,6 +63,7 @@ class Results:
         labels: Names of the classes.
         top: Classes of a file in the ranking.
         overwrite: Begin anew even where predictions were made otherwise.
+        values: The classes have values, all of which are wanted, not probabilities, of which the largest are.
 
     Raises:
         UserError: The folder cannot be written to, holds predictions of another network or other settings or damaged
@@ -65,9 +71,16 @@ class Results:
     """
 
     def __init__(
-        self, folder: Path, made: Mapping[str, Any], labels: Sequence[str], top: int, overwrite: bool = False
+        self,
+        folder: Path,
+        made: Mapping[str, Any],
+        labels: Sequence[str],
+        top: int,
+        overwrite: bool = False,
+        values: bool = False,
     ) -> None:
-        self.folder, self.labels, self.top = folder, list(labels), top
+        self.folder, self.labels, self.top, self.values = folder, list(labels), top, values
+        self.key = "values" if values else "ranked"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lines = (folder / LINES).open("a+b")
@@ -108,7 +121,7 @@ class Results:
             writer.writerow([prediction.audio, f"{time:.3f}", *(f"{value:.{DIGITS}f}" for value in row)])
         self._windows.write(rows.getvalue().encode())
         self._windows.flush()
-        ranked = prediction.ranked(self.labels, self.top)
+        ranked = prediction.values(self.labels) if self.values else prediction.ranked(self.labels, self.top)
         columns = [(label, self.labels.index(label)) for label in ranked]
         over_time = [
             {"seconds": round(float(time), 3), **{label: round(float(row[at]), DIGITS) for label, at in columns}}
@@ -117,7 +130,7 @@ class Results:
         summary = {
             "audio": prediction.audio,
             "window_seconds": round(prediction.window, 3),
-            "ranked": ranked,
+            self.key: ranked,
             "over_time": over_time,
         }
         self._line({**summary, END: self._windows.tell()})
@@ -142,13 +155,13 @@ class Results:
             asides[1].open("w", newline="", encoding="utf-8") as table,
         ):
             writer = csv.writer(table)
-            writer.writerow(["audio", "rank", "class", "probability"])
+            writer.writerow(["audio", "rank", "class", "value" if self.values else "probability"])
             before = "["
             for summary in self.summaries():
                 json_file.write(before + "\n" + json.dumps(summary, ensure_ascii=False))
                 before = ","
-                for rank, (label, probability) in enumerate(summary["ranked"].items(), 1):
-                    writer.writerow([summary["audio"], rank, label, f"{probability:.{DIGITS}f}"])
+                for rank, (label, value) in enumerate(summary[self.key].items(), 1):
+                    writer.writerow([summary["audio"], rank, label, f"{value:.{DIGITS}f}"])
             json_file.write("\n]\n" if before == "," else "[]\n")
         for aside, path in zip(asides, (document, ranked), strict=True):
             os.replace(aside, path)

@@ -229,8 +229,9 @@ def tag_curves(
     path: str | Path,
     top: int = 6,
     title: str | None = None,
+    unit: str = "probability",
 ) -> Path:
-    """Draw how the most probable tags of a track come and go.
+    """Draw how the most probable tags of a track come and go, or values.
 
     Args:
         times: Middle of every window, seconds, `[windows]`.
@@ -239,6 +240,7 @@ def tag_curves(
         path: Of the PNG file.
         top: How many tags, by their mean over the track.
         title: Above it, e.g. the track's name.
+        unit: What is drawn; anything but probabilities may have any size.
 
     Raises:
         UserError: The shapes do not fit, or there is no window.
@@ -255,12 +257,13 @@ def tag_curves(
             label = f"{short_name(classes[column])} ({means[column]:.2f})"
             marker = MARKERS[rank] if len(times) <= MARKERS_UP_TO else None
             axis.plot(times, values[:, column], label=label, color=COLOURS[rank], marker=marker)
-        axis.set_ylim(0, 1)
+        if unit == "probability":
+            axis.set_ylim(0, 1)
         axis.xaxis.set_major_formatter(_clock)
         axis.xaxis.get_major_locator().set_params(steps=[1, 1.5, 3, 6, 10], min_n_ticks=1, integer=True)
         axis.set_xlabel("time (minutes:seconds)")
-        axis.set_ylabel("probability")
-        axis.legend(loc="upper left", bbox_to_anchor=(1, 1), title="tag (mean)")
+        axis.set_ylabel(unit)
+        axis.legend(loc="upper left", bbox_to_anchor=(1, 1), title="tag (mean)" if unit == "probability" else "mean")
         axis.set_title(short_name(title) if title else "tags over time")
     return path
 

@@ -92,7 +92,9 @@ class TransferSettings(Section):
         usual = DatamoduleSettings()
         for name in CLIPS_ONLY:
             if getattr(self.datamodule, name) != getattr(usual, name):
-                raise ValueError(f"datamodule.{name} is about clips; a probe is trained on stored vectors: leave it out")
+                raise ValueError(
+                    f"datamodule.{name} is about clips; a probe is trained on stored vectors: leave it out"
+                )
         if self.trainer.compile:
             raise ValueError("trainer.compile=True is for the blocks of a network; a probe has none: leave it out")
         return self

@@ -165,7 +165,7 @@ def test_predictions_made_otherwise_are_kept_unless_overwritten(music, checkpoin
 
 
 def test_a_folder_of_predictions_has_one_writer_and_no_gaps(tmp_path):
-    given = Prediction("a.wav", np.zeros(1), 5.0, np.array([[0.25, 0.75]], np.float32))
+    given = Prediction("a.wav", np.zeros(1), 5.0, np.array([[0.25, 0.75]], np.float32), np.array([0.25, 0.75]))
     with Results(tmp_path, {"top": 2}, ["x", "y"], 2) as results:
         results.enter(given)
         with pytest.raises(UserError, match="another process is writing"):
@@ -181,14 +181,14 @@ def test_a_folder_of_predictions_has_one_writer_and_no_gaps(tmp_path):
 
 
 def test_what_an_earlier_run_has_kept_is_not_written_to(tmp_path):
-    given = Prediction("a.wav", np.zeros(1), 5.0, np.array([[0.25, 0.75]]))
+    given = Prediction("a.wav", np.zeros(1), 5.0, np.array([[0.25, 0.75]]), np.array([0.25, 0.75]))
     with Results(tmp_path, {}, ["x", "y"], 2) as results:
         results.enter(given)
     kept = tmp_path / "kept.csv"
     os.link(tmp_path / "predictions.csv", kept)
     before = kept.read_bytes()
     with Results(tmp_path, {}, ["x", "y"], 2) as results:
-        results.enter(Prediction("b.wav", np.zeros(1), 5.0, np.array([[0.5, 0.5]])))
+        results.enter(Prediction("b.wav", np.zeros(1), 5.0, np.array([[0.5, 0.5]]), np.array([0.5, 0.5])))
     assert kept.read_bytes() == before
     assert len(windows(tmp_path)) == 2
 
@@ -269,7 +269,7 @@ def test_windows_of_one_length_share_batches_whichever_files_they_are_of():
     assert [file.audio for file in done] == ["0", "1", "3", "2", "4"]
     for file in done:
         expected = [[10 * int(file.audio) + clip] * 2 for clip in range(len(file.clips))]
-        assert np.array(file.logits).tolist() == expected
+        assert np.array(file.outputs).tolist() == expected
 
 
 def test_beside_a_gpu_other_processes_decode_and_nothing_changes(music, monkeypatch):

@@ -1,4 +1,4 @@
-"""Checkpoints that are never half written: the best network, the newest state, the state where a signal came.
+"""Checkpoints that are never half written: the best network, the newest state.
 
 A training goes on from `last.ckpt` or `interrupted.ckpt` as if nothing had happened, in the middle of an epoch too:
 what is random in a step follows from the run's seed, the epoch, the batch and the process alone, and the loader leaves
@@ -10,12 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import lightning as L
@@ -27,11 +24,10 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from experiments.averaging import Averaging
-from experiments.data import say
 from experiments.errors import UserError
+from experiments.tracking.logger import log_step
 
 BEST, LAST, INTERRUPTED = "best", "last", "interrupted"
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name))
 ASKED_EVERY = 16  # optimiser steps after which several processes agree on whether it is time to save
 
 Saved = Callable[[Path, int, int], None]  # told the path, epoch and step of a checkpoint
@@ -52,12 +48,13 @@ class AtomicCheckpoints(TorchCheckpointIO):
                 os.fsync(handle.fileno())
             os.replace(aside, path)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError of its file writer
-            with contextlib.suppress(OSError):
-                aside.unlink(missing_ok=True)
             raise UserError(
                 f"{path}: the checkpoint could not be written ({error}); "
                 "is the disk full, or trainer.checkpoint_dir no folder of yours?"
             ) from error
+        finally:
+            with contextlib.suppress(OSError):
+                aside.unlink(missing_ok=True)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
@@ -71,11 +68,13 @@ class KeepBest(ModelCheckpoint):
 
     Args:
         averaging: What judges an average beside the trained network: the file is of the better of the two.
+        monitor: A metric of the validation that takes the place of its loss; larger is better.
         keep: Of `ModelCheckpoint`.
     """
 
-    def __init__(self, averaging: Averaging | None = None, **keep: Any) -> None:
-        super().__init__(filename=BEST, monitor="val/loss", save_on_train_epoch_end=False, **keep)
+    def __init__(self, averaging: Averaging | None = None, monitor: str | None = None, **keep: Any) -> None:
+        mode = "max" if monitor else "min"
+        super().__init__(filename=BEST, monitor=monitor or "val/loss", mode=mode, save_on_train_epoch_end=False, **keep)
         self.averaging = averaging
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -85,11 +84,12 @@ class KeepBest(ModelCheckpoint):
             super().on_validation_end(trainer, pl_module)
 
     def _average_is_better(self, trainer: L.Trainer) -> bool:
-        losses = trainer.callback_metrics
-        averaged = losses.get(f"{self.monitor}{self.averaging.suffix}") if self.averaging else None
+        scores = trainer.callback_metrics
+        averaged = scores.get(f"{self.monitor}{self.averaging.suffix}") if self.averaging else None
         if averaged is None or averaged.isnan():
             return False
-        return bool(losses[self.monitor].isnan() or averaged < losses[self.monitor])
+        plain = scores[self.monitor]
+        return bool(plain.isnan() or (averaged > plain if self.mode == "max" else averaged < plain))
 
     def _monitor_candidates(self, trainer: L.Trainer) -> dict[str, Tensor]:
         candidates = super()._monitor_candidates(trainer)
@@ -178,6 +178,7 @@ class SaveOften(Checkpoint):
         """Save, where it is time; not at the end of an epoch, which has a checkpoint of its own."""
         if last_batch(trainer, batch_idx) or not stepped(trainer, batch_idx) or not self._due(trainer):
             return
+        log_step(trainer)
         trainer.save_checkpoint(self.path)
         self._since = time.monotonic()
         if self.saved and trainer.is_global_zero:
@@ -190,105 +191,3 @@ class SaveOften(Checkpoint):
             return False
         due = time.monotonic() - self._since >= 60 * self.minutes
         return trainer.strategy.broadcast(due) if trainer.world_size > 1 else due
-
-
-class SaveWhenInterrupted(Checkpoint):
-    """Leaves `interrupted.ckpt` when a signal ends a training, from which it goes on as if nothing had happened.
-
-    A signal waits until an optimiser step is done; a second one does not, and then nothing is saved. One that comes
-    during validation ends it at once; the checkpoint is from before it.
-
-    Not with several processes: the others may be gone, or wait in the middle of a step, and saving would wait for them.
-    Not after an error either, where the weights may be those of half a step. `last.ckpt` is there.
-
-    Args:
-        folder: Of the file.
-        saved: Called where a file was saved.
-    """
-
-    def __init__(self, folder: Path, saved: Saved | None = None) -> None:
-        self.path, self.saved = folder / f"{INTERRUPTED}.ckpt", saved
-        self._handlers: dict[int, Any] = {}
-        self._pending: tuple[int, FrameType | None] | None = None
-        self._validating = self._before_validation = False
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Listen, in front of whoever listens already."""
-        self._pending, self._validating = None, False
-        if trainer.world_size > 1 or threading.current_thread() is not threading.main_thread():
-            return
-        self._handlers = {number: signal.getsignal(number) for number in SIGNALS}
-        self._handlers = {number: handler for number, handler in self._handlers.items() if callable(handler)}
-        for number in self._handlers:
-            signal.signal(number, self._receive)
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        if not self._validating and self._pending is None:
-            self._pending = number, frame
-            say(f"{signal.Signals(number).name}: ends after this step, with a checkpoint; once more ends it at once")
-        else:
-            self._handlers[number](number, frame)
-
-    def _forget_signals(self) -> None:
-        for number, handler in self._handlers.items():
-            if signal.getsignal(number) == self._receive:
-                signal.signal(number, handler)
-        self._handlers = {}
-
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Answer a signal, if nothing is half done."""
-        last = last_batch(trainer, batch_idx)
-        if not stepped(trainer, batch_idx) or (last and not validation_follows(trainer)):
-            return
-        self._validating = last
-        self._answer(trainer)
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Answer a signal that came where an epoch ends."""
-        self._answer(trainer)
-
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Validation is done and need not be repeated."""
-        self._validating = False
-
-    def _answer(self, trainer: L.Trainer) -> None:
-        if self._pending is not None:
-            (number, frame), self._pending = self._pending, None
-            self._save(trainer)
-            self._validating = False
-            self._handlers[number](number, frame)
-
-    def _save(self, trainer: L.Trainer) -> None:
-        self._before_validation = self._validating
-        trainer.save_checkpoint(self.path)
-        self._before_validation = False
-        if self.saved:
-            self.saved(self.path, trainer.current_epoch, trainer.global_step)
-        say(f"the state of the moment is in {self.path}; give the same command with resume=True to go on")
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Others listen again, to a signal that came last too."""
-        handlers = self._handlers
-        self._forget_signals()
-        if self._pending is not None:
-            handlers[self._pending[0]](*self._pending)
-
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Save what a validation was cut from, if a signal did it."""
-        self._forget_signals()
-        if self._validating and isinstance(exception, (KeyboardInterrupt, SystemExit)):
-            self._save(trainer)
-
-    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Have Lightning begin with the validation, where the epoch's steps are done and it is not."""
-        if self._before_validation:
-            loops = checkpoint["loops"]["fit_loop"]
-            batches = loops["epoch_loop.batch_progress"]
-            for counts in (batches["total"], batches["current"]):
-                counts["completed"] = counts["processed"]
-            begun = dict.fromkeys(("ready", "started", "processed", "completed"), 0)
-            loops["epoch_loop.val_loop.batch_progress"].update(
-                total={**begun, "ready": 1, "started": 1}, current=begun, is_last_batch=False
-            )

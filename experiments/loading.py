@@ -16,6 +16,7 @@ from datasets.clips import RandomCrops, Targets, Windows
 from datasets.samplers import EpochSampler, balanced_weights
 from experiments.errors import UserError
 from experiments.examples import Examples
+from experiments.interruption import leave_signals_to_parent
 from experiments.settings import DatamoduleSettings, TrainerSettings
 
 GPU_WORKERS = 4
@@ -108,9 +109,13 @@ class Clips(L.LightningDataModule):
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """Sampling weights of the training tracks, `[tracks]`."""
-        targets, sampler = self.splits["train"].targets, self.settings.sampler
-        classes = targets if targets.ndim == 2 else np.eye(targets.max() + 1)[targets]
+        """Sampling weights of the training tracks, `[tracks]`: alike where they have values."""
+        train, sampler = self.splits["train"], self.settings.sampler
+        if train.kind == "values":
+            return np.ones(len(train))
+        classes = train.targets
+        if classes.ndim == 1:
+            classes = classes[:, None].round() == np.unique(classes.round())
         return balanced_weights(classes, sampler.sample_weight_offset, sampler.sample_weight_sum)
 
     def train_dataloader(self) -> DataLoader:
@@ -155,4 +160,5 @@ class Clips(L.LightningDataModule):
             num_workers=workers,
             pin_memory=on_gpu,
             persistent_workers=workers > 0,
+            worker_init_fn=leave_signals_to_parent,
         )

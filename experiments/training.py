@@ -14,11 +14,12 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 
 from experiments.averaging import Averaging
-from experiments.checkpointing import LAST, AtomicCheckpoints, KeepBest, SaveOften, SaveWhenInterrupted, StepSeeds
+from experiments.checkpointing import LAST, AtomicCheckpoints, KeepBest, SaveOften, StepSeeds
 from experiments.cluster import parallel
 from experiments.data import say
 from experiments.distributed import layout
 from experiments.errors import UserError
+from experiments.interruption import SaveWhenInterrupted
 from experiments.settings import TrainerSettings
 from experiments.throughput import Throughput
 from experiments.tracking.logger import LogBeforeSaving, RunLogger
@@ -29,7 +30,6 @@ IDLE_WARNINGS = (
     ".*LeafSpec.*",
     ".*smaller than the logging interval.*",
     ".*does not have many workers.*",
-    ".*exists and is not empty.*",
     ".*dirpath has changed.*",  # `last.ckpt` of a continued run
     ".*exists and is not empty.*",  # the folder of a run that goes on
     ".*sync_dist=True.*",  # every rank has scored everything
@@ -63,8 +63,8 @@ class History(Callback):
 class EpochLine(Callback):
     """One line an epoch, where there is no terminal for a progress bar."""
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Remember when and where training began."""
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Remember when training began, and with which epoch: a checkpoint has been read by now."""
         self.began, self.first_epoch = time.monotonic(), trainer.current_epoch
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -127,6 +127,7 @@ def make_trainer(
     history: History,
     steps_per_epoch: int | None = None,
     averaging: Averaging | None = None,
+    monitor: str | None = None,
 ) -> L.Trainer:
     """Make the trainer of a run.
 
@@ -143,6 +144,7 @@ def make_trainer(
         history: Collects what is logged.
         steps_per_epoch: Where known.
         averaging: Of the weights, where wanted.
+        monitor: What `best.ckpt` is the best of, larger being better; None: the lowest loss in validation.
     """
     folder = checkpoint_folder(settings, run.directory)
     keep = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
@@ -153,7 +155,7 @@ def make_trainer(
         *([averaging] if averaging else []),
         history,
         Throughput(log_every),
-        KeepBest(averaging, **keep),
+        KeepBest(averaging, monitor, **keep),
         ModelCheckpoint(filename=LAST, save_on_train_epoch_end=True, **keep),
         SaveOften(
             folder / f"{LAST}.ckpt",

@@ -116,6 +116,10 @@ def normalised(command: Callable[[], Any]) -> Any:
         if error.code in (None, 0):
             return None
         raise
+    except Exception as error:  # of a library that cannot clean up behind an interrupt
+        if (origin := _interrupt_behind(error)) is not None:
+            raise Interrupted(getattr(origin, "signum", signal.SIGINT)) from error
+        raise
 
 
 def _interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:

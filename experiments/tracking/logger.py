@@ -18,7 +18,10 @@ EPOCH = "epoch"  # Lightning adds it to every call; kept beside the series, not 
 
 
 class LogBeforeSaving(Callback):
-    """Writes what was logged before a checkpoint is written: whoever goes on from it does not log it again."""
+    """Writes what was logged before a checkpoint is written: whoever goes on from it does not log it again.
+
+    Lightning logs a step after the last of its hooks, in which checkpoints are saved; see `log_step`.
+    """
 
     def __init__(self, run: RunHandle):
         self._run = run
@@ -26,6 +29,11 @@ class LogBeforeSaving(Callback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Called while a checkpoint is gathered."""
         self._run.flush()
+
+
+def log_step(trainer: Trainer) -> None:
+    """Log the step that is done, at the end of its batch. Lightning will after this, and `RunLogger` knows it then."""
+    trainer._logger_connector.update_train_step_metrics()
 
 
 class RunLogger(Logger):
@@ -44,6 +52,7 @@ class RunLogger(Logger):
         self._run = run
         self._epoch: int | None = None
         self._step: int | None = None
+        self._newest = ""
         self._epochs: dict[str, int] = dict(run.known("epochs") or {})
         self._registered: dict[str, tuple[int, int]] = {}
 
@@ -64,14 +73,17 @@ class RunLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Add one point to each series; non-finite values are counted by the run."""
+        """Add one point to each series, unless these are the newest; non-finite values are counted by the run."""
+        newest = f"{step}: {metrics}"
+        if newest == self._newest:
+            return
+        self._newest = newest
         if (epoch := metrics.get(EPOCH)) is not None:
             self._note_epoch(int(epoch), step)
         self._step = step if step is not None else self._step
         for name, value in metrics.items():
             if name != EPOCH:
                 self._run.log_scalar(name, value, step)
-        self._run.settle()
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:

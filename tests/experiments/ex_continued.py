@@ -1,7 +1,8 @@
 """A small training with everything that is random in one, to be cut and gone on with.
 
 As a script it reads one job a line (JSON: `store`, `folder`, `resume`, `at`, `settings`), trains each in a process of
-its own and prints how that ended. `at` is `[hook, n, signals]`: what it sends itself at the n-th call of a hook.
+its own and prints how that ended. `at` is `[hook, n, signals]`: what it is sent at the n-th call of a hook, and with it
+the processes that load its data, as by a terminal or SLURM.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from experiments.loading import Clips
 from experiments.settings import PretrainSettings
 from experiments.tasks import build
 from experiments.tracking import lifecycle
-from experiments.tracking.run import RunHandle
+from experiments.tracking.journal import Journal
+from experiments.tracking.run import Recorder, RunHandle
 from experiments.training import History, make_trainer
 from models.maest import MAEST
 
@@ -101,7 +103,7 @@ def make(store: Path, folder: Path, **sections):
     curves = History()
     clips = Clips(settings.datamodule, Store(store), splits, FRAMES, seed=5)
     steps = clips.steps_per_epoch(settings.trainer)
-    run = RunHandle(folder, 5)
+    run = RunHandle(folder, 5, Recorder(Journal.create(folder.parent, folder.name, home=folder / "home")))
     return make_trainer(settings.trainer, run, curves, steps, averaging(settings.module)), learner, clips, curves
 
 
@@ -110,8 +112,14 @@ def train(store: Path, folder: Path, resume: str | None = None, at: At | None = 
     trainer, learner, clips, curves = make(store, folder, **sections)
     if at:
         trainer.callbacks.append(at)
+    run = trainer.logger._run
+    if resume:
+        run.rewind(torch.load(resume, weights_only=True)["global_step"])
     torch.manual_seed(int.from_bytes(os.urandom(4), "big"))  # what follows does not depend on where this begins
-    trainer.fit(learner, clips, ckpt_path=resume, weights_only=True)
+    try:
+        trainer.fit(learner, clips, ckpt_path=resume, weights_only=True)
+    finally:
+        run.flush()
     return curves
 
 
@@ -120,7 +128,7 @@ def perform(job: dict) -> int:
 
     def act() -> None:
         for name in job["at"][2]:
-            os.kill(os.getpid(), signal.Signals[name])
+            os.killpg(os.getpgrp(), signal.Signals[name])
 
     at = At(*job["at"][:2], act) if job["at"] else None
     ended = None
@@ -142,6 +150,7 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             code = 1
+            os.setpgrp()
             try:
                 code = perform(job)
             finally:

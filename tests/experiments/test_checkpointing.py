@@ -16,9 +16,11 @@ import torch
 
 from experiments.checkpointing import SaveOften, step_seed
 from experiments.errors import UserError
+from experiments.tracking.journal import read_points
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(__file__).with_name("ex_continued.py")
+TIMED = ("train/clips_per_second", "train/data_wait")
 KEPT = ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch", "loops")
 SETTINGS = {
     "mean of snapshots": {
@@ -36,7 +38,7 @@ KILLED = [
     ("mean of snapshots", ("on_before_optimizer_step", 4)),
     ("mean of snapshots", ("on_validation_batch_start", 2)),
     ("mean of snapshots", ("on_save_checkpoint", 4)),
-    ("moving average", ("on_train_batch_end", 4)),
+    ("moving average", ("on_train_batch_end", 4)),  # saved, and not yet logged by Lightning
     ("moving average", ("on_train_epoch_start", 3)),
     ("moving average", ("on_train_batch_start", 9)),
 ]
@@ -78,7 +80,7 @@ def processes(store):
 
 @pytest.fixture(scope="module")
 def whole(processes, tmp_path_factory):
-    """The last checkpoint of a training that nothing disturbs, by the name of its settings."""
+    """What a training that nothing disturbs leaves behind, by the name of its settings."""
     done = {}
 
     def train(name: str) -> dict:
@@ -92,7 +94,12 @@ def whole(processes, tmp_path_factory):
 
 
 def last(folder: Path) -> dict:
-    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    """The last checkpoint of a training, and what it logged."""
+    logged: dict[str, list] = {}
+    for record in read_points(folder):
+        if record["name"] not in TIMED:
+            logged.setdefault(record["name"], []).extend((step, value) for step, value, _ in record["points"])
+    return {**torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True), "logged": logged}
 
 
 def assert_same(first, second) -> None:
@@ -103,6 +110,7 @@ def assert_same(first, second) -> None:
         if "Average" in name:
             assert state == second["callbacks"][name]
     assert judged(first) == judged(second)
+    assert first["logged"] == second["logged"]
 
 
 def judged(checkpoint: dict) -> dict:
@@ -121,20 +129,25 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(name, kill,
 
 
 @pytest.mark.parametrize(
-    ("name", "hook", "step"),
+    ("name", "hook", "step", "sent"),
     [
-        ("mean of snapshots", ("on_train_batch_start", 2), 1),  # the rest of the step's batches is waited for
-        ("mean of snapshots", ("on_before_optimizer_step", 2), 2),  # the last step of an epoch
-        ("mean of snapshots", ("on_validation_batch_start", 5), 4),
-        ("mean of snapshots", ("on_validation_end", 1), 2),  # with the checkpoint of the epoch
-        ("moving average", ("on_train_batch_start", 2), 2),
-        ("moving average", ("on_train_epoch_start", 2), 6),  # with the first step of the epoch
-        ("moving average", ("on_train_batch_start", 5), 5),  # the last of an epoch without validation
+        (
+            "mean of snapshots",
+            ("on_train_batch_start", 2),
+            1,
+            "SIGTERM",
+        ),  # the rest of the step's batches is waited for
+        ("mean of snapshots", ("on_before_optimizer_step", 2), 2, "SIGTERM"),  # the last step of an epoch
+        ("mean of snapshots", ("on_validation_batch_start", 5), 4, "SIGTERM"),
+        ("mean of snapshots", ("on_validation_end", 1), 2, "SIGTERM"),  # with the checkpoint of the epoch
+        ("moving average", ("on_train_batch_start", 2), 2, "SIGINT"),
+        ("moving average", ("on_train_epoch_start", 2), 6, "SIGINT"),  # with the first step of the epoch
+        ("moving average", ("on_train_batch_start", 5), 5, "SIGINT"),  # the last of an epoch without validation
     ],
 )
-def test_a_signal_leaves_a_checkpoint_to_go_on_from(name, hook, step, processes, whole, tmp_path):
+def test_a_signal_leaves_a_checkpoint_to_go_on_from(name, hook, step, sent, processes, whole, tmp_path):
     settings = {**SETTINGS[name], "trainer": {**SETTINGS[name]["trainer"], "checkpoint_every_n_steps": None}}
-    assert processes(tmp_path, settings, at=(*hook, ["SIGTERM"])) == 128 + signal.SIGTERM
+    assert processes(tmp_path, settings, at=(*hook, [sent])) == 128 + signal.Signals[sent]
     interrupted = tmp_path / "checkpoints" / "interrupted.ckpt"
     assert torch.load(interrupted, weights_only=True)["global_step"] == step
     assert processes(tmp_path, settings, resume=interrupted) == 0
@@ -168,6 +181,7 @@ def test_the_middle_of_an_epoch_needs_the_same_batches(small, store, processes, 
 def test_minutes_are_counted_from_the_newest_checkpoint(monkeypatch, tmp_path):
     now, saved = [0.0], []
     monkeypatch.setattr("experiments.checkpointing.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("experiments.checkpointing.log_step", lambda trainer: None)
 
     class Trainer:
         accumulate_grad_batches, num_training_batches, world_size, is_global_zero = 2, 100, 1, True

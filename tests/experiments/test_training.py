@@ -13,7 +13,7 @@ from experiments.checkpointing import AtomicCheckpoints, KeepBest
 from experiments.errors import UserError
 from experiments.pretraining import best_epoch
 from experiments.settings import TrainerSettings
-from experiments.training import History, check_accelerator
+from experiments.training import EpochLine, History, check_accelerator
 
 
 class Scripted(L.LightningModule):
@@ -101,3 +101,16 @@ def test_an_accelerator_that_is_not_there_is_named(monkeypatch):
     with pytest.raises(UserError, match=r"trainer\.precision=16-mixed: float16 is not for a CPU; set bf16-mixed"):
         check_accelerator(TrainerSettings(accelerator="cpu", precision="16-mixed"))
     check_accelerator(SimpleNamespace(accelerator="auto", devices=2, precision="auto"))
+
+
+def test_the_time_left_is_that_of_the_epochs_since_a_training_goes_on(monkeypatch, capsys):
+    now = [100.0]
+    monkeypatch.setattr("experiments.training.time.monotonic", lambda: now[0])
+    line = EpochLine()
+    trainer = SimpleNamespace(current_epoch=0, max_epochs=10, callbacks=[], callback_metrics={})
+    line.on_fit_start(trainer, None)
+    trainer.current_epoch = 7  # of the checkpoint, which has been read since
+    line.on_train_start(trainer, None)
+    now[0] += 30
+    line.on_train_epoch_end(trainer, None)
+    assert "epoch 8/10    (30 s, 60 s left)" in "".join(capsys.readouterr())

@@ -165,6 +165,18 @@ def test_an_exit_while_an_interrupt_is_handled_is_the_interrupt() -> None:
     assert caught.value.signum == signal.SIGHUP
 
 
+def test_an_error_of_whoever_cleans_up_behind_an_interrupt_is_the_interrupt() -> None:
+    def clumsy() -> None:
+        try:
+            raise lifecycle.Interrupted(signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise RuntimeError("a worker is gone")  # noqa: B904
+
+    with pytest.raises(lifecycle.Interrupted) as caught:
+        lifecycle.normalised(clumsy)
+    assert caught.value.signum == signal.SIGTERM
+
+
 def test_interrupts_pass_through_handlers_of_ordinary_errors() -> None:
     def careless() -> str:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +14,9 @@ from experiments.report_tables import headings
 from experiments.reports import COLOUR_MAP, COLOURS, MARKERS, comparison_bars, picture, short_name
 from experiments.sweep_records import SUM
 
-MOST_ENCODERS = 8  # panels or lines of a picture
+MOST_ENCODERS = 6  # panels or lines of a picture
 MOST_BARS = 30
+MOST_NUMBERS = 260  # cells of a heat map that all have their number; of more only the chosen ones
 TOKENS = ("cls", "dist", "mean", "cls+dist", "all")  # from the top
 
 
@@ -55,17 +57,22 @@ def heat_map(encoders: Mapping[str, Sequence[Entry]], best: Mapping[str, Standin
     values = np.concatenate([100 * table.ravel() for _, _, table in tables.values()])
     low, high = np.nanmin(values), np.nanmax(values)
     width = max(len(columns) for columns, _, _ in tables.values())
+    numbered = len(values) <= MOST_NUMBERS
     height = sum(1.4 + 0.5 * len(rows) for _, rows, _ in tables.values())
     with picture(path, float(np.clip(4.2 + 0.75 * width, 7, 18)), 0.8 + height, len(tables)) as axes:
         for axis, (name, (columns, rows, table)) in zip(axes, tables.items(), strict=True):
             image = axis.imshow(100 * table, cmap=COLOUR_MAP, vmin=low, vmax=high, aspect="auto")
             axis.set_xticks(range(len(columns)), [str(column) for column in columns])
             axis.set_yticks(range(len(rows)), rows)
+            chosen = columns.index(best[name].entry.score.block), rows.index(_row(best[name].entry))
             for row, column in np.argwhere(np.isfinite(table)):
+                if not numbered and (column, row) != chosen:
+                    continue
                 value = 100 * table[row, column]
                 colour = "black" if value > (low + high) / 2 else "white"
-                axis.text(column, row, f"{value:.1f}", ha="center", va="center", color=colour, fontsize=11)
-            _frame(axis, columns, rows, best[name].entry)
+                number = axis.text(column, row, f"{value:.1f}", ha="center", va="center", color=colour, fontsize=11)
+                number.set_in_layout(False)  # it lies inside; measuring every one takes most of the time
+            _frame(axis, *chosen)
             axis.grid(visible=False)
             axis.spines[:].set_visible(False)
             axis.set_title(short_name(name), fontsize=13)
@@ -94,11 +101,11 @@ def _row(entry: Entry) -> str:
     return ", ".join(word for word in words if word) or "-"
 
 
-def _frame(axis, columns: Sequence[int | str], rows: Sequence[str], entry: Entry) -> None:
+def _frame(axis: Any, column: int, row: int) -> None:
     from matplotlib.patches import Rectangle
 
-    corner = columns.index(entry.score.block) - 0.5, rows.index(_row(entry)) - 0.5
-    axis.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=COLOURS[1], linewidth=4, clip_on=False))
+    edge = Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=COLOURS[1], linewidth=4, clip_on=False)
+    axis.add_patch(edge)
 
 
 def block_curves(

@@ -107,8 +107,8 @@ def resampled_average_precision(scores: np.ndarray, positives: np.ndarray, weigh
     """
     positive, below, _, n_negative = _drawn(scores, positives, weights)
     n_positive = positive.sum(axis=0, dtype=np.float64)
-    hits = n_positive - np.cumsum(positive, axis=0) + positive
-    shown = hits + n_negative - below
-    gained = np.divide(positive * hits, shown, out=np.zeros_like(hits), where=shown > 0).sum(axis=0)
+    hits = np.cumsum(positive[::-1], axis=0)[::-1]
+    shown = np.maximum(hits + (n_negative.astype(np.float32) - below), 1)  # where it is 0, so are the hits
+    gained = np.einsum("sr,sr->r", positive, np.divide(hits, shown, dtype=np.float64))
     scorable = (n_positive > 0) & (n_negative > 0)
     return np.divide(gained, n_positive, out=np.full(len(gained), np.nan), where=scorable)

@@ -17,7 +17,7 @@ from typing import Any
 from datasets.columns import SEPARATORS, either, find, separation
 from datasets.pickles import read_groundtruth
 from datasets.splits import SPLITS, hashed_split
-from datasets.tables import Cell, CorpusError, read_sheet
+from datasets.tables import Cell, CorpusError, Sheet, read_sheet
 
 __all__ = ["ANNOTATIONS", "SPLITS", "Corpus", "CorpusError", "Track", "read_groundtruths", "read_table"]
 
@@ -54,8 +54,10 @@ ANNOTATIONS: Mapping[str, Callable[[Any], Any]] = {
     "arousal": float,
     "valence": float,
     "artist": str,
+    "group": str,
 }
 LABELS = ("tags", "genre")  # annotations with a vocabulary
+NUMBERS = tuple(name for name, parse in ANNOTATIONS.items() if parse is float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +112,17 @@ class Corpus:
         """The corpus without the tracks whose id is not among these."""
         return replace(self, tracks=tuple(track for track in self.tracks if track.id in ids))
 
-    def annotated(self, annotation: str) -> Corpus:
-        """The corpus without the tracks that lack an annotation.
+    def annotated(self, *annotations: str) -> Corpus:
+        """The corpus without the tracks that lack one of some annotations.
 
         Raises:
-            CorpusError: No track has it.
+            CorpusError: No track has them.
         """
-        kept = tuple(track for track in self.tracks if annotation in track.annotations)
+        kept = tuple(track for track in self.tracks if all(name in track.annotations for name in annotations))
         if not kept:
             raise CorpusError(
-                f"corpus {self.name}: no track has {annotation!r}; there is {', '.join(self.annotations) or 'none'}"
+                f"corpus {self.name}: no track has {' and '.join(map(repr, annotations))}; "
+                f"there is {', '.join(self.annotations) or 'none'}"
             )
         return replace(self, tracks=kept)
 
@@ -146,7 +149,8 @@ def read_table(
         columns: Annotation name -> column name of what is read (`{"tags": "mtt_tags"}`); None reads all there is.
             A column under the annotation's own name may be absent or have one of its other names. Several columns of
             tags are pooled; some of them may be absent, and a track with an empty cell in one that is there counts as
-            not annotated. `path` and `split` can be named in the same way.
+            not annotated. `path` and `split` can be named in the same way. A column of numbers that is only there
+            under its usual name, and holds something else, is left out with a note.
         separators: What stands between the tags of a cell: any of these characters.
         splits: Whether the column of splits is read; otherwise, whatever stands in it, tracks are dealt out.
 
@@ -159,6 +163,8 @@ def read_table(
     split_column = find(sheet, "split", wanted.pop("split", ("split",)))
     found = {name: find(sheet, name, names) for name, names in wanted.items()}
     notes = either(sheet, found, wanted, separators)
+    if columns is not None:
+        notes += _leave_out_words(sheet, found, wanted)
     named = {name: present for name, present in found.items() if present}
     tracks = []
     for where, cells in sheet.rows:
@@ -176,6 +182,32 @@ def read_table(
     notes += separation(sheet, named.get("tags", ()), separators)
     split_by = GIVEN if split_column else DEALT
     return Corpus(table.stem, tuple(tracks), split_by, sheet.columns, tuple(notes))
+
+
+def _leave_out_words(
+    sheet: Sheet, found: dict[str, tuple[str, ...]], wanted: Mapping[str, tuple[str, ...]]
+) -> list[str]:
+    """Leave out columns of numbers that nobody named and that hold something else; returns what to say."""
+    notes = []
+    for name in NUMBERS:
+        if found.get(name) and wanted[name] == (name,):
+            (column,) = found[name]
+            words = [cell for cell in sheet.cells(column) if cell not in (None, "") and not _is_number(cell)]
+            if words:
+                found[name] = ()
+                notes.append(
+                    f"{sheet.file.name}: column {column!r} is not read, {words[0]!r} is no number "
+                    f"(another one can be named: columns.{name})"
+                )
+    return notes
+
+
+def _is_number(cell: Cell) -> bool:
+    try:
+        float(cell)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _names(named: str | Sequence[str]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from datasets import splits
 from datasets.corpus import GIVEN, LABELS, Corpus, read_groundtruths, read_table
@@ -17,6 +18,8 @@ from datasets.labels import Dropped, Merged, counted, drop_rare, folded, keep_kn
 from experiments.errors import UserError
 from experiments.labels import read_labels
 from experiments.settings import DatamoduleSettings
+from experiments.tasks import TASKS
+from experiments.tasks.base import Task, annotated
 
 FOLDERS = "folders"
 TABLES = tuple(f"tracks{suffix}" for suffix in (".csv", ".tsv", ".parquet", ".json", ".jsonl"))
@@ -135,7 +138,8 @@ def task_of(settings: DatamoduleSettings, corpus: Corpus) -> str:
     """The task of the settings, or the one that the annotations are for."""
     if settings.task != "auto":
         return settings.task
-    return "genre" if "genre" in corpus.annotations and "tags" not in corpus.annotations else "tagging"
+    there = set(corpus.annotations)
+    return next((name for name, kind in TASKS.items() if there.issuperset(kind.annotations)), "tagging")
 
 
 def choose_labels(settings: DatamoduleSettings, corpus: Corpus, annotation: str) -> tuple[Corpus, tuple[str, ...]]:
@@ -185,6 +189,43 @@ def conform(settings: DatamoduleSettings, corpus: Corpus, annotation: str, class
         corpus, _ = drop_rare(corpus, annotation, settings.min_tracks)
     corpus, notes = _keep(settings, corpus, annotation, classes, notes)
     return replace(corpus, notes=tuple(notes))
+
+
+def measured(corpus: Corpus, kind: type[Task]) -> dict[str, Any]:
+    """Options of a task that depend on annotated values, of all tracks but those of the test."""
+    if not hasattr(kind, "measured"):
+        return {}
+    values = [annotated(kind.annotations, track.annotations) for track in corpus if track.split != "test"]
+    return kind.measured([value for value in values if value is not None])
+
+
+def drop_unreadable(settings: DatamoduleSettings, corpus: Corpus, task: Task) -> Corpus:
+    """Leave annotations out that a task without a vocabulary cannot read, where the settings say so; adds a note."""
+    if settings.unknown_labels == "refuse":
+        return corpus
+    tracks, dropped = [], []
+    for track in corpus:
+        value = annotated(task.annotations, track.annotations)
+        if value is not None and not _readable(task, value):
+            dropped.append(f"{value} ({track.id})")
+            rest = {name: one for name, one in track.annotations.items() if name not in task.annotations}
+            track = replace(track, annotations=rest)
+        tracks.append(track)
+    if not dropped:
+        return corpus
+    what = " and ".join(task.annotations)
+    note = (
+        f"datamodule.unknown_labels=drop leaves out {len(dropped)} tracks without a readable {what}: {shown(dropped)}"
+    )
+    return replace(corpus, tracks=tuple(tracks), notes=(*corpus.notes, note))
+
+
+def _readable(task: Task, value: Any) -> bool:
+    try:
+        task.encode(value)
+    except UserError:
+        return False
+    return True
 
 
 def _keep(

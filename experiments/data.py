@@ -182,24 +182,31 @@ def build_task(settings: DatamoduleSettings, corpus: Corpus, name: str | None = 
         UserError: No track has the annotation, or there are too few classes.
     """
     name = name or annotations.task_of(settings, corpus)
-    annotation = find(name).annotation
-    present = [one for one in LABELS if one in corpus.annotations]
-    if annotation not in present:
-        others = [task for task, kind in TASKS.items() if kind.annotation in present]
+    kind = find(name)
+    missing = [one for one in kind.annotations if one not in corpus.annotations]
+    if missing:
+        asked = dict.fromkeys(one for other in TASKS.values() for one in other.annotations)
+        present = [one for one in asked if one in corpus.annotations]
+        others = [task for task, other in TASKS.items() if set(other.annotations) <= set(present)]
         ask = (
             f", or ask for another task: datamodule.task={others[0]}, for probes probe.tasks=[{','.join(others)}]"
             if others
             else ""
         )
-        other = " (or columns.genre, where tracks have one label each)" if not present else ""
+        other = " (or columns.genre, where tracks have one label each)" if name == "tagging" and not present else ""
         there = f"; the table has {', '.join(map(repr, corpus.columns))}" if corpus.columns else ""
         raise UserError(
-            f"{name}: no track of {corpus.name} has {annotation}, there is {' and '.join(present) or 'nothing'}; "
-            f"name its column with datamodule.columns.{annotation}{other}{ask}{there}"
+            f"{name}: no track of {corpus.name} has {missing[0]}, there is {' and '.join(present) or 'nothing'}; "
+            f"name its column with datamodule.columns.{missing[0]}{other}{ask}{there}"
         )
-    chosen, classes = annotations.choose_labels(settings, corpus, annotation)
+    if kind.annotations[0] in LABELS:
+        chosen, classes = annotations.choose_labels(settings, corpus, kind.annotations[0])
+        task = build(name, classes=classes)
+    else:
+        task = build(name, **annotations.measured(corpus, kind))
+        chosen = annotations.drop_unreadable(settings, corpus, task)
     _say_notes(chosen, corpus)
-    return chosen, build(name, classes=classes)
+    return chosen, task
 
 
 def fit_labels(settings: DatamoduleSettings, corpus: Corpus, task: Task) -> Corpus:
@@ -208,13 +215,17 @@ def fit_labels(settings: DatamoduleSettings, corpus: Corpus, task: Task) -> Corp
     Raises:
         UserError: No track has what the network was trained for.
     """
-    if task.annotation not in corpus.annotations:
-        raise UserError(
-            f"{task.name}: the network was trained for {task.annotation}, and no track of {corpus.name} has any; "
-            f"there is {' and '.join(corpus.annotations) or 'nothing'}; name a column with "
-            f"datamodule.columns.{task.annotation}"
-        )
-    fitted = annotations.conform(settings, corpus, task.annotation, task.classes)
+    for annotation in task.annotations:
+        if annotation not in corpus.annotations:
+            raise UserError(
+                f"{task.name}: the network was trained for {annotation}, and no track of {corpus.name} has any; "
+                f"there is {' and '.join(corpus.annotations) or 'nothing'}; name a column with "
+                f"datamodule.columns.{annotation}"
+            )
+    if task.annotations[0] in LABELS:
+        fitted = annotations.conform(settings, corpus, task.annotations[0], task.classes)
+    else:
+        fitted = annotations.drop_unreadable(settings, corpus, task)
     _say_notes(fitted, corpus)
     return fitted
 

@@ -21,6 +21,7 @@ from experiments.corpus_picture import corpus_picture
 from experiments.data import Source, build_task, identify, open_source, read_corpus, spell
 from experiments.progress import progress
 from experiments.settings import DatamoduleSettings, PretrainSettings
+from experiments.strata import label_of, labelled
 from experiments.tasks import Task
 from experiments.tracking.run import RunHandle
 
@@ -40,20 +41,23 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     written = read_corpus(datamodule, source)
     matched = match_tracks([track.id for track in written], source.features.ids)
     corpus, task = build_task(datamodule, written.only(matched.stored))
-    used = corpus.annotated(task.annotation)
+    annotated = corpus.annotated(*task.annotations)
+    used, unreadable = labelled(task, annotated)
     ids = [track.id for track in used]
     lengths = seconds_of(source.features, [matched.stored[one] for one in ids], source.frontend.frame_rate)
     seconds = dict(zip(ids, lengths.tolist(), strict=True))
-    names = [name for name in LABELS if name in corpus.annotations]
+    own = label_of(task)
+    names = [name for name in dict.fromkeys([*LABELS, own]) if name in used.annotations]
     rows = {name: label_rows(used, name, seconds) for name in names}
-    found = findings(datamodule, source, written, corpus, task, matched, seconds, rows)
+    found = findings(datamodule, source, written, corpus, task, used, matched, seconds, rows)
+    found += unread(task, unreadable)
     by_split = {split: [track.id for track in used.split(split)] for split in SPLITS}
     run.set_info(data={**identify(corpus, by_split, task), "corpus": source.name})
     if run.is_global_zero:
-        _write(run, datamodule, used, rows, found, seconds)
+        _write(run, datamodule, annotated, task, rows, found, seconds)
         lengths_of = {split: np.array([seconds[one] for one in inside]) for split, inside in by_split.items()}
-        title = f"{source.name}: {task.annotation}"
-        run.add_artifact(corpus_picture(rows[task.annotation], lengths_of, run.directory / "corpus.png", title))
+        title = f"{source.name}: {own}"
+        run.add_artifact(corpus_picture(rows.get(own, ()), lengths_of, run.directory / "corpus.png", title))
         print("\n".join(summary(source.name, used, task, rows, found, seconds)), flush=True)
     measured = _measure(source, [matched.stored[one] for one in by_split["train"]])
     if measured and run.is_global_zero:
@@ -75,30 +79,31 @@ def findings(
     written: Corpus,
     corpus: Corpus,
     task: Task,
+    used: Corpus,
     matched: Match,
     seconds: Mapping[str, float],
     rows: Mapping[str, Sequence[LabelRow]],
 ) -> list[Finding]:
     """Everything that should be looked at, what makes figures wrong first; without what was not found."""
-    labelled = {stored: one for one, stored in matched.stored.items()}
-    used = corpus.annotated(task.annotation)
+    name_of = {stored: one for one, stored in matched.stored.items()}
+    annotation, what = label_of(task), " and ".join(task.annotations)
     twins = [
-        tuple(labelled[one] for one in group)
+        tuple(name_of[one] for one in group)
         for group in same_features(source.features, [matched.stored[track.id] for track in used])
     ]
     found = [
         _of("empty split", "splits have no track", [split for split in SPLITS if not used.split(split)], grave=True),
         *audio_findings(used, twins, list(rows)),
         artist_finding(used, "" if settings.splits == "grouped" else " (datamodule.splits=grouped keeps them apart)"),
-        *label_findings(rows[task.annotation], task.annotation),
+        *label_findings(rows.get(annotation, ()), annotation),
         _of(
             "unknown label", "labels are not among datamodule.labels, which a training refuses", _unknown(corpus, task)
         ),
-        _of("not annotated", f"tracks have no {task.annotation} and are left out", _without(corpus, task.annotation)),
+        _of("not annotated", f"tracks have no {what} and are left out", _without(corpus, task.annotations)),
         _of("no audio", f"tracks are labelled but not in {source.base_dir}", matched.without_audio),
         _of("no labels", f"tracks in {source.base_dir} have no labels", matched.without_labels),
         _of("empty class", "folders hold no audio that can be read", _empty_folders(source, written)),
-        _of("no tag", "tracks are annotated without a tag", [t.id for t in used if t.labels(task.annotation) == ()]),
+        _of("no tag", "tracks are annotated without a tag", [t.id for t in used if t.labels(annotation) == ()]),
     ]
     if settings.clip_length:
         short = [one for one, length in seconds.items() if length < settings.clip_length]
@@ -111,12 +116,20 @@ def _of(kind: str, said: str, things: Sequence[str], grave: bool = False) -> Fin
     return Finding(kind, f"{len(things)} {said}", tuple(map(Case, things)), grave)
 
 
+def unread(task: Task, unreadable: Sequence[str]) -> list[Finding]:
+    """Tracks whose annotation the task cannot read."""
+    what = " and ".join(task.annotations)
+    said = f"tracks have a {what} that cannot be read, which a training refuses (or datamodule.unknown_labels=drop)"
+    return [_of("unreadable", said, unreadable, grave=True)] if unreadable else []
+
+
 def _unknown(corpus: Corpus, task: Task) -> list[str]:
-    return sorted(set(counted(corpus, task.annotation)) - set(task.classes))
+    annotation = task.annotations[0]
+    return sorted(set(counted(corpus, annotation)) - set(task.classes)) if annotation in LABELS else []
 
 
-def _without(corpus: Corpus, annotation: str) -> list[str]:
-    return [track.id for track in corpus if annotation not in track.annotations]
+def _without(corpus: Corpus, annotations: Sequence[str]) -> list[str]:
+    return [track.id for track in corpus if not all(one in track.annotations for one in annotations)]
 
 
 def _empty_folders(source: Source, written: Corpus) -> list[str]:
@@ -144,9 +157,9 @@ def summary(
     seconds: Mapping[str, float],
 ) -> list[str]:
     """The report as lines, what matters first."""
-    hours = sum(seconds.values()) / 3600
+    hours, what = sum(seconds.values()) / 3600, " and ".join(task.annotations)
     lines = [
-        f"{name}: {len(used):,} tracks with {task.annotation}, {hours:,.2f} hours, {len(task.classes)} classes",
+        f"{name}: {len(used):,} tracks with {what}, {hours:,.2f} hours, {len(task.classes)} classes",
         "",
     ]
     lines += _said("these spoil figures", [finding for finding in found if finding.grave])
@@ -157,7 +170,7 @@ def summary(
     for split in SPLITS:
         inside = used.split(split)
         length = sum(seconds[track.id] for track in inside) / 3600
-        lines.append(f"{split:<10}{len(inside):>10,}{length:>10.2f}{len(counted(inside, task.annotation)):>10,}")
+        lines.append(f"{split:<10}{len(inside):>10,}{length:>10.2f}{len(counted(inside, label_of(task))):>10,}")
     lines += ["", *_spread(list(seconds.values()))]
     for annotation, of_annotation in rows.items():
         lines += ["", *_label_lines(annotation, of_annotation, used)]
@@ -212,6 +225,7 @@ def _write(
     run: RunHandle,
     settings: DatamoduleSettings,
     used: Corpus,
+    task: Task,
     rows: Mapping[str, Sequence[LabelRow]],
     found: Sequence[Finding],
     seconds: Mapping[str, float],
@@ -221,7 +235,7 @@ def _write(
     _table(run, "corpus_labels.csv", [field.name for field in fields(LabelRow)], labels)
     cases = [{"kind": finding.kind, **asdict(case)} for finding in found for case in finding.cases]
     _table(run, "corpus_findings.csv", ["kind", *(field.name for field in fields(Case))], cases)
-    names = [*rows, *(["artist"] if "artist" in used.annotations else [])]
+    names = [name for name in dict.fromkeys([*LABELS, *task.annotations, "artist"]) if name in used.annotations]
     joined = any(
         separator in label for row in rows.get("tags", ()) for label in row.label for separator in settings.separators
     )

@@ -17,9 +17,8 @@ from datasets.teachers import Rule, Teacher
 from experiments.data import Source, say
 from experiments.errors import UserError
 from experiments.examples import Examples, need
-from experiments.learners.distillation import EXCLUSIVE
 from experiments.settings import DistillationSettings, PretrainSettings
-from experiments.tasks import Task, build
+from experiments.tasks import TASKS, Task, rebuild, told
 from experiments.tracking.run import RunHandle
 
 MAKE = "python ex_pretrain.py extract_logits makes one"
@@ -53,8 +52,7 @@ class Lessons:
         return {
             "logits": self.store.header.fingerprint,
             "weights": producer.get("weights", ""),
-            "task": self.task.name,
-            "labels": list(self.task.classes),
+            **told(self.task),
         }
 
 
@@ -113,9 +111,16 @@ def lessons(settings: PretrainSettings, store: Store, task: Task) -> Lessons:
     """
     producer = store.header.producer or {}
     labels, kind = list(producer["labels"]), producer.get("task", task.name)
-    if settings.model.distilled_type == "separated":
-        return Lessons(store, build(kind, classes=labels), None)
     named = f"distillation.logits={settings.distillation.logits}"
+    taught = rebuild(kind, labels, producer.get("options"))
+    if taught.kind == "values":
+        others = ", ".join(name for name, one in TASKS.items() if one.kind != "values")
+        raise UserError(
+            f"{named}: a teacher of {kind} gives values, and only classes are taught; train on the annotations alone, "
+            f"or name the logits of a teacher of {others}"
+        )
+    if settings.model.distilled_type == "separated":
+        return Lessons(store, taught, None)
     own_head = "give the teacher a head of its own, model.distilled_type=separated"
     if kind != task.name:
         raise UserError(f"{named}: logits of the task {kind}, the student's is {task.name}; {own_head}")
@@ -128,7 +133,7 @@ def lessons(settings: PretrainSettings, store: Store, task: Task) -> Lessons:
             f"datamodule.labels=FILE, or, if the teacher's are numbered, in inference.labels=FILE when extracting"
         )
     unused = [label for label in labels if label not in task.classes]
-    if unused and kind in EXCLUSIVE:
+    if unused and task.kind == "class":
         raise UserError(
             f"{named}: the teacher chooses among {len(unused)} classes that the student has not: "
             f"{_listed(unused)}; {own_head}"
@@ -200,7 +205,7 @@ def _rule(distillation: DistillationSettings, task: Task) -> Rule:
         soft=distillation.targets == "soft",
         threshold=distillation.threshold,
         temperature=distillation.temperature,
-        exclusive=task.name in EXCLUSIVE,
+        exclusive=task.kind == "class",
         patch=distillation.patch,
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from datasets.corpus import SPLITS, Corpus, CorpusError, Track
 from experiments.errors import UserError
-from experiments.tasks import Task
+from experiments.tasks.base import Task, annotated
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,13 @@ class Examples:
         ids: Labelled ids.
         stored: The same tracks' ids in the store.
         targets: Encoded annotations, one row a track.
+        kind: What a target is, as `Task.kind`.
     """
 
     ids: tuple[str, ...]
     stored: tuple[str, ...]
     targets: np.ndarray
+    kind: str = "tags"
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -41,26 +43,27 @@ def examples(task: Task, corpus: Corpus, stored: Mapping[str, str]) -> dict[str,
     Raises:
         UserError: A label that is not among the task's classes.
     """
-    annotation = task.annotation
     made = {}
     for split in SPLITS:
-        tracks = [track for track in corpus.split(split) if annotation in track.annotations]
+        tracks = [track for track in corpus.split(split) if annotated(task.annotations, track.annotations) is not None]
         targets = [_encode(task, track) for track in tracks]
         made[split] = Examples(
             tuple(track.id for track in tracks),
             tuple(stored[track.id] for track in tracks),
             np.stack(targets) if targets else np.empty((0, task.n_outputs), np.float32),
+            task.kind,
         )
     return made
 
 
 def _encode(task: Task, track: Track) -> np.ndarray:
     try:
-        return task.encode(track.annotations[task.annotation])
+        return task.encode(annotated(task.annotations, track.annotations))
     except UserError as error:
+        whose = "The classes are those of the network or of datamodule.labels: " * ("classes" in task.options)
         raise UserError(
-            f"{track.id} ({track.split}): {error}. The classes are those of the network or of datamodule.labels: "
-            f"leave other labels out (datamodule.unknown_labels=drop), or train with them"
+            f"{track.id} ({track.split}): {error}. {whose}leave such labels out (datamodule.unknown_labels=drop)"
+            + ", or train with them" * bool(whose)
         ) from None
 
 
@@ -77,5 +80,5 @@ def need(splits: Mapping[str, Examples], *names: str) -> None:
             f"no tracks in split {' and '.join(empty)} ({sizes}); fill the column split of the table, "
             f"or have tracks dealt out: datamodule.splits=stratified"
         )
-    if "train" in names and splits["train"].targets.ndim == 2 and not splits["train"].targets.any():
+    if "train" in names and splits["train"].kind == "tags" and not splits["train"].targets.any():
         raise CorpusError(f"none of {len(splits['train'])} training tracks has a tag; give some a tag or another split")

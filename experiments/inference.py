@@ -184,7 +184,7 @@ def _folder(settings: PretrainSettings, source: Source, producer: dict[str, Any]
 def _outputs(folder: Path, producer: dict[str, Any], blocks: list[int], found: networks.Loaded) -> list[Output]:
     if not blocks:
         shape = (found.n_classes,)
-        meaning = {"task": found.description["task"], "labels": list(found.labels)}
+        meaning = {key: found.description[key] for key in ("task", "labels", "options") if key in found.description}
         made = {**producer, **meaning, "frame_rate": found.frontend.frame_rate}
         return [Output(folder / "logits", header("logits", shape, "logit", made), lambda logits: logits)]
     dim = found.description["network"]["dim"]

@@ -15,7 +15,7 @@ from experiments.data import clip_frames, say
 from experiments.errors import UserError
 from experiments.labels import output_names
 from experiments.settings import ModelSettings, NormSettings, PretrainSettings
-from experiments.tasks import Task, build
+from experiments.tasks import Task, build, rebuild, told
 from models.checkpoints import fetch, initialise, load_any, load_release, read_arguments, read_metadata
 from models.frontends import MusiCNNMel
 from models.huggingface import WEIGHT_FILES, is_folder
@@ -46,7 +46,8 @@ class Loaded:
     Attributes:
         network: In evaluation mode where it was trained before.
         description: `network` (arguments of its class), `task`, `labels`, `frontend` (fingerprint), `normalisation`
-            (mean and deviation of stored log-mels); plain values, stored in every checkpoint.
+            (mean and deviation of stored log-mels), `options` of a task that needs more than labels; plain values,
+            stored in every checkpoint.
         weights: Where the weights are from, in a form that two equal networks share.
         frontend: What its input is made with.
     """
@@ -83,7 +84,7 @@ class Loaded:
 
     def task(self) -> Task:
         """What its outputs mean."""
-        return build(self.description["task"], classes=self.labels)
+        return rebuild(self.description["task"], self.labels, self.description.get("options"))
 
     def check_frames(self, frames: int) -> int:
         """Return the length of a clip if the network takes it.
@@ -181,8 +182,7 @@ def initial(settings: PretrainSettings, frontend: MusiCNNMel, task: Task, n_clas
         weights = f"sha256 {_digest(file)}" if file else start
     description = {
         "network": arguments,
-        "task": task.name,
-        "labels": list(task.classes),
+        **told(task),
         "frontend": frontend.fingerprint,
         "normalisation": list(normalisation(settings.datamodule.norm, usual)),
     }
@@ -254,6 +254,7 @@ def load(settings: PretrainSettings, frontend: MusiCNNMel, classes: bool = True)
     description = {
         "network": arguments,
         "task": metadata.get("task", "tagging"),
+        **({"options": metadata["options"]} if "options" in metadata else {}),
         "labels": list(output_names(metadata.get("labels"), inference.labels, arguments["n_classes"])),
         "frontend": frontend.fingerprint,
         "normalisation": metadata.get("normalisation", [frontend.mean, frontend.std]),

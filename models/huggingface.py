@@ -26,6 +26,10 @@ MODEL_TYPE = "audio-spectrogram-transformer"
 EXTRACTOR = "MAESTFeatureExtractor"  # of the published weights; not part of transformers, so that no other is taken
 CONFIG, EXTRACTOR_FILE, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
 WEIGHT_FILES = (WEIGHTS, "pytorch_model.bin")
+PROBLEMS = {  # what transformers calls a task of ours; tags otherwise
+    **dict.fromkeys(("genre", "key", "tempo"), "single_label_classification"),
+    **dict.fromkeys(("emotion", "tempo_regression"), "regression"),
+}
 OURS = "ostinato"  # key of our metadata in config.json
 _DEFAULTS = {  # of ASTConfig, for what a configuration leaves out
     "patch_size": PATCH,
@@ -228,7 +232,7 @@ def _config(network: MAEST, labels: Sequence[str], metadata: Mapping[str, Any]) 
         "time_stride": network.stride_t,
         "max_length": network.n_frames if whole else PATCH + (columns - 1) * network.stride_t,
         "num_mel_bins": network.n_bands,
-        "problem_type": f"{'single' if metadata.get('task') == 'genre' else 'multi'}_label_classification",
+        "problem_type": PROBLEMS.get(str(metadata.get("task")), "multi_label_classification"),
         "id2label": {str(number): name for number, name in enumerate(names)},
         "label2id": {name: number for number, name in enumerate(names)},
         "torch_dtype": "float32",

@@ -18,8 +18,6 @@ from experiments.learners.supervised import Mix, SupervisedLearner
 from experiments.settings import DistillationSettings, MaskingSettings, ModuleSettings, RollSettings
 from experiments.tasks.base import Task
 
-EXCLUSIVE = ("genre",)  # tasks of which one class is right
-
 
 def last_head(outputs: Tensor | tuple[Tensor, Tensor]) -> Tensor:
     """Logits `[batch, n_outputs]`: those of the DIST head where there are two."""
@@ -41,7 +39,7 @@ def teacher_loss(task: Task, outputs: Tensor, targets: Tensor, temperature: floa
         al., arXiv 1503.02531). Independent classes have the temperature on the teacher's side alone (Schmid et al.,
         ICASSP 2023).
     """
-    if temperature is None or task.name not in EXCLUSIVE:
+    if temperature is None or task.kind != "class":
         return task.loss(outputs, targets)
     said = F.log_softmax(outputs.float() / temperature, dim=-1)
     return F.kl_div(said, targets.float(), reduction="batchmean") * temperature**2

@@ -119,10 +119,12 @@ class SupervisedLearner(L.LightningModule):
         return self.task.loss(first_head(outputs), self.mixed(batch["target"], mix))
 
     def mixed(self, target: Tensor, mix: Mix | None) -> Tensor:
-        """Targets, mixed as the clips were; class numbers become shares of classes."""
+        """Targets, mixed as the clips were; class numbers, and tempi for classes, become shares of classes."""
         if mix is None:
             return target
-        if not target.is_floating_point():
+        if target.ndim == 1 and hasattr(self.task, "spread"):
+            target = self.task.spread(target)
+        elif not target.is_floating_point():
             target = nn.functional.one_hot(target, self.task.n_outputs).float()
         return augment.mixup(target, *mix)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -20,23 +20,32 @@ class Task(Protocol):
 
     Attributes:
         name: Key in `experiments.tasks.TASKS`.
-        annotation: Which annotation of a track it is about, a key of `datasets.corpus.ANNOTATIONS`.
+        annotations: Which annotations of a track it is about, keys of `datasets.corpus.ANNOTATIONS`; a track that lacks
+            one of several is not annotated.
+        kind: What an answer is: one of the classes, any number of them, or values.
+        options: What its constructor takes to make it again; plain values. A task whose classes are those of a corpus
+            has them there as `classes`.
         classes: Names of the answers, in the order of the outputs.
         n_outputs: Values a network must give per item.
         primary: The metric that early stopping and selection look at; higher is better.
 
     A task may also define `score_resampled(predictions, references, weights)`, the metrics under many weightings of the
     items at once; `experiments.intervals` uses it where it exists and calls `score` on every resample otherwise.
+    `measured(annotations)`, a class method, gives the options that depend on the annotated values of all tracks but
+    those of the test. `spread(targets)` makes probabilities of classes of targets that are something else.
+    `strata(targets)` names what kind of track each is, where targets are neither classes nor tags.
     """
 
     name: str
-    annotation: str
+    annotations: tuple[str, ...]
+    kind: Literal["class", "tags", "values"]
+    options: Mapping[str, Any]
     classes: tuple[str, ...]
     n_outputs: int
     primary: str
 
     def encode(self, annotation: Any) -> np.ndarray:
-        """Turn an annotation as a person wrote it into a target of one item."""
+        """Turn an annotation as a person wrote it, or a tuple of several, into a target of one item."""
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Compare raw outputs `[items, n_outputs]` with a batch of targets; a scalar, computed in float32."""
@@ -63,6 +72,22 @@ class Task(Protocol):
         Returns:
             float64 `[systems]`.
         """
+
+
+def annotated(names: Sequence[str], annotations: Mapping[str, Any]) -> Any | None:
+    """What a task's `encode` takes of a track's annotations.
+
+    Args:
+        names: The annotations that the task is about.
+        annotations: Of the track, by name.
+
+    Returns:
+        The annotation, or a tuple where the task is about several; None where one is missing.
+    """
+    found = tuple(annotations.get(name) for name in names)
+    if any(one is None for one in found):
+        return None
+    return found if len(found) > 1 else found[0]
 
 
 def unknown(kind: str, name: Any, valid: Iterable[str]) -> UserError:
@@ -133,3 +158,50 @@ def checked_predictions(task: Task, predictions: Any) -> np.ndarray:
             f"class {task.classes[column]!r}; the training diverged: lower the learning rate"
         )
     return values
+
+
+def checked_numbers(task: Task, references: Any, n_items: int) -> np.ndarray:
+    """Return class numbers `[items]`.
+
+    Raises:
+        UserError: Another shape or type, or a number that no class has.
+    """
+    targets = as_array(references)
+    if targets.shape != (n_items,) or not np.issubdtype(targets.dtype, np.integer):
+        raise UserError(
+            f"{task.name}: references of shape {list(targets.shape)} and type {targets.dtype}, "
+            f"expected one class number for each of {n_items} items"
+        )
+    if targets.min() < 0 or targets.max() >= task.n_outputs:
+        wrong = targets[(targets < 0) | (targets >= task.n_outputs)][0]
+        raise UserError(f"{task.name}: class number {wrong} in the references, expected 0..{task.n_outputs - 1}")
+    return targets
+
+
+def checked_values(task: Task, references: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Return annotated values as float64.
+
+    Raises:
+        UserError: Another shape, or values that are not finite.
+    """
+    targets = np.asarray(as_array(references), dtype=np.float64)
+    if targets.shape != shape:
+        raise UserError(f"{task.name}: references of shape {list(targets.shape)}, expected {list(shape)}")
+    if not np.isfinite(targets).all():
+        raise UserError(f"{task.name}: {(~np.isfinite(targets)).sum()} references are not finite")
+    return targets
+
+
+def finite_number(kind: str, value: Any) -> float:
+    """Return an annotated number.
+
+    Raises:
+        UserError: It is none, or not finite.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = np.nan
+    if not np.isfinite(number):
+        raise UserError(f"{kind}: {value!r} is no number; leave the cell empty where nobody annotated the track")
+    return number

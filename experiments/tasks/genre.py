@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.errors import UserError
-from experiments.tasks.base import as_array, as_float32, checked_classes, checked_predictions, unknown
+from experiments.tasks.base import as_float32, checked_classes, checked_numbers, checked_predictions, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,11 +21,13 @@ class Genre:
     """
 
     name = "genre"
-    annotation = "genre"
+    annotations = ("genre",)
+    kind = "class"
     primary = "accuracy"
 
     def __init__(self, classes: Sequence[str]):
         self.classes = checked_classes(self.name, classes, at_least=2)
+        self.options = {"classes": list(self.classes)}
         self.n_outputs = len(self.classes)
         self._column = {genre: column for column, genre in enumerate(self.classes)}
 
@@ -133,13 +134,4 @@ class Genre:
 
     def _checked(self, predictions: Any, references: Any) -> tuple[np.ndarray, np.ndarray]:
         answers = checked_predictions(self, predictions).argmax(axis=1)
-        targets = as_array(references)
-        if targets.shape != answers.shape or not np.issubdtype(targets.dtype, np.integer):
-            raise UserError(
-                f"genre: references of shape {list(targets.shape)} and type {targets.dtype}, "
-                f"expected one class number for each of {len(answers)} items"
-            )
-        if targets.min() < 0 or targets.max() >= self.n_outputs:
-            wrong = targets[(targets < 0) | (targets >= self.n_outputs)][0]
-            raise UserError(f"genre: class number {wrong} in the references, expected 0..{self.n_outputs - 1}")
-        return answers, targets
+        return answers, checked_numbers(self, references, len(answers))

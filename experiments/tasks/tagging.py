@@ -27,11 +27,13 @@ class Tagging:
     """
 
     name = "tagging"
-    annotation = "tags"
+    annotations = ("tags",)
+    kind = "tags"
     primary = "roc_auc"
 
     def __init__(self, classes: Sequence[str]):
         self.classes = checked_classes(self.name, classes, at_least=1)
+        self.options = {"classes": list(self.classes)}
         self.n_outputs = len(self.classes)
         self._column = {tag: column for column, tag in enumerate(self.classes)}
 

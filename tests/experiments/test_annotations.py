@@ -68,7 +68,11 @@ def test_spellings_are_brought_together_unless_that_is_not_wanted():
         ({"genre": "rock"}, "auto", "genre"),
         ({"tags": ("rock",)}, "auto", "tagging"),
         ({"tags": (), "genre": "rock"}, "auto", "tagging"),
-        ({"tempo": 3.0}, "auto", "tagging"),
+        ({"artist": "Oumou"}, "auto", "tagging"),
+        ({"arousal": 3.0}, "auto", "tagging"),
+        ({"arousal": 3.0, "valence": 2.0}, "auto", "emotion"),
+        ({"tempo": 90.0}, "auto", "tempo"),
+        ({"tempo": 90.0, "key": "Am"}, "auto", "key"),
         ({"genre": "rock"}, "tagging", "tagging"),
     ],
 )

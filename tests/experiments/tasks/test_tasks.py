@@ -12,8 +12,13 @@ from experiments.tasks import TASKS, build
 
 
 def test_every_row_builds_a_task_of_that_name():
+    options = {"tagging": {"classes": ["a", "b"]}, "genre": {"classes": ["a", "b"]}}
+    options |= {"emotion": {"mean": [0, 1], "scale": [1, 2]}, "tempo_regression": {"mean": [7], "scale": [1]}}
     for name in TASKS:
-        assert build(name, classes=["a", "b"]).name == name
+        task = build(name, **options.get(name, {}))
+        assert task.name == name
+        assert build(name, **task.options).options == task.options
+        assert len(task.classes) == task.n_outputs
 
 
 def test_an_unknown_task_is_named_with_those_that_exist():

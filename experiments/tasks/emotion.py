@@ -1,0 +1,145 @@
+"""Emotion: arousal and valence of a recording, as listeners rate them on a scale.
+
+Targets, predictions and scores are in the unit of the annotations; a network's outputs are standardised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from experiments.errors import UserError
+from experiments.tasks import regression
+from experiments.tasks.base import as_float32, checked_predictions, checked_values, finite_number
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Emotion:
+    """Regression of arousal and valence, in this order.
+
+    Args:
+        mean: Of the annotated values, that of arousal first.
+        scale: What one unit of an output means: their population deviations.
+
+    Raises:
+        UserError: Not two of each, or a scale that is not above zero.
+    """
+
+    name = "emotion"
+    annotations = ("arousal", "valence")
+    kind = "values"
+    primary = "r2"
+    classes = ("arousal", "valence")
+    n_outputs = 2
+
+    def __init__(self, mean: Sequence[float], scale: Sequence[float]) -> None:
+        self.mean, self.scale = regression.checked_constants(self.name, mean, scale, self.n_outputs)
+        self.options = {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
+
+    @classmethod
+    def measured(cls, annotations: Sequence[tuple[float, float]]) -> dict[str, list[float]]:
+        """Mean and population deviation of annotated pairs, as the constructor takes them."""
+        return regression.constants(np.array(annotations, dtype=np.float64).reshape(-1, cls.n_outputs))
+
+    def encode(self, annotation: tuple[float, float]) -> np.ndarray:
+        """Return arousal and valence as they were annotated, float32 `[2]`.
+
+        Raises:
+            UserError: They are not two numbers.
+        """
+        if not isinstance(annotation, Sequence | np.ndarray) or len(annotation) != 2:
+            raise UserError(f"emotion: {annotation!r} is no pair of arousal and valence")
+        return np.array([finite_number("emotion", value) for value in annotation], dtype=np.float32)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Squared error of standardised values, mean over items and both.
+
+        Args:
+            outputs: Standardised, `[items, 2]`.
+            targets: As annotated, `[items, 2]`; mixed ones are welcome.
+        """
+        return regression.squared_error(outputs, targets, self.mean, self.scale)
+
+    def decode(self, outputs: Any) -> np.ndarray:
+        """Return arousal and valence in the unit of the annotations, float32 `[items, 2]`."""
+        return as_float32(outputs) * self.scale + self.mean
+
+    def score(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:
+        """Coefficients of determination.
+
+        Args:
+            predictions: `[items, 2]`.
+            references: `[items, 2]`.
+
+        Returns:
+            `r2` (mean of the two), `r2_arousal`, `r2_valence`, `n_items`.
+
+        Raises:
+            UserError: Fewer than two items, or shapes and values are not as above.
+        """
+        from sklearn.metrics import r2_score
+
+        values, targets = self._checked(predictions, references)
+        of_each = r2_score(targets, values, multioutput="raw_values")
+        return {
+            "r2": float(np.mean(of_each)),
+            **{f"r2_{name}": float(value) for name, value in zip(self.classes, of_each, strict=True)},
+            "n_items": float(len(targets)),
+        }
+
+    def score_per_class(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, dict[str, float]]:
+        """Return `r2`, `rmse` (in the unit of the annotations) and Pearson's `correlation` of both; 0 for none."""
+        values, targets = self._checked(predictions, references)
+        found = regression.r2(values, targets)
+        error = np.sqrt(np.mean((values - targets) ** 2, axis=0))
+        together = regression.correlation(values, targets)
+        return {
+            name: {"r2": float(found[at]), "rmse": float(error[at]), "correlation": float(together[at])}
+            for at, name in enumerate(self.classes)
+        }
+
+    def strata(self, targets: np.ndarray) -> list[str]:
+        """The quadrant of every pair, `[items, 2]`, around the mean."""
+        above = np.asarray(targets) > self.mean
+        return [
+            ", ".join(f"{'high' if high else 'low'} {name}" for name, high in zip(self.classes, row, strict=True))
+            for row in above.tolist()
+        ]
+
+    def primary_score(self, predictions: np.ndarray, references: np.ndarray) -> float:
+        """The mean of the two coefficients of determination alone."""
+        return float(regression.r2(*self._checked(predictions, references)).mean())
+
+    def primary_scores(self, outputs: Tensor, references: Tensor) -> Tensor:
+        """`primary_score` of many systems at once: outputs `[systems, items, 2]` to float64 `[systems]`."""
+        import torch
+
+        scale, mean = (torch.from_numpy(one).to(outputs.device) for one in (self.scale, self.mean))
+        return regression.r2_of_many(outputs.float() * scale + mean, references).mean(-1)
+
+    def score_resampled(
+        self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """The metrics of `score` for many resamples of the items at once.
+
+        Args:
+            predictions: `[items, 2]`.
+            references: `[items, 2]`.
+            weights: `[resamples, items]`, how often each resample holds each item.
+
+        Returns:
+            `r2`, `r2_arousal` and `r2_valence`, each `[resamples]`.
+        """
+        found = regression.resampled_r2(*self._checked(predictions, references), weights)
+        return {"r2": found.mean(axis=1), **{f"r2_{name}": found[:, at] for at, name in enumerate(self.classes)}}
+
+    def _checked(self, predictions: Any, references: Any) -> tuple[np.ndarray, np.ndarray]:
+        values = checked_predictions(self, predictions).astype(np.float64)
+        targets = checked_values(self, references, values.shape)
+        if len(values) < 2:
+            raise UserError(f"{self.name}: R² of {len(values)} item is not defined; use a larger split")
+        return values, targets

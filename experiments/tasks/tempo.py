@@ -1,0 +1,232 @@
+"""Tempo: beats per minute of a recording, as one of 256 classes or as a value.
+
+Classes are the integers 30..285 BPM of Schreiber and Müller ("A single-step approach to musical tempo estimation using
+a convolutional neural network", ISMIR 2018); their targets are widened to neighbouring classes, as Böck, Davies and
+Knees do ("Multi-task learning of tempo and beat", ISMIR 2019). Regression is of the logarithm, so that equal ratios
+cost the same.
+
+Accuracy1 counts answers within 4 % of the reference, Accuracy2 also those within 4 % of its double, triple, half or
+third (Gouyon et al., "An experimental comparison of audio tempo induction algorithms", 2006). `mir_eval.tempo` measures
+something else: the P-score weighs two reference tempi and takes 8 %. With one reference, one answer and a tolerance of
+4 % its flag for one correct tempo is Accuracy1; Accuracy2 it does not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from experiments.errors import UserError
+from experiments.tasks import regression
+from experiments.tasks.base import as_float32, checked_predictions, checked_values, finite_number
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SLOWEST, FASTEST = 30, 285  # BPM, of the classes
+WIDTH = 1.0  # classes: deviation of a widened target
+OCTAVES = 12.0  # regression answers between 1 and 2 ** 12 BPM, whatever a network says
+TOLERANCE = 0.04
+FACTORS = (1.0, 2.0, 3.0, 1 / 2, 1 / 3)
+RANGE = 20  # BPM, of the rows of `score_per_class`
+
+
+def right(estimates: np.ndarray, references: np.ndarray, factors: Sequence[float] = (1.0,)) -> np.ndarray:
+    """Which estimates are within 4 % of a reference times any of the factors; booleans in the common shape."""
+    expected = np.multiply.outer(np.asarray(factors, dtype=np.float64), np.asarray(references, dtype=np.float64))
+    return (np.abs(expected - np.asarray(estimates, dtype=np.float64)) / expected <= TOLERANCE).any(axis=0)
+
+
+class _Tempo:
+    """What both forms share: annotations and metrics."""
+
+    annotations = ("tempo",)
+    primary = "accuracy1"
+
+    def encode(self, annotation: float) -> np.ndarray:
+        """Return the tempo as it was annotated, float32 `[]`, BPM.
+
+        Raises:
+            UserError: It is no number above zero.
+        """
+        bpm = finite_number(self.name, annotation)
+        if bpm <= 0:
+            raise UserError(f"{self.name}: {annotation!r} BPM; leave the cell empty where there is no tempo")
+        return np.array(bpm, dtype=np.float32)
+
+    def score(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:
+        """Share of the answers that are right.
+
+        Args:
+            predictions: As decoded, `[items, n_outputs]`.
+            references: BPM, `[items]`.
+
+        Returns:
+            `accuracy1`, `accuracy2`, `n_items`.
+
+        Raises:
+            UserError: Shapes or values are not as above.
+        """
+        estimates, targets = self._checked(predictions, references)
+        return {
+            "accuracy1": float(right(estimates, targets).mean()),
+            "accuracy2": float(right(estimates, targets, FACTORS).mean()),
+            "n_items": float(len(targets)),
+        }
+
+    def score_per_class(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, dict[str, float]]:
+        """Return `accuracy1`, `accuracy2` and `n_positive` of the references in every range of 20 BPM."""
+        estimates, targets = self._checked(predictions, references)
+        ranges, found = np.array(self.strata(targets)), {}
+        for name in dict.fromkeys(ranges[np.argsort(targets, kind="stable")].tolist()):
+            inside = ranges == name
+            found[name] = {
+                "accuracy1": float(right(estimates[inside], targets[inside]).mean()),
+                "accuracy2": float(right(estimates[inside], targets[inside], FACTORS).mean()),
+                "n_positive": float(inside.sum()),
+            }
+        return found
+
+    @staticmethod
+    def strata(targets: np.ndarray) -> list[str]:
+        """The range of every tempo, `[items]` BPM."""
+        return [f"{RANGE * number}-{RANGE * (number + 1)} BPM" for number in (targets // RANGE).astype(int).tolist()]
+
+    def primary_score(self, predictions: np.ndarray, references: np.ndarray) -> float:
+        """Accuracy1 alone."""
+        return float(right(*self._checked(predictions, references)).mean())
+
+    def score_resampled(
+        self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """The metrics of `score` for many resamples of the items at once.
+
+        Args:
+            predictions: As decoded, `[items, n_outputs]`.
+            references: BPM, `[items]`.
+            weights: `[resamples, items]`, how often each resample holds each item.
+
+        Returns:
+            `accuracy1` and `accuracy2`, each `[resamples]`.
+        """
+        estimates, targets = self._checked(predictions, references)
+        points = np.stack([right(estimates, targets), right(estimates, targets, FACTORS)], axis=1)
+        drawn = np.asarray(weights, dtype=np.float64)
+        first, second = (drawn @ points / drawn.sum(axis=1, keepdims=True)).T
+        return {"accuracy1": first, "accuracy2": second}
+
+    def _checked(self, predictions: Any, references: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Estimates and references, BPM, float64 `[items]` each."""
+        values = checked_predictions(self, predictions)
+        targets = checked_values(self, references, (len(values),))
+        if (targets <= 0).any():
+            raise UserError(f"{self.name}: a reference of {targets.min():g} BPM")
+        return self.estimates(values), targets
+
+
+class Tempo(_Tempo):
+    """Classification into 30, 31, ... 285 BPM."""
+
+    name = "tempo"
+    kind = "class"
+    classes = tuple(f"{bpm} BPM" for bpm in range(SLOWEST, FASTEST + 1))
+    n_outputs = len(classes)
+
+    def __init__(self) -> None:
+        self.options: dict[str, Any] = {}
+
+    def spread(self, targets: Tensor) -> Tensor:
+        """Turn tempi `[items]` into class probabilities `[items, 256]`: a bell around each, of deviation one class.
+
+        A tempo outside of the classes is taken for the nearest of them.
+        """
+        import torch
+
+        bpm = targets.float().clamp(SLOWEST, FASTEST)
+        distance = torch.arange(SLOWEST, FASTEST + 1, device=bpm.device) - bpm[:, None]
+        return torch.softmax(-0.5 * (distance / WIDTH) ** 2, dim=-1)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy with widened targets, mean over items.
+
+        Args:
+            outputs: Logits `[items, 256]`.
+            targets: BPM `[items]`, or class probabilities `[items, 256]`, as mixup gives.
+        """
+        from torch.nn.functional import cross_entropy
+
+        return cross_entropy(outputs.float(), targets.float() if targets.ndim == 2 else self.spread(targets))
+
+    def decode(self, outputs: Any) -> np.ndarray:
+        """Return class probabilities, float32 `[items, 256]`: the softmax of the logits."""
+        from scipy.special import softmax
+
+        return softmax(as_float32(outputs), axis=-1)
+
+    def estimates(self, predictions: np.ndarray) -> np.ndarray:
+        """The tempo of the most probable class: `[items, 256]` to BPM, float64 `[items]`."""
+        return predictions.argmax(axis=1).astype(np.float64) + SLOWEST
+
+    def primary_scores(self, outputs: Tensor, references: Tensor) -> Tensor:
+        """`primary_score` of many systems at once: outputs `[systems, items, 256]` to float64 `[systems]`."""
+        return _accuracy1(outputs.argmax(-1).double() + SLOWEST, references)
+
+
+class TempoRegression(_Tempo):
+    """Regression of the binary logarithm of the tempo.
+
+    Args:
+        mean: Of the logarithms of the annotated tempi, one number in a list.
+        scale: What one unit of the output means: their population deviation.
+
+    Raises:
+        UserError: Not one of each, or a scale that is not above zero.
+    """
+
+    name = "tempo_regression"
+    kind = "values"
+    classes = ("BPM",)
+    n_outputs = 1
+
+    def __init__(self, mean: Sequence[float], scale: Sequence[float]) -> None:
+        self.mean, self.scale = regression.checked_constants(self.name, mean, scale, self.n_outputs)
+        self.options = {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
+
+    @classmethod
+    def measured(cls, annotations: Sequence[float]) -> dict[str, list[float]]:
+        """Mean and population deviation of the logarithms of annotated tempi, as the constructor takes them."""
+        tempi = np.array(annotations, dtype=np.float64).reshape(-1, 1)
+        return regression.constants(np.log2(tempi, out=np.full_like(tempi, np.nan), where=tempi > 0))
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Squared error of standardised logarithms, mean over items.
+
+        Args:
+            outputs: Standardised, `[items, 1]`.
+            targets: BPM `[items]`; mixed ones are welcome.
+        """
+        return regression.squared_error(outputs, targets.float().log2()[:, None], self.mean, self.scale)
+
+    def decode(self, outputs: Any) -> np.ndarray:
+        """Return the tempo, BPM, float32 `[items, 1]`, at least 1 and at most 4,096."""
+        return np.exp2(np.clip(as_float32(outputs) * self.scale + self.mean, 0.0, OCTAVES))
+
+    def estimates(self, predictions: np.ndarray) -> np.ndarray:
+        """The tempo itself: `[items, 1]` to BPM, float64 `[items]`."""
+        return predictions[:, 0].astype(np.float64)
+
+    def primary_scores(self, outputs: Tensor, references: Tensor) -> Tensor:
+        """`primary_score` of many systems at once: outputs `[systems, items, 1]` to float64 `[systems]`."""
+        import torch
+
+        scale, mean = (torch.from_numpy(one).to(outputs.device) for one in (self.scale, self.mean))
+        logarithms = (outputs.float() * scale + mean).clamp(0.0, OCTAVES)
+        return _accuracy1(logarithms.exp2().double()[..., 0], references)
+
+
+def _accuracy1(estimates: Tensor, references: Tensor) -> Tensor:
+    """Share of the estimates `[systems, items]` within 4 % of the references `[items]`, in double as in `right`."""
+    expected = references.double()
+    return ((estimates - expected).abs() / expected <= TOLERANCE).double().mean(-1)

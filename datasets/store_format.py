@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 FORMAT_VERSION = 1
-KINDS = ("mel", "embeddings", "logits")
+KINDS = ("mel", "embeddings", "logits", "answers")
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),

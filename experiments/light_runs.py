@@ -22,7 +22,7 @@ def write_light_runs(
     Args:
         trained: Task, label of the row, seed, outcome.
         metrics: The primary metric of every task.
-        run: Of the sweep; its key is `info.sweep` of every light run.
+        run: Of the sweep; its key is `info.sweep_key` of every light run, its number in the database `info.sweep`.
     """
     run.add_light_runs(_light(trained, metrics, run), "light_runs.jsonl")
 
@@ -35,7 +35,7 @@ def _light(
         chosen = min(outcome.records, key=lambda record: record.rank)
         for record in outcome.records:
             about = {"task": task, "representation": label, "seed": seed}
-            info = {"sweep": run.key, "point": record.number, "chosen": record is chosen}
+            info = {"sweep_key": run.key, "point": record.number, "chosen": record is chosen}
             info |= {"best_step": record.best_step, "stop_step": record.stop_step, "loss": record.loss}
             yield LightRun(
                 name=f"{number:04d}-{record.number:04d}",

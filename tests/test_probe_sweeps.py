@@ -1,0 +1,278 @@
+"""Sweeps by the command a user types, on small stores with signal."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datasets.store import Header, Store, StoreWriter
+from experiments.probes import FittedProbe
+from experiments.sweep_records import read_answers, read_scores_csv
+
+ROOT = Path(__file__).resolve().parents[1]
+GENRES = ("blues", "jazz", "rock")
+SONG = 3  # clips
+FAST = ["probe.jobs=1", "probe.max_steps=24", "probe.axes.patience=[4]", "tracking.mongo=off", "probe.tasks=[genre]"]
+PLAIN = ["datamodule.base_dir=mels", "embeddings.baselines=[constant]"]
+
+
+def run(*arguments: str) -> dict:
+    """`python ex_probe.py with arguments` in this process; its result."""
+    from ex_probe import ex
+
+    return ex.run_commandline([str(ROOT / "ex_probe.py"), "with", *arguments])
+
+
+def tracks() -> list[tuple[str, str, str, str]]:
+    """Path, split, genre, song."""
+    rng, rows = np.random.default_rng(0), []
+    for number in range(150):
+        if number % SONG == 0:
+            genre = GENRES[rng.integers(len(GENRES))]
+        split = ("train", "train", "train", "valid", "test")[number // SONG % 5]
+        rows.append((f"{number:03d}.ogg", split, genre, f"song {number // SONG}"))
+    return rows
+
+
+def store(path: Path, shape: tuple[int, ...], kind: str = "embeddings", noise: float = 1.0, **producer) -> None:
+    """A store in which the first token's values tell the genre, under so much noise."""
+    rng = np.random.default_rng(int(noise * 10))
+    header = Header(kind, shape, producer=producer, fingerprint=f"{abs(hash(str(sorted(producer.items())))):016x}"[:16])
+    with StoreWriter(path, header) as writer:
+        for name, _, genre, _ in tracks():
+            array = rng.normal(size=(2, *shape)) * noise
+            array[..., GENRES.index(genre)] += 1.0
+            writer.append(name, array.astype(np.float16))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """Mels, a table and stores of embeddings."""
+    from models.frontends import build
+
+    folder, frontend = tmp_path_factory.mktemp("made"), build("musicnn")
+    header = Header("mel", (96,), producer=frontend.parameters_dict, fingerprint=frontend.fingerprint)
+    with StoreWriter(folder / "mels", header) as writer:
+        for name, *_ in tracks():
+            writer.append(name, np.zeros((20, 96), np.float16))
+    write_table(folder / "mels" / "tracks.csv")
+    for block, noise in ((0, 4.0), (1, 1.0)):
+        store(folder / "net" / f"block_{block:02d}", (3, 8), noise=noise, network="a", block=block)
+    store(folder / "plain", (1, 8), noise=2.0, encoder="foreign")
+    return folder
+
+
+def write_table(path: Path, rows=None, group: bool = False) -> None:
+    with path.open("w", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["path", "split", "genre", *(["group"] if group else [])])
+        writer.writerows(row if group else row[:3] for row in rows or tracks())
+
+
+@pytest.fixture
+def home(made, tmp_path, monkeypatch) -> Path:
+    """A working directory with what was made."""
+    shutil.copytree(made, tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("OSTINATO_HOME", str(tmp_path / "home"))
+    return tmp_path / "work"
+
+
+def last_run() -> Path:
+    return max(path.parent for path in Path("runs").glob("*/scores.csv"))
+
+
+def test_blocks_tokens_pooling_sum_seeds_and_other_encoders_are_rows_of_one_table(home, capfd):
+    result = run(
+        *FAST,
+        *PLAIN,
+        "embeddings.store=net",
+        "embeddings.tokens=[cls,all]",
+        "embeddings.pooling=[mean,max]",
+        "embeddings.block_sum=True",
+        "embeddings.compare.foreign=plain",
+        "probe.seeds=2",
+        "probe.axes.learning_rate=[1e-2]",
+    )
+    said = capfd.readouterr().err
+    scores = read_scores_csv(last_run() / "scores.csv")
+    rows = {(one.encoder, one.block, one.tokens, one.pooling) for one in scores}
+    assert len(scores) == len(rows) == 3 * 2 * 2 + 2 + 1
+    assert ("embeddings", "sum", "cls", "max") in rows
+    assert ("foreign", "", "", "mean") in rows
+    assert ("constant answer", "", "", "") in rows
+    assert all(len(one.seeds) == 2 and one.valid is not None for one in scores if one.kind == "probe")
+    best = max((one for one in scores if one.encoder == "embeddings"), key=lambda one: one.valid)
+    assert best.block in (1, "sum")
+    assert best.score > 0.7 > result["genre/constant answer/accuracy"]
+    for one in scores:
+        answers = read_answers(last_run() / "files" / one.predictions)
+        accuracy = np.mean(answers.by_seed.argmax(-1) == answers.references, axis=1)
+        np.testing.assert_allclose(accuracy, one.seeds)
+        assert len(answers.ids) == one.n == 30
+        assert one.low <= one.score <= one.high
+    learned = next(one for one in scores if one.block == "sum" and one.tokens == "all")
+    assert sum(learned.config["block_shares"]) == pytest.approx(1, abs=1e-3)
+    assert "±" in said
+    assert f"behind embeddings, {'sum of blocks' if best.block == 'sum' else 'block 1'}" in said
+    with (last_run() / "probes.csv").open(newline="") as handle:
+        points = list(csv.DictReader(handle))
+    assert len(points) == 14 * 2 * 4
+    assert sum(point["chosen"] == "True" for point in points) == 14 * 2
+    assert len((last_run() / "files" / "light_runs.jsonl").read_text().splitlines()) == len(points)
+    probe = FittedProbe.load(last_run() / "probe_genre.safetensors")
+    assert probe.value == max(
+        float(point["value"]) for point in points if point["seed"] == "0" and "for" not in point["representation"]
+    )
+
+
+def test_a_sweep_that_was_killed_goes_on_to_the_same_scores(home):
+    sizes = "probe.axes.batch_size=[8,16,32,48,64,80]"
+    words = [
+        *FAST,
+        *PLAIN,
+        "embeddings.store=plain",
+        "probe.axes.hidden=[16]",
+        sizes,
+        "probe.max_steps=150",
+        "probe.axes.patience=[200]",
+    ]
+    command = [sys.executable, str(ROOT / "ex_probe.py"), "with", *words]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 240
+    while len(list(Path("outputs/sweeps").glob("*/*.json"))) < 3:
+        assert process.poll() is None, process.communicate()[1][-3000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    finished = len(list(Path("outputs/sweeps").glob("*/*.json")))
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "probes were trained before, and are taken from outputs/sweeps" in again.stderr
+    scores = read_scores_csv(last_run() / "scores.csv")
+    shutil.move("outputs/sweeps", "interrupted")
+    run(*words)
+    assert read_scores_csv(last_run() / "scores.csv") == scores
+    assert 3 <= finished < len(list(Path("outputs/sweeps").glob("*/*.json")))
+
+
+def test_clips_of_songs_are_judged_as_songs(home):
+    write_table(home / "mels" / "tracks.csv", group=True)
+    result = run(*FAST, *PLAIN, "embeddings.store=net", "embeddings.blocks=[1]", "probe.axes.learning_rate=[1e-2]")
+    for one in read_scores_csv(last_run() / "scores.csv"):
+        assert one.n == 10
+        assert "song: " in one.aggregation
+        assert set(read_answers(last_run() / one.predictions).ids) <= {f"song {number}" for number in range(50)}
+    assert result["genre/embeddings/accuracy"] > 0.8
+
+
+def test_answers_that_nothing_is_trained_for_are_rows(home):
+    header = Header("answers", (3,), producer={"task": "genre", "encoder": "oracle"}, fingerprint="0" * 16)
+    with StoreWriter(home / "oracle", header) as writer:
+        for name, _, genre, _ in tracks():
+            writer.append(name, np.eye(3, dtype=np.float16)[[GENRES.index(genre)]])
+    result = run(*FAST, *PLAIN, "embeddings.store=plain", "embeddings.answers.oracle=oracle")
+    assert result["genre/oracle/accuracy"] == 1
+    row = next(one for one in read_scores_csv(last_run() / "scores.csv") if one.encoder == "oracle")
+    assert (row.kind, row.network, row.config) == ("baseline", "0" * 16, {})
+
+
+def shard(folder: Path) -> np.ndarray:
+    """The values of a store, to be damaged."""
+    (path,) = folder.glob("shards/*.npy")
+    return np.load(path, mmap_mode="r+")
+
+
+def constant_features() -> list[str]:
+    for block in (0, 1):
+        shard(Path(f"net/block_{block:02d}"))[...] = 0.5
+    return []
+
+
+def broken_features() -> list[str]:
+    shard(Path("net/block_01")).reshape(-1)[100] = np.nan
+    return []
+
+
+def other_network() -> list[str]:
+    shutil.rmtree("net/block_01")
+    store(Path("net/block_01"), (3, 8), network="b", block=1)
+    return ["embeddings.block_sum=True"]
+
+
+def other_tracks() -> list[str]:
+    with StoreWriter("other", Store("plain").header) as writer:
+        writer.append("somewhere/else.ogg", np.zeros((1, 1, 8), np.float16))
+    return ["embeddings.compare.other=other"]
+
+
+def no_validation() -> list[str]:
+    write_table(Path("mels/tracks.csv"), [row for row in tracks() if row[1] != "valid"])
+    return []
+
+
+def a_class_less() -> list[str]:
+    write_table(Path("mels/tracks.csv"), [row for row in tracks() if row[1:3] != ("valid", "jazz")])
+    return []
+
+
+def wrong_answers() -> list[str]:
+    with StoreWriter("two", Header("answers", (2,), producer={"task": "genre"}, fingerprint="0")) as writer:
+        writer.append("000.ogg", np.zeros((1, 2), np.float16))
+    return ["embeddings.answers.two=two"]
+
+
+def few_answers() -> list[str]:
+    with StoreWriter("few", Header("answers", (3,), producer={"task": "genre"}, fingerprint="0")) as writer:
+        writer.append("000.ogg", np.zeros((1, 3), np.float16))
+    return ["embeddings.answers.few=few"]
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (broken_features, "of its features is nan; extract it again"),
+        (other_network, "net/block_00 and net/block_01 are not of one network, they differ in network ('a', 'b')"),
+        (other_tracks, "have no track in common"),
+        (no_validation, "no tracks in split valid"),
+        (wrong_answers, "holds answers of shape [2], genre has 3 outputs"),
+        (few_answers, "lacks 30 of 30 test tracks"),
+        (lambda: ["probe.axes.learning_rate=[1e30]", "probe.axes.hidden=[8]"], "none of 2 probes could be trained"),
+        (lambda: ["embeddings.answers.constant answer=x"], "rows of the table already"),
+        (lambda: ["probe.shots=2", "probe.train_share=0.5"], "give one of them"),
+        (lambda: ["probe.axes.dropout=[1]"], "dropout: 1, expected"),
+        (lambda: ["probe.seeds=[]"], "seeds=[]"),
+    ],
+)
+def test_what_cannot_be_probed_is_named(home, capfd, harm, said):
+    with pytest.raises(SystemExit):
+        run(*FAST, *PLAIN, "embeddings.store=net", *harm())
+    shown = capfd.readouterr().err
+    assert said in shown
+    assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (constant_features, "choices were ties"),
+        (a_class_less, "1 classes have no track in split valid and do not count there: jazz"),
+        (
+            lambda: ["probe.axes.learning_rate=[1e-3,1e30]", "probe.axes.hidden=[8]"],
+            "2 of 4 probes failed (probes.csv)",
+        ),
+    ],
+)
+def test_what_can_be_probed_all_the_same_is_said(home, capfd, harm, said):
+    result = run(*FAST, *PLAIN, "embeddings.store=net", *harm())
+    assert said in capfd.readouterr().err
+    assert all(np.isfinite(value) for value in result.values())

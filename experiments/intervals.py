@@ -36,9 +36,12 @@ def resampled(task: Task, predictions: np.ndarray, references: np.ndarray, n: in
 
 
 def resampled_together(
-    task: Task, systems: Sequence[np.ndarray], references: np.ndarray, n: int, seed: int
+    task: Task, systems: Sequence[np.ndarray], references: np.ndarray, n: int, seed: int, only: str | None = None
 ) -> list[dict[str, np.ndarray]]:
-    """`resampled` of several systems that answered the same items, each resample drawn once."""
+    """`resampled` of several systems that answered the same items, each resample drawn once.
+
+    With `only`, metrics besides that one may be left out, which can be faster.
+    """
     items = len(references)
     rng = np.random.default_rng(seed)
     parts: list[list[dict[str, np.ndarray]]] = [[] for _ in systems]
@@ -46,12 +49,19 @@ def resampled_together(
         size = min(n - start, max(1, CHUNK // items))
         weights = np.asfortranarray(rng.multinomial(items, np.full(items, 1 / items), size=size), dtype=np.float32)
         for part, predictions in zip(parts, systems, strict=True):
-            part.append(weighted(task, predictions, references, weights))
+            part.append(weighted(task, predictions, references, weights, only))
     return [{name: np.concatenate([one[name] for one in part]) for name in part[0]} for part in parts]
 
 
-def weighted(task: Task, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """The metrics under weightings of the items by whole numbers, `[resamples, items]`: name -> `[resamples]`."""
+def weighted(
+    task: Task, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray, only: str | None = None
+) -> dict[str, np.ndarray]:
+    """The metrics under weightings of the items by whole numbers, `[resamples, items]`: name -> `[resamples]`.
+
+    With `only`, metrics besides that one may be left out.
+    """
+    if only == getattr(task, "primary", "") and hasattr(task, "primary_resampled"):
+        return {only: task.primary_resampled(predictions, references, weights)}
     if hasattr(task, "score_resampled"):
         return task.score_resampled(predictions, references, weights)
     rows = []

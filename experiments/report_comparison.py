@@ -142,7 +142,8 @@ def _systems(
     references = next(iter(given.values())).references
     task = task_of(test.task, next(iter(given.values())).predictions.shape[-1])
     of_all = [one for answers in given.values() for one in answers.by_seed]
-    drawn = iter([one[test.metric] for one in resampled_together(task, of_all, references, resamples, seed)])
+    scored = resampled_together(task, of_all, references, resamples, seed, only=test.metric)
+    drawn = iter([one[test.metric] for one in scored])
     systems = {}
     for name, answers in given.items():
         mean = np.mean([next(drawn) for _ in answers.by_seed], axis=0)

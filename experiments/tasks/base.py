@@ -31,6 +31,7 @@ class Task(Protocol):
 
     A task may also define `score_resampled(predictions, references, weights)`, the metrics under many weightings of the
     items at once; `experiments.intervals` uses it where it exists and calls `score` on every resample otherwise.
+    `primary_resampled`, with the same arguments, gives the primary metric alone where that is faster.
     `measured(annotations)`, a class method, gives the options that depend on the annotated values of all tracks but
     those of the test. `spread(targets)` makes probabilities of classes of targets that are something else.
     `strata(targets)` names what kind of track each is, where targets are neither classes nor tags.

@@ -140,6 +140,10 @@ class Tagging:
             "ap": _macro(ranking.resampled_average_precision, scores, positives, scorable, weights),
         }
 
+    def primary_resampled(self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """`roc_auc` of `score_resampled` alone, in half the time."""
+        return _macro(ranking.resampled_roc_auc, *self._checked(predictions, references), weights)
+
     def _checked(self, predictions: Any, references: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         scores = checked_predictions(self, predictions)
         targets = as_array(references)

@@ -148,6 +148,7 @@ def test_resampled_scores_are_the_scores_of_the_resamples(seed, n, steps):
     draws = np.random.default_rng(seed).integers(0, n, (6, n))
     weights = np.stack([np.bincount(draw, minlength=n) for draw in draws])
     resampled = task.score_resampled(scores, references, weights)
+    np.testing.assert_array_equal(task.primary_resampled(scores, references, weights), resampled["roc_auc"])
     for row, draw in enumerate(draws):
         if np.isfinite(resampled["roc_auc"][row]):
             expected = task.score(scores[draw], references[draw])

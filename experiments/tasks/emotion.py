@@ -51,7 +51,7 @@ class Emotion:
         Raises:
             UserError: They are not two numbers.
         """
-        if not isinstance(annotation, Sequence | np.ndarray) or len(annotation) != 2:
+        if isinstance(annotation, str) or not isinstance(annotation, Sequence | np.ndarray) or len(annotation) != 2:
             raise UserError(f"emotion: {annotation!r} is no pair of arousal and valence")
         return np.array([finite_number("emotion", value) for value in annotation], dtype=np.float32)
 

@@ -136,9 +136,10 @@ def _together(reports: Sequence[Report], ids: Iterable[str]) -> Report:
 def made_of_other(made: Store, features: Reader, ids: Iterable[str]) -> list[str]:
     """Tracks of a store that have the names of these features, but were made from other ones.
 
-    Checksums tell; where there are none, in a folder of per-track files, nothing is known to differ.
+    Checksums tell; where there are none, in a folder of per-track files, nothing is known to differ; nor where
+    another encoder made the store, of the audio itself.
     """
-    if not isinstance(features, Store):
+    if not isinstance(features, Store) or "encoder" in (made.header.producer or {}):
         return []
     now, then = features.table(), made.table()
     checksums = now["checksum"].take(pc.index_in(then["id"], value_set=now["id"]))

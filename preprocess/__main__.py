@@ -26,6 +26,11 @@ Find the recordings of {title} below DATA_DIR by the names of their files, compu
 write splits and annotations beside them (tracks.csv), so that datamodule.base_dir=STORE_DIR is all that a run needs.
 What is missing or unreadable is listed with the reason in STORE_DIR/missing.csv."""
 
+FRONTENDS = (
+    "the features: log-mels by musicnn or musicnn_torch; or one row a track: the statistics chroma or mfcc, or the "
+    "answers of librosa_tempo, librosa_tempo_regression, key_krumhansl or key_temperley"
+)
+
 EPILOG = """\
 A published corpus (mtt, gtzan, giantsteps_key, giantsteps_mtg_key, emomusic, jamendo), with its splits and annotations:
   python -m preprocess CORPUS DATA_DIR STORE_DIR        (--help behind its name tells more)
@@ -101,7 +106,20 @@ def summary(report: Report) -> Iterator[str]:
         yield f"  {changed_line(report, 'another STORE_DIR')}"
     if report.ignored:
         yield "not audio: " + ", ".join(f"{count} {suffix}" for suffix, count in report.ignored.most_common(5))
-    yield f"next: python ex_pretrain.py with maest_30s_pretrain datamodule.base_dir={report.store}"
+    yield f"next: {_next(report.store)}"
+
+
+def _next(store: Path) -> str:
+    """What the store is for."""
+    from datasets.store import Store
+
+    header = Store(store).header
+    if header.kind == "mel":
+        return f"python ex_pretrain.py with maest_30s_pretrain datamodule.base_dir={store}"
+    if header.kind == "embeddings":
+        return f"python ex_probe.py with embeddings.store={store} datamodule.base_dir=AUDIO_DIR"
+    name, task = header.producer["encoder"], header.producer["task"]
+    return f"a row of the table of `python ex_probe.py with probe.tasks=[{task}] embeddings.answers.{name}={store} ...`"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -145,7 +163,7 @@ class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionH
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--frontend", default="musicnn", help="the features: musicnn or musicnn_torch")
+    parser.add_argument("--frontend", default="musicnn", metavar="NAME", help=FRONTENDS)
     parser.add_argument("--jobs", type=int, default=-1, metavar="N", help="workers; -1 is one a core")
     parser.add_argument("--max-seconds", type=float, metavar="S", help="keep the middle of longer tracks")
     parser.add_argument("--retry", action="store_true", help="try files again that were skipped before")

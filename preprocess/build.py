@@ -28,6 +28,7 @@ from preprocess.features import Track
 from preprocess.files import Candidate, choose, find, named, printable
 from preprocess.ledger import Ledger
 from preprocess.sources import AudioError
+from preprocess.summaries import SUMMARIES, header
 from preprocess.worker import attempt, leave_with
 
 # What may wait in memory to be written, per worker; it is committed together.
@@ -85,7 +86,7 @@ def build_store(
     Args:
         audio_dir: Folder of audio files, searched with its sub-folders.
         store_dir: The store; made, or added to.
-        frontend: Name in `models.frontends.FRONTENDS`.
+        frontend: Name in `models.frontends.FRONTENDS`, or in `preprocess.summaries.SUMMARIES` for one row a track.
         jobs: Workers; -1 for one a core. Fewer are started where there is little to do.
         ids: Only these tracks (paths below `audio_dir`, or any ids and the path of each); None takes every audio file.
         progress: Show a bar with the time left on standard error.
@@ -103,12 +104,12 @@ def build_store(
     if max_seconds is not None and not max_seconds > 0:
         raise ValueError(f"max_seconds={max_seconds}: give a length above 0 s, or none to keep whole tracks")
     audio_dir, report = Path(audio_dir), Report(Path(store_dir))
-    header = feature_header(frontend)
+    about = feature_header(frontend)
     if ids is None:
         files, report.ignored = find(audio_dir)
     else:
         files = named(ids) if isinstance(ids, Mapping) else choose(audio_dir, ids)
-    with _alone(report.store), StoreWriter(report.store, header) as writer:
+    with _alone(report.store), StoreWriter(report.store, about) as writer:
         ledger = Ledger(report.store)
         if ids is None:
             ledger.forget_others(files)
@@ -136,7 +137,16 @@ def build_store(
 
 
 def feature_header(frontend: str) -> Header:
-    """What a store made by a front end says of itself."""
+    """What a store made by a front end or a summary says of itself.
+
+    Raises:
+        ValueError: Unknown name; the message lists the known ones.
+    """
+    if frontend in SUMMARIES:
+        return header(frontend)
+    if frontend not in frontends.FRONTENDS:
+        known = f"{', '.join(frontends.FRONTENDS)}; of whole tracks {', '.join(SUMMARIES)}"
+        raise ValueError(f"frontend={frontend!r}: known front ends are {known}")
     made = frontends.build(frontend)
     return Header("mel", (made.n_bands,), "float16", made.units, made.parameters_dict, made.fingerprint)
 

@@ -12,6 +12,7 @@ from preprocess.features import Track, clip_features, track_features
 from preprocess.files import Candidate
 from preprocess.quiet import quiet_libraries
 from preprocess.sources import AudioError
+from preprocess.summaries import SUMMARIES, summary_clips, summary_track
 
 
 def attempt(
@@ -21,7 +22,7 @@ def attempt(
 
     Args:
         file: What to decode.
-        frontend: Name in `models.frontends.FRONTENDS`.
+        frontend: Name in `models.frontends.FRONTENDS` or in `preprocess.summaries.SUMMARIES`.
         max_seconds: Keep the middle of a longer track.
         clip_seconds: Cut the file into clips of this length, each a track; None: it is one track.
         main_process: Id of the process that asks; in another one, C libraries are kept quiet.
@@ -39,6 +40,10 @@ def _outcome(
     file: Candidate, frontend: str, max_seconds: float | None, clip_seconds: float | None
 ) -> list[Track] | str:
     try:
+        if frontend in SUMMARIES and clip_seconds is not None:
+            return summary_clips(file.path, frontend, clip_seconds)
+        if frontend in SUMMARIES:
+            return [summary_track(file.path, frontend, max_seconds)]
         if clip_seconds is not None:
             return clip_features(file.path, _front_end(frontend), clip_seconds)
         return [track_features(file.path, _front_end(frontend), max_seconds)]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -23,6 +25,7 @@ from experiments.training import checkpoint_folder
 RESUME_VARIABLE = "OSTINATO_RESUME"  # rank zero's choice, for the ranks that it launches
 REQUEUED = "hpc_ckpt_*.ckpt"  # in a run's folder: what Lightning leaves when SLURM requeues a job
 OWNER = ".run.json"  # in a folder of checkpoints: the run they are of
+UNFINISHED = ("failed", "interrupted", "stale", "elsewhere")  # how a run stands with which `resume=True` goes on
 
 
 def resume_from(settings: PretrainSettings, run: RunHandle) -> Path | None:
@@ -82,30 +85,47 @@ def _claim(folder: Path, run: RunHandle) -> None:
     Raises:
         UserError: Those of another run, which would be overwritten.
     """
-    mark = folder / OWNER
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone_in(folder):
+            _refuse_foreign(folder, run)
+            aside = folder / f"{OWNER}.{os.getpid()}"
+            aside.write_text(json.dumps({"run": str(run.directory)}) + "\n", encoding="utf-8")
+            os.replace(aside, folder / OWNER)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: no checkpoints can be written there ({error.strerror or error}); set trainer.checkpoint_dir"
+        ) from error
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Of runs that begin at the same time one looks first; a file system without locks lets them all."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
+
+
+def _refuse_foreign(folder: Path, run: RunHandle) -> None:
     owner: Path | None = None
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        owner = Path(json.loads(mark.read_text(encoding="utf-8"))["run"])
+        owner = Path(json.loads((folder / OWNER).read_text(encoding="utf-8"))["run"])
     held = sorted(path.name for path in folder.glob("*.ckpt") if path.stem in (BEST, LAST, INTERRUPTED))
     lives = owner is not None and owner != run.directory and (owner / "journal.jsonl").is_file()
     lives = lives and standing(owner) == "running"
     ours = owner is not None and owner in (run.directory, run.origin)
     if not ours and (held or lives):
-        whose = f"run {owner.name} ({_how(owner)})" if owner else "another training"
+        how = _how(owner) if owner else ""
+        whose = f"run {owner.name} ({how})" if owner else "another training"
+        go_on = f", or go on with {owner.name}: its own command with resume=True" if how in UNFINISHED else ""
         raise UserError(
             f"{folder} holds {', '.join(held) or 'the checkpoints-to-be'} of {whose}, which this run would overwrite; "
-            "choose another trainer.checkpoint_dir, remove them, or go on with that run: "
-            "the same command with resume=True"
+            f"choose another trainer.checkpoint_dir, or remove them{go_on}"
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        aside = mark.with_name(f"{OWNER}.{os.getpid()}")
-        aside.write_text(json.dumps({"run": str(run.directory)}) + "\n", encoding="utf-8")
-        os.replace(aside, mark)
-    except OSError as error:
-        raise UserError(
-            f"{folder}: no checkpoints can be written there ({error.strerror or error}); set trainer.checkpoint_dir"
-        ) from error
 
 
 def _how(run_dir: Path) -> str:

@@ -25,6 +25,7 @@ from typing import Any
 
 from experiments.tracking.home import home as default_home
 from experiments.tracking.home import pending_directory
+from experiments.tracking.lifecycle import whole
 from experiments.tracking.values import Changes, mask, metric_points, storable, storable_key
 
 FILE_NAME = "journal.jsonl"
@@ -157,6 +158,7 @@ class Journal:
             file.truncate(whole)
         return cls(directory, seq, home)
 
+    @whole()
     def append(self, kind: str, *, time_: float | None = None, **fields: Any) -> int:
         """Write one record and return its `seq` (0 in a forked child, where nothing is written).
 

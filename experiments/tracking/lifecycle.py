@@ -65,6 +65,28 @@ def ending() -> Iterator[None]:
         _ending = False
 
 
+_writing = 0
+_waiting: int | None = None
+
+
+@contextlib.contextmanager
+def whole() -> Iterator[None]:
+    """Something is written that must be whole: meanwhile signals wait, but a second Ctrl-C."""
+    global _writing, _waiting
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _writing += 1
+    try:
+        yield
+    finally:
+        _writing -= 1
+        if not _writing and _waiting is not None:
+            signum, _waiting = _waiting, None
+            if not _ending:
+                raise Interrupted(signum)
+
+
 @contextlib.contextmanager
 def signals() -> Iterator[None]:
     """Turn the watched signals into `Interrupted` in the main thread for as long as the context lasts."""
@@ -75,6 +97,7 @@ def signals() -> Iterator[None]:
 
     def handle(signum: int, _: FrameType | None) -> None:
         """End the command; at the second Ctrl-C, the process."""
+        global _waiting
         nonlocal interrupts
         if os.getpid() != owner:  # a forked worker that has not set handlers of its own
             signal.signal(signum, signal.SIG_DFL)
@@ -85,7 +108,9 @@ def signals() -> Iterator[None]:
             if interrupts > 1:
                 os.write(2, b"\nleft at once; what was recorded so far is on the disk\n")
                 os._exit(128 + signum)
-        if not _ending:
+        if _writing:
+            _waiting = signum
+        elif not _ending:
             raise Interrupted(signum)
 
     before = {}

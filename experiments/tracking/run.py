@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.tracking import light
 from experiments.tracking.journal import Journal, read
+from experiments.tracking.lifecycle import whole
 from experiments.tracking.values import NonFinite, split_finite, storable, storable_key
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Recorder:
             if self._count >= BATCH_POINTS or time.monotonic() - self._written > BATCH_SECONDS:
                 self.flush()
 
+    @whole()
     def flush(self) -> None:
         """Write the gathered points, one record a series."""
         with self._lock:
@@ -89,6 +91,7 @@ class Recorder:
                 }
                 self.info({"nonfinite": counted})
 
+    @whole()
     def info(self, values: Mapping[str, Any]) -> None:
         """Set keys of the run's information; nested dictionaries replace what was there."""
         if self._in_child("info"):

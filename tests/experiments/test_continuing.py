@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -117,8 +118,9 @@ def test_a_folder_with_the_checkpoints_of_another_run_is_refused(tmp_path, statu
     assert resume_from(settings(False, **where), handle(tmp_path, "first")) is None
     assert json.loads((shared / OWNER).read_text()) == {"run": str(first)}
     found = leave(shared, 5)
-    with pytest.raises(UserError, match=r"weights holds last\.ckpt of run first \(.*resume=True"):
+    with pytest.raises(UserError, match=r"weights holds last\.ckpt of run first \(") as refused:
         resume_from(settings(False, **where), handle(tmp_path, "second"))
+    assert ("go on with first" in str(refused.value)) == (status != "COMPLETED")
     assert resume_from(settings(**where), handle(tmp_path, "first", "first")) == found
     assert resume_from(settings(**where), handle(tmp_path, "second", "first")) == found  # linked: it takes over
     with pytest.raises(UserError, match="of run second"):
@@ -134,6 +136,31 @@ def test_a_folder_in_which_a_living_run_has_saved_nothing_yet_is_refused_too(tmp
         with pytest.raises(UserError, match="of run first"):
             resume_from(settings(False, **where), handle(tmp_path, "second"))
     assert resume_from(settings(False, **where), handle(tmp_path, "second")) is None
+
+
+def test_runs_that_begin_at_the_same_time_claim_a_folder_one_by_one(tmp_path):
+    folder, first = tmp_path / "weights", journal(tmp_path, "first", None)
+    folder.mkdir()
+    said = []
+
+    def begin() -> None:
+        try:
+            resume_from(settings(False, checkpoint_dir=str(folder)), handle(tmp_path, "second"))
+        except UserError as error:
+            said.append(str(error))
+
+    second = threading.Thread(target=begin)
+    looks = os.open(folder, os.O_RDONLY)
+    fcntl.flock(looks, fcntl.LOCK_EX)
+    with open(first / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second.start()
+        second.join(0.2)
+        assert second.is_alive()
+        (folder / OWNER).write_text(json.dumps({"run": str(first)}))
+        os.close(looks)
+        second.join()
+    assert "holds the checkpoints-to-be of run first (running)" in said[0]
 
 
 def test_checkpoints_without_a_known_owner_are_not_overwritten(tmp_path):

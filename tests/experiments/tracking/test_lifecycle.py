@@ -16,6 +16,8 @@ import pytest
 from experiments.errors import UserError
 from experiments.tracking import lifecycle
 from experiments.tracking.history import end_of
+from experiments.tracking.journal import Journal, read
+from experiments.tracking.run import Recorder
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = Path(__file__).with_name("ex_tiny.py")
@@ -189,6 +191,30 @@ def test_interrupts_pass_through_handlers_of_ordinary_errors() -> None:
     with lifecycle.signals(), pytest.raises(lifecycle.Interrupted):
         lifecycle.normalised(careless)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_signal_waits_until_what_was_gathered_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a record is lost, or is in the journal twice, with which a run cannot go on."""
+    journal = Journal.create(tmp_path / "runs", home=tmp_path)
+    recorder, write = Recorder(journal), os.write
+    for name in ("a", "b"):
+        recorder.scalar(name, 1.0, 0)
+
+    def slow(file: int, data: bytes) -> int:
+        written = write(file, data)
+        signal.raise_signal(signal.SIGTERM)
+        return written
+
+    monkeypatch.setattr(os, "write", slow)
+    with lifecycle.signals(), pytest.raises(lifecycle.Interrupted):
+        recorder.flush()
+    monkeypatch.undo()
+    recorder.info({"after": True})
+    assert [(record["seq"], record["kind"], record.get("name")) for record in read(journal.directory)] == [
+        (1, "metrics", "a"),
+        (2, "metrics", "b"),
+        (3, "info", None),
+    ]
 
 
 def test_signals_of_slurm_are_left_to_lightning(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -28,3 +29,23 @@ def test_resampled_rankings_are_scikit_learns(seed, n, values, share):
                 assert value == pytest.approx(reference(positives[drawn], scores[drawn]), abs=1e-12)
             else:
                 assert np.isnan(value)
+
+
+@given(st.integers(0, 10_000), st.integers(2, 60), st.sampled_from([2, 5, 1000]), st.floats(0.05, 0.95))
+def test_many_systems_are_ranked_as_scikit_learn_ranks_one(seed, n, values, share):
+    rng = np.random.default_rng(seed)
+    scores = (rng.integers(0, values + 1, (3, n, 2)) / values).astype(np.float32)  # with 0, 1 and ties
+    positives = rng.random((n, 2)) < share
+    positives[0], positives[1] = True, False
+    found = ranking.roc_auc_of_many(torch.from_numpy(scores), torch.from_numpy(positives))
+    for system, values_of in zip(scores, found.tolist(), strict=True):
+        expected = [roc_auc_score(positives[:, column], system[:, column]) for column in (0, 1)]
+        assert values_of == pytest.approx(expected, abs=1e-12)
+        assert ranking.roc_auc(system, positives) == pytest.approx(expected, abs=1e-12)
+
+
+def test_saturated_scores_tie_and_small_ones_do_not():
+    scores = torch.tensor([1.0, 1.0, 1e-45, 0.0, 2e-38])[None, :, None]
+    positives = torch.tensor([True, False, True, False, False])[:, None]
+    expected = roc_auc_score(positives[:, 0].numpy(), scores[0, :, 0].numpy().astype(float))
+    assert float(ranking.roc_auc_of_many(scores, positives)[0, 0]) == pytest.approx(expected, abs=1e-12)

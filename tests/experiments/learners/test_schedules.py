@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-from experiments.learners.schedules import cos_cyc, exp_lin
+from experiments.learners.schedules import HALF_CYCLE, cos_cyc, cyclic, exp_lin, exponential
 
 PUBLISHED = {
     0: 0.01742,
@@ -35,3 +36,27 @@ def test_cos_cyc_cycles_until_the_ramp_and_stays_at_the_floor():
     assert [factor(epoch) for epoch in range(4)] == pytest.approx([factor(epoch + 4) for epoch in range(4)])
     assert factor(11) > 0.01
     assert factor(12) == factor(40) == 0.01
+
+
+def test_exponential_is_a_linear_warm_up_and_a_half_every_epoch():
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    halved = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.5)
+    factor = exponential(4, 0, 1, 1e-7)
+    for epoch in range(8):
+        assert factor(epoch) == pytest.approx(min(1, (epoch + 1) / 4) * optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        halved.step()
+    assert factor(200) == 1e-7
+
+
+def test_cyclic_is_the_second_triangle_of_torch():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    triangles = torch.optim.lr_scheduler.CyclicLR(
+        optimizer, 1e-7, 1.0, step_size_up=HALF_CYCLE, mode="triangular2", cycle_momentum=False
+    )
+    factor = cyclic(10, 10, 50, 1e-7)
+    for step in range(4 * HALF_CYCLE + 3):
+        assert factor(step) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-9)
+        optimizer.step()
+        triangles.step()

@@ -195,17 +195,17 @@ def _seed_variance(one: Sequence[float], other: Sequence[float] = ()) -> tuple[f
 
 def _widened(critical: float, items: float, seeds: float, freedom: float) -> float:
     """Half of an interval of so many deviations, by the variances over items and over seeds."""
-    from scipy.stats import norm, t
+    from scipy.special import ndtr, stdtrit
 
     total = items + seeds
     if seeds == 0:
         return critical * math.sqrt(total)
     freedom *= (total / seeds) ** 2
-    return float(t.isf(norm.sf(critical), freedom)) * math.sqrt(total)
+    return -float(stdtrit(freedom, ndtr(-critical))) * math.sqrt(total)
 
 
 def _normal(level: float) -> float:
     """Deviations that hold a share of a normal distribution between plus and minus them."""
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
-    return float(norm.isf((1 - level) / 2))
+    return -float(ndtri((1 - level) / 2))

@@ -62,7 +62,8 @@ def heat_map(encoders: Mapping[str, Sequence[Entry]], best: Mapping[str, Standin
     with picture(path, float(np.clip(4.2 + 0.75 * width, 7, 18)), 0.8 + height, len(tables)) as axes:
         for axis, (name, (columns, rows, table)) in zip(axes, tables.items(), strict=True):
             image = axis.imshow(100 * table, cmap=COLOUR_MAP, vmin=low, vmax=high, aspect="auto")
-            axis.set_xticks(range(len(columns)), [str(column) for column in columns])
+            last = name == list(tables)[-1] or columns != list(tables.values())[-1][0]
+            axis.set_xticks(range(len(columns)) if last else [], [str(column) for column in columns] if last else [])
             axis.set_yticks(range(len(rows)), rows)
             chosen = columns.index(best[name].entry.score.block), rows.index(_row(best[name].entry))
             for row, column in np.argwhere(np.isfinite(table)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,14 +35,17 @@ def report(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float
         board = collect(asked, source, run)
         standings = {test: leaderboard.standings(encoders) for test, encoders in board.items()}
         print(f"\n{report_tables.text(standings)}\n\n{report_tables.legend(standings)}", flush=True)
-        comparisons = _compared(standings, source, asked.resamples, run.seed)
+        with ThreadPoolExecutor(1) as beside:  # arithmetic that leaves Python free to draw
+            comparing = beside.submit(_compared, standings, source, asked.resamples, run.seed)
+            pictures = report_pictures.draw(board, standings, run.directory)
+            comparisons = comparing.result()
         place = source.place
     notes = report_tables.kept_apart(list(board))
     for line in notes:
         print(line)
     for heading, lines in report_tables.said(standings, comparisons):
         print(f"\n{heading}", *(f"  {line}" for line in lines), sep="\n", flush=True)
-    _keep(board, standings, comparisons, notes, run)
+    _keep(board, standings, comparisons, notes, pictures, run)
     entries = [entry for encoders in board.values() for of_one in encoders.values() for entry in of_one]
     run.set_info(report={"source": place, "sweeps": len({e.sweep.key for e in entries}), "scores": len(entries)})
     say(
@@ -151,10 +155,10 @@ def _keep(
     standings: Mapping[Test, Mapping[str, Standing]],
     comparisons: Mapping[Test, Comparison],
     notes: Sequence[str],
+    pictures: Sequence[Path],
     run: RunHandle,
 ) -> None:
     folder = run.directory
-    pictures = report_pictures.draw(board, standings, folder)
     files = [report_tables.write_csv(board, standings, folder / "leaderboard.csv")]
     if comparisons:
         files.append(report_tables.write_comparisons(comparisons, folder / "comparisons.csv"))

@@ -14,7 +14,7 @@ from experiments.settings import PretrainSettings
 from experiments.tracking.experiment import Experiment
 from experiments.tracking.run import RunHandle
 
-ex = Experiment("ex_pretrain", PretrainSettings, catalogue.PRETRAIN, resumable=["main"])
+ex = Experiment("ex_pretrain", PretrainSettings, catalogue.PRETRAIN, resumable=["main"], alone=["predict", "export"])
 
 
 @ex.main

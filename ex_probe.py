@@ -12,7 +12,7 @@ from experiments.settings import ProbeExperimentSettings
 from experiments.tracking.experiment import Experiment
 from experiments.tracking.run import RunHandle
 
-ex = Experiment("ex_probe", ProbeExperimentSettings, catalogue.PROBE)
+ex = Experiment("ex_probe", ProbeExperimentSettings, catalogue.PROBE, alone=["main", "report", "predict"])
 
 
 @ex.main

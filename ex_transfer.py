@@ -12,7 +12,7 @@ from experiments.tracking.experiment import Experiment
 from experiments.tracking.run import RunHandle
 from experiments.transfer_settings import TransferSettings
 
-ex = Experiment("ex_transfer", TransferSettings, catalogue.TRANSFER, resumable=["main"])
+ex = Experiment("ex_transfer", TransferSettings, catalogue.TRANSFER, resumable=["main"], alone=["predict"])
 
 
 @ex.main

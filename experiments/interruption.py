@@ -6,6 +6,7 @@ import atexit
 import multiprocessing
 import signal
 import threading
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 
-from experiments.checkpointing import INTERRUPTED, Saved, last_batch, stepped, validation_follows
+from experiments.checkpointing import INTERRUPTED, LAST, Saved, last_batch, stepped, validation_follows
 from experiments.data import say
 from experiments.tracking.logger import log_step
 
@@ -124,8 +125,23 @@ class SaveWhenInterrupted(Checkpoint):
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Save what a validation was cut from, if a signal did it."""
         self._forget_signals()
-        if self._validating and isinstance(exception, (KeyboardInterrupt, SystemExit)):
+        if not isinstance(exception, (KeyboardInterrupt, SystemExit)):
+            return
+        if self._validating:
             self._save(trainer)
+        elif trainer.world_size > 1 and trainer.is_global_zero:
+            self._say_what_is_left()
+
+    def _say_what_is_left(self) -> None:
+        last = self.path.with_name(f"{LAST}.ckpt")
+        if last.is_file():
+            age = max(time.time() - last.stat().st_mtime, 0.0)
+            say(
+                f"several processes do not save the state of the moment; that of {age:.0f} s ago is in {last}: "
+                "give the same command with resume=True to go on from there"
+            )
+        else:
+            say("several processes do not save the state of the moment, and there is no checkpoint yet")
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Have Lightning begin with the validation, where the epoch's steps are done and it is not."""

@@ -79,14 +79,20 @@ class Experiment(Generic[S]):
         named_configs: what can follow `with` besides assignments.
         resumable: commands that go on with an earlier run where the setting `resume` is true, or the launcher repeats
             them by itself.
+        alone: commands that several processes cannot do together.
     """
 
     def __init__(
-        self, name: str, settings: type[S], named_configs: Mapping[str, NamedConfig], resumable: Sequence[str] = ()
+        self,
+        name: str,
+        settings: type[S],
+        named_configs: Mapping[str, NamedConfig],
+        resumable: Sequence[str] = (),
+        alone: Sequence[str] = (),
     ):
         caller = sys._getframe(1).f_globals
         self.name, self.model, self.named_configs = name, settings, dict(named_configs)
-        self._resumable = frozenset(resumable)
+        self._resumable, self._alone = frozenset(resumable), frozenset(alone)
         self.script = Path(caller.get("__file__", f"{name}.py")).absolute()
         self._commands: dict[str, Command] = {}
         self._default: str | None = None
@@ -165,6 +171,11 @@ class Experiment(Generic[S]):
         if command not in self._commands:
             self._show(command, composition, options)
             return None, lifecycle.SUCCESS
+        if command in self._alone and (found := distributed.launch()):
+            raise UserError(
+                f"{command} is done by one process, and {found.launcher} started {found.world_size}: "
+                f"start it by itself, python {self.script.name} {command}"
+            )
         return self._run(command, composition, options, argv)
 
     def _words(self, argv: list[str]) -> list[str]:

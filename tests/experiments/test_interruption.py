@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 
@@ -46,3 +47,18 @@ def test_what_loads_data_does_not_keep_python_from_ending(loading):
     interruption._end_deaf_processes()
     process.join(timeout=240)
     assert process.exitcode == -signal.SIGKILL
+
+
+def test_several_processes_say_from_where_they_will_go_on(tmp_path, capsys):
+    callback = interruption.SaveWhenInterrupted(tmp_path)
+    for rank_zero in (True, False):
+        trainer = SimpleNamespace(world_size=2, is_global_zero=rank_zero)
+        callback.on_exception(trainer, None, KeyboardInterrupt())
+        callback.on_exception(trainer, None, RuntimeError())
+        if rank_zero:
+            (tmp_path / "last.ckpt").touch()
+            callback.on_exception(trainer, None, KeyboardInterrupt())
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert said[0].endswith("there is no checkpoint yet")
+    assert f"0 s ago is in {tmp_path / 'last.ckpt'}: give the same command with resume=True" in said[1]

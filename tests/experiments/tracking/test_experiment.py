@@ -103,6 +103,20 @@ def test_questions_and_typos_touch_nothing(words: list[str], code: int, said: st
     assert not home.exists()
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_several_processes_do_not_begin_what_one_does_alone(rank: int, monkeypatch, capsys) -> None:
+    launched = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 1}
+    for name, value in launched.items():
+        monkeypatch.setenv(name, str(value))
+    experiment = Experiment("ex_made", tiny.Tiny, tiny.NAMED, alone=["main"])
+    experiment.main(tiny.main)
+    with pytest.raises(SystemExit) as left:
+        experiment.run_commandline(["ex_made.py"])
+    assert left.value.code == 1
+    said = "error: main is done by one process, and torchrun started 2: start it by itself"
+    assert (said in capsys.readouterr().err) == (rank == 0)
+
+
 def test_heavy_libraries_are_not_imported_for_a_question() -> None:
     code = (
         "import sys, experiments.tracking.experiment, experiments.settings; "

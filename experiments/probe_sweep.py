@@ -18,6 +18,7 @@ from experiments.data import Source, build_task, identify, match, open_source, r
 from experiments.errors import UserError
 from experiments.examples import examples, need
 from experiments.extraction import made_of_other
+from experiments.few_shot import fewer
 from experiments.light_runs import write_light_runs
 from experiments.probe_report import format_table, write_chosen, write_points, write_rows
 from experiments.probe_scores import Judged, answer_row, probe_row
@@ -149,7 +150,7 @@ def _probe_representation(
     for name, task in tasks.items():
         splits[name] = tracks[name].splits(numbers, x, row)
         for one in seeds:
-            train = fewer(task, splits[name]["train"], settings, one)
+            train = fewer(task, splits[name]["train"], settings.probe.shots, settings.probe.train_share, one)
             problems.append(Problem(task, train, splits[name]["valid"], configs, one))
     points = len(problems) * len(configs)
     with progress(f"probes: {label}", points, "probes") as advance:
@@ -180,11 +181,6 @@ def workers(settings: ProbeExperimentSettings) -> Workers:
     if jobs is None and joblib.effective_n_jobs() == 1 and device == "cpu" and probe.scheduler is None:
         jobs = -1
     return Workers(jobs, probe.backend, probe.scheduler, device)
-
-
-def fewer(task: Task, train: Split, settings: ProbeExperimentSettings, seed: int) -> Split:
-    """The training tracks that the settings leave."""
-    return train
 
 
 def _advance(advance: Any, points: int) -> None:

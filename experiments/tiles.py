@@ -142,16 +142,13 @@ class Tile:
         inner = self.first_layer(x, probes)
         grads = {name: grad[probes] for name, grad in self.grads.items()}
         if self.deep:
-            dropping = p > 0 and hidden_levels is not None
-            active = inner > 0
-            if dropping:
-                active &= hidden_levels >= round(p * draws.LEVELS)
-            factor = 1 / (1 - p)
-            hidden = torch.where(active, inner, 0.0).mul_(factor)
+            hidden = inner.relu()
+            hidden = draws.dropped(hidden, hidden_levels, p) if p else hidden
             outer = _slope(task, self.second_layer(hidden, probes), targets)
             torch.bmm(outer.transpose(1, 2), hidden, out=grads["1.weight"])
             torch.sum(outer, 1, out=grads["1.bias"])
-            slope = torch.where(active, outer @ self.weights["1.weight"][probes], 0.0).mul_(factor)
+            slope = torch.ops.aten.threshold_backward(outer @ self.weights["1.weight"][probes], inner, 0.0)
+            slope = draws.dropped(slope, hidden_levels, p) if p else slope
         else:
             slope = _slope(task, inner, targets)
         flat = slope.transpose(0, 1).reshape(len(x), -1)

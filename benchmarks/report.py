@@ -16,6 +16,7 @@ import datetime
 import os
 import platform
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -138,18 +139,19 @@ def fill(database: Database, runs: int, sweeps: int) -> None:
             batch, series = [], []
 
 
-def report(url: str, folder: Path) -> tuple[float, float]:
-    """Seconds of the command, and of those the seconds that the report itself names."""
-    began = time.perf_counter()
+def report(url: str, folder: Path) -> tuple[float, float, float]:
+    """Seconds of the command, the seconds that the report itself names, and seconds of CPU time."""
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, str(SCRIPT), "report"]
     done = subprocess.run(
         command, cwd=folder, env=os.environ | {"OSTINATO_MONGO_URL": url}, capture_output=True, text=True
     )
-    took = time.perf_counter() - began
+    took, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     said = re.search(r"Report of (\d+) scores .* in ([\d.]+) s", done.stderr)
     if done.returncode or said is None:
         raise SystemExit(done.stdout + done.stderr)
-    return took, float(said[2])
+    return took, float(said[2]), cpu
 
 
 def plain_query(database: Database) -> float:
@@ -182,14 +184,16 @@ def main() -> None:
             server.release()
     title = f"{options.runs:,} runs of {size / 1e3:.0f} kB, {options.sweeps} of them sweeps with {PROBES} light runs"
     table = Table(title=title, title_justify="left")
-    for column in ("", "wall, s", "the report itself, s"):
+    for column in ("", "wall, s", "after the start, s", "CPU, s"):
         table.add_column(column, justify="left" if not column else "right")
-    for number, (took, own) in enumerate(rounds):
-        table.add_row("first report, makes the index" if number == 0 else "report", f"{took:.1f}", f"{own:.1f}")
-    table.add_row("only reading all runs, no index", f"{plain:.1f}", "")
+    for number, seconds in enumerate(rounds):
+        name = "first report, makes the index" if number == 0 else "report"
+        table.add_row(name, *(f"{value:.1f}" for value in seconds))
+    table.add_row("only reading all runs, no index", f"{plain:.1f}", "", "")
     console = Console(width=110)
     console.print(table)
-    console.print(f"{cpu_name()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    load = f"load {os.getloadavg()[0]:.1f}"
+    console.print(f"{cpu_name()}, {os.cpu_count()} cores, {load}, Python {platform.python_version()}")
 
 
 if __name__ == "__main__":

@@ -110,12 +110,14 @@ def answer_files(
         run: Keeps the files too.
 
     Raises:
-        UserError: None of the files could be read, or the folder holds other answers.
+        UserError: None of the files could be read, or the folder holds other answers, or answers for what the files
+            were before.
     """
     if line := savings(system.found.network, system.frames, system.last_block):
         say(line)
     results = _results(settings, run, system)
     with results:
+        _refuse_replaced(files, results)
         todo = [file for file in files if printable(file.path) not in results.done]
         already = len(files) - len(todo)
         if len(todo) >= MANY and settings.inference.out_dir is None:
@@ -125,6 +127,26 @@ def answer_files(
             raise UserError(f"none of {len(files)} files could be read; the first: {skipped[0][0]}: {skipped[0][1]}")
         _leave(results, skipped, todo, run)
     return {"predicted": len(todo) - len(skipped), "already": already, "skipped": len(skipped)}
+
+
+def _stamp(file: Candidate) -> list[int] | None:
+    """Size and time of the last change; None where the file is gone, which whoever reads it will say."""
+    try:
+        about = file.path.stat()
+    except OSError:
+        return None
+    return [about.st_size, about.st_mtime_ns]
+
+
+def _refuse_replaced(files: Sequence[Candidate], results: Results) -> None:
+    done = ((file, results.done.get(printable(file.path))) for file in files)
+    replaced = [printable(file.path) for file, then in done if then is not None and then != _stamp(file)]
+    if replaced:
+        raise UserError(
+            f"{len(replaced)} files were replaced since {results.folder} got predictions for them: "
+            f"{', '.join(replaced[:3])}{', ...' if len(replaced) > 3 else ''}; predict all again with "
+            "inference.overwrite=True, or choose another inference.out_dir"
+        )
 
 
 def audio_named(audio: str | None) -> list[Candidate]:
@@ -192,6 +214,7 @@ def _predict(
     window = system.frames, system.hop
     stride = int(found.description["network"].get("stride_t", 1))
     skipped: list[tuple[str, str]] = []
+    stamps = {printable(file.path): _stamp(file) for file in todo}
     with progress("predicting", len(todo), "files") as advance:
 
         def opened() -> Iterator[_Open]:
@@ -212,7 +235,7 @@ def _predict(
         for done in _in_batches(opened(), run_batch, settings.inference.batch_size):
             over_time, whole = system.answer(np.stack(done.outputs))
             prediction = Prediction(done.audio, done.starts / rate, done.length / rate, over_time, whole)
-            results.enter(prediction)
+            results.enter(prediction, stamps[done.audio])
             if pictures < PICTURES:
                 _draw(prediction, results, run, pictures)
                 pictures += 1

@@ -23,6 +23,7 @@ from experiments.errors import UserError
 
 LINES, WINDOWS, DOCUMENT, RANKED = "predictions.jsonl", "predictions.csv", "predictions.json", "ranked.csv"
 END = "csv_bytes"  # of a line: how long the table of windows is after its file
+STAMP = "file"  # of a line: size and time of the last change of its file
 DIGITS = 5
 
 
@@ -65,6 +66,9 @@ class Results:
         overwrite: Begin anew even where predictions were made otherwise.
         values: The classes have values, all of which are wanted, not probabilities, of which the largest are.
 
+    Attributes:
+        done: Files that are through, each with what was given as its stamp.
+
     Raises:
         UserError: The folder cannot be written to, holds predictions of another network or other settings or damaged
             ones, or another process is writing to it.
@@ -89,7 +93,7 @@ class Results:
                 f"inference.out_dir={folder}: no folder to write to ({error.strerror}); choose another"
             ) from error
         self._windows: BinaryIO | None = None
-        self.done: set[str] = set()
+        self.done: dict[str, Any] = {}
         try:
             self._lock()
             if overwrite:
@@ -113,8 +117,13 @@ class Results:
             self._windows.close()
         self._lines.close()
 
-    def enter(self, prediction: Prediction) -> dict[str, Any]:
-        """Write a file's windows and its ranking; returns what `predictions.json` will say of it."""
+    def enter(self, prediction: Prediction, stamp: Any = None) -> dict[str, Any]:
+        """Write a file's windows and its ranking; returns what `predictions.json` will say of it.
+
+        Args:
+            prediction: Of the file.
+            stamp: Tells its content from another; a plain value.
+        """
         rows = io.StringIO()
         writer = csv.writer(rows)
         for time, row in zip(prediction.times, prediction.over_time, strict=True):
@@ -133,8 +142,8 @@ class Results:
             self.key: ranked,
             "over_time": over_time,
         }
-        self._line({**summary, END: self._windows.tell()})
-        self.done.add(prediction.audio)
+        self._line({**summary, STAMP: stamp, END: self._windows.tell()})
+        self.done[prediction.audio] = stamp
         return summary
 
     def summaries(self) -> Iterator[dict[str, Any]]:
@@ -143,8 +152,7 @@ class Results:
             next(lines)
             for line in lines:
                 summary = json.loads(line)
-                del summary[END]
-                yield summary
+                yield {key: value for key, value in summary.items() if key not in (END, STAMP)}
 
     def finish(self) -> list[Path]:
         """Make the files that are read by people and programs; returns all of them."""
@@ -188,7 +196,7 @@ class Results:
                 self._check_made(entry.get("made", {}), header["made"])
             whole += len(line)
             if number:
-                self.done.add(entry["audio"])
+                self.done[entry["audio"]] = entry.get(STAMP)
             end = entry[END]
         self._lines.truncate(whole)
         if not whole:

@@ -134,13 +134,13 @@ def test_a_stopped_call_goes_on(music, checkpoint, tmp_path, monkeypatch):
     out = str(tmp_path / "out")
     entered = Results.enter
 
-    def stop(results, given):
+    def stop(results, *given):
         if len(results.done) == 2:
             results._windows.write(b"music/torn.wav,0.0")
             results._windows.flush()
             results._lines.write(b'{"audio": "torn')
             raise KeyboardInterrupt
-        return entered(results, given)
+        return entered(results, *given)
 
     monkeypatch.setattr(Results, "enter", stop)
     with pytest.raises(KeyboardInterrupt):
@@ -151,6 +151,17 @@ def test_a_stopped_call_goes_on(music, checkpoint, tmp_path, monkeypatch):
     assert sorted(row["audio"] for row in windows(out)) == sorted(row["audio"] for row in windows(whole))
     assert call(music, checkpoint, tmp_path, out_dir=out)[0] == {"predicted": 0, "already": 5, "skipped": 0}
     assert len(document(out)) == 5
+
+
+def test_files_that_were_replaced_are_not_taken_for_those_that_were_predicted(music, checkpoint, tmp_path):
+    out = str(tmp_path / "out")
+    call(music, checkpoint, tmp_path, out_dir=out)
+    assert call(music, checkpoint, tmp_path, out_dir=out)[0]["already"] == 5
+    assert not {"file", "csv_bytes"} & document(out)["short.wav"].keys()
+    sound(music / "short.wav", 16_000, 3.0)
+    with pytest.raises(UserError, match=r"1 files were replaced .*short\.wav; .*inference\.overwrite=True"):
+        call(music, checkpoint, tmp_path, out_dir=out)
+    assert call(music, checkpoint, tmp_path, out_dir=out, overwrite=True)[0]["predicted"] == 5
 
 
 def test_predictions_made_otherwise_are_kept_unless_overwritten(music, checkpoint, tmp_path):
@@ -174,7 +185,7 @@ def test_a_folder_of_predictions_has_one_writer_and_no_gaps(tmp_path):
     with pytest.raises(UserError, match=r"predictions\.csv is shorter than"):
         Results(tmp_path, {"top": 2}, ["x", "y"], 2)
     with Results(tmp_path, {"top": 2}, ["x", "y"], 2, overwrite=True) as results:
-        assert results.done == set()
+        assert not results.done
         results.enter(given)
         results.finish()
     assert document(tmp_path)["a.wav"]["ranked"] == {"y": 0.75, "x": 0.25}

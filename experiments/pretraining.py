@@ -136,7 +136,8 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         }
     )
     sizes = ", ".join(f"{len(examples)} {split}" for split, examples in splits.items())
-    say(f"{source.name}: {sizes} tracks, {len(task.classes)} classes, clips of {frames} frames")
+    what = "values" if task.kind == "values" else "classes"
+    say(f"{source.name}: {sizes} tracks, {len(task.classes)} {what}, clips of {frames} frames")
     return learner, Clips(datamodule, source.features, splits, frames, run.seed, teacher)
 
 

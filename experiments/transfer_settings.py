@@ -82,7 +82,7 @@ class TransferSettings(Section):
     embeddings: StoredSettings = StoredSettings()
     datamodule: DatamoduleSettings = DatamoduleSettings(batch_size_train=128, batch_size_test=1024)
     probe: MLPSettings = MLPSettings()
-    trainer: TrainerSettings = TrainerSettings(max_epochs=60)
+    trainer: TrainerSettings = TrainerSettings(max_epochs=60, precision="32-true")
     module: ProbeModuleSettings = ProbeModuleSettings()
     inference: PredictionSettings = PredictionSettings()
     tracking: TrackingSettings = TrackingSettings()

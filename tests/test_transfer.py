@@ -145,6 +145,23 @@ def test_the_probe_is_the_plain_network_of_the_recipe(trained):
     assert probe.features["producer"]["weights"] == Store("stores/block_01").header.producer["weights"]
 
 
+@pytest.mark.parametrize(("average", "suffix"), [("ema_decay=0.5", "_ema"), ("do_swa=True", "_swa")])
+def test_an_average_that_is_better_is_what_is_kept_and_judged(home, average, suffix):
+    words = ["with", *QUICK, *STORED, f"module.{average}", "module.swa_epoch_start=1", "module.swa_freq=1"]
+    result = run("ex_transfer.py", *words, "probe.file=kept/averaged.safetensors", f"trainer.checkpoint_dir={average}")
+    kept = FittedProbe.load("kept/averaged.safetensors")
+    state = torch.load(f"{average}/best.ckpt", weights_only=True)["state_dict"]
+    averaged = any(key.startswith("net_swa.") for key in state)
+    prefix, suffix = ("net_swa.", suffix) if averaged else ("net.", "")
+    weight = next(value for key, value in state.items() if key.startswith(prefix) and key.endswith("net.0.weight"))
+    np.testing.assert_array_equal(kept.weights["0.weight"], weight.numpy())
+    assert kept.value == pytest.approx(result[f"val/roc_auc{suffix}"])
+    split = read_table(Path("tracks.csv")).split("test")
+    answers = kept.predict(vectors([track.id for track in split], [0]))
+    targets = np.stack([kept.task.encode(track.annotations["tags"]) for track in split])
+    assert kept.task.score(answers, targets)["ap"] == pytest.approx(result["test/ap"])
+
+
 def test_f16_tracks_are_shuffled_every_epoch_and_all_of_them_seen(home, monkeypatch):
     seen: list[list[int]] = []
     step = VectorLearner.training_step

@@ -35,7 +35,7 @@ def steps(size: str) -> list[tuple[str, list[str]]]:
             "3/4  extract those of the same network before training, to compare",
             extract("random_weights", "inference.random_weights=True"),
         ),
-        ("4/4  probe both, and plain mel statistics, on tagging and genre", ["ex_probe.py", "with", "demo", *corpus]),
+        ("4/4  probe both, and plain mel statistics, on all tasks", ["ex_probe.py", "with", "demo", *corpus]),
     ]
 
 

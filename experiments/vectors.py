@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.errors import UserError
-from experiments.progress import progress
 from experiments.tasks.base import Task, unknown
 
 if TYPE_CHECKING:
@@ -169,6 +168,8 @@ def gather(store: Reader, ids: Sequence[str], reduction: Reduction) -> tuple[np.
     Raises:
         UserError: The store holds another kind of array, or none of the tracks.
     """
+    from experiments.progress import progress
+
     if store.header.kind != reduction.kind:
         raise UserError(f"the store holds {store.header.kind}; {reduction.name} is made from {reduction.kind}")
     stored = set(store.ids)

@@ -6,8 +6,9 @@ from experiments.configs.named import NamedConfig
 
 CONFIGS: dict[str, NamedConfig] = {
     "demo": NamedConfig(
-        "tagging and genre on the demo corpus: the pre-trained network, one of random weights, mel statistics",
+        "all tasks on the demo corpus: the pre-trained network, one of random weights, mel statistics",
         {
+            "probe": {"tasks": ["tagging", "genre", "key", "emotion", "tempo", "tempo_regression"], "grid": "quick"},
             "embeddings": {
                 "store": "outputs/demo/pretrained/block_02",
                 "compare": {"random weights": "outputs/demo/random_weights/block_02"},

@@ -16,7 +16,7 @@ from experiments.sweep_records import SUM
 
 MOST_ENCODERS = 6  # panels or lines of a picture
 MOST_BARS = 30
-MOST_NUMBERS = 260  # cells of a heat map that all have their number; of more only the chosen ones
+MOST_NUMBERS = 260  # cells of a heat map that all have their number; of more the best of each block
 TOKENS = ("cls", "dist", "mean", "cls+dist", "all")  # from the top
 
 
@@ -58,7 +58,7 @@ def heat_map(encoders: Mapping[str, Sequence[Entry]], best: Mapping[str, Standin
     low, high = np.nanmin(values), np.nanmax(values)
     width = max(len(columns) for columns, _, _ in tables.values())
     numbered = len(values) <= MOST_NUMBERS
-    height = sum(1.4 + 0.5 * len(rows) for _, rows, _ in tables.values())
+    height = sum(1.0 + (0.5 if numbered else 0.36) * len(rows) for _, rows, _ in tables.values())
     with picture(path, float(np.clip(4.2 + 0.75 * width, 7, 18)), 0.8 + height, len(tables)) as axes:
         for axis, (name, (columns, rows, table)) in zip(axes, tables.items(), strict=True):
             image = axis.imshow(100 * table, cmap=COLOUR_MAP, vmin=low, vmax=high, aspect="auto")
@@ -67,7 +67,7 @@ def heat_map(encoders: Mapping[str, Sequence[Entry]], best: Mapping[str, Standin
             axis.set_yticks(range(len(rows)), rows)
             chosen = columns.index(best[name].entry.score.block), rows.index(_row(best[name].entry))
             for row, column in np.argwhere(np.isfinite(table)):
-                if not numbered and (column, row) != chosen:
+                if not numbered and table[row, column] < np.nanmax(table[:, column]) and (column, row) != chosen:
                     continue
                 value = 100 * table[row, column]
                 colour = "black" if value > (low + high) / 2 else "white"
@@ -79,7 +79,7 @@ def heat_map(encoders: Mapping[str, Sequence[Entry]], best: Mapping[str, Standin
             axis.set_title(short_name(name), fontsize=13)
         axes[-1].set_xlabel("block")
         axes[0].figure.suptitle(title, x=0.01, ha="left", fontsize=14)
-        axes[0].figure.colorbar(image, ax=axes, label="per cent")
+        axes[0].figure.colorbar(image, ax=axes, label="per cent", fraction=0.04)
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from experiments import leaderboard, report_comparison, report_pictures, report_tables
-from experiments.data import say
 from experiments.errors import UserError
 from experiments.leaderboard import Board, Entry, Standing, Sweep, Test
 from experiments.progress import progress
@@ -48,7 +48,7 @@ def report(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float
     _keep(board, standings, comparisons, notes, pictures, run)
     entries = [entry for encoders in board.values() for of_one in encoders.values() for entry in of_one]
     run.set_info(report={"source": place, "sweeps": len({e.sweep.key for e in entries}), "scores": len(entries)})
-    say(
+    _say(
         f"Report of {len(entries)} scores from {place} in {time.monotonic() - began:.1f} s: leaderboard.html, .md, "
         f".csv and pictures in {_short(run.directory)}; see them with: python ex_probe.py dashboard"
     )
@@ -101,7 +101,7 @@ def collect(asked: ReportSettings, source: Source, run: RunHandle) -> Board:
         raise UserError(f"report.runs: {missing[0]} is no run with scores in {source.place}; there: {there}")
     entries = leaderboard.named(sweeps)
     if lost := sum(len(sweep.scores) for sweep in sweeps) - len(entries):
-        say(f"{lost} scores are no numbers, and left out: probes that failed")
+        _say(f"{lost} scores are no numbers, and left out: probes that failed")
     entries = leaderboard.filtered(entries, asked.tasks, asked.corpora, asked.encoders)
     kept = leaderboard.latest(entries) if asked.repeats == "latest" else leaderboard.apart(entries)
     if not kept:
@@ -110,7 +110,7 @@ def collect(asked: ReportSettings, source: Source, run: RunHandle) -> Board:
             f"report.corpora={asked.corpora}, report.encoders={asked.encoders} out"
         )
     if len(kept) < len(entries):
-        say(f"{len(entries) - len(kept)} scores of earlier runs are left out; report.repeats=all shows them")
+        _say(f"{len(entries) - len(kept)} scores of earlier runs are left out; report.repeats=all shows them")
     return leaderboard.board(kept)
 
 
@@ -181,6 +181,10 @@ def _result(standings: Mapping[Test, Mapping[str, Standing]]) -> dict[str, float
         for name, standing in encoders.items()
     }
     return {name: float(entry.score.score) for name, entry in best.items()}
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _short(path: Path) -> str:

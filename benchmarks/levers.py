@@ -33,7 +33,9 @@ from experiments.configs.catalogue import PRETRAIN
 from experiments.data import Source, open_source
 from experiments.extraction import Output, extract, header
 from experiments.inference import runner
-from experiments.probe_table import MAIN, probe
+from experiments.probe_report import COMPARISON
+from experiments.probe_sweep import probe
+from experiments.representations import MAIN
 from experiments.settings import DatamoduleSettings, EmbeddingsSettings, PretrainSettings, ProbeExperimentSettings
 from experiments.tracking.run import RunHandle
 from models.export import AudioNetwork
@@ -180,11 +182,11 @@ def scores(stores: dict[str, Path], size: str | int, grid: str, folder: Path) ->
             baselines=["constant"],
         ),
         datamodule=DatamoduleSettings(demo_size=size),
-        probe={"grid": grid},
+        probe={"grid": grid, "tiles_dir": str(folder / "sweeps")},
     )
     folder.mkdir(parents=True, exist_ok=True)
     probe(settings, RunHandle(folder, seed=0))
-    with (folder / "probes.csv").open(newline="", encoding="utf-8") as handle:
+    with (folder / COMPARISON).open(newline="", encoding="utf-8") as handle:
         return list(csv.DictReader(handle))
 
 
@@ -199,7 +201,7 @@ def table(rows: list[dict[str, str]], speeds: dict[str, float], gigaflops: dict[
         cells = [name, *(f"{found[name]:.2f}" if name in found else "" for found in (gigaflops, speeds))]
         for task, metric in reversed(tasks.items()):
             row = next(r for r in rows if (r["task"], r["metric"], r["representation"]) == (task, metric, name))
-            cells.append(f"{float(row['value']):.3f} [{float(row['low']):.3f}, {float(row['high']):.3f}]")
+            cells.append(f"{float(row['value']):.3f} ± {float(row['half_width']):.3f}")
             ends = (row["behind_low"], row["behind_high"])
             cells.append(" to ".join(f"{float(end):+.3f}" for end in ends) if all(ends) else "")
         made.add_row(*cells)

@@ -5,9 +5,9 @@ python -m benchmarks.sweep gtzan --whole       # the whole sweep, not extrapolat
 python -m benchmarks.sweep mtt --device cuda   # torch, numpy and rich are enough for the sweep itself
 
 Vectors are drawn, with signal; sizes are those of MagnaTagATune (18,706/1,825/5,329 clips, 50 tags) and of GTZAN
-without faults (443/197/290, 10 genres), 768 values each. One by one is `probing.fit` with scikit-learn's metric, as the field
-does it, eight probes to their end, two of each form and batch size. Together is `sweep.train_tile` in one process a
-core: the time of a step of every form and batch size, and how many steps the probes of each learning rate take, from
+without faults (443/197/290, 10 genres), 768 values each. One by one is `probing.fit` with scikit-learn's metric, as the
+field does it, eight probes to their end, two of each form and batch size. Together is `sweep.train_tile` in one process
+a core: the time of a step of every form and batch size, and how many steps the probes of each learning rate take, from
 some that are trained to their end. Times are wall time, so nothing else may run.
 """
 
@@ -212,7 +212,7 @@ class Contest:
         """Measure, extrapolate, print."""
         rate = matrix_rate(self.device, self.cores)
         sizes = [len(self.splits[name].ids) for name in ("train", "valid")]
-        console.print(f"[{self.name}] matrix rate {rate / 1e9:,.0f} GFLOP/s with {self.cores} threads")
+        console.print(f"{self.name}: matrix rate {rate / 1e9:,.0f} GFLOP/s with {self.cores} threads")
         lengths = self.lengths()
         table = Table(title=f"{self.name}: a step of one probe with its share of evaluations", title_justify="left")
         for column in ("", "one by one, ms", "together, ms", "times faster", "GFLOP/s", "of the rate"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import multiprocessing
 import signal
 import threading
@@ -16,6 +17,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from experiments.checkpointing import INTERRUPTED, LAST, Saved, last_batch, stepped, validation_follows
 from experiments.data import say
+from experiments.errors import UserError
 from experiments.tracking.logger import log_step
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name))
@@ -70,7 +72,10 @@ class SaveWhenInterrupted(Checkpoint):
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if not self._validating and self._pending is None:
             self._pending = number, frame
-            say(f"{signal.Signals(number).name}: ends after this step, with a checkpoint; once more ends it at once")
+            with contextlib.suppress(RuntimeError):  # it came while something else was said
+                say(
+                    f"{signal.Signals(number).name}: ends after this step, with a checkpoint; once more ends it at once"
+                )
         else:
             self._handlers[number](number, frame)
 
@@ -109,8 +114,13 @@ class SaveWhenInterrupted(Checkpoint):
 
     def _save(self, trainer: L.Trainer) -> None:
         self._before_validation = self._validating
-        trainer.save_checkpoint(self.path)
-        self._before_validation = False
+        try:
+            trainer.save_checkpoint(self.path)
+        except UserError as error:  # the training ends for the signal all the same
+            say(f"error: {error}")
+            return
+        finally:
+            self._before_validation = False
         if self.saved:
             self.saved(self.path, trainer.current_epoch, trainer.global_step)
         say(f"the state of the moment is in {self.path}; give the same command with resume=True to go on")

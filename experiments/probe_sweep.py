@@ -14,11 +14,12 @@ from datasets.corpus import SPLITS, Corpus
 from datasets.store import Store
 from experiments import grids
 from experiments.baselines import MEL_STATISTICS, constant
-from experiments.data import Source, build_task, identify, match, open_source, read_corpus, say
+from experiments.data import Source, build_task, identify, open_source, read_corpus, say
 from experiments.errors import UserError
 from experiments.examples import examples, need
 from experiments.extraction import made_of_other
 from experiments.few_shot import fewer
+from experiments.left_out import match, tell_unannotated
 from experiments.light_runs import write_light_runs
 from experiments.probe_report import format_table, write_chosen, write_points, write_rows
 from experiments.probe_scores import Judged, answer_row, probe_row
@@ -34,7 +35,7 @@ from experiments.representations import (
     labels,
     representations,
 )
-from experiments.settings import ProbeExperimentSettings
+from experiments.settings import ProbeExperimentSettings, ProbeSettings
 from experiments.sweeping import Outcome, Workers, seeds_of, sweep
 from experiments.tasks.base import Task
 from experiments.tile_files import Problem
@@ -68,14 +69,16 @@ def probe(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]
     if "mel_statistics" in settings.embeddings.baselines:
         compared.append(Representation(MEL, (source.features,), MEL_STATISTICS))
     warn_of_other_audio(compared, source)
-    tasks, corpus, stored = _tasks(settings, source, compared)
+    tasks, corpus, stored = _tasks(settings, source, compared, run)
     tracks, data = {}, {}
     for name, task in tasks.items():
+        tell_unannotated(task, corpus, settings.datamodule, run)
         splits = examples(task, corpus, stored)
         need(splits, *SPLITS)
         tracks[name] = annotated_tracks(splits, corpus)
         say_missing_classes(task, tracks[name])
         data[name] = identify(corpus, {split: splits[split].ids for split in SPLITS}, task)
+        data[name]["split_fingerprint"] += _few(settings.probe)
     run.set_info(data=data)
     answers = answer_stores(settings.embeddings.answers, tasks)
     found, named = Found(), labels(compared)
@@ -91,6 +94,13 @@ def probe(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]
         said, network = read_answers(name, store, split.ids), store.header.fingerprint or ""
         found.rows[task.name].append(answer_row(task, data[task.name], name, network, split, said))
     return _leave(found, tasks, settings, run)
+
+
+def _few(probe: ProbeSettings) -> str:
+    """What a split's name says of training on fewer tracks: such scores are not compared with others."""
+    if probe.shots is not None:
+        return f", {probe.shots} shots"
+    return "" if probe.train_share is None else f", {probe.train_share:g} of the training tracks"
 
 
 def _leave(
@@ -113,7 +123,7 @@ def _leave(
 
 
 def _tasks(
-    settings: ProbeExperimentSettings, source: Source, compared: Sequence[Representation]
+    settings: ProbeExperimentSettings, source: Source, compared: Sequence[Representation], run: RunHandle
 ) -> tuple[dict[str, Task], Corpus, Mapping[str, str]]:
     """The tasks, and the tracks that every representation has."""
     shared = set.intersection(*(row.ids for row in compared))
@@ -125,7 +135,7 @@ def _tasks(
             f"were they made from the same folder?"
         )
     where = Path(settings.embeddings.store or "")
-    corpus, stored = match(read_corpus(settings.datamodule, source), sorted(shared), where)
+    corpus, stored = match(read_corpus(settings.datamodule, source), sorted(shared), where, settings.datamodule, run)
     tasks: dict[str, Task] = {}
     for name in dict.fromkeys(settings.probe.tasks):
         corpus, tasks[name] = build_task(settings.datamodule, corpus, name)

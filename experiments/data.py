@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from datasets.corpus import LABELS, Corpus
-from datasets.matching import match_tracks
 from datasets.upstream import open_features
 from experiments import annotations
 from experiments.errors import UserError
@@ -249,23 +248,6 @@ def identify(corpus: Corpus, splits: Mapping[str, Sequence[str]], task: Task) ->
         "classes_fingerprint": fingerprint({"classes": task.classes}),
         "notes": list(corpus.notes),
     }
-
-
-def match(corpus: Corpus, stored: Sequence[str], where: Path) -> tuple[Corpus, Mapping[str, str]]:
-    """Pair a corpus with what is stored, and say what stays alone.
-
-    Returns:
-        The tracks that are stored, and their stored ids.
-
-    Raises:
-        CorpusError: Nothing pairs.
-    """
-    matched = match_tracks([track.id for track in corpus], list(stored))
-    for alone, what in ((matched.without_audio, "labelled but not in"), (matched.without_labels, "without labels in")):
-        if alone:
-            shown = ", ".join(alone[:3]) + (", ..." if len(alone) > 3 else "")
-            say(f"{len(alone)} tracks are {what} {where} and left out: {shown}")
-    return corpus.only(matched.stored), matched.stored
 
 
 def spell(settings: DatamoduleSettings) -> str:

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from datasets.store import Store
 from experiments import distributed, networks
-from experiments.data import Source, clip_frames, match, open_source, read_corpus, say, spell
+from experiments.data import Source, clip_frames, open_source, read_corpus, say, spell
 from experiments.economy import savings, use_threads
 from experiments.errors import UserError
 from experiments.extraction import Output, Report, extract, header, made_of_other
+from experiments.left_out import match
 from experiments.settings import DatamoduleSettings, PretrainSettings
 from experiments.tracking.run import RunHandle
 from experiments.training import check_accelerator, precision
@@ -164,7 +165,7 @@ def _wanted(settings: PretrainSettings, source: Source) -> list[str]:
     datamodule = settings.datamodule
     if not _by_table(datamodule):
         return list(source.features.ids)
-    _, stored = match(read_corpus(datamodule, source), source.features.ids, source.base_dir)
+    _, stored = match(read_corpus(datamodule, source), source.features.ids, source.base_dir, datamodule)
     return list(stored.values())
 
 

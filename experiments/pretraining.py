@@ -14,12 +14,11 @@ from experiments import distilling, networks, reports
 from experiments.averaging import MovingAverage, SnapshotAverage, averaging
 from experiments.checkpointing import BEST
 from experiments.class_report import write_test_report
-from experiments.continuing import resume_from
+from experiments.continuing import resume_from, same_data
 from experiments.data import (
     build_task,
     fit_labels,
     identify,
-    match,
     open_source,
     read_corpus,
     say,
@@ -30,6 +29,7 @@ from experiments.errors import UserError
 from experiments.examples import examples, need
 from experiments.learners.distillation import DistillationLearner
 from experiments.learners.supervised import SupervisedLearner
+from experiments.left_out import match, tell_unannotated
 from experiments.loading import Clips
 from experiments.settings import PretrainSettings
 from experiments.tasks.base import Task
@@ -50,7 +50,10 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     L.seed_everything(run.seed, workers=True, verbose=False)
     processes = math.prod(layout(settings.trainer.devices, settings.trainer.num_nodes))
     checkpoint = resume_from(settings, run)
+    before = run.known("data")
     learner, clips = prepare(settings, run)
+    if checkpoint:
+        same_data(before, run)
     if settings.trainer.compile:
         from models.compiled import compile_blocks
 
@@ -102,7 +105,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     logits = None if trained else distilling.open_logits(settings)
     networks.fetch_weights(settings, trained)
     source = open_source(datamodule)
-    corpus, stored = match(read_corpus(datamodule, source), source.features.ids, source.base_dir)
+    corpus, stored = match(read_corpus(datamodule, source), source.features.ids, source.base_dir, datamodule, run)
     if trained:
         found, lessons = networks.load(settings, source.frontend), None
         corpus = fit_labels(datamodule, corpus, found.task())
@@ -111,6 +114,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         lessons = distilling.lessons(settings, logits, task) if logits else None
         found = networks.initial(settings, source.frontend, task, lessons.second_head if lessons else None)
     task, frames = found.task(), found.n_frames
+    tell_unannotated(task, corpus, datamodule, run)
     splits = examples(task, corpus, stored)
     if not trained:
         need(splits, "train", "valid")

@@ -17,7 +17,7 @@ from experiments.averaging import averaging, take_out
 from experiments.checkpointing import BEST, AtomicCheckpoints
 from experiments.class_report import write_test_report
 from experiments.continuing import resume_from
-from experiments.data import Source, build_task, identify, match, open_source, read_corpus, say
+from experiments.data import Source, build_task, identify, open_source, read_corpus, say
 from experiments.distributed import layout
 from experiments.errors import UserError
 from experiments.examples import Examples, examples, need
@@ -25,6 +25,7 @@ from experiments.extraction import made_of_other
 from experiments.intervals import interval
 from experiments.judging import song_targets
 from experiments.learners.vectors import VectorLearner
+from experiments.left_out import match, tell_unannotated
 from experiments.pretraining import best_epoch, write_predictions
 from experiments.probes import FittedProbe, ProbeConfig
 from experiments.sweep_records import Score, answers_name, write_answers, write_scores
@@ -79,8 +80,9 @@ def prepare(settings: TransferSettings, run: RunHandle) -> tuple[VectorLearner, 
     reduction = reduction_of(settings.embeddings, store)
     source = open_source(settings.datamodule)
     _warn_of_other_audio(store, source)
-    corpus, stored = match(read_corpus(settings.datamodule, source), store.ids, store.path)
+    corpus, stored = match(read_corpus(settings.datamodule, source), store.ids, store.path, settings.datamodule, run)
     corpus, task = build_task(settings.datamodule, corpus)
+    tell_unannotated(task, corpus, settings.datamodule, run)
     found = examples(task, corpus, stored)
     need(found, "train", "valid")
     features = {
@@ -106,7 +108,9 @@ def prepare(settings: TransferSettings, run: RunHandle) -> tuple[VectorLearner, 
     learner = VectorLearner(network, task, module, description)
     data = identify(corpus, {name: one.ids for name, one in found.items()}, task)
     parameters = sum(weight.numel() for weight in network.parameters())
-    run.set_info(data={**data, "corpus": source.name, "parameters": parameters}, store=str(store.path), reduction=reduction.name)
+    run.set_info(
+        data={**data, "corpus": source.name, "parameters": parameters}, store=str(store.path), reduction=reduction.name
+    )
     sizes = ", ".join(f"{len(one)} {name}" for name, one in found.items())
     say(f"{source.name}: {sizes} tracks, {task.name}, {task.n_outputs} outputs; {store.path}, {reduction.name}")
     about = {"features": features, "data": data, "encoder": f"{_name_of(store.path)} (transfer)"}

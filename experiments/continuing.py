@@ -7,8 +7,9 @@ import fcntl
 import json
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -54,6 +55,34 @@ def resume_from(settings: PretrainSettings, run: RunHandle) -> Path | None:
             "set tracking.runs_dir, or trainer.checkpoint_dir, to a folder that all nodes share"
         )
     return Path(chosen) if chosen else None
+
+
+def same_data(before: Mapping[str, Any] | None, run: RunHandle) -> None:
+    """Make sure that a training goes on with the tracks and classes that it began with.
+
+    Args:
+        before: What the run knew of its data before it went on; None: nothing.
+        run: Knows by now what they are, and is told that they are not.
+
+    Raises:
+        UserError: They are others.
+    """
+    now = run.known("data")
+    if not before or not now:
+        return
+    names = {"classes_fingerprint": "classes", "split_fingerprint": "tracks"}
+    changed = [name for key, name in names.items() if before.get(key) != now.get(key)]
+    if changed:
+        run.set_info(data=before)
+        there, here = (f"{data['classes']} classes and {_counted(data['tracks'])} tracks" for data in (before, now))
+        raise UserError(
+            f"run {run.key} began with other {' and '.join(changed)} ({there}, now {here}), and its checkpoint is of "
+            "those: bring them back, or begin anew without resume=True"
+        )
+
+
+def _counted(tracks: Mapping[str, int]) -> str:
+    return " + ".join(f"{number} {split}" for split, number in tracks.items())
 
 
 def _newest(settings: PretrainSettings, run: RunHandle) -> tuple[Path, int] | None:

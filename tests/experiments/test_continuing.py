@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.continuing import OWNER, RESUME_VARIABLE, resume_from
+from experiments.continuing import OWNER, RESUME_VARIABLE, resume_from, same_data
 from experiments.errors import UserError
 from experiments.settings import PretrainSettings
-from experiments.tracking.run import RunHandle
+from experiments.tracking.journal import Journal
+from experiments.tracking.run import Recorder, RunHandle
 
 SETTINGS = "0123456789abcdef"
 
@@ -174,3 +175,18 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     with pytest.raises(UserError, match=r"taken: no checkpoints can be written there .*trainer\.checkpoint_dir"):
         resume_from(settings(False, checkpoint_dir=str(tmp_path / "taken")), handle(tmp_path))
     assert os.environ.get(RESUME_VARIABLE) is None
+
+
+def test_a_training_goes_on_with_the_tracks_and_classes_that_it_began_with(tmp_path):
+    run = RunHandle(tmp_path / "run", 0, Recorder(Journal.create(tmp_path, "run", home=tmp_path)))
+    before = {"classes": 2, "tracks": {"train": 8, "valid": 1}, "classes_fingerprint": "a", "split_fingerprint": "b"}
+    run.set_info(data=before)
+    same_data(before, run)
+    same_data(None, run)
+    run.set_info(data={**before, "tracks": {"train": 9, "valid": 1}, "split_fingerprint": "c"})
+    with pytest.raises(UserError, match=r"other tracks \(2 classes and 8 train \+ 1 valid tracks, now 2 .* 9 train"):
+        same_data(before, run)
+    assert run.known("data") == before  # so that it is noticed the next time too
+    run.set_info(data={**before, "classes_fingerprint": "d"})
+    with pytest.raises(UserError, match="other classes"):
+        same_data(before, run)

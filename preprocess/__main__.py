@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,9 @@ FRONTENDS = (
 EPILOG = """\
 A published corpus (mtt, gtzan, giantsteps_key, giantsteps_mtg_key, emomusic, jamendo), with its splits and annotations:
   python -m preprocess CORPUS DATA_DIR STORE_DIR        (--help behind its name tells more)
+Features of other encoders (--help behind the first word tells more):
+  python -m preprocess import FOLDER_OR_TABLE STORE_DIR
+  python -m preprocess huggingface MODEL_DIR AUDIO_DIR STORE_DIR
 On a Dask cluster whose machines see AUDIO_DIR under the same path and have this environment and folder:
   python -m preprocess AUDIO_DIR STORE_DIR --backend dask --scheduler tcp://HOST:8786"""
 
@@ -42,7 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0, 1 for an error, 130 when interrupted."""
     argv = sys.argv[1:] if argv is None else argv
     from datasets.corpora import CORPORA
+    from preprocess.foreign_command import COMMANDS
 
+    if argv and argv[0] in COMMANDS:
+        return _say(lambda: COMMANDS[argv[0]](argv[1:]))
     corpus = CORPORA.get(argv[0]) if argv else None
     arguments = _corpus_parser(corpus).parse_args(argv[1:]) if corpus else _parser().parse_args(argv)
     options = {
@@ -52,9 +58,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         "max_seconds": arguments.max_seconds,
         "retry": arguments.retry,
     }
-    try:
+
+    def work() -> list[str]:
         with _backend(arguments.backend, arguments.scheduler):
-            lines = list(_corpus(corpus, arguments, options) if corpus else _folder(arguments, options))
+            return list(_corpus(corpus, arguments, options) if corpus else _folder(arguments, options))
+
+    return _say(work)
+
+
+def _say(work: Callable[[], Iterable[str]]) -> int:
+    """Print the lines that say what was done, or the error; returns the exit status."""
+    try:
+        lines = list(work())
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

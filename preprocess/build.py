@@ -109,7 +109,7 @@ def build_store(
         files, report.ignored = find(audio_dir)
     else:
         files = named(ids) if isinstance(ids, Mapping) else choose(audio_dir, ids)
-    with _alone(report.store), StoreWriter(report.store, about) as writer:
+    with alone(report.store), StoreWriter(report.store, about) as writer:
         ledger = Ledger(report.store)
         if ids is None:
             ledger.forget_others(files)
@@ -166,7 +166,7 @@ def changed_line(report: Report, elsewhere: str) -> str:
 
 
 @contextmanager
-def _alone(store: Path) -> Iterator[None]:
+def alone(store: Path) -> Iterator[None]:
     """The only process that computes features into a store; the others wait for it."""
     try:
         store.mkdir(parents=True, exist_ok=True)

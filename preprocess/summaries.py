@@ -2,8 +2,8 @@
 
 A representation is worth something only beside these: chroma and MFCC statistics are the hand-made features of
 Castellon, Donahue and Liang ("Codified audio language modeling learns useful representations for music information
-retrieval", ISMIR 2021); `librosa`'s tempo and templates of keys are answers that nothing was trained for. Each is a row of
-`SUMMARIES`, and its name is taken wherever the name of a front end is.
+retrieval", ISMIR 2021); `librosa`'s tempo and templates of keys are answers that nothing was trained for. Each is a
+row of `SUMMARIES`, and its name is taken wherever the name of a front end is.
 """
 
 from __future__ import annotations

@@ -114,7 +114,8 @@ def _srun(environ: Mapping[str, str]) -> Launch | None:
     nodes = _number(environ, "SLURM_STEP_NUM_NODES", _number(environ, "SLURM_NNODES", 1))
     hosts = environ.get("SLURM_STEP_NODELIST") or environ.get("SLURM_NODELIST") or environ.get("SLURM_JOB_NODELIST", "")
     host = environ.get("MASTER_ADDR") or (_first_host(hosts) if nodes > 1 else "127.0.0.1")
-    port = _number(environ, "MASTER_PORT", 15_000 + _number(environ, "SLURM_JOB_ID", 0) % 10_000)
+    place = 32 * _number(environ, "SLURM_JOB_ID", 0) + step  # steps of a job may run side by side
+    port = _number(environ, "MASTER_PORT", 15_000 + place % 10_000)
     rank = _number(environ, "SLURM_PROCID", 0)
     local, node = _number(environ, "SLURM_LOCALID", rank), _number(environ, "SLURM_NODEID", 0)
     return Launch("srun", rank, world_size, local, node, nodes, f"{host}:{port}")

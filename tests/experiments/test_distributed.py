@@ -46,9 +46,10 @@ open(f"{sys.argv[1]}/{rank}", "w").write(repr(told))
         (SRUN, None),  # the batch script itself
         (SRUN | STEP | {"SLURM_JOB_NAME": "bash"}, None),
         (SRUN | STEP | {"SLURM_STEP_ID": "4294967290"}, None),  # the shell of salloc
-        (SRUN | STEP, Launch("srun", 3, 4, 1, 1, 2, "gpu03:19567")),
+        (SRUN | STEP, Launch("srun", 3, 4, 1, 1, 2, "gpu03:21144")),
+        (SRUN | STEP | {"SLURM_STEP_ID": "1"}, Launch("srun", 3, 4, 1, 1, 2, "gpu03:21145")),  # beside the one before
         (SRUN | STEP | {"SLURM_STEP_NUM_TASKS": "1"}, None),
-        (SRUN | STEP | {"SLURM_NNODES": "1"}, Launch("srun", 3, 4, 1, 1, 1, "127.0.0.1:19567")),
+        (SRUN | STEP | {"SLURM_NNODES": "1"}, Launch("srun", 3, 4, 1, 1, 1, "127.0.0.1:21144")),
         (SRUN | STEP | {"MASTER_ADDR": "a", "MASTER_PORT": "7"}, Launch("srun", 3, 4, 1, 1, 2, "a:7")),
         (SRUN | STEP | TORCHRUN, Launch("torchrun", 5, 6, 5, 0, 1, "gpu1:29500")),  # torchrun under srun
     ],

@@ -96,9 +96,19 @@ def representations(embeddings: EmbeddingsSettings) -> list[Representation]:
 
 def _choices(store: Store, wanted: Sequence[str]) -> list[str]:
     """The choices of tokens that a store has; the empty one, for all it holds, where it has no tokens of that name."""
-    shape, names = store.header.item_shape, store.header.producer.get("tokens", TOKENS)
-    plain = len(shape) == 2 and shape[0] == len(TOKENS) and tuple(names) == TOKENS
-    return list(dict.fromkeys(wanted)) if plain else [""]
+    return list(dict.fromkeys(wanted)) if has_tokens(store) else [""]
+
+
+def has_tokens(store: Reader) -> bool:
+    """Whether a store holds `TOKENS` of every patch, not something else."""
+    shape, names = store.header.item_shape, (store.header.producer or {}).get("tokens", TOKENS)
+    return len(shape) == 2 and shape[0] == len(TOKENS) and tuple(names) == TOKENS
+
+
+def blocks_in(folder: Path) -> dict[int, Path]:
+    """The stores of several blocks in a folder, as an extraction leaves them."""
+    places = [header.parent for header in sorted(folder.glob("block_[0-9]*/header.json"))]
+    return {int(place.name.removeprefix("block_")): place for place in places}
 
 
 def _stores(name: str, path: Path, blocks: Sequence[int] | None) -> list[Store]:
@@ -107,7 +117,7 @@ def _stores(name: str, path: Path, blocks: Sequence[int] | None) -> list[Store]:
         if blocks is not None and block_of(store) not in (*blocks, ""):
             raise UserError(f"embeddings.blocks={list(blocks)}: {path} is of block {block_of(store)}")
         return [store]
-    found = {int(one.parent.name.removeprefix("block_")): one.parent for one in path.glob("block_[0-9]*/header.json")}
+    found = blocks_in(path)
     if not found:
         inside = sorted(str(header.parent) for header in path.glob("*/header.json"))
         hint = f"there is {', '.join(inside)}" if inside else "`make demo` writes those of the config demo"

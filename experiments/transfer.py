@@ -5,36 +5,37 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
 
-from datasets.store import Store
 from experiments import reports
 from experiments.averaging import averaging, take_out
 from experiments.checkpointing import BEST, AtomicCheckpoints
 from experiments.class_report import write_test_report
 from experiments.continuing import resume_from
-from experiments.data import Source, build_task, identify, open_source, read_corpus, say
+from experiments.data import build_task, identify, open_source, read_corpus, say
 from experiments.distributed import layout
 from experiments.errors import UserError
 from experiments.examples import Examples, examples, need
-from experiments.extraction import made_of_other
 from experiments.intervals import interval
 from experiments.judging import song_targets
 from experiments.learners.vectors import VectorLearner
 from experiments.left_out import match, tell_unannotated
 from experiments.pretraining import best_epoch, write_predictions
+from experiments.probe_sweep import warn_of_other_audio
 from experiments.probes import FittedProbe, ProbeConfig
+from experiments.representations import Representation
 from experiments.sweep_records import Score, answers_name, write_answers, write_scores
 from experiments.tasks.base import Task
 from experiments.tracking.run import RunHandle
 from experiments.training import History, check_accelerator, checkpoint_folder, make_trainer
-from experiments.transfer_data import Judged, StoredVectors, open_store, reduction_of
+from experiments.transfer_data import Judged, StoredVectors, stored
 from experiments.transfer_settings import TransferSettings
-from experiments.vectors import CHOICES, Reduction, Split, gather, token_reduction
+from experiments.vectors import Split
 from models.mlp import MLP
 
 
@@ -74,51 +75,45 @@ def transfer(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     return result
 
 
-def prepare(settings: TransferSettings, run: RunHandle) -> tuple[VectorLearner, StoredVectors, dict[str, Any]]:
-    """Build everything a trainer needs; and what the vectors are: `features`, `data` (of `identify`), `encoder`."""
-    store = open_store(settings.embeddings)
-    reduction = reduction_of(settings.embeddings, store)
+@dataclass(frozen=True)
+class About:
+    """What a training is about: the vectors, and the tracks as `identify` has them."""
+
+    seen: Representation
+    data: Mapping[str, Any]
+
+
+def prepare(settings: TransferSettings, run: RunHandle) -> tuple[VectorLearner, StoredVectors, About]:
+    """Build everything a trainer needs."""
+    seen = stored(settings.embeddings)
+    (store,) = seen.stores
     source = open_source(settings.datamodule)
-    _warn_of_other_audio(store, source)
-    corpus, stored = match(read_corpus(settings.datamodule, source), store.ids, store.path, settings.datamodule, run)
+    warn_of_other_audio([seen], source)
+    corpus, paired = match(read_corpus(settings.datamodule, source), store.ids, store.path, settings.datamodule, run)
     corpus, task = build_task(settings.datamodule, corpus)
     tell_unannotated(task, corpus, settings.datamodule, run)
-    found = examples(task, corpus, stored)
+    found = examples(task, corpus, paired)
     need(found, "train", "valid")
-    features = {
-        "kind": store.header.kind,
-        "fingerprint": store.header.fingerprint,
-        "reduction": reduction.name,
-        "producer": dict(store.header.producer or {}),
-    }
     songs = {track.id: str(track.annotations.get("group", track.id)) for track in corpus}
-    splits = {name: _judged(task, one, store, reduction, features, songs) for name, one in found.items() if len(one)}
+    splits = {name: _judged(task, one, seen, songs) for name, one in found.items() if len(one)}
     if settings.probe.monitor == "metric":
         _can_be_scored(task, splits["valid"])
-    optimizer = settings.module.optimizer.over(settings.trainer.max_epochs)
-    module = settings.module.model_copy(update={"optimizer": optimizer})
     network = MLP(splits["train"].split.x.shape[1], task.n_outputs, settings.probe.hidden, settings.probe.dropout)
     description = {
         "network": network.hyperparameters,
         "task": task.name,
         "labels": list(task.classes),
-        "features": features,
+        "features": seen.origin,
         "run_fingerprint": run.fingerprint,
     }
-    learner = VectorLearner(network, task, module, description)
+    optimizer = settings.module.optimizer.over(settings.trainer.max_epochs)
+    learner = VectorLearner(network, task, settings.module.model_copy(update={"optimizer": optimizer}), description)
     data = identify(corpus, {name: one.ids for name, one in found.items()}, task)
     parameters = sum(weight.numel() for weight in network.parameters())
-    run.set_info(
-        data={**data, "corpus": source.name, "parameters": parameters}, store=str(store.path), reduction=reduction.name
-    )
+    run.set_info(data={**data, "parameters": parameters}, store=str(store.path), reduction=seen.reduction.name)
     sizes = ", ".join(f"{len(one)} {name}" for name, one in found.items())
-    say(f"{source.name}: {sizes} tracks, {task.name}, {task.n_outputs} outputs; {store.path}, {reduction.name}")
-    about = {"features": features, "data": data, "encoder": f"{_name_of(store.path)} (transfer)"}
-    return learner, StoredVectors(settings.datamodule, splits, run.seed), about
-
-
-def _name_of(store: Path) -> str:
-    return store.absolute().parent.name if store.name.startswith("block_") else store.absolute().name
+    say(f"{source.name}: {sizes} tracks, {task.name}, {task.n_outputs} outputs; {store.path}, {seen.reduction.name}")
+    return learner, StoredVectors(settings.datamodule, splits, run.seed), About(seen, data)
 
 
 def _can_be_scored(task: Task, valid: Judged) -> None:
@@ -133,30 +128,13 @@ def _can_be_scored(task: Task, valid: Judged) -> None:
         raise UserError(f"validation split: {error}; or choose the best by its loss: probe.monitor=loss") from None
 
 
-def _judged(
-    task: Task,
-    found: Examples,
-    store: Store,
-    reduction: Reduction,
-    features: Mapping[str, Any],
-    songs: Mapping[str, str],
-) -> Judged:
-    x, _, _ = gather(store, found.stored, reduction)
+def _judged(task: Task, found: Examples, seen: Representation, songs: Mapping[str, str]) -> Judged:
     names = [songs[identity] for identity in found.ids]
     song_targets(task, found.targets, names)
     order = tuple(dict.fromkeys(names))
     numbers = {name: number for number, name in enumerate(order)}
-    split = Split(x, found.targets, list(found.ids), features=features)
+    split = Split(seen.vectors(found.stored), found.targets, list(found.ids), features=seen.origin)
     return Judged(split, order, np.array([numbers[name] for name in names]))
-
-
-def _warn_of_other_audio(store: Store, source: Source) -> None:
-    other = made_of_other(store, source.features, source.features.ids)
-    if other:
-        say(
-            f"{store.path}: {len(other)} tracks were not made from the audio of that name in "
-            f"{source.base_dir}, {other[0]} for instance; is datamodule.base_dir right?"
-        )
 
 
 def take_best(learner: VectorLearner, checkpoint: Path) -> tuple[int, bool]:
@@ -170,7 +148,7 @@ def take_best(learner: VectorLearner, checkpoint: Path) -> tuple[int, bool]:
 def fitted(
     learner: VectorLearner,
     settings: TransferSettings,
-    about: Mapping[str, Any],
+    about: About,
     curves: History,
     taken: tuple[int, bool],
     run: RunHandle,
@@ -207,7 +185,7 @@ def fitted(
         weights=weights,
         mean=np.zeros(width),
         scale=np.ones(width),
-        features=about["features"],
+        features=about.seen.origin,
         value=dict(curve).get(best, math.nan),
         loss=dict(curves.series.get(f"val/loss{suffix}", [])).get(best, math.nan),
         best_step=best,
@@ -230,7 +208,7 @@ def _keep(probe: FittedProbe, settings: TransferSettings, run: RunHandle) -> Non
 
 
 def _report_test(
-    learner: VectorLearner, judged: Judged, settings: TransferSettings, about: Mapping[str, Any], run: RunHandle
+    learner: VectorLearner, judged: Judged, settings: TransferSettings, about: About, run: RunHandle
 ) -> dict[str, float]:
     task, scores = learner.task, learner.scores()
     result = {f"test/{name}": value for name, value in scores.items()}
@@ -255,18 +233,15 @@ def _row(
     scores: Mapping[str, float],
     ends: tuple[float, float],
     settings: TransferSettings,
-    about: Mapping[str, Any],
+    about: About,
     of_songs: bool,
 ) -> Score:
     """The score as reports read it."""
-    features, data = about["features"], about["data"]
-    block, reduction = features["producer"].get("block", ""), features["reduction"]
-    usual = {token_reduction(tokens).name: choice for choice, tokens in CHOICES.items()} | {"stored": ""}
-    tokens = usual.get(reduction, reduction)
+    seen, data = about.seen, about.data
     return Score(
         task=task.name,
         corpus=data["corpus"],
-        encoder=about["encoder"],
+        encoder=seen.encoder,
         kind="probe",
         metric=task.primary,
         score=scores[task.primary],
@@ -276,12 +251,12 @@ def _row(
         n=int(scores["n_items"]),
         split=data["split_fingerprint"],
         classes=data["classes_fingerprint"],
-        network=features["fingerprint"],
-        block=block,
-        tokens=tokens,
-        pooling="mean",
+        network=seen.network,
+        block=seen.block,
+        tokens=seen.tokens,
+        pooling=seen.pooling,
         aggregation="mean of patches" + ("; song: mean" if of_songs else ""),
         config={"hidden": settings.probe.hidden, "dropout": settings.probe.dropout},
-        predictions=answers_name(task.name, about["encoder"], block, tokens),
+        predictions=answers_name(task.name, seen.encoder, seen.block, seen.tokens),
         metrics=dict(scores),
     )

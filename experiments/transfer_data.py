@@ -18,16 +18,17 @@ from datasets.samplers import EpochSampler
 from datasets.store import Store
 from experiments.errors import UserError
 from experiments.loading import EvenShare, TrainingLoader
+from experiments.representations import Representation, block_of, blocks_in, has_tokens
 from experiments.settings import DatamoduleSettings, TrainerSettings
 from experiments.transfer_settings import StoredSettings
-from experiments.vectors import TOKENS, Reduction, Split, token_mean, token_reduction
+from experiments.vectors import CHOICES, TOKENS, Reduction, Split, token_mean, token_reduction
 
 
-def open_store(embeddings: StoredSettings) -> Store:
-    """The store that the settings name.
+def stored(embeddings: StoredSettings) -> Representation:
+    """The store that the settings name, and how a track of it becomes a vector: mean of its patches, then tokens.
 
     Raises:
-        UserError: None was named, it is not there, or it is of another block.
+        UserError: None was named, it is not there, or it is of another block or without tokens.
         StoreError: It holds something else.
     """
     if embeddings.store is None:
@@ -39,17 +40,21 @@ def open_store(embeddings: StoredSettings) -> Store:
     if not (path / "header.json").is_file():
         path = _of_block(path, block)
     store = Store(path, kind="embeddings")
-    there = (store.header.producer or {}).get("block")
+    there = block_of(store)
     if block is not None and there != block:
         raise UserError(
-            f"embeddings.block={block}: the store {path} is of block {there}; name another, or extract it: "
+            f"embeddings.block={block}: the store {path} is of {f'block {there}' if there != '' else 'no block'}; name another, or extract it: "
             f"python ex_pretrain.py extract_embeddings with inference.transformer_block={block}"
         )
-    return store
+    whole = path.absolute().parent if path.name.startswith("block_") else path.absolute()
+    reduction = _reduction(embeddings, store)
+    names = {token_reduction(tokens).name: choice for choice, tokens in CHOICES.items()} | {"stored": ""}
+    tokens = names.get(reduction.name, reduction.name)
+    return Representation(f"{whole.name} (transfer)", (store,), reduction, there, tokens, "mean")
 
 
 def _of_block(folder: Path, block: int | None) -> Path:
-    found = {int(one.parent.name.removeprefix("block_")): one.parent for one in folder.glob("block_[0-9]*/header.json")}
+    found = blocks_in(folder)
     if not found:
         raise UserError(
             f"embeddings.store={folder}: no store of embeddings; "
@@ -66,20 +71,13 @@ def _of_block(folder: Path, block: int | None) -> Path:
     return found[next(iter(found)) if block is None else block]
 
 
-def reduction_of(embeddings: StoredSettings, store: Store) -> Reduction:
-    """How a stored track becomes a vector: the mean of its patches, then the tokens.
-
-    Raises:
-        UserError: Tokens are asked of a store that has none.
-    """
-    header = store.header
-    names = tuple((header.producer or {}).get("tokens", TOKENS))
-    if len(header.item_shape) == 2 and header.item_shape[0] == len(TOKENS) and names == TOKENS:
+def _reduction(embeddings: StoredSettings, store: Store) -> Reduction:
+    if has_tokens(store):
         tokens = embeddings.tokens or ["cls"]
         return token_mean(tokens) if embeddings.reduce == "mean" else token_reduction(tokens)
     if embeddings.tokens or embeddings.reduce == "stack":
         raise UserError(
-            f"{store.path} holds {list(header.item_shape)} values a patch, not the tokens {', '.join(TOKENS)}: "
+            f"{store.path} holds {list(store.header.item_shape)} values a patch, not the tokens {', '.join(TOKENS)}: "
             "leave embeddings.tokens and embeddings.reduce out"
         )
     return token_reduction(())

@@ -1,0 +1,109 @@
+"""Tasks without a vocabulary by the commands that are typed: trained, judged, described, and answers for audio."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from experiments.tasks.key import CLASSES
+
+ROOT = Path(__file__).resolve().parents[1]
+OFF = "tracking.mongo=off"
+METRICS = {
+    "key": {"weighted_score", "accuracy"},
+    "emotion": {"r2", "r2_arousal", "r2_valence"},
+    "tempo": {"accuracy1", "accuracy2"},
+    "tempo_regression": {"accuracy1", "accuracy2"},
+}
+
+
+def run(*arguments: str) -> dict:
+    """Run `python ex_pretrain.py arguments` in this process; its result."""
+    from ex_pretrain import ex
+
+    return ex.run_commandline([str(ROOT / "ex_pretrain.py"), *arguments])
+
+
+def newest() -> Path:
+    """The folder of the last run."""
+    return max(Path("runs").iterdir(), key=lambda folder: folder.stat().st_mtime_ns)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tiny_corpus, tiny_mels, tmp_path_factory):
+    """A working directory."""
+    folder = tmp_path_factory.mktemp("tasks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def data(tiny_corpus, tiny_mels) -> list[str]:
+    return [f"datamodule.base_dir={tiny_mels}", f"datamodule.groundtruth={tiny_corpus / 'tracks.csv'}"]
+
+
+@pytest.mark.parametrize("task", list(METRICS))
+def test_trained_judged_and_asked_about_a_file(task, data, tiny_corpus, capsys):
+    few = ["trainer.max_epochs=1", "trainer.limit_train_batches=2", f"trainer.checkpoint_dir=weights_{task}"]
+    trained = run(
+        "with", "maest_5s_random_weights_pretrain", "debug", OFF, f"datamodule.task={task}", *data, *few
+    )  # fmt: skip
+    assert {f"test/{metric}" for metric in METRICS[task]} <= set(trained)
+    left = {path.name for path in newest().iterdir()}
+    assert {"per_class_test.csv", "per_class_test.png", "predictions_test.csv"} <= left
+    best = f"inference.checkpoint=weights_{task}/best.ckpt"
+    again = run("test", "with", "debug", OFF, best, *data)
+    assert {name: value for name, value in trained.items() if name.startswith("test/")} == pytest.approx(again)
+    capsys.readouterr()
+    song = tiny_corpus / "audio" / "00003.flac"
+    run("predict", "with", "debug", OFF, best, f"inference.audio={song}", f"inference.out_dir=said_{task}")
+    (answer,) = json.loads(Path(f"said_{task}/predictions.json").read_text())
+    values = answer.get("values", answer.get("ranked"))
+    if task == "key":
+        assert set(values) <= set(CLASSES)
+        assert list(values.values()) == sorted(values.values(), reverse=True)
+    elif task == "emotion":
+        assert list(values) == ["arousal", "valence"]
+        assert all(1 < value < 9 for value in values.values())  # near the training mean after two steps
+    else:
+        bpm = values["BPM"] if task == "tempo_regression" else float(next(iter(values)).removesuffix(" BPM"))
+        assert 30 <= bpm <= 285
+
+
+def test_the_report_on_a_corpus_counts_keys_and_ranges(data, tiny_corpus, capsys):
+    run("describe", "with", OFF, "datamodule.task=key", *data)
+    said = capsys.readouterr().out
+    assert "40 tracks with key" in said
+    assert "labels (key class) have no track in train and cannot be learned" in said
+    with (newest() / "corpus_tracks.csv").open(newline="") as handle:
+        first = next(csv.DictReader(handle))
+    with (tiny_corpus / "tracks.csv").open(newline="") as handle:
+        assert next(csv.DictReader(handle))["key"] == first["key"]
+    run("describe", "with", OFF, "datamodule.task=emotion", *data)
+    assert "low arousal, high valence" in capsys.readouterr().out
+
+
+def test_an_unreadable_key_is_named_reported_and_left_out_on_request(tiny_corpus, tiny_mels, capsys):
+    table = (tiny_corpus / "tracks.csv").read_text().splitlines()
+    head = table[0].split(",")
+    at = head.index("key")
+    rows = [line.split(",") for line in table[1:]]
+    rows[4][at] = "H mixolydian"
+    Path("keys.csv").write_text("\n".join(",".join(row) for row in [head, *rows]) + "\n")
+    words = [f"datamodule.base_dir={tiny_mels}", "datamodule.groundtruth=keys.csv", "datamodule.task=key", OFF]
+    small = ["maest_5s_random_weights_pretrain", "debug", "trainer.max_epochs=1", "trainer.limit_train_batches=1"]
+    with pytest.raises(SystemExit):
+        run("with", *small, *words)
+    assert "'H mixolydian' is none of the 24" in capsys.readouterr().err
+    run("describe", "with", *words)
+    assert "1 tracks have a key that cannot be read" in capsys.readouterr().out
+    run("with", *small, *words, "datamodule.unknown_labels=drop")
+    assert "leaves out 1 tracks without a readable key: H mixolydian" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run("with", *small, *words, "datamodule.unknown_labels=drop", "datamodule.max_left_out=0")
+    assert "max_left_out=0: 1 of 40 tracks (2.5%) are without key" in capsys.readouterr().err
+    assert (newest() / "left_out_key.csv").is_file()

@@ -9,6 +9,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from experiments.checkpointing import stepped
 from models.flops import cost
 from models.maest import MAEST
 from models.peaks import peak_bf16
@@ -19,8 +20,8 @@ WARM_UP = 2  # batches of a training that are not counted: compilation, first al
 class Throughput(Callback):
     """Logs `train/clips_per_second`, `train/data_wait` and, on a GPU that `models.peaks` knows, `train/mfu`.
 
-    Values are means over `every` batches, or over the rest of an epoch. The device is never waited for: a step ends
-    when everything it does is queued, and the queue is short beside the steps of one value.
+    Values are means over `every` optimiser steps, or over the rest of an epoch. The device is never waited for: a step
+    ends when everything it does is queued, and the queue is short beside the steps of one value.
 
     `train/data_wait` is the share of time between one step and the next: loading, copying, and what other callbacks do.
     While a GPU is still busy with what is queued, waiting costs nothing; then the share is an upper limit.
@@ -29,7 +30,7 @@ class Throughput(Callback):
     the data sheet's bfloat16 rate; in half precision, for a network of which every block is trained.
 
     Args:
-        every: Batches of one value.
+        every: Optimiser steps of one value.
 
     Attributes:
         latest: What was logged last, by name.
@@ -67,9 +68,10 @@ class Throughput(Callback):
             return
         self._worked += self._ended - self._began
         self._batches += 1
+        self._steps += (done := stepped(trainer, batch_idx))
         self._clips += len(next(iter(batch.values())))
         self._frames = int(batch["mel"].shape[1]) if "mel" in batch else 0
-        if self._batches >= self.every:
+        if done and self._steps >= self.every:
             self._tell(trainer, pl_module)
             self._forget()
 
@@ -113,4 +115,4 @@ class Throughput(Callback):
 
     def _forget(self) -> None:
         self._waited = self._worked = 0.0
-        self._batches = self._clips = self._frames = 0
+        self._batches = self._steps = self._clips = self._frames = 0

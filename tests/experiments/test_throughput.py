@@ -33,10 +33,16 @@ def clock(monkeypatch):
     return now
 
 
-def trainer(device="cpu", precision="bf16-mixed", world_size=1):
+def trainer(device="cpu", precision="bf16-mixed", world_size=1, gather=1):
     strategy = SimpleNamespace(root_device=torch.device(device))
     return SimpleNamespace(
-        logger=Logged(), strategy=strategy, precision=precision, world_size=world_size, global_step=0
+        logger=Logged(),
+        strategy=strategy,
+        precision=precision,
+        world_size=world_size,
+        global_step=0,
+        accumulate_grad_batches=gather,
+        num_training_batches=10_000,
     )
 
 
@@ -46,7 +52,7 @@ def steps(callback, on, clock, count, *, wait=1.0, work=3.0, clips=8):
         clock.seconds += wait
         callback.on_train_batch_start(on, module, batch, number)
         clock.seconds += work
-        on.global_step += 1
+        on.global_step += (number + 1) % on.accumulate_grad_batches == 0
         callback.on_train_batch_end(on, module, None, batch, number)
     return module
 
@@ -60,6 +66,13 @@ def test_a_value_every_so_many_batches_once_warm(clock):
     assert first.keys() == {"train/clips_per_second", "train/data_wait"}
     assert first["train/clips_per_second"] == pytest.approx(2 * 8 / 4)
     assert second["train/data_wait"] == pytest.approx(1 / 4)
+
+
+def test_steps_of_several_batches_have_one_value_each(clock):
+    callback, on = Throughput(every=2), trainer(gather=4)
+    steps(callback, on, clock, 24)
+    assert [step for step, _ in on.logger.points] == [1, 3, 5]
+    assert [point["train/clips_per_second"] for _, point in on.logger.points] == pytest.approx([2.0] * 3)
 
 
 def test_validation_is_not_waiting_and_short_epochs_are_logged(clock):

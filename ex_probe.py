@@ -2,6 +2,7 @@
 
 python ex_probe.py with embeddings.store=STORE datamodule.base_dir=AUDIO_DIR
 python ex_probe.py with demo
+python ex_probe.py report
 python ex_probe.py predict with probe.file=PROBE inference.checkpoint=CHECKPOINT inference.audio=song.mp3
 """
 

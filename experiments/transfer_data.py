@@ -42,6 +42,7 @@ def stored(embeddings: StoredSettings) -> Representation:
     store = Store(path, kind="embeddings")
     there = block_of(store)
     if block is not None and there != block:
+        what = "no block" if there == "" else f"block {there}"
         raise UserError(
             f"embeddings.block={block}: the store {path} is of {f'block {there}' if there != '' else 'no block'}; name another, or extract it: "
             f"python ex_pretrain.py extract_embeddings with inference.transformer_block={block}"

@@ -44,7 +44,7 @@ def stored(embeddings: StoredSettings) -> Representation:
     if block is not None and there != block:
         what = "no block" if there == "" else f"block {there}"
         raise UserError(
-            f"embeddings.block={block}: the store {path} is of {f'block {there}' if there != '' else 'no block'}; name another, or extract it: "
+            f"embeddings.block={block}: the store {path} is of {what}; name another, or extract it: "
             f"python ex_pretrain.py extract_embeddings with inference.transformer_block={block}"
         )
     whole = path.absolute().parent if path.name.startswith("block_") else path.absolute()

@@ -47,6 +47,26 @@ def test_several_columns_of_tags_are_pooled(table):
     assert [track.annotations.get("tags") for track in corpus] == [("harp", "slow", "folk"), None, ("jazz",)]
 
 
+def test_a_column_of_numbers_that_nobody_named_and_that_holds_words_is_left_out_and_said(table):
+    text = "path,genre,tempo,arousal\nx.ogg,rock,allegro,2.5\ny.ogg,jazz,120,\n"
+    usual = {name: name for name in ("genre", "tempo", "arousal", "valence")}
+    corpus = read_table(table(text), usual)
+    assert [dict(track.annotations) for track in corpus] == [{"genre": "rock", "arousal": 2.5}, {"genre": "jazz"}]
+    assert "column 'tempo' is not read, 'allegro' is no number (another one can be named: columns.tempo)" in str(
+        corpus.notes
+    )
+    with pytest.raises(CorpusError, match="allegro"):
+        read_table(table(text.replace("tempo", "bpm")), {**usual, "tempo": "bpm"})
+
+
+def test_tracks_with_several_annotations(table):
+    corpus = read_table(table("path,arousal,valence,group\nx.ogg,1,2,12\ny.ogg,1,,12\nz.ogg,,2,\n"))
+    assert [track.id for track in corpus.annotated("arousal", "valence")] == ["x.ogg"]
+    assert corpus.tracks[1].annotations == {"arousal": 1.0, "group": "12"}
+    with pytest.raises(CorpusError, match="no track has 'key' and 'arousal'; there is"):
+        corpus.annotated("key", "arousal")
+
+
 def test_columns_that_are_not_asked_for_are_not_parsed(table):
     corpus = read_table(table("path,genre,tempo\nx.ogg,rock,about 120\n"), {"genre": "genre"})
     assert corpus.tracks[0].annotations == {"genre": "rock"}

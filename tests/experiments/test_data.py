@@ -61,6 +61,29 @@ def test_an_annotation_nobody_has_comes_with_what_can_be_asked_instead():
     assert task_of("genre", songs).classes == ("jazz", "rock")
 
 
+def test_tasks_about_values_are_measured_without_the_test_split():
+    songs = corpus(
+        ("a", "train", {"arousal": 2.0, "valence": 1.0, "tempo": 64.0, "key": "Am"}),
+        ("b", "valid", {"arousal": 4.0, "valence": 5.0, "tempo": 256.0, "key": "A minor"}),
+        ("c", "test", {"arousal": 90.0, "valence": 90.0, "tempo": 1.0}),
+        ("d", "train", {"arousal": 90.0}),
+    )
+    assert task_of("emotion", songs).options == {"mean": [3.0, 3.0], "scale": [1.0, 2.0]}
+    assert task_of("tempo_regression", songs).options == {"mean": [7.0], "scale": [1.0]}
+    assert task_of("key", songs).options == {} == task_of("tempo", songs).options
+    with pytest.raises(UserError, match=r"no track of songs has valence, there is arousal; name its column with"):
+        task_of("emotion", corpus(("a", "train", {"arousal": 2.0})))
+
+
+def test_a_network_for_keys_needs_keys():
+    songs = corpus(("a", "test", {"key": "C"}), ("b", "test", {"key": "none"}))
+    key = task_of("key", songs)
+    assert len(fit_labels(DatamoduleSettings(), songs, key).annotated("key")) == 2
+    assert len(fit_labels(DatamoduleSettings(unknown_labels="drop"), songs, key).annotated("key")) == 1
+    with pytest.raises(UserError, match="trained for key, and no track of songs has any; there is genre"):
+        fit_labels(DatamoduleSettings(), corpus(("a", "test", {"genre": "rock"})), key)
+
+
 def test_only_rank_zero_speaks(capfd, monkeypatch):
     say("once")
     monkeypatch.setenv("LOCAL_RANK", "1")

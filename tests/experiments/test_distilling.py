@@ -99,6 +99,16 @@ def test_a_teacher_of_another_task_needs_a_head_of_its_own(written):
         opened(store, two=False, task="genre")
 
 
+def test_a_teacher_of_values_is_refused_and_one_of_tempi_chooses_one(written):
+    about = {"task": "emotion", "labels": ["arousal", "valence"], "options": {"mean": [5, 5], "scale": [1, 1]}}
+    with pytest.raises(UserError, match=r"a teacher of emotion gives values.*tagging, genre, key, tempo$"):
+        opened(written(width=2, **about))
+    tempo = build("tempo")
+    given, lessons = opened(written("tempo", width=256, task="tempo", labels=list(tempo.classes)))
+    assert lessons.second_head == 256
+    assert distilling._rule(given.distillation, lessons.task).exclusive
+
+
 def test_soft_targets_and_the_choice_of_patch_come_from_the_settings(written, tmp_path):
     given, lessons = opened(written(), targets="soft", temperature=2.0, patch="mean")
     teacher, _ = taught(given, lessons, tmp_path)

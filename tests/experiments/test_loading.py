@@ -135,3 +135,20 @@ def test_f15_validation_hears_the_same_clips_every_time():
         heard += [np.concatenate([batch["mel"][:, 0, 0] for batch in loader]) for _ in range(2)]
     assert all(np.array_equal(once, heard[0]) for once in heard)
     assert heard[0].tolist() == [1000 * track + 4 * FRAMES for track in range(TRACKS)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "targets", "common"),
+    [
+        ("values", np.arange(8, dtype=np.float32).reshape(4, 2), None),
+        ("class", np.array([2, 2, 2, 0]), 0),
+        ("class", np.array([120.2, 119.8, 120, 90], np.float32), 0),
+    ],
+)
+def test_rare_classes_and_tempi_are_drawn_more_often_and_values_alike(kind, targets, common):
+    ids = tuple("abcd")
+    examples = Examples(ids, ids, targets, kind)
+    settings = DatamoduleSettings(sampler={"sample_weight_offset": 0})
+    weights = Clips(settings, Features(), {"train": examples}, FRAMES, 0).weights
+    assert weights[0] == weights[1] == weights[2]
+    assert weights[3] == (weights[0] if common is None else pytest.approx(3 * weights[0]))

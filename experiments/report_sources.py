@@ -20,6 +20,7 @@ from typing import Any, Protocol, TypeVar
 from experiments.errors import UserError
 from experiments.leaderboard import Sweep
 from experiments.sweep_records import SCORES, read_scores, read_scores_csv
+from experiments.tracking.values import mask
 
 SCORED = "info.scores.task"  # indexed: a run without scores has no such path
 IN_TABLE = "info.tracking.changed.info,scores"  # said of scores that are too many for a run document
@@ -108,7 +109,7 @@ class DatabaseSource:
             return [sweep for found in self._find(wanted) if (sweep := self._sweep(found)) is not None]
         except PyMongoError as error:
             raise UserError(
-                f"{self.place} cannot be read ({str(error).splitlines()[0][:200]}); "
+                f"{self.place} cannot be read ({mask(str(error)).splitlines()[0][:200]}); "
                 "report.source=disk reads the folders of runs instead"
             ) from error
 

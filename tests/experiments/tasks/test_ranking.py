@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from experiments.tasks import ranking
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(2, 60), st.sampled_from([2, 5, 1000]), st.floats(0.05, 0.95))
 def test_resampled_rankings_are_scikit_learns(seed, n, values, share):
     rng = np.random.default_rng(seed)
@@ -31,6 +32,7 @@ def test_resampled_rankings_are_scikit_learns(seed, n, values, share):
                 assert np.isnan(value)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(2, 60), st.sampled_from([2, 5, 1000]), st.floats(0.05, 0.95))
 def test_many_systems_are_ranked_as_scikit_learn_ranks_one(seed, n, values, share):
     rng = np.random.default_rng(seed)

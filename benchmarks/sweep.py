@@ -2,6 +2,7 @@
 
 python -m benchmarks.sweep                     # both sizes, about ten minutes on two cores
 python -m benchmarks.sweep gtzan --whole       # the whole sweep, not extrapolated; goes on where it was ended
+python -m benchmarks.sweep gtzan --whole --grid quick    # what the coarser grid costs in score
 python -m benchmarks.sweep mtt --device cuda   # torch, numpy and rich are enough for the sweep itself
 
 Vectors are drawn, with signal; sizes are those of MagnaTagATune (18,706/1,825/5,329 clips, 50 tags) and of GTZAN
@@ -134,6 +135,7 @@ class Contest:
     name: str
     device: str
     cores: int
+    folder: Path
 
     def __post_init__(self) -> None:
         hold(self.name, self.cores)
@@ -186,27 +188,15 @@ class Contest:
         return seconds / steps, steps
 
     def lengths(self) -> dict[tuple[tuple[int | None, int], float], float]:
-        """Mean stop step by form and learning rate, from probes at the middle of the other axes."""
-        middle = {"standardise": [True], "dropout": [0.25, 0.75], "l2": [1e-4]}
-        points = grid("full", middle)
-        work = [tile for form in FORMS for rate in RATES for tile in self.dealt_of(points, form, rate)]
-        _, found = self.together(sorted(work, key=lambda tile: tile[0][1].learning_rate))
-        stops: dict[tuple[tuple[int | None, int], float], list[int]] = {}
-        for number, _, stop in found:
-            point = points[number]
-            stops.setdefault(((point.hidden, point.batch_size), point.learning_rate), []).append(stop)
-        return {key: statistics.mean(those) for key, those in stops.items()}
+        """Stop step by form and learning rate, of probes at the middle of the other axes; kept, and not found twice."""
+        from experiments.sweeping import Workers, sweep
+        from experiments.tile_files import Problem
 
-    def dealt_of(
-        self, points: Sequence[ProbeConfig], form: tuple[int | None, int], rate: float
-    ) -> list[list[tuple[int, ProbeConfig]]]:
-        """The points of a form and a learning rate as a tile of their own."""
-        own = [
-            (number, point)
-            for number, point in enumerate(points)
-            if ((point.hidden, point.batch_size), point.learning_rate) == (form, rate)
-        ]
-        return [own] if form[0] is None else [[one] for one in own]
+        points = grid("full", {"standardise": [True], "dropout": [0.5], "l2": [1e-4]})
+        problem = Problem(self.task, self.splits["train"], self.splits["valid"], points, 0)
+        (outcome,) = sweep([problem], self.folder, Workers(self.jobs, device=self.device))
+        found = [(record.config, record.stop_step) for record in outcome.records]
+        return {((point.hidden, point.batch_size), point.learning_rate): stop for point, stop in found}
 
     def sampled(self, console: Console) -> None:
         """Measure, extrapolate, print."""
@@ -246,7 +236,7 @@ class Contest:
         stops = "; ".join(f"{one:g}: {statistics.mean(lengths[form, one] for form in FORMS):,.0f}" for one in RATES)
         console.print(f"time by learning rate {shares}; mean stop step {stops}")
 
-    def whole(self, console: Console, folder: Path, grid_name: str, max_steps: int | None) -> None:
+    def whole(self, console: Console, grid_name: str, max_steps: int | None) -> None:
         """The whole sweep, with its test score; what was finished before is not timed again, and said."""
         from experiments.sweeping import Workers, sweep
         from experiments.tile_files import Problem
@@ -254,7 +244,7 @@ class Contest:
         points = grid(grid_name, max_steps=max_steps)
         problem = Problem(self.task, self.splits["train"], self.splits["valid"], points, 0)
         began = time.perf_counter()
-        (outcome,) = sweep([problem], folder, Workers(jobs=self.jobs, device=self.device))
+        (outcome,) = sweep([problem], self.folder, Workers(self.jobs, device=self.device))
         wall = time.perf_counter() - began
         score = self.task.score(outcome.probe.predict(self.splits["test"]), self.splits["test"].y)[self.task.primary]
         again = f", {outcome.reused} of them before" if outcome.reused else ""
@@ -282,9 +272,9 @@ def main() -> None:
     console = Console(width=120)
     console.print(describe())
     for name in options.problems:
-        contest = Contest(name, options.device, options.cores)
+        contest = Contest(name, options.device, options.cores, options.folder)
         if options.whole:
-            contest.whole(console, options.folder, options.grid, options.max_steps)
+            contest.whole(console, options.grid, options.max_steps)
         else:
             contest.sampled(console)
         if contest.pool is not None:

@@ -18,7 +18,7 @@ from experiments.data import Source, build_task, identify, open_source, read_cor
 from experiments.errors import UserError
 from experiments.examples import examples, need
 from experiments.extraction import made_of_other
-from experiments.few_shot import fewer
+from experiments.few_shot import fewer, scarce
 from experiments.left_out import match, tell_unannotated
 from experiments.light_runs import write_light_runs
 from experiments.probe_report import format_table, write_chosen, write_points, write_rows
@@ -77,6 +77,7 @@ def probe(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]
         need(splits, *SPLITS)
         tracks[name] = annotated_tracks(splits, corpus)
         say_missing_classes(task, tracks[name])
+        say_scarce_classes(task, tracks[name], settings.probe.shots)
         data[name] = identify(corpus, {split: splits[split].ids for split in SPLITS}, task)
         data[name]["split_fingerprint"] += _few(settings.probe)
     run.set_info(data=data)
@@ -240,6 +241,15 @@ def say_missing_classes(task: Task, tracks: Annotated) -> None:
             what = "cannot be learned" if split == "train" else "do not count there"
             shown = ", ".join(lacking[:4]) + (", ..." if len(lacking) > 4 else "")
             say(f"{task.name}: {len(lacking)} classes have no track in split {split} and {what}: {shown}")
+
+
+def say_scarce_classes(task: Task, tracks: Annotated, shots: int | None) -> None:
+    """Say which classes have fewer training tracks, or songs, than are asked for."""
+    names = tracks.groups["train"] if tracks.groups else tracks.ids["train"]
+    found = scarce(task, tracks.targets["train"], names, shots) if shots else {}
+    if found:
+        shown = ", ".join(f"{kind} {count}" for kind, count in list(found.items())[:4]) + ", ..." * (len(found) > 4)
+        say(f"{task.name}: {len(found)} classes have fewer than probe.shots={shots} in train; all count: {shown}")
 
 
 def warn_of_other_audio(compared: Iterable[Representation], source: Source) -> None:

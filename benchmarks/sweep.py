@@ -180,6 +180,8 @@ class Contest:
         """Seconds of a step of the sequential loop, from two probes trained to their end, and how many steps."""
         torch.set_num_threads(self.cores)
         seconds = steps = 0
+        first = ProbeConfig(True, *form, max_steps=8)
+        fit(ByScikitLearn(self.task), self.splits["train"], self.splits["valid"], first, 0, self.device)
         for standardise, dropout, l2 in ALONE[form[0]]:
             point = ProbeConfig(standardise, *form, 1e-3, dropout, l2)
             began = time.perf_counter()

@@ -1,8 +1,8 @@
 """Which probes a sweep trains: grids are data, their axes can be changed and added to.
 
 `full` is the grid of Castellon, Donahue and Liang (ISMIR 2021), 216 points, enumerated with the last axis fastest.
-`quick` is a coarser one with an end; `python -m benchmarks.sweep --whole`, with `--grid quick` and without, says what it
-costs in score.
+`quick` is a coarser one with an end; what it costs in score, `python -m benchmarks.sweep --whole` says with `--grid
+quick` and without.
 """
 
 from __future__ import annotations

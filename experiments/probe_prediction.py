@@ -129,7 +129,10 @@ def system(probe: FittedProbe, encoder: PretrainSettings, file: str) -> System:
 
 
 def answering(probe: FittedProbe, reduction: Reduction) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """What `System.answer` is for a probe: tokens `[windows, blocks, 3, dim]` to answers of windows and of the file."""
+    """What `System.answer` is for a probe: tokens `[windows, blocks, 3, dim]` to answers of windows and of the file.
+
+    A window is answered as a track of one window would be.
+    """
 
     def vector(tokens: np.ndarray) -> np.ndarray:
         return np.concatenate([reduction.vector(tokens[:, at]) for at in range(tokens.shape[1])])

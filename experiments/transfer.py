@@ -16,7 +16,7 @@ from experiments import reports
 from experiments.averaging import averaging, take_out
 from experiments.checkpointing import BEST, AtomicCheckpoints
 from experiments.class_report import write_test_report
-from experiments.continuing import resume_from
+from experiments.continuing import resume_from, same_data
 from experiments.data import build_task, identify, open_source, read_corpus, say
 from experiments.distributed import layout
 from experiments.errors import UserError
@@ -52,7 +52,10 @@ def transfer(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     check_accelerator(settings.trainer)
     processes = math.prod(layout(settings.trainer.devices, settings.trainer.num_nodes))
     checkpoint = resume_from(settings, run)
+    before = run.known("data")
     learner, data, about = prepare(settings, run)
+    if checkpoint:
+        same_data(before, run)
     monitor = f"val/{learner.task.primary}" if settings.probe.monitor == "metric" else None
     curves, steps = History(), data.steps_per_epoch(settings.trainer, processes)
     trainer = make_trainer(settings.trainer, run, curves, steps, averaging(settings.module), monitor)

@@ -63,7 +63,11 @@ def _document(line: Mapping[str, Any], parent: Any, key: str, inherited: Mapping
         "resources": [],
         "artifacts": [],
         "captured_out": "",
-        "info": {**line["info"], "sweep": parent, "metrics": [{"name": name, "id": str(_id(full, name))} for name in line["metrics"]]},
+        "info": {
+            **line["info"],
+            "sweep": parent,
+            "metrics": [{"name": name, "id": str(_id(full, name))} for name in line["metrics"]],
+        },
         "result": line["result"],
         "omniboard": {"tags": list(line["tags"])},
         "ostinato": {"key": full, "parent": parent, "seq": 0},

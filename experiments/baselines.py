@@ -46,11 +46,13 @@ def mel_statistics(store: Reader, ids: Sequence[str]) -> np.ndarray:
 
 
 def constant(task: Task, targets: np.ndarray, n_items: int) -> np.ndarray:
-    """Answer every item alike, with the frequencies of the classes in training: chance for tags, the majority class.
+    """Answer every item alike: with the frequencies of the classes in training, which are chance for tags and the
+    majority class, with the mean of several values (R² 0), with the median of a single one (tempo).
 
     Args:
         task: Whose answer it is.
-        targets: Stacked training targets, multi-hot `[tracks, n_outputs]` or class numbers `[tracks]`.
+        targets: Stacked training targets: multi-hot, probabilities or values `[tracks, n_outputs]`, class numbers or
+            single values `[tracks]`.
         n_items: Items to answer.
 
     Returns:
@@ -58,4 +60,6 @@ def constant(task: Task, targets: np.ndarray, n_items: int) -> np.ndarray:
     """
     if np.issubdtype(targets.dtype, np.integer):
         targets = np.eye(task.n_outputs)[targets]
+    if targets.ndim == 1:
+        return np.full((n_items, 1), np.median(targets), dtype=np.float32)
     return np.tile(targets.mean(axis=0, dtype=np.float64).astype(np.float32), (n_items, 1))

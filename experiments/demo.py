@@ -12,12 +12,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from datasets import demo
+
 FOLDER = Path("outputs/demo")
+WITHOUT_NETWORK = ("chroma", "mfcc", "librosa_tempo", "key_krumhansl")  # of preprocess.summaries
 SYSTEM = ("maest_10s_random_weights_pretrain", "demo")
 
 
-def steps(size: str) -> list[tuple[str, list[str]]]:
-    """What is said before a step, and its command line."""
+def steps(size: str, audio: Path) -> list[tuple[str, list[list[str]]]]:
+    """What is said before a step, and its command lines; the corpus lies in `audio`."""
     corpus = [] if size == "small" else [f"datamodule.demo_size={size}"]
     checkpoint = FOLDER / "checkpoints/best.ckpt"
 
@@ -27,15 +30,22 @@ def steps(size: str) -> list[tuple[str, list[str]]]:
 
     return [
         (
-            "1/4  pre-train a small MAEST to tag instruments and styles",
-            ["ex_pretrain.py", "with", *SYSTEM, f"trainer.checkpoint_dir={checkpoint.parent}", *corpus],
+            "1/5  pre-train a small MAEST to tag instruments and styles",
+            [["ex_pretrain.py", "with", *SYSTEM, f"trainer.checkpoint_dir={checkpoint.parent}", *corpus]],
         ),
-        ("2/4  extract its embeddings", extract("pretrained", f"inference.checkpoint={checkpoint}")),
+        ("2/5  extract its embeddings", [extract("pretrained", f"inference.checkpoint={checkpoint}")]),
         (
-            "3/4  extract those of the same network before training, to compare",
-            extract("random_weights", "inference.random_weights=True"),
+            "3/5  extract those of the same network before training, to compare",
+            [extract("random_weights", "inference.random_weights=True")],
         ),
-        ("4/4  probe both, and plain mel statistics, on all tasks", ["ex_probe.py", "with", "demo", *corpus]),
+        (
+            "4/5  what needs no network: statistics of chroma and MFCC, librosa's tempo, templates of keys",
+            [
+                ["-m", "preprocess", str(audio), str(FOLDER / name), "--frontend", name, "--renew"]
+                for name in WITHOUT_NETWORK
+            ],
+        ),
+        ("5/5  probe all of them, and plain mel statistics, on all tasks", [["ex_probe.py", "with", "demo", *corpus]]),
     ]
 
 
@@ -52,9 +62,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.demo", description=main.__doc__)
     parser.add_argument("--size", default="small", help="tiny, small, or a number of tracks (default: %(default)s)")
     started = time.monotonic()
-    for what, command in steps(parser.parse_args().size):
+    size = parser.parse_args().size
+    audio = demo.build(int(size) if size.isdecimal() else size) / "audio"
+    for what, commands in steps(size, audio):
         print(f"\n== {what}")
-        run(command)
+        for command in commands:
+            run(command)
     minutes = (time.monotonic() - started) / 60
     print(
         f"\nDone in {minutes:.1f} min. The runs, their curves, pictures and tables are in runs/ and in the database.\n"

@@ -81,8 +81,10 @@ def _say(work: Callable[[], Iterable[str]]) -> int:
 
 
 def _folder(arguments: argparse.Namespace, options: dict[str, Any]) -> Iterator[str]:
-    from preprocess.build import build_store
+    from preprocess.build import build_store, drop_outdated
 
+    if arguments.renew:
+        drop_outdated(arguments.audio_dir, arguments.store_dir)
     return summary(build_store(arguments.audio_dir, arguments.store_dir, **options))
 
 
@@ -141,6 +143,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m preprocess", None, DESCRIPTION, EPILOG, formatter_class=Formatter)
     parser.add_argument("audio_dir", metavar="AUDIO_DIR", help="folder of audio files, searched with its sub-folders")
     parser.add_argument("store_dir", metavar="STORE_DIR", help="folder of the store; made, or added to")
+    parser.add_argument(
+        "--renew", action="store_true", help="begin again where files were replaced or taken away since"
+    )
     _add_options(parser)
     return parser
 

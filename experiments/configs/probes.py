@@ -6,12 +6,20 @@ from experiments.configs.named import NamedConfig
 
 CONFIGS: dict[str, NamedConfig] = {
     "demo": NamedConfig(
-        "all tasks on the demo corpus: the pre-trained network, one of random weights, mel statistics",
+        "all tasks on the demo corpus: the pre-trained network, one of random weights, what needs no network",
         {
             "probe": {"tasks": ["tagging", "genre", "key", "emotion", "tempo", "tempo_regression"], "grid": "quick"},
             "embeddings": {
                 "store": "outputs/demo/pretrained/block_02",
-                "compare": {"random weights": "outputs/demo/random_weights/block_02"},
+                "compare": {
+                    "random weights": "outputs/demo/random_weights/block_02",
+                    "chroma": "outputs/demo/chroma",
+                    "MFCC": "outputs/demo/mfcc",
+                },
+                "answers": {
+                    "librosa tempo": "outputs/demo/librosa_tempo",
+                    "key templates": "outputs/demo/key_krumhansl",
+                },
             },
         },
     ),

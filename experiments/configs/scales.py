@@ -34,6 +34,10 @@ CONFIGS: dict[str, NamedConfig] = {
             "inference": {"transformer_block": 1},
         },
     ),
+    "random_network": NamedConfig(
+        "for extraction, after a system: its network with random weights, the row that a trained one must beat",
+        {"model": {"pretrained": None}, "inference": {"random_weights": True}},
+    ),
     "ddp": NamedConfig(
         "a process for each GPU of this machine; under torchrun and srun, the processes that they started",
         {"trainer": {"devices": "auto"}},

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier
 
 from datasets.store import Header, Store, StoreWriter
+from experiments import demo
 from experiments.baselines import MEL_STATISTICS, constant, mel_statistics
+from experiments.configs.catalogue import PRETRAIN, PROBE
 from experiments.errors import UserError
+from experiments.settings import PretrainSettings, ProbeExperimentSettings
 from experiments.tasks import build
+from experiments.tracking import overrides
 from experiments.vectors import load_split
 
 
@@ -60,3 +66,39 @@ def test_the_constant_answer_to_tagging_is_chance():
     score = task.score(predictions, references)
     assert score["roc_auc"] == 0.5
     assert score["ap"] == pytest.approx(references.mean())
+
+
+def test_the_constant_answer_about_emotion_is_the_mean():
+    task = build("emotion", mean=[0, 0], scale=[1, 1])
+    targets = np.array([[1, 5], [3, 5.5], [5, 9]], np.float32)
+    answers = constant(task, targets, 3)
+    np.testing.assert_allclose(answers, [[3, 6.5]] * 3)
+    assert task.score(answers, targets)["r2"] == pytest.approx(0, abs=1e-6)
+
+
+def test_the_constant_answer_about_tempo_is_the_median():
+    task = build("tempo_regression", mean=[7], scale=[1])
+    answers = constant(task, np.array([60, 100, 101, 180, 200], np.float32), 2)
+    assert answers.dtype == np.float32
+    np.testing.assert_array_equal(answers, [[101], [101]])
+
+
+def test_the_constant_answer_about_keys_is_the_commonest():
+    task = build("key")
+    answers = constant(task, np.array([3, 20, 20, 5]), 2)
+    assert answers.shape == (2, 24)
+    assert answers.argmax(axis=1).tolist() == [20, 20]
+
+
+def test_any_system_has_its_random_network():
+    composed = overrides.compose(PretrainSettings, PRETRAIN, ["maest_30s_pretrain", "random_network"]).settings
+    assert composed.model.pretrained is None
+    assert composed.inference.random_weights
+
+
+def test_the_demo_makes_every_store_that_its_config_names():
+    embeddings = overrides.compose(ProbeExperimentSettings, PROBE, ["demo"]).settings.embeddings
+    made = [word for _, commands in demo.steps("tiny", Path("audio")) for command in commands for word in command]
+    for place in (embeddings.store, *embeddings.compare.values(), *embeddings.answers.values()):
+        folder = place.removesuffix("/block_02")
+        assert folder in made or f"inference.out_dir={folder}" in made, place

@@ -178,3 +178,19 @@ def test_stores_of_two_summaries_do_not_mix(write: Write, tmp_path: Path):
 def test_unknown_name_lists_what_there_is(tmp_path: Path, capsys):
     assert main([str(tmp_path), str(tmp_path / "out"), "--frontend", "chromas"]) == 1
     assert "mfcc" in capsys.readouterr().err
+
+
+def test_renewed_where_files_were_replaced_or_taken_away(write: Write, tmp_path: Path, capsys):
+    write("in/a.wav", 1.0)
+    write("in/b.wav", 1.0)
+    line = [str(tmp_path / "in"), str(tmp_path / "out"), "--frontend", "mfcc", "--quiet", "--jobs", "1", "--renew"]
+    for change, written in (
+        (lambda: None, 2),
+        (lambda: None, 0),
+        (lambda: write("in/a.wav", 2.0), 2),
+        (lambda: (tmp_path / "in" / "b.wav").unlink(), 1),
+    ):
+        change()
+        assert main(line) == 0
+        assert f"{written} tracks written" in capsys.readouterr().out
+    assert Store(tmp_path / "out").ids == ["a.wav"]

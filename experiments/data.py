@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -156,8 +157,22 @@ def read_corpus(settings: DatamoduleSettings, source: Source) -> Corpus:
         CorpusError: Folders are the classes, and there are too few.
     """
     corpus = source.corpus or annotations.from_folders(settings, source.base_dir, source.features.ids)
+    corpus = replace(corpus, name=corpus_name(source, corpus.name))
     _say_notes(corpus)
     return corpus
+
+
+def corpus_name(source: Source, table: str) -> str:
+    """What a corpus is called: its published name, and that of its table where this says more than `tracks`."""
+    try:
+        about = json.loads((source.base_dir / "corpus.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        about = {}
+    entries = about.items() if isinstance(about, dict) else ()
+    published = "+".join(name for name, facts in entries if isinstance(facts, dict) and "protocols" in facts)
+    if table == "tracks":
+        return published or source.name
+    return f"{published} {table}".strip()
 
 
 def _say_notes(corpus: Corpus, before: Corpus | None = None) -> None:

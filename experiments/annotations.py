@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from datasets import splits
 from datasets.corpus import GIVEN, LABELS, Corpus, read_groundtruths, read_table
@@ -31,6 +31,12 @@ def table_near(base: Path) -> Path | None:
     """The table in a folder of audio, or beside it."""
     places = [folder / name for folder in (base, base.parent) for name in TABLES]
     return next((table for table in places if table.is_file()), None)
+
+
+def table_found(settings: DatamoduleSettings, base: Path) -> Path | None:
+    """The table that labels come from though the settings name none."""
+    named = settings.groundtruth, settings.groundtruth_train, settings.groundtruth_val, settings.groundtruth_test
+    return None if any(named) else table_near(base)
 
 
 def from_files(settings: DatamoduleSettings, base: Path) -> Corpus | None:
@@ -140,6 +146,15 @@ def task_of(settings: DatamoduleSettings, corpus: Corpus) -> str:
         return settings.task
     there = set(corpus.annotations)
     return next((name for name, kind in TASKS.items() if there.issuperset(kind.annotations)), "tagging")
+
+
+def tasks_of(asked: Literal["auto"] | Sequence[str], corpus: Corpus) -> list[str]:
+    """The tasks asked for, each once; for `auto` those that the tracks are annotated for, one a kind of annotation."""
+    if asked != "auto":
+        return list(dict.fromkeys(asked))
+    there = set(corpus.annotations)
+    found = {kind.annotations: name for name, kind in reversed(TASKS.items()) if there.issuperset(kind.annotations)}
+    return [name for name in TASKS if name in found.values()] or ["tagging"]
 
 
 def choose_labels(settings: DatamoduleSettings, corpus: Corpus, annotation: str) -> tuple[Corpus, tuple[str, ...]]:

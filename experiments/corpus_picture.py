@@ -13,13 +13,15 @@ from experiments.errors import UserError
 from experiments.reports import MOST_BARS, MUTED, SPLIT_COLOURS, picture, short_name
 
 BINS = 40
+NEARLY_EQUAL = 0.01  # share of the longest: lengths that differ by less are one bar
 LONGEST = 600.0  # seconds: above it lengths are shown in minutes
 
 
 def corpus_picture(
     rows: Sequence[LabelRow], seconds: Mapping[str, np.ndarray], path: str | Path, title: str = "labels"
 ) -> Path:
-    """Draw the labels by split, the commonest first, and beside them how many tracks there are and how long they are.
+    """Draw the labels by split, the commonest first, and beside them how many tracks there are, in the
+    colours of the splits, and how long they are.
 
     Args:
         rows: Of one annotation, the commonest first; of more than `MOST_BARS`, the commonest and the rarest halves.
@@ -64,7 +66,6 @@ def _labels(axis, bars: Sequence[LabelRow], gap: int | None) -> None:
     axis.margins(x=0.12)
     axis.grid(axis="y", visible=False)
     axis.set_xlabel("tracks")
-    axis.legend(loc="lower right")
 
 
 def _sizes(axis, sizes: Mapping[str, int]) -> None:
@@ -79,7 +80,12 @@ def _lengths(axis, seconds: Mapping[str, np.ndarray]) -> None:
     everything = np.concatenate([np.asarray(lengths, float) for lengths in seconds.values()])
     unit, name = (60.0, "minutes") if np.median(everything) > LONGEST / 2 else (1.0, "seconds")
     low, high = everything.min() / unit, everything.max() / unit
-    edges = np.linspace(low, high, BINS + 1) if high - low > 1e-3 * high else [0.9 * low, 1.1 * high]
+    equal = high - low <= NEARLY_EQUAL * high
+    edges = np.linspace(low, high, BINS + 1)
+    if equal:  # one narrow bar in the middle, not a slab that looks like a range
+        middle, half = (low + high) / 2, high / 2 / BINS
+        edges = np.array([middle - half, middle + half])
+        axis.set_xlim(0.5 * middle, 1.5 * middle)
     splits = [split for split in SPLITS if len(seconds.get(split, ()))]
     axis.hist(
         [np.asarray(seconds[split]) / unit for split in splits],
@@ -89,4 +95,5 @@ def _lengths(axis, seconds: Mapping[str, np.ndarray]) -> None:
     )
     axis.set_xlabel(name)
     axis.set_ylabel("tracks")
-    axis.set_title(f"lengths: {everything.sum() / 3600:,.1f} hours in all")
+    hours = f"{everything.sum() / 3600:,.1f} hours"
+    axis.set_title(f"all {(low + high) / 2:.1f} {name}, {hours}" if equal else f"lengths: {hours}")

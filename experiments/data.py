@@ -95,6 +95,8 @@ def open_source(settings: DatamoduleSettings, labelled: bool = True) -> Source:
         what = "a file; give the folder it is in" if base.exists() else "no such folder"
         what += "; python -m preprocess CORPUS makes it" if base.name == "mels" and not base.exists() else ""
         raise UserError(f"datamodule.base_dir={settings.base_dir}: {what}")
+    if labelled and (table := annotations.table_found(settings, base)):
+        say(f"labels: {table}")
     corpus, stored = annotations.from_files(settings, base) if labelled else None, _holds_features(base)
     if labelled and corpus is None and not stored:
         annotations.from_folders(settings, base, [audio.id for audio in find_audio(base)[0]])

@@ -24,6 +24,7 @@ from experiments.settings import DatamoduleSettings, PretrainSettings
 from experiments.strata import label_of, labelled
 from experiments.tasks import Task
 from experiments.tracking.run import RunHandle
+from preprocess.quiet import quiet_libraries
 
 MOST_LINES = 12  # of labels, on the terminal
 
@@ -43,12 +44,15 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     corpus, task = build_task(datamodule, written.only(matched.stored))
     annotated = corpus.annotated(*task.annotations)
     used, unreadable = labelled(task, annotated)
-    ids = [track.id for track in used]
-    lengths = seconds_of(source.features, [matched.stored[one] for one in ids], source.frontend.frame_rate)
-    seconds = dict(zip(ids, lengths.tolist(), strict=True))
+    every = [track.id for track in corpus]
+    with quiet_libraries():
+        lengths = seconds_of(source.features, [matched.stored[one] for one in every], source.frontend.frame_rate)
+    all_seconds = dict(zip(every, lengths.tolist(), strict=True))
+    seconds = {track.id: all_seconds[track.id] for track in used}
     own = label_of(task)
-    names = [name for name in dict.fromkeys([*LABELS, own]) if name in used.annotations]
-    rows = {name: label_rows(used, name, seconds) for name in names}
+    names = [name for name in dict.fromkeys([*LABELS, own]) if name in used.annotations or name in corpus.annotations]
+    counted_on = {name: used if name == own else corpus.annotated(name) for name in names}
+    rows = {name: label_rows(counted_on[name], name, all_seconds) for name in names}
     found = findings(datamodule, source, written, corpus, task, used, matched, seconds, rows)
     found += unread(task, unreadable)
     by_split = {split: [track.id for track in used.split(split)] for split in SPLITS}
@@ -58,7 +62,7 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         lengths_of = {split: np.array([seconds[one] for one in inside]) for split, inside in by_split.items()}
         title = f"{source.name}: {own}"
         run.add_artifact(corpus_picture(rows.get(own, ()), lengths_of, run.directory / "corpus.png", title))
-        print("\n".join(summary(source.name, used, task, rows, found, seconds)), flush=True)
+        print("\n".join(summary(source.name, used, task, rows, found, seconds, counted_on)), flush=True)
     measured = _measure(source, [matched.stored[one] for one in by_split["train"]])
     if measured and run.is_global_zero:
         print("\n".join(normalisation_lines(measured, source, datamodule)))
@@ -67,7 +71,7 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         "tracks": len(used),
         **{split: len(inside) for split, inside in by_split.items()},
         "labels": len(task.classes),
-        "hours": float(lengths.sum() / 3600),
+        "hours": sum(seconds.values()) / 3600,
         **{finding.kind.replace(" ", "_").replace(",", ""): len(finding.cases) for finding in found},
         **({"mel_mean": measured.mean, "mel_deviation": measured.deviation} if measured else {}),
     }
@@ -110,6 +114,11 @@ def findings(
         found.append(_of("short", f"tracks are shorter than a clip of {settings.clip_length:g} s", short))
     present = [finding for finding in found if finding.cases]
     return sorted(present, key=lambda finding: not finding.grave)
+
+
+def number(count: int, noun: str) -> str:
+    """A count with its noun, `1 track` or `2 tracks`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _of(kind: str, said: str, things: Sequence[str], grave: bool = False) -> Finding:
@@ -155,11 +164,12 @@ def summary(
     rows: Mapping[str, Sequence[LabelRow]],
     found: Sequence[Finding],
     seconds: Mapping[str, float],
+    counted_on: Mapping[str, Corpus] | None = None,
 ) -> list[str]:
-    """The report as lines, what matters first."""
+    """The report as lines, what matters first; labels are those of the tracks of `counted_on`, by default all used."""
     hours, what = sum(seconds.values()) / 3600, " and ".join(task.annotations)
     lines = [
-        f"{name}: {len(used):,} tracks with {what}, {hours:,.2f} hours, {len(task.classes)} classes",
+        f"{name}: {number(len(used), 'track')} with {what}, {hours:,.2f} hours, {len(task.classes)} classes",
         "",
     ]
     lines += _said("these spoil figures", [finding for finding in found if finding.grave])
@@ -173,7 +183,7 @@ def summary(
         lines.append(f"{split:<10}{len(inside):>10,}{length:>10.2f}{len(counted(inside, label_of(task))):>10,}")
     lines += ["", *_spread(list(seconds.values()))]
     for annotation, of_annotation in rows.items():
-        lines += ["", *_label_lines(annotation, of_annotation, used)]
+        lines += ["", *_label_lines(annotation, of_annotation, (counted_on or {}).get(annotation, used))]
     return lines
 
 
@@ -193,7 +203,8 @@ def _label_lines(annotation: str, rows: Sequence[LabelRow], used: Corpus) -> lis
     annotated = [labels for track in used if (labels := track.labels(annotation)) is not None]
     each = f", {np.mean([len(labels) for labels in annotated]):.1f} a track" if annotation == "tags" else ""
     heads = "".join(f"{split:>8}" for split in SPLITS)
-    lines = [f"{f'{annotation}: {len(rows)} labels{each}':<40}{heads}{'hours':>8}  often with"]
+    head = f"{annotation}: {number(len(rows), 'label')} of {number(len(annotated), 'track')}{each}"
+    lines = [f"{head:<40}{heads}{'hours':>8}  often with"]
     cut = len(rows) > MOST_LINES
     half = MOST_LINES // 2
     for row in [*rows[:half], None, *rows[-half:]] if cut else rows:

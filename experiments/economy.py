@@ -7,6 +7,8 @@ import torch
 from models.flops import cost
 from models.maest import MAEST
 
+WORTH_SAYING = 1.2  # times fewer operations
+
 
 def use_threads(threads: int | None) -> None:
     """Let torch compute with so many threads in this process; None leaves it as it is."""
@@ -15,7 +17,7 @@ def use_threads(threads: int | None) -> None:
 
 
 def savings(network: torch.nn.Module, frames: int, last_block: int | None = None) -> str | None:
-    """What inference patchout and an early exit leave of the cost of a window, as one line; None if nothing is saved.
+    """What inference patchout and an early exit leave of the cost of a window, as one line; None if little is saved.
 
     Args:
         network: As it runs.
@@ -38,4 +40,6 @@ def savings(network: torch.nn.Module, frames: int, last_block: int | None = None
     if blocks is not None and blocks < network.depth:
         parts.append(f"{blocks} of {network.depth} blocks run")
     share = spent.macs / full.macs
+    if 1 / share < WORTH_SAYING:
+        return None
     return f"{', '.join(parts)}: {share:.0%} of the operations of the whole network, {1 / share:.1f} times fewer"

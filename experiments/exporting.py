@@ -112,9 +112,9 @@ def _check_packages(name: str, form: Format) -> None:
 
 def _blocks(settings: PretrainSettings, found: Loaded) -> list[int]:
     depth = found.description["network"]["depth"]
-    blocks, usual = settings.export.blocks, settings.inference.transformer_block
+    blocks = settings.export.blocks
     if blocks is None:
-        blocks = [usual] if isinstance(usual, int) else list(usual)
+        blocks = networks.blocks_of(settings, depth)
         return blocks if max(blocks) < depth else [depth - 1]
     if max(blocks) >= depth or len(set(blocks)) < len(blocks):
         raise UserError(f"export.blocks={blocks}: this network has the blocks 0 to {depth - 1}, name each once")

@@ -79,9 +79,9 @@ def _extract(settings: PretrainSettings, run: RunHandle, embeddings: bool) -> di
     found = networks.load(settings, source.frontend)
     frames = window_frames(settings, found)
     hop = frames // 2 if settings.inference.half_overlapped_inference else frames
-    chosen = settings.inference.transformer_block
-    blocks = sorted({chosen} if isinstance(chosen, int) else set(chosen)) if embeddings else []
     depth = found.description["network"]["depth"]
+    chosen = networks.blocks_of(settings, depth)
+    blocks = sorted(set(chosen)) if embeddings else []
     if blocks and blocks[-1] >= depth:
         raise UserError(f"inference.transformer_block={chosen}: this network has the blocks 0 to {depth - 1}")
     producer = {

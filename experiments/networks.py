@@ -38,6 +38,8 @@ PATCHOUT_ALWAYS = (
     "s_patchout_t_interleaved",
 )
 
+USUAL_BLOCK = 6  # of twelve: the "block 7" of the MAEST paper
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -105,6 +107,14 @@ def classify(network: nn.Module, x: Tensor) -> Tensor:
     """Logits `[batch, classes]`; those of the CLS head where there are two."""
     logits = network(x)
     return logits if isinstance(logits, Tensor) else logits[0]
+
+
+def blocks_of(settings: PretrainSettings, depth: int) -> list[int]:
+    """The blocks that the settings name; else `USUAL_BLOCK`, or of a shallower network the middle one."""
+    chosen = settings.inference.transformer_block
+    if chosen is None:
+        return [min(USUAL_BLOCK, depth // 2)]
+    return [chosen] if isinstance(chosen, int) else list(chosen)
 
 
 def normalisation(norm: NormSettings, default: Sequence[float]) -> tuple[float, float]:

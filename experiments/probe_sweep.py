@@ -13,6 +13,7 @@ import numpy as np
 from datasets.corpus import SPLITS, Corpus
 from datasets.store import Store
 from experiments import grids
+from experiments.annotations import tasks_of
 from experiments.baselines import MEL_STATISTICS, constant
 from experiments.data import Source, build_task, identify, open_source, read_corpus, say
 from experiments.errors import UserError
@@ -138,7 +139,7 @@ def _tasks(
     where = Path(settings.embeddings.store or "")
     corpus, stored = match(read_corpus(settings.datamodule, source), sorted(shared), where, settings.datamodule, run)
     tasks: dict[str, Task] = {}
-    for name in dict.fromkeys(settings.probe.tasks):
+    for name in tasks_of(settings.probe.tasks, corpus):
         corpus, tasks[name] = build_task(settings.datamodule, corpus, name)
     return tasks, corpus, stored
 

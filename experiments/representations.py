@@ -18,6 +18,7 @@ from experiments.sweep_records import SUM
 from experiments.vectors import CHOICES, TOKENS, Reduction, Split, gather, token_reduction
 
 MAIN, MEL, CONSTANT = ROWS
+MOST_STORES = 6  # named in an error
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,12 +121,20 @@ def _stores(name: str, path: Path, blocks: Sequence[int] | None) -> list[Store]:
     found = blocks_in(path)
     if not found:
         inside = sorted(str(header.parent) for header in path.glob("*/header.json"))
-        hint = f"there is {', '.join(inside)}" if inside else "`make demo` writes those of the config demo"
+        hint = f"there is {', '.join(inside)}" if inside else _elsewhere(Path("outputs/embeddings"))
         raise UserError(f"{name}: {path} is no store of embeddings; {hint}")
     if missing := [block for block in blocks or () if block not in found]:
         there = ", ".join(str(block) for block in sorted(found))
         raise UserError(f"embeddings.blocks: {path} has no block {missing[0]}, there is {there}")
     return [Store(found[block], kind="embeddings") for block in sorted(blocks or found)]
+
+
+def _elsewhere(folder: Path) -> str:
+    """Where stores come from, and those that lie where extractions leave them."""
+    there = sorted({str(header.parent) for pattern in ("*", "*/*") for header in folder.glob(f"{pattern}/header.json")})
+    more = f" and {len(there) - MOST_STORES} more" if len(there) > MOST_STORES else ""
+    found = f"; there is {', '.join(there[:MOST_STORES])}{more}" if there else ""
+    return f"`python ex_pretrain.py extract_embeddings with ...` writes one and names it at its end{found}"
 
 
 def block_of(store: Reader) -> int | str:

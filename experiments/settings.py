@@ -30,17 +30,17 @@ class Section(BaseModel):
 class TrainerSettings(Section):
     """How long, on what and with which arithmetic a network is trained."""
 
-    max_epochs: Positive = 130
-    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    max_epochs: Positive = 130  # passes over the training tracks, or over sampler.epoch_len of them
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: a GPU where there is one
     devices: Positive | Literal["auto"] = 1  # processes on a node; auto: one a GPU; a launcher's are followed
-    num_nodes: Positive = 1
+    num_nodes: Positive = 1  # machines; a launcher's are followed
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"  # auto: bf16-mixed on CUDA, else 32-true
-    check_val_every_n_epoch: Positive = 1
+    check_val_every_n_epoch: Positive = 1  # epochs from one validation to the next
     checkpoint_dir: str | None = None  # None: checkpoints/ in the run's folder
-    limit_train_batches: Positive | None = None
-    limit_val_batches: Positive | None = None
-    limit_test_batches: Positive | None = None
-    log_every_n_steps: Positive = 50
+    limit_train_batches: Positive | None = None  # batches of an epoch; None: all
+    limit_val_batches: Positive | None = None  # batches of a validation; None: all
+    limit_test_batches: Positive | None = None  # batches of a test; None: all
+    log_every_n_steps: Positive = 50  # steps from one logged point to the next
     gradient_clip_val: Annotated[float, Field(gt=0)] | None = None  # largest norm of the gradient; None: as it is
     accumulate_grad_batches: Positive = 1  # batches whose gradients make one step
     checkpoint_minutes: Annotated[float, Field(gt=0)] | None = 15.0  # between checkpoints within an epoch; None: none
@@ -61,34 +61,34 @@ class TrainerSettings(Section):
 class RollSettings(Section):
     """Circular shift along time."""
 
-    do: bool = False
+    do: bool = False  # shift clips
     shift_range: Positive = 50  # frames
 
 
 class NormSettings(Section):
     """Mean and deviation that clips are normalised with; None takes the front end's own (the Discogs corpus)."""
 
-    norm_mean: float | None = None
-    norm_std: Annotated[float, Field(gt=0)] | None = None
+    norm_mean: float | None = None  # log-mel; None: the front end's
+    norm_std: Annotated[float, Field(gt=0)] | None = None  # log-mel; None: the front end's
 
 
 class MaskingSettings(Section):
     """SpecAugment, drawn for each clip."""
 
-    do: bool = True
-    time_masks: Count = 20
+    do: bool = True  # mask clips
+    time_masks: Count = 20  # of a clip
     time_mask_param: Positive = 8  # frames
-    freq_masks: Count = 8
+    freq_masks: Count = 8  # of a clip
     freq_mask_param: Positive = 5  # bands
-    p: Share = 0.2
+    p: Share = 0.2  # no mask in time covers more than this share of the clip
 
 
 class SamplerSettings(Section):
     """Balanced sampling of the tracks of an epoch."""
 
-    sample_weight_offset: Annotated[float, Field(ge=0)] = 100.0
-    sample_weight_sum: bool = True
-    sampler_replace: bool = False
+    sample_weight_offset: Annotated[float, Field(ge=0)] = 100.0  # added to the count of a class before it is inverted
+    sample_weight_sum: bool = True  # a track's weight: the sum over its labels; False: the largest
+    sampler_replace: bool = False  # whether a track may be drawn twice in an epoch
     epoch_len: Positive = 200_000  # draws; at most one per track without replacement
 
 
@@ -96,14 +96,14 @@ class ColumnsSettings(Section):
     """Which column of the table holds what; a default stands for other usual names too."""
 
     path: str = "path"  # of the audio, below base_dir
-    split: str = "split"
+    split: str = "split"  # train, valid or test
     tags: str | Annotated[list[str], Field(min_length=1)] = "tags"  # several are pooled
-    genre: str = "genre"
+    genre: str = "genre"  # one label a track
     artist: str = "artist"  # what splits=grouped keeps together: of artists, albums, works
-    key: str = "key"
+    key: str = "key"  # C#m, Eb:maj, ...
     tempo: str = "tempo"  # BPM
-    arousal: str = "arousal"
-    valence: str = "valence"
+    arousal: str = "arousal"  # a number
+    valence: str = "valence"  # a number
     group: str = "group"  # of the clips of a song, which probes judge together
 
 
@@ -113,8 +113,8 @@ class DatamoduleSettings(Section):
     base_dir: str | None = None  # audio folder, mel store or folder of upstream mels; None: the demo corpus
     groundtruth: str | None = None  # table, or "folders": a folder a class; None: tracks.* in or beside base_dir
     groundtruth_train: str | None = None  # upstream's pickles, one a split
-    groundtruth_val: str | None = None
-    groundtruth_test: str | None = None
+    groundtruth_val: str | None = None  # the same for validation
+    groundtruth_test: str | None = None  # the same for the test
     labels: str | None = None  # the classes: a text file with one a line, or a checkpoint; None: those of the table
     unknown_labels: Literal["refuse", "drop"] = "refuse"  # what becomes of labels that are not among `labels`
     max_left_out: Share = 1.0  # of tracks without audio, without labels or without the task's: more is an error
@@ -123,14 +123,20 @@ class DatamoduleSettings(Section):
     separators: Annotated[str, Field(min_length=1)] = ";|"  # of the tags of a cell: any of these characters
     columns: ColumnsSettings = ColumnsSettings()
     splits: Literal["hashed", "stratified", "grouped"] | None = None  # None: the table's, hashed where it has none
-    split_shares: Annotated[list[float], AfterValidator(lambda shares: list(check_shares(shares)))] = [0.8, 0.1, 0.1]
+    split_shares: Annotated[list[float], AfterValidator(lambda shares: list(check_shares(shares)))] = [
+        0.8,
+        0.1,
+        0.1,
+    ]  # in train, valid, test
     split_seed: Count = 0  # not the run's, so that training and probes with other seeds have the same splits
     task: Literal["auto"] | TaskName = "auto"  # auto: tagging where tracks have tags, else genre, else what there is
-    demo_size: Literal["tiny", "small"] | Positive = "small"
+    demo_size: Literal["tiny", "small"] | Positive = (
+        "small"  # without base_dir: pieces of the demo corpus; small: 1,000
+    )
     store_dir: str | None = None  # where an audio folder's mels go; None: outputs/mels/<folder>-<hash>
     clip_length: Annotated[float, Field(gt=0)] | None = None  # seconds; None: what the network takes, or 10
-    batch_size_train: Positive = 12
-    batch_size_test: Positive = 20
+    batch_size_train: Positive = 12  # clips, of one process
+    batch_size_test: Positive = 20  # clips, of one process
     num_workers: Count | None = None  # None: 4 beside a GPU, else none
     jobs: int = -1  # processes that decode audio, -1: all cores
     roll: RollSettings = RollSettings()
@@ -156,22 +162,22 @@ class ModelSettings(Section):
 
     pretrained: str | None = None  # a release of models.releases to start from, downloaded once
     checkpoint: str | None = None  # a file, a run's folder or a Hugging Face folder to start from
-    checkpoint_discard_head: bool = False
-    positions: Literal["stretch", "crop"] = "stretch"  # of weights of another length: all resized, or the first ones
+    checkpoint_discard_head: bool = False  # leave the heads of those weights out
+    positions: Literal["stretch", "crop"] = "stretch"  # of weights of another length: all resized, or the first taken
     missing_blocks: Literal["refuse", "random"] = "refuse"  # where the weights have fewer blocks than `depth`
-    dim: Positive = 768
-    depth: Positive = 12
-    heads: Positive = 12
+    dim: Positive = 768  # values of a token
+    depth: Positive = 12  # blocks
+    heads: Positive = 12  # of attention, in every block
     stride_f: Positive = 10  # bands
     stride_t: Positive = 10  # frames
-    distilled_type: Literal["mean", "separated"] = "mean"
-    s_patchout_t: Count = 0
-    s_patchout_f: Count = 0
-    u_patchout: Count = 0
-    s_patchout_f_indices: list[Count] = []
-    s_patchout_f_interleaved: Count = 0
-    s_patchout_t_indices: list[Count] = []
-    s_patchout_t_interleaved: Count = 0
+    distilled_type: Literal["mean", "separated"] = "mean"  # one head on the mean of CLS and DIST, or one each
+    s_patchout_t: Count = 0  # columns of patches left out at random in training
+    s_patchout_f: Count = 0  # rows of patches left out at random in training
+    u_patchout: Count = 0  # single patches left out at random in training
+    s_patchout_f_indices: list[Count] = []  # rows left out always
+    s_patchout_f_interleaved: Count = 0  # one of so many rows is kept, always; 0: all
+    s_patchout_t_indices: list[Count] = []  # columns left out always
+    s_patchout_t_interleaved: Count = 0  # one of so many columns is kept, always; 0: all
 
     @model_validator(mode="after")
     def _one_source(self) -> ModelSettings:
@@ -185,14 +191,14 @@ class ModelSettings(Section):
 class OptimizerSettings(Section):
     """AdamW or Adam, and the learning-rate factor by epoch."""
 
-    lr: Annotated[float, Field(gt=0)] = 2e-5
-    adamw: bool = True
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    schedule_mode: Literal["exp_lin", "cos_cyc"] = "exp_lin"
+    lr: Annotated[float, Field(gt=0)] = 2e-5  # largest learning rate
+    adamw: bool = True  # False: Adam
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4  # of the optimiser
+    schedule_mode: Literal["exp_lin", "cos_cyc"] = "exp_lin"  # exponential warm-up and linear ramp, or cosine cycles
     warm_up_len: Positive = 5  # epochs
-    ramp_down_start: Count = 50
-    ramp_down_len: Positive = 50
-    last_lr_value: Share = 0.01
+    ramp_down_start: Count = 50  # epochs
+    ramp_down_len: Positive = 50  # epochs
+    last_lr_value: Share = 0.01  # of lr, after the ramp
     decay_all: bool = True  # False: no weight decay on biases, norms, tokens and positions
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0  # learning rate of a layer, times that of the next one
 
@@ -200,7 +206,7 @@ class OptimizerSettings(Section):
 class ModuleSettings(Section):
     """Training of the network."""
 
-    mixup_alpha: Annotated[float, Field(ge=0)] = 0.3  # 0: off
+    mixup_alpha: Annotated[float, Field(ge=0)] = 0.3  # of the Beta distribution; 0: off
     do_swa: bool | None = None  # mean of the weights at the start of some epochs; None: yes, but with ema_decay
     swa_epoch_start: Positive = 50  # the first: when so many epochs have begun
     swa_freq: Positive = 5  # epochs
@@ -250,29 +256,29 @@ class PredictionSettings(Section):
     overwrite: bool = False  # replace what is in out_dir and was made of another network, block or audio
     batch_size: Positive = 16  # windows
     threads: Positive | None = None  # of torch on a CPU; None: torch's own choice, one a core
-    top: Positive = 10
+    top: Positive = 10  # classes of a file in the ranking
 
 
 class InferenceSettings(PredictionSettings):
     """Extraction and prediction with a trained network; without a checkpoint, that of model.pretrained."""
 
     random_weights: bool = False  # a network of the settings in `model` as it is before training, to compare with
-    transformer_block: Count | Annotated[list[Count], Field(min_length=1)] = (
-        6  # counted from 0: the paper's "block 7"; several at once as a list
+    transformer_block: Count | Annotated[list[Count], Field(min_length=1)] | None = (
+        None  # counted from 0, several as a list; None: 6, the paper's "block 7", of a shallower network the middle one
     )
-    half_overlapped_inference: bool = False
+    half_overlapped_inference: bool = False  # windows begin at half of the one before
     labels: str | None = None  # predict: class names, a text file, JSON or a checkpoint, where the weights carry none
 
 
 class ExportSettings(Section):
     """A trained network as a file for other programs."""
 
-    format: Literal["onnx", "safetensors", "huggingface", "torch_export"] = "onnx"
+    format: Literal["onnx", "safetensors", "huggingface", "torch_export"] = "onnx"  # of the file
     path: str | None = None  # None: outputs/exports/<run or release>.<suffix>
-    blocks: Annotated[list[Count], Field(min_length=1)] | None = None  # None: inference.transformer_block, or the last
+    blocks: Annotated[list[Count], Field(min_length=1)] | None = None  # None: inference.transformer_block
     int8: bool = False  # onnx: weights of the linear layers in 8 bits, for onnxruntime on a CPU
     any_length: bool = False  # onnx, torch_export: clips up to the network's length, not of one length
-    overwrite: bool = False
+    overwrite: bool = False  # replace the file
 
     @model_validator(mode="after")
     def _has_it(self) -> ExportSettings:
@@ -287,7 +293,7 @@ class ExportSettings(Section):
 class PretrainSettings(Section):
     """`ex_pretrain.py`."""
 
-    seed: Count = 0
+    seed: Count = 0  # of everything random but the splits
     resume: bool = False  # continue the newest interrupted run with these settings
     trainer: TrainerSettings = TrainerSettings()
     datamodule: DatamoduleSettings = DatamoduleSettings()
@@ -308,10 +314,12 @@ class EmbeddingsSettings(Section):
     store: str | None = None  # an embedding store of extract_embeddings, or the folder of those of several blocks
     compare: dict[str, str] = {}  # further ones to probe in the same way, by the name they get in the table
     answers: dict[str, str] = {}  # stores of answers that nothing is trained for, or folders of such, by their name
-    baselines: list[Literal["mel_statistics", "constant"]] = ["mel_statistics", "constant"]
+    baselines: list[Literal["mel_statistics", "constant"]] = ["mel_statistics", "constant"]  # rows that need no network
     blocks: list[Count] | None = None  # of a folder of several; None: all there are
     block_sum: bool = False  # a learned weighted sum of the blocks, as a row of its own
-    tokens: Annotated[list[Literal["cls", "dist", "mean", "cls+dist", "all"]], Field(min_length=1)] = ["all"]
+    tokens: Annotated[list[Literal["cls", "dist", "mean", "cls+dist", "all"]], Field(min_length=1)] = [
+        "all"  # tokens that a vector has, side by side; each choice is a row of the table
+    ]
     pooling: Annotated[list[Literal["mean", "max", "mean+std"]], Field(min_length=1)] = ["mean"]  # of the patches
 
     @model_validator(mode="after")
@@ -329,7 +337,9 @@ class EmbeddingsSettings(Section):
 class ProbeSettings(Section):
     """The probes, how one is chosen, and who computes."""
 
-    tasks: Annotated[list[TaskName], Field(min_length=1)] = ["tagging", "genre"]
+    tasks: Literal["auto"] | Annotated[list[TaskName], Field(min_length=1)] = (
+        "auto"  # auto: what tracks are annotated for
+    )
     grid: str = "quick"  # full: the 216 points of the literature; quick: a coarser one; single: one point
     axes: dict[str, list[bool | int | float | None | str] | bool | int | float | None | str] = {}  # changes of the grid
     max_steps: Positive | None = None  # no probe is trained for longer; it keeps its best weights
@@ -360,9 +370,9 @@ class ReportSettings(Section):
     """Which scores of sweeps the report compares; empty lists take all."""
 
     source: Literal["auto", "database", "disk"] = "auto"  # auto: the database of the runs, or runs_dir without one
-    tasks: list[TaskName] = []
-    corpora: list[str] = []
-    encoders: list[str] = []
+    tasks: list[TaskName] = []  # []: all
+    corpora: list[str] = []  # by name
+    encoders: list[str] = []  # by the names of their rows
     since: str | None = None  # a date such as 2026-11-01, or an age such as 12h, 7d, 2w
     runs: list[int | str] = []  # numbers or keys of sweeps
     group: str | None = None  # as tracking.group was in the sweeps
@@ -373,7 +383,7 @@ class ReportSettings(Section):
 class ProbeExperimentSettings(Section):
     """`ex_probe.py`."""
 
-    seed: Count = 0
+    seed: Count = 0  # of everything random but the splits
     embeddings: EmbeddingsSettings = EmbeddingsSettings()
     datamodule: DatamoduleSettings = DatamoduleSettings()
     probe: ProbeSettings = ProbeSettings()

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from experiments.tracking.logger import LogBeforeSaving, RunLogger
 from experiments.tracking.run import RunHandle
 
 CHECKPOINTS = "checkpoints"
+LINE = 120  # characters of what is said of an epoch
 IDLE_WARNINGS = (
     ".*LeafSpec.*",
     ".*smaller than the logging interval.*",
@@ -65,7 +67,11 @@ class EpochLine(Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remember when training began, and with which epoch: a checkpoint has been read by now."""
-        self.began, self.first_epoch = time.monotonic(), trainer.current_epoch
+        self.began, self.first_epoch, self.judged = time.monotonic(), trainer.current_epoch, False
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Note that figures of the validation are new."""
+        self.judged = True
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Say what was logged and how long the rest will take."""
@@ -73,9 +79,22 @@ class EpochLine(Callback):
         spent = time.monotonic() - self.began
         left = spent / (done - self.first_epoch) * (total - done)
         speed = next((callback.latest for callback in trainer.callbacks if isinstance(callback, Throughput)), {})
-        metrics = sorted({**trainer.callback_metrics, **speed}.items())
-        shown = "  ".join(f"{name} {float(value):.4g}" for name, value in metrics)
-        say(f"epoch {done}/{total}  {shown}  ({spent:.0f} s, {left:.0f} s left)")
+        logged = {**trainer.progress_bar_metrics, **trainer.callback_metrics, **speed}
+        fresh = {name: float(value) for name, value in logged.items() if self.judged or not name.startswith("val")}
+        fresh.pop("v_num", None)
+        say(epoch_line(f"epoch {done}/{total}", fresh, f"({spent:.0f} s, {left:.0f} s left)"))
+        self.judged = False
+
+
+def epoch_line(head: str, metrics: Mapping[str, float], tail: str) -> str:
+    """Join an epoch's figures to a line of at most `LINE` characters: losses first, then scores, then the rest."""
+    ranked = sorted(metrics, key=lambda name: (not name.endswith("/loss"), not name.startswith("val"), name))
+    line = head
+    for name in ranked:
+        more = f"{line}  {name} {metrics[name]:.4g}"
+        if len(more) + 2 + len(tail) <= LINE:
+            line = more
+    return f"{line}  {tail}"
 
 
 def quiet_lightning() -> None:

@@ -39,8 +39,8 @@ class StoredSettings(Section):
 class MLPSettings(Section):
     """The probe: linear, ReLU, dropout, linear."""
 
-    hidden: Positive = 512
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    hidden: Positive = 512  # units
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5  # share of the hidden units
     monitor: Literal["metric", "loss"] = "metric"  # the best checkpoint: of the task's first metric, or of the loss
     file: str | None = None  # where training leaves the probe besides its run, and predict finds it
 
@@ -48,13 +48,13 @@ class MLPSettings(Section):
 class ProbeOptimizerSettings(OptimizerSettings):
     """AdamW, and the learning-rate factor by epoch, as long as the training unless lengths are given."""
 
-    lr: Annotated[float, Field(gt=0)] = 1e-4
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-3
+    lr: Annotated[float, Field(gt=0)] = 1e-4  # largest learning rate
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-3  # of the optimiser
     schedule_mode: Literal["exp_lin", "cos_cyc", "exponential", "cyclic"] = "exp_lin"
     warm_up_len: Positive | None = None  # epochs; None: a sixth of trainer.max_epochs
     ramp_down_start: Count | None = None  # None: where warm-up ends
     ramp_down_len: Positive | None = None  # None: to the end
-    last_lr_value: Annotated[float, Field(ge=0, le=1)] = 1e-7
+    last_lr_value: Annotated[float, Field(ge=0, le=1)] = 1e-7  # of lr, after the ramp
 
     def over(self, epochs: int) -> OptimizerSettings:
         """The same with lengths, for a training of so many epochs."""
@@ -70,14 +70,14 @@ class ProbeModuleSettings(ModuleSettings):
     """Training of the probe."""
 
     mixup_alpha: Annotated[float, Field(ge=0)] = 0.0  # 0: off
-    do_swa: bool | None = False
+    do_swa: bool | None = False  # mean of the weights at the start of some epochs
     optimizer: ProbeOptimizerSettings = ProbeOptimizerSettings()
 
 
 class TransferSettings(Section):
     """`ex_transfer.py`."""
 
-    seed: Count = 0
+    seed: Count = 0  # of everything random but the splits
     resume: bool = False  # continue the newest interrupted run with these settings
     embeddings: StoredSettings = StoredSettings()
     datamodule: DatamoduleSettings = DatamoduleSettings(batch_size_train=128, batch_size_test=1024)

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
+import inspect
+import io
 import math
+import textwrap
+import tokenize
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -216,13 +221,37 @@ def delta(settings: BaseModel) -> dict[str, Any]:
 
 
 def descriptions(model: type[BaseModel], prefix: str = "") -> dict[str, str]:
-    """Description of every key that has one, by dotted key."""
+    """What every key means, by dotted key: its description, or else the comment behind it in the source."""
     found: dict[str, str] = {}
+    comments = comments_of(model)
     for name, field in model.model_fields.items():
-        if field.description:
-            found[prefix + name] = field.description
+        if said := field.description or comments.get(name):
+            found[prefix + name] = said
         for section in _models(field.annotation):
             found |= descriptions(section, f"{prefix}{name}.")
+    return found
+
+
+@functools.cache
+def comments_of(model: type[BaseModel]) -> dict[str, str]:
+    """The comment behind every key in the source of a model and of those it extends; none without source."""
+    found: dict[str, str] = {}
+    for part in reversed(model.__mro__):
+        if not issubclass(part, BaseModel) or part is BaseModel:
+            continue
+        try:
+            source = textwrap.dedent(inspect.getsource(part))
+        except (OSError, TypeError):
+            continue
+        said = {
+            token.start[0]: token.string.lstrip("# ")
+            for token in tokenize.generate_tokens(io.StringIO(source).readline)
+            if token.type == tokenize.COMMENT
+        }
+        for line in ast.parse(source).body[0].body:
+            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+                texts = [said[at] for at in range(line.lineno, line.end_lineno + 1) if at in said]
+                found |= {line.target.id: " ".join(texts)} if texts else {}
     return found
 
 

@@ -13,7 +13,7 @@ from experiments.checkpointing import AtomicCheckpoints, KeepBest
 from experiments.errors import UserError
 from experiments.pretraining import best_epoch
 from experiments.settings import TrainerSettings
-from experiments.training import EpochLine, History, check_accelerator
+from experiments.training import EpochLine, History, check_accelerator, epoch_line
 
 
 class Scripted(L.LightningModule):
@@ -107,10 +107,35 @@ def test_the_time_left_is_that_of_the_epochs_since_a_training_goes_on(monkeypatc
     now = [100.0]
     monkeypatch.setattr("experiments.training.time.monotonic", lambda: now[0])
     line = EpochLine()
-    trainer = SimpleNamespace(current_epoch=0, max_epochs=10, callbacks=[], callback_metrics={})
+    trainer = SimpleNamespace(
+        current_epoch=0, max_epochs=10, callbacks=[], callback_metrics={}, progress_bar_metrics={}
+    )
     line.on_fit_start(trainer, None)
     trainer.current_epoch = 7  # of the checkpoint, which has been read since
     line.on_train_start(trainer, None)
     now[0] += 30
     line.on_train_epoch_end(trainer, None)
-    assert "epoch 8/10    (30 s, 60 s left)" in "".join(capsys.readouterr())
+    assert "epoch 8/10  (30 s, 60 s left)" in "".join(capsys.readouterr())
+
+
+def test_epoch_line_has_fresh_figures_only(capsys):
+    line, figures = EpochLine(), {"train/loss": 1.5, "val/loss": 2.0, "val/roc_auc": 0.5}
+    trainer = SimpleNamespace(
+        current_epoch=0, max_epochs=3, callbacks=[], callback_metrics=figures, progress_bar_metrics={}
+    )
+    line.on_train_start(trainer, None)
+    line.on_validation_end(trainer, None)
+    line.on_train_epoch_end(trainer, None)
+    assert "val/loss 2  train/loss 1.5  val/roc_auc 0.5" in capsys.readouterr().err
+    line.on_train_epoch_end(trainer, None)
+    said = capsys.readouterr().err
+    assert "train/loss 1.5" in said
+    assert "val/" not in said
+
+
+def test_epoch_line_is_short():
+    figures = {f"val/metric_{number}": number / 7 for number in range(30)} | {"train/loss": 1.23456}
+    said = epoch_line("epoch 8/10", figures, "(30 s, 60 s left)")
+    assert len(said) <= 120
+    assert "train/loss 1.235" in said
+    assert said.endswith("(30 s, 60 s left)")

@@ -230,3 +230,21 @@ def test_any_number_in_range_is_read_as_it_is_written(number: float) -> None:
 def test_any_text_is_a_text_or_its_literal(text: str) -> None:
     found = compose(f"label={text}").settings.label
     assert found == text or repr(found)[1:-1] in text
+
+
+def test_every_setting_is_explained():
+    from experiments.settings import PretrainSettings, ProbeExperimentSettings
+    from experiments.transfer_settings import TransferSettings
+
+    def keys(model, prefix=""):
+        for name in model.model_fields:
+            below = overrides.section_fields(model.model_fields[name].annotation)
+            if below:
+                inner = overrides._models(model.model_fields[name].annotation)[0]
+                yield from keys(inner, f"{prefix}{name}.")
+            else:
+                yield prefix + name
+
+    for model in (PretrainSettings, ProbeExperimentSettings, TransferSettings):
+        said = overrides.descriptions(model)
+        assert [key for key in keys(model) if key not in said] == []

@@ -194,9 +194,11 @@ def test_f28_every_command_that_is_shown_exists_with_its_settings(line, experime
         module, *words = words
         if module in ("venv", "pip"):
             return
-        assert find_spec(module), line
-        main = find_spec(f"{module}.__main__") if find_spec(module).submodule_search_locations else find_spec(module)
-        source = Path(main.origin).read_text(encoding="utf-8")
+        found = find_spec(module)
+        assert found, line
+        folders = found.submodule_search_locations
+        files = Path(folders[0]).glob("*.py") if folders else [Path(found.origin)]
+        source = "".join(file.read_text(encoding="utf-8") for file in files)
         assert all(f'"{option}"' in source for option in re.findall(r"--[\w-]+", line)), line
         return
     experiment = experiments[program]

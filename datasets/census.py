@@ -197,10 +197,10 @@ def label_findings(rows: Sequence[LabelRow], annotation: str) -> list[Finding]:
     found = []
     for split, why in (
         ("train", "cannot be learned"),
-        ("valid", "do not count in validation"),
-        ("test", "are not tested"),
+        ("valid", "not counted in validation"),
+        ("test", "not tested"),
     ):
         lacking = [row.label for row in rows if not getattr(row, split)]
-        said = f"{len(lacking)} of {len(rows)} labels ({annotation}) have no track in {split} and {why}"
+        said = f"{len(lacking)} of {len(rows)} labels ({annotation}) without a track in {split}: {why}"
         found.append(Finding(f"label not in {split}", said, tuple(map(Case, lacking)), grave=split == "train"))
     return found

@@ -188,8 +188,8 @@ def choose_labels(settings: DatamoduleSettings, corpus: Corpus, annotation: str)
             )
     elif unseen := [label for label in classes if not training[label]]:
         notes.append(
-            f"{len(unseen)} of {len(classes)} labels ({annotation}) have no training track, and cannot be learned: "
-            f"{shown(unseen)} (datamodule.min_tracks=1 leaves them out)"
+            f"{len(unseen)} of {len(classes)} labels ({annotation}) without a training track, "
+            f"which cannot be learned: {shown(unseen)} (datamodule.min_tracks=1 leaves them out)"
         )
     return replace(corpus, notes=tuple(notes)), classes
 

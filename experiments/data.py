@@ -6,7 +6,7 @@ import hashlib
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,16 @@ def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
+def counted_noun(count: int, noun: str) -> str:
+    """A count with its noun, `1 track` or `2 tracks`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def there_is(names: Iterable[str]) -> str:
+    """What a corpus has, as the end of a sentence."""
+    return f"there is {' and '.join(names)}" if (names := list(names)) else "it has no annotation at all"
+
+
 def open_source(settings: DatamoduleSettings, labelled: bool = True) -> Source:
     """Find the features and annotations, rendering the demo corpus and computing features where that was not done yet.
 
@@ -131,9 +141,9 @@ def _features(base: Path, settings: DatamoduleSettings, frontend: MusiCNNMel, st
 
     report = build_store(base, store_dir, frontend=FRONTEND, jobs=settings.jobs)
     if report.written:
-        say(f"log-mels of {report.written} tracks are in {store_dir}")
+        say(f"log-mels of {counted_noun(report.written, 'track')} are in {store_dir}")
     if report.skipped:
-        say(f"{len(report.skipped)} files were skipped, see {store_dir / 'skipped.csv'}")
+        say(f"{counted_noun(len(report.skipped), 'file')} skipped, see {store_dir / 'skipped.csv'}")
     if report.changed:
         say(changed_line(report, "another datamodule.store_dir"))
     return open_features(store_dir, fingerprint=frontend.fingerprint)
@@ -212,7 +222,7 @@ def build_task(settings: DatamoduleSettings, corpus: Corpus, name: str | None = 
         other = " (or columns.genre, where tracks have one label each)" if name == "tagging" and not present else ""
         there = f"; the table has {', '.join(map(repr, corpus.columns))}" if corpus.columns else ""
         raise UserError(
-            f"{name}: no track of {corpus.name} has {missing[0]}, there is {' and '.join(present) or 'nothing'}; "
+            f"{name}: no track of {corpus.name} has {missing[0]}, {there_is(present)}; "
             f"name its column with datamodule.columns.{missing[0]}{other}{ask}{there}"
         )
     if kind.annotations[0] in LABELS:
@@ -235,7 +245,7 @@ def fit_labels(settings: DatamoduleSettings, corpus: Corpus, task: Task) -> Corp
         if annotation not in corpus.annotations:
             raise UserError(
                 f"{task.name}: the network was trained for {annotation}, and no track of {corpus.name} has any; "
-                f"there is {' and '.join(corpus.annotations) or 'nothing'}; name a column with "
+                f"{there_is(corpus.annotations)}; name a column with "
                 f"datamodule.columns.{annotation}"
             )
     if task.annotations[0] in LABELS:

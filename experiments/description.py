@@ -18,7 +18,7 @@ from datasets.matching import Match, match_tracks
 from datasets.measures import Distribution, distribution, same_features, seconds_of
 from experiments.annotations import shown
 from experiments.corpus_picture import corpus_picture
-from experiments.data import Source, build_task, identify, open_source, read_corpus, spell
+from experiments.data import Source, build_task, counted_noun, identify, open_source, read_corpus, spell
 from experiments.progress import progress
 from experiments.settings import DatamoduleSettings, PretrainSettings
 from experiments.strata import label_of, labelled
@@ -116,11 +116,6 @@ def findings(
     return sorted(present, key=lambda finding: not finding.grave)
 
 
-def number(count: int, noun: str) -> str:
-    """A count with its noun, `1 track` or `2 tracks`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def _of(kind: str, said: str, things: Sequence[str], grave: bool = False) -> Finding:
     return Finding(kind, f"{len(things)} {said}", tuple(map(Case, things)), grave)
 
@@ -169,7 +164,7 @@ def summary(
     """The report as lines, what matters first; labels are those of the tracks of `counted_on`, by default all used."""
     hours, what = sum(seconds.values()) / 3600, " and ".join(task.annotations)
     lines = [
-        f"{name}: {number(len(used), 'track')} with {what}, {hours:,.2f} hours, {len(task.classes)} classes",
+        f"{name}: {counted_noun(len(used), 'track')} with {what}, {hours:,.2f} hours, {len(task.classes)} classes",
         "",
     ]
     lines += _said("these spoil figures", [finding for finding in found if finding.grave])
@@ -203,7 +198,7 @@ def _label_lines(annotation: str, rows: Sequence[LabelRow], used: Corpus) -> lis
     annotated = [labels for track in used if (labels := track.labels(annotation)) is not None]
     each = f", {np.mean([len(labels) for labels in annotated]):.1f} a track" if annotation == "tags" else ""
     heads = "".join(f"{split:>8}" for split in SPLITS)
-    head = f"{annotation}: {number(len(rows), 'label')} of {number(len(annotated), 'track')}{each}"
+    head = f"{annotation}: {counted_noun(len(rows), 'label')} of {counted_noun(len(annotated), 'track')}{each}"
     lines = [f"{head:<40}{heads}{'hours':>8}  often with"]
     cut = len(rows) > MOST_LINES
     half = MOST_LINES // 2

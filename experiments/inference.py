@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from datasets.store import Store
 from experiments import distributed, networks
-from experiments.data import Source, clip_frames, open_source, read_corpus, say, spell
+from experiments.data import Source, clip_frames, counted_noun, open_source, read_corpus, say, spell
 from experiments.economy import savings, use_threads
 from experiments.errors import UserError
 from experiments.extraction import Output, Report, extract, header, made_of_other
@@ -200,7 +200,8 @@ def _outputs(folder: Path, producer: dict[str, Any], blocks: list[int], found: n
 
 
 def _tell(report: Report, outputs: list[Output], settings: PretrainSettings, embeddings: bool) -> None:
-    say(f"{report.written} tracks stored, {report.already} were there already, {len(report.skipped)} skipped")
+    written = counted_noun(report.written, "track")
+    say(f"{written} stored, {report.already} were there already, {len(report.skipped)} skipped")
     if report.skipped:
         say(f"skipped tracks and why: {outputs[0].folder / 'skipped.csv'}")
     for output in outputs:

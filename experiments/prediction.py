@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -38,6 +39,7 @@ from preprocess.files import Candidate, find, printable
 from preprocess.quiet import quiet_libraries
 from preprocess.worker import attempt, leave_with
 
+LONGEST_STEM = 60  # characters of a song in the name of its picture
 PICTURES = 10  # files of one call that get a picture
 SHOWN = 20  # files of one call whose classes are printed
 MANY = 100  # files, from which on a stop would hurt
@@ -124,7 +126,11 @@ def answer_files(
             say(f"{len(todo)} files: with inference.out_dir=FOLDER, a call that is stopped goes on where it was")
         skipped = _predict(todo, settings, run, system, results)
         if len(skipped) == len(files):
-            raise UserError(f"none of {len(files)} files could be read; the first: {skipped[0][0]}: {skipped[0][1]}")
+            raise UserError(
+                f"none of {len(files)} files could be read; the reasons are above"
+                if len(files) > 1
+                else "the file could not be read; the reason is above"
+            )
         _leave(results, skipped, todo, run)
     return {"predicted": len(todo) - len(skipped), "already": already, "skipped": len(skipped)}
 
@@ -320,7 +326,8 @@ def _through(queue: list[tuple[_Open, int]], run_batch: Callable[[Tensor], Any])
 
 
 def _draw(prediction: Prediction, results: Results, run: RunHandle, number: int) -> None:
-    picture = results.folder / f"over_time_{number:02d}.png"
+    name = re.sub(r"[^\w.-]+", "_", Path(prediction.audio).stem)[:LONGEST_STEM] or "audio"
+    picture = results.folder / f"over_time_{number:02d}_{name}.png"
     middles = prediction.times + prediction.window / 2
     labels = [spoken(label) for label in results.labels]
     title = Path(prediction.audio).name

@@ -78,7 +78,7 @@ def test_the_report_on_a_corpus_counts_keys_and_ranges(data, tiny_corpus, capsys
     run("describe", "with", OFF, "datamodule.task=key", *data)
     said = capsys.readouterr().out
     assert "40 tracks with key" in said
-    assert "labels (key class) have no track in train and cannot be learned" in said
+    assert "labels (key class) without a track in train: cannot be learned" in said
     with (newest() / "corpus_tracks.csv").open(newline="") as handle:
         first = next(csv.DictReader(handle))
     with (tiny_corpus / "tracks.csv").open(newline="") as handle:

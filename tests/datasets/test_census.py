@@ -33,7 +33,7 @@ def test_labels_are_counted_by_split_with_hours_and_partners():
 def test_labels_that_a_split_lacks():
     train, valid, test = label_findings(label_rows(SONGS, "tags", SECONDS), "tags")
     assert (train.said, train.cases, train.grave) == (
-        "1 of 4 labels (tags) have no track in train and cannot be learned",
+        "1 of 4 labels (tags) without a track in train: cannot be learned",
         (Case("solo"),),
         True,
     )

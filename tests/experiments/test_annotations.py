@@ -106,7 +106,7 @@ def test_labels_that_nothing_can_be_learned_of_are_said():
     corpus = Corpus("c", (*tagged(("a",)).tracks, *tagged(("a", "b"), split="test").tracks))
     kept, classes = annotations.choose_labels(settings(), corpus, "tags")
     assert (len(kept), classes) == (2, ("a", "b"))
-    assert kept.notes[0].startswith("1 of 2 labels (tags) have no training track, and cannot be learned: b ")
+    assert kept.notes[0].startswith("1 of 2 labels (tags) without a training track, which cannot be learned: b ")
 
 
 def test_cells_that_were_not_parted_are_noticed():
@@ -162,3 +162,19 @@ def test_splits_that_cannot_be_read_do_not_matter_where_others_are_asked_for(tmp
     dealt = annotations.arrange(wanted := settings(splits="stratified"), annotations.read(wanted, table))
     assert [len(dealt.split(name)) for name in ("train", "valid", "test")] == [16, 2, 2]
     assert dealt.notes[-1].endswith("not those that are given")
+
+
+def test_probes_ask_for_what_tracks_are_annotated_for():
+    corpus = Corpus("c", (Track("a", "train", {"genre": "x", "tempo": 120.0}),))
+    assert annotations.tasks_of("auto", corpus) == ["genre", "tempo"]
+    assert annotations.tasks_of(["key", "key"], corpus) == ["key"]
+    assert annotations.tasks_of("auto", Corpus("c", ())) == ["tagging"]
+
+
+def test_a_table_that_nobody_named_is_found_beside_the_folder(tmp_path):
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "tracks.csv").write_text("path,genre\n")
+    settings = DatamoduleSettings(base_dir=str(tmp_path / "audio"))
+    assert annotations.table_found(settings, tmp_path / "audio") == tmp_path / "tracks.csv"
+    named = settings.model_copy(update={"groundtruth": "other.csv"})
+    assert annotations.table_found(named, tmp_path / "audio") is None

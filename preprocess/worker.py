@@ -25,12 +25,13 @@ def attempt(
         frontend: Name in `models.frontends.FRONTENDS` or in `preprocess.summaries.SUMMARIES`.
         max_seconds: Keep the middle of a longer track.
         clip_seconds: Cut the file into clips of this length, each a track; None: it is one track.
-        main_process: Id of the process that asks; in another one, C libraries are kept quiet.
+        main_process: Id of the process that asks; in another one, C libraries are kept quiet, and
+            wherever an mp3 is decoded.
 
     Returns:
         The file, and its tracks or the reason why there is none.
     """
-    if os.getpid() == main_process:
+    if os.getpid() == main_process and file.path.suffix.lower() != ".mp3":  # the only decoder that remarks
         return file, _outcome(file, frontend, max_seconds, clip_seconds)
     with quiet_libraries():
         return file, _outcome(file, frontend, max_seconds, clip_seconds)

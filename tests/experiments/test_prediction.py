@@ -296,7 +296,10 @@ def test_beside_a_gpu_other_processes_decode_and_nothing_changes(music, monkeypa
         assert np.array_equal(one.frames, other.frames)
 
 
-def test_what_patchout_and_an_early_exit_save_is_said(network):
+def test_what_patchout_and_an_early_exit_save_is_said(network, monkeypatch):
+    monkeypatch.setattr("experiments.economy.WORTH_SAYING", 100.0)
+    assert savings(network, 312, last_block=0) is None
+    monkeypatch.setattr("experiments.economy.WORTH_SAYING", 1.0)
     assert savings(network, 312) is None
     assert savings(network, 312, last_block=1) is None
     assert "1 of 2 blocks run: " in savings(network, 312, last_block=0)

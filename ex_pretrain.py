@@ -20,7 +20,7 @@ ex = Experiment("ex_pretrain", PretrainSettings, catalogue.PRETRAIN, resumable=[
 @ex.main
 def main(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     """Train a network on labelled music and judge its best checkpoint."""
-    from experiments.pretraining import pretrain
+    from experiments.training.pretraining import pretrain
 
     return pretrain(settings, run)
 
@@ -28,7 +28,7 @@ def main(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
 @ex.command
 def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     """Judge a trained network (inference.checkpoint) on the test split."""
-    from experiments.pretraining import test
+    from experiments.training.pretraining import test
 
     return test(settings, run)
 
@@ -36,7 +36,7 @@ def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
 @ex.command
 def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     """Report on a corpus: labels, splits, lengths, leaks and duplicates, what to normalise with."""
-    from experiments.description import describe
+    from experiments.tracks.description import describe
 
     return describe(settings, run)
 
@@ -44,7 +44,7 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
 @ex.command
 def extract_embeddings(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     """Store the tokens of one or several blocks for every track."""
-    from experiments.inference import extract_embeddings
+    from experiments.inference.inference import extract_embeddings
 
     return extract_embeddings(settings, run)
 
@@ -52,7 +52,7 @@ def extract_embeddings(settings: PretrainSettings, run: RunHandle) -> dict[str, 
 @ex.command
 def extract_logits(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     """Store the logits of every patch of every track."""
-    from experiments.inference import extract_logits
+    from experiments.inference.inference import extract_logits
 
     return extract_logits(settings, run)
 
@@ -60,7 +60,7 @@ def extract_logits(settings: PretrainSettings, run: RunHandle) -> dict[str, floa
 @ex.command
 def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     """Rank the classes of an audio file or folder (inference.audio), per track and over time."""
-    from experiments.prediction import predict
+    from experiments.inference.prediction import predict
 
     return predict(settings, run)
 
@@ -68,7 +68,7 @@ def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
 @ex.command
 def export(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     """Write a trained network (inference.checkpoint) for other programs: export.format=onnx, safetensors, ..."""
-    from experiments.exporting import export
+    from experiments.export.exporting import export
 
     return export(settings, run)
 

@@ -19,7 +19,7 @@ ex = Experiment("ex_probe", ProbeExperimentSettings, catalogue.PROBE, alone=["ma
 @ex.main
 def main(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]:
     """Probe one or several embedding stores, and what must be beaten, on one or several tasks."""
-    from experiments.probe_sweep import probe
+    from experiments.probes.experiment import probe
 
     return probe(settings, run)
 
@@ -27,7 +27,7 @@ def main(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]:
 @ex.command
 def report(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]:
     """Compare the encoders of all sweeps: a leaderboard with intervals, from the database or the runs on disk."""
-    from experiments.reporting import report
+    from experiments.leaderboard.reporting import report
 
     return report(settings, run)
 
@@ -35,7 +35,7 @@ def report(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float
 @ex.command
 def predict(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]:
     """Answer for an audio file or folder (inference.audio): encoder, then the probe in probe.file."""
-    from experiments.probe_prediction import predict
+    from experiments.probes.prediction import predict
 
     return predict(settings, run)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from experiments.configs import catalogue
 from experiments.tracking.experiment import Experiment
 from experiments.tracking.run import RunHandle
-from experiments.transfer_settings import TransferSettings
+from experiments.transfer.settings import TransferSettings
 
 ex = Experiment("ex_transfer", TransferSettings, catalogue.TRANSFER, resumable=["main"], alone=["predict"])
 
@@ -18,7 +18,7 @@ ex = Experiment("ex_transfer", TransferSettings, catalogue.TRANSFER, resumable=[
 @ex.main
 def main(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     """Train the probe on stored embeddings and judge the best one on the test split."""
-    from experiments.transfer import transfer
+    from experiments.transfer.experiment import transfer
 
     return transfer(settings, run)
 
@@ -26,7 +26,7 @@ def main(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
 @ex.command
 def predict(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     """Answer for an audio file or folder (inference.audio): encoder, then the probe in probe.file."""
-    from experiments.probe_prediction import predict
+    from experiments.probes.prediction import predict
 
     return predict(settings, run)
 

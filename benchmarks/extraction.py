@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from datasets.store import Header, Store, StoreWriter
-from experiments.extraction import Output, extract, header
+from experiments.inference.extraction import Output, extract, header
 from models.maest import MAEST
 
 FRAMES = BANDS = 16

@@ -19,11 +19,11 @@ import torch
 from datasets.clips import window_starts
 from datasets.store import StoreWriter
 from ex_probe import ex as probes
-from experiments.data import Source, open_source
-from experiments.extraction import header
+from experiments.inference.extraction import header
 from experiments.networks import Loaded, load
 from experiments.progress import progress
 from experiments.settings import PretrainSettings
+from experiments.tracks.data import Source, open_source
 from models.export import AudioNetwork
 from models.frontends import HOP
 from models.onnx_files import INPUT, audio_session

@@ -30,14 +30,14 @@ from benchmarks.machine import describe, race, ratio
 from datasets.windows import pad_centred
 from experiments import networks
 from experiments.configs.catalogue import PRETRAIN
-from experiments.data import Source, open_source
-from experiments.extraction import Output, extract, header
-from experiments.inference import runner
-from experiments.probe_report import COMPARISON
-from experiments.probe_sweep import probe
-from experiments.representations import MAIN
+from experiments.inference.extraction import Output, extract, header
+from experiments.inference.inference import runner
+from experiments.probes.experiment import probe
+from experiments.probes.report import COMPARISON
+from experiments.probes.representations import MAIN
 from experiments.settings import DatamoduleSettings, EmbeddingsSettings, PretrainSettings, ProbeExperimentSettings
 from experiments.tracking.run import RunHandle
+from experiments.tracks.data import Source, open_source
 from models.export import AudioNetwork
 from models.flops import cost
 from models.onnx_files import INPUT, audio_session

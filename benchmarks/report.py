@@ -34,9 +34,9 @@ from rich.table import Table
 
 from benchmarks.machine import cpu_name
 from experiments.intervals import weighted
-from experiments.report_comparison import task_of
+from experiments.leaderboard.comparison import task_of
+from experiments.probes.records import Score, answers_name, write_answers
 from experiments.settings import PretrainSettings, ProbeExperimentSettings
-from experiments.sweep_records import Score, answers_name, write_answers
 from experiments.tracking import artifacts
 from experiments.tracking.apply import prepare
 from experiments.tracking.provenance import packages

@@ -31,12 +31,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import describe, timed
-from experiments.grids import grid
-from experiments.probes import ProbeConfig
-from experiments.probing import fit
-from experiments.sweep import tiles, train_tile
+from experiments.probes.fitted import ProbeConfig
+from experiments.probes.grids import grid
+from experiments.probes.probing import fit
+from experiments.probes.sweep import tiles, train_tile
+from experiments.probes.vectors import Split
 from experiments.tasks import Genre, Tagging
-from experiments.vectors import Split
 
 VALUES = 768
 SHORT, LONG = 40, 136  # steps: the difference of their times is free of the setting up
@@ -191,8 +191,8 @@ class Contest:
 
     def lengths(self) -> dict[tuple[tuple[int | None, int], float], float]:
         """Stop step by form and learning rate, of probes at the middle of the other axes; kept, and not found twice."""
-        from experiments.sweeping import Workers, sweep
-        from experiments.tile_files import Problem
+        from experiments.probes.sweeping import Workers, sweep
+        from experiments.probes.tile_files import Problem
 
         points = grid("full", {"standardise": [True], "dropout": [0.5], "l2": [1e-4]})
         problem = Problem(self.task, self.splits["train"], self.splits["valid"], points, 0)
@@ -240,8 +240,8 @@ class Contest:
 
     def whole(self, console: Console, grid_name: str, max_steps: int | None) -> None:
         """The whole sweep, with its test score; what was finished before is not timed again, and said."""
-        from experiments.sweeping import Workers, sweep
-        from experiments.tile_files import Problem
+        from experiments.probes.sweeping import Workers, sweep
+        from experiments.probes.tile_files import Problem
 
         points = grid(grid_name, max_steps=max_steps)
         problem = Problem(self.task, self.splits["train"], self.splits["valid"], points, 0)

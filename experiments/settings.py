@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from datasets.splits import check_shares
-from experiments.grids import grid
+from experiments.probes.grids import grid
 from experiments.tasks import find
 from experiments.tracking.settings import TrackingSettings
 

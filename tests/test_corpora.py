@@ -12,7 +12,7 @@ from datasets.demo.miniature import miniature
 from datasets.store import Store
 from experiments.configs.catalogue import PRETRAIN, PROBE, TRANSFER
 from experiments.configs.targets import TARGETS
-from experiments.probes import FittedProbe
+from experiments.probes.fitted import FittedProbe
 from preprocess.__main__ import main as preprocess
 
 ROOT = Path(__file__).resolve().parents[1]

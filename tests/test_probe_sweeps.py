@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from datasets.store import Header, Store, StoreWriter
-from experiments.probes import FittedProbe
-from experiments.sweep_records import read_answers, read_scores_csv
+from experiments.probes.fitted import FittedProbe
+from experiments.probes.records import read_answers, read_scores_csv
 
 ROOT = Path(__file__).resolve().parents[1]
 GENRES = ("blues", "jazz", "rock")

@@ -16,10 +16,10 @@ from torch import nn
 
 from datasets.corpus import SPLITS, read_table
 from datasets.store import Store, StoreWriter
-from experiments.extraction import header
+from experiments.inference.extraction import header
 from experiments.learners.vectors import VectorLearner
-from experiments.probes import FittedProbe, ProbeConfig
-from experiments.sweep_records import read_answers, read_scores
+from experiments.probes.fitted import FittedProbe, ProbeConfig
+from experiments.probes.records import read_answers, read_scores
 from experiments.tasks import Emotion, Genre, Key, Tagging, Tempo, TempoRegression
 from models.checkpoints import save_network
 from models.frontends import MusiCNNMel

@@ -12,12 +12,12 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
-from experiments.averaging import take_out
 from experiments.errors import UserError
 from experiments.learners.schedules import BY_STEP, SCHEDULES
-from experiments.optimizers import freeze, make_optimizer
 from experiments.settings import MaskingSettings, ModuleSettings, RollSettings
 from experiments.tasks.base import Task
+from experiments.training.averaging import take_out
+from experiments.training.optimizers import freeze, make_optimizer
 from models import augment
 
 Mix = tuple[Tensor, Tensor]  # partners and weights of a mixup

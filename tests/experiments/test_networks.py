@@ -134,7 +134,7 @@ def test_networks_for_other_features_are_for_starting_from(tmp_path):
 
 @pytest.mark.parametrize("trained", [False, True])
 def test_weights_that_cannot_be_had_are_missed_before_anything_is_computed(tmp_path, monkeypatch, trained):
-    from experiments import pretraining
+    from experiments.training import pretraining
 
     def unreachable(*_, **__):
         raise AssertionError("the features come after the weights")

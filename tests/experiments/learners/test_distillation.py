@@ -13,11 +13,8 @@ from torch import nn
 
 from datasets.store import Store, StoreWriter
 from datasets.teachers import Rule, Teacher
-from experiments.averaging import SnapshotAverage
-from experiments.examples import Examples
-from experiments.extraction import header
+from experiments.inference.extraction import header
 from experiments.learners.distillation import DistillationLearner, teacher_loss
-from experiments.loading import Clips
 from experiments.settings import (
     DatamoduleSettings,
     DistillationSettings,
@@ -28,7 +25,10 @@ from experiments.settings import (
 )
 from experiments.tasks import build
 from experiments.tracking.run import RunHandle
-from experiments.training import History, make_trainer
+from experiments.tracks.examples import Examples
+from experiments.training.averaging import SnapshotAverage
+from experiments.training.loading import Clips
+from experiments.training.trainer import History, make_trainer
 from models.maest import MAEST
 
 FRAMES, BANDS, TAUGHT = 20, 4, 3

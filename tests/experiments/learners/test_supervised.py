@@ -11,10 +11,8 @@ import torch
 from torch import nn
 
 from datasets.store import Store, StoreWriter
-from experiments.examples import Examples
-from experiments.extraction import header
+from experiments.inference.extraction import header
 from experiments.learners.supervised import SupervisedLearner
-from experiments.loading import Clips, EvenShare
 from experiments.settings import (
     DatamoduleSettings,
     MaskingSettings,
@@ -23,6 +21,8 @@ from experiments.settings import (
     TrainerSettings,
 )
 from experiments.tasks import build
+from experiments.tracks.examples import Examples
+from experiments.training.loading import Clips, EvenShare
 
 FRAMES, BANDS = 20, 4
 

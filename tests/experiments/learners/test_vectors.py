@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 from datasets.samplers import EpochSampler
-from experiments.checkpointing import StepSeeds, step_seed
 from experiments.learners.schedules import exp_lin
 from experiments.learners.vectors import VectorLearner
+from experiments.probes.vectors import Split
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import build
-from experiments.transfer_data import Judged, StoredVectors
-from experiments.transfer_settings import TransferSettings
-from experiments.vectors import Split
+from experiments.training.checkpointing import StepSeeds, step_seed
+from experiments.transfer.data import Judged, StoredVectors
+from experiments.transfer.settings import TransferSettings
 from models.mlp import MLP
 
 TRACKS, VALUES, CLASSES, EPOCHS, BATCH, SEED = 22, 7, 3, 4, 8, 3

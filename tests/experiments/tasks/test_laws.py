@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.errors import UserError
-from experiments.strata import membership
 from experiments.tasks import TASKS, Task, build, rebuild, told
+from experiments.tracks.strata import membership
 
 MADE = {
     "tagging": build("tagging", classes=["a", "b", "c"]),

@@ -286,7 +286,7 @@ def test_lines_of_our_rooms_are_shown_and_those_of_others_when_they_matter(capsy
     from experiments.tracking.console import set_up_logging
 
     set_up_logging()
-    logging.getLogger("experiments.data").info("of ours")
+    logging.getLogger("experiments.tracks.data").info("of ours")
     logging.getLogger("matplotlib.font_manager").info("of theirs")
     logging.getLogger("matplotlib.font_manager").warning("careful")
     said = capsys.readouterr().err

@@ -234,7 +234,7 @@ def test_any_text_is_a_text_or_its_literal(text: str) -> None:
 
 def test_every_setting_is_explained():
     from experiments.settings import PretrainSettings, ProbeExperimentSettings
-    from experiments.transfer_settings import TransferSettings
+    from experiments.transfer.settings import TransferSettings
 
     def keys(model, prefix=""):
         for name in model.model_fields:

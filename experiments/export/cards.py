@@ -1,0 +1,78 @@
+"""What a file that leaves the house says of its network: labels, front end, settings of its training, licence."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.networks import Loaded, checkpoint_file
+from experiments.settings import PretrainSettings
+from experiments.tracking.journal import read
+from models.checkpoints import read_metadata
+from models.releases import RELEASES
+
+OWNERS = "the weights are their owner's"
+TRAINED_WITH = ("seed", "trainer", "datamodule", "model", "module", "distillation")  # sections of settings
+_START = "start"  # the first record of a journal
+
+
+def card(settings: PretrainSettings, found: Loaded) -> dict[str, Any]:
+    """Plain JSON values: `task`, `labels`, `frontend` (fingerprint), `front_end` (its parameters), `sample_rate`,
+    `normalisation`, `licence`, `weights` (their SHA-256), `suite` (version), and `training` where it is known.
+
+    Settings of a training are told without the places of files.
+    """
+    named = settings.inference.checkpoint
+    file = checkpoint_file(named) if named else None
+    metadata = read_metadata(file) if file else {}
+    training = metadata.get("training") or (_training(file) if file else None)
+    description = {key: value for key, value in found.description.items() if key != "network"}
+    return {
+        **description,
+        "front_end": found.frontend.parameters_dict,
+        "sample_rate": found.frontend.sample_rate,
+        "licence": metadata.get("licence") or _licence(settings, found, training),
+        "weights": found.weights,
+        "suite": f"ostinato {_version()}",
+        **({"training": training} if training else {}),
+    }
+
+
+def _licence(settings: PretrainSettings, found: Loaded, training: Mapping[str, Any] | None) -> str:
+    digest = found.weights.removeprefix("sha256 ")
+    by_name = None if settings.inference.checkpoint else settings.model.pretrained
+    for release in RELEASES.values():
+        if release.name == by_name or release.sha256.startswith(digest):
+            return release.licence
+    start = (training or {}).get("model", {}).get("pretrained")
+    if start in RELEASES:
+        return f"{OWNERS}; they started from {start} ({RELEASES[start].licence})"
+    return OWNERS
+
+
+def _training(file: Path) -> dict[str, Any] | None:
+    """Settings of the run that a checkpoint lies in."""
+    for folder in (file.parent, file.parent.parent):
+        try:
+            first = next(read(folder, metrics=False), {})
+        except FileNotFoundError:
+            continue
+        config = first.get("document", {}).get("config", {}) if first.get("kind") == _START else {}
+        return {name: _without_places(config[name]) for name in TRAINED_WITH if name in config}
+    return None
+
+
+def _without_places(value: Any) -> Any:
+    """The value without paths: they mean nothing elsewhere, and tell of the machine they are from."""
+    if isinstance(value, Mapping):
+        return {key: _without_places(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_places(inner) for inner in value]
+    return None if isinstance(value, str) and ("/" in value or "\\" in value or value.startswith("~")) else value
+
+
+def _version() -> str:
+    with (Path(__file__).parents[2] / "pyproject.toml").open("rb") as handle:
+        return str(tomllib.load(handle)["project"]["version"])

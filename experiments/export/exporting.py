@@ -1,0 +1,192 @@
+"""A trained network as a file for other programs, compared with the network before it is called done."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from experiments import networks
+from experiments.errors import UserError
+from experiments.export.cards import card
+from experiments.export.formats import FORMATS, Format, Job, eager
+from experiments.inference.inference import window_frames
+from experiments.networks import Loaded
+from experiments.progress import progress
+from experiments.settings import PretrainSettings
+from experiments.tracking.run import RunHandle
+from experiments.tracks.data import FRONTEND, say
+from models.frontends import build as build_frontend
+from models.huggingface import is_folder
+
+CLIPS = 2  # that a file is compared on
+TOLERANCE = 1e-4  # of the largest value, at least of 1
+DOUBTFUL = 0.1  # of the spread of the logits: an 8-bit file that differs more gets a warning
+
+
+def export(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
+    """Write `inference.checkpoint` (or the release in `model.pretrained`) in `export.format`.
+
+    The file is written aside, loaded again, run on two clips and compared with the network; only then does it get its
+    name.
+
+    Returns:
+        `bytes`, and the largest differences of logits and embeddings.
+
+    Raises:
+        UserError: The file is there already or has another suffix, packages are missing, or the file differs.
+        ExportError, CheckpointError: The network cannot be written in this form.
+    """
+    chosen = settings.export
+    form = FORMATS[chosen.format]
+    _check_packages(chosen.format, form)
+    path = place(settings, form)
+    if settings.inference.random_weights:
+        raise UserError("inference.random_weights: an untrained network is of no use elsewhere; give a checkpoint")
+    networks.fetch_weights(settings, trained=True)
+    found = networks.load(settings, build_frontend(FRONTEND))
+    job = Job(chosen, found, _blocks(settings, found), window_frames(settings, found), card(settings, found))
+    aside = path.with_name(f".{path.stem}.{os.getpid()}.new{path.suffix}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with progress("exporting", 2, "steps") as advance:
+            notes = form.write(aside, job)
+            advance()
+            result = compare(job, form, aside)
+            advance()
+        _put(aside, path)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(missing_ok=True)
+    result["bytes"] = sum(file.stat().st_size for file in path.iterdir()) if path.is_dir() else path.stat().st_size
+    run.set_info(export={"file": str(path), "format": chosen.format, "int8": chosen.int8, **result})
+    _tell(job, form, path, result, notes)
+    return result
+
+
+def place(settings: PretrainSettings, form: Format) -> Path:
+    """Where the file goes: `export.path`, else a name after the checkpoint.
+
+    Raises:
+        UserError: Another suffix than the format's, or something is there already.
+    """
+    chosen = settings.export
+    path = Path(chosen.path).expanduser() if chosen.path else _default_place(settings, form)
+    if form.suffix and path.suffix != form.suffix:
+        raise UserError(f"export.path={chosen.path}: a file of export.format={chosen.format} ends in {form.suffix}")
+    if not path.exists():
+        return path
+    if path.is_dir() != (not form.suffix) or (path.is_dir() and any(path.iterdir()) and not is_folder(path)):
+        expected = "a file" if form.suffix else "a folder with exported weights"
+        raise UserError(f"export.path={path}: there is something else of that name, not {expected}; choose another")
+    if not chosen.overwrite:
+        raise UserError(
+            f"{path} is there already: replace it with export.overwrite=True, or choose another export.path"
+        )
+    return path
+
+
+def _default_place(settings: PretrainSettings, form: Format) -> Path:
+    named = settings.inference.checkpoint
+    if named:
+        file = networks.checkpoint_file(named).resolve()
+        name = file.parent.parent.name if file.parent.name == "checkpoints" else file.stem
+    else:
+        name = settings.model.pretrained or "network"
+    return Path("outputs/exports") / f"{name}{'-int8' if settings.export.int8 else ''}{form.suffix}"
+
+
+def _check_packages(name: str, form: Format) -> None:
+    missing = [package for package in form.packages if importlib.util.find_spec(package) is None]
+    if missing:
+        raise UserError(
+            f"export.format={name} needs {', '.join(missing)}: pip install -r requirements.txt "
+            f"(or pip install {' '.join(missing)})"
+        )
+
+
+def _blocks(settings: PretrainSettings, found: Loaded) -> list[int]:
+    depth = found.description["network"]["depth"]
+    blocks = settings.export.blocks
+    if blocks is None:
+        blocks = networks.blocks_of(settings, depth)
+        return blocks if max(blocks) < depth else [depth - 1]
+    if max(blocks) >= depth or len(set(blocks)) < len(blocks):
+        raise UserError(f"export.blocks={blocks}: this network has the blocks 0 to {depth - 1}, name each once")
+    return blocks
+
+
+def compare(job: Job, form: Format, path: Path) -> dict[str, float]:
+    """Largest differences between a file and the network on two clips, relative to the largest value (at least 1).
+
+    Raises:
+        UserError: They are too large, or not numbers.
+    """
+    audio = example(CLIPS, job.frames * job.found.frontend.hop, job.found.frontend.sample_rate)
+    names = ("logits", "embeddings")
+    result: dict[str, float] = {}
+    for name, ours, theirs in zip(names, eager(job, audio), form.run(path, job, audio), strict=True):
+        if name == "logits" and _other_logits(job):
+            continue
+        error = (theirs - ours).abs()
+        result[f"{name}_difference"] = float(error.max() / ours.abs().max().clamp(min=1))
+        if job.settings.int8:
+            result[f"{name}_error"] = float(error.square().mean().sqrt() / ours.std())
+        if not math.isfinite(result[f"{name}_difference"]):
+            raise UserError(f"the exported network gives {name} that are not finite; the file is not kept")
+        if result[f"{name}_difference"] > TOLERANCE and not job.settings.int8:
+            raise UserError(
+                f"the exported network differs by {result[f'{name}_difference']:.1e} in its {name}, "
+                f"expected at most {TOLERANCE:g}; the file is not kept"
+            )
+    return result
+
+
+def example(clips: int, samples: int, sample_rate: int) -> Tensor:
+    """Audio with silence, noise and tones that decay, the same every time: `[clips, samples]`."""
+    generator = torch.Generator().manual_seed(0)
+    time = torch.arange(samples) / sample_rate
+    noise = torch.randn(clips, samples, generator=generator)
+    tone = torch.sin(2 * math.pi * 220 * time * torch.arange(1, clips + 1)[:, None])
+    decay = torch.exp(-4 * (time % 0.5))
+    return 0.3 * decay * tone + 0.02 * noise * (time % 2 < 1.5)
+
+
+def _other_logits(job: Job) -> bool:
+    """Whether the format has no logits of its own head, of which it then gives notice."""
+    return job.settings.format == "huggingface" and job.found.description["network"]["distilled_type"] == "separated"
+
+
+def _put(aside: Path, path: Path) -> None:
+    """Give what is written its name; in a folder file by file, the weights first."""
+    if not aside.is_dir() or not path.is_dir():
+        os.replace(aside, path)
+        return
+    for file in sorted(aside.iterdir(), key=lambda file: file.suffix == ".json"):
+        os.replace(file, path / file.name)
+
+
+def _tell(job: Job, form: Format, path: Path, result: Mapping[str, float], notes: Sequence[str]) -> None:
+    clip = f"[batch, {job.frames * job.found.frontend.hop}]"
+    differences = ", ".join(
+        f"{key.removesuffix('_difference')} {value:.1e}" for key, value in result.items() if key.endswith("difference")
+    )
+    print(f"{path}: {result['bytes'] / 1e6:.1f} MB; licence: {job.about['licence']}")
+    print(f"loaded again and compared with the network, largest difference: {differences}")
+    if "{shape}" in form.use:
+        print(f"embeddings: blocks {job.blocks}, each CLS, DIST and the mean of the other tokens")
+    print(f"use: {form.use.format(path=str(path), shape=clip)}")
+    if job.settings.int8:
+        error = result["logits_error"]
+        print(
+            f"8 bits: the logits are off by {error:.1%} of their spread, embeddings by {result['embeddings_error']:.1%}"
+        )
+        if error > DOUBTFUL:
+            say("8 bits change this network much: see what it costs your task (python -m benchmarks.int8) before use")
+    for note in notes:
+        say(f"note: {note}")

@@ -1,0 +1,1 @@
+"""A trained network over a corpus or over audio files."""

@@ -1,0 +1,1 @@
+"""The scores of many sweeps beside each other."""

@@ -1,0 +1,212 @@
+"""Scores of many sweeps beside each other: which may be compared, which is the latest, which an encoder's best.
+
+Two scores are comparable when they are of the same task, corpus and metric on the same tracks in the same splits with
+the same classes. Others stand in tables of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from experiments.intervals import margin
+from experiments.probes.records import SUM, Score
+from experiments.tasks.base import unknown
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A run that has scores.
+
+    Attributes:
+        key: Name of the run.
+        number: In the database; None where it was read from its folder.
+        started: Unix time.
+        artifacts: Where each of its files is: an id in the database, or a path.
+        scores: Its rows.
+    """
+
+    key: str
+    number: int | None
+    started: float
+    artifacts: Mapping[str, Any]
+    scores: Sequence[Score]
+
+    @property
+    def name(self) -> str:
+        """How the run is called in the run browser, or on disk."""
+        return self.key if self.number is None else str(self.number)
+
+
+@dataclass(frozen=True)
+class Test:
+    """What scores hold for; those of equal tests are comparable."""
+
+    task: str
+    corpus: str
+    metric: str
+    split: str
+    classes: str
+    n: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A score, the run it is from, and what its encoder is called in this report."""
+
+    score: Score
+    sweep: Sweep
+    name: str
+
+    @property
+    def test(self) -> Test:
+        return Test(*(getattr(self.score, key) for key in Test.__dataclass_fields__))
+
+    @property
+    def view(self) -> tuple[int | str, str, str]:
+        """What of the encoder was probed: block, tokens, pooling."""
+        return self.score.block, self.score.tokens, self.score.pooling
+
+    @property
+    def margin(self) -> float:
+        """The number behind ±: half of the 95 % interval over items, with what seeds change on top."""
+        return margin(self.score.low, self.score.high, self.score.seeds)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The best of an encoder in a test.
+
+    Attributes:
+        entry: The chosen one.
+        tried: Blocks, tokens and poolings that it was chosen from.
+        by: `valid` where it has the best validation score; `test` where that is not known and it has the best score.
+    """
+
+    entry: Entry
+    tried: int
+    by: Literal["valid", "test"]
+
+
+Board = dict[Test, dict[str, list[Entry]]]  # encoder -> its entries, blocks and tokens in order
+
+
+def named(sweeps: Sequence[Sweep]) -> list[Entry]:
+    """Every finite score with the name of its encoder.
+
+    An encoder is what one run calls by one name, whatever stores of its blocks that are. Where runs give one name to
+    different networks, the number of the latest run of each stands behind it.
+    """
+    systems: dict[str, list[tuple[set[str], Sweep]]] = {}
+    for sweep in sorted(sweeps, key=lambda one: (one.started, one.key)):
+        for encoder in dict.fromkeys(score.encoder for score in sweep.scores):
+            networks = {score.network for score in sweep.scores if score.encoder == encoder}
+            shared = [known for known in systems.get(encoder, []) if known[0] & networks]
+            rest = [known for known in systems.get(encoder, []) if not known[0] & networks]
+            systems[encoder] = [*rest, (networks.union(*(known[0] for known in shared)), sweep)]
+    entries = []
+    for sweep in sweeps:
+        for score in sweep.scores:
+            of_name = systems[score.encoder]
+            latest = next(run for networks, run in of_name if score.network in networks)
+            name = score.encoder if len(of_name) == 1 else f"{score.encoder} (run {latest.name})"
+            if _finite(score):
+                entries.append(Entry(score, sweep, name))
+    return entries
+
+
+def _finite(score: Score) -> bool:
+    values = (score.score, score.low, score.high, *score.seeds)
+    return all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+
+
+def filtered(
+    entries: Sequence[Entry], tasks: Sequence[str] = (), corpora: Sequence[str] = (), encoders: Sequence[str] = ()
+) -> list[Entry]:
+    """The entries of some tasks, corpora and encoders; empty lists leave everything in.
+
+    Raises:
+        UserError: None has such a name; the message names the nearest.
+    """
+    for kind, key, wanted in (("task", "task", tasks), ("corpus", "corpus", corpora), ("encoder", "encoder", encoders)):
+        there = {getattr(entry.score, key) for entry in entries} | (
+            {e.name for e in entries} if key == "encoder" else set()
+        )
+        for name in wanted:
+            if name not in there:
+                raise unknown(f"{kind} of a sweep", name, sorted(there))
+    return [
+        entry
+        for entry in entries
+        if (not tasks or entry.score.task in tasks)
+        and (not corpora or entry.score.corpus in corpora)
+        and (not encoders or entry.score.encoder in encoders or entry.name in encoders)
+    ]
+
+
+def latest(entries: Iterable[Entry]) -> list[Entry]:
+    """Of entries for the same test, encoder, block, tokens and pooling, the one of the run that was started last."""
+    chosen: dict[tuple[Any, ...], Entry] = {}
+    for entry in sorted(entries, key=lambda one: (one.sweep.started, one.sweep.key)):
+        chosen[entry.test, entry.name, entry.score.kind, entry.view] = entry
+    return list(chosen.values())
+
+
+def apart(entries: Sequence[Entry]) -> list[Entry]:
+    """Every run as an encoder of its own, where several have the same entry."""
+    runs: dict[tuple[Any, ...], set[str]] = {}
+    for entry in entries:
+        runs.setdefault((entry.test, entry.name, entry.view), set()).add(entry.sweep.key)
+    repeated = {name for (_, name, _), keys in runs.items() if len(keys) > 1}
+    return [
+        Entry(
+            entry.score, entry.sweep, f"{entry.name}, run {entry.sweep.name}" if entry.name in repeated else entry.name
+        )
+        for entry in entries
+    ]
+
+
+def board(entries: Sequence[Entry]) -> Board:
+    """Sort entries by test and encoder; tests by task, corpus and the most entries, blocks in their order."""
+    found: Board = {}
+    for entry in entries:
+        found.setdefault(entry.test, {}).setdefault(entry.name, []).append(entry)
+    order = sorted(found, key=lambda test: (test.task, test.corpus, -sum(map(len, found[test].values())), str(test)))
+    return {
+        test: {name: sorted(found[test][name], key=lambda entry: _place(*entry.view)) for name in sorted(found[test])}
+        for test in order
+    }
+
+
+def _place(block: int | str, tokens: str, pooling: str) -> tuple[Any, ...]:
+    return isinstance(block, str), block == SUM, block, tokens, pooling
+
+
+def standings(encoders: Mapping[str, Sequence[Entry]]) -> dict[str, Standing]:
+    """The best entry of every encoder, best first; chosen on validation where every entry of it was judged there."""
+    found = {}
+    for name, entries in encoders.items():
+        by_valid = len(entries) == 1 or all(entry.score.valid is not None for entry in entries)
+        value = (lambda entry: entry.score.valid or 0.0) if by_valid else (lambda entry: entry.score.score)
+        found[name] = Standing(max(entries, key=value), len(entries), "valid" if by_valid else "test")
+    return dict(sorted(found.items(), key=lambda pair: (-pair[1].entry.score.score, pair[0])))
+
+
+def ranked(tests: Mapping[Test, Mapping[str, Standing]]) -> list[str]:
+    """All encoders, by the share that they beat of the others they met in any test; then by name."""
+    beaten: dict[str, int] = {}
+    met: dict[str, int] = {}
+    for standing in tests.values():
+        for place, name in enumerate(standing):
+            beaten[name] = beaten.get(name, 0) + len(standing) - 1 - place
+            met[name] = met.get(name, 0) + len(standing) - 1
+    return sorted(met, key=lambda name: (-beaten[name] / max(1, met[name]), name))
+
+
+def describe(view: tuple[int | str, str, str]) -> str:
+    """Block, tokens and pooling in words; empty where there are none. The mean of the patches goes without saying."""
+    block, tokens, pooling = view
+    words = [f"block {block}" if isinstance(block, int) else "sum of blocks" if block == SUM else str(block), tokens]
+    return ", ".join(word for word in (*words, "" if pooling == "mean" else pooling) if word)

@@ -1,0 +1,191 @@
+"""The report command: the leaderboard of all sweeps, whether its differences are luck, tables and pictures of it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from experiments.errors import UserError
+from experiments.leaderboard import comparison, pictures, ranking, tables
+from experiments.leaderboard.comparison import Comparison
+from experiments.leaderboard.ranking import Board, Entry, Standing, Sweep, Test
+from experiments.leaderboard.sources import DatabaseSource, DiskSource, Source, Wanted, moment
+from experiments.progress import progress
+from experiments.settings import ProbeExperimentSettings, ReportSettings
+from experiments.tracking.home import pending_directory
+from experiments.tracking.location import Location, located
+from experiments.tracking.run import RunHandle
+
+
+def report(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]:
+    """Compare the encoders of all sweeps, print the leaderboard and keep tables and pictures of it.
+
+    Returns:
+        `task/corpus/encoder/metric` of the best of every encoder.
+
+    Raises:
+        UserError: There are no sweeps, none as wanted, or they cannot be read.
+    """
+    asked, began = settings.report, time.monotonic()
+    with opened(settings, run) as source:
+        board = collect(asked, source, run)
+        standings = {test: ranking.standings(encoders) for test, encoders in board.items()}
+        print(f"\n{tables.text(standings)}\n\n{tables.legend(standings)}", flush=True)
+        with ThreadPoolExecutor(1) as beside:  # arithmetic that leaves Python free to draw
+            comparing = beside.submit(_compared, standings, source, asked.resamples, run.seed)
+            drawn = pictures.draw(board, standings, run.directory)
+            comparisons = comparing.result()
+        place = source.place
+    notes = tables.kept_apart(list(board))
+    for line in notes:
+        print(line)
+    for heading, lines in tables.said(standings, comparisons):
+        print(f"\n{heading}", *(f"  {line}" for line in lines), sep="\n", flush=True)
+    _keep(board, standings, comparisons, notes, drawn, run)
+    entries = [entry for encoders in board.values() for of_one in encoders.values() for entry in of_one]
+    run.set_info(report={"source": place, "sweeps": len({e.sweep.key for e in entries}), "scores": len(entries)})
+    _say(
+        f"Report of {len(entries)} scores from {place} in {time.monotonic() - began:.1f} s: ranking.html, .md, "
+        f".csv and pictures in {_short(run.directory)}; see them with: python ex_probe.py dashboard"
+    )
+    return _result(standings)
+
+
+@contextmanager
+def opened(settings: ProbeExperimentSettings, run: RunHandle) -> Iterator[Source]:
+    """Where the sweeps are, open as long as the block runs.
+
+    Raises:
+        UserError: A database is asked for, and there is none.
+    """
+    if settings.report.source == "disk":
+        yield DiskSource(Path(settings.tracking.runs_dir))
+    elif run.location is not None:
+        with _source(settings, run.location) as source:
+            yield source
+    else:
+        with located(settings.tracking) as location, _source(settings, location) as source:
+            yield source
+
+
+@contextmanager
+def _source(settings: ProbeExperimentSettings, location: Location) -> Iterator[Source]:
+    if location.url is None:
+        if settings.report.source == "database":
+            raise UserError(f"report.source=database: {location.line}")
+        yield DiskSource(Path(settings.tracking.runs_dir))
+        return
+    database = location.connect()
+    try:
+        yield DatabaseSource(database, location.masked_url if location.kind == "given" else "the embedded database")
+    finally:
+        database.client.close()
+
+
+def collect(asked: ReportSettings, source: Source, run: RunHandle) -> Board:
+    """The entries that are asked for, by test and encoder.
+
+    Raises:
+        UserError: There are none.
+    """
+    wanted = Wanted(moment(asked.since), [str(one) for one in asked.runs], asked.group)
+    sweeps = source.sweeps(wanted)
+    if not any(sweep.scores for sweep in sweeps):
+        raise UserError(_nothing(wanted, source, run))
+    if missing := [name for name in wanted.runs if not any(name in (one.key, one.name) for one in sweeps)]:
+        there = _names(source.sweeps(Wanted()))
+        raise UserError(f"report.runs: {missing[0]} is no run with scores in {source.place}; there: {there}")
+    entries = ranking.named(sweeps)
+    if lost := sum(len(sweep.scores) for sweep in sweeps) - len(entries):
+        _say(f"{lost} scores are no numbers, and left out: probes that failed")
+    entries = ranking.filtered(entries, asked.tasks, asked.corpora, asked.encoders)
+    kept = ranking.latest(entries) if asked.repeats == "latest" else ranking.apart(entries)
+    if not kept:
+        raise UserError(
+            f"no score is of these tasks, corpora and encoders together; leave one of report.tasks={asked.tasks}, "
+            f"report.corpora={asked.corpora}, report.encoders={asked.encoders} out"
+        )
+    if len(kept) < len(entries):
+        _say(f"{len(entries) - len(kept)} scores of earlier runs are left out; report.repeats=all shows them")
+    return ranking.board(kept)
+
+
+def _nothing(wanted: Wanted, source: Source, run: RunHandle) -> str:
+    waiting = _waiting(run) if isinstance(source, DatabaseSource) else 0
+    hint = f" {waiting} runs of this machine are not fully sent yet: python ex_probe.py sync" if waiting else ""
+    if wanted:
+        names = {"report.since": wanted.since, "report.runs": wanted.runs, "report.group": wanted.group}
+        given = ", ".join(name for name, value in names.items() if value)
+        return f"no sweep in {source.place} is as {given} asks for; there: {_names(source.sweeps(Wanted()))}.{hint}"
+    return (
+        f"no sweep has left scores in {source.place}. Make one with: "
+        f"python ex_probe.py with embeddings.store=STORE (or with demo, after make demo), then repeat this.{hint}"
+    )
+
+
+def _waiting(run: RunHandle) -> int:
+    """How many other runs of this machine the database has not got whole."""
+    return sum(run.key not in pointer.name for pointer in pending_directory().glob("*") if pointer.is_file())
+
+
+def _names(sweeps: Sequence[Sweep], most: int = 8) -> str:
+    listed = [sweep.name for sweep in sweeps if sweep.scores]
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[-most:]) + more if listed else "none"
+
+
+def _compared(
+    standings: Mapping[Test, Mapping[str, Standing]], source: Source, resamples: int, seed: int
+) -> dict[Test, Comparison]:
+    several = {test: encoders for test, encoders in standings.items() if len(encoders) > 1}
+    found = {}
+    with progress("paired intervals", len(several), "tests") as advance:
+        for test, encoders in several.items():
+            found[test] = comparison.compare(test, encoders, source, resamples, seed)
+            advance()
+    return found
+
+
+def _keep(
+    board: Board,
+    standings: Mapping[Test, Mapping[str, Standing]],
+    comparisons: Mapping[Test, Comparison],
+    notes: Sequence[str],
+    pictures: Sequence[Path],
+    run: RunHandle,
+) -> None:
+    folder = run.directory
+    files = [tables.write_csv(board, standings, folder / "ranking.csv")]
+    if comparisons:
+        files.append(tables.write_comparisons(comparisons, folder / "comparisons.csv"))
+    texts = {
+        "ranking.md": tables.markdown(standings, comparisons, notes),
+        "ranking.html": tables.page(standings, comparisons, notes, pictures),
+    }
+    for name, content in texts.items():
+        (folder / name).write_text(content, encoding="utf-8")
+        files.append(folder / name)
+    for path in (*files, *pictures):
+        run.add_artifact(path)
+
+
+def _result(standings: Mapping[Test, Mapping[str, Standing]]) -> dict[str, float]:
+    heads = tables.headings(list(standings))
+    best: dict[str, Entry] = {
+        f"{heads[test][0].replace(', ', '/')}/{name}/{test.metric}": standing.entry
+        for test, encoders in standings.items()
+        for name, standing in encoders.items()
+    }
+    return {name: float(entry.score.score) for name, entry in best.items()}
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,1 @@
+"""Small probes on stored embeddings: grids of them trained at once, chosen, judged and kept."""

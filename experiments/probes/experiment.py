@@ -1,0 +1,270 @@
+"""Probes of several representations on several tasks, from settings to a run's table."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets.corpus import SPLITS, Corpus
+from datasets.store import Store
+from experiments.errors import UserError
+from experiments.inference.extraction import made_of_other
+from experiments.probes import grids
+from experiments.probes.baselines import MEL_STATISTICS, constant
+from experiments.probes.few_shot import fewer, scarce
+from experiments.probes.light_runs import write_light_runs
+from experiments.probes.ready_answers import answer_stores, read_answers
+from experiments.probes.report import format_table, write_chosen, write_points, write_rows
+from experiments.probes.representations import (
+    CONSTANT,
+    MAIN,
+    MEL,
+    Annotated,
+    Representation,
+    annotated_tracks,
+    labels,
+    representations,
+)
+from experiments.probes.scores import Judged, answer_row, probe_row
+from experiments.probes.sweeping import Outcome, Workers, seeds_of, sweep
+from experiments.probes.tile_files import Problem
+from experiments.probes.vectors import Split
+from experiments.progress import progress
+from experiments.settings import ProbeExperimentSettings, ProbeSettings
+from experiments.tasks.base import Task
+from experiments.tracking.run import RunHandle
+from experiments.tracks.annotations import tasks_of
+from experiments.tracks.data import Source, build_task, identify, open_source, read_corpus, say
+from experiments.tracks.examples import examples, need
+from experiments.tracks.left_out import match, tell_unannotated
+
+
+@dataclass
+class Found:
+    """What a sweep has found so far.
+
+    Attributes:
+        rows: By task, in the order of the table.
+        trained: Task, label, seed and outcome of every grid.
+        best: The row of the embeddings that is best on validation, and its first seed's outcome, by task.
+    """
+
+    rows: dict[str, list[Judged]] = field(default_factory=lambda: defaultdict(list))
+    trained: list[tuple[str, str, int, Outcome]] = field(default_factory=list)
+    best: dict[str, tuple[Judged, Outcome]] = field(default_factory=dict)
+
+
+def probe(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]:
+    """Train the grid on every representation and task, choose on validation, judge once on the test split.
+
+    Returns:
+        `task/representation/metric` of the test split.
+    """
+    compared = representations(settings.embeddings)
+    source = open_source(settings.datamodule)
+    if "mel_statistics" in settings.embeddings.baselines:
+        compared.append(Representation(MEL, (source.features,), MEL_STATISTICS))
+    warn_of_other_audio(compared, source)
+    tasks, corpus, stored = _tasks(settings, source, compared, run)
+    tracks, data = {}, {}
+    for name, task in tasks.items():
+        tell_unannotated(task, corpus, settings.datamodule, run)
+        splits = examples(task, corpus, stored)
+        need(splits, *SPLITS)
+        tracks[name] = annotated_tracks(splits, corpus)
+        say_missing_classes(task, tracks[name])
+        say_scarce_classes(task, tracks[name], settings.probe.shots)
+        data[name] = identify(corpus, {split: splits[split].ids for split in SPLITS}, task)
+        data[name]["split_fingerprint"] += _few(settings.probe)
+    run.set_info(data=data)
+    answers = answer_stores(settings.embeddings.answers, tasks)
+    found, named = Found(), labels(compared)
+    for row in compared:
+        _probe_representation(row, named[row], tasks, tracks, data, settings, run.seed, found)
+    test = {name: _split(tracks[name], "test") for name in tasks}
+    for name, task in tasks.items():
+        if "constant" in settings.embeddings.baselines:
+            said = constant(task, _probabilities(task, tracks[name].targets["train"]), len(test[name].ids))
+            found.rows[name].append(answer_row(task, data[name], CONSTANT, "", test[name], said))
+    for name, store in answers:
+        task, split = tasks[store.header.producer["task"]], test[store.header.producer["task"]]
+        said, network = read_answers(name, store, split.ids), store.header.fingerprint or ""
+        found.rows[task.name].append(answer_row(task, data[task.name], name, network, split, said))
+    return _leave(found, tasks, settings, run)
+
+
+def _few(probe: ProbeSettings) -> str:
+    """What a split's name says of training on fewer tracks: such scores are not compared with others."""
+    if probe.shots is not None:
+        return f", {probe.shots} shots"
+    return "" if probe.train_share is None else f", {probe.train_share:g} of the training tracks"
+
+
+def _leave(
+    found: Found, tasks: Mapping[str, Task], settings: ProbeExperimentSettings, run: RunHandle
+) -> dict[str, float]:
+    """Put everything into the run and on the screen."""
+    rows = [row for name in tasks for row in found.rows[name]]
+    best = {name: row for name, (row, _) in found.best.items()}
+    _say_ties(found.trained)
+    write_points(found.trained, run)
+    write_rows(rows, best, run)
+    for name, (row, outcome) in found.best.items():
+        write_chosen(tasks[name], row, outcome, len(tasks), run)
+    if settings.probe.runs:
+        write_light_runs(found.trained, {name: task.primary for name, task in tasks.items()}, run)
+    say(format_table(rows, best))
+    return {
+        f"{row.score.task}/{row.label}/{metric}": value for row in rows for metric, value in row.score.metrics.items()
+    }
+
+
+def _tasks(
+    settings: ProbeExperimentSettings, source: Source, compared: Sequence[Representation], run: RunHandle
+) -> tuple[dict[str, Task], Corpus, Mapping[str, str]]:
+    """The tasks, and the tracks that every representation has."""
+    shared = set.intersection(*(row.ids for row in compared))
+    if not shared:
+        one, other = next((a, b) for a in compared for b in compared if not a.ids & b.ids)
+        raise UserError(
+            f"{one.encoder} ({one.stores[0].path}) and {other.encoder} ({other.stores[0].path}) have no track in "
+            f"common: {min(one.ids, default='nothing')!r}, {min(other.ids, default='nothing')!r}; "
+            f"were they made from the same folder?"
+        )
+    where = Path(settings.embeddings.store or "")
+    corpus, stored = match(read_corpus(settings.datamodule, source), sorted(shared), where, settings.datamodule, run)
+    tasks: dict[str, Task] = {}
+    for name in tasks_of(settings.probe.tasks, corpus):
+        corpus, tasks[name] = build_task(settings.datamodule, corpus, name)
+    return tasks, corpus, stored
+
+
+def _probe_representation(
+    row: Representation,
+    label: str,
+    tasks: Mapping[str, Task],
+    tracks: Mapping[str, Annotated],
+    data: Mapping[str, Any],
+    settings: ProbeExperimentSettings,
+    seed: int,
+    found: Found,
+) -> None:
+    """Sweep a representation on all tasks and seeds."""
+    wanted = sorted({identity for one in tracks.values() for ids in one.ids.values() for identity in ids})
+    x, numbers = row.vectors(wanted), {identity: number for number, identity in enumerate(wanted)}
+    configs = grids.grid(settings.probe.grid, settings.probe.axes, settings.probe.max_steps)
+    seeds, problems, splits = seeds_of(settings.probe.seeds, seed), [], {}
+    for name, task in tasks.items():
+        splits[name] = tracks[name].splits(numbers, x, row)
+        for one in seeds:
+            train = fewer(task, splits[name]["train"], settings.probe.shots, settings.probe.train_share, one)
+            problems.append(Problem(task, train, splits[name]["valid"], configs, one))
+    points = len(problems) * len(configs)
+    with progress(f"probes: {label}", points, "probes") as advance:
+        outcomes = sweep(problems, Path(settings.probe.tiles_dir), workers(settings), lambda n: _advance(advance, n))
+    if reused := sum(outcome.reused for outcome in outcomes):
+        say(f"{label}: {reused} of {points} probes were trained before, and are taken from {settings.probe.tiles_dir}")
+    for number, (name, task) in enumerate(tasks.items()):
+        own = outcomes[number * len(seeds) : (number + 1) * len(seeds)]
+        _say_failures(name, label, own)
+        judged = probe_row(task, data[name], row, label, splits[name], own)
+        found.rows[name].append(judged)
+        found.trained += [(name, label, one, outcome) for one, outcome in zip(seeds, own, strict=True)]
+        before = found.best.get(name)
+        if row.encoder == MAIN and (before is None or judged.score.valid > before[0].score.valid):
+            found.best[name] = judged, own[0]
+
+
+def workers(settings: ProbeExperimentSettings) -> Workers:
+    """Who computes: on a GPU one process, else one a core where nobody says otherwise."""
+    import joblib
+    import torch
+
+    probe = settings.probe
+    device = probe.device if probe.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("probe.device=cuda: there is no CUDA device here; leave it out")
+    jobs = probe.jobs
+    if jobs is None and joblib.effective_n_jobs() == 1 and device == "cpu" and probe.scheduler is None:
+        jobs = -1
+    return Workers(jobs, probe.backend, probe.scheduler, device)
+
+
+def _advance(advance: Any, points: int) -> None:
+    for _ in range(points):
+        advance()
+
+
+def _say_failures(task: str, label: str, outcomes: Sequence[Outcome]) -> None:
+    failed = [record for outcome in outcomes for record in outcome.failed]
+    if failed:
+        points = sum(len(outcome.records) for outcome in outcomes)
+        say(f"{task}, {label}: {len(failed)} of {points} probes failed (probes.csv), e.g. {failed[0].failure}")
+
+
+def _say_ties(trained: Sequence[tuple[str, str, int, Outcome]]) -> None:
+    """Say where validation alone did not decide."""
+    tied = [(task, label, outcome) for task, label, _, outcome in trained if len(outcome.tied) > 1]
+    if tied:
+        task, label, outcome = tied[0]
+        say(
+            f"{len(tied)} of {len(trained)} choices were ties, broken by validation loss, then by place in the grid: "
+            f"in {task}, {label}, for instance, {len(outcome.tied)} probes share {outcome.probe.value:.4f} "
+            f"(column tied of probes.csv)"
+        )
+
+
+def _probabilities(task: Task, targets: np.ndarray) -> np.ndarray:
+    """Targets as probabilities of classes, where they are something else."""
+    if not hasattr(task, "spread"):
+        return targets
+    import torch
+
+    return task.spread(torch.from_numpy(targets)).numpy()
+
+
+def say_missing_classes(task: Task, tracks: Annotated) -> None:
+    """Say which classes a split lacks: they cannot be learned, or do not count there."""
+    if task.kind != "tags" and not np.issubdtype(tracks.targets["train"].dtype, np.integer):
+        return
+    held = {}
+    for split in SPLITS:
+        y = tracks.targets[split]
+        held[split] = set(np.flatnonzero(y.any(axis=0)) if task.kind == "tags" else np.unique(y).tolist())
+    for split in SPLITS:
+        lacking = [task.classes[number] for number in sorted(set().union(*held.values()) - held[split])]
+        if lacking:
+            what = "cannot be learned" if split == "train" else "do not count there"
+            shown = ", ".join(lacking[:4]) + (", ..." if len(lacking) > 4 else "")
+            say(f"{task.name}: {len(lacking)} classes have no track in split {split} and {what}: {shown}")
+
+
+def say_scarce_classes(task: Task, tracks: Annotated, shots: int | None) -> None:
+    """Say which classes have fewer training tracks, or songs, than are asked for."""
+    names = tracks.groups["train"] if tracks.groups else tracks.ids["train"]
+    found = scarce(task, tracks.targets["train"], names, shots) if shots else {}
+    if found:
+        shown = ", ".join(f"{kind} {count}" for kind, count in list(found.items())[:4]) + ", ..." * (len(found) > 4)
+        say(f"{task.name}: {len(found)} classes have fewer than probe.shots={shots} in train; all count: {shown}")
+
+
+def warn_of_other_audio(compared: Iterable[Representation], source: Source) -> None:
+    """Say so where a store of embeddings was not made from these features, though its tracks have the same names."""
+    stores = {store.path: store for row in compared for store in row.stores if isinstance(store, Store)}
+    for store in stores.values():
+        if store.header.kind == "embeddings" and (other := made_of_other(store, source.features, source.features.ids)):
+            say(
+                f"{store.path}: {len(other)} tracks were not made from the audio of that name in "
+                f"{source.base_dir}, {other[0]} for instance; is datamodule.base_dir right?"
+            )
+
+
+def _split(tracks: Annotated, split: str) -> Split:
+    """Tracks and targets of a split, for answers that need no vectors."""
+    ids, groups = tracks.ids[split], tracks.groups[split] if tracks.groups else None
+    return Split(np.zeros((len(ids), 1), np.float32), tracks.targets[split], ids, groups=groups)

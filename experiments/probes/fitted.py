@@ -1,0 +1,207 @@
+"""A small network on stored vectors: its settings, its use on new vectors, its file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments import tasks
+from experiments.errors import UserError
+from experiments.probes.vectors import Split
+from experiments.tasks.base import Task
+
+FORMAT = "ostinato probe 1"
+
+
+@dataclass(frozen=True)
+class ProbeConfig:
+    """One point of a grid.
+
+    Attributes:
+        standardise: Subtract the training mean and divide by the training deviation.
+        hidden: Width of the hidden layer; None for a linear probe.
+        batch_size: Tracks a step; all of them where there are fewer.
+        learning_rate: Of Adam, constant.
+        dropout: Of the input, and of the hidden layer.
+        l2: Coupled, on weights and biases.
+        evaluate_every: Steps between evaluations; the first precedes the first step.
+        patience: Evaluations in a row without a new best before it stops.
+        max_steps: Ends at this step with the best weights so far; None for no limit.
+    """
+
+    standardise: bool = True
+    hidden: int | None = None
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    dropout: float = 0.5
+    l2: float = 0.0
+    evaluate_every: int = 8
+    patience: int = 256
+    max_steps: int | None = None
+
+    def describe(self) -> str:
+        """One short line, for tables and errors."""
+        form = "linear" if self.hidden is None else f"hidden {self.hidden}"
+        scaled = "standardised" if self.standardise else "raw"
+        return (
+            f"{form}, {scaled}, batch {self.batch_size}, lr {self.learning_rate:g}, "
+            f"dropout {self.dropout:g}, l2 {self.l2:g}"
+        )
+
+
+def scaler(x: np.ndarray, standardise: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and population deviation of every column, float64 `[values]` each; a constant column gets deviation 1."""
+    if not standardise:
+        return np.zeros(x.shape[1]), np.ones(x.shape[1])
+    mean = x.mean(axis=0, dtype=np.float64)
+    scale = x.std(axis=0, dtype=np.float64)
+    constant = np.ptp(x, axis=0) == 0
+    return np.where(constant, x[0], mean), np.where(constant, 1.0, scale)
+
+
+def scaled(x: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Apply a scaler in double; float32 `[tracks, values]`."""
+    return ((x - mean) / scale).astype(np.float32)
+
+
+def same_origin(first: str, one: Mapping[str, Any], second: str, other: Mapping[str, Any]) -> None:
+    """Compare what made two sets of vectors.
+
+    Raises:
+        UserError: They differ; `first` and `second` begin the two halves of the message.
+    """
+    for name in sorted({*one, *other}):
+        if one.get(name) != other.get(name):
+            raise UserError(
+                f"{first} {name} {one.get(name)!r}, {second} {name} {other.get(name)!r}; extract them alike"
+            )
+
+
+@dataclass(frozen=True)
+class FittedProbe:
+    """A trained probe with all that is needed to use it on new vectors.
+
+    Attributes:
+        task: Decodes the outputs.
+        config: How it was trained.
+        seed: Of weights, batches and masks.
+        weights: `0.weight`, `0.bias` and, with a hidden layer, `1.weight`, `1.bias`; float32, `[out, in]` and `[out]`.
+            With a learned sum of blocks, `blocks`: `[blocks]`, whose softmax are their shares.
+        mean: Subtracted from the features, float64 `[values]`.
+        scale: The features are divided by it, float64 `[values]`.
+        features: What made the vectors it was trained on, from `Split.features`.
+        value: Best primary metric on validation.
+        loss: Validation loss at the best step.
+        best_step: Where the weights are from.
+        stop_step: Where training stopped.
+        curve: Primary metric on validation by step.
+        recipe: How it was trained, where that was otherwise than by `probing.fit`; then `config` is its shape.
+    """
+
+    task: Task
+    config: ProbeConfig
+    seed: int
+    weights: Mapping[str, np.ndarray]
+    mean: np.ndarray
+    scale: np.ndarray
+    features: Mapping[str, Any]
+    value: float
+    loss: float
+    best_step: int
+    stop_step: int
+    curve: tuple[tuple[int, float], ...] = field(default=(), repr=False)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def shares(self) -> np.ndarray | None:
+        """What every block adds to a learned sum, `[blocks]`, in all 1; None for a probe of one block."""
+        if "blocks" not in self.weights:
+            return None
+        raised = np.exp(self.weights["blocks"] - self.weights["blocks"].max())
+        return raised / raised.sum()
+
+    def outputs(self, features: np.ndarray | Split) -> np.ndarray:
+        """Return raw outputs, float32 `[tracks, outputs]`; arguments and errors as in `predict`."""
+        if isinstance(features, Split):
+            same_origin("the probe was trained on", self.features, "these vectors are", features.features)
+            features = features.x
+        if features.ndim != 2 or features.shape[1] != len(self.mean):
+            raise UserError(
+                f"features of shape {list(features.shape)}, the probe was trained on [tracks, {len(self.mean)}]"
+            )
+        values = scaled(features, self.mean, self.scale)
+        if self.shares is not None:
+            values = np.einsum("l,nld->nd", self.shares, values.reshape(len(values), len(self.shares), -1))
+        values = values @ self.weights["0.weight"].T + self.weights["0.bias"]
+        if "1.weight" in self.weights:
+            values = np.maximum(values, 0) @ self.weights["1.weight"].T + self.weights["1.bias"]
+        return values
+
+    def predict(self, features: np.ndarray | Split) -> np.ndarray:
+        """Return the task's predictions `[tracks, classes]`, e.g. probabilities.
+
+        Args:
+            features: Vectors `[tracks, values]`, or a split, whose origin is then compared with the training's. For a
+                learned sum of blocks, the vectors of all blocks side by side, in their order.
+
+        Raises:
+            UserError: Another width, or vectors made by something else.
+        """
+        return self.task.decode(self.outputs(features))
+
+    def save(self, path: str | Path) -> Path:
+        """Write weights and scaler as safetensors, the rest as JSON in its header; the file is replaced whole."""
+        from safetensors.numpy import save
+
+        own = {name: getattr(self, name) for name in ("seed", "value", "loss", "best_step", "stop_step", "curve")}
+        document = own | {
+            "task": self.task.name,
+            "options": dict(self.task.options),
+            "config": asdict(self.config),
+            "features": dict(self.features),
+            "recipe": dict(self.recipe),
+        }
+        arrays = {**self.weights, "scaler.mean": self.mean, "scaler.scale": self.scale}
+        data = save(
+            {name: np.ascontiguousarray(array) for name, array in arrays.items()},
+            metadata={"format": FORMAT, "probe": json.dumps(document)},
+        )
+        path = Path(path)
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        aside.write_bytes(data)
+        os.replace(aside, path)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> FittedProbe:
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: The file is missing or holds no probe.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = Path(path)
+        if not path.is_file():
+            raise UserError(f"{path}: no such probe")
+        try:
+            with safe_open(path, framework="numpy") as handle:
+                metadata = handle.metadata() or {}
+                arrays = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise UserError(f"{path}: not a safetensors file ({error})") from None
+        if metadata.get("format") != FORMAT:
+            raise UserError(f"{path}: format {metadata.get('format')!r}, expected {FORMAT!r}; is it a probe?")
+        document = json.loads(metadata["probe"])
+        options = document.pop("options") if "options" in document else {"classes": document.pop("classes")}
+        document["task"] = tasks.build(document["task"], **options)
+        document["config"] = ProbeConfig(**document["config"])
+        document["curve"] = tuple((step, value) for step, value in document["curve"])
+        mean, scale = arrays.pop("scaler.mean"), arrays.pop("scaler.scale")
+        return cls(weights=arrays, mean=mean, scale=scale, **document)

@@ -1,0 +1,304 @@
+"""From the settings of a data module to tracks, features and encoded annotations."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from datasets.corpus import LABELS, Corpus
+from datasets.upstream import open_features
+from experiments.errors import UserError
+from experiments.settings import DatamoduleSettings
+from experiments.tasks import TASKS, Task, build, find
+from experiments.tracking import ranks
+from experiments.tracks import annotations
+from models.fingerprint import fingerprint
+from models.frontends import MusiCNNMel
+from models.frontends import build as build_frontend
+from preprocess.files import SUFFIXES as AUDIO_SUFFIXES
+from preprocess.files import find as find_audio
+
+FRONTEND = "musicnn"
+UPSTREAM_SUFFIXES = (".mmap", ".npy")
+MIN_FRAMES = 16  # one patch
+NAMING = (  # settings that decide which tracks there are, with which splits and labels
+    "base_dir",
+    "demo_size",
+    "store_dir",
+    "groundtruth",
+    "groundtruth_train",
+    "groundtruth_val",
+    "groundtruth_test",
+    "labels",
+    "unknown_labels",
+    "min_tracks",
+    "merge_spellings",
+    "separators",
+    "splits",
+    "split_shares",
+    "split_seed",
+    "task",
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a data module points at.
+
+    Attributes:
+        name: For messages and folder names.
+        base_dir: Folder of the audio, store or upstream features.
+        features: Reader of mel frames (`datasets.store.Store` or `datasets.upstream`'s).
+        frontend: What the features were made with, or must have been.
+        corpus: What a file of annotations says; None where folders are the classes, or where nobody asked.
+    """
+
+    name: str
+    base_dir: Path
+    features: Any
+    frontend: MusiCNNMel
+    corpus: Corpus | None = None
+
+
+def say(line: str) -> None:
+    """Tell the user one thing, once, on standard error, so that a command's own output stays clean."""
+    if ranks.is_global_zero():
+        print(line, file=sys.stderr, flush=True)
+
+
+def counted_noun(count: int, noun: str) -> str:
+    """A count with its noun, `1 track` or `2 tracks`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def there_is(names: Iterable[str]) -> str:
+    """What a corpus has, as the end of a sentence."""
+    return f"there is {' and '.join(names)}" if (names := list(names)) else "it has no annotation at all"
+
+
+def open_source(settings: DatamoduleSettings, labelled: bool = True) -> Source:
+    """Find the features and annotations, rendering the demo corpus and computing features where that was not done yet.
+
+    Annotations are settled first: a mistake in them, or in the settings about them, does not wait for hours of work on
+    the audio.
+
+    Args:
+        settings: What to open.
+        labelled: Whether annotations are needed.
+
+    Raises:
+        UserError: The folder does not exist, or there are no annotations.
+        StoreError, AudioError: The features are of another front end; no audio could be read.
+        CorpusError: The annotations cannot be read.
+    """
+    frontend = build_frontend(FRONTEND)
+    if settings.base_dir is None:
+        return _demo(settings, labelled, frontend)
+    base = Path(settings.base_dir).expanduser()
+    if not base.is_dir():
+        what = "a file; give the folder it is in" if base.exists() else "no such folder"
+        what += "; python -m preprocess CORPUS makes it" if base.name == "mels" and not base.exists() else ""
+        raise UserError(f"datamodule.base_dir={settings.base_dir}: {what}")
+    if labelled and (table := annotations.table_found(settings, base)):
+        say(f"labels: {table}")
+    corpus, stored = annotations.from_files(settings, base) if labelled else None, _holds_features(base)
+    if labelled and corpus is None and not stored:
+        annotations.from_folders(settings, base, [audio.id for audio in find_audio(base)[0]])
+    features = _features(base, settings, frontend, None if stored else _store_dir(base, settings, frontend))
+    return Source(base.resolve().name, base, features, frontend, corpus)
+
+
+def _demo(settings: DatamoduleSettings, labelled: bool, frontend: MusiCNNMel) -> Source:
+    from datasets import demo
+
+    folder = demo.build(settings.demo_size)
+    say(f"datamodule.base_dir is not set: using the demo corpus in {folder}")
+    base = folder / "audio"
+    corpus = annotations.from_files(settings, base) if labelled else None
+    store_dir = Path(settings.store_dir).expanduser() if settings.store_dir else folder / "mels"
+    return Source("demo", base, _features(base, settings, frontend, store_dir), frontend, corpus)
+
+
+def _store_dir(base: Path, settings: DatamoduleSettings, frontend: MusiCNNMel) -> Path:
+    """Where the log-mels of a folder of audio are kept."""
+    if settings.store_dir:
+        return Path(settings.store_dir).expanduser()
+    place = hashlib.sha256(str(base.resolve()).encode()).hexdigest()[:8]
+    return Path("outputs/mels") / f"{base.resolve().name}-{place}-{frontend.fingerprint[:8]}"
+
+
+def _features(base: Path, settings: DatamoduleSettings, frontend: MusiCNNMel, store_dir: Path | None) -> Any:
+    """The features of a folder that holds them, or those of its audio in a store, computed where they are missing."""
+    if store_dir is None:
+        return open_features(base, fingerprint=frontend.fingerprint)
+    from preprocess.build import build_store, changed_line
+
+    report = build_store(base, store_dir, frontend=FRONTEND, jobs=settings.jobs)
+    if report.written:
+        say(f"log-mels of {counted_noun(report.written, 'track')} are in {store_dir}")
+    if report.skipped:
+        say(f"{counted_noun(len(report.skipped), 'file')} skipped, see {store_dir / 'skipped.csv'}")
+    if report.changed:
+        say(changed_line(report, "another datamodule.store_dir"))
+    return open_features(store_dir, fingerprint=frontend.fingerprint)
+
+
+def _holds_features(base: Path) -> bool:
+    """Whether a folder is a store, or holds upstream's feature files and no audio, which may have a store beside it."""
+    if (base / "header.json").is_file():
+        return True
+    found = False
+    for path in base.rglob("*"):
+        if path.suffix.lower() in AUDIO_SUFFIXES:
+            return False
+        found = found or path.suffix in UPSTREAM_SUFFIXES
+    return found
+
+
+def read_corpus(settings: DatamoduleSettings, source: Source) -> Corpus:
+    """The annotations that belong to a source, its tracks dealt out where they have no splits; says how.
+
+    Raises:
+        UserError: None were given, none lie beside the audio, and its folders are no classes.
+        CorpusError: Folders are the classes, and there are too few.
+    """
+    corpus = source.corpus or annotations.from_folders(settings, source.base_dir, source.features.ids)
+    corpus = replace(corpus, name=corpus_name(source, corpus.name))
+    _say_notes(corpus)
+    return corpus
+
+
+def corpus_name(source: Source, table: str) -> str:
+    """What a corpus is called: its published name, and that of its table where this says more than `tracks`."""
+    try:
+        about = json.loads((source.base_dir / "corpus.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        about = {}
+    entries = about.items() if isinstance(about, dict) else ()
+    published = "+".join(name for name, facts in entries if isinstance(facts, dict) and "protocols" in facts)
+    if table == "tracks":
+        return published or source.name
+    return f"{published} {table}".strip()
+
+
+def _say_notes(corpus: Corpus, before: Corpus | None = None) -> None:
+    """Say what is new to know about a corpus."""
+    for note in corpus.notes[len(before.notes) if before else 0 :]:
+        say(note)
+
+
+def build_task(settings: DatamoduleSettings, corpus: Corpus, name: str | None = None) -> tuple[Corpus, Task]:
+    """Make a task with the classes of a corpus, or those of the settings.
+
+    Args:
+        settings: Which labels count.
+        corpus: Tracks with features.
+        name: Of the task; None: the settings'.
+
+    Returns:
+        The corpus without the labels that do not count, which are said, and the task.
+
+    Raises:
+        UserError: No track has the annotation, or there are too few classes.
+    """
+    name = name or annotations.task_of(settings, corpus)
+    kind = find(name)
+    missing = [one for one in kind.annotations if one not in corpus.annotations]
+    if missing:
+        asked = dict.fromkeys(one for other in TASKS.values() for one in other.annotations)
+        present = [one for one in asked if one in corpus.annotations]
+        others = [task for task, other in TASKS.items() if set(other.annotations) <= set(present)]
+        ask = (
+            f", or ask for another task: datamodule.task={others[0]}, for probes probe.tasks=[{','.join(others)}]"
+            if others
+            else ""
+        )
+        other = " (or columns.genre, where tracks have one label each)" if name == "tagging" and not present else ""
+        there = f"; the table has {', '.join(map(repr, corpus.columns))}" if corpus.columns else ""
+        raise UserError(
+            f"{name}: no track of {corpus.name} has {missing[0]}, {there_is(present)}; "
+            f"name its column with datamodule.columns.{missing[0]}{other}{ask}{there}"
+        )
+    if kind.annotations[0] in LABELS:
+        chosen, classes = annotations.choose_labels(settings, corpus, kind.annotations[0])
+        task = build(name, classes=classes)
+    else:
+        task = build(name, **annotations.measured(corpus, kind))
+        chosen = annotations.drop_unreadable(settings, corpus, task)
+    _say_notes(chosen, corpus)
+    return chosen, task
+
+
+def fit_labels(settings: DatamoduleSettings, corpus: Corpus, task: Task) -> Corpus:
+    """Fit the labels of a corpus to the classes of a trained network, and say what was changed.
+
+    Raises:
+        UserError: No track has what the network was trained for.
+    """
+    for annotation in task.annotations:
+        if annotation not in corpus.annotations:
+            raise UserError(
+                f"{task.name}: the network was trained for {annotation}, and no track of {corpus.name} has any; "
+                f"{there_is(corpus.annotations)}; name a column with "
+                f"datamodule.columns.{annotation}"
+            )
+    if task.annotations[0] in LABELS:
+        fitted = annotations.conform(settings, corpus, task.annotations[0], task.classes)
+    else:
+        fitted = annotations.drop_unreadable(settings, corpus, task)
+    _say_notes(fitted, corpus)
+    return fitted
+
+
+def identify(corpus: Corpus, splits: Mapping[str, Sequence[str]], task: Task) -> dict[str, Any]:
+    """What figures on a corpus hold for: splits, classes and numbers of tracks, as plain values.
+
+    `split_fingerprint` is equal for equal tracks in equal splits, `classes_fingerprint` for equal classes in order.
+
+    Args:
+        corpus: Where the tracks are from.
+        splits: Ids of the tracks used, by split.
+        task: What they are used for.
+    """
+    return {
+        "corpus": corpus.name,
+        "splits": corpus.split_by,
+        "split_fingerprint": fingerprint({name: sorted(ids) for name, ids in splits.items()}),
+        "tracks": {name: len(ids) for name, ids in splits.items()},
+        "classes": len(task.classes),
+        "classes_fingerprint": fingerprint({"classes": task.classes}),
+        "notes": list(corpus.notes),
+    }
+
+
+def spell(settings: DatamoduleSettings) -> str:
+    """The words of a command line that name the same tracks, each after a space; none for the defaults."""
+    usual = DatamoduleSettings.model_fields
+    named = {key: value for key in NAMING if (value := getattr(settings, key)) != usual[key].default}
+    if settings.base_dir is not None:
+        named.pop("demo_size", None)
+        named |= {f"columns.{key}": column for key, column in settings.columns if column != key}
+    spelled = {
+        key: f"[{','.join(map(str, value))}]" if isinstance(value, list) else value for key, value in named.items()
+    }
+    return "".join(" " + shlex.quote(f"datamodule.{key}={value}") for key, value in spelled.items())
+
+
+def clip_frames(seconds: float, frontend: MusiCNNMel) -> int:
+    """Frames of a clip, `floor(seconds * rate / hop)`.
+
+    Raises:
+        UserError: Shorter than one patch of a network.
+    """
+    frames = int(seconds * frontend.sample_rate / frontend.hop)
+    if frames < MIN_FRAMES:
+        raise UserError(
+            f"datamodule.clip_length={seconds} s: {frames} frames, at least {MIN_FRAMES} are needed (0.26 s)"
+        )
+    return frames

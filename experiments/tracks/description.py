@@ -1,0 +1,272 @@
+"""The report on a corpus: what is in it, what would spoil figures, and what its features are normalised with."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets.census import Case, Finding, LabelRow, artist_finding, audio_findings, label_findings, label_rows
+from datasets.corpus import LABELS, SPLITS, Corpus, Track
+from datasets.labels import counted
+from datasets.matching import Match, match_tracks
+from datasets.measures import Distribution, distribution, same_features, seconds_of
+from experiments.progress import progress
+from experiments.settings import DatamoduleSettings, PretrainSettings
+from experiments.tasks import Task
+from experiments.tracking.run import RunHandle
+from experiments.tracks.annotations import shown
+from experiments.tracks.data import Source, build_task, counted_noun, identify, open_source, read_corpus, spell
+from experiments.tracks.picture import corpus_picture
+from experiments.tracks.strata import label_of, labelled
+from preprocess.quiet import quiet_libraries
+
+MOST_LINES = 12  # of labels, on the terminal
+
+
+def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
+    """Report on the corpus that a training with the same settings would see.
+
+    Log-mels are computed where that was not done yet, as for a training; from a store, nothing is decoded.
+
+    Returns:
+        Numbers of tracks, labels and findings, and mean and deviation of the training tracks' log-mels.
+    """
+    datamodule = settings.datamodule
+    source = open_source(datamodule)
+    written = read_corpus(datamodule, source)
+    matched = match_tracks([track.id for track in written], source.features.ids)
+    corpus, task = build_task(datamodule, written.only(matched.stored))
+    annotated = corpus.annotated(*task.annotations)
+    used, unreadable = labelled(task, annotated)
+    every = [track.id for track in corpus]
+    with quiet_libraries():
+        lengths = seconds_of(source.features, [matched.stored[one] for one in every], source.frontend.frame_rate)
+    all_seconds = dict(zip(every, lengths.tolist(), strict=True))
+    seconds = {track.id: all_seconds[track.id] for track in used}
+    own = label_of(task)
+    names = [name for name in dict.fromkeys([*LABELS, own]) if name in used.annotations or name in corpus.annotations]
+    counted_on = {name: used if name == own else corpus.annotated(name) for name in names}
+    rows = {name: label_rows(counted_on[name], name, all_seconds) for name in names}
+    found = findings(datamodule, source, written, corpus, task, used, matched, seconds, rows)
+    found += unread(task, unreadable)
+    by_split = {split: [track.id for track in used.split(split)] for split in SPLITS}
+    run.set_info(data={**identify(corpus, by_split, task), "corpus": source.name})
+    if run.is_global_zero:
+        _write(run, datamodule, annotated, task, rows, found, seconds)
+        lengths_of = {split: np.array([seconds[one] for one in inside]) for split, inside in by_split.items()}
+        title = f"{source.name}: {own}"
+        run.add_artifact(corpus_picture(rows.get(own, ()), lengths_of, run.directory / "corpus.png", title))
+        print("\n".join(summary(source.name, used, task, rows, found, seconds, counted_on)), flush=True)
+    measured = _measure(source, [matched.stored[one] for one in by_split["train"]])
+    if measured and run.is_global_zero:
+        print("\n".join(normalisation_lines(measured, source, datamodule)))
+        print(f"\nall of it: corpus_labels.csv, corpus_tracks.*, corpus_findings.csv, corpus.png in {run.directory}")
+    return {
+        "tracks": len(used),
+        **{split: len(inside) for split, inside in by_split.items()},
+        "labels": len(task.classes),
+        "hours": sum(seconds.values()) / 3600,
+        **{finding.kind.replace(" ", "_").replace(",", ""): len(finding.cases) for finding in found},
+        **({"mel_mean": measured.mean, "mel_deviation": measured.deviation} if measured else {}),
+    }
+
+
+def findings(
+    settings: DatamoduleSettings,
+    source: Source,
+    written: Corpus,
+    corpus: Corpus,
+    task: Task,
+    used: Corpus,
+    matched: Match,
+    seconds: Mapping[str, float],
+    rows: Mapping[str, Sequence[LabelRow]],
+) -> list[Finding]:
+    """Everything that should be looked at, what makes figures wrong first; without what was not found."""
+    name_of = {stored: one for one, stored in matched.stored.items()}
+    annotation, what = label_of(task), " and ".join(task.annotations)
+    twins = [
+        tuple(name_of[one] for one in group)
+        for group in same_features(source.features, [matched.stored[track.id] for track in used])
+    ]
+    found = [
+        _of("empty split", "splits have no track", [split for split in SPLITS if not used.split(split)], grave=True),
+        *audio_findings(used, twins, list(rows)),
+        artist_finding(used, "" if settings.splits == "grouped" else " (datamodule.splits=grouped keeps them apart)"),
+        *label_findings(rows.get(annotation, ()), annotation),
+        _of(
+            "unknown label", "labels are not among datamodule.labels, which a training refuses", _unknown(corpus, task)
+        ),
+        _of("not annotated", f"tracks have no {what} and are left out", _without(corpus, task.annotations)),
+        _of("no audio", f"tracks are labelled but not in {source.base_dir}", matched.without_audio),
+        _of("no labels", f"tracks in {source.base_dir} have no labels", matched.without_labels),
+        _of("empty class", "folders hold no audio that can be read", _empty_folders(source, written)),
+        _of("no tag", "tracks are annotated without a tag", [t.id for t in used if t.labels(annotation) == ()]),
+    ]
+    if settings.clip_length:
+        short = [one for one, length in seconds.items() if length < settings.clip_length]
+        found.append(_of("short", f"tracks are shorter than a clip of {settings.clip_length:g} s", short))
+    present = [finding for finding in found if finding.cases]
+    return sorted(present, key=lambda finding: not finding.grave)
+
+
+def _of(kind: str, said: str, things: Sequence[str], grave: bool = False) -> Finding:
+    return Finding(kind, f"{len(things)} {said}", tuple(map(Case, things)), grave)
+
+
+def unread(task: Task, unreadable: Sequence[str]) -> list[Finding]:
+    """Tracks whose annotation the task cannot read."""
+    what = " and ".join(task.annotations)
+    said = f"tracks have a {what} that cannot be read, which a training refuses (or datamodule.unknown_labels=drop)"
+    return [_of("unreadable", said, unreadable, grave=True)] if unreadable else []
+
+
+def _unknown(corpus: Corpus, task: Task) -> list[str]:
+    annotation = task.annotations[0]
+    return sorted(set(counted(corpus, annotation)) - set(task.classes)) if annotation in LABELS else []
+
+
+def _without(corpus: Corpus, annotations: Sequence[str]) -> list[str]:
+    return [track.id for track in corpus if not all(one in track.annotations for one in annotations)]
+
+
+def _empty_folders(source: Source, written: Corpus) -> list[str]:
+    """Folders that would be classes, had they any track."""
+    if source.corpus is not None or (source.base_dir / "header.json").is_file():
+        return []
+    tops = {track.id.partition("/")[0] for track in written}
+    folders = (path.name for path in source.base_dir.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(set(folders) - tops)
+
+
+def _measure(source: Source, training: Sequence[str]) -> Distribution | None:
+    if not training:
+        return None
+    with progress("Measuring log-mels", len(training), "tracks") as advance:
+        return distribution(source.features, training, advance)
+
+
+def summary(
+    name: str,
+    used: Corpus,
+    task: Task,
+    rows: Mapping[str, Sequence[LabelRow]],
+    found: Sequence[Finding],
+    seconds: Mapping[str, float],
+    counted_on: Mapping[str, Corpus] | None = None,
+) -> list[str]:
+    """The report as lines, what matters first; labels are those of the tracks of `counted_on`, by default all used."""
+    hours, what = sum(seconds.values()) / 3600, " and ".join(task.annotations)
+    lines = [
+        f"{name}: {counted_noun(len(used), 'track')} with {what}, {hours:,.2f} hours, {len(task.classes)} classes",
+        "",
+    ]
+    lines += _said("these spoil figures", [finding for finding in found if finding.grave])
+    lines += _said("worth a look", [finding for finding in found if not finding.grave])
+    if not found:
+        lines += ["nothing was found that would spoil figures", ""]
+    lines.append(f"{'':<10}{'tracks':>10}{'hours':>10}{'labels':>10}    (splits {used.split_by})")
+    for split in SPLITS:
+        inside = used.split(split)
+        length = sum(seconds[track.id] for track in inside) / 3600
+        lines.append(f"{split:<10}{len(inside):>10,}{length:>10.2f}{len(counted(inside, label_of(task))):>10,}")
+    lines += ["", *_spread(list(seconds.values()))]
+    for annotation, of_annotation in rows.items():
+        lines += ["", *_label_lines(annotation, of_annotation, (counted_on or {}).get(annotation, used))]
+    return lines
+
+
+def _said(heading: str, found: Sequence[Finding]) -> list[str]:
+    if not found:
+        return []
+    lines = [f"  {one.said}: {shown([str(case) for case in one.cases], most=3)}" for one in found]
+    return [f"{heading}:", *lines, ""]
+
+
+def _spread(seconds: Sequence[float]) -> list[str]:
+    low, quarter, middle, most, high = np.percentile(seconds, [0, 25, 50, 75, 100])
+    return [f"lengths: {low:.1f} to {high:.1f} s, median {middle:.1f} s, the middle half {quarter:.1f} to {most:.1f} s"]
+
+
+def _label_lines(annotation: str, rows: Sequence[LabelRow], used: Corpus) -> list[str]:
+    annotated = [labels for track in used if (labels := track.labels(annotation)) is not None]
+    each = f", {np.mean([len(labels) for labels in annotated]):.1f} a track" if annotation == "tags" else ""
+    heads = "".join(f"{split:>8}" for split in SPLITS)
+    head = f"{annotation}: {counted_noun(len(rows), 'label')} of {counted_noun(len(annotated), 'track')}{each}"
+    lines = [f"{head:<40}{heads}{'hours':>8}  often with"]
+    cut = len(rows) > MOST_LINES
+    half = MOST_LINES // 2
+    for row in [*rows[:half], None, *rows[-half:]] if cut else rows:
+        if row is None:
+            lines.append(f"  ... {len(rows) - 2 * half} more")
+            continue
+        counts = "".join(f"{getattr(row, split):>8,}" for split in SPLITS)
+        beside = f"  {row.often_with} ({row.together:,})" if row.together else ""
+        lines.append(f"  {row.label[:37]:<38}{counts}{row.hours:>8.2f}{beside}")
+    return lines
+
+
+def normalisation_lines(measured: Distribution, source: Source, settings: DatamoduleSettings) -> list[str]:
+    """What the features of the training tracks are like, and the settings that normalise by it."""
+    used = settings.norm.norm_mean, settings.norm.norm_std
+    own = source.frontend.mean, source.frontend.std
+    now = [default if given is None else given for given, default in zip(used, own, strict=True)]
+    return [
+        "",
+        f"log-mels of the training tracks: mean {measured.mean:.4f}, deviation {measured.deviation:.4f} "
+        f"over {measured.count:,} values; these settings normalise with {now[0]:g} and {now[1]:g}",
+        f"to normalise with this corpus: datamodule.norm.norm_mean={measured.mean:.4f} "
+        f"datamodule.norm.norm_std={measured.deviation:.4f}",
+        f"to train on it: python ex_pretrain.py with ...{spell(settings)}",
+    ]
+
+
+def _write(
+    run: RunHandle,
+    settings: DatamoduleSettings,
+    used: Corpus,
+    task: Task,
+    rows: Mapping[str, Sequence[LabelRow]],
+    found: Sequence[Finding],
+    seconds: Mapping[str, float],
+) -> None:
+    """Attach the tables: labels, findings, and the tracks in a form that can be read as annotations again."""
+    labels = [asdict(row) for of_annotation in rows.values() for row in of_annotation]
+    _table(run, "corpus_labels.csv", [field.name for field in fields(LabelRow)], labels)
+    cases = [{"kind": finding.kind, **asdict(case)} for finding in found for case in finding.cases]
+    _table(run, "corpus_findings.csv", ["kind", *(field.name for field in fields(Case))], cases)
+    names = [name for name in dict.fromkeys([*LABELS, *task.annotations, "artist"]) if name in used.annotations]
+    joined = any(
+        separator in label for row in rows.get("tags", ()) for label in row.label for separator in settings.separators
+    )
+    if joined:
+        path = run.directory / "corpus_tracks.jsonl"
+        path.write_text("".join(f"{json.dumps(_plain(track, seconds, names))}\n" for track in used), encoding="utf-8")
+        run.add_artifact(path)
+        return
+    join = settings.separators[0].join
+    plain = (_plain(track, seconds, names) for track in used)
+    written = [
+        {key: join(value) or "-" if isinstance(value, tuple) else value for key, value in row.items()} for row in plain
+    ]
+    _table(run, "corpus_tracks.csv", ["path", "split", "seconds", *names], written)
+
+
+def _plain(track: Track, seconds: Mapping[str, float], names: Sequence[str]) -> dict[str, Any]:
+    given = {name: track.annotations[name] for name in names if name in track.annotations}
+    return {"path": track.id, "split": track.split, "seconds": round(seconds[track.id], 3), **given}
+
+
+def _table(run: RunHandle, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    path: Path = run.directory / name
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    run.add_artifact(path)

@@ -1,0 +1,1 @@
+"""Training: the trainer, its checkpoints and averages, and where it goes on."""

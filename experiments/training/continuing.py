@@ -1,0 +1,165 @@
+"""Where a training goes on, and whose checkpoints a folder holds."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pickle
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from experiments import distributed
+from experiments.errors import UserError
+from experiments.settings import PretrainSettings
+from experiments.tracking import history
+from experiments.tracking.run import RunHandle
+from experiments.tracking.standing import standing
+from experiments.tracks.data import say
+from experiments.training.checkpointing import BEST, INTERRUPTED, LAST
+from experiments.training.trainer import checkpoint_folder
+
+RESUME_VARIABLE = "OSTINATO_RESUME"  # rank zero's choice, for the ranks that it launches
+REQUEUED = "hpc_ckpt_*.ckpt"  # in a run's folder: what Lightning leaves when SLURM requeues a job
+OWNER = ".run.json"  # in a folder of checkpoints: the run they are of
+UNFINISHED = ("failed", "interrupted", "stale", "elsewhere")  # how a run stands with which `resume=True` goes on
+
+
+def resume_from(settings: PretrainSettings, run: RunHandle) -> Path | None:
+    """The checkpoint that a training goes on from, the same on every rank; None at a beginning.
+
+    Its points from there on are taken back, and its folder of checkpoints is this run's from now on.
+
+    Raises:
+        UserError: The folder holds the checkpoints of another run; or this rank does not see the checkpoint.
+    """
+    if run.is_global_zero:
+        found = _newest(settings, run) if run.origin else None
+        if settings.trainer.checkpoint_dir:
+            _claim(checkpoint_folder(settings.trainer, run.directory), run)
+        if run.origin == run.directory:
+            run.rewind(found[1] if found else 0)
+        if found:
+            say(f"going on from {found[0]}, after {found[1]} steps")
+        elif run.origin:
+            say(f"run {run.origin.name} left no checkpoint; starting from the beginning")
+        os.environ[RESUME_VARIABLE] = str(found[0].absolute()) if found else ""
+    chosen = distributed.share(os.environ.get(RESUME_VARIABLE, ""))
+    if chosen and not Path(chosen).is_file():
+        raise UserError(
+            f"{chosen}: rank {distributed.rank()} does not see the checkpoint to go on from; "
+            "set tracking.runs_dir, or trainer.checkpoint_dir, to a folder that all nodes share"
+        )
+    return Path(chosen) if chosen else None
+
+
+def same_data(before: Mapping[str, Any] | None, run: RunHandle) -> None:
+    """Make sure that a training goes on with the tracks and classes that it began with.
+
+    Args:
+        before: What the run knew of its data before it went on; None: nothing.
+        run: Knows by now what they are, and is told that they are not.
+
+    Raises:
+        UserError: They are others.
+    """
+    now = run.known("data")
+    if not before or not now:
+        return
+    names = {"classes_fingerprint": "classes", "split_fingerprint": "tracks"}
+    changed = [name for key, name in names.items() if before.get(key) != now.get(key)]
+    if changed:
+        run.set_info(data=before)
+        there, here = (f"{data['classes']} classes and {_counted(data['tracks'])} tracks" for data in (before, now))
+        raise UserError(
+            f"run {run.key} began with other {' and '.join(changed)} ({there}, now {here}), and its checkpoint is of "
+            "those: bring them back, or begin anew without resume=True"
+        )
+
+
+def _counted(tracks: Mapping[str, int]) -> str:
+    return " + ".join(f"{number} {split}" for split, number in tracks.items())
+
+
+def _newest(settings: PretrainSettings, run: RunHandle) -> tuple[Path, int] | None:
+    """The checkpoint of the origin with the most optimiser steps, and their number."""
+    folder = checkpoint_folder(settings.trainer, run.origin)
+    found: list[tuple[int, float, Path]] = []
+    for path in (*(folder / f"{name}.ckpt" for name in (LAST, INTERRUPTED)), *run.origin.glob(REQUEUED)):
+        if not path.is_file():
+            continue
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            made_by, step = content["hyper_parameters"].get("run_fingerprint"), int(content["global_step"])
+        except (RuntimeError, pickle.UnpicklingError, LookupError, AttributeError, TypeError, OSError) as error:
+            say(f"{path} cannot be gone on from ({type(error).__name__}): left aside")
+            continue
+        if made_by != run.fingerprint:
+            say(f"{path} is of a run with other settings: left aside")
+            continue
+        found.append((step, path.stat().st_mtime, path))
+    if not found:
+        return None
+    step, _, path = max(found)
+    return path, step
+
+
+def _claim(folder: Path, run: RunHandle) -> None:
+    """Note in a folder whose checkpoints it holds from now on.
+
+    Raises:
+        UserError: Those of another run, which would be overwritten.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone_in(folder):
+            _refuse_foreign(folder, run)
+            aside = folder / f"{OWNER}.{os.getpid()}"
+            aside.write_text(json.dumps({"run": str(run.directory)}) + "\n", encoding="utf-8")
+            os.replace(aside, folder / OWNER)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: no checkpoints can be written there ({error.strerror or error}); set trainer.checkpoint_dir"
+        ) from error
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Of runs that begin at the same time one looks first; a file system without locks lets them all."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
+
+
+def _refuse_foreign(folder: Path, run: RunHandle) -> None:
+    owner: Path | None = None
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        owner = Path(json.loads((folder / OWNER).read_text(encoding="utf-8"))["run"])
+    held = sorted(path.name for path in folder.glob("*.ckpt") if path.stem in (BEST, LAST, INTERRUPTED))
+    lives = owner is not None and owner != run.directory and (owner / "journal.jsonl").is_file()
+    lives = lives and standing(owner) == "running"
+    ours = owner is not None and owner in (run.directory, run.origin)
+    if not ours and (held or lives):
+        how = _how(owner) if owner else ""
+        whose = f"run {owner.name} ({how})" if owner else "another training"
+        go_on = f", or go on with {owner.name}: its own command with resume=True" if how in UNFINISHED else ""
+        raise UserError(
+            f"{folder} holds {', '.join(held) or 'the checkpoints-to-be'} of {whose}, which this run would overwrite; "
+            f"choose another trainer.checkpoint_dir, or remove them{go_on}"
+        )
+
+
+def _how(run_dir: Path) -> str:
+    """How a run stands, in a word."""
+    if not (run_dir / "journal.jsonl").is_file():
+        return "removed since"
+    end = history.end_of(run_dir)
+    return end["status"].lower() if end else standing(run_dir)

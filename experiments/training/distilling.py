@@ -1,0 +1,276 @@
+"""From a store of logits to a teacher: which of its classes and of its tracks a student learns from."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets.matching import match_tracks
+from datasets.store import Store, StoreError
+from datasets.tables import CorpusError
+from datasets.teachers import Rule, Teacher
+from experiments.errors import UserError
+from experiments.settings import DistillationSettings, PretrainSettings
+from experiments.tasks import TASKS, Task, rebuild, told
+from experiments.tracking.run import RunHandle
+from experiments.tracks.data import Source, say
+from experiments.tracks.examples import Examples, need
+
+MAKE = "python ex_pretrain.py extract_logits makes one"
+NEEDED = ("labels", "window_frames", "hop_frames")  # of a store's producer
+MOST_LISTED = 20
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What a store of logits has to teach.
+
+    Attributes:
+        store: The logits.
+        task: What they mean, with the classes that are taught, in order.
+        columns: Which logits these are; None for all as they are.
+    """
+
+    store: Store
+    task: Task
+    columns: tuple[int, ...] | None
+
+    @property
+    def second_head(self) -> int | None:
+        """Outputs of a head of the teacher's own; None where there is one head for both."""
+        return self.task.n_outputs if self.columns is None else None
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What a student's checkpoint says of its teacher; plain values."""
+        producer = self.store.header.producer or {}
+        return {
+            "logits": self.store.header.fingerprint,
+            "weights": producer.get("weights", ""),
+            **told(self.task),
+        }
+
+
+def open_logits(settings: PretrainSettings) -> Store | None:
+    """Open the store that the settings name, which is to be done before anything is computed; None where none is.
+
+    Raises:
+        UserError: There is a second head and no store, or the store holds something else, nothing, or does not say of
+            what windows and classes its logits are.
+    """
+    named = settings.distillation.logits
+    if named is None:
+        if settings.model.distilled_type == "separated":
+            raise UserError(
+                "model.distilled_type=separated: the second head learns from a teacher, and none is named; give the "
+                f"logits of one, distillation.logits=STORE ({MAKE}), or set model.distilled_type=mean"
+            )
+        return None
+    path = Path(named).expanduser()
+    if not (path / "header.json").is_file() and (path / "logits" / "header.json").is_file():
+        path = path / "logits"
+    try:
+        store = Store(path, kind="logits")
+    except StoreError as error:
+        raise UserError(f"distillation.logits={named}: {error}; {MAKE}") from error
+    producer = store.header.producer or {}
+    lacking = [key for key in NEEDED if key not in producer]
+    if lacking:
+        raise UserError(
+            f"distillation.logits={named}: its header.json does not say {', '.join(lacking)} of its producer, without "
+            f"which nobody knows what the numbers mean; {MAKE} that does"
+        )
+    if not len(store):
+        raise UserError(f"distillation.logits={named}: there is no track in it; {MAKE} with tracks")
+    if store.header.item_shape != (len(producer["labels"]),):
+        raise UserError(
+            f"distillation.logits={named}: rows of shape {list(store.header.item_shape)} and "
+            f"{len(producer['labels'])} labels in its header.json; extract the logits again"
+        )
+    return store
+
+
+def lessons(settings: PretrainSettings, store: Store, task: Task) -> Lessons:
+    """Choose what a student learns from a store.
+
+    A second head learns all of the teacher's classes. A single head answers to both: it learns the classes it has,
+    found by name.
+
+    Args:
+        settings: Of the experiment.
+        store: What `open_logits` gave.
+        task: Of the student.
+
+    Raises:
+        UserError: One head cannot answer to both.
+    """
+    producer = store.header.producer or {}
+    labels, kind = list(producer["labels"]), producer.get("task", task.name)
+    named = f"distillation.logits={settings.distillation.logits}"
+    taught = rebuild(kind, labels, producer.get("options"))
+    if taught.kind == "values":
+        others = ", ".join(name for name, one in TASKS.items() if one.kind != "values")
+        raise UserError(
+            f"{named}: a teacher of {kind} gives values, and only classes are taught; train on the annotations alone, "
+            f"or name the logits of a teacher of {others}"
+        )
+    if settings.model.distilled_type == "separated":
+        return Lessons(store, taught, None)
+    own_head = "give the teacher a head of its own, model.distilled_type=separated"
+    if kind != task.name:
+        raise UserError(f"{named}: logits of the task {kind}, the student's is {task.name}; {own_head}")
+    number = {label: column for column, label in enumerate(labels)}
+    missing = [label for label in task.classes if label not in number]
+    if missing:
+        raise UserError(
+            f"{named}: the teacher does not know {len(missing)} of the student's {len(task.classes)} classes "
+            f"({_listed(missing)}; it knows {_listed(labels, 3)}); {own_head}, or name the classes of both in "
+            f"datamodule.labels=FILE, or, if the teacher's are numbered, in inference.labels=FILE when extracting"
+        )
+    unused = [label for label in labels if label not in task.classes]
+    if unused and task.kind == "class":
+        raise UserError(
+            f"{named}: the teacher chooses among {len(unused)} classes that the student has not: "
+            f"{_listed(unused)}; {own_head}"
+        )
+    if unused:
+        say(f"{len(unused)} of the teacher's {len(labels)} classes are none of the student's: {_listed(unused, 3)}")
+    return Lessons(store, task, tuple(number[label] for label in task.classes))
+
+
+def teach(
+    settings: PretrainSettings,
+    lessons: Lessons,
+    splits: Mapping[str, Examples],
+    source: Source,
+    run: RunHandle,
+) -> tuple[Teacher, dict[str, Examples]]:
+    """Make the teacher of a training, and leave out the training tracks that it has not heard.
+
+    Returns:
+        The teacher, and the splits: validation and test as they were, since the annotations judge there.
+
+    Raises:
+        UserError: The logits are of another corpus, or too few of its tracks have some.
+    """
+    distillation, store = settings.distillation, lessons.store
+    named = f"distillation.logits={distillation.logits}"
+    stored = [*splits["train"].stored, *splits["valid"].stored]
+    try:
+        names = match_tracks(stored, store.ids).stored
+    except CorpusError:
+        raise UserError(
+            f"{named}: logits of another corpus: none of {len(stored)} tracks ({stored[0]!r}, ...) is among its "
+            f"{len(store)} ({store.ids[0]!r}, ...); run extract_logits with this datamodule.base_dir"
+        ) from None
+    other = _of_other_audio(store, source.features, names)
+    renamed = {identity: name for identity, name in names.items() if name != identity}
+    without = [identity for identity in stored if identity not in names or identity in other]
+    producer = store.header.producer or {}
+    rate = source.frontend.frame_rate / producer.get("frame_rate", source.frontend.frame_rate)
+    teacher = Teacher(
+        store,
+        _rule(distillation, lessons.task),
+        producer["window_frames"] * rate,
+        producer["hop_frames"] * rate,
+        lessons.columns,
+        renamed,
+        without,
+    )
+    kept = _heard(splits["train"], teacher)
+    left_out = len(splits["train"]) - len(kept)
+    if left_out:
+        _tell(named, distillation, splits, without, other, run)
+    run.set_info(
+        distillation={
+            **lessons.description,
+            "labels": len(lessons.task.classes),
+            "store": str(store.path),
+            "without_logits": left_out,
+        }
+    )
+    say(f"teacher: {store.path}, {len(lessons.task.classes)} classes, {distillation.targets} targets")
+    taught = {**splits, "train": kept}
+    need(taught, "train")
+    return teacher, taught
+
+
+def _rule(distillation: DistillationSettings, task: Task) -> Rule:
+    return Rule(
+        soft=distillation.targets == "soft",
+        threshold=distillation.threshold,
+        temperature=distillation.temperature,
+        exclusive=task.kind == "class",
+        patch=distillation.patch,
+    )
+
+
+def _of_other_audio(store: Store, features: Any, names: Mapping[str, str]) -> set[str]:
+    """Tracks that bear the same name in both stores and are of other audio; where its checksum is unknown, none."""
+    if not isinstance(features, Store):
+        return set()
+    then, now = (
+        dict(zip(*(opened.table()[name].to_pylist() for name in ("id", "checksum")), strict=True))
+        for opened in (store, features)
+    )
+    pairs = ((identity, then[name], now.get(identity)) for identity, name in names.items() if identity == name)
+    return {identity for identity, before, after in pairs if _of_audio(before, after) and before != after}
+
+
+def _of_audio(*checksums: str | None) -> bool:
+    """Whether they are of audio files; a store sums up its own arrays where it was told nothing of the audio."""
+    return all(checksum and not checksum.startswith("crc32:") for checksum in checksums)
+
+
+def _heard(examples: Examples, teacher: Teacher) -> Examples:
+    keep = np.array([identity in teacher for identity in examples.stored], bool)
+    if keep.all():
+        return examples
+    picked = np.flatnonzero(keep)
+    return replace(
+        examples,
+        ids=tuple(examples.ids[number] for number in picked),
+        stored=tuple(examples.stored[number] for number in picked),
+        targets=examples.targets[picked],
+    )
+
+
+def _tell(
+    named: str,
+    distillation: DistillationSettings,
+    splits: Mapping[str, Examples],
+    without: Sequence[str],
+    other: set[str],
+    run: RunHandle,
+) -> None:
+    """List the tracks without logits; too many of them are an error."""
+    missing = set(without)
+    train = [identity for identity in splits["train"].stored if identity in missing]
+    total = len(splits["train"])
+    if run.is_global_zero:
+        table = run.directory / "without_logits.csv"
+        with table.open("w", newline="", encoding="utf-8") as handle:
+            writer = csv.writer(handle)
+            writer.writerow(["track", "split", "reason"])
+            for split in ("train", "valid"):
+                tracks = (identity for identity in splits[split].stored if identity in missing)
+                writer.writerows((one, split, "other audio" if one in other else "no logits") for one in tracks)
+        run.add_artifact(table)
+    replaced = sum(identity in other for identity in train)
+    why = f", {replaced} of them because the audio was replaced since" if replaced else ""
+    said = f"{len(train)} of {total} training tracks have no teacher's logits{why}: {_listed(train, 3)}"
+    if len(train) > distillation.max_missing * total:
+        raise UserError(
+            f"{named}: {said}; that is more than distillation.max_missing={distillation.max_missing:g}: run "
+            f"extract_logits over these tracks again, or raise it; all are in {run.directory / 'without_logits.csv'}"
+        )
+    say(f"{said}; they are left out, see {run.directory / 'without_logits.csv'}")
+
+
+def _listed(names: Sequence[str], most: int = MOST_LISTED) -> str:
+    return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")

@@ -1,0 +1,118 @@
+"""How fast training runs: clips a second, the share of time between steps, and of what the GPU can do at most."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from experiments.training.checkpointing import stepped
+from models.flops import cost
+from models.maest import MAEST
+from models.peaks import peak_bf16
+
+WARM_UP = 2  # batches of a training that are not counted: compilation, first allocations
+
+
+class Throughput(Callback):
+    """Logs `train/clips_per_second`, `train/data_wait` and, on a GPU that `models.peaks` knows, `train/mfu`.
+
+    Values are means over `every` optimiser steps, or over the rest of an epoch. The device is never waited for: a step
+    ends when everything it does is queued, and the queue is short beside the steps of one value.
+
+    `train/data_wait` is the share of time between one step and the next: loading, copying, and what other callbacks do.
+    While a GPU is still busy with what is queued, waiting costs nothing; then the share is an upper limit.
+
+    `train/mfu` (model FLOPs utilisation) is the arithmetic of the forward and backward pass, by `models.flops`, over
+    the data sheet's bfloat16 rate; in half precision, for a network of which every block is trained.
+
+    Args:
+        every: Optimiser steps of one value.
+
+    Attributes:
+        latest: What was logged last, by name.
+    """
+
+    def __init__(self, every: int = 50) -> None:
+        self.every = every
+        self.latest: dict[str, float] = {}
+        self._flops: dict[int, int] = {}
+        self._left = WARM_UP
+        self._began = 0.0
+        self._ended: float | None = None  # of the last batch, where the next one follows at once
+        self._forget()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Warm up."""
+        self._left, self._ended = WARM_UP, None
+        self._forget()
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: dict[str, Any], batch_idx: int
+    ) -> None:
+        """A batch is there."""
+        self._began = time.perf_counter()
+        if self._ended is not None and not self._left:
+            self._waited += self._began - self._ended
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: dict[str, Any], batch_idx: int
+    ) -> None:
+        """A batch is done."""
+        self._ended = time.perf_counter()
+        if self._left:
+            self._left -= 1
+            return
+        self._worked += self._ended - self._began
+        self._batches += 1
+        self._steps += (done := stepped(trainer, batch_idx))
+        self._clips += len(next(iter(batch.values())))
+        self._frames = int(batch["mel"].shape[1]) if "mel" in batch else 0
+        if done and self._steps >= self.every:
+            self._tell(trainer, pl_module)
+            self._forget()
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """What follows is not training."""
+        self._pause(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log the rest of the epoch."""
+        self._pause(trainer, pl_module)
+
+    def _pause(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._tell(trainer, pl_module)
+        self._forget()
+        self._ended = None
+
+    def _tell(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        seconds = self._worked + self._waited
+        if self._batches and seconds > 0:
+            rate = self._clips / seconds
+            self.latest = {
+                "train/clips_per_second": rate * trainer.world_size,
+                "train/data_wait": self._waited / seconds,
+            }
+            if (share := self._share(trainer, pl_module, rate)) is not None:
+                self.latest["train/mfu"] = share
+            if trainer.logger is not None:
+                trainer.logger.log_metrics(self.latest, step=max(trainer.global_step - 1, 0))
+
+    def _share(self, trainer: L.Trainer, pl_module: L.LightningModule, rate: float) -> float | None:
+        """Of the device's peak, at `rate` clips a second on one device."""
+        device, network = trainer.strategy.root_device, getattr(pl_module, "net", None)
+        if device.type != "cuda" or str(trainer.precision) == "32-true" or not isinstance(network, MAEST):
+            return None
+        peak = peak_bf16(torch.cuda.get_device_name(device))
+        if peak is None or not all(parameter.requires_grad for parameter in network.blocks.parameters()):
+            return None
+        if self._frames not in self._flops:
+            self._flops[self._frames] = cost(network, self._frames, training=True).training_flops
+        return rate * self._flops[self._frames] / peak
+
+    def _forget(self) -> None:
+        self._waited = self._worked = 0.0
+        self._batches = self._steps = self._clips = self._frames = 0

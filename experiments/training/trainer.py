@@ -1,0 +1,211 @@
+"""The Lightning trainer of a run: devices, precision, callbacks, history for the pictures."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+
+from experiments.distributed import layout
+from experiments.errors import UserError
+from experiments.settings import TrainerSettings
+from experiments.tracking.logger import LogBeforeSaving, RunLogger
+from experiments.tracking.run import RunHandle
+from experiments.tracks.data import say
+from experiments.training.averaging import Averaging
+from experiments.training.checkpointing import LAST, AtomicCheckpoints, KeepBest, SaveOften, StepSeeds
+from experiments.training.cluster import parallel
+from experiments.training.interruption import SaveWhenInterrupted
+from experiments.training.throughput import Throughput
+
+CHECKPOINTS = "checkpoints"
+LINE = 120  # characters of what is said of an epoch
+IDLE_WARNINGS = (
+    ".*LeafSpec.*",
+    ".*smaller than the logging interval.*",
+    ".*does not have many workers.*",
+    ".*dirpath has changed.*",  # `last.ckpt` of a continued run
+    ".*exists and is not empty.*",  # the folder of a run that goes on
+    ".*sync_dist=True.*",  # every rank has scored everything
+    "Grad strides do not match.*",
+)
+
+
+class History(Callback):
+    """What was logged, by name: `(step, value)` pairs, for the picture of the training; kept in its checkpoints."""
+
+    def __init__(self) -> None:
+        self.series: dict[str, list[tuple[int, float]]] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"series": {name: list(values) for name, values in self.series.items()}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on behind what a checkpoint keeps."""
+        self.series = {name: [tuple(pair) for pair in values] for name, values in state_dict["series"].items()}
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Note the metrics of an epoch."""
+        for name, value in trainer.callback_metrics.items():
+            points = self.series.setdefault(name, [])
+            if points and points[-1][0] == trainer.global_step:  # a validation that was cut and is done again
+                points.pop()
+            points.append((trainer.global_step, float(value)))
+
+
+class EpochLine(Callback):
+    """One line an epoch, where there is no terminal for a progress bar."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Remember when training began, and with which epoch: a checkpoint has been read by now."""
+        self.began, self.first_epoch, self.judged = time.monotonic(), trainer.current_epoch, False
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Note that figures of the validation are new."""
+        self.judged = True
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Say what was logged and how long the rest will take."""
+        done, total = trainer.current_epoch + 1, trainer.max_epochs or 0
+        spent = time.monotonic() - self.began
+        left = spent / (done - self.first_epoch) * (total - done)
+        speed = next((callback.latest for callback in trainer.callbacks if isinstance(callback, Throughput)), {})
+        logged = {**trainer.progress_bar_metrics, **trainer.callback_metrics, **speed}
+        fresh = {name: float(value) for name, value in logged.items() if self.judged or not name.startswith("val")}
+        fresh.pop("v_num", None)
+        say(epoch_line(f"epoch {done}/{total}", fresh, f"({spent:.0f} s, {left:.0f} s left)"))
+        self.judged = False
+
+
+def epoch_line(head: str, metrics: Mapping[str, float], tail: str) -> str:
+    """Join an epoch's figures to a line of at most `LINE` characters: losses first, then scores, then the rest."""
+    ranked = sorted(metrics, key=lambda name: (not name.endswith("/loss"), not name.startswith("val"), name))
+    line = head
+    for name in ranked:
+        more = f"{line}  {name} {metrics[name]:.4g}"
+        if len(more) + 2 + len(tail) <= LINE:
+            line = more
+    return f"{line}  {tail}"
+
+
+def quiet_lightning() -> None:
+    """Leave out what Lightning says that nobody can act on."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in IDLE_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
+
+
+def checkpoint_folder(settings: TrainerSettings, run_dir: Path) -> Path:
+    """Where a run keeps its checkpoints."""
+    return Path(settings.checkpoint_dir).expanduser() if settings.checkpoint_dir else run_dir / CHECKPOINTS
+
+
+def check_accelerator(settings: TrainerSettings) -> None:
+    """Refuse an accelerator that this machine does not have, and arithmetic that the accelerator does not have.
+
+    Raises:
+        UserError: There is no such device, or fewer than asked for, or it cannot train in this precision.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(settings.accelerator, True):
+        raise UserError(f"trainer.accelerator={settings.accelerator}: there is none here; set it to auto or cpu")
+    on_cuda = settings.accelerator in ("auto", "cuda") and there["cuda"]
+    on_mps = settings.accelerator in ("auto", "mps") and there["mps"] and not on_cuda
+    if settings.precision == "16-mixed" and not on_cuda and not on_mps:
+        raise UserError(
+            "trainer.precision=16-mixed: float16 is not for a CPU; set bf16-mixed, 32-true, or leave it at auto"
+        )
+    if on_cuda and (asked := layout(settings.devices, settings.num_nodes)[0]) > torch.cuda.device_count():
+        raise UserError(
+            f"{asked} processes on this node (trainer.devices={settings.devices}), each of which takes a GPU: "
+            f"there are {torch.cuda.device_count()} here"
+        )
+
+
+def precision(settings: TrainerSettings) -> str:
+    """The setting, or bf16 where there is CUDA and float32 elsewhere."""
+    if settings.precision != "auto":
+        return settings.precision
+    cuda = settings.accelerator in ("auto", "cuda") and torch.cuda.is_available()
+    return "bf16-mixed" if cuda else "32-true"
+
+
+def make_trainer(
+    settings: TrainerSettings,
+    run: RunHandle,
+    history: History,
+    steps_per_epoch: int | None = None,
+    averaging: Averaging | None = None,
+    monitor: str | None = None,
+) -> L.Trainer:
+    """Make the trainer of a run.
+
+    A step is one of the optimiser: `accumulate_grad_batches` batches, fewer at the end of an epoch. Steps are what the
+    x axis of a metric and `log_every_n_steps` count; `train/loss` is that of the step's last batch. Short epochs are
+    logged at least once each.
+
+    Checkpoints: `best.ckpt` (lowest loss in validation), `last.ckpt` (the newest epoch, within a long one the newest
+    `checkpoint_minutes`), and of a single process `interrupted.ckpt` (where a signal came).
+
+    Args:
+        settings: Of the trainer.
+        run: Where metrics and checkpoints go; its seed moves what is random in a step.
+        history: Collects what is logged.
+        steps_per_epoch: Where known.
+        averaging: Of the weights, where wanted.
+        monitor: What `best.ckpt` is the best of, larger being better; None: the lowest loss in validation.
+    """
+    folder = checkpoint_folder(settings, run.directory)
+    keep = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
+    log_every = min(settings.log_every_n_steps, steps_per_epoch or settings.log_every_n_steps)
+    callbacks: list[Callback] = [
+        StepSeeds(run.seed),
+        LogBeforeSaving(run),
+        *([averaging] if averaging else []),
+        history,
+        Throughput(log_every),
+        KeepBest(averaging, monitor, **keep),
+        ModelCheckpoint(filename=LAST, save_on_train_epoch_end=True, **keep),
+        SaveOften(
+            folder / f"{LAST}.ckpt",
+            settings.checkpoint_minutes,
+            settings.checkpoint_every_n_steps,
+            run.register_checkpoint,
+        ),
+        SaveWhenInterrupted(folder, run.register_checkpoint),
+    ]
+    quiet_lightning()
+    terminal = os.isatty(2)
+    if run.is_global_zero:
+        callbacks.append(RichProgressBar() if terminal else EpochLine())
+    return L.Trainer(
+        max_epochs=settings.max_epochs,
+        accelerator=settings.accelerator,
+        **parallel(settings.devices, settings.num_nodes),
+        precision=precision(settings),
+        gradient_clip_val=settings.gradient_clip_val,
+        accumulate_grad_batches=settings.accumulate_grad_batches,
+        check_val_every_n_epoch=settings.check_val_every_n_epoch,
+        limit_train_batches=settings.limit_train_batches,
+        limit_val_batches=settings.limit_val_batches,
+        limit_test_batches=settings.limit_test_batches,
+        log_every_n_steps=log_every,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        enable_progress_bar=terminal,
+        default_root_dir=run.directory,
+        logger=RunLogger(run),
+        plugins=[AtomicCheckpoints()],
+        callbacks=callbacks,
+    )

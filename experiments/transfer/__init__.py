@@ -1,0 +1,1 @@
+"""Transfer learning: MAEST's probe on stored embeddings."""

@@ -1,0 +1,175 @@
+"""Stored embeddings as vectors of tracks for Lightning: all in memory, shuffled anew every epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from datasets.samplers import EpochSampler
+from datasets.store import Store
+from experiments.errors import UserError
+from experiments.probes.representations import Representation, block_of, blocks_in, has_tokens
+from experiments.probes.vectors import CHOICES, TOKENS, Reduction, Split, token_mean, token_reduction
+from experiments.settings import DatamoduleSettings, TrainerSettings
+from experiments.training.loading import EvenShare, TrainingLoader
+from experiments.transfer.settings import StoredSettings
+
+
+def stored(embeddings: StoredSettings) -> Representation:
+    """The store that the settings name, and how a track of it becomes a vector: mean of its patches, then tokens.
+
+    Raises:
+        UserError: None was named, it is not there, or it is of another block or without tokens.
+        StoreError: It holds something else.
+    """
+    if embeddings.store is None:
+        raise UserError(
+            "embeddings.store is not set: name a store of embeddings, which "
+            "`python ex_pretrain.py extract_embeddings with ...` writes and names at its end"
+        )
+    path, block = Path(embeddings.store).expanduser(), embeddings.block
+    if not (path / "header.json").is_file():
+        path = _of_block(path, block)
+    store = Store(path, kind="embeddings")
+    there = block_of(store)
+    if block is not None and there != block:
+        what = "no block" if there == "" else f"block {there}"
+        raise UserError(
+            f"embeddings.block={block}: the store {path} is of {what}; name another, or extract it: "
+            f"python ex_pretrain.py extract_embeddings with inference.transformer_block={block}"
+        )
+    whole = path.absolute().parent if path.name.startswith("block_") else path.absolute()
+    reduction = _reduction(embeddings, store)
+    names = {token_reduction(tokens).name: choice for choice, tokens in CHOICES.items()} | {"stored": ""}
+    tokens = names.get(reduction.name, reduction.name)
+    return Representation(f"{whole.name} (transfer)", (store,), reduction, there, tokens, "mean")
+
+
+def _of_block(folder: Path, block: int | None) -> Path:
+    found = blocks_in(folder)
+    if not found:
+        raise UserError(
+            f"embeddings.store={folder}: no store of embeddings; "
+            "`python ex_pretrain.py extract_embeddings with ...` writes one"
+        )
+    there = ", ".join(map(str, sorted(found)))
+    if block is None and len(found) > 1:
+        raise UserError(f"embeddings.store={folder}: there are the blocks {there}; choose one: embeddings.block=...")
+    if block is not None and block not in found:
+        raise UserError(
+            f"embeddings.block={block}: {folder} has the blocks {there}; extract it: "
+            f"python ex_pretrain.py extract_embeddings with inference.transformer_block={block}"
+        )
+    return found[next(iter(found)) if block is None else block]
+
+
+def _reduction(embeddings: StoredSettings, store: Store) -> Reduction:
+    if has_tokens(store):
+        tokens = embeddings.tokens or ["cls"]
+        return token_mean(tokens) if embeddings.reduce == "mean" else token_reduction(tokens)
+    if embeddings.tokens or embeddings.reduce == "stack":
+        raise UserError(
+            f"{store.path} holds {list(store.header.item_shape)} values a patch, not the tokens {', '.join(TOKENS)}: "
+            "leave embeddings.tokens and embeddings.reduce out"
+        )
+    return token_reduction(())
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A split, and what its items are judged as.
+
+    Attributes:
+        split: Vectors and targets.
+        names: Of tracks, or of songs where several items are clips of one.
+        numbers: In `names`, of every item.
+    """
+
+    split: Split
+    names: tuple[str, ...]
+    numbers: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.split.ids)
+
+
+class Vectors(Dataset[dict[str, Tensor]]):
+    """Vectors of tracks; a whole batch is taken at once.
+
+    Args:
+        judged: A split.
+        drawn: Indexed by the pairs of an `EpochSampler`; otherwise by numbers, which are in the items as `window`.
+    """
+
+    def __init__(self, judged: Judged, drawn: bool = False) -> None:
+        split = judged.split
+        self.x, self.y, self.drawn = torch.from_numpy(split.x), torch.from_numpy(np.array(split.y)), drawn
+        self.track = torch.from_numpy(judged.numbers)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitems__(self, indices: Sequence[Any]) -> dict[str, Tensor]:
+        """A batch: `vector`, `target`, `track`, and `window` where items are not drawn."""
+        rows = torch.tensor([index[0] if self.drawn else index for index in indices])
+        batch = {"vector": self.x[rows], "target": self.y[rows], "track": self.track[rows]}
+        return batch if self.drawn else batch | {"window": rows}
+
+
+def _as_it_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    return batch
+
+
+class StoredVectors(L.LightningDataModule):
+    """Loaders of the three splits.
+
+    Args:
+        settings: Batch sizes.
+        splits: Train, valid and, where there is one, test.
+        seed: Of the run; moves the order.
+    """
+
+    def __init__(self, settings: DatamoduleSettings, splits: Mapping[str, Judged], seed: int) -> None:
+        super().__init__()
+        self.settings, self.splits, self.seed = settings, splits, seed
+
+    def steps_per_epoch(self, trainer: TrainerSettings, processes: int = 1) -> int:
+        """Optimiser steps of an epoch: batches of all processes side by side, so many of them gathered for a step."""
+        batches = math.ceil(math.ceil(len(self.splits["train"]) / processes) / self.settings.batch_size_train)
+        return math.ceil(min(batches, trainer.limit_train_batches or batches) / trainer.accumulate_grad_batches)
+
+    def train_dataloader(self) -> DataLoader:
+        """All tracks once, in another order every epoch."""
+        tracks = len(self.splits["train"])
+        rank, world = self.trainer.global_rank, self.trainer.world_size
+        order = EpochSampler(np.ones(tracks), tracks, False, self.seed, rank, world)
+        data = Vectors(self.splits["train"], drawn=True)
+        return self._loader(data, order, self.settings.batch_size_train, TrainingLoader)
+
+    def val_dataloader(self) -> DataLoader:
+        """All tracks in order."""
+        return self._judged("valid")
+
+    def test_dataloader(self) -> DataLoader:
+        """All tracks in order."""
+        return self._judged("test")
+
+    def _judged(self, split: str) -> DataLoader:
+        data = Vectors(self.splits[split])
+        share = EvenShare(len(data), self.trainer.global_rank, self.trainer.world_size)
+        return self._loader(data, share, self.settings.batch_size_test)
+
+    def _loader(
+        self, data: Vectors, sampler: Sampler, batch_size: int, kind: type[DataLoader] = DataLoader
+    ) -> DataLoader:
+        on_gpu = self.trainer.strategy.root_device.type == "cuda"
+        return kind(data, batch_size=batch_size, sampler=sampler, pin_memory=on_gpu, collate_fn=_as_it_is)

@@ -1,0 +1,265 @@
+"""Transfer learning: MAEST's probe on stored embeddings, the best one judged on the test split and kept as a file."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+
+from experiments import reports
+from experiments.class_report import write_test_report
+from experiments.distributed import layout
+from experiments.errors import UserError
+from experiments.intervals import interval
+from experiments.learners.vectors import VectorLearner
+from experiments.probes.experiment import warn_of_other_audio
+from experiments.probes.fitted import FittedProbe, ProbeConfig
+from experiments.probes.judging import song_targets
+from experiments.probes.records import Score, answers_name, write_answers, write_scores
+from experiments.probes.representations import Representation
+from experiments.probes.vectors import Split
+from experiments.tasks.base import Task
+from experiments.tracking.run import RunHandle
+from experiments.tracks.data import build_task, identify, open_source, read_corpus, say
+from experiments.tracks.examples import Examples, examples, need
+from experiments.tracks.left_out import match, tell_unannotated
+from experiments.training.averaging import averaging, take_out
+from experiments.training.checkpointing import BEST, AtomicCheckpoints
+from experiments.training.continuing import resume_from, same_data
+from experiments.training.pretraining import best_epoch, write_predictions
+from experiments.training.trainer import History, check_accelerator, checkpoint_folder, make_trainer
+from experiments.transfer.data import Judged, StoredVectors, stored
+from experiments.transfer.settings import TransferSettings
+from models.mlp import MLP
+
+
+def transfer(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
+    """Train the probe, judge its best checkpoint on the test split, and keep it as a file for `predict`.
+
+    Returns:
+        `val/*` of the best epoch and, where there is a test split that can be scored, `test/*`.
+
+    Raises:
+        UserError: The training diverged; or the settings, tracks or vectors do not fit.
+    """
+    L.seed_everything(run.seed, workers=True, verbose=False)
+    check_accelerator(settings.trainer)
+    processes = math.prod(layout(settings.trainer.devices, settings.trainer.num_nodes))
+    checkpoint = resume_from(settings, run)
+    before = run.known("data")
+    learner, data, about = prepare(settings, run)
+    if checkpoint:
+        same_data(before, run)
+    monitor = f"val/{learner.task.primary}" if settings.probe.monitor == "metric" else None
+    curves, steps = History(), data.steps_per_epoch(settings.trainer, processes)
+    trainer = make_trainer(settings.trainer, run, curves, steps, averaging(settings.module), monitor)
+    trainer.fit(learner, data, ckpt_path=checkpoint, weights_only=True)
+    if run.is_global_zero and curves.series:
+        run.add_artifact(reports.training_curves(curves.series, run.directory / "curves.png"))
+    result = best_epoch(curves, monitor)
+    if not result:
+        raise UserError(f"{monitor or 'val/loss'} was never finite: lower module.optimizer.lr")
+    best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
+    taken = take_best(learner, best)
+    if run.is_global_zero:
+        _keep(fitted(learner, settings, about, curves, taken, run), settings, run)
+    if "test" in data.splits:
+        trainer.test(learner, data, ckpt_path=best, verbose=False, weights_only=True)
+        try:
+            result.update(_report_test(learner, data.splits["test"], settings, about, run))
+        except UserError as error:  # too few test tracks to score anything: the training is none the worse for it
+            say(f"no test scores: {error}")
+    return result
+
+
+@dataclass(frozen=True)
+class About:
+    """What a training is about: the vectors, and the tracks as `identify` has them."""
+
+    seen: Representation
+    data: Mapping[str, Any]
+
+
+def prepare(settings: TransferSettings, run: RunHandle) -> tuple[VectorLearner, StoredVectors, About]:
+    """Build everything a trainer needs."""
+    seen = stored(settings.embeddings)
+    (store,) = seen.stores
+    source = open_source(settings.datamodule)
+    warn_of_other_audio([seen], source)
+    corpus, paired = match(read_corpus(settings.datamodule, source), store.ids, store.path, settings.datamodule, run)
+    corpus, task = build_task(settings.datamodule, corpus)
+    tell_unannotated(task, corpus, settings.datamodule, run)
+    found = examples(task, corpus, paired)
+    need(found, "train", "valid")
+    songs = {track.id: str(track.annotations.get("group", track.id)) for track in corpus}
+    splits = {name: _judged(task, one, seen, songs) for name, one in found.items() if len(one)}
+    if settings.probe.monitor == "metric":
+        _can_be_scored(task, splits["valid"])
+    network = MLP(splits["train"].split.x.shape[1], task.n_outputs, settings.probe.hidden, settings.probe.dropout)
+    description = {
+        "network": network.hyperparameters,
+        "task": task.name,
+        "labels": list(task.classes),
+        "features": seen.origin,
+        "run_fingerprint": run.fingerprint,
+    }
+    optimizer = settings.module.optimizer.over(settings.trainer.max_epochs)
+    learner = VectorLearner(network, task, settings.module.model_copy(update={"optimizer": optimizer}), description)
+    data = identify(corpus, {name: one.ids for name, one in found.items()}, task)
+    parameters = sum(weight.numel() for weight in network.parameters())
+    run.set_info(data={**data, "parameters": parameters}, store=str(store.path), reduction=seen.reduction.name)
+    sizes = ", ".join(f"{len(one)} {name}" for name, one in found.items())
+    say(f"{source.name}: {sizes} tracks, {task.name}, {task.n_outputs} outputs; {store.path}, {seen.reduction.name}")
+    return learner, StoredVectors(settings.datamodule, splits, run.seed), About(seen, data)
+
+
+def _can_be_scored(task: Task, valid: Judged) -> None:
+    """Refuse a validation split that no checkpoint can be chosen by.
+
+    Raises:
+        UserError: It has too few items, or too few kinds of answers.
+    """
+    try:
+        task.primary_score(task.decode(np.zeros((len(valid), task.n_outputs), np.float32)), valid.split.y)
+    except UserError as error:
+        raise UserError(f"validation split: {error}; or choose the best by its loss: probe.monitor=loss") from None
+
+
+def _judged(task: Task, found: Examples, seen: Representation, songs: Mapping[str, str]) -> Judged:
+    names = [songs[identity] for identity in found.ids]
+    song_targets(task, found.targets, names)
+    order = tuple(dict.fromkeys(names))
+    numbers = {name: number for number, name in enumerate(order)}
+    split = Split(seen.vectors(found.stored), found.targets, list(found.ids), features=seen.origin)
+    return Judged(split, order, np.array([numbers[name] for name in names]))
+
+
+def take_best(learner: VectorLearner, checkpoint: Path) -> tuple[int, bool]:
+    """Give a learner the weights of a checkpoint; returns its step, and whether they are averaged."""
+    loaded = AtomicCheckpoints().load_checkpoint(checkpoint)
+    averaged = take_out(loaded, instead=True)
+    learner.load_state_dict(loaded["state_dict"])
+    return int(loaded["global_step"]), averaged
+
+
+def fitted(
+    learner: VectorLearner,
+    settings: TransferSettings,
+    about: About,
+    curves: History,
+    taken: tuple[int, bool],
+    run: RunHandle,
+) -> FittedProbe:
+    """The trained network as a probe, which knows what its vectors were made by.
+
+    Args:
+        learner: With the weights that count.
+        settings: What it was trained with.
+        about: Of `prepare`.
+        curves: Of its training.
+        taken: Of `take_best`.
+        run: Its seed.
+    """
+    best, averaged = taken
+    state = {name: value.detach().float().cpu().numpy() for name, value in learner.net.state_dict().items()}
+    weights = {f"{to}.{part}": state[f"net.{of}.{part}"] for to, of in ((0, 0), (1, 3)) for part in ("weight", "bias")}
+    optimizer, width = learner.settings.optimizer, weights["0.weight"].shape[1]
+    config = ProbeConfig(
+        standardise=False,
+        hidden=settings.probe.hidden,
+        batch_size=settings.datamodule.batch_size_train,
+        learning_rate=optimizer.lr,
+        dropout=settings.probe.dropout,
+        max_steps=learner.trainer.global_step,
+    )
+    recipe = {"optimizer": optimizer.model_dump(), "epochs": settings.trainer.max_epochs, "input_dropout": 0.0}
+    suffix = averaging(settings.module).suffix if averaged else ""
+    curve = curves.series.get(f"val/{learner.task.primary}{suffix}", [])
+    return FittedProbe(
+        task=learner.task,
+        config=config,
+        seed=run.seed,
+        weights=weights,
+        mean=np.zeros(width),
+        scale=np.ones(width),
+        features=about.seen.origin,
+        value=dict(curve).get(best, math.nan),
+        loss=dict(curves.series.get(f"val/loss{suffix}", [])).get(best, math.nan),
+        best_step=best,
+        stop_step=learner.trainer.global_step,
+        curve=tuple(curve),
+        recipe=recipe,
+    )
+
+
+def _keep(probe: FittedProbe, settings: TransferSettings, run: RunHandle) -> None:
+    """Leave the probe with the run, and where the settings want it."""
+    file = probe.save(run.directory / f"probe_{probe.task.name}.safetensors")
+    run.add_artifact(file)
+    if settings.probe.file:
+        wanted = Path(settings.probe.file).expanduser()
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        file = probe.save(wanted)
+    what = shlex.quote(f"probe.file={file}")
+    say(f"the probe: {file}\nnext: python ex_transfer.py predict with {what} inference.audio=AUDIO")
+
+
+def _report_test(
+    learner: VectorLearner, judged: Judged, settings: TransferSettings, about: About, run: RunHandle
+) -> dict[str, float]:
+    task, scores = learner.task, learner.scores()
+    result = {f"test/{name}": value for name, value in scores.items()}
+    if not run.is_global_zero:
+        return result
+    predictions, references = learner.predictions, learner.references
+    names = [judged.names[number] for number in learner.tracks]
+    write_test_report(task, predictions, references, run)
+    write_predictions(task, names, predictions, run)
+    ends = interval(task, predictions, references, seed=run.seed)
+    row = _row(task, scores, ends[task.primary], settings, about, len(names) < len(judged))
+    run.add_artifact(write_answers(run.directory / row.predictions, names, predictions[None], references))
+    write_scores([row], run)
+    for metric, (low, high) in ends.items():
+        result |= {f"test/{metric}_low": low, f"test/{metric}_high": high}
+        say(f"test {metric} {scores[metric]:.4f} [{low:.4f}, {high:.4f}], 95 % over {len(names)} items")
+    return result
+
+
+def _row(
+    task: Task,
+    scores: Mapping[str, float],
+    ends: tuple[float, float],
+    settings: TransferSettings,
+    about: About,
+    of_songs: bool,
+) -> Score:
+    """The score as reports read it."""
+    seen, data = about.seen, about.data
+    return Score(
+        task=task.name,
+        corpus=data["corpus"],
+        encoder=seen.encoder,
+        kind="probe",
+        metric=task.primary,
+        score=scores[task.primary],
+        low=ends[0],
+        high=ends[1],
+        seeds=[scores[task.primary]],
+        n=int(scores["n_items"]),
+        split=data["split_fingerprint"],
+        classes=data["classes_fingerprint"],
+        network=seen.network,
+        block=seen.block,
+        tokens=seen.tokens,
+        pooling=seen.pooling,
+        aggregation="mean of patches" + ("; song: mean" if of_songs else ""),
+        config={"hidden": settings.probe.hidden, "dropout": settings.probe.dropout},
+        predictions=answers_name(task.name, seen.encoder, seen.block, seen.tokens),
+        metrics=dict(scores),
+    )

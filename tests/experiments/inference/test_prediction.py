@@ -1,0 +1,320 @@
+"""Prediction: what is cut, what is run together, and what is left after a stop."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from experiments.errors import UserError
+from experiments.inference import prediction
+from experiments.inference.economy import savings, use_threads
+from experiments.inference.prediction import _in_batches, _Open, cut, predict
+from experiments.inference.results import Prediction, Results
+from experiments.settings import PretrainSettings
+from experiments.tracking.run import RunHandle
+from models.checkpoints import save_network
+from models.frontends import MusiCNNMel
+from models.huggingface import write_huggingface
+from models.maest import MAEST
+
+LABELS = ["Rock---Punk", "Jazz---Bebop", "Pop---Kayōkyoku", "Blues---Piano Blues"]
+SMALL = {"n_classes": 4, "n_frames": 312, "dim": 32, "depth": 2, "heads": 2}
+
+
+def sound(path, rate: int, seconds: float, channels: int = 1) -> None:
+    generator = np.random.default_rng(round(1000 * seconds))
+    samples = 0.1 * generator.standard_normal((round(rate * seconds), channels))
+    soundfile.write(path, samples, rate)
+
+
+@pytest.fixture
+def network() -> MAEST:
+    torch.manual_seed(0)
+    network = MAEST(**SMALL)
+    torch.nn.init.normal_(network.head[1].weight)
+    return network.eval()
+
+
+@pytest.fixture
+def checkpoint(network, tmp_path):
+    file = tmp_path / "network.safetensors"
+    save_network(file, network, {"labels": LABELS, "task": "tagging", "frontend": MusiCNNMel().fingerprint})
+    return file
+
+
+@pytest.fixture
+def music(tmp_path):
+    folder = tmp_path / "music"
+    folder.mkdir()
+    sound(folder / "8 kHz.wav", 8_000, 6)
+    sound(folder / "96 kHz.flac", 96_000, 5.5, 2)
+    sound(folder / "long.wav", 16_000, 26)
+    sound(folder / "short.wav", 44_100, 0.3)
+    sound(folder / "six channels.wav", 48_000, 11, 6)
+    return folder
+
+
+def call(music, checkpoint, tmp_path, **inference):
+    run = RunHandle(tmp_path / "run", 0)
+    run.directory.mkdir(exist_ok=True)
+    given = {"checkpoint": str(checkpoint), "audio": str(music), "top": 3, **inference}
+    settings = PretrainSettings(inference=given, trainer={"accelerator": "cpu"})
+    folder = inference.get("out_dir") or run.directory
+    return predict(settings, run), folder
+
+
+def document(folder) -> dict[str, dict]:
+    with open(f"{folder}/predictions.json", encoding="utf-8") as file:
+        return {os.path.basename(entry["audio"]): entry for entry in json.load(file)}
+
+
+def windows(folder) -> list[dict[str, str]]:
+    with open(f"{folder}/predictions.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_any_rate_length_and_number_of_channels(music, checkpoint, tmp_path, capsys):
+    (music / "broken.mp3").write_text("no audio")
+    (music / "empty.wav").touch()
+    sound(music / "blip.wav", 44_100, 0.05)
+    counts, folder = call(music, checkpoint, tmp_path)
+    assert counts == {"predicted": 5, "already": 0, "skipped": 3}
+    found = document(folder)
+    assert {name: len(entry["over_time"]) for name, entry in found.items()} == {
+        "8 kHz.wav": 1, "96 kHz.flac": 1, "long.wav": 5, "short.wav": 1, "six channels.wav": 2
+    }  # fmt: skip
+    assert found["long.wav"]["over_time"][4]["seconds"] == pytest.approx(4 * 312 / 62.5, abs=1e-3)
+    assert found["short.wav"]["window_seconds"] == pytest.approx(16 / 62.5)
+    shown = capsys.readouterr()
+    assert "  Bebop (Jazz)" in shown.out
+    assert "skipped: " in shown.err
+    with (folder / "skipped.csv").open(newline="") as file:
+        assert {os.path.basename(row["audio"]) for row in csv.DictReader(file)} == {
+            "broken.mp3",
+            "empty.wav",
+            "blip.wav",
+        }
+    with (folder / "ranked.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 5 * 3
+    assert {row["class"] for row in rows} <= set(LABELS)
+    assert len(list(folder.glob("over_time_*.png"))) == 5
+
+
+def test_what_is_said_of_a_file_does_not_depend_on_its_company(music, checkpoint, tmp_path):
+    _, folder = call(music, checkpoint, tmp_path, batch_size=4)
+    together = document(folder)
+    for name in ("long.wav", "short.wav"):
+        _, folder = call(music / name, checkpoint, tmp_path, batch_size=1, overwrite=True)
+        alone = document(folder)[name]
+        assert alone["ranked"] == pytest.approx(together[name]["ranked"], abs=2e-5)
+
+
+def test_probabilities_are_those_of_the_network(music, checkpoint, network, tmp_path):
+    from preprocess.decode import load
+
+    _, folder = call(music / "short.wav", checkpoint, tmp_path, top=4)
+    frontend = MusiCNNMel()
+    mel = frontend(torch.from_numpy(load(music / "short.wav", 16_000))).half()
+    with torch.no_grad():
+        expected = network(frontend.normalise(mel)[None].transpose(1, 2)).sigmoid()[0]
+    ranked = document(folder)["short.wav"]["ranked"]
+    assert ranked == pytest.approx(dict(zip(LABELS, expected.tolist(), strict=True)), abs=1e-4)
+    assert list(ranked.values()) == sorted(ranked.values(), reverse=True)
+
+
+def test_a_stopped_call_goes_on(music, checkpoint, tmp_path, monkeypatch):
+    _, whole = call(music, checkpoint, tmp_path, out_dir=str(tmp_path / "whole"))
+    out = str(tmp_path / "out")
+    entered = Results.enter
+
+    def stop(results, *given):
+        if len(results.done) == 2:
+            results._windows.write(b"music/torn.wav,0.0")
+            results._windows.flush()
+            results._lines.write(b'{"audio": "torn')
+            raise KeyboardInterrupt
+        return entered(results, *given)
+
+    monkeypatch.setattr(Results, "enter", stop)
+    with pytest.raises(KeyboardInterrupt):
+        call(music, checkpoint, tmp_path, out_dir=out)
+    monkeypatch.setattr(Results, "enter", entered)
+    assert call(music, checkpoint, tmp_path, out_dir=out)[0] == {"predicted": 3, "already": 2, "skipped": 0}
+    assert document(out).keys() == document(whole).keys()
+    assert sorted(row["audio"] for row in windows(out)) == sorted(row["audio"] for row in windows(whole))
+    assert call(music, checkpoint, tmp_path, out_dir=out)[0] == {"predicted": 0, "already": 5, "skipped": 0}
+    assert len(document(out)) == 5
+
+
+def test_files_that_were_replaced_are_not_taken_for_those_that_were_predicted(music, checkpoint, tmp_path):
+    out = str(tmp_path / "out")
+    call(music, checkpoint, tmp_path, out_dir=out)
+    assert call(music, checkpoint, tmp_path, out_dir=out)[0]["already"] == 5
+    assert not {"file", "csv_bytes"} & document(out)["short.wav"].keys()
+    sound(music / "short.wav", 16_000, 3.0)
+    with pytest.raises(UserError, match=r"1 files were replaced .*short\.wav; .*inference\.overwrite=True"):
+        call(music, checkpoint, tmp_path, out_dir=out)
+    assert call(music, checkpoint, tmp_path, out_dir=out, overwrite=True)[0]["predicted"] == 5
+
+
+def test_predictions_made_otherwise_are_kept_unless_overwritten(music, checkpoint, tmp_path):
+    out = str(tmp_path / "out")
+    call(music / "short.wav", checkpoint, tmp_path, out_dir=out)
+    with pytest.raises(UserError, match=r"made otherwise \(top 3 there, 2 now\).*inference\.overwrite=True"):
+        call(music, checkpoint, tmp_path, out_dir=out, top=2)
+    assert len(document(out)) == 1
+    call(music / "long.wav", checkpoint, tmp_path, out_dir=out, top=2, overwrite=True)
+    assert list(document(out)) == ["long.wav"]
+    assert len(windows(out)) == 5
+
+
+def test_a_folder_of_predictions_has_one_writer_and_no_gaps(tmp_path):
+    given = Prediction("a.wav", np.zeros(1), 5.0, np.array([[0.25, 0.75]], np.float32), np.array([0.25, 0.75]))
+    with Results(tmp_path, {"top": 2}, ["x", "y"], 2) as results:
+        results.enter(given)
+        with pytest.raises(UserError, match="another process is writing"):
+            Results(tmp_path, {"top": 2}, ["x", "y"], 2)
+    (tmp_path / "predictions.csv").write_text("")
+    with pytest.raises(UserError, match=r"predictions\.csv is shorter than"):
+        Results(tmp_path, {"top": 2}, ["x", "y"], 2)
+    with Results(tmp_path, {"top": 2}, ["x", "y"], 2, overwrite=True) as results:
+        assert not results.done
+        results.enter(given)
+        results.finish()
+    assert document(tmp_path)["a.wav"]["ranked"] == {"y": 0.75, "x": 0.25}
+
+
+def test_what_an_earlier_run_has_kept_is_not_written_to(tmp_path):
+    given = Prediction("a.wav", np.zeros(1), 5.0, np.array([[0.25, 0.75]]), np.array([0.25, 0.75]))
+    with Results(tmp_path, {}, ["x", "y"], 2) as results:
+        results.enter(given)
+    kept = tmp_path / "kept.csv"
+    os.link(tmp_path / "predictions.csv", kept)
+    before = kept.read_bytes()
+    with Results(tmp_path, {}, ["x", "y"], 2) as results:
+        results.enter(Prediction("b.wav", np.zeros(1), 5.0, np.array([[0.5, 0.5]]), np.array([0.5, 0.5])))
+    assert kept.read_bytes() == before
+    assert len(windows(tmp_path)) == 2
+
+
+def test_nothing_readable_is_an_error(tmp_path, checkpoint):
+    (tmp_path / "bad.wav").write_text("x")
+    with pytest.raises(UserError, match="the file could not be read; the reason is above"):
+        call(tmp_path / "bad.wav", checkpoint, tmp_path)
+
+
+def test_what_was_skipped_is_forgotten_once_it_is_read(music, checkpoint, tmp_path):
+    out = tmp_path / "out"
+    (music / "torn.wav").write_text("x")
+    call(music, checkpoint, tmp_path, out_dir=str(out))
+    kept = tmp_path / "kept.csv"
+    os.link(out / "skipped.csv", kept)
+    with pytest.raises(UserError, match="the file could not be read"):
+        call(music / "torn.wav", checkpoint, tmp_path, out_dir=str(out))
+    sound(music / "torn.wav", 16_000, 6)
+    assert call(music, checkpoint, tmp_path, out_dir=str(out))[0] == {"predicted": 1, "already": 5, "skipped": 0}
+    assert not (out / "skipped.csv").exists()
+    assert "torn.wav" in kept.read_text()
+
+
+def test_a_file_is_no_place_for_predictions(music, checkpoint, tmp_path):
+    with pytest.raises(UserError, match=r"out_dir=.*short\.wav: no folder to write to"):
+        call(music, checkpoint, tmp_path, out_dir=str(music / "short.wav"))
+
+
+def test_a_hugging_face_folder_predicts_with_its_names(music, network, tmp_path):
+    write_huggingface(tmp_path / "hf", network, LABELS, {"task": "tagging"})
+    _, folder = call(music / "long.wav", tmp_path / "hf", tmp_path, top=4)
+    assert set(document(folder)["long.wav"]["ranked"]) == set(LABELS)
+
+
+def test_patchout_that_leaves_nothing_of_a_short_file_skips_it(music, checkpoint, tmp_path):
+    run = RunHandle(tmp_path / "run", 0)
+    run.directory.mkdir()
+    settings = PretrainSettings(
+        inference={"checkpoint": str(checkpoint), "audio": str(music)},
+        model={"s_patchout_t_indices": [0]},
+        trainer={"accelerator": "cpu"},
+    )
+    assert predict(settings, run) == {"predicted": 4, "already": 0, "skipped": 1}
+
+
+@pytest.mark.parametrize(
+    ("frames", "starts", "lengths"),
+    [
+        (17, [0], [16]),
+        (279, [0], [276]),
+        (280, [0], [276]),
+        (281, [0], [312]),
+        (312, [0], [312]),
+        (500, [0], [312]),
+        (593, [0, 312], [312, 312]),
+    ],
+)
+def test_windows(frames, starts, lengths):
+    found, clips = cut(np.ones((frames, 96), np.float16), 312, 312, 10)
+    assert found.tolist() == starts
+    assert [len(clip) for clip in clips] == lengths
+
+
+def test_windows_of_one_length_share_batches_whichever_files_they_are_of():
+    sizes = []
+
+    def run_batch(clips):
+        sizes.append(tuple(clips.shape[:2]))
+        return clips[:, 0]
+
+    files = [
+        _Open(str(number), np.arange(count), [np.full((length, 2), 10 * number + clip) for clip in range(count)])
+        for number, (count, length) in enumerate([(1, 5), (3, 5), (1, 4), (5, 5), (1, 4)])
+    ]
+    done = list(_in_batches(files, run_batch, 4))
+    assert sizes == [(4, 5), (4, 5), (1, 5), (2, 4)]
+    assert [file.audio for file in done] == ["0", "1", "3", "2", "4"]
+    for file in done:
+        expected = [[10 * int(file.audio) + clip] * 2 for clip in range(len(file.clips))]
+        assert np.array(file.outputs).tolist() == expected
+
+
+def test_beside_a_gpu_other_processes_decode_and_nothing_changes(music, monkeypatch):
+    settings = PretrainSettings(datamodule={"jobs": 2})
+    for number in range(4):
+        sound(music / f"{number}.wav", 16_000, 1)
+    files = prediction.audio_named(str(music))
+    here = list(prediction._decoded(files, PretrainSettings(trainer={"accelerator": "cpu"})))
+    monkeypatch.setattr(prediction, "device_of", lambda _: torch.device("cuda"))
+    there = list(prediction._decoded(files, settings))
+    assert [file for file, _ in there] == files
+    for (_, [one]), (_, [other]) in zip(here, there, strict=True):
+        assert np.array_equal(one.frames, other.frames)
+
+
+def test_what_patchout_and_an_early_exit_save_is_said(network, monkeypatch):
+    monkeypatch.setattr("experiments.inference.economy.WORTH_SAYING", 100.0)
+    assert savings(network, 312, last_block=0) is None
+    monkeypatch.setattr("experiments.inference.economy.WORTH_SAYING", 1.0)
+    assert savings(network, 312) is None
+    assert savings(network, 312, last_block=1) is None
+    assert "1 of 2 blocks run: " in savings(network, 312, last_block=0)
+    less = MAEST(**SMALL, s_patchout_t_interleaved=2)
+    assert savings(less, 312).startswith("patchout keeps 137 of 272 tokens a window: ")
+    assert "tokens a window, 1 of 2 blocks run" in savings(less, 312, last_block=0)
+    assert savings(torch.nn.Linear(2, 2), 312) is None
+
+
+def test_threads_are_set_where_they_are_given():
+    before = torch.get_num_threads()
+    try:
+        use_threads(before + 1)
+        assert torch.get_num_threads() == before + 1
+        use_threads(None)
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,104 @@
+"""Baselines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.dummy import DummyClassifier
+
+from datasets.store import Header, Store, StoreWriter
+from experiments import demo
+from experiments.configs.catalogue import PRETRAIN, PROBE
+from experiments.errors import UserError
+from experiments.probes.baselines import MEL_STATISTICS, constant, mel_statistics
+from experiments.probes.vectors import load_split
+from experiments.settings import PretrainSettings, ProbeExperimentSettings
+from experiments.tasks import build
+from experiments.tracking import overrides
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    rng = np.random.default_rng(0)
+    with StoreWriter(tmp_path, Header("mel", (96,), producer={}, fingerprint="0123")) as writer:
+        for name, frames in {"a": 5, "b": 3000}.items():
+            writer.append(name, (3 + rng.normal(size=(frames, 96))).astype(np.float16))
+    return Store(tmp_path)
+
+
+def test_mel_statistics_are_those_of_the_stored_frames_in_double(store):
+    x = mel_statistics(store, ["b", "a"])
+    assert (x.shape, x.dtype) == ((2, 192), np.float32)
+    for row, name in zip(x, ["b", "a"], strict=True):
+        frames = store.read(name).astype(np.float64)
+        np.testing.assert_allclose(row, np.r_[frames.mean(0), frames.std(0)], rtol=1e-6)
+
+
+def test_a_missing_track_is_named(store):
+    with pytest.raises(UserError, match="1 of 2 tracks are not in the mel store, the first is 'c'"):
+        mel_statistics(store, ["a", "c"])
+
+
+def test_they_make_a_split_like_embeddings_do(store):
+    task = build("genre", classes=["x", "y"])
+    split = load_split(store, ["a", "b", "c"], task, {"a": "x", "b": "y", "c": "x"}, MEL_STATISTICS)
+    assert split.ids == ["a", "b"]
+    assert split.missing == ("c",)
+    assert split.features["kind"] == "mel"
+
+
+def test_the_constant_answer_to_genre_is_the_majority():
+    task = build("genre", classes=["x", "y", "z"])
+    targets, references = np.array([0, 1, 1, 2, 1]), np.array([0, 1, 2, 1])
+    predictions = constant(task, targets, len(references))
+    dummy = DummyClassifier(strategy="prior").fit(np.zeros((5, 1)), targets)
+    np.testing.assert_allclose(predictions, dummy.predict_proba(np.zeros((4, 1))), rtol=1e-6)
+    assert task.score(predictions, references)["accuracy"] == 0.5
+
+
+def test_the_constant_answer_to_tagging_is_chance():
+    task = build("tagging", classes=["x", "y"])
+    references = np.array([[1, 0], [0, 1], [0, 0], [1, 0]], np.float32)
+    predictions = constant(task, references, 4)
+    assert predictions.dtype == np.float32
+    score = task.score(predictions, references)
+    assert score["roc_auc"] == 0.5
+    assert score["ap"] == pytest.approx(references.mean())
+
+
+def test_the_constant_answer_about_emotion_is_the_mean():
+    task = build("emotion", mean=[0, 0], scale=[1, 1])
+    targets = np.array([[1, 5], [3, 5.5], [5, 9]], np.float32)
+    answers = constant(task, targets, 3)
+    np.testing.assert_allclose(answers, [[3, 6.5]] * 3)
+    assert task.score(answers, targets)["r2"] == pytest.approx(0, abs=1e-6)
+
+
+def test_the_constant_answer_about_tempo_is_the_median():
+    task = build("tempo_regression", mean=[7], scale=[1])
+    answers = constant(task, np.array([60, 100, 101, 180, 200], np.float32), 2)
+    assert answers.dtype == np.float32
+    np.testing.assert_array_equal(answers, [[101], [101]])
+
+
+def test_the_constant_answer_about_keys_is_the_commonest():
+    task = build("key")
+    answers = constant(task, np.array([3, 20, 20, 5]), 2)
+    assert answers.shape == (2, 24)
+    assert answers.argmax(axis=1).tolist() == [20, 20]
+
+
+def test_any_system_has_its_random_network():
+    composed = overrides.compose(PretrainSettings, PRETRAIN, ["maest_30s_pretrain", "random_network"]).settings
+    assert composed.model.pretrained is None
+    assert composed.inference.random_weights
+
+
+def test_the_demo_makes_every_store_that_its_config_names():
+    embeddings = overrides.compose(ProbeExperimentSettings, PROBE, ["demo"]).settings.embeddings
+    made = [word for _, commands in demo.steps("tiny", Path("audio")) for command in commands for word in command]
+    for place in (embeddings.store, *embeddings.compare.values(), *embeddings.answers.values()):
+        folder = place.removesuffix("/block_02")
+        assert folder in made or f"inference.out_dir={folder}" in made, place

@@ -1,0 +1,67 @@
+"""A kept probe on tokens of new audio: which encoder is found, what is answered for windows and for the whole."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from experiments.errors import UserError
+from experiments.probes.fitted import FittedProbe, ProbeConfig
+from experiments.probes.prediction import _release, answering, identity
+from experiments.probes.vectors import reduction_named
+from experiments.tasks import Emotion, Tagging
+from models.releases import RELEASES
+
+TAGGING = Tagging(classes=["a", "b", "c"])
+RANDOM = np.random.default_rng(0)
+
+
+def probe(width: int, task=TAGGING, **weights: np.ndarray) -> FittedProbe:
+    linear = {"0.weight": RANDOM.normal(size=(task.n_outputs, width)).astype(np.float32)}
+    linear["0.bias"] = np.zeros(task.n_outputs, np.float32)
+    blocks = len(weights.get("blocks", [0]))
+    mean, scale = np.zeros(width * blocks), np.ones(width * blocks)
+    return FittedProbe(task, ProbeConfig(), 0, linear | weights, mean, scale, {}, 0.5, 1.0, 0, 8)
+
+
+@pytest.mark.parametrize("name", ["discogs-maest-30s-pw-129e", "discogs-maest-5s-pw-129e"])
+def test_a_published_encoder_is_found_by_its_weights(name):
+    assert _release(f"sha256 {RELEASES[name].sha256[:16]}") == name
+    for other in ("sha256 0123456789abcdef", "random, seed 0"):
+        with pytest.raises(UserError, match=f"a network of your own .{other}."):
+            _release(other)
+
+
+@pytest.mark.parametrize(
+    ("reduction", "width"),
+    [("cls", 4), ("cls+dist+mean", 12), ("mean of cls+dist", 4), ("dist, mean+std of patches", 8)],
+)
+def test_the_whole_is_the_answer_to_its_pooled_tokens_and_a_window_that_to_its_own(reduction, width):
+    tokens, fitted, reduced = (
+        RANDOM.normal(size=(5, 1, 3, 4)).astype(np.float16),
+        probe(width),
+        reduction_named(reduction),
+    )
+    over_time, whole = answering(fitted, reduced)(tokens.astype(np.float32))
+    np.testing.assert_allclose(whole, fitted.predict(reduced.vector(tokens[:, 0])[None])[0], rtol=1e-6)
+    assert over_time.shape == (5, 3)
+    np.testing.assert_allclose(over_time[2], fitted.predict(reduced.vector(tokens[2:3, 0])[None])[0], rtol=1e-6)
+
+
+def test_blocks_of_a_learned_sum_stand_side_by_side_in_their_order():
+    fitted, reduced = probe(4, blocks=np.array([0.0, 2.0], np.float32)), reduction_named("mean")
+    tokens = RANDOM.normal(size=(3, 2, 3, 4)).astype(np.float32)
+    _, whole = answering(fitted, reduced)(tokens)
+    shares = np.exp([0.0, 2.0]) / np.exp([0.0, 2.0]).sum()
+    summed = tokens[:, 0, 2].mean(0) * shares[0] + tokens[:, 1, 2].mean(0) * shares[1]
+    outputs = fitted.weights["0.weight"] @ summed
+    np.testing.assert_allclose(whole, 1 / (1 + np.exp(-outputs)), rtol=1e-4)
+
+
+def test_probes_that_answer_otherwise_have_other_names():
+    one = probe(4)
+    same = FittedProbe(**{**vars(one), "value": 0.7})
+    other = FittedProbe(**{**vars(one), "mean": np.ones(4)})
+    third = probe(4, task=Emotion(mean=[1.0, 2.0], scale=[1.0, 1.0]))
+    assert identity(one) == identity(same)
+    assert len({identity(one), identity(other), identity(third)}) == 3

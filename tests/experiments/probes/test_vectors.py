@@ -1,0 +1,159 @@
+"""Vectors and targets read from real stores."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from datasets.store import Header, Store, StoreWriter
+from experiments.errors import UserError
+from experiments.probes.vectors import (
+    POOLINGS,
+    TOKENS,
+    Split,
+    gather,
+    load_split,
+    pool,
+    reduction_named,
+    token_reduction,
+)
+from experiments.tasks import build
+
+GENRE = build("genre", classes=["jazz", "rock"])
+TAGGING = build("tagging", classes=["piano", "slow"])
+
+
+@pytest.fixture
+def arrays() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {f"{n}.ogg": rng.normal(size=(n + 1, 3, 4)).astype(np.float16) for n in range(4)}
+
+
+@pytest.fixture
+def store(tmp_path, arrays) -> Store:
+    with StoreWriter(tmp_path, Header("embeddings", (3, 4), producer={"block": 6}, fingerprint="0123abcd")) as writer:
+        for identity, array in arrays.items():
+            writer.append(identity, array)
+    return Store(tmp_path)
+
+
+FLOATS = hnp.arrays(np.float32, (5, 3, 4), elements=st.floats(-100, 100, width=16))
+
+
+@given(a=FLOATS, b=FLOATS)
+@settings(max_examples=30)
+def test_pooling_is_linear(a, b):
+    np.testing.assert_allclose(pool(a + 2 * b, TOKENS), pool(a, TOKENS) + 2 * pool(b, TOKENS), atol=1e-3)
+
+
+@given(a=FLOATS)
+@settings(max_examples=30)
+def test_pooling_ignores_the_order_of_patches_and_keeps_the_order_of_tokens(a):
+    np.testing.assert_array_equal(pool(a[::-1], ["mean", "cls"]), np.r_[pool(a, ["mean"]), pool(a, ["cls"])])
+    np.testing.assert_allclose(pool(a, ["dist"]), a[:, 1].mean(0), atol=1e-4)
+
+
+def test_f16_every_choice_of_tokens_is_another_vector(arrays):
+    """Patches are averaged, tokens never."""
+    array = arrays["3.ogg"]
+    for tokens in (["cls"], ["dist"], ["mean"], ["cls", "mean"], ["mean", "cls"], [*TOKENS]):
+        expected = [array[:, TOKENS.index(token)].astype(np.float64).mean(axis=0) for token in tokens]
+        np.testing.assert_allclose(pool(array, tokens), np.concatenate(expected), rtol=1e-6)
+
+
+def test_patches_are_pooled_by_mean_largest_and_deviation(arrays):
+    array = arrays["3.ogg"].astype(np.float64)
+    np.testing.assert_allclose(pool(arrays["3.ogg"], ["dist"], "max"), array[:, 1].max(0), rtol=1e-6)
+    both = np.stack([array.mean(0), array.std(0)], axis=1)[[2, 0]]  # token by token, mean then deviation
+    np.testing.assert_allclose(pool(arrays["3.ogg"], ["mean", "cls"], "mean+std"), both.ravel(), rtol=1e-5)
+    with pytest.raises(UserError, match="unknown pooling 'median'"):
+        pool(array, ["cls"], "median")
+
+
+def test_stores_without_tokens_are_pooled_as_they_are():
+    np.testing.assert_allclose(pool(np.arange(12.0).reshape(3, 1, 4), ()), [4, 5, 6, 7])
+    np.testing.assert_allclose(pool(np.arange(12.0).reshape(3, 4), (), "max"), [8, 9, 10, 11])
+
+
+@pytest.mark.parametrize("tokens", [(), ("cls",), ("cls", "dist"), TOKENS])
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_a_reduction_is_found_by_its_name(tokens, pooling):
+    made = token_reduction(tokens, pooling)
+    again, array = reduction_named(made.name), np.random.default_rng(0).normal(size=(5, 3, 4))
+    np.testing.assert_array_equal(again.vector(array), made.vector(array))
+    for name in ("cls+x", "cls, median of patches", "mean and deviation over time"):
+        with pytest.raises(UserError, match="not one of embeddings"):
+            reduction_named(name)
+
+
+def test_pooling_half_floats_does_not_lose_the_sum():
+    assert pool(np.full((4000, 3, 1), 60000, np.float16), ["cls"]).item() == np.float16(60000)
+
+
+@pytest.mark.parametrize(
+    ("shape", "tokens", "message"),
+    [
+        ((2, 3, 4), ["clss"], r"unknown token 'clss'; did you mean 'cls'\? Valid: cls, dist, mean"),
+        ((2, 3, 4), ["cls", "cls"], "each once"),
+        ((2, 4), ["cls"], r"shape \[2, 4\], expected \[patches, 3, dim\]"),
+        ((0, 3, 4), ["cls"], r"shape \[0, 3, 4\]"),
+    ],
+)
+def test_what_cannot_be_pooled_is_named(shape, tokens, message):
+    with pytest.raises(UserError, match=message):
+        pool(np.zeros(shape, np.float32), tokens)
+
+
+def test_gather_keeps_the_order_and_reports_what_is_missing(store, arrays):
+    x, found, missing = gather(store, ["2.ogg", "x.ogg", "0.ogg"], token_reduction(["cls", "mean"]))
+    assert found == ["2.ogg", "0.ogg"]
+    assert missing == ("x.ogg",)
+    assert x.dtype == np.float32
+    expected = arrays["2.ogg"].astype(np.float64).mean(0)[[0, 2]].reshape(-1)
+    np.testing.assert_allclose(x[0], expected, atol=1e-6)
+
+
+def test_a_store_of_another_kind_or_of_other_tracks_is_refused(store, tmp_path):
+    with pytest.raises(UserError, match=r"none of 1 tracks .* first wanted is 'x'.* first stored is '0\.ogg'"):
+        gather(store, ["x"], token_reduction(["cls"]))
+    mel = SimpleNamespace(header=Header("mel", (96,), producer={}, fingerprint="0"), ids=["x"])
+    with pytest.raises(UserError, match="the store holds mel; cls is made from embeddings"):
+        gather(mel, ["x"], token_reduction(["cls"]))
+
+
+def test_a_split_counts_what_is_missing_and_what_has_no_label(store):
+    labels = {"0.ogg": "rock", "1.ogg": "jazz", "3.ogg": None, "gone.ogg": "jazz"}
+    split = load_split(store, [*store.ids, "gone.ogg"], GENRE, labels, token_reduction(["dist"]))
+    assert split.ids == ["0.ogg", "1.ogg"]
+    assert split.y.tolist() == [1, 0]
+    assert split.missing == ("gone.ogg",)
+    assert split.unlabelled == ("2.ogg", "3.ogg")
+    assert split.features == {"kind": "embeddings", "fingerprint": "0123abcd", "reduction": "dist"}
+
+
+def test_no_tag_is_a_label(store):
+    split = load_split(store, store.ids, TAGGING, {"0.ogg": (), "1.ogg": ("slow",)}, token_reduction(["cls"]))
+    assert split.y.tolist() == [[0, 0], [0, 1]]
+    assert len(split.unlabelled) == 2
+
+
+def test_a_split_without_any_label_is_refused(store):
+    with pytest.raises(UserError, match="genre: none of 4 tracks has an annotation"):
+        load_split(store, store.ids, GENRE, {}, token_reduction(["cls"]))
+
+
+def test_values_that_are_not_finite_are_refused_by_name():
+    x = np.zeros((2, 3), np.float32)
+    x[1, 2] = np.nan
+    with pytest.raises(UserError, match=r"track 'b': value 2 of its features is nan"):
+        Split(x, np.zeros(2, int), ["a", "b"])
+
+
+def test_rows_must_match():
+    with pytest.raises(UserError, match="one target and one id a track"):
+        Split(np.zeros((2, 3), np.float32), np.zeros(3, int), ["a", "b"])

@@ -1,0 +1,156 @@
+"""From the settings of a data module to tracks: what is taken for what, and how a command line names it again."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+from pydantic import ValidationError
+
+from datasets.corpus import Corpus, CorpusError, Track
+from experiments.errors import UserError
+from experiments.settings import DatamoduleSettings
+from experiments.tracks.data import (
+    Source,
+    _holds_features,
+    build_task,
+    corpus_name,
+    fit_labels,
+    open_source,
+    say,
+    spell,
+)
+
+
+def corpus(*rows):
+    """Tracks of (id, split, annotations)."""
+    return Corpus("songs", tuple(Track(*row) for row in rows))
+
+
+def task_of(name, songs):
+    """The task of a corpus."""
+    return build_task(DatamoduleSettings(), songs, name)[1]
+
+
+@pytest.mark.parametrize(
+    ("files", "features"),
+    [
+        (["a/1.mmap", "b.npy"], True),
+        (["a/1.mp3"], False),
+        (["mels/shards/0.npy", "song.flac"], False),
+        (["header.json", "song.flac"], True),
+        ([], False),
+    ],
+)
+def test_audio_with_a_store_beside_it_is_audio(tmp_path, files, features):
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    assert _holds_features(tmp_path) is features
+
+
+def test_a_command_line_that_names_the_same_tracks():
+    assert spell(DatamoduleSettings()) == ""
+    assert spell(DatamoduleSettings(demo_size="tiny")) == " datamodule.demo_size=tiny"
+    own = DatamoduleSettings(base_dir="my music", groundtruth="t.csv", columns={"tags": ["moods", "tags"]})
+    assert shlex.split(spell(own)) == [
+        "datamodule.base_dir=my music",
+        "datamodule.groundtruth=t.csv",
+        "datamodule.columns.tags=[moods,tags]",
+    ]
+    assert spell(DatamoduleSettings(columns={"tags": ["tags", "genre"]})) == ""
+    demo = DatamoduleSettings(splits="stratified", task="genre", min_tracks=2)
+    assert spell(demo) == " datamodule.min_tracks=2 datamodule.splits=stratified datamodule.task=genre"
+
+
+@pytest.mark.parametrize(
+    ("about", "table", "name"),
+    [
+        (None, "tracks", "my music"),
+        (None, "moods", "moods"),
+        ('{"seed": 1, "facts": {}}', "tracks", "my music"),
+        ("[]", "tracks", "my music"),
+        ("broken", "tracks", "my music"),
+        ('{"mtt": {"protocols": {}}}', "tracks", "mtt"),
+        ('{"jamendo": {"protocols": {}}}', "top50", "jamendo top50"),
+    ],
+)
+def test_a_corpus_has_its_published_name_or_that_of_its_table_or_folder(tmp_path, about, table, name):
+    if about is not None:
+        (tmp_path / "corpus.json").write_text(about)
+    assert corpus_name(Source("my music", tmp_path, None, None), table) == name
+
+
+def test_an_annotation_nobody_has_comes_with_what_can_be_asked_instead():
+    songs = corpus(("a", "train", {"genre": "rock"}), ("b", "train", {"genre": "jazz"}))
+    with pytest.raises(UserError, match=r"no track of songs has tags, there is genre.*probe\.tasks=\[genre\]"):
+        build_task(DatamoduleSettings(), songs, "tagging")
+    assert task_of("genre", songs).classes == ("jazz", "rock")
+
+
+def test_tasks_about_values_are_measured_without_the_test_split():
+    songs = corpus(
+        ("a", "train", {"arousal": 2.0, "valence": 1.0, "tempo": 64.0, "key": "Am"}),
+        ("b", "valid", {"arousal": 4.0, "valence": 5.0, "tempo": 256.0, "key": "A minor"}),
+        ("c", "test", {"arousal": 90.0, "valence": 90.0, "tempo": 1.0}),
+        ("d", "train", {"arousal": 90.0}),
+    )
+    assert task_of("emotion", songs).options == {"mean": [3.0, 3.0], "scale": [1.0, 2.0]}
+    assert task_of("tempo_regression", songs).options == {"mean": [7.0], "scale": [1.0]}
+    assert task_of("key", songs).options == {} == task_of("tempo", songs).options
+    with pytest.raises(UserError, match=r"no track of songs has valence, there is arousal; name its column with"):
+        task_of("emotion", corpus(("a", "train", {"arousal": 2.0})))
+
+
+def test_a_network_for_keys_needs_keys():
+    songs = corpus(("a", "test", {"key": "C"}), ("b", "test", {"key": "none"}))
+    key = task_of("key", songs)
+    assert len(fit_labels(DatamoduleSettings(), songs, key).annotated("key")) == 2
+    assert len(fit_labels(DatamoduleSettings(unknown_labels="drop"), songs, key).annotated("key")) == 1
+    with pytest.raises(UserError, match="trained for key, and no track of songs has any; there is genre"):
+        fit_labels(DatamoduleSettings(), corpus(("a", "test", {"genre": "rock"})), key)
+
+
+def test_only_rank_zero_speaks(capfd, monkeypatch):
+    say("once")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    say("again")
+    assert capfd.readouterr().err == "once\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "settings", "said"),
+    [
+        (
+            ["rock/1.wav", "jazz/2.wav"],
+            {"labels": "none.txt", "merge_spellings": False},
+            "labels=none.txt: no such",
+        ),
+        (["a/1.wav", "b/2.wav"], {"splits": "grouped"}, "has an artist"),
+        (["artist/album/1.wav"], {}, "no annotations for"),
+        (["rock/1.wav"], {"groundtruth": "folders"}, "1 folders with audio"),
+        (["1.wav", "tracks.csv"], {}, "no column for the path"),
+        (["1.wav"], {"groundtruth": "no.csv"}, "no such table"),
+    ],
+)
+def test_mistakes_in_annotations_do_not_wait_for_features(tmp_path, files, settings, said):
+    for file in files:
+        (tmp_path / "music" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "music" / file).write_text("no audio")
+    settings = DatamoduleSettings(base_dir=str(tmp_path / "music"), store_dir=str(tmp_path / "mels"), **settings)
+    with pytest.raises((UserError, CorpusError), match=said):
+        open_source(settings)
+    assert not (tmp_path / "mels").exists()
+
+
+def test_a_network_for_tags_and_a_corpus_of_genres_are_told_apart():
+    songs = corpus(("a", "test", {"genre": "rock"}))
+    tagging = task_of("tagging", corpus(("a", "train", {"tags": ("slow",)})))
+    with pytest.raises(UserError, match="trained for tags, and no track of songs has any; there is genre"):
+        fit_labels(DatamoduleSettings(), songs, tagging)
+
+
+@pytest.mark.parametrize("settings", [{"groundtruth": "t.csv"}, {"groundtruth_val": "v.pk"}, {"jobs": 0}])
+def test_settings_that_would_have_no_effect_are_refused(settings):
+    with pytest.raises(ValidationError):
+        DatamoduleSettings(**settings)

@@ -1,0 +1,74 @@
+"""Tracks that stay out: said, listed, refused where they are too many."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from datasets.corpus import Corpus, Track
+from experiments.errors import UserError
+from experiments.settings import DatamoduleSettings
+from experiments.tasks import build
+from experiments.tracks.left_out import match, tell_unannotated
+
+KEYS = {"a": {"key": "C major"}, "b": {"key": "Am"}, "c": {"genre": "rock"}, "d": {}}
+
+
+def corpus() -> Corpus:
+    return Corpus("songs", tuple(Track(name, "train", annotations) for name, annotations in KEYS.items()))
+
+
+@pytest.fixture
+def run(tmp_path):
+    kept: list[Path] = []
+    return SimpleNamespace(directory=tmp_path, is_global_zero=True, kept=kept, add_artifact=kept.append)
+
+
+def test_what_is_on_one_side_alone_is_said_and_listed(run, capsys):
+    found, stored = match(corpus(), ["b", "a", "e", "f", "g", "h"], Path("mels"), DatamoduleSettings(), run)
+    assert [track.id for track in found] == ["a", "b"]
+    assert stored == {"a": "a", "b": "b"}
+    said = capsys.readouterr().err
+    assert "2 tracks are labelled but not in mels and left out: c, d\n" in said
+    assert "4 tracks are without labels in mels and left out: e, f, g, ...\n" in said
+    (file,) = run.kept
+    assert file.read_text().split("\n")[:4] == [
+        "track,reason", "c,labelled but not in mels", "d,labelled but not in mels", "e,without labels in mels"
+    ]  # fmt: skip
+
+
+def test_nothing_is_listed_where_nothing_is_left_out(run, capsys):
+    match(corpus(), list(KEYS), Path("mels"), DatamoduleSettings(max_left_out=0), run)
+    tell_unannotated(build("key"), corpus().annotated("key"), DatamoduleSettings(max_left_out=0), run)
+    assert run.kept == []
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("stored", "most", "said"),
+    [
+        (["a", "b", "c"], 0.2, r"max_left_out=0\.2: 1 of 4 tracks \(25\.0%\) are labelled but not in mels; all of"),
+        (["a", "b", "c", "d", "e"], 0.19, r"1 of 5 tracks \(20\.0%\) are without labels in mels"),
+        (["a", "b", "c", "d", "e"], 0.2, None),
+    ],
+)
+def test_too_many_are_an_error(run, stored, most, said):
+    settings = DatamoduleSettings(max_left_out=most)
+    if said is None:
+        match(corpus(), stored, Path("mels"), settings, run)
+        return
+    with pytest.raises(UserError, match=said):
+        match(corpus(), stored, Path("mels"), settings, run)
+    assert run.kept  # the list is there to look at
+
+
+def test_tracks_without_the_annotation_of_a_task(run, capsys):
+    tell_unannotated(build("key"), corpus(), DatamoduleSettings(), run)
+    assert "2 tracks are without key (task key) and left out: c, d" in capsys.readouterr().err
+    assert run.kept[0].name == "left_out_key.csv"
+    with pytest.raises(UserError, match=r"2 of 4 tracks \(50\.0%\) are without key"):
+        tell_unannotated(build("key"), corpus(), DatamoduleSettings(max_left_out=0.4), run)
+    with pytest.raises(UserError, match="are without arousal and valence"):
+        tell_unannotated(build("emotion", mean=[0, 0], scale=[1, 1]), corpus(), DatamoduleSettings(max_left_out=0.4))

@@ -1,0 +1,164 @@
+"""A small training with everything that is random in one, to be cut and gone on with.
+
+As a script it reads one job a line (JSON: `store`, `folder`, `resume`, `at`, `settings`), trains each in a process of
+its own and prints how that ended. `at` is `[hook, n, signals]`: what it is sent at the n-th call of a hook, and with it
+the processes that load its data, as by a terminal or SLURM.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from datasets.store import Store, StoreWriter
+from experiments.inference.extraction import header
+from experiments.learners.supervised import SupervisedLearner
+from experiments.settings import PretrainSettings
+from experiments.tasks import build
+from experiments.tracking import lifecycle
+from experiments.tracking.journal import Journal
+from experiments.tracking.run import Recorder, RunHandle
+from experiments.tracks.examples import Examples
+from experiments.training.averaging import averaging
+from experiments.training.loading import Clips
+from experiments.training.trainer import History, make_trainer
+from models.maest import MAEST
+
+BANDS, FRAMES, CLASSES, TRACKS = 36, 46, 3, 22
+RANDOM = {"dropout": 0.1, "attention_dropout": 0.1, "stochastic_depth": 0.2, "s_patchout_t": 1, "u_patchout": 1}
+
+
+class At(Callback):
+    """Calls something at the n-th call of a hook (n from 1)."""
+
+    def __init__(self, hook: str, n: int, act) -> None:
+        self.left, self.act = n, act
+        setattr(self, hook, self._count)
+
+    def _count(self, *_args, **_more) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.act()
+
+
+def make_store(folder: Path) -> Path:
+    """A store of random mels, some shorter than a clip."""
+    generator = np.random.default_rng(0)
+    with StoreWriter(folder / "mels", header("mel", (BANDS,), "level", {"made": "by hand"})) as writer:
+        for number in range(TRACKS):
+            frames = int(generator.integers(30, 120))
+            writer.append(f"{number}.ogg", generator.normal(2, 1, (frames, BANDS)).astype(np.float32))
+    return folder / "mels"
+
+
+def make(store: Path, folder: Path, **sections):
+    """The trainer, learner and clips of a training in `folder`, and what it logs."""
+    settings = PretrainSettings.model_validate(
+        {
+            "trainer": {"max_epochs": 3, "accelerator": "cpu", "log_every_n_steps": 1, **sections.get("trainer", {})},
+            "module": {"optimizer": {"lr": 1e-2, "warm_up_len": 2}, **sections.get("module", {})},
+            "datamodule": {
+                "batch_size_train": 3,
+                "batch_size_test": 2,
+                "roll": {"do": True},
+                "masking": {"time_mask_param": 4, "p": 0.5},
+                **sections.get("datamodule", {}),
+            },
+        }
+    )
+    ids = tuple(f"{number}.ogg" for number in range(TRACKS))
+    targets = (np.random.default_rng(1).random((TRACKS, CLASSES)) < 0.5).astype(np.float32)
+    targets[:, 0] = 1 - targets[:, 1:].max(axis=1)
+    parts = {"train": slice(0, 17), "valid": slice(17, 22), "test": slice(17, 22)}
+    splits = {name: Examples(ids[part], ids[part], targets[part]) for name, part in parts.items()}
+    torch.manual_seed(0)
+    arguments = {
+        "n_bands": BANDS,
+        "n_frames": FRAMES,
+        "n_classes": CLASSES,
+        "dim": 16,
+        "depth": 2,
+        "heads": 2,
+        **RANDOM,
+    }
+    network = MAEST(**arguments)
+    network.head_dist.requires_grad_(False)
+    learner = SupervisedLearner(
+        network,
+        build("tagging", classes=[f"class {number}" for number in range(CLASSES)]),
+        2.0,
+        0.5,
+        settings.module,
+        settings.datamodule.masking,
+        settings.datamodule.roll,
+        {"network": arguments, "run_fingerprint": "this"},
+    )
+    curves = History()
+    clips = Clips(settings.datamodule, Store(store), splits, FRAMES, seed=5)
+    steps = clips.steps_per_epoch(settings.trainer)
+    run = RunHandle(folder, 5, Recorder(Journal.create(folder.parent, folder.name, home=folder / "home")))
+    return make_trainer(settings.trainer, run, curves, steps, averaging(settings.module)), learner, clips, curves
+
+
+def train(store: Path, folder: Path, resume: str | None = None, at: At | None = None, **sections) -> History:
+    """Train in `folder`; checkpoints are in `folder/checkpoints`."""
+    trainer, learner, clips, curves = make(store, folder, **sections)
+    if at:
+        trainer.callbacks.append(at)
+    run = trainer.logger._run
+    if resume:
+        run.rewind(torch.load(resume, weights_only=True)["global_step"])
+    torch.manual_seed(int.from_bytes(os.urandom(4), "big"))  # what follows does not depend on where this begins
+    try:
+        trainer.fit(learner, clips, ckpt_path=resume, weights_only=True)
+    finally:
+        run.flush()
+    return curves
+
+
+def perform(job: dict) -> int:
+    """Train; the exit code."""
+
+    def act() -> None:
+        for name in job["at"][2]:
+            os.killpg(os.getpgrp(), signal.Signals[name])
+
+    at = At(*job["at"][:2], act) if job["at"] else None
+    ended = None
+    with lifecycle.signals():
+        try:
+            lifecycle.normalised(
+                lambda: train(Path(job["store"]), Path(job["folder"]), job["resume"], at, **job["settings"])
+            )
+        except lifecycle.Interrupted as error:
+            ended = error
+    return lifecycle.exit_code(ended)
+
+
+def main() -> None:
+    """Read jobs, print exit statuses."""
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        job = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            os.setpgrp()
+            try:
+                code = perform(job)
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -5,6 +5,10 @@ intervals hold together (the largest deviation over all pairs, max-T: Romano and
 best of many on these very items, each of the many counts as a pair (Bonferroni). What seeds change comes on top: the
 variance of their mean is added, and few seeds widen the interval by Student's t with Welch and Satterthwaite's degrees
 of freedom.
+
+Where every resample scores 0, or every one 1, resampling says nothing: no item differs. The interval is then the exact
+one of so many misses, or hits, in a row (Clopper and Pearson 1934). Any other score that does not move is one by
+definition, such as the ROC-AUC of 0.5 of one answer to all items, and its interval has no width.
 """
 
 from __future__ import annotations
@@ -84,13 +88,13 @@ def interval(
         seed: Of the draws.
 
     Returns:
-        Metric name -> (low, high); the counts of `score` have none.
+        Metric name -> (low, high), as `central` has them; the counts of `score` have none.
 
     Raises:
         UserError: Nothing can be scored in any resample.
     """
     scores = resampled(task, predictions, references, n, seed)
-    return {name: _central(name, values) for name, values in scores.items()}
+    return {name: central(name, values, len(references)) for name, values in scores.items()}
 
 
 def difference(
@@ -101,14 +105,43 @@ def difference(
     An interval above 0 says that ours is better on tracks of this kind. Arguments and result as in `interval`.
     """
     one, other = resampled_together(task, [ours, theirs], references, n, seed)
-    return {name: _central(name, one[name] - other[name]) for name in one}
+    return {name: _quantiles(_known(name, one[name] - other[name])) for name in one}
 
 
-def _central(name: str, values: np.ndarray) -> tuple[float, float]:
+def central(name: str, values: np.ndarray, n_items: int) -> tuple[float, float]:
+    """The central 95 % of a metric's resamples; where all are exactly 0 or exactly 1, the exact binomial interval.
+
+    Args:
+        name: Of the metric, for messages.
+        values: `[resamples]`; those that are not finite are passed over.
+        n_items: In a resample.
+
+    Raises:
+        UserError: None is finite.
+    """
+    known = _known(name, values)
+    unseen = unseen_share(n_items)
+    if (known == 0).all():
+        return 0.0, unseen
+    if (known == 1).all():
+        return 1 - unseen, 1.0
+    return _quantiles(known)
+
+
+def unseen_share(n_items: int, level: float = LEVEL) -> float:
+    """How large a share of all items may be of a kind that none of `n_items` is: the exact two-sided bound."""
+    return 1 - ((1 - level) / 2) ** (1 / n_items)
+
+
+def _known(name: str, values: np.ndarray) -> np.ndarray:
     known = values[np.isfinite(values)]
     if not len(known):
         raise UserError(f"{name} can be computed on none of {len(values)} resamples: there are too few items")
-    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return known
+
+
+def _quantiles(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
@@ -144,6 +177,9 @@ class Difference:
 def differences(systems: Mapping[str, System], n_items: int) -> dict[tuple[str, str], Difference]:
     """How far every system is ahead of every later one, in intervals that hold together with 95 %.
 
+    A difference that is the same on every resample, and not 0, gets the width of an exact sign test: so many items must
+    agree before it is more than chance.
+
     Args:
         systems: By name; all scored on the same resamples.
         n_items: In a resample.
@@ -168,11 +204,13 @@ def differences(systems: Mapping[str, System], n_items: int) -> dict[tuple[str, 
     ratio = np.divide(np.abs(moved), spread[:, None], out=np.zeros_like(moved), where=spread[:, None] > 0)
     tried = sum(systems[one].tried * systems[other].tried for one, other in pairs)
     least = _normal(1 - (1 - LEVEL) / (tried if tried > len(pairs) else 1))
+    unseen = unseen_share(n_items, 1 - (1 - LEVEL) / max(tried, len(pairs)))
     critical = max(float(np.quantile(ratio.max(axis=0), LEVEL)), least)
     found = {}
     for (one, other), deviation in zip(pairs, spread, strict=True):
         ahead = float(np.mean(systems[one].seeds) - np.mean(systems[other].seeds))
-        half = _widened(critical, float(deviation) ** 2, *_seed_variance(systems[one].seeds, systems[other].seeds))
+        items = float(deviation) if deviation > 0 or ahead == 0 else unseen * (1 + abs(ahead)) / critical
+        half = _widened(critical, items**2, *_seed_variance(systems[one].seeds, systems[other].seeds))
         found[one, other] = Difference(ahead, ahead - half, ahead + half)
     return found
 

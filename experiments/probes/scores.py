@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.errors import UserError
-from experiments.intervals import LEVEL, Difference, System, differences, margin, resampled
+from experiments.intervals import Difference, System, central, differences, margin, resampled
 from experiments.probes.judging import best_rule, song_answers, song_targets, songs
 from experiments.probes.records import Score, answers_name
 from experiments.probes.representations import Representation
@@ -51,10 +50,7 @@ def judged(task: Task, label: str, row: Score, ids: Sequence[str], by_seed: np.n
     drawn = {name: np.mean([one[name] for one in draws], axis=0) for name in names}
     metrics, ends = {}, {}
     for name in names:
-        known = drawn[name][np.isfinite(drawn[name])]
-        if not len(known):
-            raise UserError(f"{task.name}: {name} can be computed on no resample of {len(y)} items: there are too few")
-        low, high = (float(end) for end in np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+        low, high = central(f"{task.name}: {name}", drawn[name], len(y))
         ends[name] = low, high
         values = [one[name] for one in scores]
         metrics[name] = float(np.mean(values)), margin(low, high, values)

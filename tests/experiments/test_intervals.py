@@ -29,6 +29,29 @@ def test_the_interval_of_an_accuracy_is_the_binomial_one():
     assert [low, high] == pytest.approx(binom.ppf([0.025, 0.975], 100, 0.7) / 100, abs=0.01)
 
 
+@pytest.mark.parametrize("n", [1, 10, 290])
+def test_where_all_or_none_are_right_the_interval_is_that_of_the_exact_binomial_test(n):
+    from scipy.stats import binomtest
+
+    task = Genre(["a", "b"])
+    for right in (0, n):
+        exact = binomtest(right, n).proportion_ci(0.95, method="exact")
+        assert interval(task, *genre_answers(right, n), n=100)["accuracy"] == pytest.approx(tuple(exact), abs=1e-12)
+
+
+def test_one_answer_to_all_items_has_an_exact_roc_auc():
+    references = np.array([[0.0], [1.0], [1.0], [0.0]], np.float32)
+    assert interval(Tagging(["a"]), np.full((4, 1), 0.3, np.float32), references, n=100)["roc_auc"] == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(("n", "more"), [(3, False), (5, False), (6, True), (40, True)])
+def test_a_difference_that_never_moves_is_judged_as_by_a_sign_test(n, more):
+    drawn = np.zeros(100)
+    (found,) = differences({"right": System([1.0], drawn + 1), "wrong": System([0.0], drawn)}, n).values()
+    assert found.ahead == 1.0
+    assert found.more_than_chance is more
+
+
 def test_it_depends_on_the_seed_alone():
     task, answers = Genre(["a", "b"]), genre_answers(30, 41)
     assert interval(task, *answers, seed=3) == interval(task, *answers, seed=3)
@@ -67,7 +90,9 @@ def test_a_paired_difference_is_narrower_than_the_scores_apart():
 def test_tags_that_only_some_resamples_can_score_are_averaged_where_they_can():
     scores = np.array([[0.9], [0.1], [0.2], [0.3]], np.float32)
     references = np.array([[1], [0], [0], [0]], np.float32)
-    assert interval(Tagging(["rare"]), scores, references)["roc_auc"] == (1.0, 1.0)
+    drawn = resampled(Tagging(["rare"]), scores, references, 100, 0)["roc_auc"]
+    assert set(drawn[np.isfinite(drawn)]) == {1.0}
+    assert np.isnan(drawn).any()
 
 
 def test_nothing_to_score_is_an_error():

@@ -300,7 +300,10 @@ def test_a_mistake_does_not_cost_the_store_that_was_to_be_overwritten(trained, a
         (["embeddings.store=probed/block_01", "embeddings.compare.embeddings=x"], "rows of the table already"),
         (["embeddings.store=probed/block_01", "probe.grid=sngle"], "did you mean 'single'"),
         (["embeddings.store=probed/block_01", "probe.tasks=[]"], "probe.tasks=[]"),
-        (["embeddings.store=probed/block_01", "datamodule.columns.genre=genre"], "no track of labels has genre"),
+        (
+            ["embeddings.store=probed/block_01", "datamodule.columns.genre=genre", "probe.tasks=[genre]"],
+            "no track of labels has genre",
+        ),
         (["embeddings.store=probed/block_01", "datamodule.groundtruth=few.csv"], "no tracks in split valid and test"),
     ],
 )

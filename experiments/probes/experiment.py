@@ -40,7 +40,7 @@ from experiments.tasks.base import Task
 from experiments.tracking.run import RunHandle
 from experiments.tracks.annotations import tasks_of
 from experiments.tracks.data import Source, build_task, identify, open_source, read_corpus, say
-from experiments.tracks.examples import examples, need
+from experiments.tracks.examples import examples, need, songs_apart
 from experiments.tracks.left_out import match, tell_unannotated
 
 
@@ -76,6 +76,7 @@ def probe(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]
         tell_unannotated(task, corpus, settings.datamodule, run)
         splits = examples(task, corpus, stored)
         need(splits, *SPLITS)
+        songs_apart(splits, corpus)
         tracks[name] = annotated_tracks(splits, corpus)
         say_missing_classes(task, tracks[name])
         say_scarce_classes(task, tracks[name], settings.probe.shots)

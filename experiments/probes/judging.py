@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.errors import UserError
+from experiments.probes.vectors import Split
 from experiments.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -45,6 +46,13 @@ def song_targets(task: Task, targets: np.ndarray, groups: Sequence[str]) -> np.n
             f"group are judged together, with one answer"
         )
     return targets[first]
+
+
+def items(task: Task, split: Split) -> tuple[list[str], np.ndarray]:
+    """What is judged: tracks, or songs where tracks are clips of songs; and their targets."""
+    if split.groups is None:
+        return split.ids, split.y
+    return songs(split.groups)[0], song_targets(task, split.y, split.groups)
 
 
 def song_outputs(task: Task, rule: str, outputs: Tensor, rows: Tensor, n_songs: int) -> Tensor:

@@ -19,7 +19,7 @@ import numpy as np
 from experiments.errors import UserError
 from experiments.probes import draws
 from experiments.probes.fitted import FittedProbe, ProbeConfig, same_origin, scaled, scaler
-from experiments.probes.judging import Judge
+from experiments.probes.judging import Judge, items
 from experiments.probes.vectors import Split
 from experiments.tasks.base import Task
 
@@ -37,10 +37,10 @@ def diverged(config: ProbeConfig, step: int) -> str:
 
 
 def checked(task: Task, train: Split, valid: Split) -> None:
-    """Refuse splits that do not fit together.
+    """Refuse splits that do not fit together, and a validation split that cannot be scored.
 
     Raises:
-        UserError: Other origin, other width, or tracks in both.
+        UserError: Other origin, other width, or tracks in both; too few tracks in validation, or too few kinds.
     """
     same_origin("training vectors are", train.features, "validation vectors are", valid.features)
     if (train.layers, train.groups is None) != (valid.layers, valid.groups is None) or train.x.shape[1] % train.layers:
@@ -50,6 +50,20 @@ def checked(task: Task, train: Split, valid: Split) -> None:
     shared = set(train.ids) & set(valid.ids)
     if shared:
         raise UserError(f"{task.name}: {len(shared)} tracks are in training and validation, one is {min(shared)!r}")
+    scorable(task, valid)
+
+
+def scorable(task: Task, valid: Split) -> None:
+    """Refuse a validation split that nothing can be chosen by.
+
+    Raises:
+        UserError: It has too few items, or too few kinds of answers.
+    """
+    _, references = items(task, valid)
+    try:
+        task.primary_score(task.decode(np.zeros((len(references), task.n_outputs), np.float32)), references)
+    except UserError as error:
+        raise UserError(f"validation split: {error}") from None
 
 
 def initial_weights(sizes: Sequence[int], generator: Generator, blocks: int = 1) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from experiments.intervals import Difference, System, central, differences, margin, resampled
-from experiments.probes.judging import best_rule, song_answers, song_targets, songs
+from experiments.probes.judging import best_rule, items, song_answers, songs
 from experiments.probes.records import Score, answers_name
 from experiments.probes.representations import Representation
 from experiments.probes.sweeping import Outcome
@@ -111,13 +111,6 @@ def probe_row(
     )
     ids, y = items(task, test)
     return judged(task, label, found, ids, np.stack(answers), y)
-
-
-def items(task: Task, split: Split) -> tuple[list[str], np.ndarray]:
-    """What is judged: tracks, or songs where tracks are clips of songs; and their targets."""
-    if split.groups is None:
-        return split.ids, split.y
-    return songs(split.groups)[0], song_targets(task, split.y, split.groups)
 
 
 def answer_row(

@@ -114,7 +114,7 @@ def arrange(settings: DatamoduleSettings, corpus: Corpus) -> Corpus:
 
 
 def deal(settings: DatamoduleSettings, corpus: Corpus) -> Corpus:
-    """Deal all tracks out by the rule of the settings.
+    """Deal all tracks out by the rule of the settings; the clips of a song stay together.
 
     Raises:
         UserError: Groups are asked for, and no track belongs to any.
@@ -123,10 +123,13 @@ def deal(settings: DatamoduleSettings, corpus: Corpus) -> Corpus:
     labels = {
         track.id: tuple(f"{name}: {label}" for name in LABELS for label in track.labels(name) or ()) for track in corpus
     }
+    songs = {track.id: str(track.annotations.get("group", track.id)) for track in corpus}
+    clips = any(song != identity for identity, song in songs.items())
     if rule == "hashed":
-        dealt, how = splits.hashed(labels, shares), "by a hash of the path"
+        dealt = {identity: splits.hashed_split(song, shares) for identity, song in songs.items()}
+        how = f"by a hash of the {settings.columns.group if clips else 'path'}"
     elif rule == "stratified":
-        dealt, how = splits.stratified(labels, shares, seed), f"stratified by label, seed {seed}"
+        dealt, how = splits.grouped(labels, songs, shares, seed), f"stratified by label, seed {seed}"
     else:
         groups = {track.id: folded(track.annotations.get("artist", "")) for track in corpus}
         if not any(groups.values()):
@@ -134,7 +137,7 @@ def deal(settings: DatamoduleSettings, corpus: Corpus) -> Corpus:
                 f"datamodule.splits=grouped: no track of {corpus.name} has an artist; name the column with "
                 f"datamodule.columns.artist (there is {', '.join(corpus.columns) or 'no table'})"
             )
-        alone = {identity: (group,) if group else (group, identity) for identity, group in groups.items()}
+        alone = {identity: (group,) if group else (group, songs[identity]) for identity, group in groups.items()}
         dealt, how = splits.grouped(labels, alone, shares, seed), f"grouped by {settings.columns.artist}, seed {seed}"
     tracks = tuple(replace(track, split=dealt[track.id]) for track in corpus)
     return replace(corpus, tracks=tracks, split_by=how)

@@ -67,6 +67,27 @@ def _encode(task: Task, track: Track) -> np.ndarray:
         ) from None
 
 
+def songs_apart(splits: Mapping[str, Examples], corpus: Corpus) -> None:
+    """Refuse splits that share a song: a test on other clips of what was trained on is none.
+
+    Args:
+        splits: Of one task.
+        corpus: Whose tracks they are; those with an annotation `group` are clips of a song.
+
+    Raises:
+        CorpusError: A song has clips in two splits.
+    """
+    song_of = {track.id: track.annotations["group"] for track in corpus if "group" in track.annotations}
+    first: dict[str, str] = {}
+    for split, one in splits.items():
+        for song in {song_of[identity] for identity in one.ids if identity in song_of}:
+            if first.setdefault(song, split) != split:
+                raise CorpusError(
+                    f"{song!r} (column group) has clips in {first[song]} and in {split}; give all clips of a song one "
+                    f"split, or have them dealt out: datamodule.splits=stratified"
+                )
+
+
 def need(splits: Mapping[str, Examples], *names: str) -> None:
     """Refuse empty splits, and a training split that shows no class.
 

@@ -21,13 +21,14 @@ from experiments.learners.vectors import VectorLearner
 from experiments.probes.experiment import warn_of_other_audio
 from experiments.probes.fitted import FittedProbe, ProbeConfig
 from experiments.probes.judging import song_targets
+from experiments.probes.probing import scorable
 from experiments.probes.records import Score, answers_name, write_answers, write_scores
 from experiments.probes.representations import Representation
 from experiments.probes.vectors import Split
-from experiments.tasks.base import Task
+from experiments.tasks import Task, told
 from experiments.tracking.run import RunHandle
 from experiments.tracks.data import build_task, identify, open_source, read_corpus, say
-from experiments.tracks.examples import Examples, examples, need
+from experiments.tracks.examples import Examples, examples, need, songs_apart
 from experiments.tracks.left_out import match, tell_unannotated
 from experiments.training.averaging import averaging, take_out
 from experiments.training.checkpointing import BEST, AtomicCheckpoints
@@ -97,6 +98,7 @@ def prepare(settings: TransferSettings, run: RunHandle) -> tuple[VectorLearner, 
     tell_unannotated(task, corpus, settings.datamodule, run)
     found = examples(task, corpus, paired)
     need(found, "train", "valid")
+    songs_apart(found, corpus)
     songs = {track.id: str(track.annotations.get("group", track.id)) for track in corpus}
     splits = {name: _judged(task, one, seen, songs) for name, one in found.items() if len(one)}
     if settings.probe.monitor == "metric":
@@ -104,8 +106,7 @@ def prepare(settings: TransferSettings, run: RunHandle) -> tuple[VectorLearner, 
     network = MLP(splits["train"].split.x.shape[1], task.n_outputs, settings.probe.hidden, settings.probe.dropout)
     description = {
         "network": network.hyperparameters,
-        "task": task.name,
-        "labels": list(task.classes),
+        **told(task),
         "features": seen.origin,
         "run_fingerprint": run.fingerprint,
     }
@@ -126,9 +127,9 @@ def _can_be_scored(task: Task, valid: Judged) -> None:
         UserError: It has too few items, or too few kinds of answers.
     """
     try:
-        task.primary_score(task.decode(np.zeros((len(valid), task.n_outputs), np.float32)), valid.split.y)
+        scorable(task, valid.split)
     except UserError as error:
-        raise UserError(f"validation split: {error}; or choose the best by its loss: probe.monitor=loss") from None
+        raise UserError(f"{error}; or choose the best by its loss: probe.monitor=loss") from None
 
 
 def _judged(task: Task, found: Examples, seen: Representation, songs: Mapping[str, str]) -> Judged:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from experiments.errors import UserError
 from experiments.probes.grids import points
 from experiments.probes.probing import search
 from experiments.probes.sweep import tiles, train_tile
@@ -120,3 +121,9 @@ def test_clips_of_songs_are_judged_together():
     alone, together = search(task, train, valid, FEW, seed=0), train_all(task, train, valid, FEW)
     agree(alone, together)
     assert all((result.probe.value * 20) % 1 == pytest.approx(0, abs=1e-9) for result in alone)
+
+
+def test_validation_that_no_probe_can_be_chosen_by_is_refused():
+    train, valid = tags("a", 50, 0), tags("b", 20, 1)
+    with pytest.raises(UserError, match="validation split: tagging: none of the 5 tags can be scored on 20 items"):
+        train_all(Tagging(NAMES), train, replace(valid, y=np.zeros_like(valid.y)), GRID[:2])

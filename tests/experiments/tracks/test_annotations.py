@@ -55,6 +55,21 @@ def test_groups_need_an_artist_and_tracks_without_one_stand_alone():
     assert {track.split for track in dealt} == {"train", "valid", "test"}
 
 
+@pytest.mark.parametrize("rule", [None, "stratified", "grouped"])
+def test_clips_of_a_song_come_to_one_split_by_every_rule(rule):
+    by = {"artist": "Ella"} if rule == "grouped" else {}
+    clips = tuple(
+        Track(
+            f"{n:03d}", "train", {"genre": ("a", "b")[n // 4 % 2], "group": f"song {n // 4}", **(by if n < 4 else {})}
+        )
+        for n in range(160)
+    )
+    dealt = annotations.deal(settings(splits=rule), Corpus("clips", clips, "hashed"))
+    sides = {(track.annotations["group"], track.split) for track in dealt}
+    assert len(sides) == 40
+    assert {split for _, split in sides} == {"train", "valid", "test"}
+
+
 def test_spellings_are_brought_together_unless_that_is_not_wanted():
     merged = annotations.arrange(settings(), songs())
     assert merged.vocabulary("genre") == ("Jazz", "Mande", "ROCK", "folk", "kora", "oud", "solo")

@@ -8,7 +8,7 @@ import pytest
 from datasets.corpus import Corpus, CorpusError, Track
 from experiments.errors import UserError
 from experiments.tasks import build
-from experiments.tracks.examples import Examples, examples, need
+from experiments.tracks.examples import Examples, examples, need, songs_apart
 
 
 def songs(*rows):
@@ -33,3 +33,12 @@ def test_a_training_split_without_a_tag_is_refused():
     need({"valid": untagged}, "valid")
     with pytest.raises(CorpusError, match="none of 1 training tracks has a tag"):
         need({"train": untagged}, "train")
+
+
+def test_a_song_with_clips_in_two_splits_is_refused():
+    rows = [("a", "train", {"genre": "x", "group": "s"}), ("b", "test", {"genre": "y", "group": "t"})]
+    task, stored = build("genre", classes=["x", "y"]), {name: name for name in "abc"}
+    apart, torn = songs(*rows), songs(*rows, ("c", "test", {"genre": "x", "group": "s"}))
+    songs_apart(examples(task, apart, stored), apart)
+    with pytest.raises(CorpusError, match=r"'s' \(column group\) has clips in train and in test"):
+        songs_apart(examples(task, torn, stored), torn)

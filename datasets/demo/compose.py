@@ -12,7 +12,7 @@ from datasets.demo.styles import FAMILIES, GENRES, KIT, LEVELS, PRESENCE, ROLES,
 from datasets.demo.synth import Note
 from datasets.demo.theory import KEYS, Chord, Key, nearest, progression, voice
 
-VERSION = 2  # raise with every change that changes a note: the version names the cached corpus
+VERSION = 2  # raise with every change of a note: the version seeds the composer and names the cached corpus
 STEPS = 4  # grid steps a beat
 SLOWEST, FASTEST = 60.0, 180.0
 VELOCITY = {"X": 112, "x": 94, "o": 62}

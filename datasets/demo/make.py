@@ -17,9 +17,10 @@ from datasets.demo import truth
 from datasets.demo.compose import VERSION, compose
 from datasets.demo.errors import DemoError
 from datasets.demo.output import table, watched, write_text
-from datasets.demo.render import render_piece, write_audio
+from datasets.demo.render import RENDERER, render_piece, write_audio
 from datasets.demo.styles import GENRES
-from datasets.demo.synth import SAMPLE_RATE, check_soundfont, soundfont_hash
+from datasets.demo.synth import check_soundfont, soundfont_hash
+from datasets.demo.tones import SAMPLE_RATE
 
 SIZES: dict[str, tuple[int, float]] = {"tiny": (40, 6.0), "small": (1000, 12.0)}  # tracks, seconds each
 ANY_SIZE_SECONDS = SIZES["small"][1]
@@ -53,7 +54,7 @@ def build(
     font = check_soundfont(soundfont)
     digest = soundfont_hash(font)
     home = Path(default_cache() if cache_dir is None else cache_dir).expanduser() / "demo"
-    folder = home / f"{name}-seed{seed}-v{VERSION}-{digest[:8]}"
+    folder = home / f"{name}-{count}x{seconds:g}s-seed{seed}-v{VERSION}.{RENDERER}-{digest[:8]}"
     if folder.is_dir():
         return folder
     home.mkdir(parents=True, exist_ok=True)
@@ -76,6 +77,7 @@ def build(
             "sample_rate": SAMPLE_RATE,
             "seed": seed,
             "composer_version": VERSION,
+            "renderer_version": RENDERER,
             "soundfont": font.name,
             "soundfont_sha256": digest,
         }

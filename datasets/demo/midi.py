@@ -15,11 +15,15 @@ from joblib import delayed
 from datasets.demo.errors import DemoError
 from datasets.demo.output import table, watched, write_text
 from datasets.demo.render import CEILING, master, write_audio
-from datasets.demo.synth import DRUM_RING, RELEASE, SAMPLE_RATE, Note, check_soundfont, play
+from datasets.demo.synth import Note, check_soundfont, play
+from datasets.demo.tones import LONGEST_TAIL, SAMPLE_RATE
 
 LONGEST = 1800.0  # seconds that a MIDI file may last
 SUFFIXES = {".mid", ".midi"}
 VOLUME, EXPRESSION = 7, 11  # MIDI controllers
+COARSE_ENTRY, FINE_ENTRY, FINE_NUMBER, COARSE_NUMBER = 6, 38, 100, 101  # controllers that set a numbered parameter
+WHEEL_RANGE = 2.0  # semitones up and down, until parameter 0 says otherwise
+WHEEL_STEPS = 8192  # of the pitch wheel, up and down
 
 
 @dataclass
@@ -84,7 +88,7 @@ def _render_file(source: Path, destination: Path, soundfont: Path) -> tuple[Path
 def render_midi(source: Path, soundfont: Path) -> np.ndarray:
     """A MIDI file -> mono float32 [samples] at `SAMPLE_RATE`, peak at the ceiling.
 
-    Velocity, volume, expression and the sustain pedal are followed; pitch bend, pan and effects are not.
+    Velocity, volume, expression, the sustain pedal and the pitch wheel are followed; pan and effects are not.
 
     Raises:
         DemoError: it cannot be read, has no notes, is too long, or is silent with this soundfont.
@@ -98,7 +102,7 @@ def render_midi(source: Path, soundfont: Path) -> np.ndarray:
         raise DemoError("has no notes")
     if not 0 < score.end() <= LONGEST:
         raise DemoError(f"lasts {score.end():.0f} s; the longest that is rendered is {LONGEST:.0f} s")
-    samples = round((score.end() + max(RELEASE, DRUM_RING)) * SAMPLE_RATE)
+    samples = round((score.end() + LONGEST_TAIL) * SAMPLE_RATE)
     sound = np.zeros(samples, np.float32)
     for track in score.tracks:
         sound += play(track_notes(track), track.program, track.is_drum, soundfont, 0.0, samples)
@@ -109,8 +113,9 @@ def render_midi(source: Path, soundfont: Path) -> np.ndarray:
 
 
 def track_notes(track: symusic.core.TrackSecond) -> Iterator[Note]:
-    """The notes of a MIDI track as they sound: held by the pedal, volume and expression taken into the velocity."""
+    """The notes of a MIDI track as they sound: held by the pedal, as loud as volume and expression make them, bent."""
     pedals = sorted((pedal.time, pedal.time + pedal.duration) for pedal in track.pedals)
+    wheel = wheel_positions(track)
     controls = {
         number: sorted((control.time, control.value) for control in track.controls if control.number == number)
         for number in (VOLUME, EXPRESSION)
@@ -120,8 +125,37 @@ def track_notes(track: symusic.core.TrackSecond) -> Iterator[Note]:
         pressed = bisect.bisect_right(pedals, (end, float("inf"))) - 1
         if pressed >= 0:
             end = max(end, pedals[pressed][1])
-        strength = float(note.velocity)
+        gain = 1.0
         for changes in controls.values():
             last = bisect.bisect_right(changes, (note.time, 128)) - 1
-            strength *= changes[last][1] / 127 if last >= 0 else 1.0
-        yield Note(note.time, end - note.time, note.pitch, strength)
+            gain *= (changes[last][1] / 127) ** 2 if last >= 0 else 1.0
+        yield Note(note.time, end - note.time, note.pitch, note.velocity, gain, bends(wheel, note.time, end))
+
+
+def wheel_positions(track: symusic.core.TrackSecond) -> list[tuple[float, float]]:
+    """The pitch wheel of a MIDI track over time: (seconds, semitones from then on), ascending."""
+    events = [(control.time, control.number, control.value) for control in track.controls]
+    events += [(bend.time, None, bend.value) for bend in track.pitch_bends]
+    entries = {COARSE_NUMBER: 127, FINE_NUMBER: 127, COARSE_ENTRY: 0, FINE_ENTRY: 0}
+    reach, turned = WHEEL_RANGE, 0
+    positions = []
+    for time, number, value in sorted(events, key=lambda event: event[0]):  # stable: a parameter takes several events
+        if number is None:
+            turned = value
+        elif number in entries:
+            entries[number] = value
+            if number not in (COARSE_ENTRY, FINE_ENTRY) or entries[COARSE_NUMBER] or entries[FINE_NUMBER]:
+                continue
+            reach = entries[COARSE_ENTRY] + entries[FINE_ENTRY] / 100
+        else:
+            continue
+        positions.append((time, turned * reach / WHEEL_STEPS))
+    return positions
+
+
+def bends(wheel: list[tuple[float, float]], start: float, end: float) -> tuple[tuple[float, float], ...]:
+    """Where the pitch wheel stands from the start of a note until it has died away; empty where it is at rest."""
+    first = max(0, bisect.bisect_right(wheel, (start, float("inf"))) - 1)
+    last = bisect.bisect_left(wheel, (end + LONGEST_TAIL,))
+    heard = tuple((max(0.0, time - start), semitones) for time, semitones in wheel[first:last])
+    return heard if any(semitones for _, semitones in heard) else ()

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def watched(work: Iterable, count: int, jobs: int, progress: bool, what: str) -> Iterator:
-    """Run delayed calls in threads, and draw how far they are; the renderer and the encoder release the lock."""
+    """Run delayed calls in threads, and draw how far they are; most of the work releases the lock."""
     results = Parallel(n_jobs=jobs, backend="threading", return_as="generator_unordered")(work)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=sys.stderr), disable=not progress) as bar:

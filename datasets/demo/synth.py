@@ -1,9 +1,7 @@
-"""Notes -> samples: every tone comes from a soundfont through symusic, and is shaped and added here.
+"""Notes -> samples: tones of a soundfont, shaped and added.
 
-The renderer of symusic plays each note at full level, stops it dead at its end, and knows no controllers. It is linear
-and does not care where a note stands, so tones are rendered one by one, kept while a part is played, and given what
-they lack: a level by velocity (amplitude goes with its square: SoundFont 2.04, section 8.4.1), a release, and a decay
-for drums, which ring on whatever their written length.
+A note is as loud as the square of its velocity (SoundFont 2.04, section 8.4.1), stands to the sample where it begins,
+and dies away after its end as the soundfont says, from the level that it has then.
 """
 
 from __future__ import annotations
@@ -11,32 +9,40 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import math
-from collections.abc import Callable, Iterable
-from functools import lru_cache, partial
+from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import symusic
 
 from datasets.demo.errors import DemoError
+from datasets.demo.soundfont import Zone, open_soundfont
+from datasets.demo.tones import LONGEST_TAIL, SAMPLE_RATE, lasts, level, release, tone
 
-SAMPLE_RATE = 22050
-QUALITY = 2  # of 0 to 4, how finely the renderer interpolates; 4 takes five times as long
-RELEASE = 0.12  # seconds in which a pitched note dies away after its end
-DRUM_RING = 0.9  # seconds after which a drum is silent
-DRUM_DECAY = 0.22  # seconds in which a drum falls by a factor of e
-TONE_STEP = 0.25  # seconds; tones are rendered in lengths of whole steps, so that notes can share them
-TONES_KEPT = 256
+STEP = SAMPLE_RATE // 2  # samples; tones are made in lengths of whole steps, so that notes can share them
+LONGEST_STEPS = 8  # longer tones are not shared
+TONES_KEPT = 2048
+SHORTEST_NOTE = 0.01  # seconds; drums are often written without any length
 
 
 class Note(NamedTuple):
-    """One note: start and duration in seconds, MIDI pitch (a drum key for drums) and velocity."""
+    """One note.
+
+    Attributes:
+        start, duration: seconds.
+        pitch: MIDI pitch; a drum key for drums.
+        velocity: 1..127.
+        gain: factor on its amplitude.
+        bends: the pitch wheel, as (seconds from the start of the note, semitones from then on), ascending.
+    """
 
     start: float
     duration: float
     pitch: int
     velocity: float
+    gain: float = 1.0
+    bends: tuple[tuple[float, float], ...] = ()
 
 
 def default_soundfont() -> Path:
@@ -64,7 +70,7 @@ def check_soundfont(path: Path | str | None = None) -> Path:
         head = stream.read(12)
     if head[:4] != b"RIFF" or head[8:] != b"sfbk":
         raise DemoError(f"soundfont {path}: not a SoundFont 2 file; give the path of a General MIDI .sf2 file")
-    _synthesizer(path)
+    open_soundfont(path)
     return path
 
 
@@ -81,43 +87,42 @@ def play(notes: Iterable[Note], program: int, drum: bool, soundfont: Path, start
         program: General MIDI program 0..127; for drums the kit.
         drum: whether pitches are keys of a drum kit.
     """
-    tone = lru_cache(maxsize=TONES_KEPT)(partial(_tone, _synthesizer(soundfont), program, drum))
+    font = open_soundfont(soundfont)
     sound = np.zeros(samples, np.float32)
     for note in notes:
         begin = round((note.start - start) * SAMPLE_RATE)
-        if begin >= samples or begin + (note.duration + max(RELEASE, DRUM_RING)) * SAMPLE_RATE < 0:
+        if begin >= samples or begin + (note.duration + LONGEST_TAIL) * SAMPLE_RATE < 0:
             continue
-        shaped = _drum_tone(note, tone) if drum else _pitched_tone(note, tone)
         cut = max(0, -begin)
-        heard = shaped[cut : samples - begin]
-        sound[begin + cut : begin + cut + len(heard)] += heard * np.float32((note.velocity / 127) ** 2)
+        for zone in font.zones(program, drum, note.pitch, note.velocity):
+            heard = _played(note, zone)[cut : samples - begin]
+            sound[begin + cut : begin + cut + len(heard)] += heard
     return sound
 
 
-def _drum_tone(note: Note, tone: Callable[[int, float], np.ndarray]) -> np.ndarray:
-    struck = tone(note.pitch, DRUM_RING)
-    return struck * np.exp(np.arange(len(struck), dtype=np.float32) / (-DRUM_DECAY * SAMPLE_RATE))
+def _played(note: Note, zone: Zone) -> np.ndarray:
+    """What a note sounds in one zone, from its start until it has died away: float32."""
+    tail = _release(zone)
+    held = round(max(SHORTEST_NOTE, note.duration) * SAMPLE_RATE)
+    length = held + len(tail)
+    if note.bends:
+        times, semitones = zip((-1.0, 0.0), *note.bends, strict=True)
+        wheel = np.array(semitones)[np.searchsorted(times, np.arange(length) / SAMPLE_RATE, side="right") - 1]
+        sound, envelope = tone(zone, note.pitch, length, wheel), level(zone, note.pitch, length)
+    else:
+        length = min(length, math.ceil(min(lasts(zone, note.pitch), length) * SAMPLE_RATE))
+        steps = math.ceil(length / STEP)
+        make = _shared if steps <= LONGEST_STEPS else _tone_and_level
+        sound, envelope = make(zone, note.pitch, steps * STEP)
+    envelope = envelope[:length].copy()
+    if held < length:
+        envelope[held:] = envelope[held] * tail[: length - held]
+    return sound[:length] * envelope * np.float32(note.gain * (note.velocity / 127) ** 2)
 
 
-def _pitched_tone(note: Note, tone: Callable[[int, float], np.ndarray]) -> np.ndarray:
-    needed = note.duration + RELEASE
-    shaped = tone(note.pitch, math.ceil(needed / TONE_STEP) * TONE_STEP)[: round(needed * SAMPLE_RATE)].copy()
-    held = min(round(note.duration * SAMPLE_RATE), len(shaped))
-    shaped[held:] *= np.linspace(1, 0, len(shaped) - held, dtype=np.float32) ** 2
-    return shaped
+def _tone_and_level(zone: Zone, key: int, samples: int) -> tuple[np.ndarray, np.ndarray]:
+    return tone(zone, key, samples), level(zone, key, samples)
 
 
-def _tone(synthesizer: symusic.Synthesizer, program: int, drum: bool, pitch: int, seconds: float) -> np.ndarray:
-    score = symusic.Score(480, ttype="second")
-    track = symusic.Track("", program, drum, ttype="second")
-    track.notes.append(symusic.Note(0.0, seconds, pitch, 127, ttype="second"))
-    score.tracks.append(track)
-    return synthesizer.render(score, stereo=False)[0].copy()
-
-
-def _synthesizer(soundfont: Path) -> symusic.Synthesizer:
-    """A fresh synthesizer (a millisecond): one that has played other programs may play some tones differently."""
-    try:
-        return symusic.Synthesizer(sf_path=str(soundfont), sample_rate=SAMPLE_RATE, quality=QUALITY)
-    except RuntimeError as error:
-        raise DemoError(f"soundfont {soundfont}: cannot be read ({error}); give a General MIDI .sf2 file") from error
+_shared = lru_cache(maxsize=TONES_KEPT)(_tone_and_level)
+_release = lru_cache(maxsize=TONES_KEPT)(release)

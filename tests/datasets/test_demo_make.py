@@ -22,7 +22,7 @@ from datasets.demo import SIZES, DemoError, build
 from datasets.demo.__main__ import main
 from datasets.demo.make import measures
 from datasets.demo.styles import GENRES, TAGS
-from datasets.demo.synth import SAMPLE_RATE
+from datasets.demo.tones import SAMPLE_RATE
 from datasets.demo.truth import COLUMNS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,13 +77,22 @@ def test_corpus_json_says_how_it_was_made(tiny):
     assert facts["seed"] == 0
     assert facts["size"] == "tiny"
     assert len(facts["soundfont_sha256"]) == 64
-    assert tiny.name == f"tiny-seed0-v{facts['composer_version']}-{facts['soundfont_sha256'][:8]}"
+    versions = f"v{facts['composer_version']}.{facts['renderer_version']}"
+    assert tiny.name == f"tiny-40x6s-seed0-{versions}-{facts['soundfont_sha256'][:8]}"
 
 
 def test_a_second_build_finds_the_first(tiny):
     before = (tiny / "tracks.csv").stat().st_mtime_ns
     assert build("tiny", cache_dir=tiny.parents[1], progress=False) == tiny
     assert (tiny / "tracks.csv").stat().st_mtime_ns == before
+
+
+def test_a_size_that_has_changed_is_built_anew(tmp_path, monkeypatch):
+    folders = []
+    for seconds in (1.0, 2.0):
+        monkeypatch.setitem(SIZES, "tiny", (1, seconds))
+        folders.append(build("tiny", cache_dir=tmp_path, progress=False))
+    assert [soundfile.info(folder / "audio" / "00000.flac").duration for folder in folders] == [1.0, 2.0]
 
 
 def test_the_same_seed_gives_the_same_bytes_in_any_number_of_threads(tiny, tmp_path):

@@ -13,7 +13,7 @@ from datasets.demo import DemoError, render_folder
 from datasets.demo.__main__ import main
 
 
-def midi(path, notes, controls=(), drum=False):
+def midi(path, notes, controls=(), drum=False, bends=()):
     """Write a MIDI file at 120 BPM of (start, duration, pitch, velocity) in beats."""
     score = symusic.Score(480)
     score.tempos.append(symusic.Tempo(0, 120.0))
@@ -22,6 +22,8 @@ def midi(path, notes, controls=(), drum=False):
         track.notes.append(symusic.Note(round(480 * start), round(480 * duration), pitch, velocity))
     for beat, number, value in controls:
         track.controls.append(symusic.ControlChange(round(480 * beat), number, value))
+    for beat, value in bends:
+        track.pitch_bends.append(symusic.PitchBend(round(480 * beat), value))
     score.tracks.append(track)
     path.parent.mkdir(parents=True, exist_ok=True)
     score.dump_midi(path)
@@ -79,10 +81,26 @@ def test_the_pedal_holds_and_the_volume_controller_is_followed(tmp_path):
     render_folder(source, tmp_path / "out", progress=False)
     sounds = {path.stem: soundfile.read(path)[0] for path in (tmp_path / "out").glob("*.flac")}
     rate = soundfile.info(tmp_path / "out" / "dry.flac").samplerate
-    assert not sounds["dry"][rate // 2 : rate].any()
-    assert np.abs(sounds["held"][rate // 2 : rate]).max() > 0.01
+    still = slice(round(1.26 * rate), round(1.5 * rate))  # the note ends at 0.25 s and has died away a second later
+    assert not sounds["dry"][still].any()
+    assert np.abs(sounds["held"][still]).max() > 0.01
     first, second = np.abs(sounds["swell"][:rate]).max(), np.abs(sounds["swell"][2 * rate :]).max()
     assert first / second == pytest.approx(4, rel=0.1)
+
+
+@pytest.mark.parametrize(("reach", "semitones"), [(None, 2), (12, 12)])
+def test_the_pitch_wheel_is_heard_as_far_as_it_reaches(tmp_path, reach, semitones):
+    controls = [] if reach is None else [(0, 101, 0), (0, 100, 0), (0, 6, reach), (0, 101, 127), (0, 100, 127)]
+    midi(tmp_path / "bent.mid", [(0, 2, 60, 100)], controls, bends=[(0, 8191)])
+    midi(tmp_path / "straight.mid", [(0, 2, 60 + semitones, 100)])
+    render_folder(tmp_path, tmp_path / "out", progress=False)
+    peaks = []
+    for name in ("bent", "straight"):
+        samples, rate = soundfile.read(tmp_path / "out" / f"{name}.flac")
+        spectrum = np.abs(np.fft.rfft(samples[: rate // 2] * np.hanning(rate // 2), 8 * rate))
+        low = 8 * 220
+        peaks.append((low + np.argmax(spectrum[low : 8 * 700])) / 8)
+    assert 12 * abs(np.log2(peaks[0] / peaks[1])) < 0.25
 
 
 def test_equal_names_do_not_overwrite_each_other(tmp_path):

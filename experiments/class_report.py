@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 
 import numpy as np
 
 from experiments import reports
 from experiments.tasks.base import Task
 from experiments.tracking.run import RunHandle
+from experiments.tracks.strata import membership
+
+N_TRAIN = "n_train"  # column: training tracks of a class
+UNSEEN = " (not in train)"  # behind the name of a class without one
 
 
 def write_test_report(
-    task: Task, predictions: np.ndarray, references: np.ndarray, run: RunHandle, suffix: str = ""
+    task: Task,
+    predictions: np.ndarray,
+    references: np.ndarray,
+    run: RunHandle,
+    train: np.ndarray | None = None,
+    suffix: str = "",
 ) -> None:
     """Attach the figures of every class as a table and a picture, and the confusion matrix where the task has one.
 
@@ -21,18 +31,33 @@ def write_test_report(
         predictions: As the task decodes them, one row a track.
         references: Stacked targets.
         run: Gets the files.
+        train: Stacked targets that were learned from, where they are known: classes without a track are marked.
         suffix: Of the file names, where a run reports on several tasks.
     """
     per_class = task.score_per_class(predictions, references)
     measured = next(iter(per_class.values()))
     metric = task.primary if task.primary in measured else "f1"
-    run.add_artifact(reports.per_class_bars(per_class, metric, run.directory / f"per_class_test{suffix}.png"))
+    seen = {} if train is None else _training_tracks(task, train, per_class)
+    bars = {name + UNSEEN * (seen.get(name) == 0): row for name, row in per_class.items()}
+    run.add_artifact(reports.per_class_bars(bars, metric, run.directory / f"per_class_test{suffix}.png"))
     table = run.directory / f"per_class_test{suffix}.csv"
     with table.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, ["class", *measured])
+        writer = csv.DictWriter(handle, ["class", *measured, *([N_TRAIN] if seen else [])])
         writer.writeheader()
-        writer.writerows({"class": name, **row} for name, row in per_class.items())
+        counts = ({N_TRAIN: seen[name]} if seen else {} for name in per_class)
+        writer.writerows(
+            {"class": name, **row} | count for (name, row), count in zip(per_class.items(), counts, strict=True)
+        )
     run.add_artifact(table)
     if hasattr(task, "confusion"):
         counts = task.confusion(predictions, references)
         run.add_artifact(reports.confusion_matrix(counts, task.classes, run.directory / f"confusion_test{suffix}.png"))
+
+
+def _training_tracks(task: Task, train: np.ndarray, per_class: Mapping[str, Mapping[str, float]]) -> dict[str, int]:
+    """How many training tracks every row of a report has; none where rows are values, of which every track has one."""
+    if task.kind == "values" and set(per_class) <= set(task.classes):
+        return {}
+    member, kinds = membership(task, train)
+    counts = dict(zip(kinds, member.sum(axis=0).tolist(), strict=True))
+    return {name: counts.get(name, 0) for name in per_class}

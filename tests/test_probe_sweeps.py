@@ -186,6 +186,20 @@ def test_answers_that_nothing_is_trained_for_are_rows(home):
     assert (row.kind, row.network, row.config) == ("baseline", "0" * 16, {})
 
 
+def test_few_shots_are_all_that_the_constant_answer_and_the_report_by_class_know(home):
+    write_table(Path("mels/tracks.csv"), [row for row in tracks() if row[1:3] != ("train", "jazz")])
+    run(*FAST, *PLAIN, "embeddings.store=plain", "probe.shots=3", "probe.seeds=2")
+    answers = read_answers(last_run() / "files/predictions_genre_constant-answer.npz")
+    assert answers.by_seed.shape == (2, 30, 3)
+    np.testing.assert_allclose(answers.by_seed, np.broadcast_to([0.5, 0.0, 0.5], answers.by_seed.shape))
+    with (last_run() / "files/per_class_test_genre.csv").open() as handle:
+        assert {row["class"]: row["n_train"] for row in csv.DictReader(handle)} == {
+            "blues": "3",
+            "jazz": "0",
+            "rock": "3",
+        }
+
+
 def shard(folder: Path) -> np.ndarray:
     """The values of a store, to be damaged."""
     (path,) = folder.glob("shards/*.npy")
@@ -206,7 +220,14 @@ def broken_features() -> list[str]:
 def other_network() -> list[str]:
     shutil.rmtree("net/block_01")
     store(Path("net/block_01"), (3, 8), network="b", block=1)
-    return ["embeddings.block_sum=True"]
+    return []
+
+
+def fewer_tracks() -> list[str]:
+    with StoreWriter("half", Store("plain").header) as writer:
+        for name, *_ in tracks()[::2]:
+            writer.append(name, np.zeros((1, 1, 8), np.float16))
+    return ["embeddings.compare.half=half", "datamodule.max_left_out=0.1"]
 
 
 def other_tracks() -> list[str]:
@@ -242,7 +263,9 @@ def few_answers() -> list[str]:
     [
         (broken_features, "of its features is nan; extract it again"),
         (other_network, "net/block_00 and net/block_01 are not of one network, they differ in network ('a', 'b')"),
+        (lambda: [*other_network(), "embeddings.block_sum=True"], "are not of one network"),
         (other_tracks, "have no track in common"),
+        (fewer_tracks, "75 of 150 tracks (50.0%) are labelled but not in half; all of them: "),
         (no_validation, "no tracks in split valid"),
         (wrong_answers, "holds answers of shape [2], genre has 3 outputs"),
         (few_answers, "lacks 30 of 30 test tracks"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from experiments.progress import progress
 from experiments.settings import ProbeExperimentSettings, ProbeSettings
 from experiments.tasks.base import Task
 from experiments.tracking.run import RunHandle
-from experiments.tracks.annotations import tasks_of
+from experiments.tracks.annotations import shown, tasks_of
 from experiments.tracks.data import Source, build_task, identify, open_source, read_corpus, say
 from experiments.tracks.examples import examples, need, songs_apart
 from experiments.tracks.left_out import match, tell_unannotated
@@ -90,13 +90,13 @@ def probe(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]
     test = {name: _split(tracks[name], "test") for name in tasks}
     for name, task in tasks.items():
         if "constant" in settings.embeddings.baselines:
-            said = constant(task, _probabilities(task, tracks[name].targets["train"]), len(test[name].ids))
+            said = _constant(task, _split(tracks[name], "train"), len(test[name].ids), settings.probe, run.seed)
             found.rows[name].append(answer_row(task, data[name], CONSTANT, "", test[name], said))
     for name, store in answers:
         task, split = tasks[store.header.producer["task"]], test[store.header.producer["task"]]
         said, network = read_answers(name, store, split.ids), store.header.fingerprint or ""
-        found.rows[task.name].append(answer_row(task, data[task.name], name, network, split, said))
-    return _leave(found, tasks, settings, run)
+        found.rows[task.name].append(answer_row(task, data[task.name], name, network, split, said[None]))
+    return _leave(found, tasks, {name: _split(tracks[name], "train") for name in tasks}, settings, run)
 
 
 def _few(probe: ProbeSettings) -> str:
@@ -107,7 +107,11 @@ def _few(probe: ProbeSettings) -> str:
 
 
 def _leave(
-    found: Found, tasks: Mapping[str, Task], settings: ProbeExperimentSettings, run: RunHandle
+    found: Found,
+    tasks: Mapping[str, Task],
+    train_of: Mapping[str, Split],
+    settings: ProbeExperimentSettings,
+    run: RunHandle,
 ) -> dict[str, float]:
     """Put everything into the run and on the screen."""
     rows = [row for name in tasks for row in found.rows[name]]
@@ -116,7 +120,8 @@ def _leave(
     write_points(found.trained, run)
     write_rows(rows, best, run)
     for name, (row, outcome) in found.best.items():
-        write_chosen(tasks[name], row, outcome, len(tasks), run)
+        train = fewer(tasks[name], train_of[name], settings.probe.shots, settings.probe.train_share, outcome.probe.seed)
+        write_chosen(tasks[name], row, outcome, train.y, len(tasks), run)
     if settings.probe.runs:
         write_light_runs(found.trained, {name: task.primary for name, task in tasks.items()}, run)
     say(format_table(rows, best))
@@ -137,12 +142,20 @@ def _tasks(
             f"common: {min(one.ids, default='nothing')!r}, {min(other.ids, default='nothing')!r}; "
             f"were they made from the same folder?"
         )
-    where = Path(settings.embeddings.store or "")
-    corpus, stored = match(read_corpus(settings.datamodule, source), sorted(shared), where, settings.datamodule, run)
+    where, labelled = _where(compared, shared), read_corpus(settings.datamodule, source)
+    corpus, stored = match(labelled, sorted(shared), where, settings.datamodule, run)
     tasks: dict[str, Task] = {}
     for name in tasks_of(settings.probe.tasks, corpus):
         corpus, tasks[name] = build_task(settings.datamodule, corpus, name)
     return tasks, corpus, stored
+
+
+def _where(compared: Sequence[Representation], shared: Set[str]) -> str:
+    """The stores whose tracks are compared, for messages: those that lack a track of another, else the first."""
+    every = set().union(*(row.ids for row in compared))
+    stores = {str(store.path): store for row in compared for store in row.stores}
+    short = [path for path, store in stores.items() if shared != every and not every <= set(store.ids)]
+    return shown(short or list(stores)[:1], most=2)
 
 
 def _probe_representation(
@@ -218,6 +231,13 @@ def _say_ties(trained: Sequence[tuple[str, str, int, Outcome]]) -> None:
             f"in {task}, {label}, for instance, {len(outcome.tied)} probes share {outcome.probe.value:.4f} "
             f"(column tied of probes.csv)"
         )
+
+
+def _constant(task: Task, train: Split, items: int, probe: ProbeSettings, seed: int) -> np.ndarray:
+    """The constant answer `[seeds, items, ...]` of the tracks that the probes of every seed learn from."""
+    seeds = seeds_of(probe.seeds, seed) if probe.shots is not None or probe.train_share is not None else [seed]
+    seen = [fewer(task, train, probe.shots, probe.train_share, one).y for one in seeds]
+    return np.stack([constant(task, _probabilities(task, y), items) for y in seen])
 
 
 def _probabilities(task: Task, targets: np.ndarray) -> np.ndarray:

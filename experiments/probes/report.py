@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from experiments import reports
 from experiments.class_report import write_test_report
 from experiments.probes.records import write_answers, write_scores
@@ -107,14 +109,23 @@ def _bars(task: str, rows: Sequence[Judged], run: RunHandle) -> None:
     run.add_artifact(reports.comparison_bars(bars, metric, path, title=f"{task}, {rows[0].score.n} items"))
 
 
-def write_chosen(task: Task, row: Judged, outcome: Outcome, tasks: int, run: RunHandle) -> None:
-    """Attach the chosen probe of a task, its curve, its figures by class, and the picture of its grid."""
+def write_chosen(task: Task, row: Judged, outcome: Outcome, train: np.ndarray, tasks: int, run: RunHandle) -> None:
+    """Attach the chosen probe of a task, its curve, its figures by class, and the picture of its grid.
+
+    Args:
+        task: It answers.
+        row: Of the table.
+        outcome: Of its grid.
+        train: Stacked targets of the tracks it learned from.
+        tasks: Of the run, which share the points of its curves.
+        run: Gets the files.
+    """
     from experiments.probes.grid_picture import grid_picture
 
     probe = outcome.probe
     for step, value in thinned(probe.curve, probe.best_step, MOST_POINTS // tasks):
         run.log_scalar(f"probe/{task.name}_{task.primary}", value, step)
-    write_test_report(task, row.by_seed[0], row.references, run, suffix=f"_{task.name}")
+    write_test_report(task, row.by_seed[0], row.references, run, train, suffix=f"_{task.name}")
     run.add_artifact(probe.save(run.directory / f"probe_{task.name}.safetensors"))
     picture = run.directory / f"grid_{task.name}.png"
     if grid_picture(outcome.records, task.primary, picture, f"{task.name}: {row.label}, validation"):

@@ -78,9 +78,9 @@ def representations(embeddings: EmbeddingsSettings) -> list[Representation]:
     rows = []
     for name, place in {MAIN: embeddings.store, **embeddings.compare}.items():
         stores = _stores(name, Path(place).expanduser(), embeddings.blocks)
+        _same_network(name, stores)
         parts: list[tuple[int | str, tuple[Store, ...]]] = [(block_of(store), (store,)) for store in stores]
         if embeddings.block_sum and len(stores) > 1:
-            _same_network(name, stores)
             parts.append((SUM, tuple(stores)))
         elif embeddings.block_sum and name == MAIN:
             raise UserError(
@@ -143,8 +143,8 @@ def block_of(store: Reader) -> int | str:
 
 
 def _same_network(name: str, stores: Sequence[Store]) -> None:
-    """Refuse a sum of blocks that are not of one network and its windows."""
-    first, *others = ({**store.header.producer, "block": None} for store in stores)
+    """Refuse a folder of blocks that are not of one network and its windows: tables would call them one encoder."""
+    first, *others = ({**(store.header.producer or {}), "block": None} for store in stores)
     for store, other in zip(stores[1:], others, strict=True):
         if differ := sorted(key for key in {*first, *other} if first.get(key) != other.get(key)):
             raise UserError(

@@ -116,12 +116,12 @@ def probe_row(
 def answer_row(
     task: Task, data: Mapping[str, Any], name: str, network: str, split: Split, predictions: np.ndarray
 ) -> Judged:
-    """Judge decoded answers to the tracks of a split; of the clips of a song, their mean."""
+    """Judge decoded answers `[seeds, tracks, ...]` to a split; of the clips of a song, their mean."""
     ids, y = items(task, split)
     if split.groups is not None:
         _, rows = songs(split.groups)
-        sums = np.zeros((len(ids), *predictions.shape[1:]))
-        np.add.at(sums, rows, predictions)
+        sums = np.zeros((len(predictions), len(ids), predictions.shape[-1]))
+        np.add.at(sums, (slice(None), rows), predictions)
         predictions = (sums / np.bincount(rows)[:, None]).astype(np.float32)
     aggregation = "song: mean" if split.groups is not None else ""
     row = replace(
@@ -130,7 +130,7 @@ def answer_row(
         aggregation=aggregation,
         predictions=answers_name(task.name, name),
     )
-    return judged(task, name, row, ids, predictions[None], y)
+    return judged(task, name, row, ids, predictions, y)
 
 
 def behind(best: Judged, other: Judged) -> Difference:

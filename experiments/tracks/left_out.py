@@ -24,7 +24,7 @@ SHOWN = 3
 def match(
     corpus: Corpus,
     stored: Sequence[str],
-    where: Path,
+    where: Path | str,
     settings: DatamoduleSettings | None = None,
     run: RunHandle | None = None,
 ) -> tuple[Corpus, Mapping[str, str]]:

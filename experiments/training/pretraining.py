@@ -75,7 +75,7 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         if learner.averaged:
             say("the test judges averaged weights: their loss in validation was the lowest")
         try:
-            result.update(_report_test(learner, run, clips.splits["test"].ids))
+            result.update(_report_test(learner, run, clips.splits["test"].ids, clips.splits["train"].targets))
         except UserError as error:  # too few test tracks to score anything: the training is none the worse for it
             say(f"no test scores: {error}")
     if run.is_global_zero:
@@ -164,10 +164,12 @@ def best_epoch(curves: History, monitor: str | None = None) -> dict[str, float]:
     return {name: value for name, value in then.items() if value is not None}
 
 
-def _report_test(learner: SupervisedLearner, run: RunHandle, ids: tuple[str, ...]) -> dict[str, float]:
+def _report_test(
+    learner: SupervisedLearner, run: RunHandle, ids: tuple[str, ...], train: np.ndarray | None = None
+) -> dict[str, float]:
     scores = {f"test/{name}": value for name, value in learner.scores().items()}
     if run.is_global_zero:
-        write_test_report(learner.task, learner.predictions, learner.references, run)
+        write_test_report(learner.task, learner.predictions, learner.references, run, train)
         write_predictions(learner.task, [ids[track] for track in learner.tracks], learner.predictions, run)
         say("  ".join(f"{name} {value:.4g}" for name, value in scores.items()))
     return scores

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def transfer(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     if "test" in data.splits:
         trainer.test(learner, data, ckpt_path=best, verbose=False, weights_only=True)
         try:
-            result.update(_report_test(learner, data.splits["test"], settings, about, run))
+            result.update(_report_test(learner, data.splits, settings, about, result.get(monitor or ""), run))
         except UserError as error:  # too few test tracks to score anything: the training is none the worse for it
             say(f"no test scores: {error}")
     return result
@@ -212,18 +212,23 @@ def _keep(probe: FittedProbe, settings: TransferSettings, run: RunHandle) -> Non
 
 
 def _report_test(
-    learner: VectorLearner, judged: Judged, settings: TransferSettings, about: About, run: RunHandle
+    learner: VectorLearner,
+    splits: Mapping[str, Judged],
+    settings: TransferSettings,
+    about: About,
+    valid: float | None,
+    run: RunHandle,
 ) -> dict[str, float]:
-    task, scores = learner.task, learner.scores()
+    task, scores, judged = learner.task, learner.scores(), splits["test"]
     result = {f"test/{name}": value for name, value in scores.items()}
     if not run.is_global_zero:
         return result
     predictions, references = learner.predictions, learner.references
     names = [judged.names[number] for number in learner.tracks]
-    write_test_report(task, predictions, references, run)
+    write_test_report(task, predictions, references, run, splits["train"].split.y)
     write_predictions(task, names, predictions, run)
     ends = interval(task, predictions, references, seed=run.seed)
-    row = _row(task, scores, ends[task.primary], settings, about, len(names) < len(judged))
+    row = replace(_row(task, scores, ends[task.primary], settings, about, len(names) < len(judged)), valid=valid)
     run.add_artifact(write_answers(run.directory / row.predictions, names, predictions[None], references))
     write_scores([row], run)
     for metric, (low, high) in ends.items():

@@ -1,0 +1,55 @@
+"""Reports by class."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+
+from experiments.class_report import write_test_report
+from experiments.tasks import build
+
+
+class Folder:
+    """A run that only has a folder."""
+
+    def __init__(self, directory):
+        self.directory, self.kept = directory, []
+
+    def add_artifact(self, path):
+        self.kept.append(path.name)
+
+
+def report(task, predictions, references, train, folder):
+    run = Folder(folder)
+    write_test_report(task, predictions, references, run, train)
+    assert {"per_class_test.csv", "per_class_test.png"} <= set(run.kept)
+    with (folder / "per_class_test.csv").open() as handle:
+        return {row["class"]: row.get("n_train") for row in csv.DictReader(handle)}
+
+
+def test_classes_without_a_training_track_are_marked(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("experiments.reports.per_class_bars", lambda rows, metric, path: drawn.extend(rows) or path)
+    task, y = build("genre", classes=["x", "y", "z"]), np.array([0, 1, 2])
+    found = report(task, np.eye(3, dtype=np.float32), y, np.array([0, 2, 2]), tmp_path)
+    assert found == {"x": "1", "y": "0", "z": "2"}
+    assert drawn == ["x", "y (not in train)", "z"]
+
+
+def test_ranges_of_tempi_are_counted_and_values_are_not(tmp_path):
+    tempo = build("tempo_regression", mean=[7.0], scale=[1.0])
+    said, y = np.array([[90.0], [130.0]], np.float32), np.array([90.0, 130.0], np.float32)
+    assert report(tempo, said, y, np.array([91.0, 95.0]), tmp_path) == {"80-100 BPM": "2", "120-140 BPM": "0"}
+    emotion = build("emotion", mean=[0.0, 0.0], scale=[1.0, 1.0])
+    pairs = np.array([[0.0, 1.0], [1.0, 0.0]], np.float32)
+    assert report(emotion, pairs, pairs, pairs, tmp_path) == {"arousal": None, "valence": None}
+
+
+@pytest.mark.parametrize("name", ["genre", "tagging"])
+def test_without_training_targets_nothing_is_said_of_them(name, tmp_path):
+    y = np.array([0, 1]) if name == "genre" else np.eye(2, dtype=np.float32)
+    assert report(build(name, classes=["x", "y"]), np.eye(2, dtype=np.float32), y, None, tmp_path) == dict.fromkeys(
+        "xy"
+    )

@@ -66,20 +66,21 @@ def run_huggingface(argv: Sequence[str]) -> Iterator[str]:
     parser.add_argument("model_dir", metavar="MODEL_DIR", type=Path, help="folder of the encoder")
     parser.add_argument("audio_dir", metavar="AUDIO_DIR", type=Path, help="folder of audio files")
     parser.add_argument("store_dir", metavar="STORE_DIR", type=Path, help="folder of the stores; made, or added to")
-    parser.add_argument("--blocks", metavar="0,5,11", help="counted from 0; all where not given")
+    parser.add_argument("--blocks", type=_numbers, metavar="0,5,11", help="counted from 0; all where not given")
     parser.add_argument("--pooling", choices=["mean", "cls"], default="mean", help="of the positions of a window")
     parser.add_argument("--seconds", type=float, metavar="S", help="of a window; else the encoder's own, or 10")
     parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="windows at a time")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where it runs")
     parser.add_argument("--retry", action="store_true", help="try files again that were skipped before")
     given = parser.parse_args(argv)
-    from preprocess.encoders import extract
+    from preprocess.build import changed_line
+    from preprocess.encoding import extract
 
     report = extract(
         given.model_dir,
         given.audio_dir,
         given.store_dir,
-        [int(block) for block in given.blocks.split(",")] if given.blocks else None,
+        given.blocks,
         given.pooling,
         given.seconds,
         given.batch_size,
@@ -87,12 +88,23 @@ def run_huggingface(argv: Sequence[str]) -> Iterator[str]:
         given.retry,
         not given.quiet,
     )
-    yield from report.notes
     done = f"{report.written} tracks written, {report.already} already there, {len(report.skipped)} skipped"
     yield f"{report.store}: {done}; blocks {', '.join(map(str, report.blocks))}, {report.size} values each"
+    if report.changed:
+        yield f"  {changed_line(report, 'another STORE_DIR')}"
+    if report.noted:
+        yield f"  {len(report.noted)} tracks hold less than their file promised: {report.store / 'notes.csv'}"
     if report.skipped:
         yield f"  all in {report.store / 'skipped.csv'}; they are tried again when they change, or with --retry"
     yield f"next: python ex_probe.py with embeddings.store={report.store} datamodule.base_dir={given.audio_dir}"
+
+
+def _numbers(text: str) -> list[int]:
+    """Whole numbers joined by commas."""
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers such as 0,5,11") from None
 
 
 def _parser(name: str, about: str) -> argparse.ArgumentParser:

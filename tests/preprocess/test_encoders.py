@@ -29,7 +29,8 @@ from transformers import (
 from datasets.store import Store
 from preprocess.__main__ import main
 from preprocess.decode import load
-from preprocess.encoders import EncoderError, extract, load_encoder, windows
+from preprocess.encoders import EncoderError, load_encoder, windows
+from preprocess.encoding import extract
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -130,6 +131,15 @@ def test_command(folders: dict[str, Path], audio: Path, tmp_path: Path, capsys):
     assert "skipped.csv" in said
 
 
+def test_replaced_files_are_told(folders: dict[str, Path], audio: Path, tmp_path: Path, capsys):
+    quietly(folders["wav2vec2"], audio, tmp_path / "out", blocks=[0])
+    (audio / "b" / "c.flac").write_bytes((audio / "a.wav").read_bytes())
+    assert quietly(folders["wav2vec2"], audio, tmp_path / "out", blocks=[0]).changed == ["b/c.flac"]
+    line = ["huggingface", str(folders["wav2vec2"]), str(audio), str(tmp_path / "out"), "--blocks", "0", "--quiet"]
+    assert main([*line, "--device", "cpu"]) == 0
+    assert "1 files have another size or date" in capsys.readouterr().out
+
+
 def test_mistakes(folders: dict[str, Path], audio: Path, tmp_path: Path):
     def refused(model: Path, **options) -> str:
         with pytest.raises(EncoderError) as caught:
@@ -140,7 +150,12 @@ def test_mistakes(folders: dict[str, Path], audio: Path, tmp_path: Path):
     assert "no CLS token" in refused(folders["wav2vec2"], pooling="cls")
     assert "windows of 0.5 to 2 s" in refused(folders["ast"], seconds=3)
     assert "0.5 s or more" in refused(folders["wav2vec2"], seconds=0.1)
+    assert "seconds=0" in refused(folders["wav2vec2"], seconds=0)
     assert "no config.json" in refused(tmp_path)
+    short = shutil.copytree(folders["wav2vec2"], tmp_path / "short")
+    (short / "model.safetensors").unlink()
+    (short / "model.safetensors").write_bytes(b"cut short")
+    assert "transformers cannot load it" in refused(short)
     copy = shutil.copytree(folders["wav2vec2"], tmp_path / "copy")
     tensors = load_file(copy / "model.safetensors")
     gone = next(name for name in tensors if "encoder.layers.1" in name)
@@ -152,6 +167,12 @@ def test_mistakes(folders: dict[str, Path], audio: Path, tmp_path: Path):
     (copy / "config.json").write_text(json.dumps({"model_type": "nonesuch"}))
     (copy / "pytorch_model.bin").rename(copy / "model.safetensors")
     assert "transformers cannot load it" in refused(copy)
+
+
+def test_no_gpu_is_told(folders: dict[str, Path], audio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(EncoderError, match="no GPU"):
+        quietly(folders["ast"], audio, tmp_path / "out", device="cuda")
 
 
 def test_missing_package_is_named(audio: Path, tmp_path: Path):

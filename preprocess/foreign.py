@@ -33,6 +33,7 @@ class Imported:
         already: Tracks that were in the store before.
         unmatched: Ids that match no audio, with the reason.
         without_vectors: Audio that no vector is of.
+        passed_over: Columns of a table that hold texts.
     """
 
     store: Path
@@ -41,6 +42,7 @@ class Imported:
     already: int = 0
     unmatched: list[tuple[str, str]] = field(default_factory=list)
     without_vectors: list[str] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
 
 
 def import_features(
@@ -86,7 +88,7 @@ def import_features(
     vectors = open_vectors(source, layout, id_column, columns)
     named = _named(vectors, audio, corpus, max_unmatched, report)
     first = next(array for id, array, _ in vectors if id in named)
-    report.size = first.shape[1]
+    report.size, report.passed_over = first.shape[1], list(getattr(vectors, "texts", ()))
     header = _header(vectors, encoder or source.resolve().stem, report.size, block)
     with alone(report.store), StoreWriter(report.store, header) as writer:
         _leave_out(report)

@@ -53,6 +53,8 @@ def run_import(argv: Sequence[str]) -> Iterator[str]:
         not given.quiet,
     )
     yield f"{report.store}: {report.written} tracks written, {report.already} already there, {report.size} values each"
+    if report.passed_over:
+        yield f"  columns of texts are no features: {', '.join(report.passed_over[:8])}"
     if report.unmatched:
         yield f"  {len(report.unmatched)} vectors match no audio, all in {report.store / 'skipped.csv'}"
     if report.without_vectors:

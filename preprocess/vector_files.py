@@ -66,8 +66,12 @@ class NpyFolder:
 
 def _loaded(file: Path) -> np.ndarray:
     try:
-        return np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array = np.load(file, allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            array.close()
+            raise ValueError("several arrays in one archive (.npz) under the name of .npy")
+        return array
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         if "pickle" in str(error).lower():
             error = "an array of objects, or no .npy at all; such a file can hold programs and is not read"
         raise ForeignError(
@@ -84,13 +88,18 @@ def _rows(array: np.ndarray, where: str) -> np.ndarray:
 
 
 class Table:
-    """A row a track: a column of ids, and a column a value or one column of lists."""
+    """A row a track: a column of ids, and a column a value or one column of lists; `texts` are passed over."""
 
     def __init__(self, path: Path, layout: str, id_column: str | None, columns: Sequence[str] | None) -> None:
         self.path, self.layout = path, layout
         schema = self._schema()
+        if repeated := [name for name, times in Counter(schema.names).items() if times > 1]:
+            raise ForeignError(f"{path}: two columns are called {repeated[0]!r}; give each its own name")
         self.id_column = _id_column(path, schema, id_column)
         self.columns = _value_columns(path, schema, self.id_column, columns)
+        self.texts = [name for name in schema.names if _is_text(schema.field(name).type) and name != self.id_column]
+        if not columns and layout == "csv":
+            self._refuse_spoilt(self.texts)
         self.ids = [id for batch in self._batches([self.id_column]) for id in self._ids(batch)]
         if not self.ids:
             raise ForeignError(f"{path}: a table without rows; were the features written?")
@@ -106,6 +115,19 @@ class Table:
             values = _values(self.path, batch, self.columns)
             for id, row in zip(self._ids(batch), values, strict=True):
                 yield id, _rows(row, f"{self.path}, {id!r}"), printable(self.path)
+
+    def _refuse_spoilt(self, texts: Sequence[str]) -> None:
+        """Refuse a column of numbers that a word or two made a column of texts: it would be missed by nobody."""
+        with pa.csv.open_csv(self.path, BLOCKS, self._parsing()) as reader:
+            head = reader.read_next_batch()
+        for name in texts:
+            cells = [cell for cell in head.column(name).to_pylist() if cell]
+            words = [cell for cell in cells if not _is_numeral(cell)]
+            if len(words) < len(cells) / 2:
+                raise ForeignError(
+                    f"{self.path}: column {name!r} holds {len(cells) - len(words)} numbers, but also {words[0]!r}, no "
+                    f"number where one belongs; mend it, or name the features with --columns A,B,C"
+                )
 
     def _ids(self, batch: pa.RecordBatch) -> list[str]:
         return [printable(id or "") for id in batch.column(self.id_column).cast(pa.string()).to_pylist()]
@@ -147,6 +169,18 @@ def _is_number(kind: pa.DataType) -> bool:
     return pa.types.is_floating(kind) or pa.types.is_integer(kind)
 
 
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _is_numeral(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
 def _is_list(kind: pa.DataType) -> bool:
     lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     return lists and _is_number(kind.value_type)
@@ -158,7 +192,7 @@ def _id_column(path: Path, schema: pa.Schema, wanted: str | None) -> str:
             raise ForeignError(f"{path}: no column {wanted!r} for the ids; there are {_shown(schema.names)}")
         return wanted
     usual = [name for name in ID_COLUMNS if name in schema.names]
-    texts = [name for name in schema.names if pa.types.is_string(schema.field(name).type)]
+    texts = [name for name in schema.names if _is_text(schema.field(name).type)]
     if usual or len(texts) == 1:
         return usual[0] if usual else texts[0]
     raise ForeignError(

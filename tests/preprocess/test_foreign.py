@@ -155,7 +155,7 @@ def test_ids_of_jukemir_become_those_of_the_corpus(tmp_path: Path):
 def test_columns_that_are_no_features_are_left_out(tmp_path: Path):
     rows = [{"": number, **row} for number, row in enumerate(usual())]
     report = quietly(table(tmp_path / "a.csv", rows), tmp_path / "out")
-    assert report.size == 5
+    assert (report.size, report.passed_over) == (5, ["artist"])
     report = quietly(tmp_path / "a.csv", tmp_path / "two", columns=["f3", "f1"])
     np.testing.assert_allclose(Store(tmp_path / "two").read("album/song0.mp3")[0, 0], DRAWN[0, [3, 1]], rtol=1e-6)
 
@@ -179,6 +179,7 @@ def broken(vectors: np.ndarray, value: float) -> np.ndarray:
         ([*usual(), usual()[1]], {}, "2 rows have the id 'album/song1.mp3'"),
         ([{"path": "a.mp3", "artist": "x"}], {}, "no column of numbers"),
         ([{"one": "a", "two": "b", "f": 1.0}], {}, "--id COLUMN"),
+        ([*usual(), {**usual()[0], "path": "b.mp3", "f2": "lots"}], {}, "column 'f2' holds 4 numbers, but also 'lots'"),
         (usual(), {"id_column": "pfad"}, "no column 'pfad'.*'path'"),
         (usual(), {"columns": ["artist"]}, "'artist' is no column of numbers"),
         ([{"path": "", "f": 1.0}], {}, "row 1 has no id"),
@@ -198,6 +199,17 @@ def test_text_where_a_number_belongs(tmp_path: Path):
         quietly(tmp_path / "a.csv", tmp_path / "out")
 
 
+def test_columns_of_one_name(tmp_path: Path):
+    (tmp_path / "a.csv").write_text("id,x,x\na,1,2\n")
+    with pytest.raises(ForeignError, match="two columns are called 'x'"):
+        quietly(tmp_path / "a.csv", tmp_path / "out")
+
+
+def test_ids_of_any_kind_of_text(tmp_path: Path):
+    pq.write_table(pa.table({"song": pa.array(["a", "b"], pa.large_string()), "x": [1.0, 2.0]}), tmp_path / "a.parquet")
+    assert quietly(tmp_path / "a.parquet", tmp_path / "out").written == 2
+
+
 def test_mistakes_in_folders(folder: Path, tmp_path: Path):
     one = folder / "1" / "song3.npy"
     np.save(one, np.array([{"a": 1}], dtype=object), allow_pickle=True)
@@ -209,6 +221,15 @@ def test_mistakes_in_folders(folder: Path, tmp_path: Path):
     np.save(one, np.array(["x"]))
     with pytest.raises(ForeignError, match=r"song3.npy: <U1 of shape \[1\]"):
         quietly(folder, tmp_path / "c")
+    with one.open("wb") as file:
+        np.savez(file, DRAWN)
+    with pytest.raises(ForeignError, match=r"song3.npy: several arrays in one archive"):
+        quietly(folder, tmp_path / "z")
+    with one.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (10**14,)})
+    with pytest.raises(ForeignError, match=r"song3.npy: Unable to allocate"):
+        quietly(folder, tmp_path / "h")
+    np.save(one, DRAWN)
     one.write_bytes(one.read_bytes()[:-1])
     with pytest.raises(ForeignError, match=r"song3.npy"):
         quietly(folder, tmp_path / "d")

@@ -73,6 +73,9 @@ def _say(work: Callable[[], Iterable[str]]) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except OSError as error:  # of a place that cannot be used, or a full disk
+        print(f"error: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted: what is done is kept, the same command goes on from there", file=sys.stderr)
         return 130

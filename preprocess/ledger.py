@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import BinaryIO
 
 from preprocess.files import Candidate
 from preprocess.sources import NO_FFMPEG, AudioError
@@ -69,8 +70,11 @@ class Ledger:
         """Note what tracks are computed from, at once: a table of every track is too long to be written again."""
         known = {file.id: (file.bytes, file.mtime_ns) for file in files if file.bytes >= 0}
         if known:
-            with self.sources_path.open("a", encoding="utf-8") as lines:
-                lines.write("".join(f"{json.dumps([id, *state])}\n" for id, state in known.items()))
+            text = "".join(f"{json.dumps([id, *state])}\n" for id, state in known.items())
+            with self.sources_path.open("ab+") as lines:
+                if lines.tell() and not _ends_a_line(lines):  # of a process that was killed
+                    lines.write(b"\n")
+                lines.write(text.encode())
         self.sources |= known
 
     def leave_out(self, file: Candidate, reason: str) -> None:
@@ -110,8 +114,13 @@ def _read(path: Path, kind: type[Skipped] | type[Noted]) -> list:
         if head != names:
             raise ValueError(f"its columns are {head}, not {names}")
         return [kind(*line[:2], *map(int, line[2:])) for line in lines]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, csv.Error) as error:
         raise AudioError(path, f"damaged table ({error}): delete it, and its files are tried again") from error
+
+
+def _ends_a_line(file: BinaryIO) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
 
 
 def _read_sources(path: Path) -> dict[str, tuple[int, int]]:

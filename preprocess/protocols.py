@@ -83,11 +83,12 @@ def write_tables(
 
 
 def _clips(store_dir: Path) -> dict[str, list[int]]:
-    """Numbers of the stored clips of every recording, in order."""
+    """Numbers of the stored clips of every recording, in order; what else is in the store is no clip."""
     numbers: defaultdict[str, list[int]] = defaultdict(list)
     for identity in Store(store_dir).ids:
         recording, _, number = identity.rpartition("-")
-        numbers[recording].append(int(number))
+        if number.isdecimal():
+            numbers[recording].append(int(number))
     return {recording: sorted(found) for recording, found in numbers.items()}
 
 

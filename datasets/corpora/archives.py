@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import lzma
 import os
 import shutil
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import IO
 from datasets.tables import CorpusError
 
 Progress = Callable[[int], None]
+DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError)
 
 
 class Joined(io.RawIOBase):
@@ -76,7 +79,7 @@ def unpack(parts: Sequence[Path], folder: Path, progress: Progress = lambda done
                     _write(target, opened)
                     written += 1
                 progress(number)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+    except DAMAGE as error:
         raise CorpusError(f"{', '.join(map(str, parts))}: cannot be unpacked into {folder} ({error})") from error
     return written
 

@@ -101,12 +101,15 @@ def _preference(path: PurePosixPath) -> tuple[int, int, str]:
 
 def _damage(file: Path, sum_file: Path | None) -> str:
     """Why a file is not the published one; empty where nothing speaks against it."""
-    if not file.stat().st_size:
-        return f"empty file: {file}"
-    if sum_file is None or file.suffix.lower() != ".mp3":  # converted files have other bytes
-        return ""
-    expected = published_sum(sum_file)
-    return "" if digest(file, "md5") == expected else f"damaged: {file} has not the MD5 in {sum_file}"
+    try:
+        if not file.stat().st_size:
+            return f"empty file: {file}"
+        if sum_file is None or file.suffix.lower() != ".mp3":  # converted files have other bytes
+            return ""
+        expected = published_sum(sum_file)
+        return "" if digest(file, "md5") == expected else f"damaged: {file} has not the MD5 in {sum_file}"
+    except OSError as error:  # a link to nowhere, no right to read
+        return f"unreadable: {error.filename}: {error.strerror}"
 
 
 def published_sum(sum_file: Path) -> str:

@@ -54,7 +54,6 @@ def test_sources_are_remembered_and_a_line_cut_short_tells_nothing(tmp_path: Pat
     assert not again.changed(FILE)
     assert not again.changed(Candidate(FILE.id, FILE.path))  # gone, not changed
     again.remember([later])
-    again.remember([later])
     assert not Ledger(tmp_path).changed(later)
 
 

@@ -138,6 +138,21 @@ def test_clips_of_songs_from_two_corpora_make_one_table(tiny_corpus, tmp_path, c
     assert set(json.loads((store / "corpus.json").read_text())) == {"giantsteps_mtg_key", "giantsteps_key"}
 
 
+def test_other_tracks_of_a_store_are_no_clips(tiny_corpus, tmp_path, write, capsys):
+    write("own/take-two.wav", 1.0)
+    data, store = tmp_path / "data", tmp_path / "mels"
+    build_store(tmp_path / "own", store, jobs=1, progress=False)
+    only = miniature("giantsteps_key", data, {"test": 1}, tiny_corpus)
+    assert command("giantsteps_key", data, store, "--only", only) == 0
+    assert "clips of 30 s: 2 test" in capsys.readouterr().out
+
+
+def test_a_place_that_is_no_folder_is_told(copy, tmp_path, capsys):
+    (tmp_path / "mels").touch()
+    assert command("gtzan", copy, tmp_path / "mels", "--only", copy / "only.txt") == 1
+    assert f"error: {tmp_path / 'mels'}: File exists" in capsys.readouterr().err
+
+
 def test_a_clip_is_what_a_file_of_its_own_would_be(tmp_path):
     samples = np.random.default_rng(0).uniform(-0.5, 0.5, 16_000 * 7).astype(np.float32)
     soundfile.write(tmp_path / "song.wav", samples, 16_000, subtype="FLOAT")

@@ -88,3 +88,15 @@ def test_joined_files_read_as_one():
         start, length = draw.randrange(len(whole) + 2), draw.randrange(6)
         joined.seek(start)
         assert joined.read(length) == whole[start : start + length]
+
+
+def test_damage_within_a_compressed_file_is_told(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.txt", b"music " * 1000)
+    content = bytearray(path.read_bytes())
+    content[40:50] = b"\xff" * 10
+    path.write_bytes(content)
+    with pytest.raises(CorpusError, match=r"a\.zip: cannot be unpacked"):
+        unpack([path], tmp_path / "out")
+    assert not contents(tmp_path / "out")

@@ -47,6 +47,12 @@ def test_of_several_files_the_published_format_nearest_to_the_top_is_taken(two, 
     assert copy.repeated == 2
 
 
+def test_a_link_to_nowhere_is_told_with_the_reason(two, tmp_path):
+    (tmp_path / "rock.00001.wav").symlink_to(tmp_path / "gone.wav")
+    reason = verify(GTZAN, two, tmp_path).absent["rock.00001"]
+    assert reason == f"unreadable: {tmp_path / 'rock.00001.wav'}: No such file or directory"
+
+
 def test_what_is_missing_or_empty_is_told_with_the_reason(two, tmp_path):
     put(tmp_path / "rock.00001.wav", b"")
     copy = verify(GTZAN, two, tmp_path)

@@ -9,6 +9,7 @@ multi-hot arrays are a corpus too; for folders of classes see :mod:`datasets.fol
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -45,19 +46,31 @@ def parse_tags(cell: Cell, separators: str = SEPARATORS) -> tuple[str, ...]:
     return tuple(dict.fromkeys(tag for tag in tags if tag not in ("", NO_TAGS)))
 
 
+def parse_number(cell: Any) -> float:
+    """A number; NaN is left to the caller.
+
+    Raises:
+        ValueError: It is none, or infinite.
+    """
+    number = float(cell)
+    if math.isinf(number):
+        raise ValueError(f"{cell!r} is infinite")
+    return number
+
+
 ANNOTATIONS: Mapping[str, Callable[[Any], Any]] = {
     "tags": parse_tags,
     "genre": str,
     "key": str,
-    "tempo": float,
+    "tempo": parse_number,
     "meter": str,
-    "arousal": float,
-    "valence": float,
+    "arousal": parse_number,
+    "valence": parse_number,
     "artist": str,
     "group": str,
 }
 LABELS = ("tags", "genre")  # annotations with a vocabulary
-NUMBERS = tuple(name for name, parse in ANNOTATIONS.items() if parse is float)
+NUMBERS = tuple(name for name, parse in ANNOTATIONS.items() if parse is parse_number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +239,7 @@ def _identity(file: Path, where: str, cell: Cell, column: str) -> str:
 def _value(
     file: Path, where: str, name: str, columns: Sequence[str], row: Mapping[str, Cell], separators: str
 ) -> Any | None:
-    """The annotation in the cells of a row; None where one of them is empty."""
+    """The annotation in the cells of a row; None where one of them is empty, or NaN where a number is."""
     cells = [row.get(column) for column in columns]
     if any(cell in (None, "") for cell in cells):
         return None
@@ -241,7 +254,8 @@ def _value(
             )
         (cell,) = cell
     try:
-        return ANNOTATIONS[name](cell)
+        value = ANNOTATIONS[name](cell)
+        return None if value != value else value
     except ValueError:
         raise CorpusError(f"{file}, {where}: {columns[0]}={cell!r} is not a {name}") from None
 

@@ -110,6 +110,9 @@ def _extract(settings: PretrainSettings, run: RunHandle, embeddings: bool) -> di
     run.set_info(
         stores=[str(output.folder) for output in outputs], skipped=len(report.skipped), shorter_than_window=report.short
     )
+    if report.skipped and not report.written and not report.already:
+        identity, reason = report.skipped[0]
+        raise UserError(f"none of {len(ids)} tracks could be stored; {identity}: {reason}")
     return {"written": report.written, "already": report.already, "skipped": len(report.skipped)}
 
 

@@ -193,8 +193,13 @@ class Results:
             if entry is None:
                 break
             if number == 0:
-                self._check_made(entry.get("made", {}), header["made"])
+                self._check_made(entry.get("made"), header["made"])
             whole += len(line)
+            if not isinstance(entry.get(END), int) or (number and not isinstance(entry.get("audio"), str)):
+                raise UserError(
+                    f"{self.folder / LINES}, line {number + 1} is no entry of a prediction: the file was changed; "
+                    f"begin anew with inference.overwrite=True"
+                )
             if number:
                 self.done[entry["audio"]] = entry.get(STAMP)
             end = entry[END]
@@ -215,7 +220,8 @@ class Results:
         self._windows.truncate(end)
         self._windows.seek(0, os.SEEK_END)
 
-    def _check_made(self, there: Mapping[str, Any], made: Mapping[str, Any]) -> None:
+    def _check_made(self, there: Any, made: Mapping[str, Any]) -> None:
+        there = there if isinstance(there, Mapping) else {}
         other = [key for key in {**there, **made} if there.get(key) != made.get(key)]
         if other:
             differences = ", ".join(f"{key} {there.get(key)} there, {made.get(key)} now" for key in other)

@@ -181,3 +181,10 @@ def test_tags_joined_by_commas_are_noticed_and_can_be_parted(table):
 def test_a_track_that_stands_there_twice_is_named_with_both_lines(table):
     with pytest.raises(CorpusError, match=r"x\.ogg stands in it twice \(line 2 and line 4\); give each track one row"):
         read_table(table("path,label\nx.ogg,rock\ny.ogg,rock\nx.ogg,slow\n"))
+
+
+def test_numbers_that_are_none(table):
+    (track,) = read_table(table("path,arousal,tempo\nx,NaN,120\n"))
+    assert track.annotations == {"tempo": 120.0}
+    with pytest.raises(CorpusError, match="line 2: tempo='inf' is not a tempo"):
+        read_table(table("path,tempo\nx,inf\n"))

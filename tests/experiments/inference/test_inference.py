@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from datasets.store import Store, StoreWriter
+from experiments.errors import UserError
 from experiments.inference.extraction import header
 from experiments.inference.inference import _tell_of_gone, extract_embeddings
 from experiments.settings import PretrainSettings
@@ -39,6 +40,23 @@ def test_a_store_that_was_given_as_such_has_no_audio_to_miss(source, capsys):
     source.features.path = source.base_dir
     _tell_of_gone(source, ["gone.ogg"])
     assert not capsys.readouterr().err
+
+
+def test_an_extraction_of_nothing_is_an_error(tmp_path):
+    network, frontend = MAEST(n_classes=3, n_frames=64, dim=32, depth=1, heads=2).eval(), MusiCNNMel()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(1e30)
+    made = {"labels": ["a", "b", "c"], "task": "tagging", "frontend": frontend.fingerprint}
+    save_network(tmp_path / "network.safetensors", network, made)
+    with StoreWriter(tmp_path / "mels", header("mel", (96,), "log10", frontend.parameters_dict)) as writer:
+        writer.append("a.ogg", np.ones((64, 96), np.float16))
+    asked = {"checkpoint": str(tmp_path / "network.safetensors"), "transformer_block": 0, "out_dir": str(tmp_path)}
+    settings = PretrainSettings(
+        inference=asked, datamodule={"base_dir": str(tmp_path / "mels")}, trainer={"accelerator": "cpu"}
+    )
+    with pytest.raises(UserError, match=r"none of 1 tracks could be stored; a\.ogg: .*not finite"):
+        extract_embeddings(settings, RunHandle(tmp_path / "run", 0))
 
 
 @pytest.mark.parametrize("blocks", [0, 1, 2, 3, [0, 2], [3, 1]])

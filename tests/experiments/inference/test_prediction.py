@@ -191,6 +191,13 @@ def test_a_folder_of_predictions_has_one_writer_and_no_gaps(tmp_path):
     assert document(tmp_path)["a.wav"]["ranked"] == {"y": 0.75, "x": 0.25}
 
 
+@pytest.mark.parametrize("line", [b'{"made": 3}', b'{"made": {}}', b'{"made": {}, "csv_bytes": 0}\n{"foo": 1}'])
+def test_entries_that_are_none_are_named(tmp_path, line):
+    (tmp_path / "predictions.jsonl").write_bytes(line + b"\n")
+    with pytest.raises(UserError, match=r"predictions\.jsonl, line . is no entry of a prediction.*overwrite=True"):
+        Results(tmp_path, {}, ["x", "y"], 2)
+
+
 def test_what_an_earlier_run_has_kept_is_not_written_to(tmp_path):
     given = Prediction("a.wav", np.zeros(1), 5.0, np.array([[0.25, 0.75]]), np.array([0.25, 0.75]))
     with Results(tmp_path, {}, ["x", "y"], 2) as results:

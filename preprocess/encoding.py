@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +14,8 @@ from datasets.store import Header, StoreWriter
 from models.fingerprint import fingerprint
 from preprocess.bars import counted
 from preprocess.build import alone
-from preprocess.decode import stream
 from preprocess.encoders import Encoder, EncoderError, hidden_states, load_encoder, windows
-from preprocess.features import SILENCE
+from preprocess.features import audible
 from preprocess.files import Candidate, find, printable
 from preprocess.ledger import Ledger
 from preprocess.sources import AudioError
@@ -191,7 +190,7 @@ def _store(file: Candidate, recipe: Recipe, writers: Mapping[int, StoreWriter], 
     notes: list[str] = []
     rate = recipe.encoder.sample_rate
     try:
-        samples = np.concatenate(list(_blocks(file, rate, notes)))
+        samples = audible(file.path, rate, SHORTEST, notes)
         states = recipe.vectors(samples)
     except AudioError as error:
         ledger.leave_out(file, error.reason)
@@ -205,15 +204,3 @@ def _store(file: Candidate, recipe: Recipe, writers: Mapping[int, StoreWriter], 
             writer.append(file.id, states[block][:, None, :], printable(file.path), len(samples) / rate)
     ledger.keep(file, notes)
     return True
-
-
-def _blocks(file: Candidate, sample_rate: int, notes: list[str]) -> Iterator[np.ndarray]:
-    """Samples of a file that is long and loud enough."""
-    length, peak = 0, 0.0
-    for block in stream(file.path, sample_rate, notes):
-        length, peak = length + len(block), max(peak, float(np.abs(block).max(initial=0.0)))
-        yield block
-    if length < SHORTEST * sample_rate:
-        raise AudioError(file.path, f"too short: {length / sample_rate:.3f} s, at least {SHORTEST:g} s are needed")
-    if peak < SILENCE:
-        raise AudioError(file.path, f"silent: peak {peak:.1e} of full scale")

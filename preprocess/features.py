@@ -93,6 +93,30 @@ def clip_features(path: str | Path, frontend: MusiCNNMel, clip_seconds: float) -
     return clips
 
 
+def audible(path: str | Path, sample_rate: int, shortest: float, notes: list[str]) -> np.ndarray:
+    """Decode a whole file that is long and loud enough.
+
+    Args:
+        path: Audio file.
+        sample_rate: Hz of the result.
+        shortest: Seconds that it must have.
+        notes: Takes remarks on a file that was decoded only in part.
+
+    Returns:
+        [samples] float32 mono.
+
+    Raises:
+        AudioError: As `preprocess.decode.load`; also for audio that is silent, or too short.
+    """
+    samples = np.concatenate(list(stream(path, sample_rate, notes)))
+    seconds = len(samples) / sample_rate
+    if seconds < shortest:
+        raise AudioError(path, f"too short: {seconds:.3f} s, at least {shortest:g} s are needed")
+    if (peak := np.abs(samples).max()) < SILENCE:
+        raise AudioError(path, f"silent: peak {peak:.1e} of full scale")
+    return samples
+
+
 def transform(blocks: Iterable[np.ndarray], frontend: MusiCNNMel) -> Iterator[torch.Tensor]:
     """Features of audio that comes in blocks: equal to those of the whole, whatever the blocks.
 

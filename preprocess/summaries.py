@@ -19,8 +19,7 @@ import numpy as np
 
 from datasets.store import Header
 from models.fingerprint import fingerprint
-from preprocess.decode import stream
-from preprocess.features import CLIP_TOLERANCE, SILENCE, Track
+from preprocess.features import CLIP_TOLERANCE, SILENCE, Track, audible
 from preprocess.sources import AudioError
 
 SAMPLE_RATE, HOP = 22_050, 512
@@ -101,7 +100,7 @@ def summary_track(path: str | Path, name: str, max_seconds: float | None = None)
         AudioError: As `preprocess.decode.load`; also for audio that is silent or shorter than `SHORTEST`.
     """
     notes: list[str] = []
-    samples = _checked(path, notes, SHORTEST)
+    samples = audible(path, SAMPLE_RATE, SHORTEST, notes)
     keep = len(samples) if max_seconds is None else max(round(max_seconds * SAMPLE_RATE), round(SHORTEST * SAMPLE_RATE))
     start = max(len(samples) - keep, 0) // 2
     return Track(summarise(samples[start : start + keep], name), len(samples) / SAMPLE_RATE, tuple(notes))
@@ -114,23 +113,13 @@ def summary_clips(path: str | Path, name: str, clip_seconds: float) -> list[Trac
         AudioError: As `summary_track`; also for audio that is shorter than one clip.
     """
     notes: list[str] = []
-    samples = _checked(path, notes, clip_seconds - CLIP_TOLERANCE)
+    samples = audible(path, SAMPLE_RATE, clip_seconds - CLIP_TOLERANCE, notes)
     length = round(clip_seconds * SAMPLE_RATE)
     count = (len(samples) + round(CLIP_TOLERANCE * SAMPLE_RATE)) // length
     clips = [samples[start : start + length] for start in range(0, count * length, length)]
     if any(np.abs(clip).max() < SILENCE for clip in clips):
         raise AudioError(path, "silent: one of its clips")
     return [Track(summarise(clip, name), len(clip) / SAMPLE_RATE, tuple(notes)) for clip in clips]
-
-
-def _checked(path: str | Path, notes: list[str], shortest: float) -> np.ndarray:
-    samples = np.concatenate(list(stream(path, SAMPLE_RATE, notes)))
-    seconds = len(samples) / SAMPLE_RATE
-    if seconds < shortest:
-        raise AudioError(path, f"too short: {seconds:.3f} s, at least {shortest:g} s are needed")
-    if (peak := np.abs(samples).max()) < SILENCE:
-        raise AudioError(path, f"silent: peak {peak:.1e} of full scale")
-    return samples
 
 
 def moments(frames: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from datasets.corpus import DEALT, GIVEN, SPLIT_NAMES, Corpus, Track
 from datasets.splits import hashed_split
 from datasets.tables import CorpusError
+from datasets.wording import counted_noun
 
 
 def read_folders(ids: Iterable[str], name: str) -> Corpus:
@@ -37,13 +38,16 @@ def read_folders(ids: Iterable[str], name: str) -> Corpus:
     outside = classes.pop("", 0)
     if len(classes) < 2:
         raise CorpusError(
-            f"{name}: {len(classes)} folders with audio directly below it{' and its splits' * by_split}; "
+            f"{name}: {counted_noun(len(classes), 'folder')} with audio directly below "
+            f"it{' and its splits' * by_split}; "
             f"for classes by folder there must be two or more (rock/song.mp3, jazz/song.mp3)"
         )
     shown = ", ".join(f"{genre} {count}" for genre, count in classes.most_common(8)) + ", ..." * (len(classes) > 8)
     notes = [f"{name}: its {len(classes)} folders are taken for genres: {shown}"]
     if outside:
-        notes.append(f"{name}: {outside} tracks lie in none of the folders and have no genre")
+        notes.append(
+            f"{name}: {counted_noun(outside, 'track lies', 'tracks lie')} in none of the folders, without a genre"
+        )
     return Corpus(name, tuple(tracks), GIVEN if by_split else DEALT, (), tuple(notes))
 
 

@@ -28,6 +28,7 @@ from datasets.store_format import (
     union,
 )
 from datasets.store_shard import trim_shard
+from datasets.wording import counted_noun
 
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK}
 
@@ -146,7 +147,8 @@ def _merged(own: pa.Table, tables: dict[Path, pa.Table], destination: Path) -> p
         unlike = twice.filter(pc.invert(same))["id"].to_pylist()
         if unlike:
             raise StoreError(
-                f"{folder} and {destination} (or an earlier source) hold different arrays for {len(unlike)} ids, "
+                f"{folder} and {destination} (or an earlier source) hold different arrays for "
+                f"{counted_noun(len(unlike), 'id')}, "
                 f"the first is {unlike[0]!r}; remove one of the stores, or rename its ids"
             )
         merged = union([merged, table])

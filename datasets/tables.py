@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from datasets.wording import counted_noun
+
 Cell = str | tuple[str, ...] | None
 PATH = "path"
 LABELS = "labels"
@@ -80,7 +82,7 @@ def _read_csv(file: Path, delimiter: str = ",") -> Sheet:
     for line, cells in lines:
         if len(cells) != len(header):
             raise CorpusError(
-                f"{file}, line {line}: {len(cells)} cells for {len(header)} columns; "
+                f"{file}, line {line}: {counted_noun(len(cells), 'cell')} for {counted_noun(len(header), 'column')}; "
                 f"join the tags of a cell by ; or put a cell that holds a comma in quotes"
             )
     rows = [(f"line {line}", dict(zip(header, map(str.strip, cells), strict=True))) for line, cells in lines]

@@ -17,6 +17,7 @@ import numpy as np
 from datasets.store import Reader, Store, check_range
 from datasets.store_format import Header, StoreError
 from datasets.windows import pad_centred
+from datasets.wording import counted_noun
 
 SUFFIXES = (".mmap", ".npy")
 _RAW = np.dtype("<f2")
@@ -78,7 +79,8 @@ class UpstreamFolder:
                 bad.append(f"{file.path} ({error})")
         if bad:
             raise StoreError(
-                f"{len(bad)} files below {self.path} are not mels of [frames, 96], for instance {'; '.join(bad[:3])}; "
+                f"{counted_noun(len(bad), 'file')} below {self.path} not mels of [frames, 96], for instance "
+                f"{'; '.join(bad[:3])}; "
                 "extract them again, or remove them"
             )
         if not found:

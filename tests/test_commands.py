@@ -121,7 +121,7 @@ def test_training_leaves_metrics_checkpoints_pictures_and_a_completed_run(traine
 
 def test_surprises_in_the_folder_and_the_table_are_named(trained, own):
     log = (trained[1] / "run.log").read_text()
-    assert "1 tracks are labelled but not in music" in log
+    assert "1 track is labelled but not in music" in log
     assert "never/recorded.wav" in log
     assert own[1] in log
     assert "1 file skipped" in log

@@ -122,7 +122,7 @@ def test_a_report_says_what_spoils_figures_first_and_leaves_tables_and_a_picture
     assert lines[2] == "these spoil figures:"
     assert "8 of 10 artists have tracks in several splits" in shown.out.split("worth a look")[0]
     assert "1 of 3 labels (tags) without a track in train: cannot be learned: kazoo" in shown.out
-    assert "spellings of labels (tags) brought together" in shown.err
+    assert "1 spelling of labels (tags) brought together" in shown.err
     expected = {"tracks": 30, "train": 18, "valid": 6, "test": 6, "labels": 3, "artist_in_two_splits": 8}
     assert expected | {"no_audio": 1, "no_labels": 9, "not_annotated": 1, "short": 30} == {
         key: result[key] for key in (*expected, "no_audio", "no_labels", "not_annotated", "short")
@@ -171,7 +171,7 @@ def test_the_same_audio_under_two_names_is_found_across_splits(at_home, tmp_path
         ),
         ("path,split,label\n{0},trian,x\n", [], "line 2: split 'trian'; expected one of train"),
         ("path,label\n{0},x\n{1},y\n{0},y\n", [], "stands in it twice (line 2 and line 4)"),
-        ("path,label\n{0},x\n{1},x\n", [], "genre: 1 classes given"),
+        ("path,label\n{0},x\n{1},x\n", [], "genre: 1 class given"),
         ("path,label,split\n{0},x,train\n{1},y,train\n", [], "no tracks in split valid (train 2, valid 0, test 0)"),
         ("path,label\n{0},x\n{1},y\n", ["datamodule.splits=grouped"], "has an artist; name the column"),
         ("path,label\n{0},x\n{1},y\n", ["datamodule.min_tracks=9"], "leaves no label"),

@@ -157,7 +157,7 @@ def test_a_sweep_that_was_killed_goes_on_to_the_same_scores(home):
     process.communicate()
     finished = len(list(Path("outputs/sweeps").glob("*/*.json")))
     again = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "probes were trained before, and are taken from outputs/sweeps" in again.stderr
+    assert "trained before, taken from outputs/sweeps" in again.stderr
     scores = read_scores_csv(last_run() / "scores.csv")
     shutil.move("outputs/sweeps", "interrupted")
     run(*words)
@@ -288,7 +288,7 @@ def test_what_cannot_be_probed_is_named(home, capfd, harm, said):
     ("harm", "said"),
     [
         (constant_features, "choices were ties"),
-        (a_class_less, "1 classes have no track in split valid and do not count there: jazz"),
+        (a_class_less, "1 class has no track in split valid, not counted there: jazz"),
         (
             lambda: ["probe.axes.learning_rate=[1e-3,1e30]", "probe.axes.hidden=[8]"],
             "2 of 4 probes failed (probes.csv)",

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from datasets.wording import counted_noun
 from experiments.errors import UserError
 from experiments.leaderboard import comparison, pictures, ranking, tables
 from experiments.leaderboard.comparison import Comparison
@@ -49,7 +50,8 @@ def report(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float
     entries = [entry for encoders in board.values() for of_one in encoders.values() for entry in of_one]
     run.set_info(report={"source": place, "sweeps": len({e.sweep.key for e in entries}), "scores": len(entries)})
     _say(
-        f"Report of {len(entries)} scores from {place} in {time.monotonic() - began:.1f} s: leaderboard.html, .md, "
+        f"Report of {counted_noun(len(entries), 'score')} from {place} in {time.monotonic() - began:.1f} s: "
+        f"leaderboard.html, .md, "
         f".csv and pictures in {_short(run.directory)}; see them with: python ex_probe.py dashboard"
     )
     return _result(standings)
@@ -101,7 +103,7 @@ def collect(asked: ReportSettings, source: Source, run: RunHandle) -> Board:
         raise UserError(f"report.runs: {missing[0]} is no run with scores in {source.place}; there: {there}")
     entries = ranking.named(sweeps)
     if lost := sum(len(sweep.scores) for sweep in sweeps) - len(entries):
-        _say(f"{lost} scores are no numbers, and left out: probes that failed")
+        _say(f"{counted_noun(lost, 'score is no number', 'scores are no numbers')}, and left out: probes that failed")
     entries = ranking.filtered(entries, asked.tasks, asked.corpora, asked.encoders)
     kept = ranking.latest(entries) if asked.repeats == "latest" else ranking.apart(entries)
     if not kept:
@@ -110,13 +112,19 @@ def collect(asked: ReportSettings, source: Source, run: RunHandle) -> Board:
             f"report.corpora={asked.corpora}, report.encoders={asked.encoders} out"
         )
     if len(kept) < len(entries):
-        _say(f"{len(entries) - len(kept)} scores of earlier runs are left out; report.repeats=all shows them")
+        _say(
+            f"{counted_noun(len(entries) - len(kept), 'score')} of earlier runs left out; report.repeats=all shows all"
+        )
     return ranking.board(kept)
 
 
 def _nothing(wanted: Wanted, source: Source, run: RunHandle) -> str:
     waiting = _waiting(run) if isinstance(source, DatabaseSource) else 0
-    hint = f" {waiting} runs of this machine are not fully sent yet: python ex_probe.py sync" if waiting else ""
+    hint = (
+        f" {counted_noun(waiting, 'run')} of this machine not fully sent yet: python ex_probe.py sync"
+        if waiting
+        else ""
+    )
     if wanted:
         names = {"report.since": wanted.since, "report.runs": wanted.runs, "report.group": wanted.group}
         given = ", ".join(name for name, value in names.items() if value)

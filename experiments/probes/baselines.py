@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from experiments.errors import UserError
-from experiments.probes.vectors import Reduction, gather
+from experiments.probes.vectors import Reduction
 from experiments.tasks.base import Task
-
-if TYPE_CHECKING:
-    from datasets.store import Reader
 
 
 def mean_and_deviation(mel: np.ndarray) -> np.ndarray:
@@ -24,25 +17,6 @@ def mean_and_deviation(mel: np.ndarray) -> np.ndarray:
 
 
 MEL_STATISTICS = Reduction("mean and deviation over time", "mel", mean_and_deviation)
-
-
-def mel_statistics(store: Reader, ids: Sequence[str]) -> np.ndarray:
-    """Average spectrum of tracks and its spread: the timbre of a recording without anything that happens in it.
-
-    Args:
-        store: A mel store.
-        ids: Tracks, all of them in the store.
-
-    Returns:
-        float32 `[tracks, 2 * bands]`, means first.
-
-    Raises:
-        UserError: A track is missing, or the store holds something else.
-    """
-    x, _, missing = gather(store, ids, MEL_STATISTICS)
-    if missing:
-        raise UserError(f"{len(missing)} of {len(ids)} tracks are not in the mel store, the first is {missing[0]!r}")
-    return x
 
 
 def constant(task: Task, targets: np.ndarray, n_items: int) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 
 from datasets.corpus import SPLITS, Corpus
 from datasets.store import Store
+from datasets.wording import counted_noun
 from experiments.errors import UserError
 from experiments.inference.extraction import made_of_other
 from experiments.probes import grids
@@ -182,7 +183,10 @@ def _probe_representation(
     with progress(f"probes: {label}", points, "probes") as advance:
         outcomes = sweep(problems, Path(settings.probe.tiles_dir), workers(settings), lambda n: _advance(advance, n))
     if reused := sum(outcome.reused for outcome in outcomes):
-        say(f"{label}: {reused} of {points} probes were trained before, and are taken from {settings.probe.tiles_dir}")
+        say(
+            f"{label}: {reused} of {counted_noun(points, 'probe')} trained before, taken from "
+            f"{settings.probe.tiles_dir}"
+        )
     for number, (name, task) in enumerate(tasks.items()):
         own = outcomes[number * len(seeds) : (number + 1) * len(seeds)]
         _say_failures(name, label, own)
@@ -218,7 +222,10 @@ def _say_failures(task: str, label: str, outcomes: Sequence[Outcome]) -> None:
     failed = [record for outcome in outcomes for record in outcome.failed]
     if failed:
         points = sum(len(outcome.records) for outcome in outcomes)
-        say(f"{task}, {label}: {len(failed)} of {points} probes failed (probes.csv), e.g. {failed[0].failure}")
+        say(
+            f"{task}, {label}: {len(failed)} of {counted_noun(points, 'probe')} failed (probes.csv), e.g. "
+            f"{failed[0].failure}"
+        )
 
 
 def _say_ties(trained: Sequence[tuple[str, str, int, Outcome]]) -> None:
@@ -227,7 +234,8 @@ def _say_ties(trained: Sequence[tuple[str, str, int, Outcome]]) -> None:
     if tied:
         task, label, outcome = tied[0]
         say(
-            f"{len(tied)} of {len(trained)} choices were ties, broken by validation loss, then by place in the grid: "
+            f"{counted_noun(len(tied), 'choice was a tie', 'choices were ties')} of {len(trained)}, broken by "
+            f"validation loss, then by place in the grid: "
             f"in {task}, {label}, for instance, {len(outcome.tied)} probes share {outcome.probe.value:.4f} "
             f"(column tied of probes.csv)"
         )
@@ -257,12 +265,14 @@ def say_missing_classes(task: Task, tracks: Annotated) -> None:
     for split in SPLITS:
         y = tracks.targets[split]
         held[split] = set(np.flatnonzero(y.any(axis=0)) if task.kind == "tags" else np.unique(y).tolist())
-    for split in SPLITS:
+    said_before = ("train",) if "classes" in task.options else ()  # of classes that come from the labels
+    for split in (split for split in SPLITS if split not in said_before):
         lacking = [task.classes[number] for number in sorted(set().union(*held.values()) - held[split])]
         if lacking:
-            what = "cannot be learned" if split == "train" else "do not count there"
-            shown = ", ".join(lacking[:4]) + (", ..." if len(lacking) > 4 else "")
-            say(f"{task.name}: {len(lacking)} classes have no track in split {split} and {what}: {shown}")
+            what = "which cannot be learned" if split == "train" else "not counted there"
+            have = counted_noun(len(lacking), "class has", "classes have")
+            listed = ", ".join(lacking[:4]) + (", ..." if len(lacking) > 4 else "")
+            say(f"{task.name}: {have} no track in split {split}, {what}: {listed}")
 
 
 def say_scarce_classes(task: Task, tracks: Annotated, shots: int | None) -> None:
@@ -270,8 +280,9 @@ def say_scarce_classes(task: Task, tracks: Annotated, shots: int | None) -> None
     names = tracks.groups["train"] if tracks.groups else tracks.ids["train"]
     found = scarce(task, tracks.targets["train"], names, shots) if shots else {}
     if found:
-        shown = ", ".join(f"{kind} {count}" for kind, count in list(found.items())[:4]) + ", ..." * (len(found) > 4)
-        say(f"{task.name}: {len(found)} classes have fewer than probe.shots={shots} in train; all count: {shown}")
+        listed = ", ".join(f"{kind} {count}" for kind, count in list(found.items())[:4]) + ", ..." * (len(found) > 4)
+        have = counted_noun(len(found), "class has", "classes have")
+        say(f"{task.name}: {have} fewer than probe.shots={shots} in train, all of which count: {listed}")
 
 
 def warn_of_other_audio(compared: Iterable[Representation], source: Source) -> None:
@@ -280,7 +291,8 @@ def warn_of_other_audio(compared: Iterable[Representation], source: Source) -> N
     for store in stores.values():
         if store.header.kind == "embeddings" and (other := made_of_other(store, source.features, source.features.ids)):
             say(
-                f"{store.path}: {len(other)} tracks were not made from the audio of that name in "
+                f"{store.path}: {counted_noun(len(other), 'track was', 'tracks were')} not made from the audio "
+                f"of that name in "
                 f"{source.base_dir}, {other[0]} for instance; is datamodule.base_dir right?"
             )
 

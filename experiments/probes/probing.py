@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from datasets.wording import counted_noun
 from experiments.errors import UserError
 from experiments.probes import draws
 from experiments.probes.fitted import FittedProbe, ProbeConfig, same_origin, scaled, scaler
@@ -49,7 +50,9 @@ def checked(task: Task, train: Split, valid: Split) -> None:
         raise UserError(f"training vectors have {train.x.shape[1]} values, validation vectors {valid.x.shape[1]}")
     shared = set(train.ids) & set(valid.ids)
     if shared:
-        raise UserError(f"{task.name}: {len(shared)} tracks are in training and validation, one is {min(shared)!r}")
+        raise UserError(
+            f"{task.name}: {counted_noun(len(shared), 'track')} in training and in validation, e.g. {min(shared)!r}"
+        )
     scorable(task, valid)
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from datasets.wording import counted_noun
 from experiments.errors import UserError
 
 if TYPE_CHECKING:
@@ -178,7 +179,8 @@ def write_answers(path: str | Path, ids: Sequence[str], by_seed: np.ndarray, ref
     path = Path(path)
     if by_seed.ndim < 2 or not len(ids) == by_seed.shape[1] == len(references):
         raise UserError(
-            f"{path.name}: {len(ids)} ids, answers of shape {list(by_seed.shape)} and references of shape "
+            f"{path.name}: {counted_noun(len(ids), 'id')}, answers of shape {list(by_seed.shape)} and "
+            f"references of shape "
             f"{list(references.shape)}: expected [seeds, items, ...] and one reference an item"
         )
     aside = path.with_name(f".{path.name}.{os.getpid()}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from datasets.wording import counted_noun
 from experiments.errors import UserError
 
 if TYPE_CHECKING:
@@ -123,7 +124,9 @@ def checked_classes(kind: str, classes: Sequence[str], at_least: int) -> tuple[s
     if repeated:
         raise UserError(f"{kind}: class {repeated[0]!r} is listed more than once")
     if len(names) < at_least:
-        raise UserError(f"{kind}: {len(names)} classes given, at least {at_least} are needed; are there annotations?")
+        raise UserError(
+            f"{kind}: {counted_noun(len(names), 'class')} given, at least {at_least} needed; are there annotations?"
+        )
     return names
 
 
@@ -155,7 +158,7 @@ def checked_predictions(task: Task, predictions: Any) -> np.ndarray:
     if len(broken):
         item, column = broken[0]
         raise UserError(
-            f"{task.name}: {len(broken)} predictions are not finite, the first of item {item}, "
+            f"{task.name}: {counted_noun(len(broken), 'prediction')} not finite, the first of item {item}, "
             f"class {task.classes[column]!r}; the training diverged: lower the learning rate"
         )
     return values
@@ -189,7 +192,7 @@ def checked_values(task: Task, references: Any, shape: tuple[int, ...]) -> np.nd
     if targets.shape != shape:
         raise UserError(f"{task.name}: references of shape {list(targets.shape)}, expected {list(shape)}")
     if not np.isfinite(targets).all():
-        raise UserError(f"{task.name}: {(~np.isfinite(targets)).sum()} references are not finite")
+        raise UserError(f"{task.name}: {counted_noun(int((~np.isfinite(targets)).sum()), 'reference')} not finite")
     return targets
 
 

@@ -15,6 +15,7 @@ from datasets import splits
 from datasets.corpus import GIVEN, LABELS, Corpus, read_groundtruths, read_table
 from datasets.folders import are_classes, read_folders
 from datasets.labels import Dropped, Merged, counted, drop_rare, folded, keep_known, merge_spellings
+from datasets.wording import counted_noun
 from experiments.errors import UserError
 from experiments.labels import read_labels
 from experiments.settings import DatamoduleSettings
@@ -232,9 +233,8 @@ def drop_unreadable(settings: DatamoduleSettings, corpus: Corpus, task: Task) ->
     if not dropped:
         return corpus
     what = " and ".join(task.annotations)
-    note = (
-        f"datamodule.unknown_labels=drop leaves out {len(dropped)} tracks without a readable {what}: {shown(dropped)}"
-    )
+    left = counted_noun(len(dropped), "track")
+    note = f"datamodule.unknown_labels=drop leaves out {left} without a readable {what}: {shown(dropped)}"
     return replace(corpus, tracks=tuple(tracks), notes=(*corpus.notes, note))
 
 
@@ -263,7 +263,7 @@ def said_of_merged(annotation: str, merged: Sequence[Merged]) -> list[str]:
     spelled = [f"{', '.join(map(ascii, one.others))} -> {one.label!r}" for one in merged]
     count = sum(len(one.others) for one in merged)
     return [
-        f"{count} spellings of labels ({annotation}) brought together: {shown(spelled)} "
+        f"{counted_noun(count, 'spelling')} of labels ({annotation}) brought together: {shown(spelled)} "
         f"(datamodule.merge_spellings=False keeps them apart)"
     ]
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from datasets.corpus import LABELS, Corpus
 from datasets.upstream import open_features
+from datasets.wording import counted_noun
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import TASKS, Task, build, find
@@ -70,11 +71,6 @@ def say(line: str) -> None:
     """Tell the user one thing, once, on standard error, so that a command's own output stays clean."""
     if ranks.is_global_zero():
         print(line, file=sys.stderr, flush=True)
-
-
-def counted_noun(count: int, noun: str) -> str:
-    """A count with its noun, `1 track` or `2 tracks`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def there_is(names: Iterable[str]) -> str:

@@ -16,12 +16,13 @@ from datasets.corpus import LABELS, SPLITS, Corpus, Track
 from datasets.labels import counted
 from datasets.matching import Match, match_tracks
 from datasets.measures import Distribution, distribution, same_features, seconds_of
+from datasets.wording import counted_noun
 from experiments.progress import progress
 from experiments.settings import DatamoduleSettings, PretrainSettings
 from experiments.tasks import Task
 from experiments.tracking.run import RunHandle
 from experiments.tracks.annotations import shown
-from experiments.tracks.data import Source, build_task, counted_noun, identify, open_source, read_corpus, spell
+from experiments.tracks.data import Source, build_task, identify, open_source, read_corpus, spell
 from experiments.tracks.picture import corpus_picture
 from experiments.tracks.strata import label_of, labelled
 from preprocess.quiet import quiet_libraries
@@ -90,41 +91,76 @@ def findings(
 ) -> list[Finding]:
     """Everything that should be looked at, what makes figures wrong first; without what was not found."""
     name_of = {stored: one for one, stored in matched.stored.items()}
-    annotation, what = label_of(task), " and ".join(task.annotations)
+    annotation, what, inside = label_of(task), " and ".join(task.annotations), f"in {source.base_dir}"
     twins = [
         tuple(name_of[one] for one in group)
         for group in same_features(source.features, [matched.stored[track.id] for track in used])
     ]
     found = [
-        _of("empty split", "splits have no track", [split for split in SPLITS if not used.split(split)], grave=True),
+        _of(
+            "empty split",
+            "split has no track",
+            "splits have no track",
+            [split for split in SPLITS if not used.split(split)],
+            grave=True,
+        ),
         *audio_findings(used, twins, list(rows)),
         artist_finding(used, "" if settings.splits == "grouped" else " (datamodule.splits=grouped keeps them apart)"),
         *label_findings(rows.get(annotation, ()), annotation),
         _of(
-            "unknown label", "labels are not among datamodule.labels, which a training refuses", _unknown(corpus, task)
+            "unknown label",
+            "label is not among datamodule.labels, which a training refuses",
+            "labels are not among datamodule.labels, which a training refuses",
+            _unknown(corpus, task),
         ),
-        _of("not annotated", f"tracks have no {what} and are left out", _without(corpus, task.annotations)),
-        _of("no audio", f"tracks are labelled but not in {source.base_dir}", matched.without_audio),
-        _of("no labels", f"tracks in {source.base_dir} have no labels", matched.without_labels),
-        _of("empty class", "folders hold no audio that can be read", _empty_folders(source, written)),
-        _of("no tag", "tracks are annotated without a tag", [t.id for t in used if t.labels(annotation) == ()]),
+        _of(
+            "not annotated",
+            f"track without {what} is left out",
+            f"tracks without {what} are left out",
+            _without(corpus, task.annotations),
+        ),
+        _of(
+            "no audio",
+            f"track is labelled but not {inside}",
+            f"tracks are labelled but not {inside}",
+            matched.without_audio,
+        ),
+        _of("no labels", f"track {inside} has no labels", f"tracks {inside} have no labels", matched.without_labels),
+        _of(
+            "empty class",
+            "folder holds no audio that can be read",
+            "folders hold no audio that can be read",
+            _empty_folders(source, written),
+        ),
+        _of(
+            "no tag",
+            "track is annotated without a tag",
+            "tracks are annotated without a tag",
+            _untagged(used, annotation),
+        ),
     ]
     if settings.clip_length:
         short = [one for one, length in seconds.items() if length < settings.clip_length]
-        found.append(_of("short", f"tracks are shorter than a clip of {settings.clip_length:g} s", short))
+        than = f"shorter than a clip of {settings.clip_length:g} s"
+        found.append(_of("short", f"track is {than}", f"tracks are {than}", short))
     present = [finding for finding in found if finding.cases]
     return sorted(present, key=lambda finding: not finding.grave)
 
 
-def _of(kind: str, said: str, things: Sequence[str], grave: bool = False) -> Finding:
-    return Finding(kind, f"{len(things)} {said}", tuple(map(Case, things)), grave)
+def _of(kind: str, one: str, several: str, things: Sequence[str], grave: bool = False) -> Finding:
+    return Finding(kind, counted_noun(len(things), one, several), tuple(map(Case, things)), grave)
+
+
+def _untagged(corpus: Corpus, annotation: str) -> list[str]:
+    return [track.id for track in corpus if track.labels(annotation) == ()]
 
 
 def unread(task: Task, unreadable: Sequence[str]) -> list[Finding]:
     """Tracks whose annotation the task cannot read."""
     what = " and ".join(task.annotations)
-    said = f"tracks have a {what} that cannot be read, which a training refuses (or datamodule.unknown_labels=drop)"
-    return [_of("unreadable", said, unreadable, grave=True)] if unreadable else []
+    said = f"a {what} that cannot be read, which a training refuses (or datamodule.unknown_labels=drop)"
+    found = _of("unreadable", f"track has {said}", f"tracks have {said}", unreadable, grave=True)
+    return [found] if unreadable else []
 
 
 def _unknown(corpus: Corpus, task: Task) -> list[str]:
@@ -164,7 +200,8 @@ def summary(
     """The report as lines, what matters first; labels are those of the tracks of `counted_on`, by default all used."""
     hours, what = sum(seconds.values()) / 3600, " and ".join(task.annotations)
     lines = [
-        f"{name}: {counted_noun(len(used), 'track')} with {what}, {hours:,.2f} hours, {len(task.classes)} classes",
+        f"{name}: {counted_noun(len(used), 'track')} with {what}, {hours:,.2f} hours, "
+        f"{counted_noun(len(task.classes), 'class')}",
         "",
     ]
     lines += _said("these spoil figures", [finding for finding in found if finding.grave])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from datasets.corpus import Corpus
 from datasets.matching import match_tracks
+from datasets.wording import counted_noun
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
 from experiments.tasks.base import Task, annotated
@@ -82,7 +83,7 @@ def _tell(
     for alone, what, _ in found:
         if alone:
             shown = ", ".join(alone[:SHOWN]) + (", ..." if len(alone) > SHOWN else "")
-            say(f"{len(alone)} tracks are {what} and left out: {shown}")
+            say(f"{counted_noun(len(alone), 'track is', 'tracks are')} {what} and left out: {shown}")
     listed = ""
     if run is not None and run.is_global_zero and any(alone for alone, _, _ in found):
         path = run.directory / file
@@ -95,6 +96,6 @@ def _tell(
     for alone, what, whole in found:
         if settings is not None and len(alone) > settings.max_left_out * whole:
             raise UserError(
-                f"datamodule.max_left_out={settings.max_left_out:g}: {len(alone)} of {whole} tracks "
-                f"({len(alone) / whole:.1%}) are {what}{listed}"
+                f"datamodule.max_left_out={settings.max_left_out:g}: {len(alone)} of {counted_noun(whole, 'track')} "
+                f"({len(alone) / whole:.1%}) {'is' if len(alone) == 1 else 'are'} {what}{listed}"
             )

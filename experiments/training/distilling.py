@@ -14,6 +14,7 @@ from datasets.matching import match_tracks
 from datasets.store import Store, StoreError
 from datasets.tables import CorpusError
 from datasets.teachers import Rule, Teacher
+from datasets.wording import counted_noun
 from experiments.errors import UserError
 from experiments.settings import DistillationSettings, PretrainSettings
 from experiments.tasks import TASKS, Task, rebuild, told
@@ -128,18 +129,22 @@ def lessons(settings: PretrainSettings, store: Store, task: Task) -> Lessons:
     missing = [label for label in task.classes if label not in number]
     if missing:
         raise UserError(
-            f"{named}: the teacher does not know {len(missing)} of the student's {len(task.classes)} classes "
+            f"{named}: the teacher does not know {len(missing)} of the student's "
+            f"{counted_noun(len(task.classes), 'class')} "
             f"({_listed(missing)}; it knows {_listed(labels, 3)}); {own_head}, or name the classes of both in "
             f"datamodule.labels=FILE, or, if the teacher's are numbered, in inference.labels=FILE when extracting"
         )
     unused = [label for label in labels if label not in task.classes]
     if unused and task.kind == "class":
         raise UserError(
-            f"{named}: the teacher chooses among {len(unused)} classes that the student has not: "
+            f"{named}: the teacher chooses among {counted_noun(len(unused), 'class')} that the student has not: "
             f"{_listed(unused)}; {own_head}"
         )
     if unused:
-        say(f"{len(unused)} of the teacher's {len(labels)} classes are none of the student's: {_listed(unused, 3)}")
+        say(
+            f"the student does not have {len(unused)} of the teacher's {counted_noun(len(labels), 'class')}: "
+            f"{_listed(unused, 3)}"
+        )
     return Lessons(store, task, tuple(number[label] for label in task.classes))
 
 
@@ -194,7 +199,7 @@ def teach(
             "without_logits": left_out,
         }
     )
-    say(f"teacher: {store.path}, {len(lessons.task.classes)} classes, {distillation.targets} targets")
+    say(f"teacher: {store.path}, {counted_noun(len(lessons.task.classes), 'class')}, {distillation.targets} targets")
     taught = {**splits, "train": kept}
     need(taught, "train")
     return teacher, taught
@@ -263,7 +268,7 @@ def _tell(
         run.add_artifact(table)
     replaced = sum(identity in other for identity in train)
     why = f", {replaced} of them because the audio was replaced since" if replaced else ""
-    said = f"{len(train)} of {total} training tracks have no teacher's logits{why}: {_listed(train, 3)}"
+    said = f"{len(train)} of {counted_noun(total, 'training track')} without teacher's logits{why}: {_listed(train, 3)}"
     if len(train) > distillation.max_missing * total:
         raise UserError(
             f"{named}: {said}; that is more than distillation.max_missing={distillation.max_missing:g}: run "

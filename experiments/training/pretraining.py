@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import lightning as L
 import numpy as np
 
+from datasets.wording import counted_noun
 from experiments import networks, reports
 from experiments.class_report import write_test_report
 from experiments.distributed import layout
@@ -141,8 +142,8 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         }
     )
     sizes = ", ".join(f"{len(examples)} {split}" for split, examples in splits.items())
-    what = "values" if task.kind == "values" else "classes"
-    say(f"{source.name}: {sizes} tracks, {len(task.classes)} {what}, clips of {frames} frames")
+    outputs = counted_noun(len(task.classes), "value" if task.kind == "values" else "class")
+    say(f"{source.name}: {sizes} tracks, {outputs}, clips of {frames} frames")
     return learner, Clips(datamodule, source.features, splits, frames, run.seed, teacher)
 
 

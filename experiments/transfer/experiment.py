@@ -12,6 +12,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 
+from datasets.wording import counted_noun
 from experiments import reports
 from experiments.class_report import write_test_report
 from experiments.distributed import layout
@@ -116,7 +117,10 @@ def prepare(settings: TransferSettings, run: RunHandle) -> tuple[VectorLearner, 
     parameters = sum(weight.numel() for weight in network.parameters())
     run.set_info(data={**data, "parameters": parameters}, store=str(store.path), reduction=seen.reduction.name)
     sizes = ", ".join(f"{len(one)} {name}" for name, one in found.items())
-    say(f"{source.name}: {sizes} tracks, {task.name}, {task.n_outputs} outputs; {store.path}, {seen.reduction.name}")
+    say(
+        f"{source.name}: {sizes} tracks, {task.name}, {counted_noun(task.n_outputs, 'output')}; {store.path}, "
+        f"{seen.reduction.name}"
+    )
     return learner, StoredVectors(settings.datamodule, splits, run.seed), About(seen, data)
 
 
@@ -233,7 +237,7 @@ def _report_test(
     write_scores([row], run)
     for metric, (low, high) in ends.items():
         result |= {f"test/{metric}_low": low, f"test/{metric}_high": high}
-        say(f"test {metric} {scores[metric]:.4f} [{low:.4f}, {high:.4f}], 95 % over {len(names)} items")
+        say(f"test {metric} {scores[metric]:.4f} [{low:.4f}, {high:.4f}], 95 % over {counted_noun(len(names), 'item')}")
     return result
 
 

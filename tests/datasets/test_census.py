@@ -43,7 +43,7 @@ def test_labels_that_a_split_lacks():
 
 def test_artists_on_several_sides_however_they_are_spelled():
     found = artist_finding(SONGS, "; do this")
-    assert found.said == "1 of 3 artists have tracks in several splits; do this"
+    assert found.said == "1 of 3 artists has tracks in several splits; do this"
     assert [str(case) for case in found.cases] == ["Ella (train 1, test 1)"]
 
 

@@ -18,9 +18,9 @@ def test_folders_are_genres():
     }
     assert corpus.notes == (
         "music: its 2 folders are taken for genres: jazz 2, rock 1",
-        "music: 1 tracks lie in none of the folders and have no genre",
+        "music: 1 track lies in none of the folders, without a genre",
     )
-    with pytest.raises(CorpusError, match="1 folders with audio directly below it"):
+    with pytest.raises(CorpusError, match="1 folder with audio directly below it"):
         read_folders(["rock/a.mp3", "b.mp3"], "music")
 
 

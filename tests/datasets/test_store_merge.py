@@ -138,7 +138,7 @@ def test_one_id_with_two_arrays_is_refused_and_with_one_is_kept(pair: list[Path]
     assert_holds(tmp_path / "all", range(25))
     with StoreWriter(tmp_path / "unlike", HEADER) as writer:
         writer.append("t03", embedding(99))
-    with pytest.raises(StoreError, match=r"unlike and .*different arrays for 1 ids, the first is 't03'"):
+    with pytest.raises(StoreError, match=r"unlike and .*different arrays for 1 id, the first is 't03'"):
         merge([tmp_path / "unlike"], tmp_path / "all")
     assert_holds(tmp_path / "all", range(25))
 

@@ -280,7 +280,7 @@ def test_a_writer_whose_commit_failed_takes_no_more(tmp_path: Path, monkeypatch:
     writer.append("a", mel("a"))
     with monkeypatch.context() as patch:
         no_space(patch, "fsync", 0)
-        with pytest.raises(StoreError, match="lost 1 tracks that were not committed yet: No space left"):
+        with pytest.raises(StoreError, match="lost 1 track not committed yet: No space left"):
             writer.commit()
     with pytest.raises(StoreError, match="this writer failed"):
         writer.append("b", mel("b"))

@@ -109,7 +109,7 @@ def test_a_genre_in_a_list_is_one(tmp_path):
         ("t.jsonl", b'{"path": "a"}\n{"path": ', "line 2: not JSON"),
         ("t.jsonl", '{"path": "ä"}'.encode("latin-1"), "not UTF-8"),
         ("t.json", '{"ä": "x"}'.encode("latin-1"), "not UTF-8"),
-        ("t.tsv", b"path\ttags\na\n", "line 2: 1 cells for 2 columns"),
+        ("t.tsv", b"path\ttags\na\n", "line 2: 1 cell for 2 columns"),
         ("t.tsv", b"title,tags\na,b\n", r"there is 'title,tags' \(columns are separated by tabs\)"),
         ("t.csv", b"path,tags,tags\na,b,c\n", "two columns are called 'tags'"),
         ("t.jsonl", b'{"file": ["a", "b"]}', "column 'file' holds a list"),

@@ -77,7 +77,7 @@ def test_ranges_and_unknown_ids_are_refused(folder: Path) -> None:
 @pytest.mark.parametrize(("name", "size"), [("bad.mmap", 193), ("empty.mmap", 0)])
 def test_files_of_another_size_are_named(folder: Path, name: str, size: int) -> None:
     (folder / name).write_bytes(b"\0" * size)
-    with pytest.raises(StoreError, match=rf"1 files below .*{name} \({size} bytes, not a multiple of 192"):
+    with pytest.raises(StoreError, match=rf"1 file below .*{name} \({size} bytes, not a multiple of 192"):
         open_features(folder)
 
 

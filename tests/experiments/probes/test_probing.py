@@ -238,7 +238,7 @@ def test_features_of_another_encoder_or_width_are_refused(task, splits):
 
 def test_a_track_in_both_splits_is_refused(task, splits):
     train, valid, _ = splits
-    with pytest.raises(UserError, match="1 tracks are in training and validation, one is 'a3'"):
+    with pytest.raises(UserError, match=r"1 track in training and in validation, e\.g\. 'a3'"):
         fit(task, train, replace(valid, ids=["a3", *valid.ids[1:]]), QUICK, seed=0)
 
 

@@ -45,7 +45,7 @@ def test_an_unknown_genre_is_named(task, annotation):
 
 
 def test_one_class_is_no_question():
-    with pytest.raises(UserError, match="1 classes given, at least 2"):
+    with pytest.raises(UserError, match="1 class given, at least 2"):
         Genre(["rock"])
 
 

@@ -142,5 +142,5 @@ def test_broken_references_are_named(name):
     decoded = task.decode(outputs[0])
     with pytest.raises(UserError, match=rf"{name}: references of shape .* expected"):
         task.score(decoded, targets[1:])
-    with pytest.raises(UserError, match="1 references are not finite"):
+    with pytest.raises(UserError, match="1 reference not finite"):
         task.score(decoded, np.where(np.arange(targets.size).reshape(targets.shape) == 3, np.nan, targets))

@@ -127,7 +127,7 @@ def test_broken_answers_are_named(task):
     with pytest.raises(UserError, match="values other than 0 and 1"):
         task.score(scores, references * 0.5)
     scores[7, 2] = np.nan
-    with pytest.raises(UserError, match="1 predictions are not finite, the first of item 7, class 'drums'"):
+    with pytest.raises(UserError, match="1 prediction not finite, the first of item 7, class 'drums'"):
         task.score(scores, references)
 
 

@@ -128,7 +128,7 @@ def test_only_rank_zero_speaks(capfd, monkeypatch):
         ),
         (["a/1.wav", "b/2.wav"], {"splits": "grouped"}, "has an artist"),
         (["artist/album/1.wav"], {}, "no annotations for"),
-        (["rock/1.wav"], {"groundtruth": "folders"}, "1 folders with audio"),
+        (["rock/1.wav"], {"groundtruth": "folders"}, "1 folder with audio"),
         (["1.wav", "tracks.csv"], {}, "no column for the path"),
         (["1.wav"], {"groundtruth": "no.csv"}, "no such table"),
     ],

@@ -49,8 +49,8 @@ def test_nothing_is_listed_where_nothing_is_left_out(run, capsys):
 @pytest.mark.parametrize(
     ("stored", "most", "said"),
     [
-        (["a", "b", "c"], 0.2, r"max_left_out=0\.2: 1 of 4 tracks \(25\.0%\) are labelled but not in mels; all of"),
-        (["a", "b", "c", "d", "e"], 0.19, r"1 of 5 tracks \(20\.0%\) are without labels in mels"),
+        (["a", "b", "c"], 0.2, r"max_left_out=0\.2: 1 of 4 tracks \(25\.0%\) is labelled but not in mels; all of"),
+        (["a", "b", "c", "d", "e"], 0.19, r"1 of 5 tracks \(20\.0%\) is without labels in mels"),
         (["a", "b", "c", "d", "e"], 0.2, None),
     ],
 )

@@ -84,10 +84,12 @@ def _say(work: Callable[[], Iterable[str]]) -> int:
 
 
 def _folder(arguments: argparse.Namespace, options: dict[str, Any]) -> Iterator[str]:
-    from preprocess.build import build_store, drop_outdated
+    from preprocess.build import build_store
 
     if arguments.renew:
-        drop_outdated(arguments.audio_dir, arguments.store_dir)
+        from preprocess.renewal import drop_outdated
+
+        drop_outdated(arguments.audio_dir, arguments.store_dir, arguments.frontend)
     return summary(build_store(arguments.audio_dir, arguments.store_dir, **options))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import sys
 import warnings
 from collections import Counter
@@ -23,7 +22,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from datasets.store import Header, Store, StoreError, StoreWriter
+from datasets.store import Header, StoreError, StoreWriter
 from models import frontends
 from preprocess.features import Track
 from preprocess.files import Candidate, choose, find, named, printable
@@ -135,26 +134,6 @@ def build_store(
         reasons = ", ".join(f"{count} {reason}" for reason, count in common_reasons(report))
         raise AudioError(audio_dir, f"none of {len(files)} files could be used ({reasons}): see {ledger.skipped_path}")
     return report
-
-
-def drop_outdated(audio_dir: str | Path, store_dir: str | Path) -> bool:
-    """Delete a store of features if it has tracks whose file is another one now, or is not there any more.
-
-    Returns:
-        Whether it was deleted.
-
-    Raises:
-        AudioError: No such folder of audio, or no audio in it.
-        StoreError: The store is damaged.
-    """
-    if not (Path(store_dir) / "header.json").is_file():
-        return False
-    files, _ = find(Path(audio_dir))
-    ledger, stored = Ledger(Path(store_dir)), set(Store(store_dir).ids)
-    changed = any(ledger.changed(file) for file in files if file.id in stored)
-    if outdated := changed or not stored <= {file.id for file in files}:
-        shutil.rmtree(store_dir)
-    return outdated
 
 
 def feature_header(frontend: str) -> Header:

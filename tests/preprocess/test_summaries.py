@@ -193,4 +193,17 @@ def test_renewed_where_files_were_replaced_or_taken_away(write: Write, tmp_path:
         change()
         assert main(line) == 0
         assert f"{written} tracks written" in capsys.readouterr().out
+        (tmp_path / "out" / "tracks.csv").write_text("path,genre\na.wav,kora\n")
+    assert Store(tmp_path / "out").ids == ["a.wav"]
+    assert (tmp_path / "out" / "tracks.csv").is_file()
+
+
+def test_a_store_of_something_else_is_not_renewed(write: Write, tmp_path: Path, capsys):
+    write("in/a.wav", 1.0)
+    line = [str(tmp_path / "in"), str(tmp_path / "out"), "--quiet", "--jobs", "1"]
+    assert main([*line, "--frontend", "mfcc"]) == 0
+    (tmp_path / "in" / "a.wav").rename(tmp_path / "in" / "b.wav")
+    for frontend, said in (("musicnn", "holds embeddings, mel is needed"), ("musicn", "known front ends")):
+        assert main([*line, "--frontend", frontend, "--renew"]) == 1
+        assert said in capsys.readouterr().err
     assert Store(tmp_path / "out").ids == ["a.wav"]

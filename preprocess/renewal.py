@@ -1,0 +1,41 @@
+"""A store whose files of audio were replaced or taken away since, made empty so that it is computed anew."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from datasets.store import Store
+from preprocess.build import alone, feature_header
+from preprocess.files import find
+from preprocess.ledger import Ledger
+
+
+def drop_outdated(audio_dir: str | Path, store_dir: str | Path, frontend: str) -> bool:
+    """Empty a store of features if it has tracks whose file is another one now, or is not there any more.
+
+    Only the store's own files go; what else lies in its folder stays.
+
+    Returns:
+        Whether it was emptied.
+
+    Raises:
+        AudioError: No such folder of audio, or no audio in it.
+        StoreError: The store is damaged, or has not the features of this front end.
+        ValueError: Unknown front end.
+    """
+    folder, about = Path(store_dir), feature_header(frontend)
+    if not (folder / "header.json").is_file():
+        return False
+    files, _ = find(Path(audio_dir))
+    with alone(folder):
+        stored = set(Store(folder, about.fingerprint, about.kind, about.producer).ids)
+        ledger = Ledger(folder)
+        changed = any(ledger.changed(file) for file in files if file.id in stored)
+        if outdated := changed or not stored <= {file.id for file in files}:
+            (folder / "index.parquet").unlink(missing_ok=True)  # what names tracks goes first, the header last
+            for below in ("parts", "shards"):
+                shutil.rmtree(folder / below, ignore_errors=True)
+            for file in (ledger.skipped_path, ledger.noted_path, ledger.sources_path, folder / "header.json"):
+                file.unlink(missing_ok=True)
+    return outdated

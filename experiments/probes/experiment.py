@@ -103,7 +103,7 @@ def probe(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]
 def _few(probe: ProbeSettings) -> str:
     """What a split's name says of training on fewer tracks: such scores are not compared with others."""
     if probe.shots is not None:
-        return f", {probe.shots} shots"
+        return f", {counted_noun(probe.shots, 'shot')}"
     return "" if probe.train_share is None else f", {probe.train_share:g} of the training tracks"
 
 

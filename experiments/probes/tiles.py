@@ -37,6 +37,7 @@ class Data:
 
 
 def load(task: Task, train: Split, valid: Split, wanted: set[bool], device: str) -> Data:
+    """Put both splits on the device, in every scaling that is `wanted`; scalers see the training split alone."""
     scalers = {standardise: scaler(train.x, standardise) for standardise in wanted}
     x, x_valid = (
         {key: torch.from_numpy(scaled(split.x, *found)).to(device) for key, found in scalers.items()}

@@ -11,7 +11,7 @@ import numpy as np
 
 from datasets.wording import counted_noun
 from experiments.errors import UserError
-from experiments.tasks.base import Task, unknown
+from experiments.tasks.base import unknown
 
 if TYPE_CHECKING:
     from datasets.store import Reader
@@ -42,8 +42,6 @@ class Split:
         x: One vector a track, float32 `[tracks, values]`.
         y: Stacked targets of a task, `[tracks, ...]`.
         ids: The tracks, in the order of the rows.
-        missing: Tracks that were asked for and are not in the store.
-        unlabelled: Tracks that are in the store and have no annotation for the task.
         features: What made the vectors: `kind`, `fingerprint`, `reduction`, and where they can be made of new audio
             the `producer` of the store.
         groups: What each track is a clip of, where clips are judged together; None where each is judged alone.
@@ -53,8 +51,6 @@ class Split:
     x: np.ndarray
     y: np.ndarray
     ids: list[str]
-    missing: tuple[str, ...] = ()
-    unlabelled: tuple[str, ...] = ()
     features: Mapping[str, Any] = field(default_factory=dict)
     groups: tuple[str, ...] | None = None
     layers: int = 1
@@ -187,31 +183,3 @@ def gather(store: Reader, ids: Sequence[str], reduction: Reduction) -> tuple[np.
             vectors.append(reduction.vector(store.read(identity)))
             advance()
     return np.stack(vectors), found, missing
-
-
-def load_split(
-    store: Reader, ids: Sequence[str], task: Task, annotations: Mapping[str, Any], reduction: Reduction
-) -> Split:
-    """Read a split of a task.
-
-    Args:
-        store: A reader of the reduction's kind.
-        ids: The split's tracks.
-        task: Encodes the annotations.
-        annotations: By track id; a track that is absent here, or None, is reported as unlabelled. No tags is a label.
-        reduction: How a stored array becomes a vector, e.g. `token_reduction(["cls", "mean"])`.
-
-    Returns:
-        The split, in the order of `ids`, without what is missing or unlabelled; both are listed in it.
-
-    Raises:
-        UserError: Nothing is left, a label is unknown, or the store does not fit.
-    """
-    unlabelled = tuple(identity for identity in ids if annotations.get(identity) is None)
-    labelled = [identity for identity in ids if annotations.get(identity) is not None]
-    if not labelled:
-        raise UserError(f"{task.name}: none of {len(ids)} tracks has an annotation")
-    x, found, missing = gather(store, labelled, reduction)
-    y = np.stack([task.encode(annotations[identity]) for identity in found])
-    made_by = {"kind": store.header.kind, "fingerprint": store.header.fingerprint, "reduction": reduction.name}
-    return Split(x, y, found, missing, unlabelled, made_by)

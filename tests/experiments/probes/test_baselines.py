@@ -12,7 +12,7 @@ from datasets.store import Header, Store, StoreWriter
 from experiments import demo
 from experiments.configs.catalogue import PRETRAIN, PROBE
 from experiments.probes.baselines import MEL_STATISTICS, constant
-from experiments.probes.vectors import gather, load_split
+from experiments.probes.vectors import gather
 from experiments.settings import PretrainSettings, ProbeExperimentSettings
 from experiments.tasks import build
 from experiments.tracking import overrides
@@ -33,14 +33,6 @@ def test_mel_statistics_are_those_of_the_stored_frames_in_double(store):
     for row, name in zip(x, ["b", "a"], strict=True):
         frames = store.read(name).astype(np.float64)
         np.testing.assert_allclose(row, np.r_[frames.mean(0), frames.std(0)], rtol=1e-6)
-
-
-def test_they_make_a_split_like_embeddings_do(store):
-    task = build("genre", classes=["x", "y"])
-    split = load_split(store, ["a", "b", "c"], task, {"a": "x", "b": "y", "c": "x"}, MEL_STATISTICS)
-    assert split.ids == ["a", "b"]
-    assert split.missing == ("c",)
-    assert split.features["kind"] == "mel"
 
 
 def test_the_constant_answer_to_genre_is_the_majority():

@@ -17,15 +17,10 @@ from experiments.probes.vectors import (
     TOKENS,
     Split,
     gather,
-    load_split,
     pool,
     reduction_named,
     token_reduction,
 )
-from experiments.tasks import build
-
-GENRE = build("genre", classes=["jazz", "rock"])
-TAGGING = build("tagging", classes=["piano", "slow"])
 
 
 @pytest.fixture
@@ -124,27 +119,6 @@ def test_a_store_of_another_kind_or_of_other_tracks_is_refused(store, tmp_path):
     mel = SimpleNamespace(header=Header("mel", (96,), producer={}, fingerprint="0"), ids=["x"])
     with pytest.raises(UserError, match="the store holds mel; cls is made from embeddings"):
         gather(mel, ["x"], token_reduction(["cls"]))
-
-
-def test_a_split_counts_what_is_missing_and_what_has_no_label(store):
-    labels = {"0.ogg": "rock", "1.ogg": "jazz", "3.ogg": None, "gone.ogg": "jazz"}
-    split = load_split(store, [*store.ids, "gone.ogg"], GENRE, labels, token_reduction(["dist"]))
-    assert split.ids == ["0.ogg", "1.ogg"]
-    assert split.y.tolist() == [1, 0]
-    assert split.missing == ("gone.ogg",)
-    assert split.unlabelled == ("2.ogg", "3.ogg")
-    assert split.features == {"kind": "embeddings", "fingerprint": "0123abcd", "reduction": "dist"}
-
-
-def test_no_tag_is_a_label(store):
-    split = load_split(store, store.ids, TAGGING, {"0.ogg": (), "1.ogg": ("slow",)}, token_reduction(["cls"]))
-    assert split.y.tolist() == [[0, 0], [0, 1]]
-    assert len(split.unlabelled) == 2
-
-
-def test_a_split_without_any_label_is_refused(store):
-    with pytest.raises(UserError, match="genre: none of 4 tracks has an annotation"):
-        load_split(store, store.ids, GENRE, {}, token_reduction(["cls"]))
 
 
 def test_values_that_are_not_finite_are_refused_by_name():

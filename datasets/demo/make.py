@@ -23,6 +23,7 @@ from datasets.demo.synth import check_soundfont, soundfont_hash
 from datasets.demo.tones import SAMPLE_RATE
 
 SIZES: dict[str, tuple[int, float]] = {"tiny": (40, 6.0), "small": (1000, 12.0)}  # tracks, seconds each
+TRACKS_A_PROCESS = 25
 ANY_SIZE_SECONDS = SIZES["small"][1]
 
 
@@ -41,7 +42,7 @@ def build(
         seed: the same seed gives the same bytes.
         cache_dir: where corpora are kept; by default `datasets.cache.cache_dir()`.
         soundfont: a General MIDI .sf2 file; by default the one that `pretty_midi` ships.
-        jobs: tracks rendered at once; -1 means one for each core.
+        jobs: processes that render tracks; -1 means one for each core.
         progress: draw a progress bar on stderr.
 
     Returns:
@@ -68,7 +69,7 @@ def build(
             leftover.unlink()
         assigned = truth.splits([GENRES[index % len(GENRES)] for index in range(count)], seed)
         work = (delayed(make_track)(partial, seed, index, seconds, split, font) for index, split in enumerate(assigned))
-        rows = list(watched(work, count, jobs, progress, "Composing and rendering the demo corpus"))
+        rows = list(watched(work, count, jobs, TRACKS_A_PROCESS, progress, "Composing and rendering the demo corpus"))
         write_text(partial / "tracks.csv", table(truth.COLUMNS, sorted(rows, key=lambda row: row["path"])))
         facts = {
             "size": size,

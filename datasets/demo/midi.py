@@ -18,6 +18,7 @@ from datasets.demo.render import CEILING, master, write_audio
 from datasets.demo.synth import Note, check_soundfont, play
 from datasets.demo.tones import LONGEST_TAIL, SAMPLE_RATE
 
+FILES_A_PROCESS = 8
 LONGEST = 1800.0  # seconds that a MIDI file may last
 SUFFIXES = {".mid", ".midi"}
 VOLUME, EXPRESSION = 7, 11  # MIDI controllers
@@ -61,7 +62,7 @@ def render_folder(
         destination = target / path.relative_to(source).with_name(f"{name}.flac")
         work.append(delayed(_render_file)(path, destination, font))
     report = Rendering()
-    for path, reason in watched(work, len(work), jobs, progress, "Rendering MIDI files"):
+    for path, reason in watched(work, len(work), jobs, FILES_A_PROCESS, progress, "Rendering MIDI files"):
         if reason:
             report.skipped.append((path, reason))
         else:

@@ -9,14 +9,20 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from joblib import Parallel
+from joblib import Parallel, effective_n_jobs
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
-def watched(work: Iterable, count: int, jobs: int, progress: bool, what: str) -> Iterator:
-    """Run delayed calls in threads, and draw how far they are; most of the work releases the lock."""
-    results = Parallel(n_jobs=jobs, backend="threading", return_as="generator_unordered")(work)
+def watched(work: Iterable, count: int, jobs: int, share: int, progress: bool, what: str) -> Iterator:
+    """Run delayed calls in processes, and draw how far they are.
+
+    Args:
+        jobs: most processes; -1 means one for each core.
+        share: calls that are worth the start of a process; fewer run in this one.
+    """
+    jobs = min(effective_n_jobs(jobs), -(-count // share))
+    results = Parallel(n_jobs=jobs, return_as="generator_unordered")(work)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=sys.stderr), disable=not progress) as bar:
         yield from bar.track(results, total=count, description=what)

@@ -14,7 +14,7 @@ from datasets.demo.compose import Piece
 from datasets.demo.synth import play
 from datasets.demo.tones import SAMPLE_RATE
 
-RENDERER = 3  # raise with every change of how a note sounds: the version names the cached corpus
+RENDERER = 4  # raise with every change of how a note sounds: the version names the cached corpus
 CEILING = 0.97  # largest sample of anything rendered
 FADE = 0.01  # seconds at both ends
 

@@ -20,9 +20,10 @@ from datasets.demo.errors import DemoError
 from datasets.demo.soundfont import Zone, open_soundfont
 from datasets.demo.tones import LONGEST_TAIL, SAMPLE_RATE, lasts, level, release, tone
 
-STEP = SAMPLE_RATE // 2  # samples; tones are made in lengths of whole steps, so that notes can share them
-LONGEST_STEPS = 8  # longer tones are not shared
-TONES_KEPT = 2048
+STEP = SAMPLE_RATE  # samples; tones are made in lengths of whole steps, so that notes can share them
+LONGEST_STEPS = 4  # longer tones are not shared
+TONES_KEPT = 768
+ENVELOPES_KEPT = 256
 SHORTEST_NOTE = 0.01  # seconds; drums are often written without any length
 
 
@@ -108,21 +109,25 @@ def _played(note: Note, zone: Zone) -> np.ndarray:
     if note.bends:
         times, semitones = zip((-1.0, 0.0), *note.bends, strict=True)
         wheel = np.array(semitones)[np.searchsorted(times, np.arange(length) / SAMPLE_RATE, side="right") - 1]
-        sound, envelope = tone(zone, note.pitch, length, wheel), level(zone, note.pitch, length)
+        sound = tone(zone, note.pitch, length, wheel)
     else:
         length = min(length, math.ceil(min(lasts(zone, note.pitch), length) * SAMPLE_RATE))
         steps = math.ceil(length / STEP)
-        make = _shared if steps <= LONGEST_STEPS else _tone_and_level
-        sound, envelope = make(zone, note.pitch, steps * STEP)
-    envelope = envelope[:length].copy()
+        sound = (_tone if steps <= LONGEST_STEPS else tone)(zone, note.pitch, steps * STEP)[:length]
+    envelope = _envelope(zone, note.pitch, length)
     if held < length:
         envelope[held:] = envelope[held] * tail[: length - held]
-    return sound[:length] * envelope * np.float32(note.gain * (note.velocity / 127) ** 2)
+    return sound * envelope * np.float32(note.gain * (note.velocity / 127) ** 2)
 
 
-def _tone_and_level(zone: Zone, key: int, samples: int) -> tuple[np.ndarray, np.ndarray]:
-    return tone(zone, key, samples), level(zone, key, samples)
+def _envelope(zone: Zone, key: int, length: int) -> np.ndarray:
+    """The volume envelope of a held key, which most zones share between all keys: float32 [length]."""
+    if not (zone.settings["key_to_hold"] or zone.settings["key_to_decay"]):
+        key = zone.root
+    whole = LONGEST_STEPS * STEP
+    return _level(zone, key, whole)[:length].copy() if length <= whole else level(zone, key, length)
 
 
-_shared = lru_cache(maxsize=TONES_KEPT)(_tone_and_level)
-_release = lru_cache(maxsize=TONES_KEPT)(release)
+_tone = lru_cache(maxsize=TONES_KEPT)(tone)
+_level = lru_cache(maxsize=ENVELOPES_KEPT)(level)
+_release = lru_cache(maxsize=ENVELOPES_KEPT)(release)

@@ -95,7 +95,7 @@ def test_a_size_that_has_changed_is_built_anew(tmp_path, monkeypatch):
     assert [soundfile.info(folder / "audio" / "00000.flac").duration for folder in folders] == [1.0, 2.0]
 
 
-def test_the_same_seed_gives_the_same_bytes_in_any_number_of_threads(tiny, tmp_path):
+def test_the_same_seed_gives_the_same_bytes_in_any_number_of_processes(tiny, tmp_path):
     again = build("tiny", cache_dir=tmp_path, jobs=4, progress=False)
     assert digests(again) == digests(tiny)
 

@@ -84,7 +84,7 @@ def test_columns_that_are_not_asked_for_are_not_parsed(table):
         ("path,genre\nx,rock\nx,jazz\n", "stands in it twice"),
         ("path;genre\nx;rock\n", "'path;genre' .columns are separated by commas"),
         ("path,tags,genre\nx,fast, loud,rock\n", "line 2: 4 cells for 3 columns; join the tags"),
-        ("path,split,genre\nx\n", "line 2: 1 cells for 3 columns"),
+        ("path,split,genre\nx\n", "line 2: 1 cell for 3 columns"),
     ],
 )
 def test_what_cannot_be_used_is_named(table, text, said):

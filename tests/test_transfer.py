@@ -131,6 +131,11 @@ def test_training_leaves_a_probe_scores_with_intervals_pictures_and_answers(trai
     assert probe.value == pytest.approx(max(value for _, value in probe.curve))
 
 
+def test_what_to_run_next_names_the_encoder_that_is_not_published(trained):
+    said = (trained[1] / "run.log").read_text()
+    assert "predict with probe.file=kept/tags.safetensors inference.checkpoint=CHECKPOINT inference.audio" in said
+
+
 def test_the_probe_is_the_plain_network_of_the_recipe(trained):
     _, folder, probe = trained
     state = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
@@ -301,7 +306,7 @@ def test_a_corpus_of_songs_is_judged_by_song(home):
         (["with", "embeddings.store=gone"], "no store of embeddings"),
         (["with", "embeddings.store=stores", *DATA], "there are the blocks 0, 1; choose one: embeddings.block="),
         (["with", "embeddings.store=stores", "embeddings.block=7", *DATA], "stores has the blocks 0, 1; extract it"),
-        (["with", "embeddings.store=stores/block_00", "embeddings.block=1", *DATA], "is of block 0"),
+        (["with", "embeddings.store=stores/block_00", "embeddings.block=1", *DATA], "it is: embeddings.block=0"),
         (["with", *STORED, "embeddings.tokens=[cls,cls]"], "give each once"),
         (["with", "embeddings.store=plain", *DATA, "embeddings.tokens=[dist]"], "not the tokens cls, dist, mean"),
         (["with", "embeddings.store=mels", *DATA], "mel"),
@@ -310,7 +315,7 @@ def test_a_corpus_of_songs_is_judged_by_song(home):
         (["with", *STORED, "datamodule.masking.do=False"], "datamodule.masking is about clips"),
         (["with", *STORED, "module.freeze=1"], "leave this setting out"),
         (["predict", "with", "inference.audio=audio"], "probe.file is not set"),
-        (["predict", "with", "probe.file=gone.safetensors", "inference.audio=audio"], "no such probe"),
+        (["predict", "with", "probe.file=gone.safetensors", "inference.audio=audio"], "no such probe; ex_probe"),
         (["predict", "with", "probe.file=encoder.safetensors", "inference.audio=audio"], "is it a probe?"),
         (["predict", "with", "probe.file=kept/tags.safetensors"], "inference.audio is not set"),
         (["predict", "with", "probe.file=kept/tags.safetensors", "inference.audio=gone.mp3"], "no such file or folder"),

@@ -189,7 +189,9 @@ class FittedProbe:
 
         path = Path(path)
         if not path.is_file():
-            raise UserError(f"{path}: no such probe")
+            inside = ", ".join(sorted(file.name for file in path.glob("probe_*.safetensors")))
+            hint = f"there is {inside}" if inside else "ex_probe.py and ex_transfer.py leave probe_*.safetensors"
+            raise UserError(f"{path}: no such probe; {hint}")
         try:
             with safe_open(path, framework="numpy") as handle:
                 metadata = handle.metadata() or {}

@@ -78,6 +78,11 @@ def _encoder(settings: TransferSettings | ProbeExperimentSettings, producer: Map
     )
 
 
+def is_published(weights: str) -> bool:
+    """Whether the weights that a store was made with are those of a published network."""
+    return any(weights == DIGEST + release.sha256[:16] for release in RELEASES.values())
+
+
 def _release(weights: str) -> str:
     """The published network that has these weights.
 

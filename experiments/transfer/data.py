@@ -42,10 +42,10 @@ def stored(embeddings: StoredSettings) -> Representation:
     store = Store(path, kind="embeddings")
     there = block_of(store)
     if block is not None and there != block:
-        what = "no block" if there == "" else f"block {there}"
+        what, taken = ("no block", None) if there == "" else (f"block {there}", there)
         raise UserError(
-            f"embeddings.block={block}: the store {path} is of {what}; name another, or extract it: "
-            f"python ex_pretrain.py extract_embeddings with inference.transformer_block={block}"
+            f"embeddings.block={block}: the store {path} is of {what}; take it as it is: embeddings.block={taken}, "
+            f"or extract the other: python ex_pretrain.py extract_embeddings with inference.transformer_block={block}"
         )
     whole = path.absolute().parent if path.name.startswith("block_") else path.absolute()
     reduction = _reduction(embeddings, store)

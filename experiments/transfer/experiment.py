@@ -22,6 +22,7 @@ from experiments.learners.vectors import VectorLearner
 from experiments.probes.experiment import warn_of_other_audio
 from experiments.probes.fitted import FittedProbe, ProbeConfig
 from experiments.probes.judging import song_targets
+from experiments.probes.prediction import is_published
 from experiments.probes.probing import scorable
 from experiments.probes.records import Score, answers_name, write_answers, write_scores
 from experiments.probes.representations import Representation
@@ -212,6 +213,9 @@ def _keep(probe: FittedProbe, settings: TransferSettings, run: RunHandle) -> Non
         wanted.parent.mkdir(parents=True, exist_ok=True)
         file = probe.save(wanted)
     what = shlex.quote(f"probe.file={file}")
+    weights = (probe.features.get("producer") or {}).get("weights")
+    if weights is not None and not is_published(weights):
+        what += " inference.checkpoint=CHECKPOINT"
     say(f"the probe: {file}\nnext: python ex_transfer.py predict with {what} inference.audio=AUDIO")
 
 

@@ -215,6 +215,9 @@ def test_a_saved_probe_answers_as_before(task, splits, tmp_path, hidden):
 def test_what_is_no_probe_is_refused(tmp_path):
     with pytest.raises(UserError, match="no such probe"):
         FittedProbe.load(tmp_path / "gone.safetensors")
+    (tmp_path / "probe_key.safetensors").touch()
+    with pytest.raises(UserError, match=r"no such probe; there is probe_key\.safetensors"):
+        FittedProbe.load(tmp_path)
     (tmp_path / "text.safetensors").write_text(json.dumps({"a": 1}))
     with pytest.raises(UserError, match="not a safetensors file"):
         FittedProbe.load(tmp_path / "text.safetensors")

@@ -312,6 +312,7 @@ class EmbeddingsSettings(Section):
     """What the probes see."""
 
     store: str | None = None  # an embedding store of extract_embeddings, or the folder of those of several blocks
+    name: str = ""  # of its encoder; empty: embeddings, and in the leaderboard the name of the store's folder
     compare: dict[str, str] = {}  # further ones to probe in the same way, by the name they get in the table
     answers: dict[str, str] = {}  # stores of answers that nothing is trained for, or folders of such, by their name
     baselines: list[Literal["mel_statistics", "constant"]] = ["mel_statistics", "constant"]  # rows that need no network
@@ -331,6 +332,11 @@ class EmbeddingsSettings(Section):
             )
         if both := sorted(set(self.compare) & set(self.answers)):
             raise ValueError(f"compare.{both[0]} and answers.{both[0]}: one name for two rows; choose another")
+        if self.name in ROWS[1:]:
+            raise ValueError(f"name={self.name}: this is a row of the table already; choose another name")
+        if self.name in {*self.compare, *self.answers}:
+            section = "compare" if self.name in self.compare else "answers"
+            raise ValueError(f"name={self.name} and {section}.{self.name}: one name for two rows; choose another")
         return self
 
 

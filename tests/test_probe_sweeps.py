@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from datasets.store import Header, Store, StoreWriter
+from experiments.leaderboard import ranking
+from experiments.leaderboard.sources import DiskSource, Wanted
 from experiments.probes.fitted import FittedProbe
 from experiments.probes.records import read_answers, read_scores_csv
 
@@ -133,6 +135,18 @@ def test_blocks_tokens_pooling_sum_seeds_and_other_encoders_are_rows_of_one_tabl
     assert probe.value == max(
         float(point["value"]) for point in points if point["seed"] == "0" and "for" not in point["representation"]
     )
+
+
+def test_an_encoder_has_the_name_that_is_given_or_in_the_leaderboard_that_of_its_store(home, capfd):
+    run(*FAST, *PLAIN, "embeddings.store=net/block_01", "embeddings.compare.other=plain")
+    capfd.readouterr()
+    (unnamed,) = DiskSource(Path("runs")).sweeps(Wanted())
+    assert {entry.name for entry in ranking.named([unnamed])} == {"net", "other", "constant answer"}
+    run(*FAST, *PLAIN, "embeddings.store=net/block_01", "embeddings.name=mine")
+    assert "behind mine" in capfd.readouterr().err
+    named = [one for one in DiskSource(Path("runs")).sweeps(Wanted()) if one.key != unnamed.key]
+    assert {entry.name for entry in ranking.named(named)} == {"mine", "constant answer"}
+    assert (last_run() / "probe_genre.safetensors").is_file()
 
 
 def test_a_sweep_that_was_killed_goes_on_to_the_same_scores(home):
@@ -271,6 +285,8 @@ def few_answers() -> list[str]:
         (few_answers, "lacks 30 of 30 test tracks"),
         (lambda: ["probe.axes.learning_rate=[1e30]", "probe.axes.hidden=[8]"], "none of 2 probes could be trained"),
         (lambda: ["embeddings.answers.constant answer=x"], "rows of the table already"),
+        (lambda: ["embeddings.name=mel statistics"], "name=mel statistics: this is a row of the table already"),
+        (lambda: ["embeddings.name=x", "embeddings.compare.x=plain"], "name=x and compare.x: one name for two rows"),
         (lambda: ["probe.shots=2", "probe.train_share=0.5"], "give one of them"),
         (lambda: ["probe.axes.dropout=[1]"], "dropout: 1, expected"),
         (lambda: ["probe.seeds=[]"], "seeds=[]"),

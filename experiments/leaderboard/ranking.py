@@ -11,9 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from datasets.wording import counted_noun
 from experiments.intervals import margin
 from experiments.probes.records import SUM, Score
+from experiments.settings import ROWS
 from experiments.tasks.base import unknown
+
+UNNAMED = ROWS[0]  # the encoder of a store that no setting gives a name
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Sweep:
         started: Unix time.
         artifacts: Where each of its files is: an id in the database, or a path.
         scores: Its rows.
+        folder: Name of the folder of the stores that were probed without a name; empty where they have one.
     """
 
     key: str
@@ -33,6 +38,7 @@ class Sweep:
     started: float
     artifacts: Mapping[str, Any]
     scores: Sequence[Score]
+    folder: str = ""
 
     @property
     def name(self) -> str:
@@ -93,28 +99,71 @@ class Standing:
 Board = dict[Test, dict[str, list[Entry]]]  # encoder -> its entries, blocks and tokens in order
 
 
+@dataclass
+class _Encoder:
+    """What runs call by one name and made by one network.
+
+    Attributes:
+        networks: Fingerprints, one a block.
+        sweeps: In the order they were started.
+    """
+
+    networks: set[str]
+    sweeps: list[Sweep]
+
+    @property
+    def folders(self) -> list[str]:
+        return list(dict.fromkeys(sweep.folder for sweep in self.sweeps))
+
+
 def named(sweeps: Sequence[Sweep]) -> list[Entry]:
     """Every finite score with the name of its encoder.
 
-    An encoder is what one run calls by one name, whatever stores of its blocks that are. Where runs give one name to
-    different networks, the number of the latest run of each stands behind it.
+    An encoder is what one run calls by one name, whatever stores of its blocks that are; one without a name is called
+    by the folder of its stores. Where runs give one name to different networks, the runs of each stand behind it.
     """
-    systems: dict[str, list[tuple[set[str], Sweep]]] = {}
-    for sweep in sorted(sweeps, key=lambda one: (one.started, one.key)):
-        for encoder in dict.fromkeys(score.encoder for score in sweep.scores):
-            networks = {score.network for score in sweep.scores if score.encoder == encoder}
-            shared = [known for known in systems.get(encoder, []) if known[0] & networks]
-            rest = [known for known in systems.get(encoder, []) if not known[0] & networks]
-            systems[encoder] = [*rest, (networks.union(*(known[0] for known in shared)), sweep)]
-    entries = []
-    for sweep in sweeps:
-        for score in sweep.scores:
-            of_name = systems[score.encoder]
-            latest = next(run for networks, run in of_name if score.network in networks)
-            name = score.encoder if len(of_name) == 1 else f"{score.encoder} (run {latest.name})"
-            if _finite(score):
-                entries.append(Entry(score, sweep, name))
-    return entries
+    encoders: dict[str, list[_Encoder]] = {}
+    for sweep in sorted(sweeps, key=_start):
+        for name in dict.fromkeys(score.encoder for score in sweep.scores):
+            networks = {score.network for score in sweep.scores if score.encoder == name}
+            shared = [known for known in encoders.get(name, []) if known.networks & networks]
+            rest = [known for known in encoders.get(name, []) if not known.networks & networks]
+            before = sorted({one.key: one for known in shared for one in known.sweeps}.values(), key=_start)
+            merged = _Encoder(networks.union(*(known.networks for known in shared)), [*before, sweep])
+            encoders[name] = [*rest, merged]
+    called: dict[str, list[_Encoder]] = {}
+    for name, those in encoders.items():
+        for one in those:
+            called.setdefault(_called(name, one, encoders), []).append(one)
+    names = {
+        id(one): name if len(those) == 1 else f"{name} ({_runs(one.sweeps)})"
+        for name, those in called.items()
+        for one in those
+    }
+    return [
+        Entry(score, sweep, names[id(next(one for one in encoders[score.encoder] if score.network in one.networks))])
+        for sweep in sweeps
+        for score in sweep.scores
+        if _finite(score)
+    ]
+
+
+def _start(sweep: Sweep) -> tuple[float, str]:
+    return sweep.started, sweep.key
+
+
+def _called(name: str, encoder: _Encoder, others: Mapping[str, Any]) -> str:
+    """An encoder's name: of one without a name, the folder of its stores, unless another encoder is called so."""
+    folders = [folder for folder in encoder.folders if folder]
+    if name != UNNAMED or not folders or folders[0] in others:
+        return name
+    return folders[0] if len(folders) == 1 else f"{folders[0]} and {len(folders) - 1} more"
+
+
+def _runs(sweeps: Sequence[Sweep]) -> str:
+    """The runs that an encoder has scores from, in words."""
+    latest = sweeps[-1].name
+    return f"run {latest}" if len(sweeps) == 1 else f"{counted_noun(len(sweeps), 'run')}, the latest {latest}"
 
 
 def _finite(score: Score) -> bool:

@@ -12,19 +12,19 @@ import logging
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from experiments.errors import UserError
 from experiments.leaderboard.ranking import Sweep
-from experiments.probes.records import SCORES, read_scores, read_scores_csv
+from experiments.probes.records import SCORES, folder_name, read_scores, read_scores_csv
 from experiments.tracking.values import mask
 
 SCORED = "info.scores.task"  # indexed: a run without scores has no such path
 IN_TABLE = "info.tracking.changed.info,scores"  # said of scores that are too many for a run document
-FIELDS = ("info.scores", "artifacts", "ostinato.key", "start_time", "meta.group")
+FIELDS = ("info.scores", "artifacts", "ostinato.key", "start_time", "meta.group", "config.embeddings")
 MARK = b'"info.scores"'
 SECONDS = {"h": 3600, "d": 86400, "w": 7 * 86400}
 
@@ -157,7 +157,7 @@ class DatabaseSource:
         key = (found.get("ostinato") or {}).get("key") or str(found["_id"])
         files = {entry["name"]: entry["file_id"] for entry in found.get("artifacts") or ()}
         rows = (found.get("info") or {}).get("scores")
-        sweep = Sweep(key, found["_id"], when, files, ())
+        sweep = Sweep(key, found["_id"], when, files, (), _folder(found))
         return _with_scores(sweep, rows, None if rows is not None else self.artifact(sweep, SCORES))
 
 
@@ -212,7 +212,7 @@ class DiskSource:
             scores = (record.get("set") or {}).get("info.scores", scores)
         started = document.get("start_time")
         when = started if isinstance(started, int | float) else path.stat().st_mtime
-        return _with_scores(Sweep(path.parent.name, None, float(when), files, ()), scores)
+        return _with_scores(Sweep(path.parent.name, None, float(when), files, (), _folder(document)), scores)
 
 
 def _marked(path: Path) -> Iterator[dict[str, Any]]:
@@ -231,6 +231,13 @@ def _marked(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
         except ValueError:  # torn by a kill
             continue
+
+
+def _folder(document: Mapping[str, Any]) -> str:
+    """The folder of the stores that a run probed without giving their encoder a name; empty where it has one."""
+    probed = (document.get("config") or {}).get("embeddings") or {}
+    store = probed.get("store")
+    return folder_name(store) if isinstance(store, str) and not probed.get("name") else ""
 
 
 def _with_scores(sweep: Sweep, rows: Any, table: bytes | None = None) -> Sweep | None:

@@ -23,12 +23,12 @@ from experiments.probes.ready_answers import answer_stores, read_answers
 from experiments.probes.report import format_table, write_chosen, write_points, write_rows
 from experiments.probes.representations import (
     CONSTANT,
-    MAIN,
     MEL,
     Annotated,
     Representation,
     annotated_tracks,
     labels,
+    main_name,
     representations,
 )
 from experiments.probes.scores import Judged, answer_row, probe_row
@@ -193,8 +193,8 @@ def _probe_representation(
         judged = probe_row(task, data[name], row, label, splits[name], own)
         found.rows[name].append(judged)
         found.trained += [(name, label, one, outcome) for one, outcome in zip(seeds, own, strict=True)]
-        before = found.best.get(name)
-        if row.encoder == MAIN and (before is None or judged.score.valid > before[0].score.valid):
+        before, main = found.best.get(name), main_name(settings.embeddings)
+        if row.encoder == main and (before is None or judged.score.valid > before[0].score.valid):
             found.best[name] = judged, own[0]
 
 

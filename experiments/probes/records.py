@@ -164,6 +164,12 @@ class Answers:
     by_seed: np.ndarray
 
 
+def folder_name(store: str) -> str:
+    """What a network's stores are called: the name of the folder that holds those of its blocks."""
+    path = Path(store).expanduser().absolute()
+    return (path.parent if path.name.startswith("block_") else path).name
+
+
 def answers_name(task: str, encoder: str, block: int | str = "", tokens: str = "", pooling: str = "") -> str:
     """The name of a row's artifact of answers."""
     parts = (task, encoder, str(block), tokens, "" if pooling == "mean" else pooling)

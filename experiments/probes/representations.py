@@ -75,14 +75,14 @@ def representations(embeddings: EmbeddingsSettings) -> list[Representation]:
             "embeddings.store is not set: name a store of embeddings, which "
             "`python ex_pretrain.py extract_embeddings with ...` writes and names at its end"
         )
-    rows = []
-    for name, place in {MAIN: embeddings.store, **embeddings.compare}.items():
+    rows, main = [], main_name(embeddings)
+    for name, place in {main: embeddings.store, **embeddings.compare}.items():
         stores = _stores(name, Path(place).expanduser(), embeddings.blocks)
         _same_network(name, stores)
         parts: list[tuple[int | str, tuple[Store, ...]]] = [(block_of(store), (store,)) for store in stores]
         if embeddings.block_sum and len(stores) > 1:
             parts.append((SUM, tuple(stores)))
-        elif embeddings.block_sum and name == MAIN:
+        elif embeddings.block_sum and name == main:
             raise UserError(
                 f"embeddings.block_sum=True: {place} is the store of one block; give the folder of several, which "
                 f"extract_embeddings writes with inference.transformer_block=[...]"
@@ -93,6 +93,11 @@ def representations(embeddings: EmbeddingsSettings) -> list[Representation]:
                     reduction = token_reduction(CHOICES[tokens] if tokens else (), pooling)
                     rows.append(Representation(name, those, reduction, block, tokens, pooling))
     return rows
+
+
+def main_name(embeddings: EmbeddingsSettings) -> str:
+    """What the encoder of `embeddings.store` is called in tables."""
+    return embeddings.name or MAIN
 
 
 def _choices(store: Store, wanted: Sequence[str]) -> list[str]:

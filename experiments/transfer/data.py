@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from datasets.samplers import EpochSampler
 from datasets.store import Store
 from experiments.errors import UserError
+from experiments.probes.records import folder_name
 from experiments.probes.representations import Representation, block_of, blocks_in, has_tokens
 from experiments.probes.vectors import CHOICES, TOKENS, Reduction, Split, token_mean, token_reduction
 from experiments.settings import DatamoduleSettings, TrainerSettings
@@ -47,11 +48,11 @@ def stored(embeddings: StoredSettings) -> Representation:
             f"embeddings.block={block}: the store {path} is of {what}; take it as it is: embeddings.block={taken}, "
             f"or extract the other: python ex_pretrain.py extract_embeddings with inference.transformer_block={block}"
         )
-    whole = path.absolute().parent if path.name.startswith("block_") else path.absolute()
     reduction = _reduction(embeddings, store)
     names = {token_reduction(tokens).name: choice for choice, tokens in CHOICES.items()} | {"stored": ""}
     tokens = names.get(reduction.name, reduction.name)
-    return Representation(f"{whole.name} (transfer)", (store,), reduction, there, tokens, "mean")
+    name = embeddings.name or folder_name(str(path))
+    return Representation(f"{name} (transfer)", (store,), reduction, there, tokens, "mean")
 
 
 def _of_block(folder: Path, block: int | None) -> Path:

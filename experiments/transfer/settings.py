@@ -25,6 +25,7 @@ class StoredSettings(Section):
     """What the probe sees of a track: the mean of its patches, reduced to a vector."""
 
     store: str | None = None  # a store of extract_embeddings, or the folder of those of several blocks
+    name: str = ""  # of its encoder in reports, where "(transfer)" stands behind it; empty: the store's folder
     block: Count | None = None  # which one of a folder of several; None: the only one
     tokens: Annotated[list[Literal["cls", "dist", "mean"]], Field(min_length=1)] | None = None  # None: [cls]
     reduce: Literal["mean", "stack"] = "mean"  # several tokens become one by their mean, or stand side by side

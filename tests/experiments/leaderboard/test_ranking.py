@@ -36,7 +36,21 @@ def test_stores_that_one_run_names_alike_are_one_encoder():
     sweeps = [run(1, *rows({1: "a1", 2: "a2"})), run(2, *rows({2: "a2", 3: "a3"})), run(3, *rows({3: "a3"}))]
     assert {entry.name for entry in ranking.named(sweeps)} == {"mine"}
     apart = [*sweeps, run(4, *rows({1: "b1"}))]
-    assert {entry.name for entry in ranking.named(apart)} == {"mine (run 3)", "mine (run 4)"}
+    assert {entry.name for entry in ranking.named(apart)} == {"mine (3 runs, the latest 3)", "mine (run 4)"}
+
+
+def test_an_encoder_without_a_name_is_called_by_the_folder_of_its_stores():
+    def names(*sweeps: Sweep) -> set[str]:
+        return {entry.name for entry in ranking.named(sweeps)}
+
+    first = replace(run(1, *rows({1: "a"}, "embeddings")), folder="music-1")
+    other = replace(run(2, *rows({1: "b"}, "embeddings")), folder="music-2")
+    assert names(first, other) == {"music-1", "music-2"}
+    assert names(replace(first, folder=""), other) == {"embeddings", "music-2"}
+    elsewhere = replace(run(3, *rows({1: "a"}, "embeddings")), folder="gtzan")
+    assert names(elsewhere, first, other) == {"music-1 and 1 more", "music-2"}
+    assert names(first, replace(other, folder="music-1")) == {"music-1 (run 1)", "music-1 (run 2)"}
+    assert names(first, run(4, *rows({1: "c"}, "music-1"))) == {"embeddings", "music-1"}
 
 
 def test_blocks_are_chosen_on_validation_where_it_is_known():

@@ -15,7 +15,7 @@ from pathlib import Path
 from datasets import demo
 
 FOLDER = Path("outputs/demo")
-WITHOUT_NETWORK = ("chroma", "mfcc", "librosa_tempo", "key_krumhansl")  # of preprocess.summaries
+WITHOUT_NETWORK = ("librosa_tempo", "key_krumhansl")  # of preprocess.summaries
 SYSTEM = ("maest_10s_random_weights_pretrain", "demo")
 
 
@@ -39,7 +39,7 @@ def steps(size: str, audio: Path) -> list[tuple[str, list[list[str]]]]:
             [extract("random_weights", "inference.random_weights=True")],
         ),
         (
-            "4/5  what needs no network: statistics of chroma and MFCC, librosa's tempo, templates of keys",
+            "4/5  what needs no network: librosa's tempo, templates of keys",
             [
                 ["-m", "preprocess", str(audio), str(FOLDER / name), "--frontend", name, "--renew"]
                 for name in WITHOUT_NETWORK

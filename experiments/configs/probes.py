@@ -8,14 +8,14 @@ CONFIGS: dict[str, NamedConfig] = {
     "demo": NamedConfig(
         "all tasks on the demo corpus: the pre-trained network, one of random weights, what needs no network",
         {
-            "probe": {"tasks": ["tagging", "genre", "key", "emotion", "tempo", "tempo_regression"], "grid": "quick"},
+            "probe": {
+                "tasks": ["tagging", "genre", "key", "emotion", "tempo", "tempo_regression"],
+                "grid": "quick",
+                "max_steps": 1000,
+            },
             "embeddings": {
                 "store": "outputs/demo/pretrained/block_02",
-                "compare": {
-                    "random weights": "outputs/demo/random_weights/block_02",
-                    "chroma": "outputs/demo/chroma",
-                    "MFCC": "outputs/demo/mfcc",
-                },
+                "compare": {"random weights": "outputs/demo/random_weights/block_02"},
                 "answers": {
                     "librosa tempo": "outputs/demo/librosa_tempo",
                     "key templates": "outputs/demo/key_krumhansl",

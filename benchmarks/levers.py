@@ -35,6 +35,7 @@ from experiments.inference.inference import runner
 from experiments.probes.experiment import probe
 from experiments.probes.report import COMPARISON
 from experiments.probes.representations import MAIN
+from experiments.reports import with_interval
 from experiments.settings import DatamoduleSettings, EmbeddingsSettings, PretrainSettings, ProbeExperimentSettings
 from experiments.tracking.run import RunHandle
 from experiments.tracks.data import Source, open_source
@@ -192,7 +193,9 @@ def scores(stores: dict[str, Path], size: str | int, grid: str, folder: Path) ->
 
 def table(rows: list[dict[str, str]], speeds: dict[str, float], gigaflops: dict[str, float]) -> Table:
     """A line a lever; of every task its first metric."""
-    made = Table(title=f"levers of inference and the probes behind them, block {BLOCK} where nothing is said")
+    made = Table(
+        title=f"levers of inference and the probes behind them in per cent, block {BLOCK} where nothing is said"
+    )
     tasks = {row["task"]: row["metric"] for row in reversed(rows)}
     columns = [f"{task}, {metric}" for task, metric in reversed(tasks.items())]
     for column in ("", "GFLOP", "times faster", *(cell for name in columns for cell in (name, "behind"))):
@@ -201,9 +204,9 @@ def table(rows: list[dict[str, str]], speeds: dict[str, float], gigaflops: dict[
         cells = [name, *(f"{found[name]:.2f}" if name in found else "" for found in (gigaflops, speeds))]
         for task, metric in reversed(tasks.items()):
             row = next(r for r in rows if (r["task"], r["metric"], r["representation"]) == (task, metric, name))
-            cells.append(f"{float(row['value']):.3f} ± {float(row['half_width']):.3f}")
+            cells.append(with_interval(*(float(row[key]) for key in ("value", "low", "high"))))
             ends = (row["behind_low"], row["behind_high"])
-            cells.append(" to ".join(f"{float(end):+.3f}" for end in ends) if all(ends) else "")
+            cells.append(" to ".join(f"{100 * float(end):+.1f}" for end in ends) if all(ends) else "")
         made.add_row(*cells)
     return made
 

@@ -23,6 +23,7 @@ def write_test_report(
     run: RunHandle,
     train: np.ndarray | None = None,
     suffix: str = "",
+    system: str = "",
 ) -> None:
     """Attach the figures of every class as a table and a picture, and the confusion matrix where the task has one.
 
@@ -33,13 +34,15 @@ def write_test_report(
         run: Gets the files.
         train: Stacked targets that were learned from, where they are known: classes without a track are marked.
         suffix: Of the file names, where a run reports on several tasks.
+        system: What answered, for the titles of the pictures.
     """
     per_class = task.score_per_class(predictions, references)
     measured = next(iter(per_class.values()))
     metric = task.primary if task.primary in measured else "f1"
     seen = {} if train is None else _training_tracks(task, train, per_class)
     bars = {name + UNSEEN * (seen.get(name) == 0): row for name, row in per_class.items()}
-    run.add_artifact(reports.per_class_bars(bars, metric, run.directory / f"per_class_test{suffix}.png"))
+    title = f"{task.name}: {system}" if system else task.name
+    run.add_artifact(reports.per_class_bars(bars, metric, run.directory / f"per_class_test{suffix}.png", title))
     table = run.directory / f"per_class_test{suffix}.csv"
     with table.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, ["class", *measured, *([N_TRAIN] if seen else [])])
@@ -51,7 +54,8 @@ def write_test_report(
     run.add_artifact(table)
     if hasattr(task, "confusion"):
         counts = task.confusion(predictions, references)
-        run.add_artifact(reports.confusion_matrix(counts, task.classes, run.directory / f"confusion_test{suffix}.png"))
+        picture = run.directory / f"confusion_test{suffix}.png"
+        run.add_artifact(reports.confusion_matrix(counts, task.classes, picture, title))
 
 
 def _training_tracks(task: Task, train: np.ndarray, per_class: Mapping[str, Mapping[str, float]]) -> dict[str, int]:

@@ -4,7 +4,8 @@ Differences are resampled in pairs: both systems are scored on the same draws. W
 intervals hold together (the largest deviation over all pairs, max-T: Romano and Wolf 2005), and where a system was the
 best of many on these very items, each of the many counts as a pair (Bonferroni). What seeds change comes on top: the
 variance of their mean is added, and few seeds widen the interval by Student's t with Welch and Satterthwaite's degrees
-of freedom.
+of freedom; it ends where the metric does, at 0 or at 1.
+No interval goes beyond what its metric can be.
 
 Where every resample scores 0, or every one 1, resampling says nothing: no item differs. The interval is then the exact
 one of so many misses, or hits, in a row (Clopper and Pearson 1934). Any other score that does not move is one by
@@ -25,6 +26,7 @@ from experiments.tasks.base import Task
 
 LEVEL = 0.95
 CHUNK = 6_000_000  # weights held at once, resamples times items
+SHARES = ("accuracy", "accuracy1", "accuracy2", "ap", "macro_f1", "roc_auc", "weighted_score")  # metrics from 0 to 1
 
 
 def resampled(task: Task, predictions: np.ndarray, references: np.ndarray, n: int, seed: int) -> dict[str, np.ndarray]:
@@ -133,6 +135,13 @@ def unseen_share(n_items: int, level: float = LEVEL) -> float:
     return 1 - ((1 - level) / 2) ** (1 / n_items)
 
 
+def limits(metric: str) -> tuple[float, float]:
+    """The lowest and the highest value that a metric can have; infinite where it has none, or is not known."""
+    if metric in SHARES:
+        return 0.0, 1.0
+    return -math.inf, 1.0 if metric == "r2" or metric.startswith("r2_") else math.inf
+
+
 def _known(name: str, values: np.ndarray) -> np.ndarray:
     known = values[np.isfinite(values)]
     if not len(known):
@@ -174,7 +183,7 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-def differences(systems: Mapping[str, System], n_items: int) -> dict[tuple[str, str], Difference]:
+def differences(systems: Mapping[str, System], n_items: int, metric: str = "") -> dict[tuple[str, str], Difference]:
     """How far every system is ahead of every later one, in intervals that hold together with 95 %.
 
     A difference that is the same on every resample, and not 0, gets the width of an exact sign test: so many items must
@@ -183,6 +192,7 @@ def differences(systems: Mapping[str, System], n_items: int) -> dict[tuple[str, 
     Args:
         systems: By name; all scored on the same resamples.
         n_items: In a resample.
+        metric: What the scores are, which says how far apart they can be.
 
     Returns:
         Pair of names, in the order given -> difference; empty for fewer than two systems.
@@ -206,13 +216,24 @@ def differences(systems: Mapping[str, System], n_items: int) -> dict[tuple[str, 
     least = _normal(1 - (1 - LEVEL) / (tried if tried > len(pairs) else 1))
     unseen = unseen_share(n_items, 1 - (1 - LEVEL) / max(tried, len(pairs)))
     critical = max(float(np.quantile(ratio.max(axis=0), LEVEL)), least)
-    found = {}
+    found, (least, most) = {}, limits(metric)
     for (one, other), deviation in zip(pairs, spread, strict=True):
         ahead = float(np.mean(systems[one].seeds) - np.mean(systems[other].seeds))
         items = float(deviation) if deviation > 0 or ahead == 0 else unseen * (1 + abs(ahead)) / critical
         half = _widened(critical, items**2, *_seed_variance(systems[one].seeds, systems[other].seeds))
-        found[one, other] = Difference(ahead, ahead - half, ahead + half)
+        found[one, other] = Difference(ahead, max(least - most, ahead - half), min(most - least, ahead + half))
     return found
+
+
+def bounds(metric: str, low: float, high: float, seeds: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of a mean over seeds: that over items, `low` to `high`, with what the seeds change on top.
+
+    What is added is the same on both sides; the interval over items may reach farther on one of them.
+    """
+    value, (least, most) = float(np.mean(seeds)), limits(metric)
+    added = margin(low, high, seeds) ** 2 - ((high - low) / 2) ** 2
+    below, above = (math.sqrt(max(0.0, side) ** 2 + max(0.0, added)) for side in (value - low, high - value))
+    return max(least, value - below), min(most, value + above)
 
 
 def margin(low: float, high: float, seeds: Sequence[float]) -> float:

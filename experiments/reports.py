@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,8 +65,21 @@ def picture(path: Path, width: float, height: float, rows: int = 1, columns: int
     os.replace(aside, path)
 
 
-def short_name(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+def with_interval(value: float, low: float, high: float) -> str:
+    """`85.2 [83.1, 87.0]`: a score and its interval, in per cent."""
+    return f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def short_name(name: str, most: int = LONGEST_NAME) -> str:
+    """A name of at most so many letters; of a longer one the start and the end, which tell names apart."""
+    end = most // 2
+    return name if len(name) <= most else name[: most - 1 - end] + "…" + name[-end:]
+
+
+def short_names(names: Sequence[str], most: int = LONGEST_NAME) -> list[str]:
+    """`short_name` of each; those that would be called alike keep all of their letters."""
+    short = [short_name(name, most) for name in names]
+    return [name if short.count(cut) > 1 else cut for name, cut in zip(names, short, strict=True)]
 
 
 def panels(series: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, dict[str, np.ndarray]]:
@@ -130,13 +144,13 @@ def ranked(per_class: Mapping[str, Mapping[str, float]], metric: str, most: int 
 def per_class_bars(
     per_class: Mapping[str, Mapping[str, float]], metric: str, path: str | Path, title: str | None = None
 ) -> Path:
-    """Draw a metric of every class as sorted bars, with the number of positives and the macro average.
+    """Draw a metric of every class as sorted bars in per cent, with the number of positives and the macro average.
 
     Args:
         per_class: As a task's `score_per_class` gives it.
         metric: One of its values, e.g. `roc_auc`.
         path: Of the PNG file.
-        title: Above it; by default the metric and the number of classes.
+        title: Above the metric, e.g. the task and what answered.
 
     Raises:
         UserError: No class has the metric.
@@ -149,31 +163,31 @@ def per_class_bars(
     everything = [scores[metric] for scores in per_class.values() if metric in scores]
     cut = len(bars) < len(everything)
     rows = np.arange(len(bars)) + (np.arange(len(bars)) >= MOST_BARS - MOST_BARS // 2) * cut
-    shown = f"best {MOST_BARS - MOST_BARS // 2} and worst {MOST_BARS // 2} of {len(everything)}" if cut else len(bars)
-    end = max(1.0, values.max())
+    shown = f", best {MOST_BARS - MOST_BARS // 2} and worst {MOST_BARS // 2} of {len(everything)}" if cut else ""
+    start, end = min(0.0, 100 * values.min()), max(100.0, 100 * values.max())
     with picture(path, 9, 2 + 0.3 * len(bars)) as (axis,):
-        axis.barh(rows, values, color=COLOURS[0], height=0.75)
-        axis.set_yticks(rows, [short_name(name) for name, _ in bars])
+        axis.barh(rows, 100 * values, color=COLOURS[0], height=0.75)
+        axis.set_yticks(rows, short_names([name for name, _ in bars]))
         for row, (name, value) in zip(rows, bars, strict=True):
             count = per_class[name].get("n_positive")
-            text = f"{value:.2f}" + ("" if count is None else f"   n={count:.0f}")
-            axis.text(end + 0.02, row, text, va="center", fontsize=11, color=MUTED)
-        average = float(np.mean(everything))
-        axis.axvline(average, color=COLOURS[1], label=f"mean {average:.3f}")
+            text = f"{100 * value:.1f}" + ("" if count is None else f"   n={count:.0f}")
+            axis.text(end + 0.02 * (end - start), row, text, va="center", fontsize=11, color=MUTED)
+        average = 100 * float(np.mean(everything))
+        axis.axvline(average, color=COLOURS[1], label=f"mean {average:.1f}")
         if metric in CHANCE:
-            axis.axvline(CHANCE[metric], color="black", linestyle=":", label="chance")
-        _bar_axes(axis, min(0, values.min()), end, 0.2, rows[-1])
-        axis.set_xlabel(metric)
-        axis.set_title(title or f"{metric} by class ({shown})")
+            axis.axvline(100 * CHANCE[metric], color="black", linestyle=":", label="chance")
+        _bar_axes(axis, start, end, 0.2, rows[-1])
+        axis.set_xlabel(f"{metric}, per cent")
+        axis.set_title("\n".join(line for line in (title, f"{metric} by class{shown}") if line))
         axis.figure.legend(loc="outside lower right", ncols=2)
     return path
 
 
 def _bar_axes(axis: Any, start: float, end: float, room: float, last_row: int) -> None:
-    """Rows from the top, values from `start` to `end`, and room for text to the right of them."""
+    """Rows from the top, values from `start` to `end`, and room for text to the right of them, a share of that."""
     axis.set_xlim(start, end)
     axis.set_xticks([tick for tick in axis.get_xticks() if start <= tick <= end])
-    axis.set_xlim(start, end + room)
+    axis.set_xlim(start - 0.02 * (end - start) * (start < 0), end + room * (end - start))
     axis.set_ylim(last_row + 0.6, -0.6)
     axis.spines.bottom.set_bounds(start, end)
     axis.grid(axis="y", visible=False)
@@ -186,7 +200,7 @@ def confusion_matrix(matrix: np.ndarray, classes: Sequence[str], path: str | Pat
         matrix: Counts `[classes, classes]`.
         classes: Names of rows and columns.
         path: Of the PNG file.
-        title: Above it; by default the number of items and how many are right.
+        title: Above how many are right, e.g. the task and what answered.
 
     Raises:
         UserError: The shape is another, or there is no item.
@@ -202,7 +216,7 @@ def confusion_matrix(matrix: np.ndarray, classes: Sequence[str], path: str | Pat
         image = axis.imshow(shares, cmap=COLOUR_MAP, vmin=0, vmax=1)
         axis.figure.colorbar(image, ax=axis, label="share of the row", shrink=0.8)
         letters = np.clip(0.7 * 72 * side / n, 4, 13)
-        names = [short_name(name) for name in classes]
+        names = short_names(classes)
         axis.set_xticks(range(n), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=letters)
         axis.set_yticks(range(n), names, fontsize=letters)
         if n <= MOST_NUMBERED:
@@ -213,7 +227,8 @@ def confusion_matrix(matrix: np.ndarray, classes: Sequence[str], path: str | Pat
         axis.spines[:].set_visible(False)
         axis.set_xlabel("answer")
         axis.set_ylabel("reference")
-        axis.set_title(title or right)
+        lines = textwrap.wrap(title or "", int(9 * (side + 1.8)))  # letters that fit above it
+        axis.set_title("\n".join([*lines, right]))
     return path
 
 
@@ -269,15 +284,20 @@ def tag_curves(
 
 
 def comparison_bars(
-    rows: Mapping[str, tuple[float, float, float]], metric: str, path: str | Path, title: str | None = None
+    rows: Mapping[str, tuple[float, float, float]],
+    metric: str,
+    path: str | Path,
+    title: str | None = None,
+    over: str = "tracks",
 ) -> Path:
-    """Draw the scores of several systems on the same items, with their intervals.
+    """Draw the scores of several systems on the same items, with their intervals, in per cent.
 
     Args:
-        rows: System -> (value, low, high), drawn from the top in this order.
+        rows: System -> (value, low, high), shares of 1, drawn from the top in this order.
         metric: What the values are.
         path: Of the PNG file.
-        title: Above it, e.g. the task and the number of items.
+        title: Above it, e.g. the task and the number of tracks.
+        over: What the interval is over, e.g. "tracks and 3 seeds".
 
     Raises:
         UserError: No rows, or values that are not finite and in order.
@@ -288,17 +308,19 @@ def comparison_bars(
             raise UserError(f"{path.name}: {name}: value {value}, interval {low} to {high}")
     if not rows:
         raise UserError(f"{path.name}: no rows to compare")
-    values, lows, highs = np.array(list(rows.values()), dtype=float).T
+    values, lows, highs = 100 * np.array(list(rows.values()), dtype=float).T
+    start, end = min(0.0, values.min(), lows.min()), max(100.0, highs.max())
     with picture(path, 10, 1.8 + 0.55 * len(rows)) as (axis,):
         axis.barh(range(len(rows)), values, color=COLOURS[4], height=0.6)
         axis.hlines(range(len(rows)), lows, highs, color="black", linewidth=2)
-        for row, (value, low, high) in enumerate(zip(values, lows, highs, strict=True)):
-            text = f"{value:.3f}  [{low:.3f}, {high:.3f}]"
-            axis.text(max(value, high) + 0.015, row, text, va="center", fontsize=12)
-        axis.set_yticks(range(len(rows)), [short_name(name) for name in rows])
+        for row, found in enumerate(rows.values()):
+            place = max(0.0, values[row], highs[row]) + 0.015 * (end - start)
+            axis.text(place, row, with_interval(*found), va="center", fontsize=12)
+        names = short_names(list(rows), 2 * LONGEST_NAME)
+        axis.set_yticks(range(len(rows)), [textwrap.fill(name, LONGEST_NAME + 2) for name in names])
         if metric in CHANCE:
-            axis.axvline(CHANCE[metric], color="black", linestyle=":")
-        _bar_axes(axis, min(0, lows.min()), max(1.0, highs.max()), 0.35, len(rows) - 1)
-        axis.set_xlabel(f"{metric}, with 95 % interval over tracks")
+            axis.axvline(100 * CHANCE[metric], color="black", linestyle=":")
+        _bar_axes(axis, start, end, 0.35, len(rows) - 1)
+        axis.set_xlabel(f"{metric}, per cent, with 95 % interval over {over}")
         axis.set_title(title or metric)
     return path

@@ -28,12 +28,14 @@ class Comparison:
         alone: Encoder -> why it is compared with none.
         tried: Encoder -> from how many it was chosen on these very items; those chosen elsewhere are absent.
         seeds: How many seeds the encoders have, fewest and most.
+        judged: What was judged: tracks or songs.
     """
 
     differences: Mapping[tuple[str, str], Difference] = field(default_factory=dict)
     alone: Mapping[str, str] = field(default_factory=dict)
     tried: Mapping[str, int] = field(default_factory=dict)
     seeds: tuple[int, int] = (1, 1)
+    judged: str = "tracks"
 
 
 def compare(test: Test, standings: Mapping[str, Standing], source: Source, resamples: int, seed: int) -> Comparison:
@@ -58,12 +60,13 @@ def compare(test: Test, standings: Mapping[str, Standing], source: Source, resam
             alone[name] = str(error)
     systems = _systems(test, standings, given, resamples, seed)
     try:
-        found = differences(systems, test.n)
+        found = differences(systems, test.n, test.metric)
     except UserError as error:
         found, alone = {}, alone | dict.fromkeys(systems, str(error))
     counts = [len(systems[name].seeds) for name in systems] or [1]
     tried = {name: system.tried for name, system in systems.items() if system.tried > 1}
-    return Comparison(found, alone, tried, (min(counts), max(counts)))
+    judged = next((standing.entry.score.judged for standing in standings.values()), "tracks")
+    return Comparison(found, alone, tried, (min(counts), max(counts)), judged)
 
 
 def task_of(name: str, n_outputs: int) -> Task:
@@ -167,7 +170,7 @@ def remarks(comparison: Comparison, leader: str | None = None) -> list[str]:
     lines = [sentence(pair, found) for pair, found in pairs.items() if leader in (None, pair[0])]
     if pairs:
         count = f"{len(pairs)} pairs: their intervals hold together" if len(pairs) > 1 else "1 pair"
-        lines.append(f"Paired over items; {count}{_luck(comparison)}.")
+        lines.append(f"Paired over {comparison.judged}; {count}{_luck(comparison)}.")
     lines += [f"{name} is compared with none: {why}" for name, why in comparison.alone.items()]
     return lines
 

@@ -12,7 +12,7 @@ import numpy as np
 from experiments.leaderboard.ranking import Board, Entry, Standing, Test
 from experiments.leaderboard.tables import headings
 from experiments.probes.records import SUM
-from experiments.reports import COLOUR_MAP, COLOURS, MARKERS, comparison_bars, picture, short_name
+from experiments.reports import COLOUR_MAP, COLOURS, MARKERS, comparison_bars, picture, short_names
 
 MOST_ENCODERS = 6  # panels or lines of a picture
 MOST_BARS = 30
@@ -34,8 +34,10 @@ def draw(board: Board, standings: Mapping[Test, Mapping[str, Standing]], folder:
             drawn.append(heat_map(shown, best, folder / f"heatmap_{name}.png", title))
         if any(len({entry.score.block for entry in entries}) > 1 for entries in shown.values()):
             drawn.append(block_curves(shown, best, folder / f"blocks_{name}.png", title, test.metric))
-        bars = {key: _bar(standing.entry) for key, standing in list(best.items())[:MOST_BARS]}
-        drawn.append(comparison_bars(bars, test.metric, folder / f"leaderboard_{name}.png", ", ".join(heads[test])))
+        entries = {key: standing.entry for key, standing in list(best.items())[:MOST_BARS]}
+        bars = {key: (entry.score.score, *entry.ends) for key, entry in entries.items()}
+        path, head = folder / f"leaderboard_{name}.png", ", ".join(heads[test])
+        drawn.append(comparison_bars(bars, test.metric, path, head, _over(list(entries.values()))))
     return drawn
 
 
@@ -76,7 +78,7 @@ def heat_map(encoders: Mapping[str, Sequence[Entry]], best: Mapping[str, Standin
             _frame(axis, *chosen)
             axis.grid(visible=False)
             axis.spines[:].set_visible(False)
-            axis.set_title(short_name(name), fontsize=13)
+            axis.set_title(name, fontsize=13)
         axes[-1].set_xlabel("block")
         axes[0].figure.suptitle(title, x=0.01, ha="left", fontsize=14)
         axes[0].figure.colorbar(image, ax=axes, label="per cent", fraction=0.04)
@@ -124,22 +126,24 @@ def block_curves(
     blocks = {entry.score.block for entries in encoders.values() for entry in entries if entry.score.block != ""}
     places = sorted(blocks, key=lambda block: (block == SUM, block if isinstance(block, int) else 0, str(block)))
     with picture(path, 10, 5.4) as (axis,):
-        for number, (name, entries) in enumerate(encoders.items()):
+        named = zip(encoders.items(), short_names(list(encoders)), strict=True)
+        for number, ((name, entries), called) in enumerate(named):
             chosen = best[name].entry
             line = [entry for entry in entries if _row(entry) == _row(chosen) and entry.score.block != ""]
             if not line:
                 continue
             at = np.array([places.index(entry.score.block) for entry in line])
-            values = 100 * np.array([[entry.score.score, entry.margin] for entry in line])
+            values = 100 * np.array([entry.score.score for entry in line])
+            ends = 100 * np.array([entry.ends for entry in line])
             colour = COLOURS[number % len(COLOURS)]
             numbered = np.array([entry.score.block != SUM for entry in line])
-            label = short_name(name) + ("" if _row(chosen) == "-" else f" ({_row(chosen)})")
-            axis.plot(at[numbered], values[numbered, 0], color=colour, label=label)
+            label = called + ("" if _row(chosen) == "-" else f" ({_row(chosen)})")
+            axis.plot(at[numbered], values[numbered], color=colour, label=label)
             offset = 0.06 * (number - (len(encoders) - 1) / 2)
             axis.errorbar(
                 at + offset,
-                values[:, 0],
-                values[:, 1],
+                values,
+                np.maximum(0, (values - ends[:, 0], ends[:, 1] - values)),
                 fmt=MARKERS[number % len(MARKERS)],
                 color=colour,
                 elinewidth=1.5,
@@ -149,11 +153,14 @@ def block_curves(
                 axis.plot(*star, marker="*", markersize=20, color=colour, markeredgecolor="black", linestyle="none")
         axis.set_xticks(range(len(places)), [str(place) for place in places])
         axis.set_xlabel("block")
-        axis.set_ylabel(f"{metric}, per cent, 95 % interval")
+        shown = [entry for entries in encoders.values() for entry in entries]
+        axis.set_ylabel(f"{metric}, per cent, 95 % interval\nover {_over(shown)}")
         axis.set_title(title)
         axis.figure.legend(loc="outside lower center", ncols=2)
     return path
 
 
-def _bar(entry: Entry) -> tuple[float, float, float]:
-    return entry.score.score, entry.score.score - entry.margin, entry.score.score + entry.margin
+def _over(entries: Sequence[Entry]) -> str:
+    """What the intervals of entries are over."""
+    judged = " or ".join(sorted({entry.score.judged for entry in entries}, reverse=True))
+    return judged + (" and seeds" if any(len(entry.score.seeds) > 1 for entry in entries) else "")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from datasets.wording import counted_noun
-from experiments.intervals import margin
+from experiments.intervals import bounds
 from experiments.probes.records import SUM, Score
 from experiments.settings import ROWS
 from experiments.tasks.base import unknown
@@ -76,9 +76,9 @@ class Entry:
         return self.score.block, self.score.tokens, self.score.pooling
 
     @property
-    def margin(self) -> float:
-        """The number behind ±: half of the 95 % interval over items, with what seeds change on top."""
-        return margin(self.score.low, self.score.high, self.score.seeds)
+    def ends(self) -> tuple[float, float]:
+        """The 95 % interval over items and seeds."""
+        return bounds(self.score.metric, self.score.low, self.score.high, self.score.seeds)
 
 
 @dataclass(frozen=True)

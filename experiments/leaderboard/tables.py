@@ -7,6 +7,7 @@ import csv
 import html
 import io
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,19 +16,16 @@ import numpy as np
 
 from experiments.leaderboard.comparison import Comparison, remarks
 from experiments.leaderboard.ranking import Board, Entry, Standing, Test, describe, ranked
+from experiments.reports import with_interval
 
 WIDTH = 118  # characters of a line on the terminal
+BEST = "* the highest"  # what a legend says of the best cell
 Standings = Mapping[Test, Mapping[str, Standing]]
 COLUMNS = (
     "task", "corpus", "metric", "n", "split", "classes", "encoder", "kind", "block", "tokens", "pooling", "score",
-    "low", "high", "margin", "valid", "seeds", "spread_over_seeds", "chosen", "aggregation", "run", "started",
-    "network", "config", "metrics",
+    "low", "high", "valid", "seeds", "spread_over_seeds", "chosen", "aggregation", "run", "started", "network",
+    "config", "metrics",
 )  # fmt: skip
-
-
-def per_cent(entry: Entry) -> str:
-    """`85.2 ± 2.1`: score and half of its 95 % interval, in per cent."""
-    return f"{100 * entry.score.score:.1f} ± {100 * entry.margin:.1f}"
 
 
 def headings(tests: Sequence[Test]) -> dict[Test, tuple[str, str]]:
@@ -58,7 +56,7 @@ def kept_apart(tests: Sequence[Test]) -> list[str]:
 def grid(standings: Standings) -> tuple[list[list[str]], list[str]]:
     """The cells of the table, two header rows first and a row an encoder; and the names of the encoders.
 
-    A cell has score, margin and what was probed; the best of a column has a star.
+    A cell has score, interval and what was probed; the best of a column has a star.
     """
     names = ranked(standings)
     heads = headings(list(standings))
@@ -75,7 +73,7 @@ def grid(standings: Standings) -> tuple[list[list[str]], list[str]]:
 
 def _cell(entry: Entry) -> str:
     view = describe(entry.view)
-    return per_cent(entry) + (f" ({view})" if view else "")
+    return with_interval(entry.score.score, *entry.ends) + (f" ({view})" if view else "")
 
 
 def text(standings: Standings) -> str:
@@ -103,7 +101,9 @@ def legend(standings: Standings) -> str:
         frozenset({"valid"}): " Block and tokens were chosen on validation.",
         frozenset({"test"}): " Block and tokens are the best on these very items, hence a little lucky.",
     }.get(frozenset(by), " Block and tokens were chosen on validation where it is known, else on these very items.")
-    return f"Per cent ± half of the 95 % interval over items and seeds; * the highest.{chosen}"
+    judged = {standing.entry.score.judged for encoders in standings.values() for standing in encoders.values()}
+    over = " or ".join(sorted(judged, reverse=True))
+    return f"Per cent [95 % interval over {over} and seeds]; {BEST}.{chosen}"
 
 
 def write_csv(board: Board, standings: Standings, path: Path) -> Path:
@@ -121,10 +121,11 @@ def write_csv(board: Board, standings: Standings, path: Path) -> Path:
 def _row(entry: Entry, name: str, chosen: bool) -> dict[str, object]:
     score = entry.score
     plain = score.plain()
-    seeds = score.seeds
+    seeds, (low, high) = score.seeds, entry.ends
     return {key: plain[key] for key in COLUMNS if key in plain} | {
         "encoder": name,
-        "margin": entry.margin,
+        "low": low,
+        "high": high,
         "valid": "" if score.valid is None else score.valid,
         "seeds": len(seeds),
         "spread_over_seeds": float(np.std(seeds, ddof=1)) if len(seeds) > 1 else "",
@@ -169,12 +170,16 @@ def markdown(standings: Standings, comparisons: Mapping[Test, Comparison], notes
         out.write("| " + " | ".join(cells) + " |\n")
         if number == 0:
             out.write("|" + "---|" * len(row) + "\n")
-    out.write(f"\n{legend(standings).replace('* the highest', 'the highest in bold')}\n")
+    out.write(f"\n{_plain_legend(standings)}\n")
     for note in notes:
         out.write(f"\n{note}\n")
     for heading, lines in said(standings, comparisons):
         out.write(f"\n{heading}:\n\n" + "".join(f"- {line}\n" for line in lines))
     return out.getvalue()
+
+
+def _plain_legend(standings: Standings) -> str:
+    return legend(standings).replace(BEST, "the highest in bold")
 
 
 def _joined_heads(rows: list[list[str]]) -> list[list[str]]:
@@ -190,12 +195,11 @@ def page(
 ) -> str:
     """The same as a page that needs no other file."""
     rows, _ = grid(standings)
-    body = ["<h1>Leaderboard</h1><table>"]
+    body = ["<h1>Leaderboard</h1><div class=wide><table>"]
     for number, row in enumerate(_joined_heads(rows)):
         tag = "th" if number == 0 else "td"
-        cells = (f"<{tag}{' class=best' if cell.endswith('*') else ''}>{html.escape(cell)}</{tag}>" for cell in row)
-        body.append("<tr>" + "".join(cells) + "</tr>")
-    body.append(f"</table><p>{html.escape(legend(standings))}</p>")
+        body.append("<tr>" + "".join(_html_cell(tag, cell) for cell in row) + "</tr>")
+    body.append(f"</table></div><p>{html.escape(_plain_legend(standings))}</p>")
     body += [f"<p>{html.escape(note)}</p>" for note in notes]
     for heading, lines in said(standings, comparisons):
         body.append(f"<h2>{html.escape(heading)}</h2><ul>")
@@ -206,7 +210,14 @@ def page(
     style = (
         "body{font:15px sans-serif;margin:2em;max-width:75em}table{border-collapse:collapse}"
         "td,th{padding:.3em .8em;border-bottom:1px solid #ddd;text-align:left}"
-        ".best{font-weight:bold}img{max-width:100%}"
+        ".wide{overflow-x:auto}.best{font-weight:bold}img{max-width:100%}"
     )
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Leaderboard</title><style>{style}</style>'
     return head + "".join(body) + "</html>\n"
+
+
+def _html_cell(tag: str, cell: str) -> str:
+    """A cell, whose long names may break behind `_`, `+` and `/`; that of the highest has a class, not a star."""
+    best = " class=best" if cell.endswith("*") else ""
+    shown = re.sub(r"([_+/])", r"\1<wbr>", html.escape(cell.removesuffix("*")))
+    return f"<{tag}{best}>{shown}</{tag}>"

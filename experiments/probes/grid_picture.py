@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -24,7 +25,7 @@ def layout(configs: Sequence[ProbeConfig]) -> tuple[list[str], list[str]]:
 
 
 def grid_picture(records: Sequence[Record], metric: str, path: str | Path, title: str) -> Path | None:
-    """Draw the points by two halves of the axes that vary; failed points stay white, the best is framed.
+    """Draw the points in per cent by two halves of the axes that vary; failed ones stay white, the best is framed.
 
     Returns:
         The file; None where there is but one point, or far too many.
@@ -37,7 +38,7 @@ def grid_picture(records: Sequence[Record], metric: str, path: str | Path, title
     values = np.full((len(across[0]), len(across[1])), np.nan)
     for record, (row, column) in zip(records, places, strict=True):
         if record.value is not None:
-            values[across[0].index(row), across[1].index(column)] = record.value
+            values[across[0].index(row), across[1].index(column)] = 100 * record.value
     best = places[min(range(len(records)), key=lambda number: records[number].rank)]
     size = 3.2 + 0.42 * len(across[1]), 2.2 + 0.42 * len(across[0])
     with reports.picture(path, max(7.0, size[0]), max(3.0, size[1])) as (axis,):
@@ -46,8 +47,9 @@ def grid_picture(records: Sequence[Record], metric: str, path: str | Path, title
         axis.set_yticks(range(len(across[0])), [_cell(rows, cell) for cell in across[0]], fontsize=8)
         frame = (across[1].index(best[1]), across[0].index(best[0]))
         axis.plot(*frame, marker="s", markersize=13, markerfacecolor="none", markeredgecolor="red", markeredgewidth=2)
-        axis.set_title(title, fontsize=11)
-        axis.figure.colorbar(image, ax=axis, label=metric)
+        axis.grid(visible=False)
+        axis.set_title(textwrap.fill(title, int(9 * max(7.0, size[0]) - 13)), fontsize=11)
+        axis.figure.colorbar(image, ax=axis, label=f"{metric}, per cent")
     return path
 
 

@@ -81,9 +81,9 @@ class Score:
     valid: float | None = None
 
     @property
-    def half_width(self) -> float:
-        """Half of the interval, as the number behind ± is."""
-        return (self.high - self.low) / 2
+    def judged(self) -> str:
+        """What was judged, in the plural: tracks, or the songs that they are clips of."""
+        return "songs" if "song" in self.aggregation else "tracks"
 
     def plain(self) -> dict[str, Any]:
         """As `info.scores` has it."""

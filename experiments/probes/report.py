@@ -26,20 +26,17 @@ FOUND = ("value", "loss", "best_step", "stop_step", "failure")
 
 
 def format_table(rows: Sequence[Judged], best: Mapping[str, Judged]) -> str:
-    """The rows as text: a block a task, a line a row, a column a metric in hundredths, and how far it is behind."""
+    """The rows as text: a block a task, a line a row, a column a metric in per cent, and how far it is behind."""
     lines = []
     for task in dict.fromkeys(row.score.task for row in rows):
         of_task = [row for row in rows if row.score.task == task]
         first = of_task[0]
         metrics, main = list(first.metrics), best[task]
-        seeds = len(main.score.seeds)
-        items = "songs" if "song" in main.score.aggregation else "tracks"
         width = max(20, *(len(row.label) + 2 for row in of_task))
-        over = f"{items} and {seeds} seeds" if seeds > 1 else items
-        lines += ["", f"{task}, {first.score.n} test {items}; ± half of the 95 % interval over {over}; in hundredths"]
+        lines += ["", f"{_tested(main)}; per cent [95 % interval over {_over(main)}]"]
         lines.append(" " * width + _cells([*metrics, f"behind {main.label}"]))
         for row in of_task:
-            cells = [f"{100 * value:.1f} ± {100 * half:.1f}" for value, half in row.metrics.values()]
+            cells = [reports.with_interval(*found) for found in row.metrics.values()]
             if row is not main:
                 gap = behind(main, row)
                 chance = "" if gap.more_than_chance else "  may be chance"
@@ -49,7 +46,16 @@ def format_table(rows: Sequence[Judged], best: Mapping[str, Judged]) -> str:
 
 
 def _cells(cells: Sequence[str]) -> str:
-    return "".join(f"{cell:<18}" for cell in cells).rstrip()
+    return "".join(f"{cell:<22}" for cell in cells).rstrip()
+
+
+def _tested(row: Judged) -> str:
+    return f"{row.score.task}, {row.score.n} test {row.score.judged}"
+
+
+def _over(row: Judged) -> str:
+    seeds = len(row.score.seeds)
+    return f"{row.score.judged} and {seeds} seeds" if seeds > 1 else row.score.judged
 
 
 def write_points(trained: Sequence[tuple[str, str, int, Outcome]], run: RunHandle) -> Path:
@@ -86,27 +92,27 @@ def write_rows(rows: Sequence[Judged], best: Mapping[str, Judged], run: RunHandl
     write_scores([row.score for row in rows], run)
     path = run.directory / COMPARISON
     with path.open("w", newline="", encoding="utf-8") as handle:
-        names = ("task", "representation", "metric", "value", "half_width", "behind", "behind_low", "behind_high", "n")
+        names = ("task", "representation", "metric", "value", "low", "high", "behind", "behind_low", "behind_high", "n")
         writer = csv.DictWriter(handle, names)
         writer.writeheader()
         for row in rows:
             main = best[row.score.task]
             gap = None if row is main else behind(main, row)
-            for metric, (value, half) in row.metrics.items():
+            for metric, (value, low, high) in row.metrics.items():
                 line = {"task": row.score.task, "representation": row.label, "metric": metric, "n": row.score.n}
-                line |= {"value": value, "half_width": half}
+                line |= {"value": value, "low": low, "high": high}
                 if gap is not None and metric == row.score.metric:
                     line |= {"behind": gap.ahead, "behind_low": gap.low, "behind_high": gap.high}
                 writer.writerow(line)
     run.add_artifact(path)
     for task in dict.fromkeys(row.score.task for row in rows):
-        _bars(task, [row for row in rows if row.score.task == task][:MOST_BARS], run)
+        _bars([row for row in rows if row.score.task == task][:MOST_BARS], best[task], run)
 
 
-def _bars(task: str, rows: Sequence[Judged], run: RunHandle) -> None:
-    bars = {row.label: (row.score.score, row.score.low, row.score.high) for row in rows}
-    metric, path = rows[0].score.metric, run.directory / f"probes_{task}.png"
-    run.add_artifact(reports.comparison_bars(bars, metric, path, title=f"{task}, {rows[0].score.n} items"))
+def _bars(rows: Sequence[Judged], main: Judged, run: RunHandle) -> None:
+    metric, path = main.score.metric, run.directory / f"probes_{main.score.task}.png"
+    bars = {row.label: row.metrics[metric] for row in rows}
+    run.add_artifact(reports.comparison_bars(bars, metric, path, _tested(main), _over(main)))
 
 
 def write_chosen(task: Task, row: Judged, outcome: Outcome, train: np.ndarray, tasks: int, run: RunHandle) -> None:
@@ -125,8 +131,9 @@ def write_chosen(task: Task, row: Judged, outcome: Outcome, train: np.ndarray, t
     probe = outcome.probe
     for step, value in thinned(probe.curve, probe.best_step, MOST_POINTS // tasks):
         run.log_scalar(f"probe/{task.name}_{task.primary}", value, step)
-    write_test_report(task, row.by_seed[0], row.references, run, train, suffix=f"_{task.name}")
+    system = row.label + (f", seed {probe.seed}" if len(row.by_seed) > 1 else "")
+    write_test_report(task, row.by_seed[0], row.references, run, train, f"_{task.name}", system)
     run.add_artifact(probe.save(run.directory / f"probe_{task.name}.safetensors"))
     picture = run.directory / f"grid_{task.name}.png"
-    if grid_picture(outcome.records, task.primary, picture, f"{task.name}: {row.label}, validation"):
+    if grid_picture(outcome.records, task.primary, picture, f"{task.name}: {system}, validation"):
         run.add_artifact(picture)

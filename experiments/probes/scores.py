@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.intervals import Difference, System, central, differences, margin, resampled
+from experiments.intervals import Difference, System, bounds, central, differences, resampled
 from experiments.probes.judging import best_rule, items, song_answers, songs
 from experiments.probes.records import Score, answers_name
 from experiments.probes.representations import Representation
@@ -30,7 +30,7 @@ class Judged:
         by_seed: Predictions, `[seeds, items, ...]`.
         references: Targets.
         drawn: The primary metric on every resample, mean over seeds.
-        metrics: Every metric: mean over seeds, and half of its 95 % interval.
+        metrics: Every metric: mean over seeds, and its 95 % interval over items and seeds, `(value, low, high)`.
     """
 
     label: str
@@ -39,7 +39,7 @@ class Judged:
     by_seed: np.ndarray
     references: np.ndarray
     drawn: np.ndarray
-    metrics: Mapping[str, tuple[float, float]]
+    metrics: Mapping[str, tuple[float, float, float]]
 
 
 def judged(task: Task, label: str, row: Score, ids: Sequence[str], by_seed: np.ndarray, y: np.ndarray) -> Judged:
@@ -53,7 +53,7 @@ def judged(task: Task, label: str, row: Score, ids: Sequence[str], by_seed: np.n
         low, high = central(f"{task.name}: {name}", drawn[name], len(y))
         ends[name] = low, high
         values = [one[name] for one in scores]
-        metrics[name] = float(np.mean(values)), margin(low, high, values)
+        metrics[name] = (float(np.mean(values)), *bounds(name, low, high, values))
     found = replace(
         row,
         metric=task.primary,
@@ -62,7 +62,7 @@ def judged(task: Task, label: str, row: Score, ids: Sequence[str], by_seed: np.n
         high=ends[task.primary][1],
         seeds=[float(one[task.primary]) for one in scores],
         n=len(y),
-        metrics={name: value for name, (value, _) in metrics.items()},
+        metrics={name: value for name, (value, _, _) in metrics.items()},
     )
     return Judged(label, found, list(ids), by_seed, y, drawn[task.primary], metrics)
 
@@ -139,4 +139,4 @@ def behind(best: Judged, other: Judged) -> Difference:
         name: System(one.score.seeds, one.drawn)
         for name, one in ((f"1 {best.label}", best), (f"2 {other.label}", other))
     }
-    return next(iter(differences(both, best.score.n).values()))
+    return next(iter(differences(both, best.score.n, best.score.metric).values()))

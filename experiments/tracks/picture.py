@@ -10,7 +10,7 @@ import numpy as np
 from datasets.census import LabelRow
 from datasets.corpus import SPLITS
 from experiments.errors import UserError
-from experiments.reports import MOST_BARS, MUTED, SPLIT_COLOURS, picture, short_name
+from experiments.reports import MOST_BARS, MUTED, SPLIT_COLOURS, picture, short_names
 
 BINS = 40
 NEARLY_EQUAL = 0.01  # share of the longest: lengths that differ by less are one bar
@@ -61,7 +61,7 @@ def _labels(axis, bars: Sequence[LabelRow], gap: int | None) -> None:
         start += counts
     for place, row in zip(places, bars, strict=True):
         axis.text(row.tracks, place, f" {row.tracks}", va="center", fontsize=10, color=MUTED)
-    axis.set_yticks(places, [short_name(row.label) for row in bars], fontsize=11)
+    axis.set_yticks(places, short_names([row.label for row in bars]), fontsize=11)
     axis.set_ylim(places[-1] + 0.6, -0.6)
     axis.margins(x=0.12)
     axis.grid(axis="y", visible=False)

@@ -233,7 +233,9 @@ def _report_test(
         return result
     predictions, references = learner.predictions, learner.references
     names = [judged.names[number] for number in learner.tracks]
-    write_test_report(task, predictions, references, run, splits["train"].split.y)
+    block = f", block {about.seen.block}" if about.seen.block != "" else ""
+    system = about.seen.encoder + block
+    write_test_report(task, predictions, references, run, splits["train"].split.y, system=system)
     write_predictions(task, names, predictions, run)
     ends = interval(task, predictions, references, seed=run.seed)
     row = replace(_row(task, scores, ends[task.primary], settings, about, len(names) < len(judged)), valid=valid)
@@ -241,7 +243,8 @@ def _report_test(
     write_scores([row], run)
     for metric, (low, high) in ends.items():
         result |= {f"test/{metric}_low": low, f"test/{metric}_high": high}
-        say(f"test {metric} {scores[metric]:.4f} [{low:.4f}, {high:.4f}], 95 % over {counted_noun(len(names), 'item')}")
+        found = reports.with_interval(scores[metric], low, high)
+        say(f"test {metric} {found} per cent, 95 % interval over {len(names)} {row.judged}")
     return result
 
 

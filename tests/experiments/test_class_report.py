@@ -31,11 +31,13 @@ def report(task, predictions, references, train, folder):
 
 def test_classes_without_a_training_track_are_marked(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr("experiments.reports.per_class_bars", lambda rows, metric, path: drawn.extend(rows) or path)
+    monkeypatch.setattr(
+        "experiments.reports.per_class_bars", lambda rows, metric, path, title: drawn.extend([title, *rows]) or path
+    )
     task, y = build("genre", classes=["x", "y", "z"]), np.array([0, 1, 2])
     found = report(task, np.eye(3, dtype=np.float32), y, np.array([0, 2, 2]), tmp_path)
     assert found == {"x": "1", "y": "0", "z": "2"}
-    assert drawn == ["x", "y (not in train)", "z"]
+    assert drawn == ["genre", "x", "y (not in train)", "z"]
 
 
 def test_ranges_of_tempi_are_counted_and_values_are_not(tmp_path):

@@ -7,8 +7,18 @@ import pytest
 from scipy.stats import binom
 
 from experiments.errors import UserError
-from experiments.intervals import Difference, System, difference, differences, interval, margin, resampled
-from experiments.tasks import Genre, Tagging
+from experiments.intervals import (
+    Difference,
+    System,
+    bounds,
+    difference,
+    differences,
+    interval,
+    limits,
+    margin,
+    resampled,
+)
+from experiments.tasks import Emotion, Genre, Key, Tagging, Tempo, TempoRegression
 
 
 def genre_answers(right: int, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -159,6 +169,55 @@ def test_seeds_widen_and_more_of_them_less():
     assert margin(0.5, 0.7, [0.6, 0.6]) == pytest.approx(0.1)
     two, many = margin(0.5, 0.7, [0.55, 0.65]), margin(0.5, 0.7, [0.55, 0.65] * 8)
     assert 0.1 < many < two
+
+
+@pytest.mark.parametrize("seeds", [[0.05], [0.0, 0.1], [0.0, 1.0], [0.9, 0.1, 0.5]])
+def test_an_interval_ends_where_its_metric_does(seeds):
+    low, high = bounds("accuracy", 0.0, 0.15, seeds)
+    assert 0 <= low <= np.mean(seeds) <= high <= 1
+    low, high = bounds("r2_valence", -8.0, 0.6, [one - 0.5 for one in seeds])
+    assert low <= -8
+    assert 0.6 <= high <= 1
+
+
+def test_one_seed_leaves_an_interval_as_the_items_have_it():
+    assert bounds("r2", -8.568, 0.634, [-0.024]) == pytest.approx((-8.568, 0.634))
+    assert bounds("r2", -8.568, 0.634, [-0.024, -0.024]) == pytest.approx((-8.568, 0.634))
+
+
+def test_what_seeds_add_is_the_same_on_both_sides():
+    half = margin(0.4, 0.6, [0.48, 0.5, 0.52])
+    assert bounds("accuracy", 0.4, 0.6, [0.48, 0.5, 0.52]) == pytest.approx((0.5 - half, 0.5 + half))
+
+
+def test_a_difference_of_shares_is_at_most_one_of_r2_any():
+    drawn = np.random.default_rng(0).normal(0.5, 0.2, 100)
+    systems = {"a": System([0.1, 0.4], drawn), "b": System([0.4, 0.1], np.roll(drawn, 1))}
+    for metric, wide in (("accuracy", False), ("r2", True), ("", True)):
+        found = differences(systems, 10, metric)["a", "b"]
+        assert (found.low < -1, found.high > 1) == (wide, wide)
+        if not wide:
+            assert (found.low, found.high) == (-1, 1)
+
+
+def test_every_metric_of_every_task_has_its_limits():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(8, 2)).astype(np.float32)
+    tempi, tags = rng.uniform(60, 180, 8).astype(np.float32), (np.arange(16).reshape(8, 2) % 3 == 0).astype(np.float32)
+    numbers = np.arange(8) % 2
+    for task, answers, references in (
+        (Genre(["a", "b"]), np.eye(2, dtype=np.float32)[numbers], numbers),
+        (Key(), np.eye(24, dtype=np.float32)[numbers], numbers),
+        (Tagging(["a", "b"]), rng.random((8, 2)).astype(np.float32), tags),
+        (Emotion([0, 0], [1, 1]), -values, values),
+        (Tempo(), rng.random((8, Tempo().n_outputs)).astype(np.float32), tempi),
+        (TempoRegression(mean=[7.0], scale=[0.3]), tempi[:, None], tempi),
+    ):
+        for metric, (low, high) in interval(task, answers, references, n=20).items():
+            least, most = limits(metric)
+            assert most == 1
+            assert least <= low <= high <= most
+            assert least == (-np.inf if metric.startswith("r2") else 0)
 
 
 def test_seeds_are_compared_in_pairs_where_both_have_as_many():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import matplotlib as mpl
 import numpy as np
@@ -141,6 +142,54 @@ def test_comparison_bars(tmp_path):
     path = reports.comparison_bars(rows, "roc_auc", tmp_path / "table.png", title="tagging, 96 test tracks")
     check_picture(path, "table.png")
     assert share(path, reports.COLOURS[4]) > 0.05
+
+
+@pytest.fixture
+def axes(monkeypatch) -> list:
+    """The axes of the pictures that are drawn, kept open."""
+    kept, drawing = [], reports.picture
+
+    @contextmanager
+    def watched(*how):
+        with drawing(*how) as given:
+            yield given
+            kept.extend(given)
+
+    monkeypatch.setattr(reports, "picture", watched)
+    return kept
+
+
+def test_rows_whose_long_names_end_differently_stay_apart(tmp_path, axes):
+    names = [
+        f"embeddings, sum of blocks, {tokens}{', mean+std of patches' * 3}, k" for tokens in ("cls", "mean", "all")
+    ]
+    rows = dict.fromkeys([*names, "embeddings, sum of blocks, cls"], (0.1, 0.0, 0.2))
+    reports.comparison_bars(rows, "accuracy", tmp_path / "table.png")
+    labels = [label.get_text() for label in axes[0].get_yticklabels()]
+    assert len(set(labels)) == len(rows)
+    assert labels[-1] == "embeddings, sum of blocks,\ncls"
+    assert reports.short_names(["a" * 40 + "x", "a" * 40 + "y"]) == [f"{'a' * 12}…{'a' * 12}{end}" for end in "xy"]
+    alike = [f"{'a' * 20}{number}{'b' * 20}" for number in range(2)]
+    assert reports.short_names(alike) == alike
+
+
+def test_words_beside_bars_lie_on_nothing_where_values_are_negative(tmp_path, axes):
+    rows = {"a": (-0.024, -8.568, 0.634), "b": (-0.07, -1.418, -0.005), "c": (-2.0, -2.5, -1.5)}
+    reports.comparison_bars(rows, "r2", tmp_path / "table.png")
+    (axis,) = axes
+    left = axis.get_xlim()[0]
+    for text, (value, low, high) in zip(axis.texts, rows.values(), strict=True):
+        assert text.get_position()[0] > 100 * max(value, high, 0) + 5
+        assert left < 100 * low - 5
+        assert text.get_text() == f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    assert "per cent" in axis.get_xlabel()
+
+
+def test_pictures_of_classes_say_what_answered(tmp_path, axes):
+    reports.per_class_bars(PER_CLASS, "ap", tmp_path / "p.png", "tagging: embeddings, block 0")
+    reports.confusion_matrix(np.eye(2), ["a", "b"], tmp_path / "c.png", "key: embeddings, seed 1")
+    titles = [axis.get_title(loc="left") for axis in axes]
+    assert titles == ["tagging: embeddings, block 0\nap by class", "key: embeddings, seed 1\n2 of 2 right"]
 
 
 @pytest.mark.parametrize("rows", [{}, {"ours": (0.8, 0.9, 0.7)}, {"ours": (float("nan"), 0.1, 0.2)}])

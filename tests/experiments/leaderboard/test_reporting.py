@@ -140,7 +140,7 @@ def test_without_a_database_the_report_is_made_of_the_runs_on_disk(runs, capsys)
     }
     said = capsys.readouterr()
     assert "(block 6, cls)*" in said.out
-    assert "±" in said.out
+    assert "Per cent [95 % interval over tracks and seeds]; * the highest" in said.out
     assert "chosen on validation" in said.out
     assert "mine is ahead of random weights by" in said.out
     assert "more than chance" in said.out
@@ -153,6 +153,26 @@ def test_without_a_database_the_report_is_made_of_the_runs_on_disk(runs, capsys)
     assert len(rows) == 7
     assert [row["block"] for row in rows if row["chosen"] == "1" and row["encoder"] == "mine"] == ["6"]
     assert {row["split"] for row in rows} == {"s1"}
+
+
+def test_the_page_breaks_long_names_and_marks_the_highest_once(runs):
+    sweep(runs, lambda folder: [*three(folder), genre_score("mine", 0.9, folder, corpus="a_b+c", split="s2")])
+    report()
+    page = (newest(runs) / "files" / "leaderboard.html").read_text(encoding="utf-8")
+    assert "genre, a_<wbr>b+<wbr>c: " in page
+    assert "<div class=wide><table>" in page
+    assert page.count("<td class=best>") == 1
+    assert "*" not in page.partition("<h2>")[0].partition("<table>")[2]
+    assert "the highest in bold" in page
+
+
+def test_an_interval_is_the_same_in_every_table_and_is_one_of_shares(runs, capsys):
+    sweep(runs, lambda folder: [genre_score("mine", 0.97, folder, n=10, seeds=2)])
+    report()
+    (row,) = table(runs)
+    value, low, high = (100 * float(row[key]) for key in ("score", "low", "high"))
+    assert 0 <= low <= value <= high <= 100
+    assert f"{value:.1f} [{low:.1f}, {high:.1f}]" in capsys.readouterr().out
 
 
 def test_scores_of_other_tracks_or_classes_stand_apart(runs, capsys):

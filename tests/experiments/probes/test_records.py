@@ -51,7 +51,7 @@ def test_rows_come_back_from_the_record_and_from_the_table(tmp_path):
     info = {key: value for record in read(journal.directory) for key, value in record.get("set", {}).items()}
     assert read_scores(info["info.scores"]) == read_scores_csv(table) == [PROBE, BASELINE]
     assert (journal.directory / "files" / "scores.csv").read_bytes() == table.read_bytes()
-    assert PROBE.half_width == pytest.approx(0.04)
+    assert PROBE.judged == "tracks"
 
 
 def test_unknown_keys_are_passed_over_and_missing_ones_named(tmp_path):

@@ -133,7 +133,9 @@ def test_training_leaves_a_probe_scores_with_intervals_pictures_and_answers(trai
 
 def test_what_to_run_next_names_the_encoder_that_is_not_published(trained):
     said = (trained[1] / "run.log").read_text()
-    assert "predict with probe.file=kept/tags.safetensors inference.checkpoint=CHECKPOINT inference.audio" in said
+    next_line = "predict with probe.file=kept/tags.safetensors inference.checkpoint=CHECKPOINT inference.audio"
+    assert next_line in said
+    assert said.index("test roc_auc") < said.index(next_line)
 
 
 def test_the_probe_is_the_plain_network_of_the_recipe(trained):

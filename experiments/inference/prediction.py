@@ -41,6 +41,7 @@ from preprocess.worker import attempt, leave_with
 
 LONGEST_STEM = 60  # characters of a song in the name of its picture
 PICTURES = 10  # files of one call that get a picture
+PICTURE = "over_time_{}.png"
 SHOWN = 20  # files of one call whose classes are printed
 MANY = 100  # files, from which on a stop would hurt
 GROUP = 256  # files decoded ahead of the network at most
@@ -327,7 +328,7 @@ def _through(queue: list[tuple[_Open, int]], run_batch: Callable[[Tensor], Any])
 
 def _draw(prediction: Prediction, results: Results, run: RunHandle, number: int) -> None:
     name = re.sub(r"[^\w.-]+", "_", Path(prediction.audio).stem)[:LONGEST_STEM] or "audio"
-    picture = results.folder / f"over_time_{number:02d}_{name}.png"
+    picture = results.folder / PICTURE.format(f"{number:02d}_{name}")
     middles = prediction.times + prediction.window / 2
     labels = [spoken(label) for label in results.labels]
     title = Path(prediction.audio).name
@@ -355,3 +356,4 @@ def _leave(results: Results, skipped: Sequence[tuple[str, str]], todo: Sequence[
         run.add_artifact(file)
     more = len(new) - len(skipped) - shown
     say(f"{f'{more} more files, and ' if more > 0 else ''}all classes over time: {files[0]}, {files[2]}")
+    say(f"a table of the answers: {files[1]}; pictures of the first {PICTURES}: {results.folder / PICTURE.format('*')}")

@@ -19,6 +19,7 @@ from experiments.probes import grids
 from experiments.probes.baselines import MEL_STATISTICS, constant
 from experiments.probes.few_shot import fewer, scarce
 from experiments.probes.light_runs import write_light_runs
+from experiments.probes.prediction import command
 from experiments.probes.ready_answers import answer_stores, read_answers
 from experiments.probes.report import format_table, write_chosen, write_points, write_rows
 from experiments.probes.representations import (
@@ -126,9 +127,22 @@ def _leave(
     if settings.probe.runs:
         write_light_runs(found.trained, {name: task.primary for name, task in tasks.items()}, run)
     say(format_table(rows, best))
+    say(_what_next(found, run))
     return {
         f"{row.score.task}/{row.label}/{metric}": value for row in rows for metric, value in row.score.metrics.items()
     }
+
+
+def _what_next(found: Found, run: RunHandle) -> str:
+    """Where everything is, and the commands that go on with it."""
+    lines = [
+        f"\nscores.csv, pictures (files) and the chosen probes: {run.directory}",
+        "next: python ex_probe.py report",
+    ]
+    for task, (_, outcome) in found.best.items():
+        if applied := command("ex_probe.py", outcome.probe.features, run.directory / f"probe_{task}.safetensors"):
+            return "\n".join([*lines, f"  or: {applied}"])
+    return "\n".join(lines)
 
 
 def _tasks(

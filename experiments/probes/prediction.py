@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from models.frontends import build as build_frontend
 from models.releases import RELEASES
 
 DIGEST = "sha256 "  # what the weights of a file are known by, in headers of stores
+NEEDED = ("network", "weights", "frontend", "normalisation", "window_frames", "hop_frames", "block")  # of a producer
 
 
 def predict(settings: TransferSettings | ProbeExperimentSettings, run: RunHandle) -> dict[str, float]:
@@ -51,14 +54,33 @@ def _producer(probe: FittedProbe, file: str) -> Mapping[str, Any]:
         UserError: It was nothing that can be repeated on audio here.
     """
     producer = probe.features.get("producer") or {}
-    needed = ("network", "weights", "frontend", "normalisation", "window_frames", "hop_frames", "block")
-    if probe.features.get("kind") != "embeddings" or any(key not in producer for key in needed):
+    if not _repeatable(probe.features):
         maker = producer.get("encoder") or probe.features.get("reduction")
         raise UserError(
             f"{file}: this probe was trained on {probe.features.get('kind')} of {maker!r}, which are not made of audio "
             "here; predict is for probes on stores of ex_pretrain.py extract_embeddings"
         )
     return producer
+
+
+def _repeatable(features: Mapping[str, Any]) -> bool:
+    """Whether what vectors were made by can be repeated on audio here."""
+    producer = features.get("producer") or {}
+    return features.get("kind") == "embeddings" and all(key in producer for key in NEEDED)
+
+
+def command(script: str, features: Mapping[str, Any], file: Path) -> str | None:
+    """The command that applies a kept probe to new audio; None where its vectors are not made of audio here.
+
+    Args:
+        script: Of the experiment that trained it.
+        features: Of the probe.
+        file: It was kept in.
+    """
+    if not _repeatable(features) or not features["producer"]["weights"].startswith(DIGEST):  # of no file: random
+        return None
+    own = "" if is_published(features["producer"]["weights"]) else " inference.checkpoint=CHECKPOINT"
+    return f"python {script} predict with {shlex.quote(f'probe.file={file}')}{own} inference.audio=AUDIO"
 
 
 def _encoder(settings: TransferSettings | ProbeExperimentSettings, producer: Mapping[str, Any]) -> PretrainSettings:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from experiments.learners.vectors import VectorLearner
 from experiments.probes.experiment import warn_of_other_audio
 from experiments.probes.fitted import FittedProbe, ProbeConfig
 from experiments.probes.judging import song_targets
-from experiments.probes.prediction import is_published
+from experiments.probes.prediction import command
 from experiments.probes.probing import scorable
 from experiments.probes.records import Score, answers_name, write_answers, write_scores
 from experiments.probes.representations import Representation
@@ -71,13 +70,17 @@ def transfer(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
     taken = take_best(learner, best)
     if run.is_global_zero:
-        _keep(fitted(learner, settings, about, curves, taken, run), settings, run)
+        probe = fitted(learner, settings, about, curves, taken, run)
+        kept = _keep(probe, settings, run)
     if "test" in data.splits:
         trainer.test(learner, data, ckpt_path=best, verbose=False, weights_only=True)
         try:
             result.update(_report_test(learner, data.splits, settings, about, result.get(monitor or ""), run))
         except UserError as error:  # too few test tracks to score anything: the training is none the worse for it
             say(f"no test scores: {error}")
+    if run.is_global_zero:
+        applied = command("ex_transfer.py", probe.features, kept)
+        say(f"the probe: {kept}" + (f"\nnext: {applied}" if applied else ""))
     return result
 
 
@@ -204,19 +207,15 @@ def fitted(
     )
 
 
-def _keep(probe: FittedProbe, settings: TransferSettings, run: RunHandle) -> None:
-    """Leave the probe with the run, and where the settings want it."""
+def _keep(probe: FittedProbe, settings: TransferSettings, run: RunHandle) -> Path:
+    """Leave the probe with the run, and where the settings want it, which is returned."""
     file = probe.save(run.directory / f"probe_{probe.task.name}.safetensors")
     run.add_artifact(file)
     if settings.probe.file:
         wanted = Path(settings.probe.file).expanduser()
         wanted.parent.mkdir(parents=True, exist_ok=True)
         file = probe.save(wanted)
-    what = shlex.quote(f"probe.file={file}")
-    weights = (probe.features.get("producer") or {}).get("weights")
-    if weights is not None and not is_published(weights):
-        what += " inference.checkpoint=CHECKPOINT"
-    say(f"the probe: {file}\nnext: python ex_transfer.py predict with {what} inference.audio=AUDIO")
+    return file
 
 
 def _report_test(

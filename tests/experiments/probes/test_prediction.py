@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from experiments.errors import UserError
 from experiments.probes.fitted import FittedProbe, ProbeConfig
-from experiments.probes.prediction import _release, answering, identity
+from experiments.probes.prediction import NEEDED, _release, answering, command, identity
 from experiments.probes.vectors import reduction_named
 from experiments.tasks import Emotion, Tagging
 from models.releases import RELEASES
@@ -30,6 +32,19 @@ def test_a_published_encoder_is_found_by_its_weights(name):
     for other in ("sha256 0123456789abcdef", "random, seed 0"):
         with pytest.raises(UserError, match=f"a network of your own .{other}."):
             _release(other)
+
+
+def test_the_command_that_applies_a_probe_names_an_encoder_that_is_not_published():
+    def said(weights: str, **more) -> str | None:
+        features = {"kind": "embeddings", "producer": dict.fromkeys(NEEDED, 1) | {"weights": weights}} | more
+        return command("ex_probe.py", features, Path("a b.safetensors"))
+
+    published = next(iter(RELEASES.values())).sha256[:16]
+    words = "python ex_probe.py predict with 'probe.file=a b.safetensors'{} inference.audio=AUDIO"
+    assert said(f"sha256 {published}") == words.format("")
+    assert said("sha256 0123456789abcdef") == words.format(" inference.checkpoint=CHECKPOINT")
+    assert said("random, seed 0") is None
+    assert said(f"sha256 {published}", producer={"encoder": "mfcc"}) is None
 
 
 @pytest.mark.parametrize(

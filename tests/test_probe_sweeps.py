@@ -143,8 +143,10 @@ def test_an_encoder_has_the_name_that_is_given_or_in_the_leaderboard_that_of_its
     (unnamed,) = DiskSource(Path("runs")).sweeps(Wanted())
     assert {entry.name for entry in ranking.named([unnamed])} == {"net", "other", "constant answer"}
     run(*FAST, *PLAIN, "embeddings.store=net/block_01", "embeddings.name=mine")
-    assert "behind mine" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "behind mine" in said
     named = [one for one in DiskSource(Path("runs")).sweeps(Wanted()) if one.key != unnamed.key]
+    assert f"/{named[0].key}\nnext: python ex_probe.py report\n" in said
     assert {entry.name for entry in ranking.named(named)} == {"mine", "constant answer"}
     assert (last_run() / "probe_genre.safetensors").is_file()
 
@@ -282,6 +284,8 @@ def few_answers() -> list[str]:
         (fewer_tracks, "75 of 150 tracks (50.0%) are labelled but not in half; all of them: "),
         (no_validation, "no tracks in split valid"),
         (wrong_answers, "holds answers of shape [2], genre has 3 outputs"),
+        (lambda: [wrong_answers()[0].replace("answers", "compare")], "give it as embeddings.answers.NAME=two"),
+        (lambda: ["embeddings.answers.plain=plain"], "give it as embeddings.compare.NAME=plain"),
         (few_answers, "lacks 30 of 30 test tracks"),
         (lambda: ["probe.axes.learning_rate=[1e30]", "probe.axes.hidden=[8]"], "none of 2 probes could be trained"),
         (lambda: ["embeddings.answers.constant answer=x"], "rows of the table already"),

@@ -28,6 +28,12 @@ def answer_stores(settings: Mapping[str, str], tasks: Mapping[str, Task]) -> lis
         if not headers:
             raise UserError(f"answers.{name}: {path} is no store of answers, nor a folder of such")
         for folder in sorted(headers):
+            store = Store(folder)
+            if store.header.kind == "embeddings":
+                raise UserError(
+                    f"answers.{name}: {folder} holds embeddings, for probes to be trained on: give it as "
+                    f"embeddings.compare.NAME={folder}"
+                )
             store = Store(folder, kind="answers")
             task = (store.header.producer or {}).get("task")
             if task in tasks:

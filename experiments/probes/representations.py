@@ -119,6 +119,11 @@ def blocks_in(folder: Path) -> dict[int, Path]:
 
 def _stores(name: str, path: Path, blocks: Sequence[int] | None) -> list[Store]:
     if (path / "header.json").is_file():
+        store = Store(path)
+        if store.header.kind == "answers":
+            raise UserError(
+                f"{name}: {path} holds answers, for which nothing is trained: give it as embeddings.answers.NAME={path}"
+            )
         store = Store(path, kind="embeddings")
         if blocks is not None and block_of(store) not in (*blocks, ""):
             raise UserError(f"embeddings.blocks={list(blocks)}: {path} is of block {block_of(store)}")

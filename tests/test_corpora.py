@@ -13,6 +13,7 @@ from datasets.store import Store
 from experiments.configs.catalogue import PRETRAIN, PROBE, TRANSFER
 from experiments.configs.targets import TARGETS
 from experiments.probes.fitted import FittedProbe
+from experiments.tasks import TASKS
 from preprocess.__main__ import main as preprocess
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,7 +60,7 @@ def extract(target: str) -> Path:
     return out / "block_01"
 
 
-@pytest.mark.parametrize("target", ["mtt", "mtt_public", "gtzan", "giantsteps", "emomusic", "jamendo_moodtheme"])
+@pytest.mark.parametrize("target", [target.name for target in TARGETS if target.task in TASKS])
 def test_prepared_extracted_and_probed(target, home):
     store = extract(target)
     probed = run("ex_probe.py", "with", f"probe_{target}", f"embeddings.store={store}", "probe.grid=single", OFF)

@@ -29,6 +29,7 @@ PIECES, LONG_PIECES = 8, 3  # of the demo corpus; several recordings are the sam
 CANDIDATES = 200  # recordings of a split that are looked at
 ONLY = "only.txt"
 MADE_UP_TAGS = 12
+FIRST = (1, 400_001, 700_001)  # made-up track of every split
 
 
 def miniature(name: str, folder: Path, tracks: Mapping[str, int] = TRACKS, demo: Path | None = None) -> Path:
@@ -111,17 +112,19 @@ def _write(place: Path, piece: Path, seconds: float) -> None:
 
 
 def make_up_jamendo(folder: Path) -> None:
-    """Tables of the layout and size of MTG-Jamendo's, with tracks, artists and tags that do not exist."""
+    """Tables of the layout and size of MTG-Jamendo's, with tracks, artists and tags that do not exist.
+
+    A track is in the same split of every protocol, and those of the smallest protocol are in all of them.
+    """
     counts = find("jamendo").counts
     for protocol, subset in SUBSETS.items():
-        first, names = 1, [f"{subset}---{number:02d}" for number in range(MADE_UP_TAGS)]
+        names = [f"{subset}---{number:02d}" for number in range(MADE_UP_TAGS)]
         tags = ["\t".join(sorted({name, names[number * 5 % MADE_UP_TAGS]})) for number, name in enumerate(names)]
-        for part, split in PARTS.items():
+        for first, (part, split) in zip(FIRST, PARTS.items(), strict=True):
             file = folder / table(subset, part)
             file.parent.mkdir(parents=True, exist_ok=True)
             lines = ["\t".join(COLUMNS)]
             for number in range(first, first + counts[protocol][split]):
                 identity = f"track_{number:07d}\tartist_{number // 10:06d}\talbum_{number // 10:06d}"
                 lines.append(f"{identity}\t{number % 100:02d}/{number}.mp3\t200.0\t{tags[number % MADE_UP_TAGS]}")
-            first += counts[protocol][split]
             write_text(file, "\n".join(lines) + "\n")

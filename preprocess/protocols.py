@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from preprocess.build import Report, clip_id
 
 ABOUT = "corpus.json"
 MOST_SHOWN = 10
+TOGETHER = "giantsteps"  # the folder of corpora that make one table
+BY_PROTOCOL = ("jamendo",)  # corpora of which the usual protocol, too, has its name in that of its named config
 
 
 @dataclass
@@ -172,4 +175,15 @@ def summary(done: Prepared) -> Iterator[str]:
     if done.absent:
         yield f"  {len(done.absent)} without features, all in {absent_file(definition, done.store)}"
     yield from (f"  {note}" for note in done.notes)
-    yield f"next: python ex_pretrain.py extract_embeddings with maest_30s_inference datamodule.base_dir={done.store}"
+    yield f"next: python ex_pretrain.py extract_embeddings with maest_30s_inference {_target(done)}"
+
+
+def _target(done: Prepared) -> str:
+    """What names the store on a command line: the named config that looks for it there, else its folder."""
+    definition = done.definition
+    folder = TOGETHER if definition.family else definition.name
+    if done.store.resolve() != Path("data", folder, "mels").resolve():
+        return f"datamodule.base_dir={shlex.quote(str(done.store))}"
+    protocol = next(iter(done.tables))
+    several = len(definition.counts) > 1 and (protocol != definition.protocol() or definition.name in BY_PROTOCOL)
+    return f"target_{folder}_{protocol}" if several else f"target_{folder}"

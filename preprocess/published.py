@@ -163,6 +163,6 @@ def _refuse_gaps(
         raise CorpusError(
             f"{definition.title}: {len(absent)} of {len(items)} recordings are missing or unreadable ({share:.1%}, "
             f"more than --max-missing={most:g}), for instance {first} ({absent[first]}); all are in "
-            f"{absent_file(definition, store_dir)}. Complete the copy{offer}; or allow more: "
-            f"figures are then those of another test"
+            f"{absent_file(definition, store_dir)}. Complete the copy{offer}; or cut the corpus to a list of ids "
+            f"(--only LIST), or allow more: figures are then those of another test"
         )

@@ -210,5 +210,6 @@ def _tell(report: Report, outputs: list[Output], settings: PretrainSettings, emb
     for output in outputs:
         say(f"{output.header.kind}: {output.folder}")
     kind, system = ("embeddings.store", "ex_probe.py with") if embeddings else ("distillation.logits", STUDENT)
-    store = shlex.quote(f"{kind}={outputs[-1].folder}")
+    folder = outputs[0].folder.parent if len(outputs) > 1 else outputs[0].folder
+    store = shlex.quote(f"{kind}={folder}")
     say(f"next: python {system} {store}{spell(settings.datamodule)}")

@@ -14,11 +14,13 @@ from datasets.corpora import find
 from datasets.corpus import read_table
 from datasets.demo.miniature import miniature
 from datasets.store import Store
+from experiments.configs.targets import TARGETS
 from models.frontends import build
 from preprocess import published
 from preprocess.__main__ import main
-from preprocess.build import build_store
+from preprocess.build import Report, build_store
 from preprocess.features import clip_features, track_features
+from preprocess.protocols import Prepared, summary
 from preprocess.sources import AudioError
 
 FEW = {"train": 4, "valid": 3, "test": 3}
@@ -72,6 +74,17 @@ def test_a_store_with_its_table_and_what_there_is_to_say(copy, tmp_path, capsys)
     assert "(0 new" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_a_store_where_a_named_config_looks_for_it_is_named_by_that(target, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    definition = find("giantsteps_key" if target.folder == "giantsteps" else target.folder)
+    protocol = target.table.removeprefix("tracks_").removesuffix(".csv") or definition.protocol()
+    for store, said in (("data/{}/mels", f"target_{target.name}"), ("{}", f"datamodule.base_dir={target.folder}")):
+        place = Path(store.format(target.folder))
+        done = Prepared(definition, (), place, Report(place), tables={protocol: place / "tracks.csv"})
+        assert list(summary(done))[-1].endswith(f"maest_30s_inference {said}")
+
+
 def test_what_is_missing_or_unreadable_stays_in_the_table_and_is_listed(copy, tmp_path, capsys):
     first, second, *_ = sorted(copy.rglob("*.wav"))
     first.unlink()
@@ -84,7 +97,9 @@ def test_what_is_missing_or_unreadable_stays_in_the_table_and_is_listed(copy, tm
     )
     assert not (store / "tracks.csv").exists()
     assert command("gtzan", copy, store, "--only", copy / "only.txt", "--max-missing", "0.1") == 1
-    assert "2 of 10 recordings" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "2 of 10 recordings" in said
+    assert "or cut the corpus to a list of ids (--only LIST)" in said
     assert command("gtzan", copy, store, "--only", copy / "only.txt", "--max-missing", "0.2") == 0
     said = capsys.readouterr().out
     assert f"without features: {first.stem} (" in said

@@ -20,7 +20,6 @@ import numpy as np
 from datasets.store import Header
 from models.fingerprint import fingerprint
 from preprocess.features import CLIP_TOLERANCE, SILENCE, Track, audible
-from preprocess.sources import AudioError
 
 SAMPLE_RATE, HOP = 22_050, 512
 SHORTEST = 0.5  # seconds: below it the constant-Q filters of low tones see little but padding
@@ -78,11 +77,14 @@ def header(name: str) -> Header:
 
 
 def summarise(samples: np.ndarray, name: str) -> np.ndarray:
-    """One row of a summary: samples [n] float32 at `SAMPLE_RATE`, of any level, to float32 [1, *item_shape]."""
+    """One row of a summary: samples [n] float32 at `SAMPLE_RATE`, of any level, to float32 [1, *item_shape].
+
+    What is silent, as a clip of a longer track can be, is raised to peak 1 from `SILENCE` at most.
+    """
     summary = SUMMARIES[name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of windows that are longer than a short track
-        vector = np.asarray(summary.vector(samples / np.abs(samples).max()), dtype=np.float32)
+        vector = np.asarray(summary.vector(samples / max(np.abs(samples).max(), SILENCE)), dtype=np.float32)
     if not np.isfinite(vector).all():
         raise ValueError(f"{name} has {np.isnan(vector).sum()} of {vector.size} values that are not finite")
     return vector.reshape(1, *summary.item_shape)
@@ -117,8 +119,6 @@ def summary_clips(path: str | Path, name: str, clip_seconds: float) -> list[Trac
     length = round(clip_seconds * SAMPLE_RATE)
     count = (len(samples) + round(CLIP_TOLERANCE * SAMPLE_RATE)) // length
     clips = [samples[start : start + length] for start in range(0, count * length, length)]
-    if any(np.abs(clip).max() < SILENCE for clip in clips):
-        raise AudioError(path, "silent: one of its clips")
     return [Track(summarise(clip, name), len(clip) / SAMPLE_RATE, tuple(notes)) for clip in clips]
 
 

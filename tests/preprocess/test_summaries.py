@@ -29,6 +29,7 @@ from preprocess.summaries import (
     match_keys,
     moments,
     summarise,
+    summary_clips,
 )
 
 Write = Callable[..., Path]
@@ -160,6 +161,15 @@ def test_clips_are_tracks(write: Write, tmp_path: Path):
     store = Store(tmp_path / "out")
     assert store.ids == ["song.wav-0", "song.wav-1"]
     assert not np.array_equal(store.read("song.wav-0"), store.read("song.wav-1"))
+
+
+@pytest.mark.parametrize("name", sorted(SUMMARIES))
+def test_a_song_with_a_silent_clip_is_kept(name: str, tmp_path: Path):
+    tone = 0.5 * np.sin(np.arange(2 * 22_050) / 10)
+    soundfile.write(tmp_path / "song.wav", np.concatenate([tone, np.zeros(2 * 22_050)]), 22_050)
+    loud, silent = summary_clips(tmp_path / "song.wav", name, 2.0)
+    assert np.isfinite(silent.frames).all()
+    assert silent.frames.shape == loud.frames.shape
 
 
 def test_too_short_audio_is_named(write: Write, tmp_path: Path):

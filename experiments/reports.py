@@ -66,8 +66,8 @@ def picture(path: Path, width: float, height: float, rows: int = 1, columns: int
 
 
 def with_interval(value: float, low: float, high: float) -> str:
-    """`85.2 [83.1, 87.0]`: a score and its interval, in per cent."""
-    return f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    """`85.2 ± 2.1`: a score and half of its interval, in per cent."""
+    return f"{100 * value:.1f} ± {50 * (high - low):.1f}"
 
 
 def short_name(name: str, most: int = LONGEST_NAME) -> str:

@@ -124,7 +124,7 @@ def test_blocks_tokens_pooling_sum_seeds_and_other_encoders_are_rows_of_one_tabl
         assert one.low <= one.score <= one.high
     learned = next(one for one in scores if one.block == "sum" and one.tokens == "all")
     assert sum(learned.config["block_shares"]) == pytest.approx(1, abs=1e-3)
-    assert "genre, 30 test tracks; per cent [95 % interval over tracks and 2 seeds]" in said
+    assert "genre, 30 test tracks; per cent ± half of the 95 % interval over tracks and 2 seeds" in said
     assert f"behind embeddings, {'sum of blocks' if best.block == 'sum' else 'block 1'}" in said
     with (last_run() / "probes.csv").open(newline="") as handle:
         points = list(csv.DictReader(handle))

@@ -103,7 +103,7 @@ def legend(standings: Standings) -> str:
     }.get(frozenset(by), " Block and tokens were chosen on validation where it is known, else on these very items.")
     judged = {standing.entry.score.judged for encoders in standings.values() for standing in encoders.values()}
     over = " or ".join(sorted(judged, reverse=True))
-    return f"Per cent [95 % interval over {over} and seeds]; {BEST}.{chosen}"
+    return f"Per cent ± half of the 95 % interval over {over} and seeds; {BEST}.{chosen}"
 
 
 def write_csv(board: Board, standings: Standings, path: Path) -> Path:

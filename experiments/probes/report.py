@@ -33,7 +33,7 @@ def format_table(rows: Sequence[Judged], best: Mapping[str, Judged]) -> str:
         first = of_task[0]
         metrics, main = list(first.metrics), best[task]
         width = max(20, *(len(row.label) + 2 for row in of_task))
-        lines += ["", f"{_tested(main)}; per cent [95 % interval over {_over(main)}]"]
+        lines += ["", f"{_tested(main)}; per cent ± half of the 95 % interval over {_over(main)}"]
         lines.append(" " * width + _cells([*metrics, f"behind {main.label}"]))
         for row in of_task:
             cells = [reports.with_interval(*found) for found in row.metrics.values()]
@@ -46,7 +46,7 @@ def format_table(rows: Sequence[Judged], best: Mapping[str, Judged]) -> str:
 
 
 def _cells(cells: Sequence[str]) -> str:
-    return "".join(f"{cell:<22}" for cell in cells).rstrip()
+    return "".join(f"{cell:<18}" for cell in cells).rstrip()
 
 
 def _tested(row: Judged) -> str:

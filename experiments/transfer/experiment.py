@@ -243,7 +243,7 @@ def _report_test(
     for metric, (low, high) in ends.items():
         result |= {f"test/{metric}_low": low, f"test/{metric}_high": high}
         found = reports.with_interval(scores[metric], low, high)
-        say(f"test {metric} {found} per cent, 95 % interval over {len(names)} {row.judged}")
+        say(f"test {metric} {found} per cent, ± half of the 95 % interval over {len(names)} {row.judged}")
     return result
 
 

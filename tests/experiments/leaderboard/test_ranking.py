@@ -89,7 +89,7 @@ def test_every_number_has_its_interval_and_every_encoder_its_line(cells):
     (_, standings) = board(run(1, *scores))
     text = tables.text(standings)
     assert max(map(len, text.splitlines())) <= tables.WIDTH
-    assert text.count("60.0 [50.0, 70.0]") == len({cell[:2] for cell in cells})
+    assert text.count("60.0 ± 10.0") == len({cell[:2] for cell in cells})
     for name, *_ in cells:
         assert f"encoder {name}" in text
 

@@ -140,7 +140,7 @@ def test_without_a_database_the_report_is_made_of_the_runs_on_disk(runs, capsys)
     }
     said = capsys.readouterr()
     assert "(block 6, cls)*" in said.out
-    assert "Per cent [95 % interval over tracks and seeds]; * the highest" in said.out
+    assert "Per cent ± half of the 95 % interval over tracks and seeds; * the highest" in said.out
     assert "chosen on validation" in said.out
     assert "mine is ahead of random weights by" in said.out
     assert "more than chance" in said.out
@@ -172,7 +172,7 @@ def test_an_interval_is_the_same_in_every_table_and_is_one_of_shares(runs, capsy
     (row,) = table(runs)
     value, low, high = (100 * float(row[key]) for key in ("score", "low", "high"))
     assert 0 <= low <= value <= high <= 100
-    assert f"{value:.1f} [{low:.1f}, {high:.1f}]" in capsys.readouterr().out
+    assert f"{value:.1f} ± {(high - low) / 2:.1f}" in capsys.readouterr().out
 
 
 def test_scores_of_other_tracks_or_classes_stand_apart(runs, capsys):

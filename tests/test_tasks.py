@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -79,12 +80,16 @@ def test_the_report_on_a_corpus_counts_keys_and_ranges(data, tiny_corpus, capsys
     said = capsys.readouterr().out
     assert "40 tracks with key" in said
     assert "labels (key class) without a track in train: cannot be learned" in said
+    assert re.search(r"^tempo: 40 tracks, \d+(\.\d+)? to \d+", said, re.MULTILINE)
     with (newest() / "corpus_tracks.csv").open(newline="") as handle:
         first = next(csv.DictReader(handle))
     with (tiny_corpus / "tracks.csv").open(newline="") as handle:
         assert next(csv.DictReader(handle))["key"] == first["key"]
     run("describe", "with", OFF, "datamodule.task=emotion", *data)
-    assert "low arousal, high valence" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "low arousal, high valence" in said
+    assert "2 values a track" in said
+    assert re.search(r"^key: 40 tracks, \d+ different$", said, re.MULTILINE)
 
 
 def test_an_unreadable_key_is_named_reported_and_left_out_on_request(tiny_corpus, tiny_mels, capsys):

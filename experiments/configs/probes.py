@@ -11,7 +11,7 @@ CONFIGS: dict[str, NamedConfig] = {
             "probe": {
                 "tasks": ["tagging", "genre", "key", "emotion", "tempo", "tempo_regression"],
                 "grid": "quick",
-                "max_steps": 1000,
+                "max_steps": 750,
             },
             "embeddings": {
                 "store": "outputs/demo/pretrained/block_02",

@@ -17,10 +17,10 @@ CONFIGS: dict[str, NamedConfig] = {
                 "columns": {"tags": ["tags", "genre"]},
                 "masking": {"do": False},
             },
-            "trainer": {"max_epochs": 36, "check_val_every_n_epoch": 4},
+            "trainer": {"max_epochs": 30, "check_val_every_n_epoch": 5},
             "module": {
                 "mixup_alpha": 0.0,
-                "optimizer": {"lr": 1e-3, "warm_up_len": 3, "ramp_down_start": 22, "ramp_down_len": 14},
+                "optimizer": {"lr": 1e-3, "warm_up_len": 3, "ramp_down_start": 18, "ramp_down_len": 12},
             },
             "inference": {"transformer_block": 2, "batch_size": 32},
         },

@@ -21,13 +21,11 @@ from experiments.progress import progress
 from experiments.settings import DatamoduleSettings, PretrainSettings
 from experiments.tasks import Task
 from experiments.tracking.run import RunHandle
-from experiments.tracks.annotations import shown
-from experiments.tracks.data import Source, build_task, identify, open_source, read_corpus, spell
+from experiments.tracks.data import Source, build_task, identify, open_source, read_corpus
 from experiments.tracks.picture import corpus_picture
 from experiments.tracks.strata import label_of, labelled
+from experiments.tracks.summary import normalisation_lines, other_annotations, summary
 from preprocess.quiet import quiet_libraries
-
-MOST_LINES = 12  # of labels, on the terminal
 
 
 def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
@@ -63,7 +61,8 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         lengths_of = {split: np.array([seconds[one] for one in inside]) for split, inside in by_split.items()}
         title = f"{source.name}: {own}"
         run.add_artifact(corpus_picture(rows.get(own, ()), lengths_of, run.directory / "corpus.png", title))
-        print("\n".join(summary(source.name, used, task, rows, found, seconds, counted_on)), flush=True)
+        lines = summary(source.name, used, task, rows, found, seconds, counted_on)
+        print("\n".join([*lines, *other_annotations(corpus, {*rows, *task.annotations})]), flush=True)
     measured = _measure(source, [matched.stored[one] for one in by_split["train"]])
     if measured and run.is_global_zero:
         print("\n".join(normalisation_lines(measured, source, datamodule)))
@@ -186,82 +185,6 @@ def _measure(source: Source, training: Sequence[str]) -> Distribution | None:
         return None
     with progress("Measuring log-mels", len(training), "tracks") as advance:
         return distribution(source.features, training, advance)
-
-
-def summary(
-    name: str,
-    used: Corpus,
-    task: Task,
-    rows: Mapping[str, Sequence[LabelRow]],
-    found: Sequence[Finding],
-    seconds: Mapping[str, float],
-    counted_on: Mapping[str, Corpus] | None = None,
-) -> list[str]:
-    """The report as lines, what matters first; labels are those of the tracks of `counted_on`, by default all used."""
-    hours, what = sum(seconds.values()) / 3600, " and ".join(task.annotations)
-    lines = [
-        f"{name}: {counted_noun(len(used), 'track')} with {what}, {hours:,.2f} hours, "
-        f"{counted_noun(len(task.classes), 'class')}",
-        "",
-    ]
-    lines += _said("these spoil figures", [finding for finding in found if finding.grave])
-    lines += _said("worth a look", [finding for finding in found if not finding.grave])
-    if not found:
-        lines += ["nothing was found that would spoil figures", ""]
-    lines.append(f"{'':<10}{'tracks':>10}{'hours':>10}{'labels':>10}    (splits {used.split_by})")
-    for split in SPLITS:
-        inside = used.split(split)
-        length = sum(seconds[track.id] for track in inside) / 3600
-        lines.append(f"{split:<10}{len(inside):>10,}{length:>10.2f}{len(counted(inside, label_of(task))):>10,}")
-    lines += ["", *_spread(list(seconds.values()))]
-    for annotation, of_annotation in rows.items():
-        lines += ["", *_label_lines(annotation, of_annotation, (counted_on or {}).get(annotation, used))]
-    return lines
-
-
-def _said(heading: str, found: Sequence[Finding]) -> list[str]:
-    if not found:
-        return []
-    lines = [f"  {one.said}: {shown([str(case) for case in one.cases], most=3)}" for one in found]
-    return [f"{heading}:", *lines, ""]
-
-
-def _spread(seconds: Sequence[float]) -> list[str]:
-    low, quarter, middle, most, high = np.percentile(seconds, [0, 25, 50, 75, 100])
-    return [f"lengths: {low:.1f} to {high:.1f} s, median {middle:.1f} s, the middle half {quarter:.1f} to {most:.1f} s"]
-
-
-def _label_lines(annotation: str, rows: Sequence[LabelRow], used: Corpus) -> list[str]:
-    annotated = [labels for track in used if (labels := track.labels(annotation)) is not None]
-    each = f", {np.mean([len(labels) for labels in annotated]):.1f} a track" if annotation == "tags" else ""
-    heads = "".join(f"{split:>8}" for split in SPLITS)
-    head = f"{annotation}: {counted_noun(len(rows), 'label')} of {counted_noun(len(annotated), 'track')}{each}"
-    lines = [f"{head:<40}{heads}{'hours':>8}  often with"]
-    cut = len(rows) > MOST_LINES
-    half = MOST_LINES // 2
-    for row in [*rows[:half], None, *rows[-half:]] if cut else rows:
-        if row is None:
-            lines.append(f"  ... {len(rows) - 2 * half} more")
-            continue
-        counts = "".join(f"{getattr(row, split):>8,}" for split in SPLITS)
-        beside = f"  {row.often_with} ({row.together:,})" if row.together else ""
-        lines.append(f"  {row.label[:37]:<38}{counts}{row.hours:>8.2f}{beside}")
-    return lines
-
-
-def normalisation_lines(measured: Distribution, source: Source, settings: DatamoduleSettings) -> list[str]:
-    """What the features of the training tracks are like, and the settings that normalise by it."""
-    used = settings.norm.norm_mean, settings.norm.norm_std
-    own = source.frontend.mean, source.frontend.std
-    now = [default if given is None else given for given, default in zip(used, own, strict=True)]
-    return [
-        "",
-        f"log-mels of the training tracks: mean {measured.mean:.4f}, deviation {measured.deviation:.4f} "
-        f"over {measured.count:,} values; these settings normalise with {now[0]:g} and {now[1]:g}",
-        f"to normalise with this corpus: datamodule.norm.norm_mean={measured.mean:.4f} "
-        f"datamodule.norm.norm_std={measured.deviation:.4f}",
-        f"to train on it: python ex_pretrain.py with ...{spell(settings)}",
-    ]
 
 
 def _write(

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from joblib import Parallel, delayed, effective_n_jobs
@@ -96,7 +96,8 @@ def build_store(
 
     Raises:
         AudioError: No such folder, no audio in it, no file in it that could be used, or a worker was killed.
-        StoreError: The store holds something else, or the disk is full; what was done is kept.
+        StoreError: The store holds something else, parts of tracks of another length among it, or the disk is full;
+            what was done is kept.
         ValueError: Unknown front end, 0 jobs, or a `max_seconds` that is not above 0.
     """
     if jobs == 0:
@@ -105,11 +106,14 @@ def build_store(
         raise ValueError(f"max_seconds={max_seconds}: give a length above 0 s, or none to keep whole tracks")
     audio_dir, report = Path(audio_dir), Report(Path(store_dir))
     about = feature_header(frontend)
+    if max_seconds is not None:
+        about = replace(about, producer={**(about.producer or {}), "max_seconds": max_seconds})
     if ids is None:
         files, report.ignored = find(audio_dir)
     else:
         files = named(ids) if isinstance(ids, Mapping) else choose(audio_dir, ids)
     with alone(report.store), StoreWriter(report.store, about) as writer:
+        _check_same_length(writer, max_seconds)
         ledger = Ledger(report.store)
         if ids is None:
             ledger.forget_others(files)
@@ -182,6 +186,17 @@ def alone(store: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _check_same_length(writer: StoreWriter, max_seconds: float | None) -> None:
+    """What is kept of long tracks is no matter of the fingerprint: crops of both are alike."""
+    found = (writer.header.producer or {}).get("max_seconds")
+    if found != max_seconds:
+        kept, wanted = (f"the middle {one:g} s of tracks" if one else "whole tracks" for one in (found, max_seconds))
+        raise StoreError(
+            f"{writer.path} holds {kept}, {wanted} are asked for: give the same max_seconds "
+            "(--max-seconds), or another folder"
+        )
 
 
 def _run(

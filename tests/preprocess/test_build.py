@@ -211,6 +211,17 @@ def test_a_store_of_another_front_end_is_left_alone(corpus: Path, tmp_path: Path
     assert Store(tmp_path / "store").ids == ["kick.mp3"]
 
 
+def test_whole_tracks_and_their_middles_do_not_mix(corpus: Path, tmp_path: Path):
+    quickly(corpus, tmp_path / "store", ids=["kick.mp3"], max_seconds=1.5)
+    assert quickly(corpus, tmp_path / "store", ids=["kick.mp3"], max_seconds=1.5).already == 1
+    for other, wanted in ((None, "whole tracks are"), (2, "the middle 2 s of tracks are")):
+        with pytest.raises(StoreError, match=f"holds the middle 1.5 s of tracks, {wanted} asked for"):
+            quickly(corpus, tmp_path / "store", max_seconds=other)
+    quickly(corpus, tmp_path / "whole", ids=["kick.mp3"])
+    with pytest.raises(StoreError, match="holds whole tracks, the middle 2 s"):
+        quickly(corpus, tmp_path / "whole", max_seconds=2)
+
+
 def test_wrong_folders_make_no_store(tmp_path: Path):
     (tmp_path / "empty").mkdir()
     for folder, message in (("missing", "no such folder"), ("empty", "no audio file in this folder")):

@@ -49,7 +49,7 @@ class Candidate:
 def find(audio_dir: Path) -> tuple[list[Candidate], Counter[str]]:
     """Audio files below a folder, known by their suffix, and how many files of other suffixes lie there.
 
-    Links are followed; names that begin with a dot are passed over.
+    Links are followed; names that begin with a dot are passed over, and so is `song.beats` beside `song.flac`.
 
     Raises:
         AudioError: No such folder, or no audio file in it.
@@ -63,14 +63,12 @@ def find(audio_dir: Path) -> tuple[list[Candidate], Counter[str]]:
             folders.clear()
             continue
         seen.add(real)
-        for name in names:
-            path = Path(folder, name)
-            if name.startswith("."):
-                continue
-            if path.suffix.lower() in SUFFIXES:
-                found.append(_candidate(audio_dir, path.relative_to(audio_dir).as_posix()))
-            else:
-                others[path.suffix.lower() or name] += 1
+        paths = [Path(folder, name) for name in names if not name.startswith(".")]
+        audio = [path for path in paths if path.suffix.lower() in SUFFIXES]
+        found += [_candidate(audio_dir, path.relative_to(audio_dir).as_posix()) for path in audio]
+        tracks = {path.stem for path in audio}
+        rest = [path for path in paths if path.suffix.lower() not in SUFFIXES and path.stem not in tracks]
+        others.update(path.suffix.lower() or path.name for path in rest)
     if not found:
         what = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(3)) or "nothing"
         raise AudioError(audio_dir, f"no audio file in this folder, only {what}; known: {' '.join(sorted(SUFFIXES))}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,21 @@ from typing import Any
 import numpy as np
 
 from datasets.corpus import SPLITS, Corpus
-from datasets.store import Store
 from datasets.wording import counted_noun
 from experiments.errors import UserError
-from experiments.inference.extraction import made_of_other
 from experiments.probes import grids
 from experiments.probes.baselines import MEL_STATISTICS, constant
-from experiments.probes.few_shot import fewer, scarce
+from experiments.probes.few_shot import fewer
 from experiments.probes.light_runs import write_light_runs
 from experiments.probes.prediction import command
 from experiments.probes.ready_answers import answer_stores, read_answers
+from experiments.probes.remarks import (
+    say_failures,
+    say_missing_classes,
+    say_scarce_classes,
+    say_ties,
+    warn_of_other_audio,
+)
 from experiments.probes.report import format_table, write_chosen, write_points, write_rows
 from experiments.probes.representations import (
     CONSTANT,
@@ -118,7 +123,7 @@ def _leave(
     """Put everything into the run and on the screen."""
     rows = [row for name in tasks for row in found.rows[name]]
     best = {name: row for name, (row, _) in found.best.items()}
-    _say_ties(found.trained)
+    say_ties(found.trained)
     write_points(found.trained, run)
     write_rows(rows, best, run)
     for name, (row, outcome) in found.best.items():
@@ -203,7 +208,7 @@ def _probe_representation(
         )
     for number, (name, task) in enumerate(tasks.items()):
         own = outcomes[number * len(seeds) : (number + 1) * len(seeds)]
-        _say_failures(name, label, own)
+        say_failures(name, label, own)
         judged = probe_row(task, data[name], row, label, splits[name], own)
         found.rows[name].append(judged)
         found.trained += [(name, label, one, outcome) for one, outcome in zip(seeds, own, strict=True)]
@@ -232,29 +237,6 @@ def _advance(advance: Any, points: int) -> None:
         advance()
 
 
-def _say_failures(task: str, label: str, outcomes: Sequence[Outcome]) -> None:
-    failed = [record for outcome in outcomes for record in outcome.failed]
-    if failed:
-        points = sum(len(outcome.records) for outcome in outcomes)
-        say(
-            f"{task}, {label}: {len(failed)} of {counted_noun(points, 'probe')} failed (probes.csv), e.g. "
-            f"{failed[0].failure}"
-        )
-
-
-def _say_ties(trained: Sequence[tuple[str, str, int, Outcome]]) -> None:
-    """Say where validation alone did not decide."""
-    tied = [(task, label, outcome) for task, label, _, outcome in trained if len(outcome.tied) > 1]
-    if tied:
-        task, label, outcome = tied[0]
-        say(
-            f"{counted_noun(len(tied), 'choice was a tie', 'choices were ties')} of {len(trained)}, broken by "
-            f"validation loss, then by place in the grid: "
-            f"in {task}, {label}, for instance, {len(outcome.tied)} probes share {outcome.probe.value:.4f} "
-            f"(column tied of probes.csv)"
-        )
-
-
 def _constant(task: Task, train: Split, items: int, probe: ProbeSettings, seed: int) -> np.ndarray:
     """The constant answer `[seeds, items, ...]` of the tracks that the probes of every seed learn from."""
     seeds = seeds_of(probe.seeds, seed) if probe.shots is not None or probe.train_share is not None else [seed]
@@ -269,46 +251,6 @@ def _probabilities(task: Task, targets: np.ndarray) -> np.ndarray:
     import torch
 
     return task.spread(torch.from_numpy(targets)).numpy()
-
-
-def say_missing_classes(task: Task, tracks: Annotated) -> None:
-    """Say which classes a split lacks: they cannot be learned, or do not count there."""
-    if task.kind != "tags" and not np.issubdtype(tracks.targets["train"].dtype, np.integer):
-        return
-    held = {}
-    for split in SPLITS:
-        y = tracks.targets[split]
-        held[split] = set(np.flatnonzero(y.any(axis=0)) if task.kind == "tags" else np.unique(y).tolist())
-    said_before = ("train",) if "classes" in task.options else ()  # of classes that come from the labels
-    for split in (split for split in SPLITS if split not in said_before):
-        lacking = [task.classes[number] for number in sorted(set().union(*held.values()) - held[split])]
-        if lacking:
-            what = "which cannot be learned" if split == "train" else "not counted there"
-            have = counted_noun(len(lacking), "class has", "classes have")
-            listed = ", ".join(lacking[:4]) + (", ..." if len(lacking) > 4 else "")
-            say(f"{task.name}: {have} no track in split {split}, {what}: {listed}")
-
-
-def say_scarce_classes(task: Task, tracks: Annotated, shots: int | None) -> None:
-    """Say which classes have fewer training tracks, or songs, than are asked for."""
-    names = tracks.groups["train"] if tracks.groups else tracks.ids["train"]
-    found = scarce(task, tracks.targets["train"], names, shots) if shots else {}
-    if found:
-        listed = ", ".join(f"{kind} {count}" for kind, count in list(found.items())[:4]) + ", ..." * (len(found) > 4)
-        have = counted_noun(len(found), "class has", "classes have")
-        say(f"{task.name}: {have} fewer than probe.shots={shots} in train, all of which count: {listed}")
-
-
-def warn_of_other_audio(compared: Iterable[Representation], source: Source) -> None:
-    """Say so where a store of embeddings was not made from these features, though its tracks have the same names."""
-    stores = {store.path: store for row in compared for store in row.stores if isinstance(store, Store)}
-    for store in stores.values():
-        if store.header.kind == "embeddings" and (other := made_of_other(store, source.features, source.features.ids)):
-            say(
-                f"{store.path}: {counted_noun(len(other), 'track was', 'tracks were')} not made from the audio "
-                f"of that name in "
-                f"{source.base_dir}, {other[0]} for instance; is datamodule.base_dir right?"
-            )
 
 
 def _split(tracks: Annotated, split: str) -> Split:

@@ -18,12 +18,12 @@ from experiments.distributed import layout
 from experiments.errors import UserError
 from experiments.intervals import interval
 from experiments.learners.vectors import VectorLearner
-from experiments.probes.experiment import warn_of_other_audio
 from experiments.probes.fitted import FittedProbe, ProbeConfig
 from experiments.probes.judging import song_targets
 from experiments.probes.prediction import command
 from experiments.probes.probing import scorable
 from experiments.probes.records import Score, answers_name, write_answers, write_scores
+from experiments.probes.remarks import warn_of_other_audio
 from experiments.probes.representations import Representation
 from experiments.probes.vectors import Split
 from experiments.tasks import Task, told

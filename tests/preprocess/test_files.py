@@ -19,7 +19,8 @@ def touch(folder: Path, *names: str) -> None:
 
 
 def test_finds_audio_in_sub_folders_and_counts_the_rest(tmp_path: Path):
-    touch(tmp_path, "b.MP3", "a/c.ogg", "a/d/e.m4a", "a/c.beats", "tracks.csv", "README", ".hidden.wav", ".cache/f.wav")
+    touch(tmp_path, "b.MP3", "a/c.ogg", "a/d/e.m4a", "a/b.beats", "tracks.csv", "README", ".hidden.wav", ".cache/f.wav")
+    touch(tmp_path, "a/c.beats", "a/d/e.txt")  # annotations of a track beside it
     files, others = find(tmp_path)
     assert [file.id for file in files] == ["a/c.ogg", "a/d/e.m4a", "b.MP3"]
     assert [file.bytes for file in files] == [7, 9, 5]

@@ -89,7 +89,7 @@ def probe(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]
         say_scarce_classes(task, tracks[name], settings.probe.shots)
         data[name] = identify(corpus, {split: splits[split].ids for split in SPLITS}, task)
         data[name]["split_fingerprint"] += _few(settings.probe)
-    run.set_info(data=data)
+    run.set_info(target=", ".join(tasks), data=data)
     answers = answer_stores(settings.embeddings.answers, tasks)
     found, named = Found(), labels(compared)
     for row in compared:

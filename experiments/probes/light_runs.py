@@ -35,7 +35,7 @@ def _light(
         chosen = min(outcome.records, key=lambda record: record.rank)
         for record in outcome.records:
             about = {"task": task, "representation": label, "seed": seed}
-            info = {"sweep_key": run.key, "point": record.number, "chosen": record is chosen}
+            info = {"target": task, "sweep_key": run.key, "point": record.number, "chosen": record is chosen}
             info |= {"best_step": record.best_step, "stop_step": record.stop_step, "loss": record.loss}
             yield LightRun(
                 name=f"{number:04d}-{record.number:04d}",

@@ -15,7 +15,7 @@ COLLECTION = "omniboard.custom.columns"
 COLUMNS = {
     "weights": "config.model.pretrained",
     "depth": "config.model.depth",
-    "target": "config.datamodule.task",
+    "target": "info.target",
     "lr": "config.module.optimizer.lr",
     "batch": "config.datamodule.batch_size_train",
     "precision": "config.trainer.precision",

@@ -55,7 +55,7 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     found = findings(datamodule, source, written, corpus, task, used, matched, seconds, rows)
     found += unread(task, unreadable)
     by_split = {split: [track.id for track in used.split(split)] for split in SPLITS}
-    run.set_info(data={**identify(corpus, by_split, task), "corpus": source.name})
+    run.set_info(target=task.name, data={**identify(corpus, by_split, task), "corpus": source.name})
     if run.is_global_zero:
         _write(run, datamodule, annotated, task, rows, found, seconds)
         lengths_of = {split: np.array([seconds[one] for one in inside]) for split, inside in by_split.items()}

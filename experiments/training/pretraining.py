@@ -134,12 +134,13 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         kept = "" if settings.model.pretrained or settings.model.checkpoint else "; the frozen ones are random"
         say(f"module.freeze={settings.module.freeze}: {moving:,} of {sum(weights):,} parameters are trained{kept}")
     run.set_info(
+        target=task.name,
         data={
             **identify(corpus, {split: examples.ids for split, examples in splits.items()}, task),
             "corpus": source.name,
             "parameters": sum(weights),
             "parameters_trained": moving,
-        }
+        },
     )
     sizes = ", ".join(f"{len(examples)} {split}" for split, examples in splits.items())
     outputs = counted_noun(len(task.classes), "value" if task.kind == "values" else "class")

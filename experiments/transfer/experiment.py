@@ -119,7 +119,12 @@ def prepare(settings: TransferSettings, run: RunHandle) -> tuple[VectorLearner, 
     learner = VectorLearner(network, task, settings.module.model_copy(update={"optimizer": optimizer}), description)
     data = identify(corpus, {name: one.ids for name, one in found.items()}, task)
     parameters = sum(weight.numel() for weight in network.parameters())
-    run.set_info(data={**data, "parameters": parameters}, store=str(store.path), reduction=seen.reduction.name)
+    run.set_info(
+        target=task.name,
+        data={**data, "parameters": parameters},
+        store=str(store.path),
+        reduction=seen.reduction.name,
+    )
     sizes = ", ".join(f"{len(one)} {name}" for name, one in found.items())
     say(
         f"{source.name}: {sizes} tracks, {task.name}, {counted_noun(task.n_outputs, 'output')}; {store.path}, "

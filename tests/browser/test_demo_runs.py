@@ -70,6 +70,7 @@ def test_the_runs_of_the_demo_are_in_the_table(page, completed, keep):
     for name, run in completed.items():
         (row,) = [row for row in rows if row["_id"] == str(run["_id"])]
         assert (row["experiment_name"], row["status"]) == (name, "COMPLETED")
+        assert row["target"].startswith("tagging")
 
 
 def test_the_curves_of_the_training_are_drawn(page, completed, keep):

@@ -1,6 +1,6 @@
 """What 8 bits cost: probes on embeddings of the demo corpus by the network, its ONNX file and its 8-bit ONNX file.
 
-    python -m benchmarks.int8 --checkpoint outputs/demo/checkpoints/best.ckpt [--block 2] [--size small]
+    python -m benchmarks.int8 --checkpoint runs/KEY [--block 2] [--size small]
 
 All three hear the same windows of the same audio; the probes, their choice and their intervals are those of
 `ex_probe.py`. "behind" is how far an ONNX file is behind the network, paired over the test tracks.

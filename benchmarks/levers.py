@@ -1,7 +1,7 @@
 """What each way to faster inference costs in the score of probes, on the demo corpus with the network of `make demo`.
 
-    make demo                                # once, for outputs/demo/checkpoints/best.ckpt
-    python -m benchmarks.levers [--size small] [--checkpoint FILE] [--grid quick]
+    make demo                                # once; its second step names the run
+    python -m benchmarks.levers --checkpoint runs/KEY [--size small] [--grid quick]
 
 Every lever extracts the corpus by the code of `ex_pretrain.py extract_embeddings` (ONNX files by onnxruntime, from the
 audio, through the same windows), and `ex_probe.py`'s code probes them all, chosen on validation. "behind" is the 95 %
@@ -215,14 +215,14 @@ def main() -> None:
     """Extracts, races, probes and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="small", help="of the demo corpus (default: small)")
-    parser.add_argument("--checkpoint", type=Path, default=Path("outputs/demo/checkpoints/best.ckpt"))
+    parser.add_argument("--checkpoint", type=Path, required=True, help="of a trained network, as inference.checkpoint")
     parser.add_argument("--grid", default="quick", help="of the probes (default: quick)")
     parser.add_argument("--rounds", type=int, default=15, help="turns of every lever in the race (default: 15)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--folder", type=Path, help="keep the stores there; the same command again goes on with them")
     options = parser.parse_args()
-    if not options.checkpoint.is_file():
-        raise SystemExit(f"{options.checkpoint}: no such file; `make demo` trains it, or give --checkpoint FILE")
+    if not options.checkpoint.exists():
+        raise SystemExit(f"{options.checkpoint}: no such file or folder; `make demo` trains a network")
     torch.set_num_threads(options.threads)
     with contextlib.ExitStack() as stack:
         scratch = options.folder or stack.enter_context(tempfile.TemporaryDirectory())

@@ -6,6 +6,7 @@ Each step is printed before it runs, so that any of them can be repeated, change
 from __future__ import annotations
 
 import argparse
+import contextlib
 import subprocess
 import sys
 import time
@@ -19,21 +20,26 @@ WITHOUT_NETWORK = ("librosa_tempo", "key_krumhansl")  # of preprocess.summaries
 SYSTEM = ("maest_10s_random_weights_pretrain", "demo")
 
 
-def steps(size: str, audio: Path) -> list[tuple[str, list[list[str]]]]:
-    """What is said before a step, and its command lines; the corpus lies in `audio`."""
-    corpus = [] if size == "small" else [f"datamodule.demo_size={size}"]
-    checkpoint = FOLDER / "checkpoints/best.ckpt"
+def training(size: str) -> list[str]:
+    """The command line that trains, or goes on with a training that was interrupted."""
+    return ["ex_pretrain.py", "with", *SYSTEM, "resume=True", *_corpus(size)]
 
-    def extract(store: str, *weights: str) -> list[str]:
+
+def last_trained(runs: Path = Path("runs")) -> Path:
+    """The run that wrote a checkpoint last."""
+    return max(runs.glob("*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime).parents[1]
+
+
+def steps(size: str, audio: Path, trained: Path) -> list[tuple[str, list[list[str]]]]:
+    """What is said before each further step, and its command lines; `audio` is the corpus, `trained` the run."""
+    corpus = _corpus(size)
+
+    def extract(store: str, weights: str) -> list[str]:
         place = [f"inference.out_dir={FOLDER / store}", "inference.overwrite=True"]
-        return ["ex_pretrain.py", "extract_embeddings", "with", *SYSTEM, *weights, *place, *corpus]
+        return ["ex_pretrain.py", "extract_embeddings", "with", *SYSTEM, weights, *place, *corpus]
 
     return [
-        (
-            "1/5  pre-train a small MAEST to tag instruments and styles",
-            [["ex_pretrain.py", "with", *SYSTEM, f"trainer.checkpoint_dir={checkpoint.parent}", *corpus]],
-        ),
-        ("2/5  extract its embeddings", [extract("pretrained", f"inference.checkpoint={checkpoint}")]),
+        ("2/5  extract its embeddings", [extract("pretrained", f"inference.checkpoint={trained}")]),
         (
             "3/5  extract those of the same network before training, to compare",
             [extract("random_weights", "inference.random_weights=True")],
@@ -49,12 +55,20 @@ def steps(size: str, audio: Path) -> list[tuple[str, list[list[str]]]]:
     ]
 
 
+def _corpus(size: str) -> list[str]:
+    return [] if size == "small" else [f"datamodule.demo_size={size}"]
+
+
 def run(command: Sequence[str]) -> None:
     """Print a command as it would be typed and run it; a failure ends the demo with its exit code."""
     print(f"\n$ python {' '.join(command)}", flush=True)
-    code = subprocess.run([sys.executable, *command], check=False).returncode
-    if code:
-        sys.exit(code)
+    process = subprocess.Popen([sys.executable, *command])
+    while process.poll() is None:
+        with contextlib.suppress(KeyboardInterrupt):  # the command is told too, and ends when it has saved its state
+            process.wait()
+    if process.returncode:
+        print("The demo ended early; the same command goes on with it.", file=sys.stderr)
+        sys.exit(process.returncode)
 
 
 def main() -> None:
@@ -64,7 +78,9 @@ def main() -> None:
     started = time.monotonic()
     size = parser.parse_args().size
     audio = demo.build(int(size) if size.isdecimal() else size) / "audio"
-    for what, commands in steps(size, audio):
+    print("\n== 1/5  pre-train a small MAEST to tag instruments and styles")
+    run(training(size))
+    for what, commands in steps(size, audio, last_trained()):
         print(f"\n== {what}")
         for command in commands:
             run(command)

@@ -275,9 +275,12 @@ class RunCopy:
     def _checkpoint(self, record: Record) -> None:
         entry, path = self._checkpoints.get(record["name"]), self.directory / record["path"]
         if entry is not None and _checkpoint_mark(entry) == _checkpoint_mark(record) and path.is_file():
-            self._hashes[_checkpoint_mark(entry)] = digest = artifacts.sha256(path)
-            if path.stat().st_size <= self.upload_limit:
-                self._link(entry["name"].replace("/", "_"), artifacts.put(self._database, path, digest))
+            try:
+                self._hashes[_checkpoint_mark(entry)] = digest = artifacts.sha256(path)
+                if path.stat().st_size <= self.upload_limit:
+                    self._link(entry["name"].replace("/", "_"), artifacts.put(self._database, path, digest))
+            except (FileNotFoundError, artifacts.FileChanged):  # by the next one, which has a record of its own
+                self._hashes.pop(_checkpoint_mark(entry), None)
         self._update({"info.checkpoints": self._checkpoint_list()}, record["seq"])
 
     def _segment(self, record: Record) -> None:

@@ -95,6 +95,32 @@ def test_a_run_is_visible_while_it_goes_on(started, database, eventually):
     assert database["runs"].find_one({})["status"] == "RUNNING"
 
 
+def test_a_checkpoint_that_the_next_one_replaces_while_it_is_stored_is_no_failure(
+    started, database, monkeypatch, caplog
+):
+    path, hashed = started.directory / "last.ckpt", artifacts.sha256
+    path.write_bytes(b"first")
+    started.append("checkpoint", name="last.ckpt", path="last.ckpt", bytes=5, epoch=0, step=1)
+    started.append("checkpoint", name="last.ckpt", path="last.ckpt", bytes=6, epoch=0, step=2)
+
+    def replaced_once(file):
+        digest = hashed(file)
+        path.write_bytes(b"second")
+        return digest
+
+    monkeypatch.setattr(artifacts, "sha256", replaced_once)
+    copy = RunCopy(started.directory)
+    copy.attach(database)
+    for record in read(started.directory):
+        copy.apply(record)
+    copy.flush()
+    run = database["runs"].find_one({})
+    assert not caplog.records
+    assert copy.rejected == 0
+    assert [(one["step"], one["sha256"]) for one in run["info"]["checkpoints"]] == [(2, hashed(path))]
+    assert [artifacts.get(database, entry["file_id"]) for entry in run["artifacts"]] == [b"second"]
+
+
 @pytest.mark.parametrize("_", range(3))
 def test_every_record_may_be_applied_again_and_late(started, database, _):
     """Any interleaving of repetitions gives the documents of one straight pass (the laws of idempotence)."""

@@ -17,6 +17,7 @@ from datasets import demo
 
 FOLDER = Path("outputs/demo")
 WITHOUT_NETWORK = ("librosa_tempo", "key_krumhansl")  # of preprocess.summaries
+ENDED_EARLY = "The demo ended early; the same command goes on with it."
 SYSTEM = ("maest_10s_random_weights_pretrain", "demo")
 
 
@@ -67,7 +68,7 @@ def run(command: Sequence[str]) -> None:
         with contextlib.suppress(KeyboardInterrupt):  # the command is told too, and ends when it has saved its state
             process.wait()
     if process.returncode:
-        print("The demo ended early; the same command goes on with it.", file=sys.stderr)
+        print(ENDED_EARLY, file=sys.stderr)
         sys.exit(process.returncode)
 
 
@@ -77,7 +78,12 @@ def main() -> None:
     parser.add_argument("--size", default="small", help="tiny, small, or a number of tracks (default: %(default)s)")
     started = time.monotonic()
     size = parser.parse_args().size
-    audio = demo.build(int(size) if size.isdecimal() else size) / "audio"
+    try:
+        audio = demo.build(int(size) if size.isdecimal() else size) / "audio"
+    except demo.DemoError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"\n{ENDED_EARLY}")
     print("\n== 1/5  pre-train a small MAEST to tag instruments and styles")
     run(training(size))
     for what, commands in steps(size, audio, last_trained()):

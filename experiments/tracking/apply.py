@@ -16,7 +16,7 @@ from typing import Any
 
 import bson
 from bson import ObjectId
-from pymongo import ASCENDING, DESCENDING, ReturnDocument, WriteConcern
+from pymongo import ASCENDING, WriteConcern
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
@@ -24,6 +24,7 @@ from experiments.tracking import artifacts, children, columns
 from experiments.tracking.faults import Rejected, is_outage
 from experiments.tracking.finish import final_files, log_ends
 from experiments.tracking.journal import Record, read_points
+from experiments.tracking.numbers import next_number
 from experiments.tracking.series_copy import SeriesCopy, when
 from experiments.tracking.values import storable_key
 
@@ -34,7 +35,6 @@ INFO_LIMIT = 2 * 2**20  # bytes of `info` and `result` in a run document
 CHANGED_LIMIT = 300
 ESSENTIAL = ("format", "command", "status", "start_time", "heartbeat", "ostinato")
 TRACE_LIMIT = 256 * 1024  # characters of a trace
-COUNTERS = "ostinato.counters"
 SAFE = WriteConcern(j=True)
 
 
@@ -50,24 +50,6 @@ def prepare(database: Database) -> None:
             raise
         log.warning("database %s: an index could not be made: %s", database.name, error)
     columns.seed(database)
-
-
-def next_number(database: Database, count: int = 1) -> int:
-    """A run number nobody else gets: above every number that was drawn and every integer `_id` there is.
-
-    Of several at once it is the last one; those before it are nobody else's either.
-    """
-    largest = database["runs"].find_one({"_id": {"$type": "number"}}, {"_id": 1}, sort=[("_id", DESCENDING)])
-    counters = database[COUNTERS]
-    floor = {"$max": {"value": int(largest["_id"]) if largest else 0}}
-    try:
-        counters.update_one({"_id": "runs"}, floor, upsert=True)
-    except DuplicateKeyError:  # made by another process at this moment
-        counters.update_one({"_id": "runs"}, floor)
-    drawn = counters.find_one_and_update(
-        {"_id": "runs"}, {"$inc": {"value": count}}, return_document=ReturnDocument.AFTER
-    )
-    return int(drawn["value"])
 
 
 class RunCopy:
@@ -265,11 +247,7 @@ class RunCopy:
         self._update({}, record["seq"])
 
     def _children(self, record: Record) -> None:
-        def draw(count: int) -> range:
-            last = next_number(self._database, count)
-            return range(last - count + 1, last + 1)
-
-        children.insert(self._database, self.directory / record["file"], self.run_id, self.key, draw)
+        children.insert(self._database, self.directory / record["file"], self.run_id, self.key)
         self._update({}, record["seq"])
 
     def _checkpoint(self, record: Record) -> None:

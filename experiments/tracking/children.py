@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,14 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
 from experiments.tracking.faults import only_duplicates
+from experiments.tracking.numbers import next_light_numbers
 from experiments.tracking.series_copy import when
 
 BATCH = 1000
 INHERITED = {"experiment": 1, "format": 1, "host": 1, "start_time": 1}
 
 
-def insert(database: Database, path: Path, parent: Any, key: str, draw: Callable[[int], range]) -> int:
+def insert(database: Database, path: Path, parent: Any, key: str) -> int:
     """Bring the light runs of a file into the database.
 
     Args:
@@ -28,7 +29,6 @@ def insert(database: Database, path: Path, parent: Any, key: str, draw: Callable
         path: Of the file.
         parent: Number of the run that they are of.
         key: Its key.
-        draw: Gives so many run numbers that nobody else gets.
 
     Returns:
         How many were not there before.
@@ -38,7 +38,7 @@ def insert(database: Database, path: Path, parent: Any, key: str, draw: Callable
     known = {one["ostinato"]["key"] for one in runs.find(own, {"ostinato.key": 1})}
     new = [line for line in lines if f"{key}/{line['name']}" not in known]
     inherited = runs.find_one({"_id": parent}, INHERITED) or {}
-    numbers = draw(len(new)) if new else range(0)
+    numbers = next_light_numbers(database, len(new)) if new else range(0)
     _add(runs, (_document(line, parent, key, inherited, n) for line, n in zip(new, numbers, strict=True)))
     numbered = {one["ostinato"]["key"]: one["_id"] for one in runs.find(own, {"ostinato.key": 1})}
     _add(database["metrics"], (one for line in lines for one in _series(line, key, numbered)))

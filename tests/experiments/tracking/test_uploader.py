@@ -13,9 +13,10 @@ from pymongo import MongoClient
 from pymongo.errors import AutoReconnect
 
 from experiments.tracking import artifacts
-from experiments.tracking.apply import RunCopy, next_number, prepare
+from experiments.tracking.apply import RunCopy, prepare
 from experiments.tracking.finish import log_ends
 from experiments.tracking.journal import Journal, read
+from experiments.tracking.numbers import next_light_numbers, next_number
 from experiments.tracking.uploader import Uploader, Waits
 
 QUICK = Waits(poll=0.02, first=0.05, longest=0.3, draining=0.2, restart=0.5, repeat=2.0)
@@ -181,7 +182,7 @@ def test_an_answer_that_is_lost_does_not_double_a_point(started, database, monke
 
 
 def test_numbers_are_distinct_integers_above_all_there_are(database):
-    database["runs"].insert_many([{"_id": 41}, {"_id": "500"}, {"_id": 42.0}])
+    database["runs"].insert_many([{"_id": 41}, {"_id": "500"}, {"_id": 42.0}, {"_id": -2}])
     found: list[int] = []
     threads = [threading.Thread(target=lambda: found.append(next_number(database))) for _ in range(16)]
     for thread in threads:
@@ -189,6 +190,16 @@ def test_numbers_are_distinct_integers_above_all_there_are(database):
     for thread in threads:
         thread.join()
     assert sorted(found) == list(range(43, 59))
+    assert list(next_light_numbers(database, 3)) == [-3, -4, -5]
+    assert list(next_light_numbers(database, 2)) == [-6, -7]
+    database["runs"].delete_many({"_id": {"$gt": 0}})
+    assert next_number(database) == 59
+
+
+def test_the_first_numbers(database):
+    assert list(next_light_numbers(database, 2)) == [-1, -2]
+    database["runs"].insert_many([{"_id": -1}, {"_id": -2}])
+    assert next_number(database) == 1
 
 
 def test_one_bad_record_does_not_stop_the_next(started, database, caplog):

@@ -1,0 +1,39 @@
+"""Numbers of runs, drawn from the database so that nobody else gets them.
+
+Runs count up from 1. The light runs of a sweep count down from -1: the run browser shows the highest number first, and
+thousands of probes belong below the runs that people look for.
+"""
+
+from __future__ import annotations
+
+from pymongo import ASCENDING, DESCENDING, ReturnDocument
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError
+
+COUNTERS = "ostinato.counters"
+
+
+def next_number(database: Database) -> int:
+    """A run number above every number that was drawn and every number of a run there is."""
+    largest = database["runs"].find_one({"_id": {"$type": "number"}}, {"_id": 1}, sort=[("_id", DESCENDING)])
+    return _drawn(database, "runs", 1, floor=int(largest["_id"]) if largest else 0)
+
+
+def next_light_numbers(database: Database, count: int) -> range:
+    """Numbers below 0, below every one that was drawn and every number of a run there is, from the highest down."""
+    smallest = database["runs"].find_one({"_id": {"$type": "number"}}, {"_id": 1}, sort=[("_id", ASCENDING)])
+    last = _drawn(database, "light runs", count, floor=-int(smallest["_id"]) if smallest else 0)
+    return range(count - last - 1, -last - 1, -1)
+
+
+def _drawn(database: Database, name: str, count: int, floor: int) -> int:
+    """The last of `count` numbers above 0, the floor, and all that were drawn under this name."""
+    counters, least = database[COUNTERS], {"$max": {"value": max(0, floor)}}
+    try:
+        counters.update_one({"_id": name}, least, upsert=True)
+    except DuplicateKeyError:  # made by another process at this moment
+        counters.update_one({"_id": name}, least)
+    drawn = counters.find_one_and_update(
+        {"_id": name}, {"$inc": {"value": count}}, return_document=ReturnDocument.AFTER
+    )
+    return int(drawn["value"])

@@ -26,7 +26,7 @@ from experiments.probes.remarks import (
     say_ties,
     warn_of_other_audio,
 )
-from experiments.probes.report import format_table, write_chosen, write_points, write_rows
+from experiments.probes.report import format_table, keep_scores, write_chosen, write_points, write_rows
 from experiments.probes.representations import (
     CONSTANT,
     MEL,
@@ -124,11 +124,12 @@ def _leave(
     rows = [row for name in tasks for row in found.rows[name]]
     best = {name: row for name, (row, _) in found.best.items()}
     say_ties(found.trained)
-    write_points(found.trained, run)
     write_rows(rows, best, run)
     for name, (row, outcome) in found.best.items():
         train = fewer(tasks[name], train_of[name], settings.probe.shots, settings.probe.train_share, outcome.probe.seed)
         write_chosen(tasks[name], row, outcome, train.y, len(tasks), run)
+    write_points(found.trained, run)
+    keep_scores(rows, run)
     if settings.probe.runs:
         write_light_runs(found.trained, {name: task.primary for name, task in tasks.items()}, run)
     say(format_table(rows, best))

@@ -86,10 +86,9 @@ def write_points(trained: Sequence[tuple[str, str, int, Outcome]], run: RunHandl
 
 
 def write_rows(rows: Sequence[Judged], best: Mapping[str, Judged], run: RunHandle) -> None:
-    """Attach the scores, their answers, and all metrics beside how far rows are behind the best of the embeddings."""
-    for row in rows:
-        run.add_artifact(write_answers(run.directory / row.score.predictions, row.ids, row.by_seed, row.references))
-    write_scores([row.score for row in rows], run)
+    """Attach pictures of the rows of each task, and all metrics beside how far rows are behind the best embeddings."""
+    for task in dict.fromkeys(row.score.task for row in rows):
+        _bars([row for row in rows if row.score.task == task][:MOST_BARS], best[task], run)
     path = run.directory / COMPARISON
     with path.open("w", newline="", encoding="utf-8") as handle:
         names = ("task", "representation", "metric", "value", "low", "high", "behind", "behind_low", "behind_high", "n")
@@ -105,8 +104,13 @@ def write_rows(rows: Sequence[Judged], best: Mapping[str, Judged], run: RunHandl
                     line |= {"behind": gap.ahead, "behind_low": gap.low, "behind_high": gap.high}
                 writer.writerow(line)
     run.add_artifact(path)
-    for task in dict.fromkeys(row.score.task for row in rows):
-        _bars([row for row in rows if row.score.task == task][:MOST_BARS], best[task], run)
+
+
+def keep_scores(rows: Sequence[Judged], run: RunHandle) -> None:
+    """Attach the answers of all rows, and the scores: what the leaderboard reads."""
+    for row in rows:
+        run.add_artifact(write_answers(run.directory / row.score.predictions, row.ids, row.by_seed, row.references))
+    write_scores([row.score for row in rows], run)
 
 
 def _bars(rows: Sequence[Judged], main: Judged, run: RunHandle) -> None:

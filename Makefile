@@ -32,7 +32,7 @@ lint: setup-test
 	$(BIN)/ruff format --check .
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Chromium and its driver must be installed; test-demo looks at the runs that `make demo` left in the database.
 test-browser: setup-test node_modules/.installed

@@ -35,6 +35,7 @@ from preprocess.worker import attempt, leave_with
 GROUP_TRACKS, GROUP_BYTES = 16, 64 * 2**20
 # Of audio files: one worker decodes this sooner than another has started.
 WORKER_BYTES = 16 * 2**20
+WORKER_KILLED = "a worker was killed, most often for want of memory: run again with fewer jobs; what is done is kept"
 
 
 @dataclass
@@ -96,8 +97,7 @@ def build_store(
 
     Raises:
         AudioError: No such folder, no audio in it, no file in it that could be used, or a worker was killed.
-        StoreError: The store holds something else, parts of tracks of another length among it, or the disk is full;
-            what was done is kept.
+        StoreError: The store holds something else or other parts of tracks, or the disk is full; what was done is kept.
         ValueError: Unknown front end, 0 jobs, or a `max_seconds` that is not above 0.
     """
     if jobs == 0:
@@ -105,9 +105,7 @@ def build_store(
     if max_seconds is not None and not max_seconds > 0:
         raise ValueError(f"max_seconds={max_seconds}: give a length above 0 s, or none to keep whole tracks")
     audio_dir, report = Path(audio_dir), Report(Path(store_dir))
-    about = feature_header(frontend)
-    if max_seconds is not None:
-        about = replace(about, producer={**(about.producer or {}), "max_seconds": max_seconds})
+    about = feature_header(frontend, max_seconds)
     if ids is None:
         files, report.ignored = find(audio_dir)
     else:
@@ -126,10 +124,7 @@ def build_store(
         try:
             _run(todo, frontend, max_seconds, clip_seconds, jobs, progress, writer, ledger, report)
         except BrokenProcessPool as error:
-            reason = (
-                "a worker was killed, most often for want of memory: run again with fewer jobs; what is done is kept"
-            )
-            raise AudioError(audio_dir, reason) from error
+            raise AudioError(audio_dir, WORKER_KILLED) from error
         finally:
             _save(ledger, report.store)
     report.skipped = [(file.id, ledger.skipped[file.id].reason) for file in new if file.id in ledger.skipped]
@@ -140,19 +135,23 @@ def build_store(
     return report
 
 
-def feature_header(frontend: str) -> Header:
-    """What a store made by a front end or a summary says of itself.
+def feature_header(frontend: str, max_seconds: float | None = None) -> Header:
+    """What a store made by a front end or a summary says of itself, and how much of long tracks is in it.
 
     Raises:
         ValueError: Unknown name; the message lists the known ones.
     """
     if frontend in SUMMARIES:
-        return header(frontend)
-    if frontend not in frontends.FRONTENDS:
+        about = header(frontend)
+    elif frontend in frontends.FRONTENDS:
+        made = frontends.build(frontend)
+        about = Header("mel", (made.n_bands,), "float16", made.units, made.parameters_dict, made.fingerprint)
+    else:
         known = f"{', '.join(frontends.FRONTENDS)}; of whole tracks {', '.join(SUMMARIES)}"
         raise ValueError(f"frontend={frontend!r}: known front ends are {known}")
-    made = frontends.build(frontend)
-    return Header("mel", (made.n_bands,), "float16", made.units, made.parameters_dict, made.fingerprint)
+    if max_seconds is None:
+        return about
+    return replace(about, producer={**(about.producer or {}), "max_seconds": max_seconds})
 
 
 def common_reasons(report: Report) -> list[tuple[str, int]]:

@@ -54,8 +54,17 @@ class History(Callback):
         self.series = {name: [tuple(pair) for pair in values] for name, values in state_dict["series"].items()}
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Note the metrics of an epoch."""
+        """Note the metrics of a validation, and of the training until then."""
+        self._note(trainer, ("train/", "val/"))
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Note those of an epoch without a validation too."""
+        self._note(trainer, ("train/",))
+
+    def _note(self, trainer: L.Trainer, kinds: tuple[str, ...]) -> None:
         for name, value in trainer.callback_metrics.items():
+            if not name.startswith(kinds):
+                continue
             points = self.series.setdefault(name, [])
             if points and points[-1][0] == trainer.global_step:  # a validation that was cut and is done again
                 points.pop()

@@ -24,7 +24,9 @@ class Scripted(L.LightningModule):
         self.weight, self.losses = torch.nn.Parameter(torch.zeros(1)), losses
 
     def training_step(self, batch, _):
-        return (self.weight * batch).sum()
+        loss = (self.weight * batch).sum()
+        self.log("train/loss", loss.detach())
+        return loss
 
     def validation_step(self, batch, _):
         self.log("val/loss", torch.tensor(self.losses[self.current_epoch]))
@@ -33,7 +35,7 @@ class Scripted(L.LightningModule):
         return torch.optim.SGD(self.parameters(), 0.1)
 
 
-def fit(folder, losses, epochs, resume=None):
+def fit(folder, losses, epochs, resume=None, **options):
     """Train in a folder; its trainer, and what was logged."""
     keep = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
     curves = History()
@@ -50,10 +52,17 @@ def fit(folder, losses, epochs, resume=None):
             L.pytorch.callbacks.ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **keep),
             curves,
         ],
+        **options,
     )
     batches = DataLoader(torch.ones(2), batch_size=1)
     trainer.fit(Scripted(losses), batches, batches, ckpt_path=resume, weights_only=True)
     return trainer, curves
+
+
+def test_every_epoch_is_in_the_curve_of_the_training(tmp_path):
+    _, curves = fit(tmp_path, [0.3] * 5, 5, check_val_every_n_epoch=2)
+    assert [step for step, _ in curves.series["train/loss"]] == [2, 4, 6, 8, 10]
+    assert [step for step, _ in curves.series["val/loss"]] == [4, 8]
 
 
 @pytest.mark.parametrize("epochs", [2, 4])

@@ -148,10 +148,10 @@ def report(url: str, folder: Path) -> tuple[float, float, float]:
     )
     took, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    said = re.search(r"Report of (\d+) scores .* in ([\d.]+) s", done.stderr)
+    said = re.search(r"Report of [\d,]+ scores .* in ([\d.]+) s", done.stderr)
     if done.returncode or said is None:
         raise SystemExit(done.stdout + done.stderr)
-    return took, float(said[2]), cpu
+    return took, float(said[1]), cpu
 
 
 def plain_query(database: Database) -> float:

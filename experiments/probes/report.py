@@ -40,7 +40,7 @@ def format_table(rows: Sequence[Judged], best: Mapping[str, Judged]) -> str:
             if row is not main:
                 gap = behind(main, row)
                 chance = "" if gap.more_than_chance else "  may be chance"
-                cells.append(f"{100 * gap.ahead:+.1f} ({100 * gap.low:+.1f} to {100 * gap.high:+.1f}){chance}")
+                cells.append(f"{100 * gap.ahead:+z.1f} ({100 * gap.low:+z.1f} to {100 * gap.high:+z.1f}){chance}")
             lines.append(f"{row.label:<{width}}" + _cells(cells))
     return "\n".join(lines)
 

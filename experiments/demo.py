@@ -26,9 +26,9 @@ def training(size: str) -> list[str]:
     return ["ex_pretrain.py", "with", *SYSTEM, "resume=True", *_corpus(size)]
 
 
-def last_trained(runs: Path = Path("runs")) -> Path:
+def last_trained() -> Path:
     """The run that wrote a checkpoint last."""
-    return max(runs.glob("*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime).parents[1]
+    return max(Path("runs").glob("*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime).parents[1]
 
 
 def steps(size: str, audio: Path, trained: Path) -> list[tuple[str, list[list[str]]]]:

@@ -4,8 +4,7 @@ Differences are resampled in pairs: both systems are scored on the same draws. W
 intervals hold together (the largest deviation over all pairs, max-T: Romano and Wolf 2005), and where a system was the
 best of many on these very items, each of the many counts as a pair (Bonferroni). What seeds change comes on top: the
 variance of their mean is added, and few seeds widen the interval by Student's t with Welch and Satterthwaite's degrees
-of freedom; it ends where the metric does, at 0 or at 1.
-No interval goes beyond what its metric can be.
+of freedom. No interval goes beyond what its metric can be.
 
 Where every resample scores 0, or every one 1, resampling says nothing: no item differs. The interval is then the exact
 one of so many misses, or hits, in a row (Clopper and Pearson 1934). Any other score that does not move is one by
@@ -216,12 +215,13 @@ def differences(systems: Mapping[str, System], n_items: int, metric: str = "") -
     least = _normal(1 - (1 - LEVEL) / (tried if tried > len(pairs) else 1))
     unseen = unseen_share(n_items, 1 - (1 - LEVEL) / max(tried, len(pairs)))
     critical = max(float(np.quantile(ratio.max(axis=0), LEVEL)), least)
-    found, (least, most) = {}, limits(metric)
+    lowest, highest = limits(metric)
+    found, farthest = {}, highest - lowest
     for (one, other), deviation in zip(pairs, spread, strict=True):
         ahead = float(np.mean(systems[one].seeds) - np.mean(systems[other].seeds))
         items = float(deviation) if deviation > 0 or ahead == 0 else unseen * (1 + abs(ahead)) / critical
         half = _widened(critical, items**2, *_seed_variance(systems[one].seeds, systems[other].seeds))
-        found[one, other] = Difference(ahead, max(least - most, ahead - half), min(most - least, ahead + half))
+        found[one, other] = Difference(ahead, max(-farthest, ahead - half), min(farthest, ahead + half))
     return found
 
 

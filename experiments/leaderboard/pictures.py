@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.leaderboard.ranking import Board, Entry, Standing, Test
+from experiments.leaderboard.ranking import Board, Entry, Standing, Test, judged
 from experiments.leaderboard.tables import headings
 from experiments.probes.records import SUM
 from experiments.reports import COLOUR_MAP, COLOURS, MARKERS, comparison_bars, picture, short_names
@@ -162,5 +162,4 @@ def block_curves(
 
 def _over(entries: Sequence[Entry]) -> str:
     """What the intervals of entries are over."""
-    judged = " or ".join(sorted({entry.score.judged for entry in entries}, reverse=True))
-    return judged + (" and seeds" if any(len(entry.score.seeds) > 1 for entry in entries) else "")
+    return judged(entries) + (" and seeds" if any(len(entry.score.seeds) > 1 for entry in entries) else "")

@@ -96,10 +96,15 @@ class Standing:
     by: Literal["valid", "test"]
 
 
+def judged(entries: Iterable[Entry]) -> str:
+    """What entries were judged on: tracks, songs, or some on the ones and some on the others."""
+    return " or ".join(sorted({entry.score.judged for entry in entries}, reverse=True))
+
+
 Board = dict[Test, dict[str, list[Entry]]]  # encoder -> its entries, blocks and tokens in order
 
 
-@dataclass
+@dataclass(eq=False)  # two are the same only where they are one
 class _Encoder:
     """What runs call by one name and made by one network.
 
@@ -113,7 +118,7 @@ class _Encoder:
 
     @property
     def folders(self) -> list[str]:
-        return list(dict.fromkeys(sweep.folder for sweep in self.sweeps))
+        return list(dict.fromkeys(sweep.folder for sweep in self.sweeps if sweep.folder))
 
 
 def named(sweeps: Sequence[Sweep]) -> list[Entry]:
@@ -136,12 +141,12 @@ def named(sweeps: Sequence[Sweep]) -> list[Entry]:
         for one in those:
             called.setdefault(_called(name, one, encoders), []).append(one)
     names = {
-        id(one): name if len(those) == 1 else f"{name} ({_runs(one.sweeps)})"
+        one: name if len(those) == 1 else f"{name} ({_runs(one.sweeps)})"
         for name, those in called.items()
         for one in those
     }
     return [
-        Entry(score, sweep, names[id(next(one for one in encoders[score.encoder] if score.network in one.networks))])
+        Entry(score, sweep, names[next(one for one in encoders[score.encoder] if score.network in one.networks)])
         for sweep in sweeps
         for score in sweep.scores
         if _finite(score)
@@ -154,7 +159,7 @@ def _start(sweep: Sweep) -> tuple[float, str]:
 
 def _called(name: str, encoder: _Encoder, others: Mapping[str, Any]) -> str:
     """An encoder's name: of one without a name, the folder of its stores, unless another encoder is called so."""
-    folders = [folder for folder in encoder.folders if folder]
+    folders = encoder.folders
     if name != UNNAMED or not folders or folders[0] in others:
         return name
     return folders[0] if len(folders) == 1 else f"{folders[0]} and {len(folders) - 1} more"

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.leaderboard.comparison import Comparison, remarks
-from experiments.leaderboard.ranking import Board, Entry, Standing, Test, describe, ranked
+from experiments.leaderboard.ranking import Board, Entry, Standing, Test, describe, judged, ranked
 from experiments.reports import with_interval
 
 WIDTH = 118  # characters of a line on the terminal
@@ -101,8 +101,7 @@ def legend(standings: Standings) -> str:
         frozenset({"valid"}): " Block and tokens were chosen on validation.",
         frozenset({"test"}): " Block and tokens are the best on these very items, hence a little lucky.",
     }.get(frozenset(by), " Block and tokens were chosen on validation where it is known, else on these very items.")
-    judged = {standing.entry.score.judged for encoders in standings.values() for standing in encoders.values()}
-    over = " or ".join(sorted(judged, reverse=True))
+    over = judged(standing.entry for encoders in standings.values() for standing in encoders.values())
     return f"Per cent ± half of the 95 % interval over {over} and seeds; {BEST}.{chosen}"
 
 

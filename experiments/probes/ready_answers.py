@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.store import Store
+from datasets.store_format import read_header
 from experiments.errors import UserError
 from experiments.tasks.base import Task, unknown
 
@@ -28,8 +29,7 @@ def answer_stores(settings: Mapping[str, str], tasks: Mapping[str, Task]) -> lis
         if not headers:
             raise UserError(f"answers.{name}: {path} is no store of answers, nor a folder of such")
         for folder in sorted(headers):
-            store = Store(folder)
-            if store.header.kind == "embeddings":
+            if read_header(folder).kind == "embeddings":
                 raise UserError(
                     f"answers.{name}: {folder} holds embeddings, for probes to be trained on: give it as "
                     f"embeddings.compare.NAME={folder}"

@@ -11,6 +11,7 @@ import numpy as np
 
 from datasets.corpus import SPLITS, Corpus
 from datasets.store import Reader, Store
+from datasets.store_format import read_header
 from experiments.errors import UserError
 from experiments.probes.records import SUM
 from experiments.probes.vectors import CHOICES, TOKENS, Reduction, Split, gather, token_reduction
@@ -119,8 +120,7 @@ def blocks_in(folder: Path) -> dict[int, Path]:
 
 def _stores(name: str, path: Path, blocks: Sequence[int] | None) -> list[Store]:
     if (path / "header.json").is_file():
-        store = Store(path)
-        if store.header.kind == "answers":
+        if read_header(path).kind == "answers":
             raise UserError(
                 f"{name}: {path} holds answers, for which nothing is trained: give it as embeddings.answers.NAME={path}"
             )

@@ -15,15 +15,19 @@ COUNTERS = "ostinato.counters"
 
 def next_number(database: Database) -> int:
     """A run number above every number that was drawn and every number of a run there is."""
-    largest = database["runs"].find_one({"_id": {"$type": "number"}}, {"_id": 1}, sort=[("_id", DESCENDING)])
-    return _drawn(database, "runs", 1, floor=int(largest["_id"]) if largest else 0)
+    return _drawn(database, "runs", 1, floor=_outermost(database, DESCENDING))
 
 
 def next_light_numbers(database: Database, count: int) -> range:
     """Numbers below 0, below every one that was drawn and every number of a run there is, from the highest down."""
-    smallest = database["runs"].find_one({"_id": {"$type": "number"}}, {"_id": 1}, sort=[("_id", ASCENDING)])
-    last = _drawn(database, "light runs", count, floor=-int(smallest["_id"]) if smallest else 0)
+    last = _drawn(database, "light runs", count, floor=-_outermost(database, ASCENDING))
     return range(count - last - 1, -last - 1, -1)
+
+
+def _outermost(database: Database, order: int) -> int:
+    """The first number of a run in that order; 0 where there is none."""
+    found = database["runs"].find_one({"_id": {"$type": "number"}}, {"_id": 1}, sort=[("_id", order)])
+    return int(found["_id"]) if found else 0
 
 
 def _drawn(database: Database, name: str, count: int, floor: int) -> int:

@@ -55,20 +55,19 @@ class History(Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note the metrics of a validation, and of the training until then."""
-        self._note(trainer, ("train/", "val/"))
+        self._note(trainer.global_step, trainer.callback_metrics)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note those of an epoch without a validation too."""
-        self._note(trainer, ("train/",))
+        own = {name: value for name, value in trainer.callback_metrics.items() if name.startswith("train/")}
+        self._note(trainer.global_step, own)
 
-    def _note(self, trainer: L.Trainer, kinds: tuple[str, ...]) -> None:
-        for name, value in trainer.callback_metrics.items():
-            if not name.startswith(kinds):
-                continue
+    def _note(self, step: int, values: Mapping[str, torch.Tensor]) -> None:
+        for name, value in values.items():
             points = self.series.setdefault(name, [])
-            if points and points[-1][0] == trainer.global_step:  # a validation that was cut and is done again
+            if points and points[-1][0] == step:  # noted already, by a validation that was cut for instance
                 points.pop()
-            points.append((trainer.global_step, float(value)))
+            points.append((step, float(value)))
 
 
 class EpochLine(Callback):

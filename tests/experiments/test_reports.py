@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from contextlib import contextmanager
 
 import matplotlib as mpl
 import numpy as np
@@ -142,21 +141,6 @@ def test_comparison_bars(tmp_path):
     path = reports.comparison_bars(rows, "roc_auc", tmp_path / "table.png", title="tagging, 96 test tracks")
     check_picture(path, "table.png")
     assert share(path, reports.COLOURS[4]) > 0.05
-
-
-@pytest.fixture
-def axes(monkeypatch) -> list:
-    """The axes of the pictures that are drawn, kept open."""
-    kept, drawing = [], reports.picture
-
-    @contextmanager
-    def watched(*how):
-        with drawing(*how) as given:
-            yield given
-            kept.extend(given)
-
-    monkeypatch.setattr(reports, "picture", watched)
-    return kept
 
 
 def test_rows_whose_long_names_end_differently_stay_apart(tmp_path, axes):

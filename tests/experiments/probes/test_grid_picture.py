@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
 import numpy as np
-import pytest
 
-from experiments import reports
 from experiments.probes.fitted import ProbeConfig
 from experiments.probes.grid_picture import grid_picture
 from experiments.probes.tile_files import Record
-
-
-@pytest.fixture
-def axes(monkeypatch) -> list:
-    """The axes of the pictures that are drawn, kept open."""
-    kept, drawing = [], reports.picture
-
-    @contextmanager
-    def watched(*how):
-        with drawing(*how) as given:
-            yield given
-            kept.extend(given)
-
-    monkeypatch.setattr(reports, "picture", watched)
-    return kept
 
 
 def records(*values: float | None) -> list[Record]:

@@ -12,7 +12,7 @@ import os
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,8 +22,10 @@ from joblib import Parallel, delayed, effective_n_jobs
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from datasets import crashes
 from datasets.store import Header, StoreError, StoreWriter
 from models import frontends
+from preprocess import compiled
 from preprocess.features import Track
 from preprocess.files import Candidate, choose, find, named, printable
 from preprocess.ledger import Ledger
@@ -35,7 +37,6 @@ from preprocess.worker import attempt, leave_with
 GROUP_TRACKS, GROUP_BYTES = 16, 64 * 2**20
 # Of audio files: one worker decodes this sooner than another has started.
 WORKER_BYTES = 16 * 2**20
-WORKER_KILLED = "a worker was killed, most often for want of memory: run again with fewer jobs; what is done is kept"
 
 
 @dataclass
@@ -121,10 +122,17 @@ def build_store(
         report.changed = [file.id for file in stored if ledger.changed(file)]
         _remember(ledger, [file for file in stored if file.id not in ledger.sources], report.store)
         todo = [file for file in new if retry or not ledger.settled(file)]
+        if todo and frontend in SUMMARIES:
+            compiled.prepare(frontend)
+
+        def run() -> None:
+            left = [file for file in todo if _first(file, clip_seconds) not in writer.done]
+            _run(left, frontend, max_seconds, clip_seconds, jobs, progress, writer, ledger, report)
+
         try:
-            _run(todo, frontend, max_seconds, clip_seconds, jobs, progress, writer, ledger, report)
+            _retried(run, frontend)
         except BrokenProcessPool as error:
-            raise AudioError(audio_dir, WORKER_KILLED) from error
+            raise AudioError(audio_dir, crashes.explain(error)) from error
         finally:
             _save(ledger, report.store)
     report.skipped = [(file.id, ledger.skipped[file.id].reason) for file in new if file.id in ledger.skipped]
@@ -198,6 +206,19 @@ def _check_same_length(writer: StoreWriter, max_seconds: float | None) -> None:
         )
 
 
+def _retried(run: Callable[[], None], frontend: str) -> None:
+    """Run; after a crash in librosa's compiled functions once more, with a fresh cache of them."""
+    try:
+        run()
+    except BrokenProcessPool as error:
+        if frontend not in SUMMARIES or not crashes.crashed(error):
+            raise
+        print(f"{frontend}: compiled code crashed; once more with a fresh cache of it", file=sys.stderr, flush=True)
+        compiled.discard()
+        compiled.prepare(frontend)
+        run()
+
+
 def _run(
     todo: list[Candidate],
     frontend: str,
@@ -212,7 +233,10 @@ def _run(
     """Attempt the files group by group and enter each into the store or the ledger."""
     if not todo:
         return
-    workers = min(effective_n_jobs(jobs), len(todo), 1 + _bytes(todo) // WORKER_BYTES)
+    worth = min(len(todo), 1 + _bytes(todo) // WORKER_BYTES)
+    if frontend in SUMMARIES:
+        worth = max(worth, 2)  # two are processes of their own: a crash in compiled code does not end this one
+    workers = min(effective_n_jobs(jobs), worth)
     leave = {"initializer": leave_with, "initargs": (os.getpid(),)}  # of workers on this machine
     pool = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, **leave)
     with warnings.catch_warnings(), pool as parallel, _bar(todo, progress) as bar:

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Processes of a test run that use librosa themselves must not fill one cache at once (see preprocess.compiled).
+_compiled = Path(__file__).parents[1] / ".pytest_cache" / "numba" / os.environ.get("PYTEST_XDIST_WORKER", "main")
+os.environ["NUMBA_CACHE_DIR"] = str(_compiled)
 
 
 @pytest.fixture(scope="session")

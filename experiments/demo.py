@@ -151,7 +151,7 @@ def main() -> None:
         print(f"Everything was finished before. To begin anew: rm -r {FOLDER}")
     minutes = (time.monotonic() - started) / 60
     print(
-        f"\nDone in {minutes:.1f} min. The runs, their curves, pictures and tables are in {RUNS}/ and in the database.\n"
+        f"\nDone in {minutes:.1f} min. The runs, their curves, pictures and tables are in {RUNS}/ and the database.\n"
         "Look at them:        make omniboard\n"
         "Your own music:      python ex_pretrain.py with maest_10s_random_weights_pretrain demo "
         "datamodule.base_dir=AUDIO_DIR datamodule.groundtruth=TABLE.csv"

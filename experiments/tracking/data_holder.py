@@ -6,8 +6,10 @@ nothing about it was recorded, or when the host's name or clock has changed sinc
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -22,6 +24,7 @@ from experiments.tracking.processes import Identity, identify, lives, recorded
 from experiments.tracking.server_record import State, read_state
 
 LOCK = "mongod.lock"
+DYING_SECONDS = 3.0  # for which a lock may be held by a process that is being taken down, and shows nothing of itself
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,17 @@ def find(directory: Path, start_locked: bool = False) -> Holder | None:
     data = directory / "data"
     if not data.is_dir():
         return None
-    for pid in _named(directory):
-        if holder := _holder(pid, data):
+    deadline = time.monotonic() + DYING_SECONDS
+    while True:
+        for pid in _named(directory):
+            if holder := _holder(pid, data):
+                return holder
+        if start_locked and (data / LOCK).is_file() and not is_held(data / LOCK):
+            return None
+        holder = next(filter(None, (_holder(pid, data, named=False) for pid in psutil.pids())), None)
+        if holder or not start_locked or not is_held(data / LOCK) or time.monotonic() > deadline:
             return holder
-    if start_locked and (data / LOCK).is_file() and not is_held(data / LOCK):
-        return None
-    return next(filter(None, (_holder(pid, data, named=False) for pid in psutil.pids())), None)
+        time.sleep(0.02)
 
 
 def is_data_locked(directory: Path) -> bool:
@@ -67,15 +75,13 @@ def is_data_locked(directory: Path) -> bool:
 
 def in_use(directory: Path) -> str:
     """The sentence for data that are used by somebody who cannot be joined, with all that is known of him."""
-    pid, data = _lock_pid(directory), directory / "data"
-    state = read_state(directory)
+    data, state = directory / "data", read_state(directory)
     who = f"another MongoDB, not seen from here (last on the host {state.host})" if state else "another MongoDB"
-    try:
-        process = psutil.Process(pid) if pid is not None else None
-        if process is not None and _uses(process, data):
-            who = f"another MongoDB (process {pid} of the user {process.username()})"
-    except (psutil.Error, ValueError, OverflowError):
-        pass
+    for pid in _named(directory):
+        with contextlib.suppress(psutil.Error, ValueError, OverflowError):
+            process = psutil.Process(pid)
+            if _is_given(process, process.cmdline(), data) or _has_open(process, data):
+                who = f"another MongoDB (process {pid} of the user {process.username()})"
     return (
         f"{data} is used by {who}. End it, or set OSTINATO_HOME to another directory, or OSTINATO_MONGO_URL to its "
         f"address."
@@ -103,25 +109,27 @@ def _holder(pid: int, data: Path, named: bool = True) -> Holder | None:
     """The process if it is this user's, lives and has the data open."""
     try:
         process = psutil.Process(pid)
-        if process.uids().real != os.getuid() or not (_uses if named else _is_given)(process, data):
+        words = process.cmdline()  # none in a process that is being taken down
+        if not words or process.uids().real != os.getuid():
+            return None
+        if not _is_given(process, words, data) and not (named and _has_open(process, data)):
             return None
         identity = identify(pid)
-        return Holder(identity, endpoint.parse(process.cmdline())) if identity else None
+        return Holder(identity, endpoint.parse(words)) if identity else None
     except (psutil.Error, ValueError, OverflowError):
         return None
 
 
-def _uses(process: psutil.Process, data: Path) -> bool:
-    """Whether the process has the data open, wherever it was told of them."""
-    return _is_given(process, data) or os.path.realpath(data / LOCK) in (file.path for file in process.open_files())
+def _has_open(process: psutil.Process, data: Path) -> bool:
+    """Whether the process has mongod's lock file open, wherever it was told of it."""
+    return os.path.realpath(data / LOCK) in (file.path for file in process.open_files())
 
 
-def _is_given(process: psutil.Process, data: Path) -> bool:
+def _is_given(process: psutil.Process, words: list[str], data: Path) -> bool:
     """Whether the process was started on the data."""
-    words = process.cmdline()
     given = [following for word, following in pairwise(words) if word == "--dbpath"]
     given += [word.removeprefix("--dbpath=") for word in words if word.startswith("--dbpath=")]
-    return any(_same(os.path.join(process.cwd(), path), data) for path in given)
+    return any(_same(path if os.path.isabs(path) else os.path.join(process.cwd(), path), data) for path in given)
 
 
 def _same(path: str, data: Path) -> bool:

@@ -12,6 +12,10 @@ from pathlib import Path
 from experiments.errors import UserError
 
 
+class LockHeld(UserError):
+    """Another process holds a lock."""
+
+
 def try_exclusive(file: int) -> bool:
     """Take the lock on an open file for this process alone; False when another has a share of it."""
     try:
@@ -43,7 +47,8 @@ def locked(path: Path, seconds: float) -> Iterator[None]:
     """Hold an exclusive lock on `path`, waiting for it no longer than `seconds`.
 
     Raises:
-        UserError: The file cannot be made, or another process holds the lock.
+        LockHeld: Another process holds it.
+        UserError: The file cannot be made.
     """
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -53,7 +58,7 @@ def locked(path: Path, seconds: float) -> Iterator[None]:
         deadline = time.monotonic() + seconds
         while not try_exclusive(file):
             if time.monotonic() > deadline:
-                raise UserError(f"{path} has been held for {seconds:.0f} s by another process; see: fuser {path}")
+                raise LockHeld(f"{path} has been held for {seconds:.0f} s by another process; see: fuser {path}")
             time.sleep(0.02)
         yield
     finally:

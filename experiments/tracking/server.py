@@ -125,7 +125,7 @@ class EmbeddedServer:
         except DataInUse:  # a server that nobody waits for any more was on its way when we looked
             url = self._join(PATIENCE)
             if not url:
-                raise
+                self._child, url = start(self.directory, self.listen)
         return url
 
     def _drop(self) -> None:

@@ -15,8 +15,8 @@ from experiments.tracking.endpoint import Endpoint, free_port
 from experiments.tracking.processes import identify
 from experiments.tracking.server_join import Unreachable, answering
 from experiments.tracking.server_record import read_state, write_state
-from experiments.tracking.server_stop import STOP_SECONDS, tidy
-from experiments.tracking.sockets import new_socket
+from experiments.tracking.server_stop import STOP_SECONDS
+from experiments.tracking.sockets import new_socket, remove_socket, take_over
 
 log = logging.getLogger("ostinato.tracking")
 
@@ -58,7 +58,6 @@ def start(directory: Path, listen: str) -> tuple[subprocess.Popen[bytes], str]:
     _check_version(directory, binary)
     mongod_log.rotate(directory / "mongod.log")
     (directory / "data").mkdir(mode=0o700, exist_ok=True)
-    tidy(directory)
     for attempt in range(4):
         endpoint = _endpoint(directory, listen)
         try:
@@ -79,6 +78,12 @@ def damage_of_last(directory: Path) -> str | None:
 
 
 def _endpoint(directory: Path, listen: str) -> Endpoint:
+    left = read_state(directory)
+    if left is not None and left.socket:
+        path = Path(left.socket)
+        if listen == "socket" and take_over(path):
+            return Endpoint(socket=left.socket)
+        remove_socket(path)
     if listen == "socket":
         path, reasons = new_socket(directory)
         if path is not None:
@@ -171,7 +176,7 @@ def _check_version(directory: Path, binary: mongod.Binary) -> None:
 def _why(directory: Path, child: subprocess.Popen[bytes]) -> UserError:
     """Why a child ended that should have served."""
     code, file = child.returncode, directory / "mongod.log"
-    if code == DATA_LOCKED and data_holder.is_data_locked(directory):
+    if code == DATA_LOCKED and (directory / "data" / data_holder.LOCK).is_file():
         return DataInUse(data_holder.in_use(directory))
     if code == ADDRESS_TAKEN:
         return AddressTaken(f"mongod found its address taken: {mongod_log.last_error(file)}")

@@ -15,7 +15,7 @@ from experiments.tracking import data_holder, places
 from experiments.tracking.data_holder import Holder
 from experiments.tracking.endpoint import PasswordRefused, ask
 from experiments.tracking.home import home as default_home
-from experiments.tracking.locks import locked
+from experiments.tracking.locks import LockHeld, locked
 from experiments.tracking.processes import lives
 from experiments.tracking.server_record import State, read_state, write_state
 from experiments.tracking.sockets import remove_socket
@@ -34,15 +34,12 @@ def status(home: Path | None = None) -> State | None:
     """
     directory = places.server_directory(home or default_home())
     holder = data_holder.find(directory)
-    if holder is not None:
-        return holder.state(_version(directory, holder))
-    try:
-        with locked(directory / "start.lock", 0.0):
-            used = data_holder.is_data_locked(directory)
-    except UserError:  # somebody starts or ends a server just now
-        return None
-    if used and (holder := data_holder.find(directory)) is None:
-        raise UserError(data_holder.in_use(directory))
+    if holder is None:
+        # LockHeld: somebody starts or ends a server just now
+        with contextlib.suppress(LockHeld), locked(directory / "start.lock", 0.0):
+            holder = data_holder.find(directory, start_locked=True)
+            if holder is None and data_holder.is_data_locked(directory):
+                raise UserError(data_holder.in_use(directory))
     return holder.state(_version(directory, holder)) if holder else None
 
 

@@ -50,27 +50,42 @@ def is_private(folder: Path) -> bool:
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
 
 
+def take_over(path: Path) -> bool:
+    """Make room for a new socket where a server that has died had its own, so that its address stays the same.
+
+    Returns:
+        Whether a server may be told to listen there. Only this user can have made the folder, and nobody listens.
+    """
+    if not _is_ours(path) or _exposed(str(path.parent.parent)) is not None:
+        return False
+    _unlink(path)
+    return not os.path.lexists(path)
+
+
 def remove_socket(path: Path) -> None:
     """Remove a socket that nobody listens at any more, and its folder if it is one of ours and holds nothing else."""
-    if path.name != SOCKET_NAME or not path.parent.name.startswith(PREFIX) or not is_private(path.parent):
-        return
-    with contextlib.suppress(OSError):
-        if stat.S_ISSOCK(path.lstat().st_mode) and _is_deserted(path):
-            path.unlink()
-    with contextlib.suppress(OSError):  # not empty: somebody else's file lies there
-        path.parent.rmdir()
+    if _is_ours(path):
+        _unlink(path)
+        with contextlib.suppress(OSError):  # not empty: somebody else's file lies there
+            path.parent.rmdir()
 
 
-def _is_deserted(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(1.0)
-        try:
+def _is_ours(path: Path) -> bool:
+    return path.name == SOCKET_NAME and path.parent.name.startswith(PREFIX) and is_private(path.parent)
+
+
+def _unlink(path: Path) -> None:
+    """Remove the socket at `path` unless somebody listens there."""
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            return
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(1.0)
             probe.connect(str(path))
-        except ConnectionRefusedError:
-            return True
-        except OSError:
-            pass
-    return False
+    except ConnectionRefusedError:
+        path.unlink(missing_ok=True)
+    except OSError:
+        pass
 
 
 def _places(directory: Path) -> Iterator[str]:

@@ -131,9 +131,11 @@ def test_a_killed_server_is_started_again_with_its_data(servers, eventually):
     killed = status().pid
     os.kill(killed, signal.SIGKILL)
     eventually(lambda: status() is None)
+    before = ours.url
     with MongoClient(ours.revive()) as client:
         assert client["x"]["y"].find_one() == {"_id": 1}
     assert status().pid != killed
+    assert ours.url == before, "clients that are not told find it again"
     ours.release()
     assert servers() == []
     with pytest.raises(UserError, match="lease"):

@@ -167,6 +167,7 @@ def test_a_server_of_the_users_own_on_the_data_is_named_and_can_be_stopped(spawn
 def test_a_server_of_another_user_on_the_data_is_named(running, home, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(data_holder, "_holder", lambda *_, **__: None)
+        patched.setattr(data_holder, "DYING_SECONDS", 0.1)
         for attempt in (EmbeddedServer().acquire, status, stop):
             with pytest.raises(UserError, match=r"used by another MongoDB \(process \d+ of the user .*OSTINATO_HOME"):
                 attempt()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from experiments.tracking import sockets
-from experiments.tracking.sockets import SOCKET_NAME, is_private, new_socket, remove_socket
+from experiments.tracking.sockets import SOCKET_NAME, is_private, new_socket, remove_socket, take_over
 
 
 @pytest.fixture
@@ -115,5 +116,26 @@ def test_nothing_is_removed_but_a_socket_of_ours(tmp_path):
     remove_socket(other / SOCKET_NAME)
     assert other.exists()
     path.unlink()
+    remove_socket(path)
+    assert not folder.exists()
+
+
+def test_the_place_of_a_dead_socket_is_taken_over_and_that_of_a_living_one_is_not(monkeypatch):
+    folder = Path(tempfile.mkdtemp(prefix="ostinato-", dir="/tmp"))
+    path = folder / SOCKET_NAME
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        assert not take_over(path)
+        remove_socket(path)
+        assert path.exists()
+    assert take_over(path)
+    assert not path.exists()
+    assert take_over(path), "the server itself has removed its socket"
+    folder.chmod(0o755)
+    assert not take_over(path)
+    folder.chmod(0o700)
+    monkeypatch.setattr(sockets, "_exposed", lambda place: "others can write to it")
+    assert not take_over(path)
     remove_socket(path)
     assert not folder.exists()

@@ -91,6 +91,7 @@ class Endpoint:
             OSError: It cannot be told: the listener does not take connections.
         """
         if self.socket is not None:
+            os.lstat(self.socket)
             return is_private(Path(self.socket).parent) and _peer(self.socket) in (pid, None)
         before = _listens(pid, self.port)
         with socket.create_connection((LOOPBACK, self.port), KNOCK_SECONDS):

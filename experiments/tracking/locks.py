@@ -1,4 +1,8 @@
-"""Locks of the kernel on files: held by one process at a time, and gone with it however it ends."""
+"""Locks of the kernel on files: held by one process at a time, and gone with it however it ends.
+
+A lock belongs to the open file, which a forked process shares. So it is undone before the file is closed, and forked
+processes close their copies: a worker that outlives its parent keeps nothing locked.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,41 @@ from pathlib import Path
 
 from experiments.errors import UserError
 
+_open: set[int] = set()  # lock files of this process
+
+
+def _close_in_child() -> None:
+    for file in _open:
+        with contextlib.suppress(OSError):
+            os.close(file)
+    _open.clear()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
+
 
 class LockHeld(UserError):
     """Another process holds a lock."""
+
+
+def open_lock(path: Path) -> int:
+    """Open a lock file, which is made when missing (mode 0600), for this process and not for those it forks.
+
+    Raises:
+        OSError: It cannot be made or opened.
+    """
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    _open.add(file)
+    return file
+
+
+def close_lock(file: int) -> None:
+    """Let the lock on a file go that `open_lock` opened in this process, and close it; otherwise do nothing."""
+    if file in _open:
+        _open.discard(file)
+        with contextlib.suppress(OSError):  # a file system that knows no locks
+            fcntl.flock(file, fcntl.LOCK_UN)
+        os.close(file)
 
 
 def try_exclusive(file: int) -> bool:
@@ -33,6 +69,7 @@ def is_held(path: Path) -> bool:
         return False
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_UN)
     except BlockingIOError:
         return True
     except OSError:
@@ -51,7 +88,7 @@ def locked(path: Path, seconds: float) -> Iterator[None]:
         UserError: The file cannot be made.
     """
     try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = open_lock(path)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; set OSTINATO_HOME to a directory that can be written to") from error
     try:
@@ -62,4 +99,4 @@ def locked(path: Path, seconds: float) -> Iterator[None]:
             time.sleep(0.02)
         yield
     finally:
-        os.close(file)
+        close_lock(file)

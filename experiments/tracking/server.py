@@ -25,7 +25,7 @@ from experiments.errors import UserError
 from experiments.tracking import places
 from experiments.tracking.endpoint import DATABASE
 from experiments.tracking.home import home as default_home
-from experiments.tracking.locks import locked, try_exclusive
+from experiments.tracking.locks import close_lock, locked, open_lock, try_exclusive
 from experiments.tracking.server_join import join
 from experiments.tracking.server_record import State, read_state, write_state
 from experiments.tracking.server_start import DataInUse, damage_of_last, start
@@ -68,7 +68,7 @@ class EmbeddedServer:
         self.directory = places.server_directory(self.home)
         with locked(self.directory / "start.lock", LOCK_SECONDS):
             if self._clients is None:
-                self._clients = os.open(self.directory / "clients.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                self._clients = open_lock(self.directory / "clients.lock")
                 fcntl.flock(self._clients, fcntl.LOCK_SH)
                 self._pid = os.getpid()
                 atexit.register(self.release)
@@ -130,8 +130,7 @@ class EmbeddedServer:
 
     def _drop(self) -> None:
         if self._clients is not None:
-            fcntl.flock(self._clients, fcntl.LOCK_UN)
-            os.close(self._clients)
+            close_lock(self._clients)
             self._clients = None
         if self._child is not None:
             self._child.poll()

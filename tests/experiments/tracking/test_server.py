@@ -17,7 +17,7 @@ from pymongo import MongoClient, WriteConcern
 from pymongo.errors import OperationFailure
 
 from experiments.errors import UserError
-from experiments.tracking import server, server_stop
+from experiments.tracking import cli, mongod, server, server_stop
 from experiments.tracking.server import EmbeddedServer, State, lease, read_state, status, stop, write_state
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -187,6 +187,19 @@ def test_a_frozen_server_is_named_with_its_remedy_and_does_not_hold_up_the_exit(
     finally:
         os.kill(pid, signal.SIGCONT)
     eventually(lambda: servers() == [])
+
+
+def test_the_commands_tell_of_a_server_and_stop_it(home, capsys):
+    assert cli.server(["status"]) == 1
+    assert capsys.readouterr().out == "no embedded MongoDB is running\n"
+    with lease():
+        (home / "mongo" / "server.json").unlink()
+        assert cli.server(["status"]) == 0
+        said = capsys.readouterr().out
+        assert f"MongoDB {mongod.find().version} runs as process {status().pid} at {status().socket}" in said
+        assert cli.server(["stop"]) == 0
+        assert cli.server(["stop"]) == 1
+        assert capsys.readouterr().out == "stopped\nno embedded MongoDB is running\n"
 
 
 def test_server_json_and_start_flags(home):

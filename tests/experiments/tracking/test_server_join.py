@@ -142,13 +142,14 @@ def test_a_socket_in_somebody_elses_folder_is_never_connected_to(running, server
 
 def test_a_socket_that_only_the_server_sees_is_named_and_the_server_left_alone(running, monkeypatch):
     """As with a /tmp of its own."""
-    pid = status().pid
-    with monkeypatch.context() as patched:
-        patched.setattr(Endpoint, "is_hidden", lambda self, pid: True)
-        patched.setattr(Endpoint, "is_served_by", lambda self, pid: (_ for _ in ()).throw(FileNotFoundError()))
-        with pytest.raises(UserError, match=f"process {pid}.*does not see.*kill {pid}"):
-            EmbeddedServer().acquire()
-    assert status().pid == pid
+    first = status()
+    folder = Path(first.socket).parent
+    folder.rename(folder.with_name(f"{folder.name}-elsewhere"))
+    monkeypatch.setattr(Endpoint, "is_hidden", lambda self, pid: True)
+    with pytest.raises(UserError, match=f"process {first.pid}.*does not see.*kill {first.pid}"):
+        EmbeddedServer().acquire()
+    assert status() == first
+    folder.with_name(f"{folder.name}-elsewhere").rename(folder)
 
 
 def test_a_server_of_the_users_own_on_the_data_is_named_and_can_be_stopped(spawn, home, eventually):

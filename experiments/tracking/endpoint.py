@@ -120,12 +120,11 @@ def parse(arguments: Sequence[str]) -> Endpoint | None:
     where, port = given.get("--bind_ip", ""), given.get("--port", "")
     if where.startswith("/") and "--unixSocketPrefix" in given:
         return Endpoint(socket=where)
-    if where == LOOPBACK and port.isdecimal():
-        if "--keyFile" in given:
-            return Endpoint(port=int(port))
-        if "--auth" in given:
-            return Endpoint(port=int(port), user="ostinato")
-    return None
+    if where != LOOPBACK or not port.isdecimal() or "--nounixsocket" not in arguments:
+        return None
+    if Path(given.get("--keyFile", "")).name == PASSWORD:
+        return Endpoint(port=int(port))
+    return Endpoint(port=int(port), user="ostinato") if "--auth" in arguments else None
 
 
 def free_port() -> int:

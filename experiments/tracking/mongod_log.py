@@ -29,6 +29,8 @@ def last_error(path: Path) -> str:
     if not entries:
         return f"see {path}"
     attributes = entries[-1].get("attr") or {}
+    if isinstance(told := attributes.get("message"), dict):  # of the storage engine
+        return f"{told.get('msg', '')} {told.get('error_str', '')}".strip() + f" (see {path})"
     detail = attributes.get("error") or attributes.get("reason") or ""
     detail = detail if isinstance(detail, str) else json.dumps(detail)
     return f"{entries[-1].get('msg', '')} {detail} (see {path})"

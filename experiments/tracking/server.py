@@ -27,11 +27,10 @@ from experiments.tracking.endpoint import DATABASE
 from experiments.tracking.home import home as default_home
 from experiments.tracking.locks import close_lock, locked, open_lock, try_exclusive
 from experiments.tracking.server_join import join
-from experiments.tracking.server_record import State, read_state, write_state
 from experiments.tracking.server_start import DataInUse, damage_of_last, start
 from experiments.tracking.server_stop import LOCK_SECONDS, status, stop, stop_server
 
-__all__ = ["DATABASE", "EmbeddedServer", "State", "lease", "read_state", "status", "stop", "stop_server", "write_state"]
+__all__ = ["DATABASE", "EmbeddedServer", "lease", "status", "stop", "stop_server"]
 
 log = logging.getLogger("ostinato.tracking")
 

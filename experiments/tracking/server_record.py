@@ -25,13 +25,18 @@ class State:
     ticks: int | None = None
 
 
+KINDS = {"host": str, "version": str, "pid_started": (int, float), "socket": str, "boot": str}  # all others are int
+
+
 def read_state(directory: Path) -> State | None:
     """The content of `server.json`; None when it is missing or not readable as such."""
     try:
         record = json.loads((directory / "server.json").read_text(encoding="utf-8"))
-        return State(**{field.name: record[field.name] for field in fields(State) if field.name in record})
-    except (OSError, ValueError, TypeError):
+        values = {field.name: record[field.name] for field in fields(State) if record.get(field.name) is not None}
+        state = State(**values)
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
+    return state if all(isinstance(value, KINDS.get(name, int)) for name, value in values.items()) else None
 
 
 def write_state(directory: Path, state: State) -> None:

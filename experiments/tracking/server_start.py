@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import signal
 import subprocess
 import time
@@ -22,6 +23,7 @@ log = logging.getLogger("ostinato.tracking")
 
 START_SECONDS = 60.0  # for a server to become ready; a clean start takes half a second
 ADDRESS_TAKEN, ABORTED, NEWER_DATA, DATA_LOCKED = 48, 14, 62, 100  # mongod's exit codes
+FREE = 1 << 20  # bytes; with less no server starts
 FLAGS = (
     "--quiet",
     "--logappend",
@@ -56,15 +58,17 @@ def start(directory: Path, listen: str) -> tuple[subprocess.Popen[bytes], str]:
     """
     binary = mongod.find()
     _check_version(directory, binary)
-    mongod_log.rotate(directory / "mongod.log")
-    (directory / "data").mkdir(mode=0o700, exist_ok=True)
-    for attempt in range(4):
-        endpoint = _endpoint(directory, listen)
-        try:
-            return _start_at(endpoint, directory, binary)
-        except AddressTaken:
-            if attempt == 3:
-                raise
+    try:
+        mongod_log.rotate(directory / "mongod.log")
+        (directory / "data").mkdir(mode=0o700, exist_ok=True)
+        for attempt in range(4):
+            try:
+                return _start_at(_endpoint(directory, listen), directory, binary)
+            except AddressTaken:
+                if attempt == 3:
+                    raise
+    except OSError as error:
+        raise UserError(_unwritable(error.filename or directory, error)) from error
     raise AssertionError("unreachable")
 
 
@@ -147,10 +151,7 @@ def _record(child: subprocess.Popen[bytes], endpoint: Endpoint, directory: Path,
     try:
         write_state(directory, Holder(identity, endpoint).state(version))
     except OSError as error:
-        raise UserError(
-            f"{directory / 'server.json'}: cannot be written ({error.strerror}). "
-            f"Free space there, or set OSTINATO_HOME to a directory on another disk."
-        ) from error
+        raise UserError(_unwritable(directory / "server.json", error)) from error
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -187,7 +188,13 @@ def _why(directory: Path, child: subprocess.Popen[bytes]) -> UserError:
         )
     if code in (ABORTED, -signal.SIGABRT) and (found := mongod_log.damage(file, child.pid)):
         return UserError(_damaged(directory, found))
-    return UserError(f"mongod ended with code {code}: {mongod_log.last_error(file)}")
+    full = " The disk is full." if shutil.disk_usage(directory).free < FREE else ""
+    return UserError(f"mongod ended with code {code}: {mongod_log.last_error(file)}.{full}")
+
+
+def _unwritable(path: object, error: OSError) -> str:
+    remedy = "Free space there, or set OSTINATO_HOME to a directory on another disk."
+    return f"{path}: cannot be written ({error.strerror}). {remedy}"
 
 
 def _damaged(directory: Path, found: str) -> str:

@@ -56,7 +56,7 @@ def take_over(path: Path) -> bool:
     Returns:
         Whether a server may be told to listen there. Only this user can have made the folder, and nobody listens.
     """
-    if not _is_ours(path) or _exposed(str(path.parent.parent)) is not None:
+    if not _is_ours(path) or _exposed(os.path.realpath(path.parent.parent)) is not None:
         return False
     _unlink(path)
     return not os.path.lexists(path)
@@ -90,7 +90,7 @@ def _unlink(path: Path) -> None:
 
 def _places(directory: Path) -> Iterator[str]:
     given = [os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp", "/var/tmp", directory]
-    yield from dict.fromkeys(os.path.abspath(place) for place in given if place)
+    yield from dict.fromkeys(os.path.realpath(place) for place in given if place)
 
 
 def _unfit(place: str) -> str | None:
@@ -108,9 +108,8 @@ def _unfit(place: str) -> str | None:
 
 
 def _exposed(place: str) -> str | None:
-    """Who else could rename what lies in `place`: the owner of a folder above, or all who may write to one."""
-    real = Path(os.path.realpath(place))
-    for folder in (real, *real.parents):
+    """Who else could rename what lies in `place`, a path without links: the owner of a folder, or all who may write."""
+    for folder in (Path(place), *Path(place).parents):
         try:
             found = folder.stat()
         except OSError as error:

@@ -124,4 +124,6 @@ def test_endpoints_of_others_are_no_endpoints():
     assert parse(["mongod"]) is None
     assert parse(["mongod", "--bind_ip", "127.0.0.1", "--port", "27017"]) is None, "it asks for no password"
     assert parse(["mongod", "--bind_ip", "0.0.0.0", "--port", "27017", "--keyFile", "x"]) is None
-    assert parse(["mongod", "--bind_ip", "127.0.0.1", "--port", "x", "--auth"]) is None
+    assert parse(["mongod", "--bind_ip", "127.0.0.1", "--port", "x", "--nounixsocket", "--auth"]) is None
+    theirs = ["--keyFile", "/etc/mongo.key", "--nounixsocket"]
+    assert parse(["mongod", "--bind_ip", "127.0.0.1", "--port", "27017", *theirs]) is None, "it has another password"

@@ -25,7 +25,7 @@ def engine(code: int, message: str) -> dict:
 CORRUPT, MISSING, FULL, PANIC = (
     engine(-31809, "WiredTiger.wt is corrupted"),
     engine(2, "open: No such file"),
-    engine(28, "pwrite: failed to write"),
+    engine(28, "pwrite: failed to write", "No space left"),
     engine(-31804, "the process must exit and restart"),
 )
 
@@ -59,6 +59,7 @@ def test_the_last_error_of_the_last_start(tmp_path):
     path = log(tmp_path / "log", CORRUPT, START, {"s": "E", "msg": "Failed", "attr": {"error": {"code": 5}}})
     assert last_error(path) == f'Failed {{"code": 5}} (see {path})'
     assert last_error(log(tmp_path / "log", CORRUPT, START)) == f"see {path}"
+    assert last_error(log(tmp_path / "log", START, FULL)) == f"pwrite: failed to write No space left (see {path})"
     assert "full disk" in last_error(tmp_path / "none")
     assert damage(tmp_path / "none", 7) is None
 

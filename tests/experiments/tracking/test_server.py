@@ -18,7 +18,8 @@ from pymongo.errors import OperationFailure
 
 from experiments.errors import UserError
 from experiments.tracking import cli, mongod, server, server_stop
-from experiments.tracking.server import EmbeddedServer, State, lease, read_state, status, stop, write_state
+from experiments.tracking.server import EmbeddedServer, lease, status, stop
+from experiments.tracking.server_record import State, read_state, write_state
 
 pytestmark = pytest.mark.usefixtures("home")
 

@@ -18,8 +18,8 @@ from pymongo import MongoClient, WriteConcern
 from experiments.errors import UserError
 from experiments.tracking import data_holder, mongod
 from experiments.tracking.endpoint import Endpoint, free_port
-from experiments.tracking.server import EmbeddedServer, State, lease, read_state, status, stop, write_state
-from experiments.tracking.server_record import write_private
+from experiments.tracking.server import EmbeddedServer, lease, status, stop
+from experiments.tracking.server_record import State, read_state, write_private, write_state
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -177,7 +177,7 @@ def test_a_server_of_another_user_on_the_data_is_named(running, home, monkeypatc
 def test_servers_on_tcp_from_before_are_joined(spawn, home, eventually):
     """They have a user with the password on file instead of a key file."""
     port, password = free_port(), "a" * 64
-    theirs = spawn("--bind_ip", "127.0.0.1", "--port", str(port), "--auth", "--nounixsocket")
+    theirs = spawn("--quiet", "--bind_ip", "127.0.0.1", "--port", str(port), "--auth", "--nounixsocket")
     with MongoClient("127.0.0.1", port, serverSelectionTimeoutMS=60000) as client:
         client.admin.command("createUser", "ostinato", pwd=password, roles=["root"])
     write_private(home / "mongo" / "password", password)

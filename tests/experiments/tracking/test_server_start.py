@@ -20,7 +20,8 @@ from pymongo.errors import PyMongoError
 
 from experiments.errors import UserError
 from experiments.tracking import mongod, mongod_log, server_record, server_start
-from experiments.tracking.server import EmbeddedServer, State, lease, read_state, status, write_state
+from experiments.tracking.server import EmbeddedServer, lease, status
+from experiments.tracking.server_record import State, read_state, write_state
 
 pytestmark = pytest.mark.usefixtures("home")
 

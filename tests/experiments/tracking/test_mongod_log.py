@@ -13,13 +13,9 @@ START = {"s": "I", "c": "CONTROL", "id": 4615611, "msg": "MongoDB starting", "at
 FATAL = {"s": "F", "c": "ASSERT", "id": 23089, "msg": "Fatal assertion", "attr": {"msgid": 50853}}
 
 
-def engine(code: int, message: str) -> dict:
-    return {
-        "s": "E",
-        "c": "WT",
-        "msg": "WiredTiger error message",
-        "attr": {"error": code, "message": {"msg": message}},
-    }
+def engine(code: int, message: str, error: str = "WT_ERROR") -> dict:
+    told = {"msg": message, "error_str": error}
+    return {"s": "E", "c": "WT", "msg": "WiredTiger error message", "attr": {"error": code, "message": told}}
 
 
 CORRUPT, MISSING, FULL, PANIC = (

@@ -16,6 +16,7 @@ from datasets.corpus import LABELS, SPLITS, Corpus, Track
 from datasets.labels import counted
 from datasets.matching import Match, match_tracks
 from datasets.measures import Distribution, distribution, same_features, seconds_of
+from datasets.near_duplicates import merged, near_duplicates
 from datasets.wording import counted_noun
 from experiments.progress import progress
 from experiments.settings import DatamoduleSettings, PretrainSettings
@@ -93,7 +94,7 @@ def findings(
     annotation, what, inside = label_of(task), " and ".join(task.annotations), f"in {source.base_dir}"
     twins = [
         tuple(name_of[one] for one in group)
-        for group in same_features(source.features, [matched.stored[track.id] for track in used])
+        for group in _same_recording(source, [matched.stored[track.id] for track in used], list(seconds.values()))
     ]
     found = [
         _of(
@@ -144,6 +145,13 @@ def findings(
         found.append(_of("short", f"track is {than}", f"tracks are {than}", short))
     present = [finding for finding in found if finding.cases]
     return sorted(present, key=lambda finding: not finding.grave)
+
+
+def _same_recording(source: Source, ids: Sequence[str], seconds: Sequence[float]) -> list[tuple[str, ...]]:
+    """Groups of tracks with equal features, or with those of one recording in different encodings."""
+    with progress("Looking for recordings that are there twice", len(ids), "tracks") as advance:
+        pairs = near_duplicates(source.features, ids, seconds, source.frontend.frame_rate, advance)
+    return merged([*same_features(source.features, ids), *pairs])
 
 
 def _of(kind: str, one: str, several: str, things: Sequence[str], grave: bool = False) -> Finding:

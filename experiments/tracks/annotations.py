@@ -218,34 +218,6 @@ def measured(corpus: Corpus, kind: type[Task]) -> dict[str, Any]:
     return kind.measured([value for value in values if value is not None])
 
 
-def drop_unreadable(settings: DatamoduleSettings, corpus: Corpus, task: Task) -> Corpus:
-    """Leave annotations out that a task without a vocabulary cannot read, where the settings say so; adds a note."""
-    if settings.unknown_labels == "refuse":
-        return corpus
-    tracks, dropped = [], []
-    for track in corpus:
-        value = annotated(task.annotations, track.annotations)
-        if value is not None and not _readable(task, value):
-            dropped.append(f"{value} ({track.id})")
-            rest = {name: one for name, one in track.annotations.items() if name not in task.annotations}
-            track = replace(track, annotations=rest)
-        tracks.append(track)
-    if not dropped:
-        return corpus
-    what = " and ".join(task.annotations)
-    left = counted_noun(len(dropped), "track")
-    note = f"datamodule.unknown_labels=drop leaves out {left} without a readable {what}: {shown(dropped)}"
-    return replace(corpus, tracks=tuple(tracks), notes=(*corpus.notes, note))
-
-
-def _readable(task: Task, value: Any) -> bool:
-    try:
-        task.encode(value)
-    except UserError:
-        return False
-    return True
-
-
 def _keep(
     settings: DatamoduleSettings, corpus: Corpus, annotation: str, known: Sequence[str], notes: list[str]
 ) -> tuple[Corpus, list[str]]:

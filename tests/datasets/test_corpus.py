@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.corpus import CorpusError, parse_tags, read_groundtruths, read_table
+from datasets.cells import parse_tags
+from datasets.corpus import CorpusError, read_groundtruths, read_table
 
 
 @pytest.fixture
@@ -47,15 +48,23 @@ def test_several_columns_of_tags_are_pooled(table):
     assert [track.annotations.get("tags") for track in corpus] == [("harp", "slow", "folk"), None, ("jazz",)]
 
 
-def test_a_column_of_numbers_that_nobody_named_and_that_holds_words_is_left_out_and_said(table):
+def test_what_is_no_number_in_a_column_of_numbers_that_nobody_named_is_left_out_and_said(table):
     text = "path,genre,tempo,arousal\nx.ogg,rock,allegro,2.5\ny.ogg,jazz,120,\n"
     usual = {name: name for name in ("genre", "tempo", "arousal", "valence")}
-    corpus = read_table(table(text), usual)
-    assert [dict(track.annotations) for track in corpus] == [{"genre": "rock", "arousal": 2.5}, {"genre": "jazz"}]
-    assert "column 'tempo' is not read, 'allegro' is no number (another one can be named: columns.tempo)" in str(
-        corpus.notes
+    one = read_table(table(text), usual)
+    assert [dict(track.annotations) for track in one] == [
+        {"genre": "rock", "arousal": 2.5},
+        {"genre": "jazz", "tempo": 120.0},
+    ]
+    assert one.notes == (
+        "tracks.csv, line 2: tempo='allegro' is no number and left out, as 1 of 2 cells of this column",
     )
-    with pytest.raises(CorpusError, match="allegro"):
+    most = read_table(table(f"{text}z.ogg,folk,lento,1\n"), usual)
+    assert [track.annotations.get("tempo") for track in most] == [None, None, None]
+    assert most.notes == (
+        "tracks.csv, line 2: tempo='allegro' is no number, nor are most cells of this column, which is not read",
+    )
+    with pytest.raises(CorpusError, match="line 2: bpm='allegro' is not a tempo: it is no number"):
         read_table(table(text.replace("tempo", "bpm")), {**usual, "tempo": "bpm"})
 
 
@@ -82,7 +91,7 @@ def test_columns_that_are_not_asked_for_are_not_parsed(table):
         ("path,split\nx,tain\n", "line 2: split 'tain'"),
         ("path,tempo\nx,fast\n", "tempo='fast' is not a tempo"),
         ("path,genre\nx,rock\nx,jazz\n", "stands in it twice"),
-        ("path;genre\nx;rock\n", "'path;genre' .columns are separated by commas"),
+        ("where;genre\nx;rock\n", "there is 'where', 'genre' .columns are separated by semicolons"),
         ("path,tags,genre\nx,fast, loud,rock\n", "line 2: 4 cells for 3 columns; join the tags"),
         ("path,split,genre\nx\n", "line 2: 1 cell for 3 columns"),
     ],
@@ -140,7 +149,8 @@ def test_a_column_of_labels_is_taken_for_what_its_cells_hold(table, head):
     several = read_table(table(f"path,{head}\na.ogg,rock;slow\nb.ogg,rock\n"))
     assert annotated(several, "tags") == {"a.ogg": ("rock", "slow"), "b.ogg": ("rock",)}
     assert several.notes == (
-        f"tracks.csv: column {head!r} is read as tags, tracks can have several (as genre: columns.genre={head})",
+        f"tracks.csv: column {head!r} is read as tags, tracks can have several "
+        f"(as genre: datamodule.columns.genre={head})",
     )
     single = read_table(table(f"File,{head}\na.ogg,rock\nb.ogg,jazz\n"))
     assert annotated(single, "genre") == {"a.ogg": "rock", "b.ogg": "jazz"}
@@ -169,13 +179,19 @@ def test_pooled_columns_that_are_all_absent_are_no_mistake_where_the_usual_one_i
     assert corpus.annotations == ("genre",)
 
 
-def test_tags_joined_by_commas_are_noticed_and_can_be_parted(table):
+def test_tags_joined_by_commas_are_refused_until_someone_says_what_a_comma_is(table):
     text = 'path,tags\nx,"rock, slow"\ny,jazz\n'
-    (note,) = read_table(table(text)).notes
-    assert "1 of 2 cells of tags hold a comma and none holds ; or |: 'rock, slow' is one label" in note
-    parted = read_table(table(text), separators=",")
-    assert (annotated(parted, "tags")["x"], parted.notes) == (("rock", "slow"), ())
-    assert read_table(table('path,tags\nx,"Folk, World, & Country;Rock"\n')).notes == ()
+    with pytest.raises(CorpusError, match=r"line 2: tags='rock, slow': .* datamodule\.separators=, parts them"):
+        read_table(table(text))
+    assert annotated(read_table(table(text), separators=","), "tags")["x"] == ("rock", "slow")
+    assert annotated(read_table(table(text), separators=";"), "tags")["x"] == ("rock, slow",)
+    one = read_table(table('path,tags\nx,"Folk, World, & Country;Rock"\ny,Rock\nz,"Folk, World, & Country"\n'))
+    assert annotated(one, "tags")["z"] == ("Folk, World, & Country",)
+    rare = "".join(f"{n},{label}\n" for n, label in enumerate(["rock", "slow", "jazz", "pop"]))
+    with pytest.raises(CorpusError, match="line 6: tags='Rock, slow'"):
+        read_table(table(f'path,tags\n{rare}x,"Rock, slow"\n'))
+    with pytest.raises(CorpusError, match=r"line 6: genre='Rock, slow'.*separators=, datamodule\.columns\.tags=genre"):
+        read_table(table(f'path,genre\n{rare}x,"Rock, slow"\n'))
 
 
 def test_a_track_that_stands_there_twice_is_named_with_both_lines(table):
@@ -186,5 +202,5 @@ def test_a_track_that_stands_there_twice_is_named_with_both_lines(table):
 def test_numbers_that_are_none(table):
     (track,) = read_table(table("path,arousal,tempo\nx,NaN,120\n"))
     assert track.annotations == {"tempo": 120.0}
-    with pytest.raises(CorpusError, match="line 2: tempo='inf' is not a tempo"):
+    with pytest.raises(CorpusError, match="line 2: tempo='inf' is not a tempo: it is no number"):
         read_table(table("path,tempo\nx,inf\n"))

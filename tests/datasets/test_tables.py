@@ -15,7 +15,7 @@ from datasets.corpus import read_table
 from datasets.tables import READERS, CorpusError, read_sheet
 
 WORDS = st.text(
-    st.characters(codec="utf-8", exclude_characters=";|\\", exclude_categories=["Cc", "Cs", "Z"]), min_size=1
+    st.characters(codec="utf-8", exclude_characters=";|,[({\\", exclude_categories=["Cc", "Cs", "Z"]), min_size=1
 )
 ROWS = st.lists(
     st.tuples(WORDS.filter(lambda path: path.strip("./")), st.lists(WORDS.filter(lambda tag: tag != "-"), unique=True)),
@@ -93,7 +93,7 @@ def test_parquet_columns_of_any_plain_type(tmp_path):
 
 def test_a_genre_in_a_list_is_one(tmp_path):
     pq.write_table(pa.table({"path": ["a", "b"], "genre": [["rock"], ["rock", "jazz"]]}), tmp_path / "t.parquet")
-    with pytest.raises(CorpusError, match=r"row 2: genre holds 2 values, a genre is one; columns\.tags=genre"):
+    with pytest.raises(CorpusError, match=r"row 2: .*genre holds 2 values, a genre is one; datamodule\.columns\.tags="):
         read_table(tmp_path / "t.parquet")
 
 
@@ -110,7 +110,7 @@ def test_a_genre_in_a_list_is_one(tmp_path):
         ("t.jsonl", '{"path": "ä"}'.encode("latin-1"), "not UTF-8"),
         ("t.json", '{"ä": "x"}'.encode("latin-1"), "not UTF-8"),
         ("t.tsv", b"path\ttags\na\n", "line 2: 1 cell for 2 columns"),
-        ("t.tsv", b"title,tags\na,b\n", r"there is 'title,tags' \(columns are separated by tabs\)"),
+        ("t.tsv", b"title,tags\na,b\n", r"there is 'title', 'tags' \(columns are separated by commas\)"),
         ("t.csv", b"path,tags,tags\na,b,c\n", "two columns are called 'tags'"),
         ("t.jsonl", b'{"file": ["a", "b"]}', "column 'file' holds a list"),
         ("t.json", b"[]", "no column for the path"),

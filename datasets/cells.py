@@ -13,6 +13,7 @@ DECIMAL_COMMA = re.compile(r"([+-]?\d+),(\d+)")
 QUOTED = re.compile(r"""\s*(?:'((?:[^'\\]|\\['"\\])*)'|"((?:[^"\\]|\\['"\\])*)")\s*,?\s*""")
 BRACKETS = {"[": "]", "(": ")", "{": "}"}
 QUOTES = ("'", '"')
+FAILED_FORMULAS = frozenset(("#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!"))
 
 
 def listed(text: str) -> tuple[str, ...] | None:
@@ -29,7 +30,7 @@ def listed(text: str) -> tuple[str, ...] | None:
         return () if text[0] == "[" else None
     if not inside.startswith(QUOTES):
         if text[0] in "[{" and "," in inside:
-            raise ValueError("a list whose entries have no quotes")
+            raise ValueError("a list whose entries have no quotes; join them by ; without brackets")
         return None
     try:
         found = json.loads(text) if text[0] == "[" else None

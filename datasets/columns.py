@@ -16,22 +16,15 @@ OTHER_NAMES = {
     "tags": ("tag",),
     "artist": ("artist_name", "artist_id", "performer"),
 }
-LIKELY = {  # letters of names under which an annotation is not looked for, but may stand
-    "genre": ("genrename", "maingenre", "trackgenre", "topgenre", "style", "subgenre"),
-    "key": (
-        "initialkey",
-        "musicalkey",
-        "keysignature",
-        "keyname",
-        "tonality",
-        "tonart",
-        "camelot",
-        "camelotkey",
-        "openkey",
+LIKELY = {  # what the letters are of a name under which an annotation is not looked for, but may stand
+    "genre": re.compile(r"(main|primary|track|top|sub)?genre(name|top)?|style"),
+    "key": re.compile(
+        r"(initial|musical|track|detected)?key(signature|name|camelot|open)?|(camelot|open)(key|code)?"
+        r"|tonality|tonart"
     ),
-    "tempo": ("bpm", "tempobpm", "bpmtempo", "beatsperminute", "averagebpm", "meanbpm"),
-    "arousal": ("arousalmean", "meanarousal", "staticarousal"),
-    "valence": ("valencemean", "meanvalence", "staticvalence"),
+    "tempo": re.compile(r".*bpm.*|beatsperminute|tempo(value|mean|avg)"),
+    "arousal": re.compile(r"(mean|static|avg|average)arousal|arousal(mean|avg|average)"),
+    "valence": re.compile(r"(mean|static|avg|average)valence|valence(mean|avg|average)"),
 }
 EITHER = (  # names that tell that a column holds labels, not whether a track can have several
     "labels",
@@ -101,8 +94,9 @@ def either(
 
 def likely(columns: Sequence[str]) -> dict[str, str]:
     """Columns that may hold an annotation, to judge by their names, by annotation."""
-    letters = {re.sub(r"[^a-z]", "", column.casefold()): column for column in reversed(columns)}
-    return {name: letters[one] for name, names in LIKELY.items() for one in reversed(names) if one in letters}
+    letters = {column: re.sub(r"[^a-z]", "", column.casefold()) for column in columns}
+    found = {name: [one for one in columns if pattern.fullmatch(letters[one])] for name, pattern in LIKELY.items()}
+    return {name: there[0] for name, there in found.items() if there}
 
 
 def unread(sheet: Sheet, found: Mapping[str, tuple[str, ...]], wanted: Mapping[str, tuple[str, ...]]) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from datasets import keys
-from datasets.cells import SEPARATORS, distinct, listed, parse_number, parse_tags, parted
+from datasets.cells import FAILED_FORMULAS, SEPARATORS, distinct, listed, parse_number, parse_tags, parted
 from datasets.columns import either, find, option, refuse_commas, unread
 from datasets.identity import composed
 from datasets.pickles import read_groundtruth
@@ -259,6 +259,8 @@ def _names(named: str | Sequence[str]) -> tuple[str, ...]:
 def _identity(file: Path, where: str, cell: Cell, column: str) -> str:
     if isinstance(cell, tuple):
         raise CorpusError(f"{file}, {where}: column {column!r} holds a list; the path of one track is expected")
+    if cell in FAILED_FORMULAS:
+        raise CorpusError(f"{file}, {where}: {column}={cell!r}: a formula of the spreadsheet failed there")
     identity = composed(PurePosixPath((cell or "").replace("\\", "/")).as_posix())
     if identity in ("", "."):
         raise CorpusError(f"{file}, {where}: empty cell in column {column!r}")
@@ -275,12 +277,15 @@ def _value(
     values = []
     for column, cell in zip(columns, cells, strict=True):
         try:
+            if cell in FAILED_FORMULAS:
+                raise ValueError("a formula of the spreadsheet failed there")
             if name == "tags":
                 values += parse_tags(cell, separators)
             else:
                 values += [_parse(sheet, name, one) for one in _single(cell, name, column, separators)]
         except ValueError as error:
-            raise CorpusError(f"{sheet.file}, {where}: {column}={cell!r:.80} is not a {name}: {error}") from None
+            what = "cannot be read as tags" if name == "tags" else f"is not a {name}"
+            raise CorpusError(f"{sheet.file}, {where}: {column}={cell!r:.80} {what}: {error}") from None
     if name == "tags":
         return tuple(dict.fromkeys(values))
     return next((value for value in values if value == value), None)

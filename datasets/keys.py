@@ -166,7 +166,7 @@ def settled(column: Iterable[str]) -> tuple[dict[str, str], list[str]]:
         f"notes have German names, such as {german[0]!r}: B is read as B flat and H as B "
         f"({cells} of {counts.total()}, for instance {one!r})"
     )
-    return {cell: f"Bb {name.mode or 'major'}" for cell, name in alone.items() if not name.german}, notes
+    return {cell: f"Bb {name.mode or 'major'}" for cell, name in alone.items()}, notes
 
 
 def _said_of_codes(counts: Mapping[str, int]) -> list[str]:

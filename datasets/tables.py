@@ -102,7 +102,7 @@ def _read_csv(file: Path, usual: str = ",") -> Sheet:
         if len(cells) < len(header) or any(cells[len(header) :]):
             raise CorpusError(
                 f"{file}, line {line}: {counted_noun(len(cells), 'cell')} for {counted_noun(len(header), 'column')}; "
-                f"join the tags of a cell by ; or put a cell that holds a comma in quotes"
+                f"join the tags of a cell by {'|' if delimiter == ';' else ';'}, or put a cell with {named} in quotes"
             )
     found = [(f"line {line}", dict(zip(header, cells, strict=False))) for line, cells in rows[1:]]
     return Sheet(file, tuple(header), found, f" (columns are separated by {named})", delimiter == ";")

@@ -64,7 +64,7 @@ class _Tempo:
     @classmethod
     def doubtful(cls, annotations: Sequence[float]) -> dict[str, list[int]]:
         """Tempi beyond the classes, which are more often a mistake than music."""
-        beyond = [number for number, bpm in enumerate(annotations) if not SLOWEST <= bpm <= FASTEST]
+        beyond = [number for number, bpm in enumerate(annotations) if not SLOWEST <= float(bpm) <= FASTEST]
         return {f"a tempo outside of {SLOWEST} to {FASTEST} BPM": beyond} if beyond else {}
 
     def score(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:

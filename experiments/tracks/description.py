@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from datasets.cells import BRACKETS
 from datasets.census import Case, Finding, LabelRow, artist_finding, audio_findings, label_findings, label_rows
 from datasets.corpus import LABELS, SPLITS, Corpus, Track
 from datasets.identity import composed
@@ -222,10 +223,8 @@ def _write(
     cases = [{"kind": finding.kind, **asdict(case)} for finding in found for case in finding.cases]
     _table(run, "corpus_findings.csv", ["kind", *(field.name for field in fields(Case))], cases)
     names = [name for name in dict.fromkeys([*LABELS, *task.annotations, "artist"]) if name in used.annotations]
-    joined = any(
-        separator in label for row in rows.get("tags", ()) for label in row.label for separator in settings.separators
-    )
-    if joined:
+    apart = {*settings.separators, *",\n\r"}  # a label with one of these is not told from several in a cell of CSV
+    if any(apart & set(row.label) or row.label.startswith(tuple(BRACKETS)) for row in rows.get("tags", ())):
         path = run.directory / "corpus_tracks.jsonl"
         path.write_text("".join(f"{json.dumps(_plain(track, seconds, names))}\n" for track in used), encoding="utf-8")
         run.add_artifact(path)

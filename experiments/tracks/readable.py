@@ -13,7 +13,7 @@ from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import TASKS
 from experiments.tasks.base import Task, annotated
-from experiments.tracks.annotations import shown
+from experiments.tracks.annotations import shown, tasks_of
 
 
 def unreadable(task: Task, tracks: Iterable[Track]) -> dict[str, str]:
@@ -71,7 +71,7 @@ def none_readable(task: Task, corpus: Corpus) -> UserError:
 def instead(corpus: Corpus, name: str) -> str:
     """How other tasks than this one are asked for, as the end of a sentence; empty where the corpus serves none."""
     there = set(corpus.annotations) - set(TASKS[name].annotations)
-    others = [task for task, kind in TASKS.items() if there.issuperset(kind.annotations)]
+    others = [task for task in tasks_of("auto", corpus) if there.issuperset(TASKS[task].annotations)]
     if not others:
         return ""
     return f", or ask for another task: datamodule.task={others[0]}, for probes probe.tasks=[{','.join(others)}]"

@@ -204,3 +204,71 @@ def test_numbers_that_are_none(table):
     assert track.annotations == {"tempo": 120.0}
     with pytest.raises(CorpusError, match="line 2: tempo='inf' is not a tempo: it is no number"):
         read_table(table("path,tempo\nx,inf\n"))
+
+
+@pytest.mark.parametrize("cell", ["\"['rock', 'slow']\"", '"[""rock"", ""slow""]"', "['rock' 'slow']", "rock|slow"])
+def test_a_list_in_a_cell_is_several_tags_and_too_many_for_a_genre(table, cell):
+    assert annotated(read_table(table(f"path,tags\nx,{cell}\n")), "tags") == {"x": ("rock", "slow")}
+    assert annotated(read_table(table(f"path,labels\nx,{cell}\n")), "tags") == {"x": ("rock", "slow")}
+    with pytest.raises(CorpusError, match=r"line 3: genre=.* holds 2 values, .* datamodule\.columns\.tags"):
+        read_table(table(f"path,genre\nw,rock\nx,{cell}\n"))
+
+
+def test_the_remedy_for_several_genres_in_a_cell_leads_to_tags(table):
+    columns = {"tags": "genre", "genre": "genre"}
+    several = read_table(table("path,genre\nx,rock;slow\ny,rock\n"), columns)
+    assert [dict(track.annotations) for track in several] == [{"tags": ("rock", "slow")}, {"tags": ("rock",)}]
+    assert read_table(table("path,genre\nx,rock\n"), columns).annotations == ("genre", "tags")
+
+
+def test_half_a_list_is_refused_with_its_row_and_column(table):
+    with pytest.raises(CorpusError, match=r"line 2: tags='\[rock, slow\]' cannot be read as tags: a list"):
+        read_table(table('path,tags\nx,"[rock, slow]"\n'))
+
+
+def test_a_list_of_one_is_that_one(table):
+    (track,) = read_table(table("path,genre,key,tempo\nx,['rock'],['Am'],['120']\n"))
+    assert track.annotations == {"genre": "rock", "key": "Am", "tempo": 120.0}
+
+
+def test_a_track_whose_two_rows_differ_in_the_form_of_accents_stands_there_twice(table):
+    with pytest.raises(CorpusError, match=r"stands in it twice \(line 2 and line 3\)"):
+        read_table(table("path,genre\ncaf\u00e9.wav,rock\ncafe\u0301.wav,jazz\n"))
+
+
+def test_clips_of_a_song_stay_together_whatever_the_form_of_accents(table):
+    corpus = read_table(table("path,group\n1.wav,caf\u00e9\n2.wav,cafe\u0301\n"))
+    assert len({track.annotations["group"] for track in corpus}) == 1
+
+
+def test_a_column_tells_how_its_keys_are_read(table):
+    german = read_table(table("path,key\nx,B\ny,H\nz,c-moll\n"))
+    assert annotated(german, "key") == {"x": "Bb major", "y": "H", "z": "c-moll"}
+    assert german.notes == (
+        "tracks.csv: column 'key': notes have German names, such as 'H': B is read as B flat and H as B "
+        "(1 of 3, for instance 'B')",
+    )
+    assert annotated(read_table(table("path,key\nx,B\ny,Bb\n")), "key") == {"x": "B", "y": "Bb"}
+
+
+@pytest.mark.parametrize(
+    ("head", "cell", "name"),
+    [
+        ("bpm", "120", "tempo"),
+        ("BPM (avg)", "120", "tempo"),
+        ("InitialKey", "Am", "key"),
+        ("Camelot", "8A", "key"),
+        ("valence_mean", "0.3", "valence"),
+        ("genre_top", "rock", "genre"),
+    ],
+)
+def test_a_column_that_may_hold_something_is_pointed_at(table, head, cell, name):
+    (note,) = read_table(table(f"path,{head}\nx,{cell}\n")).notes
+    assert note.startswith(f"tracks.csv: column {head!r} is not read; if it is the {name}: ")
+    assert f"datamodule.columns.{name}={head}" in note
+    assert read_table(table(f"path,{head}\nx,{cell}\n"), {name: head}).annotations == (name,)
+
+
+def test_a_column_whose_cells_do_not_fit_is_not_pointed_at(table):
+    assert read_table(table("path,bpm,tonality\nx,fast,bright\n")).notes == ()
+    assert read_table(table("path,bpm,tempo\nx,60,120\n")).notes == ()

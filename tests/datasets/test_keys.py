@@ -65,7 +65,7 @@ def test_the_wheels_go_by_fifths_and_hold_all_keys():
     [
         (["B", "Bm", "Bb", "Am"], {}, ""),
         (["B", "Hm", "Am"], {"B": "Bb major"}, "such as 'Hm': B is read as B flat and H as B (1 of 3, "),
-        (["B-Dur", "C-Dur"], {}, "such as 'B-Dur': B is read as B flat and H as B (1 of 2, "),
+        (["B-Dur", "C-Dur"], {"B-Dur": "Bb major"}, "such as 'B-Dur': B is read as B flat and H as B (1 of 2, "),
         (["bm", "B minor", "A-Dur"], {"bm": "Bb minor", "B minor": "Bb minor"}, "(2 of 3, for instance 'bm')"),
         (
             ["B", "B", "Bb", "a-moll"],

@@ -82,14 +82,20 @@ def either(
     column = next((column for name in EITHER if (column := sheet.column(name)) is not None), None)
     if column is None or any(column in columns for columns in found.values()):
         return []
-    several = any(isinstance(cell, tuple) or _joined(cell, separators) for cell in sheet.cells(column))
-    name, other = ("tags", "genre") if several else ("genre", "tags")
+    many = several(sheet, (column,), separators)
+    name, other = ("tags", "genre") if many else ("genre", "tags")
     if found.get(name) or name not in wanted.get(name, ()):
         return []
     found[name] = (column,)
-    why = "tracks can have several" if several else f"no cell holds two labels joined by {' or '.join(separators)}"
+    why = "tracks can have several" if many else f"no cell holds two labels joined by {' or '.join(separators)}"
     instead = option(f"columns.{other}", column)
     return [f"{sheet.file.name}: column {column!r} is read as {name}, {why} (as {other}: {instead})"]
+
+
+def several(sheet: Sheet, columns: Sequence[str], separators: str) -> bool:
+    """Whether a cell holds several labels, or is a list."""
+    cells = (cell for column in columns for cell in sheet.cells(column))
+    return any(isinstance(cell, tuple) or _joined(cell, separators) for cell in cells)
 
 
 def likely(columns: Sequence[str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from datasets import keys
 from datasets.cells import FAILED_FORMULAS, SEPARATORS, distinct, listed, parse_number, parse_tags, parted
-from datasets.columns import either, find, option, refuse_commas, unread
+from datasets.columns import either, find, option, refuse_commas, several, unread
 from datasets.identity import composed
 from datasets.pickles import read_groundtruth
 from datasets.splits import SPLITS, hashed_split
@@ -160,8 +160,8 @@ def read_table(
     if columns is not None:
         sheet, said = _without_words(sheet, found, wanted)
         notes += said
-    if found.get("genre") and set(found["genre"]) <= set(found.get("tags", ())):
-        found["genre"] = _of_one_label(sheet, found["genre"], separators)
+    if set(found.get("genre", ())) <= set(found.get("tags", ())) and several(sheet, found.get("genre", ()), separators):
+        found["genre"] = ()  # a column of tags that is called genre
     named = {name: present for name, present in found.items() if present}
     for name in LABELS:
         refuse_commas(sheet, name, named.get(name, ()), separators)
@@ -199,7 +199,7 @@ def _without_words(
             continue
         (column,) = found[name]
         cells = [(where, cell) for where, row in sheet.rows if (cell := row.get(column)) not in (None, "")]
-        words = [(where, cell) for where, cell in cells if not _is_number(cell, sheet.decimal_commas)]
+        words = [(where, cell) for where, cell in cells if not _is_number(sheet, name, column, cell)]
         if not words:
             continue
         where, word = words[0]
@@ -210,32 +210,22 @@ def _without_words(
         else:
             emptied[column] = {where for where, _ in words}
             notes.append(f"{shown} and left out, as {len(words)} of {counted_noun(len(cells), 'cell')} of this column")
+    if not emptied:
+        return sheet, notes
     rows = [
         (where, {column: None if where in emptied.get(column, ()) else cell for column, cell in row.items()})
         for where, row in sheet.rows
     ]
-    return (replace(sheet, rows=rows) if emptied else sheet), notes
+    return replace(sheet, rows=rows), notes
 
 
-def _is_number(cell: Cell, decimal_commas: bool) -> bool:
+def _is_number(sheet: Sheet, name: str, column: str, cell: str | tuple[str, ...]) -> bool:
     try:
-        parse_number(cell if isinstance(cell, str) else " ".join(cell or ()), decimal_commas)
+        for one in _single(cell, name, column, ""):
+            _parse(sheet, name, one)
     except ValueError:
         return False
     return True
-
-
-def _of_one_label(sheet: Sheet, columns: tuple[str, ...], separators: str) -> tuple[str, ...]:
-    """The columns, or none where a cell holds several labels: a column of tags that is called genre."""
-    for column in columns:
-        for cell in sheet.cells(column):
-            try:
-                several = len(distinct(parted(cell, separators) if isinstance(cell, str) else cell or ())) > 1
-            except ValueError:
-                several = True
-            if several:
-                return ()
-    return columns
 
 
 def _settle_keys(tracks: Sequence[Track]) -> tuple[list[Track], list[str]]:
@@ -302,15 +292,15 @@ def _single(cell: str | tuple[str, ...], name: str, column: str, separators: str
         ValueError: It holds several.
     """
     if name == "genre":
-        several = distinct(parted(cell, separators) if isinstance(cell, str) else cell)
+        texts = distinct(parted(cell, separators) if isinstance(cell, str) else cell)
     elif isinstance(cell, str):
-        several = (cell,) if name in FREE or (inside := listed(cell)) is None else inside
+        texts = (cell,) if name in FREE or (inside := listed(cell)) is None else inside
     else:
-        several = cell
-    if len(several) > 1:
+        texts = cell
+    if len(texts) > 1:
         remedy = f"; {option('columns.tags', column)} reads it as tags" if name == "genre" else ""
-        raise ValueError(f"{column} holds {len(several)} values, a {name} is one{remedy}")
-    return several
+        raise ValueError(f"{column} holds {len(texts)} values, a {name} is one{remedy}")
+    return texts
 
 
 def _split_of(file: Path, where: str, identity: str, row: Mapping[str, Cell], columns: Sequence[str]) -> str:

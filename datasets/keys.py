@@ -41,6 +41,7 @@ SYLLABLE = re.compile(
 ACCENTS = str.maketrans("àáèéìíòó", "aaeeiioo")
 SIGNS = str.maketrans({"♯": "#", "♭": "b", "♮": "", "\ufe0e": "", "\ufe0f": "", **dict.fromkeys("‐‑‒–—−", "-")})
 CODE = re.compile(r"0?([1-9]|1[0-2]) ?([ABab]|[Ddm])")
+LONGEST = 80  # characters
 TWO = re.compile(r"(.+?) ?\((.+)\)|(.+?) ?[/|] ?(.+)|(.+?) - (.+)|(\S+) (\S+)")
 
 
@@ -80,6 +81,8 @@ def parse_key(text: str) -> int | None:
         0..11 for the major keys from C up, 12..23 for the minor ones; None for anything else.
     """
     text = _plain(text)
+    if len(text) > LONGEST:
+        return None
     one = _one(text)
     return one if one is not None else _two(text)
 

@@ -200,8 +200,8 @@ def test_a_track_that_stands_there_twice_is_named_with_both_lines(table):
 
 
 def test_numbers_that_are_none(table):
-    (track,) = read_table(table("path,arousal,tempo\nx,NaN,120\n"))
-    assert track.annotations == {"tempo": 120.0}
+    corpus = read_table(table("path,arousal,tempo\nx,NaN,120\n"), {"arousal": "arousal", "tempo": "tempo"})
+    assert (corpus.tracks[0].annotations, corpus.notes) == ({"tempo": 120.0}, ())
     with pytest.raises(CorpusError, match="line 2: tempo='inf' is not a tempo: it is no number"):
         read_table(table("path,tempo\nx,inf\n"))
 

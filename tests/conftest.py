@@ -6,7 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("project", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("project")
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Processes of a test run that use librosa themselves must not fill one cache at once (see preprocess.compiled).
 _compiled = Path(__file__).parents[1] / ".pytest_cache" / "numba" / os.environ.get("PYTEST_XDIST_WORKER", "main")

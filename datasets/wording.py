@@ -1,6 +1,28 @@
-"""Counts as people say them."""
+"""Counts, names and values as people are told them."""
 
 from __future__ import annotations
+
+import re
+from typing import Any
+
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: object) -> str:
+    """A text as it is shown on a terminal or in a log: what would move a cursor, turn writing round or cannot be
+    encoded is written out (`\\x1b`, `\\u202e`, `\\udcff`); line breaks and tabs stay.
+
+    Names of files, labels and tracks come from anywhere, and a terminal obeys what stands in them.
+    """
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
+
+
+def shown(value: Any, most: int = 60) -> str:
+    """The beginning of a value as a message names it, however long or deep it is."""
+    try:
+        return f"{value!r:.{most}}"
+    except (RecursionError, ValueError):  # the latter of whole numbers with thousands of digits
+        return f"a {type(value).__name__}"
 
 
 def counted_noun(count: int, noun: str, nouns: str | None = None) -> str:

@@ -19,9 +19,10 @@ from torch import nn
 from models.adapt import FRONT_END, LoadReport, adapt
 from models.architectures import build
 from models.ast_layout import has_layout
-from models.descriptions import check_arguments, check_metadata, check_types, parameters_at_most
+from models.descriptions import check_arguments, check_metadata, check_types
 from models.download import fetch, weights_dir
 from models.errors import CheckpointError
+from models.fit import check_shapes, parameters_at_most
 from models.huggingface import is_folder, read_huggingface
 from models.layouts import HEADER, Weights, published_settings, read_weights, write_safetensors
 from models.maest import MAEST
@@ -272,7 +273,7 @@ def _rebuild(
         with torch.device("meta"), parameters_at_most(len(weights.state), str(path)):
             shapes = kind(**arguments).state_dict()  # takes no memory, whatever the description says
         unwritten = {key for key in shapes if key.startswith(weights.absent)}
-        _check_shapes({key: shapes[key] for key in shapes.keys() - unwritten}, weights.state, name, path)
+        check_shapes({key: shapes[key] for key in shapes.keys() - unwritten}, weights.state, name, path)
         network = kind(**arguments)
     except CheckpointError:
         raise
@@ -281,20 +282,6 @@ def _rebuild(
     state = network.state_dict()
     network.load_state_dict({**{key: torch.zeros_like(state[key]) for key in unwritten}, **weights.state})
     return network.eval()
-
-
-def _check_shapes(expected: Mapping[str, Any], there: Mapping[str, Any], name: str, path: str | Path) -> None:
-    """Refuse weights that a network does not take, before it is made."""
-    odd = sorted(expected.keys() ^ there.keys())
-    odd += sorted(key for key in expected.keys() & there.keys() if expected[key].shape != there[key].shape)
-    if odd:
-        here = [
-            f"{key} {list(one[key].shape) if key in one else 'absent'}" for one in (there, expected) for key in odd[:1]
-        ]
-        raise CheckpointError(
-            f"{path}: its weights do not fit its own description of {name}: {here[0]} in the file, {here[1]} described"
-            f"{f', and {len(odd) - 1} more' if len(odd) > 1 else ''}"
-        )
 
 
 def _find_class(name: Any, path: str | Path) -> type[nn.Module]:

@@ -5,20 +5,15 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-from torch import nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from models.errors import CheckpointError
 
 LARGEST = 2**20  # whole number that can be an argument of a network: classes, frames, widths
 LONGEST = 4096  # list among the arguments
 LARGEST_JSON = 2**26  # bytes of text
-SPARE = 16  # parameters that a network may have beyond those of its file
 
 
 def read_object(text: str, where: str) -> dict[str, Any]:
@@ -72,7 +67,7 @@ def check_arguments(arguments: Any, where: str) -> dict[str, Any]:
     return dict(arguments)
 
 
-def check_types(arguments: Mapping[str, Any], kind: type[nn.Module], where: str) -> None:
+def check_types(arguments: Mapping[str, Any], kind: type, where: str) -> None:
     """Refuse arguments of another type than the defaults of the network have.
 
     Raises:
@@ -98,31 +93,6 @@ def check_metadata(metadata: Any, where: str) -> dict[str, Any]:
         if metadata.get(name) is not None and not fits(metadata[name]):
             raise CheckpointError(f"{where}: {name} is {_shown(metadata[name])}, expected {expected}")
     return dict(metadata)
-
-
-@contextmanager
-def parameters_at_most(count: int, where: str) -> Iterator[None]:
-    """Stop a network that is being built with more parameters than its file has.
-
-    Raises:
-        CheckpointError: On the first one too many.
-    """
-    seen = 0
-
-    def see(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        nonlocal seen
-        seen += 1
-        if seen > count + SPARE:
-            raise CheckpointError(
-                f"{where}: its weights do not fit its own description, a network of more than the {count} tensors "
-                f"that it has"
-            )
-
-    handle = register_module_parameter_registration_hook(see)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def _plain(value: Any) -> bool:

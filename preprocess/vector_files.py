@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from datasets.array_files import read_npy
 from preprocess.files import printable
 
 ID_COLUMNS = ("id", "track_id", "path", "file", "filename", "file_name", "track", "name")
@@ -66,14 +67,8 @@ class NpyFolder:
 
 def _loaded(file: Path) -> np.ndarray:
     try:
-        array = np.load(file, allow_pickle=False)
-        if not isinstance(array, np.ndarray):
-            array.close()
-            raise ValueError("several arrays in one archive (.npz) under the name of .npy")
-        return array
-    except (OSError, ValueError, EOFError, MemoryError) as error:
-        if "pickle" in str(error).lower():
-            error = "an array of objects, or no .npy at all; such a file can hold programs and is not read"
+        return read_npy(file)
+    except ValueError as error:
         raise ForeignError(
             f"{file}: {error}; save plain numbers, as np.save(file, array.astype('float32')) does"
         ) from None

@@ -6,7 +6,6 @@ libraries put them into folders of different names, and may have converted them.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import os
@@ -15,6 +14,7 @@ from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from datasets.cells import TableWriter
 from datasets.corpora.base import Definition, Item
 from datasets.tables import CorpusError
 
@@ -136,7 +136,7 @@ def write_absent(file: Path, items: Sequence[Item], absent: dict[str, str], prot
 def write_rows(file: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write a table aside, then put it in place."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = TableWriter(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(rows)
     aside = file.with_name(f".{file.name}.{os.getpid()}.aside")

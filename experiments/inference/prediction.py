@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections import defaultdict
@@ -17,6 +16,7 @@ import torch
 from joblib import Parallel, delayed, effective_n_jobs
 from torch import Tensor, nn
 
+from datasets.cells import TableWriter
 from datasets.clips import window_starts
 from datasets.windows import is_short, pad_centred
 from experiments import networks, reports
@@ -350,7 +350,7 @@ def _leave(results: Results, skipped: Sequence[tuple[str, str]], todo: Sequence[
     reasons.unlink(missing_ok=True)  # of an earlier call, whose run may keep it
     if skipped:
         with reasons.open("w", newline="", encoding="utf-8") as handle:
-            csv.writer(handle).writerows([("audio", "reason"), *skipped])
+            TableWriter(handle).writerows([("audio", "reason"), *skipped])
         files.append(reasons)
     for file in files:
         run.add_artifact(file)

@@ -174,7 +174,7 @@ def corpus_name(source: Source, table: str) -> str:
     """What a corpus is called: its published name, and that of its table where this says more than `tracks`."""
     try:
         about = json.loads((source.base_dir / "corpus.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         about = {}
     entries = about.items() if isinstance(about, dict) else ()
     published = "+".join(name for name, facts in entries if isinstance(facts, dict) and "protocols" in facts)

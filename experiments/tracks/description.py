@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from datasets.cells import RecordWriter
 from datasets.census import Case, Finding, LabelRow, artist_finding, audio_findings, label_findings, label_rows
 from datasets.corpus import LABELS, SPLITS, Corpus, Track
 from datasets.labels import counted
@@ -226,7 +226,7 @@ def _plain(track: Track, seconds: Mapping[str, float], names: Sequence[str]) -> 
 def _table(run: RunHandle, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     path: Path = run.directory / name
     with path.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, columns, restval="")
+        writer = RecordWriter(handle, columns)
         writer.writeheader()
         writer.writerows(rows)
     run.add_artifact(path)

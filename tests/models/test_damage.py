@@ -21,7 +21,9 @@ from models.checkpoints import CheckpointError, initialise, load_any, read_argum
 from models.huggingface import write_huggingface
 from models.layouts import HEADER, load_pickled, read_weights
 from models.maest import MAEST
+from models.onnx_files import open_onnx
 from models.pickle_check import check_pickle
+from models.programs import open_program
 
 SMALL = {"n_classes": 2, "n_frames": 36, "dim": 4, "depth": 1, "heads": 1}
 PLAIN = {
@@ -253,3 +255,13 @@ def test_weights_of_other_shapes_than_described_are_named(tmp_path: Path) -> Non
     save_file(state, tmp_path / "x.safetensors", {HEADER: json.dumps(weights.header)})
     with pytest.raises(CheckpointError, match=r"norm\.weight \[5\] in the file, norm\.weight \[4\] described"):
         load_any(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize(("open_file", "suffix"), [(open_onnx, ".onnx"), (open_program, ".pt2")])
+@pytest.mark.parametrize("content", [None, b"", b"program", b"PK\x03\x04" + bytes(100)])
+def test_exports_that_cannot_be_opened(tmp_path: Path, open_file: Callable, suffix: str, content: bytes | None) -> None:
+    file = tmp_path / f"net{suffix}"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"net\{suffix} is not a readable"):
+        open_file(file)

@@ -13,7 +13,7 @@ from typing import Any
 
 from datasets.corpus import LABELS, Corpus
 from datasets.upstream import open_features
-from datasets.wording import counted_noun
+from datasets.wording import counted_noun, printable_lines
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import TASKS, Task, build, find
@@ -70,7 +70,7 @@ class Source:
 def say(line: str) -> None:
     """Tell the user one thing, once, on standard error, so that a command's own output stays clean."""
     if ranks.is_global_zero():
-        print(line, file=sys.stderr, flush=True)
+        print(printable_lines(line), file=sys.stderr, flush=True)
 
 
 def there_is(names: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from datasets.corpus import LABELS, SPLITS, Corpus, Track
 from datasets.labels import counted
 from datasets.matching import Match, match_tracks
 from datasets.measures import Distribution, distribution, same_features, seconds_of
-from datasets.wording import counted_noun
+from datasets.wording import counted_noun, printable_lines
 from experiments.progress import progress
 from experiments.settings import DatamoduleSettings, PretrainSettings
 from experiments.tasks import Task
@@ -62,10 +62,11 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         title = f"{source.name}: {own}"
         run.add_artifact(corpus_picture(rows.get(own, ()), lengths_of, run.directory / "corpus.png", title))
         lines = summary(source.name, used, task, rows, found, seconds, counted_on)
-        print("\n".join([*lines, *other_annotations(corpus, {*rows, *task.annotations})]), flush=True)
+        lines += other_annotations(corpus, {*rows, *task.annotations})
+        print(printable_lines("\n".join(lines)), flush=True)
     measured = _measure(source, [matched.stored[one] for one in by_split["train"]])
     if measured and run.is_global_zero:
-        print("\n".join(normalisation_lines(measured, source, datamodule)))
+        print(printable_lines("\n".join(normalisation_lines(measured, source, datamodule))))
         print(f"\nall of it: corpus_labels.csv, corpus_tracks.*, corpus_findings.csv, corpus.png in {run.directory}")
     return {
         "tracks": len(used),

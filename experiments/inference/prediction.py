@@ -104,8 +104,8 @@ def answer_files(
     """Answer for audio files; what cannot be read is named and left out.
 
     Leaves `predictions.json` (ranked, and over time), `ranked.csv` (a row a rank), `predictions.csv` (a row a window,
-    all classes) and pictures, in `inference.out_dir` or with the run. Files that the folder has already are not
-    predicted again, so that a call that was stopped goes on.
+    all classes) and pictures of the first files, each drawn before its file counts as done, in `inference.out_dir` or
+    with the run. Files that the folder has already are not predicted again, so that a call that was stopped goes on.
 
     Args:
         files: Of `audio_named`.
@@ -223,6 +223,7 @@ def _predict(
     stride = int(found.description["network"].get("stride_t", 1))
     skipped: list[tuple[str, str]] = []
     stamps = {storable(file.path): _stamp(file) for file in todo}
+    _drop_pictures(results.folder, pictures)
     with progress("predicting", len(todo), "files") as advance:
 
         def opened() -> Iterator[_Open]:
@@ -243,10 +244,10 @@ def _predict(
         for done in _in_batches(opened(), run_batch, settings.inference.batch_size):
             over_time, whole = system.answer(np.stack(done.outputs))
             prediction = Prediction(done.audio, done.starts / rate, done.length / rate, over_time, whole)
-            results.enter(prediction, stamps[done.audio])
-            if pictures < PICTURES:
+            if pictures < PICTURES:  # before its file is entered: a call that is killed between them draws it again
                 _draw(prediction, results, run, pictures)
                 pictures += 1
+            results.enter(prediction, stamps[done.audio])
             advance()
     return skipped
 
@@ -325,6 +326,13 @@ def _through(queue: list[tuple[_Open, int]], run_batch: Callable[[Tensor], Any])
         file.left -= 1
         if not file.left:
             yield file
+
+
+def _drop_pictures(folder: Path, done: int) -> None:
+    """Delete the pictures of files that are not done: of a call that was killed, or of answers that are replaced."""
+    for picture in folder.glob(PICTURE.format("[0-9][0-9]_*")):
+        if int(picture.name.split("_")[2]) >= done:
+            picture.unlink(missing_ok=True)
 
 
 def _draw(prediction: Prediction, results: Results, run: RunHandle, number: int) -> None:

@@ -250,15 +250,16 @@ def _document(text: str, path: Path) -> _Document:
 def _check_arrays(arrays: Mapping[str, np.ndarray], n_outputs: int, path: Path) -> None:
     """Refuse weights that do not fit together or to the task."""
     shapes = {name: array.shape for name, array in arrays.items()}
-    blocks, layers = shapes.pop("blocks", (1,)), 2 if "1.weight" in arrays else 1
-    width = shapes.get("scaler.mean", ())
-    values = width[0] // max(blocks[0], 1) if len(width) == len(blocks) == 1 else 0
-    hidden = shapes.get("0.bias", (0,)) if layers == 2 else (n_outputs,)
-    expected = {"scaler.mean": width, "scaler.scale": width, "0.weight": (*hidden, values), "0.bias": hidden}
-    expected |= {"1.weight": (n_outputs, *hidden), "1.bias": (n_outputs,)} if layers == 2 else {}
+    width, blocks = shapes.get("scaler.mean", ()), shapes.pop("blocks", (1,))
+    if len(width) != 1 or len(blocks) != 1 or not blocks[0] or not width[0] or width[0] % blocks[0]:
+        raise UserError(f"{path}: scaler.mean has the shape {width} for {blocks} blocks; is the file whole?")
+    hidden = shapes.get("0.bias", (0,)) if "1.weight" in arrays else (n_outputs,)
+    expected = {"0.weight": (*hidden, width[0] // blocks[0]), "0.bias": hidden}
+    expected |= {"scaler.mean": width, "scaler.scale": width}
+    expected |= {"1.weight": (n_outputs, *hidden), "1.bias": (n_outputs,)} if "1.weight" in arrays else {}
     wrong = sorted(name for name in {*shapes, *expected} if shapes.get(name) != expected.get(name))
-    if wrong or not values or values * blocks[0] != width[0]:
-        name = wrong[0] if wrong else "scaler.mean"
+    if wrong:
+        name = wrong[0]
         raise UserError(f"{path}: {name} has the shape {shapes.get(name)}, expected {expected.get(name)}; is it whole?")
     for name, array in arrays.items():
         if array.dtype.kind != "f" or not np.isfinite(array).all():

@@ -19,7 +19,7 @@ from torch import nn
 from models.adapt import FRONT_END, LoadReport, adapt
 from models.architectures import build
 from models.ast_layout import has_layout
-from models.descriptions import check_arguments, check_metadata, check_types
+from models.descriptions import check_arguments, check_metadata, check_types, fitting_metadata
 from models.download import fetch, weights_dir
 from models.errors import CheckpointError
 from models.fit import check_shapes, parameters_at_most
@@ -221,18 +221,15 @@ def read_arguments(path: str | Path) -> dict[str, Any]:
 
 
 def metadata_of(weights: Weights, path: str | Path) -> dict[str, Any]:
-    """What weights say of their network besides its arguments; nothing for files of others.
+    """What weights say of their network besides its arguments; of files of others, what can be understood.
 
     Raises:
         CheckpointError: If it cannot be so; `path` is named.
     """
     if _is_own(weights):
         return check_metadata(weights.header.get("metadata", {}), str(path))
-    if not _names_network(weights):
-        return {}
-    return check_metadata(
-        {key: value for key, value in weights.header.items() if key not in ("network", "network_class")}, str(path)
-    )
+    entries = {key: value for key, value in weights.header.items() if key not in ("network", "network_class")}
+    return check_metadata(entries, str(path)) if _names_network(weights) else fitting_metadata(entries)
 
 
 def class_name(network: nn.Module) -> str:

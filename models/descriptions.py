@@ -95,6 +95,11 @@ def check_metadata(metadata: Any, where: str) -> dict[str, Any]:
     return dict(metadata)
 
 
+def fitting_metadata(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what a file of another program says, the entries that can be what they are called here."""
+    return {name: value for name, value in entries.items() if name not in _ENTRIES or _ENTRIES[name][0](value)}
+
+
 def _plain(value: Any) -> bool:
     if isinstance(value, int):
         return abs(value) <= LARGEST

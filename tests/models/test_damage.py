@@ -265,3 +265,12 @@ def test_exports_that_cannot_be_opened(tmp_path: Path, open_file: Callable, suff
         file.write_bytes(content)
     with pytest.raises(CheckpointError, match=rf"net\{suffix} is not a readable"):
         open_file(file)
+
+
+def test_what_checkpoints_of_others_say_is_taken_where_it_can_be_understood(tmp_path: Path) -> None:
+    said = {"labels": 5, "task": "genre", "lr": 0.1, "network": "resnet"}
+    torch.save({"state_dict": {"net.a": torch.ones(1)}, "hyper_parameters": said}, tmp_path / "x.ckpt")
+    assert read_metadata(tmp_path / "x.ckpt") == {"task": "genre", "lr": 0.1}
+    assert read_arguments(tmp_path / "x.ckpt") == {}
+    with pytest.raises(CheckpointError, match="does not tell what network it is of"):
+        load_any(tmp_path / "x.ckpt")

@@ -13,6 +13,8 @@ from models.errors import CheckpointError
 
 LARGEST = 2**20  # whole number that can be an argument of a network: classes, frames, widths
 LONGEST = 4096  # list among the arguments
+DEEPEST = 32  # containers within containers
+MOST_VALUES = 2**20  # in one entry
 LARGEST_JSON = 2**26  # bytes of text
 
 
@@ -87,8 +89,11 @@ def check_metadata(metadata: Any, where: str) -> dict[str, Any]:
     Raises:
         CheckpointError: One of these is not what it should be; names the entry.
     """
-    if not isinstance(metadata, Mapping):
+    if not _entries(metadata):
         raise CheckpointError(f"{where}: metadata is {_shown(metadata)}, expected entries by name")
+    for name, value in metadata.items():
+        if not _shallow(value):
+            raise CheckpointError(f"{where}: {name:.80} is nested deeper than {DEEPEST}, or holds too much")
     for name, (fits, expected) in _ENTRIES.items():
         if metadata.get(name) is not None and not fits(metadata[name]):
             raise CheckpointError(f"{where}: {name} is {_shown(metadata[name])}, expected {expected}")
@@ -106,6 +111,21 @@ def _plain(value: Any) -> bool:
     if isinstance(value, float):
         return math.isfinite(value) and abs(value) <= LARGEST
     return value is None or (isinstance(value, str) and len(value) <= LONGEST)
+
+
+def _shallow(value: Any) -> bool:
+    """Whether containers nest no deeper than they may; those of a pickle may hold each other."""
+    level, seen = [value], 0
+    for _ in range(DEEPEST):
+        level = [inner for one in level if isinstance(one, Mapping | list | tuple) for inner in _within(one)]
+        seen += len(level)
+        if not level or seen > MOST_VALUES:
+            break
+    return not level and seen <= MOST_VALUES
+
+
+def _within(value: Any) -> list[Any]:
+    return [*value.values()] if isinstance(value, Mapping) else list(value)
 
 
 def _texts(value: Any) -> bool:
@@ -131,6 +151,8 @@ _ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "normalisation": (_mean_and_deviation, "a mean and a positive deviation"),
     "task": (_text, "the name of a task"),
     "options": (_entries, "options by name"),
+    "training": (_entries, "settings by name"),
+    "licence": (_text, "the name of a licence"),
 }
 
 

@@ -166,7 +166,7 @@ def _follow(file: BinaryIO, room: Callable[[Any], int]) -> None:
             if below or len(stack) != 1:
                 raise _Refusal("its pickle ends in the middle")
             return
-        elif name != "PROTO":
+        elif name != "PROTO" or argument > 5:
             raise _Refusal(f"the instruction {name}, which torch.save does not write")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -125,3 +126,55 @@ def test_what_is_no_table_is_named(tmp_path, name, content, said):
 def test_a_folder_is_no_table(tmp_path):
     with pytest.raises(CorpusError, match="a folder, not a table"):
         read_sheet(tmp_path)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+).map(lambda value: json.dumps(value).encode())
+SLOW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def check_read_or_refused(path: Path) -> None:
+    try:
+        rows = read_sheet(path).rows
+    except CorpusError as error:
+        rows, said = [], str(error)
+        assert path.name in said
+    cells = [cell for _, row in rows for cell in row.values()]
+    assert all(cell is None or isinstance(cell, str | tuple) for cell in cells)
+
+
+@SLOW
+@given(st.sampled_from([".csv", ".tsv", ".json", ".jsonl", ".parquet"]), st.binary(max_size=60) | JSON)
+def test_any_file_is_read_or_refused(tmp_path, suffix, content):
+    (tmp_path / f"t{suffix}").write_bytes(content)
+    check_read_or_refused(tmp_path / f"t{suffix}")
+
+
+@SLOW
+@given(st.data())
+def test_any_damage_to_parquet_is_read_or_refused(tmp_path, data):
+    pq.write_table(pa.table({"path": ["a", "b"], "tags": [["x"], ["y", "z"]]}), tmp_path / "t.parquet")
+    content = bytearray((tmp_path / "t.parquet").read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    (tmp_path / "t.parquet").write_bytes(content)
+    check_read_or_refused(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("name", ["t.json", "t.jsonl"])
+@pytest.mark.parametrize("depth", [50, 400, 100_000])
+def test_deep_json_is_refused(tmp_path, name, depth):
+    (tmp_path / name).write_text('{"a": ' + "[" * depth + "]" * depth + "}")
+    with pytest.raises(CorpusError, match=rf"{name}.*(nested too deep|expected a text, a number or a list)"):
+        read_sheet(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["t.json", "t.jsonl"])
+def test_a_number_without_end_is_refused(tmp_path, name):
+    (tmp_path / name).write_text('{"a": ' + "1" * 5000 + "}")
+    with pytest.raises(CorpusError, match=rf"{name}.*a number too long"):
+        read_sheet(tmp_path / name)

@@ -205,6 +205,8 @@ def test_any_header_is_followed_or_refused(tmp_path: Path, key: str, inner: str,
         ({"metadata": {"normalisation": [2, 0]}}, "normalisation is"),
         ({"metadata": {"normalisation": [float("nan"), 1]}}, "normalisation is"),
         ({"metadata": {"task": 5}}, "task is 5"),
+        ({"metadata": {"training": 5}}, "training is 5"),
+        ({"metadata": {"training": json.loads('{"a": ' * 40 + "1" + "}" * 40)}}, "training is nested deeper than 32"),
         ({"metadata": {"options": []}}, r"options is \[\]"),
     ],
 )

@@ -21,6 +21,7 @@ from models.errors import CheckpointError
 
 LARGEST_PICKLE = 2**26  # bytes; the tensors lie outside of it
 TUPLE_DEPTH, TUPLE_VALUES = 16, 2**16  # those within a tuple, counted again wherever one stands
+OPEN = 64  # containers that are being filled at once
 KEY_VALUES = 16  # of a tuple that is a key
 COPIED = 2**24  # values and bytes that calls may copy
 _ITEM_BYTES = {
@@ -130,7 +131,7 @@ def _follow(file: BinaryIO, room: Callable[[Any], int]) -> None:
         elif name == "MARK":
             below.append(stack)
             stack = []
-            if len(below) > TUPLE_DEPTH:
+            if len(below) > OPEN:
                 raise _Refusal("values nested too deep")
         elif name in ("BINPUT", "LONG_BINPUT"):
             memo[argument] = _top(stack)

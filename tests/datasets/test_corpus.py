@@ -188,3 +188,10 @@ def test_numbers_that_are_none(table):
     assert track.annotations == {"tempo": 120.0}
     with pytest.raises(CorpusError, match="line 2: tempo='inf' is not a tempo"):
         read_table(table("path,tempo\nx,inf\n"))
+
+
+@pytest.mark.parametrize("row", [np.array(True), np.ones((2, 3), bool)])
+def test_ground_truth_that_is_no_list_of_classes_is_named(tmp_path, row):
+    (tmp_path / "train.pk").write_bytes(pickle.dumps({"a.mmap": row}))
+    with pytest.raises(CorpusError, match=r"train\.pk: a\.mmap has an array of shape .*, expected \[classes\]"):
+        read_groundtruths({"train": tmp_path / "train.pk"})

@@ -342,6 +342,8 @@ def read_groundtruths(files: Mapping[str, Path], labels: Sequence[str] | None = 
         if not file.is_file():
             raise CorpusError(f"{file}: no such ground truth ({split})")
         for identity, row in ((composed(one), row) for one, row in read_groundtruth(file).items()):
+            if row.ndim != 1:
+                raise CorpusError(f"{file}: {identity} has an array of shape {list(row.shape)}, expected [classes]")
             if labels is None:
                 labels = tuple(f"class_{number:03d}" for number in range(len(row)))
             if len(row) != len(labels):

@@ -14,12 +14,13 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets.wording import counted_noun
+from datasets.csv_writing import bare
+from datasets.wording import counted_noun, shown
 
 Cell = str | tuple[str, ...] | None
 PATH = "path"
@@ -90,7 +91,7 @@ def _read_csv(file: Path, usual: str = ",") -> Sheet:
     named = DELIMITERS[delimiter]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
-        rows = [(reader.line_num, list(map(str.strip, cells))) for cells in reader]
+        rows = [(reader.line_num, [bare(cell.strip()) for cell in cells]) for cells in reader]
     except csv.Error as error:
         raise CorpusError(f"{file}: not a table of values separated by {named} ({error})") from None
     rows = [(line, cells) for line, cells in rows if any(cells)]
@@ -156,14 +157,7 @@ def _readable(kind: Any) -> bool:
 
 
 def _read_json(file: Path) -> Sheet:
-    try:
-        content = json.loads(_text(file), object_pairs_hook=_pairs)
-    except json.JSONDecodeError as error:
-        raise CorpusError(f"{file}: not JSON (line {error.lineno}: {error.msg})") from None
-    except KeyError as error:
-        raise CorpusError(f"{file}: {error.args[0]} stands in it twice") from None
-    except RecursionError:
-        raise CorpusError(f"{file}: lists in lists, too deep to be read; expected path -> labels") from None
+    content = _parsed(_text(file), f"{file}", "path -> labels, or a list of objects", _pairs)
     if isinstance(content, dict):
         records = [
             {PATH: path, **value} if isinstance(value, dict) else {PATH: path, LABELS: value}
@@ -181,13 +175,20 @@ def _read_json_lines(file: Path) -> Sheet:
     for number, line in enumerate(_text(file).split("\n"), 1):
         if not line.strip():
             continue
-        try:
-            found.append((f"line {number}", json.loads(line)))
-        except json.JSONDecodeError as error:
-            raise CorpusError(f"{file}, line {number}: not JSON ({error.msg}); expected one object a line") from None
-        except RecursionError:
-            raise CorpusError(f"{file}, line {number}: lists in lists; expected one object a line") from None
+        found.append((f"line {number}", _parsed(line, f"{file}, line {number}", "one object a line")))
     return _from_records(file, found)
+
+
+def _parsed(text: str, where: str, expected: str, pairs: Callable[[list], dict] | None = None) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=pairs)
+    except json.JSONDecodeError as error:
+        line = f", line {error.lineno}" if "\n" in text else ""
+        raise CorpusError(f"{where}{line}: not JSON ({error.msg}); expected {expected}") from None
+    except KeyError as error:
+        raise CorpusError(f"{where}: {error.args[0]} stands in it twice") from None
+    except (ValueError, RecursionError):
+        raise CorpusError(f"{where}: nested too deep, or a number too long; expected {expected}") from None
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -202,7 +203,7 @@ def _from_records(file: Path, records: Iterable[tuple[str, Any]], columns: Itera
     for where, record in records:
         if not isinstance(record, dict):
             raise CorpusError(
-                f'{file}, {where}: {record!r:.60}; expected an object such as {{"path": ..., "tags": [...]}}'
+                f'{file}, {where}: {shown(record)}; expected an object such as {{"path": ..., "tags": [...]}}'
             )
         try:
             cells = {name.strip(): cell(value) for name, value in record.items()}
@@ -229,10 +230,10 @@ def cell(value: Any) -> Cell:
     if isinstance(value, int | float):
         return str(value)
     if isinstance(value, list | tuple):
-        inner = [cell(one) for one in value]
-        if all(isinstance(one, str) for one in inner):
+        inner = [cell(one) for one in value if not isinstance(one, list | tuple)]
+        if len(inner) == len(value) and all(isinstance(one, str) for one in inner):
             return tuple(inner)
-    raise TypeError(f"{value!r:.60} is a {type(value).__name__}")
+    raise TypeError(f"{shown(value)} is a {type(value).__name__}")
 
 
 def _refuse_repeats(file: Path, columns: Sequence[str]) -> None:

@@ -113,7 +113,7 @@ class UpstreamFolder:
             if id.endswith(".mmap"):
                 rows = np.fromfile(self.path / id, _RAW, 96 * (stop - start), offset=start * self.header.row_bytes)
                 return rows.reshape(stop - start, 96).astype(np.float16, copy=False)
-            return np.array(np.load(self.path / id, mmap_mode="r")[start:stop], dtype=np.float16)
+            return np.array(_mapped(self.path / id)[start:stop], dtype=np.float16)
         except (OSError, ValueError) as error:
             raise StoreError(f"{self.path / id} changed since it was opened ({error}); open it again") from error
 
@@ -123,7 +123,7 @@ class UpstreamFolder:
 
     def _frames(self, file: os.DirEntry[str]) -> int:
         if file.name.endswith(".npy"):
-            array = np.load(file.path, mmap_mode="r")
+            array = _mapped(file.path)
             if array.ndim != 2 or array.shape[1] != 96 or array.dtype.kind != "f" or not len(array):
                 raise ValueError(f"{array.dtype} {array.shape}")
             return len(array)
@@ -131,6 +131,23 @@ class UpstreamFolder:
         if rest or not frames:
             raise ValueError(f"{file.stat().st_size} bytes, not a multiple of {self.header.row_bytes}")
         return frames
+
+
+def _mapped(path: str | Path) -> np.ndarray:
+    """The array of a file, left on the disk.
+
+    Raises:
+        ValueError: It is damaged, or holds objects.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # whatever numpy's parser of headers makes of a damaged one
+        raise ValueError(f"a damaged header ({type(error).__name__})") from error
+    if not isinstance(array, np.ndarray):
+        raise ValueError("several arrays in one archive")
+    return array
 
 
 def _files(folder: str | Path) -> Iterator[os.DirEntry[str]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 
 import numpy as np
 
+from datasets.csv_writing import RecordWriter
 from experiments import reports
 from experiments.tasks.base import Task
 from experiments.tracking.run import RunHandle
@@ -45,7 +45,7 @@ def write_test_report(
     run.add_artifact(reports.per_class_bars(bars, metric, run.directory / f"per_class_test{suffix}.png", title))
     table = run.directory / f"per_class_test{suffix}.csv"
     with table.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, ["class", *measured, *([N_TRAIN] if seen else [])])
+        writer = RecordWriter(handle, ["class", *measured, *([N_TRAIN] if seen else [])])
         writer.writeheader()
         counts = ({N_TRAIN: seen[name]} if seen else {} for name in per_class)
         writer.writerows(

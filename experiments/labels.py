@@ -40,6 +40,8 @@ def read_labels(file: str) -> tuple[str, ...]:
         raise UserError(f"labels={file}: no such file; expected {FORMS}")
     try:
         text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"labels={file}: cannot be read ({error.strerror or error})") from None
     except UnicodeDecodeError as error:
         raise UserError(f"labels={file}: not UTF-8 ({error.reason}, byte {error.start}); save it as UTF-8") from None
     labels = _of_json(text, file) if path.suffix == ".json" else _of_lines(text)
@@ -78,13 +80,15 @@ def _of_lines(text: str) -> tuple[str, ...]:
 def _of_json(text: str, file: str) -> tuple[str, ...]:
     try:
         content = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"labels={file}: not JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"labels={file}: not JSON, or nested too deep: {error}") from None
     if isinstance(content, Mapping):
         content = next((content[key] for key in ("classes", "id2label") if key in content), content)
     names = _by_number(content) if isinstance(content, Mapping) else content
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
         raise UserError(f"labels={file}: no list of class names; expected {FORMS}")
+    if any("\ud800" <= letter <= "\udfff" for name in names for letter in name):
+        raise UserError(f"labels={file}: a name with half a letter (\\ud800 to \\udfff); expected {FORMS}")
     return tuple(names)
 
 

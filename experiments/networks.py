@@ -253,11 +253,11 @@ def load(settings: PretrainSettings, frontend: MusiCNNMel, classes: bool = True)
         )
     _check_frontend(file, metadata, frontend)
     arguments = dict(network.hyperparameters)
-    if arguments["n_bands"] != frontend.n_bands or "feature_extractor" in metadata:
+    if arguments.get("n_bands") != frontend.n_bands or "feature_extractor" in metadata:
         other = metadata.get("feature_extractor", "another front end")
         raise UserError(
-            f"{file}: made for {arguments['n_bands']} bands of {other}, this front end makes {frontend.n_bands}; "
-            f"such weights are for model.checkpoint, to start from"
+            f"{file}: made for {arguments.get('n_bands', 'no')} bands of {other}, this front end makes "
+            f"{frontend.n_bands}; such weights are for model.checkpoint, to start from"
         )
     if classes and "labels" not in metadata and not inference.labels:
         say(f"the weights name no classes: they are numbered; give inference.labels=FILE of {network.n_classes} names")

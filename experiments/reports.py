@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from datasets.wording import printable, printable_lines
 from experiments.errors import UserError
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000")
@@ -59,6 +60,8 @@ def picture(path: Path, width: float, height: float, rows: int = 1, columns: int
         FigureCanvasAgg(figure)
         yield list(figure.subplots(rows, columns, squeeze=False).flat)
         drawn = io.BytesIO()
+        for text in figure.findobj(mpl.text.Text):  # titles and legends hold names too
+            text.set_text(printable_lines(text.get_text()))
         figure.savefig(drawn, format="png")
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     aside.write_bytes(drawn.getvalue())
@@ -72,12 +75,13 @@ def with_interval(value: float, low: float, high: float) -> str:
 
 def short_name(name: str, most: int = LONGEST_NAME) -> str:
     """A name of at most so many letters; of a longer one the start and the end, which tell names apart."""
-    end = most // 2
+    name, end = printable(name), most // 2
     return name if len(name) <= most else name[: most - 1 - end] + "…" + name[-end:]
 
 
 def short_names(names: Sequence[str], most: int = LONGEST_NAME) -> list[str]:
     """`short_name` of each; those that would be called alike keep all of their letters."""
+    names = [printable(name) for name in names]
     short = [short_name(name, most) for name in names]
     return [name if short.count(cut) > 1 else cut for name, cut in zip(names, short, strict=True)]
 

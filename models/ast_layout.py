@@ -95,6 +95,8 @@ def ours(state: State, rows: int, columns: int, name: str, exact: bool) -> tuple
             thirds = [theirs.get(key.replace(".query.", f".{third}.")) for third in _THIRDS]
             if any(third is None for third in thirds):
                 raise CheckpointError(f"{name}: beside {key} its key or its value is missing; the file is not whole")
+            if len({third.shape for third in thirds}) > 1 or not thirds[0].ndim:
+                raise CheckpointError(f"{name}: {key}, its key and its value have different shapes; was it changed?")
             found[f"blocks.{layer[1]}.attn.qkv.{key.rsplit('.', 1)[1]}"] = torch.cat(thirds).float()
     return found, notes
 

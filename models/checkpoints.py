@@ -19,8 +19,10 @@ from torch import nn
 from models.adapt import FRONT_END, LoadReport, adapt
 from models.architectures import build
 from models.ast_layout import has_layout
+from models.descriptions import check_arguments, check_metadata, check_types, fitting_metadata
 from models.download import fetch, weights_dir
 from models.errors import CheckpointError
+from models.fit import check_shapes, parameters_at_most
 from models.huggingface import is_folder, read_huggingface
 from models.layouts import HEADER, Weights, published_settings, read_weights, write_safetensors
 from models.maest import MAEST
@@ -47,6 +49,7 @@ __all__ = [
 
 _VERSION = 1
 _DEFAULT_CLASS = "maest:MAEST"
+_LONGEST_NAME = 200
 
 
 def open_weights(path: str | Path, averaged: bool | None = None, exact: bool = True) -> Weights:
@@ -98,7 +101,7 @@ def initialise(
     if not released and not path.exists():
         raise CheckpointError(f"{source} is neither a file nor a release; the releases are {', '.join(RELEASES)}")
     weights = open_weights(path, averaged, exact=False)
-    theirs = metadata_of(weights).get("labels")
+    theirs = metadata_of(weights, source).get("labels")
     state, report = adapt(
         weights.state,
         network.state_dict(),
@@ -183,9 +186,9 @@ def load_any(path: str | Path, averaged: bool | None = None, **overrides: Any) -
         return _load_own(weights, overrides, path)
     if "head." in weights.absent:
         raise CheckpointError(f"{path} ({weights.layout}) has no classifier: use it as initial weights")
-    if "network" in header:
+    if _names_network(weights):
         name = header.get("network_class", _DEFAULT_CLASS)
-        return _rebuild(name, header["network"], overrides, weights, path), metadata_of(weights)
+        return _rebuild(name, header["network"], overrides, weights, path), metadata_of(weights, path)
     state = {key: value for key, value in weights.state.items() if not key.startswith(FRONT_END)}
     weights = replace(weights, state=state)
     settings = published_settings(weights.state)
@@ -204,7 +207,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: If the file cannot be read.
     """
-    return metadata_of(open_weights(path, exact=False))
+    return metadata_of(open_weights(path, exact=False), path)
 
 
 def read_arguments(path: str | Path) -> dict[str, Any]:
@@ -213,14 +216,20 @@ def read_arguments(path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: If the file cannot be read.
     """
-    return dict(open_weights(path, exact=False).header.get("network", {}))
+    weights = open_weights(path, exact=False)
+    return check_arguments(weights.header["network"], str(path)) if _names_network(weights) else {}
 
 
-def metadata_of(weights: Weights) -> dict[str, Any]:
-    """What weights say of their network besides its arguments; nothing for files of others."""
+def metadata_of(weights: Weights, path: str | Path) -> dict[str, Any]:
+    """What weights say of their network besides its arguments; of files of others, what can be understood.
+
+    Raises:
+        CheckpointError: If it cannot be so; `path` is named.
+    """
     if _is_own(weights):
-        return dict(weights.header.get("metadata", {}))
-    return {key: value for key, value in weights.header.items() if key not in ("network", "network_class")}
+        return check_metadata(weights.header.get("metadata", {}), str(path))
+    entries = {key: value for key, value in weights.header.items() if key not in ("network", "network_class")}
+    return check_metadata(entries, str(path)) if _names_network(weights) else fitting_metadata(entries)
 
 
 def class_name(network: nn.Module) -> str:
@@ -233,36 +242,48 @@ def class_name(network: nn.Module) -> str:
     return f"{kind.__module__.removeprefix('models.')}:{kind.__qualname__}"
 
 
+def _names_network(weights: Weights) -> bool:
+    return _is_own(weights) or isinstance(weights.header.get("network"), Mapping)
+
+
 def _is_own(weights: Weights) -> bool:
     return {"version", "class", "network"} <= weights.header.keys()
 
 
 def _load_own(weights: Weights, overrides: Mapping[str, Any], path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     header = weights.header
+    if type(header["version"]) is not int or header["version"] < 1:
+        raise CheckpointError(f"{path}: version is {header['version']!r:.60}, expected {_VERSION}; was it changed?")
     if header["version"] > _VERSION:
         raise CheckpointError(f"{path} has version {header['version']}, this suite reads {_VERSION}: update the suite")
-    network = _rebuild(header["class"], header["network"], overrides, weights, path)
-    return network, dict(header.get("metadata", {}))
+    metadata = metadata_of(weights, path)
+    return _rebuild(header["class"], header["network"], overrides, weights, path), metadata
 
 
 def _rebuild(
     name: str, settings: Mapping[str, Any], overrides: Mapping[str, Any], weights: Weights, path: str | Path
 ) -> nn.Module:
     kind = _find_class(name, path)
+    arguments = {**check_arguments(settings, str(path)), **overrides}
+    check_types(arguments, kind, str(path))
     try:
-        network = kind(**{**settings, **overrides})
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot build {name} with {settings}: {error}") from error
+        with torch.device("meta"), parameters_at_most(len(weights.state), str(path)):
+            shapes = kind(**arguments).state_dict()  # takes no memory, whatever the description says
+        unwritten = {key for key in shapes if key.startswith(weights.absent)}
+        check_shapes({key: shapes[key] for key in shapes.keys() - unwritten}, weights.state, name, path)
+        network = kind(**arguments)
+    except CheckpointError:
+        raise
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: cannot build {name} with {arguments}: {error}") from error
     state = network.state_dict()
-    unwritten = {key: torch.zeros_like(state[key]) for key in state if key.startswith(weights.absent)}
-    try:
-        network.load_state_dict({**unwritten, **weights.state})
-    except RuntimeError as error:
-        raise CheckpointError(f"{path}: its weights do not fit its own description of {name}: {error}") from error
+    network.load_state_dict({**{key: torch.zeros_like(state[key]) for key in unwritten}, **weights.state})
     return network.eval()
 
 
-def _find_class(name: str, path: str | Path) -> type[nn.Module]:
+def _find_class(name: Any, path: str | Path) -> type[nn.Module]:
+    if not isinstance(name, str) or len(name) > _LONGEST_NAME:
+        raise CheckpointError(f"{path}: the class of its network is {name!r:.60}, expected module:Class")
     module, _, attribute = name.partition(":")
     try:
         if not module.isidentifier():

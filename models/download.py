@@ -128,6 +128,6 @@ def _is_known(release: Release, path: Path) -> bool:
     """Whether the file was verified before and has not changed since."""
     try:
         known = json.loads(_note(path).read_text()) == _state(path)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return known and release.bytes in (None, path.stat().st_size)

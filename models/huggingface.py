@@ -14,9 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from models.ast_layout import BODY, POSITIONS, has_layout, ours, theirs
+from models.descriptions import LARGEST, check_metadata, read_json
 from models.errors import CheckpointError
 from models.frontends import FFT_SIZE, HOP, MEAN, SAMPLE_RATE, STD
 from models.layouts import State, Weights, read_weights, write_safetensors
@@ -30,6 +29,7 @@ PROBLEMS = {  # what transformers calls a task of ours; tags otherwise
     **dict.fromkeys(("genre", "key", "tempo"), "single_label_classification"),
     **dict.fromkeys(("emotion", "tempo_regression"), "regression"),
 }
+_HIDDEN, _CLASSES = "encoder.layer.0.intermediate.dense.weight", "classifier.dense.weight"
 OURS = "ostinato"  # key of our metadata in config.json
 _DEFAULTS = {  # of ASTConfig, for what a configuration leaves out
     "patch_size": PATCH,
@@ -68,11 +68,11 @@ def read_huggingface(path: str | Path, exact: bool = True) -> Weights:
     """
     path = Path(path)
     folder = path if path.is_dir() else path.parent
-    config = _json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
     if config.get("model_type", MODEL_TYPE) != MODEL_TYPE:
         if path.is_dir():
             raise CheckpointError(
-                f"{path} holds a model of type {config['model_type']!r}, expected {MODEL_TYPE!r}: "
+                f"{path} holds a model of type {config['model_type']!r:.60}, expected {MODEL_TYPE!r}: "
                 f"only the Audio Spectrogram Transformer has the shape of MAEST"
             )
         config = {}
@@ -140,7 +140,7 @@ def write_huggingface(
 def read_labels(config: Mapping[str, Any]) -> list[str] | None:
     """Names of the classes in a `config.json`, by number; None where it gives none or placeholders."""
     names = config.get("id2label")
-    if not isinstance(names, Mapping) or sorted(map(str, names)) != sorted(map(str, range(len(names)))):
+    if not isinstance(names, Mapping) or set(map(str, names)) != set(map(str, range(len(names)))):
         return None
     ordered = [str(name) for _, name in sorted(names.items(), key=lambda item: int(item[0]))]
     return None if all(re.fullmatch(r"LABEL_\d+", name) for name in ordered) else ordered
@@ -151,13 +151,20 @@ def _settings(state: State, config: Mapping[str, Any], path: Path) -> dict[str, 
     tensors = {key.removeprefix(BODY): tensor for key, tensor in state.items()}
     told = {**_DEFAULTS, **config} if config else _PUBLISHED
     _check_config(told, path)
-    dim = tensors[POSITIONS].shape[-1]
+    positions, hidden = tensors[POSITIONS], tensors.get(_HIDDEN)
+    if positions.ndim != 3 or 0 in positions.shape:
+        raise CheckpointError(
+            f"{path}: {POSITIONS} has the shape {list(positions.shape)}, expected [1, 2 + patches, dim]"
+        )
+    for key in (_HIDDEN, _CLASSES):
+        if key in tensors and (tensors[key].ndim != 2 or 0 in tensors[key].shape):
+            raise CheckpointError(f"{path}: {key} has the shape {list(tensors[key].shape)}, expected two axes")
+    dim = positions.shape[-1]
     layers = {key.split(".")[2] for key in tensors if key.startswith("encoder.layer.")}
-    hidden = tensors.get("encoder.layer.0.intermediate.dense.weight", torch.empty(4 * dim, 0)).shape[0]
     rows = grid_size(told["num_mel_bins"], told["frequency_stride"])
-    columns = (tensors[POSITIONS].shape[1] - 2) // rows
+    columns = (positions.shape[1] - 2) // rows
     frames = told["max_length"] or PATCH + (columns - 1) * told["time_stride"]
-    classes = tensors.get("classifier.dense.weight")
+    classes = tensors.get(_CLASSES)
     return {
         "n_classes": 1 if classes is None else classes.shape[0],
         "n_bands": told["num_mel_bins"],
@@ -167,7 +174,7 @@ def _settings(state: State, config: Mapping[str, Any], path: Path) -> dict[str, 
         "dim": dim,
         "depth": len(layers),
         "heads": told.get("num_attention_heads") or max(dim // 64, 1),
-        "mlp_ratio": hidden / dim,
+        "mlp_ratio": 4.0 if hidden is None else hidden.shape[0] / dim,
         "time_positions": grid_size(frames, told["time_stride"]),
         "norm_eps": told["layer_norm_eps"],
         "head_norm_eps": told["layer_norm_eps"],
@@ -176,38 +183,53 @@ def _settings(state: State, config: Mapping[str, Any], path: Path) -> dict[str, 
 
 def _check_config(told: Mapping[str, Any], path: Path) -> None:
     patch = told["patch_size"]
-    patch = patch[0] if isinstance(patch, list) and len(set(patch)) == 1 else patch
+    patch = patch[0] if isinstance(patch, list) and patch and all(one == patch[0] for one in patch) else patch
     for key, value, expected in (
         ("patch_size", patch, PATCH),
         ("hidden_act", told["hidden_act"], "gelu"),
         ("qkv_bias", told["qkv_bias"], True),
     ):
         if value != expected:
-            raise CheckpointError(f"{path}: its {CONFIG} says {key}={value!r}, MAEST has {expected!r}")
-    for key in ("num_mel_bins", "frequency_stride", "time_stride", "max_length", "num_attention_heads"):
+            raise CheckpointError(f"{path}: its {CONFIG} says {key}={value!r:.60}, MAEST has {expected!r}")
+    for key, least in _COUNTS.items():
         value, may_lack = told.get(key), key in ("max_length", "num_attention_heads")
-        if not (value is None and may_lack) and (type(value) is not int or value < 1):
-            raise CheckpointError(f"{path}: its {CONFIG} says {key}={value!r}, expected a positive whole number")
+        if not (value is None and may_lack) and (type(value) is not int or not least <= value <= LARGEST):
+            raise CheckpointError(
+                f"{path}: its {CONFIG} says {key}={value!r:.60}, expected a positive whole number "
+                f"({least} to {LARGEST:,})"
+            )
+    epsilon = told["layer_norm_eps"]
+    if type(epsilon) not in (int, float) or not 0 <= epsilon < 1:
+        raise CheckpointError(f"{path}: its {CONFIG} says layer_norm_eps={epsilon!r:.60}, expected a small number")
+
+
+_COUNTS = {
+    "num_mel_bins": PATCH,
+    "max_length": PATCH,
+    "frequency_stride": 1,
+    "time_stride": 1,
+    "num_attention_heads": 1,
+}
 
 
 def _metadata(config: Mapping[str, Any], folder: Path, classes: int) -> dict[str, Any]:
     """Labels, normalisation and what else a folder says."""
     metadata = config.get(OURS, {})
     if not isinstance(metadata, dict):
-        raise CheckpointError(f"{folder / CONFIG}: {OURS}={metadata!r}, expected an object; delete that entry")
+        raise CheckpointError(f"{folder / CONFIG}: {OURS}={metadata!r:.60}, expected an object; delete that entry")
     metadata = dict(metadata)
     labels = read_labels(config)
     if labels is not None and len(labels) == classes:
         metadata["labels"] = labels
     if not metadata.get("task") and config.get("problem_type") == "single_label_classification":
         metadata["task"] = "genre"
-    extractor = _json(folder / EXTRACTOR_FILE) if config and (folder / EXTRACTOR_FILE).is_file() else {}
+    extractor = read_json(folder / EXTRACTOR_FILE) if config and (folder / EXTRACTOR_FILE).is_file() else {}
     kind = extractor.get("feature_extractor_type", EXTRACTOR)
     if kind != EXTRACTOR:
         metadata["feature_extractor"] = kind
     elif "normalisation" not in metadata and {"mean", "std"} <= extractor.keys():
         metadata["normalisation"] = [extractor["mean"], extractor["std"]]
-    return metadata
+    return check_metadata(metadata, str(folder))
 
 
 def _config(network: MAEST, labels: Sequence[str], metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -280,13 +302,3 @@ def _weights_file(folder: Path) -> Path:
             f"that are split into several files as one (max_shard_size)"
         )
     return found
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is not readable JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a JSON object")
-    return content

@@ -7,7 +7,6 @@ Only tensors and plain values are ever unpickled.
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import re
@@ -17,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 
+from models.descriptions import read_object
 from models.errors import CheckpointError
 from models.maest import PATCH
+from models.pickle_check import check_pickle
 
 HEADER = "ostinato"
 PLAIN, AVERAGED = "net.", "net_swa."
@@ -80,7 +81,7 @@ def read_weights(path: str | Path, averaged: bool | None = None) -> Weights:
         raise CheckpointError(f"{path} is an exported program, which cannot be taken apart; give what it was made from")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
-    content = _unpickle(path)
+    content = load_pickled(path)
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a dictionary of tensors")
     if isinstance(content.get("state_dict"), dict):
@@ -116,6 +117,8 @@ def published_settings(state: State) -> dict[str, Any] | None:
         classes, second = state["head.1.weight"].shape[0], state["head_dist.weight"].shape[0]
     except (KeyError, IndexError, ValueError):
         return None
+    if 0 in (dim, rows, positions):
+        return None
     usual = (PATCH + 10 * (rows - 1), PATCH + 10 * (positions - 1), 10)
     bands, frames, stride = _PUBLISHED_GRIDS.get((rows, positions), usual)
     return {
@@ -133,23 +136,21 @@ def published_settings(state: State) -> dict[str, Any] | None:
     }
 
 
-def _read_safetensors(path: Path) -> Weights:
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-        state = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
-    try:
-        header = json.loads(metadata.get(HEADER, "{}"))
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path}: its header {HEADER!r} is not JSON: {error}") from error
-    return Weights(state, "safetensors", header)
+def load_pickled(path: str | Path, map_location: Any = "cpu", mmap: bool = False) -> Any:
+    """What `torch.save` wrote, with nothing run or allocated that the file does not hold.
 
+    Args:
+        path: The file.
+        map_location: See `torch.load`.
+        mmap: Leave the tensors on the disk.
 
-def _unpickle(path: Path) -> Any:
+    Raises:
+        CheckpointError: If it is damaged, or holds more than tensors and plain values.
+    """
+    path = Path(path)
+    check_pickle(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL ([\w.]+)", str(error))  # torch's own words recommend to load it all the same
         raise CheckpointError(
@@ -157,8 +158,19 @@ def _unpickle(path: Path) -> Any:
             f"{f' ({found[1]})' if found else ''}, and is not loaded for safety; "
             f"save its state_dict alone where it comes from"
         ) from None
-    except (RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
+    except Exception as error:  # torch can raise almost anything over a damaged file
         raise CheckpointError(f"{path} is not a readable file of weights: {_first_line(error)}") from error
+
+
+def _read_safetensors(path: Path) -> Weights:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        state = load_file(path)
+    except Exception as error:  # of the library, of the disk, or a type of numbers that torch does not have
+        raise CheckpointError(f"{path} is not a readable safetensors file: {_first_line(error)}") from error
+    header = read_object(metadata.get(HEADER, "{}"), f"{path}: its header {HEADER!r}")
+    return Weights(state, "safetensors", header)
 
 
 def _first_line(error: Exception) -> str:
@@ -167,7 +179,7 @@ def _first_line(error: Exception) -> str:
 
 def _choose(state: dict[str, Any], averaged: bool | None, path: Path) -> tuple[dict[str, Any], str]:
     """The network inside a Lightning `state_dict`, by prefix."""
-    present = [prefix for prefix in (AVERAGED, PLAIN) if any(key.startswith(prefix) for key in state)]
+    present = [prefix for prefix in (AVERAGED, PLAIN) if any(str(key).startswith(prefix) for key in state)]
     wanted = {True: [AVERAGED], False: [PLAIN], None: [AVERAGED, PLAIN]}[averaged]
     chosen = next((prefix for prefix in wanted if prefix in present), None)
     if chosen is None:
@@ -176,12 +188,12 @@ def _choose(state: dict[str, Any], averaged: bool | None, path: Path) -> tuple[d
             f"{', '.join(present) or 'neither'} (first key: {next(iter(state), 'none')}); "
             f"choose averaged or plain weights accordingly"
         )
-    network = {key.removeprefix(chosen): value for key, value in state.items() if key.startswith(chosen)}
+    network = {str(key).removeprefix(chosen): value for key, value in state.items() if str(key).startswith(chosen)}
     return network, f"the prefix {chosen} of a Lightning checkpoint"
 
 
 def _tensors(state: dict[str, Any], path: Path) -> State:
-    others = [key for key, value in state.items() if not isinstance(value, torch.Tensor)]
+    others = [key for key, value in state.items() if not (isinstance(key, str) and isinstance(value, torch.Tensor))]
     if others or not state:
         raise CheckpointError(
             f"{path}: expected tensors by name, found {', '.join(map(str, others[:3])) or 'nothing'}; "

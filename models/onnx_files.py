@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from models.errors import ExportError
+from models.errors import CheckpointError, ExportError
 from models.export import AudioNetwork, free_axes
 
 if TYPE_CHECKING:
@@ -71,13 +71,20 @@ def write_onnx(
 
 
 def open_onnx(path: str | Path, threads: int | None = None) -> InferenceSession:
-    """A session on the CPU; None leaves the number of threads to onnxruntime."""
+    """A session on the CPU; None leaves the number of threads to onnxruntime.
+
+    Raises:
+        CheckpointError: It is missing, damaged, or no ONNX file.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads or 0
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # of classes of its own, one a reason
+        raise CheckpointError(f"{path} is not a readable ONNX file: {str(error)[:200]}; export it again") from error
 
 
 def audio_session(network: AudioNetwork, int8: bool = False, threads: int | None = None) -> InferenceSession:

@@ -8,7 +8,6 @@ per axis, so that any of them can be used together, and the number of kept patch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -119,7 +118,7 @@ class Patchout:
 
     def _candidates(self, axis: str, size: int) -> list[int]:
         step = getattr(self, f"s_patchout_{axis}_interleaved") or 1
-        listed: Sequence[int] = getattr(self, f"s_patchout_{axis}_indices")
+        listed = frozenset(getattr(self, f"s_patchout_{axis}_indices"))
         return [index for index in range(0, size, step) if index not in listed]
 
     def _describe(self, axis: str, training: bool) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from models.descriptions import read_object
+from models.errors import CheckpointError
 from models.export import AudioNetwork, free_axes
 
 _METADATA = "metadata.json"
@@ -43,9 +45,16 @@ def write_program(
 
 
 def open_program(path: str | Path) -> tuple[Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]], dict]:
-    """The function of a file that `write_program` wrote, and its metadata."""
+    """The function of a file that `write_program` wrote, and its metadata.
+
+    Raises:
+        CheckpointError: It is missing, damaged, or no such file.
+    """
     found = {_METADATA: ""}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given buffer is not writable")
-        program = torch.export.load(path, extra_files=found)
-    return program.module(), json.loads(found[_METADATA])
+        try:
+            program = torch.export.load(path, extra_files=found).module()
+        except Exception as error:  # torch can raise almost anything over a damaged file
+            raise CheckpointError(f"{path} is not a readable program: {str(error)[:200]}; export it again") from error
+    return program, read_object(found[_METADATA], f"{path}: its {_METADATA}")

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from datasets.wording import printable, printable_lines
+
 if TYPE_CHECKING:
     from datasets.corpora import Definition
     from preprocess.build import Report
@@ -71,15 +73,16 @@ def _say(work: Callable[[], Iterable[str]]) -> int:
     try:
         lines = list(work())
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable_lines(error)}", file=sys.stderr)
         return 1
     except OSError as error:  # of a place that cannot be used, or a full disk
-        print(f"error: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
+        where = printable_lines(error.filename or "input or output")
+        print(f"error: {where}: {error.strerror or error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted: what is done is kept, the same command goes on from there", file=sys.stderr)
         return 130
-    print("\n".join(lines))
+    print(printable_lines("\n".join(lines)))
     return 0
 
 
@@ -119,7 +122,7 @@ def summary(report: Report) -> Iterator[str]:
     yield f"{written}, {len(report.skipped)} skipped"
     for reason, count in common_reasons(report):
         example = next(id for id, why in report.skipped if why.split(":")[0] == reason)
-        yield f"  {count:6d} {reason}, for instance {example}"
+        yield f"  {count:6d} {reason}, for instance {printable(example)}"
     if report.skipped:
         yield f"  all in {report.store / 'skipped.csv'}; they are tried again when they change, or with --retry"
     if report.noted:

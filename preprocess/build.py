@@ -24,10 +24,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from datasets import crashes
 from datasets.store import Header, StoreError, StoreWriter
+from datasets.wording import printable
 from models import frontends
 from preprocess import compiled
 from preprocess.features import Track
-from preprocess.files import Candidate, choose, find, named, printable
+from preprocess.files import Candidate, choose, find, named, storable
 from preprocess.ledger import Ledger
 from preprocess.sources import AudioError
 from preprocess.summaries import SUMMARIES, header
@@ -188,7 +189,8 @@ def alone(store: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"{store}: another process computes its features, waiting until it ends", file=sys.stderr, flush=True)
+            waiting = f"{printable(store)}: another process computes its features, waiting until it ends"
+            print(waiting, file=sys.stderr, flush=True)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
@@ -278,7 +280,7 @@ def _enter(
     for number, track in reversed(list(enumerate(outcome))):
         identity = file.id if clip_seconds is None else clip_id(file.id, number)
         if identity not in writer.done:
-            writer.append(identity, track.frames, printable(file.path), track.seconds)
+            writer.append(identity, track.frames, storable(file.path), track.seconds)
         report.seconds += track.seconds
     ledger.keep(file, outcome[0].notes)
     report.written += 1

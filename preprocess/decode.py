@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import soxr
 
+from datasets.wording import printable
 from preprocess.sources import AudioError, Source, open_source
 
 LOUDEST = 100.0  # full scale is 1: audio beyond this was scaled to integers, or is not audio
@@ -39,7 +40,7 @@ def load(path: str | Path, sample_rate: int) -> np.ndarray:
     notes: list[str] = []
     samples = np.concatenate(list(stream(path, sample_rate, notes)))
     for note in notes:
-        logger.warning("%s: %s", path, note)
+        logger.warning("%s: %s", printable(path), printable(note))
     return samples
 
 

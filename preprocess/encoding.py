@@ -16,7 +16,7 @@ from preprocess.bars import counted
 from preprocess.build import alone
 from preprocess.encoders import Encoder, EncoderError, hidden_states, load_encoder, windows
 from preprocess.features import audible
-from preprocess.files import Candidate, find, printable
+from preprocess.files import Candidate, find, storable
 from preprocess.ledger import Ledger
 from preprocess.sources import AudioError
 
@@ -201,6 +201,6 @@ def _store(file: Candidate, recipe: Recipe, writers: Mapping[int, StoreWriter], 
     ledger.remember([file])
     for block, writer in writers.items():
         if file.id not in writer.done:
-            writer.append(file.id, states[block][:, None, :], printable(file.path), len(samples) / rate)
+            writer.append(file.id, states[block][:, None, :], storable(file.path), len(samples) / rate)
     ledger.keep(file, notes)
     return True

@@ -90,7 +90,7 @@ def named(files: Mapping[str, Path]) -> list[Candidate]:
     return [_status(id, path) for id, path in files.items()]
 
 
-def printable(path: str | Path) -> str:
+def storable(path: str | Path) -> str:
     """A path as text that can be stored: bytes that are not UTF-8 become `\\udcXX`."""
     return str(path).encode("utf-8", "backslashreplace").decode()
 
@@ -102,7 +102,7 @@ def _check_folder(audio_dir: Path) -> None:
 
 
 def _candidate(audio_dir: Path, name: str) -> Candidate:
-    return _status(printable(name), audio_dir / name)
+    return _status(storable(name), audio_dir / name)
 
 
 def _status(id: str, path: Path) -> Candidate:

@@ -13,6 +13,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import BinaryIO
 
+from datasets.csv_writing import TableWriter, bare
 from preprocess.files import Candidate
 from preprocess.sources import NO_FFMPEG, AudioError
 
@@ -113,8 +114,8 @@ def _read(path: Path, kind: type[Skipped] | type[Noted]) -> list:
             head, *lines = csv.reader(file)
         if head != names:
             raise ValueError(f"its columns are {head}, not {names}")
-        return [kind(*line[:2], *map(int, line[2:])) for line in lines]
-    except (TypeError, ValueError, csv.Error) as error:
+        return [kind(*map(bare, line[:2]), *map(int, line[2:])) for line in lines]
+    except (TypeError, ValueError, OSError, csv.Error) as error:
         raise AudioError(path, f"damaged table ({error}): delete it, and its files are tried again") from error
 
 
@@ -128,7 +129,7 @@ def _read_sources(path: Path) -> dict[str, tuple[int, int]]:
     found = {}
     if path.exists():
         for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-            with suppress(ValueError, TypeError):
+            with suppress(ValueError, TypeError, RecursionError):
                 id, size, mtime_ns = json.loads(line)
                 found[id] = (size, mtime_ns)
     return found
@@ -140,7 +141,7 @@ def _write(path: Path, kind: type[Skipped] | type[Noted], rows: Iterable[Skipped
         path.unlink(missing_ok=True)
         return
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = TableWriter(text, lineterminator="\n")
     writer.writerow([field.name for field in fields(kind)])
     writer.writerows(map(astuple, rows))
     aside = path.with_name(f".{path.name}.{os.getpid()}.aside")

@@ -127,8 +127,9 @@ def _write_about(done: Prepared) -> None:
     file = done.store / ABOUT
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         known = {}
+    known = known if isinstance(known, dict) else {}
     definition = done.definition
     known[definition.name] = {
         "title": definition.title,

@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from preprocess.files import printable
+from datasets.array_files import read_npy
+from preprocess.files import storable
 
 ID_COLUMNS = ("id", "track_id", "path", "file", "filename", "file_name", "track", "name")
 ROW_NUMBERS = {"", "index", "Unnamed: 0", "__index_level_0__"}  # written by pandas, not measured
@@ -57,23 +58,17 @@ class NpyFolder:
             others = Counter(one.suffix or one.name for one in path.rglob("*") if one.is_file())
             what = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(3)) or "nothing"
             raise ForeignError(f"{path}: no .npy file in this folder, only {what}; give the folder of the vectors")
-        self.ids = [printable(one.relative_to(path).with_suffix("").as_posix()) for one in self._files]
+        self.ids = [storable(one.relative_to(path).with_suffix("").as_posix()) for one in self._files]
 
     def __iter__(self) -> Iterator[tuple[str, np.ndarray, str]]:
         for id, file in zip(self.ids, self._files, strict=True):
-            yield id, _rows(_loaded(file), str(file)), printable(file)
+            yield id, _rows(_loaded(file), str(file)), storable(file)
 
 
 def _loaded(file: Path) -> np.ndarray:
     try:
-        array = np.load(file, allow_pickle=False)
-        if not isinstance(array, np.ndarray):
-            array.close()
-            raise ValueError("several arrays in one archive (.npz) under the name of .npy")
-        return array
-    except (OSError, ValueError, EOFError, MemoryError) as error:
-        if "pickle" in str(error).lower():
-            error = "an array of objects, or no .npy at all; such a file can hold programs and is not read"
+        return read_npy(file)
+    except ValueError as error:
         raise ForeignError(
             f"{file}: {error}; save plain numbers, as np.save(file, array.astype('float32')) does"
         ) from None
@@ -114,7 +109,7 @@ class Table:
         for batch in self._batches([self.id_column, *self.columns]):
             values = _values(self.path, batch, self.columns)
             for id, row in zip(self._ids(batch), values, strict=True):
-                yield id, _rows(row, f"{self.path}, {id!r}"), printable(self.path)
+                yield id, _rows(row, f"{self.path}, {id!r}"), storable(self.path)
 
     def _refuse_spoilt(self, texts: Sequence[str]) -> None:
         """Refuse a column of numbers that a word or two made a column of texts: it would be missed by nobody."""
@@ -130,7 +125,7 @@ class Table:
                 )
 
     def _ids(self, batch: pa.RecordBatch) -> list[str]:
-        return [printable(id or "") for id in batch.column(self.id_column).cast(pa.string()).to_pylist()]
+        return [storable(id or "") for id in batch.column(self.id_column).cast(pa.string()).to_pylist()]
 
     def _schema(self) -> pa.Schema:
         try:

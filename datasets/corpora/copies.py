@@ -6,7 +6,6 @@ libraries put them into folders of different names, and may have converted them.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import os
@@ -17,6 +16,7 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from datasets.corpora.base import Definition, Item
+from datasets.csv_writing import TableWriter
 from datasets.system_folders import is_system_folder
 from datasets.tables import CorpusError
 
@@ -145,7 +145,7 @@ def write_absent(file: Path, items: Sequence[Item], absent: dict[str, str], prot
 def write_rows(file: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write a table aside, then put it in place."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = TableWriter(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(rows)
     aside = file.with_name(f".{file.name}.{os.getpid()}.aside")

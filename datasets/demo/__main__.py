@@ -13,6 +13,7 @@ from datasets.corpora import CORPORA
 from datasets.demo import SIZES, DemoError, build, render_folder
 from datasets.demo.miniature import miniature
 from datasets.tables import CorpusError
+from datasets.wording import printable, printable_lines
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,10 +53,10 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         report = render_folder(options.midi_dir, options.out_dir, options.soundfont, options.jobs)
     except (DemoError, CorpusError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable_lines(error)}", file=sys.stderr)
         return 1
     for path, reason in report.skipped:
-        print(f"skipped {path}: {reason}", file=sys.stderr)
+        print(f"skipped {printable(path)}: {printable(reason)}", file=sys.stderr)
     print(f"{len(report.written)} rendered, {len(report.skipped)} skipped")
     return 0 if report.written else 1
 

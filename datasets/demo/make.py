@@ -102,12 +102,21 @@ def measures(size: str | int) -> tuple[str, int, float]:
     return f"n{count}", count, ANY_SIZE_SECONDS
 
 
+def _finished(done: Path) -> dict[str, str]:
+    """The line of a track that a former run has finished; nothing where there is none, or a damaged one."""
+    try:
+        row = json.loads(done.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return row if isinstance(row, dict) else {}
+
+
 def make_track(folder: Path, seed: int, index: int, seconds: float, split: str, soundfont: Path) -> dict[str, str]:
     """One track into `folder/audio`, unless a former run has finished it; returns its line of the table."""
     name = f"{index:05d}"
     done = folder / "rows" / f"{name}.json"
-    if done.is_file():
-        return json.loads(done.read_text())
+    if row := _finished(done):
+        return row
     piece = compose(seed, index, seconds)
     mix = render_piece(piece, soundfont)
     write_audio(folder / "audio" / f"{name}.flac", mix.audio)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 import sys
@@ -12,6 +11,8 @@ from pathlib import Path
 from joblib import Parallel, effective_n_jobs
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from datasets.csv_writing import RecordWriter
 
 
 def watched(work: Iterable, count: int, jobs: int, share: int, progress: bool, what: str) -> Iterator:
@@ -38,7 +39,7 @@ def write_text(path: Path, text: str) -> None:
 def table(columns: tuple[str, ...], rows: Iterable[Mapping[str, str]]) -> str:
     """Rows -> CSV text."""
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer = RecordWriter(stream, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return stream.getvalue()

@@ -46,8 +46,9 @@ def _licence(settings: PretrainSettings, found: Loaded, training: Mapping[str, A
     for release in RELEASES.values():
         if release.name == by_name or release.sha256.startswith(digest):
             return release.licence
-    start = (training or {}).get("model", {}).get("pretrained")
-    if start in RELEASES:
+    model = (training or {}).get("model")
+    start = model.get("pretrained") if isinstance(model, Mapping) else None
+    if isinstance(start, str) and start in RELEASES:
         return f"{OWNERS}; they started from {start} ({RELEASES[start].licence})"
     return OWNERS
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from datasets.wording import printable_lines
 from experiments import networks
 from experiments.errors import UserError
 from experiments.export.cards import card
@@ -176,7 +177,7 @@ def _tell(job: Job, form: Format, path: Path, result: Mapping[str, float], notes
     differences = ", ".join(
         f"{key.removesuffix('_difference')} {value:.1e}" for key, value in result.items() if key.endswith("difference")
     )
-    print(f"{path}: {result['bytes'] / 1e6:.1f} MB; licence: {job.about['licence']}")
+    print(printable_lines(f"{path}: {result['bytes'] / 1e6:.1f} MB; licence: {job.about['licence']}"))
     print(f"loaded again and compared with the network, largest difference: {differences}")
     if "{shape}" in form.use:
         print(f"embeddings: blocks {job.blocks}, each CLS, DIST and the mean of the other tokens")

@@ -7,7 +7,6 @@ launched together share the tracks, each writing into shards of its own of the s
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 
 from datasets.clips import window_starts
+from datasets.csv_writing import TableWriter
 from datasets.store import Header, Reader, Store, StoreWriter
 from datasets.windows import is_short
 from experiments import distributed
@@ -216,7 +216,7 @@ def _batches(
 def _list_skipped(folder: Path, skipped: Sequence[tuple[str, str]]) -> None:
     aside = folder / "skipped.csv.part"
     with aside.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle)
+        writer = TableWriter(handle)
         writer.writerow(["id", "reason"])
         writer.writerows(skipped)
     os.replace(aside, folder / "skipped.csv")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections import defaultdict
@@ -18,7 +17,9 @@ from joblib import Parallel, delayed, effective_n_jobs
 from torch import Tensor, nn
 
 from datasets.clips import window_starts
+from datasets.csv_writing import TableWriter
 from datasets.windows import is_short, pad_centred
+from datasets.wording import printable
 from experiments import networks, reports
 from experiments.errors import UserError
 from experiments.inference.economy import savings
@@ -35,7 +36,7 @@ from models.fingerprint import fingerprint
 from models.frontends import build as build_frontend
 from models.maest import PATCH, grid_size
 from preprocess.features import Track
-from preprocess.files import Candidate, find, printable
+from preprocess.files import Candidate, find, storable
 from preprocess.quiet import quiet_libraries
 from preprocess.worker import attempt, leave_with
 
@@ -103,8 +104,8 @@ def answer_files(
     """Answer for audio files; what cannot be read is named and left out.
 
     Leaves `predictions.json` (ranked, and over time), `ranked.csv` (a row a rank), `predictions.csv` (a row a window,
-    all classes) and pictures, in `inference.out_dir` or with the run. Files that the folder has already are not
-    predicted again, so that a call that was stopped goes on.
+    all classes) and pictures of the first files, each drawn before its file counts as done, in `inference.out_dir` or
+    with the run. Files that the folder has already are not predicted again, so that a call that was stopped goes on.
 
     Args:
         files: Of `audio_named`.
@@ -121,7 +122,7 @@ def answer_files(
     results = _results(settings, run, system)
     with results:
         _refuse_replaced(files, results)
-        todo = [file for file in files if printable(file.path) not in results.done]
+        todo = [file for file in files if storable(file.path) not in results.done]
         already = len(files) - len(todo)
         if len(todo) >= MANY and settings.inference.out_dir is None:
             say(f"{len(todo)} files: with inference.out_dir=FOLDER, a call that is stopped goes on where it was")
@@ -146,8 +147,8 @@ def _stamp(file: Candidate) -> list[int] | None:
 
 
 def _refuse_replaced(files: Sequence[Candidate], results: Results) -> None:
-    done = ((file, results.done.get(printable(file.path))) for file in files)
-    replaced = [printable(file.path) for file, then in done if then is not None and then != _stamp(file)]
+    done = ((file, results.done.get(storable(file.path))) for file in files)
+    replaced = [storable(file.path) for file, then in done if then is not None and then != _stamp(file)]
     if replaced:
         raise UserError(
             f"{len(replaced)} files were replaced since {results.folder} got predictions for them: "
@@ -221,31 +222,32 @@ def _predict(
     window = system.frames, system.hop
     stride = int(found.description["network"].get("stride_t", 1))
     skipped: list[tuple[str, str]] = []
-    stamps = {printable(file.path): _stamp(file) for file in todo}
+    stamps = {storable(file.path): _stamp(file) for file in todo}
+    _drop_pictures(results.folder, pictures)
     with progress("predicting", len(todo), "files") as advance:
 
         def opened() -> Iterator[_Open]:
             for file, tracks in _decoded(todo, settings):
-                name = printable(file.path)
+                name = storable(file.path)
                 reason = tracks if isinstance(tracks, str) else _unseen(system, len(tracks[0].frames))
                 if reason:
                     skipped.append((name, reason))
-                    say(f"skipped: {name}: {reason}")
+                    say(f"skipped: {printable(name)}: {reason}")
                     advance()
                     continue
                 (track,) = tracks
                 for note in track.notes:
-                    say(f"{name}: {note}")
+                    say(f"{printable(name)}: {note}")
                 yield _Open(name, *cut(track.frames, *window, stride, system.padded))
 
         run_batch = runner(found, settings, system.forward)
         for done in _in_batches(opened(), run_batch, settings.inference.batch_size):
             over_time, whole = system.answer(np.stack(done.outputs))
             prediction = Prediction(done.audio, done.starts / rate, done.length / rate, over_time, whole)
-            results.enter(prediction, stamps[done.audio])
-            if pictures < PICTURES:
+            if pictures < PICTURES:  # before its file is entered: a call that is killed between them draws it again
                 _draw(prediction, results, run, pictures)
                 pictures += 1
+            results.enter(prediction, stamps[done.audio])
             advance()
     return skipped
 
@@ -326,6 +328,13 @@ def _through(queue: list[tuple[_Open, int]], run_batch: Callable[[Tensor], Any])
             yield file
 
 
+def _drop_pictures(folder: Path, done: int) -> None:
+    """Delete the pictures of files that are not done: of a call that was killed, or of answers that are replaced."""
+    for picture in folder.glob(PICTURE.format("[0-9][0-9]_*")):
+        if int(picture.name.split("_")[2]) >= done:
+            picture.unlink(missing_ok=True)
+
+
 def _draw(prediction: Prediction, results: Results, run: RunHandle, number: int) -> None:
     name = re.sub(r"[^\w.-]+", "_", Path(prediction.audio).stem)[:LONGEST_STEM] or "audio"
     picture = results.folder / PICTURE.format(f"{number:02d}_{name}")
@@ -338,19 +347,20 @@ def _draw(prediction: Prediction, results: Results, run: RunHandle, number: int)
 
 def _leave(results: Results, skipped: Sequence[tuple[str, str]], todo: Sequence[Candidate], run: RunHandle) -> None:
     """Print what this call found, and leave the files with the run."""
-    new = {printable(file.path) for file in todo}
+    new = {storable(file.path) for file in todo}
     shown = 0
     for summary in results.summaries():
         if summary["audio"] in new and shown < SHOWN:
             shown += 1
-            print(summary["audio"])
+            print(printable(summary["audio"]))
             for label, value in summary[results.key].items():
-                print(f"  {value:8.2f}  {spoken(label)}" if results.values else f"  {value:6.1%}  {spoken(label)}")
+                name = printable(spoken(label))
+                print(f"  {value:8.2f}  {name}" if results.values else f"  {value:6.1%}  {name}")
     files, reasons = results.finish(), results.folder / "skipped.csv"
     reasons.unlink(missing_ok=True)  # of an earlier call, whose run may keep it
     if skipped:
         with reasons.open("w", newline="", encoding="utf-8") as handle:
-            csv.writer(handle).writerows([("audio", "reason"), *skipped])
+            TableWriter(handle).writerows([("audio", "reason"), *skipped])
         files.append(reasons)
     for file in files:
         run.add_artifact(file)

@@ -6,7 +6,6 @@ of a file that was interrupted, and are cut off. `predictions.json` and `ranked.
 
 from __future__ import annotations
 
-import csv
 import fcntl
 import io
 import json
@@ -19,6 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from datasets.csv_writing import TableWriter
 from experiments.errors import UserError
 
 LINES, WINDOWS, DOCUMENT, RANKED = "predictions.jsonl", "predictions.csv", "predictions.json", "ranked.csv"
@@ -125,7 +125,7 @@ class Results:
             stamp: Tells its content from another; a plain value.
         """
         rows = io.StringIO()
-        writer = csv.writer(rows)
+        writer = TableWriter(rows)
         for time, row in zip(prediction.times, prediction.over_time, strict=True):
             writer.writerow([prediction.audio, f"{time:.3f}", *(f"{value:.{DIGITS}f}" for value in row)])
         self._windows.write(rows.getvalue().encode())
@@ -162,7 +162,7 @@ class Results:
             asides[0].open("w", encoding="utf-8") as json_file,
             asides[1].open("w", newline="", encoding="utf-8") as table,
         ):
-            writer = csv.writer(table)
+            writer = TableWriter(table)
             writer.writerow(["audio", "rank", "class", "value" if self.values else "probability"])
             before = "["
             for summary in self.summaries():
@@ -207,7 +207,7 @@ class Results:
         if not whole:
             self._windows.truncate(0)
             names = io.StringIO()
-            csv.writer(names).writerow(["audio", "seconds", *self.labels])
+            TableWriter(names).writerow(["audio", "seconds", *self.labels])
             self._windows.write(names.getvalue().encode())
             self._windows.flush()
             self._line({**header, END: self._windows.tell()})

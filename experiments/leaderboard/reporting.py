@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from datasets.wording import counted_noun
+from datasets.wording import counted_noun, printable_lines
 from experiments.errors import UserError
 from experiments.leaderboard import comparison, pictures, ranking, tables
 from experiments.leaderboard.comparison import Comparison
@@ -35,7 +35,7 @@ def report(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float
     with opened(settings, run) as source:
         board = collect(asked, source, run)
         standings = {test: ranking.standings(encoders) for test, encoders in board.items()}
-        print(f"\n{tables.text(standings)}\n\n{tables.legend(standings)}", flush=True)
+        print(printable_lines(f"\n{tables.text(standings)}\n\n{tables.legend(standings)}"), flush=True)
         with ThreadPoolExecutor(1) as beside:  # arithmetic that leaves Python free to draw
             comparing = beside.submit(_compared, standings, source, asked.resamples, run.seed)
             drawn = pictures.draw(board, standings, run.directory)
@@ -43,9 +43,9 @@ def report(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float
         place = source.place
     notes = tables.kept_apart(list(board))
     for line in notes:
-        print(line)
+        print(printable_lines(line))
     for heading, lines in tables.said(standings, comparisons):
-        print(f"\n{heading}", *(f"  {line}" for line in lines), sep="\n", flush=True)
+        print(printable_lines("\n".join([f"\n{heading}", *(f"  {line}" for line in lines)])), flush=True)
     _keep(board, standings, comparisons, notes, drawn, run)
     entries = [entry for encoders in board.values() for of_one in encoders.values() for entry in of_one]
     run.set_info(report={"source": place, "sweeps": len({e.sweep.key for e in entries}), "scores": len(entries)})
@@ -192,7 +192,7 @@ def _result(standings: Mapping[Test, Mapping[str, Standing]]) -> dict[str, float
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(printable_lines(line), file=sys.stderr, flush=True)
 
 
 def _short(path: Path) -> str:

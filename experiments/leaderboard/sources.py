@@ -228,9 +228,11 @@ def _marked(path: Path) -> Iterator[dict[str, Any]]:
                 has_scores = True
     for line in lines if has_scores else ():
         try:
-            yield json.loads(line)
-        except ValueError:  # torn by a kill
+            record = json.loads(line)
+        except (ValueError, RecursionError):  # torn by a kill, or made to do harm
             continue
+        if isinstance(record, dict) and "kind" in record:
+            yield record
 
 
 def _folder(document: Mapping[str, Any]) -> str:

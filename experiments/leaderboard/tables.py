@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
 import html
 import io
 import json
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.csv_writing import RecordWriter, TableWriter
 from experiments.leaderboard.comparison import Comparison, remarks
 from experiments.leaderboard.ranking import Board, Entry, Standing, Test, describe, judged, ranked
 from experiments.reports import with_interval
@@ -108,7 +108,7 @@ def legend(standings: Standings) -> str:
 def write_csv(board: Board, standings: Standings, path: Path) -> Path:
     """Every entry of the report, chosen or not, a row each."""
     with path.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, COLUMNS)
+        writer = RecordWriter(handle, COLUMNS)
         writer.writeheader()
         for test, encoders in board.items():
             for name, entries in encoders.items():
@@ -139,7 +139,7 @@ def _row(entry: Entry, name: str, chosen: bool) -> dict[str, object]:
 def write_comparisons(comparisons: Mapping[Test, Comparison], path: Path) -> Path:
     """Every pair of encoders of every test, a row each."""
     with path.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle)
+        writer = TableWriter(handle)
         writer.writerow(["task", "corpus", "metric", "n", "ahead", "behind", "by", "low", "high", "more_than_chance"])
         for test, comparison in comparisons.items():
             for (ahead, behind), found in comparison.differences.items():

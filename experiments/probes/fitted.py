@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from experiments import tasks
 from experiments.errors import UserError
 from experiments.probes.vectors import Split
 from experiments.tasks.base import Task
+from models.descriptions import read_object
+from models.errors import CheckpointError
 
 FORMAT = "ostinato probe 1"
 
@@ -185,7 +188,7 @@ class FittedProbe:
         Raises:
             UserError: The file is missing or holds no probe.
         """
-        from safetensors import SafetensorError, safe_open
+        from safetensors import safe_open
 
         path = Path(path)
         if not path.is_file():
@@ -196,14 +199,68 @@ class FittedProbe:
             with safe_open(path, framework="numpy") as handle:
                 metadata = handle.metadata() or {}
                 arrays = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise UserError(f"{path}: not a safetensors file ({error})") from None
+        except Exception as error:  # of the library, of the disk, or a type of numbers that numpy does not have
+            raise UserError(f"{path}: not a safetensors file ({str(error)[:200]})") from None
         if metadata.get("format") != FORMAT:
-            raise UserError(f"{path}: format {metadata.get('format')!r}, expected {FORMAT!r}; is it a probe?")
-        document = json.loads(metadata["probe"])
-        options = document.pop("options") if "options" in document else {"classes": document.pop("classes")}
-        document["task"] = tasks.build(document["task"], **options)
-        document["config"] = ProbeConfig(**document["config"])
-        document["curve"] = tuple((step, value) for step, value in document["curve"])
+            raise UserError(f"{path}: format {metadata.get('format')!r:.60}, expected {FORMAT!r}; is it a probe?")
+        document = _document(metadata.get("probe", ""), path)
+        try:
+            task = tasks.build(document.task, **document.options)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{path}: its task cannot be built ({error}); was the file changed?") from None
+        _check_arrays(arrays, task.n_outputs, path)
         mean, scale = arrays.pop("scaler.mean"), arrays.pop("scaler.scale")
-        return cls(weights=arrays, mean=mean, scale=scale, **document)
+        told = {name: getattr(document, name) for name in _Document.model_fields if name not in ("task", "options")}
+        return cls(task, weights=arrays, mean=mean, scale=scale, **told)
+
+
+class _Document(BaseModel):
+    """What the header of a file says."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    task: str
+    options: dict[str, Any]
+    config: ProbeConfig
+    seed: int
+    value: float
+    loss: float
+    best_step: int
+    stop_step: int
+    curve: tuple[tuple[int, float], ...]
+    features: dict[str, Any]
+    recipe: dict[str, Any] = Field(default_factory=dict)
+
+
+def _document(text: str, path: Path) -> _Document:
+    try:
+        content = read_object(text, f"{path}: its header 'probe'")
+    except CheckpointError as error:
+        raise UserError(str(error)) from None
+    if "options" not in content and "classes" in content:  # of files before tasks had options
+        content["options"] = {"classes": content.pop("classes")}
+    try:
+        return _Document.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path}: its header 'probe', {key}: {first['msg']}; was the file changed?") from None
+
+
+def _check_arrays(arrays: Mapping[str, np.ndarray], n_outputs: int, path: Path) -> None:
+    """Refuse weights that do not fit together or to the task."""
+    shapes = {name: array.shape for name, array in arrays.items()}
+    width, blocks = shapes.get("scaler.mean", ()), shapes.pop("blocks", (1,))
+    if len(width) != 1 or len(blocks) != 1 or not blocks[0] or not width[0] or width[0] % blocks[0]:
+        raise UserError(f"{path}: scaler.mean has the shape {width} for {blocks} blocks; is the file whole?")
+    hidden = shapes.get("0.bias", (0,)) if "1.weight" in arrays else (n_outputs,)
+    expected = {"0.weight": (*hidden, width[0] // blocks[0]), "0.bias": hidden}
+    expected |= {"scaler.mean": width, "scaler.scale": width}
+    expected |= {"1.weight": (n_outputs, *hidden), "1.bias": (n_outputs,)} if "1.weight" in arrays else {}
+    wrong = sorted(name for name in {*shapes, *expected} if shapes.get(name) != expected.get(name))
+    if wrong:
+        name = wrong[0]
+        raise UserError(f"{path}: {name} has the shape {shapes.get(name)}, expected {expected.get(name)}; is it whole?")
+    for name, array in arrays.items():
+        if array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise UserError(f"{path}: {name} holds values that are not finite; keep the probe again")

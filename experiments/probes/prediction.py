@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor, nn
 
 from experiments import networks
@@ -21,6 +22,8 @@ from experiments.tracking.run import RunHandle
 from experiments.tracks.data import FRONTEND, say
 from experiments.training.trainer import check_accelerator
 from experiments.transfer.settings import TransferSettings
+from models.descriptions import LARGEST, check_arguments
+from models.errors import CheckpointError
 from models.fingerprint import fingerprint
 from models.frontends import build as build_frontend
 from models.releases import RELEASES
@@ -53,20 +56,45 @@ def _producer(probe: FittedProbe, file: str) -> Mapping[str, Any]:
     Raises:
         UserError: It was nothing that can be repeated on audio here.
     """
-    producer = probe.features.get("producer") or {}
+    producer = _producer_of(probe.features)
     if not _repeatable(probe.features):
         maker = producer.get("encoder") or probe.features.get("reduction")
         raise UserError(
             f"{file}: this probe was trained on {probe.features.get('kind')} of {maker!r}, which are not made of audio "
             "here; predict is for probes on stores of ex_pretrain.py extract_embeddings"
         )
+    try:
+        check_arguments(producer["network"], file)
+        _Producer.model_validate({**producer, "blocks": probe.features.get("blocks", [])})
+    except CheckpointError as error:
+        raise UserError(str(error)) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UserError(f"{file}: its features, {key}: {first['msg']}; was the file changed?") from None
     return producer
+
+
+class _Producer(BaseModel):
+    """What of a producer is used; the rest is only compared."""
+
+    weights: str
+    network: dict[str, Any]
+    window_frames: int = Field(ge=1, le=LARGEST)
+    hop_frames: int = Field(ge=1, le=LARGEST)
+    block: int | str | None
+    blocks: list[int]
 
 
 def _repeatable(features: Mapping[str, Any]) -> bool:
     """Whether what vectors were made by can be repeated on audio here."""
-    producer = features.get("producer") or {}
+    producer = _producer_of(features)
     return features.get("kind") == "embeddings" and all(key in producer for key in NEEDED)
+
+
+def _producer_of(features: Mapping[str, Any]) -> Mapping[str, Any]:
+    producer = features.get("producer")
+    return producer if isinstance(producer, Mapping) else {}
 
 
 def command(script: str, features: Mapping[str, Any], file: Path) -> str | None:

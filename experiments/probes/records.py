@@ -17,7 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
+from datasets.array_files import read_npz
+from datasets.csv_writing import RecordWriter, bare
 from datasets.wording import counted_noun
 from experiments.errors import UserError
 
@@ -90,12 +93,15 @@ class Score:
         return asdict(self) | {"seeds": [float(score) for score in self.seeds]}
 
 
+_SCORE = TypeAdapter(Score)
+
+
 def write_scores(scores: Sequence[Score], run: RunHandle) -> Path:
     """Keep the rows with a run: `info.scores` and `scores.csv`."""
     table = run.directory / SCORES
     aside = table.with_name(f".{SCORES}.{os.getpid()}")
     with aside.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, [one.name for one in fields(Score)])
+        writer = RecordWriter(handle, [one.name for one in fields(Score)])
         writer.writeheader()
         for score in scores:
             plain = score.plain()
@@ -115,10 +121,15 @@ def read_scores(rows: Iterable[Mapping[str, Any]]) -> list[Score]:
     known = {one.name for one in fields(Score)}
     read = []
     for number, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise UserError(f"row {number} of a sweep's scores is a {type(row).__name__}, expected values by name")
         try:
-            read.append(Score(**{name: value for name, value in row.items() if name in known}))
-        except TypeError as error:
-            raise UserError(f"row {number} of a sweep's scores: {error}") from None
+            read.append(_SCORE.validate_python({name: value for name, value in row.items() if name in known}))
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UserError(
+                f"row {number} of a sweep's scores: {'.'.join(map(str, first['loc']))!r}: {first['msg']}"
+            ) from None
     return read
 
 
@@ -131,15 +142,18 @@ def read_scores_csv(path: str | Path) -> list[Score]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such table of scores")
-    with path.open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.DictReader(handle))
     try:
-        return read_scores(_typed(row) for row in rows)
-    except (KeyError, ValueError) as error:
+        with path.open(newline="", encoding="utf-8") as handle:
+            rows = list(csv.DictReader(handle))
+        return read_scores([_typed(row) for row in rows])
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError, OSError, csv.Error) as error:
         raise UserError(f"{path}: not the scores of a sweep ({error})") from None
 
 
-def _typed(row: Mapping[str, str]) -> dict[str, Any]:
+def _typed(written: Mapping[str, str]) -> dict[str, Any]:
+    row = {name: bare(text) for name, text in written.items()}
     block = int(row["block"]) if row["block"].isdigit() else row["block"]
     numbers = {name: float(row[name]) for name in ("score", "low", "high")}
     words = {name: json.loads(row[name]) for name in WORDS}
@@ -207,9 +221,13 @@ def read_answers(path: str | Path) -> Answers:
     if not path.is_file():
         raise UserError(f"{path}: no such file of answers")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            ids, predictions, references = (arrays[name] for name in ("ids", "predictions", "references"))
-            by_seed = arrays["by_seed"] if "by_seed" in arrays else predictions[None]
-    except (KeyError, ValueError, OSError) as error:
+        arrays = read_npz(path)
+        ids, predictions, references = (arrays[name] for name in ("ids", "predictions", "references"))
+    except (KeyError, ValueError) as error:
         raise UserError(f"{path}: no answers of a sweep ({error})") from None
+    by_seed = arrays.get("by_seed", predictions[None])
+    if ids.ndim != 1 or ids.dtype.kind != "U" or not len(ids) == len(predictions) == len(references):
+        raise UserError(f"{path}: no answers of a sweep (ids, predictions and references do not belong together)")
+    if by_seed.shape[1:] != predictions.shape or not len(by_seed):
+        raise UserError(f"{path}: no answers of a sweep (by_seed of shape {list(by_seed.shape)})")
     return Answers(ids.tolist(), predictions, references, by_seed)

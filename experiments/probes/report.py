@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from datasets.csv_writing import RecordWriter
 from experiments import reports
 from experiments.class_report import write_test_report
 from experiments.probes.records import write_answers, write_scores
@@ -79,7 +79,7 @@ def write_points(trained: Sequence[tuple[str, str, int, Outcome]], run: RunHandl
                 }
                 row = named | asdict(record.config) | found
                 if writer is None:
-                    writer = csv.DictWriter(handle, list(row))
+                    writer = RecordWriter(handle, list(row))
                     writer.writeheader()
                 writer.writerow(row)
     run.add_artifact(path)
@@ -96,7 +96,7 @@ def write_rows(rows: Sequence[Judged], best: Mapping[str, Judged], run: RunHandl
     path = run.directory / COMPARISON
     with path.open("w", newline="", encoding="utf-8") as handle:
         names = ("task", "representation", "metric", "value", "low", "high", "behind", "behind_low", "behind_high", "n")
-        writer = csv.DictWriter(handle, names)
+        writer = RecordWriter(handle, names)
         writer.writeheader()
         for row in rows:
             main = best[row.score.task]

@@ -136,7 +136,7 @@ class TileFiles:
         try:
             document = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
             records = [_record(entry) for entry in document["records"]]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         whole = document.get("format") == FORMAT and [record.number for record in records] == list(numbers)
         return records if whole else None

@@ -74,8 +74,12 @@ def rebuild(name: str, labels: Sequence[str], options: Mapping[str, Any] | None 
         return build(name, classes=labels)
     try:
         task = build(name, **(options or {}))
-    except TypeError:
-        raise UserError(f"{name}: the file says {options} of this task, which cannot be; was it changed?") from None
+    except UserError:
+        raise
+    except (TypeError, ValueError):
+        raise UserError(
+            f"{name}: the file says {options!r:.200} of this task, which cannot be; was it changed?"
+        ) from None
     if len(task.classes) != len(labels):
         raise UserError(f"{name}: {len(labels)} outputs, expected {task.n_outputs}; was the file changed?")
     return task

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from datasets.wording import printable, printable_lines
 from experiments.errors import UserError
 from experiments.tracking import overrides
 from experiments.tracking.settings import TrackingSettings
@@ -48,11 +49,11 @@ def sync(arguments: Sequence[str]) -> int:
                 runs=folders,
                 max_points=tracking.max_points,
                 upload_limit_mb=tracking.upload_limit_mb,
-                on_run=lambda directory: print(f"sending {directory.name}", file=sys.stderr),
+                on_run=lambda directory: print(f"sending {printable(directory.name)}", file=sys.stderr),
             )
         finally:
             database.client.close()
-    print(report)
+    print(printable_lines(report))
     return 1 if report.failed else 0
 
 

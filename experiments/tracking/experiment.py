@@ -34,6 +34,7 @@ from sacred.arg_parser import format_usage
 from sacred.config import ConfigDict
 from sacred.config.config_summary import ConfigSummary
 
+from datasets.wording import printable_lines
 from experiments import distributed
 from experiments.configs.named import NamedConfig
 from experiments.errors import UserError
@@ -153,7 +154,7 @@ class Experiment(Generic[S]):
             else:
                 result, code = self._obey(argv)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {printable_lines(error)}", file=sys.stderr)
             result, code = None, lifecycle.FAILURE
         except KeyboardInterrupt as error:  # before a run began, or after it ended
             print("interrupted", file=sys.stderr)

@@ -25,6 +25,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+from datasets.wording import printable_lines
+
 SUCCESS, FAILURE = 0, 1
 OUR_PACKAGES = ("models", "datasets", "preprocess", "experiments")
 _HIDDEN_FRAMES = ("sacred", "wrapt")
@@ -209,13 +211,13 @@ def report(error: BaseException, note: Callable[[str], None] | None = None, full
     elif isinstance(error, SystemExit):
         note(trace(error))
         if not isinstance(error.code, int):
-            print(error.code, file=sys.stderr)
+            print(printable_lines(error.code), file=sys.stderr)
     elif brief := getattr(error, "brief", ""):  # its trace was shown by whoever it is about
         note(trace(error))
-        print(f"error: {brief}", file=sys.stderr)
+        print(f"error: {printable_lines(brief)}", file=sys.stderr)
     elif is_plain(error) and not full:
         note(trace(error))
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable_lines(error)}", file=sys.stderr)
     else:
-        print(trace(error), end="", file=sys.stderr)
+        print(printable_lines(trace(error)), end="", file=sys.stderr)
     sys.stderr.flush()

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from datasets.wording import printable_lines
 from experiments import distributed
 from experiments.errors import UserError
 from experiments.tracking import history, lifecycle
@@ -142,7 +143,7 @@ def _leave_trace(directory: Path, error: BaseException) -> None:
     first = not ended and distributed.report_failure(label(), text)
     if first:
         if not lifecycle.is_plain(error):  # else the others say the same
-            print(f"rank {label()}:\n{text}", end="", file=sys.__stderr__, flush=True)
+            print(f"rank {label()}:\n{printable_lines(text)}", end="", file=sys.__stderr__, flush=True)
         _write(directory / f"rank{label()}.log", text)
     if distributed.launch() is None:  # Lightning kills rank zero when this process has ended
         distributed.hang_up()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from datasets.wording import printable_lines
 from experiments import distributed
 from experiments.errors import UserError
 from experiments.tracking import history, provenance, ranks, resuming, standing
@@ -176,7 +177,7 @@ class Session:
 
     def _abandon(self, failure: ranks.RankFailure) -> None:
         """Write the end of a command that cannot be ended in order, from another thread."""
-        print(f"error: {failure.brief}", file=sys.stderr)
+        print(f"error: {printable_lines(failure.brief)}", file=sys.stderr)
         self.note(str(failure))
         self.recorder.flush()
         now = time.time()

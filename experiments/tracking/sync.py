@@ -227,7 +227,7 @@ def _pending(home: Path | None, runs: Iterable[Path | str], report: Report) -> I
 def _target(pointer: Path) -> Path | None:
     try:
         run_dir = Path(json.loads(pointer.read_text(encoding="utf-8"))["run"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return run_dir if (run_dir / FILE_NAME).is_file() else None
 

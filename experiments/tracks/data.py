@@ -14,7 +14,7 @@ from typing import Any
 from datasets.columns import likely, option
 from datasets.corpus import LABELS, Corpus
 from datasets.upstream import open_features
-from datasets.wording import counted_noun
+from datasets.wording import counted_noun, printable_lines
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import TASKS, Task, build, find
@@ -72,7 +72,7 @@ class Source:
 def say(line: str) -> None:
     """Tell the user one thing, once, on standard error, so that a command's own output stays clean."""
     if ranks.is_global_zero():
-        print(line, file=sys.stderr, flush=True)
+        print(printable_lines(line), file=sys.stderr, flush=True)
 
 
 def there_is(names: Iterable[str]) -> str:
@@ -176,7 +176,7 @@ def corpus_name(source: Source, table: str) -> str:
     """What a corpus is called: its published name, and that of its table where this says more than `tracks`."""
     try:
         about = json.loads((source.base_dir / "corpus.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         about = {}
     entries = about.items() if isinstance(about, dict) else ()
     published = "+".join(name for name, facts in entries if isinstance(facts, dict) and "protocols" in facts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
@@ -14,13 +13,14 @@ import numpy as np
 from datasets.cells import BRACKETS
 from datasets.census import Case, Finding, LabelRow, artist_finding, audio_findings, label_findings, label_rows
 from datasets.corpus import LABELS, SPLITS, Corpus, Track
+from datasets.csv_writing import RecordWriter
 from datasets.identity import composed
 from datasets.labels import counted
 from datasets.matching import Match, match_tracks
 from datasets.measures import Distribution, distribution, same_features, seconds_of
 from datasets.near_duplicates import merged, near_duplicates
 from datasets.system_folders import is_system_folder
-from datasets.wording import counted_noun
+from datasets.wording import counted_noun, printable_lines
 from experiments.errors import UserError
 from experiments.progress import progress
 from experiments.settings import DatamoduleSettings, PretrainSettings
@@ -76,10 +76,11 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         if rows.get(own):
             run.add_artifact(corpus_picture(rows[own], lengths_of, run.directory / "corpus.png", title))
         lines = summary(source.name, used, task, rows, found, seconds, counted_on)
-        print("\n".join([*lines, *other_annotations(corpus, {*rows, *task.annotations})]), flush=True)
+        lines += other_annotations(corpus, {*rows, *task.annotations})
+        print(printable_lines("\n".join(lines)), flush=True)
     measured = _measure(source, [matched.stored[one] for one in by_split["train"]])
     if measured and run.is_global_zero:
-        print("\n".join(normalisation_lines(measured, source, datamodule)))
+        print(printable_lines("\n".join(normalisation_lines(measured, source, datamodule))))
         drawn = ", corpus.png" * bool(rows.get(own))
         print(f"\nall of it: corpus_labels.csv, corpus_tracks.*, corpus_findings.csv{drawn} in {run.directory}")
     return {
@@ -253,7 +254,7 @@ def _plain(track: Track, seconds: Mapping[str, float], names: Sequence[str]) -> 
 def _table(run: RunHandle, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     path: Path = run.directory / name
     with path.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, columns, restval="")
+        writer = RecordWriter(handle, columns)
         writer.writeheader()
         writer.writerows(rows)
     run.add_artifact(path)

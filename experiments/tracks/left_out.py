@@ -5,11 +5,11 @@ They are counted, listed in a file of the run, and are an error above the share 
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from datasets.corpus import Corpus
+from datasets.csv_writing import TableWriter
 from datasets.matching import Match, match_tracks
 from datasets.wording import counted_noun
 from experiments.errors import UserError
@@ -97,7 +97,7 @@ def _tell(
     if run is not None and run.is_global_zero and any(alone for alone, _, _ in found):
         path = run.directory / file
         with path.open("w", newline="", encoding="utf-8") as handle:
-            writer = csv.writer(handle)
+            writer = TableWriter(handle)
             writer.writerow(["track", "reason"])
             writer.writerows((identity, what) for alone, what, _ in found for identity in alone)
         run.add_artifact(path)

@@ -26,6 +26,7 @@ from torch import Tensor
 from experiments.errors import UserError
 from experiments.tracking.logger import log_step
 from experiments.training.averaging import Averaging
+from models.layouts import load_pickled
 
 BEST, LAST, INTERRUPTED = "best", "last", "interrupted"
 ASKED_EVERY = 16  # optimiser steps after which several processes agree on whether it is time to save
@@ -60,7 +61,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
     ) -> dict[str, Any]:
         """Load without running anything the file may contain."""
-        return torch.load(path, map_location=map_location, weights_only=True)
+        return load_pickled(path, map_location)
 
 
 class KeepBest(ModelCheckpoint):

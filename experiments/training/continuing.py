@@ -6,12 +6,9 @@ import contextlib
 import fcntl
 import json
 import os
-import pickle
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from experiments import distributed
 from experiments.errors import UserError
@@ -22,6 +19,7 @@ from experiments.tracking.standing import standing
 from experiments.tracks.data import say
 from experiments.training.checkpointing import BEST, INTERRUPTED, LAST
 from experiments.training.trainer import checkpoint_folder
+from models.layouts import load_pickled
 
 RESUME_VARIABLE = "OSTINATO_RESUME"  # rank zero's choice, for the ranks that it launches
 REQUEUED = "hpc_ckpt_*.ckpt"  # in a run's folder: what Lightning leaves when SLURM requeues a job
@@ -93,9 +91,9 @@ def _newest(settings: PretrainSettings, run: RunHandle) -> tuple[Path, int] | No
         if not path.is_file():
             continue
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            content = load_pickled(path, mmap=True)
             made_by, step = content["hyper_parameters"].get("run_fingerprint"), int(content["global_step"])
-        except (RuntimeError, pickle.UnpicklingError, LookupError, AttributeError, TypeError, OSError) as error:
+        except (ValueError, LookupError, AttributeError, TypeError, OSError) as error:
             say(f"{path} cannot be gone on from ({type(error).__name__}): left aside")
             continue
         if made_by != run.fingerprint:
@@ -141,7 +139,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 def _refuse_foreign(folder: Path, run: RunHandle) -> None:
     owner: Path | None = None
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         owner = Path(json.loads((folder / OWNER).read_text(encoding="utf-8"))["run"])
     held = sorted(path.name for path in folder.glob("*.ckpt") if path.stem in (BEST, LAST, INTERRUPTED))
     lives = owner is not None and owner != run.directory and (owner / "journal.jsonl").is_file()

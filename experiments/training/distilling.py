@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from datasets.csv_writing import TableWriter
 from datasets.matching import match_tracks
 from datasets.store import Store, StoreError
 from datasets.tables import CorpusError
@@ -260,7 +260,7 @@ def _tell(
     if run.is_global_zero:
         table = run.directory / "without_logits.csv"
         with table.open("w", newline="", encoding="utf-8") as handle:
-            writer = csv.writer(handle)
+            writer = TableWriter(handle)
             writer.writerow(["track", "split", "reason"])
             for split in ("train", "valid"):
                 tracks = (identity for identity in splits[split].stored if identity in missing)

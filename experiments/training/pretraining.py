@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import shlex
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 import lightning as L
 import numpy as np
 
+from datasets.csv_writing import TableWriter
 from datasets.wording import counted_noun
 from experiments import networks, reports
 from experiments.class_report import write_test_report
@@ -181,7 +181,7 @@ def write_predictions(task: Task, ids: Sequence[str], predictions: np.ndarray, r
     """Keep the answers to the test tracks, `[tracks, n_outputs]`, as a table."""
     table = run.directory / "predictions_test.csv"
     with table.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle)
+        writer = TableWriter(handle)
         writer.writerow(["track", *task.classes])
         writer.writerows([identity, *(f"{p:.5f}" for p in row)] for identity, row in zip(ids, predictions, strict=True))
     run.add_artifact(table)

@@ -272,3 +272,10 @@ def test_a_column_that_may_hold_something_is_pointed_at(table, head, cell, name)
 def test_a_column_whose_cells_do_not_fit_is_not_pointed_at(table):
     assert read_table(table("path,bpm,tonality\nx,fast,bright\n")).notes == ()
     assert read_table(table("path,bpm,tempo\nx,60,120\n")).notes == ()
+
+
+@pytest.mark.parametrize("row", [np.array(True), np.ones((2, 3), bool)])
+def test_ground_truth_that_is_no_list_of_classes_is_named(tmp_path, row):
+    (tmp_path / "train.pk").write_bytes(pickle.dumps({"a.mmap": row}))
+    with pytest.raises(CorpusError, match=r"train\.pk: a\.mmap has an array of shape .*, expected \[classes\]"):
+        read_groundtruths({"train": tmp_path / "train.pk"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -172,11 +173,63 @@ def test_empty_records_of_other_forms_are_passed_over(tmp_path):
         ("t.csv", b"path;genre\na;b;c\n", "line 2: 3 cells for 2 columns; .* by |, or put a cell with semicolons"),
         ("t.csv", b"path,genre\na.wav,#N/A\n", "line 2: genre='#N/A' is not a genre: a formula .* failed there"),
         ("t.csv", b"path,genre\n#REF!,rock\n", "line 2: path='#REF!': a formula"),
-        ("t.json", b"[" * 100_000, "lists in lists"),
-        ("t.jsonl", b"[" * 100_000, "line 1: lists in lists"),
+        ("t.json", b"[" * 100_000, "nested too deep"),
+        ("t.jsonl", b"[" * 100_000, "line 1: nested too deep"),
     ],
 )
 def test_what_a_spreadsheet_left_broken_is_named(tmp_path, name, content, said):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CorpusError, match=said):
         read_table(tmp_path / name)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+).map(lambda value: json.dumps(value).encode())
+SLOW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def check_read_or_refused(path: Path) -> None:
+    try:
+        rows = read_sheet(path).rows
+    except CorpusError as error:
+        rows, said = [], str(error)
+        assert path.name in said
+    cells = [cell for _, row in rows for cell in row.values()]
+    assert all(cell is None or isinstance(cell, str | tuple) for cell in cells)
+
+
+@SLOW
+@given(st.sampled_from([".csv", ".tsv", ".json", ".jsonl", ".parquet"]), st.binary(max_size=60) | JSON)
+def test_any_file_is_read_or_refused(tmp_path, suffix, content):
+    (tmp_path / f"t{suffix}").write_bytes(content)
+    check_read_or_refused(tmp_path / f"t{suffix}")
+
+
+@SLOW
+@given(st.data())
+def test_any_damage_to_parquet_is_read_or_refused(tmp_path, data):
+    pq.write_table(pa.table({"path": ["a", "b"], "tags": [["x"], ["y", "z"]]}), tmp_path / "t.parquet")
+    content = bytearray((tmp_path / "t.parquet").read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    (tmp_path / "t.parquet").write_bytes(content)
+    check_read_or_refused(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("name", ["t.json", "t.jsonl"])
+@pytest.mark.parametrize("depth", [50, 400, 100_000])
+def test_deep_json_is_refused(tmp_path, name, depth):
+    (tmp_path / name).write_text('{"a": ' + "[" * depth + "]" * depth + "}")
+    with pytest.raises(CorpusError, match=rf"{name}.*(nested too deep|expected a text, a number or a list)"):
+        read_sheet(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["t.json", "t.jsonl"])
+def test_a_number_without_end_is_refused(tmp_path, name):
+    (tmp_path / name).write_text('{"a": ' + "1" * 5000 + "}")
+    with pytest.raises(CorpusError, match=rf"{name}.*a number too long"):
+        read_sheet(tmp_path / name)

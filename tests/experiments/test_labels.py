@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from experiments.errors import UserError
 from experiments.labels import output_names, read_labels, spoken
@@ -53,6 +56,12 @@ def test_checkpoints_and_folders_carry_them(tmp_path):
         ("gaps.json", b'{"0": "a", "2": "b"}', "no list of class names"),
         ("mixed.json", b'["a", 1]', "no list of class names"),
         ("number.json", b"3", "no list of class names"),
+        ("deep.json", b"[" * 100_000, "not JSON, or nested too deep"),
+        ("deep.json", b'{"classes": ' * 500 + b"1" + b"}" * 500, "no list of class names"),
+        ("long.json", b"1" * 5000, "not JSON"),
+        ("empty.json", b'["a", " "]', "no list of class names"),
+        ("half.json", b'["a", "\\ud800"]', "half a letter"),
+        ("odd.json", b'{"id2label": 5}', "no list of class names"),
         ("twice.txt", b"oud\nkora\noud\n", "'oud' stands in it twice"),
     ],
 )
@@ -85,3 +94,24 @@ def test_a_file_goes_before_what_the_weights_carry(tmp_path):
 )
 def test_styles_are_said_with_their_genre_behind(label, said):
     assert spoken(label) == said
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=8,
+)
+SLOW = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@SLOW
+@given(
+    st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()), st.sampled_from(["a.json", "a.txt"])
+)
+def test_any_file_gives_names_or_is_refused(tmp_path, content, name):
+    (tmp_path / name).write_bytes(content)
+    names = ("refused",)
+    with contextlib.suppress(UserError):
+        names = read_labels(str(tmp_path / name))
+    assert names
+    assert all(isinstance(one, str) and one for one in names)

@@ -227,7 +227,7 @@ def test_mistakes_in_folders(folder: Path, tmp_path: Path):
         quietly(folder, tmp_path / "z")
     with one.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (10**14,)})
-    with pytest.raises(ForeignError, match=r"song3.npy: Unable to allocate"):
+    with pytest.raises(ForeignError, match=r"song3.npy: a shape of .*, of which 128 bytes do not hold the values"):
         quietly(folder, tmp_path / "h")
     np.save(one, DRAWN)
     one.write_bytes(one.read_bytes()[:-1])

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import random
+import shutil
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from datasets.corpora import archives
 from datasets.corpora.archives import Joined, unpack
 from datasets.tables import CorpusError
 
@@ -100,3 +107,86 @@ def test_damage_within_a_compressed_file_is_told(tmp_path):
     with pytest.raises(CorpusError, match=r"a\.zip: cannot be unpacked"):
         unpack([path], tmp_path / "out")
     assert not contents(tmp_path / "out")
+
+
+def tar_of(path: Path, members: dict[str, bytes], kind: bytes = tarfile.REGTYPE, mode: str = "w:gz") -> Path:
+    with tarfile.open(path, mode) as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.type = len(content), kind
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def zip_of(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+@pytest.mark.parametrize(("write", "name"), [(zip_of, "a.zip"), (tar_of, "a.tar.gz")])
+def test_an_archive_that_unfolds_beyond_measure_is_refused(tmp_path, monkeypatch, write, name):
+    monkeypatch.setattr(archives, "ALWAYS", 10_000)
+    path = write(tmp_path / name, {"small.txt": b"x", "large.txt": bytes(3_000_000)})
+    with pytest.raises(CorpusError, match=r"bytes would become 3,000,001 and more, expected .* at most"):
+        unpack([path], tmp_path / "out")
+    assert set(contents(tmp_path / "out")) <= {"small.txt"}
+    assert not (tmp_path / "out" / "large.txt").exists()
+
+
+def test_many_small_files_are_added_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "ALWAYS", 10_000)
+    path = zip_of(tmp_path / "a.zip", {f"{number}.txt": bytes(40_000) for number in range(50)})
+    with pytest.raises(CorpusError, match=r"expected .* at most"):
+        unpack([path], tmp_path / "out")
+    assert not contents(tmp_path / "out")
+
+
+@pytest.mark.parametrize(("write", "name"), [(zip_of, "a.zip"), (tar_of, "a.tar.gz")])
+def test_numbers_and_depths_have_limits(tmp_path, monkeypatch, write, name):
+    with pytest.raises(CorpusError, match="lies too deep"):
+        unpack([write(tmp_path / name, {"a/" * 40 + "b": b"x"})], tmp_path / "out")
+    monkeypatch.setattr(archives, "MOST_MEMBERS", 3)
+    with pytest.raises(CorpusError, match="more than 3 files"):
+        unpack([write(tmp_path / name, dict.fromkeys("abcd", b"x"))], tmp_path / "out")
+
+
+@pytest.mark.parametrize(("write", "name"), [(zip_of, "a.zip"), (tar_of, "a.tar.gz")])
+def test_a_disk_without_room_is_told_before_it_is_full(tmp_path, monkeypatch, write, name):
+    path = write(tmp_path / name, {"a.txt": b"x" * 1000})
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=999))
+    with pytest.raises(CorpusError, match=r"1,000 bytes more do not fit into .*, where 999 are free"):
+        unpack([path], tmp_path / "out")
+    assert not contents(tmp_path / "out")
+
+
+def test_a_long_name_in_a_tar_takes_no_memory(tmp_path):
+    path = tar_of(tmp_path / "a.tar.gz", {"././@LongLink": bytes(50_000_000)}, tarfile.GNUTYPE_LONGNAME)
+    tracemalloc.start()
+    try:
+        with pytest.raises(CorpusError, match="50,000,000 bytes about one file"):
+            unpack([path], tmp_path / "out")
+        assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data(), st.sampled_from(["a.zip", "a.tar", "a.tar.gz"]))
+def test_any_damage_is_unpacked_or_refused(tmp_path, data, name):
+    members = {"a/b.txt": b"abc" * 20, "c": b"", "d.txt": b"d"}
+    if name == "a.zip":
+        path = zip_of(tmp_path / name, members)
+    else:
+        path = tar_of(tmp_path / name, members, mode="w" if name == "a.tar" else "w:gz")
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, min(len(content), 2000) - 1))
+        content[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    path.write_bytes(content)
+    out = tmp_path / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    with contextlib.suppress(CorpusError):
+        unpack([path], out)
+    assert sum(len(one) for one in contents(out).values()) < 20_000

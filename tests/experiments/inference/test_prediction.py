@@ -5,6 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -325,3 +329,71 @@ def test_threads_are_set_where_they_are_given():
         assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from experiments.inference.prediction import predict
+from experiments.inference.results import Results
+from experiments.settings import PretrainSettings
+from experiments.tracking.run import RunHandle
+music, checkpoint, run, out, entered, late = sys.argv[1:]
+enter, left = Results.enter, int(entered)
+def entered(self, *given):
+    global left
+    if not left and late == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    found, left = enter(self, *given), left - 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return found
+Results.enter = entered
+inference = {"checkpoint": checkpoint, "audio": music, "out_dir": out, "top": 3, "batch_size": 1}
+predict(PretrainSettings(inference=inference, trainer={"accelerator": "cpu"}), RunHandle(Path(run), 0))
+"""
+
+
+def test_a_killed_prediction_loses_no_picture(music, checkpoint, tmp_path):
+    out, run = tmp_path / "out", tmp_path / "run"
+    run.mkdir()
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[3]), "OMP_NUM_THREADS": "1"}
+    for entered, late in (("1", "after"), ("1", "before")):  # of a file's entry in the answers
+        command = [sys.executable, "-c", KILLED, *map(str, (music, checkpoint, run, out, entered, late))]
+        assert subprocess.run(command, env=environment, timeout=120).returncode == -signal.SIGKILL
+    (out / "over_time_07_of_an_older_call.png").write_bytes(b"picture")
+    counts, _ = call(music, checkpoint, tmp_path, out_dir=str(out))
+    assert counts == {"predicted": 2, "already": 3, "skipped": 0}
+    pictures = sorted(path.name for path in out.glob("over_time_*.png"))
+    assert [name.split("_")[2] for name in pictures] == ["00", "01", "02", "03", "04"]
+    assert {name.split("_", 3)[3].removesuffix(".png") for name in pictures} == {
+        "8_kHz", "96_kHz", "long", "short", "six_channels"
+    }  # fmt: skip
+
+
+def test_names_reach_tables_and_the_terminal_as_texts(checkpoint, tmp_path, capsys):
+    folder = tmp_path / "music"
+    folder.mkdir()
+    sound(folder / "a\x1b[2J.wav", 16_000, 5.5)
+    (folder / "b\x1b]0;x\x07.wav").write_bytes(b"no audio")
+    call(folder, checkpoint, tmp_path)
+    shown = capsys.readouterr()
+    assert "a\\x1b[2J.wav" in shown.out
+    assert "b\\x1b]0;x\\x07.wav" in shown.err
+    assert "\x1b" not in shown.out + shown.err
+
+
+def test_files_and_labels_that_look_like_formulas(network, tmp_path, monkeypatch):
+    file = tmp_path / "network.safetensors"
+    labels = ["=1+1", "@home", "-x", "plain"]
+    save_network(file, network, {"labels": labels, "task": "tagging", "frontend": MusiCNNMel().fingerprint})
+    monkeypatch.chdir(tmp_path)
+    sound(tmp_path / "-song.wav", 16_000, 5.5)
+    _, folder = call("-song.wav", file, tmp_path)
+    with (folder / "predictions.csv").open(newline="", encoding="utf-8") as handle:
+        head, row = csv.reader(handle)
+    assert head[2:] == ["'=1+1", "'@home", "'-x", "plain"]
+    assert row[0] == "'-song.wav"
+    with (folder / "ranked.csv").open(newline="", encoding="utf-8") as handle:
+        assert {line["class"] for line in csv.DictReader(handle)} <= set(head[2:])
+    assert set(document(folder)["-song.wav"]["ranked"]) <= set(labels)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -94,3 +96,33 @@ def test_names_of_answers_are_names_of_files():
     assert answers_name("genre", "my net/2", 6, "cls+dist", "mean") == "predictions_genre_my-net-2_6_cls+dist.npz"
     assert answers_name("tempo", "librosa tempo") == "predictions_tempo_librosa-tempo.npz"
     assert answers_name("key", "a", "sum", "all", "max") == "predictions_key_a_sum_all_max.npz"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (5, "is a int, expected values by name"),
+        ({"low": "x"}, "'low': "),
+        ({"seeds": 3}, "'seeds': "),
+        ({"kind": "guess"}, "'kind': "),
+        ({"metrics": [1]}, "'metrics': "),
+    ],
+)
+def test_rows_that_cannot_be_are_named(row, message):
+    with pytest.raises(UserError, match=rf"row 0.*{message}"):
+        read_scores([PROBE.plain() | row if isinstance(row, dict) else row])
+
+
+def test_names_that_look_like_formulas_come_back(tmp_path):
+    odd = replace(PROBE, encoder="=1+1", corpus="-mine", tokens="'@x")
+    run = RunHandle(tmp_path, 0)
+    table = write_scores([odd], run)
+    assert "'=1+1" in table.read_text()
+    assert read_scores_csv(table) == [odd]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no archive", b"PK\x05\x06" + bytes(18)])
+def test_damaged_answers_are_named(tmp_path, content):
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.npz: no answers of a sweep"):
+        read_answers(tmp_path / "a.npz")

@@ -30,7 +30,7 @@ def test_folders_of_systems(name: str):
 
 
 @pytest.mark.parametrize(
-    "name", ["Recycled", "Recycler", "Lost & Found", "found.0", "found.0000", "#1", "@ home", "rock", "Trash", "tmp", ""]
+    "name", ["Recycled", "Recycler", "Lost & Found", "found.0", "found.0000", "#1", "@ home", "rock", "Trash", ""]
 )
 def test_folders_of_people(name: str):
     assert not is_system_folder(name)

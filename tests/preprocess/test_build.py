@@ -143,7 +143,7 @@ def test_bad_files_are_skipped_and_listed_and_the_run_goes_on(write: Write, kick
     assert (report.written, report.decoded, report.ignored) == (4, 13, {".csv": 1})
     lines = (tmp_path / "store" / "skipped.csv").read_text().splitlines()
     assert len(lines) == 1 + len(bad)
-    assert (tmp_path / "store" / "notes.csv").read_text().splitlines()[1].startswith("truncated.mp3,truncated: kept")
+    assert (tmp_path / "store" / "notes.csv").read_text().splitlines()[1].startswith("truncated.mp3,cut short: ")
 
     again = quickly(tmp_path / "in", tmp_path / "store")
     assert again.skipped == report.skipped

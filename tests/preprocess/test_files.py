@@ -21,7 +21,8 @@ def touch(folder: Path, *names: str) -> None:
 def test_finds_audio_in_sub_folders_and_counts_the_rest(tmp_path: Path):
     touch(tmp_path, "b.MP3", "a/c.ogg", "a/d/e.m4a", "a/b.beats", "tracks.csv", "README", ".hidden.wav", ".cache/f.wav")
     touch(tmp_path, "a/c.beats", "a/d/e.txt")  # annotations of a track beside it
-    files, others = find(tmp_path)
+    found = find(tmp_path)
+    files, others = found.files, found.others
     assert [file.id for file in files] == ["a/c.ogg", "a/d/e.m4a", "b.MP3"]
     assert [file.bytes for file in files] == [7, 9, 5]
     assert others == Counter({".beats": 1, ".csv": 1, "README": 1})
@@ -32,13 +33,13 @@ def test_follows_links_once(tmp_path: Path):
     (tmp_path / "music" / "more").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "music" / "again").symlink_to(tmp_path / "music")
     (tmp_path / "music" / "gone.wav").symlink_to(tmp_path / "nothing")
-    files, _ = find(tmp_path / "music")
+    files = find(tmp_path / "music").files
     assert [(file.id, file.bytes) for file in files] == [("b.wav", 11), ("gone.wav", -1), ("more/a.wav", 15)]
 
 
 def test_names_that_are_not_utf8_get_an_id_that_can_be_stored(tmp_path: Path):
     touch(tmp_path, "caf\udce9.wav")
-    (file,), _ = find(tmp_path)
+    (file,) = find(tmp_path).files
     assert file.id == "caf\\udce9.wav"
     assert file.path.exists()
 

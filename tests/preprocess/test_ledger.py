@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from preprocess.files import Candidate
+from preprocess.files import Candidate, Found
 from preprocess.ledger import Ledger
 from preprocess.sources import NO_FFMPEG, AudioError
 
@@ -78,7 +78,7 @@ def test_a_file_that_was_mended_leaves_the_table(tmp_path: Path):
 def test_files_that_are_gone_leave_the_table(tmp_path: Path):
     ledger = Ledger(tmp_path)
     ledger.leave_out(FILE, "silent")
-    ledger.forget_others([Candidate("other", Path("other"))])
+    ledger.list_folders(Found([Candidate("other", Path("other"))]))
     assert ledger.skipped == {}
 
 

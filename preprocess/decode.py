@@ -85,7 +85,7 @@ def stream(
         OppositeChannels: The channels cancel each other; known at the end.
         AudioError: As `load`; possibly only after some blocks.
     """
-    tally, resampler, rate = _Tally(path), None, sample_rate
+    tally, resampler, rate = _Tally(), None, sample_rate
     for source in open_sources(Path(path)):
         if source.sample_rate != rate:
             if resampler:
@@ -116,8 +116,8 @@ def _finite(samples: np.ndarray, path: str | Path) -> np.ndarray:
 class _Tally:
     """What was decoded of a file, against what it should have had."""
 
-    def __init__(self, path: str | Path) -> None:
-        self.path, self.seconds, self.promised = path, 0.0, 0.0
+    def __init__(self) -> None:
+        self.seconds = self.promised = 0.0
         self.short, self.damage, self.flaws = False, "", []
         self.mean_energy = self.channel_energy = 0.0
 
@@ -155,14 +155,15 @@ class _Tally:
         return self.mean_energy < OPPOSITE * self.channel_energy
 
     def notes(self) -> list[str]:
-        """What is missing, if anything."""
+        """What is missing, if anything; where several things are wrong, the first."""
         if not (self.short or self.damage or self.flaws):
             return []
         digits = 1 if f"{self.seconds:.1f}" != f"{self.promised:.1f}" else 3
-        kept = f"{self.seconds:.{digits}f} s"
+        left = f"{self.seconds:.{digits}f} s"
         if self.short:
-            kept += f" of the {self.promised:.{digits}f} s that the header promises"
-        kind, _, detail = (self.flaws or [self.damage.replace("damaged", "cut short or damaged") or "cut short"])[
-            0
-        ].partition(": ")
-        return [f"{kind}: {kept}" if self.short and not self.damage else f"{kind}: {detail}, {kept} are left"]
+            left += f" of the {self.promised:.{digits}f} s that the header promises"
+        cause = self.flaws[0] if self.flaws else self.damage.replace("damaged", "cut short or damaged", 1)
+        kind, _, detail = (cause or "cut short").partition(": ")
+        if self.short and not self.damage:
+            return [f"{kind}: {left}"]
+        return [f"{kind}: {detail}, {left} are left"]

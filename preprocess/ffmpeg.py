@@ -24,12 +24,8 @@ COMPLAINT = re.compile(r".*\[(?:error|fatal|panic)\] (.*)")
 PADDING, FILM = (0.5, 0.01), (5.0, 0.1)  # seconds and share
 
 
-def open_ffmpeg(path: Path, broken: bool) -> Source:
+def open_ffmpeg(path: Path) -> Source:
     """The first audio stream of a file as 32-bit floats, piped as Sun AU, whose header says all that is needed.
-
-    Args:
-        path: Audio file.
-        broken: Whether the file is known to end too early.
 
     Raises:
         AudioError: There is no ffmpeg, or it finds no audio.
@@ -54,7 +50,6 @@ def open_ffmpeg(path: Path, broken: bool) -> Source:
         _blocks(process, channels, remarks, path),
         round(seconds * sample_rate),
         round(slack * sample_rate),
-        "cut short: the file ends within its audio" if broken else "",
     )
 
 

@@ -14,8 +14,6 @@ from preprocess.spans import Peek
 
 W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
-ASF_HEADER = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c"
-ASF_DATA = b"\x36\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c"
 OPEN_END = 4096  # bytes within which a length near 2**31 or 2**32 means that whoever wrote it did not know
 
 
@@ -59,11 +57,11 @@ def data(peek: Peek) -> Data | None:
         start, size = struct.unpack_from(">II", head, 4)
         return Data(start, _known(size), max(peek.size - start, 0))
     if head[:4] == b"caff":
-        for id, start, size in _chunks(peek, 8, ">4sq"):
+        for id, start, size in chunks(peek, 8, ">4sq"):
             if id == b"data":  # behind a count of edits
                 return Data(start + 4, None if size < 0 else max(size - 4, 0), max(peek.size - start - 4, 0))
     if head[:16] == W64_RIFF:
-        for id, start, size in _chunks(peek, 40, "<16sq", counts_itself=True, alignment=8):
+        for id, start, size in chunks(peek, 40, "<16sq", counts_itself=True, alignment=8):
             if id == W64_DATA:
                 return Data(start, max(size, 0), max(peek.size - start, 0))
     return None
@@ -72,7 +70,7 @@ def data(peek: Peek) -> Data | None:
 def _riff(peek: Peek) -> Data | None:
     """RIFF and RF64, whose length of more than 32 bits stands in a chunk of its own."""
     long = None
-    for id, start, size in _chunks(peek, 12, "<4sI", alignment=2):
+    for id, start, size in chunks(peek, 12, "<4sI", alignment=2):
         if id == b"ds64":
             (long,) = struct.unpack("<Q", peek(start + 8, 8).ljust(8, b"\0"))
         if id == b"data":
@@ -83,7 +81,7 @@ def _riff(peek: Peek) -> Data | None:
 
 
 def _aiff(peek: Peek) -> Data | None:
-    for id, start, size in _chunks(peek, 12, ">4sI", alignment=2):
+    for id, start, size in chunks(peek, 12, ">4sI", alignment=2):
         if id == b"SSND":  # behind an offset and the size of blocks
             promised = None if _known(size) is None else max(size - 8, 0)
             present = max(peek.size - start - 8, 0)
@@ -91,7 +89,7 @@ def _aiff(peek: Peek) -> Data | None:
     return None
 
 
-def _chunks(
+def chunks(
     peek: Peek, position: int, layout: str, counts_itself: bool = False, alignment: int = 1
 ) -> Iterator[tuple[bytes, int, int]]:
     """Id of each chunk, where its content begins, and its size."""
@@ -112,39 +110,8 @@ def _known(size: int) -> int | None:
 def _is_chunk(peek: Peek, position: int, layout: str) -> bool:
     """Whether chunks that end where the file does begin here."""
     end = position
-    for id, start, size in _chunks(peek, position, layout, alignment=2):
+    for id, start, size in chunks(peek, position, layout, alignment=2):
         if not all(32 <= byte < 127 for byte in id):
             return False
         end = start + size
     return peek.size - 1 <= end <= peek.size or position >= peek.size
-
-
-def breaks_off(peek: Peek) -> bool:
-    """Whether a file of MPEG-4, ASF (wma) or WavPack ends within a block of its audio.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
-    head, end = peek(0, 16), 0
-    if head[4:8] == b"ftyp":
-        return any(id == b"mdat" and end > peek.size for id, end in _boxes(peek))
-    if head == ASF_HEADER:
-        parts = _chunks(peek, 0, "<16sq", counts_itself=True)
-        return any(id == ASF_DATA and start + size > peek.size for id, start, size in parts)
-    if head[:4] == b"wvpk":
-        for id, start, size in _chunks(peek, 0, "<4sI"):
-            end = start + size if id == b"wvpk" else end
-    return end > peek.size
-
-
-def _boxes(peek: Peek) -> Iterator[tuple[bytes, int]]:
-    """Type of each outermost box of MPEG-4, and where it ends; the last one may leave that open."""
-    position = 0
-    while len(raw := peek(position, 16)) >= 8:
-        size, id = struct.unpack_from(">I4s", raw)
-        if size == 1:
-            size = int.from_bytes(raw[8:16])
-        if size < 8:
-            return
-        position += size
-        yield id, position

@@ -255,7 +255,7 @@ def _announced(frame: bytes, kind: Kind) -> Announcement | None:
     count, size = (next(numbers) if flags & 1 else 0), (next(numbers) if flags & 2 else 0)
     lame = at + 8 + 4 * (flags & 1) + 4 * (flags >> 1 & 1) + 100 * (flags >> 2 & 1) + 4 * (flags >> 3 & 1)
     ends = frame[lame + 21 : lame + 24] if frame[lame : lame + 4].strip(b"\0") else b""
-    delay = int.from_bytes(ends) if len(ends) == 3 and count else 0
+    delay = int.from_bytes(ends) if len(ends) == 3 and flags & 1 else 0
     return Announcement(0, frame, count, size, (delay >> 12) + (delay & 0xFFF))
 
 

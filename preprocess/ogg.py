@@ -57,8 +57,10 @@ def links(file: BinaryIO) -> list[Link]:
             continue
         _, _, flags, _, serial, number, _, segments = PAGE.unpack_from(page)
         size = PAGE.size + segments + sum(page[PAGE.size : PAGE.size + segments])
-        if position + size > peek.size:
-            break
+        within = peek(position + 4, size).find(b"OggS")
+        if 0 <= within < size - 4 or position + size > peek.size:  # cut short, with the next file behind it or nothing
+            position = _resynchronise(peek, position)
+            continue
         if flags & FIRST and (not found or found[-1]._data):
             if found:
                 found[-1].end = position

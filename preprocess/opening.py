@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
-from preprocess import lengths, mpeg, ogg
+from preprocess import blocks, lengths, mpeg, ogg
 from preprocess.ffmpeg import open_ffmpeg
 from preprocess.sources import BLOCK, AudioError, Source, Unreadable
 from preprocess.spans import READ_AHEAD, Peek, Spans
@@ -25,7 +25,10 @@ from preprocess.spans import READ_AHEAD, Peek, Spans
 HEADERS = 4096  # bytes read at a time where only headers are of interest
 MPEG_SUFFIXES = {".mp3", ".mp2", ".mp1", ".mpga"}
 UNKNOWN = 2**48  # frames: more is libsndfile's way to say that it does not know
-MANY_FRAMES = 4  # of an mp3: the encoder's delay, and one at either end that needs its neighbours
+MPEG_SLACK = 4  # frames: the encoder's delay, and one at either end that needs its neighbours
+OGG_SLACK = (
+    8192  # samples: the longest block of Vorbis, of which a decoder may leave out the last; Opus has shorter ones
+)
 
 
 def open_sources(path: Path) -> Iterator[Source]:
@@ -59,7 +62,14 @@ def _recognised(raw: BinaryIO, path: Path) -> Iterator[Source]:
         file = _ForwardFile(os.fsencode(path))
     except (soundfile.LibsndfileError, TypeError):  # TypeError: a headerless format, known by its suffix
         return _by_others(raw, path)
-    return {"MP3": _mpeg, "OGG": _ogg}.get(file.format, _counted)(file, raw, path)
+    if file.format == "MP3":
+        return _mpeg(file, raw, path)
+    return (_ogg if _is_ogg(raw) else _counted)(file, raw, path)
+
+
+def _is_ogg(raw: BinaryIO) -> bool:
+    raw.seek(0)
+    return raw.read(4) == b"OggS"
 
 
 class _ForwardFile(soundfile.SoundFile):
@@ -77,8 +87,19 @@ def _by_others(raw: BinaryIO, path: Path) -> Iterator[Source]:
         if inside > raw.seek(0, os.SEEK_END) / 2:
             yield from _stretches(stretches, raw, path)
             return
-    source = open_ffmpeg(path, lengths.breaks_off(Peek(raw, HEADERS)))
-    yield replace(source, blocks=_verified(source.blocks, source.frames - source.slack, raw, path))
+    source = open_ffmpeg(path)
+    decoded = _verified(source.blocks, source.frames - source.slack, raw, path)
+    yield replace(source, blocks=decoded, flaw=_ends_early(raw))
+
+
+def _ends_early(raw: BinaryIO) -> str:
+    """What is wrong with a file that ffmpeg reads."""
+    if _is_ogg(raw):
+        return next((flaw for link in ogg.links(raw) if (flaw := _missing(link, "a"))), "")
+    peek = Peek(raw, HEADERS)
+    samples = lengths.data(peek)
+    cut = blocks.break_off(peek) or (samples is not None and samples.cut)
+    return "cut short: the file ends within its audio" if cut else ""
 
 
 def _counted(file: soundfile.SoundFile, raw: BinaryIO, path: Path) -> Iterator[Source]:
@@ -139,7 +160,7 @@ def _described(stretch: mpeg.Stretch, blocks: Iterator[np.ndarray]) -> Source:
     elif stretch.alien / each * kind.samples > kind.sample_rate:  # room for a second of audio
         flaw = f"damaged: {stretch.alien:,} bytes between its frames are no audio"
     promised = _length(stretch, stretch.missing)
-    return Source(kind.sample_rate, 2 - kind.mono, blocks, promised, MANY_FRAMES * kind.samples, flaw)
+    return Source(kind.sample_rate, 2 - kind.mono, blocks, promised, MPEG_SLACK * kind.samples, flaw)
 
 
 def _ogg(file: soundfile.SoundFile, raw: BinaryIO, path: Path) -> Iterator[Source]:
@@ -147,7 +168,7 @@ def _ogg(file: soundfile.SoundFile, raw: BinaryIO, path: Path) -> Iterator[Sourc
     chain = ogg.links(raw)
     if len(chain) < 2:
         flaw = _missing(chain[0], "its") if chain else ""
-        yield Source(file.samplerate, file.channels, _decoded(file, path), _promised(file), flaw=flaw)
+        yield Source(file.samplerate, file.channels, _decoded(file, path), _promised(file), OGG_SLACK, flaw)
         return
     file.close()
     for number, link in enumerate(chain, start=1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,48 @@ def test_no_folder(tmp_path: Path, ask):
     touch(tmp_path, "a.wav")
     with pytest.raises(AudioError, match="a file, not a folder"):
         ask(tmp_path / "a.wav")
+
+
+def test_folders_of_the_system_are_passed_over(tmp_path: Path):
+    touch(tmp_path, "rock/a.wav", "#recycle/rock/b.wav", "nas/@eaDir/c.mp3/c.mp3", "$RECYCLE.BIN/S-1-5-21/d.wav")
+    found = find(tmp_path)
+    assert [file.id for file in found.files] == ["rock/a.wav"]
+    assert found.passed_over == ["#recycle", "$RECYCLE.BIN", "nas/@eaDir"]
+    assert [file.id for file in find(tmp_path / "#recycle").files] == ["rock/b.wav"]  # asked for by its name
+
+
+def test_only_deleted_audio_is_said(tmp_path: Path):
+    touch(tmp_path, "@Recycle/a.wav")
+    with pytest.raises(AudioError, match="folders of the system are passed over: @Recycle"):
+        find(tmp_path)
+
+
+def test_real_folders_come_before_links(tmp_path: Path):
+    touch(tmp_path, "jazz/a.wav", "rock/b.wav", "rock/live/c.wav")
+    (tmp_path / "jazz" / "crossover").symlink_to(tmp_path / "rock")
+    (tmp_path / "again").symlink_to(tmp_path / "rock" / "live")
+    assert [file.id for file in find(tmp_path).files] == ["jazz/a.wav", "rock/b.wav", "rock/live/c.wav"]
+
+
+def test_folders_that_cannot_be_listed_are_named_and_nothing_in_them_is_gone(
+    tmp_path: Path, refuse: Callable[[Path], None]
+):
+    touch(tmp_path, "a.wav", "private/b.wav", "private/deep/c.wav")
+    refuse(tmp_path / "private")
+    found = find(tmp_path)
+    assert [file.id for file in found.files] == ["a.wav"]
+    assert found.unlisted == {"private/": "folder cannot be read: Permission denied"}
+    assert found.gone(["a.wav", "d.wav", "private/b.wav", "private/deep/c.wav", "privately/e.wav"]) == {
+        "d.wav",
+        "privately/e.wav",
+    }
+
+
+def test_a_folder_that_cannot_be_listed_is_not_without_audio(tmp_path: Path, refuse: Callable[[Path], None]):
+    touch(tmp_path, "private/b.wav")
+    refuse(tmp_path / "private")
+    with pytest.raises(AudioError, match=r"no audio file .* private/ folder cannot be read: Permission denied"):
+        find(tmp_path)
+    refuse(tmp_path)
+    with pytest.raises(AudioError, match="cannot be read: Permission denied"):
+        find(tmp_path)

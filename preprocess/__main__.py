@@ -113,6 +113,7 @@ def _corpus(definition: Definition, arguments: argparse.Namespace, options: dict
 
 def summary(report: Report) -> Iterator[str]:
     """Lines that say what is in the store now, what is not and why, and what to do next."""
+    from datasets.wording import counted_noun
     from preprocess.build import changed_line, common_reasons
 
     hours = f"{report.seconds / 3600:.2f} hours of audio"
@@ -126,7 +127,8 @@ def summary(report: Report) -> Iterator[str]:
     if report.noted:
         kinds = Counter(note.partition(":")[0] for _, note in report.noted).most_common(3)
         why = ", ".join(f"{count} {kind}" for kind, count in kinds)
-        yield f"  {len(report.noted)} tracks have a note ({why}): {report.store / 'notes.csv'}"
+        counted = counted_noun(len(report.noted), "track has a note", "tracks have a note")
+        yield f"  {counted} ({why}): {report.store / 'notes.csv'}"
     if report.changed:
         yield f"  {changed_line(report, 'another STORE_DIR')}"
     if report.ignored:

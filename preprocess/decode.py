@@ -158,7 +158,7 @@ class _Tally:
         """What is missing, if anything; where several things are wrong, the first."""
         if not (self.short or self.damage or self.flaws):
             return []
-        digits = 1 if f"{self.seconds:.1f}" != f"{self.promised:.1f}" else 3
+        digits = 3 if self.short and f"{self.seconds:.1f}" == f"{self.promised:.1f}" else 1
         left = f"{self.seconds:.{digits}f} s"
         if self.short:
             left += f" of the {self.promised:.{digits}f} s that the header promises"

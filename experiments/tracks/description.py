@@ -16,6 +16,7 @@ from datasets.corpus import LABELS, SPLITS, Corpus, Track
 from datasets.labels import counted
 from datasets.matching import Match, match_tracks
 from datasets.measures import Distribution, distribution, same_features, seconds_of
+from datasets.system_folders import is_system_folder
 from datasets.wording import counted_noun
 from experiments.progress import progress
 from experiments.settings import DatamoduleSettings, PretrainSettings
@@ -176,8 +177,8 @@ def _empty_folders(source: Source, written: Corpus) -> list[str]:
     if source.corpus is not None or (source.base_dir / "header.json").is_file():
         return []
     tops = {track.id.partition("/")[0] for track in written}
-    folders = (path.name for path in source.base_dir.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return sorted(set(folders) - tops)
+    folders = {path.name for path in source.base_dir.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    return sorted(name for name in folders - tops if not is_system_folder(name))
 
 
 def _measure(source: Source, training: Sequence[str]) -> Distribution | None:

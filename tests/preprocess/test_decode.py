@@ -182,7 +182,7 @@ def test_ffmpeg_that_fails(tmp_path: Path):
     (tmp_path / "b.m4a").write_bytes(b"music that breaks off")
     notes: list[str] = []
     assert sum(len(block) for block in stream(tmp_path / "b.m4a", 16000, notes)) == 16000
-    assert notes == ["cut short or damaged: ffmpeg says 'x: Error while decoding', 1.000 s are left"]
+    assert notes == ["cut short or damaged: ffmpeg says 'x: Error while decoding', 1.0 s are left"]
 
 
 def test_the_error_travels_between_processes():

@@ -58,7 +58,7 @@ def whole(path: str | Path, sample_rate: int, notes: list[str]) -> np.ndarray:
     try:
         return np.concatenate(list(stream(path, sample_rate, notes)))
     except OppositeChannels as error:
-        notes[:] = [first_alone(error)]
+        notes.append(first_alone(error))
         return np.concatenate(list(stream(path, sample_rate, notes, mixed=False)))
 
 

@@ -8,6 +8,7 @@ believe it where it is wrong. Walking from frame to frame takes a hundredth of t
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,6 +18,7 @@ from preprocess.spans import READ_AHEAD, Peek
 
 SHORTEST, LONGEST = 24, 4096  # bytes: every frame lies between
 IN_A_ROW = 3  # frames that follow one another where a stretch begins: two bytes of noise look like one
+HEAD = re.compile(rb"\xff[\xe2-\xff][\x10-\xef]")  # how a frame may begin
 ZEROS = bytes(7)  # of the side information of a frame without audio, behind where a checksum may stand
 BIT_RATES = {  # kbit/s by index: of a layer in version 1; and in the versions of lower sample rates
     (1, False): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -139,7 +141,9 @@ def walk(file: BinaryIO) -> list[Stretch]:
         elif length:
             position += length
         else:
-            step = 1 + (peek(position, READ_AHEAD) + b"\xff").find(b"\xff", 1) - 1
+            ahead = peek(position + 1, LONGEST)
+            head = HEAD.search(ahead)
+            step = 1 + (head.start() if head else max(len(ahead) - 2, 0))
             position, alien = position + step, alien + step
     return [one for one in stretches if one.frames]
 

@@ -23,12 +23,11 @@ from preprocess.sources import BLOCK, AudioError, Source, Unreadable
 from preprocess.spans import READ_AHEAD, Peek, Spans
 
 HEADERS = 4096  # bytes read at a time where only headers are of interest
-MPEG_SUFFIXES = {".mp3", ".mp2", ".mp1", ".mpga"}
+MPEG_SUFFIXES = {".mp3", ".mp2", ".mpga"}
+UNHEARD = 48_000  # Hz, of nothing
 UNKNOWN = 2**48  # frames: more is libsndfile's way to say that it does not know
 MPEG_SLACK = 4  # frames: the encoder's delay, and one at either end that needs its neighbours
-OGG_SLACK = (
-    8192  # samples: the longest block of Vorbis, of which a decoder may leave out the last; Opus has shorter ones
-)
+OGG_SLACK = 8192  # samples: the longest block of Vorbis, the last of which may be left out; Opus has shorter ones
 
 
 def open_sources(path: Path) -> Iterator[Source]:
@@ -95,7 +94,7 @@ def _by_others(raw: BinaryIO, path: Path) -> Iterator[Source]:
 def _ends_early(raw: BinaryIO) -> str:
     """What is wrong with a file that ffmpeg reads."""
     if _is_ogg(raw):
-        return next((flaw for link in ogg.links(raw) if (flaw := _missing(link, "a"))), "")
+        return next((flaw for link in ogg.links(raw) if (flaw := _missing(link, "its"))), "")
     peek = Peek(raw, HEADERS)
     samples = lengths.data(peek)
     cut = blocks.break_off(peek) or (samples is not None and samples.cut)
@@ -132,7 +131,7 @@ def _mpeg(file: soundfile.SoundFile, raw: BinaryIO, path: Path) -> Iterator[Sour
     if not stretches:
         yield Source(file.samplerate, file.channels, _decoded(file, path))
     elif len(stretches) == 1 and len(stretches[0].spans) == 1 and file.frames >= _length(stretches[0]):
-        yield _described(stretches[0], _decoded(file, path))
+        yield _described(stretches[0], file, _decoded(file, path))
     else:
         file.close()
         yield from _stretches(stretches, raw, path)
@@ -143,7 +142,10 @@ def _stretches(stretches: Sequence[mpeg.Stretch], raw: BinaryIO, path: Path) -> 
     for stretch in stretches:
         announcement = mpeg.corrected(stretch)
         spans = Spans(raw, [announcement, *stretch.spans], endless=not announcement)
-        yield _described(stretch, _decoded(_understood(spans, path), path, spans))
+        if file := _understood(spans):
+            yield _described(stretch, file, _decoded(file, path, spans))
+        else:
+            yield _lost(f"{stretch.frames:,} frames cannot be decoded")
 
 
 def _length(stretch: mpeg.Stretch, missing: int = 0) -> int:
@@ -152,7 +154,7 @@ def _length(stretch: mpeg.Stretch, missing: int = 0) -> int:
     return max((stretch.frames + missing) * stretch.kind.samples - trimmed, 0)
 
 
-def _described(stretch: mpeg.Stretch, blocks: Iterator[np.ndarray]) -> Source:
+def _described(stretch: mpeg.Stretch, file: soundfile.SoundFile, blocks: Iterator[np.ndarray]) -> Source:
     kind, flaw = stretch.kind, ""
     each = sum(end - start for start, end in stretch.spans) / stretch.frames
     if stretch.cut:
@@ -160,7 +162,7 @@ def _described(stretch: mpeg.Stretch, blocks: Iterator[np.ndarray]) -> Source:
     elif stretch.alien / each * kind.samples > kind.sample_rate:  # room for a second of audio
         flaw = f"damaged: {stretch.alien:,} bytes between its frames are no audio"
     promised = _length(stretch, stretch.missing)
-    return Source(kind.sample_rate, 2 - kind.mono, blocks, promised, MPEG_SLACK * kind.samples, flaw)
+    return Source(file.samplerate, file.channels, blocks, promised, MPEG_SLACK * kind.samples, flaw)
 
 
 def _ogg(file: soundfile.SoundFile, raw: BinaryIO, path: Path) -> Iterator[Source]:
@@ -173,9 +175,12 @@ def _ogg(file: soundfile.SoundFile, raw: BinaryIO, path: Path) -> Iterator[Sourc
     file.close()
     for number, link in enumerate(chain, start=1):
         spans = Spans(raw, [(link.start, link.end)])
-        one = _understood(spans, path)
+        one = _understood(spans)
+        if one is None:
+            yield _lost(f"stream {number} of {len(chain)} cannot be decoded")
+            continue
         flaw = _missing(link, f"of stream {number} of {len(chain)} the")
-        yield Source(one.samplerate, one.channels, _decoded(one, path, spans), flaw=flaw)
+        yield Source(one.samplerate, one.channels, _decoded(one, path, spans), _promised(one), OGG_SLACK, flaw)
 
 
 def _missing(link: ogg.Link, whose: str) -> str:
@@ -188,13 +193,18 @@ def _promised(file: soundfile.SoundFile) -> int:
     return file.frames if 0 < file.frames < UNKNOWN else 0
 
 
-def _understood(spans: Spans, path: Path) -> soundfile.SoundFile:
+def _understood(spans: Spans) -> soundfile.SoundFile | None:
     try:
         return _ForwardFile(spans)
     except soundfile.LibsndfileError as error:
         if spans.error:
             raise spans.error from error
-        raise AudioError(path, f"damaged: {_reason(error)}") from error
+        return None
+
+
+def _lost(what: str) -> Source:
+    """In the place of a piece that is there, but is none that libsndfile reads."""
+    return Source(UNHEARD, 1, iter(()), flaw=f"damaged: {what}")
 
 
 def _decoded(file: soundfile.SoundFile, path: Path, spans: Spans | None = None) -> Iterator[np.ndarray]:

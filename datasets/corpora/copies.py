@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from datasets.corpora.base import Definition, Item
+from datasets.system_folders import is_system_folder
 from datasets.tables import CorpusError
 
 SUFFIXES = (".mp3", ".wav", ".au", ".flac", ".ogg", ".m4a", ".aif", ".aiff", ".opus")  # the first is taken
@@ -88,7 +89,7 @@ def _walk(data_dir: Path) -> Iterator[PurePosixPath]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not (name.startswith(".") or is_system_folder(name)))
         below = PurePosixPath(Path(folder).relative_to(data_dir).as_posix())
         for name in sorted(names):
             if not name.startswith(".") and name.lower().endswith((*SUFFIXES, SUMS)):

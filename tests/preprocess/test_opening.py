@@ -179,6 +179,14 @@ def test_every_stream_of_a_chain_is_read(tmp_path: Path, kind: dict[str, str]):
     assert "of stream 1 of 2 the last page is missing" in note
 
 
+def test_a_stream_of_a_chain_that_cannot_be_decoded_costs_only_itself(write: Write, tmp_path: Path):
+    whole_stream = write("a.ogg", seconds=2).read_bytes()
+    other = whole_stream.replace(b"\x05vorbis", b"\x05borvis")
+    samples, notes = decoded(put(tmp_path / "chain.ogg", whole_stream + other + whole_stream))
+    assert abs(len(samples) - 64_000) < 9
+    assert notes == ["damaged: stream 2 of 3 cannot be decoded, 4.0 s are left"]
+
+
 def test_a_recorder_that_never_wrote_the_length(write: Write, tmp_path: Path):
     path = write("a.wav", seconds=5, rate=22050, channels=2, subtype="PCM_24")
     content = path.read_bytes()

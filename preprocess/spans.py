@@ -75,6 +75,7 @@ class Spans(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: memoryview) -> int:
+        """Fill a buffer as far as there is something; 0 at the end, or where reading failed."""
         done = 0
         if self._starts[-1] < self._position < self._end:
             done = min(len(buffer), self._end - self._position)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,6 +116,7 @@ def _corpus(definition: Definition, arguments: argparse.Namespace, options: dict
 
 def summary(report: Report) -> Iterator[str]:
     """Lines that say what is in the store now, what is not and why, and what to do next."""
+    from datasets.wording import counted_noun
     from preprocess.build import changed_line, common_reasons
 
     hours = f"{report.seconds / 3600:.2f} hours of audio"
@@ -126,11 +128,16 @@ def summary(report: Report) -> Iterator[str]:
     if report.skipped:
         yield f"  all in {report.store / 'skipped.csv'}; they are tried again when they change, or with --retry"
     if report.noted:
-        yield f"  {len(report.noted)} tracks hold less than their file promised: {report.store / 'notes.csv'}"
+        kinds = Counter(note.partition(":")[0] for _, note in report.noted).most_common(3)
+        why = ", ".join(f"{count} {kind}" for kind, count in kinds)
+        counted = counted_noun(len(report.noted), "track has a note", "tracks have a note")
+        yield f"  {counted} ({why}): {report.store / 'notes.csv'}"
     if report.changed:
         yield f"  {changed_line(report, 'another STORE_DIR')}"
     if report.ignored:
         yield "not audio: " + ", ".join(f"{count} {suffix}" for suffix, count in report.ignored.most_common(5))
+    if report.passed_over:
+        yield f"folders of the system, passed over: {', '.join(report.passed_over)}"
     yield f"next: {_next(report.store)}"
 
 

@@ -50,10 +50,12 @@ class Report:
         already: Tracks that were in the store before.
         skipped: (id, reason) of files that gave no track, now or in an earlier run.
         changed: Tracks in the store whose file is another one now; the store keeps what it has.
-        noted: (id, note) of tracks that hold less than their file promised, now or in an earlier run.
+        noted: (id, note) of tracks that hold less than their file promised, or something else than the mean of its
+            channels, now or in an earlier run.
         decoded: Files opened in this run.
         seconds: Audio behind the tracks added in this run.
         ignored: Number of files that are not audio, by suffix.
+        passed_over: Folders of the system, which were not searched.
     """
 
     store: Path
@@ -65,6 +67,7 @@ class Report:
     decoded: int = 0
     seconds: float = 0.0
     ignored: Counter[str] = field(default_factory=Counter)
+    passed_over: list[str] = field(default_factory=list)
 
 
 def build_store(
@@ -109,14 +112,15 @@ def build_store(
     audio_dir, report = Path(audio_dir), Report(Path(store_dir))
     about = feature_header(frontend, max_seconds)
     if ids is None:
-        files, report.ignored = find(audio_dir)
+        found = find(audio_dir)
+        files, report.ignored, report.passed_over = found.files, found.others, found.passed_over
     else:
         files = named(ids) if isinstance(ids, Mapping) else choose(audio_dir, ids)
     with alone(report.store), StoreWriter(report.store, about) as writer:
         _check_same_length(writer, max_seconds)
         ledger = Ledger(report.store)
         if ids is None:
-            ledger.forget_others(files)
+            ledger.list_folders(found)
         new = [file for file in files if _first(file, clip_seconds) not in writer.done]
         report.already = len(files) - len(new)
         stored = [file for file in files if _first(file, clip_seconds) in writer.done]
@@ -136,7 +140,8 @@ def build_store(
             raise AudioError(audio_dir, crashes.explain(error)) from error
         finally:
             _save(ledger, report.store)
-    report.skipped = [(file.id, ledger.skipped[file.id].reason) for file in new if file.id in ledger.skipped]
+    left_out = [file.id for file in new] + ([] if ids is not None else list(found.unlisted))
+    report.skipped = [(id, ledger.skipped[id].reason) for id in left_out if id in ledger.skipped]
     report.noted = [(file.id, ledger.noted[file.id].note) for file in files if file.id in ledger.noted]
     if files and not report.written and not report.already:
         reasons = ", ".join(f"{count} {reason}" for reason, count in common_reasons(report))

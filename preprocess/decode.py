@@ -1,10 +1,11 @@
 """An audio file to mono samples at the rate a front end wants, whole or block by block.
 
-Channels are averaged by one product with a vector. Resampling is soxr's HQ filter (aliases below -120 dB), fed by
-blocks, which gives the very samples of resampling the whole. However long the file, `stream` holds one block of it.
+Channels are averaged by one product with a vector; where they cancel each other, the first one is taken alone.
+Resampling is soxr's HQ filter (aliases below -120 dB), fed by blocks, which gives the very samples of resampling the
+whole. However long the file, `stream` holds one block of it.
 
-A truncated or damaged file gives what can be decoded of it, with a note; NaN, Inf and audio scaled to the range of
-integers are refused.
+A file that was cut short or damaged gives what can be decoded of it, with a note; NaN, Inf and audio scaled to the
+range of integers are refused.
 """
 
 from __future__ import annotations
@@ -17,11 +18,19 @@ import numpy as np
 import soxr
 
 from datasets.wording import printable
-from preprocess.sources import AudioError, Source, open_source
+from preprocess.opening import open_sources
+from preprocess.sources import AudioError, Source, Unreadable
 
 LOUDEST = 100.0  # full scale is 1: audio beyond this was scaled to integers, or is not audio
+# Energy of the mean of n channels, times n, as a share of that of a channel: 1 where they have nothing in common, n
+# where they are equal. Less than this is left only where they are opposite up to the noise of a codec.
+OPPOSITE = 0.02
 
 logger = logging.getLogger(__name__)
+
+
+class OppositeChannels(AudioError):
+    """Their mean is next to nothing, while each of them is audible."""
 
 
 def load(path: str | Path, sample_rate: int) -> np.ndarray:
@@ -32,42 +41,66 @@ def load(path: str | Path, sample_rate: int) -> np.ndarray:
         sample_rate: Hz of the result.
 
     Returns:
-        [samples] float32 mono, full scale 1. A truncated file gives what is left of it, and a warning in the log.
+        [samples] float32 mono, full scale 1. A file that was cut short gives what is left of it, and a warning in the
+        log.
 
     Raises:
         AudioError: No such file, no audio, no samples, NaN, Inf or far over full scale.
     """
     notes: list[str] = []
-    samples = np.concatenate(list(stream(path, sample_rate, notes)))
+    samples = whole(path, sample_rate, notes)
     for note in notes:
         logger.warning("%s: %s", printable(path), printable(note))
     return samples
 
 
-def stream(path: str | Path, sample_rate: int, notes: list[str] | None = None) -> Iterator[np.ndarray]:
+def whole(path: str | Path, sample_rate: int, notes: list[str]) -> np.ndarray:
+    """As `load`, with `notes` to take the remarks."""
+    try:
+        return np.concatenate(list(stream(path, sample_rate, notes)))
+    except OppositeChannels as error:
+        notes.append(first_alone(error))
+        return np.concatenate(list(stream(path, sample_rate, notes, mixed=False)))
+
+
+def first_alone(error: OppositeChannels) -> str:
+    """The note of a file that was decoded again without mixing."""
+    return f"{error.reason}: the first one is taken alone"
+
+
+def stream(
+    path: str | Path, sample_rate: int, notes: list[str] | None = None, mixed: bool = True
+) -> Iterator[np.ndarray]:
     """Decode a file block by block.
 
     Args:
         path: Audio file.
         sample_rate: Hz of the result.
         notes: Takes remarks on a file that was decoded only in part.
+        mixed: Take the mean of the channels, not the first one alone.
 
     Yields:
         [n] float32 mono; together they are what `load` returns.
 
     Raises:
+        OppositeChannels: The channels cancel each other; known at the end.
         AudioError: As `load`; possibly only after some blocks.
     """
-    source = open_source(Path(path))
-    resampler = None
-    if source.sample_rate != sample_rate:
-        resampler = soxr.ResampleStream(source.sample_rate, sample_rate, 1, "float32", "HQ")
-    decoded = 0
-    for mono in _mono(source, path, notes if notes is not None else []):
-        decoded += len(mono)
-        yield _finite(resampler.resample_chunk(mono) if resampler else mono, path)
-    if not decoded:
+    tally, resampler, rate = _Tally(), None, sample_rate
+    for source in open_sources(Path(path)):
+        if source.sample_rate != rate:
+            if resampler:
+                yield _finite(resampler.resample_chunk(np.empty(0, np.float32), last=True), path)
+            rate = source.sample_rate
+            resampler = soxr.ResampleStream(rate, sample_rate, 1, "float32", "HQ") if rate != sample_rate else None
+        for mono in tally.mono(source, mixed):
+            yield _finite(resampler.resample_chunk(mono) if resampler else mono, path)
+    if not tally.seconds:
         raise AudioError(path, "no samples: no audio follows the header")
+    if mixed and tally.opposite:
+        raise OppositeChannels(path, "the channels cancel each other")
+    if notes is not None:
+        notes += tally.notes()
     if resampler:
         yield _finite(resampler.resample_chunk(np.empty(0, np.float32), last=True), path)
 
@@ -81,19 +114,57 @@ def _finite(samples: np.ndarray, path: str | Path) -> np.ndarray:
     return samples
 
 
-def _mono(source: Source, path: str | Path, notes: list[str]) -> Iterator[np.ndarray]:
-    """Mean of the channels, [n] float32 a block; a file that breaks off after some blocks gets a note instead."""
-    weights = np.full(source.channels, 1 / source.channels, np.float32)
-    decoded, damage = 0, ""
-    try:
-        for block in source.blocks:
-            decoded += len(block)
-            yield block @ weights
-    except AudioError as error:
-        if not decoded:
+class _Tally:
+    """What was decoded of a file, against what it should have had."""
+
+    def __init__(self) -> None:
+        self.seconds = self.promised = 0.0
+        self.short, self.damage, self.flaws = False, "", []
+        self.mean_energy = self.channel_energy = 0.0
+
+    def mono(self, source: Source, mixed: bool) -> Iterator[np.ndarray]:
+        """Samples of a stream, [n] float32 a block; one that breaks off after some blocks ends there."""
+        weights = np.full(source.channels, 1 / source.channels, np.float32)
+        frames, damage = 0, ""
+        try:
+            for block in source.blocks:
+                frames += len(block)
+                mono = block @ weights if mixed else block[:, 0].copy()
+                self._weigh(block, mono)
+                yield mono
+        except Unreadable:
             raise
-        damage = error.reason
-    if damage or decoded < 0.95 * source.frames:
-        seconds = decoded / source.sample_rate
-        promised = f" of {source.frames / source.sample_rate:.1f} s in the header" if source.frames else ""
-        notes.append(f"{damage or 'truncated'}: kept {seconds:.1f} s{promised}")
+        except AudioError as error:
+            if not (frames or self.seconds):
+                raise
+            damage = error.reason
+        self.seconds += frames / source.sample_rate
+        self.promised += max(frames, source.frames) / source.sample_rate
+        self.short |= frames < source.frames - source.slack
+        self.damage = self.damage or damage
+        self.flaws += [source.flaw] if source.flaw else []
+
+    def _weigh(self, block: np.ndarray, mono: np.ndarray) -> None:
+        if block.shape[1] > 1:
+            with np.errstate(over="ignore", invalid="ignore"):
+                self.mean_energy += block.shape[1] ** 2 * float(mono @ mono)
+                self.channel_energy += float(np.vdot(block, block))
+
+    @property
+    def opposite(self) -> bool:
+        """Whether the mean of the channels holds next to nothing of them."""
+        return self.mean_energy < OPPOSITE * self.channel_energy
+
+    def notes(self) -> list[str]:
+        """What is missing, if anything; where several things are wrong, the first."""
+        if not (self.short or self.damage or self.flaws):
+            return []
+        digits = 3 if self.short and f"{self.seconds:.1f}" == f"{self.promised:.1f}" else 1
+        left = f"{self.seconds:.{digits}f} s"
+        if self.short:
+            left += f" of the {self.promised:.{digits}f} s that the header promises"
+        cause = self.flaws[0] if self.flaws else self.damage.replace("damaged", "cut short or damaged", 1)
+        kind, _, detail = (cause or "cut short").partition(": ")
+        if self.short and not self.damage:
+            return [f"{kind}: {left}"]
+        return [f"{kind}: {detail}, {left} are left"]

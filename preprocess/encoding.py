@@ -136,7 +136,7 @@ def extract(
         AudioError: No such folder, no audio in it, or no file in it that could be used.
         StoreError: A store holds something else, or the disk is full; what was done is kept.
     """
-    files, _ = find(Path(audio_dir))
+    found = find(Path(audio_dir))
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     encoder = load_encoder(Path(model_dir), device)
     chosen = sorted(set(range(encoder.depth) if blocks is None else blocks))
@@ -150,9 +150,10 @@ def extract(
             for block in chosen
         }
         ledger = Ledger(report.store)
-        _run(files, recipe, writers, ledger, report, retry, progress)
+        ledger.list_folders(found)
+        _run(found.files, recipe, writers, ledger, report, retry, progress)
     if not report.written and not report.already:
-        raise AudioError(audio_dir, f"none of {len(files)} files could be used: see {ledger.skipped_path}")
+        raise AudioError(audio_dir, f"none of {len(found.files)} files could be used: see {ledger.skipped_path}")
     return report
 
 
@@ -167,7 +168,6 @@ def _run(
 ) -> None:
     """Every file that some store lacks into all stores or into the ledger; fills in the report."""
     done = set.intersection(*(writer.done for writer in writers.values()))
-    ledger.forget_others(files)
     new = [file for file in files if file.id not in done]
     report.already = len(files) - len(new)
     report.changed = [file.id for file in files if file.id in done and ledger.changed(file)]
@@ -181,7 +181,8 @@ def _run(
                 advance()
     finally:
         ledger.save()
-    report.skipped = [(file.id, ledger.skipped[file.id].reason) for file in new if file.id in ledger.skipped]
+    left_out = [file.id for file in new] + [id for id in ledger.skipped if id.endswith("/")]
+    report.skipped = [(id, ledger.skipped[id].reason) for id in left_out if id in ledger.skipped]
     report.noted = [(file.id, ledger.noted[file.id].note) for file in files if file.id in ledger.noted]
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from models.frontends import MusiCNNMel
-from preprocess.decode import stream
+from preprocess.decode import OppositeChannels, first_alone, stream, whole
 from preprocess.sources import AudioError
 
 CHUNK = 1024  # frames transformed at a time: the spectra of 16 s stay in the cache
@@ -28,7 +28,7 @@ class Track:
     Attributes:
         frames: [frames, bands] float16.
         seconds: Length of the decoded audio.
-        notes: Remarks on a file that was decoded only in part.
+        notes: Remarks on a file that was decoded only in part, or without mixing its channels.
     """
 
     frames: np.ndarray
@@ -47,9 +47,17 @@ def track_features(path: str | Path, frontend: MusiCNNMel, max_seconds: float | 
     Raises:
         AudioError: As `preprocess.decode.load`; also for audio that is silent, or shorter than one patch.
     """
+    try:
+        return _track_features(path, frontend, max_seconds, mixed=True)
+    except OppositeChannels as error:
+        track = _track_features(path, frontend, max_seconds, mixed=False)
+        return replace(track, notes=(first_alone(error), *track.notes))
+
+
+def _track_features(path: str | Path, frontend: MusiCNNMel, max_seconds: float | None, mixed: bool) -> Track:
     notes: list[str] = []
     extent = _Extent()
-    blocks = extent.watch(stream(path, frontend.sample_rate, notes))
+    blocks = extent.watch(stream(path, frontend.sample_rate, notes, mixed))
     with torch.inference_mode(), one_thread():
         chunks = [chunk.half().numpy() for chunk in transform(blocks, frontend)]
     seconds, shortest = extent.samples / frontend.sample_rate, PATCH / frontend.frame_rate
@@ -76,7 +84,7 @@ def clip_features(path: str | Path, frontend: MusiCNNMel, clip_seconds: float) -
         AudioError: As `preprocess.decode.load`; also for audio that is silent, or shorter than one clip.
     """
     notes: list[str] = []
-    samples = np.concatenate(list(stream(path, frontend.sample_rate, notes)))
+    samples = whole(path, frontend.sample_rate, notes)
     length, tolerance = round(clip_seconds * frontend.sample_rate), round(CLIP_TOLERANCE * frontend.sample_rate)
     count = (len(samples) + tolerance) // length
     if not count:
@@ -100,7 +108,7 @@ def audible(path: str | Path, sample_rate: int, shortest: float, notes: list[str
         path: Audio file.
         sample_rate: Hz of the result.
         shortest: Seconds that it must have.
-        notes: Takes remarks on a file that was decoded only in part.
+        notes: Takes remarks on a file that was decoded only in part, or without mixing its channels.
 
     Returns:
         [samples] float32 mono.
@@ -108,7 +116,7 @@ def audible(path: str | Path, sample_rate: int, shortest: float, notes: list[str
     Raises:
         AudioError: As `preprocess.decode.load`; also for audio that is silent, or too short.
     """
-    samples = np.concatenate(list(stream(path, sample_rate, notes)))
+    samples = whole(path, sample_rate, notes)
     seconds = len(samples) / sample_rate
     if seconds < shortest:
         raise AudioError(path, f"too short: {seconds:.3f} s, at least {shortest:g} s are needed")

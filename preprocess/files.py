@@ -4,28 +4,58 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from preprocess.sources import AudioError
+from datasets.system_folders import is_system_folder
+from preprocess.sources import UNREADABLE, AudioError, Unreadable
 
 LIBSNDFILE = {
     ".wav",
+    ".wave",
+    ".bwf",
     ".flac",
     ".ogg",
     ".oga",
     ".opus",
     ".mp3",
+    ".mp2",
+    ".mpga",
     ".aif",
     ".aiff",
     ".aifc",
     ".au",
+    ".snd",
     ".caf",
     ".w64",
     ".rf64",
 }
-FFMPEG = {".m4a", ".mp4", ".m4b", ".aac", ".wma", ".mka", ".webm", ".ac3", ".ape", ".wv", ".mpc", ".dsf"}
+FFMPEG = {
+    ".m4a",
+    ".mp4",
+    ".m4b",
+    ".m4r",
+    ".3gp",
+    ".aac",
+    ".wma",
+    ".mka",
+    ".webm",
+    ".weba",
+    ".ac3",
+    ".eac3",
+    ".dts",
+    ".ape",
+    ".wv",
+    ".mpc",
+    ".tta",
+    ".tak",
+    ".dsf",
+    ".dff",
+    ".spx",
+    ".amr",
+    ".ra",
+}
 SUFFIXES = LIBSNDFILE | FFMPEG
 
 
@@ -46,33 +76,97 @@ class Candidate:
     mtime_ns: int = -1
 
 
-def find(audio_dir: Path) -> tuple[list[Candidate], Counter[str]]:
-    """Audio files below a folder, known by their suffix, and how many files of other suffixes lie there.
+@dataclass
+class Found:
+    """What lies below a folder.
 
-    Links are followed; names that begin with a dot are passed over, and so is `song.beats` beside `song.flac`.
+    Attributes:
+        files: Audio, sorted by id.
+        others: Number of files that are not audio, by suffix.
+        unlisted: Folders that could not be listed, as ids with `/` at the end, and the reason; what is in them is
+            not known.
+        passed_over: Folders of the system, which were not looked into.
+    """
+
+    files: list[Candidate] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+    unlisted: dict[str, str] = field(default_factory=dict)
+    passed_over: list[str] = field(default_factory=list)
+
+    def gone(self, ids: Iterable[str]) -> set[str]:
+        """Those of some tracks that are certainly not there any more."""
+        return {id for id in set(ids) - {file.id for file in self.files} if not id.startswith(tuple(self.unlisted))}
+
+
+def find(audio_dir: Path) -> Found:
+    """Audio files below a folder, known by their suffix, and what else there is.
+
+    Links are followed, but a folder that is reached in several ways is taken once, where it really lies if that is
+    below `audio_dir`. Names that begin with a dot and folders of the system are passed over, and so is `song.beats`
+    beside `song.flac`.
 
     Raises:
-        AudioError: No such folder, or no audio file in it.
+        AudioError: No such folder, one that cannot be listed, or no audio file in it.
     """
     _check_folder(audio_dir)
-    found, others, seen = [], Counter(), set()
-    for folder, folders, names in os.walk(audio_dir, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        real = os.path.realpath(folder)
-        if real in seen:  # a link back to a folder above
-            folders.clear()
+    found, seen, waiting, links = Found(), set(), [audio_dir], []
+    while waiting or links:
+        folder = waiting.pop() if waiting else links.pop(0)
+        try:
+            real = os.path.realpath(folder)
+            if real in seen:
+                continue
+            seen.add(real)
+            with os.scandir(folder) as entries:
+                listed = sorted((one for one in entries if not one.name.startswith(".")), key=lambda one: one.name)
+        except OSError as error:
+            if folder == audio_dir:
+                raise Unreadable.of(audio_dir, error) from error
+            found.unlisted[f"{_id(audio_dir, folder)}/"] = f"folder {UNREADABLE}: {error.strerror or error}"
             continue
-        seen.add(real)
-        paths = [Path(folder, name) for name in names if not name.startswith(".")]
-        audio = [path for path in paths if path.suffix.lower() in SUFFIXES]
-        found += [_candidate(audio_dir, path.relative_to(audio_dir).as_posix()) for path in audio]
-        tracks = {path.stem for path in audio}
-        rest = [path for path in paths if path.suffix.lower() not in SUFFIXES and path.stem not in tracks]
-        others.update(path.suffix.lower() or path.name for path in rest)
-    if not found:
-        what = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(3)) or "nothing"
-        raise AudioError(audio_dir, f"no audio file in this folder, only {what}; known: {' '.join(sorted(SUFFIXES))}")
-    return sorted(found, key=lambda one: one.id), others
+        files = []
+        for entry in listed:
+            if not _is_folder(entry):
+                files.append(Path(entry.path))
+            elif is_system_folder(entry.name):
+                found.passed_over.append(_id(audio_dir, Path(entry.path)))
+            else:
+                (links if entry.is_symlink() else waiting).append(Path(entry.path))
+        _sort_out(audio_dir, files, found)
+    if not found.files:
+        raise AudioError(audio_dir, _nothing(found))
+    found.files.sort(key=lambda one: one.id)
+    found.passed_over.sort()
+    return found
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """False for a link whose target cannot be looked at: opening it will tell why."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _sort_out(audio_dir: Path, paths: Sequence[Path], found: Found) -> None:
+    """Enter the files of one folder."""
+    audio = [path for path in paths if path.suffix.lower() in SUFFIXES]
+    tracks = {path.stem for path in audio}
+    rest = [path for path in paths if path.suffix.lower() not in SUFFIXES and path.stem not in tracks]
+    found.files += [_status(_id(audio_dir, path), path) for path in audio]
+    found.others.update(path.suffix.lower() or path.name for path in rest)
+
+
+def _nothing(found: Found) -> str:
+    """Why there is no audio, as far as one can see."""
+    what = ", ".join(f"{count} {suffix}" for suffix, count in found.others.most_common(3)) or "nothing"
+    text = f"no audio file in this folder, only {what}"
+    if found.unlisted:
+        (name, reason), *others = found.unlisted.items()
+        text += f"; {name} {reason}" + f", and {len(others)} more" * bool(others)
+    if found.passed_over:
+        text += f"; folders of the system are passed over: {', '.join(found.passed_over[:3])}"
+    return f"{text}; known: {' '.join(sorted(SUFFIXES))}"
 
 
 def choose(audio_dir: Path, ids: Sequence[str]) -> list[Candidate]:
@@ -82,7 +176,7 @@ def choose(audio_dir: Path, ids: Sequence[str]) -> list[Candidate]:
         AudioError: No such folder.
     """
     _check_folder(audio_dir)
-    return [_candidate(audio_dir, id) for id in dict.fromkeys(ids)]
+    return [_status(storable(id), audio_dir / id) for id in dict.fromkeys(ids)]
 
 
 def named(files: Mapping[str, Path]) -> list[Candidate]:
@@ -96,13 +190,16 @@ def storable(path: str | Path) -> str:
 
 
 def _check_folder(audio_dir: Path) -> None:
-    if not audio_dir.is_dir():
-        what = "a file, not a folder" if audio_dir.exists() else "no such folder"
-        raise AudioError(audio_dir, f"{what}: give the folder that holds the audio files")
+    try:
+        if not audio_dir.is_dir():
+            what = "a file, not a folder" if audio_dir.exists() else "no such folder"
+            raise AudioError(audio_dir, f"{what}: give the folder that holds the audio files")
+    except OSError as error:
+        raise Unreadable.of(audio_dir, error) from error
 
 
-def _candidate(audio_dir: Path, name: str) -> Candidate:
-    return _status(storable(name), audio_dir / name)
+def _id(audio_dir: Path, path: Path) -> str:
+    return storable(path.relative_to(audio_dir).as_posix())
 
 
 def _status(id: str, path: Path) -> Candidate:

@@ -17,7 +17,7 @@ from datasets.tables import CorpusError
 from models.fingerprint import fingerprint
 from preprocess.bars import counted
 from preprocess.build import alone
-from preprocess.files import Candidate, find
+from preprocess.files import Candidate, Found, find
 from preprocess.ledger import Ledger
 from preprocess.vector_files import ForeignError, Vectors, open_vectors
 
@@ -173,7 +173,7 @@ def _example(corpus: str | None) -> str:
 def _audio_ids(audio: Path) -> list[str]:
     if (audio / "header.json").is_file():
         return Store(audio).ids
-    return [one.id for one in find(audio)[0]]
+    return [one.id for one in find(audio).files]
 
 
 def _nearest(id: str, known: Sequence[str]) -> str:
@@ -184,7 +184,7 @@ def _nearest(id: str, known: Sequence[str]) -> str:
 
 def _leave_out(report: Imported) -> None:
     ledger = Ledger(report.store)
-    ledger.forget_others([])
+    ledger.list_folders(Found())
     for id, reason in report.unmatched:
         ledger.leave_out(Candidate(id, Path(id)), reason)
     ledger.save()

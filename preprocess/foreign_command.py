@@ -95,7 +95,7 @@ def run_huggingface(argv: Sequence[str]) -> Iterator[str]:
     if report.changed:
         yield f"  {changed_line(report, 'another STORE_DIR')}"
     if report.noted:
-        yield f"  {len(report.noted)} tracks hold less than their file promised: {report.store / 'notes.csv'}"
+        yield f"  {len(report.noted)} tracks have a note, most of files cut short: {report.store / 'notes.csv'}"
     if report.skipped:
         yield f"  all in {report.store / 'skipped.csv'}; they are tried again when they change, or with --retry"
     yield f"next: python ex_probe.py with embeddings.store={report.store} datamodule.base_dir={given.audio_dir}"

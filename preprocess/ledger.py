@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from datasets.csv_writing import TableWriter, bare
-from preprocess.files import Candidate
-from preprocess.sources import NO_FFMPEG, AudioError
+from preprocess.files import Candidate, Found
+from preprocess.sources import NO_FFMPEG, UNREADABLE, AudioError
 
 
 @dataclass(frozen=True, order=True)
@@ -30,7 +30,7 @@ class Skipped:
 
 @dataclass(frozen=True, order=True)
 class Noted:
-    """A track that holds less than its file promised."""
+    """A track that holds less than its file promised, or something else than the mean of its channels."""
 
     id: str
     note: str
@@ -57,10 +57,13 @@ class Ledger:
         self._changed = False
 
     def settled(self, file: Candidate) -> bool:
-        """True if the file was skipped before and would be again: it is the same, and no ffmpeg has come to help."""
+        """True if the file was skipped before and would be again: it is the same, and no help has come.
+
+        A file that could not be read is tried again: rights and disks are mended without a change of the file.
+        """
         row = self.skipped.get(file.id)
         same = row is not None and row.bytes >= 0 and (row.bytes, row.mtime_ns) == (file.bytes, file.mtime_ns)
-        return same and not (NO_FFMPEG in row.reason and shutil.which("ffmpeg"))
+        return same and UNREADABLE not in row.reason and not (NO_FFMPEG in row.reason and shutil.which("ffmpeg"))
 
     def changed(self, file: Candidate) -> bool:
         """True if the file is not the one its track was computed from; False where that is not known."""
@@ -90,11 +93,13 @@ class Ledger:
             self.noted[file.id] = Noted(file.id, "; ".join(notes))
             self._changed = True
 
-    def forget_others(self, files: Iterable[Candidate]) -> None:
-        """Drop skipped files that are not there any more."""
-        gone = self.skipped.keys() - {file.id for file in files}
+    def list_folders(self, found: Found) -> None:
+        """Enter folders that could not be listed, and drop skipped files and folders that are not there any more."""
+        gone = found.gone(self.skipped)
         for id in gone:
             del self.skipped[id]
+        for id, reason in found.unlisted.items():
+            self.leave_out(Candidate(id, Path(id)), reason)
         self._changed |= bool(gone)
 
     def save(self) -> None:

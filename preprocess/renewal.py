@@ -27,12 +27,12 @@ def drop_outdated(audio_dir: str | Path, store_dir: str | Path, frontend: str) -
     folder, about = Path(store_dir), feature_header(frontend)
     if not (folder / "header.json").is_file():
         return False
-    files, _ = find(Path(audio_dir))
+    found = find(Path(audio_dir))
     with alone(folder):
         stored = set(Store(folder, about.fingerprint, about.kind, about.producer).ids)
         ledger = Ledger(folder)
-        changed = any(ledger.changed(file) for file in files if file.id in stored)
-        if outdated := changed or not stored <= {file.id for file in files}:
+        changed = any(ledger.changed(file) for file in found.files if file.id in stored)
+        if outdated := changed or bool(found.gone(stored)):
             (folder / "index.parquet").unlink(missing_ok=True)  # what names tracks goes first, the header last
             for below in ("parts", "shards"):
                 shutil.rmtree(folder / below, ignore_errors=True)

@@ -10,6 +10,7 @@ from functools import lru_cache
 from models import frontends
 from preprocess.features import Track, clip_features, track_features
 from preprocess.files import Candidate
+from preprocess.opening import MPEG_SUFFIXES
 from preprocess.quiet import quiet_libraries
 from preprocess.sources import AudioError
 from preprocess.summaries import SUMMARIES, summary_clips, summary_track
@@ -31,7 +32,7 @@ def attempt(
     Returns:
         The file, and its tracks or the reason why there is none.
     """
-    if os.getpid() == main_process and file.path.suffix.lower() != ".mp3":  # the only decoder that remarks
+    if os.getpid() == main_process and file.path.suffix.lower() not in MPEG_SUFFIXES:  # the only decoder that remarks
         return file, _outcome(file, frontend, max_seconds, clip_seconds)
     with quiet_libraries():
         return file, _outcome(file, frontend, max_seconds, clip_seconds)

@@ -167,7 +167,7 @@ def audio_named(audio: str | None) -> list[Candidate]:
         raise UserError("inference.audio is not set: name an audio file or a folder, inference.audio=song.mp3")
     path = Path(audio).expanduser()
     if path.is_dir():
-        return find(path)[0]
+        return find(path).files
     if not path.exists():
         raise UserError(f"inference.audio={audio}: no such file or folder")
     return [Candidate(path.name, path)]

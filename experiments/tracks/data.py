@@ -107,7 +107,7 @@ def open_source(settings: DatamoduleSettings, labelled: bool = True) -> Source:
         say(f"labels: {table}")
     corpus, stored = annotations.from_files(settings, base) if labelled else None, _holds_features(base)
     if labelled and corpus is None and not stored:
-        annotations.from_folders(settings, base, [audio.id for audio in find_audio(base)[0]])
+        annotations.from_folders(settings, base, [audio.id for audio in find_audio(base).files])
     features = _features(base, settings, frontend, None if stored else _store_dir(base, settings, frontend))
     return Source(base.resolve().name, base, features, frontend, corpus)
 
@@ -142,6 +142,8 @@ def _features(base: Path, settings: DatamoduleSettings, frontend: MusiCNNMel, st
         say(f"log-mels of {counted_noun(report.written, 'track')} are in {store_dir}")
     if report.skipped:
         say(f"{counted_noun(len(report.skipped), 'file')} skipped, see {store_dir / 'skipped.csv'}")
+    if report.passed_over:
+        say(f"{base}: folders of the system are passed over: {', '.join(report.passed_over)}")
     if report.changed:
         say(changed_line(report, "another datamodule.store_dir"))
     return open_features(store_dir, fingerprint=frontend.fingerprint)

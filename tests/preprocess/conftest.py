@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 import sys
 from collections.abc import Callable
@@ -27,6 +29,20 @@ sys.stdout.buffer.write(struct.pack(">4s5I", b".snd", 32, 0xFFFFFFFF, 6, 48000, 
 if content.startswith(b"music that breaks off"):
     sys.exit("x: Error while decoding")
 """
+
+
+@pytest.fixture
+def refuse(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Has a folder not listed, as for a user without the right to; root would be given it."""
+    scandir, refused = os.scandir, set()
+
+    def denied(path: str | os.PathLike) -> object:
+        if Path(path) in refused:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    return refused.add
 
 
 @pytest.fixture(scope="session")

@@ -16,9 +16,11 @@ import pytest
 from datasets.store import Store, StoreError
 from models.frontends import build
 from preprocess import AudioError, build_store
+from preprocess.__main__ import summary
 from preprocess.build import GROUP_BYTES, GROUP_TRACKS, _groups, changed_line
 from preprocess.features import track_features
 from preprocess.files import Candidate
+from preprocess.renewal import drop_outdated
 
 Write = Callable[..., Path]
 
@@ -143,7 +145,7 @@ def test_bad_files_are_skipped_and_listed_and_the_run_goes_on(write: Write, kick
     assert (report.written, report.decoded, report.ignored) == (4, 13, {".csv": 1})
     lines = (tmp_path / "store" / "skipped.csv").read_text().splitlines()
     assert len(lines) == 1 + len(bad)
-    assert (tmp_path / "store" / "notes.csv").read_text().splitlines()[1].startswith("truncated.mp3,truncated: kept")
+    assert (tmp_path / "store" / "notes.csv").read_text().splitlines()[1].startswith("truncated.mp3,cut short: ")
 
     again = quickly(tmp_path / "in", tmp_path / "store")
     assert again.skipped == report.skipped
@@ -160,6 +162,31 @@ def test_a_mended_file_is_tried_again(write: Write, corpus: Path, tmp_path: Path
     report = quickly(corpus, tmp_path / "store")
     assert (report.written, report.skipped) == (1, [])
     assert not (tmp_path / "store" / "skipped.csv").exists()
+
+
+def test_folders_that_cannot_be_listed_are_listed_and_their_tracks_stay(
+    corpus: Path, tmp_path: Path, refuse: Callable[[Path], None]
+):
+    quickly(corpus, tmp_path / "store")
+    refuse(corpus / "a")
+    assert not drop_outdated(corpus, tmp_path / "store", "musicnn")
+    report = quickly(corpus, tmp_path / "store")
+    assert report.skipped == [("a/", "folder cannot be read: Permission denied")]
+    assert (tmp_path / "store" / "skipped.csv").read_text().splitlines()[1].startswith("a/,folder cannot be read")
+    assert len(Store(tmp_path / "store").ids) == 3
+
+
+def test_files_that_are_gone_outdate_a_store(corpus: Path, tmp_path: Path):
+    quickly(corpus, tmp_path / "store")
+    (corpus / "a" / "first.ogg").unlink()
+    assert drop_outdated(corpus, tmp_path / "store", "musicnn")
+
+
+def test_folders_of_the_system_are_passed_over_with_a_word(corpus: Path, tmp_path: Path):
+    shutil.copytree(corpus / "a", corpus / "#recycle" / "a")
+    report = quickly(corpus, tmp_path / "store")
+    assert (report.written, report.passed_over) == (3, ["#recycle"])
+    assert "folders of the system, passed over: #recycle" in list(summary(report))
 
 
 def test_only_the_ids_asked_for(corpus: Path, tmp_path: Path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from preprocess.files import Candidate
+from preprocess.files import Candidate, Found
 from preprocess.ledger import Ledger
 from preprocess.sources import NO_FFMPEG, AudioError
 
@@ -66,6 +66,21 @@ def test_waits_for_ffmpeg(tmp_path: Path, request: pytest.FixtureRequest):
     assert not ledger.settled(FILE)
 
 
+def test_what_could_not_be_read_is_tried_again(tmp_path: Path):
+    ledger = Ledger(tmp_path)
+    ledger.leave_out(FILE, "cannot be read: Input/output error")
+    assert not ledger.settled(FILE)
+
+
+def test_folders_that_could_not_be_listed_stand_in_the_table_as_long_as_that_is_so(tmp_path: Path):
+    ledger = Ledger(tmp_path)
+    ledger.leave_out(Candidate("private/a.wav", Path("private/a.wav")), "silent")
+    ledger.list_folders(Found(unlisted={"private/": "folder cannot be read: Permission denied"}))
+    assert set(ledger.skipped) == {"private/", "private/a.wav"}
+    ledger.list_folders(Found([Candidate("private/a.wav", Path("private/a.wav"))]))
+    assert set(ledger.skipped) == {"private/a.wav"}
+
+
 def test_a_file_that_was_mended_leaves_the_table(tmp_path: Path):
     ledger = Ledger(tmp_path)
     ledger.leave_out(FILE, "silent")
@@ -78,7 +93,7 @@ def test_a_file_that_was_mended_leaves_the_table(tmp_path: Path):
 def test_files_that_are_gone_leave_the_table(tmp_path: Path):
     ledger = Ledger(tmp_path)
     ledger.leave_out(FILE, "silent")
-    ledger.forget_others([Candidate("other", Path("other"))])
+    ledger.list_folders(Found([Candidate("other", Path("other"))]))
     assert ledger.skipped == {}
 
 

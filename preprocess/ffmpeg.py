@@ -1,0 +1,93 @@
+"""What libsndfile does not read (m4a, wma, ape, ...), decoded by ffmpeg, a program of its own."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import struct
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from preprocess.sources import BLOCK, NO_FFMPEG, AudioError, Source
+
+AU_HEADER = struct.Struct(">4s5I")  # Sun AU: magic, offset of the data, its bytes, encoding, sample rate, channels
+DURATION = re.compile(r"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
+GUESSED = "Estimating duration from bitrate"
+PICTURES = re.compile(r"Video: (?!.*\(attached pic\))")
+COMPLAINT = re.compile(r".*\[(?:error|fatal|panic)\] (.*)")
+# How much shorter than the container the audio of a whole file may be: padding of the codec; the rest of the film.
+PADDING, FILM = (0.5, 0.01), (5.0, 0.1)  # seconds and share
+
+
+def open_ffmpeg(path: Path) -> Source:
+    """The first audio stream of a file as 32-bit floats, piped as Sun AU, whose header says all that is needed.
+
+    Raises:
+        AudioError: There is no ffmpeg, or it finds no audio.
+    """
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg is None:
+        raise AudioError(path, f"not audio, or damaged: libsndfile does not read it, and {NO_FFMPEG}")
+    command = [ffmpeg, "-hide_banner", "-nostdin", "-nostats", "-v", "level+info", "-protocol_whitelist", "file,pipe"]
+    command += ["-i", f"file:{path.resolve()}", "-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
+    remarks = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=remarks)
+    header = process.stdout.read(AU_HEADER.size)
+    if len(header) < AU_HEADER.size:
+        process.wait()
+        raise AudioError(path, f"not audio, or damaged: {_complaint(remarks)}")
+    _, start, _, _, sample_rate, channels = AU_HEADER.unpack(header)
+    process.stdout.read(start - AU_HEADER.size)
+    seconds, slack = _promise(_text(remarks))
+    return Source(
+        sample_rate,
+        channels,
+        _blocks(process, channels, remarks, path),
+        round(seconds * sample_rate),
+        round(slack * sample_rate),
+    )
+
+
+def _promise(remarks: str) -> tuple[float, float]:
+    """Seconds that the container promises (0 where it does not), and how many less a whole file may have."""
+    found = DURATION.search(remarks)
+    if not found or GUESSED in remarks:
+        return 0.0, 0.0
+    hours, minutes, seconds = map(float, found.groups())
+    seconds += 60 * (minutes + 60 * hours)
+    least, share = FILM if PICTURES.search(remarks) else PADDING
+    return seconds, max(least, share * seconds)
+
+
+def _blocks(process: subprocess.Popen, channels: int, remarks: IO[bytes], path: Path) -> Iterator[np.ndarray]:
+    frame = 4 * channels
+    try:
+        while data := process.stdout.read(BLOCK * frame):
+            samples = np.frombuffer(data, ">f4", len(data) // frame * channels)
+            yield samples.astype(np.float32).reshape(-1, channels)
+        if process.wait():
+            raise AudioError(path, f"damaged: {_complaint(remarks)}")
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        remarks.close()
+
+
+def _complaint(remarks: IO[bytes]) -> str:
+    """The last error that ffmpeg wrote, or else its last line."""
+    lines = _text(remarks).strip().splitlines()
+    errors = [found[1] for line in lines if (found := COMPLAINT.fullmatch(line))]
+    return f"ffmpeg says {(errors or lines)[-1].strip()!r}" if lines else "ffmpeg finds no audio in it"
+
+
+def _text(remarks: IO[bytes]) -> str:
+    """What ffmpeg wrote so far; where it goes on writing does not change."""
+    size = remarks.seek(0, 2)
+    remarks.seek(0)
+    return remarks.read(size).decode(errors="replace")

@@ -171,10 +171,9 @@ class Omniboard:
     def _pause(self, stop: threading.Event) -> bool:
         """Wait for the next check, or for an early end of the process; whether `stop` is set."""
         until = time.monotonic() + self.check_every
-        lived = time.monotonic() - self._started >= self.check_every
-        while (left := until - time.monotonic()) > 0 and not (lived and self._process.poll() is not None):
-            if stop.wait(min(left, ENDED_EVERY)):
-                return True
+        while (left := until - time.monotonic()) > 0 and not stop.wait(min(left, ENDED_EVERY)):
+            if self._process.poll() is not None and time.monotonic() - self._started >= self.check_every:
+                break
         return stop.is_set()
 
     def healthy(self, timeout: float = 5.0) -> bool:

@@ -26,8 +26,8 @@ const DATA_POLICY =
   "form-action 'none'; frame-ancestors 'self'";
 // Omniboard draws names of metrics as HTML: of scripts, only its own files run. Its plots evaluate text of their own.
 const PAGE_POLICY =
-  "default-src 'self'; script-src 'self' 'unsafe-eval'; img-src 'self' data: blob:; font-src 'self' data:; style-src 'self' 'unsafe-inline'; " +
-  "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+  "default-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; font-src 'self' data:; " +
+  "img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 const pending = new Set(); // answers that Omniboard owes
 
@@ -66,14 +66,15 @@ async function serve(server, request, response) {
   const isPage = page.owns(request);
   setHeader.call(response, 'X-Content-Type-Options', 'nosniff');
   setHeader.call(response, 'Referrer-Policy', 'same-origin');
+  setHeader.call(response, 'Cross-Origin-Resource-Policy', 'same-origin');
   setHeader.call(response, 'Content-Security-Policy', isPage ? PAGE_POLICY : DATA_POLICY);
   const reason = refusal(request, isPage);
   if (reason) return answer(response, 403, reason);
   if (page.serve(request, response)) return undefined;
-  const found = isPage ? null : await problem(request);
-  if (found) return answer(response, ...found);
   pending.add(response);
   response.once('close', () => pending.delete(response));
+  const found = isPage ? null : await problem(request);
+  if (found) return answer(response, ...found);
   return emit.call(server, 'request', request, response);
 }
 

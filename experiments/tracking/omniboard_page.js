@@ -38,7 +38,8 @@ function html() {
   const original = fs.readFileSync(path.join(path.dirname(start), '..', 'web', 'build', 'index.html'), 'utf-8');
   const script = OWN_SCRIPT.exec(original);
   if (!script) return null;
-  return original.replace(script[0], () => `<script src="${VIEW_SCRIPT}" data-main="${script[1]}" data-view="${escaped(VIEW)}"></script>`);
+  const own = `<script src="${VIEW_SCRIPT}" data-main="${script[1]}" data-view="${escaped(VIEW)}"></script>`;
+  return original.replace(script[0], () => own);
 }
 
 // Answers a request for the page or the script of its first view.

@@ -55,14 +55,15 @@ async function lackingFile(open, id, least) {
 
 async function lackingRun(open, id, kind) {
   if (!RUN_ID.test(id)) return BAD_RUN;
-  const fields = { projection: { artifacts: 1, 'experiment.sources': 1 } };
+  const fields = { projection: kind ? { artifacts: 1, 'experiment.sources': 1 } : { _id: 1 } };
   const run = await open.database.collection('runs').findOne({ _id: Number(id) }, fields);
   if (!run) return NO_RUN;
   if (!kind) return null;
   const sources = (run.experiment || {}).sources || [];
   const files = /^source_files$/i.test(kind) && sources.length ? sources.map((source) => source[1]) : listed(run);
   const ids = [...new Set(files.map(String))];
-  const found = await open.database.collection('fs.files').countDocuments({ _id: { $in: ids.map(open.id) } });
+  const possible = ids.filter((file) => FILE_ID.test(file)).map((file) => open.id(file));
+  const found = await open.database.collection('fs.files').countDocuments({ _id: { $in: possible } });
   return files.length && found === ids.length ? null : NO_FILES;
 }
 

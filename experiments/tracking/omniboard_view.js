@@ -6,12 +6,21 @@
   const { main, view } = document.currentScript.dataset;
   const { database, columns } = JSON.parse(view);
   const key = `${database}|RunsTable|1`;
-  const RENAMED = { experiment_name: 'experiment.name', hostname: 'host.hostname', tags: 'omniboard.tags', notes: 'omniboard.notes' };
-  const OWN = ['_id', 'experiment_name', 'duration', 'status', 'tags', 'notes', 'command', 'start_time', 'stop_time', 'heartbeat', 'hostname', 'result', 'resources', 'format'];
+  const RENAMED = {
+    experiment_name: 'experiment.name',
+    hostname: 'host.hostname',
+    tags: 'omniboard.tags',
+    notes: 'omniboard.notes',
+  };
+  const OWN = [
+    ...['_id', 'experiment_name', 'duration', 'status', 'tags', 'notes', 'command', 'start_time', 'stop_time'],
+    ...['heartbeat', 'hostname', 'result', 'resources', 'format'],
+  ];
   const WIDTH = 150; // of a column that the view says nothing of
 
   async function ask(what) {
-    const answer = await fetch(`/${encodeURIComponent(database)}/api/v1/${what}`, { signal: AbortSignal.timeout(5000) });
+    const place = `/${encodeURIComponent(database)}/api/v1/${what}`;
+    const answer = await fetch(place, { signal: AbortSignal.timeout(5000) });
     if (!answer.ok) throw new Error(`${what}: ${answer.status}`);
     return answer.json();
   }

@@ -115,7 +115,7 @@ def test_training_leaves_metrics_checkpoints_pictures_and_a_completed_run(traine
     assert records[-1]["kind"] == "end"
     assert records[-1]["status"] == "COMPLETED"
     names = {record["name"] for record in records if record["kind"] == "artifact"}
-    assert {"curves.png", "per_class_test.png", "per_class_test.csv", "predictions_test.csv"} <= names
+    assert {"curves.png", "throughput.png", "per_class_test.png", "per_class_test.csv", "predictions_test.csv"} <= names
     assert {"train/loss", "val/loss"} <= {record["name"] for record in records if record["kind"] == "metrics"}
 
 

@@ -1,4 +1,4 @@
-"""The columns that Omniboard's table of runs has from the start, besides its own."""
+"""The columns that Omniboard's table of runs has from the start: those besides its own, and which of all are seen."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ COLUMNS = {
     "probe AUC": "result.tagging/embeddings/roc_auc",
     "probe accuracy": "result.genre/embeddings/accuracy",
 }
+
+# What a browser that has not been here before shows, in this order, each with its width in pixels. The other columns
+# (host, times, notes, sections of the settings) are a click away under "Show/Hide Columns".
+VIEW = {"_id": 50, "experiment_name": 130, "duration": 80, "status": 110, "tags": 220} | dict.fromkeys(COLUMNS, 75)
+VIEW |= {"precision": 85, "test accuracy": 85, "probe accuracy": 85}
 
 
 def seed(database: Database) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import getpass
 import os
 import signal
@@ -11,10 +12,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from pydantic import BaseModel, ConfigDict
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from experiments.errors import UserError
-from experiments.tracking import overrides
+from experiments.tracking import columns, overrides
 from experiments.tracking.location import Location, located, open_database
 from experiments.tracking.omniboard import FIRST_PORT, Omniboard
 from experiments.tracking.settings import TrackingSettings
@@ -62,14 +63,17 @@ def stop_event() -> threading.Event:
 
 
 def count_runs(location: Location) -> int:
-    """How many runs the database holds.
+    """How many runs the database holds; one that never had columns for the run browser gets them.
 
     Raises:
         UserError: It cannot be reached or read.
     """
     database = location.connect()
     try:
-        return database.runs.estimated_document_count()
+        count = database.runs.estimated_document_count()
+        with contextlib.suppress(OperationFailure):  # of a user who may only read
+            columns.seed(database)
+        return count
     except PyMongoError as error:
         reason = mask(str(error)).split(" (configured timeouts")[0][:300]
         raise UserError(f"The database {location.masked_url} cannot be read: {reason}") from None

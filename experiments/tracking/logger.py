@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from argparse import Namespace
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,14 @@ class RunLogger(Logger):
 
     Args:
         run: handle of the run.
+        beside: names of values that say how a training runs, not what it learns: no series, whose scale would hide the
+            others in a plot of all, but `info.throughput`, which holds the newest.
     """
 
-    def __init__(self, run: RunHandle):
+    def __init__(self, run: RunHandle, beside: Collection[str] = ()):
         super().__init__()
         self._run = run
+        self._beside = frozenset(beside)
         self._epoch: int | None = None
         self._step: int | None = None
         self._newest = ""
@@ -81,8 +85,10 @@ class RunLogger(Logger):
         if (epoch := metrics.get(EPOCH)) is not None:
             self._note_epoch(int(epoch), step)
         self._step = step if step is not None else self._step
+        if beside := {name: value for name, value in metrics.items() if name in self._beside}:
+            self._run.set_info(throughput={name.rpartition("/")[2]: _rounded(value) for name, value in beside.items()})
         for name, value in metrics.items():
-            if name != EPOCH:
+            if name != EPOCH and name not in beside:
                 self._run.log_scalar(name, value, step)
 
     @rank_zero_only
@@ -132,6 +138,11 @@ def _number(value: Any) -> float | None:
         return None
     number = float(value)
     return number if math.isfinite(number) else None
+
+
+def _rounded(value: float) -> float:
+    """To four digits, as a person reads it."""
+    return float(f"{value:.4g}")
 
 
 def _mark(path: Path) -> tuple[int, int] | None:

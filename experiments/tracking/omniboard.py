@@ -1,9 +1,11 @@
 """Omniboard, the browser of the runs, behind a guard.
 
-Omniboard by itself listens on all interfaces, lets any web page delete runs, and keeps answering errors once its
-database has been away for a minute. Here it gets a loopback socket that this process opened, a preloaded guard
-(`omniboard_guard.js`: one user, own pages only) and a supervisor that starts it anew when it has answered errors for
-half a minute. The database's address reaches it in a file that only its owner can read.
+Omniboard by itself listens on all interfaces, lets any web page and any page among the artifacts delete runs, ends when
+it is asked for a file that does not exist, and keeps answering errors once its database has been away for a minute.
+Here it gets a loopback socket that this process opened, a preloaded guard and a supervisor that starts it anew when it
+has ended, or has answered errors for half a minute. The database's address reaches it in a file that only its owner can
+read. The guard is `omniboard_guard.js` (one user, own pages only, artifacts without scripts), with what it refuses
+(`omniboard_requests.js`) and what the table of runs shows first (`omniboard_page.js`, `omniboard_view.js`).
 """
 
 from __future__ import annotations
@@ -24,12 +26,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.errors import UserError
+from experiments.tracking.columns import VIEW
 
 PROJECT = Path(__file__).resolve().parents[2]
 GUARD = Path(__file__).with_name("omniboard_guard.js")
 OLDEST_NODE = 16
 FIRST_PORT, PORTS = 9000, 100
 LOG_LIMIT = 1 << 20  # bytes; Omniboard writes a line for each request
+ENDED_EVERY = 0.2  # seconds between looks at whether the process has ended
 INHERITED = ("PATH", "HOME", "LANG", "TZ", "TMPDIR")
 
 
@@ -140,7 +144,9 @@ class Omniboard:
             "OSTINATO_LISTEN_FD": str(self._socket.fileno()),
             "OSTINATO_PARENT": str(os.getpid()),
             "OSTINATO_SCRATCH": str(self._scratch),
+            "OSTINATO_VIEW": json.dumps({"database": self._database, "columns": VIEW}),
         }
+        self._started = time.monotonic()
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(
                 [self._program.node, "--no-deprecation", "--require", str(GUARD), str(self._program.start)],
@@ -161,6 +167,14 @@ class Omniboard:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def _pause(self, stop: threading.Event) -> bool:
+        """Wait for the next check, or for an early end of the process; whether `stop` is set."""
+        until = time.monotonic() + self.check_every
+        while (left := until - time.monotonic()) > 0 and not stop.wait(min(left, ENDED_EVERY)):
+            if self._process.poll() is not None and time.monotonic() - self._started >= self.check_every:
+                break
+        return stop.is_set()
 
     def healthy(self, timeout: float = 5.0) -> bool:
         """Whether the page answers a question that needs the database."""
@@ -192,6 +206,8 @@ class Omniboard:
     ) -> None:
         """Check the page's health until `stop` is set; start Omniboard anew after `patience` seconds of errors.
 
+        One that has ended is started anew at once, unless it lived for less than `check_every` seconds.
+
         Args:
             stop: Ends the watch.
             say: Takes the lines for the user: an outage and its end, once each.
@@ -199,7 +215,7 @@ class Omniboard:
         """
         well = time.monotonic()  # last good check, or last start
         away = False
-        while not stop.wait(self.check_every):
+        while not self._pause(stop):
             if self._log.stat().st_size > LOG_LIMIT:
                 os.truncate(self._log, 0)
             if self.healthy():

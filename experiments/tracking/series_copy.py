@@ -14,6 +14,7 @@ from pymongo.errors import BulkWriteError
 
 from experiments.tracking.faults import is_outage, only_duplicates
 from experiments.tracking.journal import Record
+from experiments.tracking.run import NONFINITE_SERIES
 from experiments.tracking.series import Series
 
 BATCH = 500  # series written at once
@@ -37,8 +38,8 @@ class SeriesCopy:
 
     def add(self, record: Record) -> None:
         """Gather the points of a metrics record."""
-        if record["points"]:
-            name = record["name"]
+        name = record["name"]
+        if record["points"] and name != NONFINITE_SERIES:  # a count, whose scale would hide the curves; see info
             self._series.setdefault(name, Series(self.max_points)).add(record["seq"], record["points"])
             self._dirty.add(name)
 

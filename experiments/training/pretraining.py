@@ -11,7 +11,7 @@ import numpy as np
 
 from datasets.csv_writing import TableWriter
 from datasets.wording import counted_noun
-from experiments import networks, reports
+from experiments import networks
 from experiments.class_report import write_test_report
 from experiments.distributed import layout
 from experiments.errors import UserError
@@ -36,7 +36,7 @@ from experiments.training.averaging import MovingAverage, SnapshotAverage, avera
 from experiments.training.checkpointing import BEST
 from experiments.training.continuing import resume_from, same_data
 from experiments.training.loading import Clips
-from experiments.training.trainer import History, check_accelerator, checkpoint_folder, make_trainer
+from experiments.training.trainer import History, check_accelerator, checkpoint_folder, draw, make_trainer
 from models.attention import prefer
 
 
@@ -65,8 +65,7 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     trainer = make_trainer(settings.trainer, run, curves, steps, average)
     with prefer(settings.trainer.attention):
         trainer.fit(learner, clips, ckpt_path=checkpoint, weights_only=True)
-    if run.is_global_zero and curves.series:
-        run.add_artifact(reports.training_curves(curves.series, run.directory / "curves.png"))
+    draw(trainer, curves, run)
     result = best_epoch(curves)
     if not result:
         raise UserError("val/loss was never finite: the training diverged; lower module.optimizer.lr")

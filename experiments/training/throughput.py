@@ -14,11 +14,14 @@ from models.flops import cost
 from models.maest import MAEST
 from models.peaks import peak_bf16
 
+NAMES = ("train/clips_per_second", "train/data_wait", "train/mfu")
 WARM_UP = 2  # batches of a training that are not counted: compilation, first allocations
 
 
 class Throughput(Callback):
-    """Logs `train/clips_per_second`, `train/data_wait` and, on a GPU that `models.peaks` knows, `train/mfu`.
+    """Measures `train/clips_per_second`, `train/data_wait` and, on a GPU that `models.peaks` knows, `train/mfu`.
+
+    They go to the logger, which keeps them apart from what is learned (see `RunLogger`), and are kept in checkpoints.
 
     Values are means over `every` optimiser steps, or over the rest of an epoch. The device is never waited for: a step
     ends when everything it does is queued, and the queue is short beside the steps of one value.
@@ -34,16 +37,26 @@ class Throughput(Callback):
 
     Attributes:
         latest: What was logged last, by name.
+        series: All that was logged, by name: `(step, value)` pairs, for a picture.
     """
 
     def __init__(self, every: int = 50) -> None:
         self.every = every
         self.latest: dict[str, float] = {}
+        self.series: dict[str, list[tuple[int, float]]] = {}
         self._flops: dict[int, int] = {}
         self._left = WARM_UP
         self._began = 0.0
         self._ended: float | None = None  # of the last batch, where the next one follows at once
         self._forget()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"series": {name: list(values) for name, values in self.series.items()}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on behind what a checkpoint keeps."""
+        self.series = {name: [tuple(pair) for pair in values] for name, values in state_dict["series"].items()}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Warm up."""
@@ -92,14 +105,13 @@ class Throughput(Callback):
         seconds = self._worked + self._waited
         if self._batches and seconds > 0:
             rate = self._clips / seconds
-            self.latest = {
-                "train/clips_per_second": rate * trainer.world_size,
-                "train/data_wait": self._waited / seconds,
-            }
-            if (share := self._share(trainer, pl_module, rate)) is not None:
-                self.latest["train/mfu"] = share
+            values = (rate * trainer.world_size, self._waited / seconds, self._share(trainer, pl_module, rate))
+            self.latest = {name: value for name, value in zip(NAMES, values, strict=True) if value is not None}
+            step = max(trainer.global_step - 1, 0)
+            for name, value in self.latest.items():
+                self.series.setdefault(name, []).append((step, value))
             if trainer.logger is not None:
-                trainer.logger.log_metrics(self.latest, step=max(trainer.global_step - 1, 0))
+                trainer.logger.log_metrics(self.latest, step=step)
 
     def _share(self, trainer: L.Trainer, pl_module: L.LightningModule, rate: float) -> float | None:
         """Of the device's peak, at `rate` clips a second on one device."""

@@ -14,6 +14,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 
+from experiments import reports
 from experiments.distributed import layout
 from experiments.errors import UserError
 from experiments.settings import TrainerSettings
@@ -24,7 +25,7 @@ from experiments.training.averaging import Averaging
 from experiments.training.checkpointing import LAST, AtomicCheckpoints, KeepBest, SaveOften, StepSeeds
 from experiments.training.cluster import parallel
 from experiments.training.interruption import SaveWhenInterrupted
-from experiments.training.throughput import Throughput
+from experiments.training.throughput import NAMES, Throughput
 
 CHECKPOINTS = "checkpoints"
 LINE = 120  # characters of what is said of an epoch
@@ -86,12 +87,25 @@ class EpochLine(Callback):
         done, total = trainer.current_epoch + 1, trainer.max_epochs or 0
         spent = time.monotonic() - self.began
         left = spent / (done - self.first_epoch) * (total - done)
-        speed = next((callback.latest for callback in trainer.callbacks if isinstance(callback, Throughput)), {})
-        logged = {**trainer.progress_bar_metrics, **trainer.callback_metrics, **speed}
+        speed = throughput_of(trainer)
+        logged = {**trainer.progress_bar_metrics, **trainer.callback_metrics, **(speed.latest if speed else {})}
         fresh = {name: float(value) for name, value in logged.items() if self.judged or not name.startswith("val")}
         fresh.pop("v_num", None)
         say(epoch_line(f"epoch {done}/{total}", fresh, f"({spent:.0f} s, {left:.0f} s left)"))
         self.judged = False
+
+
+def throughput_of(trainer: L.Trainer) -> Throughput | None:
+    """What measures how fast a trainer trains."""
+    return next((callback for callback in trainer.callbacks if isinstance(callback, Throughput)), None)
+
+
+def draw(trainer: L.Trainer, curves: History, run: RunHandle) -> None:
+    """Keep the pictures of a training: what it learned (`curves.png`) and how fast it ran (`throughput.png`)."""
+    speed = throughput_of(trainer)
+    for name, series in (("curves.png", curves.series), ("throughput.png", speed.series if speed else {})):
+        if run.is_global_zero and series:
+            run.add_artifact(reports.training_curves(series, run.directory / name))
 
 
 def epoch_line(head: str, metrics: Mapping[str, float], tail: str) -> str:
@@ -213,7 +227,7 @@ def make_trainer(
         enable_model_summary=False,
         enable_progress_bar=terminal,
         default_root_dir=run.directory,
-        logger=RunLogger(run),
+        logger=RunLogger(run, beside=NAMES),
         plugins=[AtomicCheckpoints()],
         callbacks=callbacks,
     )

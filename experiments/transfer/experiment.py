@@ -35,7 +35,7 @@ from experiments.training.averaging import averaging, take_out
 from experiments.training.checkpointing import BEST, AtomicCheckpoints
 from experiments.training.continuing import resume_from, same_data
 from experiments.training.pretraining import best_epoch, write_predictions
-from experiments.training.trainer import History, check_accelerator, checkpoint_folder, make_trainer
+from experiments.training.trainer import History, check_accelerator, checkpoint_folder, draw, make_trainer
 from experiments.transfer.data import Judged, StoredVectors, stored
 from experiments.transfer.settings import TransferSettings
 from models.mlp import MLP
@@ -62,8 +62,7 @@ def transfer(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     curves, steps = History(), data.steps_per_epoch(settings.trainer, processes)
     trainer = make_trainer(settings.trainer, run, curves, steps, averaging(settings.module), monitor)
     trainer.fit(learner, data, ckpt_path=checkpoint, weights_only=True)
-    if run.is_global_zero and curves.series:
-        run.add_artifact(reports.training_curves(curves.series, run.directory / "curves.png"))
+    draw(trainer, curves, run)
     result = best_epoch(curves, monitor)
     if not result:
         raise UserError(f"{monitor or 'val/loss'} was never finite: lower module.optimizer.lr")

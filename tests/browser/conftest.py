@@ -81,11 +81,22 @@ class Page:
     def __init__(self, browser: webdriver.Chrome, url: str):
         self.browser, self.url = browser, url
 
+    def forget(self) -> None:
+        """Be a browser that has not been here before."""
+        self.browser.get("about:blank")
+        origin = self.url.rpartition("/")[0]
+        self.browser.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "local_storage"})
+
     def open_table(self) -> list[list[str]]:
         """Load the table; the texts of its rows."""
         self.browser.get(self.url)
         wait_for(self.rows, "a run in the table")
         return self.rows()
+
+    def titles(self) -> list[str]:
+        """The titles of the columns in sight, after the box and the arrow."""
+        script = "return [...document.querySelectorAll('[role=columnheader]')].map(cell => cell.innerText.trim())"
+        return [text for text in self.browser.execute_script(script) if text]
 
     def rows(self) -> list[list[str]]:
         """The texts of the rows in sight, by cell."""
@@ -95,19 +106,12 @@ class Page:
         """
         return [row for row in self.browser.execute_script(script) if sum(map(bool, row)) > 2]
 
-    def show_columns(self, widths: dict[str, int]) -> list[list[str]]:
-        """Choose the table's columns and their widths (pixels), where the browser keeps them, and load it anew."""
-        script = """
-            const [names, widths] = arguments, key = Object.keys(localStorage).find(name => name.includes('RunsTable'));
-            const state = JSON.parse(localStorage[key]);
-            state.columnOrder = names.concat(state.columnOrder.filter(name => !names.includes(name)));
-            for (const option of state.dropdownOptions) option.selected = names.includes(option.value);
-            Object.assign(state.columnWidths, widths);
-            localStorage[key] = JSON.stringify(state);
-        """
-        wait_for(lambda: self.browser.execute_script("return Object.keys(localStorage).join()"), "the table's state")
-        self.browser.execute_script(script, list(widths), widths)
-        return self.open_table()
+    def hide_column(self, title: str) -> None:
+        """Take a column out of the table, as a user does."""
+        self.browser.find_element(By.XPATH, "//button[contains(., 'Show/Hide Columns')]").click()
+        choice = f"//div[contains(@class, 'open')]//label[normalize-space()='{title}']"
+        wait_for(lambda: self.browser.find_element(By.XPATH, choice).click() or True, f"the choice {title}")
+        wait_for(lambda: (seen := self.titles()) and title not in seen, f"the table without {title}")
 
     def open_run(self, number: int, tab: str = "Metrics Plot") -> None:
         """Open one run by its deep link, at a tab."""
@@ -155,8 +159,9 @@ class Page:
         """Steps and values of the curves that the plot draws."""
         script = """
             const plot = document.querySelector('.modal .js-plotly-plot');
-            return plot && plot.querySelectorAll('path.js-line').length
-                ? plot.data.map(curve => [curve.name, curve.x, curve.y]) : [];
+            if (!plot || !plot.querySelectorAll('path.js-line').length) return [];
+            const named = plot.data.filter(curve => curve.showlegend !== false);
+            return named.map(curve => [curve.name, curve.x, curve.y]);
         """
         drawn = wait_for(lambda: self.browser.execute_script(script), "a curve in the metric plot")
         return {name: (steps, values) for name, steps, values in drawn}

@@ -12,13 +12,10 @@ from pathlib import Path
 import pytest
 from pymongo import DESCENDING
 
-from experiments.tracking.columns import COLUMNS
+from experiments.tracking.columns import VIEW
 from experiments.tracking.home import home
 from experiments.tracking.location import located, open_database
 from experiments.tracking.settings import TrackingSettings
-
-WIDTHS = {"_id": 50, "experiment_name": 130, "duration": 80, "status": 110, "tags": 220} | dict.fromkeys(COLUMNS, 75)
-WIDTHS |= {"precision": 85, "test accuracy": 85, "probe accuracy": 85}
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +61,7 @@ def picture_of(run: dict) -> str:
 
 
 def test_the_runs_of_the_demo_are_in_the_table(page, completed, keep):
-    page.open_table()
-    rows = [dict(zip(WIDTHS, row[2:], strict=False)) for row in page.show_columns(WIDTHS)]
+    rows = [dict(zip(VIEW, row[2:], strict=True)) for row in page.open_table()]
     keep("omniboard.png")
     for name, run in completed.items():
         (row,) = [row for row in rows if row["_id"] == str(run["_id"])]

@@ -7,12 +7,14 @@ import socket
 import subprocess
 import sys
 import threading
+from urllib.parse import urlsplit, urlunsplit
 
 import psutil
 import pytest
 
 from experiments.errors import UserError
 from experiments.tracking import dashboard
+from experiments.tracking.columns import COLLECTION, COLUMNS
 from experiments.tracking.location import Location
 
 
@@ -44,6 +46,15 @@ def test_a_database_that_does_not_answer_is_named_without_its_password():
     with pytest.raises(UserError, match=f"127.0.0.1:{port}.*refused$") as caught:
         dashboard.serve(where, threading.Event())
     assert "hemiola" not in str(caught.value)
+
+
+def test_a_database_seen_before_its_first_run_gets_its_columns(database, mongo_url):
+    url = urlunsplit(urlsplit(mongo_url)._replace(path=f"/{database.name}"))
+    assert dashboard.count_runs(Location("given", "", url)) == 0
+    assert {row["name"] for row in database[COLLECTION].find()} == set(COLUMNS)
+    database[COLLECTION].delete_many({})
+    assert dashboard.count_runs(Location("given", "", url)) == 0
+    assert database[COLLECTION].count_documents({}) == 0, "who removed them wants none"
 
 
 WAITS = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -58,17 +59,19 @@ def test_a_killed_training_goes_on_in_the_same_run(database, mongo_url, tiny_cor
     assert [record["step"] for record in read(folder, metrics=False) if record["kind"] == "rewind"] == [8]
     assert (folder / "run.log").read_text().startswith(log_before)
     assert "after 8 steps" in (folder / "run.log").read_text()[len(log_before) :]
-    assert {"curves.png", "metrics.parquet", "run.log", "last.ckpt"} <= {file["name"] for file in run["artifacts"]}
+    kept = {file["name"] for file in run["artifacts"]}
+    assert {"curves.png", "throughput.png", "metrics.parquet", "run.log", "last.ckpt"} <= kept
 
     again = ex.run_commandline([str(ROOT / "ex_pretrain.py"), *COMMAND, "tracking.runs_dir=whole"])
     whole = database["runs"].find_one({"_id": {"$ne": run["_id"]}})
     assert result == again == whole["result"]
-    timed = ("train/clips_per_second", "train/data_wait")
     resumed, never_killed = series(database, run), series(database, whole)
     assert [step for step, _ in resumed["train/loss"]] == list(range(10))
-    for name, points in never_killed.items():
-        if name not in timed:
-            assert resumed[name] == points, name
+    assert resumed == never_killed
+    assert {"train/loss", "train/lr", "val/loss", "val/roc_auc"} <= resumed.keys()
+    learned = re.compile(r"train/(lr|loss|accuracy)|(val|test)/(loss|roc_auc|ap)")
+    assert not [name for name in resumed if not learned.fullmatch(name)]
+    assert run["info"]["throughput"].keys() == whole["info"]["throughput"].keys() == {"clips_per_second", "data_wait"}
     (other,) = (tmp_path / "whole").glob("2*")
     for name in ("last.ckpt", "best.ckpt"):
         left, right = (torch.load(at / "checkpoints" / name, weights_only=True)["state_dict"] for at in (folder, other))

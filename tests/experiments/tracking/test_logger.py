@@ -121,3 +121,16 @@ def test_parameters_are_left_to_the_configuration(journal: Journal) -> None:
     logger.log_hyperparams({"lr": 0.1})
     assert list(read(journal.directory)) == []
     assert logger.save_dir == str(journal.directory)
+
+
+def test_how_fast_a_training_runs_is_no_series_beside_what_it_learns(journal: Journal) -> None:
+    recorder = Recorder(journal)
+    logger = RunLogger(RunHandle(journal.directory, 0, recorder), beside=("train/clips_per_second", "train/data_wait"))
+    logger.log_metrics({"train/clips_per_second": 1234.5678, "train/data_wait": 0.25}, step=0)
+    logger.log_metrics({"train/loss": 0.5, "train/lr": 1e-3}, step=0)
+    logger.log_metrics({"train/clips_per_second": 1300.0, "train/data_wait": 0.125}, step=1)
+    recorder.flush()
+    records = list(read(journal.directory))
+    assert {r["name"] for r in records if r["kind"] == "metrics"} == {"train/loss", "train/lr"}
+    shown = [r["set"]["info.throughput"] for r in records if r["kind"] == "info"]
+    assert shown == [{"clips_per_second": 1235.0, "data_wait": 0.25}, {"clips_per_second": 1300.0, "data_wait": 0.125}]

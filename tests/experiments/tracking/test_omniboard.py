@@ -17,6 +17,7 @@ import pytest
 
 from experiments.errors import UserError
 from experiments.tracking import omniboard as module
+from experiments.tracking.columns import COLUMNS
 
 SECRET = "tritone-substitution"
 URL = f"mongodb://me:{SECRET}@127.0.0.1:1/runs"
@@ -138,6 +139,10 @@ def test_the_address_reaches_omniboard_in_a_private_file_only(node, monkeypatch)
         assert note["config"] == {"runs": {"mongodbURI": URL, "path": "/runs"}}
         assert stat.S_IMODE(note["mode"]) == 0o600
         assert "omniboard_guard.js" in " ".join(note["arguments"])
+        view = json.loads(note["environment"]["OSTINATO_VIEW"])
+        assert view["database"] == "runs"
+        assert list(view["columns"])[:5] == ["_id", "experiment_name", "duration", "status", "tags"]
+        assert list(view["columns"])[5:] == list(COLUMNS)
         assert omniboard.url == f"http://127.0.0.1:{omniboard.port}/runs"
 
 
@@ -235,6 +240,21 @@ def test_a_killed_process_is_started_again(watched, node):
     omniboard, *_ = watched
     os.kill(starts(node)[0]["pid"], signal.SIGKILL)
     assert until(lambda: omniboard.restarts and omniboard.healthy())
+
+
+def test_one_that_ends_of_itself_is_started_again_before_the_next_check(node):
+    stop = threading.Event()
+    with module.Omniboard(URL, "runs", check_every=600.0) as omniboard:
+        omniboard.wait()
+        omniboard._started -= 600.0
+        thread = threading.Thread(target=omniboard.watch, args=(stop, lambda line: None))
+        thread.start()
+        try:
+            os.kill(starts(node)[0]["pid"], signal.SIGKILL)
+            assert until(lambda: omniboard.restarts == 1 and omniboard.healthy(), 60)
+        finally:
+            stop.set()
+            thread.join(120)
 
 
 def test_a_frozen_process_is_ended_and_started_again(watched, node, monkeypatch):

@@ -20,7 +20,6 @@ from experiments.training.checkpointing import SaveOften, step_seed
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = Path(__file__).with_name("ex_continued.py")
-TIMED = ("train/clips_per_second", "train/data_wait")
 KEPT = ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch", "loops")
 SETTINGS = {
     "mean of snapshots": {
@@ -97,8 +96,7 @@ def last(folder: Path) -> dict:
     """The last checkpoint of a training, and what it logged."""
     logged: dict[str, list] = {}
     for record in read_points(folder):
-        if record["name"] not in TIMED:
-            logged.setdefault(record["name"], []).extend((step, value) for step, value, _ in record["points"])
+        logged.setdefault(record["name"], []).extend((step, value) for step, value, _ in record["points"])
     return {**torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True), "logged": logged}
 
 

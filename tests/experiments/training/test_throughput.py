@@ -90,6 +90,18 @@ def test_validation_is_not_waiting_and_short_epochs_are_logged(clock):
     assert len(on.logger.points) == 2
 
 
+def test_what_was_measured_is_kept_for_a_picture_and_in_checkpoints(clock):
+    callback, on = Throughput(every=5), trainer()
+    steps(callback, on, clock, WARM_UP + 10)
+    assert callback.series["train/data_wait"] == [(WARM_UP + n, pytest.approx(0.25)) for n in (4, 9)]
+    again = Throughput(every=5)
+    again.load_state_dict(callback.state_dict())
+    assert again.series == callback.series
+    steps(again, on, clock, WARM_UP + 5)
+    assert len(again.series["train/clips_per_second"]) == 3
+    assert len(callback.series["train/clips_per_second"]) == 2
+
+
 def test_utilisation_is_the_arithmetic_over_the_peak(clock, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H200")
     callback, on = Throughput(every=4), trainer("cuda")

@@ -1,8 +1,9 @@
-"""In CI every peer is there: a parity test that is skipped proves nothing."""
+"""In CI every peer is there, and ffmpeg: a test that is skipped proves nothing."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -37,3 +38,8 @@ def test_every_peer_can_be_imported():
         if done.returncode:
             failed[module] = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
     assert not failed, f"peers that do not load, so that no parity test is worth anything: {failed}"
+
+
+@pytest.mark.skipif(not os.environ.get("CI"), reason="CI is not set: ffmpeg is optional, and what needs it is skipped")
+def test_ffmpeg_is_there():
+    assert shutil.which("ffmpeg"), "tests of formats that only ffmpeg decodes would be skipped"

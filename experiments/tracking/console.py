@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from experiments.tracking.values import mask
+
 FILE_NAME = "run.log"
 OURS = ("experiments", "models", "datasets", "preprocess", "ostinato", "ex_")
 ADVERTISER = "lightning.pytorch.utilities.rank_zero"
@@ -258,7 +260,7 @@ class _OnError(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            sys.stderr.write(self.format(record) + "\n")
+            sys.stderr.write(mask(self.format(record)) + "\n")
         except Exception:
             self.handleError(record)
 

@@ -153,7 +153,7 @@ class Experiment(Generic[S]):
             else:
                 result, code = self._obey(argv)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {mask(str(error))}", file=sys.stderr)
             result, code = None, lifecycle.FAILURE
         except KeyboardInterrupt as error:  # before a run began, or after it ended
             print("interrupted", file=sys.stderr)

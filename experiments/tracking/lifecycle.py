@@ -25,6 +25,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+from experiments.tracking.values import mask
+
 SUCCESS, FAILURE = 0, 1
 OUR_PACKAGES = ("models", "datasets", "preprocess", "experiments")
 _HIDDEN_FRAMES = ("sacred", "wrapt")
@@ -178,8 +180,8 @@ def is_plain(error: BaseException) -> bool:
 
 
 def trace(error: BaseException) -> str:
-    """The traceback of `error`, its causes included, without the frames of the machinery that called the command."""
-    return "".join(traceback.format_exception(type(error), error, _own_frames(error.__traceback__)))
+    """The traceback of `error`, its causes included, without secrets and the frames of what called the command."""
+    return mask("".join(traceback.format_exception(type(error), error, _own_frames(error.__traceback__))))
 
 
 def _own_frames(frames: TracebackType | None) -> TracebackType | None:
@@ -209,13 +211,13 @@ def report(error: BaseException, note: Callable[[str], None] | None = None, full
     elif isinstance(error, SystemExit):
         note(trace(error))
         if not isinstance(error.code, int):
-            print(error.code, file=sys.stderr)
+            print(mask(str(error.code)), file=sys.stderr)
     elif brief := getattr(error, "brief", ""):  # its trace was shown by whoever it is about
         note(trace(error))
         print(f"error: {brief}", file=sys.stderr)
     elif is_plain(error) and not full:
         note(trace(error))
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {mask(str(error))}", file=sys.stderr)
     else:
         print(trace(error), end="", file=sys.stderr)
     sys.stderr.flush()

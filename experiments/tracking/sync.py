@@ -22,7 +22,7 @@ from pymongo.database import Database
 
 from experiments.errors import UserError
 from experiments.tracking.apply import RunCopy
-from experiments.tracking.faults import is_outage
+from experiments.tracking.faults import explained, is_outage
 from experiments.tracking.home import home as default_home
 from experiments.tracking.home import pending_directory
 from experiments.tracking.journal import FILE_NAME, Journal, read
@@ -32,6 +32,7 @@ from experiments.tracking.values import mask
 log = logging.getLogger("ostinato.tracking")
 
 ABANDONED = 3600.0  # seconds after which a journal without a single record is no run any more
+NAMED = 10  # of the files left out
 RECORDS = 5000  # applied between two writings of the gathered metrics
 
 
@@ -47,6 +48,7 @@ class Report:
         gone: run directories that exist no more; their pointers are removed.
         failed: key -> reason.
         rejected: number of records that a database refused for their content.
+        left_out: key -> what its journal names that is no regular file inside of the run's folder.
     """
 
     sent: dict[str, Any] = field(default_factory=dict)
@@ -56,6 +58,7 @@ class Report:
     gone: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     rejected: int = 0
+    left_out: dict[str, list[str]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         sent = f"{len(self.sent)} run(s) sent"
@@ -73,6 +76,9 @@ class Report:
                 parts.append(f"{label}: {', '.join(keys)}")
         if self.rejected:
             parts.append(f"{self.rejected} record(s) set aside, see rejected.jsonl in the run directories")
+        for key, names in self.left_out.items():
+            shown = ", ".join(repr(name) for name in names[:NAMED]) + (", …" if len(names) > NAMED else "")
+            parts.append(f"{key}: {len(names)} left out that are no regular files inside of its folder: {shown}")
         return "; ".join(parts)
 
 
@@ -107,13 +113,11 @@ def sync(
                 continue
             on_run(run_dir)
             try:
-                send(run_dir, database, report, max_points, upload_limit_mb)
+                send(run_dir, database, report, max_points, upload_limit_mb, own=pointer is not None)
             except Exception as error:
                 if is_outage(error):
-                    raise UserError(
-                        f"the database does not answer ({mask(str(error))[:200]}). Nothing is lost: run sync again."
-                    ) from error
-                report.failed[run_dir.name] = f"{type(error).__name__}: {error}"[:300]
+                    raise UserError(f"{explained(error)}. Nothing is lost: run sync again.") from error
+                report.failed[run_dir.name] = mask(f"{type(error).__name__}: {error}")[:300]
                 continue
             if run_dir.name in report.sent and pointer is not None:
                 pointer.unlink(missing_ok=True)
@@ -121,10 +125,19 @@ def sync(
 
 
 def send(
-    run_dir: Path, database: Database, report: Report, max_points: int = 5000, upload_limit_mb: float = 64
+    run_dir: Path,
+    database: Database,
+    report: Report,
+    max_points: int = 5000,
+    upload_limit_mb: float = 64,
+    own: bool = False,
 ) -> None:
-    """Send one run's journal and note in `report` how it stands."""
-    copy = RunCopy(run_dir, max_points, upload_limit_mb)
+    """Send one run's journal, compare what the database holds with it, and note in `report` how the run stands.
+
+    Args:
+        own: the run is of this user and machine; see `RunCopy`.
+    """
+    copy = RunCopy(run_dir, max_points, upload_limit_mb, own)
     copy.attach(database)
     rejected = copy.rejected
     for count, record in enumerate(read(run_dir), 1):
@@ -133,11 +146,13 @@ def send(
         except Exception as error:
             if is_outage(error):
                 raise
-            copy.reject(record, mask(f"{type(error).__name__}: {error}"))
+            copy.reject(record, error)
         if count % RECORDS == 0:
-            copy.flush()
-    copy.flush()
+            copy.flush(everything=False)
+    copy.verify()
     report.rejected += copy.rejected - rejected
+    if copy.left_out:
+        report.left_out[run_dir.name] = sorted(copy.left_out)
     if copy.done:
         report.sent[run_dir.name] = copy.run_id
 
@@ -173,12 +188,12 @@ def sweep(connect: Callable[[], Database], home: Path | None = None, **options: 
                     report, run_dir = Report(), _target(pointer)
                     with _alone(pointer) as alone:
                         if alone and run_dir is not None:
-                            send(run_dir, database, report, **options)
+                            send(run_dir, database, report, own=True, **options)
                     if report.sent:
                         pointer.unlink(missing_ok=True)
                 database.client.close()
         except Exception as error:
-            log.info("earlier runs were not sent now (%s); a later sync sends them", mask(str(error))[:200])
+            log.info("earlier runs were not sent now (%s); a later sync sends them", explained(error))
 
     thread = threading.Thread(target=work, name="ostinato-sweep", daemon=True)
     thread.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -41,7 +42,9 @@ def whole_run(journal: Journal, document: dict, tmp_path) -> None:
     """A run with a bit of everything; times are fixed, so that two of them are the same."""
     source = journal.directory / "files" / "model.py"
     source.write_text("code")
-    sources = [{"path": "model.py", "sha256": artifacts.sha256(source), "file": "files/model.py"}]
+    sources = [
+        {"path": "model.py", "sha256": hashlib.sha256(source.read_bytes()).hexdigest(), "file": "files/model.py"}
+    ]
     document |= {"start_time": 1000.0, "heartbeat": 1000.0}
     journal.append("start", time_=1000.0, document=document, sources=sources)
     journal.append("segment", time_=1000.0, host="h", commit="c", started=1000.0)

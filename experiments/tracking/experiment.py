@@ -336,7 +336,8 @@ class Experiment(Generic[S]):
                 session.watch(run)
                 result, code = _perform(run, lambda: call(session.handle), options, session)
                 try:
-                    session.conclude(run.status)
+                    if not session.conclude(run.status):
+                        code = code or lifecycle.FAILURE
                 except KeyboardInterrupt as error:
                     code = lifecycle.exit_code(error)
                 return result, code

@@ -20,6 +20,7 @@ import psutil
 from experiments.tracking.journal import FILE_NAME, Record, read
 
 LOCK_NAME = ".lock"
+_NO_LINK = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # in a folder of somebody else's; a pipe would be waited for
 SILENT = 120.0  # seconds without a record after which a run of another machine is taken for dead
 
 _held: set[int] = set()  # descriptors of the locks of this process
@@ -51,7 +52,7 @@ class RunLock:
         Raises:
             OSError: the lock file cannot be made.
         """
-        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o600)
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -79,7 +80,7 @@ class RunLock:
 def is_locked(run_dir: Path) -> bool:
     """Whether a process holds the lock of a run."""
     try:
-        file = os.open(run_dir / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(run_dir / LOCK_NAME, os.O_RDONLY | _NO_LINK)
     except OSError:
         return False
     try:

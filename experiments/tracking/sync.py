@@ -23,6 +23,7 @@ from pymongo.database import Database
 from experiments.errors import UserError
 from experiments.tracking.apply import RunCopy
 from experiments.tracking.faults import explained, is_outage
+from experiments.tracking.folder import open_inside
 from experiments.tracking.home import home as default_home
 from experiments.tracking.home import pending_directory
 from experiments.tracking.journal import FILE_NAME, Journal, read
@@ -107,12 +108,13 @@ def sync(
             if not alone:
                 report.failed[run_dir.name] = "another sync is sending it"
                 continue
-            if standing(run_dir) == "empty" and pointer is not None:
+            if pointer is not None and _is_empty(run_dir):
                 if time.time() - (run_dir / FILE_NAME).stat().st_mtime > ABANDONED:
                     pointer.unlink(missing_ok=True)
                 continue
             on_run(run_dir)
             try:
+                _check_journal(run_dir)
                 send(run_dir, database, report, max_points, upload_limit_mb, own=pointer is not None)
             except Exception as error:
                 if is_outage(error):
@@ -162,13 +164,16 @@ def close_stale(home: Path | None = None, runs: Iterable[Path | str] = (), repor
     report = report or Report()
     for pointer, run_dir in _pending(home, runs, Report()):
         with _alone(pointer) as alone:
-            state = standing(run_dir) if alone else "busy"
-            if state == "running":
-                report.running.append(run_dir.name)
-            elif state == "elsewhere":
-                report.elsewhere.append(run_dir.name)
-            elif state == "stale" and _interrupt(run_dir, home):
-                report.interrupted.append(run_dir.name)
+            try:
+                state = _standing(run_dir) if alone else "busy"
+                if state == "running":
+                    report.running.append(run_dir.name)
+                elif state == "elsewhere":
+                    report.elsewhere.append(run_dir.name)
+                elif state == "stale" and _interrupt(run_dir, home, own=pointer is not None):
+                    report.interrupted.append(run_dir.name)
+            except Exception as error:  # of a journal that is not as ours are, or a folder that is not ours
+                report.failed[run_dir.name] = mask(f"{type(error).__name__}: {error}")[:300]
     return report.interrupted
 
 
@@ -200,14 +205,31 @@ def sweep(connect: Callable[[], Database], home: Path | None = None, **options: 
     return thread
 
 
-def _interrupt(run_dir: Path, home: Path | None) -> bool:
+def _standing(run_dir: Path) -> str:
+    _check_journal(run_dir)
+    return standing(run_dir)
+
+
+def _is_empty(run_dir: Path) -> bool:
+    try:
+        return _standing(run_dir) == "empty"
+    except Exception:  # it is said when the run is sent
+        return False
+
+
+def _check_journal(run_dir: Path) -> None:
+    """Raise where the journal is a link or no file at all; it would be written to, or waited for."""
+    open_inside(run_dir, FILE_NAME).close()
+
+
+def _interrupt(run_dir: Path, home: Path | None, own: bool) -> bool:
     """Close a stale run, unless somebody goes on with it at this moment."""
     lock = RunLock(run_dir)
     if not lock.acquire(seconds=0):
         return False
     try:
         if standing(run_dir) != "ended":
-            journal = Journal.open(run_dir, home)
+            journal = Journal.open(run_dir, home, pending=own)
             close_interrupted(journal)
             journal.close()
     finally:
@@ -248,7 +270,7 @@ def _target(pointer: Path) -> Path | None:
 
 
 def _journals(path: Path) -> Sequence[Path]:
-    if (path / FILE_NAME).is_file():
+    if os.path.lexists(path / FILE_NAME):
         return [path]
     return sorted(journal.parent for journal in path.glob(f"*/{FILE_NAME}"))
 

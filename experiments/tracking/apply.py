@@ -25,7 +25,7 @@ from experiments.tracking import artifacts, children, columns
 from experiments.tracking.checkpoints_copy import CheckpointsCopy
 from experiments.tracking.faults import Rejected, is_outage
 from experiments.tracking.files_copy import File, FilesCopy, inside
-from experiments.tracking.finish import FINAL, LOG, final_file, log_ends
+from experiments.tracking.finish import FINAL, LOG, log_ends
 from experiments.tracking.folder import NotInside, open_inside
 from experiments.tracking.information import Information
 from experiments.tracking.journal import Record, read_points
@@ -182,23 +182,23 @@ class RunCopy:
             self._changed_sent = len(self._changed)
 
     def verify(self) -> None:
-        """Compare what the database holds with the whole journal, which has been applied, and send what it lacks.
+        """Compare what the database holds of a run that has ended with its journal, and send what it lacks.
 
-        The database of a server that was killed may miss anything that it had confirmed, but not yet written to its own
-        journal, while it holds what was sent later.
+        A server that was killed may have forgotten what it had confirmed, while it holds what was sent later. Of a run
+        that still writes nothing is compared: the database may be further on than what was read here.
         """
-        if self.run_id is None:
-            return
         self.flush()
+        if self.run_id is None or not self.done:
+            return
         asked = {"info": 1, "result": 1, "status": 1, "artifacts.name": 1}
         found = self._database["runs"].find_one({"_id": self.run_id}, asked)
         if found is None:  # deleted in the run browser meanwhile
             return
         lacking = self._information.lacking(found)
-        if self.done and self._last_end is not None and found.get("status") != self._last_end["status"]:
+        if self._last_end is not None and found.get("status") != self._last_end["status"]:
             lacking |= self._ending(self._last_end)
         if not self._checkpoints.is_listed((found.get("info") or {}).get("checkpoints") or ()):
-            lacking["info.checkpoints"] = self._checkpoints.listed()
+            lacking["info.checkpoints"] = self._hashed_checkpoints()
         for path, value in lacking.items():
             try:
                 self._update({path: value})
@@ -211,8 +211,7 @@ class RunCopy:
         for entry in self._checkpoints.listed():
             if (entry["bytes"] or 0) <= self.upload_limit:
                 self._files.name(self._checkpoint_file(entry["name"], entry["path"]))
-        if self.done:
-            self._send_final_files({entry["name"] for entry in found.get("artifacts") or ()})
+        self._send_final_files({entry["name"] for entry in found.get("artifacts") or ()})
         self._files.verify(self._database, self.run_id, self._sources)
         self._metrics.verify(self._database, self.run_id)
         self.flush()
@@ -263,10 +262,11 @@ class RunCopy:
         self.run_id = known["_id"]
         for source in record.get("sources") or ():
             try:
-                with open_inside(self.directory, source["file"]) as file:
-                    artifacts.put(database, file, Path(source["file"]).name, source["sha256"])
+                file = inside(self.directory, Path(source["file"]).name, source["file"])
+                self._files.add_content(database, file, source["sha256"])
             except (OSError, artifacts.FileChanged) as error:
                 self._leave_out(f"source {source['path']}", source["file"], error)
+        self._files.store(database)
         self._update({}, record["seq"])
 
     def _document(self, record: Record) -> dict[str, Any]:
@@ -336,6 +336,14 @@ class RunCopy:
                     self._leave_out(f"checkpoint {record['name']}", record["path"], error)
         self._update({"info.checkpoints": self._checkpoints.listed()}, record["seq"])
 
+    def _hashed_checkpoints(self) -> list[dict[str, Any]]:
+        """The list of checkpoints, with the hashes of those that are still there."""
+        for entry in self._checkpoints.listed():
+            if entry["sha256"] is None:
+                with suppress(OSError), self._checkpoint_file(entry["name"], entry["path"]).open() as handle:
+                    self._checkpoints.hashed(entry, artifacts.sha256(handle))
+        return self._checkpoints.listed()
+
     def _checkpoint_file(self, name: str, path: str) -> File:
         flat = name.replace("/", "_")
         if self.own and Path(path).is_absolute():
@@ -381,9 +389,9 @@ class RunCopy:
 
     def _send_final_files(self, listed: Collection[str] = ()) -> None:
         """Make and send what is made at the end; a file that cannot be had is named, and the others are sent."""
-        for name in FINAL.keys() - set(listed):
+        for name in [name for name in FINAL if name not in listed]:
             try:
-                path = final_file(name, self.directory, self._checkpoints.listed())
+                path = FINAL[name](self.directory, self._checkpoints.listed())
                 if path is not None:
                     self._files.add(self._database, inside(self.directory, name, path))
             except Exception as error:

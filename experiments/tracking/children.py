@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bson import ObjectId
+from pymongo import ReplaceOne
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
@@ -42,7 +43,9 @@ def insert(database: Database, file: Iterable[bytes], parent: Any, key: str) -> 
     numbered = {one["ostinato"]["key"]: one["_id"] for one in runs.find(own, {"ostinato.key": 1})}
     series = [one for line in lines for one in _series(line, key, numbered)]
     held = {one["_id"] for one in database["metrics"].find({"run_id": {"$in": list(numbered.values())}}, {"_id": 1})}
-    _add(database["metrics"], (one for one in series if one["_id"] not in held))
+    lacking = [ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in series if one["_id"] not in held]
+    for first in range(0, len(lacking), BATCH):
+        database["metrics"].bulk_write(lacking[first : first + BATCH], ordered=False)
     return len(new)
 
 

@@ -76,7 +76,7 @@ class FilesCopy:
         return file.name in self._listed
 
     def add(self, database: Database, file: File, digest: str | None = None) -> None:
-        """Gather a small file, store a large one.
+        """Send a file that the journal names: gather a small one, store a large one.
 
         Args:
             digest: its SHA-256 when known.
@@ -87,19 +87,29 @@ class FilesCopy:
             pymongo.errors.PyMongoError: the database failed.
         """
         self._named[file.name] = file
+        self._sent[file.name] = self.add_content(database, file, digest)
+
+    def add_content(self, database: Database, file: File, digest: str | None = None) -> ObjectId:
+        """`add` for a file that is no artifact, like a source; gives its id."""
         with file.open() as handle:
             content = handle.read(artifacts.CHUNK + 1)
             if len(content) > artifacts.CHUNK:
-                self._sent[file.name] = artifacts.put(database, handle, file.name, digest)
-                return
+                return artifacts.put(database, handle, file.name, digest)
         small = Small(file.name, content, hashlib.sha256(content).hexdigest())
         if digest not in (None, small.digest):
             raise artifacts.FileChanged(f"{file.name} changed while it was stored")
-        self._sent[file.name] = small.identity
         self._gathered[small.identity] = small
         self._gathered_bytes += len(content)
         if self._gathered_bytes > GATHERED_BYTES or len(self._gathered) >= GATHERED:
-            self._store(database)
+            self.store(database)
+        return small.identity
+
+    def store(self, database: Database) -> None:
+        """Store what was gathered."""
+        if self._gathered:
+            artifacts.put_small(database, list(self._gathered.values()))
+            self._gathered.clear()
+            self._gathered_bytes = 0
 
     def flush(self, database: Database, run_id: Any, everything: bool) -> None:
         """Store what was gathered, and list it.
@@ -107,7 +117,7 @@ class FilesCopy:
         Args:
             everything: False leaves a long list alone that has grown by little.
         """
-        self._store(database)
+        self.store(database)
         waiting = self._unlisted()
         due = len(self._listed) <= SHORT or len(waiting) >= GROWTH * len(self._listed)
         if waiting and (everything or due or time.monotonic() - self._written > LATEST):
@@ -147,12 +157,6 @@ class FilesCopy:
 
     def _unlisted(self) -> dict[str, ObjectId]:
         return {name: identity for name, identity in self._sent.items() if self._listed.get(name) != identity}
-
-    def _store(self, database: Database) -> None:
-        if self._gathered:
-            artifacts.put_small(database, list(self._gathered.values()))
-            self._gathered.clear()
-            self._gathered_bytes = 0
 
     def _list(self, database: Database, run_id: Any, waiting: Mapping[str, ObjectId]) -> None:
         runs = database["runs"]

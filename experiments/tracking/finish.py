@@ -16,15 +16,6 @@ HEAD, TAIL = 64 * 1024, 192 * 1024  # bytes of the run log that the run document
 ROWS = 100_000  # points in one row group of the table of metrics
 
 
-def final_file(name: str, run_dir: Path, checkpoints: Sequence[dict[str, Any]]) -> str | None:
-    """Make one of the `FINAL` artifacts: its path in the run's folder, or None where it has no content.
-
-    Raises:
-        OSError: It cannot be written, or `files` is no folder of the run's own.
-    """
-    return FINAL[name](run_dir, checkpoints)
-
-
 def _metrics_file(run_dir: Path, _: Sequence[dict[str, Any]]) -> str | None:
     return METRICS if write_metrics(run_dir, _files(run_dir) / Path(METRICS).name) else None
 
@@ -40,6 +31,8 @@ def _log_file(run_dir: Path, _: Sequence[dict[str, Any]]) -> str | None:
     return LOG if is_inside(run_dir, LOG) else None
 
 
+# Artifacts made at the end, from the run's folder and the list of checkpoints: each gives its path in the folder, or None
+# where it has no content, or an OSError where it cannot be written.
 FINAL: dict[str, Callable[[Path, Sequence[dict[str, Any]]], str | None]] = {
     "metrics.parquet": _metrics_file,
     "checkpoints.json": _checkpoints_file,

@@ -25,23 +25,30 @@ KILLS, STEPS = 12, 60
 Train = Callable[..., int]
 
 
-@pytest.fixture
-def train(home: Path, tmp_path: Path) -> Iterator[Train]:
-    """`train(folder, *words, KILL=…)`: the exit code of the tiny training, started in a folder of its own."""
+@pytest.fixture(scope="module")
+def server() -> Iterator[subprocess.Popen[str]]:
+    """A process that has imported everything and forks one process for each command line."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(SCRIPT), "--serve"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
     process.stdout.readline()
+    yield process
+    process.communicate(timeout=240)
+
+
+@pytest.fixture
+def train(server: subprocess.Popen[str], home: Path) -> Train:
+    """`train(folder, *words, KILL=…)`: the exit code of the tiny training, started in a folder of its own."""
 
     def train(folder: Path, *words: str, **variables: str) -> int:
         folder.mkdir(exist_ok=True)
+        variables |= {"OSTINATO_HOME": str(home)}
         request = [str(folder), str(folder / "terminal.txt"), ["train", "with", f"steps={STEPS}", *words], variables]
-        print(json.dumps(request), file=process.stdin, flush=True)
-        return int(process.stdout.readline())
+        print(json.dumps(request), file=server.stdin, flush=True)
+        return int(server.stdout.readline())
 
-    yield train
-    process.communicate(timeout=60)
+    return train
 
 
 def content(database: Any, folder: Path) -> dict[str, Any]:

@@ -31,8 +31,8 @@ def _log_file(run_dir: Path, _: Sequence[dict[str, Any]]) -> str | None:
     return LOG if is_inside(run_dir, LOG) else None
 
 
-# Artifacts made at the end, from the run's folder and the list of checkpoints: each gives its path in the folder, or None
-# where it has no content, or an OSError where it cannot be written.
+# Artifacts made at the end, each from the run's folder and the list of checkpoints. They give their path in the folder,
+# None where there is no content, or an OSError where it cannot be written.
 FINAL: dict[str, Callable[[Path, Sequence[dict[str, Any]]], str | None]] = {
     "metrics.parquet": _metrics_file,
     "checkpoints.json": _checkpoints_file,

@@ -261,5 +261,6 @@ class Uploader:
 
 
 def server_process(database: Database) -> Any:
-    """What tells the server's process from another one at the same address; None where the server does not say."""
-    return database.client.admin.command("hello").get("topologyVersion", {}).get("processId")
+    """What tells the server's process from another one at the same address; None where there may be several at once."""
+    answer = database.client.admin.command("hello")
+    return None if answer.get("msg") == "isdbgrid" else answer.get("topologyVersion", {}).get("processId")

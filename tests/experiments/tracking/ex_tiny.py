@@ -74,7 +74,7 @@ def fill(run: RunHandle) -> None:
     with contextlib.suppress(OSError), (run.directory / "filler").open("wb", buffering=0) as file:
         while True:
             file.write(bytes(4096))
-    for step in range(5000):
+    for step in range(20_000):
         run.log_scalar("val/loss", 0.5, step)
 
 

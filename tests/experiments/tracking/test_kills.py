@@ -60,7 +60,7 @@ def test_forty_kills_of_the_server_lose_nothing(journal, run_document, home, eve
         for kill in range(KILLS):
             sent = uploader._safe
             eventually(lambda sent=sent: uploader._safe > sent and status() is not None)
-            time.sleep(chance.random() * 0.2)
+            writer.over.wait(chance.random() * 0.2)
             os.kill(eventually(status).pid, signal.SIGKILL)
             if kill % 2:
                 server.revive()

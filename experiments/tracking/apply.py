@@ -106,8 +106,8 @@ class RunCopy:
 
     def attach(self, database: Database) -> None:
         """Go on with a (new) connection: ask what the database holds, and mark what it lacks."""
+        prepare(database.with_options(write_concern=WriteConcern()))  # repeated at every start: need not be certain
         self._database = database = journaled(database)
-        prepare(database)
         fields = {"ostinato.seq": 1, "info.metrics": 1, "info.checkpoints": 1, "artifacts": 1}
         found = database["runs"].find_one({"ostinato.key": self.key}, fields)
         self._stored, self.run_id, self._log_state, self._changed_sent = 0, None, None, 0

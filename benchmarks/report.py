@@ -115,7 +115,8 @@ def fill(database: Database, runs: int, sweeps: int) -> None:
             own, task = number, list(TESTS)[sweep % len(TESTS)]
             with tempfile.TemporaryDirectory() as folder:
                 rows, path = scores(task, f"encoder {sweep // len(TESTS):02}", Path(folder), rng)
-                kept = artifacts.put(database, path)
+                with path.open("rb") as file:
+                    kept = artifacts.put(database, file, path.name)
             files = [{"name": row.predictions, "file_id": kept} for row in rows]
             info = {"delta": {}, "metrics": [], "scores": [row.plain() for row in rows]}
             yield document(own, probing, 20_000, info=info, artifacts=files), 5

@@ -1,41 +1,44 @@
 """One run's journal records, applied to a database so that any of them may be applied again without harm.
 
 The documents are Sacred's. Records of the run document carry their `seq` into `ostinato.seq` and are applied only where
-that is lower; a series carries its own. Metrics are gathered and written together: new points are appended where the
-series in the database stands exactly where it was left, and replaced as a whole where that is not known.
+that is lower; a series carries its own, and files are told by their names. Both are gathered and written together.
+
+Every write is acknowledged from the server's own journal, so that nothing it has once confirmed is gone when it is
+killed. What such a server, or one with other habits, lost all the same `verify` finds and sends again.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import bson
-from bson import ObjectId
 from pymongo import ASCENDING, WriteConcern
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from experiments.tracking import artifacts, children, columns
+from experiments.tracking.checkpoints_copy import CheckpointsCopy
 from experiments.tracking.faults import Rejected, is_outage
-from experiments.tracking.finish import final_files, log_ends
+from experiments.tracking.files_copy import File, FilesCopy, inside
+from experiments.tracking.finish import FINAL, LOG, log_ends
+from experiments.tracking.folder import NotInside, open_inside
+from experiments.tracking.information import Information
 from experiments.tracking.journal import Record, read_points
 from experiments.tracking.numbers import next_number
+from experiments.tracking.rejects import Rejects
 from experiments.tracking.series_copy import SeriesCopy, when
-from experiments.tracking.values import storable_key
+from experiments.tracking.values import mask, storable_key
 
 log = logging.getLogger("ostinato.tracking")
 
-REJECTED = "rejected.jsonl"
-INFO_LIMIT = 2 * 2**20  # bytes of `info` and `result` in a run document
 CHANGED_LIMIT = 300
 ESSENTIAL = ("format", "command", "status", "start_time", "heartbeat", "ostinato")
 TRACE_LIMIT = 256 * 1024  # characters of a trace
-SAFE = WriteConcern(j=True)
 
 
 def prepare(database: Database) -> None:
@@ -52,17 +55,26 @@ def prepare(database: Database) -> None:
     columns.seed(database)
 
 
+def journaled(database: Database) -> Database:
+    """The same database, whose writes are confirmed once they are in the server's journal."""
+    return database.with_options(write_concern=WriteConcern(**database.write_concern.document | {"j": True}))
+
+
 class RunCopy:
     """What the database holds of one run, brought up to date record by record.
 
+    Args:
+        own: this machine's user wrote the journal, and its checkpoints may lie elsewhere (`trainer.checkpoint_dir`).
+            What somebody else's journal names is read inside of the run's folder only.
+
     Attributes:
         run_id: the run's number; None until the start record is in the database.
-        rejected: number of records the database refused for their content.
+        left_out: what the journal names that is no regular file inside of the run's folder.
         done: whether the end record and everything that follows it is stored.
     """
 
-    def __init__(self, run_dir: Path, max_points: int = 5000, upload_limit_mb: float = 64):
-        self.directory, self.key = run_dir, run_dir.name
+    def __init__(self, run_dir: Path, max_points: int = 5000, upload_limit_mb: float = 64, own: bool = False):
+        self.directory, self.key, self.own = run_dir, run_dir.name, own
         self.upload_limit = upload_limit_mb * 2**20
         self.run_id: Any = None
         self.done = False
@@ -71,24 +83,32 @@ class RunCopy:
         self._metrics = SeriesCopy(run_dir.name, max_points)
         self._changed: dict[str, str] = {}
         self._changed_sent = 0
-        self._sizes: dict[str, int] = {}
-        self._checkpoints: dict[str, dict[str, Any]] = {}
-        self._hashes: dict[tuple[Any, ...], str] = {}
+        self._files = FilesCopy(lambda name, why: self._remark(f"artifact {name}", why))
+        self._information = Information(self._remark)
+        self._sources: dict[Any, File] = {}
+        self._light: list[str] = []  # files of light runs
+        self._checkpoints = CheckpointsCopy()
         self._segments: list[dict[str, Any]] = []
         self._log_state: tuple[int, float] | None = None
-        self._refused = _refused_before(run_dir / REJECTED)
-        self.rejected = len(self._refused)
+        self._last_end: Record | None = None
+        self._rejects = Rejects(run_dir)
+        self.left_out: set[str] = set()
 
     @property
-    def stored(self) -> int:
-        """The highest `seq` that the run document in the database is known to hold."""
-        return self._stored
+    def rejected(self) -> int:
+        """Number of records the database refused for their content."""
+        return len(self._rejects)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether files are gathered that the database does not hold or list yet."""
+        return self.run_id is not None and self._files.is_waiting
 
     def attach(self, database: Database) -> None:
         """Go on with a (new) connection: ask what the database holds, and mark what it lacks."""
-        prepare(database)
-        self._database = database
-        fields = {"ostinato.seq": 1, "info.metrics": 1, "info.checkpoints": 1}
+        prepare(database.with_options(write_concern=WriteConcern()))  # repeated at every start: need not be certain
+        self._database = database = journaled(database)
+        fields = {"ostinato.seq": 1, "info.metrics": 1, "info.checkpoints": 1, "artifacts": 1}
         found = database["runs"].find_one({"ostinato.key": self.key}, fields)
         self._stored, self.run_id, self._log_state, self._changed_sent = 0, None, None, 0
         info: dict[str, Any] = {}
@@ -96,9 +116,8 @@ class RunCopy:
             self.run_id = found["_id"]
             self._stored = int(found.get("ostinato", {}).get("seq", 0))
             info = found.get("info") or {}
-            for entry in info.get("checkpoints", []):
-                if entry.get("sha256"):
-                    self._hashes[_checkpoint_mark(entry)] = entry["sha256"]
+            self._checkpoints.attach(info.get("checkpoints") or ())
+        self._files.attach((found or {}).get("artifacts") or (), found is not None)
         self._metrics.attach(database, self.run_id, info.get("metrics", []))
 
     def apply(self, record: Record) -> None:
@@ -115,26 +134,25 @@ class RunCopy:
         if record["kind"] == "metrics":
             return
         self.done = record["kind"] == "end" and seq <= self._stored
+        if record["kind"] == "artifact" and self.run_id is not None:
+            self._artifact(record)
+            return
         if seq <= self._stored:
             return
+        if self.run_id is None and record["kind"] != "start":
+            raise Rejected("the run has no start record")
         writer = _WRITERS.get(record["kind"])
         if writer is None:
             raise Rejected(f"records of the kind {record['kind']!r} are not known")
-        if self.run_id is None and record["kind"] != "start":
-            raise Rejected("the run has no start record")
         writer(self, record)
         self._stored = max(self._stored, seq)
 
-    def reject(self, record: Record, reason: str) -> None:
+    def reject(self, record: Record, error: Exception) -> None:
         """Set a record aside in `rejected.jsonl`, with the reason, and count it in the run document."""
-        if record["seq"] not in self._refused:
-            self._refused.add(record["seq"])
-            self.rejected += 1
-            try:
-                with open(self.directory / REJECTED, "a", encoding="utf-8") as file:
-                    file.write(json.dumps({"reason": reason[:2000], **record}) + "\n")
-            except OSError as error:
-                log.warning("%s cannot be written: %s", self.directory / REJECTED, error.strerror)
+        reason = mask(f"{type(error).__name__}: {error}")
+        if isinstance(error, NotInside):
+            self.left_out.add(str(record.get("file")))
+        self._rejects.add(record, reason)
         self._remark(f"{record['kind']} {record.get('name', record['seq'])}", f"refused: {reason}"[:500])
         if record["kind"] == "start" and self.run_id is None:  # the run is recorded all the same
             document = {field: record["document"][field] for field in ESSENTIAL if field in record["document"]}
@@ -148,15 +166,55 @@ class RunCopy:
             self._update(values, record["seq"], always=True)
         self._stored = max(self._stored, record["seq"])
 
-    def flush(self) -> None:
-        """Write the gathered points and remarks."""
+    def flush(self, everything: bool = True) -> None:
+        """Write the gathered points, files and remarks.
+
+        Args:
+            everything: False may leave the names of new files for later, where there are thousands already.
+        """
         if self.run_id is None:
             return
+        self._files.flush(self._database, self.run_id, everything)
         for name, why in self._metrics.flush(self._database, self.run_id).items():
             self._remark(f"metrics {name}", why)
         if len(self._changed) > self._changed_sent:
             self._update({f"info.tracking.changed.{name}": what for name, what in self._changed.items()})
             self._changed_sent = len(self._changed)
+
+    def verify(self) -> None:
+        """Compare what the database holds of a run that has ended with its journal, and send what it lacks.
+
+        A server that was killed may have forgotten what it had confirmed, while it holds what was sent later. Of a run
+        that still writes nothing is compared: the database may be further on than what was read here.
+        """
+        self.flush()
+        if self.run_id is None or not self.done:
+            return
+        asked = {"info": 1, "result": 1, "status": 1, "artifacts.name": 1}
+        found = self._database["runs"].find_one({"_id": self.run_id}, asked)
+        if found is None:  # deleted in the run browser meanwhile
+            return
+        lacking = self._information.lacking(found)
+        if self._last_end is not None and found.get("status") != self._last_end["status"]:
+            lacking |= self._ending(self._last_end)
+        if not self._checkpoints.is_listed((found.get("info") or {}).get("checkpoints") or ()):
+            lacking["info.checkpoints"] = self._hashed_checkpoints()
+        for path, value in lacking.items():
+            try:
+                self._update({path: value})
+            except OperationFailure as error:  # as when it was first sent
+                if is_outage(error):
+                    raise
+        for path in self._light:
+            with suppress(OSError):  # not here any more
+                self._send_light_runs(path)
+        for entry in self._checkpoints.listed():
+            if (entry["bytes"] or 0) <= self.upload_limit:
+                self._files.name(self._checkpoint_file(entry["name"], entry["path"]))
+        self._send_final_files({entry["name"] for entry in found.get("artifacts") or ()})
+        self._files.verify(self._database, self.run_id, self._sources)
+        self._metrics.verify(self._database, self.run_id)
+        self.flush()
 
     # what the journal says, without a database
 
@@ -167,24 +225,32 @@ class RunCopy:
         kind = record["kind"]
         if kind == "metrics":
             self._metrics.add(record)
+        elif kind == "start":
+            self._absorb_start(record)
+        elif kind == "children":
+            self._light.append(record["file"])
+        elif kind in ("info", "beat"):
+            self._information.note(self._information.allowed(_paths(record), record["seq"]))
         elif kind == "rewind":
             self._metrics.rewind(record, lambda: read_points(self.directory, until=record["seq"]))
         elif kind == "checkpoint":
-            self._absorb_checkpoint(record)
+            self._checkpoints.add(record)
         elif kind == "segment":
             start = when(record.get("started", record["time"]))
             self._segments.append({"start": start, "host": record.get("host"), "commit": record.get("commit")})
-        elif kind == "end" and self._segments:
-            self._segments[-1] |= {"stop": when(record["stop_time"]), "status": record["status"]}
+        elif kind == "end":
+            self._last_end = record
+            if record.get("result") is not None:
+                self._information.note(self._information.allowed({"result": record["result"]}, record["seq"]))
+            if self._segments:
+                self._segments[-1] |= {"stop": when(record["stop_time"]), "status": record["status"]}
 
-    def _absorb_checkpoint(self, record: Record) -> None:
-        fields = ("name", "path", "bytes", "epoch", "step", "score", "best")
-        entry = {field: record.get(field) for field in fields} | {"last": True}
-        for other in self._checkpoints.values():
-            other["last"] = False
-            other["best"] = other["best"] and not entry["best"]
-        self._checkpoints.pop(entry["name"], None)
-        self._checkpoints[entry["name"]] = entry
+    def _absorb_start(self, record: Record) -> None:
+        self._information.begin((record.get("document") or {}).get("info") or {})
+        for source in record.get("sources") or ():
+            if re.fullmatch("[0-9a-f]{64}", str(source.get("sha256"))) and "file" in source:
+                file = inside(self.directory, Path(source["file"]).name, source["file"])
+                self._sources[artifacts.file_id(source["sha256"])] = file
 
     # what the database gets
 
@@ -196,9 +262,11 @@ class RunCopy:
         self.run_id = known["_id"]
         for source in record.get("sources") or ():
             try:
-                artifacts.put(database, self.directory / source["file"], source["sha256"])
+                file = inside(self.directory, Path(source["file"]).name, source["file"])
+                self._files.add_content(database, file, source["sha256"])
             except (OSError, artifacts.FileChanged) as error:
-                self._remark(f"source {source['path']}", str(error))
+                self._leave_out(f"source {source['path']}", source["file"], error)
+        self._files.store(database)
         self._update({}, record["seq"])
 
     def _document(self, record: Record) -> dict[str, Any]:
@@ -211,16 +279,14 @@ class RunCopy:
         document["info"] = dict(document.get("info") or {})
         document["artifacts"] = []
         document["ostinato"] = dict(document.get("ostinato") or {}) | {"key": self.key, "seq": 0}
-        for path, value in document["info"].items():
-            self._sizes[f"info.{path}"] = _size(value)
         return document
 
     def _insert(self, document: dict[str, Any]) -> Any:
-        runs = self._database["runs"].with_options(write_concern=SAFE)
+        runs = self._database["runs"]
         while True:
             number = next_number(self._database)
             try:
-                runs.insert_one({"_id": number, **document})
+                runs.insert_one({**document, "_id": number})
                 return number
             except DuplicateKeyError:
                 known = runs.find_one({"ostinato.key": self.key}, {"_id": 1})
@@ -228,38 +294,61 @@ class RunCopy:
                     return known["_id"]
 
     def _beat(self, record: Record) -> None:
-        values = self._allowed(record.get("set") or {}, record["seq"])
-        state = _file_state(self.directory / "run.log")
+        values = self._information.allowed(_paths(record), record["seq"])
+        state = _file_state(self.directory / LOG)
         if state is not None and state != self._log_state:
-            values["captured_out"] = log_ends(self.directory / "run.log")
+            values |= self._log()
         self._update(values | {"heartbeat": when(record["time"])}, record["seq"])
         self._log_state = state
 
     def _info(self, record: Record) -> None:
-        given = record.get("set") or {}
-        paths = {path if path.split(".")[0] == "info" else f"info.{path}": value for path, value in given.items()}
-        self._update(self._allowed(paths, record["seq"]), record["seq"])
+        self._update(self._information.allowed(_paths(record), record["seq"]), record["seq"])
 
     def _artifact(self, record: Record) -> None:
-        if record.get("file"):
-            identity = artifacts.put(self._database, self.directory / record["file"])
-            self._link(record["name"], identity)
-        self._update({}, record["seq"])
+        """Send a file, unless one of its name is listed since before: whether it is the same is for `verify` to see."""
+        if not record.get("file"):
+            return
+        file = inside(self.directory, record["name"], record["file"])
+        listed = self._files.name(file)
+        if record["seq"] > self._stored or not (listed or record["seq"] in self._rejects):
+            self._files.add(self._database, file)
+
+    def _send_light_runs(self, path: str) -> None:
+        with open_inside(self.directory, path) as file:
+            children.insert(self._database, file, self.run_id, self.key)
 
     def _children(self, record: Record) -> None:
-        children.insert(self._database, self.directory / record["file"], self.run_id, self.key)
+        self._send_light_runs(record["file"])
         self._update({}, record["seq"])
 
     def _checkpoint(self, record: Record) -> None:
-        entry, path = self._checkpoints.get(record["name"]), self.directory / record["path"]
-        if entry is not None and _checkpoint_mark(entry) == _checkpoint_mark(record) and path.is_file():
+        if self._checkpoints.is_current(record):
+            file = self._checkpoint_file(record["name"], record["path"])
             try:
-                self._hashes[_checkpoint_mark(entry)] = digest = artifacts.sha256(path)
-                if path.stat().st_size <= self.upload_limit:
-                    self._link(entry["name"].replace("/", "_"), artifacts.put(self._database, path, digest))
-            except (FileNotFoundError, artifacts.FileChanged):  # by the next one, which has a record of its own
-                self._hashes.pop(_checkpoint_mark(entry), None)
-        self._update({"info.checkpoints": self._checkpoint_list()}, record["seq"])
+                with file.open() as handle:
+                    digest, size = artifacts.sha256(handle), handle.tell()
+                self._checkpoints.hashed(record, digest)
+                if size <= self.upload_limit:
+                    self._files.add(self._database, file, digest)
+            except (OSError, artifacts.FileChanged) as error:
+                self._checkpoints.hashed(record, None)
+                if not isinstance(error, FileNotFoundError | artifacts.FileChanged):  # the next one's record follows
+                    self._leave_out(f"checkpoint {record['name']}", record["path"], error)
+        self._update({"info.checkpoints": self._checkpoints.listed()}, record["seq"])
+
+    def _hashed_checkpoints(self) -> list[dict[str, Any]]:
+        """The list of checkpoints, with the hashes of those that are still there."""
+        for entry in self._checkpoints.listed():
+            if entry["sha256"] is None:
+                with suppress(OSError), self._checkpoint_file(entry["name"], entry["path"]).open() as handle:
+                    self._checkpoints.hashed(entry, artifacts.sha256(handle))
+        return self._checkpoints.listed()
+
+    def _checkpoint_file(self, name: str, path: str) -> File:
+        flat = name.replace("/", "_")
+        if self.own and Path(path).is_absolute():
+            return File(flat, lambda: open(path, "rb"))
+        return inside(self.directory, flat, path)
 
     def _segment(self, record: Record) -> None:
         if len(self._segments) == 1:
@@ -268,55 +357,59 @@ class RunCopy:
         again = {"status": "RUNNING", "stop_time": None, "heartbeat": when(record["time"])}
         where = {"_id": self.run_id, "ostinato.seq": {"$lt": record["seq"]}}
         change = {"$set": again | {"info.segments": self._segments, "ostinato.seq": record["seq"]}}
-        runs = self._database["runs"].with_options(write_concern=SAFE)
-        runs.update_one(where, change | {"$unset": {"fail_trace": ""}})
+        self._database["runs"].update_one(where, change | {"$unset": {"fail_trace": ""}})
 
     def _rewind(self, record: Record) -> None:
         self.flush()
         self._update({}, record["seq"])
 
-    def _end(self, record: Record) -> None:
-        self.flush()
+    def _ending(self, record: Record) -> dict[str, Any]:
+        """What an end record sets in the run document, besides its result."""
         stop = when(record["stop_time"])
         values = {"status": record["status"], "stop_time": stop, "heartbeat": stop}
-        if record.get("result") is not None:
-            values |= self._allowed({"result": record["result"]}, record["seq"])
         if record.get("fail_trace"):
             values["fail_trace"] = _last_lines(record["fail_trace"])
-        if (self.directory / "run.log").exists():
-            values["captured_out"] = log_ends(self.directory / "run.log")
+        if _file_state(self.directory / LOG) is not None:
+            values |= self._log()
         if self._segments:
             values["info.segments"] = self._segments
+        return values
+
+    def _end(self, record: Record) -> None:
+        self.flush()
+        values = self._ending(record)
+        if record.get("result") is not None:
+            values |= self._information.allowed({"result": record["result"]}, record["seq"])
         where = {"_id": self.run_id, "ostinato.seq": {"$lt": record["seq"]}}
-        self._database["runs"].with_options(write_concern=SAFE).update_one(where, {"$set": values})
-        for name, path in final_files(self.directory, self._checkpoint_list()):
-            try:
-                self._link(name, artifacts.put(self._database, path))
-            except (OSError, artifacts.FileChanged) as error:
-                self._remark(f"artifact {name}", str(error))
+        self._database["runs"].update_one(where, {"$set": values})
+        self._send_final_files()
         self.flush()
         self._update({}, record["seq"])
         self.done = True
 
-    def _checkpoint_list(self) -> list[dict[str, Any]]:
-        return [entry | {"sha256": self._hashes.get(_checkpoint_mark(entry))} for entry in self._checkpoints.values()]
+    def _send_final_files(self, listed: Collection[str] = ()) -> None:
+        """Make and send what is made at the end; a file that cannot be had is named, and the others are sent."""
+        for name in [name for name in FINAL if name not in listed]:
+            try:
+                path = FINAL[name](self.directory, self._checkpoints.listed())
+                if path is not None:
+                    self._files.add(self._database, inside(self.directory, name, path))
+            except Exception as error:
+                if is_outage(error):
+                    raise
+                self._leave_out(f"artifact {name}", name, error)
 
-    def _allowed(self, values: Mapping[str, Any], seq: int) -> dict[str, Any]:
-        """The changes a record may make: result and information, nothing that others keep, and not without bound."""
-        allowed: dict[str, Any] = {}
-        for path, value in _spread(values).items():
-            root = path.split(".")[:2]
-            if root[0] not in ("info", "result") or root in (["info", "metrics"], ["info", "tracking"]):
-                self._remark(path, f"record {seq} may not set this")
-                continue
-            size = _size(value)
-            total = sum(self._sizes.values()) - self._sizes.get(path, 0) + size
-            if total > INFO_LIMIT:
-                self._remark(path, f"left out: {size} bytes more than the {INFO_LIMIT} that fit; it is in the journal")
-                continue
-            self._sizes[path] = size
-            allowed[path] = value
-        return allowed
+    def _log(self) -> dict[str, str]:
+        try:
+            return {"captured_out": log_ends(self.directory)}
+        except OSError as error:
+            self._leave_out(f"artifact {LOG}", LOG, error)
+            return {}
+
+    def _leave_out(self, what: str, path: str, error: Exception) -> None:
+        if isinstance(error, NotInside):
+            self.left_out.add(path)
+        self._remark(what, str(error))
 
     def _remark(self, path: str, what: str) -> None:
         if len(self._changed) < CHANGED_LIMIT:
@@ -332,25 +425,11 @@ class RunCopy:
             change["$max"] = {"ostinato.seq": seq}
         self._database["runs"].update_one(where, change)
 
-    def _link(self, name: str, identity: ObjectId) -> None:
-        """Name a stored file as an artifact, in place of the one that had the name."""
-        runs = self._database["runs"]
-        found = runs.find_one({"_id": self.run_id}, {"artifacts": {"$elemMatch": {"name": name}}}) or {}
-        before = found["artifacts"][0]["file_id"] if found.get("artifacts") else None
-        if before is None:
-            entry = {"name": name, "file_id": identity}
-            runs.update_one({"_id": self.run_id, "artifacts.name": {"$ne": name}}, {"$push": {"artifacts": entry}})
-        elif before != identity:
-            where = {"_id": self.run_id, "artifacts.name": name}
-            runs.update_one(where, {"$set": {"artifacts.$.file_id": identity}})
-            artifacts.delete_if_unused(self._database, before)
-
 
 _WRITERS = {
     "start": RunCopy._start,
     "beat": RunCopy._beat,
     "info": RunCopy._info,
-    "artifact": RunCopy._artifact,
     "children": RunCopy._children,
     "checkpoint": RunCopy._checkpoint,
     "segment": RunCopy._segment,
@@ -359,23 +438,12 @@ _WRITERS = {
 }
 
 
-def _size(value: Any) -> int:
-    return len(bson.encode({"": value}))
-
-
-def _spread(values: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"info": {"a": 1}}` as `{"info.a": 1}`: setting the whole would remove what others keep there."""
-    spread: dict[str, Any] = {}
-    for path, value in values.items():
-        if path == "info" and isinstance(value, dict):
-            spread |= {f"info.{key}": inner for key, inner in value.items()}
-        else:
-            spread[path] = value
-    return spread
-
-
-def _checkpoint_mark(entry: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(entry.get(field) for field in ("name", "path", "bytes", "epoch", "step"))
+def _paths(record: Record) -> dict[str, Any]:
+    """What a record sets, by path."""
+    given = record.get("set") or {}
+    if record["kind"] == "beat":
+        return given
+    return {path if path.split(".")[0] == "info" else f"info.{path}": value for path, value in given.items()}
 
 
 def _last_lines(trace: Any) -> list[str]:
@@ -395,9 +463,3 @@ def _file_state(path: Path) -> tuple[int, float] | None:
     except OSError:
         return None
     return found.st_size, found.st_mtime
-
-
-def _refused_before(path: Path) -> set[int]:
-    if not path.exists():
-        return set()
-    return {json.loads(line)["seq"] for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")}

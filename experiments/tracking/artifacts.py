@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 import hashlib
 import itertools
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
 
 from bson import Binary, ObjectId
 from pymongo import ASCENDING
@@ -18,10 +18,24 @@ from experiments.tracking.faults import only_duplicates
 
 CHUNK = 255 * 1024  # bytes, GridFS's default
 BATCH = 16  # chunks sent at once: 4 MB, far below the socket's time-out on a slow line
+ASKED = 1000  # files asked about at once
 
 
 class FileChanged(ValueError):
     """A file was written to while it was being stored."""
+
+
+@dataclass(frozen=True)
+class Small:
+    """A file of one chunk at most, read into memory."""
+
+    name: str
+    content: bytes
+    digest: str
+
+    @property
+    def identity(self) -> ObjectId:
+        return file_id(self.digest)
 
 
 def ensure_indexes(database: Database) -> None:
@@ -30,14 +44,14 @@ def ensure_indexes(database: Database) -> None:
     database["fs.files"].create_index([("filename", ASCENDING), ("uploadDate", ASCENDING)])
 
 
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file's content, as hex digits.
+def sha256(file: BinaryIO) -> str:
+    """The SHA-256 of a file's content from its beginning, as hex digits.
 
     Raises:
         OSError: it cannot be read.
     """
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    file.seek(0)
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def file_id(digest: str) -> ObjectId:
@@ -45,12 +59,14 @@ def file_id(digest: str) -> ObjectId:
     return ObjectId(digest[:24])
 
 
-def put(database: Database, path: Path, digest: str | None = None) -> ObjectId:
+def put(database: Database, file: BinaryIO, name: str, digest: str | None = None) -> ObjectId:
     """Store a file unless its content is there already, and return its id.
 
     May be interrupted and repeated at any point, and done by several processes at once.
 
     Args:
+        file: open for reading.
+        name: what it is called there.
         digest: its SHA-256 when known.
 
     Raises:
@@ -58,12 +74,12 @@ def put(database: Database, path: Path, digest: str | None = None) -> ObjectId:
         FileChanged: it was written to meanwhile.
         pymongo.errors.PyMongoError: the database failed.
     """
-    digest = digest or sha256(path)
+    digest = digest or sha256(file)
     identity = file_id(digest)
     if database["fs.files"].find_one({"_id": identity}, {"_id": 1}) is not None:
         return identity
     found, length = hashlib.sha256(), 0
-    chunks = enumerate(_blocks(path))
+    chunks = enumerate(_blocks(file))
     while batch := list(itertools.islice(chunks, BATCH)):
         for _, block in batch:
             found.update(block)
@@ -71,20 +87,48 @@ def put(database: Database, path: Path, digest: str | None = None) -> ObjectId:
         _insert([{"files_id": identity, "n": n, "data": Binary(block)} for n, block in batch], database)
     if found.hexdigest() != digest:
         database["fs.chunks"].delete_many({"files_id": identity})
-        raise FileChanged(f"{path} changed while it was stored")
-    entry = {
-        "_id": identity,
-        "filename": path.name,
-        "length": length,
-        "chunkSize": CHUNK,
-        "uploadDate": datetime.datetime.now(datetime.UTC),
-        "metadata": {"sha256": digest},
-    }
+        raise FileChanged(f"{name} changed while it was stored")
     try:
-        database["fs.files"].insert_one(entry)
+        database["fs.files"].insert_one(_entry(name, length, digest))
     except DuplicateKeyError:
         return identity  # another process stored the same content meanwhile
     return identity
+
+
+def put_small(database: Database, files: Sequence[Small]) -> None:
+    """`put` for many small files at once, at the cost of a few exchanges with the database."""
+    by_id = {file.identity: file for file in files}
+    there = {one["_id"] for one in database["fs.files"].find({"_id": {"$in": list(by_id)}}, {"_id": 1})}
+    new = {identity: file for identity, file in by_id.items() if identity not in there}
+    chunks = [{"files_id": key, "n": 0, "data": Binary(file.content)} for key, file in new.items() if file.content]
+    if chunks:
+        _insert(chunks, database)
+    if new:
+        entries = [_entry(file.name, len(file.content), file.digest) for file in new.values()]
+        try:
+            database["fs.files"].insert_many(entries, ordered=False)
+        except BulkWriteError as error:
+            if not only_duplicates(error):
+                raise
+
+
+def incomplete(database: Database, identities: Collection[ObjectId]) -> set[ObjectId]:
+    """Those of the ids under which no file is stored, or one of which chunks are missing."""
+    bad: set[ObjectId] = set()
+    waiting = list(identities)
+    for first in range(0, len(waiting), ASKED):
+        asked = waiting[first : first + ASKED]
+        files = database["fs.files"].find({"_id": {"$in": asked}}, {"length": 1, "chunkSize": 1})
+        wanted = {one["_id"]: -(-one["length"] // one.get("chunkSize", CHUNK)) for one in files}
+        counting = [{"$match": {"files_id": {"$in": asked}}}, {"$group": {"_id": "$files_id", "n": {"$sum": 1}}}]
+        found = {one["_id"]: one["n"] for one in database["fs.chunks"].aggregate(counting)}
+        bad |= {identity for identity in asked if wanted.get(identity, -1) != found.get(identity, 0)}
+    return bad
+
+
+def forget(database: Database, identity: ObjectId) -> None:
+    """Take back that a content is there; its next `put` stores the chunks that are missing."""
+    database["fs.files"].delete_one({"_id": identity})
 
 
 def get(database: Database, identity: ObjectId) -> bytes:
@@ -93,14 +137,26 @@ def get(database: Database, identity: ObjectId) -> bytes:
     return b"".join(chunk["data"] for chunk in chunks)
 
 
-def delete_if_unused(database: Database, identity: ObjectId) -> bool:
-    """Remove a stored file that no run names any more, neither as artifact nor as source."""
-    in_sources = {"experiment.sources": {"$elemMatch": {"$elemMatch": {"$eq": identity}}}}
-    if database["runs"].find_one({"$or": [{"artifacts.file_id": identity}, in_sources]}, {"_id": 1}) is not None:
-        return False
-    database["fs.files"].delete_one({"_id": identity})
-    database["fs.chunks"].delete_many({"files_id": identity})
-    return True
+def delete_unused(database: Database, identities: Collection[ObjectId]) -> None:
+    """Remove those stored files that no run names any more, neither as artifact nor as source."""
+    runs = database["runs"]
+    for identity in identities:
+        in_sources = {"experiment.sources": {"$elemMatch": {"$elemMatch": {"$eq": identity}}}}
+        if any(runs.find_one(where, {"_id": 1}) for where in ({"artifacts.file_id": identity}, in_sources)):
+            continue
+        database["fs.files"].delete_one({"_id": identity})
+        database["fs.chunks"].delete_many({"files_id": identity})
+
+
+def _entry(name: str, length: int, digest: str) -> dict[str, Any]:
+    return {
+        "_id": file_id(digest),
+        "filename": name,
+        "length": length,
+        "chunkSize": CHUNK,
+        "uploadDate": datetime.datetime.now(datetime.UTC),
+        "metadata": {"sha256": digest},
+    }
 
 
 def _insert(chunks: list[dict[str, Any]], database: Database) -> None:
@@ -111,7 +167,7 @@ def _insert(chunks: list[dict[str, Any]], database: Database) -> None:
             raise
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
-    with open(path, "rb") as file:
-        while block := file.read(CHUNK):
-            yield block
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
+    file.seek(0)
+    while block := file.read(CHUNK):
+        yield block

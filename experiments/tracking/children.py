@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from bson import ObjectId
+from pymongo import ReplaceOne
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
@@ -21,19 +21,19 @@ BATCH = 1000
 INHERITED = {"experiment": 1, "format": 1, "host": 1, "start_time": 1}
 
 
-def insert(database: Database, path: Path, parent: Any, key: str) -> int:
+def insert(database: Database, file: Iterable[bytes], parent: Any, key: str) -> int:
     """Bring the light runs of a file into the database.
 
     Args:
         database: Of the runs.
-        path: Of the file.
+        file: Its lines.
         parent: Number of the run that they are of.
         key: Its key.
 
     Returns:
         How many were not there before.
     """
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in file]
     runs, own = database["runs"], {"ostinato.key": {"$gt": f"{key}/", "$lt": f"{key}0"}}  # 0 follows the slash
     known = {one["ostinato"]["key"] for one in runs.find(own, {"ostinato.key": 1})}
     new = [line for line in lines if f"{key}/{line['name']}" not in known]
@@ -41,7 +41,11 @@ def insert(database: Database, path: Path, parent: Any, key: str) -> int:
     numbers = next_light_numbers(database, len(new)) if new else range(0)
     _add(runs, (_document(line, parent, key, inherited, n) for line, n in zip(new, numbers, strict=True)))
     numbered = {one["ostinato"]["key"]: one["_id"] for one in runs.find(own, {"ostinato.key": 1})}
-    _add(database["metrics"], (one for line in lines for one in _series(line, key, numbered)))
+    series = [one for line in lines for one in _series(line, key, numbered)]
+    held = {one["_id"] for one in database["metrics"].find({"run_id": {"$in": list(numbered.values())}}, {"_id": 1})}
+    lacking = [ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in series if one["_id"] not in held]
+    for first in range(0, len(lacking), BATCH):
+        database["metrics"].bulk_write(lacking[first : first + BATCH], ordered=False)
     return len(new)
 
 

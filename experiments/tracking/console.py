@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from datasets.wording import printable_lines
+from experiments.tracking.values import mask
 
 FILE_NAME = "run.log"
 OURS = ("experiments", "models", "datasets", "preprocess", "ostinato", "ex_")
@@ -260,7 +261,7 @@ class _OnError(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            sys.stderr.write(printable_lines(self.format(record)) + "\n")
+            sys.stderr.write(printable_lines(mask(self.format(record))) + "\n")
         except Exception:
             self.handleError(record)
 

@@ -154,7 +154,7 @@ class Experiment(Generic[S]):
             else:
                 result, code = self._obey(argv)
         except UserError as error:
-            print(f"error: {printable_lines(error)}", file=sys.stderr)
+            print(f"error: {printable_lines(mask(str(error)))}", file=sys.stderr)
             result, code = None, lifecycle.FAILURE
         except KeyboardInterrupt as error:  # before a run began, or after it ended
             print("interrupted", file=sys.stderr)
@@ -337,7 +337,8 @@ class Experiment(Generic[S]):
                 session.watch(run)
                 result, code = _perform(run, lambda: call(session.handle), options, session)
                 try:
-                    session.conclude(run.status)
+                    if not session.conclude(run.status):
+                        code = code or lifecycle.FAILURE
                 except KeyboardInterrupt as error:
                     code = lifecycle.exit_code(error)
                 return result, code

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pymongo.errors import BulkWriteError, ConnectionFailure, ExecutionTimeout, InvalidOperation, OperationFailure
 
 from experiments.errors import UserError
+from experiments.tracking.values import mask
 
 DUPLICATE = 11000
-# Codes of a server that is going down, not ready, without room or without our credentials.
-NOT_CONTENT = frozenset({6, 7, 13, 18, 50, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13388, 13435, 13436, 14031})
+WRONG_LOGIN, NOT_ALLOWED, NO_ROOM = frozenset({11, 18, 8000}), frozenset({13}), frozenset({14031})
+# Codes of a server that is going down, not ready, without room, without enough others, or without our credentials.
+NOT_CONTENT = WRONG_LOGIN | NOT_ALLOWED | NO_ROOM | {6, 7, 50, 64, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13388}
+NOT_CONTENT |= {13435, 13436}
 
 
 class Rejected(ValueError):
@@ -23,6 +26,19 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, OperationFailure) and not isinstance(error, ExecutionTimeout):
         return error.code in NOT_CONTENT
     return isinstance(error, ConnectionFailure | ExecutionTimeout | InvalidOperation | UserError)
+
+
+def explained(error: BaseException) -> str:
+    """What is wrong with a database, in a phrase without secrets."""
+    code = error.code if isinstance(error, OperationFailure) else None
+    reason = mask(str(error)).split(" (configured timeouts")[0].split(", full error:")[0][:200]
+    if code in WRONG_LOGIN:
+        return f"authentication failed: the database refuses this user name or password ({reason})"
+    if code in NOT_ALLOWED:
+        return f"the database does not let this user read and write runs ({reason})"
+    if code in NO_ROOM:
+        return f"the database has no room left ({reason})"
+    return f"the database does not answer ({reason})"
 
 
 def only_duplicates(error: BulkWriteError) -> bool:

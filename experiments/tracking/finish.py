@@ -4,27 +4,48 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.tracking.folder import NotInside, is_inside, open_inside
 from experiments.tracking.journal import read_points
 
+METRICS, CHECKPOINTS, LOG = "files/metrics.parquet", "files/checkpoints.json", "run.log"
 HEAD, TAIL = 64 * 1024, 192 * 1024  # bytes of the run log that the run document holds
 ROWS = 100_000  # points in one row group of the table of metrics
 
 
-def final_files(run_dir: Path, checkpoints: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Path]]:
-    """Name and path of the artifacts made at the end of a run: those among them that have any content."""
+def _metrics_file(run_dir: Path, _: Sequence[dict[str, Any]]) -> str | None:
+    return METRICS if write_metrics(run_dir, _files(run_dir) / Path(METRICS).name) else None
+
+
+def _checkpoints_file(run_dir: Path, checkpoints: Sequence[dict[str, Any]]) -> str | None:
+    if not checkpoints:
+        return None
+    _replace(_files(run_dir) / Path(CHECKPOINTS).name, json.dumps(list(checkpoints), indent=1) + "\n")
+    return CHECKPOINTS
+
+
+def _log_file(run_dir: Path, _: Sequence[dict[str, Any]]) -> str | None:
+    return LOG if is_inside(run_dir, LOG) else None
+
+
+# Artifacts made at the end, each from the run's folder and the list of checkpoints. They give their path in the folder,
+# None where there is no content, or an OSError where it cannot be written.
+FINAL: dict[str, Callable[[Path, Sequence[dict[str, Any]]], str | None]] = {
+    "metrics.parquet": _metrics_file,
+    "checkpoints.json": _checkpoints_file,
+    "run.log": _log_file,
+}
+
+
+def _files(run_dir: Path) -> Path:
     files = run_dir / "files"
     files.mkdir(exist_ok=True)
-    if write_metrics(run_dir, files / "metrics.parquet"):
-        yield "metrics.parquet", files / "metrics.parquet"
-    if checkpoints:
-        _replace(files / "checkpoints.json", json.dumps(list(checkpoints), indent=1) + "\n")
-        yield "checkpoints.json", files / "checkpoints.json"
-    if (run_dir / "run.log").is_file():
-        yield "run.log", run_dir / "run.log"
+    if files.is_symlink():
+        raise NotInside(f"{files} is a link; nothing is written to where it leads")
+    return files
 
 
 def write_metrics(run_dir: Path, path: Path) -> int:
@@ -53,9 +74,13 @@ def write_metrics(run_dir: Path, path: Path) -> int:
     return count
 
 
-def log_ends(path: Path) -> str:
-    """The first 64 kB and the last 192 kB of a log, cut at line ends, with a line that says what is missing between."""
-    with open(path, "rb") as file:
+def log_ends(run_dir: Path) -> str:
+    """The first 64 kB and the last 192 kB of a run's log, cut at line ends, with a line on what is missing between.
+
+    Raises:
+        OSError: It is no regular file of the run's folder, is missing or cannot be read.
+    """
+    with open_inside(run_dir, LOG) as file:
         size = os.fstat(file.fileno()).st_size
         if size <= HEAD + TAIL:
             return file.read(HEAD + TAIL).decode("utf-8", "replace")

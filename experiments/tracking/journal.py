@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from experiments.tracking.folder import open_inside
 from experiments.tracking.home import home as default_home
 from experiments.tracking.home import pending_directory
 from experiments.tracking.lifecycle import whole
@@ -52,8 +53,9 @@ def read(run_dir: Path | str, after: int = 0, metrics: bool = True) -> Iterator[
 
     Raises:
         FileNotFoundError: `run_dir` has no journal.
+        NotInside: It is a link, or no regular file.
     """
-    with open(Path(run_dir) / FILE_NAME, "rb") as file:
+    with open_inside(Path(run_dir), FILE_NAME) as file:
         for line in file:
             if not metrics and b'"kind": "metrics"' in line[:80]:
                 continue
@@ -105,7 +107,7 @@ def parse(line: bytes) -> Record | None:
         return None
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and isinstance(record.get("seq"), int) and "kind" in record else None
 
@@ -119,17 +121,21 @@ class Journal:
         secrets: the secrets met so far, for others who write texts of this run (`values.mask(text, journal.secrets)`).
     """
 
-    def __init__(self, directory: Path, seq: int, home: Path | None = None):
+    def __init__(self, directory: Path, seq: int, home: Path | None = None, pending: bool = True):
         self.directory, self.key = directory, directory.name
         self.secrets: set[str] = set()
         self._seq, self._pid = seq, os.getpid()
         self._lock = threading.Lock()
         self._backlog: collections.deque[tuple[int, bytes]] = collections.deque(maxlen=BACKLOG)
         self._named: set[tuple[str, str, str]] = set()
-        self._disk_full = self._child_told = self._closed = False
-        self._file = os.open(directory / FILE_NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._dropped = 0
+        self._why: OSError | None = None  # the disk was full, or worse, when it was last tried
+        self._child_told = self._closed = False
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._file = os.open(directory / FILE_NAME, flags, 0o600)
         self._size = os.fstat(self._file).st_size
-        _point_to(directory, home)
+        if pending:
+            _point_to(directory, home)
 
     @classmethod
     def create(cls, runs_dir: Path | str, key: str | None = None, home: Path | None = None) -> Journal:
@@ -145,18 +151,22 @@ class Journal:
         return cls(directory, 0, home) if not (directory / FILE_NAME).exists() else cls.open(directory, home)
 
     @classmethod
-    def open(cls, run_dir: Path | str, home: Path | None = None) -> Journal:
-        """Go on with an existing journal; a torn last line is cut off first."""
+    def open(cls, run_dir: Path | str, home: Path | None = None, pending: bool = True) -> Journal:
+        """Go on with an existing journal; a torn last line is cut off first.
+
+        Args:
+            pending: False for a run of somebody else's, which is sent when it is asked for and not later by itself.
+        """
         directory = Path(run_dir).absolute()
         seq = whole = 0
-        with open(directory / FILE_NAME, "rb+") as file:
+        with open_inside(directory, FILE_NAME), open(directory / FILE_NAME, "rb+") as file:
             for line in file:
                 if line.endswith(b"\n"):
                     whole += len(line)
                     record = parse(line)
                     seq = record["seq"] if record else seq
             file.truncate(whole)
-        return cls(directory, seq, home)
+        return cls(directory, seq, home, pending)
 
     @whole()
     def append(self, kind: str, *, time_: float | None = None, **fields: Any) -> int:
@@ -203,6 +213,14 @@ class Journal:
         """The records that wait in memory because the disk is full."""
         with self._lock:
             return [json.loads(line) for _, line in self._backlog]
+
+    def unwritten(self) -> tuple[int, str]:
+        """How many records never reached the disk, tried once more now, and why."""
+        if not self._closed:
+            with self._lock:
+                self._write_backlog()
+        why = (self._why.strerror or str(self._why)) if self._why is not None else ""
+        return self._dropped + len(self._backlog), why
 
     def flush(self) -> None:
         """Force what was appended to the disk; the other threads may go on appending meanwhile."""
@@ -255,6 +273,7 @@ class Journal:
         return news
 
     def _write(self, seq: int, line: bytes) -> None:
+        self._dropped += len(self._backlog) == BACKLOG
         self._backlog.append((seq, line))
         self._write_backlog()
 
@@ -267,9 +286,10 @@ class Journal:
                 self._report(error)
                 return
             self._backlog.popleft()
-        if self._disk_full:
-            self._disk_full = False
-            log.warning("%s can be written again; nothing that waited in memory was lost", self.directory)
+        if self._why is not None:
+            self._why = None
+            lost = f"{self._dropped} records were lost" if self._dropped else "nothing that waited in memory was lost"
+            log.warning("%s can be written again; %s", self.directory, lost)
 
     def _write_line(self, line: bytes) -> None:
         written = 0
@@ -283,14 +303,14 @@ class Journal:
         self._size += written
 
     def _report(self, error: OSError) -> None:
-        if not self._disk_full:
-            self._disk_full = True
+        if self._why is None:
             log.error(
                 "%s cannot be written (%s). The run goes on; its last %d records wait in memory. Make room.",
                 self.directory / FILE_NAME,
                 error.strerror or error,
                 BACKLOG,
             )
+        self._why = error
 
     def _tell_child(self, kind: str) -> None:
         if not self._child_told:

@@ -26,6 +26,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from datasets.wording import printable_lines
+from experiments.tracking.values import mask
 
 SUCCESS, FAILURE = 0, 1
 OUR_PACKAGES = ("models", "datasets", "preprocess", "experiments")
@@ -180,8 +181,8 @@ def is_plain(error: BaseException) -> bool:
 
 
 def trace(error: BaseException) -> str:
-    """The traceback of `error`, its causes included, without the frames of the machinery that called the command."""
-    return "".join(traceback.format_exception(type(error), error, _own_frames(error.__traceback__)))
+    """The traceback of `error`, its causes included, without secrets and the frames of what called the command."""
+    return mask("".join(traceback.format_exception(type(error), error, _own_frames(error.__traceback__))))
 
 
 def _own_frames(frames: TracebackType | None) -> TracebackType | None:
@@ -211,13 +212,13 @@ def report(error: BaseException, note: Callable[[str], None] | None = None, full
     elif isinstance(error, SystemExit):
         note(trace(error))
         if not isinstance(error.code, int):
-            print(printable_lines(error.code), file=sys.stderr)
+            print(printable_lines(mask(str(error.code))), file=sys.stderr)
     elif brief := getattr(error, "brief", ""):  # its trace was shown by whoever it is about
         note(trace(error))
-        print(f"error: {printable_lines(brief)}", file=sys.stderr)
+        print(f"error: {printable_lines(mask(brief))}", file=sys.stderr)
     elif is_plain(error) and not full:
         note(trace(error))
-        print(f"error: {printable_lines(error)}", file=sys.stderr)
+        print(f"error: {printable_lines(mask(str(error)))}", file=sys.stderr)
     else:
         print(printable_lines(trace(error)), end="", file=sys.stderr)
     sys.stderr.flush()

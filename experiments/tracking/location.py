@@ -19,6 +19,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from experiments.errors import UserError
+from experiments.tracking import urls
 from experiments.tracking.server import DATABASE, EmbeddedServer
 from experiments.tracking.values import mask
 
@@ -27,6 +28,9 @@ log = logging.getLogger("ostinato.tracking")
 VARIABLE, FILE_VARIABLE = "OSTINATO_MONGO_URL", "OSTINATO_MONGO_URL_FILE"
 SYNC = "python ex_pretrain.py sync"
 PATIENCE = {"serverSelectionTimeoutMS": 2000, "connectTimeoutMS": 2000, "socketTimeoutMS": 10000}
+# A write counts when it is in the server's journal; one whose answer is lost is not repeated behind our back, since a
+# server that was restarted meanwhile may have forgotten what came before it.
+CERTAINTY = {"journal": True, "retryWrites": False, "retryReads": False}
 
 
 class WhereSettings(Protocol):
@@ -144,15 +148,20 @@ def with_database(url: str, origin: str) -> str:
         UserError: it is not a MongoDB URL.
     """
     url = url.strip()
+    shown = f"{origin}={urls.hide_all(url)}"
+    if not url.startswith(("mongodb://", "mongodb+srv://")):
+        raise UserError(f"{shown}: expected mongodb://host:27017/{DATABASE}")
+    if not urls.is_escaped(url):
+        raise UserError(f"{shown}: user name and password must be escaped: {urls.ESCAPES}")
     try:
         parts = urlsplit(url)
         name = unquote(parts.path.lstrip("/"))
     except ValueError as error:
-        raise UserError(f"{origin}={mask(url)}: not a URL ({error})") from None
-    if parts.scheme not in ("mongodb", "mongodb+srv") or not parts.netloc:
-        raise UserError(f"{origin}={mask(url)}: expected mongodb://host:27017/{DATABASE}")
+        raise UserError(f"{shown}: not a URL ({mask(str(error), set(urls.secrets(url)))})") from None
+    if not parts.netloc:
+        raise UserError(f"{shown}: expected mongodb://host:27017/{DATABASE}")
     if any(letter in name for letter in '/\\. "$'):
-        raise UserError(f"{origin}={mask(url)}: {name!r} cannot be the name of a database")
+        raise UserError(f"{shown}: {name!r} cannot be the name of a database")
     return url if name else parts._replace(path=f"/{DATABASE}").geturl()
 
 
@@ -163,9 +172,9 @@ def open_database(url: str) -> Database:
         UserError: the driver does not accept the URL.
     """
     try:
-        client: MongoClient = MongoClient(url, appname="ostinato", maxPoolSize=4, **PATIENCE)
+        client: MongoClient = MongoClient(url, appname="ostinato", maxPoolSize=4, **PATIENCE, **CERTAINTY)
     except Exception as error:
-        raise UserError(f"{mask(url)}: {mask(str(error))}") from None
+        raise UserError(f"{urls.hide_all(url)}: {mask(str(error), set(urls.secrets(url)))}") from None
     return client.get_default_database(DATABASE)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from experiments.errors import UserError
 
+_PLAIN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # in a folder of somebody else's; a pipe would be waited for
 _open: set[int] = set()  # lock files of this process
 
 
@@ -38,7 +39,7 @@ def open_lock(path: Path) -> int:
     Raises:
         OSError: It cannot be made or opened.
     """
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = os.open(path, os.O_RDWR | os.O_CREAT | _PLAIN, 0o600)
     _open.add(file)
     return file
 
@@ -64,7 +65,7 @@ def try_exclusive(file: int) -> bool:
 def is_held(path: Path) -> bool:
     """Whether a process holds an exclusive lock on `path`. For a moment this takes a share of the lock itself."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY | _PLAIN)
     except OSError:
         return False
     try:

@@ -23,7 +23,6 @@ from experiments.errors import UserError
 from experiments.tracking import history, lifecycle
 from experiments.tracking.journal import FILE_NAME
 from experiments.tracking.run import RunHandle
-from experiments.tracking.values import mask
 
 GLOBAL_RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "JSM_NAMESPACE_RANK")
 NODE_RANKS = ("NODE_RANK", "GROUP_RANK")
@@ -138,7 +137,7 @@ def _leave_trace(directory: Path, error: BaseException) -> None:
 
     Rank zero, which fails with this one, is given the time to write the run's end.
     """
-    text = mask(lifecycle.trace(error))
+    text = lifecycle.trace(error)
     ended = (directory / FILE_NAME).is_file() and history.end_of(directory) is not None
     first = not ended and distributed.report_failure(label(), text)
     if first:

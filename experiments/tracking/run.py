@@ -128,8 +128,13 @@ class Recorder:
         """Keep light runs in a file of the run; the database gets each as a run."""
         if self._in_child("light runs"):
             return
-        file = light.write(runs, self.journal.directory / "files" / name)
-        self.journal.append("children", name=name, file=f"files/{name}", bytes=file.stat().st_size)
+        runs = list(runs)
+        try:
+            size = light.write(runs, self.journal.directory / "files" / name).stat().st_size
+        except OSError as error:
+            log.error("%d results of run %s cannot be kept: %s", len(runs), self.journal.key, error.strerror or error)
+            return
+        self.journal.append("children", name=name, file=f"files/{name}", bytes=size)
 
     def checkpoint(self, path: Path, *, epoch: int | None, step: int | None, score: Any, best: bool) -> None:
         """Register a checkpoint file where it lies."""

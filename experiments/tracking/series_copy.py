@@ -74,6 +74,18 @@ class SeriesCopy:
             if self._sent.get(name, (0, -1))[0] < series.seq or str(self._id(name)) not in self._listed
         }
 
+    def verify(self, database: Database, run_id: Any) -> None:
+        """Learn what the database holds, and mark the series that it lacks, does not list or holds fewer points of."""
+        run = database["runs"].find_one({"_id": run_id}, {"info.metrics": 1}) or {}
+        self.attach(database, run_id, (run.get("info") or {}).get("metrics") or ())
+        counted = {"name": 1, "n": {"$size": {"$ifNull": ["$steps", []]}}}
+        counts = {entry["name"]: entry["n"] for entry in database["metrics"].find({"run_id": run_id}, counted)}
+        for name, series in self._series.items():
+            seq, _ = self._sent.get(name, (0, -1))
+            if seq == series.seq and counts.get(name, 0) < len(series.points()):
+                self._sent[name] = (seq - 1, -1)
+                self._dirty.add(name)
+
     def flush(self, database: Database, run_id: Any) -> dict[str, str]:
         """Write what was gathered, and list new series in the run document, where Omniboard looks for them.
 

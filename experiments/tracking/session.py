@@ -184,8 +184,12 @@ class Session:
         self.journal.append("end", status="FAILED", stop_time=now, result=None, fail_trace=[str(failure)])
         self.conclude("FAILED")
 
-    def conclude(self, status: str) -> None:
-        """Send what is left for as long as the settings allow, and say where the run is and what may come next."""
+    def conclude(self, status: str) -> bool:
+        """Send what is left for as long as the settings allow, and say where the run is and what may come next.
+
+        Returns:
+            Whether all of its record is on the disk.
+        """
         directory, script = _short(self.journal.directory), _short(self._plan.script)
         took = datetime.timedelta(seconds=round(time.monotonic() - self._began))
         pending = 0
@@ -193,10 +197,21 @@ class Session:
             pending = self._uploader.drain(self._plan.tracking.drain_seconds) if self._uploader else 0
         finally:
             print(f"{self._name()} {status.lower()} after {took}: {directory}", file=sys.stderr)
+            whole = self._say_unwritten(directory, complete=self._uploader is not None and not pending)
             if pending:
                 print(f"{pending} records are still to be sent; send them with: python {script} sync", file=sys.stderr)
             elif self._uploader:
                 print(f"Browse all runs with: python {script} dashboard", file=sys.stderr)
+        return whole
+
+    def _say_unwritten(self, directory: str, complete: bool) -> bool:
+        """Say what a full disk has kept from the journal, and whether nothing has."""
+        count, why = self.journal.unwritten()
+        if count:
+            fate = "only the database has them" if complete else "they are lost, the end of the run with them"
+            records = "the last record was" if count == 1 else f"the last {count} records were"
+            print(f"error: {records} never written to {directory} ({why}); {fate}", file=sys.stderr)
+        return not count
 
     def _started(self) -> None:
         """The start record is on the disk: add what belongs to it, begin to send, and say where the run goes."""
@@ -253,7 +268,11 @@ class Session:
             log.warning("the changes since the last commit are not kept with the run: too large, or no commit yet")
             return
         path = self.journal.directory / "files" / DIFF_ARTIFACT
-        path.write_bytes(revision.diff)
+        try:
+            path.write_bytes(revision.diff)
+        except OSError as error:
+            log.warning("the changes since the last commit are not kept with the run: %s", error.strerror or error)
+            return
         self.journal.append("artifact", name=path.name, file=f"files/{path.name}", bytes=len(revision.diff))
 
     def _name(self) -> str:

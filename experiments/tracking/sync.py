@@ -22,7 +22,8 @@ from pymongo.database import Database
 
 from experiments.errors import UserError
 from experiments.tracking.apply import RunCopy
-from experiments.tracking.faults import is_outage
+from experiments.tracking.faults import explained, is_outage
+from experiments.tracking.folder import open_inside
 from experiments.tracking.home import home as default_home
 from experiments.tracking.home import pending_directory
 from experiments.tracking.journal import FILE_NAME, Journal, read
@@ -32,6 +33,7 @@ from experiments.tracking.values import mask
 log = logging.getLogger("ostinato.tracking")
 
 ABANDONED = 3600.0  # seconds after which a journal without a single record is no run any more
+NAMED = 10  # of the files left out
 RECORDS = 5000  # applied between two writings of the gathered metrics
 
 
@@ -47,6 +49,7 @@ class Report:
         gone: run directories that exist no more; their pointers are removed.
         failed: key -> reason.
         rejected: number of records that a database refused for their content.
+        left_out: key -> what its journal names that is no regular file inside of the run's folder.
     """
 
     sent: dict[str, Any] = field(default_factory=dict)
@@ -56,6 +59,7 @@ class Report:
     gone: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     rejected: int = 0
+    left_out: dict[str, list[str]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         sent = f"{len(self.sent)} run(s) sent"
@@ -73,6 +77,9 @@ class Report:
                 parts.append(f"{label}: {', '.join(keys)}")
         if self.rejected:
             parts.append(f"{self.rejected} record(s) set aside, see rejected.jsonl in the run directories")
+        for key, names in self.left_out.items():
+            shown = ", ".join(repr(name) for name in names[:NAMED]) + (", …" if len(names) > NAMED else "")
+            parts.append(f"{key}: {len(names)} left out that are no regular files inside of its folder: {shown}")
         return "; ".join(parts)
 
 
@@ -101,19 +108,18 @@ def sync(
             if not alone:
                 report.failed[run_dir.name] = "another sync is sending it"
                 continue
-            if standing(run_dir) == "empty" and pointer is not None:
+            if pointer is not None and _is_empty(run_dir):
                 if time.time() - (run_dir / FILE_NAME).stat().st_mtime > ABANDONED:
                     pointer.unlink(missing_ok=True)
                 continue
             on_run(run_dir)
             try:
-                send(run_dir, database, report, max_points, upload_limit_mb)
+                _check_journal(run_dir)
+                send(run_dir, database, report, max_points, upload_limit_mb, own=pointer is not None)
             except Exception as error:
                 if is_outage(error):
-                    raise UserError(
-                        f"the database does not answer ({mask(str(error))[:200]}). Nothing is lost: run sync again."
-                    ) from error
-                report.failed[run_dir.name] = f"{type(error).__name__}: {error}"[:300]
+                    raise UserError(f"{explained(error)}. Nothing is lost: run sync again.") from error
+                report.failed[run_dir.name] = mask(f"{type(error).__name__}: {error}")[:300]
                 continue
             if run_dir.name in report.sent and pointer is not None:
                 pointer.unlink(missing_ok=True)
@@ -121,10 +127,19 @@ def sync(
 
 
 def send(
-    run_dir: Path, database: Database, report: Report, max_points: int = 5000, upload_limit_mb: float = 64
+    run_dir: Path,
+    database: Database,
+    report: Report,
+    max_points: int = 5000,
+    upload_limit_mb: float = 64,
+    own: bool = False,
 ) -> None:
-    """Send one run's journal and note in `report` how it stands."""
-    copy = RunCopy(run_dir, max_points, upload_limit_mb)
+    """Send one run's journal, compare what the database holds with it, and note in `report` how the run stands.
+
+    Args:
+        own: the run is of this user and machine; see `RunCopy`.
+    """
+    copy = RunCopy(run_dir, max_points, upload_limit_mb, own)
     copy.attach(database)
     rejected = copy.rejected
     for count, record in enumerate(read(run_dir), 1):
@@ -133,11 +148,13 @@ def send(
         except Exception as error:
             if is_outage(error):
                 raise
-            copy.reject(record, mask(f"{type(error).__name__}: {error}"))
+            copy.reject(record, error)
         if count % RECORDS == 0:
-            copy.flush()
-    copy.flush()
+            copy.flush(everything=False)
+    copy.verify()
     report.rejected += copy.rejected - rejected
+    if copy.left_out:
+        report.left_out[run_dir.name] = sorted(copy.left_out)
     if copy.done:
         report.sent[run_dir.name] = copy.run_id
 
@@ -147,13 +164,16 @@ def close_stale(home: Path | None = None, runs: Iterable[Path | str] = (), repor
     report = report or Report()
     for pointer, run_dir in _pending(home, runs, Report()):
         with _alone(pointer) as alone:
-            state = standing(run_dir) if alone else "busy"
-            if state == "running":
-                report.running.append(run_dir.name)
-            elif state == "elsewhere":
-                report.elsewhere.append(run_dir.name)
-            elif state == "stale" and _interrupt(run_dir, home):
-                report.interrupted.append(run_dir.name)
+            try:
+                state = _standing(run_dir) if alone else "busy"
+                if state == "running":
+                    report.running.append(run_dir.name)
+                elif state == "elsewhere":
+                    report.elsewhere.append(run_dir.name)
+                elif state == "stale" and _interrupt(run_dir, home, own=pointer is not None):
+                    report.interrupted.append(run_dir.name)
+            except Exception as error:  # of a journal that is not as ours are, or a folder that is not ours
+                report.failed[run_dir.name] = mask(f"{type(error).__name__}: {error}")[:300]
     return report.interrupted
 
 
@@ -173,26 +193,43 @@ def sweep(connect: Callable[[], Database], home: Path | None = None, **options: 
                     report, run_dir = Report(), _target(pointer)
                     with _alone(pointer) as alone:
                         if alone and run_dir is not None:
-                            send(run_dir, database, report, **options)
+                            send(run_dir, database, report, own=True, **options)
                     if report.sent:
                         pointer.unlink(missing_ok=True)
                 database.client.close()
         except Exception as error:
-            log.info("earlier runs were not sent now (%s); a later sync sends them", mask(str(error))[:200])
+            log.info("earlier runs were not sent now (%s); a later sync sends them", explained(error))
 
     thread = threading.Thread(target=work, name="ostinato-sweep", daemon=True)
     thread.start()
     return thread
 
 
-def _interrupt(run_dir: Path, home: Path | None) -> bool:
+def _standing(run_dir: Path) -> str:
+    _check_journal(run_dir)
+    return standing(run_dir)
+
+
+def _is_empty(run_dir: Path) -> bool:
+    try:
+        return _standing(run_dir) == "empty"
+    except Exception:  # it is said when the run is sent
+        return False
+
+
+def _check_journal(run_dir: Path) -> None:
+    """Raise where the journal is a link or no file at all; it would be written to, or waited for."""
+    open_inside(run_dir, FILE_NAME).close()
+
+
+def _interrupt(run_dir: Path, home: Path | None, own: bool) -> bool:
     """Close a stale run, unless somebody goes on with it at this moment."""
     lock = RunLock(run_dir)
     if not lock.acquire(seconds=0):
         return False
     try:
         if standing(run_dir) != "ended":
-            journal = Journal.open(run_dir, home)
+            journal = Journal.open(run_dir, home, pending=own)
             close_interrupted(journal)
             journal.close()
     finally:
@@ -233,7 +270,7 @@ def _target(pointer: Path) -> Path | None:
 
 
 def _journals(path: Path) -> Sequence[Path]:
-    if (path / FILE_NAME).is_file():
+    if os.path.lexists(path / FILE_NAME):
         return [path]
     return sorted(journal.parent for journal in path.glob(f"*/{FILE_NAME}"))
 

@@ -14,11 +14,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pymongo.database import Database
+from pymongo.errors import AutoReconnect
 
 from experiments.tracking.apply import RunCopy
-from experiments.tracking.faults import is_outage
+from experiments.tracking.faults import explained, is_outage
 from experiments.tracking.home import home as default_home
 from experiments.tracking.home import pending_directory
 from experiments.tracking.journal import FILE_NAME, Record, parse
@@ -91,7 +93,7 @@ class Uploader:
         waits: Waits | None = None,
     ):
         self.directory = Path(run_dir)
-        self.copy = RunCopy(self.directory, max_points, upload_limit_mb)
+        self.copy = RunCopy(self.directory, max_points, upload_limit_mb, own=True)
         self._connect, self._backlog, self._home = connect, backlog or list, home
         self._waits = waits or Waits()
         self._tail = Tail(self.directory)
@@ -101,6 +103,7 @@ class Uploader:
         self._safe = 0  # everything up to this seq is in the database
         self._database: Database | None = None
         self._attached = False
+        self._server: Any = None  # the process that answered when the copy was attached
         self._gone_since: float | None = None
         self._pause = self._waits.first
         self._wake, self._stop, self._drained = threading.Event(), threading.Event(), threading.Event()
@@ -153,6 +156,8 @@ class Uploader:
             draining = self._draining  # asked before looking: what was written before `drain` is seen below
             try:
                 idle = self._step()
+                if idle and draining:
+                    self._finish()
             except Exception as error:
                 self._lost(error)
                 self._rest(self._pause)
@@ -160,7 +165,6 @@ class Uploader:
                 self._pause = min(self._pause * 2, longest)
                 continue
             if idle and draining:
-                self._finished()
                 return
             if idle and not self._draining:
                 self._rest(self._waits.poll)
@@ -174,20 +178,21 @@ class Uploader:
     def _step(self) -> bool:
         """Apply the next records; True when there was nothing to do."""
         self._take()
-        if not self._queue and self._attached:
+        if not self._queue and self._attached and not self.copy.is_waiting:
             return True
-        if not self._attached:
+        if not self._attached or self._server != server_process(self._database):
             self._attach()
+        idle = not self._queue
         while self._queue and not self._stop.is_set():
             self._send(self._queue[0])
             record = self._queue.popleft()
             if record["kind"] != "metrics":
                 self._recent.append((time.monotonic(), record))
-        self.copy.flush()
-        if not self._queue:
+        self.copy.flush(everything=self._draining)
+        if not self._queue and not self.copy.is_waiting:
             self._safe = max(self._safe, self._last)
         self._well()
-        return False
+        return idle and not self._draining
 
     def _take(self) -> None:
         if self._queue:
@@ -206,13 +211,14 @@ class Uploader:
             log.warning(
                 "record %d (%s) of run %s was set aside: %s", record["seq"], record["kind"], self.copy.key, reason
             )
-            self.copy.reject(record, reason)
+            self.copy.reject(record, error)
 
     def _attach(self) -> None:
         gone = time.monotonic() - self._gone_since if self._gone_since is not None else None
         if self._database is None or (gone is not None and gone >= self._waits.restart):
             self._close()
             self._database = self._connect()
+        self._server = server_process(self._database)  # asked before the copy learns what it holds
         self.copy.attach(self._database)
         self._attached = True
         again = [record for _, record in self._recent]
@@ -235,11 +241,14 @@ class Uploader:
         self._attached = False
         if self._gone_since is None:
             self._gone_since = time.monotonic()
-            reason = mask(str(error))[:300]
-            log.warning("the database does not answer; run %s goes on in its journal (%s)", self.copy.key, reason)
+            log.warning("%s; run %s goes on in its journal", explained(error), self.copy.key)
 
-    def _finished(self) -> None:
+    def _finish(self) -> None:
+        """All is sent: see whether all has arrived, and forget that the run is to be sent."""
         if self.copy.done:
+            self.copy.verify()
+            if self._server != server_process(self._database):
+                raise AutoReconnect("the server was started again")
             pointer = pending_directory(self._home or default_home()) / f"{self.copy.key}.json"
             pointer.unlink(missing_ok=True)
         self._close()
@@ -249,3 +258,9 @@ class Uploader:
         if self._database is not None:
             self._database.client.close()
             self._database = None
+
+
+def server_process(database: Database) -> Any:
+    """What tells the server's process from another one at the same address; None where there may be several at once."""
+    answer = database.client.admin.command("hello")
+    return None if answer.get("msg") == "isdbgrid" else answer.get("topologyVersion", {}).get("processId")

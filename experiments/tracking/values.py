@@ -16,13 +16,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from experiments.tracking import urls
+from experiments.tracking.urls import HIDDEN
+
 TEXT_LIMIT = 64 * 1024  # characters kept of one string
 RECORD_LIMIT = 4 * 1024 * 1024  # approximate bytes kept of one value, all its parts together
 DEPTH_LIMIT = 32
 SUMMARY_LIMIT = 1_000_000  # elements: larger arrays are described by shape and type alone
 INT64 = 1 << 63
 
-HIDDEN = "***"
 _REMEMBERED = 6  # a shorter secret is not looked for elsewhere: it would blank ordinary words
 
 Changes = dict[str, str]
@@ -267,7 +269,10 @@ def storable_key(key: Any) -> str:
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^\s/:@\"]*):(?!\d+/)([^\s\"]*)@")
 _URL_TOKEN = re.compile(r"(https?://)([^\s/:@\"]+)@")
-_SECRET_WORD = r"passw(?:or)?d|passphrase|secret|api[_-]?key|access[_-]?key|private[_-]?key|credential"
+_SECRET_WORD = (
+    r"passw(?:or)?d|passphrase|secret|api[_-]?key|access[_-]?key|private[_-]?key|session[_-]?token|credential"
+)
+_DATABASE_KEY = re.compile(r"(?:^|[._-])mongo(?:db)?_ur[il]$", re.IGNORECASE)
 _SECRET_KEY = re.compile(_SECRET_WORD, re.IGNORECASE)
 _TOKEN_KEY = re.compile(r"(?:^|[^A-Za-z])token$|(?:^|[a-z_.-])Token$|(?:^|[^A-Za-z])token[^A-Za-z]", re.IGNORECASE)
 _OVERRIDE = re.compile(r"-{0,2}([\w.\[\]-]+)=(.+)", re.DOTALL)
@@ -281,8 +286,9 @@ _BEARER = re.compile(r"(\b(?:Bearer|Basic)\s+)([A-Za-z0-9+/_.=~-]{8,})")
 def mask(value: Any, known: set[str] | None = None) -> Any:
     """`value` (text, or any nesting of lists and dicts) without the secrets in it; the shape is kept.
 
-    Masked are: the secret of `scheme://user:secret@…`, strings and numbers under keys that look like a password, token,
-    secret or API key, and `key=value` or `key: value` with such a key inside a text.
+    Masked are: the login and the secret options of a database's URL (before anything else looks at the text, since such
+    a URL need not parse), the secret of any `scheme://user:secret@…`, strings and numbers under keys that look like a
+    password, token, secret or API key, and `key=value` or `key: value` with such a key inside a text.
 
     Args:
         value: what `storable` returned, or a text.
@@ -317,12 +323,16 @@ def _collect(value: Any, known: set[str]) -> set[str]:
                 if _secret_key(key, inner):
                     for leaf in _leaves(inner):
                         _remember(leaf, found)
+                elif _DATABASE_KEY.search(key) and isinstance(inner, str):
+                    _remember(_login(inner), found)
                 stack.append(inner)
         elif isinstance(item, list):
             stack.extend(item)
         elif isinstance(item, str) and not _PINNED.fullmatch(item):
+            for secret in urls.secrets(item):
+                _remember(secret, found)
             if "://" in item:
-                for match in _URL.finditer(item):
+                for match in _URL.finditer(urls.hide(item)):
                     _remember(match[3], found)
             override = _OVERRIDE.fullmatch(item)
             if override and _secret_key(override[1], override[2]):
@@ -349,10 +359,21 @@ def _hide(value: Any, known: set[str]) -> Any:
         return [_hide(item, known) for item in value]
     if isinstance(value, dict):
         return {
-            _hide_text(key, known): _blank(item) if _secret_key(key, item) else _hide(item, known)
+            _hide_text(key, known): _blank(item) if _secret_key(key, item) else _hide(_without_login(key, item), known)
             for key, item in value.items()
         }
     return value
+
+
+def _without_login(key: str, value: Any) -> Any:
+    """What stands under the key of a database's URL is taken for one, even where its `mongodb://` is missing."""
+    return urls.hide_all(value) if isinstance(value, str) and _DATABASE_KEY.search(key) else value
+
+
+def _login(url: str) -> str:
+    """The password of what is meant to be a URL."""
+    login = url.partition("://")[2] or url
+    return login.rpartition("@")[0].partition(":")[2]
 
 
 def _blank(value: Any) -> Any:
@@ -366,12 +387,15 @@ def _blank(value: Any) -> Any:
 def _hide_text(text: str, known: set[str]) -> str:
     if _PINNED.fullmatch(text):
         return text
+    text = urls.hide(text)
     if "://" in text and "@" in text:
         text = _URL.sub(rf"\1\2:{HIDDEN}@", text)
         text = _URL_TOKEN.sub(rf"\1{HIDDEN}@", text)
     override = _OVERRIDE.fullmatch(text)
     if override and _secret_key(override[1], override[2]):
         text = text[: override.start(2)] + HIDDEN
+    elif override and _DATABASE_KEY.search(override[1]):
+        text = text[: override.start(2)] + urls.hide_all(override[2])
     elif _may_assign(text):
         text = _ASSIGNED.sub(lambda m: m[0] if _harmless(m) else m[1] + HIDDEN, text)
     if "Bearer" in text or "Basic" in text:
@@ -386,4 +410,4 @@ def _harmless(match: re.Match[str]) -> bool:
     """In running text `token: 3` is a count and `cls_token = nn.Parameter` is code; `password=3` is a password."""
     if _SECRET_KEY.search(match[1]):
         return False
-    return not (re.fullmatch(r"[\w+/=~-]{8,}", match[2]) and re.search(r"\d", match[2]) and re.search(r"\D", match[2]))
+    return not (re.fullmatch(r"[\w+/=~%-]{8,}", match[2]) and re.search(r"\d", match[2]) and re.search(r"\D", match[2]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -45,6 +46,8 @@ class Tiny(Section):
     end: str = "return"
     where: str = "outside"
     noise: int = 0
+    steps: int = 60
+    resume: bool = False
     model: Model = Model()
     target: Target | None = None
     stores: dict[str, str] = {}
@@ -57,7 +60,7 @@ NAMED = {
     "target_mtt": NamedConfig("A section where there was none.", {"target": {"name": "mtt"}}),
 }
 
-ex = Experiment("ex_tiny", Tiny, NAMED)
+ex = Experiment("ex_tiny", Tiny, NAMED, resumable=["train"])
 
 
 class StoreError(ValueError):
@@ -66,7 +69,16 @@ class StoreError(ValueError):
     __module__ = "datasets.store"
 
 
-def end(how: str) -> None:
+def fill(run: RunHandle) -> None:
+    """Leave no room on the disk of the run, then go on with its record."""
+    with contextlib.suppress(OSError), (run.directory / "filler").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    for step in range(20_000):
+        run.log_scalar("val/loss", 0.5, step)
+
+
+def end(how: str, run: RunHandle) -> None:
     """End in the way that is asked for."""
     if how == "raise":
         raise RuntimeError("boom")
@@ -79,6 +91,8 @@ def end(how: str) -> None:
     if how.startswith("SIG"):
         os.kill(os.getpid(), getattr(signal, how))
         threading.Event().wait(240)
+    if how == "fill":
+        fill(run)
     if how == "hang":
         try:
             print("ready", flush=True)
@@ -102,8 +116,40 @@ def main(settings: Tiny, run: RunHandle) -> dict[str, object]:
         fit(settings, run, devices=2)
     else:
         print("last words")
-        end(settings.end)
+        end(settings.end, run)
     return {"val": {"map": 0.5}}
+
+
+@ex.command
+def train(settings: Tiny, run: RunHandle) -> dict[str, object]:
+    """Log, draw and save for some steps, from the last saved one on; `KILL=step:seconds` kills it from then on."""
+    state, kill_at, seconds = run.directory / "state.json", *os.environ.get("KILL", "inf:0").split(":")
+    kill: threading.Timer | None = None
+    step = json.loads(state.read_text())["step"] if run.origin == run.directory and state.exists() else 0
+    if run.origin is not None:
+        run.rewind(step)
+    while True:
+        if kill is None and step >= float(kill_at):
+            kill = threading.Timer(float(seconds), os.kill, (os.getpid(), signal.SIGKILL))
+            kill.start()
+        if step == settings.steps:
+            return {"val": {"map": 0.5}, "steps": step}
+        run.log_scalar("train/loss", 1.0 / (step + 1), step)
+        if step % 4 == 0:
+            run.log_scalar("val/map", step / settings.steps, step)
+            picture = run.directory / "picture.txt"
+            picture.write_text(f"picture of step {step}")
+            run.add_artifact(picture, f"picture{step:03d}.txt")
+            run.add_artifact(picture, "newest.txt")
+            run.set_info(seen={"step": step}, newest=step)
+        step += 1
+        if step % 3 == 0:
+            run.flush()
+            aside = state.with_suffix(".part")
+            aside.write_text(json.dumps({"step": step}))
+            os.replace(aside, state)
+            run.register_checkpoint(state, epoch=0, step=step, score=step / settings.steps, best=True)
+        threading.Event().wait(0.005)
 
 
 def fit(settings: Tiny, run: RunHandle, devices: int = 1) -> None:
@@ -124,7 +170,7 @@ def fit(settings: Tiny, run: RunHandle, devices: int = 1) -> None:
             self.log("train/loss_inside", loss, on_step=True)
             if index == 2 and (devices == 1 or self.global_rank == 1):
                 print("last words")
-                end(settings.end)
+                end(settings.end, run)
             return loss
 
         def configure_optimizers(self) -> torch.optim.Optimizer:

@@ -12,6 +12,11 @@ from experiments.tracking import artifacts
 from experiments.tracking.apply import prepare
 
 
+def put(database, path, digest=None):
+    with path.open("rb") as file:
+        return artifacts.put(database, file, path.name, digest)
+
+
 def test_storing_a_file_may_be_interrupted_and_repeated(database, tmp_path, monkeypatch):
     prepare(database)
     path = tmp_path / "large.bin"
@@ -26,8 +31,8 @@ def test_storing_a_file_may_be_interrupted_and_repeated(database, tmp_path, monk
 
     monkeypatch.setattr(artifacts, "_insert", interrupted)
     with pytest.raises(AutoReconnect):
-        artifacts.put(database, path)
-    identity = artifacts.put(database, path)
+        put(database, path)
+    identity = put(database, path)
     assert artifacts.get(database, identity) == path.read_bytes()
     assert identity == artifacts.file_id(hashlib.sha256(path.read_bytes()).hexdigest())
 
@@ -37,7 +42,7 @@ def test_a_file_that_changes_meanwhile_is_refused_and_leaves_nothing(database, t
     path = tmp_path / "log"
     path.write_bytes(b"later")
     with pytest.raises(artifacts.FileChanged):
-        artifacts.put(database, path, hashlib.sha256(b"before").hexdigest())
+        put(database, path, hashlib.sha256(b"before").hexdigest())
     assert database["fs.chunks"].count_documents({}) == 0
     assert database["fs.files"].count_documents({}) == 0
 
@@ -45,6 +50,6 @@ def test_a_file_that_changes_meanwhile_is_refused_and_leaves_nothing(database, t
 def test_an_empty_file_is_a_file(database, tmp_path):
     prepare(database)
     (tmp_path / "empty").write_bytes(b"")
-    identity = artifacts.put(database, tmp_path / "empty")
+    identity = put(database, tmp_path / "empty")
     assert artifacts.get(database, identity) == b""
     assert database["fs.files"].find_one({"_id": identity})["length"] == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import logging
 import os
 import re
 import subprocess
@@ -421,3 +422,35 @@ def test_no_secret_reaches_the_database(run: Run, database: Any, mongo_url: str,
     sources = {identity for _, identity in database.runs.find_one()["experiment"]["sources"]}
     assert not secrets_in(list(database.runs.find()))
     assert not secrets_in([chunk for chunk in database.fs.chunks.find() if chunk["files_id"] not in sources])
+
+
+@pytest.mark.parametrize(
+    "login", ["lab:{}/9", "domain/lab:{}", "lab:x@{}", "lab:{}' \"x"], ids=["slash", "user", "at", "quotes"]
+)
+def test_a_login_that_is_not_escaped_is_refused_before_anything_is_made(
+    login: str, run: Run, monkeypatch, capfd, tmp_path
+) -> None:
+    monkeypatch.setenv("OSTINATO_MONGO_URL", f"mongodb://{login.format(PASSWORD)}@127.0.0.1:1/db")
+    with pytest.raises(SystemExit) as left:
+        run()
+    said = capfd.readouterr().err
+    assert left.value.code == 1
+    assert "must be escaped: / as %2F" in said
+    assert PASSWORD not in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_error_of_a_command_shows_no_password_on_the_terminal_and_in_the_log(run: Run, capfd, tmp_path) -> None:
+    def main(settings: Any, handle: RunHandle) -> None:
+        logging.getLogger("experiments.made").warning("cannot reach %s", f"mongodb://lab:{PASSWORD}/9@host/db")
+        raise RuntimeError(f"mongodb://lab:{PASSWORD}' 9@host/db?tlsCertificateKeyFilePassword={TOKEN} is not there")
+
+    with pytest.raises(SystemExit):
+        run("with", OFF, experiment=made(main))
+    said = capfd.readouterr().err
+    assert "cannot reach mongodb://***@host/db" in said
+    assert "RuntimeError: mongodb://***@host/db" in said
+    assert not {PASSWORD, TOKEN} & set(re.findall(r"\w+", said))
+    for path in one_run(tmp_path).glob("*.*"):
+        assert PASSWORD not in path.read_text()
+        assert TOKEN not in path.read_text()

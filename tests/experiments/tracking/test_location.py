@@ -69,6 +69,45 @@ def test_what_is_no_url_is_refused_before_anything_starts(url, word):
     assert "hemiola" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "login",
+    [*(f"lab:hemi{letter}ola" for letter in "/@:?# %["), "dom/hemi:ola", "lab:hemi?x=1@ola", "lab:hemi/?x=ola"],
+)
+def test_a_login_that_is_not_escaped_is_named_and_nothing_of_it_is_shown(login):
+    with pytest.raises(UserError, match="must be escaped: / as %2F") as error:
+        resolve(settings(mongo_url=f"mongodb://{login}@127.0.0.1:27099/runs"))
+    assert str(error.value).startswith("tracking.mongo_url=mongodb://***@127.0.0.1:27099/runs: user name and password")
+    assert not {"hemi", "ola"} & set(str(error.value).replace("@", " ").replace("/", " ").replace(":", " ").split())
+    assert "hemi" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mongodb://dom%2Flab:k%40%3A%25x'$!(@a:1,b:2/runs?w=1",
+        "mongodb://host/runs?appName=a@b",
+        "mongodb://lab@host/runs?authMechanism=MONGODB-X509&tls=true",
+        "mongodb://[::1]:27017/runs",
+    ],
+)
+def test_what_the_driver_takes_is_taken(url):
+    assert with_database(url, "t") == url
+    open_database(url).client.close()
+
+
+def test_a_driver_shows_nothing_of_the_login():
+    with pytest.raises(UserError, match="Port") as error:
+        open_database("mongodb://lab:hemiola99@host:notaport/x")
+    assert "hemiola" not in str(error.value)
+
+
+def test_writes_are_certain_and_never_repeated_behind_our_back():
+    with open_database("mongodb://a/x?retryWrites=true&journal=false").client as client:
+        options = client.options
+        assert options.write_concern.document == {"j": True}
+        assert (options.retry_writes, options.retry_reads) == (False, False)
+
+
 def test_what_the_driver_refuses_is_one_line():
     with pytest.raises(UserError, match="host"):
         open_database("mongodb://host:notaport/x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -37,16 +38,19 @@ while True:
 """
 
 
-def whole_run(journal: Journal, document: dict, tmp_path) -> None:
-    """A run with a bit of everything; times are fixed, so that two of them are the same."""
+def whole_run(journal: Journal, document: dict, tmp_path, files=(), ended: bool = True) -> int:
+    """A run with a bit of everything and its last record; times are fixed, so that two of them are the same."""
     source = journal.directory / "files" / "model.py"
     source.write_text("code")
-    sources = [{"path": "model.py", "sha256": artifacts.sha256(source), "file": "files/model.py"}]
+    sources = [
+        {"path": "model.py", "sha256": hashlib.sha256(source.read_bytes()).hexdigest(), "file": "files/model.py"}
+    ]
     document |= {"start_time": 1000.0, "heartbeat": 1000.0}
     journal.append("start", time_=1000.0, document=document, sources=sources)
     journal.append("segment", time_=1000.0, host="h", commit="c", started=1000.0)
     (tmp_path / "p.png").write_bytes(b"picture")
-    journal.add_file(tmp_path / "p.png")
+    for path in (tmp_path / "p.png", *files):
+        journal.add_file(path)
     (journal.directory / "run.log").write_text("line\n" * 100)
     for step in range(300):
         journal.append("metrics", time_=1001.0, name=f"s{step % 4}", points=[[step, step / 3, 1000.0 + step]])
@@ -56,8 +60,11 @@ def whole_run(journal: Journal, document: dict, tmp_path) -> None:
     fields = {"path": "c.ckpt", "bytes": 7, "epoch": 1, "step": 2, "score": 0.5, "best": True}
     journal.append("checkpoint", name="c.ckpt", **fields)
     journal.append("info", set={"info.a": 1})
-    journal.append("info", set={"info.a.b": 1})
-    journal.append("end", time_=2000.0, status="COMPLETED", stop_time=2000.0, result={"x": 1.5}, fail_trace=None)
+    last = journal.append("info", set={"info.a.b": 1})
+    if ended:
+        end = {"status": "COMPLETED", "stop_time": 2000.0, "result": {"x": 1.5}, "fail_trace": None}
+        last = journal.append("end", time_=2000.0, **end)
+    return last
 
 
 def content(database, key: str) -> dict:
@@ -71,6 +78,7 @@ def content(database, key: str) -> dict:
     run["ostinato"].pop("key")
     files = {entry["name"]: artifacts.get(database, entry.pop("file_id")) for entry in run["artifacts"]}
     run.pop("_id")
+    run["artifacts"].sort(key=lambda entry: entry["name"])
     text = json_util.dumps(run, sort_keys=True)
     return {"run": json.loads(text), "metrics": metrics, "files": files}
 

@@ -18,18 +18,19 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import delayed, effective_n_jobs
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from datasets.store import Header, StoreError, StoreWriter
+from datasets.workers import workers as processes
 from models import frontends
 from preprocess.features import Track
 from preprocess.files import Candidate, choose, find, named, printable
 from preprocess.ledger import Ledger
 from preprocess.sources import AudioError
 from preprocess.summaries import SUMMARIES, header
-from preprocess.worker import attempt, leave_with
+from preprocess.worker import attempt
 
 # What may wait in memory to be written, per worker; it is committed together.
 GROUP_TRACKS, GROUP_BYTES = 16, 64 * 2**20
@@ -213,8 +214,7 @@ def _run(
     if not todo:
         return
     workers = min(effective_n_jobs(jobs), len(todo), 1 + _bytes(todo) // WORKER_BYTES)
-    leave = {"initializer": leave_with, "initargs": (os.getpid(),)}  # of workers on this machine
-    pool = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, **leave)
+    pool = processes(workers, return_as="generator_unordered", batch_size=1)
     with warnings.catch_warnings(), pool as parallel, _bar(todo, progress) as bar:
         warnings.filterwarnings("ignore", "[0-9]+ tasks which were", UserWarning)  # cancelled when the disk is full
         for group in _groups(todo, workers):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 from functools import lru_cache
 
 from models import frontends
@@ -57,22 +55,3 @@ def _outcome(
 @lru_cache(maxsize=4)
 def _front_end(name: str) -> frontends.MusiCNNMel:
     return frontends.build(name)
-
-
-def leave_with(main_process: int) -> None:
-    """End this worker soon after its parent; a worker whose parent was killed would wait for work, often for ever.
-
-    Called as a worker starts, before its first file: the parent may be gone even by then.
-
-    Args:
-        main_process: Id of the process that started the workers; called in that process itself this does nothing.
-    """
-    if os.getpid() == main_process:
-        return
-
-    def watch() -> None:
-        while os.getppid() == main_process:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True, name="leave with the main process").start()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from datasets.workers import workers as processes
 from experiments.errors import UserError
 from experiments.probes.fitted import FittedProbe, ProbeConfig
 from experiments.probes.probing import checked
@@ -166,9 +167,9 @@ def _work(
 
     with workers.ready():
         try:
-            parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
+            parallel = processes(return_as="generator_unordered", batch_size=1)
         except ValueError:  # a backend that gives all back at the end
-            parallel = joblib.Parallel(batch_size=1)
+            parallel = processes(batch_size=1)
         threads = _threads(joblib.effective_n_jobs(parallel.n_jobs))
         calls = (
             joblib.delayed(_train)((number, tile), *_parts(problems[number], tile), workers.device, threads)

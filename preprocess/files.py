@@ -90,6 +90,11 @@ def named(files: Mapping[str, Path]) -> list[Candidate]:
     return [_status(id, path) for id, path in files.items()]
 
 
+def clip_id(recording: str, number: int) -> str:
+    """The id of a clip of a recording."""
+    return f"{recording}-{number}"
+
+
 def printable(path: str | Path) -> str:
     """A path as text that can be stored: bytes that are not UTF-8 become `\\udcXX`."""
     return str(path).encode("utf-8", "backslashreplace").decode()

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
@@ -15,6 +16,8 @@ from typing import BinaryIO
 
 from preprocess.files import Candidate
 from preprocess.sources import NO_FFMPEG, AudioError
+
+SAVING, LATEST = 20.0, 5.0  # times as long as the last saving took, at most so many seconds, until the next one
 
 
 @dataclass(frozen=True, order=True)
@@ -54,6 +57,7 @@ class Ledger:
         self.sources_path = store_dir / "sources.jsonl"
         self.sources = _read_sources(self.sources_path)
         self._changed = False
+        self._next_save = time.monotonic()
 
     def settled(self, file: Candidate) -> bool:
         """True if the file was skipped before and would be again: it is the same, and no ffmpeg has come to help."""
@@ -99,9 +103,17 @@ class Ledger:
     def save(self) -> None:
         """Put the tables in the place of the old ones; an empty one is not kept."""
         if self._changed:
+            began = time.monotonic()
             _write(self.skipped_path, Skipped, self.skipped.values())
             _write(self.noted_path, Noted, self.noted.values())
+            now = time.monotonic()
+            self._next_save = now + min(SAVING * (now - began), LATEST)
         self._changed = False
+
+    def save_in_time(self) -> None:
+        """Save, unless that would be too often for tables as long as these."""
+        if time.monotonic() >= self._next_save:
+            self.save()
 
 
 def _read(path: Path, kind: type[Skipped] | type[Noted]) -> list:

@@ -16,6 +16,7 @@ import numpy as np
 import soundfile
 
 BLOCK = 32_768  # frames: a block of stereo float32 and what is made of it stay in the second-level cache
+MISSING = "no such file"
 NO_FFMPEG = "there is no ffmpeg on the PATH to try"
 AU_HEADER = struct.Struct(">4s5I")  # Sun AU: magic, offset of the data, its bytes, encoding, sample rate, channels
 
@@ -60,7 +61,7 @@ def open_source(path: Path) -> Source:
         AudioError: Missing, not a regular file, empty, or recognised neither by libsndfile nor by ffmpeg.
     """
     if not path.is_file():
-        raise AudioError(path, "not a regular file" if path.exists() else "no such file")
+        raise AudioError(path, "not a regular file" if path.exists() else MISSING)
     if not path.stat().st_size:
         raise AudioError(path, "empty file: 0 bytes")
     try:

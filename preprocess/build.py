@@ -34,7 +34,7 @@ from preprocess.summaries import SUMMARIES, header
 from preprocess.worker import Done, Work, attempt_all
 
 # Of files that a worker is given at a time; what it makes of them is committed together.
-GROUP_TRACKS, GROUP_BYTES = 16, 64 * 2**20
+GROUP_TRACKS, GROUP_BYTES = 256, 64 * 2**20
 GROUPS = 4  # that every worker gets at least, where there are files enough
 # Of audio files: one worker decodes this sooner than another has started.
 WORKER_BYTES = 16 * 2**20
@@ -82,8 +82,8 @@ def build_store(
 ) -> Report:
     """Compute the features of every audio file in a folder that the store does not hold yet.
 
-    Killed at any moment, the same call goes on behind the last commit, so that at most the last 16 tracks a worker are
-    computed again. A file that was skipped is skipped again until it changes; one that changed after its track was
+    Killed at any moment, the same call goes on behind the last commit, so that some seconds of every worker's work are
+    done again. A file that was skipped is skipped again until it changes; one that changed after its track was
     stored is reported, and the store keeps the track as it is. Of several processes that are given the same store one
     computes, the others wait and find everything there. Memory: a worker takes 36 kB a second of the track it works on,
     the main process about 1 kB a file.

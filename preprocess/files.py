@@ -29,7 +29,7 @@ FFMPEG = {".m4a", ".mp4", ".m4b", ".aac", ".wma", ".mka", ".webm", ".ac3", ".ape
 SUFFIXES = LIBSNDFILE | FFMPEG
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A file that should give a track.
 

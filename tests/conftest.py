@@ -72,14 +72,10 @@ class DaskProcesses:
         return process
 
     def stop(self) -> None:
-        """Ask all to end, workers first."""
+        """End all, workers first; a worker ends with its nanny."""
         for process in reversed(self.started):
-            process.terminate()
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture

@@ -239,7 +239,7 @@ def test_settings_out_of_range(corpus: Path, tmp_path: Path, settings: dict, mes
         quickly(corpus, tmp_path / "store", **settings)
 
 
-@pytest.mark.parametrize(("size", "workers", "longest"), [(1000, 1, 16), (1000, 4, 6), (GROUP_BYTES, 1, 1)])
+@pytest.mark.parametrize(("size", "workers", "longest"), [(1000, 1, 25), (1000, 4, 6), (GROUP_BYTES, 1, 1)])
 def test_groups_are_small_enough_to_keep_all_workers_busy(size: int, workers: int, longest: int):
     files = [Candidate(f"{number}", Path(), size) for number in range(100)]
     groups = list(_groups(files, workers))

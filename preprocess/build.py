@@ -111,8 +111,10 @@ def build_store(
     if max_seconds is not None and not max_seconds > 0:
         raise ValueError(f"max_seconds={max_seconds}: give a length above 0 s, or none to keep whole tracks")
     audio_dir, report = Path(audio_dir), Report(Path(store_dir))
-    audio_dir = audio_dir.absolute() if cluster else audio_dir
     about = feature_header(frontend, max_seconds)
+    if cluster:  # a path that does not depend on where a worker was started
+        audio_dir = audio_dir.absolute()
+        ids = {id: path.absolute() for id, path in ids.items()} if isinstance(ids, Mapping) else ids
     if ids is None:
         files, report.ignored = find(audio_dir)
     else:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import importlib
 import time
-from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -159,7 +160,7 @@ class Cluster:
         except ImportError as error:
             raise self._lacking("a worker", "worker ADDRESS", error) from error
         except CancelledError as error:
-            raise self._gone() from error
+            raise self._lost() if self._client.status == "running" else self._gone() from error
         finally:
             if self._client.status == "running":
                 self._client.cancel(list(running))
@@ -184,6 +185,12 @@ class Cluster:
             f"{self._setting}: {who} cannot import this project ({str(error).splitlines()[0]}); " + START.format(what)
         )
 
+    def _lost(self) -> ClusterError:
+        return ClusterError(
+            f"{self._setting}: all workers that held what this command had sent them are gone; give the same command "
+            "again: what is done is kept"
+        )
+
     def _gone(self) -> ClusterError:
         return ClusterError(
             f"{self._setting}: the scheduler does not answer any more; start it and its workers again, and give the "
@@ -191,8 +198,9 @@ class Cluster:
         )
 
 
+@cache
 def about(module: str) -> str:
-    """Import a module of this project, and tell what the project is: a digest of its code."""
+    """Import a module of this project, and tell what the project is: a digest of its code, as it was then."""
     importlib.import_module(module)
     root, total = Path(__file__).parents[1], hashlib.sha256()
     for room in ("models", "datasets", "preprocess", "experiments"):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,33 @@ def test_processes_without_the_project_are_told_of_before_anything_is_sent(
     assert not (tmp_path / "store").exists()
 
 
+def test_a_worker_that_does_not_see_the_audio_is_told_of_and_no_file_is_left_out(corpus_of_two: Path, tmp_path: Path):
+    class Elsewhere:
+        """Stands for a cluster whose machine has no such folder."""
+
+        def threads(self) -> int:
+            return 1
+
+        def unordered(self, function, calls):
+            for call in calls:
+                corpus_of_two.rename(tmp_path / "away")
+                done = function(*call)
+                (tmp_path / "away").rename(corpus_of_two)
+                yield done
+
+    with pytest.raises(ClusterError, match=r"song\.wav: the worker on .* does not see this file"):
+        build_store(corpus_of_two, tmp_path / "store", progress=False, cluster=Elsewhere())
+    assert not (tmp_path / "store" / "skipped.csv").exists()
+    assert build_store(corpus_of_two, tmp_path / "store", jobs=1, progress=False).written == 2
+
+
+@pytest.fixture
+def corpus_of_two(write: Callable[..., Path]) -> Path:
+    """Two files of noise."""
+    write("two/another.wav", seconds=0.5)
+    return write("two/song.wav").parent
+
+
 def test_a_scheduler_without_the_project_is_told_of(tmp_path: Path, dask_processes):
     dask_processes.scheduler(cwd=tmp_path)
     with (
@@ -162,6 +190,15 @@ def test_workers_that_die_and_a_scheduler_that_ends_are_said_in_time(dask_proces
     with connected(dask_processes.address, "--scheduler", "preprocess.worker") as found:
         with pytest.raises(ClusterError, match="several workers died over one piece of work"):
             list(found.unordered(die, [()]))
+        worker = dask_processes.worker("--no-nanny")
+        sent = found.share(list(range(1000)))
+        assert list(found.unordered(len, [(sent,)])) == [1000]
+        worker.kill()
+        worker.wait()
+        dask_processes.worker("--no-nanny")
+        with pytest.raises(ClusterError, match="all workers that held what this command had sent them are gone"):
+            list(found.unordered(len, [(sent,)]))
+        dask_processes.started[-1].kill()
         results = found.unordered(pid_after, [(600.0,)])
         with monkeypatch.context() as short:
             short.setattr(cluster, "ARRIVAL", 3.0)

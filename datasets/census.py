@@ -129,7 +129,7 @@ def audio_findings(corpus: Corpus, twins: Iterable[Sequence[str]], annotations: 
 
     Args:
         corpus: The tracks.
-        twins: Ids of tracks with equal features, in groups.
+        twins: Ids of tracks that hold one recording, in groups.
         annotations: What their labels are compared in.
     """
     tracks = {track.id: track for track in corpus}

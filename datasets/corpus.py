@@ -2,23 +2,26 @@
 
 A corpus is read from a table its owner can write with a spreadsheet: one row a track, a column with the path of the
 audio relative to the corpus folder, and any of the columns of `ANNOTATIONS`. Several tags share a cell, joined by `;`
-or `|`. An empty cell means that nobody annotated the track; one whose listeners found no tag fitting has `-`. A column
-`split` names train, valid and test; without one, tracks are dealt out (see :mod:`datasets.splits`). Pickled
-multi-hot arrays are a corpus too; for folders of classes see :mod:`datasets.folders`.
+or `|` or as a list (:mod:`datasets.cells`). An empty cell means that nobody annotated the track; one whose listeners
+found no tag fitting has `-`. A column `split` names train, valid and test; without one, tracks are dealt out (see
+:mod:`datasets.splits`). Pickled multi-hot arrays are a corpus too; for folders of classes see :mod:`datasets.folders`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from datasets.columns import SEPARATORS, either, find, separation
+from datasets import keys
+from datasets.cells import FAILED_FORMULAS, SEPARATORS, distinct, listed, parse_number, parse_tags, parted
+from datasets.columns import either, find, option, refuse_commas, several, unread
+from datasets.identity import composed
 from datasets.pickles import read_groundtruth
 from datasets.splits import SPLITS, hashed_split
 from datasets.tables import Cell, CorpusError, Sheet, read_sheet
+from datasets.wording import counted_noun
 
 __all__ = ["ANNOTATIONS", "SPLITS", "Corpus", "CorpusError", "Track", "read_groundtruths", "read_table"]
 
@@ -32,30 +35,7 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
-NO_TAGS = "-"
 GIVEN, DEALT = "given", "hashed"
-
-
-def parse_tags(cell: Cell, separators: str = SEPARATORS) -> tuple[str, ...]:
-    """Distinct tags of a cell in order of appearance, those of a text joined by any of the separators; `-` is none."""
-    if isinstance(cell, str):
-        for separator in separators[1:]:
-            cell = cell.replace(separator, separators[0])
-        cell = tuple(cell.split(separators[0]))
-    tags = (tag.strip() for tag in cell or ())
-    return tuple(dict.fromkeys(tag for tag in tags if tag not in ("", NO_TAGS)))
-
-
-def parse_number(cell: Any) -> float:
-    """A number; NaN is left to the caller.
-
-    Raises:
-        ValueError: It is none, or infinite.
-    """
-    number = float(cell)
-    if math.isinf(number):
-        raise ValueError(f"{cell!r} is infinite")
-    return number
 
 
 ANNOTATIONS: Mapping[str, Callable[[Any], Any]] = {
@@ -66,11 +46,12 @@ ANNOTATIONS: Mapping[str, Callable[[Any], Any]] = {
     "meter": str,
     "arousal": parse_number,
     "valence": parse_number,
-    "artist": str,
-    "group": str,
+    "artist": composed,
+    "group": composed,
 }
 LABELS = ("tags", "genre")  # annotations with a vocabulary
 NUMBERS = tuple(name for name, parse in ANNOTATIONS.items() if parse is parse_number)
+FREE = ("meter", "artist", "group")  # whatever is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +59,7 @@ class Track:
     """One track of a corpus.
 
     Attributes:
-        id: Path of the audio relative to the corpus folder, POSIX separators.
+        id: Path of the audio relative to the corpus folder, POSIX separators, accents composed.
         split: One of `SPLITS`.
         annotations: Parsed cells by annotation name; empty cells are absent.
     """
@@ -162,8 +143,8 @@ def read_table(
         columns: Annotation name -> column name of what is read (`{"tags": "mtt_tags"}`); None reads all there is.
             A column under the annotation's own name may be absent or have one of its other names. Several columns of
             tags are pooled; some of them may be absent, and a track with an empty cell in one that is there counts as
-            not annotated. `path` and `split` can be named in the same way. A column of numbers that is only there
-            under its usual name, and holds something else, is left out with a note.
+            not annotated. `path` and `split` can be named in the same way. Of a column of numbers that is only there
+            under its usual name, cells that hold something else are left out with a note.
         separators: What stands between the tags of a cell: any of these characters.
         splits: Whether the column of splits is read; otherwise, whatever stands in it, tracks are dealt out.
 
@@ -177,8 +158,13 @@ def read_table(
     found = {name: find(sheet, name, names) for name, names in wanted.items()}
     notes = either(sheet, found, wanted, separators)
     if columns is not None:
-        notes += _leave_out_words(sheet, found, wanted)
+        sheet, said = _without_words(sheet, found, wanted)
+        notes += said
+    if set(found.get("genre", ())) <= set(found.get("tags", ())) and several(sheet, found.get("genre", ()), separators):
+        found["genre"] = ()  # a column of tags that is called genre
     named = {name: present for name, present in found.items() if present}
+    for name in LABELS:
+        refuse_commas(sheet, name, named.get(name, ()), separators)
     tracks = []
     for where, cells in sheet.rows:
         identity = _identity(sheet.file, where, cells.get(path_column), path_column)
@@ -186,41 +172,74 @@ def read_table(
         annotations = {
             name: value
             for name, present in named.items()
-            if (value := _value(sheet.file, where, name, present, cells, separators)) is not None
+            if (value := _value(sheet, where, name, present, cells, separators)) is not None
         }
         tracks.append(Track(identity, split, annotations))
     if not tracks:
         raise CorpusError(f"{table}: no rows")
     _refuse_repeats(sheet.file, tracks, [where for where, _ in sheet.rows])
-    notes += separation(sheet, named.get("tags", ()), separators)
+    tracks, said = _settle_keys(tracks)
+    notes += [f"{sheet.file.name}: column {named['key'][0]!r}: {line}" for line in said]
+    notes += unread(sheet, found, wanted)
     split_by = GIVEN if split_column else DEALT
     return Corpus(table.stem, tuple(tracks), split_by, sheet.columns, tuple(notes))
 
 
-def _leave_out_words(
+def _without_words(
     sheet: Sheet, found: dict[str, tuple[str, ...]], wanted: Mapping[str, tuple[str, ...]]
-) -> list[str]:
-    """Leave out columns of numbers that nobody named and that hold something else; returns what to say."""
-    notes = []
+) -> tuple[Sheet, list[str]]:
+    """Leave out what is no number of columns of numbers that nobody named, or most of a column with it.
+
+    Returns:
+        The table without such cells, and what to say; enters into `found` which columns are not read.
+    """
+    notes, emptied = [], {}
     for name in NUMBERS:
-        if found.get(name) and wanted[name] == (name,):
-            (column,) = found[name]
-            words = [cell for cell in sheet.cells(column) if cell not in (None, "") and not _is_number(cell)]
-            if words:
-                found[name] = ()
-                notes.append(
-                    f"{sheet.file.name}: column {column!r} is not read, {words[0]!r} is no number "
-                    f"(another one can be named: columns.{name})"
-                )
-    return notes
+        if not found.get(name) or wanted[name] != (name,):
+            continue
+        (column,) = found[name]
+        cells = [(where, cell) for where, row in sheet.rows if (cell := row.get(column)) not in (None, "")]
+        words = [(where, cell) for where, cell in cells if not _is_number(sheet, name, column, cell)]
+        if not words:
+            continue
+        where, word = words[0]
+        shown = f"{sheet.file.name}, {where}: {column}={word!r} is no number"
+        if 2 * len(words) > len(cells):
+            found[name] = ()
+            notes.append(f"{shown}, nor are most cells of this column, which is not read")
+        else:
+            emptied[column] = {where for where, _ in words}
+            notes.append(f"{shown} and left out, as {len(words)} of {counted_noun(len(cells), 'cell')} of this column")
+    if not emptied:
+        return sheet, notes
+    rows = [
+        (where, {column: None if where in emptied.get(column, ()) else cell for column, cell in row.items()})
+        for where, row in sheet.rows
+    ]
+    return replace(sheet, rows=rows), notes
 
 
-def _is_number(cell: Cell) -> bool:
+def _is_number(sheet: Sheet, name: str, column: str, cell: str | tuple[str, ...]) -> bool:
     try:
-        float(cell)
-    except (TypeError, ValueError):
+        for one in _single(cell, name, column, ""):
+            _parse(sheet, name, one)
+    except ValueError:
         return False
     return True
+
+
+def _settle_keys(tracks: Sequence[Track]) -> tuple[list[Track], list[str]]:
+    """Spell keys out that only their whole column tells; the tracks, and what to say."""
+    column = [key for track in tracks if (key := track.annotations.get("key")) is not None]
+    spelled, notes = keys.settled(column)
+    if not spelled:
+        return list(tracks), notes
+    return [
+        replace(track, annotations={**track.annotations, "key": spelled[key]})
+        if (key := track.annotations.get("key")) in spelled
+        else track
+        for track in tracks
+    ], notes
 
 
 def _names(named: str | Sequence[str]) -> tuple[str, ...]:
@@ -230,34 +249,58 @@ def _names(named: str | Sequence[str]) -> tuple[str, ...]:
 def _identity(file: Path, where: str, cell: Cell, column: str) -> str:
     if isinstance(cell, tuple):
         raise CorpusError(f"{file}, {where}: column {column!r} holds a list; the path of one track is expected")
-    identity = PurePosixPath((cell or "").replace("\\", "/")).as_posix()
+    if cell in FAILED_FORMULAS:
+        raise CorpusError(f"{file}, {where}: {column}={cell!r}: a formula of the spreadsheet failed there")
+    identity = composed(PurePosixPath((cell or "").replace("\\", "/")).as_posix())
     if identity in ("", "."):
         raise CorpusError(f"{file}, {where}: empty cell in column {column!r}")
     return identity
 
 
 def _value(
-    file: Path, where: str, name: str, columns: Sequence[str], row: Mapping[str, Cell], separators: str
+    sheet: Sheet, where: str, name: str, columns: Sequence[str], row: Mapping[str, Cell], separators: str
 ) -> Any | None:
     """The annotation in the cells of a row; None where one of them is empty, or NaN where a number is."""
     cells = [row.get(column) for column in columns]
     if any(cell in (None, "") for cell in cells):
         return None
+    values = []
+    for column, cell in zip(columns, cells, strict=True):
+        try:
+            if cell in FAILED_FORMULAS:
+                raise ValueError("a formula of the spreadsheet failed there")
+            if name == "tags":
+                values += parse_tags(cell, separators)
+            else:
+                values += [_parse(sheet, name, one) for one in _single(cell, name, column, separators)]
+        except ValueError as error:
+            what = "cannot be read as tags" if name == "tags" else f"is not a {name}"
+            raise CorpusError(f"{sheet.file}, {where}: {column}={cell!r:.80} {what}: {error}") from None
     if name == "tags":
-        return tuple(dict.fromkeys(tag for cell in cells for tag in parse_tags(cell, separators)))
-    (cell,) = cells[:1]
-    if isinstance(cell, tuple):
-        if len(cell) != 1:
-            raise CorpusError(
-                f"{file}, {where}: {columns[0]} holds {len(cell)} values, a {name} is one; "
-                f"columns.tags={columns[0]} reads it as tags"
-            )
-        (cell,) = cell
-    try:
-        value = ANNOTATIONS[name](cell)
-        return None if value != value else value
-    except ValueError:
-        raise CorpusError(f"{file}, {where}: {columns[0]}={cell!r} is not a {name}") from None
+        return tuple(dict.fromkeys(values))
+    return next((value for value in values if value == value), None)
+
+
+def _parse(sheet: Sheet, name: str, cell: str) -> Any:
+    return parse_number(cell, sheet.decimal_commas) if name in NUMBERS else ANNOTATIONS[name](cell)
+
+
+def _single(cell: str | tuple[str, ...], name: str, column: str, separators: str) -> tuple[str, ...]:
+    """The one text of a cell, or none.
+
+    Raises:
+        ValueError: It holds several.
+    """
+    if name == "genre":
+        texts = distinct(parted(cell, separators) if isinstance(cell, str) else cell)
+    elif isinstance(cell, str):
+        texts = (cell,) if name in FREE or (inside := listed(cell)) is None else inside
+    else:
+        texts = cell
+    if len(texts) > 1:
+        remedy = f"; {option('columns.tags', column)} reads it as tags" if name == "genre" else ""
+        raise ValueError(f"{column} holds {len(texts)} values, a {name} is one{remedy}")
+    return texts
 
 
 def _split_of(file: Path, where: str, identity: str, row: Mapping[str, Cell], columns: Sequence[str]) -> str:
@@ -268,7 +311,7 @@ def _split_of(file: Path, where: str, identity: str, row: Mapping[str, Cell], co
     if name is None:
         raise CorpusError(
             f"{file}, {where}: {columns[0]} {cell!r}; expected one of {', '.join(SPLIT_NAMES)} "
-            f"(leave the row out, or have all tracks dealt out: splits=stratified)"
+            f"(leave the row out, or have all tracks dealt out: {option('splits', 'stratified')})"
         )
     return name
 
@@ -298,7 +341,7 @@ def read_groundtruths(files: Mapping[str, Path], labels: Sequence[str] | None = 
     for split, file in files.items():
         if not file.is_file():
             raise CorpusError(f"{file}: no such ground truth ({split})")
-        for identity, row in read_groundtruth(file).items():
+        for identity, row in ((composed(one), row) for one, row in read_groundtruth(file).items()):
             if labels is None:
                 labels = tuple(f"class_{number:03d}" for number in range(len(row)))
             if len(row) != len(labels):

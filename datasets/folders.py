@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from datasets.corpus import DEALT, GIVEN, SPLIT_NAMES, Corpus, Track
+from datasets.identity import composed
 from datasets.splits import hashed_split
+from datasets.system_folders import system_folder_of
 from datasets.tables import CorpusError
 from datasets.wording import counted_noun
 
@@ -16,13 +18,15 @@ def read_folders(ids: Iterable[str], name: str) -> Corpus:
     """Take the folders that tracks lie in for their genres: `rock/song.mp3`, or `train/rock/song.mp3`.
 
     Args:
-        ids: Paths of the tracks; a track outside every folder has no genre.
+        ids: Paths of the tracks; a track outside every folder has no genre. Folders of the system are passed over.
         name: Of the corpus.
 
     Raises:
         CorpusError: There are fewer than two classes.
     """
-    paths = sorted(PurePosixPath(identity) for identity in ids)
+    ids = list(dict.fromkeys(composed(identity) for identity in ids))
+    passed_over = sorted({folder for identity in ids if (folder := system_folder_of(identity)) is not None})
+    paths = sorted(PurePosixPath(identity) for identity in ids if system_folder_of(identity) is None)
     tops = {path.parts[0].lower() for path in paths if len(path.parts) > 1}
     by_split = bool(tops) and tops <= SPLIT_NAMES.keys()
     by_split = by_split and (
@@ -44,6 +48,8 @@ def read_folders(ids: Iterable[str], name: str) -> Corpus:
         )
     shown = ", ".join(f"{genre} {count}" for genre, count in classes.most_common(8)) + ", ..." * (len(classes) > 8)
     notes = [f"{name}: its {len(classes)} folders are taken for genres: {shown}"]
+    if passed_over:
+        notes.append(f"{name}: folders of the system are passed over: {', '.join(passed_over)}")
     if outside:
         notes.append(
             f"{name}: {counted_noun(outside, 'track lies', 'tracks lie')} in none of the folders, without a genre"
@@ -56,7 +62,7 @@ def are_classes(ids: Iterable[str]) -> bool:
 
     Below `train`, `valid` and `test`, one level more.
     """
-    folders = {PurePosixPath(identity).parts[:-1] for identity in ids}
+    folders = {PurePosixPath(identity).parts[:-1] for identity in ids if system_folder_of(identity) is None}
     depths = {len(parts) for parts in folders}
     splits = {parts[0].lower() for parts in folders if parts}
     if depths == {2}:

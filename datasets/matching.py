@@ -1,13 +1,12 @@
-"""Which stored track a labelled one is: ids that differ in suffix, folder or the composition of accents."""
+"""Which stored track a labelled one is: ids that differ in suffix, folder, case or the composition of accents."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import PurePosixPath
 
+from datasets.identity import composed, without_suffix
 from datasets.tables import CorpusError
 
 
@@ -19,31 +18,36 @@ class Match:
         stored: Labelled id -> stored id.
         without_audio: Labelled ids that nothing stored corresponds to.
         without_labels: Stored ids that no label corresponds to.
+        other_case: Labelled ids that pair only without regard to upper and lower case.
     """
 
     stored: Mapping[str, str]
     without_audio: tuple[str, ...]
     without_labels: tuple[str, ...]
+    other_case: tuple[str, ...] = ()
 
 
 def match_tracks(labelled: Sequence[str], stored: Sequence[str]) -> Match:
     """Pair labelled with stored ids.
 
-    Ids pair when they are equal, else without the file's suffix. Where no id of the table pairs in this way, it was
-    written relative to another folder (or with whole paths), and ids pair by the end of their paths: by as many folders
-    as give any pair, in the end by the file's name alone. What is not unique on both sides stays alone. Letters with
-    accents are equal however they are composed.
+    Ids pair when they are equal, else when they are the same track (see :mod:`datasets.identity`), else when they are
+    but for upper and lower case, which the result tells. Where no id of the table pairs in this way, it was written
+    relative to another folder (or with whole paths), and ids pair by the end of their paths: by as many folders as give
+    any pair, in the end by the file's name alone. What is not unique on both sides stays alone.
 
     Raises:
         CorpusError: No id pairs; the message shows one of each.
     """
     found: dict[str, str] = {}
-    for key in (_composed, _without_suffix):
+    other_case: list[str] = []
+    for key in (str, composed, without_suffix):
         _pair(key, labelled, stored, found)
+    other_case += _pair(_caseless(without_suffix), labelled, stored, found)
     deepest = max((identity.count("/") for identity in stored), default=0)
     for folders in range(deepest, -1, -1):
         if not found:
             _pair(partial(_end, folders), labelled, stored, found)
+            other_case += _pair(_caseless(partial(_end, folders)), labelled, stored, found)
     if not found and labelled:
         shown = f"{labelled[0]!r} is labelled, {stored[0]!r} is stored" if stored else "nothing is stored"
         raise CorpusError(
@@ -54,30 +58,31 @@ def match_tracks(labelled: Sequence[str], stored: Sequence[str]) -> Match:
         {identity: found[identity] for identity in labelled if identity in found},
         tuple(identity for identity in labelled if identity not in found),
         tuple(identity for identity in stored if identity not in taken),
+        tuple(other_case),
     )
 
 
-def _pair(key: Callable[[str], str], labelled: Sequence[str], stored: Sequence[str], found: dict[str, str]) -> None:
-    """Add to `found` the ids that are still alone and have the same key, each the only one of its side."""
+def _pair(
+    key: Callable[[str], str], labelled: Sequence[str], stored: Sequence[str], found: dict[str, str]
+) -> list[str]:
+    """Add to `found` the ids that are still alone and have the same key, each the only one of its side; which."""
+    if len(found) == len(labelled):
+        return []
     taken = set(found.values())
     candidates = _unique(key, (identity for identity in stored if identity not in taken))
     alone = _unique(key, (identity for identity in labelled if identity not in found))
-    found.update({identity: candidates[k] for k, identity in alone.items() if k in candidates})
+    new = {identity: candidates[k] for k, identity in alone.items() if k in candidates}
+    found.update(new)
+    return list(new)
 
 
-def _composed(identity: str) -> str:
-    return unicodedata.normalize("NFC", identity)
-
-
-def _without_suffix(identity: str) -> str:
-    path = PurePosixPath(_composed(identity))
-    return path.with_suffix("").as_posix() if path.suffix and not path.suffix[1:].isdigit() else path.as_posix()
+def _caseless(key: Callable[[str], str]) -> Callable[[str], str]:
+    return lambda identity: composed(key(identity).casefold())
 
 
 def _end(folders: int, identity: str) -> str:
     """The file's name without suffix, behind its innermost folders."""
-    path = PurePosixPath(_composed(identity))
-    return "/".join((*path.parts[-1 - folders : -1], path.stem))
+    return "/".join(without_suffix(identity).split("/")[-1 - folders :])
 
 
 def _unique(key: Callable[[str], str], identities: Iterable[str]) -> dict[str, str]:

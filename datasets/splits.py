@@ -13,19 +13,21 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
+from datasets.identity import composed
+
 SPLITS = ("train", "valid", "test")
 SHARES = (0.8, 0.1, 0.1)
 STEPS = 2**32
 
 
 def hashed_split(identity: str, shares: Sequence[float] = SHARES) -> str:
-    """Deal a track out by a hash of its id: stable when tracks are added.
+    """Deal a track out by a hash of its id, accents composed: stable when tracks are added.
 
     Args:
         identity: Of the track.
         shares: Of `SPLITS`; they sum to 1.
     """
-    digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).digest()
+    digest = hashlib.sha256(composed(identity).encode("utf-8", "surrogatepass")).digest()
     tenth, rest = int.from_bytes(digest[:4], "big") % 10, int.from_bytes(digest[4:8], "big")
     place = tenth * STEPS + rest  # of 10 * STEPS; whole numbers, so that 0.8 + 0.1 is 0.9
     valid_from = round(shares[0] * 10 * STEPS)
@@ -79,7 +81,7 @@ def grouped(
         Split by id.
     """
     members: defaultdict[Hashable, list[str]] = defaultdict(list)
-    for identity in sorted(labels):
+    for identity in sorted(labels, key=composed):
         members[groups[identity]].append(identity)
     counts = {group: Counter(label for one in ids for label in set(labels[one])) for group, ids in members.items()}
     order = _order({group: ids[0] for group, ids in members.items()}, seed)
@@ -101,7 +103,7 @@ def grouped(
 def _order(firsts: Mapping[Hashable, str], seed: int) -> dict[Hashable, bytes]:
     """What groups are sorted by: a hash of the seed and of the group's first track."""
     return {
-        group: hashlib.sha256(f"{seed}/{first}".encode("utf-8", "surrogatepass")).digest()
+        group: hashlib.sha256(f"{seed}/{composed(first)}".encode("utf-8", "surrogatepass")).digest()
         for group, first in firsts.items()
     }
 

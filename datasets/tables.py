@@ -1,13 +1,18 @@
 """Tables of annotations as files: CSV, TSV, Parquet, JSON and JSON lines behind one form.
 
-A cell is a text, a tuple of texts (a list in Parquet or JSON), or None where nothing is written. What the columns mean
-is decided in :mod:`datasets.corpus`.
+Of CSV there are as many kinds as spreadsheets: fields are parted by commas, semicolons or tabs, as the first line tells
+(`sep=;` does so outright), the text is UTF-8 or UTF-16, and rows without anything in them are passed over. A cell is a
+text, a tuple of texts (a list in Parquet or JSON), or None where nothing is written. What the columns mean is decided
+in :mod:`datasets.corpus`.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +24,9 @@ from datasets.wording import counted_noun
 Cell = str | tuple[str, ...] | None
 PATH = "path"
 LABELS = "labels"
+DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons"}
+DIRECTIVE = re.compile(r"\s*sep=([,;\t])[\r\n]", re.IGNORECASE)  # the first line that Excel reads and does not show
+WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
 
 
 class CorpusError(ValueError):
@@ -34,12 +42,14 @@ class Sheet:
         columns: Names of the columns, in order.
         rows: Where a row stands ("line 3"), and its cells by column; a column that is absent holds nothing.
         hint: Said where a column is missed: how columns are told apart in such a file.
+        decimal_commas: Whether a comma in a number is a decimal one, as it is where semicolons part the fields.
     """
 
     file: Path
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, Mapping[str, Cell]]]
     hint: str = ""
+    decimal_commas: bool = False
 
     def column(self, name: str) -> str | None:
         """The column of this name; without regard to case where none is spelled just so and one is alike."""
@@ -62,32 +72,58 @@ def read_sheet(file: Path) -> Sheet:
     if not file.is_file():
         what = "a folder, not a table" if file.is_dir() else "no such table"
         raise CorpusError(f"{file}: {what} of annotations; give a file ({', '.join(READERS)})")
+    if file.suffix.lower() in WORKBOOKS:
+        raise CorpusError(f"{file}: a workbook of a spreadsheet; save its sheet as 'CSV UTF-8' and give that")
     try:
         return READERS.get(file.suffix.lower(), _read_csv)(file)
     except UnicodeDecodeError as error:
-        raise CorpusError(f"{file}: not UTF-8 ({error.reason}, byte {error.start}); save it as UTF-8") from None
+        raise CorpusError(
+            f"{file}: not UTF-8 ({error.reason}, byte {error.start}); save it as UTF-8, in Excel as 'CSV UTF-8'"
+        ) from None
     except OSError as error:
         raise CorpusError(f"{file}: cannot be read ({error.strerror or error})") from None
 
 
-def _read_csv(file: Path, delimiter: str = ",") -> Sheet:
-    named = {",": "commas", "\t": "tabs"}[delimiter]
+def _read_csv(file: Path, usual: str = ",") -> Sheet:
+    text = _text(file)
+    delimiter = _delimiter(text.lstrip().partition("\n")[0] + "\n", usual)
+    named = DELIMITERS[delimiter]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
-        with file.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.reader(handle, delimiter=delimiter)
-            header = [name.strip() for name in next(reader, [])]
-            lines = [(reader.line_num, cells) for cells in reader if cells]
+        rows = [(reader.line_num, list(map(str.strip, cells))) for cells in reader]
     except csv.Error as error:
         raise CorpusError(f"{file}: not a table of values separated by {named} ({error})") from None
-    for line, cells in lines:
-        if len(cells) != len(header):
+    rows = [(line, cells) for line, cells in rows if any(cells)]
+    if rows and DIRECTIVE.match(text):
+        del rows[0]
+    header = rows[0][1] if rows else []
+    _refuse_repeats(file, header)
+    for line, cells in rows[1:]:
+        if len(cells) < len(header) or any(cells[len(header) :]):
             raise CorpusError(
                 f"{file}, line {line}: {counted_noun(len(cells), 'cell')} for {counted_noun(len(header), 'column')}; "
-                f"join the tags of a cell by ; or put a cell that holds a comma in quotes"
+                f"join the tags of a cell by {'|' if delimiter == ';' else ';'}, or put a cell with {named} in quotes"
             )
-    rows = [(f"line {line}", dict(zip(header, map(str.strip, cells), strict=True))) for line, cells in lines]
-    _refuse_repeats(file, header)
-    return Sheet(file, tuple(header), rows, f" (columns are separated by {named})")
+    found = [(f"line {line}", dict(zip(header, cells, strict=False))) for line, cells in rows[1:]]
+    return Sheet(file, tuple(header), found, f" (columns are separated by {named})", delimiter == ";")
+
+
+def _text(file: Path) -> str:
+    """The text of a file: UTF-8, or UTF-16 where it begins with the mark of that."""
+    content = file.read_bytes()
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = content.decode("utf-16" if marked else "utf-8-sig")
+    if "\0" in text:
+        raise CorpusError(f"{file}: zero bytes stand in it, as in UTF-16 without a mark; save it as UTF-8")
+    return text
+
+
+def _delimiter(first: str, usual: str) -> str:
+    """What parts the fields of a file whose first line this is: what it says itself, else the usual if it is there."""
+    if directive := DIRECTIVE.match(first):
+        return directive[1]
+    plain = re.sub(r'"[^"]*"', "", first)
+    return usual if usual in plain else max(DELIMITERS, key=lambda one: (plain.count(one), one == usual))
 
 
 def _read_tsv(file: Path) -> Sheet:
@@ -121,11 +157,13 @@ def _readable(kind: Any) -> bool:
 
 def _read_json(file: Path) -> Sheet:
     try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=_pairs)
+        content = json.loads(_text(file), object_pairs_hook=_pairs)
     except json.JSONDecodeError as error:
         raise CorpusError(f"{file}: not JSON (line {error.lineno}: {error.msg})") from None
     except KeyError as error:
         raise CorpusError(f"{file}: {error.args[0]} stands in it twice") from None
+    except RecursionError:
+        raise CorpusError(f"{file}: lists in lists, too deep to be read; expected path -> labels") from None
     if isinstance(content, dict):
         records = [
             {PATH: path, **value} if isinstance(value, dict) else {PATH: path, LABELS: value}
@@ -140,13 +178,15 @@ def _read_json(file: Path) -> Sheet:
 
 def _read_json_lines(file: Path) -> Sheet:
     found = []
-    for number, line in enumerate(file.read_text(encoding="utf-8-sig").split("\n"), 1):
+    for number, line in enumerate(_text(file).split("\n"), 1):
         if not line.strip():
             continue
         try:
             found.append((f"line {number}", json.loads(line)))
         except json.JSONDecodeError as error:
             raise CorpusError(f"{file}, line {number}: not JSON ({error.msg}); expected one object a line") from None
+        except RecursionError:
+            raise CorpusError(f"{file}, line {number}: lists in lists; expected one object a line") from None
     return _from_records(file, found)
 
 
@@ -169,7 +209,8 @@ def _from_records(file: Path, records: Iterable[tuple[str, Any]], columns: Itera
         except TypeError as error:
             raise CorpusError(f"{file}, {where}: {error}; expected a text, a number or a list of them") from None
         columns |= dict.fromkeys(cells)
-        rows.append((where, cells))
+        if any(cells.values()):
+            rows.append((where, cells))
     return Sheet(file, tuple(columns), rows)
 
 

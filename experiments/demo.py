@@ -1,68 +1,126 @@
 """The whole flow on the demo corpus, by the commands a user would type; `make demo` runs it.
 
-Each step is printed before it runs, so that any of them can be repeated, changed and sent to other data.
+Each command is printed before it runs, so that any of them can be repeated, changed and sent to other data. Those that
+ended well are not run again, up to the first one that did not or whose result is gone.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from datasets import demo
 
 FOLDER = Path("outputs/demo")
+FINISHED = FOLDER / "finished.json"  # [command line, folder it left], in order
+RUNS = Path("runs")
 WITHOUT_NETWORK = ("librosa_tempo", "key_krumhansl")  # of preprocess.summaries
 ENDED_EARLY = "The demo ended early; the same command goes on with it."
 SYSTEM = ("maest_10s_random_weights_pretrain", "demo")
 
 
-def training(size: str) -> list[str]:
-    """The command line that trains, or goes on with a training that was interrupted."""
-    return ["ex_pretrain.py", "with", *SYSTEM, "resume=True", *_corpus(size)]
+@dataclass(frozen=True)
+class Step:
+    """One command.
+
+    Attributes:
+        title: What is said before it.
+        command: Arguments of Python.
+        leaves: A folder; or a file that is looked for in the newest run that has one.
+    """
+
+    title: str
+    command: tuple[str, ...]
+    leaves: Path
+
+    @property
+    def result(self) -> Path | None:
+        """The folder with what the command left; None where there is none."""
+        if self.leaves.is_relative_to(FOLDER):
+            return self.leaves if self.leaves.exists() else None
+        found = sorted(RUNS.glob(f"*/{self.leaves}"), key=lambda path: path.stat().st_mtime)
+        return found[-1].parents[1] if found else None
 
 
-def last_trained() -> Path:
-    """The run that wrote a checkpoint last."""
-    return max(Path("runs").glob("*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime).parents[1]
+def training(size: str) -> Step:
+    """The command that trains, or goes on with a training that was interrupted."""
+    command = ("ex_pretrain.py", "with", *SYSTEM, "resume=True", *_corpus(size))
+    return Step("1/5  pre-train a small MAEST to tag instruments and styles", command, Path("checkpoints/last.ckpt"))
 
 
-def steps(size: str, audio: Path, trained: Path) -> list[tuple[str, list[list[str]]]]:
-    """What is said before each further step, and its command lines; `audio` is the corpus, `trained` the run."""
+def steps(size: str, audio: Path, trained: Path) -> Iterator[Step]:
+    """The further ones; `audio` is the corpus, `trained` the run."""
     corpus = _corpus(size)
 
-    def extract(store: str, weights: str) -> list[str]:
-        place = [f"inference.out_dir={FOLDER / store}", "inference.overwrite=True"]
-        return ["ex_pretrain.py", "extract_embeddings", "with", *SYSTEM, weights, *place, *corpus]
+    def extract(title: str, store: str, weights: str) -> Step:
+        place = (f"inference.out_dir={FOLDER / store}", "inference.overwrite=True")
+        command = ("ex_pretrain.py", "extract_embeddings", "with", *SYSTEM, weights, *place, *corpus)
+        return Step(title, command, FOLDER / store)
 
-    return [
-        ("2/5  extract its embeddings", [extract("pretrained", f"inference.checkpoint={trained}")]),
-        (
-            "3/5  extract those of the same network before training, to compare",
-            [extract("random_weights", "inference.random_weights=True")],
-        ),
-        (
-            "4/5  what needs no network: librosa's tempo, templates of keys",
-            [
-                ["-m", "preprocess", str(audio), str(FOLDER / name), "--frontend", name, "--renew"]
-                for name in WITHOUT_NETWORK
-            ],
-        ),
-        ("5/5  probe all of them, and plain mel statistics, on all tasks", [["ex_probe.py", "with", "demo", *corpus]]),
-    ]
+    yield extract("2/5  extract its embeddings", "pretrained", f"inference.checkpoint={trained}")
+    title = "3/5  extract those of the same network before training, to compare"
+    yield extract(title, "random_weights", "inference.random_weights=True")
+    for name in WITHOUT_NETWORK:
+        command = ("-m", "preprocess", str(audio), str(FOLDER / name), "--frontend", name, "--renew")
+        yield Step("4/5  what needs no network: librosa's tempo, templates of keys", command, FOLDER / name)
+    title = "5/5  probe all of them, and plain mel statistics, on all tasks"
+    yield Step(title, ("ex_probe.py", "with", "demo", *corpus), Path("files/comparison.txt"))
 
 
-def _corpus(size: str) -> list[str]:
-    return [] if size == "small" else [f"datamodule.demo_size={size}"]
+def _corpus(size: str) -> tuple[str, ...]:
+    return () if size == "small" else (f"datamodule.demo_size={size}",)
 
 
-def run(command: Sequence[str]) -> None:
-    """Print a command as it would be typed and run it; a failure ends the demo with its exit code."""
-    print(f"\n$ python {' '.join(command)}", flush=True)
+def finished() -> list[tuple[str, Path]]:
+    """The command lines that ended well, in order, and the folder that each left."""
+    try:
+        return [(str(line), Path(left)) for line, left in json.loads(FINISHED.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def do(number: int, step: Step) -> Path:
+    """Print a command as it would be typed and run it, unless it and all before it ended well and left what is there.
+
+    A failure ends the demo with its exit code.
+
+    Args:
+        number: Of the step, from 0.
+        step: What to do.
+
+    Returns:
+        The folder that the command left.
+    """
+    line = f"python {' '.join(step.command)}"
+    print(f"\n== {step.title}\n\n$ {line}", flush=True)
+    before = finished()
+    if number < len(before) and before[number][0] == line and before[number][1].exists():
+        print(f"finished before, kept: {before[number][1]}")
+        return before[number][1]
+    _remember(before[:number])
+    _run(step.command)
+    result = step.result
+    if result is None:
+        sys.exit(f"error: {line} left nothing in {step.leaves}")
+    _remember([*before[:number], (line, result)])
+    return result
+
+
+def _remember(steps: Sequence[tuple[str, Path]]) -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    aside = FINISHED.with_suffix(".aside")
+    aside.write_text(json.dumps([(line, str(left)) for line, left in steps], indent=1), encoding="utf-8")
+    aside.replace(FINISHED)
+
+
+def _run(command: Sequence[str]) -> None:
     process = subprocess.Popen([sys.executable, *command])
     while process.poll() is None:
         with contextlib.suppress(KeyboardInterrupt):  # the command is told too, and ends when it has saved its state
@@ -84,15 +142,16 @@ def main() -> None:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(f"\n{ENDED_EARLY}")
-    print("\n== 1/5  pre-train a small MAEST to tag instruments and styles")
-    run(training(size))
-    for what, commands in steps(size, audio, last_trained()):
-        print(f"\n== {what}")
-        for command in commands:
-            run(command)
+    known = finished()
+    trained = last = do(0, training(size))
+    for number, step in enumerate(steps(size, audio, trained), start=1):
+        last = do(number, step)
+    if finished() == known:
+        print(f"\n{(last / 'files' / 'comparison.txt').read_text(encoding='utf-8')}")
+        print(f"Everything was finished before. To begin anew: rm -r {FOLDER}")
     minutes = (time.monotonic() - started) / 60
     print(
-        f"\nDone in {minutes:.1f} min. The runs, their curves, pictures and tables are in runs/ and in the database.\n"
+        f"\nDone in {minutes:.1f} min. The runs, their curves, pictures and tables are in {RUNS}/ and the database.\n"
         "Look at them:        make omniboard\n"
         "Your own music:      python ex_pretrain.py with maest_10s_random_weights_pretrain demo "
         "datamodule.base_dir=AUDIO_DIR datamodule.groundtruth=TABLE.csv"

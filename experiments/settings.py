@@ -100,7 +100,7 @@ class ColumnsSettings(Section):
     tags: str | Annotated[list[str], Field(min_length=1)] = "tags"  # several are pooled
     genre: str = "genre"  # one label a track
     artist: str = "artist"  # what splits=grouped keeps together: of artists, albums, works
-    key: str = "key"  # C#m, Eb:maj, ...
+    key: str = "key"  # C#m, Eb:maj, cis-moll, 8A, ...
     tempo: str = "tempo"  # BPM
     arousal: str = "arousal"  # a number
     valence: str = "valence"  # a number

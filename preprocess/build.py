@@ -12,7 +12,7 @@ import os
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,10 +22,12 @@ from joblib import delayed, effective_n_jobs
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from datasets import crashes
 from datasets.store import Header, StoreError, StoreWriter
 from datasets.store_filling import Filler
 from datasets.workers import workers
 from models import frontends
+from preprocess import compiled
 from preprocess.cluster import Cluster, ClusterError
 from preprocess.files import Candidate, choose, clip_id, find, named
 from preprocess.ledger import Ledger
@@ -38,7 +40,6 @@ GROUP_TRACKS, GROUP_BYTES = 256, 64 * 2**20
 GROUPS = 4  # that every worker gets at least, where there are files enough
 # Of audio files: one worker decodes this sooner than another has started.
 WORKER_BYTES = 16 * 2**20
-WORKER_KILLED = "a worker was killed, most often for want of memory: run again with fewer jobs; what is done is kept"
 
 
 @dataclass
@@ -86,7 +87,7 @@ def build_store(
     done again. A file that was skipped is skipped again until it changes; one that changed after its track was
     stored is reported, and the store keeps the track as it is. Of several processes that are given the same store one
     computes, the others wait and find everything there. Memory: a worker takes 36 kB a second of the track it works on,
-    the main process about 1 kB a file.
+    the main process about 2 kB a file.
 
     Args:
         audio_dir: Folder of audio files, searched with its sub-folders.
@@ -130,11 +131,18 @@ def build_store(
         report.changed = [file.id for file in stored if ledger.changed(file)]
         _remember(ledger, [file for file in stored if file.id not in ledger.sources], report.store)
         todo = [file for file in new if retry or not ledger.settled(file)]
+        if todo and frontend in SUMMARIES and not cluster:
+            compiled.prepare(frontend)
         work = Work(frontend, max_seconds, clip_seconds, Filler.of(writer), os.getpid())
+
+        def run() -> None:
+            left = [file for file in todo if _first(file, clip_seconds) not in writer.done]
+            _run(left, work, jobs, cluster, progress, writer, ledger, report)
+
         try:
-            _run(todo, work, jobs, cluster, progress, writer, ledger, report)
+            _retried(run, frontend)
         except BrokenProcessPool as error:
-            raise AudioError(audio_dir, WORKER_KILLED) from error
+            raise AudioError(audio_dir, crashes.explain(error)) from error
         finally:
             _save(ledger, report.store)
     report.skipped = [(file.id, ledger.skipped[file.id].reason) for file in new if file.id in ledger.skipped]
@@ -208,6 +216,19 @@ def _check_same_length(writer: StoreWriter, max_seconds: float | None) -> None:
         )
 
 
+def _retried(run: Callable[[], None], frontend: str) -> None:
+    """Run; after a crash in librosa's compiled functions once more, with a fresh cache of them."""
+    try:
+        run()
+    except BrokenProcessPool as error:
+        if frontend not in SUMMARIES or not crashes.crashed(error):
+            raise
+        print(f"{frontend}: compiled code crashed; once more with a fresh cache of it", file=sys.stderr, flush=True)
+        compiled.discard()
+        compiled.prepare(frontend)
+        run()
+
+
 def _run(
     todo: list[Candidate],
     work: Work,
@@ -221,18 +242,27 @@ def _run(
     """Attempt the files group by group and enter each into the store or the ledger."""
     if not todo:
         return
-    count = cluster.threads() if cluster else min(effective_n_jobs(jobs), len(todo), 1 + _bytes(todo) // WORKER_BYTES)
+    count = cluster.threads() if cluster else _worth(todo, work.frontend, jobs)
     groups = _groups(todo, count)
-    outcomes = cluster.unordered(attempt_all, ((group, work) for group in groups)) if cluster else None
     with warnings.catch_warnings(), _bar(todo, progress) as bar:
         warnings.filterwarnings("ignore", "[0-9]+ tasks which were", UserWarning)  # cancelled when the disk is full
-        if outcomes is None:
-            calls = (delayed(attempt_all)(group, work) for group in groups)
-            outcomes = workers(count, return_as="generator_unordered", batch_size=1)(calls)
+        if cluster:
+            outcomes = cluster.unordered(attempt_all, ((group, work) for group in groups))
+        else:
+            parallel = workers(count, return_as="generator_unordered", batch_size=1)
+            outcomes = parallel(delayed(attempt_all)(group, work) for group in groups)
         with closing(outcomes):
             for done in outcomes:
                 _enter(done, writer, ledger, report)
                 bar.update(bar.task_ids[0], advance=_bytes([one.file for one in done.attempts]), done=report.decoded)
+
+
+def _worth(todo: list[Candidate], frontend: str, jobs: int) -> int:
+    """How many processes of this machine are worth their start."""
+    worth = min(len(todo), 1 + _bytes(todo) // WORKER_BYTES)
+    if frontend in SUMMARIES:
+        worth = max(worth, 2)  # two are processes of their own: a crash in compiled code does not end this one
+    return min(effective_n_jobs(jobs), worth)
 
 
 def _first(file: Candidate, clip_seconds: float | None) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 
 from datasets.store import Header
 from models.fingerprint import fingerprint
+from preprocess import compiled
 from preprocess.features import CLIP_TOLERANCE, SILENCE, Track, audible
 
 SAMPLE_RATE, HOP = 22_050, 512
@@ -81,6 +82,7 @@ def summarise(samples: np.ndarray, name: str) -> np.ndarray:
 
     What is silent, as a clip of a longer track can be, is raised to peak 1 from `SILENCE` at most.
     """
+    compiled.prepare(name)
     summary = SUMMARIES[name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of windows that are longer than a short track

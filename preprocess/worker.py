@@ -12,6 +12,7 @@ from typing import Any
 from datasets.store import StoreError
 from datasets.store_filling import Filler
 from models import frontends
+from preprocess import compiled
 from preprocess.features import Track, clip_features, track_features
 from preprocess.files import Candidate, clip_id, printable
 from preprocess.quiet import quiet_libraries
@@ -66,7 +67,13 @@ class Done:
 
 
 def attempt_all(files: Sequence[Candidate], work: Work) -> Done:
-    """Bring the features of some files to the store's disk; the index is left to the main process."""
+    """Bring the features of some files to the store's disk; the index is left to the main process.
+
+    Raises:
+        AudioError: This machine cannot keep librosa's compiled functions.
+    """
+    if work.frontend in SUMMARIES:
+        compiled.prepare(work.frontend)
     done = Done()
     try:
         with work.filler.open() as filling:

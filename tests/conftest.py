@@ -11,10 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("project", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("project")
 os.environ.setdefault("MPLBACKEND", "Agg")
 ROOT = Path(__file__).parents[1]
-STARTING = 120  # seconds that a part of the cluster has
+STARTING = 120  # seconds that a part of the Dask cluster has
+# Processes of a test run that use librosa themselves must not fill one cache at once (see preprocess.compiled).
+_compiled = ROOT / ".pytest_cache" / "numba" / os.environ.get("PYTEST_XDIST_WORKER", "main")
+os.environ["NUMBA_CACHE_DIR"] = str(_compiled)
 
 
 @pytest.fixture(scope="session")

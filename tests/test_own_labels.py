@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 
 from datasets.store import Store
 
@@ -189,3 +190,19 @@ def test_mistakes_in_a_table_are_named(at_home, capfd, content, settings, said):
     shown = capfd.readouterr().err
     assert said in shown
     assert "Traceback" not in shown
+
+
+def test_a_recording_in_two_formats_is_reported_where_it_is_in_two_splits(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    songs = ["super_polka.ogg", "synth_loop.ogg", "solo_voice.ogg"]
+    for song in songs:
+        samples, rate = soundfile.read(ROOT / "tests" / "data" / song, dtype="float32")
+        (tmp_path / "audio").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / "audio" / song.replace("ogg", "flac"), samples, rate)
+    shutil.copy(ROOT / "tests" / "data" / songs[0], tmp_path / "audio" / "copy.ogg")
+    rows = [("super_polka.flac", "polka", "train"), ("synth_loop.flac", "loop", "train"), ("copy.ogg", "polka", "test")]
+    rows.append(("solo_voice.flac", "voice", "valid"))
+    (tmp_path / "tracks.csv").write_text("path,genre,split\n" + "".join(f"{','.join(row)}\n" for row in rows))
+    result = run("describe", "with", "tracking.mongo=off", "datamodule.base_dir=audio")
+    assert result["same_audio_in_two_splits"] == 1
+    assert "copy.ogg (test) = super_polka.flac (train)" in capfd.readouterr().out

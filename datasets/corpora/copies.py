@@ -13,9 +13,11 @@ import os
 from collections import defaultdict
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from datasets.corpora.base import Definition, Item
+from datasets.system_folders import is_system_folder
 from datasets.tables import CorpusError
 
 SUFFIXES = (".mp3", ".wav", ".au", ".flac", ".ogg", ".m4a", ".aif", ".aiff", ".opus")  # the first is taken
@@ -80,19 +82,26 @@ def verify(definition: Definition, items: Sequence[Item], data_dir: Path, known:
 
 
 def _walk(data_dir: Path) -> Iterator[PurePosixPath]:
-    """Audio files and checksums below a folder, as relative paths; links are followed, but not back up."""
-    seen = set()
-    for folder, folders, names in os.walk(data_dir, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        below = PurePosixPath(Path(folder).relative_to(data_dir).as_posix())
-        for name in sorted(names):
-            if not name.startswith(".") and name.lower().endswith((*SUFFIXES, SUMS)):
-                yield below / name
+    """Audio files and checksums below a folder, as relative paths.
+
+    A folder that links lead to as well is looked into once, where it really lies if that is below `data_dir`.
+    """
+    seen, waiting = set(), [data_dir]
+    while waiting:
+        links = []
+        for folder, folders, names in chain.from_iterable(map(os.walk, waiting)):
+            real = os.path.realpath(folder)
+            if real in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            folders[:] = sorted(name for name in folders if not name.startswith(".") and not is_system_folder(name))
+            links += [path for name in folders if (path := Path(folder, name)).is_symlink()]
+            below = PurePosixPath(Path(folder).relative_to(data_dir).as_posix())
+            for name in sorted(names):
+                if not name.startswith(".") and name.lower().endswith((*SUFFIXES, SUMS)):
+                    yield below / name
+        waiting = links
 
 
 def _preference(path: PurePosixPath) -> tuple[int, int, str]:

@@ -22,6 +22,7 @@ MOST_POINTS = 1000  # of the curves of a run
 MOST_BARS = 24
 POINTS = "probes.csv"
 COMPARISON = "comparison.csv"
+TABLE = "comparison.txt"
 FOUND = ("value", "loss", "best_step", "stop_step", "failure")
 
 
@@ -86,7 +87,10 @@ def write_points(trained: Sequence[tuple[str, str, int, Outcome]], run: RunHandl
 
 
 def write_rows(rows: Sequence[Judged], best: Mapping[str, Judged], run: RunHandle) -> None:
-    """Attach pictures of the rows of each task, and all metrics beside how far rows are behind the best embeddings."""
+    """Attach pictures of the rows of each task, and all metrics beside how far rows are behind the best embeddings.
+
+    The table is kept twice: as a CSV file with the ends of the intervals, and as the text that is printed.
+    """
     for task in dict.fromkeys(row.score.task for row in rows):
         _bars([row for row in rows if row.score.task == task][:MOST_BARS], best[task], run)
     path = run.directory / COMPARISON
@@ -104,6 +108,9 @@ def write_rows(rows: Sequence[Judged], best: Mapping[str, Judged], run: RunHandl
                     line |= {"behind": gap.ahead, "behind_low": gap.low, "behind_high": gap.high}
                 writer.writerow(line)
     run.add_artifact(path)
+    table = run.directory / TABLE
+    table.write_text(format_table(rows, best).lstrip() + "\n", encoding="utf-8")
+    run.add_artifact(table)
 
 
 def keep_scores(rows: Sequence[Judged], run: RunHandle) -> None:

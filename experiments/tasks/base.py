@@ -36,6 +36,7 @@ class Task(Protocol):
     `measured(annotations)`, a class method, gives the options that depend on the annotated values of all tracks but
     those of the test. `spread(targets)` makes probabilities of classes of targets that are something else.
     `strata(targets)` names what kind of track each is, where targets are neither classes nor tags.
+    `doubtful(annotations)`, a class method, gives what is implausible about annotated values, and whose they are.
     """
 
     name: str

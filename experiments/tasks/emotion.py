@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+SCALES = ((-1.0, 1.0), (0.0, 10.0), (-10.0, 10.0), (0.0, 100.0), (-100.0, 100.0))  # or within, as 1 to 9
+MOST = 0.9  # share of the values that tells a scale
+
+
+def scale_of(values: np.ndarray) -> tuple[float, float] | None:
+    """The narrowest scale that most values are on; None where there is none."""
+    return next((one for one in SCALES if ((values >= one[0]) & (values <= one[1])).mean() >= MOST), None)
+
+
 class Emotion:
     """Regression of arousal and valence, in this order.
 
@@ -44,6 +53,24 @@ class Emotion:
     def measured(cls, annotations: Sequence[tuple[float, float]]) -> dict[str, list[float]]:
         """Mean and population deviation of annotated pairs, as the constructor takes them."""
         return regression.constants(np.array(annotations, dtype=np.float64).reshape(-1, cls.n_outputs))
+
+    @classmethod
+    def doubtful(cls, annotations: Sequence[tuple[float, float]]) -> dict[str, list[int]]:
+        """Values far from the scale that the others are on, and two scales."""
+        values = np.array(annotations, dtype=np.float64).reshape(-1, cls.n_outputs)
+        found, scales = {}, {}
+        for name, column in zip(cls.classes, values.T, strict=True):
+            if not len(column) or (scale := scale_of(column)) is None:
+                continue
+            low, high = scales[name] = scale
+            beside = (high - low) / 2  # some people mark a little more than a scale has
+            far = np.flatnonzero((column < low - beside) | (column > high + beside)).tolist()
+            if far:
+                found[f"{name} far from {low:g} to {high:g}, where the others have it"] = far
+        if len(set(scales.values())) > 1:
+            on = " and ".join(f"{name} on a scale of {low:g} to {high:g}" for name, (low, high) in scales.items())
+            found[on] = list(range(len(values)))
+        return found
 
     def encode(self, annotation: tuple[float, float]) -> np.ndarray:
         """Return arousal and valence as they were annotated, float32 `[2]`.

@@ -6,12 +6,12 @@ one for the fifth above, 0.3 for the relative and 0.2 for the parallel key, as `
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from datasets.keys import READABLE, parse_key
 from experiments.errors import UserError
 from experiments.tasks.base import as_float32, checked_numbers, checked_predictions
 
@@ -21,40 +21,12 @@ if TYPE_CHECKING:
 TONICS = ("C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B")
 MODES = ("major", "minor")
 CLASSES = tuple(f"{tonic} {mode}" for mode in MODES for tonic in TONICS)
-NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-ACCIDENTALS = {"#": 1, "♯": 1, "sharp": 1, "b": -1, "♭": -1, "flat": -1}
-SPELLING = re.compile(r"([A-Ga-g])[\s_-]*((?:[#♯b♭]|(?<=.)(?:sharp|flat))*)[\s:_-]*([A-Za-z]*)")
 RELATED = {  # semitones from the reference's tonic up to the answer's, by the modes of both
     ("major", "major"): {0: 1.0, 7: 0.5},
     ("minor", "minor"): {0: 1.0, 7: 0.5},
     ("major", "minor"): {0: 0.2, 9: 0.3},
     ("minor", "major"): {0: 0.2, 3: 0.3},
 }
-
-
-def parse_key(text: str) -> int | None:
-    """Read a key as people write it: `C major`, `Cm`, `C:min`, `Db minor`, `c# minor`, `F♯`, `A-flat major`.
-
-    A capital alone is major; a small letter alone, which some take for minor, is not read. Sharps and flats that sound
-    alike are the same key.
-
-    Returns:
-        0..11 for the major keys from C up, 12..23 for the minor ones; None for anything else.
-    """
-    found = SPELLING.fullmatch(text.strip())
-    if not found:
-        return None
-    tonic, accidentals, mode = found.groups()
-    if not mode and tonic.islower():
-        return None
-    if mode in ("", "M") or mode.lower() in ("maj", "major", "dur", "ionian"):
-        minor = 0
-    elif mode == "m" or mode.lower() in ("min", "minor", "moll", "aeolian"):
-        minor = 1
-    else:
-        return None
-    shift = sum(ACCIDENTALS[one] for one in re.findall(r"sharp|flat|.", accidentals))
-    return (NATURALS[tonic.upper()] + shift) % 12 + 12 * minor
 
 
 @cache
@@ -91,8 +63,8 @@ class Key:
         number = parse_key(annotation) if isinstance(annotation, str) else None
         if number is None:
             raise UserError(
-                f"key {annotation!r} is none of the 24 major and minor keys; expected one such as 'C major', 'Cm', "
-                f"'C:min' or 'F# minor', or an empty cell"
+                f"key {annotation!r} is none of the 24 major and minor keys; expected one such as {READABLE}; "
+                f"leave the cell empty where there is none"
             )
         return np.array(number, dtype=np.int64)
 

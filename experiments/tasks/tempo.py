@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SLOWEST, FASTEST = 30, 285  # BPM, of the classes
+LOWEST, HIGHEST = 10, 1000  # BPM: what is beyond is no tempo, but a mistake in its unit
 WIDTH = 1.0  # classes: deviation of a widened target
 OCTAVES = 12.0  # regression answers between 1 and 2 ** 12 BPM, whatever a network says
 TOLERANCE = 0.04
@@ -49,12 +50,22 @@ class _Tempo:
         """Return the tempo as it was annotated, float32 `[]`, BPM.
 
         Raises:
-            UserError: It is no number above zero.
+            UserError: It is no number, or none that can be a tempo.
         """
         bpm = finite_number(self.name, annotation)
-        if bpm <= 0:
-            raise UserError(f"{self.name}: {annotation!r} BPM; leave the cell empty where there is no tempo")
+        if not LOWEST <= bpm <= HIGHEST:
+            unit = f" (is {bpm / 100:g} BPM meant?)" if SLOWEST <= bpm / 100 <= FASTEST else ""
+            raise UserError(
+                f"{self.name}: {bpm:g} BPM is no tempo, which is {LOWEST} to {HIGHEST} BPM{unit}; "
+                f"leave the cell empty where there is none"
+            )
         return np.array(bpm, dtype=np.float32)
+
+    @classmethod
+    def doubtful(cls, annotations: Sequence[float]) -> dict[str, list[int]]:
+        """Tempi beyond the classes, which are more often a mistake than music."""
+        beyond = [number for number, bpm in enumerate(annotations) if not SLOWEST <= float(bpm) <= FASTEST]
+        return {f"a tempo outside of {SLOWEST} to {FASTEST} BPM": beyond} if beyond else {}
 
     def score(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:
         """Share of the answers that are right.

@@ -72,7 +72,7 @@ def server(arguments: Sequence[str]) -> int:
         if state is None:
             print("no embedded MongoDB is running")
             return 1
-        where = state.socket or f"127.0.0.1:{state.port}"
+        where = state.socket or (f"127.0.0.1:{state.port}" if state.port else "an address that somebody else chose")
         print(f"MongoDB {state.version} runs as process {state.pid} at {where}")
         return 0
     if list(arguments) == ["stop"]:

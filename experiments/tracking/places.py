@@ -1,14 +1,13 @@
-"""Where the embedded server keeps its data and listens: local disk, private directories, short socket paths."""
+"""Where the embedded server keeps its data: in a private directory on a local disk."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import os
+import re
 import socket
 import stat
-import sys
-import tempfile
 from pathlib import Path
 
 from experiments.errors import UserError
@@ -16,9 +15,7 @@ from experiments.tracking.home import private_directory
 
 log = logging.getLogger("ostinato.tracking")
 
-SOCKET_NAME = "mongodb-27017.sock"  # the name mongod gives to the socket it always makes besides the one it is told of
 LOCAL = Path("/var/tmp")  # survives a restart of the machine
-SOCKET_PATH_LIMIT = 107  # bytes of a Unix socket's path, the terminating zero not counted
 NETWORK = {
     "nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "ncpfs", "afs", "lustre", "beegfs", "gpfs", "ceph",
     "glusterfs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.rclone", "9p",
@@ -32,12 +29,14 @@ def file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
         path = path.parent
     real, best, kind = os.path.realpath(path), "", ""
     try:
-        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = os.fsdecode(mounts.read_bytes()).split("\n")
     except OSError:
         return ""
     for line in lines:
+        if not line:
+            continue
         _, point, found, *_ = line.split(" ")
-        point = point.replace("\\040", " ")
+        point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), point)  # as the kernel writes a space
         inside = real == point or real.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):
             best, kind = point, found
@@ -55,28 +54,18 @@ def server_directory(home: Path) -> Path:
         private_directory(home)
         return private_directory(home / "mongo")
     LOCAL.mkdir(exist_ok=True)
-    local = owned_directory(LOCAL / f"ostinato-{_user()}")
-    directory = private_directory(local / f"mongo-{_digest(home)}-{socket.gethostname()}")
+    directory = private_directory(_named(owned_directory(LOCAL / f"ostinato-{_user()}"), f"mongo-{_digest(home)}"))
     log.warning("%s lies on a network file system (%s): the database of this host is kept in %s", home, kind, directory)
     return directory
 
 
-def socket_path(home: Path) -> Path | None:
-    """A path for the server's socket in a directory only its owner can enter; None where sockets are impossible."""
-    if sys.platform == "win32" or not hasattr(socket, "AF_UNIX"):
-        return None
-    name = f"ostinato-{_user()}-{_digest(home)}"
-    bases = [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp", "/var/tmp"]
-    for base in filter(None, bases):
-        path = Path(base) / name / SOCKET_NAME
-        if len(os.fsencode(path)) > SOCKET_PATH_LIMIT:
-            continue
-        try:
-            owned_directory(path.parent)
-        except (OSError, UserError):
-            continue
-        return path
-    return None
+def _named(local: Path, name: str) -> Path:
+    """The directory of this host under `local`: also one that was made when the host had another name."""
+    ours = local / f"{name}-{socket.gethostname()}"
+    if ours.exists() or file_system(local) in NETWORK:  # other hosts keep theirs there, too
+        return ours
+    earlier = sorted(local.glob(f"{name}-*"), key=lambda path: path.stat().st_mtime)
+    return earlier[-1] if earlier else ours
 
 
 def owned_directory(path: Path) -> Path:
@@ -91,7 +80,9 @@ def owned_directory(path: Path) -> Path:
     except FileExistsError:
         found = path.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-            raise UserError(f"{path}: made by somebody else; set XDG_RUNTIME_DIR to a private directory") from None
+            raise UserError(
+                f"{path}: made by somebody else; set OSTINATO_HOME to a directory of yours on a local disk"
+            ) from None
         if found.st_mode & 0o077:
             path.chmod(0o700)
     return path

@@ -7,33 +7,20 @@ last sign of life.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import socket
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from experiments.tracking.journal import FILE_NAME, Record, read
+from experiments.tracking.journal import FILE_NAME, read
+from experiments.tracking.locks import close_lock, is_held, open_lock
+from experiments.tracking.processes import identify, lives, recorded, this_boot
 
 LOCK_NAME = ".lock"
 SILENT = 120.0  # seconds without a record after which a run of another machine is taken for dead
-
-_held: set[int] = set()  # descriptors of the locks of this process
-
-
-def _let_go_in_child() -> None:
-    """A forked worker that outlives its parent must not keep the run locked."""
-    for file in _held:
-        with contextlib.suppress(OSError):
-            os.close(file)
-    _held.clear()
-
-
-os.register_at_fork(after_in_child=_let_go_in_child)
 
 
 class RunLock:
@@ -51,7 +38,7 @@ class RunLock:
         Raises:
             OSError: the lock file cannot be made.
         """
-        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = open_lock(self.path)
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -60,37 +47,22 @@ class RunLock:
                 if time.monotonic() < deadline:
                     time.sleep(0.02)
                     continue
-                os.close(file)
+                close_lock(file)
                 return False
             except OSError:
                 pass
             self._file = file
-            _held.add(file)
             return True
 
     def release(self) -> None:
         """Let the lock go."""
-        if self._file in _held:
-            _held.discard(self._file)
-            os.close(self._file)
+        close_lock(self._file)
         self._file = -1
 
 
 def is_locked(run_dir: Path) -> bool:
     """Whether a process holds the lock of a run."""
-    try:
-        file = os.open(run_dir / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(file)
-    return False
+    return is_held(run_dir / LOCK_NAME)
 
 
 def standing(run_dir: Path) -> str:
@@ -105,13 +77,15 @@ def standing(run_dir: Path) -> str:
         return "ended"
     if is_locked(run_dir):
         return "running"
-    if owner.get("host") != socket.gethostname():
+    process = recorded(owner)
+    here = process is not None and process.boot is not None and process.boot == this_boot()  # hosts can be renamed
+    if not here and owner.get("host") != socket.gethostname():
         return "elsewhere"
-    return "running" if _lives(owner) else "stale"
+    return "running" if process is not None and lives(process) else "stale"
 
 
 def ownership(run_dir: Path) -> tuple[dict[str, Any] | None, bool]:
-    """Who wrote a run last (`host`, `pid`, `pid_started`; None before its start), and whether it has ended."""
+    """Who wrote a run last (`host` and the fields of `Identity`; None before its start), and whether it has ended."""
     owner: dict[str, Any] | None = None
     ended = False
     for record in read(run_dir, metrics=False):
@@ -131,14 +105,5 @@ def last_sign(run_dir: Path) -> float:
 
 def me() -> dict[str, Any]:
     """This process, as the journal names it."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "pid_started": psutil.Process().create_time()}
-
-
-def _lives(owner: Record) -> bool:
-    try:
-        process = psutil.Process(int(owner["pid"]))
-        started = owner.get("pid_started")
-        same = started is None or abs(process.create_time() - started) < 1.0
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except (psutil.Error, KeyError, TypeError, ValueError):
-        return False
+    process = identify(os.getpid())
+    return {"host": socket.gethostname(), **(asdict(process) if process else {"pid": os.getpid()})}

@@ -26,6 +26,7 @@ FOLDERS = "folders"
 TABLES = tuple(f"tracks{suffix}" for suffix in (".csv", ".tsv", ".parquet", ".json", ".jsonl"))
 MOST_SHOWN = 6
 MANY_SINGLES = 10
+MANY_TRACKS = 1000  # of more, every split has some
 
 
 def table_near(base: Path) -> Path | None:
@@ -109,7 +110,8 @@ def arrange(settings: DatamoduleSettings, corpus: Corpus) -> Corpus:
     replaced = corpus.split_by == GIVEN
     corpus = deal(settings, corpus)
     sizes = ", ".join(f"{len(corpus.split(name))} {name}" for name in splits.SPLITS)
-    other = "" if settings.splits else " (datamodule.splits=stratified gives every label its share)"
+    better = settings.splits is None and _stratified_fills(settings, corpus)
+    other = " (datamodule.splits=stratified gives every label its share)" if better else ""
     notes.append(f"splits {corpus.split_by}: {sizes}{other}{', not those that are given' * replaced}")
     return replace(corpus, notes=tuple(notes))
 
@@ -142,6 +144,15 @@ def deal(settings: DatamoduleSettings, corpus: Corpus) -> Corpus:
         dealt, how = splits.grouped(labels, alone, shares, seed), f"grouped by {settings.columns.artist}, seed {seed}"
     tracks = tuple(replace(track, split=dealt[track.id]) for track in corpus)
     return replace(corpus, tracks=tracks, split_by=how)
+
+
+def _stratified_fills(settings: DatamoduleSettings, corpus: Corpus) -> bool:
+    """Whether stratified splits would leave none empty that has a share, as they do where labels have few tracks."""
+    if len(corpus) > MANY_TRACKS:
+        return True
+    dealt = deal(settings.model_copy(update={"splits": "stratified"}), corpus)
+    wanted = {split for split, share in zip(splits.SPLITS, settings.split_shares, strict=True) if share > 0}
+    return {track.split for track in dealt} == wanted
 
 
 def task_of(settings: DatamoduleSettings, corpus: Corpus) -> str:
@@ -216,34 +227,6 @@ def measured(corpus: Corpus, kind: type[Task]) -> dict[str, Any]:
         return {}
     values = [annotated(kind.annotations, track.annotations) for track in corpus if track.split != "test"]
     return kind.measured([value for value in values if value is not None])
-
-
-def drop_unreadable(settings: DatamoduleSettings, corpus: Corpus, task: Task) -> Corpus:
-    """Leave annotations out that a task without a vocabulary cannot read, where the settings say so; adds a note."""
-    if settings.unknown_labels == "refuse":
-        return corpus
-    tracks, dropped = [], []
-    for track in corpus:
-        value = annotated(task.annotations, track.annotations)
-        if value is not None and not _readable(task, value):
-            dropped.append(f"{value} ({track.id})")
-            rest = {name: one for name, one in track.annotations.items() if name not in task.annotations}
-            track = replace(track, annotations=rest)
-        tracks.append(track)
-    if not dropped:
-        return corpus
-    what = " and ".join(task.annotations)
-    left = counted_noun(len(dropped), "track")
-    note = f"datamodule.unknown_labels=drop leaves out {left} without a readable {what}: {shown(dropped)}"
-    return replace(corpus, tracks=tuple(tracks), notes=(*corpus.notes, note))
-
-
-def _readable(task: Task, value: Any) -> bool:
-    try:
-        task.encode(value)
-    except UserError:
-        return False
-    return True
 
 
 def _keep(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from datasets.columns import likely, option
 from datasets.corpus import LABELS, Corpus
 from datasets.upstream import open_features
 from datasets.wording import counted_noun
@@ -19,6 +20,7 @@ from experiments.settings import DatamoduleSettings
 from experiments.tasks import TASKS, Task, build, find
 from experiments.tracking import ranks
 from experiments.tracks import annotations
+from experiments.tracks.readable import doubts, drop_unreadable, instead
 from models.fingerprint import fingerprint
 from models.frontends import MusiCNNMel
 from models.frontends import build as build_frontend
@@ -166,7 +168,7 @@ def read_corpus(settings: DatamoduleSettings, source: Source) -> Corpus:
     """
     corpus = source.corpus or annotations.from_folders(settings, source.base_dir, source.features.ids)
     corpus = replace(corpus, name=corpus_name(source, corpus.name))
-    _say_notes(corpus)
+    say_notes(corpus)
     return corpus
 
 
@@ -183,14 +185,23 @@ def corpus_name(source: Source, table: str) -> str:
     return f"{published} {table}".strip()
 
 
-def _say_notes(corpus: Corpus, before: Corpus | None = None) -> None:
+def say_notes(corpus: Corpus, before: Corpus | None = None) -> None:
     """Say what is new to know about a corpus."""
     for note in corpus.notes[len(before.notes) if before else 0 :]:
         say(note)
 
 
 def build_task(settings: DatamoduleSettings, corpus: Corpus, name: str | None = None) -> tuple[Corpus, Task]:
-    """Make a task with the classes of a corpus, or those of the settings.
+    """Make a task as `prepare_task` does, and say what is to be known of it and of implausible values."""
+    chosen, task = prepare_task(settings, corpus, name)
+    doubted = [f"{one.said}: {annotations.shown(map(str, one.cases), 3)}" for one in doubts(task, chosen)]
+    chosen = replace(chosen, notes=(*chosen.notes, *doubted))
+    say_notes(chosen, corpus)
+    return chosen, task
+
+
+def prepare_task(settings: DatamoduleSettings, corpus: Corpus, name: str | None = None) -> tuple[Corpus, Task]:
+    """Make a task with the classes of a corpus, or those of the settings; says nothing.
 
     Args:
         settings: Which labels count.
@@ -198,10 +209,10 @@ def build_task(settings: DatamoduleSettings, corpus: Corpus, name: str | None = 
         name: Of the task; None: the settings'.
 
     Returns:
-        The corpus without the labels that do not count, which are said, and the task.
+        The corpus without the labels that do not count, which its notes tell, and the task.
 
     Raises:
-        UserError: No track has the annotation, or there are too few classes.
+        UserError: No track has the annotation, none can be read, or there are too few classes.
     """
     name = name or annotations.task_of(settings, corpus)
     kind = find(name)
@@ -209,25 +220,27 @@ def build_task(settings: DatamoduleSettings, corpus: Corpus, name: str | None = 
     if missing:
         asked = dict.fromkeys(one for other in TASKS.values() for one in other.annotations)
         present = [one for one in asked if one in corpus.annotations]
-        others = [task for task, other in TASKS.items() if set(other.annotations) <= set(present)]
-        ask = (
-            f", or ask for another task: datamodule.task={others[0]}, for probes probe.tasks=[{','.join(others)}]"
-            if others
-            else ""
-        )
-        other = " (or columns.genre, where tracks have one label each)" if name == "tagging" and not present else ""
+        other = ""
+        if name == "tagging" and not present:
+            other = " (or datamodule.columns.genre, where tracks have one label each)"
         there = f"; the table has {', '.join(map(repr, corpus.columns))}" if corpus.columns else ""
+        guesses = {one: column for one, column in likely(corpus.columns).items() if one not in present}
+        guess = "".join(
+            f"column {column!r} may be the {one}: {option(f'columns.{one}', column)}; or "
+            for one, column in guesses.items()
+        )
         raise UserError(
-            f"{name}: no track of {corpus.name} has {missing[0]}, {there_is(present)}; "
-            f"name its column with datamodule.columns.{missing[0]}{other}{ask}{there}"
+            f"{name}: no track of {corpus.name} has {missing[0]}, {there_is(present)}; {guess}"
+            f"name its column with datamodule.columns.{missing[0]}{other}{instead(corpus, name)}{there}"
         )
     if kind.annotations[0] in LABELS:
         chosen, classes = annotations.choose_labels(settings, corpus, kind.annotations[0])
         task = build(name, classes=classes)
     else:
         task = build(name, **annotations.measured(corpus, kind))
-        chosen = annotations.drop_unreadable(settings, corpus, task)
-    _say_notes(chosen, corpus)
+        chosen = drop_unreadable(settings, corpus, task)
+        if chosen is not corpus:
+            task = build(name, **annotations.measured(chosen, kind))
     return chosen, task
 
 
@@ -247,8 +260,8 @@ def fit_labels(settings: DatamoduleSettings, corpus: Corpus, task: Task) -> Corp
     if task.annotations[0] in LABELS:
         fitted = annotations.conform(settings, corpus, task.annotations[0], task.classes)
     else:
-        fitted = annotations.drop_unreadable(settings, corpus, task)
-    _say_notes(fitted, corpus)
+        fitted = drop_unreadable(settings, corpus, task)
+    say_notes(fitted, corpus)
     return fitted
 
 

@@ -11,17 +11,24 @@ from typing import Any
 
 import numpy as np
 
+from datasets.cells import BRACKETS
 from datasets.census import Case, Finding, LabelRow, artist_finding, audio_findings, label_findings, label_rows
 from datasets.corpus import LABELS, SPLITS, Corpus, Track
+from datasets.identity import composed
 from datasets.labels import counted
 from datasets.matching import Match, match_tracks
 from datasets.measures import Distribution, distribution, same_features, seconds_of
+from datasets.near_duplicates import merged, near_duplicates
+from datasets.system_folders import is_system_folder
 from datasets.wording import counted_noun
+from experiments.errors import UserError
 from experiments.progress import progress
 from experiments.settings import DatamoduleSettings, PretrainSettings
 from experiments.tasks import Task
 from experiments.tracking.run import RunHandle
-from experiments.tracks.data import Source, build_task, identify, open_source, read_corpus
+from experiments.tracks.annotations import shown
+from experiments.tracks.data import Source, identify, open_source, prepare_task, read_corpus, say_notes
+from experiments.tracks.other_tasks import empty_splits, other_tasks, readings
 from experiments.tracks.picture import corpus_picture
 from experiments.tracks.strata import label_of, labelled
 from experiments.tracks.summary import normalisation_lines, other_annotations, summary
@@ -40,9 +47,14 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     source = open_source(datamodule)
     written = read_corpus(datamodule, source)
     matched = match_tracks([track.id for track in written], source.features.ids)
-    corpus, task = build_task(datamodule, written.only(matched.stored))
+    paired = written.only(matched.stored)
+    try:
+        corpus, task = prepare_task(datamodule, paired)
+    except UserError as error:
+        raise UserError(f"{error}{_alone(matched, source)}") from None
+    say_notes(corpus, written)
     annotated = corpus.annotated(*task.annotations)
-    used, unreadable = labelled(task, annotated)
+    used = labelled(task, annotated)
     every = [track.id for track in corpus]
     with quiet_libraries():
         lengths = seconds_of(source.features, [matched.stored[one] for one in every], source.frontend.frame_rate)
@@ -53,20 +65,23 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     counted_on = {name: used if name == own else corpus.annotated(name) for name in names}
     rows = {name: label_rows(counted_on[name], name, all_seconds) for name in names}
     found = findings(datamodule, source, written, corpus, task, used, matched, seconds, rows)
-    found += unread(task, unreadable)
+    found += other_tasks(datamodule, paired, task)
+    found = sorted((finding for finding in found if finding.cases), key=lambda finding: not finding.grave)
     by_split = {split: [track.id for track in used.split(split)] for split in SPLITS}
     run.set_info(target=task.name, data={**identify(corpus, by_split, task), "corpus": source.name})
     if run.is_global_zero:
         _write(run, datamodule, annotated, task, rows, found, seconds)
         lengths_of = {split: np.array([seconds[one] for one in inside]) for split, inside in by_split.items()}
         title = f"{source.name}: {own}"
-        run.add_artifact(corpus_picture(rows.get(own, ()), lengths_of, run.directory / "corpus.png", title))
+        if rows.get(own):
+            run.add_artifact(corpus_picture(rows[own], lengths_of, run.directory / "corpus.png", title))
         lines = summary(source.name, used, task, rows, found, seconds, counted_on)
         print("\n".join([*lines, *other_annotations(corpus, {*rows, *task.annotations})]), flush=True)
     measured = _measure(source, [matched.stored[one] for one in by_split["train"]])
     if measured and run.is_global_zero:
         print("\n".join(normalisation_lines(measured, source, datamodule)))
-        print(f"\nall of it: corpus_labels.csv, corpus_tracks.*, corpus_findings.csv, corpus.png in {run.directory}")
+        drawn = ", corpus.png" * bool(rows.get(own))
+        print(f"\nall of it: corpus_labels.csv, corpus_tracks.*, corpus_findings.csv{drawn} in {run.directory}")
     return {
         "tracks": len(used),
         **{split: len(inside) for split, inside in by_split.items()},
@@ -88,21 +103,16 @@ def findings(
     seconds: Mapping[str, float],
     rows: Mapping[str, Sequence[LabelRow]],
 ) -> list[Finding]:
-    """Everything that should be looked at, what makes figures wrong first; without what was not found."""
+    """Everything that should be looked at of the task that would be trained, and what was not found of it."""
     name_of = {stored: one for one, stored in matched.stored.items()}
     annotation, what, inside = label_of(task), " and ".join(task.annotations), f"in {source.base_dir}"
     twins = [
         tuple(name_of[one] for one in group)
-        for group in same_features(source.features, [matched.stored[track.id] for track in used])
+        for group in _same_recording(source, [matched.stored[track.id] for track in used], list(seconds.values()))
     ]
     found = [
-        _of(
-            "empty split",
-            "split has no track",
-            "splits have no track",
-            [split for split in SPLITS if not used.split(split)],
-            grave=True,
-        ),
+        empty_splits(used),
+        *readings(task, used),
         *audio_findings(used, twins, list(rows)),
         artist_finding(used, "" if settings.splits == "grouped" else " (datamodule.splits=grouped keeps them apart)"),
         *label_findings(rows.get(annotation, ()), annotation),
@@ -124,6 +134,12 @@ def findings(
             f"tracks are labelled but not {inside}",
             matched.without_audio,
         ),
+        _of(
+            "other case",
+            "path differs in case only from what is stored",
+            "paths differ in case only from what is stored",
+            matched.other_case,
+        ),
         _of("no labels", f"track {inside} has no labels", f"tracks {inside} have no labels", matched.without_labels),
         _of(
             "empty class",
@@ -142,8 +158,14 @@ def findings(
         short = [one for one, length in seconds.items() if length < settings.clip_length]
         than = f"shorter than a clip of {settings.clip_length:g} s"
         found.append(_of("short", f"track is {than}", f"tracks are {than}", short))
-    present = [finding for finding in found if finding.cases]
-    return sorted(present, key=lambda finding: not finding.grave)
+    return found
+
+
+def _same_recording(source: Source, ids: Sequence[str], seconds: Sequence[float]) -> list[tuple[str, ...]]:
+    """Groups of tracks with equal features, or with those of one recording in different encodings."""
+    with progress("Looking for recordings that are there twice", len(ids), "tracks") as advance:
+        pairs = near_duplicates(source.features, ids, seconds, source.frontend.frame_rate, advance)
+    return merged([*same_features(source.features, ids), *pairs])
 
 
 def _of(kind: str, one: str, several: str, things: Sequence[str], grave: bool = False) -> Finding:
@@ -154,12 +176,14 @@ def _untagged(corpus: Corpus, annotation: str) -> list[str]:
     return [track.id for track in corpus if track.labels(annotation) == ()]
 
 
-def unread(task: Task, unreadable: Sequence[str]) -> list[Finding]:
-    """Tracks whose annotation the task cannot read."""
-    what = " and ".join(task.annotations)
-    said = f"a {what} that cannot be read, which a training refuses (or datamodule.unknown_labels=drop)"
-    found = _of("unreadable", f"track has {said}", f"tracks have {said}", unreadable, grave=True)
-    return [found] if unreadable else []
+def _alone(matched: Match, source: Source) -> str:
+    """Which tracks do not pair, as the end of a sentence."""
+    said = ""
+    for alone, what in ((matched.without_audio, "labelled but not there"), (matched.without_labels, "without labels")):
+        if alone:
+            tracks = counted_noun(len(alone), "track is", "tracks are")
+            said += f"; of {source.base_dir} {tracks} {what}: {shown(alone, 3)}"
+    return said
 
 
 def _unknown(corpus: Corpus, task: Task) -> list[str]:
@@ -172,12 +196,17 @@ def _without(corpus: Corpus, annotations: Sequence[str]) -> list[str]:
 
 
 def _empty_folders(source: Source, written: Corpus) -> list[str]:
-    """Folders that would be classes, had they any track."""
+    """Folders that would be classes, had they any track; a link to another folder of audio is none."""
     if source.corpus is not None or (source.base_dir / "header.json").is_file():
         return []
     tops = {track.id.partition("/")[0] for track in written}
-    folders = (path.name for path in source.base_dir.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return sorted(set(folders) - tops)
+    folders = {
+        composed(path.name)
+        for path in source.base_dir.iterdir()
+        if path.is_dir() and not path.name.startswith(".") and not is_system_folder(path.name)
+        if not (path.is_symlink() and path.resolve().is_relative_to(source.base_dir.resolve()))
+    }
+    return sorted(folders - tops)
 
 
 def _measure(source: Source, training: Sequence[str]) -> Distribution | None:
@@ -202,10 +231,8 @@ def _write(
     cases = [{"kind": finding.kind, **asdict(case)} for finding in found for case in finding.cases]
     _table(run, "corpus_findings.csv", ["kind", *(field.name for field in fields(Case))], cases)
     names = [name for name in dict.fromkeys([*LABELS, *task.annotations, "artist"]) if name in used.annotations]
-    joined = any(
-        separator in label for row in rows.get("tags", ()) for label in row.label for separator in settings.separators
-    )
-    if joined:
+    apart = {*settings.separators, *",\n\r"}  # a label with one of these is not told from several in a cell of CSV
+    if any(apart & set(row.label) or row.label.startswith(tuple(BRACKETS)) for row in rows.get("tags", ())):
         path = run.directory / "corpus_tracks.jsonl"
         path.write_text("".join(f"{json.dumps(_plain(track, seconds, names))}\n" for track in used), encoding="utf-8")
         run.add_artifact(path)

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasets.corpus import SPLITS, Corpus, CorpusError, Track
+from datasets import splits as dealing
+from datasets.corpus import LABELS, SPLITS, Corpus, CorpusError, Track
+from datasets.wording import counted_noun
 from experiments.errors import UserError
 from experiments.tasks.base import Task, annotated
+from experiments.tracks.readable import any_readable, none_readable
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,12 @@ def examples(task: Task, corpus: Corpus, stored: Mapping[str, str]) -> dict[str,
         stored: Their ids in the store.
 
     Raises:
-        UserError: A label that is not among the task's classes.
+        UserError: A label that is not among the task's classes, or an annotation that cannot be read.
     """
     made = {}
     for split in SPLITS:
         tracks = [track for track in corpus.split(split) if annotated(task.annotations, track.annotations) is not None]
-        targets = [_encode(task, track) for track in tracks]
+        targets = [_encode(task, track, corpus) for track in tracks]
         made[split] = Examples(
             tuple(track.id for track in tracks),
             tuple(stored[track.id] for track in tracks),
@@ -56,10 +59,12 @@ def examples(task: Task, corpus: Corpus, stored: Mapping[str, str]) -> dict[str,
     return made
 
 
-def _encode(task: Task, track: Track) -> np.ndarray:
+def _encode(task: Task, track: Track, corpus: Corpus) -> np.ndarray:
     try:
         return task.encode(annotated(task.annotations, track.annotations))
     except UserError as error:
+        if task.annotations[0] not in LABELS and not any_readable(task, corpus):
+            raise none_readable(task, corpus) from None
         whose = "The classes are those of the network or of datamodule.labels: " * ("classes" in task.options)
         raise UserError(
             f"{track.id} ({track.split}): {error}. {whose}leave such labels out (datamodule.unknown_labels=drop)"
@@ -98,8 +103,20 @@ def need(splits: Mapping[str, Examples], *names: str) -> None:
     if empty:
         sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
         raise CorpusError(
-            f"no tracks in split {' and '.join(empty)} ({sizes}); fill the column split of the table, "
-            f"or have tracks dealt out: datamodule.splits=stratified"
+            f"no tracks in split {' and '.join(empty)} ({sizes}); fill the column split of the table{_dealt(splits)}"
         )
     if "train" in names and splits["train"].kind == "tags" and not splits["train"].targets.any():
         raise CorpusError(f"none of {len(splits['train'])} training tracks has a tag; give some a tag or another split")
+
+
+def _dealt(splits: Mapping[str, Examples]) -> str:
+    """How the tracks of empty splits can be dealt out so that none is empty, as the end of a sentence."""
+    labels = {}
+    for one in splits.values():
+        for identity, target in zip(one.ids, one.targets, strict=True):
+            kinds = np.flatnonzero(target) if one.kind == "tags" else [target] if one.kind == "class" else []
+            labels[identity] = tuple(str(kind) for kind in kinds)
+    for rule, deal in (("stratified", dealing.stratified), ("hashed", dealing.hashed)):
+        if len(set(deal(labels).values())) == len(SPLITS):
+            return f", or have tracks dealt out: datamodule.splits={rule}"
+    return f"; {counted_noun(len(labels), 'track is', 'tracks are')} too few to be dealt out"

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from datasets.corpus import Corpus
-from datasets.matching import match_tracks
+from datasets.matching import Match, match_tracks
 from datasets.wording import counted_noun
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
 from experiments.tasks.base import Task, annotated
 from experiments.tracking.run import RunHandle
+from experiments.tracks.annotations import shown
 from experiments.tracks.data import say
 
 LISTED = "left_out.csv"
@@ -51,7 +52,15 @@ def match(
         (matched.without_labels, f"without labels in {where}", len(stored)),
     )
     _tell(found, LISTED, settings, run)
+    if matched.other_case:
+        say(f"{other_case(matched)}: {shown(matched.other_case, SHOWN)}")
     return corpus.only(matched.stored), matched.stored
+
+
+def other_case(matched: Match) -> str:
+    """What to say of tracks that were paired without regard to case."""
+    count = len(matched.other_case)
+    return f"{counted_noun(count, 'path differs', 'paths differ')} in case only from what is stored"
 
 
 def tell_unannotated(
@@ -82,8 +91,8 @@ def _tell(
     """Say, list and judge tracks that are left out: which, what they are, out of how many."""
     for alone, what, _ in found:
         if alone:
-            shown = ", ".join(alone[:SHOWN]) + (", ..." if len(alone) > SHOWN else "")
-            say(f"{counted_noun(len(alone), 'track is', 'tracks are')} {what} and left out: {shown}")
+            few = ", ".join(alone[:SHOWN]) + (", ..." if len(alone) > SHOWN else "")
+            say(f"{counted_noun(len(alone), 'track is', 'tracks are')} {what} and left out: {few}")
     listed = ""
     if run is not None and run.is_global_zero and any(alone for alone, _, _ in found):
         path = run.directory / file

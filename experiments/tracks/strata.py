@@ -36,26 +36,24 @@ def label_of(task: Task) -> str:
     return task.annotations[0] if task.annotations[0] in LABELS else f"{task.name} class"
 
 
-def labelled(task: Task, corpus: Corpus) -> tuple[Corpus, list[str]]:
+def labelled(task: Task, corpus: Corpus) -> Corpus:
     """Give the tracks of a task without a vocabulary labels, by kind, so that they can be counted as others are.
 
     Returns:
-        The corpus with an annotation `label_of(task)`, and the ids of tracks whose annotation the task cannot read,
-        which get none.
+        The corpus with an annotation `label_of(task)`, which tracks whose annotation the task cannot read do not get.
     """
     if task.annotations[0] in LABELS:
-        return corpus, []
-    tracks, unreadable = [], []
+        return corpus
+    tracks = []
     for track in corpus:
         found = annotated(task.annotations, track.annotations)
         try:
             kinds = () if found is None else _kinds(task, np.stack([task.encode(found)]))
         except UserError:
-            unreadable.append(track.id)
             kinds = ()
         annotations = {**track.annotations, label_of(task): kinds} if kinds else track.annotations
         tracks.append(replace(track, annotations=annotations))
-    return replace(corpus, tracks=tuple(tracks)), unreadable
+    return replace(corpus, tracks=tuple(tracks))
 
 
 def _kinds(task: Task, targets: np.ndarray) -> Sequence[str]:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.corpus import CorpusError, parse_tags, read_groundtruths, read_table
+from datasets.cells import parse_tags
+from datasets.corpus import CorpusError, read_groundtruths, read_table
 
 
 @pytest.fixture
@@ -47,15 +48,23 @@ def test_several_columns_of_tags_are_pooled(table):
     assert [track.annotations.get("tags") for track in corpus] == [("harp", "slow", "folk"), None, ("jazz",)]
 
 
-def test_a_column_of_numbers_that_nobody_named_and_that_holds_words_is_left_out_and_said(table):
+def test_what_is_no_number_in_a_column_of_numbers_that_nobody_named_is_left_out_and_said(table):
     text = "path,genre,tempo,arousal\nx.ogg,rock,allegro,2.5\ny.ogg,jazz,120,\n"
     usual = {name: name for name in ("genre", "tempo", "arousal", "valence")}
-    corpus = read_table(table(text), usual)
-    assert [dict(track.annotations) for track in corpus] == [{"genre": "rock", "arousal": 2.5}, {"genre": "jazz"}]
-    assert "column 'tempo' is not read, 'allegro' is no number (another one can be named: columns.tempo)" in str(
-        corpus.notes
+    one = read_table(table(text), usual)
+    assert [dict(track.annotations) for track in one] == [
+        {"genre": "rock", "arousal": 2.5},
+        {"genre": "jazz", "tempo": 120.0},
+    ]
+    assert one.notes == (
+        "tracks.csv, line 2: tempo='allegro' is no number and left out, as 1 of 2 cells of this column",
     )
-    with pytest.raises(CorpusError, match="allegro"):
+    most = read_table(table(f"{text}z.ogg,folk,lento,1\n"), usual)
+    assert [track.annotations.get("tempo") for track in most] == [None, None, None]
+    assert most.notes == (
+        "tracks.csv, line 2: tempo='allegro' is no number, nor are most cells of this column, which is not read",
+    )
+    with pytest.raises(CorpusError, match="line 2: bpm='allegro' is not a tempo: it is no number"):
         read_table(table(text.replace("tempo", "bpm")), {**usual, "tempo": "bpm"})
 
 
@@ -82,7 +91,7 @@ def test_columns_that_are_not_asked_for_are_not_parsed(table):
         ("path,split\nx,tain\n", "line 2: split 'tain'"),
         ("path,tempo\nx,fast\n", "tempo='fast' is not a tempo"),
         ("path,genre\nx,rock\nx,jazz\n", "stands in it twice"),
-        ("path;genre\nx;rock\n", "'path;genre' .columns are separated by commas"),
+        ("where;genre\nx;rock\n", "there is 'where', 'genre' .columns are separated by semicolons"),
         ("path,tags,genre\nx,fast, loud,rock\n", "line 2: 4 cells for 3 columns; join the tags"),
         ("path,split,genre\nx\n", "line 2: 1 cell for 3 columns"),
     ],
@@ -140,7 +149,8 @@ def test_a_column_of_labels_is_taken_for_what_its_cells_hold(table, head):
     several = read_table(table(f"path,{head}\na.ogg,rock;slow\nb.ogg,rock\n"))
     assert annotated(several, "tags") == {"a.ogg": ("rock", "slow"), "b.ogg": ("rock",)}
     assert several.notes == (
-        f"tracks.csv: column {head!r} is read as tags, tracks can have several (as genre: columns.genre={head})",
+        f"tracks.csv: column {head!r} is read as tags, tracks can have several "
+        f"(as genre: datamodule.columns.genre={head})",
     )
     single = read_table(table(f"File,{head}\na.ogg,rock\nb.ogg,jazz\n"))
     assert annotated(single, "genre") == {"a.ogg": "rock", "b.ogg": "jazz"}
@@ -169,13 +179,19 @@ def test_pooled_columns_that_are_all_absent_are_no_mistake_where_the_usual_one_i
     assert corpus.annotations == ("genre",)
 
 
-def test_tags_joined_by_commas_are_noticed_and_can_be_parted(table):
+def test_tags_joined_by_commas_are_refused_until_someone_says_what_a_comma_is(table):
     text = 'path,tags\nx,"rock, slow"\ny,jazz\n'
-    (note,) = read_table(table(text)).notes
-    assert "1 of 2 cells of tags hold a comma and none holds ; or |: 'rock, slow' is one label" in note
-    parted = read_table(table(text), separators=",")
-    assert (annotated(parted, "tags")["x"], parted.notes) == (("rock", "slow"), ())
-    assert read_table(table('path,tags\nx,"Folk, World, & Country;Rock"\n')).notes == ()
+    with pytest.raises(CorpusError, match=r"line 2: tags='rock, slow': .* datamodule\.separators=, parts them"):
+        read_table(table(text))
+    assert annotated(read_table(table(text), separators=","), "tags")["x"] == ("rock", "slow")
+    assert annotated(read_table(table(text), separators=";"), "tags")["x"] == ("rock, slow",)
+    one = read_table(table('path,tags\nx,"Folk, World, & Country;Rock"\ny,Rock\nz,"Folk, World, & Country"\n'))
+    assert annotated(one, "tags")["z"] == ("Folk, World, & Country",)
+    rare = "".join(f"{n},{label}\n" for n, label in enumerate(["rock", "slow", "jazz", "pop"]))
+    with pytest.raises(CorpusError, match="line 6: tags='Rock, slow'"):
+        read_table(table(f'path,tags\n{rare}x,"Rock, slow"\n'))
+    with pytest.raises(CorpusError, match=r"line 6: genre='Rock, slow'.*separators=, datamodule\.columns\.tags=genre"):
+        read_table(table(f'path,genre\n{rare}x,"Rock, slow"\n'))
 
 
 def test_a_track_that_stands_there_twice_is_named_with_both_lines(table):
@@ -184,7 +200,75 @@ def test_a_track_that_stands_there_twice_is_named_with_both_lines(table):
 
 
 def test_numbers_that_are_none(table):
-    (track,) = read_table(table("path,arousal,tempo\nx,NaN,120\n"))
-    assert track.annotations == {"tempo": 120.0}
-    with pytest.raises(CorpusError, match="line 2: tempo='inf' is not a tempo"):
+    corpus = read_table(table("path,arousal,tempo\nx,NaN,120\n"), {"arousal": "arousal", "tempo": "tempo"})
+    assert (corpus.tracks[0].annotations, corpus.notes) == ({"tempo": 120.0}, ())
+    with pytest.raises(CorpusError, match="line 2: tempo='inf' is not a tempo: it is no number"):
         read_table(table("path,tempo\nx,inf\n"))
+
+
+@pytest.mark.parametrize("cell", ["\"['rock', 'slow']\"", '"[""rock"", ""slow""]"', "['rock' 'slow']", "rock|slow"])
+def test_a_list_in_a_cell_is_several_tags_and_too_many_for_a_genre(table, cell):
+    assert annotated(read_table(table(f"path,tags\nx,{cell}\n")), "tags") == {"x": ("rock", "slow")}
+    assert annotated(read_table(table(f"path,labels\nx,{cell}\n")), "tags") == {"x": ("rock", "slow")}
+    with pytest.raises(CorpusError, match=r"line 3: genre=.* holds 2 values, .* datamodule\.columns\.tags"):
+        read_table(table(f"path,genre\nw,rock\nx,{cell}\n"))
+
+
+def test_the_remedy_for_several_genres_in_a_cell_leads_to_tags(table):
+    columns = {"tags": "genre", "genre": "genre"}
+    several = read_table(table("path,genre\nx,rock;slow\ny,rock\n"), columns)
+    assert [dict(track.annotations) for track in several] == [{"tags": ("rock", "slow")}, {"tags": ("rock",)}]
+    assert read_table(table("path,genre\nx,rock\n"), columns).annotations == ("genre", "tags")
+
+
+def test_half_a_list_is_refused_with_its_row_and_column(table):
+    with pytest.raises(CorpusError, match=r"line 2: tags='\[rock, slow\]' cannot be read as tags: a list"):
+        read_table(table('path,tags\nx,"[rock, slow]"\n'))
+
+
+def test_a_list_of_one_is_that_one(table):
+    (track,) = read_table(table("path,genre,key,tempo\nx,['rock'],['Am'],['120']\n"))
+    assert track.annotations == {"genre": "rock", "key": "Am", "tempo": 120.0}
+
+
+def test_a_track_whose_two_rows_differ_in_the_form_of_accents_stands_there_twice(table):
+    with pytest.raises(CorpusError, match=r"stands in it twice \(line 2 and line 3\)"):
+        read_table(table("path,genre\ncaf\u00e9.wav,rock\ncafe\u0301.wav,jazz\n"))
+
+
+def test_clips_of_a_song_stay_together_whatever_the_form_of_accents(table):
+    corpus = read_table(table("path,group\n1.wav,caf\u00e9\n2.wav,cafe\u0301\n"))
+    assert len({track.annotations["group"] for track in corpus}) == 1
+
+
+def test_a_column_tells_how_its_keys_are_read(table):
+    german = read_table(table("path,key\nx,B\ny,H\nz,c-moll\n"))
+    assert annotated(german, "key") == {"x": "Bb major", "y": "H", "z": "c-moll"}
+    assert german.notes == (
+        "tracks.csv: column 'key': notes have German names, such as 'H': B is read as B flat and H as B "
+        "(1 of 3, for instance 'B')",
+    )
+    assert annotated(read_table(table("path,key\nx,B\ny,Bb\n")), "key") == {"x": "B", "y": "Bb"}
+
+
+@pytest.mark.parametrize(
+    ("head", "cell", "name"),
+    [
+        ("bpm", "120", "tempo"),
+        ("BPM (avg)", "120", "tempo"),
+        ("InitialKey", "Am", "key"),
+        ("Camelot", "8A", "key"),
+        ("valence_mean", "0.3", "valence"),
+        ("genre_top", "rock", "genre"),
+    ],
+)
+def test_a_column_that_may_hold_something_is_pointed_at(table, head, cell, name):
+    (note,) = read_table(table(f"path,{head}\nx,{cell}\n")).notes
+    assert note.startswith(f"tracks.csv: column {head!r} is not read; if it is the {name}: ")
+    assert f"datamodule.columns.{name}={head}" in note
+    assert read_table(table(f"path,{head}\nx,{cell}\n"), {name: head}).annotations == (name,)
+
+
+def test_a_column_whose_cells_do_not_fit_is_not_pointed_at(table):
+    assert read_table(table("path,bpm,tonality\nx,fast,bright\n")).notes == ()
+    assert read_table(table("path,bpm,tempo\nx,60,120\n")).notes == ()

@@ -53,3 +53,16 @@ def test_folders_of_splits_hold_folders_of_classes():
 )
 def test_folders_are_taken_for_classes_only_where_they_can_be_nothing_else(ids, classes):
     assert are_classes(ids) is classes
+
+
+def test_folders_of_the_system_are_no_classes():
+    ids = ["rock/a.wav", "jazz/b.wav", "#recycle/rock/a.wav", "$RECYCLE.BIN/S-1/c.wav", "jazz/@eaDir/b.wav"]
+    corpus = read_folders(ids, "music")
+    assert [track.id for track in corpus] == ["jazz/b.wav", "rock/a.wav"]
+    assert corpus.notes[-1] == "music: folders of the system are passed over: #recycle, $RECYCLE.BIN, jazz/@eaDir"
+    assert are_classes(ids)
+
+
+def test_folders_are_one_class_whatever_the_form_of_accents():
+    corpus = read_folders(["caf\u00e9/a.wav", "cafe\u0301/b.wav", "rock/c.wav"], "music")
+    assert corpus.vocabulary("genre") == ("caf\u00e9", "rock")

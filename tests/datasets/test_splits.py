@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter, defaultdict
 
 import pytest
@@ -120,3 +121,19 @@ def test_shares_that_are_none(shares):
     with pytest.raises(ValueError, match="three numbers that sum to 1"):
         check_shares(shares)
     assert check_shares([1, 0, 0]) == (1.0, 0.0, 0.0)
+
+
+def test_the_form_of_accents_does_not_move_a_track():
+    names = [f"Canci\u00f3n n\u00famero {n}.wav" for n in range(40)]
+    other = {name: unicodedata.normalize("NFD", name) for name in names}
+    assert [hashed_split(name) for name in names] == [hashed_split(one) for one in other.values()]
+    labels = {name: ("a", "b")[n % 2] for n, name in enumerate(names)}
+    dealt = stratified(labels, seed=1)
+    again = stratified({other[name]: label for name, label in labels.items()}, seed=1)
+    assert dealt == {name: again[other[name]] for name in names}
+
+
+def test_tracks_with_names_in_ascii_keep_the_splits_they_have_always_had():
+    names = [f"rock/{n}.ogg" for n in range(12)]
+    assert "".join(hashed_split(name)[1] for name in names) == "rrearrrrrrrr"
+    assert "".join(split[1] for split in stratified(dict.fromkeys(names, ("a",))).values()) == "arrrrrrerrrr"

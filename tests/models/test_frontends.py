@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
-import essentia
 import numpy as np
 import pytest
 import soundfile
 import soxr
 import torch
-import torchaudio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.frontends import FRONTENDS, MusiCNNMel, build
-
-essentia.log.infoActive = False
-import essentia.standard  # noqa: E402 - its loading speaks unless told not to
+from tests.peers import peer
 
 CLIPS = sorted(path for path in (Path(__file__).parents[1] / "data").iterdir() if path.suffix in {".ogg", ".mp3"})
 
@@ -42,8 +39,16 @@ def reference(audio: np.ndarray) -> np.ndarray:
     return np.log10(1 + 10000 * np.array(frames) @ filters)
 
 
+def quiet_essentia() -> ModuleType:
+    """Its loading speaks unless told not to."""
+    peer("essentia").log.infoActive = False
+    peer("essentia.standard")
+    return peer("essentia")
+
+
 def binary(audio: np.ndarray) -> np.ndarray:
     """Essentia's own: its frame cutter and `TensorflowInputMusiCNN`."""
+    essentia = quiet_essentia()
     algorithm = essentia.standard.TensorflowInputMusiCNN()
     frames = essentia.standard.FrameGenerator(audio, frameSize=512, hopSize=256, startFromZero=False)
     return np.array([algorithm(frame) for frame in frames])
@@ -93,6 +98,7 @@ def test_the_binary_differs_only_by_the_rounding_of_its_filters(source: str | Pa
     audio = clip(source) if isinstance(source, Path) else synthetic(source, 3 * 16000 + 17)
     settings = {"sampleRate": 16000, "numberBands": 96, "highFrequencyBound": 8000, "type": "power", "inputSize": 257}
     slaney = {"warpingFormula": "slaneyMel", "weighting": "linear", "normalize": "unit_tri", "log": False}
+    essentia = quiet_essentia()
     bands = essentia.standard.MelBands(**settings, **slaney)
     frontend = MusiCNNMel()
     filters = torch.from_numpy(np.array([bands(row) for row in np.eye(257, dtype=np.float32)]))
@@ -112,6 +118,7 @@ def test_equals_the_definition_and_the_binary_on_real_music(path: Path):
 @pytest.mark.parametrize("name", SIGNALS)
 def test_torch_variant_equals_torchaudio(name: str, samples: int):
     audio = torch.from_numpy(synthetic(name, samples))
+    torchaudio = peer("torchaudio")
     spectrogram = torchaudio.transforms.Spectrogram(512, hop_length=256)
     scale = torchaudio.transforms.MelScale(96, 16000, 0, 8000, 257, norm="slaney", mel_scale="slaney")
     expected = torch.log10(1 + 10000 * scale(spectrogram(audio))).T

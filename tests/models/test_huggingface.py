@@ -8,13 +8,15 @@ import math
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import ASTConfig, ASTForAudioClassification, AutoFeatureExtractor
 
 from models.architectures import build
 from models.ast_layout import split_positions, theirs
 from models.checkpoints import CheckpointError, initialise, load_any, read_metadata
 from models.huggingface import read_huggingface, write_huggingface
 from models.maest import MAEST
+from tests.peers import peer
+
+transformers = peer("transformers")
 
 SMALL = {"n_classes": 5, "n_frames": 312, "dim": 32, "depth": 2, "heads": 2, "mlp_ratio": 3.0}
 LABELS = ["Rock---Punk", "Folk, World, & Country---Éntekhno", "Jazz---Bebop", "Pop---Kayōkyoku", "Blues---Piano Blues"]
@@ -33,7 +35,7 @@ def ours(**overrides) -> MAEST:
     return randomised(MAEST(**{**SMALL, **overrides}))
 
 
-def published(**overrides) -> ASTForAudioClassification:
+def published(**overrides) -> transformers.ASTForAudioClassification:
     """An AST in the shape of the published folders, whose positions are a sum as theirs are."""
     settings = {
         "hidden_size": 32,
@@ -46,14 +48,14 @@ def published(**overrides) -> ASTForAudioClassification:
         "id2label": dict(enumerate(LABELS)),
         "label2id": {label: number for number, label in enumerate(LABELS)},
     }
-    network = randomised(ASTForAudioClassification(ASTConfig(**{**settings, **overrides})))
+    network = randomised(transformers.ASTForAudioClassification(transformers.ASTConfig(**{**settings, **overrides})))
     frequency, time = torch.randn(9, 1, 32), torch.randn(1, 31, 32)
     with torch.no_grad():
         network.audio_spectrogram_transformer.embeddings.position_embeddings[0, 2:] = (frequency + time).flatten(0, 1)
     return network
 
 
-def values(network: ASTForAudioClassification, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def values(network: transformers.ASTForAudioClassification, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits and pooled features of AST for our input `[B, bands, frames]`."""
     with torch.no_grad():
         x = x.transpose(1, 2)
@@ -67,7 +69,7 @@ def test_transformers_opens_what_is_written_and_computes_the_same(tmp_path, over
     notes = write_huggingface(tmp_path, network, LABELS, {"task": "tagging", "licence": "none"})
     assert any("epsilon 1e-05 here and 1e-06 there" in note for note in notes)
     assert any("no front end" in note for note in notes)
-    opened, told = ASTForAudioClassification.from_pretrained(tmp_path, output_loading_info=True)
+    opened, told = transformers.ASTForAudioClassification.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(told.values())
     x = torch.randn(2, 96, opened.config.max_length)
     logits, features = values(opened.eval(), x)
@@ -92,7 +94,7 @@ def test_what_transformers_wrote_is_opened_and_computes_the_same(tmp_path):
     torch.testing.assert_close(loaded(x), logits, atol=1e-5, rtol=0)
     torch.testing.assert_close(loaded.features(x), features, atol=1e-5, rtol=0)
     write_huggingface(tmp_path / "again", loaded, metadata["labels"], {})
-    again = ASTForAudioClassification.from_pretrained(tmp_path / "again").eval()
+    again = transformers.ASTForAudioClassification.from_pretrained(tmp_path / "again").eval()
     torch.testing.assert_close(values(again, x)[0], logits, atol=1e-5, rtol=0)
 
 
@@ -115,7 +117,7 @@ def test_a_folder_of_ours_comes_back_with_what_belongs_to_it(tmp_path):
 def test_transformers_takes_no_other_front_end_for_ours(tmp_path):
     write_huggingface(tmp_path, ours(), [], {})
     with pytest.raises(ValueError, match="Unrecognized feature extractor"):
-        AutoFeatureExtractor.from_pretrained(tmp_path)
+        transformers.AutoFeatureExtractor.from_pretrained(tmp_path)
 
 
 def test_the_published_size():
@@ -212,7 +214,7 @@ def test_what_a_configuration_leaves_out_is_what_ast_takes(tmp_path):
     published().save_pretrained(tmp_path)
     edited(tmp_path, layer_norm_eps="-", id2label="-")
     weights = read_huggingface(tmp_path)
-    assert weights.header["network"]["norm_eps"] == ASTConfig().layer_norm_eps
+    assert weights.header["network"]["norm_eps"] == transformers.ASTConfig().layer_norm_eps
     assert "labels" not in weights.header
 
 

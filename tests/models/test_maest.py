@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
-from maest_infer.model import MAEST as InferMAEST
 
 from models.architectures import ARCHITECTURES, build
 from models.maest import MAEST
+from tests.peers import peer
 
 SMALL = {"n_classes": 7, "n_frames": 125, "dim": 48, "depth": 3, "heads": 3}
 
@@ -336,11 +336,15 @@ def test_dropout_and_stochastic_depth_act_in_training_only():
 
 
 @pytest.fixture(scope="module")
-def twins() -> tuple[MAEST, InferMAEST]:
+def twins() -> tuple[MAEST, torch.nn.Module]:
     """Our network and the one of `maest-infer` with equal random weights, at full width and reduced depth."""
     torch.manual_seed(0)
     ours = randomise(MAEST(n_frames=625, time_positions=62, depth=3)).eval()
-    theirs = InferMAEST(img_size=(96, 625), stride=(10, 10), distilled=True, num_classes=400, depth=3).eval()
+    theirs = (
+        peer("maest_infer.model")
+        .MAEST(img_size=(96, 625), stride=(10, 10), distilled=True, num_classes=400, depth=3)
+        .eval()
+    )
     theirs.load_state_dict(ours.state_dict(), strict=True)
     return ours, theirs
 
@@ -363,7 +367,9 @@ def test_equal_to_maest_infer(twins, frames):
 def test_equal_to_maest_infer_at_full_depth():
     torch.manual_seed(0)
     ours = randomise(build("maest_10s", time_positions=62)).eval()
-    theirs = InferMAEST(img_size=(96, 625), stride=(10, 10), distilled=True, num_classes=400).eval()
+    theirs = (
+        peer("maest_infer.model").MAEST(img_size=(96, 625), stride=(10, 10), distilled=True, num_classes=400).eval()
+    )
     theirs.load_state_dict(ours.state_dict(), strict=True)
     x = torch.randn(1, 1, 96, 625)
     with torch.inference_mode():
@@ -374,11 +380,13 @@ def test_equal_to_maest_infer_at_full_depth():
 
 
 def test_equal_to_hear21passt():
-    from hear21passt.models.passt import PaSST
-
     torch.manual_seed(0)
     ours = randomise(build("passt_s", depth=3)).eval()
-    theirs = PaSST(img_size=(128, 998), stride=(10, 10), distilled=True, num_classes=527, depth=3).eval()
+    theirs = (
+        peer("hear21passt.models.passt")
+        .PaSST(img_size=(128, 998), stride=(10, 10), distilled=True, num_classes=527, depth=3)
+        .eval()
+    )
     theirs.load_state_dict(ours.state_dict(), strict=True)
     blocks: dict[int, torch.Tensor] = {}
     for index, block in enumerate(theirs.blocks):

@@ -14,36 +14,36 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import (
-    ASTConfig,
-    ASTFeatureExtractor,
-    ASTModel,
-    Wav2Vec2Config,
-    Wav2Vec2FeatureExtractor,
-    Wav2Vec2Model,
-    WhisperConfig,
-    WhisperFeatureExtractor,
-    WhisperModel,
-)
 
 from datasets.store import Store
 from preprocess.__main__ import main
 from preprocess.decode import load
 from preprocess.encoders import EncoderError, load_encoder, windows
 from preprocess.encoding import extract
+from tests.peers import peer
+
+transformers = peer("transformers")
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 WHISPER = {f"{part}_{what}": 2 for part in ("encoder", "decoder") for what in ("layers", "attention_heads", "ffn_dim")}
 ENCODERS = {
     "wav2vec2": lambda: (
-        Wav2Vec2Model(
-            Wav2Vec2Config(**SMALL, conv_dim=(16,) * 7, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=2)
+        transformers.Wav2Vec2Model(
+            transformers.Wav2Vec2Config(
+                **SMALL, conv_dim=(16,) * 7, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=2
+            )
         ),
-        Wav2Vec2FeatureExtractor(),
+        transformers.Wav2Vec2FeatureExtractor(),
     ),
-    "ast": lambda: (ASTModel(ASTConfig(**SMALL, max_length=200)), ASTFeatureExtractor(max_length=200)),
-    "whisper": lambda: (WhisperModel(WhisperConfig(d_model=32, **WHISPER)), WhisperFeatureExtractor()),
+    "ast": lambda: (
+        transformers.ASTModel(transformers.ASTConfig(**SMALL, max_length=200)),
+        transformers.ASTFeatureExtractor(max_length=200),
+    ),
+    "whisper": lambda: (
+        transformers.WhisperModel(transformers.WhisperConfig(d_model=32, **WHISPER)),
+        transformers.WhisperFeatureExtractor(),
+    ),
 }
 Write = Callable[..., Path]
 

@@ -90,3 +90,24 @@ def test_a_folder_that_links_back_to_itself_is_walked_once(two, tmp_path):
     put(tmp_path / "a" / "jazz.00054.wav")
     (tmp_path / "a" / "back").symlink_to(tmp_path)
     assert verify(GTZAN, two[:1], tmp_path).repeated == 0
+
+
+def test_a_folder_that_a_link_leads_to_as_well_lies_where_it_really_is(two, tmp_path):
+    put(tmp_path / "rock" / "rock.00001.au")
+    put(tmp_path / "jazz" / "jazz.00054.au")
+    put(tmp_path / "#recycle" / "rock.00001.mp3")
+    (tmp_path / "jazz" / "crossover").symlink_to("../rock")
+    (tmp_path / "jazz" / "above").symlink_to("../..")
+    copy = verify(GTZAN, two, tmp_path)
+    assert copy.files == {
+        "jazz.00054": tmp_path / "jazz" / "jazz.00054.au",
+        "rock.00001": tmp_path / "rock" / "rock.00001.au",
+    }
+    assert (copy.repeated, copy.foreign) == (0, 0)
+
+
+def test_folders_that_only_a_link_leads_to_are_looked_into(two, tmp_path):
+    put(tmp_path / "disk" / "rock" / "rock.00001.au")
+    put(tmp_path / "here" / "jazz.00054.au")
+    (tmp_path / "here" / "more").symlink_to("../disk")
+    assert verify(GTZAN, two, tmp_path / "here").files["rock.00001"].parent == tmp_path / "here" / "more" / "rock"

@@ -21,6 +21,7 @@ from models.onnx_files import open_onnx, read_properties
 from models.programs import open_program
 from models.releases import MAEST_LICENCE
 from preprocess.decode import load
+from tests.peers import peer
 
 SOUND = Path(__file__).parents[2] / "data" / "super_polka.ogg"
 LABELS = ["polka", "waltz", "märz"]
@@ -171,10 +172,9 @@ def test_safetensors_and_a_second_generation(export, tmp_path, capsys):
 
 
 def test_a_hugging_face_folder(export, tmp_path, capsys):
-    from transformers import ASTForAudioClassification
-
+    transformers = peer("transformers")
     assert export("export.format=huggingface", "export.path=ast")["logits_difference"] < 1e-4
-    model = ASTForAudioClassification.from_pretrained(tmp_path / "ast")
+    model = transformers.ASTForAudioClassification.from_pretrained(tmp_path / "ast")
     assert list(model.config.id2label.values()) == LABELS
     assert "is there already" in refused(capsys, export, "export.format=huggingface", "export.path=ast")
     (tmp_path / "ast" / "README.md").write_text("mine")

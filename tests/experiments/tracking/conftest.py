@@ -20,7 +20,6 @@ import torch
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from experiments.tracking import places
 from experiments.tracking.journal import Journal
 from experiments.tracking.server import EmbeddedServer, stop_server
 
@@ -106,8 +105,17 @@ def home(tmp_path, monkeypatch) -> Iterator[Path]:
         monkeypatch.delenv(name, raising=False)
     yield path
     stop_server(path / "mongo")
-    if (listening := places.socket_path(path)) is not None:
-        listening.parent.rmdir()
+
+
+@pytest.fixture
+def servers(home) -> Callable[[], list[int]]:
+    """Numbers of the processes that use the data of this home."""
+
+    def find() -> list[int]:
+        running = psutil.process_iter(["cmdline"])
+        return [one.pid for one in running if str(home / "mongo" / "data") in (one.info["cmdline"] or ())]
+
+    return find
 
 
 @pytest.fixture

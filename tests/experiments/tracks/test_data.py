@@ -154,3 +154,27 @@ def test_a_network_for_tags_and_a_corpus_of_genres_are_told_apart():
 def test_settings_that_would_have_no_effect_are_refused(settings):
     with pytest.raises(ValidationError):
         DatamoduleSettings(**settings)
+
+
+def test_a_column_that_may_be_what_a_task_lacks_is_named():
+    songs = Corpus("songs", (Track("a", "train", {}),), columns=("path", "bpm"))
+    with pytest.raises(UserError, match=r"'bpm' may be the tempo: datamodule\.columns\.tempo=bpm; or name its column"):
+        build_task(DatamoduleSettings(), songs)
+
+
+def test_values_that_cannot_be_are_left_out_of_what_is_measured():
+    songs = corpus(*((f"{bpm}", "train", {"tempo": float(bpm)}) for bpm in (64, 256, 12800)))
+    task = build_task(DatamoduleSettings(unknown_labels="drop"), songs, "tempo_regression")[1]
+    assert task.options == {"mean": [7.0], "scale": [1.0]}
+
+
+def test_leaving_out_everything_is_refused():
+    songs = corpus(*((f"{n}", "train", {"tempo": 12800.0, "genre": "x"}) for n in range(3)))
+    with pytest.raises(UserError, match=r"none of 3 tracks with tempo has .*probe\.tasks=\[genre\]"):
+        build_task(DatamoduleSettings(unknown_labels="drop"), songs, "tempo")
+
+
+def test_implausible_values_are_said(capsys):
+    songs = corpus(("a", "train", {"tempo": 400.0}), ("b", "train", {"tempo": 120.0}))
+    build_task(DatamoduleSettings(), songs, "tempo")
+    assert capsys.readouterr().err == "1 track has a tempo outside of 30 to 285 BPM: a (train) = 400\n"

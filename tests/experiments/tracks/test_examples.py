@@ -42,3 +42,33 @@ def test_a_song_with_clips_in_two_splits_is_refused():
     songs_apart(examples(task, apart, stored), apart)
     with pytest.raises(CorpusError, match=r"'s' \(column group\) has clips in train and in test"):
         songs_apart(examples(task, torn, stored), torn)
+
+
+def sized(train, valid, test, kinds=2):
+    """Splits of one label a track, of so many tracks."""
+    sizes = {"train": train, "valid": valid, "test": test}
+    ids = {split: tuple(f"{split}{n}" for n in range(size)) for split, size in sizes.items()}
+    return {split: Examples(own, own, np.arange(len(own)) % kinds, "class") for split, own in ids.items()}
+
+
+@pytest.mark.parametrize(
+    ("splits", "remedy"),
+    [
+        (sized(30, 0, 4), "or have tracks dealt out: datamodule.splits=stratified"),
+        (sized(60, 0, 0, kinds=60), "or have tracks dealt out: datamodule.splits=hashed"),
+        (sized(2, 0, 0), "; 2 tracks are too few to be dealt out"),
+        (sized(0, 0, 0), "; 0 tracks are too few to be dealt out"),
+    ],
+)
+def test_a_rule_is_proposed_for_empty_splits_only_where_it_fills_them(splits, remedy):
+    with pytest.raises(CorpusError, match=f"no tracks in split .*fill the column split of the table.*{remedy}"):
+        need(splits, "train", "valid", "test")
+
+
+def test_keys_of_which_none_can_be_read_are_not_to_be_left_out_but_another_task_asked_for():
+    given = songs(*((name, "train", {"key": name, "genre": "x"}) for name in "123"))
+    with pytest.raises(UserError, match=r"none of 3 tracks with key .*'1' is none of the 24.*probe\.tasks=\[genre\]"):
+        examples(build("key"), given, {name: name for name in "123"})
+    one = Corpus("songs", (*given.tracks, Track("4", "train", {"key": "Am"})))
+    with pytest.raises(UserError, match=r"1 \(train\): key '1' is none .*datamodule\.unknown_labels=drop"):
+        examples(build("key"), one, {name: name for name in "1234"})

@@ -72,3 +72,10 @@ def test_tracks_without_the_annotation_of_a_task(run, capsys):
         tell_unannotated(build("key"), corpus(), DatamoduleSettings(max_left_out=0.4), run)
     with pytest.raises(UserError, match="are without arousal and valence"):
         tell_unannotated(build("emotion", mean=[0, 0], scale=[1, 1]), corpus(), DatamoduleSettings(max_left_out=0.4))
+
+
+def test_paths_in_another_case_are_paired_and_said(run, capsys):
+    found, stored = match(corpus(), ["A", "B", "c", "d"], Path("mels"), DatamoduleSettings(max_left_out=0), run)
+    assert len(found) == 4
+    assert stored["a"] == "A"
+    assert capsys.readouterr().err == "2 paths differ in case only from what is stored: a, b\n"

@@ -1,0 +1,59 @@
+"""Folders that systems, not people, put beside music: recycle bins, snapshots, thumbnails, leftovers of a disk check.
+
+What lies in them was deleted, or is a copy of what lies elsewhere, so they are neither searched for audio nor classes.
+Hidden folders (`.Trashes`, `.Trash-1000`, `.@__thumb`) need no table: names that begin with a dot are passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+# In any case: no title looks like these.
+SYSTEM_FOLDERS = frozenset(
+    {
+        "$recycle.bin",  # Windows
+        "system volume information",
+        "$extend",
+        "#recycle",  # Synology
+        "#snapshot",
+        "@eadir",
+        "@tmp",
+        "@recycle",  # QNAP
+        "@recently-snapshot",
+        "@__thumb",
+        "recycle bin",  # other network disks
+        "network recycle bin",
+        "network trash folder",  # macOS on a network disk
+        "temporary items",
+        "__macosx",  # resource forks in an archive made on macOS
+        "lost+found",  # Linux, a disk check
+        "~snapshot",  # NetApp
+        "files_trashbin",  # Nextcloud
+        "files_versions",
+    }
+)
+# As it is written: `Recycler` and `Recycled` are albums.
+EXACTLY = frozenset({"RECYCLER", "RECYCLED"})  # Windows until XP, and disks it has seen
+CHECKED_DISK = re.compile(r"found\.[0-9]{3}", re.IGNORECASE)  # Windows, a disk check
+
+
+def is_system_folder(name: str) -> bool:
+    """Whether a folder of this name, without what stands above it, is the system's."""
+    return name.casefold() in SYSTEM_FOLDERS or name in EXACTLY or CHECKED_DISK.fullmatch(name) is not None
+
+
+def system_folder_of(track: str) -> str | None:
+    """The outermost system folder that a track lies in.
+
+    Args:
+        track: Path of its audio below the corpus folder, POSIX separators.
+
+    Returns:
+        Path of that folder below the corpus folder; None where the track lies in none.
+    """
+    folders = PurePosixPath(track).parts[:-1]
+    for depth, name in enumerate(folders, start=1):
+        if is_system_folder(name):
+            return PurePosixPath(*folders[:depth]).as_posix()
+    return None

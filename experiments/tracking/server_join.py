@@ -1,0 +1,113 @@
+"""Joining the server that has the data, whoever started it; one that cannot be reached any more is ended."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from pathlib import Path
+
+from experiments.errors import UserError
+from experiments.tracking import data_holder
+from experiments.tracking.data_holder import Holder
+from experiments.tracking.endpoint import Endpoint, PasswordRefused, ask
+from experiments.tracking.processes import Identity, lives
+from experiments.tracking.server_record import read_state, write_state
+from experiments.tracking.server_stop import end
+
+log = logging.getLogger("ostinato.tracking")
+
+LISTEN_SECONDS = 10.0  # for a server that somebody else started to listen
+NOBODY_LISTENS = (FileNotFoundError, NotADirectoryError, ConnectionRefusedError)
+
+
+class Unreachable(Exception):
+    """The server can never be reached at its address, by nobody."""
+
+
+def join(directory: Path, patience: int) -> str | None:
+    """The URL of the server that has the data; None when there is none, or no longer one.
+
+    Args:
+        directory: Of the server. Call it under `start.lock`.
+        patience: How many questions, of up to two seconds each, a server whose process lives may leave unanswered.
+
+    Raises:
+        UserError: It does not answer, or it is none that the suite has started.
+    """
+    holder = data_holder.find(directory, start_locked=True)
+    if holder is None:
+        return None
+    if holder.endpoint is None:
+        raise UserError(data_holder.in_use(directory))
+    try:
+        _wait_until_it_listens(holder.endpoint, holder.identity)
+        for _ in range(patience):
+            if version := answering(holder.endpoint, directory, holder.pid):
+                _note(directory, holder, version)
+                return holder.endpoint.url(directory)
+            if not lives(holder.identity):
+                return None
+    except Unreachable as problem:
+        if not lives(holder.identity):
+            return None
+        log.warning("the embedded server (process %d) is replaced: %s", holder.pid, problem)
+        end(holder)
+        return None
+    raise UserError(
+        f"the MongoDB of {directory} (process {holder.pid}) runs but does not answer. "
+        f"Continue it with: kill -CONT {holder.pid} — or end it with: kill {holder.pid}"
+    )
+
+
+def answering(endpoint: Endpoint, directory: Path, pid: int, milliseconds: int = 2000) -> str | None:
+    """The version of the server `pid` if it answers at its address; None when it does not yet, or not now.
+
+    Raises:
+        Unreachable: Somebody else listens there, or the password is not known any more.
+    """
+    try:
+        if not endpoint.is_served_by(pid):
+            raise Unreachable(f"somebody else listens at {endpoint}")
+        url = endpoint.url(directory)
+        if url is None:
+            raise Unreachable(f"its password is missing from {directory}")
+        answer = ask(url, milliseconds)
+    except PasswordRefused:
+        raise Unreachable(f"it does not take the password in {directory}") from None
+    except OSError:
+        return None
+    return answer[1] if answer is not None and answer[0] == pid else None
+
+
+def _wait_until_it_listens(endpoint: Endpoint, identity: Identity) -> None:
+    """Give a server that was started just now, by somebody who is gone, the time to open its address.
+
+    Raises:
+        Unreachable: It does not, or its socket has been removed (as /tmp is tidied, or a session of the user ends).
+        UserError: Its socket lies in a file system that this process does not see.
+    """
+    deadline = time.monotonic() + LISTEN_SECONDS
+    while lives(identity):
+        try:
+            endpoint.is_served_by(identity.pid)
+            return
+        except NOBODY_LISTENS:
+            if endpoint.is_hidden(identity.pid):
+                raise UserError(
+                    f"the embedded MongoDB (process {identity.pid}) listens at {endpoint}, which this process does not "
+                    f"see: set XDG_RUNTIME_DIR to a directory that both see, and end it with: kill {identity.pid}"
+                ) from None
+            if endpoint.is_gone() or time.monotonic() > deadline:
+                raise Unreachable(f"nobody listens at {endpoint}") from None
+            time.sleep(0.03)
+        except OSError:
+            return
+
+
+def _note(directory: Path, holder: Holder, version: str) -> None:
+    """Record a server that was found otherwise than by the record."""
+    state = holder.state(version)
+    if read_state(directory) != state:
+        with contextlib.suppress(OSError):  # it is found again in the same way
+            write_state(directory, state)

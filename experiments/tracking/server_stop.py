@@ -1,0 +1,132 @@
+"""Asking after the server of a home, and ending it, whoever started it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import time
+from pathlib import Path
+
+import psutil
+
+from experiments.errors import UserError
+from experiments.tracking import data_holder, places
+from experiments.tracking.data_holder import Holder
+from experiments.tracking.endpoint import PasswordRefused, ask
+from experiments.tracking.home import home as default_home
+from experiments.tracking.locks import LockHeld, locked
+from experiments.tracking.processes import lives
+from experiments.tracking.server_record import State, read_state, write_state
+from experiments.tracking.sockets import remove_socket
+
+log = logging.getLogger("ostinato.tracking")
+
+STOP_SECONDS = 15.0
+LOCK_SECONDS = 90.0
+
+
+def status(home: Path | None = None) -> State | None:
+    """The server that runs for `home`, or None.
+
+    Raises:
+        UserError: The data are used by somebody who cannot be seen from here.
+    """
+    directory = places.server_directory(home or default_home())
+    holder = data_holder.find(directory)
+    if holder is None:
+        # LockHeld: somebody starts or ends a server just now
+        with contextlib.suppress(LockHeld), locked(directory / "start.lock", 0.0):
+            holder = data_holder.find(directory, start_locked=True)
+            if holder is None and data_holder.is_data_locked(directory):
+                raise UserError(data_holder.in_use(directory))
+    return holder.state(_version(directory, holder)) if holder else None
+
+
+def stop(home: Path | None = None) -> bool:
+    """Stop the server of `home`, whether somebody uses it or not; False when none was running.
+
+    Raises:
+        UserError: See `stop_server`.
+    """
+    directory = places.server_directory(home or default_home())
+    with locked(directory / "start.lock", LOCK_SECONDS):
+        return stop_server(directory)
+
+
+def stop_server(directory: Path) -> bool:
+    """Ask the server that has the data to end and wait for it; one that is frozen gets the request when it thaws.
+
+    Call it under `start.lock`.
+
+    Returns:
+        Whether a server was running.
+
+    Raises:
+        UserError: The data are used by somebody who cannot be seen from here.
+    """
+    holder = data_holder.find(directory, start_locked=True)
+    if holder is None:
+        if data_holder.is_data_locked(directory):
+            raise UserError(data_holder.in_use(directory))
+        tidy(directory)
+        return False
+    if problem := _terminate(holder):
+        log.warning("the embedded server (process %d) %s", holder.pid, problem)
+    else:
+        tidy(directory)
+    return True
+
+
+def end(holder: Holder) -> None:
+    """End a server.
+
+    Raises:
+        UserError: It has not ended yet.
+    """
+    if problem := _terminate(holder):
+        raise UserError(f"the embedded MongoDB (process {holder.pid}) {problem}")
+
+
+def tidy(directory: Path) -> None:
+    """Take away what the last server left, and record that none runs. Call it when none does, under `start.lock`."""
+    state = read_state(directory)
+    if state is None or state.pid is None:
+        return
+    if state.socket:
+        remove_socket(Path(state.socket))
+    with contextlib.suppress(OSError):  # the record of a server that is gone does no harm
+        write_state(directory, State(state.host, state.version))
+
+
+def _terminate(holder: Holder) -> str | None:
+    """Ask a server to end and wait for it; why it has not, if it has not."""
+    try:
+        process = psutil.Process(holder.pid)
+        if lives(holder.identity):
+            process.send_signal(signal.SIGTERM)
+            if process.status() == psutil.STATUS_STOPPED:
+                return f"is frozen; it ends as soon as it is continued: kill -CONT {holder.pid}"
+    except psutil.NoSuchProcess:
+        pass
+    deadline = time.monotonic() + STOP_SECONDS
+    while lives(holder.identity):
+        if time.monotonic() > deadline:
+            return "is still shutting down"
+        time.sleep(0.02)
+    if holder.endpoint is not None:
+        holder.endpoint.remove()
+    return None
+
+
+def _version(directory: Path, holder: Holder) -> str:
+    state = read_state(directory)
+    if state is not None and state.pid == holder.pid:
+        return state.version
+    try:
+        if holder.endpoint and holder.endpoint.is_served_by(holder.pid) and (url := holder.endpoint.url(directory)):
+            answer = ask(url)
+            return answer[1] if answer else "of unknown version"
+    except (OSError, PasswordRefused):
+        pass
+    return "of unknown version"

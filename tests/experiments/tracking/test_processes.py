@@ -1,0 +1,79 @@
+"""A process is known again by boot and ticks, also after the clock was set, and no other is taken for it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+
+import psutil
+import pytest
+
+from experiments.tracking import processes
+from experiments.tracking.processes import Identity, identify, lives, recorded
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems tell neither boot nor ticks")
+
+
+def test_this_process_lives_and_is_known_again():
+    me = identify(os.getpid())
+    assert me.pid == os.getpid()
+    assert lives(me)
+    assert recorded(asdict(me)) == me
+
+
+@linux
+def test_a_clock_that_is_set_changes_nothing():
+    me = identify(os.getpid())
+    assert lives(replace(me, pid_started=me.pid_started + 7200))
+
+
+@linux
+@pytest.mark.parametrize("change", [{"ticks": 5}, {"boot": "another"}])
+def test_another_start_or_boot_is_another_process(change):
+    assert not lives(replace(identify(os.getpid()), **change))
+
+
+def test_records_without_boot_and_ticks_are_compared_by_the_clock(monkeypatch):
+    started = psutil.Process().create_time()
+    assert lives(Identity(os.getpid(), started + 0.5))
+    assert not lives(Identity(os.getpid(), started + 5))
+    assert lives(Identity(os.getpid())), "nothing speaks against it"
+    now = identify(os.getpid())
+    monkeypatch.setattr(processes, "this_boot", lambda: None)
+    monkeypatch.setattr(processes, "_ticks", lambda pid: None)
+    assert lives(now), "recorded where the system told them, read where it does not"
+
+
+def test_a_process_that_ended_lives_no_more_also_before_it_is_waited_for(eventually):
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    its = identify(child.pid)
+    assert lives(its)
+    child.kill()
+    eventually(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
+    assert not lives(its)
+    assert identify(child.pid) is None
+    child.communicate()
+    assert not lives(its)
+
+
+@pytest.mark.parametrize("pid", [-1, 2**40, 2**100])
+def test_numbers_that_are_no_process(pid):
+    assert identify(pid) is None
+
+
+@pytest.mark.parametrize("record", [{}, {"pid": None}, {"pid": "5"}, {"pid_started": 1.0}])
+def test_records_that_name_no_process(record):
+    assert recorded(record) is None
+
+
+@linux
+def test_a_name_with_brackets_and_spaces_does_not_shift_the_fields(tmp_path):
+    program = tmp_path / "a) b (c"
+    program.symlink_to("/bin/sleep")
+    with subprocess.Popen([program, "1000"]) as child:
+        ticks = identify(child.pid).ticks
+        assert abs(ticks / os.sysconf("SC_CLK_TCK") - identify(os.getpid()).ticks / os.sysconf("SC_CLK_TCK")) < 3600
+        assert ticks >= identify(os.getpid()).ticks
+        child.kill()

@@ -1,0 +1,39 @@
+"""In CI every peer is there: a parity test that is skipped proves nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from packaging.markers import default_environment
+
+from tests.test_lock import wanted
+
+MODULES = {
+    "torchaudio": "torchaudio",
+    "maest-infer": "maest_infer.model",
+    "hear21passt": "hear21passt.models.passt",
+    "essentia": "essentia.standard",
+    "transformers": "transformers",
+}
+
+
+def test_every_peer_has_a_module():
+    assert {requirement.name for requirement in wanted("requirements-peers.txt")} == set(MODULES)
+
+
+@pytest.mark.skipif(not os.environ.get("CI"), reason="CI is not set: peers are optional, and their tests are skipped")
+def test_every_peer_can_be_imported():
+    needed = [
+        MODULES[requirement.name]
+        for requirement in wanted("requirements-peers.txt")
+        if requirement.marker is None or requirement.marker.evaluate(default_environment())
+    ]
+    failed = {}
+    for module in needed:
+        done = subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, text=True)
+        if done.returncode:
+            failed[module] = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+    assert not failed, f"peers that do not load, so that no parity test is worth anything: {failed}"

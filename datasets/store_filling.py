@@ -23,7 +23,17 @@ from datasets.store_writer import StoreWriter, checked_rows, index_row
 from datasets.wording import counted_noun
 
 _NUMBERS = 10**9  # of shards: workers choose without knowing of each other
-_begun = threading.local()  # the shard that a thread goes on with, and the token it is of; closed between two groups
+_STORES = 64  # whose shards a thread goes on with
+
+
+class _Begun(threading.local):
+    """The shards that a thread has begun, by token; closed between two groups."""
+
+    def __init__(self) -> None:
+        self.shards: dict[str, ShardWriter] = {}
+
+
+_begun = _Begun()
 
 
 @dataclass(frozen=True)
@@ -116,21 +126,22 @@ class Filling:
             self._shard.close()
 
     def _shard_for(self, size: int) -> ShardWriter:
-        if self._shard is None:
-            token, shard = getattr(_begun, "shard", ("", None))
-            if token == self._filler.token:
-                with suppress(OSError):  # then another one is begun
-                    shard.reopen()
-                    self._shard = shard
+        token = self._filler.token
+        if self._shard is None and token in _begun.shards:
+            with suppress(OSError):  # then another one is begun
+                _begun.shards[token].reopen()
+                self._shard = _begun.shards[token]
         if self._shard is not None and self._shard.rows and self._shard.bytes + size > self._filler.shard_bytes:
             self._shard.sync()
             self._shard.close()
             self._shard = None
         if self._shard is None:
             folder = self._filler.path / "shards"
-            name = f"{self._filler.token}-{secrets.randbelow(_NUMBERS):09d}.npy"
+            name = f"{token}-{secrets.randbelow(_NUMBERS):09d}.npy"
             self._shard = ShardWriter(folder / name, self._filler.header)
-            _begun.shard = self._filler.token, self._shard
+            if len(_begun.shards) == _STORES:
+                del _begun.shards[next(iter(_begun.shards))]
+            _begun.shards[token] = self._shard
             sync_folder(folder)
         return self._shard
 

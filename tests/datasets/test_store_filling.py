@@ -66,6 +66,16 @@ def test_groups_go_on_in_one_shard_until_it_is_full(tmp_path: Path):
     assert all((store.read(id) == int(id)).all() for id in store.ids)
 
 
+def test_two_stores_filled_in_turns_have_a_shard_each(tmp_path: Path):
+    with StoreWriter(tmp_path / "a", HEADER) as first, StoreWriter(tmp_path / "b", HEADER) as second:
+        for start in range(0, 30, 10):
+            for writer in (first, second):
+                writer.adopt(fill(Filler.of(writer), range(start, start + 10)))
+    for name in "ab":
+        assert len(Store(tmp_path / name)) == 30
+        assert len(list((tmp_path / name / "shards").iterdir())) == 1
+
+
 def test_what_no_index_names_is_removed_and_does_no_harm(tmp_path: Path):
     """Of a group that was computed twice, since its first worker was thought to be dead, one counts."""
     with StoreWriter(tmp_path, HEADER) as writer:

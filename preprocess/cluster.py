@@ -18,10 +18,7 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from distributed import Client, Future
+from typing import Any
 
 PACKAGE = "dask[distributed]"
 START = "start it from the project's folder, with `python -m dask {}`"
@@ -48,11 +45,11 @@ def connected(address: str, setting: str, module: str) -> Iterator[Cluster]:
         ClusterError: Dask is not installed, nobody answers, there are no workers, or they lack the project.
     """
     try:
-        from distributed import Client
+        import distributed
     except ImportError as error:
         raise ClusterError(f"{setting}={address}: Dask cannot be imported ({error}): pip install '{PACKAGE}'") from None
     try:
-        client = Client(address, timeout=ANSWER, set_as_default=False)
+        client = distributed.Client(address, timeout=ANSWER, set_as_default=False)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ClusterError(
@@ -60,23 +57,24 @@ def connected(address: str, setting: str, module: str) -> Iterator[Cluster]:
             + START.format("scheduler")
         ) from None
     with client:
-        yield Cluster(client, f"{setting}={address}", module)
+        yield Cluster(client, f"{setting}={address}", module, distributed.KilledWorker)
 
 
 class Cluster:
     """A cluster that has this project.
 
     Args:
-        client: Connected to its scheduler.
+        client: A `distributed.Client` connected to its scheduler.
         setting: What made the user choose it, for messages.
         module: Imported on the scheduler, and on every worker that comes.
+        killed: What Dask raises for a call that took worker after worker with it.
 
     Raises:
         ClusterError: No worker came in time, or the project is not what they have.
     """
 
-    def __init__(self, client: Client, setting: str, module: str) -> None:
-        self._client, self._setting, self._module = client, setting, module
+    def __init__(self, client: Any, setting: str, module: str, killed: type[Exception]) -> None:
+        self._client, self._setting, self._module, self._killed = client, setting, module, killed
         self._known: dict[str, int] = {}
         self._looked, self._seen = 0.0, time.monotonic()
         try:
@@ -121,7 +119,7 @@ class Cluster:
             )
         return sum(there.values())
 
-    def share(self, value: Any) -> Future:
+    def share(self, value: Any) -> Any:
         """Send something large to all workers once; what comes back takes its place among the arguments of calls."""
         self.threads()
         return self._client.scatter(value, broadcast=True, hash=False)
@@ -135,10 +133,8 @@ class Cluster:
         Raises:
             ClusterError: The cluster fails, or one call takes worker after worker with it.
         """
-        from distributed import KilledWorker
-
-        waiting: SimpleQueue[Future] = SimpleQueue()
-        running: set[Future] = set()
+        waiting: SimpleQueue[Any] = SimpleQueue()
+        running: set[Any] = set()
         calls, self._seen = iter(calls), time.monotonic()
         try:
             while True:
@@ -151,7 +147,7 @@ class Cluster:
                 future = self._patiently(waiting.get)
                 running.discard(future)
                 yield self._patiently(future.result)
-        except KilledWorker as error:
+        except self._killed as error:
             raise ClusterError(
                 f"{self._setting}: several workers died over one piece of work, most often for want of memory; "
                 "start workers with more memory or fewer of them a machine (the worker's log tells), and give the same "

@@ -6,6 +6,7 @@ the last one and then states the new number of rows in one small write, so the f
 
 from __future__ import annotations
 
+import errno
 import io
 import mmap
 import os
@@ -75,6 +76,16 @@ class ShardWriter:
     def close(self) -> None:
         """Let go of the file."""
         os.close(self._descriptor)
+
+    def reopen(self) -> None:
+        """Go on behind the last row, after :meth:`close`; an OSError where that row is not there any more."""
+        descriptor, end = os.open(self.path, os.O_RDWR), self._start + self.bytes
+        if os.fstat(descriptor).st_size < end:
+            os.close(descriptor)
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        os.ftruncate(descriptor, end)
+        os.lseek(descriptor, end, os.SEEK_SET)
+        self._descriptor = descriptor
 
 
 def trim_shard(path: Path, header: Header, rows: int) -> None:

@@ -6,6 +6,7 @@ import os
 import secrets
 import time
 import zlib
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -47,6 +48,7 @@ class StoreWriter:
 
     Attributes:
         done: ids that are stored safely; leave them out when resuming.
+        token: the name of its part-index, and the beginning of the names of its shards.
 
     Raises:
         StoreError: the folder holds a store of something else, or cannot be written.
@@ -54,7 +56,7 @@ class StoreWriter:
 
     def __init__(self, path: str | Path, header: Header, shard_bytes: int = 256 * 2**20) -> None:
         self.path, self._shard_bytes = Path(path), shard_bytes
-        self._token, self._process = secrets.token_hex(6), os.getpid()
+        self.token, self._process = secrets.token_hex(6), os.getpid()
         self._shard: ShardWriter | None = None
         self._shard_count = 0
         self._pending: list[dict[str, Any]] = []
@@ -67,7 +69,7 @@ class StoreWriter:
             with locked(self.path):
                 self.header = create_header(self.path, header)
                 self._check_same(header)
-                part = self.path / "parts" / f"{self._token}.jsonl"
+                part = self.path / "parts" / f"{self.token}.jsonl"
                 self._part = try_lock(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND)
                 sync_folder(part.parent)
         except OSError as error:
@@ -92,30 +94,38 @@ class StoreWriter:
                 the store holds every track appended before, once :meth:`close` has returned.
         """
         self._check_usable()
-        if not isinstance(id, str) or not id or _readable(id) != id:
-            raise StoreError(f"{self.path}: a track's id must be a text that is not empty and valid UTF-8, not {id!r}")
+        self._check_id(id)
         if id in self.done or id in self._pending_ids:
             raise StoreError(f"{self.path}: {id!r} is stored already; leave out the ids in `done`")
-        rows = self._checked(id, array)
+        rows = checked_rows(self.path, self.header, id, array)
         try:
             shard = self._shard_for(rows.nbytes)
             offset = shard.append(rows)
         except OSError as error:
             raise self._failed(f"has no room for {id!r}", error) from error
-        row = {
-            "id": id,
-            "shard": shard.path.name,
-            "offset": offset,
-            "length": len(rows),
-            "source": _readable(str(source)),
-        }
-        row |= {"duration": float(duration), "checksum": str(checksum) or f"crc32:{zlib.crc32(rows):08x}"}
-        self._pending.append(row)
+        self._pending.append(index_row(id, shard.path.name, offset, rows, source, duration, checksum))
         self._pending_ids.add(id)
         self._pending_bytes += rows.nbytes
         much = self._pending_bytes >= _COMMIT_BYTES or len(self._pending) >= _COMMIT_TRACKS
         if much or time.monotonic() - self._last_commit >= _COMMIT_SECONDS:
             self.commit()
+
+    def adopt(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Enter tracks that others put into shards of this writer's token, and commit; ids that are there are left out.
+
+        Args:
+            rows: of the index, as :meth:`datasets.store_filling.Filling.finish` gives them.
+
+        Raises:
+            StoreError: an id that cannot be one, or the disk refused.
+        """
+        self._check_usable()
+        for row in rows:
+            self._check_id(row["id"])
+            if row["id"] not in self.done and row["id"] not in self._pending_ids:
+                self._pending.append(row)
+                self._pending_ids.add(row["id"])
+        self.commit()
 
     def commit(self) -> None:
         """Make everything appended so far durable and visible to new readers.
@@ -129,7 +139,8 @@ class StoreWriter:
             return
         end = os.fstat(self._part).st_size
         try:
-            self._shard.sync()
+            if self._shard is not None:
+                self._shard.sync()
             write_all(self._part, memoryview(b"".join(map(part_line, self._pending))))
             os.fsync(self._part)
         except OSError as error:
@@ -166,24 +177,9 @@ class StoreWriter:
             with suppress(StoreError):  # the error under way says more
                 self.close()
 
-    def _checked(self, id: str, array: np.ndarray) -> np.ndarray:
-        array, wanted = np.asarray(array), np.dtype(self.header.dtype)
-        if array.ndim != 1 + len(self.header.item_shape) or array.shape[1:] != self.header.item_shape or not len(array):
-            raise StoreError(
-                f"{id!r} has shape {array.shape}: {self.path} takes [1 or more, *{self.header.item_shape}]"
-            )
-        if not np.can_cast(array.dtype, wanted, "same_kind"):
-            raise StoreError(f"{id!r} is {array.dtype}: {self.path} takes {wanted}")
-        with np.errstate(over="ignore"):
-            rows = np.ascontiguousarray(array, dtype=wanted)
-        if not _all_finite(rows):
-            finite = np.isfinite(rows)
-            where = tuple(int(axis) for axis in np.argwhere(~finite)[0])
-            raise StoreError(
-                f"{id!r} has {int((~finite).sum())} values that are not finite as {wanted}, the first at {where} "
-                f"({array[where]}); leave the track out or mend its source"
-            )
-        return rows
+    def _check_id(self, id: str) -> None:
+        if not isinstance(id, str) or not id or _readable(id) != id:
+            raise StoreError(f"{self.path}: a track's id must be a text that is not empty and valid UTF-8, not {id!r}")
 
     def _shard_for(self, size: int) -> ShardWriter:
         if self._shard is not None and self._shard.rows and self._shard.bytes + size > self._shard_bytes:
@@ -191,7 +187,7 @@ class StoreWriter:
             self._shard.close()
             self._shard = None
         if self._shard is None:
-            name = f"{self._token}-{self._shard_count:04d}.npy"
+            name = f"{self.token}-{self._shard_count:04d}.npy"
             self._shard = ShardWriter(self.path / "shards" / name, self.header)
             self._shard_count += 1
             sync_folder(self.path / "shards")
@@ -221,6 +217,37 @@ class StoreWriter:
         if self._part is not None:
             os.close(self._part)
         self._shard = self._part = None
+
+
+def checked_rows(path: Path, header: Header, id: str, array: np.ndarray) -> np.ndarray:
+    """``array`` as the store at ``path`` keeps it: ``[rows, *item_shape]``, contiguous, in its type.
+
+    Raises:
+        StoreError: it has another shape or type, or a value that is not finite.
+    """
+    array, wanted = np.asarray(array), np.dtype(header.dtype)
+    if array.ndim != 1 + len(header.item_shape) or array.shape[1:] != header.item_shape or not len(array):
+        raise StoreError(f"{id!r} has shape {array.shape}: {path} takes [1 or more, *{header.item_shape}]")
+    if not np.can_cast(array.dtype, wanted, "same_kind"):
+        raise StoreError(f"{id!r} is {array.dtype}: {path} takes {wanted}")
+    with np.errstate(over="ignore"):
+        rows = np.ascontiguousarray(array, dtype=wanted)
+    if not _all_finite(rows):
+        finite = np.isfinite(rows)
+        where = tuple(int(axis) for axis in np.argwhere(~finite)[0])
+        raise StoreError(
+            f"{id!r} has {int((~finite).sum())} values that are not finite as {wanted}, the first at {where} "
+            f"({array[where]}); leave the track out or mend its source"
+        )
+    return rows
+
+
+def index_row(
+    id: str, shard: str, offset: int, rows: np.ndarray, source: str, duration: float, checksum: str
+) -> dict[str, Any]:
+    """The row of the index of ``rows`` that lie at ``offset`` of a shard."""
+    row = {"id": id, "shard": shard, "offset": offset, "length": len(rows), "source": _readable(str(source))}
+    return row | {"duration": float(duration), "checksum": str(checksum) or f"crc32:{zlib.crc32(rows):08x}"}
 
 
 def _all_finite(rows: np.ndarray) -> bool:

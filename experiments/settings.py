@@ -267,6 +267,7 @@ class InferenceSettings(PredictionSettings):
         None  # counted from 0, several as a list; None: 6, the paper's "block 7", of a shallower network the middle one
     )
     half_overlapped_inference: bool = False  # windows begin at half of the one before
+    scheduler: str | None = None  # extraction: of a Dask cluster, whose workers compute, tcp://host:port
     labels: str | None = None  # predict: class names, a text file, JSON or a checkpoint, where the weights carry none
 
 
@@ -353,8 +354,8 @@ class ProbeSettings(Section):
     shots: Positive | None = None  # training tracks of every class; None: all
     train_share: Annotated[float, Field(gt=0, le=1)] | None = None  # of the training tracks
     jobs: int | None = None  # processes, -1: one a core; None: those of joblib.parallel_config, or one a core
-    backend: str | None = None  # of joblib: loky, threading, dask, ...; None: that of joblib.parallel_config, or loky
-    scheduler: str | None = None  # of Dask: its workers train, tcp://host:port
+    backend: str | None = None  # of joblib: loky, threading, ...; None: that of joblib.parallel_config, or loky
+    scheduler: str | None = None  # of a Dask cluster: its workers train, tcp://host:port
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: cuda where there is one
     tiles_dir: str = "outputs/sweeps"  # finished parts of sweeps, from which the same command goes on
     runs: bool = True  # a light run for every probe, grouped under that of the sweep

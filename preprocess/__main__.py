@@ -18,6 +18,7 @@ from datasets.wording import printable, printable_lines
 if TYPE_CHECKING:
     from datasets.corpora import Definition
     from preprocess.build import Report
+    from preprocess.cluster import Cluster
 
 DESCRIPTION = """\
 Compute the features of every audio file below AUDIO_DIR (wav, flac, ogg, opus, mp3, aiff; m4a and more where ffmpeg is
@@ -40,8 +41,8 @@ A published corpus (mtt, gtzan, giantsteps_key, giantsteps_mtg_key, emomusic, ja
 Features of other encoders (--help behind the first word tells more):
   python -m preprocess import FOLDER_OR_TABLE STORE_DIR
   python -m preprocess huggingface MODEL_DIR AUDIO_DIR STORE_DIR
-On a Dask cluster whose machines see AUDIO_DIR under the same path and have this environment and folder:
-  python -m preprocess AUDIO_DIR STORE_DIR --backend dask --scheduler tcp://HOST:8786"""
+On a Dask cluster whose machines have this project and see both folders under the same paths (README, "Many machines"):
+  python -m preprocess AUDIO_DIR STORE_DIR --scheduler tcp://HOST:8786"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,8 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
 
     def work() -> list[str]:
-        with _backend(arguments.backend, arguments.scheduler):
-            return list(_corpus(corpus, arguments, options) if corpus else _folder(arguments, options))
+        with _backend(arguments.backend, arguments.scheduler) as cluster:
+            given = {**options, "cluster": cluster}
+            return list(_corpus(corpus, arguments, given) if corpus else _folder(arguments, given))
 
     return _say(work)
 
@@ -202,32 +204,30 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=-1, metavar="N", help="workers; -1 is one a core")
     parser.add_argument("--max-seconds", type=float, metavar="S", help="keep the middle of longer tracks")
     parser.add_argument("--retry", action="store_true", help="try files again that were skipped before")
-    parser.add_argument("--backend", default="loky", help="joblib backend: loky (this machine), dask, ...")
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="of the Dask scheduler, for --backend dask")
+    parser.add_argument("--backend", default="loky", help="joblib backend: loky (processes), threading, ...")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask scheduler, whose workers compute")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
 @contextmanager
-def _backend(name: str, scheduler: str | None) -> Iterator[None]:
-    """The joblib backend that the whole run uses.
+def _backend(name: str, scheduler: str | None) -> Iterator[Cluster | None]:
+    """The Dask cluster that the whole run uses; without one, the joblib backend.
 
     Raises:
-        ValueError: An unknown backend, or Dask without an address or without being installed.
+        ValueError: An unknown backend, or a cluster that is not there or cannot do it.
     """
+    if scheduler:
+        from preprocess.cluster import connected
+
+        with connected(scheduler, "--scheduler", "preprocess.worker") as cluster:
+            yield cluster
+        return
+    if name == "dask":
+        raise ValueError("--backend dask: give the address of its scheduler, as --scheduler tcp://HOST:8786")
     import joblib
 
-    if name != "dask":
-        with joblib.parallel_config(backend=name):
-            yield
-        return
-    if not scheduler:
-        raise ValueError("--backend dask: give the address of its scheduler, as --scheduler tcp://HOST:8786")
-    try:
-        from dask.distributed import Client
-    except ImportError as error:
-        raise ValueError(f"--backend dask: Dask cannot be imported ({error}); pip install distributed") from error
-    with Client(scheduler), joblib.parallel_config(backend="dask"):
-        yield
+    with joblib.parallel_config(backend=name):
+        yield None
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """A folder of audio to a store of features: in parallel, resumable, with every file that was left out accounted for.
 
-The main process finds the files and writes the store; workers decode and transform. `joblib` runs the workers: cores of
-this machine by default, or whatever the caller chose with `joblib.parallel_config`, for instance a Dask cluster whose
-machines see the folder of audio under the same path.
+The main process finds the files and keeps the index of the store; workers decode, transform, and write the features
+into shards of their own. They are processes of this machine (or what else the caller chose with
+`joblib.parallel_config`), or the workers of a Dask cluster whose machines see both folders under the same paths.
 """
 
 from __future__ import annotations
@@ -18,24 +18,27 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import delayed, effective_n_jobs
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from datasets import crashes
 from datasets.store import Header, StoreError, StoreWriter
+from datasets.store_filling import Filler
 from datasets.wording import printable
+from datasets.workers import workers
 from models import frontends
 from preprocess import compiled
-from preprocess.features import Track
-from preprocess.files import Candidate, choose, find, named, storable
+from preprocess.cluster import Cluster, ClusterError
+from preprocess.files import Candidate, choose, clip_id, find, named
 from preprocess.ledger import Ledger
-from preprocess.sources import AudioError
+from preprocess.sources import MISSING, AudioError
 from preprocess.summaries import SUMMARIES, header
-from preprocess.worker import attempt, leave_with
+from preprocess.worker import Done, Work, attempt_all
 
-# What may wait in memory to be written, per worker; it is committed together.
-GROUP_TRACKS, GROUP_BYTES = 16, 64 * 2**20
+# Of files that a worker is given at a time; what it makes of them is committed together.
+GROUP_TRACKS, GROUP_BYTES = 256, 64 * 2**20
+GROUPS = 4  # that every worker gets at least, where there are files enough
 # Of audio files: one worker decodes this sooner than another has started.
 WORKER_BYTES = 16 * 2**20
 
@@ -80,14 +83,15 @@ def build_store(
     max_seconds: float | None = None,
     retry: bool = False,
     clip_seconds: float | None = None,
+    cluster: Cluster | None = None,
 ) -> Report:
     """Compute the features of every audio file in a folder that the store does not hold yet.
 
-    Killed at any moment, the same call goes on behind the last commit, so that at most the last 16 tracks a worker are
-    computed again. A file that was skipped is skipped again until it changes; one that changed after its track was
+    Killed at any moment, the same call goes on behind the last commit, so that some seconds of every worker's work are
+    done again. A file that was skipped is skipped again until it changes; one that changed after its track was
     stored is reported, and the store keeps the track as it is. Of several processes that are given the same store one
     computes, the others wait and find everything there. Memory: a worker takes 36 kB a second of the track it works on,
-    the main process 12 kB per second of `GROUP_TRACKS` tracks a worker.
+    the main process about 2 kB a file.
 
     Args:
         audio_dir: Folder of audio files, searched with its sub-folders.
@@ -99,9 +103,11 @@ def build_store(
         max_seconds: Keep the middle of longer tracks.
         retry: Try files again that were skipped before.
         clip_seconds: Cut files into clips of this length, tracks with `-0`, ... behind the id; files are counted.
+        cluster: Whose workers compute, in place of processes of this machine.
 
     Raises:
         AudioError: No such folder, no audio in it, no file in it that could be used, or a worker was killed.
+        ClusterError: The cluster is gone, or its workers cannot do this.
         StoreError: The store holds something else or other parts of tracks, or the disk is full; what was done is kept.
         ValueError: Unknown front end, 0 jobs, or a `max_seconds` that is not above 0.
     """
@@ -111,6 +117,9 @@ def build_store(
         raise ValueError(f"max_seconds={max_seconds}: give a length above 0 s, or none to keep whole tracks")
     audio_dir, report = Path(audio_dir), Report(Path(store_dir))
     about = feature_header(frontend, max_seconds)
+    if cluster:  # a path that does not depend on where a worker was started
+        audio_dir = audio_dir.absolute()
+        ids = {id: path.absolute() for id, path in ids.items()} if isinstance(ids, Mapping) else ids
     if ids is None:
         found = find(audio_dir)
         files, report.ignored, report.passed_over = found.files, found.others, found.passed_over
@@ -127,12 +136,13 @@ def build_store(
         report.changed = [file.id for file in stored if ledger.changed(file)]
         _remember(ledger, [file for file in stored if file.id not in ledger.sources], report.store)
         todo = [file for file in new if retry or not ledger.settled(file)]
-        if todo and frontend in SUMMARIES:
+        if todo and frontend in SUMMARIES and not cluster:
             compiled.prepare(frontend)
+        work = Work(frontend, max_seconds, clip_seconds, Filler.of(writer), os.getpid())
 
         def run() -> None:
             left = [file for file in todo if _first(file, clip_seconds) not in writer.done]
-            _run(left, frontend, max_seconds, clip_seconds, jobs, progress, writer, ledger, report)
+            _run(left, work, jobs, cluster, progress, writer, ledger, report)
 
         try:
             _retried(run, frontend)
@@ -228,10 +238,9 @@ def _retried(run: Callable[[], None], frontend: str) -> None:
 
 def _run(
     todo: list[Candidate],
-    frontend: str,
-    max_seconds: float | None,
-    clip_seconds: float | None,
+    work: Work,
     jobs: int,
+    cluster: Cluster | None,
     progress: bool,
     writer: StoreWriter,
     ledger: Ledger,
@@ -240,28 +249,27 @@ def _run(
     """Attempt the files group by group and enter each into the store or the ledger."""
     if not todo:
         return
+    count = cluster.threads() if cluster else _worth(todo, work.frontend, jobs)
+    groups = _groups(todo, count)
+    with warnings.catch_warnings(), _bar(todo, progress) as bar:
+        warnings.filterwarnings("ignore", "[0-9]+ tasks which were", UserWarning)  # cancelled when the disk is full
+        if cluster:
+            outcomes = cluster.unordered(attempt_all, ((group, work) for group in groups))
+        else:
+            parallel = workers(count, return_as="generator_unordered", batch_size=1)
+            outcomes = parallel(delayed(attempt_all)(group, work) for group in groups)
+        with closing(outcomes):
+            for done in outcomes:
+                _enter(done, writer, ledger, report)
+                bar.update(bar.task_ids[0], advance=_bytes([one.file for one in done.attempts]), done=report.decoded)
+
+
+def _worth(todo: list[Candidate], frontend: str, jobs: int) -> int:
+    """How many processes of this machine are worth their start."""
     worth = min(len(todo), 1 + _bytes(todo) // WORKER_BYTES)
     if frontend in SUMMARIES:
         worth = max(worth, 2)  # two are processes of their own: a crash in compiled code does not end this one
-    workers = min(effective_n_jobs(jobs), worth)
-    leave = {"initializer": leave_with, "initargs": (os.getpid(),)}  # of workers on this machine
-    pool = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, **leave)
-    with warnings.catch_warnings(), pool as parallel, _bar(todo, progress) as bar:
-        warnings.filterwarnings("ignore", "[0-9]+ tasks which were", UserWarning)  # cancelled when the disk is full
-        for group in _groups(todo, workers):
-            tasks = (delayed(attempt)(file, frontend, max_seconds, clip_seconds, os.getpid()) for file in group)
-            with closing(parallel(tasks)) as outcomes:
-                for file, outcome in outcomes:
-                    report.decoded += 1
-                    _enter(file, outcome, clip_seconds, writer, ledger, report)
-                    bar.update(bar.task_ids[0], advance=_bytes([file]), done=report.decoded)
-            writer.commit()
-            _save(ledger, report.store)
-
-
-def clip_id(recording: str, number: int) -> str:
-    """The id of a clip of a recording."""
-    return f"{recording}-{number}"
+    return min(effective_n_jobs(jobs), worth)
 
 
 def _first(file: Candidate, clip_seconds: float | None) -> str:
@@ -269,37 +277,47 @@ def _first(file: Candidate, clip_seconds: float | None) -> str:
     return file.id if clip_seconds is None else clip_id(file.id, 0)
 
 
-def _enter(
-    file: Candidate,
-    outcome: list[Track] | str,
-    clip_seconds: float | None,
-    writer: StoreWriter,
-    ledger: Ledger,
-    report: Report,
-) -> None:
-    """Tracks go into the store, the first one last; a reason goes into the ledger."""
-    if isinstance(outcome, str):
-        ledger.leave_out(file, outcome)
-        return
-    _remember(ledger, [file], report.store)
-    for number, track in reversed(list(enumerate(outcome))):
-        identity = file.id if clip_seconds is None else clip_id(file.id, number)
-        if identity not in writer.done:
-            writer.append(identity, track.frames, storable(file.path), track.seconds)
-        report.seconds += track.seconds
-    ledger.keep(file, outcome[0].notes)
-    report.written += 1
+def _enter(done: Done, writer: StoreWriter, ledger: Ledger, report: Report) -> None:
+    """Tracks go into the index, reasons into the ledger.
+
+    Raises:
+        StoreError: The store took no more.
+        ClusterError: A worker does not see a file that is there.
+    """
+    kept = [one for one in done.attempts if not one.reason]
+    _remember(ledger, [one.file for one in kept], report.store)
+    for one in done.attempts:
+        report.decoded += 1
+        if one.reason == MISSING and one.file.bytes >= 0 and one.file.path.exists():
+            raise ClusterError(
+                f"{one.file.path}: the worker on {done.host} does not see this file; the folder of audio must have the "
+                "same path on every machine of a cluster"
+            )
+        if one.reason:
+            ledger.leave_out(one.file, one.reason)
+            continue
+        ledger.keep(one.file, one.notes)
+        report.seconds += one.seconds
+        report.written += 1
+    writer.adopt(done.rows)
+    try:
+        ledger.save_in_time()
+    except OSError as error:
+        raise _unsaved(report.store, error) from error
+    if done.failure:
+        raise StoreError(done.failure)
 
 
 def _groups(todo: list[Candidate], workers: int) -> Iterator[list[Candidate]]:
-    """Longest files first, so that the last ones to finish are short, in groups that fit into memory."""
+    """Longest files first, so that the last ones to finish are short, in groups that keep all workers busy."""
+    most = min(GROUP_TRACKS, max(1, len(todo) // (GROUPS * workers)))
+    heaviest = min(GROUP_BYTES, _bytes(todo) // (GROUPS * workers))
     group: list[Candidate] = []
     for file in sorted(todo, key=lambda file: (-file.bytes, file.id)):
-        group.append(file)
-        full = len(group) == GROUP_TRACKS * workers or _bytes(group) > GROUP_BYTES * workers
-        if full and len(group) >= workers:
+        if group and (len(group) == most or _bytes([*group, file]) > heaviest):
             yield group
             group = []
+        group.append(file)
     if group:
         yield group
 
@@ -335,4 +353,8 @@ def _save(ledger: Ledger, store: Path) -> None:
     try:
         ledger.save()
     except OSError as error:
-        raise StoreError(f"{store}: the table of skipped files cannot be written ({error.strerror})") from error
+        raise _unsaved(store, error) from error
+
+
+def _unsaved(store: Path, error: OSError) -> StoreError:
+    return StoreError(f"{store}: the table of skipped files cannot be written ({error.strerror})")

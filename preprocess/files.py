@@ -59,7 +59,7 @@ FFMPEG = {
 SUFFIXES = LIBSNDFILE | FFMPEG
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A file that should give a track.
 
@@ -182,6 +182,11 @@ def choose(audio_dir: Path, ids: Sequence[str]) -> list[Candidate]:
 def named(files: Mapping[str, Path]) -> list[Candidate]:
     """Tracks by id, wherever their files lie, whether there are such files or not."""
     return [_status(id, path) for id, path in files.items()]
+
+
+def clip_id(recording: str, number: int) -> str:
+    """The id of a clip of a recording."""
+    return f"{recording}-{number}"
 
 
 def storable(path: str | Path) -> str:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
@@ -16,6 +17,8 @@ from typing import BinaryIO
 from datasets.csv_writing import TableWriter, bare
 from preprocess.files import Candidate, Found
 from preprocess.sources import NO_FFMPEG, UNREADABLE, AudioError
+
+SAVING, LATEST = 20.0, 5.0  # times as long as the last saving took, at most so many seconds, until the next one
 
 
 @dataclass(frozen=True, order=True)
@@ -55,6 +58,7 @@ class Ledger:
         self.sources_path = store_dir / "sources.jsonl"
         self.sources = _read_sources(self.sources_path)
         self._changed = False
+        self._next_save = time.monotonic()
 
     def settled(self, file: Candidate) -> bool:
         """True if the file was skipped before and would be again: it is the same, and no help has come.
@@ -105,9 +109,17 @@ class Ledger:
     def save(self) -> None:
         """Put the tables in the place of the old ones; an empty one is not kept."""
         if self._changed:
+            began = time.monotonic()
             _write(self.skipped_path, Skipped, self.skipped.values())
             _write(self.noted_path, Noted, self.noted.values())
+            now = time.monotonic()
+            self._next_save = now + min(SAVING * (now - began), LATEST)
         self._changed = False
+
+    def save_in_time(self) -> None:
+        """Save, unless that would be too often for tables as long as these."""
+        if time.monotonic() >= self._next_save:
+            self.save()
 
 
 def _read(path: Path, kind: type[Skipped] | type[Noted]) -> list:

@@ -19,7 +19,7 @@ import soundfile
 
 from preprocess import blocks, lengths, mpeg, ogg
 from preprocess.ffmpeg import open_ffmpeg
-from preprocess.sources import BLOCK, AudioError, Source, Unreadable
+from preprocess.sources import BLOCK, MISSING, AudioError, Source, Unreadable
 from preprocess.spans import READ_AHEAD, Peek, Spans
 
 HEADERS = 4096  # bytes read at a time where only headers are of interest
@@ -41,7 +41,7 @@ def open_sources(path: Path) -> Iterator[Source]:
     """
     with _reading(path):
         if not path.is_file():
-            raise AudioError(path, "not a regular file" if path.exists() else "no such file")
+            raise AudioError(path, "not a regular file" if path.exists() else MISSING)
         with path.open("rb", buffering=0) as raw:
             if not raw.read(1):
                 raise AudioError(path, "empty file: 0 bytes")

@@ -14,7 +14,8 @@ from datasets.corpora import CORPORA, Definition, Item
 from datasets.corpora.base import cut, sizes, within
 from datasets.corpora.copies import write_rows
 from datasets.store import Store
-from preprocess.build import Report, clip_id
+from preprocess.build import Report
+from preprocess.files import clip_id
 
 ABOUT = "corpus.json"
 MOST_SHOWN = 10

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 BLOCK = 32_768  # frames: a block of stereo float32 and what is made of it stay in the second-level cache
+MISSING = "no such file"
 UNREADABLE = "cannot be read"
 NO_FFMPEG = "there is no ffmpeg on the PATH to try"
 

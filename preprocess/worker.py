@@ -1,19 +1,100 @@
-"""What runs beside the main process: one file at a time to features, or to the reason why there are none."""
+"""What runs beside the main process: files to features in shards of the store, or to the reasons why there are none."""
 
 from __future__ import annotations
 
 import os
-import threading
-import time
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
+from datasets.store import StoreError
+from datasets.store_filling import Filler
 from models import frontends
+from preprocess import compiled
 from preprocess.features import Track, clip_features, track_features
-from preprocess.files import Candidate
+from preprocess.files import Candidate, clip_id, storable
 from preprocess.opening import MPEG_SUFFIXES
 from preprocess.quiet import quiet_libraries
 from preprocess.sources import AudioError
 from preprocess.summaries import SUMMARIES, summary_clips, summary_track
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is done with every file.
+
+    Attributes:
+        frontend: Name in `models.frontends.FRONTENDS` or in `preprocess.summaries.SUMMARIES`.
+        max_seconds: Keep the middle of a longer track.
+        clip_seconds: Cut files into clips of this length, each a track; None: a file is one track.
+        filler: Takes the features.
+        main_process: Id of the process that asks.
+    """
+
+    frontend: str
+    max_seconds: float | None
+    clip_seconds: float | None
+    filler: Filler
+    main_process: int
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What became of a file: seconds of audio in its tracks and remarks on them, or the reason why there are none."""
+
+    file: Candidate
+    reason: str = ""
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Done:
+    """What became of a group of files.
+
+    Attributes:
+        attempts: Of the files, up to a failure.
+        rows: Of the store's index.
+        failure: Why the store took no more; empty if all is well.
+        host: Where it was done.
+    """
+
+    attempts: list[Attempt] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    failure: str = ""
+    host: str = field(default_factory=socket.gethostname)
+
+
+def attempt_all(files: Sequence[Candidate], work: Work) -> Done:
+    """Bring the features of some files to the store's disk; the index is left to the main process.
+
+    Raises:
+        AudioError: This machine cannot keep librosa's compiled functions.
+    """
+    if work.frontend in SUMMARIES:
+        compiled.prepare(work.frontend)
+    done = Done()
+    try:
+        with work.filler.open() as filling:
+            try:
+                for file in files:
+                    _, outcome = attempt(file, work.frontend, work.max_seconds, work.clip_seconds, work.main_process)
+                    if isinstance(outcome, str):
+                        done.attempts.append(Attempt(file, outcome))
+                        continue
+                    for number, track in reversed(list(enumerate(outcome))):  # the first tells that all are there
+                        id = file.id if work.clip_seconds is None else clip_id(file.id, number)
+                        filling.append(id, track.frames, storable(file.path), track.seconds)
+                    seconds = sum(track.seconds for track in outcome)
+                    done.attempts.append(Attempt(file, "", seconds, outcome[0].notes))
+            except StoreError as error:
+                done.failure = str(error)
+            done.rows = filling.finish()
+    except StoreError as error:
+        return Done(failure=done.failure or str(error))
+    return done
 
 
 def attempt(
@@ -58,22 +139,3 @@ def _outcome(
 @lru_cache(maxsize=4)
 def _front_end(name: str) -> frontends.MusiCNNMel:
     return frontends.build(name)
-
-
-def leave_with(main_process: int) -> None:
-    """End this worker soon after its parent; a worker whose parent was killed would wait for work, often for ever.
-
-    Called as a worker starts, before its first file: the parent may be gone even by then.
-
-    Args:
-        main_process: Id of the process that started the workers; called in that process itself this does nothing.
-    """
-    if os.getpid() == main_process:
-        return
-
-    def watch() -> None:
-        while os.getppid() == main_process:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True, name="leave with the main process").start()

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from joblib import Parallel, effective_n_jobs
+from joblib import effective_n_jobs
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from datasets.csv_writing import RecordWriter
+from datasets.workers import workers
 
 
 def watched(work: Iterable, count: int, jobs: int, share: int, progress: bool, what: str) -> Iterator:
@@ -23,7 +24,7 @@ def watched(work: Iterable, count: int, jobs: int, share: int, progress: bool, w
         share: calls that are worth the start of a process; fewer run in this one.
     """
     jobs = min(effective_n_jobs(jobs), -(-count // share))
-    results = Parallel(n_jobs=jobs, return_as="generator_unordered")(work)
+    results = workers(jobs, return_as="generator_unordered")(work)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=sys.stderr), disable=not progress) as bar:
         yield from bar.track(results, total=count, description=what)

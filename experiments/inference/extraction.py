@@ -2,60 +2,30 @@
 
 Windows of many tracks share a batch; a track is stored once all its windows are through, so that memory is bounded by
 a few batches, and a killed extraction goes on with the tracks that are not stored yet. Several processes that were
-launched together share the tracks, each writing into shards of its own of the same stores.
+launched together share the tracks, each writing into shards of its own of the same stores; so do the workers of a Dask
+cluster, group by group, while this process keeps the indices.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.compute as pc
-import torch
 from torch import Tensor
 
-from datasets.clips import window_starts
 from datasets.csv_writing import TableWriter
 from datasets.store import Header, Reader, Store, StoreWriter
-from datasets.windows import is_short
+from datasets.store_filling import Filler
 from experiments import distributed
+from experiments.inference.batching import Output, Report, origin, tracks_through
+from experiments.inference.extraction_cluster import Job, extract_by
 from experiments.progress import progress
 from models.fingerprint import fingerprint
-
-Batch = list[tuple[str, int]]
-
-
-@dataclass(frozen=True)
-class Output:
-    """One array per window that goes to a store of its own.
-
-    Attributes:
-        folder: Of the store.
-        header: Kind, shape and producer.
-        pick: From what the network gave for a batch to `[windows, *header.item_shape]`.
-    """
-
-    folder: Path
-    header: Header
-    pick: Callable[[Any], Tensor]
-
-
-@dataclass
-class Report:
-    """What an extraction did: tracks stored now, stored before, and left out with the reason.
-
-    `short` are those seen now whose only window is padded because they have less than nine tenths of one.
-    """
-
-    written: int = 0
-    already: int = 0
-    short: int = 0
-    skipped: list[tuple[str, str]] = field(default_factory=list)
+from preprocess.cluster import Cluster
 
 
 def header(kind: str, item_shape: Sequence[int], units: str, producer: dict[str, Any]) -> Header:
@@ -78,6 +48,7 @@ def extract(
     run_batch: Callable[[Tensor], Any],
     outputs: Sequence[Output],
     batch_size: int = 16,
+    cluster: Cluster | None = None,
 ) -> Report:
     """Run a network over every window of every track and store what it gives.
 
@@ -89,15 +60,19 @@ def extract(
         ids: Tracks.
         frames: Length of a window.
         hop: Distance of windows, frames.
-        run_batch: Stored clips `[windows, frames, bands]` to whatever the outputs pick from.
+        run_batch: Stored clips `[windows, frames, bands]` to whatever the outputs pick from. It is sent to the workers
+            of a cluster, once to each.
         outputs: What is stored, and where.
         batch_size: Windows at once.
+        cluster: Whose workers compute, in place of this process; they see the features and the stores under the same
+            paths.
 
     Returns:
         What was stored and what was left out; the latter also stands in `skipped.csv` beside each store.
 
     Raises:
-        StoreError: A store in one of the folders was made otherwise.
+        StoreError: A store in one of the folders was made otherwise, or the disk is full.
+        ClusterError: The cluster fails.
     """
     report = Report()
     with ExitStack() as stack:
@@ -110,11 +85,19 @@ def extract(
         mine = todo[distributed.rank() :: processes]
         what = f"extracting, 1 of {processes} processes" if processes > 1 else "extracting"
         with progress(what, len(mine), "tracks") as advance:
-            for identity, arrays in _tracks(features, mine, frames, hop, run_batch, outputs, batch_size, report):
-                for writer, array in zip(writers, arrays, strict=True):
-                    _store(writer, identity, array, features)
-                report.written += 1
-                advance()
+            if cluster:
+                fillers = [Filler.of(writer) for writer in writers]
+                job = Job(features, frames, hop, run_batch, outputs, fillers, batch_size)
+                extract_by(cluster, job, mine, writers, report, advance)
+            else:
+                for identity, arrays in tracks_through(
+                    features, mine, frames, hop, run_batch, outputs, batch_size, report
+                ):
+                    for writer, array in zip(writers, arrays, strict=True):
+                        if identity not in writer.done:
+                            writer.append(identity, array, **origin(features, identity))
+                    report.written += 1
+                    advance()
     report = _together(distributed.gather(report), ids)
     if distributed.rank() == 0:
         for output in outputs:
@@ -147,70 +130,6 @@ def made_of_other(made: Store, features: Reader, ids: Iterable[str]) -> list[str
     other = then["id"].filter(pc.invert(same)).to_pylist()
     wanted = set(ids) if other else set()
     return [identity for identity in other if identity in wanted]
-
-
-def _store(writer: StoreWriter, identity: str, array: np.ndarray, features: Reader) -> None:
-    if identity in writer.done:
-        return
-    origin = {}
-    if isinstance(features, Store):  # a folder of per-track files does not tell
-        row = features.row(identity)
-        origin = {name: row[name] for name in ("source", "duration", "checksum")}
-    writer.append(identity, array, **origin)
-
-
-def _tracks(
-    features: Reader,
-    ids: Iterable[str],
-    frames: int,
-    hop: int,
-    run_batch: Callable[[Tensor], Any],
-    outputs: Sequence[Output],
-    batch_size: int,
-    report: Report,
-) -> Iterator[tuple[str, list[np.ndarray]]]:
-    """Finished tracks: the id and, for every output, `[windows, *item_shape]`."""
-    parts: dict[str, list[list[np.ndarray]]] = {}
-    left: dict[str, int] = {}
-    for batch, clips in _batches(features, ids, frames, hop, batch_size, left, report):
-        given = run_batch(torch.from_numpy(clips))
-        picked = [output.pick(given).cpu().to(torch.float16).numpy() for output in outputs]
-        for number, (identity, _) in enumerate(batch):
-            for kept, values in zip(parts.setdefault(identity, [[] for _ in outputs]), picked, strict=True):
-                kept.append(values[number])
-            left[identity] -= 1
-        for identity in dict.fromkeys(identity for identity, _ in batch if not left[identity]):
-            arrays = [np.stack(kept) for kept in parts.pop(identity)]
-            del left[identity]
-            if all(np.isfinite(array).all() for array in arrays):
-                yield identity, arrays
-            else:
-                report.skipped.append((identity, "the network gave values that are not finite as float16"))
-
-
-def _batches(
-    features: Reader, ids: Iterable[str], frames: int, hop: int, batch_size: int, left: dict[str, int], report: Report
-) -> Iterator[tuple[Batch, np.ndarray]]:
-    """Full batches of windows; `left` gets the number of windows of every track that is begun."""
-    batch: Batch = []
-    clips: list[np.ndarray] = []
-    for identity in ids:
-        try:
-            starts = window_starts(features.length(identity), frames, hop)
-            cut = [features.read_crop(identity, start, frames) for start in starts]
-        except (OSError, ValueError) as error:
-            report.skipped.append((identity, str(error)))
-            continue
-        report.short += is_short(features.length(identity), frames)
-        left[identity] = len(starts)
-        for start, clip in zip(starts, cut, strict=True):
-            batch.append((identity, start))
-            clips.append(clip)
-            if len(batch) == batch_size:
-                yield batch, np.stack(clips)
-                batch, clips = [], []
-    if batch:
-        yield batch, np.stack(clips)
 
 
 def _list_skipped(folder: Path, skipped: Sequence[tuple[str, str]]) -> None:

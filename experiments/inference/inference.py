@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import shlex
 import shutil
-from collections.abc import Callable, Sequence
-from functools import partial
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,9 @@ from experiments.training.trainer import check_accelerator, precision
 from models.attention import prefer
 from models.fingerprint import fingerprint
 from models.inference import prepare
+from preprocess.cluster import Cluster, ClusterError, connected
 
+_made_once = threading.Lock()
 STUDENT = "ex_pretrain.py with maest_30s_teacher_student_pretrain"
 
 
@@ -58,6 +62,40 @@ def runner(
             return forward(network, x.transpose(1, 2))
 
     return run_batch
+
+
+@dataclass
+class RunnerThere:
+    """A `runner` that is made where it is first called, so that it can be sent to another machine, and its device."""
+
+    found: networks.Loaded
+    settings: PretrainSettings
+    forward: Callable[[nn.Module, Tensor], Any]
+
+    @cached_property
+    def _run_batch(self) -> Callable[[Tensor], Any]:
+        return runner(self.found, self.settings, self.forward)
+
+    def __call__(self, clips: Tensor) -> Any:
+        with _made_once:
+            run_batch = self._run_batch
+        return run_batch(clips)
+
+
+@contextlib.contextmanager
+def _cluster(settings: PretrainSettings) -> Iterator[Cluster]:
+    """The Dask cluster that extracts.
+
+    Raises:
+        UserError: It is not there, fails, or is asked for by several processes.
+    """
+    if distributed.world_size() > 1:
+        raise UserError("inference.scheduler: a cluster is asked by one process; leave the launcher out")
+    try:
+        with connected(settings.inference.scheduler, "inference.scheduler", __name__) as cluster:
+            yield cluster
+    except ClusterError as error:
+        raise UserError(str(error)) from error
 
 
 def extract_embeddings(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
@@ -95,14 +133,20 @@ def _extract(settings: PretrainSettings, run: RunHandle, embeddings: bool) -> di
     outputs = _outputs(_folder(settings, source, producer), producer, blocks, found)
     if line := savings(found.network, frames, blocks[-1] if blocks else None):
         say(line)
-    run_batch = runner(found, settings, partial(_tokens, blocks=blocks) if embeddings else networks.classify)
+    forward = partial(_tokens, blocks=blocks) if embeddings else networks.classify
     ids = _wanted(settings, source)
     if distributed.rank() == 0:
         for output in outputs:
             _make_way(output, source, ids, settings.inference.overwrite)
         _tell_of_gone(source, ids)
     distributed.barrier()
-    report = extract(source.features, ids, frames, hop, run_batch, outputs, settings.inference.batch_size)
+    what = (source.features, ids, frames, hop)
+    if settings.inference.scheduler is None:
+        report = extract(*what, runner(found, settings, forward), outputs, settings.inference.batch_size)
+    else:
+        with _cluster(settings) as cluster:
+            run_batch = RunnerThere(found, settings, forward)
+            report = extract(*what, run_batch, outputs, settings.inference.batch_size, cluster)
     if report.short:
         seconds = frames / source.frontend.frame_rate
         say(f"{report.short} tracks are shorter than nine tenths of a window ({seconds:.1f} s): padded with zeros")

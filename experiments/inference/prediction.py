@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import delayed, effective_n_jobs
 from torch import Tensor, nn
 
 from datasets.clips import window_starts
 from datasets.csv_writing import TableWriter
 from datasets.windows import is_short, pad_centred
 from datasets.wording import printable
+from datasets.workers import workers
 from experiments import networks, reports
 from experiments.errors import UserError
 from experiments.inference.economy import savings
@@ -38,7 +39,7 @@ from models.maest import PATCH, grid_size
 from preprocess.features import Track
 from preprocess.files import Candidate, find, storable
 from preprocess.quiet import quiet_libraries
-from preprocess.worker import attempt, leave_with
+from preprocess.worker import attempt
 
 LONGEST_STEM = 60  # characters of a song in the name of its picture
 PICTURES = 10  # files of one call that get a picture
@@ -254,15 +255,14 @@ def _predict(
 
 def _decoded(files: Sequence[Candidate], settings: PretrainSettings) -> Iterator[tuple[Candidate, list[Track] | str]]:
     """Features of files in their order: beside a GPU by other processes, on a CPU between two batches."""
-    workers = min(effective_n_jobs(settings.datamodule.jobs), len(files) // 4)
-    if device_of(settings).type == "cpu" or workers < 2:
+    jobs = min(effective_n_jobs(settings.datamodule.jobs), len(files) // 4)
+    if device_of(settings).type == "cpu" or jobs < 2:
         for file in files:
             with quiet_libraries():
                 outcome = attempt(file, FRONTEND, None, None, os.getpid())
             yield outcome
         return
-    leave = {"initializer": leave_with, "initargs": (os.getpid(),)}
-    with Parallel(n_jobs=workers, return_as="generator", batch_size=1, **leave) as parallel:
+    with workers(jobs, return_as="generator", batch_size=1) as parallel:
         for start in range(0, len(files), GROUP):
             tasks = (delayed(attempt)(file, FRONTEND, None, None, os.getpid()) for file in files[start : start + GROUP])
             with closing(parallel(tasks)) as outcomes:

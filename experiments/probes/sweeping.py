@@ -7,15 +7,19 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from datasets.workers import workers as processes
 from experiments.errors import UserError
 from experiments.probes.fitted import FittedProbe, ProbeConfig
 from experiments.probes.probing import checked
 from experiments.probes.tile_files import Problem, Record, TileFiles, record_of
 from experiments.probes.vectors import Split
 from experiments.tasks.base import Task
+from preprocess.cluster import ClusterError, connected
 
 Tile = tuple[int, list[int]]  # number of the problem, numbers of points
+Trained = tuple[Tile, list[Record], FittedProbe | None]  # what became of every point, and the best probe
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,8 @@ class Workers:
 
     Attributes:
         jobs: Processes, -1 for one a core; None leaves it to `joblib.parallel_config`.
-        backend: Of joblib, e.g. `loky`, `threading`, `dask`; None leaves it to `joblib.parallel_config`.
-        scheduler: Address of a Dask scheduler.
+        backend: Of joblib, e.g. `loky`, `threading`; None leaves it to `joblib.parallel_config`.
+        scheduler: Address of a Dask scheduler, whose workers compute in place of joblib's.
         device: Where the arithmetic is done.
     """
 
@@ -64,38 +68,18 @@ class Workers:
         """Joblib as these settings have it.
 
         Raises:
-            UserError: There is no such backend, or no Dask.
+            UserError: There is no such backend.
         """
         import joblib
 
-        with contextlib.ExitStack() as stack:
-            if self.scheduler is not None or self.backend == "dask":
-                stack.enter_context(_dask(self.scheduler))
-            backend = "dask" if self.scheduler is not None else self.backend
-            given = {"n_jobs": self.jobs, "backend": backend}
-            try:
-                chosen = joblib.parallel_config(**{name: value for name, value in given.items() if value is not None})
-            except (ValueError, ImportError) as error:
-                raise UserError(f"probe.backend={backend}: {error}") from None
-            stack.enter_context(chosen)
+        given = {"n_jobs": self.jobs, "backend": self.backend}
+        try:
+            chosen = joblib.parallel_config(**{name: value for name, value in given.items() if value is not None})
+        except (ValueError, ImportError) as error:
+            hint = "; for a Dask cluster give probe.scheduler=tcp://HOST:8786" if self.backend == "dask" else ""
+            raise UserError(f"probe.backend={self.backend}: {str(error).splitlines()[0]}{hint}") from None
+        with chosen:
             yield
-
-
-@contextlib.contextmanager
-def _dask(scheduler: str | None) -> Iterator[None]:
-    try:
-        from dask.distributed import Client
-    except ImportError:
-        raise UserError("probe.scheduler, probe.backend=dask: Dask is not installed: pip install distributed") from None
-    if scheduler is None:
-        yield  # the client is the caller's
-        return
-    try:
-        client = Client(scheduler, timeout="10s")
-    except (OSError, ValueError) as error:
-        raise UserError(f"probe.scheduler={scheduler}: {error}") from None
-    with client:
-        yield
 
 
 def sweep(
@@ -162,22 +146,47 @@ def _work(
     """Train what is left and keep every tile when it is there."""
     if not left:
         return
+    trained = _by_cluster if workers.scheduler else _by_joblib
+    with contextlib.closing(trained(problems, left, workers)) as outcomes:
+        for (number, tile), records, best in outcomes:
+            files[number].write(tile, records, best)
+            found[number, tuple(tile)] = records
+            on_points(len(tile))
+
+
+def _by_joblib(problems: Sequence[Problem], left: Sequence[Tile], workers: Workers) -> Iterator[Trained]:
+    """Train tiles in the processes, or whatever else, that joblib has; back they come in any order."""
     import joblib
 
     with workers.ready():
         try:
-            parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
+            parallel = processes(return_as="generator_unordered", batch_size=1)
         except ValueError:  # a backend that gives all back at the end
-            parallel = joblib.Parallel(batch_size=1)
+            parallel = processes(batch_size=1)
         threads = _threads(joblib.effective_n_jobs(parallel.n_jobs))
-        calls = (
+        yield from parallel(
             joblib.delayed(_train)((number, tile), *_parts(problems[number], tile), workers.device, threads)
             for number, tile in left
         )
-        for (number, tile), records, best in parallel(calls):
-            files[number].write(tile, records, best)
-            found[number, tuple(tile)] = records
-            on_points(len(tile))
+
+
+def _by_cluster(problems: Sequence[Problem], left: Sequence[Tile], workers: Workers) -> Iterator[Trained]:
+    """Train tiles on the workers of a Dask cluster, which get the vectors of a problem once."""
+    try:
+        with connected(workers.scheduler, "probe.scheduler", "experiments.probes.sweep") as cluster:
+            sent: dict[int, Any] = {}
+
+            def calls() -> Iterator[tuple[Any, ...]]:
+                for number, tile in left:
+                    task, train, valid, *rest = _parts(problems[number], tile)
+                    for split in (train, valid):
+                        if id(split) not in sent:
+                            sent[id(split)] = cluster.share(split)
+                    yield (number, tile), task, sent[id(train)], sent[id(valid)], *rest, workers.device, None
+
+            yield from cluster.unordered(_train, calls())
+    except ClusterError as error:
+        raise UserError(str(error)) from error
 
 
 def _parts(problem: Problem, tile: Sequence[int]) -> tuple[Task, Split, Split, dict[int, ProbeConfig], int]:
@@ -198,7 +207,7 @@ def _train(
     seed: int,
     device: str,
     threads: int | None,
-) -> tuple[Tile, list[Record], FittedProbe | None]:
+) -> Trained:
     """Train a tile in a worker; back comes what became of every point, and the best probe."""
     import torch
 

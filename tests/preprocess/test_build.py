@@ -17,7 +17,7 @@ from datasets.store import Store, StoreError
 from models.frontends import build
 from preprocess import AudioError, build_store
 from preprocess.__main__ import summary
-from preprocess.build import GROUP_BYTES, GROUP_TRACKS, _groups, changed_line
+from preprocess.build import GROUP_BYTES, _groups, changed_line
 from preprocess.features import track_features
 from preprocess.files import Candidate
 from preprocess.renewal import drop_outdated
@@ -266,9 +266,9 @@ def test_settings_out_of_range(corpus: Path, tmp_path: Path, settings: dict, mes
         quickly(corpus, tmp_path / "store", **settings)
 
 
-@pytest.mark.parametrize("size", [1000, GROUP_BYTES])
-def test_groups_bound_what_waits_in_memory(size: int):
+@pytest.mark.parametrize(("size", "workers", "longest"), [(1000, 1, 25), (1000, 4, 6), (GROUP_BYTES, 1, 1)])
+def test_groups_are_small_enough_to_keep_all_workers_busy(size: int, workers: int, longest: int):
     files = [Candidate(f"{number}", Path(), size) for number in range(100)]
-    groups = list(_groups(files, workers=2))
+    groups = list(_groups(files, workers))
     assert sorted(file.id for group in groups for file in group) == sorted(file.id for file in files)
-    assert max(map(len, groups)) == (2 * GROUP_TRACKS if size == 1000 else 3)
+    assert max(map(len, groups)) == longest

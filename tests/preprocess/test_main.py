@@ -47,7 +47,7 @@ def test_help_shows_defaults_without_loading_torch():
     line = [sys.executable, "-c", code]
     done = subprocess.run(line, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0
-    for text in ("AUDIO_DIR", "(default: musicnn)", "(default: -1)", "--backend dask --scheduler"):
+    for text in ("AUDIO_DIR", "(default: musicnn)", "(default: -1)", "--scheduler tcp://HOST:8786"):
         assert text in done.stdout
     assert done.stdout.endswith("False\n")
 

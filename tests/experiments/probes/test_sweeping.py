@@ -154,3 +154,30 @@ def test_seeds():
     assert seeds_of(None, 3) == [3]
     assert seeds_of(3, 3) == [3, 4, 5]
     assert seeds_of([2, 0, 2], 3) == [2, 0]
+
+
+def test_a_dask_cluster_comes_to_the_same_end_though_a_worker_is_killed(
+    problems, outcomes, tmp_path, dask_processes, monkeypatch
+):
+    pytest.importorskip("distributed")
+    dask_processes.scheduler()
+    workers = [dask_processes.worker("--no-nanny") for _ in range(2)]
+    write = TileFiles.write
+
+    def killing(*arguments):
+        workers[0].kill()
+        write(*arguments)
+
+    monkeypatch.setattr(TileFiles, "write", killing)  # as soon as the first part is there
+    same(sweep(problems, tmp_path, Workers(scheduler=dask_processes.address)), outcomes)
+    assert workers[0].wait(60) < 0
+    assert workers[1].poll() is None
+
+
+def test_a_cluster_that_is_not_there_is_said(problems, tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("preprocess.cluster.ANSWER", 0.5)
+    with pytest.raises(UserError, match=r"probe\.scheduler=tcp://127\.0\.0\.1:1: no Dask scheduler answers"):
+        sweep(problems, tmp_path, Workers(scheduler="tcp://127.0.0.1:1"))
+    with pytest.raises(UserError, match=r"probe\.backend=dask: .*give probe\.scheduler"):
+        sweep(problems, tmp_path, Workers(backend="dask"))

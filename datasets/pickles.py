@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets.store_format import StoreError
+from datasets.store_files import StoreError
 
 
 class _DType:

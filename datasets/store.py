@@ -23,7 +23,9 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from datasets.store_format import Header, StoreError, check_header, load_index, read_header
+from datasets.store_files import SHARDS, StoreError, own_folder
+from datasets.store_format import Header, check_header, read_header
+from datasets.store_index import load_index
 from datasets.store_merge import consolidate, merge
 from datasets.store_shard import MappedShard
 from datasets.store_writer import StoreWriter
@@ -88,16 +90,19 @@ class Store:
         self.path = Path(path)
         self.header = read_header(self.path)
         check_header(self.path, self.header, fingerprint, kind, producer)
+        own_folder(self.path, SHARDS)
         self._open(load_index(self.path))
 
     def _open(self, table: pa.Table) -> None:
         self._table = table
+        self._row_bytes = self.header.row_bytes
         self._id_column = _plain(table["id"], pa.string())
         shards = _plain(table["shard"], table.schema.field("shard").type)
         self._shard_names = shards.dictionary.to_pylist()
         self._shard_of = shards.indices.to_numpy()
         self._offsets, self._lengths = table["offset"].to_numpy(), table["length"].to_numpy()
         self._mapped: dict[int, MappedShard] = {}
+        self._sizes: dict[int, int] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "header": self.header, "table": self._table}
@@ -129,8 +134,19 @@ class Store:
         return self._table.slice(self._position(id), 1).to_pylist()[0]
 
     def length(self, id: str) -> int:
-        """Rows (frames, patches) of a track."""
-        return int(self._lengths[self._position(id)])
+        """Rows (frames, patches) of a track.
+
+        Raises:
+            StoreError: an unknown id, or its shard is smaller than that.
+        """
+        position = self._position(id)
+        number, rows = int(self._shard_of[position]), int(self._lengths[position])
+        size = self._sizes.get(number)
+        if size is None:
+            size = self._sizes[number] = self._size(number)
+        if (int(self._offsets[position]) + rows) * self._row_bytes > size:
+            raise self._cut_short(position)
+        return rows
 
     def read(self, id: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows ``start`` to ``stop`` (default: the end) of a track: a read-only view of the mapped shard.
@@ -165,14 +181,28 @@ class Store:
         shard = self._mapped.get(number) or self._map(number)
         first, rows = int(self._offsets[position]), int(self._lengths[position])
         if first + rows > len(shard.rows):
-            file, id = self.path / "shards" / self._shard_names[number], self._id_column[position]
-            raise StoreError(f"shard {file} is cut short: {str(id)!r} is not whole; restore it or rebuild the store")
+            raise self._cut_short(position)
         return shard, first, rows
+
+    def _cut_short(self, position: int) -> StoreError:
+        file, id = self._shard_path(int(self._shard_of[position])), self._id_column[position]
+        return StoreError(f"shard {file} is cut short: {str(id)!r} is not whole; restore it or rebuild the store")
+
+    def _shard_path(self, number: int) -> Path:
+        return own_folder(self.path, SHARDS) / self._shard_names[number]
+
+    def _size(self, number: int) -> int:
+        """Bytes of a shard."""
+        file = self._shard_path(number)
+        try:
+            return file.lstat().st_size
+        except OSError as error:
+            raise StoreError(f"shard {file}: {error.strerror}; restore it or rebuild the store") from error
 
     def _map(self, number: int) -> MappedShard:
         while len(self._mapped) >= _most_mapped():
             del self._mapped[next(iter(self._mapped))]
-        self._mapped[number] = MappedShard(self.path / "shards" / self._shard_names[number], self.header)
+        self._mapped[number] = MappedShard(self._shard_path(number), self.header)
         return self._mapped[number]
 
     def _position(self, id: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import time
 import zlib
 from contextlib import suppress
@@ -13,17 +12,19 @@ from typing import Any, Self
 
 import numpy as np
 
-from datasets.store_format import (
-    Header,
+from datasets.store_files import (
+    PARTS,
+    SHARDS,
     StoreError,
-    check_header,
-    create_header,
-    load_index,
     locked,
-    part_line,
+    new_token,
+    own_folder,
+    shard_name,
     sync_folder,
     try_lock,
 )
+from datasets.store_format import Header, check_header, create_header
+from datasets.store_index import load_index, part_line
 from datasets.store_merge import consolidate_if_idle
 from datasets.store_shard import ShardWriter, write_all
 from datasets.wording import counted_noun
@@ -31,6 +32,7 @@ from datasets.wording import counted_noun
 _COMMIT_BYTES = 64 * 2**20
 _COMMIT_TRACKS = 4096
 _COMMIT_SECONDS = 5.0
+_LONGEST = 2**15  # letters of an id and its source: their line of a part-index can be read again
 
 
 class StoreWriter:
@@ -54,7 +56,7 @@ class StoreWriter:
 
     def __init__(self, path: str | Path, header: Header, shard_bytes: int = 256 * 2**20) -> None:
         self.path, self._shard_bytes = Path(path), shard_bytes
-        self._token, self._process = secrets.token_hex(6), os.getpid()
+        self._token, self._process = new_token(), os.getpid()
         self._shard: ShardWriter | None = None
         self._shard_count = 0
         self._pending: list[dict[str, Any]] = []
@@ -67,13 +69,18 @@ class StoreWriter:
             with locked(self.path):
                 self.header = create_header(self.path, header)
                 self._check_same(header)
-                part = self.path / "parts" / f"{self._token}.jsonl"
+                part = own_folder(self.path, PARTS) / f"{self._token}.jsonl"
                 self._part = try_lock(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND)
                 sync_folder(part.parent)
         except OSError as error:
             self._release()
             raise self._failed("cannot be opened for writing", error) from error
-        self.done: set[str] = set(load_index(self.path)["id"].to_pylist())
+        try:
+            self.done: set[str] = set(load_index(self.path)["id"].to_pylist())
+        except BaseException:
+            part.unlink(missing_ok=True)
+            self._release()
+            raise
 
     def append(
         self, id: str, array: np.ndarray, source: str = "", duration: float = float("nan"), checksum: str = ""
@@ -94,6 +101,8 @@ class StoreWriter:
         self._check_usable()
         if not isinstance(id, str) or not id or _readable(id) != id:
             raise StoreError(f"{self.path}: a track's id must be a text that is not empty and valid UTF-8, not {id!r}")
+        if len(id) + len(str(source)) + len(str(checksum)) > _LONGEST:
+            raise StoreError(f"{self.path}: {id[:60]!r}... or its source has more than {_LONGEST} letters; shorten it")
         if id in self.done or id in self._pending_ids:
             raise StoreError(f"{self.path}: {id!r} is stored already; leave out the ids in `done`")
         rows = self._checked(id, array)
@@ -191,10 +200,10 @@ class StoreWriter:
             self._shard.close()
             self._shard = None
         if self._shard is None:
-            name = f"{self._token}-{self._shard_count:04d}.npy"
-            self._shard = ShardWriter(self.path / "shards" / name, self.header)
+            shards = own_folder(self.path, SHARDS)
+            self._shard = ShardWriter(shards / shard_name(self._token, self._shard_count), self.header)
             self._shard_count += 1
-            sync_folder(self.path / "shards")
+            sync_folder(shards)
         return self._shard
 
     def _check_same(self, header: Header) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from datasets.store import Reader, Store, check_range
-from datasets.store_format import Header, StoreError
+from datasets.store_files import StoreError
+from datasets.store_format import Header
 from datasets.windows import pad_centred
 from datasets.wording import counted_noun
 

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from datasets.store_files import SHARDS, StoreError, own_folder
+from datasets.store_files import SHARDS, StoreError, file_size, own_folder
 from datasets.store_format import Header, check_header, read_header
 from datasets.store_index import load_index
 from datasets.store_merge import consolidate, merge
@@ -195,7 +195,7 @@ class Store:
         """Bytes of a shard."""
         file = self._shard_path(number)
         try:
-            return file.lstat().st_size
+            return file_size(file)
         except OSError as error:
             raise StoreError(f"shard {file}: {error.strerror}; restore it or rebuild the store") from error
 

@@ -123,10 +123,23 @@ def read_file(path: Path, most: int) -> bytes:
         OSError: it cannot be read.
     """
     with open(open_file(path), "rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise StoreError(f"{path} has more than {most} bytes, which no such file of a store has; restore it")
-    return content
+        if os.fstat(file.fileno()).st_size > most:
+            raise StoreError(f"{path} has more than {most} bytes, which no such file of a store has; restore it")
+        return file.read()
+
+
+def file_size(path: Path) -> int:
+    """Bytes of a plain file.
+
+    Raises:
+        StoreError: it is no plain file.
+        OSError: it cannot be opened.
+    """
+    descriptor = open_file(path)
+    try:
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
 
 
 def replace_file(path: Path, data: bytes) -> None:

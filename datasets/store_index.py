@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from datasets.store_files import INDEX, StoreError, open_file, part_paths, replace_file, shard_token
+from datasets.store_files import INDEX, StoreError, file_size, open_file, part_paths, replace_file, shard_token
 
 SCHEMA = pa.schema(
     [
@@ -140,9 +140,8 @@ def load_parquet(path: Path) -> pa.Table:
     """
     file = path / INDEX
     try:
-        with open(open_file(file), "rb") as opened:
-            size = opened.seek(0, 2)
-            parquet = pq.ParquetFile(opened, read_dictionary=["shard"], page_checksum_verification=True)
+        size = file_size(file)  # opened again below by its path: Arrow's threads may outlive what is of Python
+        with pq.ParquetFile(file, read_dictionary=["shard"], page_checksum_verification=True) as parquet:
             if parquet.metadata.num_rows > _ROWS_A_BYTE * size:
                 raise ValueError(f"{parquet.metadata.num_rows} rows in {size} bytes")
             table = parquet.read(columns=list(COLUMNS)).select(COLUMNS).cast(SCHEMA).combine_chunks()

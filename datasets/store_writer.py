@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -46,6 +47,7 @@ class StoreWriter:
         path: folder of the store; created, or opened to append to.
         header: what the arrays are.
         shard_bytes: size at which a new shard is begun.
+        before_commit: called before tracks become durable, to write down what must not be missing beside them.
 
     Attributes:
         done: ids that are stored safely; leave them out when resuming.
@@ -54,8 +56,14 @@ class StoreWriter:
         StoreError: the folder holds a store of something else, or cannot be written.
     """
 
-    def __init__(self, path: str | Path, header: Header, shard_bytes: int = 256 * 2**20) -> None:
-        self.path, self._shard_bytes = Path(path), shard_bytes
+    def __init__(
+        self,
+        path: str | Path,
+        header: Header,
+        shard_bytes: int = 256 * 2**20,
+        before_commit: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.path, self._shard_bytes, self._before_commit = Path(path), shard_bytes, before_commit
         self._token, self._process = new_token(), os.getpid()
         self._shard: ShardWriter | None = None
         self._shard_count = 0
@@ -136,6 +144,7 @@ class StoreWriter:
         self._last_commit = time.monotonic()
         if not self._pending:
             return
+        self._before_commit()
         end = os.fstat(self._part).st_size
         try:
             self._shard.sync()

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from datasets.store import Header, StoreError, StoreWriter
+from datasets.store_files import open_lock
 from models import frontends
 from preprocess.features import Track
 from preprocess.files import Candidate, choose, find, named, printable
@@ -110,9 +111,8 @@ def build_store(
         files, report.ignored = find(audio_dir)
     else:
         files = named(ids) if isinstance(ids, Mapping) else choose(audio_dir, ids)
-    with alone(report.store), StoreWriter(report.store, about) as writer:
+    with _opened(report.store, about) as (writer, ledger):
         _check_same_length(writer, max_seconds)
-        ledger = Ledger(report.store)
         if ids is None:
             ledger.forget_others(files)
         new = [file for file in files if _first(file, clip_seconds) not in writer.done]
@@ -173,7 +173,7 @@ def alone(store: Path) -> Iterator[None]:
     """The only process that computes features into a store; the others wait for it."""
     try:
         store.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(store / ".build.lock", os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = open_lock(store / ".build.lock")
     except OSError as error:
         raise StoreError(f"the store {store} cannot be opened for writing: {error.strerror}") from error
     try:
@@ -185,6 +185,15 @@ def alone(store: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _opened(store: Path, about: Header) -> Iterator[tuple[StoreWriter, Ledger]]:
+    """The store and its tables, which know of a track before it is committed: a killed run does it once, and whole."""
+    with alone(store):
+        ledger = Ledger(store)
+        with StoreWriter(store, about, before_commit=lambda: _save(ledger, store)) as writer:
+            yield writer, ledger
 
 
 def _check_same_length(writer: StoreWriter, max_seconds: float | None) -> None:
@@ -251,12 +260,12 @@ def _enter(
         ledger.leave_out(file, outcome)
         return
     _remember(ledger, [file], report.store)
+    ledger.keep(file, outcome[0].notes)
     for number, track in reversed(list(enumerate(outcome))):
         identity = file.id if clip_seconds is None else clip_id(file.id, number)
         if identity not in writer.done:
             writer.append(identity, track.frames, printable(file.path), track.seconds)
         report.seconds += track.seconds
-    ledger.keep(file, outcome[0].notes)
     report.written += 1
 
 

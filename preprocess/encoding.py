@@ -145,11 +145,13 @@ def extract(
     report = Extracted(Path(store_dir), chosen, encoder.size)
     name = Path(model_dir).resolve().name
     with alone(report.store), ExitStack() as stack:
+        ledger = Ledger(report.store)
         writers = {
-            block: stack.enter_context(StoreWriter(report.store / f"block_{block:02d}", recipe.header(block, name)))
+            block: stack.enter_context(
+                StoreWriter(report.store / f"block_{block:02d}", recipe.header(block, name), before_commit=ledger.save)
+            )
             for block in chosen
         }
-        ledger = Ledger(report.store)
         _run(files, recipe, writers, ledger, report, retry, progress)
     if not report.written and not report.already:
         raise AudioError(audio_dir, f"none of {len(files)} files could be used: see {ledger.skipped_path}")
@@ -199,8 +201,8 @@ def _store(file: Candidate, recipe: Recipe, writers: Mapping[int, StoreWriter], 
         ledger.leave_out(file, str(error))
         return False
     ledger.remember([file])
+    ledger.keep(file, notes)
     for block, writer in writers.items():
         if file.id not in writer.done:
             writer.append(file.id, states[block][:, None, :], printable(file.path), len(samples) / rate)
-    ledger.keep(file, notes)
     return True

@@ -13,6 +13,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import BinaryIO
 
+from datasets.store_files import StoreError, open_file, replace_file
 from preprocess.files import Candidate
 from preprocess.sources import NO_FFMPEG, AudioError
 
@@ -45,6 +46,7 @@ class Ledger:
 
     Raises:
         AudioError: A table was changed into something else.
+        StoreError: A table is a link or no plain file.
     """
 
     def __init__(self, store_dir: Path) -> None:
@@ -71,7 +73,7 @@ class Ledger:
         known = {file.id: (file.bytes, file.mtime_ns) for file in files if file.bytes >= 0}
         if known:
             text = "".join(f"{json.dumps([id, *state])}\n" for id, state in known.items())
-            with self.sources_path.open("ab+") as lines:
+            with open(open_file(self.sources_path, os.O_RDWR | os.O_CREAT | os.O_APPEND), "ab+") as lines:
                 if lines.tell() and not _ends_a_line(lines):  # of a process that was killed
                     lines.write(b"\n")
                 lines.write(text.encode())
@@ -83,11 +85,12 @@ class Ledger:
         self._changed = True
 
     def keep(self, file: Candidate, notes: Sequence[str]) -> None:
-        """Enter a file that gave a track: it is not skipped any more."""
+        """Enter a file that gives a track: it is not skipped any more; call it before its track is stored."""
         self._changed |= self.skipped.pop(file.id, None) is not None
+        before = self.noted.pop(file.id, None)
         if notes:
             self.noted[file.id] = Noted(file.id, "; ".join(notes))
-            self._changed = True
+        self._changed |= before != self.noted.get(file.id)
 
     def forget_others(self, files: Iterable[Candidate]) -> None:
         """Drop skipped files that are not there any more."""
@@ -105,15 +108,17 @@ class Ledger:
 
 
 def _read(path: Path, kind: type[Skipped] | type[Noted]) -> list:
-    if not path.exists():
-        return []
     names = [field.name for field in fields(kind)]
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with open(open_file(path), newline="", encoding="utf-8") as file:
             head, *lines = csv.reader(file)
         if head != names:
             raise ValueError(f"its columns are {head}, not {names}")
         return [kind(*line[:2], *map(int, line[2:])) for line in lines]
+    except FileNotFoundError:
+        return []
+    except StoreError:
+        raise
     except (TypeError, ValueError, csv.Error) as error:
         raise AudioError(path, f"damaged table ({error}): delete it, and its files are tried again") from error
 
@@ -126,11 +131,15 @@ def _ends_a_line(file: BinaryIO) -> bool:
 def _read_sources(path: Path) -> dict[str, tuple[int, int]]:
     """The last line of a track counts; one that a killed process left cut short tells nothing."""
     found = {}
-    if path.exists():
-        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-            with suppress(ValueError, TypeError):
+    with (
+        suppress(FileNotFoundError),
+        open(open_file(path), encoding="utf-8", errors="replace", newline="\n") as lines,
+    ):
+        for line in lines:
+            with suppress(ValueError, TypeError, RecursionError):
                 id, size, mtime_ns = json.loads(line)
-                found[id] = (size, mtime_ns)
+                if (type(id), type(size), type(mtime_ns)) == (str, int, int):
+                    found[id] = (size, mtime_ns)
     return found
 
 
@@ -143,9 +152,4 @@ def _write(path: Path, kind: type[Skipped] | type[Noted], rows: Iterable[Skipped
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([field.name for field in fields(kind)])
     writer.writerows(map(astuple, rows))
-    aside = path.with_name(f".{path.name}.{os.getpid()}.aside")
-    try:
-        aside.write_text(text.getvalue(), encoding="utf-8")
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    replace_file(path, text.getvalue().encode())

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from datasets.corpora.base import Definition, Item
+from datasets.store_files import replace_file
 from datasets.tables import CorpusError
 
 SUFFIXES = (".mp3", ".wav", ".au", ".flac", ".ogg", ".m4a", ".aif", ".aiff", ".opus")  # the first is taken
@@ -139,9 +140,4 @@ def write_rows(file: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(rows)
-    aside = file.with_name(f".{file.name}.{os.getpid()}.aside")
-    try:
-        aside.write_text(text.getvalue(), encoding="utf-8")
-        os.replace(aside, file)
-    finally:
-        aside.unlink(missing_ok=True)
+    replace_file(file, text.getvalue().encode())

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import stat
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -43,3 +46,21 @@ def read_head(file: BinaryIO) -> NpyHead:
     if any(type(size) is not int or size < 0 for size in shape):
         raise ValueError(f"no array has the shape {shape}")
     return NpyHead(shape, fortran_order, dtype, file.tell())
+
+
+def map_array(path: Path) -> np.memmap:
+    """The array of a file, read-only and read where it is looked at.
+
+    Raises:
+        ValueError: no plain file, damaged, empty, or shorter than its head states.
+        OSError: it cannot be opened.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("not a plain file")
+        head = read_head(file)
+        if not 0 < head.stop - head.start <= status.st_size - head.start:
+            raise ValueError(f"{head.dtype} of shape {head.shape} in {status.st_size} bytes")
+        order = "F" if head.fortran_order else "C"
+        return np.memmap(file, head.dtype, "r", head.start, head.shape, order)

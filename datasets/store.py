@@ -15,15 +15,16 @@ holds mel frames ``[frames, bands]``, embeddings ``[patches, 3, dim]`` or logits
 from __future__ import annotations
 
 import resource
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
+from reprlib import repr as shown
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
-from datasets.store_files import SHARDS, StoreError, file_size, own_folder
+from datasets.store_files import HEADER, SHARDS, StoreError, file_size, own_folder
 from datasets.store_format import Header, check_header, read_header
 from datasets.store_index import load_index
 from datasets.store_merge import consolidate, merge
@@ -31,7 +32,7 @@ from datasets.store_shard import MappedShard
 from datasets.store_writer import StoreWriter
 from datasets.windows import pad_centred
 
-__all__ = ["Header", "Reader", "Store", "StoreError", "StoreWriter", "consolidate", "merge"]
+__all__ = ["Header", "Reader", "Store", "StoreError", "StoreWriter", "consolidate", "merge", "stated"]
 
 
 class Reader(Protocol):
@@ -52,6 +53,38 @@ class Reader(Protocol):
 
     def read_crop(self, id: str, start: int, length: int) -> np.ndarray:
         """A new array of ``length`` rows from ``start`` on, zeros half before and half behind where there are fewer."""
+
+
+_EXPECTED: dict[str, Callable[[Any], bool]] = {
+    "a text": lambda value: isinstance(value, str),
+    "a list of texts": lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value),
+    "a number above 0": lambda value: type(value) in (int, float) and 0 < value < 2**53,
+    "a number of a block": lambda value: type(value) is int and 0 <= value < 2**53,
+    "a mapping": lambda value: isinstance(value, dict),
+}
+
+
+def stated(reader: Reader | StoreWriter, key: str, expected: str, default: Any = None) -> Any:
+    """What the header of a store says of its producer under a key; ``default`` where it says nothing.
+
+    Args:
+        reader: of the store.
+        key: of the producer's parameters.
+        expected: key of the table above.
+        default: what is understood where the header is silent.
+
+    Raises:
+        StoreError: it says something of another type.
+    """
+    value = (reader.header.producer or {}).get(key)
+    if value is None:
+        return default
+    if not _EXPECTED[expected](value):
+        raise StoreError(
+            f"{reader.path / HEADER}: producer.{key} is {shown(value)}, expected {expected}; restore the file, or "
+            "rebuild the store"
+        )
+    return value
 
 
 def check_range(id: str, start: int, stop: int, rows: int) -> None:

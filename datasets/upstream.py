@@ -8,19 +8,22 @@ relative to the folder, with suffix, as in the ground-truth files of that code b
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from datasets.npy_files import map_array
 from datasets.store import Reader, Store, check_range
-from datasets.store_files import StoreError
+from datasets.store_files import HEADER, StoreError
 from datasets.store_format import Header
 from datasets.windows import pad_centred
 from datasets.wording import counted_noun
 
 SUFFIXES = (".mmap", ".npy")
+FOREIGN = frozenset({"@eaDir", "#recycle", "__MACOSX"})  # folders of a NAS or an archive, with files of the same names
 _RAW = np.dtype("<f2")
 
 
@@ -43,7 +46,7 @@ def open_features(
         StoreError: neither of the two, damage, or a store of something else.
     """
     path = Path(path)
-    if (path / "header.json").exists():
+    if os.path.lexists(path / HEADER):
         return Store(path, fingerprint, kind, producer)
     folder = UpstreamFolder(path)
     if kind is not None and kind != folder.header.kind:
@@ -114,7 +117,7 @@ class UpstreamFolder:
             if id.endswith(".mmap"):
                 rows = np.fromfile(self.path / id, _RAW, 96 * (stop - start), offset=start * self.header.row_bytes)
                 return rows.reshape(stop - start, 96).astype(np.float16, copy=False)
-            return np.array(np.load(self.path / id, mmap_mode="r")[start:stop], dtype=np.float16)
+            return np.array(map_array(self.path / id)[start:stop], dtype=np.float16)
         except (OSError, ValueError) as error:
             raise StoreError(f"{self.path / id} changed since it was opened ({error}); open it again") from error
 
@@ -124,10 +127,12 @@ class UpstreamFolder:
 
     def _frames(self, file: os.DirEntry[str]) -> int:
         if file.name.endswith(".npy"):
-            array = np.load(file.path, mmap_mode="r")
-            if array.ndim != 2 or array.shape[1] != 96 or array.dtype.kind != "f" or not len(array):
+            array = map_array(Path(file.path))
+            if array.ndim != 2 or array.shape[1] != 96 or array.dtype.kind != "f":
                 raise ValueError(f"{array.dtype} {array.shape}")
             return len(array)
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise ValueError("not a plain file")
         frames, rest = divmod(file.stat().st_size, self.header.row_bytes)
         if rest or not frames:
             raise ValueError(f"{file.stat().st_size} bytes, not a multiple of {self.header.row_bytes}")
@@ -137,6 +142,8 @@ class UpstreamFolder:
 def _files(folder: str | Path) -> Iterator[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         for entry in entries:
+            if entry.name.startswith(".") or entry.name in FOREIGN:
+                continue
             if entry.is_dir(follow_symlinks=False):
                 yield from _files(entry.path)
             elif entry.name.endswith(SUFFIXES):

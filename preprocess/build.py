@@ -22,7 +22,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from datasets.store import Header, StoreError, StoreWriter
+from datasets.store import Header, StoreError, StoreWriter, stated
 from datasets.store_files import open_lock
 from models import frontends
 from preprocess.features import Track
@@ -198,7 +198,7 @@ def _opened(store: Path, about: Header) -> Iterator[tuple[StoreWriter, Ledger]]:
 
 def _check_same_length(writer: StoreWriter, max_seconds: float | None) -> None:
     """What is kept of long tracks is no matter of the fingerprint: crops of both are alike."""
-    found = (writer.header.producer or {}).get("max_seconds")
+    found = stated(writer, "max_seconds", "a number above 0")
     if found != max_seconds:
         kept, wanted = (f"the middle {one:g} s of tracks" if one else "whole tracks" for one in (found, max_seconds))
         raise StoreError(

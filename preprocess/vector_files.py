@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
+from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from datasets.upstream import FOREIGN
 from preprocess.files import printable
 
 ID_COLUMNS = ("id", "track_id", "path", "file", "filename", "file_name", "track", "name")
@@ -52,7 +54,8 @@ class NpyFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._files = sorted(one for one in path.rglob("*.npy") if not one.name.startswith("."))
+        found = (one for one in path.rglob("*.npy") if not one.name.startswith(".") and not one.is_dir())
+        self._files = sorted(one for one in found if FOREIGN.isdisjoint(one.relative_to(path).parts))
         if not self._files:
             others = Counter(one.suffix or one.name for one in path.rglob("*") if one.is_file())
             what = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(3)) or "nothing"
@@ -66,12 +69,14 @@ class NpyFolder:
 
 def _loaded(file: Path) -> np.ndarray:
     try:
+        if not file.is_file():
+            raise ValueError("not a plain file")
         array = np.load(file, allow_pickle=False)
         if not isinstance(array, np.ndarray):
             array.close()
             raise ValueError("several arrays in one archive (.npz) under the name of .npy")
         return array
-    except (OSError, ValueError, EOFError, MemoryError) as error:
+    except (OSError, ValueError, EOFError, MemoryError, TypeError, SyntaxError, RecursionError, BadZipFile) as error:
         if "pickle" in str(error).lower():
             error = "an array of objects, or no .npy at all; such a file can hold programs and is not read"
         raise ForeignError(

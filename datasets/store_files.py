@@ -21,7 +21,7 @@ HEADER, INDEX, SHARDS, PARTS, LOCK = "header.json", "index.parquet", "shards", "
 _TOKEN = "[0-9a-f]{12}"
 _SHARD = re.compile(rf"({_TOKEN})-[0-9]{{4,9}}\.npy")
 _PART = re.compile(rf"({_TOKEN})\.jsonl")
-_ASIDE = re.compile(rf"\.({HEADER}|{INDEX}|{_SHARD.pattern})\.[0-9]+\.aside")
+_REPLACED = rf"{re.escape(HEADER)}|{re.escape(INDEX)}"
 _SAFELY = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would be waited for
 
 
@@ -171,11 +171,21 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def remove_asides(path: Path) -> None:
-    """Remove what processes left that were killed while replacing a file; call under :func:`locked`."""
-    for folder in (path, own_folder(path, SHARDS)):
-        for aside in _listed(folder, _ASIDE):
-            aside.unlink(missing_ok=True)
+def remove_asides(folder: Path, names: str) -> None:
+    """Remove what processes left that were killed while replacing a file; call where no other process can do so.
+
+    Args:
+        folder: of the files.
+        names: a pattern of what they are called.
+    """
+    for aside in _listed(folder, re.compile(rf"\.({names})\.[0-9]+\.aside")):
+        aside.unlink(missing_ok=True)
+
+
+def remove_own_asides(path: Path) -> None:
+    """Remove those of the store at ``path``; call under :func:`locked`."""
+    remove_asides(path, _REPLACED)
+    remove_asides(own_folder(path, SHARDS), _SHARD.pattern)
 
 
 def remove_all(path: Path) -> None:
@@ -186,7 +196,7 @@ def remove_all(path: Path) -> None:
     """
     with locked(path):
         shards, parts = shard_paths(path), part_paths(path)
-        remove_asides(path)
+        remove_own_asides(path)
         for file in (path / INDEX, *parts, *shards, path / HEADER):
             file.unlink(missing_ok=True)
 

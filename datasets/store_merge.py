@@ -20,7 +20,7 @@ from datasets.store_files import (
     open_file,
     own_folder,
     part_paths,
-    remove_asides,
+    remove_own_asides,
     shard_paths,
     shard_token,
     sync_folder,
@@ -75,7 +75,7 @@ def _fold(path: Path, header: Header, even_if_busy: bool) -> None:
                 trim_shard(shards / shard, header, ends[shard])
         for part in gone:
             part.unlink()
-        remove_asides(path)
+        remove_own_asides(path)
         for shard in shard_paths(path):  # of killed writers
             if shard.name not in ends and shard_token(shard.name) not in busy:
                 shard.unlink()

@@ -13,7 +13,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import BinaryIO
 
-from datasets.store_files import StoreError, open_file, replace_file
+from datasets.store_files import StoreError, open_file, remove_asides, replace_file
 from preprocess.files import Candidate
 from preprocess.sources import NO_FFMPEG, AudioError
 
@@ -37,7 +37,7 @@ class Noted:
 
 
 class Ledger:
-    """What became of the files that are not simply in the store.
+    """What became of the files that are not simply in the store; one process has it at a time (`build.alone`).
 
     Attributes:
         skipped: Rows of `skipped.csv` by id.
@@ -51,6 +51,7 @@ class Ledger:
 
     def __init__(self, store_dir: Path) -> None:
         self.skipped_path, self.noted_path = store_dir / "skipped.csv", store_dir / "notes.csv"
+        remove_asides(store_dir, f"{self.skipped_path.name}|{self.noted_path.name}")
         self.skipped: dict[str, Skipped] = {row.id: row for row in _read(self.skipped_path, Skipped)}
         self.noted: dict[str, Noted] = {row.id: row for row in _read(self.noted_path, Noted)}
         self.sources_path = store_dir / "sources.jsonl"

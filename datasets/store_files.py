@@ -205,26 +205,28 @@ def open_lock(path: Path) -> int:
     """A descriptor for taking the lock of a file that nobody can hold but those who may write into its folder.
 
     A lock can be taken by whoever can open the file, if only for reading, and kept for ever. A file that was made
-    before with a wider mode is closed to all others.
+    before with a wider mode is closed to all others, where the file system has modes and the file is ours.
 
     Raises:
-        StoreError: a link, or a file of another user that everybody can open.
+        StoreError: a link, or a file that a third user put there and others can open.
         OSError: it cannot be opened.
     """
     descriptor = open_file(path, os.O_RDWR | os.O_CREAT, 0o600)
-    folder, found = path.parent.stat().st_mode, stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o666
-    wanted = 0o600 | (0o060 if folder & stat.S_IWGRP else 0)
-    if folder & stat.S_IWOTH and not folder & stat.S_ISVTX:
+    folder, file = path.parent.stat(), os.fstat(descriptor)
+    wanted, found = 0o600, file.st_mode & 0o666
+    if folder.st_mode & stat.S_IWGRP:
+        wanted |= 0o060
+    if folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
         wanted |= 0o006
     if found != wanted:
         try:
             os.fchmod(descriptor, wanted)
-        except PermissionError as error:
-            if found & ~wanted:
+        except OSError as error:
+            if found & ~wanted and file.st_uid not in (os.geteuid(), folder.st_uid):
                 os.close(descriptor)
                 raise StoreError(
-                    f"{path} belongs to another user and others can open it, who could hold this store for ever; "
-                    "remove it while nobody writes here, or let its owner run chmod o= on it"
+                    f"{path} belongs to another user and others can open it, who could hold it for ever; remove it "
+                    "while nobody writes here, or let its owner run chmod o= on it"
                 ) from error
     return descriptor
 

@@ -86,7 +86,8 @@ class StoreWriter:
         try:
             self.done: set[str] = set(load_index(self.path)["id"].to_pylist())
         except BaseException:
-            part.unlink(missing_ok=True)
+            with locked(self.path):
+                part.unlink(missing_ok=True)
             self._release()
             raise
 

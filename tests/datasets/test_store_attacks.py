@@ -421,17 +421,21 @@ def test_a_lock_can_be_opened_by_those_who_may_write_into_the_folder_alone(tmp_p
     assert stat.S_IMODE((path / ".lock").stat().st_mode) == 0o660
 
 
-def test_a_lock_of_another_user_that_everybody_can_open_is_refused(
+def test_a_lock_that_a_third_user_put_there_for_everybody_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".lock").touch(0o644)
+    real = os.fstat
 
-    def foreign(*_: object) -> None:
+    def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(os, "fchmod", foreign)
-    with pytest.raises(StoreError, match="belongs to another user and others can open it"):
-        open_lock(tmp_path / ".lock")
+    monkeypatch.setattr(os, "fchmod", refuse)
+    os.close(open_lock(tmp_path / ".lock"))  # ours, on a file system without modes
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", lambda file: os.stat_result([*real(file)[:4], os.geteuid() + 1, *real(file)[5:]]))
+        with pytest.raises(StoreError, match="belongs to another user and others can open it"):
+            open_lock(tmp_path / ".lock")
     (tmp_path / ".lock").unlink()
     descriptor = open_lock(tmp_path / ".lock")
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.pickle_arrays import PickleRefusal, load_arrays
-from datasets.store_format import StoreError
+from datasets.store_files import StoreError
 
 
 def read_groundtruth(path: str | Path) -> dict[str, np.ndarray]:

@@ -15,21 +15,24 @@ holds mel frames ``[frames, bands]``, embeddings ``[patches, 3, dim]`` or logits
 from __future__ import annotations
 
 import resource
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
+from reprlib import repr as shown
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
-from datasets.store_format import Header, StoreError, check_header, load_index, read_header
+from datasets.store_files import HEADER, SHARDS, StoreError, file_size, own_folder
+from datasets.store_format import Header, check_header, read_header
+from datasets.store_index import load_index
 from datasets.store_merge import consolidate, merge
 from datasets.store_shard import MappedShard
 from datasets.store_writer import StoreWriter
 from datasets.windows import pad_centred
 
-__all__ = ["Header", "Reader", "Store", "StoreError", "StoreWriter", "consolidate", "merge"]
+__all__ = ["Header", "Reader", "Store", "StoreError", "StoreWriter", "consolidate", "merge", "stated"]
 
 
 class Reader(Protocol):
@@ -50,6 +53,38 @@ class Reader(Protocol):
 
     def read_crop(self, id: str, start: int, length: int) -> np.ndarray:
         """A new array of ``length`` rows from ``start`` on, zeros half before and half behind where there are fewer."""
+
+
+_EXPECTED: dict[str, Callable[[Any], bool]] = {
+    "a text": lambda value: isinstance(value, str),
+    "a list of texts": lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value),
+    "a number above 0": lambda value: type(value) in (int, float) and 0 < value < 2**53,
+    "a number of a block": lambda value: type(value) is int and 0 <= value < 2**53,
+    "a mapping": lambda value: isinstance(value, dict),
+}
+
+
+def stated(reader: Reader | StoreWriter, key: str, expected: str, default: Any = None) -> Any:
+    """What the header of a store says of its producer under a key; ``default`` where it says nothing.
+
+    Args:
+        reader: of the store.
+        key: of the producer's parameters.
+        expected: key of the table above.
+        default: what is understood where the header is silent.
+
+    Raises:
+        StoreError: it says something of another type.
+    """
+    value = (reader.header.producer or {}).get(key)
+    if value is None:
+        return default
+    if not _EXPECTED[expected](value):
+        raise StoreError(
+            f"{reader.path / HEADER}: producer.{key} is {shown(value)}, expected {expected}; restore the file, or "
+            "rebuild the store"
+        )
+    return value
 
 
 def check_range(id: str, start: int, stop: int, rows: int) -> None:
@@ -88,16 +123,19 @@ class Store:
         self.path = Path(path)
         self.header = read_header(self.path)
         check_header(self.path, self.header, fingerprint, kind, producer)
+        own_folder(self.path, SHARDS)
         self._open(load_index(self.path))
 
     def _open(self, table: pa.Table) -> None:
         self._table = table
+        self._row_bytes = self.header.row_bytes
         self._id_column = _plain(table["id"], pa.string())
         shards = _plain(table["shard"], table.schema.field("shard").type)
         self._shard_names = shards.dictionary.to_pylist()
         self._shard_of = shards.indices.to_numpy()
         self._offsets, self._lengths = table["offset"].to_numpy(), table["length"].to_numpy()
         self._mapped: dict[int, MappedShard] = {}
+        self._sizes: dict[int, int] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "header": self.header, "table": self._table}
@@ -129,8 +167,19 @@ class Store:
         return self._table.slice(self._position(id), 1).to_pylist()[0]
 
     def length(self, id: str) -> int:
-        """Rows (frames, patches) of a track."""
-        return int(self._lengths[self._position(id)])
+        """Rows (frames, patches) of a track.
+
+        Raises:
+            StoreError: an unknown id, or its shard is smaller than that.
+        """
+        position = self._position(id)
+        number, rows = int(self._shard_of[position]), int(self._lengths[position])
+        size = self._sizes.get(number)
+        if size is None:
+            size = self._sizes[number] = self._size(number)
+        if (int(self._offsets[position]) + rows) * self._row_bytes > size:
+            raise self._cut_short(position)
+        return rows
 
     def read(self, id: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows ``start`` to ``stop`` (default: the end) of a track: a read-only view of the mapped shard.
@@ -165,14 +214,28 @@ class Store:
         shard = self._mapped.get(number) or self._map(number)
         first, rows = int(self._offsets[position]), int(self._lengths[position])
         if first + rows > len(shard.rows):
-            file, id = self.path / "shards" / self._shard_names[number], self._id_column[position]
-            raise StoreError(f"shard {file} is cut short: {str(id)!r} is not whole; restore it or rebuild the store")
+            raise self._cut_short(position)
         return shard, first, rows
+
+    def _cut_short(self, position: int) -> StoreError:
+        file, id = self._shard_path(int(self._shard_of[position])), self._id_column[position]
+        return StoreError(f"shard {file} is cut short: {str(id)!r} is not whole; restore it or rebuild the store")
+
+    def _shard_path(self, number: int) -> Path:
+        return own_folder(self.path, SHARDS) / self._shard_names[number]
+
+    def _size(self, number: int) -> int:
+        """Bytes of a shard."""
+        file = self._shard_path(number)
+        try:
+            return file_size(file)
+        except OSError as error:
+            raise StoreError(f"shard {file}: {error.strerror}; restore it or rebuild the store") from error
 
     def _map(self, number: int) -> MappedShard:
         while len(self._mapped) >= _most_mapped():
             del self._mapped[next(iter(self._mapped))]
-        self._mapped[number] = MappedShard(self.path / "shards" / self._shard_names[number], self.header)
+        self._mapped[number] = MappedShard(self._shard_path(number), self.header)
         return self._mapped[number]
 
     def _position(self, id: str) -> int:

@@ -17,7 +17,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from datasets.store_format import Header, StoreError, sync_folder
+from datasets.store_files import PARTS, SHARDS, StoreError, own_folder, shard_name, sync_folder
+from datasets.store_format import Header
 from datasets.store_shard import ShardWriter
 from datasets.store_writer import StoreWriter, checked_rows, index_row
 from datasets.wording import counted_noun
@@ -63,7 +64,7 @@ class Filler:
         Raises:
             StoreError: the folder is not the one that the writer keeps the index of, or the writer is gone.
         """
-        if not (self.path / "parts" / f"{self.token}.jsonl").is_file():
+        if not (own_folder(self.path, PARTS) / f"{self.token}.jsonl").is_file():
             raise StoreError(
                 f"{self.path} is here not the folder that the main process writes to, or that has ended; on several "
                 "machines give a folder that all of them share, under the same path"
@@ -136,9 +137,8 @@ class Filling:
             self._shard.close()
             self._shard = None
         if self._shard is None:
-            folder = self._filler.path / "shards"
-            name = f"{token}-{secrets.randbelow(_NUMBERS):09d}.npy"
-            self._shard = ShardWriter(folder / name, self._filler.header)
+            folder = own_folder(self._filler.path, SHARDS)
+            self._shard = ShardWriter(folder / shard_name(token, secrets.randbelow(_NUMBERS)), self._filler.header)
             if len(_begun.shards) == _STORES:
                 del _begun.shards[next(iter(_begun.shards))]
             _begun.shards[token] = self._shard

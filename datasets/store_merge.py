@@ -11,25 +11,27 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datasets.store_format import (
-    Header,
+from datasets.store_files import (
+    HEADER,
+    SHARDS,
     StoreError,
-    check_header,
-    create_header,
-    load_index,
-    load_parquet,
+    aside_path,
     locked,
+    open_file,
+    own_folder,
     part_paths,
-    read_header,
-    read_part,
-    save_parquet,
+    remove_own_asides,
+    shard_paths,
+    shard_token,
     sync_folder,
     try_lock,
-    union,
 )
-from datasets.store_shard import trim_shard
+from datasets.store_format import Header, check_header, create_header, read_header
+from datasets.store_index import check_disjoint, load_index, load_parquet, read_part, save_parquet, union
+from datasets.store_shard import starts_alike, stored_rows, trim_shard
 from datasets.wording import counted_noun
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK}
 
 
@@ -56,37 +58,38 @@ def consolidate_if_idle(path: Path) -> None:
 
 
 def _fold(path: Path, header: Header, even_if_busy: bool) -> None:
-    held = {part: try_lock(part) for part in part_paths(path)}
-    gone = [part for part, descriptor in held.items() if descriptor is not None]
-    busy = {part.stem for part in held if part not in gone}
+    shards, held = own_folder(path, SHARDS), {}
     try:
+        for part in part_paths(path):
+            held[part] = try_lock(part)
+        gone = [part for part, descriptor in held.items() if descriptor is not None]
+        busy = {part.stem for part in held if part not in gone}
         if not gone or (busy and not even_if_busy):
             return
-        parts = {part: read_part(part) for part in gone}
-        index = union([load_parquet(path), *parts.values()])
+        index = check_disjoint(union([load_parquet(path), *map(read_part, gone)]), path)
         save_parquet(path, index)
+        ended = {part.stem for part in gone}
+        ends = _ends(index)
+        for shard in ends:
+            if shard_token(shard) in ended:
+                trim_shard(shards / shard, header, ends[shard])
         for part in gone:
-            _trim(path, header, parts[part])
             part.unlink()
-        for aside in path.glob(".*.aside"):  # of a process killed while replacing a file
-            aside.unlink()
-        _remove_orphans(path, set(pc.unique(index["shard"]).to_pylist()), busy)
+        remove_own_asides(path)
+        for shard in shard_paths(path):  # of killed writers
+            if shard.name not in ends and shard_token(shard.name) not in busy:
+                shard.unlink()
     finally:
-        for descriptor in filter(None, held.values()):
-            os.close(descriptor)
+        for descriptor in held.values():
+            if descriptor is not None:
+                os.close(descriptor)
 
 
-def _trim(path: Path, header: Header, rows: pa.Table) -> None:
-    places = pa.table({"shard": rows["shard"].cast(pa.string()), "end": pc.add(rows["offset"], rows["length"])})
+def _ends(index: pa.Table) -> dict[str, int]:
+    """Shards of an index, and where the last track of each ends."""
+    places = pa.table({"shard": index["shard"].cast(pa.string()), "end": pc.add(index["offset"], index["length"])})
     ends = places.group_by("shard").aggregate([("end", "max")])
-    for shard, end in zip(ends["shard"].to_pylist(), ends["end_max"].to_pylist(), strict=True):
-        trim_shard(path / "shards" / shard, header, end)
-
-
-def _remove_orphans(path: Path, known: set[str], busy: set[str]) -> None:
-    for shard in (path / "shards").iterdir():
-        if shard.name not in known and shard.stem.rpartition("-")[0] not in busy:
-            shard.unlink()
+    return dict(zip(ends["shard"].to_pylist(), ends["end_max"].to_pylist(), strict=True))
 
 
 def merge(sources: Sequence[str | Path], destination: str | Path) -> None:
@@ -112,16 +115,17 @@ def merge(sources: Sequence[str | Path], destination: str | Path) -> None:
     try:
         destination.mkdir(parents=True, exist_ok=True)
         with locked(destination):
-            found = read_header(destination) if (destination / "header.json").exists() else headers[0]
+            found = read_header(destination) if (destination / HEADER).exists() else headers[0]
             for folder, header in zip(folders, headers, strict=True):
                 _check_alike(folder, header, destination, found)
             tables = {folder: load_index(folder) for folder in folders}
-            merged = _merged(load_index(destination), tables, destination)
+            own = load_index(destination)
+            merged = check_disjoint(_merged(own, tables, destination), destination)
+            shards = _shards(own, tables, destination, found)
             create_header(destination, found)
-            for folder, table in tables.items():
-                for shard in pc.unique(table["shard"]).to_pylist():
-                    _link(folder / "shards" / shard, destination / "shards" / shard)
-            sync_folder(destination / "shards")
+            for target, source in shards.items():
+                _link(source, target)
+            sync_folder(destination / SHARDS)
             save_parquet(destination, merged)
     except OSError as error:
         raise StoreError(f"merge into {destination} failed: {error}; it holds what it held before") from error
@@ -155,8 +159,33 @@ def _merged(own: pa.Table, tables: dict[Path, pa.Table], destination: Path) -> p
     return merged
 
 
+def _shards(own: pa.Table, tables: dict[Path, pa.Table], destination: Path, header: Header) -> dict[Path, Path]:
+    """What is to be linked: paths in the destination, and the shards of which they become another name.
+
+    Raises:
+        StoreError: a shard is none of its store, has fewer rows than the index states, or would take the place of one
+            that holds something else.
+    """
+    folder = own_folder(destination, SHARDS)
+    chosen = {name: (folder / name, end) for name, end in _ends(own).items() if os.path.lexists(folder / name)}
+    for source, table in tables.items():
+        for name, end in _ends(table).items():
+            shard = own_folder(source, SHARDS) / name
+            if stored_rows(shard, header) < end:
+                raise StoreError(f"shard {shard} is cut short; restore it, or rebuild its store, before merging")
+            before, known = chosen.get(name, (shard, 0))
+            same = os.path.samestat(before.lstat(), shard.lstat())
+            if not same and not starts_alike(before, shard, header, min(known, end)):
+                raise StoreError(
+                    f"{before} and {shard} have one name and hold different arrays; rebuild one of the stores"
+                )
+            if end > known:
+                chosen[name] = shard, end
+    return {folder / name: shard for name, (shard, _) in chosen.items() if shard != folder / name}
+
+
 def _link(source: Path, target: Path) -> None:
-    aside = target.with_name(f".{target.name}.{os.getpid()}.aside")
+    aside = aside_path(target)
     aside.unlink(missing_ok=True)
     try:
         try:
@@ -164,7 +193,8 @@ def _link(source: Path, target: Path) -> None:
         except OSError as error:
             if error.errno not in _NO_LINK:
                 raise
-            shutil.copyfile(source, aside)
+            with open(open_file(source), "rb") as whole, open(open_file(aside, _NEW), "wb") as copy:
+                shutil.copyfileobj(whole, copy, 2**20)
         os.replace(aside, target)
     finally:
         aside.unlink(missing_ok=True)  # renaming one hard link onto another of the same file leaves both

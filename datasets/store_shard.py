@@ -10,13 +10,17 @@ import errno
 import io
 import mmap
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.lib import format as npy
 
-from datasets.store_format import Header, StoreError
+from datasets.npy_files import read_head
+from datasets.store_files import StoreError, open_file
+from datasets.store_format import Header
 
+_PIECE = 2**22
 _NO_WAIT = getattr(os, "RWF_NOWAIT", 0)  # without it (not Linux) everything counts as being in memory
 
 
@@ -42,7 +46,7 @@ class ShardWriter:
         self.rows = 0
         start = shard_header(header, 0)
         self._start = len(start)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        self._descriptor = open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
             write_all(self._descriptor, memoryview(start))
         except OSError:
@@ -89,11 +93,45 @@ class ShardWriter:
 
 
 def trim_shard(path: Path, header: Header, rows: int) -> None:
-    """Cut what a killed writer left behind row ``rows``."""
+    """Cut what a killed writer left behind row ``rows``; a shard that is damaged or has fewer stays as it is."""
     start = shard_header(header, rows)
-    with path.open("r+b") as file:
-        file.write(start)
-        file.truncate(len(start) + rows * header.row_bytes)
+    end = len(start) + rows * header.row_bytes
+    with suppress(FileNotFoundError), open(open_file(path, os.O_RDWR), "r+b") as file:
+        try:
+            found = _data_start(file, path, header)
+        except StoreError:  # which reading it tells
+            return
+        if found == len(start) and os.fstat(file.fileno()).st_size >= end:
+            os.pwrite(file.fileno(), start, 0)
+            file.truncate(end)
+
+
+def stored_rows(path: Path, header: Header) -> int:
+    """Whole rows in a shard, whatever its head states.
+
+    Raises:
+        StoreError: the file is missing, or is not an array of the store's type and shape.
+    """
+    try:
+        with open(open_file(path), "rb") as file:
+            start = _data_start(file, path, header)
+            return (os.fstat(file.fileno()).st_size - start) // header.row_bytes
+    except OSError as error:
+        raise StoreError(f"shard {path}: {error.strerror}; restore it or rebuild the store") from error
+
+
+def starts_alike(first: Path, second: Path, header: Header, rows: int) -> bool:
+    """Whether two shards are equal in their first rows."""
+    left = rows * header.row_bytes
+    with open(open_file(first), "rb") as one, open(open_file(second), "rb") as other:
+        _data_start(one, first, header)
+        _data_start(other, second, header)
+        while left:
+            piece, there = one.read(min(left, _PIECE)), other.read(min(left, _PIECE))
+            if piece != there or not piece:
+                return False
+            left -= len(piece)
+    return True
 
 
 class MappedShard:
@@ -112,7 +150,7 @@ class MappedShard:
     def __init__(self, path: Path, header: Header) -> None:
         self._row_bytes, self._hits = header.row_bytes, 0
         try:
-            self._file = path.open("rb")
+            self._file = open(open_file(path), "rb")  # noqa: SIM115 - as long as the mapping
             self._start = _data_start(self._file, path, header)
             count = (os.fstat(self._file.fileno()).st_size - self._start) // self._row_bytes
             size = self._start + count * self._row_bytes
@@ -157,13 +195,13 @@ class MappedShard:
 
 def _data_start(file: io.BufferedReader, path: Path, header: Header) -> int:
     try:
-        npy.read_magic(file)
-        shape, fortran, dtype = npy.read_array_header_1_0(file)
+        head = read_head(file)
     except ValueError as error:
         raise StoreError(f"shard {path} is damaged ({error}); restore it or rebuild the store") from error
-    if shape[1:] != header.item_shape or dtype != np.dtype(header.dtype) or fortran:
+    alike = head.dtype == np.dtype(header.dtype) and not head.fortran_order
+    if not alike or not head.shape or head.shape[1:] != header.item_shape:
         raise StoreError(
-            f"shard {path} holds {dtype} of shape {shape}, its store {header.dtype} of [rows, *{header.item_shape}]; "
-            "it belongs to another store: restore it or rebuild"
+            f"shard {path} holds {head.dtype} of shape {head.shape}, its store {header.dtype} of "
+            f"[rows, *{header.item_shape}]; it belongs to another store: restore it or rebuild"
         )
-    return file.tell()
+    return head.start

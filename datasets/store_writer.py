@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import secrets
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -14,17 +13,19 @@ from typing import Any, Self
 
 import numpy as np
 
-from datasets.store_format import (
-    Header,
+from datasets.store_files import (
+    PARTS,
+    SHARDS,
     StoreError,
-    check_header,
-    create_header,
-    load_index,
     locked,
-    part_line,
+    new_token,
+    own_folder,
+    shard_name,
     sync_folder,
     try_lock,
 )
+from datasets.store_format import Header, check_header, create_header
+from datasets.store_index import load_index, part_line
 from datasets.store_merge import consolidate_if_idle
 from datasets.store_shard import ShardWriter, write_all
 from datasets.wording import counted_noun
@@ -32,6 +33,7 @@ from datasets.wording import counted_noun
 _COMMIT_BYTES = 64 * 2**20
 _COMMIT_TRACKS = 4096
 _COMMIT_SECONDS = 5.0
+_LONGEST = 2**15  # letters of an id and its source: their line of a part-index can be read again
 
 
 class StoreWriter:
@@ -45,6 +47,7 @@ class StoreWriter:
         path: folder of the store; created, or opened to append to.
         header: what the arrays are.
         shard_bytes: size at which a new shard is begun.
+        before_commit: called before tracks become durable, to write down what must not be missing beside them.
 
     Attributes:
         done: ids that are stored safely; leave them out when resuming.
@@ -54,9 +57,15 @@ class StoreWriter:
         StoreError: the folder holds a store of something else, or cannot be written.
     """
 
-    def __init__(self, path: str | Path, header: Header, shard_bytes: int = 256 * 2**20) -> None:
-        self.path, self._shard_bytes = Path(path), shard_bytes
-        self.token, self._process = secrets.token_hex(6), os.getpid()
+    def __init__(
+        self,
+        path: str | Path,
+        header: Header,
+        shard_bytes: int = 256 * 2**20,
+        before_commit: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.path, self._shard_bytes, self._before_commit = Path(path), shard_bytes, before_commit
+        self.token, self._process = new_token(), os.getpid()
         self._shard: ShardWriter | None = None
         self._shard_count = 0
         self._pending: list[dict[str, Any]] = []
@@ -69,13 +78,19 @@ class StoreWriter:
             with locked(self.path):
                 self.header = create_header(self.path, header)
                 self._check_same(header)
-                part = self.path / "parts" / f"{self.token}.jsonl"
+                part = own_folder(self.path, PARTS) / f"{self.token}.jsonl"
                 self._part = try_lock(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND)
                 sync_folder(part.parent)
         except OSError as error:
             self._release()
             raise self._failed("cannot be opened for writing", error) from error
-        self.done: set[str] = set(load_index(self.path)["id"].to_pylist())
+        try:
+            self.done: set[str] = set(load_index(self.path)["id"].to_pylist())
+        except BaseException:
+            with locked(self.path):
+                part.unlink(missing_ok=True)
+            self._release()
+            raise
 
     def append(
         self, id: str, array: np.ndarray, source: str = "", duration: float = float("nan"), checksum: str = ""
@@ -94,7 +109,7 @@ class StoreWriter:
                 the store holds every track appended before, once :meth:`close` has returned.
         """
         self._check_usable()
-        self._check_id(id)
+        self._check_entry(id, source, checksum)
         if id in self.done or id in self._pending_ids:
             raise StoreError(f"{self.path}: {id!r} is stored already; leave out the ids in `done`")
         rows = checked_rows(self.path, self.header, id, array)
@@ -121,7 +136,7 @@ class StoreWriter:
         """
         self._check_usable()
         for row in rows:
-            self._check_id(row["id"])
+            self._check_entry(row["id"], row["source"], row["checksum"])
             if row["id"] not in self.done and row["id"] not in self._pending_ids:
                 self._pending.append(row)
                 self._pending_ids.add(row["id"])
@@ -137,6 +152,7 @@ class StoreWriter:
         self._last_commit = time.monotonic()
         if not self._pending:
             return
+        self._before_commit()
         end = os.fstat(self._part).st_size
         try:
             if self._shard is not None:
@@ -177,9 +193,11 @@ class StoreWriter:
             with suppress(StoreError):  # the error under way says more
                 self.close()
 
-    def _check_id(self, id: str) -> None:
+    def _check_entry(self, id: str, source: str, checksum: str) -> None:
         if not isinstance(id, str) or not id or _readable(id) != id:
             raise StoreError(f"{self.path}: a track's id must be a text that is not empty and valid UTF-8, not {id!r}")
+        if len(id) + len(str(source)) + len(str(checksum)) > _LONGEST:
+            raise StoreError(f"{self.path}: {id[:60]!r}... or its source has more than {_LONGEST} letters; shorten it")
 
     def _shard_for(self, size: int) -> ShardWriter:
         if self._shard is not None and self._shard.rows and self._shard.bytes + size > self._shard_bytes:
@@ -187,10 +205,10 @@ class StoreWriter:
             self._shard.close()
             self._shard = None
         if self._shard is None:
-            name = f"{self.token}-{self._shard_count:04d}.npy"
-            self._shard = ShardWriter(self.path / "shards" / name, self.header)
+            shards = own_folder(self.path, SHARDS)
+            self._shard = ShardWriter(shards / shard_name(self.token, self._shard_count), self.header)
             self._shard_count += 1
-            sync_folder(self.path / "shards")
+            sync_folder(shards)
         return self._shard
 
     def _check_same(self, header: Header) -> None:

@@ -8,14 +8,18 @@ relative to the folder, with suffix, as in the ground-truth files of that code b
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from datasets.npy_files import map_array
 from datasets.store import Reader, Store, check_range
-from datasets.store_format import Header, StoreError
+from datasets.store_files import HEADER, StoreError
+from datasets.store_format import Header
+from datasets.system_folders import is_system_folder
 from datasets.windows import pad_centred
 from datasets.wording import counted_noun
 
@@ -42,7 +46,7 @@ def open_features(
         StoreError: neither of the two, damage, or a store of something else.
     """
     path = Path(path)
-    if (path / "header.json").exists():
+    if os.path.lexists(path / HEADER):
         return Store(path, fingerprint, kind, producer)
     folder = UpstreamFolder(path)
     if kind is not None and kind != folder.header.kind:
@@ -113,7 +117,7 @@ class UpstreamFolder:
             if id.endswith(".mmap"):
                 rows = np.fromfile(self.path / id, _RAW, 96 * (stop - start), offset=start * self.header.row_bytes)
                 return rows.reshape(stop - start, 96).astype(np.float16, copy=False)
-            return np.array(_mapped(self.path / id)[start:stop], dtype=np.float16)
+            return np.array(map_array(self.path / id)[start:stop], dtype=np.float16)
         except (OSError, ValueError) as error:
             raise StoreError(f"{self.path / id} changed since it was opened ({error}); open it again") from error
 
@@ -123,36 +127,23 @@ class UpstreamFolder:
 
     def _frames(self, file: os.DirEntry[str]) -> int:
         if file.name.endswith(".npy"):
-            array = _mapped(file.path)
+            array = map_array(Path(file.path))
             if array.ndim != 2 or array.shape[1] != 96 or array.dtype.kind != "f" or not len(array):
                 raise ValueError(f"{array.dtype} {array.shape}")
             return len(array)
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise ValueError("not a plain file")
         frames, rest = divmod(file.stat().st_size, self.header.row_bytes)
         if rest or not frames:
             raise ValueError(f"{file.stat().st_size} bytes, not a multiple of {self.header.row_bytes}")
         return frames
 
 
-def _mapped(path: str | Path) -> np.ndarray:
-    """The array of a file, left on the disk.
-
-    Raises:
-        ValueError: It is damaged, or holds objects.
-    """
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):
-        raise
-    except Exception as error:  # whatever numpy's parser of headers makes of a damaged one
-        raise ValueError(f"a damaged header ({type(error).__name__})") from error
-    if not isinstance(array, np.ndarray):
-        raise ValueError("several arrays in one archive")
-    return array
-
-
 def _files(folder: str | Path) -> Iterator[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         for entry in entries:
+            if entry.name.startswith(".") or is_system_folder(entry.name):
+                continue
             if entry.is_dir(follow_symlinks=False):
                 yield from _files(entry.path)
             elif entry.name.endswith(SUFFIXES):

@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from datasets import crashes
-from datasets.store import Header, StoreError, StoreWriter
+from datasets.store import Header, StoreError, StoreWriter, stated
+from datasets.store_files import open_lock
 from datasets.store_filling import Filler
 from datasets.wording import printable
 from datasets.workers import workers
@@ -125,9 +126,8 @@ def build_store(
         files, report.ignored, report.passed_over = found.files, found.others, found.passed_over
     else:
         files = named(ids) if isinstance(ids, Mapping) else choose(audio_dir, ids)
-    with alone(report.store), StoreWriter(report.store, about) as writer:
+    with _opened(report.store, about) as (writer, ledger):
         _check_same_length(writer, max_seconds)
-        ledger = Ledger(report.store)
         if ids is None:
             ledger.list_folders(found)
         new = [file for file in files if _first(file, clip_seconds) not in writer.done]
@@ -149,7 +149,7 @@ def build_store(
         except BrokenProcessPool as error:
             raise AudioError(audio_dir, crashes.explain(error)) from error
         finally:
-            _save(ledger, report.store)
+            _save(ledger.save, report.store)
     left_out = [file.id for file in new] + ([] if ids is not None else list(found.unlisted))
     report.skipped = [(id, ledger.skipped[id].reason) for id in left_out if id in ledger.skipped]
     report.noted = [(file.id, ledger.noted[file.id].note) for file in files if file.id in ledger.noted]
@@ -197,7 +197,7 @@ def alone(store: Path) -> Iterator[None]:
     """The only process that computes features into a store; the others wait for it."""
     try:
         store.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(store / ".build.lock", os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = open_lock(store / ".build.lock")
     except OSError as error:
         raise StoreError(f"the store {store} cannot be opened for writing: {error.strerror}") from error
     try:
@@ -212,9 +212,18 @@ def alone(store: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextmanager
+def _opened(store: Path, about: Header) -> Iterator[tuple[StoreWriter, Ledger]]:
+    """The store and its tables, which know of a track before it is committed: a killed run does it once, and whole."""
+    with alone(store):
+        ledger = Ledger(store)
+        with StoreWriter(store, about, before_commit=lambda: _save(ledger.save_kept, store)) as writer:
+            yield writer, ledger
+
+
 def _check_same_length(writer: StoreWriter, max_seconds: float | None) -> None:
     """What is kept of long tracks is no matter of the fingerprint: crops of both are alike."""
-    found = (writer.header.producer or {}).get("max_seconds")
+    found = stated(writer, "max_seconds", "a number above 0")
     if found != max_seconds:
         kept, wanted = (f"the middle {one:g} s of tracks" if one else "whole tracks" for one in (found, max_seconds))
         raise StoreError(
@@ -300,10 +309,7 @@ def _enter(done: Done, writer: StoreWriter, ledger: Ledger, report: Report) -> N
         report.seconds += one.seconds
         report.written += 1
     writer.adopt(done.rows)
-    try:
-        ledger.save_in_time()
-    except OSError as error:
-        raise _unsaved(report.store, error) from error
+    _save(ledger.save_in_time, report.store)
     if done.failure:
         raise StoreError(done.failure)
 
@@ -349,12 +355,8 @@ def _remember(ledger: Ledger, files: list[Candidate], store: Path) -> None:
         raise StoreError(f"{store}: the table of source files cannot be written ({error.strerror})") from error
 
 
-def _save(ledger: Ledger, store: Path) -> None:
+def _save(save: Callable[[], None], store: Path) -> None:
     try:
-        ledger.save()
+        save()
     except OSError as error:
-        raise _unsaved(store, error) from error
-
-
-def _unsaved(store: Path, error: OSError) -> StoreError:
-    return StoreError(f"{store}: the table of skipped files cannot be written ({error.strerror})")
+        raise StoreError(f"{store}: the table of skipped files cannot be written ({error.strerror})") from error

@@ -145,11 +145,13 @@ def extract(
     report = Extracted(Path(store_dir), chosen, encoder.size)
     name = Path(model_dir).resolve().name
     with alone(report.store), ExitStack() as stack:
+        ledger = Ledger(report.store)
         writers = {
-            block: stack.enter_context(StoreWriter(report.store / f"block_{block:02d}", recipe.header(block, name)))
+            block: stack.enter_context(
+                StoreWriter(report.store / f"block_{block:02d}", recipe.header(block, name), before_commit=ledger.save)
+            )
             for block in chosen
         }
-        ledger = Ledger(report.store)
         ledger.list_folders(found)
         _run(found.files, recipe, writers, ledger, report, retry, progress)
     if not report.written and not report.already:
@@ -200,8 +202,8 @@ def _store(file: Candidate, recipe: Recipe, writers: Mapping[int, StoreWriter], 
         ledger.leave_out(file, str(error))
         return False
     ledger.remember([file])
+    ledger.keep(file, notes)
     for block, writer in writers.items():
         if file.id not in writer.done:
             writer.append(file.id, states[block][:, None, :], storable(file.path), len(samples) / rate)
-    ledger.keep(file, notes)
     return True

@@ -17,7 +17,7 @@ from datasets.tables import CorpusError
 from models.fingerprint import fingerprint
 from preprocess.bars import counted
 from preprocess.build import alone
-from preprocess.files import Candidate, Found, find
+from preprocess.files import Candidate, Found, find, storable
 from preprocess.ledger import Ledger
 from preprocess.vector_files import ForeignError, Vectors, open_vectors
 
@@ -89,7 +89,7 @@ def import_features(
     named = _named(vectors, audio, corpus, max_unmatched, report)
     first = next(array for id, array, _ in vectors if id in named)
     report.size, report.passed_over = first.shape[1], list(getattr(vectors, "texts", ()))
-    header = _header(vectors, encoder or source.resolve().stem, report.size, block)
+    header = _header(vectors, encoder or storable(source.resolve().stem), report.size, block)
     with alone(report.store), StoreWriter(report.store, header) as writer:
         _leave_out(report)
         stored = Store(report.store) if writer.done else None
@@ -111,7 +111,7 @@ def import_features(
 def _header(vectors: Vectors, encoder: str, size: int, block: int | None) -> Header:
     producer: dict[str, Any] = {
         "encoder": encoder,
-        "source": f"{vectors.layout}: {vectors.path.resolve().name}",
+        "source": f"{vectors.layout}: {storable(vectors.path.resolve().name)}",
         "values": size,
         "tokens": [""],
     }

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from datasets.csv_writing import TableWriter, bare
+from datasets.store_files import StoreError, open_file, remove_asides, replace_file
 from preprocess.files import Candidate, Found
 from preprocess.sources import NO_FFMPEG, UNREADABLE, AudioError
 
@@ -40,7 +41,7 @@ class Noted:
 
 
 class Ledger:
-    """What became of the files that are not simply in the store.
+    """What became of the files that are not simply in the store; one process has it at a time (`build.alone`).
 
     Attributes:
         skipped: Rows of `skipped.csv` by id.
@@ -49,15 +50,17 @@ class Ledger:
 
     Raises:
         AudioError: A table was changed into something else.
+        StoreError: A table is a link or no plain file.
     """
 
     def __init__(self, store_dir: Path) -> None:
         self.skipped_path, self.noted_path = store_dir / "skipped.csv", store_dir / "notes.csv"
+        remove_asides(store_dir, f"{self.skipped_path.name}|{self.noted_path.name}")
         self.skipped: dict[str, Skipped] = {row.id: row for row in _read(self.skipped_path, Skipped)}
         self.noted: dict[str, Noted] = {row.id: row for row in _read(self.noted_path, Noted)}
         self.sources_path = store_dir / "sources.jsonl"
         self.sources = _read_sources(self.sources_path)
-        self._changed = False
+        self._changed = self._kept_changed = False
         self._next_save = time.monotonic()
 
     def settled(self, file: Candidate) -> bool:
@@ -79,7 +82,7 @@ class Ledger:
         known = {file.id: (file.bytes, file.mtime_ns) for file in files if file.bytes >= 0}
         if known:
             text = "".join(f"{json.dumps([id, *state])}\n" for id, state in known.items())
-            with self.sources_path.open("ab+") as lines:
+            with open(open_file(self.sources_path, os.O_RDWR | os.O_CREAT | os.O_APPEND), "ab+") as lines:
                 if lines.tell() and not _ends_a_line(lines):  # of a process that was killed
                     lines.write(b"\n")
                 lines.write(text.encode())
@@ -91,11 +94,12 @@ class Ledger:
         self._changed = True
 
     def keep(self, file: Candidate, notes: Sequence[str]) -> None:
-        """Enter a file that gave a track: it is not skipped any more."""
-        self._changed |= self.skipped.pop(file.id, None) is not None
+        """Enter a file that gives a track: it is not skipped any more; call it before its track is stored."""
+        before = self.skipped.pop(file.id, None), self.noted.pop(file.id, None)
         if notes:
             self.noted[file.id] = Noted(file.id, "; ".join(notes))
-            self._changed = True
+        if before != (None, self.noted.get(file.id)):
+            self._changed = self._kept_changed = True
 
     def list_folders(self, found: Found) -> None:
         """Enter folders that could not be listed, and drop skipped files and folders that are not there any more."""
@@ -114,7 +118,12 @@ class Ledger:
             _write(self.noted_path, Noted, self.noted.values())
             now = time.monotonic()
             self._next_save = now + min(SAVING * (now - began), LATEST)
-        self._changed = False
+        self._changed = self._kept_changed = False
+
+    def save_kept(self) -> None:
+        """Save what the tables say of files that give a track, if they say anything new: needed before it is stored."""
+        if self._kept_changed:
+            self.save()
 
     def save_in_time(self) -> None:
         """Save, unless that would be too often for tables as long as these."""
@@ -123,15 +132,17 @@ class Ledger:
 
 
 def _read(path: Path, kind: type[Skipped] | type[Noted]) -> list:
-    if not path.exists():
-        return []
     names = [field.name for field in fields(kind)]
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with open(open_file(path), newline="", encoding="utf-8") as file:
             head, *lines = csv.reader(file)
         if head != names:
             raise ValueError(f"its columns are {head}, not {names}")
         return [kind(*map(bare, line[:2]), *map(int, line[2:])) for line in lines]
+    except FileNotFoundError:
+        return []
+    except StoreError:
+        raise
     except (TypeError, ValueError, OSError, csv.Error) as error:
         raise AudioError(path, f"damaged table ({error}): delete it, and its files are tried again") from error
 
@@ -144,11 +155,15 @@ def _ends_a_line(file: BinaryIO) -> bool:
 def _read_sources(path: Path) -> dict[str, tuple[int, int]]:
     """The last line of a track counts; one that a killed process left cut short tells nothing."""
     found = {}
-    if path.exists():
-        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+    with (
+        suppress(FileNotFoundError),
+        open(open_file(path), encoding="utf-8", errors="replace", newline="\n") as lines,
+    ):
+        for line in lines:
             with suppress(ValueError, TypeError, RecursionError):
                 id, size, mtime_ns = json.loads(line)
-                found[id] = (size, mtime_ns)
+                if (type(id), type(size), type(mtime_ns)) == (str, int, int):
+                    found[id] = (size, mtime_ns)
     return found
 
 
@@ -161,9 +176,4 @@ def _write(path: Path, kind: type[Skipped] | type[Noted], rows: Iterable[Skipped
     writer = TableWriter(text, lineterminator="\n")
     writer.writerow([field.name for field in fields(kind)])
     writer.writerows(map(astuple, rows))
-    aside = path.with_name(f".{path.name}.{os.getpid()}.aside")
-    try:
-        aside.write_text(text.getvalue(), encoding="utf-8")
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    replace_file(path, text.getvalue().encode())

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from datasets import plain_json
 from datasets.corpora import CORPORA, Definition, Item
 from datasets.corpora.base import cut, sizes, within
 from datasets.corpora.copies import write_rows
 from datasets.store import Store
+from datasets.store_files import replace_file
 from preprocess.build import Report
 from preprocess.files import clip_id
 
@@ -127,8 +128,8 @@ def _write_about(done: Prepared) -> None:
     """Enter the corpus into `corpus.json`."""
     file = done.store / ABOUT
     try:
-        known = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        known = plain_json.parse(file.read_bytes())
+    except (OSError, ValueError):
         known = {}
     known = known if isinstance(known, dict) else {}
     definition = done.definition
@@ -148,9 +149,7 @@ def _write_about(done: Prepared) -> None:
         "absent": len(done.absent),
         "cut_to": done.cut_to.name if done.cut_to else None,
     }
-    aside = file.with_name(f".{file.name}.{os.getpid()}.aside")
-    aside.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
-    os.replace(aside, file)
+    replace_file(file, (json.dumps(known, indent=2) + "\n").encode())
 
 
 def summary(done: Prepared) -> Iterator[str]:

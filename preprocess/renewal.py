@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from datasets.store import Store
+from datasets.store_files import remove_all
 from preprocess.build import alone, feature_header
 from preprocess.files import find
 from preprocess.ledger import Ledger
@@ -33,9 +33,8 @@ def drop_outdated(audio_dir: str | Path, store_dir: str | Path, frontend: str) -
         ledger = Ledger(folder)
         changed = any(ledger.changed(file) for file in found.files if file.id in stored)
         if outdated := changed or bool(found.gone(stored)):
-            (folder / "index.parquet").unlink(missing_ok=True)  # what names tracks goes first, the header last
-            for below in ("parts", "shards"):
-                shutil.rmtree(folder / below, ignore_errors=True)
-            for file in (ledger.skipped_path, ledger.noted_path, ledger.sources_path, folder / "header.json"):
+            for file in (ledger.skipped_path, ledger.noted_path):  # what was skipped is tried again
                 file.unlink(missing_ok=True)
+            remove_all(folder)
+            ledger.sources_path.unlink(missing_ok=True)  # by it outdated tracks are known, as long as there are any
     return outdated

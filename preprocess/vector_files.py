@@ -17,6 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from datasets.array_files import read_npy
+from datasets.system_folders import is_system_folder
 from preprocess.files import storable
 
 ID_COLUMNS = ("id", "track_id", "path", "file", "filename", "file_name", "track", "name")
@@ -53,7 +54,8 @@ class NpyFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._files = sorted(one for one in path.rglob("*.npy") if not one.name.startswith("."))
+        found = (one for one in path.rglob("*.npy") if not one.name.startswith(".") and not one.is_dir())
+        self._files = sorted(one for one in found if not any(map(is_system_folder, one.relative_to(path).parts)))
         if not self._files:
             others = Counter(one.suffix or one.name for one in path.rglob("*") if one.is_file())
             what = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(3)) or "nothing"
@@ -67,6 +69,8 @@ class NpyFolder:
 
 def _loaded(file: Path) -> np.ndarray:
     try:
+        if not file.is_file():
+            raise ValueError("not a plain file")
         return read_npy(file)
     except ValueError as error:
         raise ForeignError(

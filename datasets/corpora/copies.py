@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from datasets.corpora.base import Definition, Item
 from datasets.csv_writing import TableWriter
+from datasets.store_files import replace_file
 from datasets.system_folders import is_system_folder
 from datasets.tables import CorpusError
 
@@ -148,9 +149,4 @@ def write_rows(file: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]
     writer = TableWriter(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(rows)
-    aside = file.with_name(f".{file.name}.{os.getpid()}.aside")
-    try:
-        aside.write_text(text.getvalue(), encoding="utf-8")
-        os.replace(aside, file)
-    finally:
-        aside.unlink(missing_ok=True)
+    replace_file(file, text.getvalue().encode())

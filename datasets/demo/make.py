@@ -21,6 +21,7 @@ from datasets.demo.render import RENDERER, render_piece, write_audio
 from datasets.demo.styles import GENRES
 from datasets.demo.synth import check_soundfont, soundfont_hash
 from datasets.demo.tones import SAMPLE_RATE
+from datasets.store_files import open_lock
 
 SIZES: dict[str, tuple[int, float]] = {"tiny": (40, 6.0), "small": (1000, 12.0)}  # tracks, seconds each
 TRACKS_A_PROCESS = 25
@@ -130,6 +131,9 @@ def make_track(folder: Path, seed: int, index: int, seconds: float, split: str, 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold a lock file, so that two processes do not build the same corpus at once. The lock ends with the process."""
-    with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    descriptor = open_lock(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(descriptor)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.store import Store
+from datasets.store import Store, stated
 from datasets.store_format import read_header
 from experiments.errors import UserError
 from experiments.tasks.base import Task, unknown
@@ -35,7 +35,7 @@ def answer_stores(settings: Mapping[str, str], tasks: Mapping[str, Task]) -> lis
                     f"embeddings.compare.NAME={folder}"
                 )
             store = Store(folder, kind="answers")
-            task = (store.header.producer or {}).get("task")
+            task = stated(store, "task", "a text")
             if task in tasks:
                 _check(name, store, tasks[task])
                 found.append((name, store))
@@ -50,7 +50,7 @@ def _check(name: str, store: Store, task: Task) -> None:
             f"answers.{name}: {store.path} holds answers of shape {list(store.header.item_shape)}, {task.name} has "
             f"{task.n_outputs} outputs ({', '.join(task.classes[:5])}, ...); were other classes meant?"
         )
-    classes = store.header.producer.get("classes")
+    classes = stated(store, "classes", "a list of texts")
     if classes is not None and tuple(classes) != task.classes:
         raise UserError(f"answers.{name}: {store.path} answers with other classes than {task.name} has here")
 

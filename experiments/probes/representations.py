@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from datasets.corpus import SPLITS, Corpus
-from datasets.store import Reader, Store
+from datasets.store import Reader, Store, stated
 from datasets.store_format import read_header
 from experiments.errors import UserError
 from experiments.probes.records import SUM
@@ -108,14 +108,14 @@ def _choices(store: Store, wanted: Sequence[str]) -> list[str]:
 
 def has_tokens(store: Reader) -> bool:
     """Whether a store holds `TOKENS` of every patch, not something else."""
-    shape, names = store.header.item_shape, (store.header.producer or {}).get("tokens", TOKENS)
+    shape, names = store.header.item_shape, stated(store, "tokens", "a list of texts", TOKENS)
     return len(shape) == 2 and shape[0] == len(TOKENS) and tuple(names) == TOKENS
 
 
 def blocks_in(folder: Path) -> dict[int, Path]:
     """The stores of several blocks in a folder, as an extraction leaves them."""
-    places = [header.parent for header in sorted(folder.glob("block_[0-9]*/header.json"))]
-    return {int(place.name.removeprefix("block_")): place for place in places}
+    places = {header.parent.name.removeprefix("block_"): header.parent for header in folder.glob("block_*/header.json")}
+    return {int(number): places[number] for number in sorted(places) if number.isascii() and number.isdecimal()}
 
 
 def _stores(name: str, path: Path, blocks: Sequence[int] | None) -> list[Store]:
@@ -149,7 +149,7 @@ def _elsewhere(folder: Path) -> str:
 
 def block_of(store: Reader) -> int | str:
     """The block of a network that a store is of; empty where it is of none."""
-    return (store.header.producer or {}).get("block", "")
+    return stated(store, "block", "a number of a block", "")
 
 
 def _same_network(name: str, stores: Sequence[Store]) -> None:

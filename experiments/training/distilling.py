@@ -11,7 +11,7 @@ import numpy as np
 
 from datasets.csv_writing import TableWriter
 from datasets.matching import match_tracks
-from datasets.store import Store, StoreError
+from datasets.store import Store, StoreError, stated
 from datasets.tables import CorpusError
 from datasets.teachers import Rule, Teacher
 from datasets.wording import counted_noun
@@ -23,7 +23,8 @@ from experiments.tracks.data import Source, say
 from experiments.tracks.examples import Examples, need
 
 MAKE = "python ex_pretrain.py extract_logits makes one"
-NEEDED = ("labels", "window_frames", "hop_frames")  # of a store's producer
+NEEDED = {"labels": "a list of texts", "window_frames": "a number above 0", "hop_frames": "a number above 0"}
+TOLD = {"task": "a text", "weights": "a text", "options": "a mapping", "frame_rate": "a number above 0"}
 MOST_LISTED = 20
 
 
@@ -52,7 +53,7 @@ class Lessons:
         producer = self.store.header.producer or {}
         return {
             "logits": self.store.header.fingerprint,
-            "weights": producer.get("weights", ""),
+            "weights": producer.get("weights") or "",
             **told(self.task),
         }
 
@@ -77,10 +78,10 @@ def open_logits(settings: PretrainSettings) -> Store | None:
         path = path / "logits"
     try:
         store = Store(path, kind="logits")
+        found = {key: stated(store, key, expected) for key, expected in (NEEDED | TOLD).items()}
     except StoreError as error:
         raise UserError(f"distillation.logits={named}: {error}; {MAKE}") from error
-    producer = store.header.producer or {}
-    lacking = [key for key in NEEDED if key not in producer]
+    lacking = [key for key in NEEDED if found[key] is None]
     if lacking:
         raise UserError(
             f"distillation.logits={named}: its header.json does not say {', '.join(lacking)} of its producer, without "
@@ -88,10 +89,10 @@ def open_logits(settings: PretrainSettings) -> Store | None:
         )
     if not len(store):
         raise UserError(f"distillation.logits={named}: there is no track in it; {MAKE} with tracks")
-    if store.header.item_shape != (len(producer["labels"]),):
+    if store.header.item_shape != (len(found["labels"]),):
         raise UserError(
             f"distillation.logits={named}: rows of shape {list(store.header.item_shape)} and "
-            f"{len(producer['labels'])} labels in its header.json; extract the logits again"
+            f"{len(found['labels'])} labels in its header.json; extract the logits again"
         )
     return store
 
@@ -111,7 +112,7 @@ def lessons(settings: PretrainSettings, store: Store, task: Task) -> Lessons:
         UserError: One head cannot answer to both.
     """
     producer = store.header.producer or {}
-    labels, kind = list(producer["labels"]), producer.get("task", task.name)
+    labels, kind = list(producer["labels"]), producer.get("task") or task.name
     named = f"distillation.logits={settings.distillation.logits}"
     taught = rebuild(kind, labels, producer.get("options"))
     if taught.kind == "values":
@@ -177,7 +178,7 @@ def teach(
     renamed = {identity: name for identity, name in names.items() if name != identity}
     without = [identity for identity in stored if identity not in names or identity in other]
     producer = store.header.producer or {}
-    rate = source.frontend.frame_rate / producer.get("frame_rate", source.frontend.frame_rate)
+    rate = source.frontend.frame_rate / (producer.get("frame_rate") or source.frontend.frame_rate)
     teacher = Teacher(
         store,
         _rule(distillation, lessons.task),

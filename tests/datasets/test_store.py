@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from datasets.store import Header, Store, StoreError, StoreWriter
-from datasets.store_format import SCHEMA, locked, save_parquet
+from datasets.store_files import locked
+from datasets.store_index import SCHEMA, save_parquet
 from datasets.windows import exhaustive_windows
 
 MEL = Header("mel", (96,), units="log10(1 + 10000 mel)", producer={"hop": 256, "bands": 96}, fingerprint="a" * 16)
+TOKEN = "0123456789ab"  # of a writer
 
 
 def mel(seed: int, rows: int) -> np.ndarray:
@@ -210,9 +212,11 @@ def test_more_shards_than_may_be_open(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_opening_and_looking_up_takes_little_memory_for_many_tracks(path: Path) -> None:
     count = 50_000
     ids = [f"artist {number // 1000}/album/{number:08}.flac" for number in range(count)]
+    (shard,) = (path / "shards").iterdir()
+    os.truncate(shard, 128 + count * MEL.row_bytes)
     columns = {
         "id": pa.array(ids),
-        "shard": pa.array(["x.npy"] * count).dictionary_encode(),
+        "shard": pa.array([shard.name] * count).dictionary_encode(),
         "offset": pa.array(np.arange(count)),
         "length": pa.array(np.ones(count, np.int64)),
         "source": pa.array(ids),
@@ -289,9 +293,9 @@ def test_a_damaged_shard_is_named(path: Path) -> None:
 
 
 def test_a_damaged_part_index_is_named(path: Path) -> None:
-    row = {"id": "x", "shard": "s.npy", "offset": 0, "length": 1, "source": "", "duration": None, "checksum": ""}
-    (path / "parts" / "p.jsonl").write_text("oops\n" + json.dumps(row) + "\n")
-    with pytest.raises(StoreError, match=r"p.jsonl, line 1 is damaged"):
+    row = {"id": "x", "shard": f"{TOKEN}-0000.npy", "offset": 0, "length": 1, "source": "", "duration": None}
+    (path / "parts" / f"{TOKEN}.jsonl").write_text("oops\n" + json.dumps(row | {"checksum": ""}) + "\n")
+    with pytest.raises(StoreError, match=rf"{TOKEN}.jsonl, line 1 is damaged"):
         Store(path)
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets import store_format
+from datasets import store_index
 from datasets.store import Header, Store, StoreError, StoreWriter, consolidate, merge
-from datasets.store_format import part_paths, try_lock
+from datasets.store_files import part_paths, try_lock
 
 HEADER = Header("embeddings", (3, 8), producer={"block": 6}, fingerprint="a" * 16)
 
@@ -189,7 +189,7 @@ def test_a_reader_that_opens_during_folding_misses_nothing(tmp_path: Path, monke
     first.close()
     listed = part_paths(path)
     second.close()
-    monkeypatch.setattr(store_format, "part_paths", lambda _: listed)  # the list from before, the files from after
+    monkeypatch.setattr(store_index, "part_paths", lambda _: listed)  # the list from before, the files from after
     assert_holds(path, range(4))
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets import store_format, store_shard, store_writer
+from datasets import store_index, store_shard, store_writer
 from datasets.store import Header, Store, StoreError, StoreWriter
-from datasets.store_format import locked, part_paths
+from datasets.store_files import locked, part_paths
 
 HEADER = Header("mel", (96,), producer={"hop": 256}, fingerprint="a" * 16)
 ROOT = Path(__file__).parents[2]
@@ -460,10 +460,10 @@ def test_a_shard_header_keeps_its_size() -> None:
 
 def test_a_long_part_index_is_read_in_blocks(tmp_path, monkeypatch):
     """Rows as Python objects take ten times the room of a table: no more than a block of them exist at once."""
-    monkeypatch.setattr(store_format, "_BLOCK", 8)
+    monkeypatch.setattr(store_index, "_BLOCK", 8)
     tables = []
-    made = store_format.rows_to_table
-    monkeypatch.setattr(store_format, "rows_to_table", lambda rows: tables.append(len(rows)) or made(rows))
+    made = store_index.rows_to_table
+    monkeypatch.setattr(store_index, "rows_to_table", lambda rows: tables.append(len(rows)) or made(rows))
     with StoreWriter(tmp_path / "store", HEADER) as writer:
         for number in range(50):
             writer.append(f"{number:02d}", np.ones((1 + number % 3, *HEADER.item_shape), np.float16))

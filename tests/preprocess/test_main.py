@@ -114,11 +114,19 @@ def test_a_full_disk_ends_in_one_line_and_keeps_what_was_done(many: Path, tmp_pa
     assert (report.already, report.written, report.decoded) == (kept, 20 - kept, 20 - kept)
 
 
+def is_worker(process: psutil.Process) -> bool:
+    """Whether this is one of joblib's, not a helper that may have ended since it was listed."""
+    try:
+        return "LokyProcess" in " ".join(process.cmdline())
+    except psutil.Error:
+        return False
+
+
 def test_killed_before_its_workers_were_given_anything_it_leaves_none(many: Path, tmp_path: Path):
     line = [sys.executable, "-m", "preprocess", str(many), str(tmp_path / "store"), "--jobs", "2", "--quiet"]
     with subprocess.Popen(line, cwd=ROOT, env=ENVIRONMENT) as process:
         workers: list[psutil.Process] = []
-        while not any("LokyProcess" in " ".join(worker.cmdline()) for worker in workers):
+        while not any(map(is_worker, workers)):
             assert process.poll() is None
             workers = psutil.Process(process.pid).children(recursive=True)
         process.kill()

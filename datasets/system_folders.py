@@ -7,7 +7,7 @@ Hidden folders (`.Trashes`, `.Trash-1000`, `.@__thumb`) need no table: names tha
 from __future__ import annotations
 
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 # In any case: no title looks like these.
 SYSTEM_FOLDERS = frozenset(
@@ -57,3 +57,8 @@ def system_folder_of(track: str) -> str | None:
         if is_system_folder(name):
             return PurePosixPath(*folders[:depth]).as_posix()
     return None
+
+
+def leads_above(link: Path, root: Path) -> bool:
+    """Whether a link leads to a folder that `root` itself lies in: following it would search the whole disk."""
+    return root.resolve().is_relative_to(link.resolve())

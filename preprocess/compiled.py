@@ -33,12 +33,9 @@ PACKAGES = ("numba", "llvmlite", "librosa", "numpy")
 
 def folder() -> Path:
     """Where the compiled functions lie: one folder for every combination of versions, Python and processor."""
-    from llvmlite import binding
-
     made_by = {name: version(name) for name in PACKAGES}
-    made_for = {"machine": platform.machine(), "cpu": binding.get_host_cpu_name(), "python": platform.python_version()}
-    features = sorted(name for name, present in binding.get_host_cpu_features().items() if present)
-    return cache_dir() / "numba" / fingerprint({**made_by, **made_for, "features": features})
+    made_for = {"machine": platform.machine(), "processor": _processor(), "python": platform.python_version()}
+    return cache_dir() / "numba" / fingerprint({**made_by, **made_for})
 
 
 @cache
@@ -69,6 +66,15 @@ def discard() -> None:
     with _alone(where):
         _empty(where)
     prepare.cache_clear()
+
+
+def _processor() -> list[str]:
+    """Name and instructions of the first processor, as Linux lists them; elsewhere only its name."""
+    try:
+        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
+    except OSError:
+        return [platform.processor()]
+    return [line for line in first.splitlines() if line.startswith(("model name", "flags", "CPU", "Features"))]
 
 
 def _read_from(where: Path) -> None:

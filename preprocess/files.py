@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datasets.system_folders import is_system_folder
+from datasets.system_folders import is_system_folder, leads_above
 from preprocess.sources import UNREADABLE, AudioError, Unreadable
 
 LIBSNDFILE = {
@@ -130,8 +130,10 @@ def find(audio_dir: Path) -> Found:
                 files.append(Path(entry.path))
             elif is_system_folder(entry.name):
                 found.passed_over.append(_id(audio_dir, Path(entry.path)))
-            else:
-                (links if entry.is_symlink() else waiting).append(Path(entry.path))
+            elif not entry.is_symlink():
+                waiting.append(Path(entry.path))
+            elif not leads_above(Path(entry.path), audio_dir):
+                links.append(Path(entry.path))
         _sort_out(audio_dir, files, found)
     if not found.files:
         raise AudioError(audio_dir, _nothing(found))

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from datasets.corpora.base import Definition, Item
 from datasets.csv_writing import TableWriter
 from datasets.store_files import replace_file
-from datasets.system_folders import is_system_folder
+from datasets.system_folders import is_system_folder, leads_above
 from datasets.tables import CorpusError
 
 SUFFIXES = (".mp3", ".wav", ".au", ".flac", ".ogg", ".m4a", ".aif", ".aiff", ".opus")  # the first is taken
@@ -97,7 +97,8 @@ def _walk(data_dir: Path) -> Iterator[PurePosixPath]:
                 continue
             seen.add(real)
             folders[:] = sorted(name for name in folders if not name.startswith(".") and not is_system_folder(name))
-            links += [path for name in folders if (path := Path(folder, name)).is_symlink()]
+            inside = (Path(folder, name) for name in folders)
+            links += [path for path in inside if path.is_symlink() and not leads_above(path, data_dir)]
             below = PurePosixPath(Path(folder).relative_to(data_dir).as_posix())
             for name in sorted(names):
                 if not name.startswith(".") and name.lower().endswith((*SUFFIXES, SUMS)):

@@ -113,3 +113,11 @@ def test_a_folder_that_cannot_be_listed_is_not_without_audio(tmp_path: Path, ref
     refuse(tmp_path)
     with pytest.raises(AudioError, match="cannot be read: Permission denied"):
         find(tmp_path)
+
+
+def test_a_link_that_leads_above_the_folder_is_not_followed(tmp_path: Path):
+    (tmp_path / "elsewhere.wav").write_bytes(b"x")
+    (tmp_path / "music" / "rock").mkdir(parents=True)
+    (tmp_path / "music" / "rock" / "song.wav").write_bytes(b"x")
+    (tmp_path / "music" / "up").symlink_to("..")
+    assert [file.id for file in find(tmp_path / "music").files] == ["rock/song.wav"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_remembers_over_runs(tmp_path: Path):
 def test_a_changed_file_is_not_settled(tmp_path: Path, change: dict):
     ledger = Ledger(tmp_path)
     ledger.leave_out(FILE, "silent")
-    assert not ledger.settled(Candidate(**{**vars(FILE), **change}))
+    assert not ledger.settled(replace(FILE, **change))
 
 
 def test_a_missing_file_is_looked_for_every_time(tmp_path: Path):
@@ -43,7 +44,7 @@ def test_a_missing_file_is_looked_for_every_time(tmp_path: Path):
 
 
 def test_sources_are_remembered_and_a_line_cut_short_tells_nothing(tmp_path: Path):
-    ledger, later = Ledger(tmp_path), Candidate(**{**vars(FILE), "mtime_ns": 5})
+    ledger, later = Ledger(tmp_path), replace(FILE, mtime_ns=5)
     assert not ledger.changed(FILE)
     ledger.remember([FILE, Candidate("missing", Path("missing"))])
     with (tmp_path / "sources.jsonl").open("a") as lines:

@@ -84,12 +84,7 @@ def test_any_system_has_its_random_network():
 
 def test_the_demo_makes_every_store_that_its_config_names():
     embeddings = overrides.compose(ProbeExperimentSettings, PROBE, ["demo"]).settings.embeddings
-    made = [
-        word
-        for _, commands in demo.steps("tiny", Path("audio"), Path("runs/key"))
-        for command in commands
-        for word in command
-    ]
+    made = [word for step in demo.steps("tiny", Path("audio"), Path("runs/key")) for word in step.command]
     for place in (embeddings.store, *embeddings.compare.values(), *embeddings.answers.values()):
         folder = place.removesuffix("/block_02")
         assert folder in made or f"inference.out_dir={folder}" in made, place

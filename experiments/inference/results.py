@@ -6,7 +6,6 @@ of a file that was interrupted, and are cut off. `predictions.json` and `ranked.
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
 import os
@@ -20,8 +19,10 @@ import numpy as np
 
 from datasets.csv_writing import TableWriter
 from experiments.errors import UserError
+from experiments.tracking.locks import close_lock, open_lock, wait_exclusive
 
 LINES, WINDOWS, DOCUMENT, RANKED = "predictions.jsonl", "predictions.csv", "predictions.json", "ranked.csv"
+LOCK = ".predictions.lock"
 END = "csv_bytes"  # of a line: how long the table of windows is after its file
 STAMP = "file"  # of a line: size and time of the last change of its file
 DIGITS = 5
@@ -85,22 +86,29 @@ class Results:
     ) -> None:
         self.folder, self.labels, self.top, self.values = folder, list(labels), top, values
         self.key = "values" if values else "ranked"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lines = (folder / LINES).open("a+b")
-        except OSError as error:
-            raise UserError(
-                f"inference.out_dir={folder}: no folder to write to ({error.strerror}); choose another"
-            ) from error
+        self._lock = -1
+        self._lines: BinaryIO | None = None
         self._windows: BinaryIO | None = None
         self.done: dict[str, Any] = {}
         try:
-            self._lock()
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = open_lock(folder / LOCK)
+            if not wait_exclusive(self._lock, 0.0):
+                raise UserError(
+                    f"{folder}: another process is writing predictions there; wait for it, or choose another "
+                    f"inference.out_dir"
+                )
+            self._lines = (folder / LINES).open("a+b")
             if overwrite:
                 self._lines.truncate(0)
             _unshare(folder / WINDOWS)
             self._windows = (folder / WINDOWS).open("a+b")
             self._go_on({"made": dict(made)})
+        except OSError as error:
+            self.close()
+            raise UserError(
+                f"inference.out_dir={folder}: no folder to write to ({error.strerror}); choose another"
+            ) from error
         except BaseException:
             self.close()
             raise
@@ -113,9 +121,10 @@ class Results:
 
     def close(self) -> None:
         """Leave the files as they are."""
-        if self._windows is not None:
-            self._windows.close()
-        self._lines.close()
+        for file in (self._windows, self._lines):
+            if file is not None:
+                file.close()
+        close_lock(self._lock)
 
     def enter(self, prediction: Prediction, stamp: Any = None) -> dict[str, Any]:
         """Write a file's windows and its ranking; returns what `predictions.json` will say of it.
@@ -174,15 +183,6 @@ class Results:
         for aside, path in zip(asides, (document, ranked), strict=True):
             os.replace(aside, path)
         return [document, ranked, self.folder / WINDOWS]
-
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"{self.folder}: another process is writing predictions there; wait for it, or choose another "
-                f"inference.out_dir"
-            ) from None
 
     def _go_on(self, header: Mapping[str, Any]) -> None:
         """Take over the files that are there, up to the last whole line."""
@@ -248,6 +248,6 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     """The entry of a line; None for one that was torn by a stop."""
     try:
         entry = json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return entry if isinstance(entry, dict) else None

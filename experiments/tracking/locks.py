@@ -33,13 +33,17 @@ class LockHeld(UserError):
     """Another process holds a lock."""
 
 
-def open_lock(path: Path) -> int:
-    """Open a lock file, which is made when missing (mode 0600), for this process and not for those it forks.
+def open_lock(path: Path, make: bool = True) -> int:
+    """Open a lock file for this process, and not for those it forks.
+
+    Args:
+        path: Of the file.
+        make: Whether it is made when missing; with mode 0600, since whoever can open it can hold the lock.
 
     Raises:
         OSError: It cannot be made or opened.
     """
-    file = os.open(path, os.O_RDWR | os.O_CREAT | _PLAIN, 0o600)
+    file = os.open(path, os.O_RDWR | (os.O_CREAT if make else 0) | _PLAIN, 0o600)
     _open.add(file)
     return file
 
@@ -60,6 +64,21 @@ def try_exclusive(file: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def wait_exclusive(file: int, seconds: float) -> bool:
+    """`try_exclusive`, again and again for at most `seconds`; a file system without locks lets everybody have it."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+        except OSError:
+            return True
+        time.sleep(0.02)
 
 
 def is_held(path: Path) -> bool:
@@ -93,11 +112,8 @@ def locked(path: Path, seconds: float) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; set OSTINATO_HOME to a directory that can be written to") from error
     try:
-        deadline = time.monotonic() + seconds
-        while not try_exclusive(file):
-            if time.monotonic() > deadline:
-                raise LockHeld(f"{path} has been held for {seconds:.0f} s by another process; see: fuser {path}")
-            time.sleep(0.02)
+        if not wait_exclusive(file, seconds):
+            raise LockHeld(f"{path} has been held for {seconds:.0f} s by another process; see: fuser {path}")
         yield
     finally:
         close_lock(file)

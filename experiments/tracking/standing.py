@@ -7,16 +7,14 @@ last sign of life.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from experiments.tracking.journal import FILE_NAME, read
-from experiments.tracking.locks import close_lock, is_held, open_lock
+from experiments.tracking.locks import close_lock, is_held, open_lock, wait_exclusive
 from experiments.tracking.processes import identify, lives, recorded, this_boot
 
 LOCK_NAME = ".lock"
@@ -39,20 +37,11 @@ class RunLock:
             OSError: the lock file cannot be made.
         """
         file = open_lock(self.path)
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() < deadline:
-                    time.sleep(0.02)
-                    continue
-                close_lock(file)
-                return False
-            except OSError:
-                pass
-            self._file = file
-            return True
+        if not wait_exclusive(file, seconds):
+            close_lock(file)
+            return False
+        self._file = file
+        return True
 
     def release(self) -> None:
         """Let the lock go."""

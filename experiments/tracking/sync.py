@@ -6,7 +6,6 @@ while the run itself is still sending, changes nothing.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -27,6 +26,7 @@ from experiments.tracking.folder import open_inside
 from experiments.tracking.home import home as default_home
 from experiments.tracking.home import pending_directory
 from experiments.tracking.journal import FILE_NAME, Journal, read
+from experiments.tracking.locks import close_lock, open_lock, wait_exclusive
 from experiments.tracking.standing import RunLock, standing
 from experiments.tracking.values import mask
 
@@ -248,7 +248,11 @@ def _pending(home: Path | None, runs: Iterable[Path | str], report: Report) -> I
     directory = pending_directory(home or default_home())
     found: dict[Path, Path | None] = {}
     for pointer in sorted(directory.glob("*.json")):
-        run_dir = _target(pointer)
+        try:
+            run_dir = _target(pointer)
+        except OSError as error:  # a disk that fails, or a folder that may not be entered just now
+            report.failed[pointer.stem] = str(error)
+            continue
         if run_dir is None:
             report.gone.append(pointer.stem)
             pointer.unlink(missing_ok=True)
@@ -262,9 +266,14 @@ def _pending(home: Path | None, runs: Iterable[Path | str], report: Report) -> I
 
 
 def _target(pointer: Path) -> Path | None:
+    """The run that a pointer leads to; None where there is none.
+
+    Raises:
+        OSError: Whether there is one cannot be seen.
+    """
     try:
         run_dir = Path(json.loads(pointer.read_text(encoding="utf-8"))["run"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return run_dir if (run_dir / FILE_NAME).is_file() else None
 
@@ -282,16 +291,11 @@ def _alone(pointer: Path | None) -> Iterator[bool]:
         yield True
         return
     try:
-        file = os.open(pointer, os.O_RDWR | os.O_CLOEXEC)
+        file = open_lock(pointer, make=False)
     except FileNotFoundError:  # just sent by another one
         yield False
         return
     try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        yield True
+        yield wait_exclusive(file, 0.0)
     finally:
-        os.close(file)
+        close_lock(file)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from experiments import distributed
 from experiments.errors import UserError
 from experiments.settings import PretrainSettings
 from experiments.tracking import history
+from experiments.tracking.locks import close_lock, open_lock, wait_exclusive
 from experiments.tracking.run import RunHandle
 from experiments.tracking.standing import standing
 from experiments.tracks.data import say
@@ -24,6 +24,7 @@ from models.layouts import load_pickled
 RESUME_VARIABLE = "OSTINATO_RESUME"  # rank zero's choice, for the ranks that it launches
 REQUEUED = "hpc_ckpt_*.ckpt"  # in a run's folder: what Lightning leaves when SLURM requeues a job
 OWNER = ".run.json"  # in a folder of checkpoints: the run they are of
+CLAIM, CLAIM_SECONDS = ".run.lock", 60.0  # held for as long as `OWNER` is read and written
 UNFINISHED = ("failed", "interrupted", "stale", "elsewhere")  # how a run stands with which `resume=True` goes on
 
 
@@ -127,14 +128,19 @@ def _claim(folder: Path, run: RunHandle) -> None:
 
 @contextlib.contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Of runs that begin at the same time one looks first; a file system without locks lets them all."""
-    opened = os.open(folder, os.O_RDONLY)
+    """Of runs that begin at the same time one looks first.
+
+    Raises:
+        UserError: Another one does not get done.
+        OSError: There can be no lock file.
+    """
+    lock = open_lock(folder / CLAIM)
     try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(opened, fcntl.LOCK_EX)
+        if not wait_exclusive(lock, CLAIM_SECONDS):
+            raise UserError(f"{folder}: another run has been beginning there for {CLAIM_SECONDS:.0f} s; is it frozen?")
         yield
     finally:
-        os.close(opened)
+        close_lock(lock)
 
 
 def _refuse_foreign(folder: Path, run: RunHandle) -> None:

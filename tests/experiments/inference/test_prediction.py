@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +21,7 @@ from experiments.errors import UserError
 from experiments.inference import prediction
 from experiments.inference.economy import savings, use_threads
 from experiments.inference.prediction import _in_batches, _Open, cut, predict
-from experiments.inference.results import Prediction, Results
+from experiments.inference.results import LOCK, Prediction, Results
 from experiments.settings import PretrainSettings
 from experiments.tracking.run import RunHandle
 from models.checkpoints import save_network
@@ -193,6 +195,21 @@ def test_a_folder_of_predictions_has_one_writer_and_no_gaps(tmp_path):
         results.enter(given)
         results.finish()
     assert document(tmp_path)["a.wav"]["ranked"] == {"y": 0.75, "x": 0.25}
+
+
+def test_only_its_owner_can_hold_a_folder_of_predictions(tmp_path):
+    with Results(tmp_path, {}, ["x", "y"], 2):
+        assert stat.S_IMODE((tmp_path / LOCK).stat().st_mode) == 0o600
+        lines = os.open(tmp_path / "predictions.jsonl", os.O_RDONLY)
+        fcntl.flock(lines, fcntl.LOCK_SH | fcntl.LOCK_NB)  # as anybody can who may read it
+    Results(tmp_path, {}, ["x", "y"], 2).close()
+    os.close(lines)
+
+
+def test_files_that_cannot_be_written_are_named(tmp_path):
+    (tmp_path / "predictions.csv").mkdir()
+    with pytest.raises(UserError, match=r"inference\.out_dir=.*no folder to write to"):
+        Results(tmp_path, {}, ["x", "y"], 2)
 
 
 @pytest.mark.parametrize("line", [b'{"made": 3}', b'{"made": {}}', b'{"made": {}, "csv_bytes": 0}\n{"foo": 1}'])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 import threading
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from experiments.errors import UserError
 from experiments.settings import PretrainSettings
 from experiments.tracking.journal import Journal
 from experiments.tracking.run import Recorder, RunHandle
-from experiments.training.continuing import OWNER, RESUME_VARIABLE, resume_from, same_data
+from experiments.training.continuing import CLAIM, OWNER, RESUME_VARIABLE, resume_from, same_data
 
 SETTINGS = "0123456789abcdef"
 
@@ -139,6 +140,15 @@ def test_a_folder_in_which_a_living_run_has_saved_nothing_yet_is_refused_too(tmp
     assert resume_from(settings(False, **where), handle(tmp_path, "second")) is None
 
 
+def test_others_who_may_read_a_folder_of_checkpoints_cannot_keep_its_owner_waiting(tmp_path):
+    (tmp_path / "weights").mkdir()
+    looks = os.open(tmp_path / "weights", os.O_RDONLY)
+    fcntl.flock(looks, fcntl.LOCK_EX)
+    resume_from(settings(False, checkpoint_dir=str(tmp_path / "weights")), handle(tmp_path, "first"))
+    os.close(looks)
+    assert stat.S_IMODE((tmp_path / "weights" / CLAIM).stat().st_mode) == 0o600
+
+
 def test_runs_that_begin_at_the_same_time_claim_a_folder_one_by_one(tmp_path):
     folder, first = tmp_path / "weights", journal(tmp_path, "first", None)
     folder.mkdir()
@@ -151,7 +161,7 @@ def test_runs_that_begin_at_the_same_time_claim_a_folder_one_by_one(tmp_path):
             said.append(str(error))
 
     second = threading.Thread(target=begin)
-    looks = os.open(folder, os.O_RDONLY)
+    looks = os.open(folder / CLAIM, os.O_RDWR | os.O_CREAT)
     fcntl.flock(looks, fcntl.LOCK_EX)
     with open(first / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets import demo
+from datasets.wording import printable_lines
 
 FOLDER = Path("outputs/demo")
 FINISHED = FOLDER / "finished.json"  # [command line, folder it left], in order
@@ -82,7 +83,7 @@ def finished() -> list[tuple[str, Path]]:
     """The command lines that ended well, in order, and the folder that each left."""
     try:
         return [(str(line), Path(left)) for line, left in json.loads(FINISHED.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return []
 
 
@@ -139,7 +140,7 @@ def main() -> None:
     try:
         audio = demo.build(int(size) if size.isdecimal() else size) / "audio"
     except demo.DemoError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {printable_lines(error)}")
     except KeyboardInterrupt:
         sys.exit(f"\n{ENDED_EARLY}")
     known = finished()

@@ -19,6 +19,7 @@ from experiments.progress import progress
 from experiments.settings import ProbeExperimentSettings, ReportSettings
 from experiments.tracking.home import pending_directory
 from experiments.tracking.location import Location, located
+from experiments.tracking.masking import for_terminal
 from experiments.tracking.run import RunHandle
 
 
@@ -192,7 +193,7 @@ def _result(standings: Mapping[Test, Mapping[str, Standing]]) -> dict[str, float
 
 
 def _say(line: str) -> None:
-    print(printable_lines(line), file=sys.stderr, flush=True)
+    print(for_terminal(line), file=sys.stderr, flush=True)
 
 
 def _short(path: Path) -> str:

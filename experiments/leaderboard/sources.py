@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 from experiments.errors import UserError
 from experiments.leaderboard.ranking import Sweep
 from experiments.probes.records import SCORES, folder_name, read_scores, read_scores_csv
-from experiments.tracking.values import mask
+from experiments.tracking.masking import mask
 
 SCORED = "info.scores.task"  # indexed: a run without scores has no such path
 IN_TABLE = "info.tracking.changed.info,scores"  # said of scores that are too many for a run document

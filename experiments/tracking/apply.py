@@ -29,10 +29,11 @@ from experiments.tracking.finish import FINAL, LOG, log_ends
 from experiments.tracking.folder import NotInside, open_inside
 from experiments.tracking.information import Information
 from experiments.tracking.journal import Record, read_points
+from experiments.tracking.masking import mask
 from experiments.tracking.numbers import next_number
 from experiments.tracking.rejects import Rejects
 from experiments.tracking.series_copy import SeriesCopy, when
-from experiments.tracking.values import mask, storable_key
+from experiments.tracking.values import storable_key
 
 log = logging.getLogger("ostinato.tracking")
 

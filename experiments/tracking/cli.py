@@ -8,9 +8,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from datasets.wording import printable, printable_lines
+from datasets.wording import printable
 from experiments.errors import UserError
 from experiments.tracking import overrides
+from experiments.tracking.masking import for_terminal
 from experiments.tracking.settings import TrackingSettings
 
 
@@ -53,7 +54,7 @@ def sync(arguments: Sequence[str]) -> int:
             )
         finally:
             database.client.close()
-    print(printable_lines(report))
+    print(for_terminal(report))
     return 1 if report.failed else 0
 
 

@@ -20,8 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from datasets.wording import printable_lines
-from experiments.tracking.values import mask
+from experiments.tracking.masking import for_terminal
 
 FILE_NAME = "run.log"
 OURS = ("experiments", "models", "datasets", "preprocess", "ostinato", "ex_")
@@ -261,7 +260,7 @@ class _OnError(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            sys.stderr.write(printable_lines(mask(self.format(record))) + "\n")
+            sys.stderr.write(for_terminal(self.format(record)) + "\n")
         except Exception:
             self.handleError(record)
 

@@ -9,7 +9,6 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
-from functools import partial
 
 from pydantic import BaseModel, ConfigDict
 from pymongo.errors import OperationFailure, PyMongoError
@@ -17,9 +16,9 @@ from pymongo.errors import OperationFailure, PyMongoError
 from experiments.errors import UserError
 from experiments.tracking import columns, overrides
 from experiments.tracking.location import Location, located, open_database
+from experiments.tracking.masking import for_terminal, mask
 from experiments.tracking.omniboard import FIRST_PORT, Omniboard
 from experiments.tracking.settings import TrackingSettings
-from experiments.tracking.values import mask
 
 FIRST_RUN = "python ex_pretrain.py with maest_10s_random_weights_pretrain demo"
 
@@ -99,14 +98,17 @@ def serve(
     name = open_database(location.url).name
     with Omniboard(location.url, name, port, check_every, patience) as omniboard:
         omniboard.wait(stop=stop)
-        say = partial(print, flush=True)
-        say(f"{count} {'run' if count == 1 else 'runs'} in the database {name}: {omniboard.url}")
+        _say(f"{count} {'run' if count == 1 else 'runs'} in the database {name}: {omniboard.url}")
         if count == 0:
-            say(f"The first run comes from: make demo  (or: {FIRST_RUN})")
+            _say(f"The first run comes from: make demo  (or: {FIRST_RUN})")
         if hint := ssh_hint(omniboard.port):
-            say(f"From the computer you have logged in from: {hint}")
-        say("Ctrl-C ends it.")
-        omniboard.watch(stop, say, location.server.revive if location.server else None)
+            _say(f"From the computer you have logged in from: {hint}")
+        _say("Ctrl-C ends it.")
+        omniboard.watch(stop, _say, location.server.revive if location.server else None)
+
+
+def _say(line: str) -> None:
+    print(for_terminal(line), flush=True)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -34,15 +34,15 @@ from sacred.arg_parser import format_usage
 from sacred.config import ConfigDict
 from sacred.config.config_summary import ConfigSummary
 
-from datasets.wording import printable_lines
 from experiments import distributed
 from experiments.configs.named import NamedConfig
 from experiments.errors import UserError
 from experiments.tracking import lifecycle, overrides, ranks
 from experiments.tracking.console import set_up_logging
+from experiments.tracking.masking import for_terminal, mask
 from experiments.tracking.overrides import Composition
 from experiments.tracking.run import RunHandle
-from experiments.tracking.values import mask, storable
+from experiments.tracking.values import storable
 from models.fingerprint import fingerprint
 
 S = TypeVar("S", bound=BaseModel)
@@ -154,7 +154,7 @@ class Experiment(Generic[S]):
             else:
                 result, code = self._obey(argv)
         except UserError as error:
-            print(f"error: {printable_lines(mask(str(error)))}", file=sys.stderr)
+            print(f"error: {for_terminal(error)}", file=sys.stderr)
             result, code = None, lifecycle.FAILURE
         except KeyboardInterrupt as error:  # before a run began, or after it ended
             print("interrupted", file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pymongo.errors import BulkWriteError, ConnectionFailure, ExecutionTimeout, InvalidOperation, OperationFailure
 
 from experiments.errors import UserError
-from experiments.tracking.values import mask
+from experiments.tracking.masking import mask
 
 DUPLICATE = 11000
 WRONG_LOGIN, NOT_ALLOWED, NO_ROOM = frozenset({11, 18, 8000}), frozenset({13}), frozenset({14031})

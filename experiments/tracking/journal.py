@@ -5,7 +5,7 @@ from 1. Lines are appended unbuffered; start, segment, rewind, heartbeat and end
 line (the process was killed while writing it) is not a record. A full disk ends nothing: it is reported once, the last
 records wait in memory and are written as soon as there is room.
 
-What a record may hold is decided by `values.storable` and `values.mask`, through which every field passes here.
+What a record may hold is decided by `values.storable` and `masking.mask`, through which every field passes here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from experiments.tracking.folder import open_inside
 from experiments.tracking.home import home as default_home
 from experiments.tracking.home import pending_directory
 from experiments.tracking.lifecycle import whole
-from experiments.tracking.values import Changes, mask, metric_points, storable, storable_key
+from experiments.tracking.masking import mask
+from experiments.tracking.values import Changes, metric_points, storable, storable_key
 
 FILE_NAME = "journal.jsonl"
 FORCED = frozenset({"start", "segment", "rewind", "beat", "end"})  # kinds that reach the disk before `append` returns
@@ -118,7 +119,7 @@ class Journal:
     Attributes:
         key: the run's key, also the name of its directory.
         directory: the run's directory.
-        secrets: the secrets met so far, for others who write texts of this run (`values.mask(text, journal.secrets)`).
+        secrets: the secrets met so far, for others who write texts of this run (`masking.mask(text, journal.secrets)`).
     """
 
     def __init__(self, directory: Path, seq: int, home: Path | None = None, pending: bool = True):

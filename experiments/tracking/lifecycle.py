@@ -26,7 +26,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from datasets.wording import printable_lines
-from experiments.tracking.values import mask
+from experiments.tracking.masking import for_terminal, mask
 
 SUCCESS, FAILURE = 0, 1
 OUR_PACKAGES = ("models", "datasets", "preprocess", "experiments")
@@ -212,13 +212,13 @@ def report(error: BaseException, note: Callable[[str], None] | None = None, full
     elif isinstance(error, SystemExit):
         note(trace(error))
         if not isinstance(error.code, int):
-            print(printable_lines(mask(str(error.code))), file=sys.stderr)
+            print(for_terminal(error.code), file=sys.stderr)
     elif brief := getattr(error, "brief", ""):  # its trace was shown by whoever it is about
         note(trace(error))
-        print(f"error: {printable_lines(mask(brief))}", file=sys.stderr)
+        print(f"error: {for_terminal(brief)}", file=sys.stderr)
     elif is_plain(error) and not full:
         note(trace(error))
-        print(f"error: {printable_lines(mask(str(error)))}", file=sys.stderr)
+        print(f"error: {for_terminal(error)}", file=sys.stderr)
     else:
         print(printable_lines(trace(error)), end="", file=sys.stderr)
     sys.stderr.flush()

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments.tracking.values import mask, storable
+from experiments.tracking.masking import mask
+from experiments.tracking.values import storable
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from pymongo.database import Database
 
 from experiments.errors import UserError
 from experiments.tracking import urls
+from experiments.tracking.masking import mask
 from experiments.tracking.server import DATABASE, EmbeddedServer
-from experiments.tracking.values import mask
 
 log = logging.getLogger("ostinato.tracking")
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.tracking.values import mask
+from experiments.tracking.masking import mask
 
 PACKAGES = ("experiments", "models", "datasets", "preprocess")
 GIT_SECONDS = 3.0  # limit for one call of git

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from datasets.wording import printable_lines
 from experiments import distributed
 from experiments.errors import UserError
 from experiments.tracking import history, provenance, ranks, resuming, standing
 from experiments.tracking.console import Console
 from experiments.tracking.journal import Journal, read
 from experiments.tracking.location import Location, resolve
+from experiments.tracking.masking import for_terminal, mask
 from experiments.tracking.observer import Facts, JournalObserver, MaskedObserver
 from experiments.tracking.run import Recorder, RunHandle
 from experiments.tracking.settings import TrackingSettings
@@ -26,7 +26,6 @@ from experiments.tracking.standing import RunLock
 from experiments.tracking.sync import close_interrupted, sweep
 from experiments.tracking.system import Sampler
 from experiments.tracking.uploader import Uploader
-from experiments.tracking.values import mask
 
 NUMBER_SECONDS = 1.5  # longest wait for the run's number at the start
 DIFF_ARTIFACT = "uncommitted.diff"
@@ -177,7 +176,7 @@ class Session:
 
     def _abandon(self, failure: ranks.RankFailure) -> None:
         """Write the end of a command that cannot be ended in order, from another thread."""
-        print(f"error: {printable_lines(failure.brief)}", file=sys.stderr)
+        _tell(f"error: {failure.brief}")
         self.note(str(failure))
         self.recorder.flush()
         now = time.time()
@@ -196,12 +195,12 @@ class Session:
         try:
             pending = self._uploader.drain(self._plan.tracking.drain_seconds) if self._uploader else 0
         finally:
-            print(f"{self._name()} {status.lower()} after {took}: {directory}", file=sys.stderr)
+            _tell(f"{self._name()} {status.lower()} after {took}: {directory}")
             whole = self._say_unwritten(directory, complete=self._uploader is not None and not pending)
             if pending:
-                print(f"{pending} records are still to be sent; send them with: python {script} sync", file=sys.stderr)
+                _tell(f"{pending} records are still to be sent; send them with: python {script} sync")
             elif self._uploader:
-                print(f"Browse all runs with: python {script} dashboard", file=sys.stderr)
+                _tell(f"Browse all runs with: python {script} dashboard")
         return whole
 
     def _say_unwritten(self, directory: str, complete: bool) -> bool:
@@ -210,7 +209,7 @@ class Session:
         if count:
             fate = "only the database has them" if complete else "they are lost, the end of the run with them"
             records = "the last record was" if count == 1 else f"the last {count} records were"
-            print(f"error: {records} never written to {directory} ({why}); {fate}", file=sys.stderr)
+            _tell(f"error: {records} never written to {directory} ({why}); {fate}")
         return not count
 
     def _started(self) -> None:
@@ -233,27 +232,27 @@ class Session:
             self._uploader.start()
             self._uploader.wait_for_number(NUMBER_SECONDS)
         sweep(self.location.connect)
-        print(self.location.line, file=sys.stderr)
+        _tell(self.location.line)
         self._say_where()
 
     def _say_where(self) -> None:
         directory, origin = _short(self.journal.directory), self._choice.origin
         if self.goes_on:
-            print(f"{self._name()} goes on: {directory}", file=sys.stderr)
+            _tell(f"{self._name()} goes on: {directory}")
             if changed := self._changed_sources():
                 log.warning("the code is not what this run began with: %s", ", ".join(changed))
             return
-        print(f"{self._name()} begins: {directory}", file=sys.stderr)
+        _tell(f"{self._name()} begins: {directory}")
         if origin is not None:
             self.recorder.info({"resumed_from": origin.name})
             log.warning("run %s itself cannot go on (%s); a new one does", origin.name, self._choice.reason)
             return
         if self._plan.resume:
-            print(f"nothing to resume: {self._choice.reason}; starting from the beginning", file=sys.stderr)
+            _tell(f"nothing to resume: {self._choice.reason}; starting from the beginning")
         for earlier in self._earlier[-1:]:
             end = history.end_of(earlier)
             how = end["status"].lower() if end else "has no end"
-            print(f"Run {earlier.name} ({how}) had these settings", file=sys.stderr)
+            _tell(f"Run {earlier.name} ({how}) had these settings")
 
     def _changed_sources(self) -> list[str]:
         """Source files that are not as they were when the run began."""
@@ -308,6 +307,10 @@ def experiment_info(name: str, plan: Plan) -> dict[str, Any]:
         "dependencies": provenance.packages(),
         "repositories": [plan.revision.record()] if plan.revision else [],
     }
+
+
+def _tell(text: str) -> None:
+    print(for_terminal(text), file=sys.stderr)
 
 
 def _short(path: Path) -> str:

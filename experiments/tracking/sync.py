@@ -27,8 +27,8 @@ from experiments.tracking.home import home as default_home
 from experiments.tracking.home import pending_directory
 from experiments.tracking.journal import FILE_NAME, Journal, read
 from experiments.tracking.locks import close_lock, open_lock, wait_exclusive
+from experiments.tracking.masking import mask
 from experiments.tracking.standing import RunLock, standing
-from experiments.tracking.values import mask
 
 log = logging.getLogger("ostinato.tracking")
 

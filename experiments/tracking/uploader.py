@@ -24,7 +24,7 @@ from experiments.tracking.faults import explained, is_outage
 from experiments.tracking.home import home as default_home
 from experiments.tracking.home import pending_directory
 from experiments.tracking.journal import FILE_NAME, Record, parse
-from experiments.tracking.values import mask
+from experiments.tracking.masking import mask
 
 log = logging.getLogger("ostinato.tracking")
 

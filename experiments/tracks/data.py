@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,14 +10,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from datasets import plain_json
 from datasets.columns import likely, option
 from datasets.corpus import LABELS, Corpus
 from datasets.upstream import open_features
-from datasets.wording import counted_noun, printable_lines
+from datasets.wording import counted_noun
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import TASKS, Task, build, find
 from experiments.tracking import ranks
+from experiments.tracking.masking import for_terminal
 from experiments.tracks import annotations
 from experiments.tracks.readable import doubts, drop_unreadable, instead
 from models.fingerprint import fingerprint
@@ -72,7 +73,7 @@ class Source:
 def say(line: str) -> None:
     """Tell the user one thing, once, on standard error, so that a command's own output stays clean."""
     if ranks.is_global_zero():
-        print(printable_lines(line), file=sys.stderr, flush=True)
+        print(for_terminal(line), file=sys.stderr, flush=True)
 
 
 def there_is(names: Iterable[str]) -> str:
@@ -177,8 +178,8 @@ def read_corpus(settings: DatamoduleSettings, source: Source) -> Corpus:
 def corpus_name(source: Source, table: str) -> str:
     """What a corpus is called: its published name, and that of its table where this says more than `tracks`."""
     try:
-        about = json.loads((source.base_dir / "corpus.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        about = plain_json.parse((source.base_dir / "corpus.json").read_bytes())
+    except (OSError, ValueError):
         about = {}
     entries = about.items() if isinstance(about, dict) else ()
     published = "+".join(name for name, facts in entries if isinstance(facts, dict) and "protocols" in facts)

@@ -38,7 +38,7 @@ from experiments.leaderboard.comparison import task_of
 from experiments.probes.records import Score, answers_name, write_answers
 from experiments.settings import PretrainSettings, ProbeExperimentSettings
 from experiments.tracking import artifacts
-from experiments.tracking.apply import prepare
+from experiments.tracking.database import prepare
 from experiments.tracking.provenance import packages
 from experiments.tracking.server import EmbeddedServer
 

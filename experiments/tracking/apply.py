@@ -9,20 +9,19 @@ killed. What such a server, or one with other habits, lost all the same `verify`
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pymongo import ASCENDING, WriteConcern
+from pymongo import WriteConcern
 from pymongo.database import Database
-from pymongo.errors import DuplicateKeyError, OperationFailure
+from pymongo.errors import OperationFailure
 
-from experiments.tracking import artifacts, children, columns
+from experiments.tracking import artifacts, children, run_document
 from experiments.tracking.checkpoints_copy import CheckpointsCopy
+from experiments.tracking.database import journaled, prepare
 from experiments.tracking.faults import Rejected, is_outage
 from experiments.tracking.files_copy import File, FilesCopy, inside
 from experiments.tracking.finish import FINAL, LOG, log_ends
@@ -30,35 +29,12 @@ from experiments.tracking.folder import NotInside, open_inside
 from experiments.tracking.information import Information
 from experiments.tracking.journal import Record, read_points
 from experiments.tracking.masking import mask
-from experiments.tracking.numbers import next_number
 from experiments.tracking.rejects import Rejects
+from experiments.tracking.run_document import last_lines, paths_set
 from experiments.tracking.series_copy import SeriesCopy, when
 from experiments.tracking.values import storable_key
 
-log = logging.getLogger("ostinato.tracking")
-
 CHANGED_LIMIT = 300
-ESSENTIAL = ("format", "command", "status", "start_time", "heartbeat", "ostinato")
-TRACE_LIMIT = 256 * 1024  # characters of a trace
-
-
-def prepare(database: Database) -> None:
-    """Indexes, and the run browser's columns in a new database. A database with other habits is used as it is."""
-    try:
-        database["runs"].create_index([("ostinato.key", ASCENDING)], unique=True, sparse=True)
-        database["runs"].create_index([("artifacts.file_id", ASCENDING)])
-        database["metrics"].create_index([("run_id", ASCENDING), ("name", ASCENDING)], unique=True)
-        artifacts.ensure_indexes(database)
-    except OperationFailure as error:
-        if is_outage(error):
-            raise
-        log.warning("database %s: an index could not be made: %s", database.name, error)
-    columns.seed(database)
-
-
-def journaled(database: Database) -> Database:
-    """The same database, whose writes are confirmed once they are in the server's journal."""
-    return database.with_options(write_concern=WriteConcern(**database.write_concern.document | {"j": True}))
 
 
 class RunCopy:
@@ -75,7 +51,7 @@ class RunCopy:
     """
 
     def __init__(self, run_dir: Path, max_points: int = 5000, upload_limit_mb: float = 64, own: bool = False):
-        self.directory, self.key, self.own = run_dir, run_dir.name, own
+        self.directory, self.key = run_dir, run_dir.name
         self.upload_limit = upload_limit_mb * 2**20
         self.run_id: Any = None
         self.done = False
@@ -88,7 +64,7 @@ class RunCopy:
         self._information = Information(self._remark)
         self._sources: dict[Any, File] = {}
         self._light: list[str] = []  # files of light runs
-        self._checkpoints = CheckpointsCopy()
+        self._checkpoints = CheckpointsCopy(run_dir, own)
         self._segments: list[dict[str, Any]] = []
         self._log_state: tuple[int, float] | None = None
         self._last_end: Record | None = None
@@ -156,8 +132,8 @@ class RunCopy:
         self._rejects.add(record, reason)
         self._remark(f"{record['kind']} {record.get('name', record['seq'])}", f"refused: {reason}"[:500])
         if record["kind"] == "start" and self.run_id is None:  # the run is recorded all the same
-            document = {field: record["document"][field] for field in ESSENTIAL if field in record["document"]}
-            self.run_id = self._insert(self._document(record | {"document": document, "sources": []}))
+            document = run_document.started(run_document.essential(record), self.key)
+            self.run_id = run_document.insert(self._database, document)
         if self.run_id is not None:
             values = {"info.tracking.rejected": self.rejected}
             if record["kind"] == "end":  # the run has ended all the same
@@ -199,7 +175,8 @@ class RunCopy:
         if self._last_end is not None and found.get("status") != self._last_end["status"]:
             lacking |= self._ending(self._last_end)
         if not self._checkpoints.is_listed((found.get("info") or {}).get("checkpoints") or ()):
-            lacking["info.checkpoints"] = self._hashed_checkpoints()
+            self._checkpoints.hash_all()
+            lacking["info.checkpoints"] = self._checkpoints.listed()
         for path, value in lacking.items():
             try:
                 self._update({path: value})
@@ -207,11 +184,14 @@ class RunCopy:
                 if is_outage(error):
                     raise
         for path in self._light:
-            with suppress(OSError):  # not here any more
+            try:
                 self._send_light_runs(path)
+            except Exception as error:  # not here any more, or refused as when it was first sent
+                if is_outage(error):
+                    raise
         for entry in self._checkpoints.listed():
             if (entry["bytes"] or 0) <= self.upload_limit:
-                self._files.name(self._checkpoint_file(entry["name"], entry["path"]))
+                self._files.name(self._checkpoints.file(entry))
         self._send_final_files({entry["name"] for entry in found.get("artifacts") or ()})
         self._files.verify(self._database, self.run_id, self._sources)
         self._metrics.verify(self._database, self.run_id)
@@ -231,7 +211,7 @@ class RunCopy:
         elif kind == "children":
             self._light.append(record["file"])
         elif kind in ("info", "beat"):
-            self._information.note(self._information.allowed(_paths(record), record["seq"]))
+            self._information.note(self._information.allowed(paths_set(record), record["seq"]))
         elif kind == "rewind":
             self._metrics.rewind(record, lambda: read_points(self.directory, until=record["seq"]))
         elif kind == "checkpoint":
@@ -259,7 +239,7 @@ class RunCopy:
         database = self._database
         known = database["runs"].find_one({"ostinato.key": self.key}, {"_id": 1})
         if known is None:
-            known = {"_id": self._insert(self._document(record))}
+            known = {"_id": run_document.insert(database, run_document.started(record, self.key))}
         self.run_id = known["_id"]
         for source in record.get("sources") or ():
             try:
@@ -270,32 +250,8 @@ class RunCopy:
         self._files.store(database)
         self._update({}, record["seq"])
 
-    def _document(self, record: Record) -> dict[str, Any]:
-        document = dict(record["document"])
-        for field in ("start_time", "stop_time", "heartbeat"):
-            if isinstance(document.get(field), int | float):
-                document[field] = when(document[field])
-        sources = [[source["path"], artifacts.file_id(source["sha256"])] for source in record.get("sources") or ()]
-        document["experiment"] = dict(document.get("experiment") or {}) | {"sources": sources}
-        document["info"] = dict(document.get("info") or {})
-        document["artifacts"] = []
-        document["ostinato"] = dict(document.get("ostinato") or {}) | {"key": self.key, "seq": 0}
-        return document
-
-    def _insert(self, document: dict[str, Any]) -> Any:
-        runs = self._database["runs"]
-        while True:
-            number = next_number(self._database)
-            try:
-                runs.insert_one({**document, "_id": number})
-                return number
-            except DuplicateKeyError:
-                known = runs.find_one({"ostinato.key": self.key}, {"_id": 1})
-                if known is not None:
-                    return known["_id"]
-
     def _beat(self, record: Record) -> None:
-        values = self._information.allowed(_paths(record), record["seq"])
+        values = self._information.allowed(paths_set(record), record["seq"])
         state = _file_state(self.directory / LOG)
         if state is not None and state != self._log_state:
             values |= self._log()
@@ -303,7 +259,7 @@ class RunCopy:
         self._log_state = state
 
     def _info(self, record: Record) -> None:
-        self._update(self._information.allowed(_paths(record), record["seq"]), record["seq"])
+        self._update(self._information.allowed(paths_set(record), record["seq"]), record["seq"])
 
     def _artifact(self, record: Record) -> None:
         """Send a file, unless one of its name is listed since before: whether it is the same is for `verify` to see."""
@@ -324,7 +280,7 @@ class RunCopy:
 
     def _checkpoint(self, record: Record) -> None:
         if self._checkpoints.is_current(record):
-            file = self._checkpoint_file(record["name"], record["path"])
+            file = self._checkpoints.file(record)
             try:
                 with file.open() as handle:
                     digest, size = artifacts.sha256(handle), handle.tell()
@@ -336,20 +292,6 @@ class RunCopy:
                 if not isinstance(error, FileNotFoundError | artifacts.FileChanged):  # the next one's record follows
                     self._leave_out(f"checkpoint {record['name']}", record["path"], error)
         self._update({"info.checkpoints": self._checkpoints.listed()}, record["seq"])
-
-    def _hashed_checkpoints(self) -> list[dict[str, Any]]:
-        """The list of checkpoints, with the hashes of those that are still there."""
-        for entry in self._checkpoints.listed():
-            if entry["sha256"] is None:
-                with suppress(OSError), self._checkpoint_file(entry["name"], entry["path"]).open() as handle:
-                    self._checkpoints.hashed(entry, artifacts.sha256(handle))
-        return self._checkpoints.listed()
-
-    def _checkpoint_file(self, name: str, path: str) -> File:
-        flat = name.replace("/", "_")
-        if self.own and Path(path).is_absolute():
-            return File(flat, lambda: open(path, "rb"))
-        return inside(self.directory, flat, path)
 
     def _segment(self, record: Record) -> None:
         if len(self._segments) == 1:
@@ -369,7 +311,7 @@ class RunCopy:
         stop = when(record["stop_time"])
         values = {"status": record["status"], "stop_time": stop, "heartbeat": stop}
         if record.get("fail_trace"):
-            values["fail_trace"] = _last_lines(record["fail_trace"])
+            values["fail_trace"] = last_lines(record["fail_trace"])
         if _file_state(self.directory / LOG) is not None:
             values |= self._log()
         if self._segments:
@@ -437,25 +379,6 @@ _WRITERS = {
     "rewind": RunCopy._rewind,
     "end": RunCopy._end,
 }
-
-
-def _paths(record: Record) -> dict[str, Any]:
-    """What a record sets, by path."""
-    given = record.get("set") or {}
-    if record["kind"] == "beat":
-        return given
-    return {path if path.split(".")[0] == "info" else f"info.{path}": value for path, value in given.items()}
-
-
-def _last_lines(trace: Any) -> list[str]:
-    """A trace as lines of text, its beginning left out where it is longer than `TRACE_LIMIT`."""
-    lines = [str(line) for line in trace] if isinstance(trace, list) else str(trace).splitlines(keepends=True)
-    length = 0
-    for position in range(len(lines) - 1, -1, -1):
-        length += len(lines[position])
-        if length > TRACE_LIMIT:
-            return ["[…]\n", *lines[position + 1 :]]
-    return lines
 
 
 def _file_state(path: Path) -> tuple[int, float] | None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
+
+from experiments.tracking.artifacts import sha256
+from experiments.tracking.files_copy import File, inside
 
 FIELDS = ("name", "path", "bytes", "epoch", "step", "score", "best")
 
@@ -11,9 +16,15 @@ Mark = tuple[Any, ...]
 
 
 class CheckpointsCopy:
-    """What the journal has said of checkpoints so far."""
+    """What the journal has said of checkpoints so far.
 
-    def __init__(self) -> None:
+    Args:
+        run_dir: the run's folder.
+        own: its checkpoints may lie elsewhere; those of somebody else's run are read inside of the folder only.
+    """
+
+    def __init__(self, run_dir: Path, own: bool) -> None:
+        self._directory, self._own = run_dir, own
         self._entries: dict[str, dict[str, Any]] = {}
         self._hashes: dict[Mark, str] = {}
 
@@ -34,6 +45,20 @@ class CheckpointsCopy:
         """Whether no later record has replaced this one's file."""
         entry = self._entries.get(record["name"])
         return entry is not None and _mark(entry) == _mark(record)
+
+    def file(self, record: Mapping[str, Any]) -> File:
+        """The file of a record."""
+        name, path = record["name"].replace("/", "_"), record["path"]
+        if self._own and Path(path).is_absolute():
+            return File(name, lambda: open(path, "rb"))
+        return inside(self._directory, name, path)
+
+    def hash_all(self) -> None:
+        """Learn the hashes that are not known yet, of files that are still there."""
+        for entry in self.listed():
+            if entry["sha256"] is None:
+                with suppress(OSError), self.file(entry).open() as handle:
+                    self.hashed(entry, sha256(handle))
 
     def hashed(self, record: Mapping[str, Any], digest: str | None) -> None:
         """Note the SHA-256 of a record's file; None: it cannot be told."""

@@ -29,7 +29,7 @@ def is_outage(error: BaseException) -> bool:
 
 
 def explained(error: BaseException) -> str:
-    """What is wrong with a database, in a phrase without secrets."""
+    """What is wrong with a database, or with a run that is sent to it, in a phrase without secrets."""
     code = error.code if isinstance(error, OperationFailure) else None
     reason = mask(str(error)).split(" (configured timeouts")[0].split(", full error:")[0][:200]
     if code in WRONG_LOGIN:
@@ -38,6 +38,8 @@ def explained(error: BaseException) -> str:
         return f"the database does not let this user read and write runs ({reason})"
     if code in NO_ROOM:
         return f"the database has no room left ({reason})"
+    if not is_outage(error):
+        return f"records cannot be sent ({type(error).__name__}: {reason})"
     return f"the database does not answer ({reason})"
 
 

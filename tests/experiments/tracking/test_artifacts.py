@@ -9,7 +9,7 @@ import pytest
 from pymongo.errors import AutoReconnect
 
 from experiments.tracking import artifacts
-from experiments.tracking.apply import prepare
+from experiments.tracking.database import prepare
 
 
 def put(database, path, digest=None):

@@ -105,6 +105,16 @@ def test_what_leads_out_is_named_and_counted_and_not_sent(foreign, key, database
     assert key.read_bytes() == SECRET
 
 
+@pytest.mark.parametrize("line", [b"{", b"5", b"[]", b'{"name": "a"}', b"[" * 100_000])
+def test_light_runs_that_cannot_be_read_are_refused_and_the_rest_is_sent(foreign, database, line):
+    folder = foreign({"kind": "children", "name": "runs.jsonl", "file": "files/runs.jsonl", "bytes": 3})
+    (folder / "files" / "runs.jsonl").write_bytes(line + b"\n")
+    for _ in range(2):
+        report = sync(database, runs=[folder])
+        assert (report.sent, report.failed) == ({KEY: 1}, {})
+    assert database["runs"].find_one({"_id": 1})["status"] == "COMPLETED"
+
+
 def test_nothing_is_written_through_a_link(foreign, key, database):
     folder = foreign({"kind": "metrics", "name": "loss", "points": [[0, 0.5, 1.0]]}, {"kind": "strange"})
     (folder / "files").rmdir()

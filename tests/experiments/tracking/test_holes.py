@@ -8,7 +8,8 @@ from pymongo import MongoClient, monitoring
 
 from experiments.errors import UserError
 from experiments.tracking import artifacts, files_copy
-from experiments.tracking.apply import RunCopy, journaled
+from experiments.tracking.apply import RunCopy
+from experiments.tracking.database import journaled
 from experiments.tracking.journal import Journal, read
 from experiments.tracking.light import LightRun
 from experiments.tracking.location import open_database

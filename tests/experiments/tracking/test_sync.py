@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from bson import json_util
@@ -183,6 +184,38 @@ def test_deleted_runs_and_empty_journals_are_forgotten(journal, tmp_path, databa
     assert not (home / "pending" / f"{journal.key}.json").exists()
     assert database["runs"].count_documents({}) == 0
     other.close()
+
+
+def test_a_run_that_cannot_be_seen_just_now_is_not_forgotten(journal, database, home, monkeypatch):
+    seen = Path.is_file
+
+    def refuse(path):
+        if path.name == FILE_NAME:
+            raise PermissionError(13, "Permission denied", str(path))
+        return seen(path)
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    assert "Permission denied" in sync(database).failed[journal.key]
+    assert (home / "pending" / f"{journal.key}.json").exists()
+
+
+def test_a_worker_that_outlives_a_sync_does_not_keep_the_next_one_from_a_run(journal, run_document, database):
+    journal.append("start", document=run_document(), sources=[])
+    workers = []
+
+    def fork(_: Path) -> None:
+        if (child := os.fork()) == 0:
+            signal.pause()
+            os._exit(0)
+        workers.append(child)
+
+    try:
+        for _ in range(2):
+            assert sync(database, on_run=fork).failed == {}
+    finally:
+        for child in workers:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
 
 
 def test_a_database_that_does_not_answer_is_one_line(journal, run_document):

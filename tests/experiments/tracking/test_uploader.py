@@ -14,7 +14,8 @@ from pymongo import MongoClient
 from pymongo.errors import AutoReconnect
 
 from experiments.tracking import artifacts
-from experiments.tracking.apply import RunCopy, prepare
+from experiments.tracking.apply import RunCopy
+from experiments.tracking.database import prepare
 from experiments.tracking.finish import log_ends
 from experiments.tracking.journal import Journal, read
 from experiments.tracking.numbers import next_light_numbers, next_number

@@ -1,0 +1,69 @@
+"""The document of a run in Sacred's form, as the records of its journal make it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError
+
+from experiments.tracking import artifacts
+from experiments.tracking.journal import Record
+from experiments.tracking.numbers import next_number
+from experiments.tracking.series_copy import when
+
+ESSENTIAL = ("format", "command", "status", "start_time", "heartbeat", "ostinato")
+TRACE_LIMIT = 256 * 1024  # characters of a trace
+
+
+def started(record: Record, key: str) -> dict[str, Any]:
+    """The document of a run that begins with this record."""
+    document = dict(record["document"])
+    for field in ("start_time", "stop_time", "heartbeat"):
+        if isinstance(document.get(field), int | float):
+            document[field] = when(document[field])
+    sources = [[source["path"], artifacts.file_id(source["sha256"])] for source in record.get("sources") or ()]
+    document["experiment"] = dict(document.get("experiment") or {}) | {"sources": sources}
+    document["info"] = dict(document.get("info") or {})
+    document["artifacts"] = []
+    document["ostinato"] = dict(document.get("ostinato") or {}) | {"key": key, "seq": 0}
+    return document
+
+
+def essential(record: Record) -> Record:
+    """A start record that was refused, without what it may have been refused for."""
+    document = {field: record["document"][field] for field in ESSENTIAL if field in record["document"]}
+    return record | {"document": document, "sources": []}
+
+
+def insert(database: Database, document: dict[str, Any]) -> Any:
+    """Bring a run's document into the database, unless one with its key is there; gives the run's number."""
+    runs = database["runs"]
+    while True:
+        number = next_number(database)
+        try:
+            runs.insert_one({**document, "_id": number})
+            return number
+        except DuplicateKeyError:
+            known = runs.find_one({"ostinato.key": document["ostinato"]["key"]}, {"_id": 1})
+            if known is not None:
+                return known["_id"]
+
+
+def paths_set(record: Record) -> dict[str, Any]:
+    """What a record sets, by path."""
+    given = record.get("set") or {}
+    if record["kind"] == "beat":
+        return given
+    return {path if path.split(".")[0] == "info" else f"info.{path}": value for path, value in given.items()}
+
+
+def last_lines(trace: Any) -> list[str]:
+    """A trace as lines of text, its beginning left out where it is longer than `TRACE_LIMIT`."""
+    lines = [str(line) for line in trace] if isinstance(trace, list) else str(trace).splitlines(keepends=True)
+    length = 0
+    for position in range(len(lines) - 1, -1, -1):
+        length += len(lines[position])
+        if length > TRACE_LIMIT:
+            return ["[…]\n", *lines[position + 1 :]]
+    return lines

@@ -374,7 +374,7 @@ def test_light_runs_are_not_read(runs, database):
 
 
 def test_scores_too_many_for_the_document_are_read_from_their_table(runs, database, monkeypatch):
-    monkeypatch.setattr("experiments.tracking.apply.INFO_LIMIT", 1000)
+    monkeypatch.setattr("experiments.tracking.information.LIMIT", 1000)
     send(sweep(runs, three), database)
     (found,) = DatabaseSource(database, "here").sweeps(Wanted())
     assert "scores" not in database["runs"].find_one()["info"]

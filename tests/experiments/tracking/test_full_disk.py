@@ -81,7 +81,7 @@ def test_a_disk_that_is_really_full(home, tmp_path):
     """A small file system, mounted in a name space of the command's own; where that is forbidden, small files."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    prepare, shell, why = f"mount -t tmpfs -o size=2m tmpfs {disk}", ["unshare", "-rm", "sh", "-c"], "No space left on"
+    prepare, shell, why = f"mount -t tmpfs -o size=8m tmpfs {disk}", ["unshare", "-rm", "sh", "-c"], "No space left on"
     if subprocess.run([*shell, prepare], capture_output=True).returncode:
         prepare, shell, why = "ulimit -f 400", ["sh", "-c"], "File too large"
     command = f"{sys.executable} {SCRIPT} with end=fill tracking.mongo=off tracking.runs_dir={disk}/runs"

@@ -11,7 +11,9 @@ from experiments.tracking import urls
 from experiments.tracking.urls import HIDDEN
 
 _REMEMBERED = 6  # a shorter secret is not looked for elsewhere: it would blank ordinary words
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^\s/:@\"]*):(?!\d+/)([^\s\"]*)@")
+# As in `urls`, no part of a pattern looks far ahead again and again.
+_WORD = re.compile(r"[^\s\"]+")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,40}://[^\s/:@\"]*:(?!\d{1,5}/)")
 _URL_TOKEN = re.compile(r"(https?://)([^\s/:@\"]+)@")
 _SECRET_WORD = (
     r"passw(?:or)?d|passphrase|secret|api[_-]?key|access[_-]?key|private[_-]?key|session[_-]?token|credential"
@@ -22,7 +24,8 @@ _TOKEN_KEY = re.compile(r"(?:^|[^A-Za-z])token$|(?:^|[a-z_.-])Token$|(?:^|[^A-Za
 _OVERRIDE = re.compile(r"-{0,2}([\w.\[\]-]+)=(.+)", re.DOTALL)
 _PINNED = re.compile(r"[A-Za-z0-9._-]+==\d[\w.!+-]*")  # a dependency and its version, whatever its name
 _ASSIGNED = re.compile(
-    rf"([\w.-]*(?:(?:{_SECRET_WORD})\w*|(?<![A-Za-z])token)[\"']?\s*[=:]\s*[\"']?)([^\s\"',;&)\]}}]+)", re.IGNORECASE
+    rf"((?<![\w.-])[\w.-]*(?:(?:{_SECRET_WORD})\w{{0,60}}|(?<![A-Za-z])token)[\"']?\s*[=:]\s*[\"']?)([^\s\"',;&)\]}}]+)",
+    re.IGNORECASE,
 )
 _BEARER = re.compile(r"(\b(?:Bearer|Basic)\s+)([A-Za-z0-9+/_.=~-]{8,})")
 
@@ -81,8 +84,9 @@ def _collect(value: Any, known: set[str]) -> set[str]:
             for secret in urls.secrets(item):
                 _remember(secret, found)
             if "://" in item:
-                for match in _URL.finditer(urls.hide(item)):
-                    _remember(match[3], found)
+                for word in _WORD.findall(urls.hide(item)):
+                    if password := _password_in(word):
+                        _remember(word[password], found)
             override = _OVERRIDE.fullmatch(item)
             if override and _secret_key(override[1], override[2]):
                 _remember(override[2], found)
@@ -138,7 +142,7 @@ def _hide_text(text: str, known: set[str]) -> str:
         return text
     text = urls.hide(text)
     if "://" in text and "@" in text:
-        text = _URL.sub(rf"\1\2:{HIDDEN}@", text)
+        text = _WORD.sub(lambda word: _without_password(word[0]), text)
         text = _URL_TOKEN.sub(rf"\1{HIDDEN}@", text)
     override = _OVERRIDE.fullmatch(text)
     if override and _secret_key(override[1], override[2]):
@@ -153,6 +157,18 @@ def _hide_text(text: str, known: set[str]) -> str:
         if secret in text:
             text = text.replace(secret, HIDDEN)
     return text
+
+
+def _password_in(word: str) -> slice | None:
+    """Where in a word without spaces the password of a URL stands: up to the last `@`."""
+    last = word.rfind("@")
+    found = _URL.search(word, 0, last)
+    return slice(found.end(), last) if found else None
+
+
+def _without_password(word: str) -> str:
+    password = _password_in(word)
+    return word if password is None else word[: password.start] + HIDDEN + word[password.stop :]
 
 
 def _harmless(match: re.Match[str]) -> bool:

@@ -13,10 +13,13 @@ from urllib.parse import unquote, unquote_plus
 HIDDEN = "***"
 ESCAPES = "/ as %2F, : as %3A, @ as %40, ? as %3F, # as %23, % as %25, a space as %20"
 
-_LOGIN = re.compile(r"(mongodb(?:\+srv)?://)(?!\*\*\*@)([^\n]*)@", re.IGNORECASE)
+# Whoever writes a text may write it so that a search takes for ever: no part of a pattern here looks far ahead again
+# and again, and the last `@` is looked for from behind.
+_SCHEME = re.compile(r"mongodb(?:\+srv)?://(?!\*\*\*@)", re.IGNORECASE)
 _CUT_OFF = re.compile(r"(mongodb(?:\+srv)?://[^\s/:@,\[]+:)(?!\d{1,5}(?![\w%]))[^\s@]+", re.IGNORECASE)
 _OPTION = re.compile(
-    r"([?&;][\w.-]*(?:passw(?:or)?d|token|secret|mechanismproperties)[\w.-]*=)(.*?)(?=[&;][\w.-]+=|[\"\n]|$)",
+    r"([?&;][\w.-]{0,60}(?:passw(?:or)?d|token|secret|mechanismproperties)[\w.-]{0,60}=)"
+    r"(.*?)(?=[&;][\w.-]{1,60}=|[\"\n]|$)",
     re.IGNORECASE,
 )
 _OTHER = re.compile(r"([a-z][a-z0-9+.-]*://)([^:/@\n]*):(?!\d+/)([^\n]*)@", re.IGNORECASE)
@@ -29,7 +32,7 @@ def hide(text: str) -> str:
     if "://" not in text:
         return text
     if "mongodb" in text.lower():
-        text = _LOGIN.sub(rf"\1{HIDDEN}@", text)
+        text = "\n".join(map(_without_login, text.split("\n")))
         text = _CUT_OFF.sub(rf"\1{HIDDEN}", text)
         return _OPTION.sub(rf"\1{HIDDEN}", text)
     found = _OTHER.match(text)
@@ -51,9 +54,10 @@ def secrets(text: str) -> Iterator[str]:
         if found := _OTHER.match(text):
             yield from _spellings(found[3])
         return
-    for match in _LOGIN.finditer(text):
-        user, colon, password = match[2].partition(":")
-        yield from _spellings(password if colon else user)
+    for line in text.split("\n"):
+        if login := _login_in(line):
+            user, colon, password = line[login].partition(":")
+            yield from _spellings(password if colon else user)
     for match in _OPTION.finditer(text):
         yield from _spellings(match[2])
         for pair in re.split(r",|%2C", match[2], flags=re.IGNORECASE):  # authMechanismProperties=NAME:value,NAME:value
@@ -73,6 +77,18 @@ def is_escaped(url: str) -> bool:
         return True
     named = all(re.fullmatch(r"\w+=.*", option) for option in re.split("[&;]", options))
     return named and all(_HOST.fullmatch(host) for host in hosts.split(","))
+
+
+def _login_in(line: str) -> slice | None:
+    """Where in a line user name and password stand."""
+    last = line.rfind("@")
+    scheme = _SCHEME.search(line, 0, last + 1)
+    return slice(scheme.end(), last) if scheme else None
+
+
+def _without_login(line: str) -> str:
+    login = _login_in(line)
+    return line if login is None else line[: login.start] + HIDDEN + line[login.stop :]
 
 
 def _spellings(secret: str) -> set[str]:

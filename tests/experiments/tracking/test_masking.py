@@ -93,3 +93,21 @@ def test_a_dependency_is_no_secret_whatever_its_name():
 def test_a_terminal_gets_neither_secrets_nor_commands():
     told = for_terminal("\x1b[2Jno answer from\nmongodb://me:hemiola99@host/runs")
     assert told == f"\\x1b[2Jno answer from\nmongodb://{HIDDEN}@host/runs"
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mongodb://" * 20_000,
+        "http://" * 20_000 + '" "@',
+        "://" * 50_000,
+        "x://" + "a" * 100_000 + ":" + "b" * 100_000,
+        "a" * 100_000 + " password=hemiola99",
+        "secret" * 20_000 + " a=",
+        "mongodb://?" + "token" * 40_000,
+    ],
+    ids=lambda text: text[:8],
+)
+def test_no_text_is_searched_for_minutes(text):
+    assert "hemiola99" not in mask(text)

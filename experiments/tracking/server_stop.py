@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import signal
 import time
 from pathlib import Path
@@ -19,8 +18,6 @@ from experiments.tracking.locks import LockHeld, locked
 from experiments.tracking.processes import lives
 from experiments.tracking.server_record import State, read_state, write_state
 from experiments.tracking.sockets import remove_socket
-
-log = logging.getLogger("ostinato.tracking")
 
 STOP_SECONDS = 15.0
 LOCK_SECONDS = 90.0
@@ -63,7 +60,7 @@ def stop_server(directory: Path) -> bool:
         Whether a server was running.
 
     Raises:
-        UserError: The data are used by somebody who cannot be seen from here.
+        UserError: It has not ended yet, or the data are used by somebody who cannot be seen from here.
     """
     holder = data_holder.find(directory, start_locked=True)
     if holder is None:
@@ -71,21 +68,33 @@ def stop_server(directory: Path) -> bool:
             raise UserError(data_holder.in_use(directory))
         tidy(directory)
         return False
-    if problem := _terminate(holder):
-        log.warning("the embedded server (process %d) %s", holder.pid, problem)
-    else:
-        tidy(directory)
+    end(holder)
+    tidy(directory)
     return True
 
 
 def end(holder: Holder) -> None:
-    """End a server.
+    """Ask a server to end and wait for it.
 
     Raises:
         UserError: It has not ended yet.
     """
-    if problem := _terminate(holder):
-        raise UserError(f"the embedded MongoDB (process {holder.pid}) {problem}")
+    named = f"the embedded MongoDB (process {holder.pid})"
+    try:
+        process = psutil.Process(holder.pid)
+        if lives(holder.identity):
+            process.send_signal(signal.SIGTERM)
+            if process.status() == psutil.STATUS_STOPPED:
+                raise UserError(f"{named} is frozen; it ends as soon as it is continued: kill -CONT {holder.pid}")
+    except psutil.NoSuchProcess:
+        pass
+    deadline = time.monotonic() + STOP_SECONDS
+    while lives(holder.identity):
+        if time.monotonic() > deadline:
+            raise UserError(f"{named} is still shutting down")
+        time.sleep(0.02)
+    if holder.endpoint is not None:
+        holder.endpoint.remove()
 
 
 def tidy(directory: Path) -> None:
@@ -97,26 +106,6 @@ def tidy(directory: Path) -> None:
         remove_socket(Path(state.socket))
     with contextlib.suppress(OSError):  # the record of a server that is gone does no harm
         write_state(directory, State(state.host, state.version))
-
-
-def _terminate(holder: Holder) -> str | None:
-    """Ask a server to end and wait for it; why it has not, if it has not."""
-    try:
-        process = psutil.Process(holder.pid)
-        if lives(holder.identity):
-            process.send_signal(signal.SIGTERM)
-            if process.status() == psutil.STATUS_STOPPED:
-                return f"is frozen; it ends as soon as it is continued: kill -CONT {holder.pid}"
-    except psutil.NoSuchProcess:
-        pass
-    deadline = time.monotonic() + STOP_SECONDS
-    while lives(holder.identity):
-        if time.monotonic() > deadline:
-            return "is still shutting down"
-        time.sleep(0.02)
-    if holder.endpoint is not None:
-        holder.endpoint.remove()
-    return None
 
 
 def _version(directory: Path, holder: Holder) -> str:

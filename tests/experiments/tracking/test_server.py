@@ -183,6 +183,8 @@ def test_a_frozen_server_is_named_with_its_remedy_and_does_not_hold_up_the_exit(
         with pytest.raises(UserError, match=f"kill -CONT {pid}"):
             EmbeddedServer().acquire()
         monkeypatch.setattr(server_stop, "STOP_SECONDS", 3600)
+        with pytest.raises(UserError, match="is frozen; it ends as soon as it is continued"):
+            stop()  # and does not say that it has stopped
         ours.release()
         assert psutil.Process(pid).status() == psutil.STATUS_STOPPED
     finally:

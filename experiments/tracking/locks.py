@@ -44,6 +44,9 @@ def open_lock(path: Path, make: bool = True) -> int:
         OSError: It cannot be made or opened.
     """
     file = os.open(path, os.O_RDWR | (os.O_CREAT if make else 0) | _PLAIN, 0o600)
+    if os.fstat(file).st_mode & 0o077:  # of an earlier version
+        with contextlib.suppress(OSError):
+            os.fchmod(file, 0o600)
     _open.add(file)
     return file
 

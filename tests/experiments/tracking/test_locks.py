@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import stat
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,24 @@ def fork_a_sleeper() -> int:
 def end(child: int) -> None:
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+
+
+def test_a_lock_can_be_held_by_its_owner_only(tmp_path):
+    (tmp_path / "old").touch(mode=0o644)
+    for name in ("old", "new"):
+        close_lock(open_lock(tmp_path / name))
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+    with pytest.raises(FileNotFoundError):
+        open_lock(tmp_path / "none", make=False)
+
+
+def test_a_file_system_without_locks_lets_everybody_go_on(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with locked(tmp_path / "lock", 60.0), locked(tmp_path / "lock", 60.0):
+        pass
 
 
 def test_a_lock_is_held_once(tmp_path):

@@ -28,7 +28,7 @@ class Sweep:
         key: Name of the run.
         number: In the database; None where it was read from its folder.
         started: Unix time.
-        artifacts: Where each of its files is: an id in the database, or a path.
+        artifacts: Where each of its files is: an id in the database, or a path in its folder.
         scores: Its rows.
         folder: Name of the folder of the stores that were probed without a name; empty where they have one.
     """

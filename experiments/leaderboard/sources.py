@@ -20,6 +20,7 @@ from typing import Any, Protocol, TypeVar
 from experiments.errors import UserError
 from experiments.leaderboard.ranking import Sweep
 from experiments.probes.records import SCORES, folder_name, read_scores, read_scores_csv
+from experiments.tracking.folder import open_inside
 from experiments.tracking.masking import mask
 
 SCORED = "info.scores.task"  # indexed: a run without scores has no such path
@@ -189,16 +190,25 @@ class DiskSource:
         return found
 
     def artifact(self, sweep: Sweep, name: str) -> bytes | None:
-        """The content of a file of a run; None where it is missing."""
-        path = sweep.artifacts.get(name)
-        return path.read_bytes() if path is not None and path.is_file() else None
+        """The content of a file of a run; None where it is missing, or lies elsewhere."""
+        try:
+            with open_inside(self._runs_dir / sweep.key, sweep.artifacts[name]) as file:
+                return file.read()
+        except (KeyError, OSError):
+            return None
 
     def _sweep(self, path: Path, wanted: Wanted) -> Sweep | None:
         try:
-            records = list(_marked(path))
+            return self._told(path, wanted)
         except OSError as error:
-            log.warning("%s cannot be read: %s", path, error.strerror)
-            return None
+            log.warning("%s cannot be read: %s", path, error.strerror or error)
+        except (AttributeError, LookupError, TypeError, OverflowError) as error:
+            log.warning("%s is left out: not as a run writes it (%s: %s)", path, type(error).__name__, error)
+        return None
+
+    def _told(self, path: Path, wanted: Wanted) -> Sweep | None:
+        """What a journal says."""
+        records = list(_marked(path))
         if not records:
             return None
         document = records[0].get("document") or {}
@@ -208,7 +218,7 @@ class DiskSource:
         files = {}
         for record in records:
             if record["kind"] == "artifact" and record.get("file"):
-                files[record["name"]] = path.parent / record["file"]
+                files[record["name"]] = record["file"]
             scores = (record.get("set") or {}).get("info.scores", scores)
         started = document.get("start_time")
         when = started if isinstance(started, int | float) else path.stat().st_mtime
@@ -218,7 +228,7 @@ class DiskSource:
 def _marked(path: Path) -> Iterator[dict[str, Any]]:
     """The start, the scores and the files of a journal that has scores; nothing of another."""
     lines, has_scores = [], False
-    with path.open("rb") as file:
+    with open_inside(path.parent, path.name) as file:
         for line in file:
             head = line[:80]
             if b'"kind": "start"' in head or b'"kind": "artifact"' in head:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
 import os
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -265,9 +267,42 @@ def test_a_torn_journal_and_a_row_that_is_none_do_no_harm(runs, capsys):
     assert len(report()) == 3
 
 
-def test_a_score_that_is_no_number_is_left_out(runs, capsys):
-    from dataclasses import replace
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"kind": "start", "document": "text"},
+        {"kind": "start", "document": {"config": [5]}},
+        {"kind": "start", "document": {"start_time": 10**400}},
+        {"kind": "artifact", "file": "files/x"},
+        {"kind": "info", "set": ["info.scores"]},
+    ],
+    ids=str,
+)
+def test_a_journal_that_is_not_as_runs_write_it_is_named_and_left_out(runs, caplog, line):
+    kept = sweep(runs, three)
+    other = runs / "other" / "journal.jsonl"
+    other.parent.mkdir()
+    marked = {"kind": "info", "set": {"info.scores": []}}
+    lines = [line, marked] if line["kind"] == "start" else [{"kind": "start", "document": {}}, line, marked]
+    other.write_text("".join(json.dumps({"seq": n, "time": 1.0} | one) + "\n" for n, one in enumerate(lines, 1)))
+    assert [one.key for one in DiskSource(runs).sweeps(Wanted())] == [kept.name]
+    assert f"{other} is left out: not as a run writes it" in caplog.text
 
+
+def test_a_journal_leads_to_no_file_outside_of_its_folder(runs, tmp_path):
+    folder = sweep(runs, three)
+    (tmp_path / "secret.npz").write_bytes(b"secret")
+    (folder / "link").symlink_to(tmp_path / "secret.npz")
+    (found,) = DiskSource(runs).sweeps(Wanted())
+    for place in (str(tmp_path / "secret.npz"), "../../secret.npz", "link"):
+        assert DiskSource(runs).artifact(replace(found, artifacts={"x": place}), "x") is None
+    os.mkfifo(runs / "pipe")
+    (runs / "waits").mkdir()
+    (runs / "waits" / "journal.jsonl").symlink_to(runs / "pipe")
+    assert len(DiskSource(runs).sweeps(Wanted())) == 1
+
+
+def test_a_score_that_is_no_number_is_left_out(runs, capsys):
     sweep(runs, lambda folder: [*three(folder), replace(genre_score("bad", 0.5, folder), score=float("nan"))])
     assert len(report()) == 3
     assert "1 score is no number" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from pathlib import Path
 from experiments.errors import UserError
 from experiments.tracking import history, standing
 from experiments.tracking.journal import FILE_NAME, damage, read
+from experiments.tracking.masking import for_terminal
 from experiments.tracking.standing import RunLock
 
 ENDING = 15.0  # seconds that a run that has ended may take to leave
@@ -76,7 +77,8 @@ def _refuse_living(folder: Path) -> None:
     owner, _ = standing.ownership(folder)
     sign, host = standing.last_sign(folder), (owner or {}).get("host")
     while (left := sign + standing.SILENT - time.time()) > 0:
-        print(f"run {folder.name} of {host} has no end; it counts as dead in {left:.0f} s", file=sys.stderr, flush=True)
+        line = f"run {folder.name} of {host} has no end; it counts as dead in {left:.0f} s"
+        print(for_terminal(line), file=sys.stderr, flush=True)
         deadline = time.time() + left
         while time.time() < deadline:
             if standing.last_sign(folder) > sign:

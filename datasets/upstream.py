@@ -76,16 +76,21 @@ class UpstreamFolder:
             raise StoreError(f"{self.path} is not a folder; give a store, or a folder of .mmap or .npy mels")
         found: dict[str, int] = {}
         bad: list[str] = []
-        for file in _files(self.path):
+        try:
+            files = list(_files(self.path))
+        except OSError as error:
+            raise StoreError(
+                f"{error.filename}: {error.strerror}; every folder below {self.path} must be readable"
+            ) from error
+        for file in files:
             try:
                 found[Path(file.path).relative_to(self.path).as_posix()] = self._frames(file)
             except (OSError, ValueError) as error:
                 bad.append(f"{file.path} ({error})")
         if bad:
             raise StoreError(
-                f"{counted_noun(len(bad), 'file')} below {self.path} not mels of [frames, 96], for instance "
-                f"{'; '.join(bad[:3])}; "
-                "extract them again, or remove them"
+                f"{counted_noun(len(bad), 'file')} below {self.path} {'holds' if len(bad) == 1 else 'hold'} no mels of "
+                f"[frames, 96], for instance {'; '.join(bad[:3])}; extract them again, or remove them"
             )
         if not found:
             raise StoreError(f"{self.path} holds neither a store (header.json) nor any .mmap or .npy file")

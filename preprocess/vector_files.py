@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from datasets.array_files import read_npy
+from datasets.npy_files import read_npy
 from datasets.system_folders import is_system_folder
 from preprocess.files import storable
 

@@ -175,6 +175,7 @@ def test_empty_records_of_other_forms_are_passed_over(tmp_path):
         ("t.csv", b"path,genre\n#REF!,rock\n", "line 2: path='#REF!': a formula"),
         ("t.json", b"[" * 100_000, "nested too deep"),
         ("t.jsonl", b"[" * 100_000, "line 1: nested too deep"),
+        ("t.jsonl", b'{"path": "a.wav", "tags": ["\\ud800"]}', "line 1: .* a text that is not Unicode"),
     ],
 )
 def test_what_a_spreadsheet_left_broken_is_named(tmp_path, name, content, said):

@@ -66,7 +66,7 @@ class Filler:
         """
         if not (own_folder(self.path, PARTS) / f"{self.token}.jsonl").is_file():
             raise StoreError(
-                f"{self.path} is here not the folder that the main process writes to, or that has ended; on several "
+                f"{self.path} is not the folder that the main process writes to, or that has ended; on several "
                 "machines give a folder that all of them share, under the same path"
             )
         return Filling(self)

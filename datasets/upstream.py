@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from datasets.npy_files import map_array
 from datasets.store import Reader, Store, check_range
 from datasets.store_files import HEADER, StoreError
 from datasets.store_format import Header
-from datasets.system_folders import is_system_folder
+from datasets.system_folders import files_below
 from datasets.windows import pad_centred
 from datasets.wording import counted_noun
 
@@ -77,7 +77,7 @@ class UpstreamFolder:
         found: dict[str, int] = {}
         bad: list[str] = []
         try:
-            files = list(_files(self.path))
+            files = [file for file in files_below(self.path) if file.name.endswith(SUFFIXES)]
         except OSError as error:
             raise StoreError(
                 f"{error.filename}: {error.strerror}; every folder below {self.path} must be readable"
@@ -142,14 +142,3 @@ class UpstreamFolder:
         if rest or not frames:
             raise ValueError(f"{file.stat().st_size} bytes, not a multiple of {self.header.row_bytes}")
         return frames
-
-
-def _files(folder: str | Path) -> Iterator[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(".") or is_system_folder(entry.name):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _files(entry.path)
-            elif entry.name.endswith(SUFFIXES):
-                yield entry

@@ -17,7 +17,8 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
-from preprocess import blocks, lengths, mpeg, ogg
+from preprocess import lengths, mpeg, ogg
+from preprocess.blocks import break_off
 from preprocess.ffmpeg import open_ffmpeg
 from preprocess.sources import BLOCK, MISSING, AudioError, Source, Unreadable
 from preprocess.spans import READ_AHEAD, Peek, Spans
@@ -97,7 +98,7 @@ def _ends_early(raw: BinaryIO) -> str:
         return next((flaw for link in ogg.links(raw) if (flaw := _missing(link, "its"))), "")
     peek = Peek(raw, HEADERS)
     samples = lengths.data(peek)
-    cut = blocks.break_off(peek) or (samples is not None and samples.cut)
+    cut = break_off(peek) or (samples is not None and samples.cut)
     return "cut short: the file ends within its audio" if cut else ""
 
 

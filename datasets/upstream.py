@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from datasets.identity import FEATURE_SUFFIXES
 from datasets.npy_files import map_array
 from datasets.store import Reader, Store, check_range
 from datasets.store_files import HEADER, StoreError
@@ -23,7 +24,6 @@ from datasets.system_folders import files_below
 from datasets.windows import pad_centred
 from datasets.wording import counted_noun
 
-SUFFIXES = (".mmap", ".npy")
 _RAW = np.dtype("<f2")
 
 
@@ -77,7 +77,7 @@ class UpstreamFolder:
         found: dict[str, int] = {}
         bad: list[str] = []
         try:
-            files = [file for file in files_below(self.path) if file.name.endswith(SUFFIXES)]
+            files = [file for file in files_below(self.path) if file.name.endswith(FEATURE_SUFFIXES)]
         except OSError as error:
             raise StoreError(
                 f"{error.filename}: {error.strerror}; every folder below {self.path} must be readable"

@@ -136,9 +136,13 @@ def _read_parquet(file: Path) -> Sheet:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from datasets.parquet_files import check_rows
+
     try:
-        table = pq.ParquetFile(file).read()
-    except (pa.ArrowException, OSError) as error:
+        with pq.ParquetFile(file) as parquet:
+            check_rows(parquet, file.stat().st_size)
+            table = parquet.read()
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise CorpusError(f"{file}: not a Parquet file ({str(error).splitlines()[0]})") from None
     _refuse_repeats(file, table.column_names)
     kept = [name for name, kind in zip(table.column_names, table.schema.types, strict=True) if _readable(kind)]

@@ -17,6 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from datasets.npy_files import read_npy
+from datasets.parquet_files import check_rows
 from datasets.system_folders import files_below
 from preprocess.files import storable
 
@@ -137,9 +138,11 @@ class Table:
     def _schema(self) -> pa.Schema:
         try:
             if self.layout == "parquet":
-                return pq.read_schema(self.path)
+                with pq.ParquetFile(self.path) as file:
+                    check_rows(file, self.path.stat().st_size)
+                    return file.schema_arrow
             return pa.csv.open_csv(self.path, BLOCKS, self._parsing()).schema
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise ForeignError(f"{self.path}: no {self.layout} table can be read ({_line(error)})") from error
 
     def _parsing(self) -> pa.csv.ParseOptions:

@@ -221,6 +221,12 @@ def test_any_damage_to_parquet_is_read_or_refused(tmp_path, data):
     check_read_or_refused(tmp_path / "t.parquet")
 
 
+def test_more_rows_than_a_file_can_tell_apart_are_refused(tmp_path):
+    pq.write_table(pa.table({"path": pa.array(["a"] * 10**6)}), tmp_path / "t.parquet")
+    with pytest.raises(CorpusError, match=r"t\.parquet: not a Parquet file \(1000000 rows in [0-9]+ bytes\)"):
+        read_sheet(tmp_path / "t.parquet")
+
+
 @pytest.mark.parametrize("name", ["t.json", "t.jsonl"])
 @pytest.mark.parametrize("depth", [50, 400, 100_000])
 def test_deep_json_is_refused(tmp_path, name, depth):

@@ -14,8 +14,8 @@ mlp mov mp1 mp2 mp3 mp4 mpc mpeg mpg mpga oga ogg ogx oma opus ra rf64 rm shn sn
 weba webm wma wmv wv
 """
 AUDIO_SUFFIXES = frozenset(f".{name}" for name in _AUDIO.split())
-FEATURE_SUFFIXES = frozenset((".mmap", ".npy"))
-SUFFIXES = AUDIO_SUFFIXES | FEATURE_SUFFIXES
+FEATURE_SUFFIXES = (".mmap", ".npy")
+SUFFIXES = AUDIO_SUFFIXES.union(FEATURE_SUFFIXES)
 
 
 def composed(identity: str) -> str:

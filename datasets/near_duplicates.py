@@ -106,20 +106,26 @@ def _middle(reader: Reader, identity: str, frame_rate: float) -> np.ndarray:
 def _candidates(signs: np.ndarray, seconds: np.ndarray) -> Iterator[tuple[int, int]]:
     """Pairs of about the same length whose signs differ little: the smaller number first."""
     order = np.argsort(seconds, kind="stable")
+    counts, width = np.count_nonzero(signs, axis=1), signs.shape[1]
     for first in range(0, len(order), BLOCK):
         rows = order[first : first + BLOCK]
         here = signs[rows].astype(np.float32)
         reach = np.searchsorted(seconds[order], seconds[rows[-1]] + LENGTHS, side="right")
         for other in range(first, reach, BLOCK):
             columns = order[other : other + BLOCK]
-            there = signs[columns].astype(np.float32)
-            comparable = np.abs(here) @ np.abs(there).T
-            alike = (here @ there.T >= (1 - 2 * DIFFERING) * comparable) & (comparable >= FEWEST)
-            alike &= np.abs(seconds[rows][:, None] - seconds[columns]) <= LENGTHS
-            for row, column in zip(*np.nonzero(alike), strict=True):
-                if first + row < other + column:
-                    one, two = sorted((int(rows[row]), int(columns[column])))
+            agreement = here @ signs[columns].astype(np.float32).T  # equal signs less different ones
+            fewest = max(counts[rows].min() + counts[columns].min() - width, FEWEST)  # signs that any pair can compare
+            for row, column in zip(*np.nonzero(agreement >= (1 - 2 * DIFFERING) * fewest), strict=True):
+                one, two = sorted((int(rows[row]), int(columns[column])))
+                close = first + row < other + column and abs(seconds[one] - seconds[two]) <= LENGTHS
+                if close and _alike(signs[one], signs[two]):
                     yield one, two
+
+
+def _alike(first: np.ndarray, second: np.ndarray) -> bool:
+    product = first * second
+    comparable = np.count_nonzero(product)
+    return comparable >= FEWEST and np.count_nonzero(product < 0) <= DIFFERING * comparable
 
 
 def merged(groups: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:

@@ -66,7 +66,7 @@ class Filler:
         """
         if not (own_folder(self.path, PARTS) / f"{self.token}.jsonl").is_file():
             raise StoreError(
-                f"{self.path} is here not the folder that the main process writes to, or that has ended; on several "
+                f"{self.path} is not the folder that the main process writes to, or that has ended; on several "
                 "machines give a folder that all of them share, under the same path"
             )
         return Filling(self)
@@ -129,7 +129,7 @@ class Filling:
     def _shard_for(self, size: int) -> ShardWriter:
         token = self._filler.token
         if self._shard is None and token in _begun.shards:
-            with suppress(OSError):  # then another one is begun
+            with suppress(OSError, StoreError):  # then another one is begun
                 _begun.shards[token].reopen()
                 self._shard = _begun.shards[token]
         if self._shard is not None and self._shard.rows and self._shard.bytes + size > self._filler.shard_bytes:
@@ -138,7 +138,7 @@ class Filling:
             self._shard = None
         if self._shard is None:
             folder = own_folder(self._filler.path, SHARDS)
-            self._shard = ShardWriter(folder / shard_name(token, secrets.randbelow(_NUMBERS)), self._filler.header)
+            self._shard = _new_shard(folder, token, self._filler.header)
             if len(_begun.shards) == _STORES:
                 del _begun.shards[next(iter(_begun.shards))]
             _begun.shards[token] = self._shard
@@ -148,3 +148,10 @@ class Filling:
     def _failed(self, what: str, error: OSError) -> StoreError:
         path = self._filler.path
         return StoreError(f"the store {path} {what}: {error.strerror or error}; what was committed stays readable")
+
+
+def _new_shard(folder: Path, token: str, header: Header) -> ShardWriter:
+    """A shard under a number that nobody has chosen yet."""
+    while True:
+        with suppress(FileExistsError):
+            return ShardWriter(folder / shard_name(token, secrets.randbelow(_NUMBERS)), header)

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from datasets.parquet_files import check_rows
 from datasets.store_files import INDEX, StoreError, file_size, open_file, part_paths, replace_file, shard_token
 
 SCHEMA = pa.schema(
@@ -35,7 +36,6 @@ COLUMNS = tuple(SCHEMA.names)
 MOST_ROWS = 2**40  # of a shard: more than any disk holds
 _BLOCK = 4096
 _LONGEST_LINE = 2**20  # bytes: a path has 4,096 at most
-_ROWS_A_BYTE = 64  # of a compressed index: ids that differ take more
 
 
 def part_line(row: Mapping[str, Any]) -> bytes:
@@ -142,8 +142,7 @@ def load_parquet(path: Path) -> pa.Table:
     try:
         size = file_size(file)  # opened again below by its path: Arrow's threads may outlive what is of Python
         with pq.ParquetFile(file, read_dictionary=["shard"], page_checksum_verification=True) as parquet:
-            if parquet.metadata.num_rows > _ROWS_A_BYTE * size:
-                raise ValueError(f"{parquet.metadata.num_rows} rows in {size} bytes")
+            check_rows(parquet, size)
             table = parquet.read(columns=list(COLUMNS)).select(COLUMNS).cast(SCHEMA).combine_chunks()
     except FileNotFoundError:
         return SCHEMA.empty_table()

@@ -83,7 +83,7 @@ class ShardWriter:
 
     def reopen(self) -> None:
         """Go on behind the last row, after :meth:`close`; an OSError where that row is not there any more."""
-        descriptor, end = os.open(self.path, os.O_RDWR), self._start + self.bytes
+        descriptor, end = open_file(self.path, os.O_RDWR), self._start + self.bytes
         if os.fstat(descriptor).st_size < end:
             os.close(descriptor)
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
@@ -204,4 +204,4 @@ def _data_start(file: io.BufferedReader, path: Path, header: Header) -> int:
             f"shard {path} holds {head.dtype} of shape {head.shape}, its store {header.dtype} of "
             f"[rows, *{header.item_shape}]; it belongs to another store: restore it or rebuild"
         )
-    return head.start
+    return file.tell()

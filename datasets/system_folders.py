@@ -6,7 +6,9 @@ Hidden folders (`.Trashes`, `.Trash-1000`, `.@__thumb`) need no table: names tha
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 # In any case: no title looks like these.
@@ -57,6 +59,24 @@ def system_folder_of(track: str) -> str | None:
         if is_system_folder(name):
             return PurePosixPath(*folders[:depth]).as_posix()
     return None
+
+
+def files_below(folder: str | Path) -> Iterator[os.DirEntry[str]]:
+    """Whatever lies below a folder and is none, without what is hidden or lies in a system folder.
+
+    Links to folders are not followed, and are among what is found.
+
+    Raises:
+        OSError: A folder cannot be listed.
+    """
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if not entry.is_dir(follow_symlinks=False):
+                yield entry
+            elif not is_system_folder(entry.name):
+                yield from files_below(entry.path)
 
 
 def leads_above(link: Path, root: Path) -> bool:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from datasets import plain_json
 from datasets.csv_writing import bare
 from datasets.wording import counted_noun, shown
 
@@ -135,9 +136,13 @@ def _read_parquet(file: Path) -> Sheet:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from datasets.parquet_files import check_rows
+
     try:
-        table = pq.ParquetFile(file).read()
-    except (pa.ArrowException, OSError) as error:
+        with pq.ParquetFile(file) as parquet:
+            check_rows(parquet, file.stat().st_size)
+            table = parquet.read()
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise CorpusError(f"{file}: not a Parquet file ({str(error).splitlines()[0]})") from None
     _refuse_repeats(file, table.column_names)
     kept = [name for name, kind in zip(table.column_names, table.schema.types, strict=True) if _readable(kind)]
@@ -181,14 +186,16 @@ def _read_json_lines(file: Path) -> Sheet:
 
 def _parsed(text: str, where: str, expected: str, pairs: Callable[[list], dict] | None = None) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=pairs)
+        return plain_json.parse(text, pairs=pairs)
     except json.JSONDecodeError as error:
         line = f", line {error.lineno}" if "\n" in text else ""
         raise CorpusError(f"{where}{line}: not JSON ({error.msg}); expected {expected}") from None
     except KeyError as error:
         raise CorpusError(f"{where}: {error.args[0]} stands in it twice") from None
-    except (ValueError, RecursionError):
-        raise CorpusError(f"{where}: nested too deep, or a number too long; expected {expected}") from None
+    except ValueError:
+        raise CorpusError(
+            f"{where}: nested too deep, a number too long, or a text that is not Unicode; expected {expected}"
+        ) from None
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

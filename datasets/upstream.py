@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from datasets.identity import FEATURE_SUFFIXES
 from datasets.npy_files import map_array
 from datasets.store import Reader, Store, check_range
 from datasets.store_files import HEADER, StoreError
 from datasets.store_format import Header
-from datasets.system_folders import is_system_folder
+from datasets.system_folders import files_below
 from datasets.windows import pad_centred
 from datasets.wording import counted_noun
 
-SUFFIXES = (".mmap", ".npy")
 _RAW = np.dtype("<f2")
 
 
@@ -76,16 +76,21 @@ class UpstreamFolder:
             raise StoreError(f"{self.path} is not a folder; give a store, or a folder of .mmap or .npy mels")
         found: dict[str, int] = {}
         bad: list[str] = []
-        for file in _files(self.path):
+        try:
+            files = [file for file in files_below(self.path) if file.name.endswith(FEATURE_SUFFIXES)]
+        except OSError as error:
+            raise StoreError(
+                f"{error.filename}: {error.strerror}; every folder below {self.path} must be readable"
+            ) from error
+        for file in files:
             try:
                 found[Path(file.path).relative_to(self.path).as_posix()] = self._frames(file)
             except (OSError, ValueError) as error:
                 bad.append(f"{file.path} ({error})")
         if bad:
             raise StoreError(
-                f"{counted_noun(len(bad), 'file')} below {self.path} not mels of [frames, 96], for instance "
-                f"{'; '.join(bad[:3])}; "
-                "extract them again, or remove them"
+                f"{counted_noun(len(bad), 'file')} below {self.path} {'holds' if len(bad) == 1 else 'hold'} no mels of "
+                f"[frames, 96], for instance {'; '.join(bad[:3])}; extract them again, or remove them"
             )
         if not found:
             raise StoreError(f"{self.path} holds neither a store (header.json) nor any .mmap or .npy file")
@@ -137,14 +142,3 @@ class UpstreamFolder:
         if rest or not frames:
             raise ValueError(f"{file.stat().st_size} bytes, not a multiple of {self.header.row_bytes}")
         return frames
-
-
-def _files(folder: str | Path) -> Iterator[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(".") or is_system_folder(entry.name):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _files(entry.path)
-            elif entry.name.endswith(SUFFIXES):
-                yield entry

@@ -26,12 +26,13 @@ def read_object(text: str, where: str) -> dict[str, Any]:
         where: Named in errors.
 
     Raises:
-        CheckpointError: It is damaged, too deep, too long, or no object.
+        CheckpointError: It is damaged, too deep, too long, no object, or has half of a surrogate pair.
     """
     if len(text) > LARGEST_JSON:
         raise CheckpointError(f"{where} has {len(text):,} characters, expected {LARGEST_JSON:,} at most")
     try:
         content = json.loads(text)
+        json.dumps(content, ensure_ascii=False).encode()  # what cannot be written would be found out much later
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{where} is not readable JSON: {error}") from None
     if not isinstance(content, dict):
@@ -129,7 +130,7 @@ def _within(value: Any) -> list[Any]:
 
 
 def _texts(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
+    return isinstance(value, list | tuple) and all(map(_text, value))
 
 
 def _mean_and_deviation(value: Any) -> bool:
@@ -138,7 +139,7 @@ def _mean_and_deviation(value: Any) -> bool:
 
 
 def _text(value: Any) -> bool:
-    return isinstance(value, str)
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _entries(value: Any) -> bool:

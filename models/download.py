@@ -14,6 +14,7 @@ from pathlib import Path
 from models import timm_weights
 from models.errors import CheckpointError
 from models.fetching import FAILURES, transfer
+from models.files import replaced
 from models.releases import Release, find
 
 
@@ -119,9 +120,8 @@ def _state(path: Path) -> dict[str, int]:
 
 
 def _remember(path: Path) -> None:
-    aside = _note(path).with_name(_note(path).name + ".new")
-    aside.write_text(json.dumps(_state(path)))
-    os.replace(aside, _note(path))
+    with replaced(_note(path)) as aside:
+        aside.write_text(json.dumps(_state(path)))
 
 
 def _is_known(release: Release, path: Path) -> bool:

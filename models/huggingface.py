@@ -8,7 +8,6 @@ dropped, and the log-mel front end; `write_huggingface` says so where it matters
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 from models.ast_layout import BODY, POSITIONS, has_layout, ours, theirs
 from models.descriptions import LARGEST, check_metadata, read_json
 from models.errors import CheckpointError
+from models.files import replaced
 from models.frontends import FFT_SIZE, HOP, MEAN, SAMPLE_RATE, STD
 from models.layouts import State, Weights, read_weights, write_safetensors
 from models.maest import MAEST, PATCH, grid_size
@@ -131,9 +131,8 @@ def write_huggingface(
     write_safetensors(folder / WEIGHTS, state, {"format": "pt"})
     for name, content in ((EXTRACTOR_FILE, extractor), (CONFIG, config)):
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        aside = folder / f".{name}.{os.getpid()}.new"
-        aside.write_text(text, encoding="utf-8")
-        os.replace(aside, folder / name)
+        with replaced(folder / name) as aside:
+            aside.write_text(text, encoding="utf-8")
     return notes
 
 

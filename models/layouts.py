@@ -7,7 +7,6 @@ Only tensors and plain values are ever unpickled.
 
 from __future__ import annotations
 
-import os
 import pickle
 import re
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from safetensors.torch import load_file, save
 
 from models.descriptions import read_object
 from models.errors import CheckpointError
+from models.files import replaced
 from models.maest import PATCH
 from models.pickle_check import check_pickle
 
@@ -96,12 +96,8 @@ def read_weights(path: str | Path, averaged: bool | None = None) -> Weights:
 def write_safetensors(path: Path, state: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> None:
     """Writes tensors to a file that is replaced in one step, with the permissions of any other new file."""
     content = save({key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}, dict(metadata))
-    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
+    with replaced(path) as aside:
         aside.write_bytes(content)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def published_settings(state: State) -> dict[str, Any] | None:

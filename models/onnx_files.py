@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,7 @@ import torch
 
 from models.errors import CheckpointError, ExportError
 from models.export import AudioNetwork, free_axes
+from models.files import replaced
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -62,12 +62,8 @@ def write_onnx(
     if (size := model.ByteSize()) > LARGEST:
         raise ExportError(f"the file would have {size:,} bytes, ONNX takes {LARGEST:,} in one: export fewer blocks")
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
+    with replaced(path) as aside:
         aside.write_bytes(model.SerializeToString())
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def open_onnx(path: str | Path, threads: int | None = None) -> InferenceSession:

@@ -98,6 +98,8 @@ def _check_archive(path: Path, size: int) -> None:
         members = archive.infolist()
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
             raise _Refusal("it is compressed, which torch.save does not do")
+        if len({member.filename.casefold() for member in members}) < len(members):
+            raise _Refusal("two of its parts have one name")  # torch could read the one that is not looked at here
         if sum(member.file_size for member in members) > size:
             raise _Refusal("its parts are larger than the file")
         pickles = [member for member in members if re.fullmatch(r"[^/]*/data\.pkl", member.filename)]

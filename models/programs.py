@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from models.descriptions import read_object
 from models.errors import CheckpointError
 from models.export import AudioNetwork, free_axes
+from models.files import replaced
 
 _METADATA = "metadata.json"
 
@@ -36,12 +36,8 @@ def write_program(
         axes = free_axes(network, any_length)
         program = torch.export.export(network, (torch.zeros(2, network.samples),), dynamic_shapes=(axes,))
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.stem}.{os.getpid()}.new.pt2")
-    try:
+    with replaced(path, ".new.pt2") as aside:  # torch wants that suffix
         torch.export.save(program, aside, extra_files={_METADATA: json.dumps(dict(metadata))})
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def open_program(path: str | Path) -> tuple[Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]], dict]:

@@ -82,8 +82,7 @@ class Cluster:
         except Exception as error:
             raise self._lacking("the scheduler", "scheduler", error) from None
         self._compare("the scheduler", told)
-        while not self.threads():
-            time.sleep(0.1)
+        self._await_worker()
 
     def threads(self) -> int:
         """How many calls are worked on at a time; workers that have come since the last time are examined.
@@ -121,7 +120,7 @@ class Cluster:
 
     def share(self, value: Any) -> Any:
         """Send something large to all workers once; what comes back takes its place among the arguments of calls."""
-        self.threads()
+        self._await_worker()
         return self._client.scatter(value, broadcast=True, hash=False)
 
     def unordered(self, function: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
@@ -146,7 +145,8 @@ class Cluster:
                     return
                 future = self._patiently(waiting.get)
                 running.discard(future)
-                yield self._patiently(future.result)
+                failed = future.status == "error"  # perhaps with a TimeoutError of its own
+                yield future.result() if failed else self._patiently(future.result)
         except self._killed as error:
             raise ClusterError(
                 f"{self._setting}: several workers died over one piece of work, most often for want of memory; "
@@ -160,6 +160,11 @@ class Cluster:
         finally:
             if self._client.status == "running":
                 self._client.cancel(list(running))
+
+    def _await_worker(self) -> None:
+        self._seen = time.monotonic()
+        while not self.threads():
+            time.sleep(0.1)
 
     def _patiently(self, wait: Callable[..., Any]) -> Any:
         """What a call gives that takes a time limit, with an eye on who is there while it takes long."""

@@ -52,11 +52,11 @@ def prepare(summary: str) -> None:
     """
     where = folder()
     _read_from(where)
-    with _alone(where):
+    with _alone(where) as lock:
         done = where / f"{summary}.done"
         if done.exists():
             return
-        _fill(summary, where)
+        _fill(summary, where, lock)
         done.touch()
 
 
@@ -83,21 +83,22 @@ def _read_from(where: Path) -> None:
         sys.modules["numba"].config.CACHE_DIR = str(where)
 
 
-def _fill(summary: str, where: Path) -> None:
-    ended = _run(summary, where)
+def _fill(summary: str, where: Path, lock: int) -> None:
+    ended = _run(summary, where, lock)
     if ended.returncode < 0:  # killed by what was in the cache
         _empty(where)
-        ended = _run(summary, where)
+        ended = _run(summary, where, lock)
     if ended.returncode:
         last = (ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"])[-1]
         raise AudioError(where, f"librosa's functions for {summary} could not be compiled into this folder: {last}")
 
 
-def _run(summary: str, where: Path) -> subprocess.CompletedProcess[str]:
+def _run(summary: str, where: Path, lock: int) -> subprocess.CompletedProcess[str]:
+    """Compile; the process inherits the lock, which it goes on holding should this one be killed."""
     search = os.pathsep.join(path or os.getcwd() for path in sys.path)
     environment = {**os.environ, VARIABLE: str(where), "PYTHONPATH": search}
     command = [sys.executable, "-m", "preprocess.compiled", summary]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
+    return subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", pass_fds=(lock,))
 
 
 def _empty(where: Path) -> None:
@@ -109,7 +110,8 @@ def _empty(where: Path) -> None:
 
 
 @contextmanager
-def _alone(where: Path) -> Iterator[None]:
+def _alone(where: Path) -> Iterator[int]:
+    """Alone among the processes that write to the folder; gives the descriptor that holds its lock."""
     try:
         where.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(where / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -119,7 +121,7 @@ def _alone(where: Path) -> Iterator[None]:
         ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

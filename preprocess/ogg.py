@@ -57,8 +57,7 @@ def links(file: BinaryIO) -> list[Link]:
             continue
         _, _, flags, _, serial, number, _, segments = PAGE.unpack_from(page)
         size = PAGE.size + segments + sum(page[PAGE.size : PAGE.size + segments])
-        within = peek(position + 4, size).find(b"OggS")
-        if 0 <= within < size - 4 or position + size > peek.size:  # cut short, with the next file behind it or nothing
+        if position + size > peek.size or _is_overrun(peek, position, size):
             position = _resynchronise(peek, position)
             continue
         if flags & FIRST and (not found or found[-1]._data):
@@ -81,6 +80,11 @@ def _enter(link: Link, flags: int, serial: int, number: int, begins: bytes) -> N
         link.missing += max(number - link._page - 1, 0)
         link.whole |= bool(flags & LAST)
         link._page = number
+
+
+def _is_overrun(peek: Peek, position: int, size: int) -> bool:
+    """Whether the page was cut short and another file begins within it; audio can hold the four letters by chance."""
+    return b"OggS" in peek(position + 4, size - 1) and peek(position + size, 4) not in (b"OggS", b"")
 
 
 def _resynchronise(peek: Peek, position: int) -> int:

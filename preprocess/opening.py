@@ -17,7 +17,8 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
-from preprocess import blocks, lengths, mpeg, ogg
+from preprocess import lengths, mpeg, ogg
+from preprocess.blocks import break_off
 from preprocess.ffmpeg import open_ffmpeg
 from preprocess.sources import BLOCK, MISSING, AudioError, Source, Unreadable
 from preprocess.spans import READ_AHEAD, Peek, Spans
@@ -79,13 +80,17 @@ class _ForwardFile(soundfile.SoundFile):
 
 
 def _by_others(raw: BinaryIO, path: Path) -> Iterator[Source]:
-    """What libsndfile does not recognise: an mp3 behind something else, or what ffmpeg reads."""
+    """An mp3 behind something else, a chain of Ogg whose first stream is damaged, or what ffmpeg reads."""
     if path.suffix.lower() in MPEG_SUFFIXES:
         stretches = mpeg.walk(raw)
         inside = sum(end - start for stretch in stretches for start, end in stretch.spans)
         if inside > raw.seek(0, os.SEEK_END) / 2:
             yield from _stretches(stretches, raw, path)
             return
+    chain = ogg.links(raw) if _is_ogg(raw) else []
+    if any(_understood(_span(link, raw)) for link in chain):
+        yield from _links(chain, raw, path)
+        return
     source = open_ffmpeg(path)
     decoded = _verified(source.blocks, source.frames - source.slack, raw, path)
     yield replace(source, blocks=decoded, flaw=_ends_early(raw))
@@ -97,7 +102,7 @@ def _ends_early(raw: BinaryIO) -> str:
         return next((flaw for link in ogg.links(raw) if (flaw := _missing(link, "its"))), "")
     peek = Peek(raw, HEADERS)
     samples = lengths.data(peek)
-    cut = blocks.break_off(peek) or (samples is not None and samples.cut)
+    cut = break_off(peek) or (samples is not None and samples.cut)
     return "cut short: the file ends within its audio" if cut else ""
 
 
@@ -173,14 +178,22 @@ def _ogg(file: soundfile.SoundFile, raw: BinaryIO, path: Path) -> Iterator[Sourc
         yield Source(file.samplerate, file.channels, _decoded(file, path), _promised(file), OGG_SLACK, flaw)
         return
     file.close()
+    yield from _links(chain, raw, path)
+
+
+def _links(chain: Sequence[ogg.Link], raw: BinaryIO, path: Path) -> Iterator[Source]:
     for number, link in enumerate(chain, start=1):
-        spans = Spans(raw, [(link.start, link.end)])
+        spans = _span(link, raw)
         one = _understood(spans)
         if one is None:
             yield _lost(f"stream {number} of {len(chain)} cannot be decoded")
             continue
         flaw = _missing(link, f"of stream {number} of {len(chain)} the")
         yield Source(one.samplerate, one.channels, _decoded(one, path, spans), _promised(one), OGG_SLACK, flaw)
+
+
+def _span(link: ogg.Link, raw: BinaryIO) -> Spans:
+    return Spans(raw, [(link.start, link.end)])
 
 
 def _missing(link: ogg.Link, whose: str) -> str:

@@ -17,6 +17,7 @@ from datasets.corpora.base import cut, within
 from datasets.corpora.copies import MOST_ABSENT, Copy, verify, write_absent
 from datasets.store import Store
 from datasets.tables import CorpusError
+from datasets.wording import counted_noun
 from preprocess.build import Report, build_store, changed_line
 from preprocess.downloads import advice, download
 from preprocess.protocols import Prepared, absent_file, family, write_tables
@@ -96,7 +97,8 @@ def _remarks(copy: Copy, report: Report) -> Iterator[str]:
     if report.changed:
         yield changed_line(report, "another STORE_DIR")
     if report.noted:
-        yield f"{len(report.noted)} recordings hold less than their file promised: {report.store / 'notes.csv'}"
+        counted = counted_noun(len(report.noted), "recording has a note", "recordings have a note")
+        yield f"{counted}, most of files cut short: {report.store / 'notes.csv'}"
 
 
 def _metadata(definition: Definition, given: Path | None, data_dir: Path) -> Path | None:

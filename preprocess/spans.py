@@ -33,6 +33,8 @@ class Peek:
         Raises:
             OSError: The file cannot be read there.
         """
+        if position >= self.size:  # where no file can be looked at, if a damaged header says so
+            return b""
         begin = position - self._start
         if begin < 0 or begin + count > len(self._data):
             self._file.seek(position)

@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from datasets.array_files import read_npy
-from datasets.system_folders import is_system_folder
+from datasets.npy_files import read_npy
+from datasets.parquet_files import check_rows
+from datasets.system_folders import files_below
 from preprocess.files import storable
 
 ID_COLUMNS = ("id", "track_id", "path", "file", "filename", "file_name", "track", "name")
@@ -54,10 +55,13 @@ class NpyFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        found = (one for one in path.rglob("*.npy") if not one.name.startswith(".") and not one.is_dir())
-        self._files = sorted(one for one in found if not any(map(is_system_folder, one.relative_to(path).parts)))
+        try:
+            found = [Path(one.path) for one in files_below(path) if not one.is_dir()]
+        except OSError as error:
+            raise ForeignError(f"{error.filename}: {error.strerror}; let it be read, or leave it out") from error
+        self._files = sorted(one for one in found if one.suffix == ".npy")
         if not self._files:
-            others = Counter(one.suffix or one.name for one in path.rglob("*") if one.is_file())
+            others = Counter(one.suffix or one.name for one in found)
             what = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(3)) or "nothing"
             raise ForeignError(f"{path}: no .npy file in this folder, only {what}; give the folder of the vectors")
         self.ids = [storable(one.relative_to(path).with_suffix("").as_posix()) for one in self._files]
@@ -134,9 +138,11 @@ class Table:
     def _schema(self) -> pa.Schema:
         try:
             if self.layout == "parquet":
-                return pq.read_schema(self.path)
+                with pq.ParquetFile(self.path) as file:
+                    check_rows(file, self.path.stat().st_size)
+                    return file.schema_arrow
             return pa.csv.open_csv(self.path, BLOCKS, self._parsing()).schema
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise ForeignError(f"{self.path}: no {self.layout} table can be read ({_line(error)})") from error
 
     def _parsing(self) -> pa.csv.ParseOptions:

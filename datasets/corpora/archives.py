@@ -20,6 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
+from datasets.store_files import aside_path
 from datasets.tables import CorpusError
 
 Progress = Callable[[int], None]
@@ -197,7 +198,7 @@ def _inside(folder: Path, name: str) -> Path:
 
 def _write(target: Path, opened: Callable[[], IO[bytes]]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{os.getpid()}.aside")
+    aside = aside_path(target)
     try:
         with opened() as source, aside.open("wb") as destination:
             shutil.copyfileobj(source, destination, 1 << 20)

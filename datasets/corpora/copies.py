@@ -10,7 +10,7 @@ import hashlib
 import io
 import os
 from collections import defaultdict
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -59,18 +59,18 @@ def verify(definition: Definition, items: Sequence[Item], data_dir: Path, known:
     if not data_dir.is_dir():
         what = "a file" if data_dir.exists() else "no such folder"
         raise CorpusError(f"{data_dir}: {what}; give the folder that holds {definition.title}")
-    by_name, sums = defaultdict(list), {}
-    for path in _walk(data_dir):
+    by_name, sums, unlisted = defaultdict(list), {}, []
+    for path in _walk(data_dir, unlisted.append):
         name = definition.name_of(path)
         if path.suffix.lower() == SUMS:
             sums[name] = data_dir / path
         else:
             by_name[name].append(path)
-    copy = Copy()
+    copy, perhaps = Copy(), f"; {_reason(unlisted[0])}, perhaps it lies there" if unlisted else ""
     for item in items:
         found = sorted(by_name.pop(item.name, ()), key=_preference)
         if not found:
-            copy.absent[item.id] = f"{MISSING}: expected as {definition.place(item)}"
+            copy.absent[item.id] = f"{MISSING}: expected as {definition.place(item)}{perhaps}"
             continue
         copy.repeated += len(found) - 1
         file = data_dir / found[0]
@@ -82,15 +82,19 @@ def verify(definition: Definition, items: Sequence[Item], data_dir: Path, known:
     return copy
 
 
-def _walk(data_dir: Path) -> Iterator[PurePosixPath]:
+def _walk(data_dir: Path, failed: Callable[[OSError], None]) -> Iterator[PurePosixPath]:
     """Audio files and checksums below a folder, as relative paths.
 
     A folder that links lead to as well is looked into once, where it really lies if that is below `data_dir`.
+
+    Args:
+        data_dir: The folder.
+        failed: Told of every folder that cannot be listed.
     """
     seen, waiting = set(), [data_dir]
     while waiting:
         links = []
-        for folder, folders, names in chain.from_iterable(map(os.walk, waiting)):
+        for folder, folders, names in chain.from_iterable(os.walk(top, onerror=failed) for top in waiting):
             real = os.path.realpath(folder)
             if real in seen:
                 folders.clear()
@@ -120,7 +124,11 @@ def _damage(file: Path, sum_file: Path | None) -> str:
         expected = published_sum(sum_file)
         return "" if digest(file, "md5") == expected else f"damaged: {file} has not the MD5 in {sum_file}"
     except OSError as error:  # a link to nowhere, no right to read
-        return f"unreadable: {error.filename}: {error.strerror}"
+        return _reason(error)
+
+
+def _reason(error: OSError) -> str:
+    return f"unreadable: {error.filename}: {error.strerror}"
 
 
 def published_sum(sum_file: Path) -> str:

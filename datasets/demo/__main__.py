@@ -12,6 +12,7 @@ from pathlib import Path
 from datasets.corpora import CORPORA
 from datasets.demo import SIZES, DemoError, build, render_folder
 from datasets.demo.miniature import miniature
+from datasets.store_files import StoreError
 from datasets.tables import CorpusError
 from datasets.wording import printable, printable_lines
 
@@ -52,8 +53,12 @@ def main(argv: list[str] | None = None) -> int:
             print(f"next: python -m preprocess {options.corpus} {options.out_dir} STORE_DIR --only {only}")
             return 0
         report = render_folder(options.midi_dir, options.out_dir, options.soundfont, options.jobs)
-    except (DemoError, CorpusError) as error:
+    except (DemoError, CorpusError, StoreError) as error:
         print(f"error: {printable_lines(error)}", file=sys.stderr)
+        return 1
+    except OSError as error:  # of a folder that cannot be written to, or a full disk
+        where = printable(error.filename or "output")
+        print(f"error: {where}: {error.strerror or error}", file=sys.stderr)
         return 1
     for path, reason in report.skipped:
         print(f"skipped {printable(path)}: {printable(reason)}", file=sys.stderr)

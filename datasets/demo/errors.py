@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class DemoError(ValueError):
-    """A size, soundfont or MIDI file that cannot be used; the message says which, and what to do."""
+    """A size, soundfont or MIDI file that cannot be used, or a process that died; the message says what to do."""

@@ -17,6 +17,7 @@ from datasets.demo.output import table, watched, write_text
 from datasets.demo.render import CEILING, master, write_audio
 from datasets.demo.synth import Note, check_soundfont, play
 from datasets.demo.tones import LONGEST_TAIL, SAMPLE_RATE
+from datasets.system_folders import files_below
 
 FILES_A_PROCESS = 8
 LONGEST = 1800.0  # seconds that a MIDI file may last
@@ -44,7 +45,8 @@ def render_folder(
 ) -> Rendering:
     """Render every .mid and .midi file below a folder to a FLAC file of the same relative name.
 
-    Files that cannot be rendered are skipped and listed with the reason, also in `skipped.csv` in the output folder.
+    Files that cannot be rendered are skipped and listed with the reason, also in `skipped.csv` in the output folder;
+    system folders and what is hidden are passed over.
 
     Raises:
         DemoError: no such folder, no MIDI files in it, or a soundfont that is missing or not one.
@@ -52,7 +54,8 @@ def render_folder(
     source, target, font = Path(midi_dir), Path(output_dir), check_soundfont(soundfont)
     if not source.is_dir():
         raise DemoError(f"{source}: no such folder; give a folder of .mid or .midi files")
-    files = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    files = sorted(Path(one.path) for one in files_below(source) if one.is_file())
+    files = [path for path in files if path.suffix.lower() in SUFFIXES]
     if not files:
         raise DemoError(f"{source}: no .mid or .midi file in this folder or below it")
     stems = Counter(path.with_suffix("") for path in files)

@@ -6,13 +6,16 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from joblib import effective_n_jobs
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from datasets import crashes
 from datasets.csv_writing import RecordWriter
+from datasets.demo.errors import DemoError
 from datasets.workers import workers
 
 
@@ -22,12 +25,18 @@ def watched(work: Iterable, count: int, jobs: int, share: int, progress: bool, w
     Args:
         jobs: most processes; -1 means one for each core.
         share: calls that are worth the start of a process; fewer run in this one.
+
+    Raises:
+        DemoError: a process was killed, or crashed.
     """
     jobs = min(effective_n_jobs(jobs), -(-count // share))
     results = workers(jobs, return_as="generator_unordered")(work)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=sys.stderr), disable=not progress) as bar:
-        yield from bar.track(results, total=count, description=what)
+        try:
+            yield from bar.track(results, total=count, description=what)
+        except BrokenProcessPool as error:
+            raise DemoError(f"{what}: {crashes.explain(error)}") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from datasets.array_files import read_npz
 from datasets.csv_writing import RecordWriter, bare
+from datasets.npy_files import read_npz
 from datasets.wording import counted_noun
 from experiments.errors import UserError
 

@@ -13,6 +13,7 @@ from typing import Any
 from datasets import plain_json
 from datasets.columns import likely, option
 from datasets.corpus import LABELS, Corpus
+from datasets.identity import FEATURE_SUFFIXES
 from datasets.upstream import open_features
 from datasets.wording import counted_noun
 from experiments.errors import UserError
@@ -29,7 +30,6 @@ from preprocess.files import SUFFIXES as AUDIO_SUFFIXES
 from preprocess.files import find as find_audio
 
 FRONTEND = "musicnn"
-UPSTREAM_SUFFIXES = (".mmap", ".npy")
 MIN_FRAMES = 16  # one patch
 NAMING = (  # settings that decide which tracks there are, with which splits and labels
     "base_dir",
@@ -158,7 +158,7 @@ def _holds_features(base: Path) -> bool:
     for path in base.rglob("*"):
         if path.suffix.lower() in AUDIO_SUFFIXES:
             return False
-        found = found or path.suffix in UPSTREAM_SUFFIXES
+        found = found or path.suffix in FEATURE_SUFFIXES
     return found
 
 

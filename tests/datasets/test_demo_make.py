@@ -169,3 +169,6 @@ def test_the_command_line_builds_and_complains(tmp_path, capsys):
     errors = capsys.readouterr().err
     assert "error: size='huge'" in errors
     assert "none.sf2: no such file" in errors
+    (tmp_path / "file").touch()
+    assert main(["--size", "1", "--output", str(tmp_path / "file")]) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path / 'file' / 'demo'}: Not a directory\n"

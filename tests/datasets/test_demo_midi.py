@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
 
 import numpy as np
 import pytest
 import soundfile
 import symusic
+from joblib import delayed
 
 from datasets.demo import DemoError, render_folder
 from datasets.demo.__main__ import main
+from datasets.demo.output import watched
 
 
 def midi(path, notes, controls=(), drum=False, bends=()):
@@ -52,6 +56,21 @@ def test_files_are_rendered_where_their_notes_are(folder, tmp_path):
     for beat in range(1, 4):
         at = round(0.5 * beat * rate)
         assert np.abs(samples[at : at + rate // 66]).max() > 3 * np.abs(samples[at - rate // 100 : at]).max()
+
+
+def test_system_folders_are_passed_over(folder, tmp_path):
+    midi(folder / "#recycle" / "deleted.mid", SCALE)
+    report = render_folder(folder, tmp_path / "audio", progress=False)
+    assert [path.name for path in report.written] == ["drums.flac", "scale.flac"]
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_is_killed_is_told_of():
+    with pytest.raises(DemoError, match=r"Rendering: a worker was killed \(SIGKILL\), .*: run again with fewer jobs"):
+        list(watched((delayed(die)() for _ in range(2)), 2, 2, 1, False, "Rendering"))
 
 
 def test_bad_files_are_skipped_counted_and_listed(folder, tmp_path, capsys):

@@ -76,6 +76,20 @@ def test_two_stores_filled_in_turns_have_a_shard_each(tmp_path: Path):
         assert len(list((tmp_path / name / "shards").iterdir())) == 1
 
 
+def test_a_number_that_is_taken_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    numbers = iter([7, 7, 8])
+    monkeypatch.setattr("datasets.store_filling.secrets.randbelow", lambda most: next(numbers))
+    given: list[dict] = []
+    with StoreWriter(tmp_path, HEADER) as writer:
+        filler = Filler.of(writer)
+        other = threading.Thread(target=lambda: given.extend(fill(filler, range(5))))
+        other.start()
+        other.join()
+        writer.adopt([*given, *fill(filler, range(5, 10))])
+    store = Store(tmp_path)
+    assert [int(store.read(id)[0, 0]) for id in store.ids] == list(range(10))
+
+
 def test_what_no_index_names_is_removed_and_does_no_harm(tmp_path: Path):
     """Of a group that was computed twice, since its first worker was thought to be dead, one counts."""
     with StoreWriter(tmp_path, HEADER) as writer:

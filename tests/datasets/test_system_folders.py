@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from datasets.system_folders import is_system_folder, system_folder_of
+from datasets.system_folders import files_below, is_system_folder, system_folder_of
 
 
 @pytest.mark.parametrize(
@@ -49,3 +51,15 @@ def test_folders_of_people(name: str):
 )
 def test_the_outermost_system_folder_of_a_track(track: str, folder: str | None):
     assert system_folder_of(track) == folder
+
+
+def test_files_of_people(tmp_path: Path):
+    for name in ("a.npy", "deep/b.npy", ".c.npy", ".hidden/d.npy", "@eaDir/e.npy", "deep/#recycle/f.npy"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "back").symlink_to(tmp_path)
+    assert sorted(Path(one.path).relative_to(tmp_path).as_posix() for one in files_below(tmp_path)) == [
+        "a.npy",
+        "back",
+        "deep/b.npy",
+    ]

@@ -175,6 +175,7 @@ def test_empty_records_of_other_forms_are_passed_over(tmp_path):
         ("t.csv", b"path,genre\n#REF!,rock\n", "line 2: path='#REF!': a formula"),
         ("t.json", b"[" * 100_000, "nested too deep"),
         ("t.jsonl", b"[" * 100_000, "line 1: nested too deep"),
+        ("t.jsonl", b'{"path": "a.wav", "tags": ["\\ud800"]}', "line 1: .* a text that is not Unicode"),
     ],
 )
 def test_what_a_spreadsheet_left_broken_is_named(tmp_path, name, content, said):
@@ -218,6 +219,12 @@ def test_any_damage_to_parquet_is_read_or_refused(tmp_path, data):
         content[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
     (tmp_path / "t.parquet").write_bytes(content)
     check_read_or_refused(tmp_path / "t.parquet")
+
+
+def test_more_rows_than_a_file_can_tell_apart_are_refused(tmp_path):
+    pq.write_table(pa.table({"path": pa.array(["a"] * 10**6)}), tmp_path / "t.parquet")
+    with pytest.raises(CorpusError, match=r"t\.parquet: not a Parquet file \(1000000 rows in [0-9]+ bytes\)"):
+        read_sheet(tmp_path / "t.parquet")
 
 
 @pytest.mark.parametrize("name", ["t.json", "t.jsonl"])

@@ -83,6 +83,7 @@ ATTACKS = {
     "an older file with a large storage": b"".join(
         [b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", b"\x80\x02M\xe9\x03.", b"\x80\x02}."]
     ) + b"\x80\x02}" + text("a") + tensor(10**10, 0, 1, 1) + b"s." + b"\x80\x02].",
+    "a second pickle of nearly the same name": archive(b"\x80\x02}.", **{"archive/DATA.pkl": b"\x80\x02}."}),
     "a long text": b"\x80\x02X\xff\xff\xff\x7f",
     "a system command": value(b"cos\nsystem\n" + text("true") + b"\x85R"),
     "a state": value(tensor(4, 0, 4, 1) + b")b"),
@@ -202,6 +203,7 @@ def test_any_header_is_followed_or_refused(tmp_path: Path, key: str, inner: str,
         ({"metadata": 3}, "metadata is 3"),
         ({"metadata": {"labels": "ab"}}, "labels is 'ab', expected a list of names"),
         ({"metadata": {"labels": [1, 2]}}, r"labels is \[1, 2\]"),
+        ({"metadata": {"labels": ["\ud800", "b"]}}, "surrogates not allowed"),
         ({"metadata": {"normalisation": [2, 0]}}, "normalisation is"),
         ({"metadata": {"normalisation": [float("nan"), 1]}}, "normalisation is"),
         ({"metadata": {"task": 5}}, "task is 5"),

@@ -45,6 +45,10 @@ def test_an_open_end_promises_nothing():
     assert not ends_early(MATROSKA + b"\x84four" + SEGMENT + b"\x01" + b"\xff" * 7 + bytes(10))
 
 
+def test_a_box_larger_than_any_file_ends_the_search():
+    assert not ends_early(BOXES + struct.pack(">I4sQ", 1, b"free", 2**64 - 1) + bytes(10))
+
+
 @pytest.mark.parametrize("content", [b"", b"words", bytes(1000), MATROSKA, b"\xff\xf1"])
 def test_anything_else(content: bytes):
     assert not ends_early(content)

@@ -90,6 +90,8 @@ def test_one_thread_computes_and_not_this_process_and_others_may_join(
     with connected(dask_processes.address, "--scheduler", "preprocess.worker") as found:
         assert found.threads() == 1
         assert list(found.unordered(pid_after, [(0.0,), (0.0,)])) == [first.pid] * 2
+        with pytest.raises(TimeoutError, match="the disk does not answer"):  # which is not this process's own waiting
+            list(found.unordered(time_out, [()]))
         with monkeypatch.context() as here:
             here.setattr("preprocess.worker.track_features", None)
             report = build_store(many, tmp_path / "store", ids=["000.mp3", "second.ogg"], progress=False, cluster=found)
@@ -107,6 +109,10 @@ def test_one_thread_computes_and_not_this_process_and_others_may_join(
 def pid_after(seconds: float) -> int:
     time.sleep(seconds)
     return os.getpid()
+
+
+def time_out() -> None:
+    raise TimeoutError("the disk does not answer")
 
 
 def test_processes_without_the_project_are_told_of_before_anything_is_sent(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -95,6 +98,29 @@ def test_a_crash_in_compiled_code_is_retried_with_a_fresh_cache(started_at_once,
     first, second = Store(tmp_path / "whole"), Store(tmp_path / "again")
     assert {id: first.read(id).tolist() for id in first.ids} == {id: second.read(id).tolist() for id in second.ids}
     assert sorted(second.ids) == ["a.wav", "b.wav"]
+
+
+PREPARE = "import sys; sys.executable = sys.argv[1]; from preprocess import compiled; compiled.prepare('mfcc')"
+
+
+def test_a_process_that_is_killed_leaves_its_lock_to_the_one_that_compiles(tmp_path: Path):
+    started, compiler = tmp_path / "started", tmp_path / "compiler"
+    compiler.write_text(f"#!/bin/sh\necho $$ > {started}.new\nmv {started}.new {started}\nexec sleep 600\n")
+    compiler.chmod(0o700)
+    process = start(tmp_path / "cache", "-c", PREPARE, str(compiler))
+    while not started.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    (lock,) = (tmp_path / "cache").rglob("lock")
+    with lock.open() as file:
+        try:
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.kill(int(started.read_text()), signal.SIGKILL)
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def test_a_folder_that_cannot_be_written_to_is_named_with_the_remedy(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -208,6 +209,12 @@ def test_columns_of_one_name(tmp_path: Path):
 def test_ids_of_any_kind_of_text(tmp_path: Path):
     pq.write_table(pa.table({"song": pa.array(["a", "b"], pa.large_string()), "x": [1.0, 2.0]}), tmp_path / "a.parquet")
     assert quietly(tmp_path / "a.parquet", tmp_path / "out").written == 2
+
+
+def test_a_folder_that_cannot_be_listed_is_named(folder: Path, tmp_path: Path, refuse: Callable[[Path], None]):
+    refuse(folder / "1")
+    with pytest.raises(ForeignError, match=r"/1: Permission denied; let it be read, or leave it out"):
+        quietly(folder, tmp_path / "out")
 
 
 def test_mistakes_in_folders(folder: Path, tmp_path: Path):

@@ -66,6 +66,10 @@ def test_chunks_before_the_samples_are_passed_over():
     assert found == Data(56, 100, 100)
 
 
+def test_a_chunk_larger_than_any_file_ends_the_search():
+    assert of(b"caff\0\1\0\0" + struct.pack(">4sq", b"free", 2**63 - 1) + bytes(10)) is None
+
+
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"RIFF\0\0\0\0WAVE", b"fLaC" + bytes(100), b"caff\0\1\0\0", b".snd"])
 def test_nothing_to_find(content: bytes):
     assert of(content) is None

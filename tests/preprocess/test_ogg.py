@@ -48,6 +48,13 @@ def test_missing_pages_are_counted(ogg: bytes):
     assert (link.whole, link.missing) == (True, 1)
 
 
+def test_audio_can_hold_the_letters_of_a_page_by_chance(ogg: bytes):
+    parts = pages(ogg)
+    parts[3] = parts[3][:-8] + b"OggS" + parts[3][-4:]
+    (link,) = found(b"".join(parts))
+    assert (link.end, link.whole, link.missing) == (len(ogg), True, 0)
+
+
 def test_streams_that_begin_together_are_one_link(ogg: bytes):
     picture = struct.pack("<4sBBqIIIBB", b"OggS", 0, 2, 0, 77, 0, 0, 1, 8) + b"\x80theora "
     (link,) = found(picture + ogg)

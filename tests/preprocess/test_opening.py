@@ -185,6 +185,9 @@ def test_a_stream_of_a_chain_that_cannot_be_decoded_costs_only_itself(write: Wri
     samples, notes = decoded(put(tmp_path / "chain.ogg", whole_stream + other + whole_stream))
     assert abs(len(samples) - 64_000) < 9
     assert notes == ["damaged: stream 2 of 3 cannot be decoded, 4.0 s are left"]
+    samples, notes = decoded(put(tmp_path / "first.ogg", other + whole_stream))
+    assert abs(len(samples) - 32_000) < 9
+    assert notes == ["damaged: stream 1 of 2 cannot be decoded, 2.0 s are left"]
 
 
 def test_a_recorder_that_never_wrote_the_length(write: Write, tmp_path: Path):

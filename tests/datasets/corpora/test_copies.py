@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,23 @@ def test_no_folder(two, tmp_path):
         verify(GTZAN, two, tmp_path / "none")
     with pytest.raises(CorpusError, match="a file; give"):
         verify(GTZAN, two, put(tmp_path / "file"))
+
+
+def test_a_folder_that_cannot_be_listed_is_told_of(two, tmp_path, monkeypatch):
+    put(tmp_path / "closed" / "jazz.00054.wav")
+    put(tmp_path / "rock.00001.wav")
+    scandir = os.scandir
+
+    def denied(path):
+        if Path(path) == tmp_path / "closed":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", denied)
+    copy = verify(GTZAN, two, tmp_path)
+    assert list(copy.files) == ["rock.00001"]
+    reason = f"unreadable: {tmp_path / 'closed'}: Permission denied, perhaps it lies there"
+    assert copy.absent == {"jazz.00054": f"missing: expected as genres/jazz/jazz.00054.wav; {reason}"}
 
 
 def test_a_folder_that_links_back_to_itself_is_walked_once(two, tmp_path):

@@ -21,10 +21,12 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+from datasets import crashes
 from datasets.wording import printable_lines
 from experiments.tracking.masking import for_terminal, mask
 
@@ -219,6 +221,9 @@ def report(error: BaseException, note: Callable[[str], None] | None = None, full
     elif is_plain(error) and not full:
         note(trace(error))
         print(f"error: {for_terminal(error)}", file=sys.stderr)
+    elif isinstance(error, BrokenProcessPool) and not full:
+        note(trace(error))
+        print(f"error: {crashes.explain(error)}", file=sys.stderr)
     else:
         print(printable_lines(trace(error)), end="", file=sys.stderr)
     sys.stderr.flush()

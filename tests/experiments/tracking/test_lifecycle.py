@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -231,3 +232,10 @@ def test_plain_errors_are_those_of_our_rooms() -> None:
     assert lifecycle.is_plain(UserError("x"))
     assert not lifecycle.is_plain(theirs("x"))
     assert not lifecycle.is_plain(ValueError("x"))
+
+
+def test_a_worker_that_died_is_named_by_its_signal(capsys) -> None:
+    noted: list[str] = []
+    lifecycle.report(BrokenProcessPool("The exit codes of the workers are {SIGKILL(-9)}"), noted.append)
+    assert capsys.readouterr().err.startswith("error: a worker was killed (SIGKILL), most often for want of memory")
+    assert "BrokenProcessPool" in noted[0]

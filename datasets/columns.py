@@ -61,7 +61,11 @@ def find(sheet: Sheet, name: str, wanted: tuple[str, ...]) -> tuple[str, ...]:
     if not found and (name == "path" or name not in wanted):
         what = "the path of the audio" if name == "path" else name
         there = ", ".join(map(repr, sheet.columns)) or "nothing"
-        raise CorpusError(f"{sheet.file}: no column for {what} ({', '.join(names)}); there is {there}{sheet.hint}")
+        known = name == "path" and sheet.columns
+        remedy = f"; if it is {sheet.columns[0]!r}, give {option('columns.path', sheet.columns[0])}" if known else ""
+        raise CorpusError(
+            f"{sheet.file}: no column for {what} ({', '.join(names)}); there is {there}{sheet.hint}{remedy}"
+        )
     return found[:1] if usual else found
 
 
@@ -107,10 +111,14 @@ def likely(columns: Sequence[str]) -> dict[str, str]:
 
 def unread(sheet: Sheet, found: Mapping[str, tuple[str, ...]], wanted: Mapping[str, tuple[str, ...]]) -> list[str]:
     """What to say of columns that are not read though they may hold an annotation that has no column."""
+    read = {column for columns in found.values() for column in columns}
     return [
         f"{sheet.file.name}: column {column!r} is not read; if it is the {name}: {option(f'columns.{name}', column)}"
         for name, column in likely(sheet.columns).items()
-        if name in wanted and not found.get(name) and any(_fits(name, cell) for cell in sheet.cells(column))
+        if name in wanted
+        and not found.get(name)
+        and column not in read
+        and any(_fits(name, cell) for cell in sheet.cells(column))
     ]
 
 

@@ -161,7 +161,9 @@ def check_header(
         StoreError: naming what the store is, what is needed, and the parameters that differ.
     """
     if kind is not None and kind != found.kind:
-        raise StoreError(f"{path} holds {found.kind}, {kind} is needed; give a store of {kind}")
+        raise StoreError(
+            f"{path} holds {found.kind}, {kind} is needed; give a store of {kind}, or a new folder to make one"
+        )
     if fingerprint is not None and fingerprint != found.fingerprint:
         differences = producer_differences(found.producer, producer)
         raise StoreError(

@@ -149,11 +149,12 @@ def _next(store: Path) -> str:
 
     header = Store(store).header
     if header.kind == "mel":
-        return f"python ex_pretrain.py with maest_30s_pretrain datamodule.base_dir={store}"
+        return f"python ex_pretrain.py describe with datamodule.base_dir={store} datamodule.groundtruth=TRACKS.csv"
     if header.kind == "embeddings":
         return f"python ex_probe.py with embeddings.store={store} datamodule.base_dir=AUDIO_DIR"
     name, task = header.producer["encoder"], header.producer["task"]
-    return f"a row of the table of `python ex_probe.py with probe.tasks=[{task}] embeddings.answers.{name}={store} ...`"
+    beside = f"embeddings.answers.{name}={store}"
+    return f"python ex_probe.py with probe.tasks=[{task}] embeddings.store=EMBEDDINGS {beside}, a row of its table"
 
 
 def _parser() -> argparse.ArgumentParser:

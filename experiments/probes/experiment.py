@@ -200,8 +200,14 @@ def _probe_representation(
             train = fewer(task, splits[name]["train"], settings.probe.shots, settings.probe.train_share, one)
             problems.append(Problem(task, train, splits[name]["valid"], configs, one))
     points = len(problems) * len(configs)
-    with progress(f"probes: {label}", points, "probes") as advance:
-        outcomes = sweep(problems, Path(settings.probe.tiles_dir), workers(settings), lambda n: _advance(advance, n))
+    try:
+        with progress(f"probes: {label}", points, "probes") as advance:
+            outcomes = sweep(
+                problems, Path(settings.probe.tiles_dir), workers(settings), lambda n: _advance(advance, n)
+            )
+    except KeyboardInterrupt:
+        say(f"probes that were trained are kept in {settings.probe.tiles_dir}; give the same command again to go on")
+        raise
     if reused := sum(outcome.reused for outcome in outcomes):
         say(
             f"{label}: {reused} of {counted_noun(points, 'probe')} trained before, taken from "

@@ -347,8 +347,13 @@ def _paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def _expectations(error: ValidationError) -> str:
-    said = dict.fromkeys(_phrase(detail) for detail in error.errors(include_url=False))
-    return " or ".join(said)
+    return _joined([(detail["type"], _phrase(detail)) for detail in error.errors(include_url=False)])
+
+
+def _joined(phrases: Sequence[tuple[str, str]]) -> str:
+    """What the branches of a union expect; a check of ours says all, the literal beside it included."""
+    checked = any(kind == "value_error" for kind, _ in phrases)
+    return " or ".join(dict.fromkeys(text for kind, text in phrases if not (checked and kind == "literal_error")))
 
 
 def _phrase(detail: Mapping[str, Any]) -> str:
@@ -358,7 +363,7 @@ def _phrase(detail: Mapping[str, Any]) -> str:
 
 def _complaints(model: type[BaseModel], error: ValidationError) -> list[str]:
     """One sentence for each key that pydantic refuses; the branches of a union are joined."""
-    said: dict[str, list[str]] = {}
+    said: dict[str, list[tuple[str, str]]] = {}
     for detail in error.errors(include_url=False):
         key = _key(model, detail["loc"])
         if detail["type"] == "extra_forbidden":
@@ -369,8 +374,8 @@ def _complaints(model: type[BaseModel], error: ValidationError) -> list[str]:
             continue
         whole_section = isinstance(detail["input"], Mapping | BaseModel) or not key
         start = f"{key}: " if whole_section and key else "" if not key else f"{key}={detail['input']!r}: "
-        said.setdefault(start, []).append(_phrase(detail))
-    return [start + " or ".join(dict.fromkeys(phrases)) for start, phrases in said.items()]
+        said.setdefault(start, []).append((detail["type"], _phrase(detail)))
+    return [start + _joined(phrases) for start, phrases in said.items()]
 
 
 def _key(model: type[BaseModel], location: Sequence[int | str]) -> str:

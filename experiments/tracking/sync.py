@@ -62,10 +62,8 @@ class Report:
     left_out: dict[str, list[str]] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        sent = f"{len(self.sent)} run(s) sent"
-        if self.sent:
-            sent += " as " + ", ".join(str(number) for number in self.sent.values())
-        parts = [sent]
+        complete = ", ".join(str(number) for number in self.sent.values())
+        parts = [f"{len(self.sent)} run(s) complete in the database: {complete}" if complete else "nothing to send"]
         for label, keys in (
             ("closed as INTERRUPTED", self.interrupted),
             ("still running", self.running),

@@ -102,5 +102,5 @@ def normalisation_lines(measured: Distribution, source: Source, settings: Datamo
         f"over {measured.count:,} values; these settings normalise with {now[0]:g} and {now[1]:g}",
         f"to normalise with this corpus: datamodule.norm.norm_mean={measured.mean:.4f} "
         f"datamodule.norm.norm_std={measured.deviation:.4f}",
-        f"to train on it: python ex_pretrain.py with ...{spell(settings)}",
+        f"to train on it: python ex_pretrain.py with maest_30s_random_weights_pretrain{spell(settings)}",
     ]

@@ -279,3 +279,13 @@ def test_ground_truth_that_is_no_list_of_classes_is_named(tmp_path, row):
     (tmp_path / "train.pk").write_bytes(pickle.dumps({"a.mmap": row}))
     with pytest.raises(CorpusError, match=r"train\.pk: a\.mmap has an array of shape .*, expected \[classes\]"):
         read_groundtruths({"train": tmp_path / "train.pk"})
+
+
+def test_a_column_that_is_read_as_something_else_is_not_pointed_at(table):
+    corpus = read_table(table("path,genre\nx,rock;slow\n"), {"tags": "genre"})
+    assert corpus.notes == ()
+
+
+def test_a_table_without_a_path_points_at_its_first_column(table):
+    with pytest.raises(CorpusError, match=r"if it is 'Datei', give datamodule\.columns\.path=Datei"):
+        read_table(table("Datei,genre\nx,rock\n"))

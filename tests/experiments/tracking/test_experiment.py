@@ -370,12 +370,12 @@ def test_sync_sends_what_was_recorded_without_a_database(
     run("with", OFF)
     monkeypatch.setenv("OSTINATO_MONGO_URL", _with_database(mongo_url, database.name))
     run("sync")
-    assert "1 run(s) sent as 1" in capsys.readouterr().out
+    assert "1 run(s) complete in the database: 1" in capsys.readouterr().out
     document = database.runs.find_one({"_id": 1})
     assert document["status"] == "COMPLETED"
     assert "last words" in document["captured_out"]
     run("sync")
-    assert "0 run(s) sent" in capsys.readouterr().out
+    assert "nothing to send" in capsys.readouterr().out
 
 
 def test_run_in_the_database(

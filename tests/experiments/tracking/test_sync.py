@@ -137,7 +137,7 @@ def test_a_killed_training_is_sent_and_closed_as_interrupted(tmp_path, database)
     assert len(steps) >= min(written, 2000)
     assert steps == sorted(set(steps))
     assert run["info"]["step"] >= 100
-    assert str(sync(database)) == "0 run(s) sent"
+    assert str(sync(database)) == "nothing to send"
 
 
 def test_a_half_sent_run_is_completed(journal, tmp_path, run_document, database, mongo_url):

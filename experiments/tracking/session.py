@@ -251,7 +251,7 @@ class Session:
             _tell(f"nothing to resume: {self._choice.reason}; starting from the beginning")
         for earlier in self._earlier[-1:]:
             end = history.end_of(earlier)
-            how = end["status"].lower() if end else "has no end"
+            how = end["status"].lower() if end else "did not end"
             _tell(f"Run {earlier.name} ({how}) had these settings")
 
     def _changed_sources(self) -> list[str]:

@@ -21,7 +21,7 @@ from pymongo.errors import PyMongoError
 from selenium.webdriver import ActionChains
 
 from experiments.tracking.columns import COLUMNS, VIEW
-from experiments.tracking.server import EmbeddedServer
+from experiments.tracking.server import EmbeddedServer, status
 
 PROJECT = Path(__file__).resolve().parents[2]
 STEPS, HOLE = 40, range(10, 15)
@@ -485,10 +485,10 @@ def test_a_given_database_that_was_away_is_shown_again(start, tmp_path, until):
     url = server.acquire()
     launcher = start(tmp_path / "mine", SHORT, OSTINATO_MONGO_URL=url)
     before = psutil.Process(launcher.process.pid).children()
-    server.release()
+    os.kill(status(tmp_path / "theirs").pid, signal.SIGKILL)
     assert until(lambda: psutil.Process(launcher.process.pid).children() not in (before, []), "Omniboard started anew")
     assert answers(launcher.port) != 200
-    assert server.acquire() == url
+    assert server.revive() == url
     assert until(lambda: answers(launcher.port) == 200, "an answer after the outage")
     launcher.close()
     server.release()

@@ -418,9 +418,9 @@ with socket.socket() as connection:
     expected = {os.getuid(): "200"}
     if os.getuid() == 0:  # who else could be somebody else
         expected[65534] = "403"
-    for user, status in expected.items():
+    for user, code in expected.items():
         answer = subprocess.run([sys.executable, "-c", script, str(user)], capture_output=True, text=True, timeout=240)
-        assert answer.stdout.strip() == status, answer.stderr
+        assert answer.stdout.strip() == code, answer.stderr
 
 
 def test_it_listens_on_loopback_only(dashboard):

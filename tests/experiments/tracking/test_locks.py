@@ -43,7 +43,7 @@ def test_a_file_system_without_locks_lets_everybody_go_on(tmp_path, monkeypatch)
 
     monkeypatch.setattr("fcntl.flock", refuse)
     with locked(tmp_path / "lock", 60.0), locked(tmp_path / "lock", 60.0):
-        pass
+        assert not is_held(tmp_path / "lock")
 
 
 def test_a_lock_is_held_once(tmp_path):

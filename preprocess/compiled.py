@@ -24,6 +24,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from datasets.cache import cache_dir
+from datasets.store_files import open_lock
 from models.fingerprint import fingerprint
 from preprocess.sources import AudioError
 
@@ -114,7 +115,7 @@ def _alone(where: Path) -> Iterator[int]:
     """Alone among the processes that write to the folder; gives the descriptor that holds its lock."""
     try:
         where.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(where / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_lock(where / "lock")
     except OSError as error:
         raise AudioError(
             where, f"compiled functions cannot be kept here ({error.strerror}): set OSTINATO_CACHE to a writable folder"

@@ -1,7 +1,8 @@
-"""In CI every peer is there, and ffmpeg: a test that is skipped proves nothing."""
+"""In CI every peer is there, and ffmpeg and Dask: a test that is skipped proves nothing."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -43,3 +44,8 @@ def test_every_peer_can_be_imported():
 @pytest.mark.skipif(not os.environ.get("CI"), reason="CI is not set: ffmpeg is optional, and what needs it is skipped")
 def test_ffmpeg_is_there():
     assert shutil.which("ffmpeg"), "tests of formats that only ffmpeg decodes would be skipped"
+
+
+@pytest.mark.skipif(not os.environ.get("CI"), reason="CI is not set: Dask is optional, and what needs it is skipped")
+def test_dask_is_there():
+    assert importlib.util.find_spec("distributed"), "tests of a cluster would be skipped"

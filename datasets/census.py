@@ -10,7 +10,7 @@ import numpy as np
 
 from datasets.corpus import SPLITS, Corpus, Track
 from datasets.labels import counted, folded
-from datasets.wording import counted_noun
+from datasets.text import pluralize
 
 
 @dataclass(frozen=True)
@@ -148,19 +148,19 @@ def audio_findings(corpus: Corpus, twins: Iterable[Sequence[str]], annotations: 
     return [
         Finding(
             "same audio in two splits",
-            f"{counted_noun(len(across), 'track has', 'tracks have')} the audio of a track in another split, "
+            f"{pluralize(len(across), 'track has', 'tracks have')} the audio of a track in another split, "
             f"too easy a test",
             tuple(across),
             grave=True,
         ),
         Finding(
             "same audio, other labels",
-            f"{counted_noun(len(disputed), 'track has', 'tracks have')} the audio of another track but not its labels",
+            f"{pluralize(len(disputed), 'track has', 'tracks have')} the audio of another track but not its labels",
             tuple(disputed),
         ),
         Finding(
             "same audio",
-            f"{counted_noun(len(twice), 'track has', 'tracks have')} audio and labels of another in their split",
+            f"{pluralize(len(twice), 'track has', 'tracks have')} audio and labels of another in their split",
             tuple(twice),
         ),
     ]
@@ -192,7 +192,7 @@ def artist_finding(corpus: Corpus, remedy: str) -> Finding:
     )
     return Finding(
         "artist in two splits",
-        f"{len(cases)} of {counted_noun(len(splits), 'artist')} {'has' if len(cases) == 1 else 'have'} tracks "
+        f"{len(cases)} of {pluralize(len(splits), 'artist')} {'has' if len(cases) == 1 else 'have'} tracks "
         f"in several splits{remedy}",
         cases,
         True,

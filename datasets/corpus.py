@@ -21,7 +21,7 @@ from datasets.identity import composed
 from datasets.pickles import read_groundtruth
 from datasets.splits import SPLITS, hashed_split
 from datasets.tables import Cell, CorpusError, Sheet, read_sheet
-from datasets.wording import counted_noun
+from datasets.text import pluralize
 
 __all__ = ["ANNOTATIONS", "SPLITS", "Corpus", "CorpusError", "Track", "read_groundtruths", "read_table"]
 
@@ -209,7 +209,7 @@ def _without_words(
             notes.append(f"{shown}, nor are most cells of this column, which is not read")
         else:
             emptied[column] = {where for where, _ in words}
-            notes.append(f"{shown} and left out, as {len(words)} of {counted_noun(len(cells), 'cell')} of this column")
+            notes.append(f"{shown} and left out, as {len(words)} of {pluralize(len(cells), 'cell')} of this column")
     if not emptied:
         return sheet, notes
     rows = [

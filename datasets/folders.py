@@ -11,7 +11,7 @@ from datasets.identity import composed
 from datasets.splits import hashed_split
 from datasets.system_folders import system_folder_of
 from datasets.tables import CorpusError
-from datasets.wording import counted_noun
+from datasets.text import pluralize
 
 
 def read_folders(ids: Iterable[str], name: str) -> Corpus:
@@ -42,7 +42,7 @@ def read_folders(ids: Iterable[str], name: str) -> Corpus:
     outside = classes.pop("", 0)
     if len(classes) < 2:
         raise CorpusError(
-            f"{name}: {counted_noun(len(classes), 'folder')} with audio directly below "
+            f"{name}: {pluralize(len(classes), 'folder')} with audio directly below "
             f"it{' and its splits' * by_split}; "
             f"for classes by folder there must be two or more (rock/song.mp3, jazz/song.mp3)"
         )
@@ -52,7 +52,7 @@ def read_folders(ids: Iterable[str], name: str) -> Corpus:
         notes.append(f"{name}: folders of the system are passed over: {', '.join(passed_over)}")
     if outside:
         notes.append(
-            f"{name}: {counted_noun(outside, 'track lies', 'tracks lie')} in none of the folders, without a genre"
+            f"{name}: {pluralize(outside, 'track lies', 'tracks lie')} in none of the folders, without a genre"
         )
     return Corpus(name, tuple(tracks), GIVEN if by_split else DEALT, (), tuple(notes))
 

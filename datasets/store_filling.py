@@ -21,7 +21,7 @@ from datasets.store_files import PARTS, SHARDS, StoreError, own_folder, shard_na
 from datasets.store_format import Header
 from datasets.store_shard import ShardWriter
 from datasets.store_writer import StoreWriter, checked_rows, index_row
-from datasets.wording import counted_noun
+from datasets.text import pluralize
 
 _NUMBERS = 10**9  # of shards: workers choose without knowing of each other
 _STORES = 64  # whose shards a thread goes on with
@@ -114,7 +114,7 @@ class Filling:
             if self._shard is not None:
                 self._shard.sync()
         except OSError as error:
-            raise self._failed(f"lost {counted_noun(len(self._rows), 'track')}", error) from error
+            raise self._failed(f"lost {pluralize(len(self._rows), 'track')}", error) from error
         return self._rows
 
     def __enter__(self) -> Self:

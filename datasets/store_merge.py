@@ -29,7 +29,7 @@ from datasets.store_files import (
 from datasets.store_format import Header, check_header, create_header, read_header
 from datasets.store_index import check_disjoint, load_index, load_parquet, read_part, save_parquet, union
 from datasets.store_shard import starts_alike, stored_rows, trim_shard
-from datasets.wording import counted_noun
+from datasets.text import pluralize
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK}
@@ -152,7 +152,7 @@ def _merged(own: pa.Table, tables: dict[Path, pa.Table], destination: Path) -> p
         if unlike:
             raise StoreError(
                 f"{folder} and {destination} (or an earlier source) hold different arrays for "
-                f"{counted_noun(len(unlike), 'id')}, "
+                f"{pluralize(len(unlike), 'id')}, "
                 f"the first is {unlike[0]!r}; remove one of the stores, or rename its ids"
             )
         merged = union([merged, table])

@@ -28,7 +28,7 @@ from datasets.store_format import Header, check_header, create_header
 from datasets.store_index import load_index, part_line
 from datasets.store_merge import consolidate_if_idle
 from datasets.store_shard import ShardWriter, write_all
-from datasets.wording import counted_noun
+from datasets.text import pluralize
 
 _COMMIT_BYTES = 64 * 2**20
 _COMMIT_TRACKS = 4096
@@ -163,7 +163,7 @@ class StoreWriter:
             with suppress(OSError):
                 os.ftruncate(self._part, end)
             self._failure = error.strerror or str(error)
-            raise self._failed(f"lost {counted_noun(len(self._pending), 'track')} not committed yet", error) from error
+            raise self._failed(f"lost {pluralize(len(self._pending), 'track')} not committed yet", error) from error
         self.done |= self._pending_ids
         self._pending, self._pending_ids, self._pending_bytes = [], set(), 0
 

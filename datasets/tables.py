@@ -21,7 +21,7 @@ from typing import Any
 
 from datasets import plain_json
 from datasets.csv_writing import bare
-from datasets.wording import counted_noun, shown
+from datasets.text import pluralize, shown
 
 Cell = str | tuple[str, ...] | None
 PATH = "path"
@@ -103,7 +103,7 @@ def _read_csv(file: Path, usual: str = ",") -> Sheet:
     for line, cells in rows[1:]:
         if len(cells) < len(header) or any(cells[len(header) :]):
             raise CorpusError(
-                f"{file}, line {line}: {counted_noun(len(cells), 'cell')} for {counted_noun(len(header), 'column')}; "
+                f"{file}, line {line}: {pluralize(len(cells), 'cell')} for {pluralize(len(header), 'column')}; "
                 f"join the tags of a cell by {'|' if delimiter == ';' else ';'}, or put a cell with {named} in quotes"
             )
     found = [(f"line {line}", dict(zip(header, cells, strict=False))) for line, cells in rows[1:]]

@@ -21,8 +21,8 @@ from datasets.store import Reader, Store, check_range
 from datasets.store_files import HEADER, StoreError
 from datasets.store_format import Header
 from datasets.system_folders import files_below
+from datasets.text import pluralize
 from datasets.windows import pad_centred
-from datasets.wording import counted_noun
 
 _RAW = np.dtype("<f2")
 
@@ -89,7 +89,7 @@ class UpstreamFolder:
                 bad.append(f"{file.path} ({error})")
         if bad:
             raise StoreError(
-                f"{counted_noun(len(bad), 'file')} below {self.path} {'holds' if len(bad) == 1 else 'hold'} no mels of "
+                f"{pluralize(len(bad), 'file')} below {self.path} {'holds' if len(bad) == 1 else 'hold'} no mels of "
                 f"[frames, 96], for instance {'; '.join(bad[:3])}; extract them again, or remove them"
             )
         if not found:

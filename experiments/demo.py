@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets import demo
-from datasets.wording import printable_lines
+from datasets.text import printable_lines
 
 FOLDER = Path("outputs/demo")
 FINISHED = FOLDER / "finished.json"  # [command line, folder it left], in order

@@ -67,7 +67,7 @@ def output_names(carried: Sequence[str] | None, file: str | None, n_classes: int
     return tuple(labels)
 
 
-def spoken(label: str) -> str:
+def display_name(label: str) -> str:
     """A class as people say it: "Genre---Style" is "Style (Genre)", any other name is itself."""
     genre, mark, style = label.partition(GENRE_MARK)
     return f"{style} ({genre})" if genre and mark and style else label

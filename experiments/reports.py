@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets.wording import printable, printable_lines
+from datasets.text import printable, printable_lines
 from experiments.errors import UserError
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000")

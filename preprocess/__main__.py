@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datasets.wording import printable, printable_lines
+from datasets.text import printable, printable_lines
 
 if TYPE_CHECKING:
     from datasets.corpora import Definition
@@ -118,7 +118,7 @@ def _corpus(definition: Definition, arguments: argparse.Namespace, options: dict
 
 def summary(report: Report) -> Iterator[str]:
     """Lines that say what is in the store now, what is not and why, and what to do next."""
-    from datasets.wording import counted_noun
+    from datasets.text import pluralize
     from preprocess.build import changed_line, common_reasons
 
     hours = f"{report.seconds / 3600:.2f} hours of audio"
@@ -132,7 +132,7 @@ def summary(report: Report) -> Iterator[str]:
     if report.noted:
         kinds = Counter(note.partition(":")[0] for _, note in report.noted).most_common(3)
         why = ", ".join(f"{count} {kind}" for kind, count in kinds)
-        counted = counted_noun(len(report.noted), "track has a note", "tracks have a note")
+        counted = pluralize(len(report.noted), "track has a note", "tracks have a note")
         yield f"  {counted} ({why}): {report.store / 'notes.csv'}"
     if report.changed:
         yield f"  {changed_line(report, 'another STORE_DIR')}"

@@ -26,7 +26,7 @@ from datasets import crashes
 from datasets.store import Header, StoreError, StoreWriter, stated
 from datasets.store_files import open_lock
 from datasets.store_filling import Filler
-from datasets.wording import printable
+from datasets.text import printable
 from datasets.workers import workers
 from models import frontends
 from preprocess import compiled

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import soxr
 
-from datasets.wording import printable
+from datasets.text import printable
 from preprocess.opening import open_sources
 from preprocess.sources import AudioError, Source, Unreadable
 

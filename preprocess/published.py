@@ -17,7 +17,7 @@ from datasets.corpora.base import cut, within
 from datasets.corpora.copies import MOST_ABSENT, Copy, verify, write_absent
 from datasets.store import Store
 from datasets.tables import CorpusError
-from datasets.wording import counted_noun
+from datasets.text import pluralize
 from preprocess.build import Report, build_store, changed_line
 from preprocess.downloads import advice, download
 from preprocess.protocols import Prepared, absent_file, family, write_tables
@@ -97,7 +97,7 @@ def _remarks(copy: Copy, report: Report) -> Iterator[str]:
     if report.changed:
         yield changed_line(report, "another STORE_DIR")
     if report.noted:
-        counted = counted_noun(len(report.noted), "recording has a note", "recordings have a note")
+        counted = pluralize(len(report.noted), "recording has a note", "recordings have a note")
         yield f"{counted}, most of files cut short: {report.store / 'notes.csv'}"
 
 

@@ -14,7 +14,7 @@ from datasets.demo import SIZES, DemoError, build, render_folder
 from datasets.demo.miniature import miniature
 from datasets.store_files import StoreError
 from datasets.tables import CorpusError
-from datasets.wording import printable, printable_lines
+from datasets.text import printable, printable_lines
 
 
 def parser() -> argparse.ArgumentParser:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from datasets.wording import printable_lines
+from datasets.text import printable_lines
 from experiments import networks
 from experiments.errors import UserError
 from experiments.export.cards import card

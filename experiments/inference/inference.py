@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from datasets.store import Store
 from experiments import distributed, networks
 from experiments.errors import UserError
-from experiments.inference.economy import savings, use_threads
+from experiments.inference.cost import savings, use_threads
 from experiments.inference.extraction import Output, Report, extract, header, made_of_other
 from experiments.settings import DatamoduleSettings, PretrainSettings
 from experiments.tracking.run import RunHandle
-from experiments.tracks.data import Source, clip_frames, counted_noun, open_source, read_corpus, say, spell
+from experiments.tracks.data import Source, clip_frames, open_source, pluralize, read_corpus, say, spell
 from experiments.tracks.left_out import match
 from experiments.training.trainer import check_accelerator, precision
 from models.attention import prefer
@@ -247,7 +247,7 @@ def _outputs(folder: Path, producer: dict[str, Any], blocks: list[int], found: n
 
 
 def _tell(report: Report, outputs: list[Output], settings: PretrainSettings, embeddings: bool) -> None:
-    written = counted_noun(report.written, "track")
+    written = pluralize(report.written, "track")
     say(f"{written} stored, {report.already} were there already, {len(report.skipped)} skipped")
     if report.skipped:
         say(f"skipped tracks and why: {outputs[0].folder / 'skipped.csv'}")

@@ -18,15 +18,15 @@ from torch import Tensor, nn
 
 from datasets.clips import window_starts
 from datasets.csv_writing import TableWriter
+from datasets.text import printable
 from datasets.windows import is_short, pad_centred
-from datasets.wording import printable
 from datasets.workers import workers
 from experiments import networks, reports
 from experiments.errors import UserError
-from experiments.inference.economy import savings
+from experiments.inference.cost import savings
 from experiments.inference.inference import device_of, runner, window_frames
 from experiments.inference.results import Prediction, Results
-from experiments.labels import spoken
+from experiments.labels import display_name
 from experiments.progress import progress
 from experiments.settings import PretrainSettings
 from experiments.tasks.base import Task
@@ -339,7 +339,7 @@ def _draw(prediction: Prediction, results: Results, run: RunHandle, number: int)
     name = re.sub(r"[^\w.-]+", "_", Path(prediction.audio).stem)[:LONGEST_STEM] or "audio"
     picture = results.folder / PICTURE.format(f"{number:02d}_{name}")
     middles = prediction.times + prediction.window / 2
-    labels = [spoken(label) for label in results.labels]
+    labels = [display_name(label) for label in results.labels]
     title = Path(prediction.audio).name
     unit = "value" if results.values else "probability"
     run.add_artifact(reports.tag_curves(middles, prediction.over_time, labels, picture, title=title, unit=unit))
@@ -354,7 +354,7 @@ def _leave(results: Results, skipped: Sequence[tuple[str, str]], todo: Sequence[
             shown += 1
             print(printable(summary["audio"]))
             for label, value in summary[results.key].items():
-                name = printable(spoken(label))
+                name = printable(display_name(label))
                 print(f"  {value:8.2f}  {name}" if results.values else f"  {value:6.1%}  {name}")
     files, reasons = results.finish(), results.folder / "skipped.csv"
     reasons.unlink(missing_ok=True)  # of an earlier call, whose run may keep it

@@ -75,7 +75,7 @@ def task_of(name: str, n_outputs: int) -> Task:
     Raises:
         UserError: No task has this name.
     """
-    stand_ins = {
+    averaged_networks = {
         "classes": [str(number) for number in range(n_outputs)],
         "mean": [0.0] * n_outputs,
         "scale": [1.0] * n_outputs,
@@ -85,7 +85,7 @@ def task_of(name: str, n_outputs: int) -> Task:
         for parameter in inspect.signature(tasks.find(name)).parameters.values()
         if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
     ]
-    return tasks.build(name, **{key: stand_ins[key] for key in needed if key in stand_ins})
+    return tasks.build(name, **{key: averaged_networks[key] for key in needed if key in averaged_networks})
 
 
 def _answers(entry: Entry, source: Source) -> Answers:

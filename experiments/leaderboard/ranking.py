@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from datasets.wording import counted_noun
+from datasets.text import pluralize
 from experiments.intervals import bounds
 from experiments.probes.records import SUM, Score
 from experiments.settings import ROWS
@@ -168,7 +168,7 @@ def _called(name: str, encoder: _Encoder, others: Mapping[str, Any]) -> str:
 def _runs(sweeps: Sequence[Sweep]) -> str:
     """The runs that an encoder has scores from, in words."""
     latest = sweeps[-1].name
-    return f"run {latest}" if len(sweeps) == 1 else f"{counted_noun(len(sweeps), 'run')}, the latest {latest}"
+    return f"run {latest}" if len(sweeps) == 1 else f"{pluralize(len(sweeps), 'run')}, the latest {latest}"
 
 
 def _finite(score: Score) -> bool:

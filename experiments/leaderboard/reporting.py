@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from datasets.wording import counted_noun, printable_lines
+from datasets.text import pluralize, printable_lines
 from experiments.errors import UserError
 from experiments.leaderboard import comparison, pictures, ranking, tables
 from experiments.leaderboard.comparison import Comparison
@@ -51,7 +51,7 @@ def report(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float
     entries = [entry for encoders in board.values() for of_one in encoders.values() for entry in of_one]
     run.set_info(report={"source": place, "sweeps": len({e.sweep.key for e in entries}), "scores": len(entries)})
     _say(
-        f"Report of {counted_noun(len(entries), 'score')} from {place} in {time.monotonic() - began:.1f} s: "
+        f"Report of {pluralize(len(entries), 'score')} from {place} in {time.monotonic() - began:.1f} s: "
         f"leaderboard.html, .md, "
         f".csv and pictures in {_short(run.directory)}; see them with: python ex_probe.py dashboard"
     )
@@ -104,7 +104,7 @@ def collect(asked: ReportSettings, source: Source, run: RunHandle) -> Board:
         raise UserError(f"report.runs: {missing[0]} is no run with scores in {source.place}; there: {there}")
     entries = ranking.named(sweeps)
     if lost := sum(len(sweep.scores) for sweep in sweeps) - len(entries):
-        _say(f"{counted_noun(lost, 'score is no number', 'scores are no numbers')}, and left out: probes that failed")
+        _say(f"{pluralize(lost, 'score is no number', 'scores are no numbers')}, and left out: probes that failed")
     entries = ranking.filtered(entries, asked.tasks, asked.corpora, asked.encoders)
     kept = ranking.latest(entries) if asked.repeats == "latest" else ranking.apart(entries)
     if not kept:
@@ -113,18 +113,14 @@ def collect(asked: ReportSettings, source: Source, run: RunHandle) -> Board:
             f"report.corpora={asked.corpora}, report.encoders={asked.encoders} out"
         )
     if len(kept) < len(entries):
-        _say(
-            f"{counted_noun(len(entries) - len(kept), 'score')} of earlier runs left out; report.repeats=all shows all"
-        )
+        _say(f"{pluralize(len(entries) - len(kept), 'score')} of earlier runs left out; report.repeats=all shows all")
     return ranking.board(kept)
 
 
 def _nothing(wanted: Wanted, source: Source, run: RunHandle) -> str:
     waiting = _waiting(run) if isinstance(source, DatabaseSource) else 0
     hint = (
-        f" {counted_noun(waiting, 'run')} of this machine not fully sent yet: python ex_probe.py sync"
-        if waiting
-        else ""
+        f" {pluralize(waiting, 'run')} of this machine not fully sent yet: python ex_probe.py sync" if waiting else ""
     )
     if wanted:
         names = {"report.since": wanted.since, "report.runs": wanted.runs, "report.group": wanted.group}

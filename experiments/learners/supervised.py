@@ -63,7 +63,7 @@ class SupervisedLearner(L.LightningModule):
         freeze(network, module.freeze)
         self.save_hyperparameters(dict(description))
         self.averaged = False  # whether the checkpoint loaded last holds an average
-        self.stand_ins: dict[
+        self.averaged_networks: dict[
             str, nn.Module
         ] = {}  # networks judged in validation besides, by the suffix of their metrics
         self.outputs: list[dict[str, np.ndarray]] = []
@@ -158,7 +158,7 @@ class SupervisedLearner(L.LightningModule):
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Keep the outputs of a batch until the epoch ends."""
         self._judge(batch)
-        for suffix, network in self.stand_ins.items():
+        for suffix, network in self.averaged_networks.items():
             with self._standing_in(suffix, network):
                 self._judge(batch)
 
@@ -168,7 +168,7 @@ class SupervisedLearner(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Score the validation split."""
-        for suffix, network in self.stand_ins.items():
+        for suffix, network in self.averaged_networks.items():
             with self._standing_in(suffix, network):
                 self._score("val", suffix)
         self._score("val")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from datasets.corpus import SPLITS, Corpus
-from datasets.wording import counted_noun
+from datasets.text import pluralize
 from experiments.errors import UserError
 from experiments.probes import grids
 from experiments.probes.baselines import MEL_STATISTICS, constant
@@ -47,7 +47,7 @@ from experiments.tasks.base import Task
 from experiments.tracking.run import RunHandle
 from experiments.tracks.annotations import shown, tasks_of
 from experiments.tracks.data import Source, build_task, identify, open_source, read_corpus, say
-from experiments.tracks.examples import examples, need, songs_apart
+from experiments.tracks.examples import check_no_group_leakage, examples, require_nonempty
 from experiments.tracks.left_out import match, tell_unannotated
 
 
@@ -82,8 +82,8 @@ def probe(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]
     for name, task in tasks.items():
         tell_unannotated(task, corpus, settings.datamodule, run)
         splits = examples(task, corpus, stored)
-        need(splits, *SPLITS)
-        songs_apart(splits, corpus)
+        require_nonempty(splits, *SPLITS)
+        check_no_group_leakage(splits, corpus)
         tracks[name] = annotated_tracks(splits, corpus)
         say_missing_classes(task, tracks[name])
         say_scarce_classes(task, tracks[name], settings.probe.shots)
@@ -109,7 +109,7 @@ def probe(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]
 def _few(probe: ProbeSettings) -> str:
     """What a split's name says of training on fewer tracks: such scores are not compared with others."""
     if probe.shots is not None:
-        return f", {counted_noun(probe.shots, 'shot')}"
+        return f", {pluralize(probe.shots, 'shot')}"
     return "" if probe.train_share is None else f", {probe.train_share:g} of the training tracks"
 
 
@@ -209,10 +209,7 @@ def _probe_representation(
         say(f"probes that were trained are kept in {settings.probe.tiles_dir}; give the same command again to go on")
         raise
     if reused := sum(outcome.reused for outcome in outcomes):
-        say(
-            f"{label}: {reused} of {counted_noun(points, 'probe')} trained before, taken from "
-            f"{settings.probe.tiles_dir}"
-        )
+        say(f"{label}: {reused} of {pluralize(points, 'probe')} trained before, taken from {settings.probe.tiles_dir}")
     for number, (name, task) in enumerate(tasks.items()):
         own = outcomes[number * len(seeds) : (number + 1) * len(seeds)]
         say_failures(name, label, own)

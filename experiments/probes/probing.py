@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datasets.wording import counted_noun
+from datasets.text import pluralize
 from experiments.errors import UserError
 from experiments.probes import draws
 from experiments.probes.fitted import FittedProbe, ProbeConfig, same_origin, scaled, scaler
@@ -51,7 +51,7 @@ def checked(task: Task, train: Split, valid: Split) -> None:
     shared = set(train.ids) & set(valid.ids)
     if shared:
         raise UserError(
-            f"{task.name}: {counted_noun(len(shared), 'track')} in training and in validation, e.g. {min(shared)!r}"
+            f"{task.name}: {pluralize(len(shared), 'track')} in training and in validation, e.g. {min(shared)!r}"
         )
     scorable(task, valid)
 

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from datasets.csv_writing import RecordWriter, bare
 from datasets.npy_files import read_npz
-from datasets.wording import counted_noun
+from datasets.text import pluralize
 from experiments.errors import UserError
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def write_answers(path: str | Path, ids: Sequence[str], by_seed: np.ndarray, ref
     path = Path(path)
     if by_seed.ndim < 2 or not len(ids) == by_seed.shape[1] == len(references):
         raise UserError(
-            f"{path.name}: {counted_noun(len(ids), 'id')}, answers of shape {list(by_seed.shape)} and "
+            f"{path.name}: {pluralize(len(ids), 'id')}, answers of shape {list(by_seed.shape)} and "
             f"references of shape "
             f"{list(references.shape)}: expected [seeds, items, ...] and one reference an item"
         )

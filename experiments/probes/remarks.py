@@ -8,7 +8,7 @@ import numpy as np
 
 from datasets.corpus import SPLITS
 from datasets.store import Store
-from datasets.wording import counted_noun
+from datasets.text import pluralize
 from experiments.inference.extraction import made_of_other
 from experiments.probes.few_shot import scarce
 from experiments.probes.representations import Annotated, Representation
@@ -23,7 +23,7 @@ def say_failures(task: str, label: str, outcomes: Sequence[Outcome]) -> None:
     if failed:
         points = sum(len(outcome.records) for outcome in outcomes)
         say(
-            f"{task}, {label}: {len(failed)} of {counted_noun(points, 'probe')} failed (probes.csv), e.g. "
+            f"{task}, {label}: {len(failed)} of {pluralize(points, 'probe')} failed (probes.csv), e.g. "
             f"{failed[0].failure}"
         )
 
@@ -34,7 +34,7 @@ def say_ties(trained: Sequence[tuple[str, str, int, Outcome]]) -> None:
     if tied:
         task, label, outcome = tied[0]
         say(
-            f"{counted_noun(len(tied), 'choice was a tie', 'choices were ties')} of {len(trained)}, broken by "
+            f"{pluralize(len(tied), 'choice was a tie', 'choices were ties')} of {len(trained)}, broken by "
             f"validation loss, then by place in the grid: "
             f"in {task}, {label}, for instance, {len(outcome.tied)} probes share {outcome.probe.value:.4f} "
             f"(column tied of probes.csv)"
@@ -54,7 +54,7 @@ def say_missing_classes(task: Task, tracks: Annotated) -> None:
         lacking = [task.classes[number] for number in sorted(set().union(*held.values()) - held[split])]
         if lacking:
             what = "which cannot be learned" if split == "train" else "not counted there"
-            have = counted_noun(len(lacking), "class has", "classes have")
+            have = pluralize(len(lacking), "class has", "classes have")
             listed = ", ".join(lacking[:4]) + (", ..." if len(lacking) > 4 else "")
             say(f"{task.name}: {have} no track in split {split}, {what}: {listed}")
 
@@ -65,7 +65,7 @@ def say_scarce_classes(task: Task, tracks: Annotated, shots: int | None) -> None
     found = scarce(task, tracks.targets["train"], names, shots) if shots else {}
     if found:
         listed = ", ".join(f"{kind} {count}" for kind, count in list(found.items())[:4]) + ", ..." * (len(found) > 4)
-        have = counted_noun(len(found), "class has", "classes have")
+        have = pluralize(len(found), "class has", "classes have")
         say(f"{task.name}: {have} fewer than probe.shots={shots} in train, all of which count: {listed}")
 
 
@@ -75,7 +75,7 @@ def warn_of_other_audio(compared: Iterable[Representation], source: Source) -> N
     for store in stores.values():
         if store.header.kind == "embeddings" and (other := made_of_other(store, source.features, source.features.ids)):
             say(
-                f"{store.path}: {counted_noun(len(other), 'track was', 'tracks were')} not made from the audio "
+                f"{store.path}: {pluralize(len(other), 'track was', 'tracks were')} not made from the audio "
                 f"of that name in "
                 f"{source.base_dir}, {other[0]} for instance; is datamodule.base_dir right?"
             )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from datasets.wording import counted_noun
+from datasets.text import pluralize
 from experiments.errors import UserError
 from experiments.tasks.base import unknown
 
@@ -64,7 +64,7 @@ class Split:
         if self.x.ndim != 2 or not len(self.x) or not len(self.x) == len(self.y) == len(self.ids):
             raise UserError(
                 f"features of shape {list(self.x.shape)}, targets of shape {list(self.y.shape)}, "
-                f"{counted_noun(len(self.ids), 'id')}: "
+                f"{pluralize(len(self.ids), 'id')}: "
                 "expected [tracks, values], one target and one id a track, and 1 track or more"
             )
         broken = np.argwhere(~np.isfinite(self.x))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from datasets.wording import counted_noun
+from datasets.text import pluralize
 from experiments.errors import UserError
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def checked_classes(kind: str, classes: Sequence[str], at_least: int) -> tuple[s
         raise UserError(f"{kind}: class {repeated[0]!r} is listed more than once")
     if len(names) < at_least:
         raise UserError(
-            f"{kind}: {counted_noun(len(names), 'class')} given, at least {at_least} needed; are there annotations?"
+            f"{kind}: {pluralize(len(names), 'class')} given, at least {at_least} needed; are there annotations?"
         )
     return names
 
@@ -159,7 +159,7 @@ def checked_predictions(task: Task, predictions: Any) -> np.ndarray:
     if len(broken):
         item, column = broken[0]
         raise UserError(
-            f"{task.name}: {counted_noun(len(broken), 'prediction')} not finite, the first of item {item}, "
+            f"{task.name}: {pluralize(len(broken), 'prediction')} not finite, the first of item {item}, "
             f"class {task.classes[column]!r}; the training diverged: lower the learning rate"
         )
     return values
@@ -193,7 +193,7 @@ def checked_values(task: Task, references: Any, shape: tuple[int, ...]) -> np.nd
     if targets.shape != shape:
         raise UserError(f"{task.name}: references of shape {list(targets.shape)}, expected {list(shape)}")
     if not np.isfinite(targets).all():
-        raise UserError(f"{task.name}: {counted_noun(int((~np.isfinite(targets)).sum()), 'reference')} not finite")
+        raise UserError(f"{task.name}: {pluralize(int((~np.isfinite(targets)).sum()), 'reference')} not finite")
     return targets
 
 

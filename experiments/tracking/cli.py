@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from datasets.wording import printable
+from datasets.text import printable
 from experiments.errors import UserError
 from experiments.tracking import overrides
 from experiments.tracking.masking import for_terminal

@@ -27,7 +27,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from datasets import crashes
-from datasets.wording import printable_lines
+from datasets.text import printable_lines
 from experiments.tracking.masking import for_terminal, mask
 
 SUCCESS, FAILURE = 0, 1

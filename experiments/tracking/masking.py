@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from datasets.wording import printable_lines
+from datasets.text import printable_lines
 from experiments.tracking import urls
 from experiments.tracking.urls import HIDDEN
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets.wording import printable_lines
+from datasets.text import printable_lines
 from experiments import distributed
 from experiments.errors import UserError
 from experiments.tracking import history, lifecycle

@@ -15,7 +15,7 @@ from datasets import splits
 from datasets.corpus import GIVEN, LABELS, Corpus, read_groundtruths, read_table
 from datasets.folders import are_classes, read_folders
 from datasets.labels import Dropped, Merged, counted, drop_rare, folded, keep_known, merge_spellings
-from datasets.wording import counted_noun
+from datasets.text import pluralize
 from experiments.errors import UserError
 from experiments.labels import read_labels
 from experiments.settings import DatamoduleSettings
@@ -246,7 +246,7 @@ def said_of_merged(annotation: str, merged: Sequence[Merged]) -> list[str]:
     spelled = [f"{', '.join(map(ascii, one.others))} -> {one.label!r}" for one in merged]
     count = sum(len(one.others) for one in merged)
     return [
-        f"{counted_noun(count, 'spelling')} of labels ({annotation}) brought together: {shown(spelled)} "
+        f"{pluralize(count, 'spelling')} of labels ({annotation}) brought together: {shown(spelled)} "
         f"(datamodule.merge_spellings=False keeps them apart)"
     ]
 

@@ -14,8 +14,8 @@ from datasets import plain_json
 from datasets.columns import likely, option
 from datasets.corpus import LABELS, Corpus
 from datasets.identity import FEATURE_SUFFIXES
+from datasets.text import pluralize
 from datasets.upstream import open_features
-from datasets.wording import counted_noun
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import TASKS, Task, build, find
@@ -140,9 +140,9 @@ def _features(base: Path, settings: DatamoduleSettings, frontend: MusiCNNMel, st
 
     report = build_store(base, store_dir, frontend=FRONTEND, jobs=settings.jobs)
     if report.written:
-        say(f"log-mels of {counted_noun(report.written, 'track')} are in {store_dir}")
+        say(f"log-mels of {pluralize(report.written, 'track')} are in {store_dir}")
     if report.skipped:
-        say(f"{counted_noun(len(report.skipped), 'file')} skipped, see {store_dir / 'skipped.csv'}")
+        say(f"{pluralize(len(report.skipped), 'file')} skipped, see {store_dir / 'skipped.csv'}")
     if report.passed_over:
         say(f"{base}: folders of the system are passed over: {', '.join(report.passed_over)}")
     if report.changed:

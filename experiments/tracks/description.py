@@ -20,7 +20,7 @@ from datasets.matching import Match, match_tracks
 from datasets.measures import Distribution, distribution, same_features, seconds_of
 from datasets.near_duplicates import merged, near_duplicates
 from datasets.system_folders import is_system_folder
-from datasets.wording import counted_noun, printable_lines
+from datasets.text import pluralize, printable_lines
 from experiments.errors import UserError
 from experiments.progress import progress
 from experiments.settings import DatamoduleSettings, PretrainSettings
@@ -170,7 +170,7 @@ def _same_recording(source: Source, ids: Sequence[str], seconds: Sequence[float]
 
 
 def _of(kind: str, one: str, several: str, things: Sequence[str], grave: bool = False) -> Finding:
-    return Finding(kind, counted_noun(len(things), one, several), tuple(map(Case, things)), grave)
+    return Finding(kind, pluralize(len(things), one, several), tuple(map(Case, things)), grave)
 
 
 def _untagged(corpus: Corpus, annotation: str) -> list[str]:
@@ -182,7 +182,7 @@ def _alone(matched: Match, source: Source) -> str:
     said = ""
     for alone, what in ((matched.without_audio, "labelled but not there"), (matched.without_labels, "without labels")):
         if alone:
-            tracks = counted_noun(len(alone), "track is", "tracks are")
+            tracks = pluralize(len(alone), "track is", "tracks are")
             said += f"; of {source.base_dir} {tracks} {what}: {shown(alone, 3)}"
     return said
 

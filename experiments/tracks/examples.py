@@ -9,7 +9,7 @@ import numpy as np
 
 from datasets import splits as dealing
 from datasets.corpus import LABELS, SPLITS, Corpus, CorpusError, Track
-from datasets.wording import counted_noun
+from datasets.text import pluralize
 from experiments.errors import UserError
 from experiments.tasks.base import Task, annotated
 from experiments.tracks.readable import any_readable, none_readable
@@ -72,7 +72,7 @@ def _encode(task: Task, track: Track, corpus: Corpus) -> np.ndarray:
         ) from None
 
 
-def songs_apart(splits: Mapping[str, Examples], corpus: Corpus) -> None:
+def check_no_group_leakage(splits: Mapping[str, Examples], corpus: Corpus) -> None:
     """Refuse splits that share a song: a test on other clips of what was trained on is none.
 
     Args:
@@ -93,7 +93,7 @@ def songs_apart(splits: Mapping[str, Examples], corpus: Corpus) -> None:
                 )
 
 
-def need(splits: Mapping[str, Examples], *names: str) -> None:
+def require_nonempty(splits: Mapping[str, Examples], *names: str) -> None:
     """Refuse empty splits, and a training split that shows no class.
 
     Raises:
@@ -119,4 +119,4 @@ def _dealt(splits: Mapping[str, Examples]) -> str:
     for rule, deal in (("stratified", dealing.stratified), ("hashed", dealing.hashed)):
         if len(set(deal(labels).values())) == len(SPLITS):
             return f", or have tracks dealt out: datamodule.splits={rule}"
-    return f"; {counted_noun(len(labels), 'track is', 'tracks are')} too few to be dealt out"
+    return f"; {pluralize(len(labels), 'track is', 'tracks are')} too few to be dealt out"

@@ -11,7 +11,7 @@ from pathlib import Path
 from datasets.corpus import Corpus
 from datasets.csv_writing import TableWriter
 from datasets.matching import Match, match_tracks
-from datasets.wording import counted_noun
+from datasets.text import pluralize
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
 from experiments.tasks.base import Task, annotated
@@ -60,7 +60,7 @@ def match(
 def other_case(matched: Match) -> str:
     """What to say of tracks that were paired without regard to case."""
     count = len(matched.other_case)
-    return f"{counted_noun(count, 'path differs', 'paths differ')} in case only from what is stored"
+    return f"{pluralize(count, 'path differs', 'paths differ')} in case only from what is stored"
 
 
 def tell_unannotated(
@@ -92,7 +92,7 @@ def _tell(
     for alone, what, _ in found:
         if alone:
             few = ", ".join(alone[:SHOWN]) + (", ..." if len(alone) > SHOWN else "")
-            say(f"{counted_noun(len(alone), 'track is', 'tracks are')} {what} and left out: {few}")
+            say(f"{pluralize(len(alone), 'track is', 'tracks are')} {what} and left out: {few}")
     listed = ""
     if run is not None and run.is_global_zero and any(alone for alone, _, _ in found):
         path = run.directory / file
@@ -105,6 +105,6 @@ def _tell(
     for alone, what, whole in found:
         if settings is not None and len(alone) > settings.max_left_out * whole:
             raise UserError(
-                f"datamodule.max_left_out={settings.max_left_out:g}: {len(alone)} of {counted_noun(whole, 'track')} "
+                f"datamodule.max_left_out={settings.max_left_out:g}: {len(alone)} of {pluralize(whole, 'track')} "
                 f"({len(alone) / whole:.1%}) {'is' if len(alone) == 1 else 'are'} {what}{listed}"
             )

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from datasets.census import Case, Finding
 from datasets.corpus import LABELS, SPLITS, Corpus, CorpusError, Track
-from datasets.wording import counted_noun
+from datasets.text import pluralize
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import Task, find
@@ -27,7 +27,7 @@ def readings(task: Task, corpus: Corpus) -> list[Finding]:
             said = f"a {what} that cannot be read, and none has another: {next(iter(refused.values()))}"
         tracks = [track for track in corpus if track.id in refused]
         cases = tuple(case(track, tuple(track.annotations[one] for one in task.annotations)) for track in tracks)
-        said = counted_noun(len(cases), f"track has {said}", f"tracks have {said}")
+        said = pluralize(len(cases), f"track has {said}", f"tracks have {said}")
         found.append(Finding("unreadable", said, cases, True))
     return found + doubts(task, corpus)
 
@@ -35,7 +35,7 @@ def readings(task: Task, corpus: Corpus) -> list[Finding]:
 def empty_splits(corpus: Corpus, what: str = "") -> Finding:
     """Splits without a track."""
     empty = [split for split in SPLITS if not corpus.split(split)]
-    said = counted_noun(len(empty), f"split has no track{what}", f"splits have no track{what}")
+    said = pluralize(len(empty), f"split has no track{what}", f"splits have no track{what}")
     return Finding("empty split", said, tuple(map(Case, empty)), True)
 
 
@@ -65,7 +65,7 @@ def other_tasks(settings: DatamoduleSettings, corpus: Corpus, main: Task) -> lis
         of_task = [
             empty_splits(used, f" with {what}"),
             *readings(task, used),
-            Finding("not annotated", counted_noun(len(without), f"track is {said}", f"tracks are {said}"), without),
+            Finding("not annotated", pluralize(len(without), f"track is {said}", f"tracks are {said}"), without),
         ]
         found += [replace(one, kind=f"{one.kind} {name}") for one in of_task if one.cases]
     return found

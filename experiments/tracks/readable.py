@@ -8,7 +8,7 @@ from typing import Any
 
 from datasets.census import Case, Finding
 from datasets.corpus import Corpus, Track
-from datasets.wording import counted_noun
+from datasets.text import pluralize
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import TASKS
@@ -55,7 +55,7 @@ def drop_unreadable(settings: DatamoduleSettings, corpus: Corpus, task: Task) ->
     if not read:
         raise none_readable(task, corpus)
     what = " and ".join(task.annotations)
-    left = counted_noun(len(dropped), "track")
+    left = pluralize(len(dropped), "track")
     note = f"datamodule.unknown_labels=drop leaves out {left} without a readable {what}: {shown(dropped)}"
     return replace(corpus, tracks=tuple(tracks), notes=(*corpus.notes, note))
 
@@ -64,7 +64,7 @@ def none_readable(task: Task, corpus: Corpus) -> UserError:
     """The error for a corpus of whose annotations a task can read none."""
     first, why = next(iter(unreadable(task, corpus).items()))
     what, count = " and ".join(task.annotations), len(corpus.annotated(*task.annotations))
-    have = f"none of {counted_noun(count, 'track')} with {what} has one that can be read"
+    have = f"none of {pluralize(count, 'track')} with {what} has one that can be read"
     return UserError(f"{task.name}: {have}; {first}: {why}{instead(corpus, task.name)}")
 
 
@@ -86,7 +86,7 @@ def doubts(task: Task, corpus: Corpus) -> list[Finding]:
     return [
         Finding(
             f"implausible {' and '.join(task.annotations)}",
-            f"{counted_noun(len(numbers), 'track has', 'tracks have')} {said}",
+            f"{pluralize(len(numbers), 'track has', 'tracks have')} {said}",
             tuple(case(found[number][0], found[number][1]) for number in numbers),
         )
         for said, numbers in task.doubtful([value for _, value in found]).items()

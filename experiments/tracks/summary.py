@@ -10,7 +10,7 @@ from datasets.census import Finding, LabelRow
 from datasets.corpus import ANNOTATIONS, NUMBERS, SPLITS, Corpus
 from datasets.labels import counted
 from datasets.measures import Distribution
-from datasets.wording import counted_noun
+from datasets.text import pluralize
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import Task
 from experiments.tracks.annotations import shown
@@ -32,8 +32,8 @@ def summary(
     """The report as lines, what matters first; labels are those of the tracks of `counted_on`, by default all used."""
     hours, what = sum(seconds.values()) / 3600, " and ".join(task.annotations)
     names = ("value a track", "values a track") if task.kind == "values" else ("class",)
-    outputs = counted_noun(len(task.classes), *names)
-    lines = [f"{name}: {counted_noun(len(used), 'track')} with {what}, {hours:,.2f} hours, {outputs}", ""]
+    outputs = pluralize(len(task.classes), *names)
+    lines = [f"{name}: {pluralize(len(used), 'track')} with {what}, {hours:,.2f} hours, {outputs}", ""]
     lines += _said("these spoil figures", [finding for finding in found if finding.grave])
     lines += _said("worth a look", [finding for finding in found if not finding.grave])
     if not found:
@@ -57,7 +57,7 @@ def other_annotations(corpus: Corpus, described: Collection[str]) -> list[str]:
             continue
         values = [track.annotations[name] for track in corpus.annotated(name)]
         reach = f"{min(values):g} to {max(values):g}" if name in NUMBERS else f"{len(set(values)):,} different"
-        lines.append(f"{name}: {counted_noun(len(values), 'track')}, {reach}")
+        lines.append(f"{name}: {pluralize(len(values), 'track')}, {reach}")
     return ["", *lines] if lines else []
 
 
@@ -77,7 +77,7 @@ def _label_lines(annotation: str, rows: Sequence[LabelRow], used: Corpus) -> lis
     annotated = [labels for track in used if (labels := track.labels(annotation)) is not None]
     each = f", {np.mean([len(labels) for labels in annotated]):.1f} a track" if annotation == "tags" else ""
     heads = "".join(f"{split:>8}" for split in SPLITS)
-    head = f"{annotation}: {counted_noun(len(rows), 'label')} of {counted_noun(len(annotated), 'track')}{each}"
+    head = f"{annotation}: {pluralize(len(rows), 'label')} of {pluralize(len(annotated), 'track')}{each}"
     lines = [f"{head:<40}{heads}{'hours':>8}  often with"]
     cut = len(rows) > MOST_LINES
     half = MOST_LINES // 2

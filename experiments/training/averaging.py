@@ -96,11 +96,11 @@ class Averaging(Callback):
         for name in [*trainer.callback_metrics]:
             if name.endswith(self.suffix):  # of another validation
                 trainer.callback_metrics.pop(name)
-        pl_module.stand_ins = {self.suffix: self.average.module} if self.judged else {}
+        pl_module.averaged_networks = {self.suffix: self.average.module} if self.judged else {}
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """It is judged."""
-        pl_module.stand_ins = {}
+        pl_module.averaged_networks = {}
         self.changed = self.changed and not self.judged
 
     @contextmanager

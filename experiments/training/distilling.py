@@ -14,13 +14,13 @@ from datasets.matching import match_tracks
 from datasets.store import Store, StoreError, stated
 from datasets.tables import CorpusError
 from datasets.teachers import Rule, Teacher
-from datasets.wording import counted_noun
+from datasets.text import pluralize
 from experiments.errors import UserError
 from experiments.settings import DistillationSettings, PretrainSettings
 from experiments.tasks import TASKS, Task, rebuild, told
 from experiments.tracking.run import RunHandle
 from experiments.tracks.data import Source, say
-from experiments.tracks.examples import Examples, need
+from experiments.tracks.examples import Examples, require_nonempty
 
 MAKE = "python ex_pretrain.py extract_logits makes one"
 NEEDED = {"labels": "a list of texts", "window_frames": "a number above 0", "hop_frames": "a number above 0"}
@@ -131,19 +131,19 @@ def lessons(settings: PretrainSettings, store: Store, task: Task) -> Lessons:
     if missing:
         raise UserError(
             f"{named}: the teacher does not know {len(missing)} of the student's "
-            f"{counted_noun(len(task.classes), 'class')} "
+            f"{pluralize(len(task.classes), 'class')} "
             f"({_listed(missing)}; it knows {_listed(labels, 3)}); {own_head}, or name the classes of both in "
             f"datamodule.labels=FILE, or, if the teacher's are numbered, in inference.labels=FILE when extracting"
         )
     unused = [label for label in labels if label not in task.classes]
     if unused and task.kind == "class":
         raise UserError(
-            f"{named}: the teacher chooses among {counted_noun(len(unused), 'class')} that the student has not: "
+            f"{named}: the teacher chooses among {pluralize(len(unused), 'class')} that the student has not: "
             f"{_listed(unused)}; {own_head}"
         )
     if unused:
         say(
-            f"the student does not have {len(unused)} of the teacher's {counted_noun(len(labels), 'class')}: "
+            f"the student does not have {len(unused)} of the teacher's {pluralize(len(labels), 'class')}: "
             f"{_listed(unused, 3)}"
         )
     return Lessons(store, task, tuple(number[label] for label in task.classes))
@@ -200,9 +200,9 @@ def teach(
             "without_logits": left_out,
         }
     )
-    say(f"teacher: {store.path}, {counted_noun(len(lessons.task.classes), 'class')}, {distillation.targets} targets")
+    say(f"teacher: {store.path}, {pluralize(len(lessons.task.classes), 'class')}, {distillation.targets} targets")
     taught = {**splits, "train": kept}
-    need(taught, "train")
+    require_nonempty(taught, "train")
     return teacher, taught
 
 
@@ -269,7 +269,7 @@ def _tell(
         run.add_artifact(table)
     replaced = sum(identity in other for identity in train)
     why = f", {replaced} of them because the audio was replaced since" if replaced else ""
-    said = f"{len(train)} of {counted_noun(total, 'training track')} without teacher's logits{why}: {_listed(train, 3)}"
+    said = f"{len(train)} of {pluralize(total, 'training track')} without teacher's logits{why}: {_listed(train, 3)}"
     if len(train) > distillation.max_missing * total:
         raise UserError(
             f"{named}: {said}; that is more than distillation.max_missing={distillation.max_missing:g}: run "

@@ -10,7 +10,7 @@ import lightning as L
 import numpy as np
 
 from datasets.csv_writing import TableWriter
-from datasets.wording import counted_noun
+from datasets.text import pluralize
 from experiments import networks
 from experiments.class_report import write_test_report
 from experiments.distributed import layout
@@ -29,7 +29,7 @@ from experiments.tracks.data import (
     say,
     spell,
 )
-from experiments.tracks.examples import examples, need
+from experiments.tracks.examples import examples, require_nonempty
 from experiments.tracks.left_out import match, tell_unannotated
 from experiments.training import distilling
 from experiments.training.averaging import MovingAverage, SnapshotAverage, averaging
@@ -87,7 +87,7 @@ def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     """Judge a trained network on the test split."""
     L.seed_everything(run.seed, workers=True, verbose=False)
     learner, clips = prepare(settings, run, trained=True)
-    need(clips.splits, "test")
+    require_nonempty(clips.splits, "test")
     trainer = make_trainer(settings.trainer, run, History())
     trainer.test(learner, clips, verbose=False)
     return _report_test(learner, run, clips.splits["test"].ids)
@@ -118,7 +118,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     tell_unannotated(task, corpus, datamodule, run)
     splits = examples(task, corpus, stored)
     if not trained:
-        need(splits, "train", "valid")
+        require_nonempty(splits, "train", "valid")
     made_of = (found.network, task, found.mean, found.std, settings.module, datamodule.masking, datamodule.roll)
     description, teacher = {**found.description, "run_fingerprint": run.fingerprint}, None
     if lessons:
@@ -142,7 +142,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         },
     )
     sizes = ", ".join(f"{len(examples)} {split}" for split, examples in splits.items())
-    outputs = counted_noun(len(task.classes), "value" if task.kind == "values" else "class")
+    outputs = pluralize(len(task.classes), "value" if task.kind == "values" else "class")
     say(f"{source.name}: {sizes} tracks, {outputs}, clips of {frames} frames")
     return learner, Clips(datamodule, source.features, splits, frames, run.seed, teacher)
 

@@ -11,7 +11,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 
-from datasets.wording import counted_noun
+from datasets.text import pluralize
 from experiments import reports
 from experiments.class_report import write_test_report
 from experiments.distributed import layout
@@ -29,7 +29,7 @@ from experiments.probes.vectors import Split
 from experiments.tasks import Task, told
 from experiments.tracking.run import RunHandle
 from experiments.tracks.data import build_task, identify, open_source, read_corpus, say
-from experiments.tracks.examples import Examples, examples, need, songs_apart
+from experiments.tracks.examples import Examples, check_no_group_leakage, examples, require_nonempty
 from experiments.tracks.left_out import match, tell_unannotated
 from experiments.training.averaging import averaging, take_out
 from experiments.training.checkpointing import BEST, AtomicCheckpoints
@@ -101,8 +101,8 @@ def prepare(settings: TransferSettings, run: RunHandle) -> tuple[VectorLearner, 
     corpus, task = build_task(settings.datamodule, corpus)
     tell_unannotated(task, corpus, settings.datamodule, run)
     found = examples(task, corpus, paired)
-    need(found, "train", "valid")
-    songs_apart(found, corpus)
+    require_nonempty(found, "train", "valid")
+    check_no_group_leakage(found, corpus)
     songs = {track.id: str(track.annotations.get("group", track.id)) for track in corpus}
     splits = {name: _judged(task, one, seen, songs) for name, one in found.items() if len(one)}
     if settings.probe.monitor == "metric":
@@ -126,7 +126,7 @@ def prepare(settings: TransferSettings, run: RunHandle) -> tuple[VectorLearner, 
     )
     sizes = ", ".join(f"{len(one)} {name}" for name, one in found.items())
     say(
-        f"{source.name}: {sizes} tracks, {task.name}, {counted_noun(task.n_outputs, 'output')}; {store.path}, "
+        f"{source.name}: {sizes} tracks, {task.name}, {pluralize(task.n_outputs, 'output')}; {store.path}, "
         f"{seen.reduction.name}"
     )
     return learner, StoredVectors(settings.datamodule, splits, run.seed), About(seen, data)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from experiments.errors import UserError
-from experiments.labels import output_names, read_labels, spoken
+from experiments.labels import display_name, output_names, read_labels
 from models.checkpoints import save_network
 from models.huggingface import write_huggingface
 from models.maest import MAEST
@@ -93,7 +93,7 @@ def test_a_file_goes_before_what_the_weights_carry(tmp_path):
     ],
 )
 def test_styles_are_said_with_their_genre_behind(label, said):
-    assert spoken(label) == said
+    assert display_name(label) == said
 
 
 JSON = st.recursive(

@@ -19,7 +19,7 @@ import torch
 
 from experiments.errors import UserError
 from experiments.inference import prediction
-from experiments.inference.economy import savings, use_threads
+from experiments.inference.cost import savings, use_threads
 from experiments.inference.prediction import _in_batches, _Open, cut, predict
 from experiments.inference.results import LOCK, Prediction, Results
 from experiments.settings import PretrainSettings
@@ -325,9 +325,9 @@ def test_beside_a_gpu_other_processes_decode_and_nothing_changes(music, monkeypa
 
 
 def test_what_patchout_and_an_early_exit_save_is_said(network, monkeypatch):
-    monkeypatch.setattr("experiments.inference.economy.WORTH_SAYING", 100.0)
+    monkeypatch.setattr("experiments.inference.cost.WORTH_SAYING", 100.0)
     assert savings(network, 312, last_block=0) is None
-    monkeypatch.setattr("experiments.inference.economy.WORTH_SAYING", 1.0)
+    monkeypatch.setattr("experiments.inference.cost.WORTH_SAYING", 1.0)
     assert savings(network, 312) is None
     assert savings(network, 312, last_block=1) is None
     assert "1 of 2 blocks run: " in savings(network, 312, last_block=0)

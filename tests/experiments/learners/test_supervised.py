@@ -243,7 +243,7 @@ def test_a_stand_in_is_judged_beside_the_network(clips):
     other = Band()
     with torch.no_grad():
         other.scale.fill_(1.0)
-    made.stand_ins = {"_swa": other}
+    made.averaged_networks = {"_swa": other}
     fit = trainer()
     fit.validate(made, data, verbose=False)
     metrics = fit.callback_metrics

@@ -8,7 +8,7 @@ import pytest
 from datasets.corpus import Corpus, CorpusError, Track
 from experiments.errors import UserError
 from experiments.tasks import build
-from experiments.tracks.examples import Examples, examples, need, songs_apart
+from experiments.tracks.examples import Examples, check_no_group_leakage, examples, require_nonempty
 
 
 def songs(*rows):
@@ -30,18 +30,18 @@ def test_tracks_without_the_annotation_are_left_out():
 
 def test_a_training_split_without_a_tag_is_refused():
     untagged = Examples(("a",), ("a",), np.zeros((1, 3), np.float32))
-    need({"valid": untagged}, "valid")
+    require_nonempty({"valid": untagged}, "valid")
     with pytest.raises(CorpusError, match="none of 1 training tracks has a tag"):
-        need({"train": untagged}, "train")
+        require_nonempty({"train": untagged}, "train")
 
 
 def test_a_song_with_clips_in_two_splits_is_refused():
     rows = [("a", "train", {"genre": "x", "group": "s"}), ("b", "test", {"genre": "y", "group": "t"})]
     task, stored = build("genre", classes=["x", "y"]), {name: name for name in "abc"}
     apart, torn = songs(*rows), songs(*rows, ("c", "test", {"genre": "x", "group": "s"}))
-    songs_apart(examples(task, apart, stored), apart)
+    check_no_group_leakage(examples(task, apart, stored), apart)
     with pytest.raises(CorpusError, match=r"'s' \(column group\) has clips in train and in test"):
-        songs_apart(examples(task, torn, stored), torn)
+        check_no_group_leakage(examples(task, torn, stored), torn)
 
 
 def sized(train, valid, test, kinds=2):
@@ -62,7 +62,7 @@ def sized(train, valid, test, kinds=2):
 )
 def test_a_rule_is_proposed_for_empty_splits_only_where_it_fills_them(splits, remedy):
     with pytest.raises(CorpusError, match=f"no tracks in split .*fill the column split of the table.*{remedy}"):
-        need(splits, "train", "valid", "test")
+        require_nonempty(splits, "train", "valid", "test")
 
 
 def test_keys_of_which_none_can_be_read_are_not_to_be_left_out_but_another_task_asked_for():

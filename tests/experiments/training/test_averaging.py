@@ -29,7 +29,7 @@ class Walk(L.LightningModule):
 
     def __init__(self, losses=None, averaged_losses=None):
         super().__init__()
-        self.net, self.stand_ins = nn.Linear(2, 1, bias=False), {}
+        self.net, self.averaged_networks = nn.Linear(2, 1, bias=False), {}
         self.losses, self.averaged_losses = losses, averaged_losses
         self.starts, self.rates, self.judged, self.steps = {}, {}, [], []
 
@@ -51,9 +51,9 @@ class Walk(L.LightningModule):
 
     def on_validation_epoch_end(self):
         epoch = self.current_epoch
-        self.judged += [epoch] if self.stand_ins else []
+        self.judged += [epoch] if self.averaged_networks else []
         self.log("val/loss", torch.tensor(float(self.losses[epoch]) if self.losses else 1.0))
-        for suffix in self.stand_ins:
+        for suffix in self.averaged_networks:
             self.log(f"val/loss{suffix}", float(self.averaged_losses[epoch]) if self.averaged_losses else 2.0)
 
     def validation_step(self, batch, _):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.wording import counted_noun, printable, printable_lines, shown
+from datasets.text import pluralize, printable, printable_lines, shown
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from datasets.wording import counted_noun, printable, printable_lines, shown
     ],
 )
 def test_a_noun_and_its_verb_agree_with_the_count(count, words, said):
-    assert counted_noun(count, *words) == said
+    assert pluralize(count, *words) == said
 
 
 @pytest.mark.parametrize(

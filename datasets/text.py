@@ -30,7 +30,7 @@ def shown(value: Any, most: int = 60) -> str:
         return f"a {type(value).__name__}"
 
 
-def counted_noun(count: int, noun: str, nouns: str | None = None) -> str:
+def pluralize(count: int, noun: str, nouns: str | None = None) -> str:
     """A count with its noun, and its verb where that is given too: `1 track`, `2,000 tracks`, `1 track is`.
 
     Args:

@@ -1,0 +1,6 @@
+"""Settings that had another name before: a script that uses the old one goes on working, and is told the new one."""
+
+from __future__ import annotations
+
+# Old dotted key -> new dotted key, of every experiment that has the new one.
+RENAMED: dict[str, str] = {}

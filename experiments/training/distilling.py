@@ -16,10 +16,11 @@ from datasets.tables import CorpusError
 from datasets.teachers import Rule, Teacher
 from datasets.text import pluralize
 from experiments.errors import UserError
+from experiments.messages import say
 from experiments.settings import DistillationSettings, PretrainSettings
 from experiments.tasks import TASKS, Task, rebuild, told
 from experiments.tracking.run import RunHandle
-from experiments.tracks.data import Source, say
+from experiments.tracks.data import Source
 from experiments.tracks.examples import Examples, require_nonempty
 
 MAKE = "python ex_pretrain.py extract_logits makes one"

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from experiments.configs.maest import LENGTHS
 from experiments.errors import UserError
 from experiments.labels import output_names
+from experiments.messages import say
 from experiments.settings import ModelSettings, NormSettings, PretrainSettings
 from experiments.tasks import Task, build, rebuild, told
-from experiments.tracks.data import clip_frames, say
+from experiments.tracks.data import clip_frames
 from models.checkpoints import fetch, initialise, load_any, load_release, read_arguments, read_metadata
 from models.frontends import MusiCNNMel
 from models.maest import MAEST

@@ -13,6 +13,7 @@ import numpy as np
 from datasets.corpus import SPLITS, Corpus
 from datasets.text import pluralize
 from experiments.errors import UserError
+from experiments.messages import say
 from experiments.probes import grids
 from experiments.probes.baselines import MEL_STATISTICS, constant
 from experiments.probes.few_shot import fewer
@@ -46,7 +47,7 @@ from experiments.settings import ProbeExperimentSettings, ProbeSettings
 from experiments.tasks.base import Task
 from experiments.tracking.run import RunHandle
 from experiments.tracks.annotations import shown, tasks_of
-from experiments.tracks.data import Source, build_task, identify, open_source, read_corpus, say
+from experiments.tracks.data import Source, build_task, identify, open_source, read_corpus
 from experiments.tracks.examples import check_no_group_leakage, examples, require_nonempty
 from experiments.tracks.left_out import match, tell_unannotated
 

@@ -10,11 +10,12 @@ from datasets.corpus import SPLITS
 from datasets.store import Store
 from datasets.text import pluralize
 from experiments.inference.extraction import made_of_other
+from experiments.messages import say
 from experiments.probes.few_shot import scarce
 from experiments.probes.representations import Annotated, Representation
 from experiments.probes.sweeping import Outcome
 from experiments.tasks.base import Task
-from experiments.tracks.data import Source, say
+from experiments.tracks.data import Source
 
 
 def say_failures(task: str, label: str, outcomes: Sequence[Outcome]) -> None:

@@ -13,11 +13,11 @@ from datasets.csv_writing import TableWriter
 from datasets.matching import Match, match_tracks
 from datasets.text import pluralize
 from experiments.errors import UserError
+from experiments.messages import say
 from experiments.settings import DatamoduleSettings
 from experiments.tasks.base import Task, annotated
 from experiments.tracking.run import RunHandle
 from experiments.tracks.annotations import shown
-from experiments.tracks.data import say
 
 LISTED = "left_out.csv"
 SHOWN = 3

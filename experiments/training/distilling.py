@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from datasets.audio_checksums import tracks_of_other_audio
 from datasets.csv_writing import TableWriter
 from datasets.matching import match_tracks
 from datasets.store import Store, StoreError, stated
@@ -16,10 +17,11 @@ from datasets.tables import CorpusError
 from datasets.teachers import Rule, Teacher
 from datasets.text import pluralize
 from experiments.errors import UserError
+from experiments.messages import say
 from experiments.settings import DistillationSettings, PretrainSettings
 from experiments.tasks import TASKS, Task, rebuild, told
 from experiments.tracking.run import RunHandle
-from experiments.tracks.data import Source, say
+from experiments.tracks.data import Source
 from experiments.tracks.examples import Examples, require_nonempty
 
 MAKE = "python ex_pretrain.py extract_logits makes one"
@@ -220,17 +222,13 @@ def _of_other_audio(store: Store, features: Any, names: Mapping[str, str]) -> se
     """Tracks that bear the same name in both stores and are of other audio; where its checksum is unknown, none."""
     if not isinstance(features, Store):
         return set()
-    then, now = (
-        dict(zip(*(opened.table()[name].to_pylist() for name in ("id", "checksum")), strict=True))
-        for opened in (store, features)
-    )
-    pairs = ((identity, then[name], now.get(identity)) for identity, name in names.items() if identity == name)
-    return {identity for identity, before, after in pairs if _of_audio(before, after) and before != after}
+    same_name = {identity: name for identity, name in names.items() if identity == name}
 
+    def differ(then: str, now: str) -> bool:
+        own = any(checksum.startswith("crc32:") for checksum in (then, now))  # of the stored arrays
+        return not own and then != now
 
-def _of_audio(*checksums: str | None) -> bool:
-    """Whether they are of audio files; a store sums up its own arrays where it was told nothing of the audio."""
-    return all(checksum and not checksum.startswith("crc32:") for checksum in checksums)
+    return set(tracks_of_other_audio(store, features, same_name, differ))
 
 
 def _heard(examples: Examples, teacher: Teacher) -> Examples:

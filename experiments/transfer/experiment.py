@@ -18,6 +18,7 @@ from experiments.distributed import layout
 from experiments.errors import UserError
 from experiments.intervals import interval
 from experiments.learners.vectors import VectorLearner
+from experiments.messages import say
 from experiments.probes.fitted import FittedProbe, ProbeConfig
 from experiments.probes.judging import song_targets
 from experiments.probes.prediction import command
@@ -28,7 +29,7 @@ from experiments.probes.representations import Representation
 from experiments.probes.vectors import Split
 from experiments.tasks import Task, told
 from experiments.tracking.run import RunHandle
-from experiments.tracks.data import build_task, identify, open_source, read_corpus, say
+from experiments.tracks.data import build_task, identify, open_source, read_corpus
 from experiments.tracks.examples import Examples, check_no_group_leakage, examples, require_nonempty
 from experiments.tracks.left_out import match, tell_unannotated
 from experiments.training.averaging import averaging, take_out

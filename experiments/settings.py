@@ -18,7 +18,7 @@ from experiments.tracking.settings import TrackingSettings
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
-TaskName = Annotated[str, AfterValidator(lambda name: find(name).name)]
+TaskName = Annotated[str, AfterValidator(lambda name: find(name) and name)]
 
 
 class Section(BaseModel):

@@ -250,12 +250,10 @@ def _constant(task: Task, train: Split, items: int, probe: ProbeSettings, seed: 
 
 
 def _probabilities(task: Task, targets: np.ndarray) -> np.ndarray:
-    """Targets as probabilities of classes, where they are something else."""
-    if not hasattr(task, "spread"):
-        return targets
+    """Targets as probabilities of classes, where they are classes."""
     import torch
 
-    return task.spread(torch.from_numpy(targets)).numpy()
+    return task.smooth_labels(torch.from_numpy(targets)).numpy()
 
 
 def _split(tracks: Annotated, split: str) -> Split:

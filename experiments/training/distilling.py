@@ -18,7 +18,7 @@ from datasets.text import pluralize
 from experiments.errors import UserError
 from experiments.messages import say
 from experiments.settings import DistillationSettings, PretrainSettings
-from experiments.tasks import TASKS, Task, rebuild, told
+from experiments.tasks import TASKS, Task, from_metadata
 from experiments.tracking.run import RunHandle
 from experiments.tracks.data import Source
 from experiments.tracks.examples import Examples, require_nonempty
@@ -55,7 +55,7 @@ class Lessons:
         return {
             "logits": self.store.header.fingerprint,
             "weights": producer.get("weights") or "",
-            **told(self.task),
+            **self.task.metadata,
         }
 
 
@@ -115,7 +115,7 @@ def lessons(settings: PretrainSettings, store: Store, task: Task) -> Lessons:
     producer = store.header.producer or {}
     labels, kind = list(producer["labels"]), producer.get("task") or task.name
     named = f"distillation.logits={settings.distillation.logits}"
-    taught = rebuild(kind, labels, producer.get("options"))
+    taught = from_metadata(kind, labels, producer.get("options"))
     if taught.kind == "values":
         others = ", ".join(name for name, one in TASKS.items() if one.kind != "values")
         raise UserError(

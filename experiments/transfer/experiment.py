@@ -27,7 +27,7 @@ from experiments.probes.records import Score, answers_name, write_answers, write
 from experiments.probes.remarks import warn_of_other_audio
 from experiments.probes.representations import Representation
 from experiments.probes.vectors import Split
-from experiments.tasks import Task, told
+from experiments.tasks import Task
 from experiments.tracking.run import RunHandle
 from experiments.tracks.data import build_task, identify, open_source, read_corpus
 from experiments.tracks.examples import Examples, check_no_group_leakage, examples, require_nonempty
@@ -111,7 +111,7 @@ def prepare(settings: TransferSettings, run: RunHandle) -> tuple[VectorLearner, 
     network = MLP(splits["train"].split.x.shape[1], task.n_outputs, settings.probe.hidden, settings.probe.dropout)
     description = {
         "network": network.hyperparameters,
-        **told(task),
+        **task.metadata,
         "features": seen.origin,
         "run_fingerprint": run.fingerprint,
     }

@@ -243,7 +243,7 @@ def _heard(examples: Examples, teacher: Teacher) -> Examples:
         examples,
         ids=tuple(examples.ids[number] for number in picked),
         stored=tuple(examples.stored[number] for number in picked),
-        targets=examples.targets[picked],
+        crops=examples.targets[picked],
     )
 
 

@@ -47,9 +47,9 @@ from experiments.settings import ProbeExperimentSettings, ProbeSettings
 from experiments.tasks.base import Task
 from experiments.tracking.run import RunHandle
 from experiments.tracks.annotations import shown, tasks_of
-from experiments.tracks.data import Source, build_task, identify, open_source, read_corpus
+from experiments.tracks.data import DataSource, build_task, identify, open_source, read_corpus
 from experiments.tracks.examples import check_no_group_leakage, examples, require_nonempty
-from experiments.tracks.left_out import match, tell_unannotated
+from experiments.tracks.unmatched import match, tell_unannotated
 
 
 @dataclass
@@ -153,7 +153,7 @@ def _what_next(found: Found, run: RunHandle) -> str:
 
 
 def _tasks(
-    settings: ProbeExperimentSettings, source: Source, compared: Sequence[Representation], run: RunHandle
+    settings: ProbeExperimentSettings, source: DataSource, compared: Sequence[Representation], run: RunHandle
 ) -> tuple[dict[str, Task], Corpus, Mapping[str, str]]:
     """The tasks, and the tracks that every representation has."""
     shared = set.intersection(*(row.ids for row in compared))

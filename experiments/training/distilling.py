@@ -20,7 +20,7 @@ from experiments.messages import say
 from experiments.settings import DistillationSettings, PretrainSettings
 from experiments.tasks import TASKS, Task, from_metadata
 from experiments.tracking.run import RunHandle
-from experiments.tracks.data import Source
+from experiments.tracks.data import DataSource
 from experiments.tracks.examples import Examples, require_nonempty
 
 MAKE = "python ex_pretrain.py extract_logits makes one"
@@ -154,7 +154,7 @@ def teach(
     settings: PretrainSettings,
     lessons: Lessons,
     splits: Mapping[str, Examples],
-    source: Source,
+    source: DataSource,
     run: RunHandle,
 ) -> tuple[Teacher, dict[str, Examples]]:
     """Make the teacher of a training, and leave out the training tracks that it has not heard.

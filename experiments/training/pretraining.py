@@ -30,7 +30,7 @@ from experiments.tracks.data import (
     spell,
 )
 from experiments.tracks.examples import examples, require_nonempty
-from experiments.tracks.left_out import match, tell_unannotated
+from experiments.tracks.unmatched import match, tell_unannotated
 from experiments.training import distilling
 from experiments.training.averaging import MovingAverage, SnapshotAverage, averaging
 from experiments.training.checkpointing import BEST

@@ -31,7 +31,7 @@ from experiments.tasks import Task
 from experiments.tracking.run import RunHandle
 from experiments.tracks.data import build_task, identify, open_source, read_corpus
 from experiments.tracks.examples import Examples, check_no_group_leakage, examples, require_nonempty
-from experiments.tracks.left_out import match, tell_unannotated
+from experiments.tracks.unmatched import match, tell_unannotated
 from experiments.training.averaging import averaging, take_out
 from experiments.training.checkpointing import BEST, AtomicCheckpoints
 from experiments.training.continuing import resume_from, same_data

@@ -11,7 +11,7 @@ from datasets.corpus import Corpus, Track
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import build
-from experiments.tracks.left_out import match, tell_unannotated
+from experiments.tracks.unmatched import match, tell_unannotated
 
 KEYS = {"a": {"key": "C major"}, "b": {"key": "Am"}, "c": {"genre": "rock"}, "d": {}}
 
@@ -40,8 +40,8 @@ def test_what_is_on_one_side_alone_is_said_and_listed(run, capsys):
 
 
 def test_nothing_is_listed_where_nothing_is_left_out(run, capsys):
-    match(corpus(), list(KEYS), Path("mels"), DatamoduleSettings(max_left_out=0), run)
-    tell_unannotated(build("key"), corpus().annotated("key"), DatamoduleSettings(max_left_out=0), run)
+    match(corpus(), list(KEYS), Path("mels"), DatamoduleSettings(max_unmatched=0), run)
+    tell_unannotated(build("key"), corpus().annotated("key"), DatamoduleSettings(max_unmatched=0), run)
     assert run.kept == []
     assert capsys.readouterr().err == ""
 
@@ -49,13 +49,13 @@ def test_nothing_is_listed_where_nothing_is_left_out(run, capsys):
 @pytest.mark.parametrize(
     ("stored", "most", "said"),
     [
-        (["a", "b", "c"], 0.2, r"max_left_out=0\.2: 1 of 4 tracks \(25\.0%\) is labelled but not in mels; all of"),
+        (["a", "b", "c"], 0.2, r"max_unmatched=0\.2: 1 of 4 tracks \(25\.0%\) is labelled but not in mels; all of"),
         (["a", "b", "c", "d", "e"], 0.19, r"1 of 5 tracks \(20\.0%\) is without labels in mels"),
         (["a", "b", "c", "d", "e"], 0.2, None),
     ],
 )
 def test_too_many_are_an_error(run, stored, most, said):
-    settings = DatamoduleSettings(max_left_out=most)
+    settings = DatamoduleSettings(max_unmatched=most)
     if said is None:
         match(corpus(), stored, Path("mels"), settings, run)
         return
@@ -67,15 +67,15 @@ def test_too_many_are_an_error(run, stored, most, said):
 def test_tracks_without_the_annotation_of_a_task(run, capsys):
     tell_unannotated(build("key"), corpus(), DatamoduleSettings(), run)
     assert "2 tracks are without key (task key) and left out: c, d" in capsys.readouterr().err
-    assert run.kept[0].name == "left_out_key.csv"
+    assert run.kept[0].name == "unmatched_key.csv"
     with pytest.raises(UserError, match=r"2 of 4 tracks \(50\.0%\) are without key"):
-        tell_unannotated(build("key"), corpus(), DatamoduleSettings(max_left_out=0.4), run)
+        tell_unannotated(build("key"), corpus(), DatamoduleSettings(max_unmatched=0.4), run)
     with pytest.raises(UserError, match="are without arousal and valence"):
-        tell_unannotated(build("emotion", mean=[0, 0], scale=[1, 1]), corpus(), DatamoduleSettings(max_left_out=0.4))
+        tell_unannotated(build("emotion", mean=[0, 0], scale=[1, 1]), corpus(), DatamoduleSettings(max_unmatched=0.4))
 
 
 def test_paths_in_another_case_are_paired_and_said(run, capsys):
-    found, stored = match(corpus(), ["A", "B", "c", "d"], Path("mels"), DatamoduleSettings(max_left_out=0), run)
+    found, stored = match(corpus(), ["A", "B", "c", "d"], Path("mels"), DatamoduleSettings(max_unmatched=0), run)
     assert len(found) == 4
     assert stored["a"] == "A"
     assert capsys.readouterr().err == "2 paths differ in case only from what is stored: a, b\n"

@@ -1,6 +1,6 @@
 """Tracks that stay out of an experiment: labelled and not stored, stored and not labelled, without the annotation.
 
-They are counted, listed in a file of the run, and are an error above the share `datamodule.max_left_out`.
+They are counted, listed in a file of the run, and are an error above the share `datamodule.max_unmatched`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from experiments.tasks.base import Task, annotated
 from experiments.tracking.run import RunHandle
 from experiments.tracks.annotations import shown
 
-LISTED = "left_out.csv"
+LISTED = "unmatched.csv"
 SHOWN = 3
 
 
@@ -79,7 +79,7 @@ def tell_unannotated(
     """
     alone = [track.id for track in corpus if annotated(task.annotations, track.annotations) is None]
     what = f"without {' and '.join(task.annotations)} (task {task.name})"
-    _tell([(alone, what, len(corpus))], f"left_out_{task.name}.csv", settings, run)
+    _tell([(alone, what, len(corpus))], f"unmatched_{task.name}.csv", settings, run)
 
 
 def _tell(
@@ -103,8 +103,8 @@ def _tell(
         run.add_artifact(path)
         listed = f"; all of them: {path}"
     for alone, what, whole in found:
-        if settings is not None and len(alone) > settings.max_left_out * whole:
+        if settings is not None and len(alone) > settings.max_unmatched * whole:
             raise UserError(
-                f"datamodule.max_left_out={settings.max_left_out:g}: {len(alone)} of {pluralize(whole, 'track')} "
+                f"datamodule.max_unmatched={settings.max_unmatched:g}: {len(alone)} of {pluralize(whole, 'track')} "
                 f"({len(alone) / whole:.1%}) {'is' if len(alone) == 1 else 'are'} {what}{listed}"
             )

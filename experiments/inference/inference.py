@@ -214,7 +214,7 @@ def _wanted(settings: PretrainSettings, source: DataSource) -> list[str]:
     datamodule = settings.datamodule
     if not _by_table(datamodule):
         return list(source.features.ids)
-    _, stored = match(read_corpus(datamodule, source), source.features.ids, source.base_dir, datamodule)
+    _, stored = match(read_corpus(datamodule, source), source.features.ids, source.base_dir, datamodule.max_unmatched)
     return list(stored.values())
 
 

@@ -49,7 +49,7 @@ from experiments.tracking.run import RunHandle
 from experiments.tracks.annotations import shown, tasks_of
 from experiments.tracks.data import DataSource, build_task, identify, open_source, read_corpus
 from experiments.tracks.examples import check_no_group_leakage, examples, require_nonempty
-from experiments.tracks.unmatched import match, tell_unannotated
+from experiments.tracks.unmatched import match, report_unannotated
 
 
 @dataclass
@@ -81,7 +81,7 @@ def probe(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]
     tasks, corpus, stored = _tasks(settings, source, compared, run)
     tracks, data = {}, {}
     for name, task in tasks.items():
-        tell_unannotated(task, corpus, settings.datamodule, run)
+        report_unannotated(task, corpus, settings.datamodule.max_unmatched, run)
         splits = examples(task, corpus, stored)
         require_nonempty(splits, *SPLITS)
         check_no_group_leakage(splits, corpus)
@@ -165,7 +165,7 @@ def _tasks(
             f"were they made from the same folder?"
         )
     where, labelled = _where(compared, shared), read_corpus(settings.datamodule, source)
-    corpus, stored = match(labelled, sorted(shared), where, settings.datamodule, run)
+    corpus, stored = match(labelled, sorted(shared), where, settings.datamodule.max_unmatched, run)
     tasks: dict[str, Task] = {}
     for name in tasks_of(settings.probe.tasks, corpus):
         corpus, tasks[name] = build_task(settings.datamodule, corpus, name)

@@ -11,13 +11,14 @@ Base = TypeVar("Base")
 NAME = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<attribute>[^\W\d]\w*)")
 
 
-def import_class(name: str, base: type[Base], allowed: Collection[str]) -> type[Base]:
+def import_class(name: str, base: type[Base], allowed: Collection[str] = (), setting: str = "") -> type[Base]:
     """Import a class.
 
     Args:
         name: `package.module:Class`.
         base: What it must be a subclass of.
         allowed: Modules that may be imported: importing one runs it, so a name that stands in a file is not enough.
+        setting: Where the user can name it, such as `model.network`; for messages.
 
     Raises:
         ValueError: The name has another form, its module is not allowed, or there is no such class in it.
@@ -27,9 +28,10 @@ def import_class(name: str, base: type[Base], allowed: Collection[str]) -> type[
         raise ValueError(f"{name!r:.100} does not name a class: expected package.module:Class")
     module, attribute = named["module"], named["attribute"]
     if module not in allowed:
+        where = f"{setting}={name}" if setting else "its name in the settings of the command"
         raise ValueError(
-            f"{name} is a class of the module {module}, which is only imported where you name it yourself; "
-            f"if you trust it, name the class in the settings of the command"
+            f"{name} is a class of the module {module}, which is only imported where you name it yourself: "
+            f"if you trust that module, add {where} to the command line"
         )
     try:
         found = getattr(importlib.import_module(module), attribute)

@@ -49,7 +49,7 @@ def find(name: str, typed: bool = True) -> type[Task]:
     if typed:
         own_modules.allow(name)
     try:
-        return import_class(name, Task, own_modules.allowed())
+        return import_class(name, Task, own_modules.allowed(), "datamodule.task")
     except ValueError as error:
         raise UserError(f"task {error}") from None
 

@@ -50,7 +50,7 @@ NAMING = (  # settings that decide which tracks there are, with which splits and
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """What a data module points at.
 
     Attributes:
@@ -73,7 +73,7 @@ def there_is(names: Iterable[str]) -> str:
     return f"there is {' and '.join(names)}" if (names := list(names)) else "it has no annotation at all"
 
 
-def open_source(settings: DatamoduleSettings, labelled: bool = True) -> Source:
+def open_source(settings: DatamoduleSettings, labelled: bool = True) -> DataSource:
     """Find the features and annotations, rendering the demo corpus and computing features where that was not done yet.
 
     Annotations are settled first: a mistake in them, or in the settings about them, does not wait for hours of work on
@@ -102,10 +102,10 @@ def open_source(settings: DatamoduleSettings, labelled: bool = True) -> Source:
     if labelled and corpus is None and not stored:
         annotations.from_folders(settings, base, [audio.id for audio in find_audio(base).files])
     features = _features(base, settings, frontend, None if stored else _store_dir(base, settings, frontend))
-    return Source(base.resolve().name, base, features, frontend, corpus)
+    return DataSource(base.resolve().name, base, features, frontend, corpus)
 
 
-def _demo(settings: DatamoduleSettings, labelled: bool, frontend: MusiCNNMel) -> Source:
+def _demo(settings: DatamoduleSettings, labelled: bool, frontend: MusiCNNMel) -> DataSource:
     from datasets import demo
 
     folder = demo.build(settings.demo_size)
@@ -113,7 +113,7 @@ def _demo(settings: DatamoduleSettings, labelled: bool, frontend: MusiCNNMel) ->
     base = folder / "audio"
     corpus = annotations.from_files(settings, base) if labelled else None
     store_dir = Path(settings.store_dir).expanduser() if settings.store_dir else folder / "mels"
-    return Source("demo", base, _features(base, settings, frontend, store_dir), frontend, corpus)
+    return DataSource("demo", base, _features(base, settings, frontend, store_dir), frontend, corpus)
 
 
 def _store_dir(base: Path, settings: DatamoduleSettings, frontend: MusiCNNMel) -> Path:
@@ -154,7 +154,7 @@ def _holds_features(base: Path) -> bool:
     return found
 
 
-def read_corpus(settings: DatamoduleSettings, source: Source) -> Corpus:
+def read_corpus(settings: DatamoduleSettings, source: DataSource) -> Corpus:
     """The annotations that belong to a source, its tracks dealt out where they have no splits; says how.
 
     Raises:
@@ -167,7 +167,7 @@ def read_corpus(settings: DatamoduleSettings, source: Source) -> Corpus:
     return corpus
 
 
-def corpus_name(source: Source, table: str) -> str:
+def corpus_name(source: DataSource, table: str) -> str:
     """What a corpus is called: its published name, and that of its table where this says more than `tracks`."""
     try:
         about = plain_json.parse((source.base_dir / "corpus.json").read_bytes())

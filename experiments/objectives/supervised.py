@@ -60,9 +60,11 @@ class Supervised(Objective):
             self.task.join(decoded[rows], kept["start"][rows] if "start" in kept else None, self.join)
             for rows in _rows_of(number, len(tracks))
         ]
-        references: Any = [reference(int(track)) for track in tracks]
+        references: Any
         if self.task.clip_level:
             predictions, references = np.stack(predictions), kept["target"][first]
+        else:
+            references = [reference(int(track)) for track in tracks]
         try:
             metrics = self.task.score(predictions, references)
         except UserError as error:  # too few tracks to score anything is no reason to lose the training

@@ -1,47 +1,43 @@
-"""Clips of stored tracks for a network: random crops to train on, fixed windows for validation and tests."""
+"""Crops of stored tracks for a network: random ones to train on, fixed windows to evaluate.
+
+Items are dictionaries of arrays: `x [length, ...]`, rows of the store as they are stored; `start`, the row of the
+track that is the first of `x`, below 0 where a short track is padded; `track`, its number in `ids`; what its targets
+give, `target` and perhaps `mask`; and the same of further targets under their names, `teacher` and `teacher_mask`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from torch.utils.data import Dataset
 
 from datasets.targets import Targets
-from datasets.windows import exhaustive_windows, offset_range
-
-Item = dict[str, np.ndarray]
+from datasets.windows import centred_padding, exhaustive_windows, offset_range
 
 
 class Rows(Protocol):
-    """What clips are cut from: a store of features or audio, or a folder of upstream's files."""
+    """What crops are cut from: a store of features or audio, or a folder of upstream's files."""
 
     def length(self, identity: str) -> int:
         """Rows of a track: frames, or samples."""
 
     def read_crop(self, identity: str, start: int, length: int) -> np.ndarray:
-        """`[length, *item_shape]` from `start` on; a track shorter than `length` is centred in silence."""
+        """`[length, ...]` from `start` on; a track shorter than `length` is centred in silence."""
 
 
-class Extra(Protocol):
-    """What a teacher predicts for clips: `datasets.teachers.Teacher`."""
-
-    def targets(self, identity: str, start: float, frames: int) -> np.ndarray:
-        """`[classes]` for `frames` frames from `start` on; NaN for a track that it has no prediction for."""
-
-
-class ClipReader:
-    """Cuts clips from tracks.
+class _Crops(Dataset[dict[str, np.ndarray]]):
+    """What random crops and windows share.
 
     Args:
-        features: The store.
+        features: What is cut.
         ids: Stored track ids.
-        targets: Of the tracks; None where there are no labels.
-        length: Rows of a clip: frames of features, or samples of audio.
-        frames: Frames that the network sees of a clip; None: `length`.
-        hop: Rows from one frame to the next.
-        extra: What else belongs to clips, by its name in the items.
+        targets: Of these tracks; None where they have none.
+        length: Rows of a crop.
+        extra: Further targets by name, as `teacher`.
+        hop: Rows from one frame of the front end to the next: 1 for stored features, its hop for stored audio. Targets
+            are asked for `length // hop` frames.
     """
 
     def __init__(
@@ -50,81 +46,97 @@ class ClipReader:
         ids: Sequence[str],
         targets: Targets | None,
         length: int,
-        *,
-        frames: int | None = None,
+        extra: Mapping[str, Targets] | None = None,
         hop: int = 1,
-        extra: Mapping[str, Extra] | None = None,
     ) -> None:
-        self.features, self.ids, self.targets = features, ids, targets
-        self.length, self.frames, self.hop, self.extra = length, frames or length, hop, dict(extra or {})
+        self.features, self.ids, self.targets, self.length = features, ids, targets, length
+        self.extra, self.hop = dict(extra or {}), hop
 
-    def item(self, track: int, starts: Sequence[int]) -> Item:
-        """`x` of the clips at one or several starts, and what belongs to the first: `target`, `mask`, extras, `track`."""
-        identity, start = self.ids[track], starts[0]
-        views = [self.features.read_crop(identity, one, self.length) for one in starts]
-        frame = start if self.hop == 1 else start / self.hop
-        item = {"x": views[0] if len(views) == 1 else np.stack(views), "track": np.asarray(track)}
+    def _item(self, track: int, start: int, rows: int) -> dict[str, np.ndarray]:
+        """The crop of a track of `rows` rows from `start` on."""
+        padding, _ = centred_padding(min(rows - start, self.length), self.length)
+        place = start - padding
+        item = {"x": self.features.read_crop(self.ids[track], start, self.length)}
         if self.targets is not None:
-            padded = max(self.length - self.features.length(identity), 0) // 2
-            found = self.targets.crop(track, frame - padded / self.hop, self.frames)
-            item |= {name: np.asarray(value) for name, value in found.items()}
-        return item | {name: one.targets(identity, frame, self.frames) for name, one in self.extra.items()}
+            item |= self.targets.crop(track, place / self.hop, self.length // self.hop)
+        for name, targets in self.extra.items():
+            for key, value in targets.crop(track, place / self.hop, self.length // self.hop).items():
+                item[name if key == "target" else f"{name}_{key}"] = value
+        return item | {"track": np.asarray(track), "start": np.asarray(place, np.int64)}
 
 
-class RandomCrops(Dataset[Item]):
-    """Clips from random places of tracks (offsets uniform, short tracks centred in silence), `views` of them an item.
+class RandomCrops(_Crops):
+    """Crops from random places of a track (offsets uniform, short tracks centred in silence).
 
-    Indexed by the pairs that `datasets.samplers.EpochSampler` yields. An item holds `x [length, *item_shape]`, of
-    several views `[views, length, *item_shape]`, `track` (the number in `ids`), and `target` where there are labels.
+    Indexed by the pairs that `datasets.samplers.EpochSampler` yields.
+
+    Args:
+        views: Crops of a track in an item; several are drawn one after another, and stacked: `x [views, length, ...]`,
+            and likewise all but `track`.
+        features, ids, targets, length, extra, hop: As of `_Crops`.
     """
 
-    def __init__(self, *args: Any, views: int = 1, **named: Any) -> None:
-        self.clips, self.views = ClipReader(*args, **named), views
+    def __init__(
+        self,
+        features: Rows,
+        ids: Sequence[str],
+        targets: Targets | None,
+        length: int,
+        extra: Mapping[str, Targets] | None = None,
+        hop: int = 1,
+        views: int = 1,
+    ) -> None:
+        super().__init__(features, ids, targets, length, extra, hop)
+        self.views = views
 
     def __len__(self) -> int:
-        return len(self.clips.ids)
+        return len(self.ids)
 
-    def __getitem__(self, draw: tuple[int, int]) -> Item:
+    def __getitem__(self, draw: tuple[int, int]) -> dict[str, np.ndarray]:
         track, seed = draw
-        offsets = offset_range(self.clips.features.length(self.clips.ids[track]), self.clips.length)
-        generator = np.random.default_rng(seed)
-        return self.clips.item(track, [offsets[generator.integers(len(offsets))] for _ in range(self.views)])
+        rng, rows = np.random.default_rng(seed), self.features.length(self.ids[track])
+        offsets = offset_range(rows, self.length)
+        items = [self._item(track, offsets[rng.integers(len(offsets))], rows) for _ in range(self.views)]
+        if self.views == 1:
+            return items[0]
+        return {key: np.stack([item[key] for item in items]) for key in items[0]} | {"track": items[0]["track"]}
 
 
-class Windows(Dataset[Item]):
+class Windows(_Crops):
     """Fixed windows of every track: its centre, or all of it. Items hold `window`, their number, besides.
 
     Args:
-        args, named: Of `ClipReader`.
-        step: Distance of windows, rows; None takes the single window at the centre.
+        distance: Of windows, in rows; None takes the single window at the centre.
+        features, ids, targets, length, extra, hop: As of `_Crops`.
     """
 
-    def __init__(self, *args: Any, step: int | None = None, **named: Any) -> None:
-        self.clips = ClipReader(*args, **named)
+    def __init__(
+        self,
+        features: Rows,
+        ids: Sequence[str],
+        targets: Targets | None,
+        length: int,
+        distance: int | None = None,
+        extra: Mapping[str, Targets] | None = None,
+        hop: int = 1,
+    ) -> None:
+        super().__init__(features, ids, targets, length, extra, hop)
+        lengths = [features.length(identity) for identity in ids]
         self.windows = [
-            (track, start)
-            for track, identity in enumerate(self.clips.ids)
-            for start in window_starts(self.clips.features.length(identity), self.clips.length, step)
+            (track, start, rows)
+            for track, rows in enumerate(lengths)
+            for start in window_starts(rows, length, distance)
         ]
-
-    @property
-    def targets(self) -> Targets | None:
-        """Of the tracks."""
-        return self.clips.targets
 
     def __len__(self) -> int:
         return len(self.windows)
 
-    def __getitem__(self, number: int) -> Item:
-        track, start = self.windows[number]
-        return self.clips.item(track, [start]) | {
-            "window": np.asarray(number),
-            "start": np.asarray(start / self.clips.hop),
-        }
+    def __getitem__(self, number: int) -> dict[str, np.ndarray]:
+        return self._item(*self.windows[number]) | {"window": np.asarray(number)}
 
 
-def window_starts(length: int, rows: int, step: int | None) -> list[int]:
-    """First rows of a track's windows; None as step gives the one at the centre."""
-    if step is None:
-        return [max(length - rows, 0) // 2]
-    return [start for start, _ in exhaustive_windows(length, rows, step)]
+def window_starts(rows: int, length: int, distance: int | None) -> list[int]:
+    """First rows of a track's windows; None as distance gives the one at the centre."""
+    if distance is None:
+        return [max(rows - length, 0) // 2]
+    return [start for start, _ in exhaustive_windows(rows, length, distance)]

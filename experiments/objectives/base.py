@@ -23,12 +23,14 @@ class Evaluation:
         predictions: Of the tracks, `[tracks, ...]`, or a list of arrays where these differ in shape; None without a
             task.
         references: Likewise.
+        problem: Why there are no metrics, where they cannot be had.
     """
 
     scores: Mapping[str, float]
     tracks: np.ndarray
     predictions: Any = None
     references: Any = None
+    problem: str = ""
 
 
 class Objective(nn.Module):

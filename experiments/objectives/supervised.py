@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from experiments.errors import UserError
@@ -66,12 +65,11 @@ class Supervised(Objective):
         else:
             references = [reference(int(track)) for track in tracks]
         try:
-            metrics = self.task.score(predictions, references)
+            metrics, problem = self.task.score(predictions, references), ""
         except UserError as error:  # too few tracks to score anything is no reason to lose the training
-            rank_zero_warn(str(error))
-            metrics = {}
+            metrics, problem = {}, str(error)
         scores |= {name: value for name, value in metrics.items() if not name.startswith("n_")}
-        return Evaluation(scores, tracks, predictions, references)
+        return Evaluation(scores, tracks, predictions, references, problem)
 
 
 def _rows_of(number: np.ndarray, tracks: int) -> list[np.ndarray]:

@@ -12,9 +12,10 @@ copy of the network before there is something to average; from then on it sits w
 What is validated: the trained network at every validation, and the average at every validation before which it changed;
 its metrics have a suffix (`val/loss_swa`, `val/loss_ema`). What is kept: `last.ckpt` and `interrupted.ckpt` hold both,
 under `net.` and `net_swa.`. `best.ckpt` is the network that was best in validation, trained or average: if that is the
-average, both are in the file, else the trained one alone. Parameters of a front end are not averaged. So whoever prefers the average where a file has one,
-as everything here does (the test that ends a training, extraction, prediction, export), gets from `best.ckpt` the
-network that was best, and from `last.ckpt` the average at the end, which is what the authors of MAEST published.
+average, both are in the file, else the trained one alone. So whoever prefers the average where a file has one, as
+everything here does (the test that ends a training, extraction, prediction, export), gets from `best.ckpt` the network
+that was best, and from `last.ckpt` the average at the end, which is what the authors of MAEST published. Parameters of
+a front end are not averaged.
 """
 
 from __future__ import annotations

@@ -75,9 +75,7 @@ class KeepBest(ModelCheckpoint):
     """
 
     def __init__(self, averaging: Averaging | None = None, monitor: str = LOSS, **keep: Any) -> None:
-        super().__init__(
-            filename=BEST, monitor=monitor, mode=mode_of(monitor), save_on_train_epoch_end=False, **keep
-        )
+        super().__init__(filename=BEST, monitor=monitor, mode=mode_of(monitor), save_on_train_epoch_end=False, **keep)
         self.averaging = averaging
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from experiments.errors import UserError
@@ -137,6 +138,8 @@ class Learner(L.LightningModule):
     def _keep(self, batch: dict[str, Any], networks: Mapping[str, nn.Module]) -> None:
         batch = self.prepared(batch)
         rows = {name: batch[name].cpu().numpy() for name in PER_WINDOW if name in batch}
+        if self.audio and "start" in rows:  # samples, of which tasks know nothing
+            rows["start"] = rows["start"] / self.inputs.frontend.hop
         for suffix, network in networks.items():
             self._kept.setdefault(suffix, []).append({**self.objective.keep(network, batch), **rows})
 
@@ -155,6 +158,8 @@ class Learner(L.LightningModule):
         self.evaluation = self.objective.evaluate(
             gathered(self._kept.pop(suffix, [])), lambda track: loaders.dataset.targets.whole(track)
         )
+        if self.evaluation.problem:
+            rank_zero_warn(f"{split}: {self.evaluation.problem}")
         self.log_dict({f"{split}/{name}{suffix}": value for name, value in self.evaluation.scores.items()})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

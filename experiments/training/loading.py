@@ -13,8 +13,9 @@ import lightning as L
 import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from datasets.clips import Extra, RandomCrops, Windows
+from datasets.clips import RandomCrops, Windows
 from datasets.samplers import EpochSampler, balanced_weights
+from datasets.teachers import Teacher
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings, TrainerSettings
 from experiments.tracks.examples import Examples
@@ -143,7 +144,7 @@ class Clips(L.LightningDataModule):
         splits: Mapping[str, Examples],
         length: ClipLength,
         seed: int,
-        teacher: Extra | None = None,
+        teacher: Teacher | None = None,
         views: int = 1,
     ) -> None:
         super().__init__()
@@ -180,30 +181,34 @@ class Clips(L.LightningDataModule):
             self.trainer.global_rank,
             self.trainer.world_size,
         )
-        crops = RandomCrops(*self._cut("train"), views=self.views, **self._as("train"))
+        crops = RandomCrops(**self._cut("train"), views=self.views)
         return self._loader(crops, draws, self.settings.batch_size_train, TrainingLoader)
 
     def val_dataloader(self) -> DataLoader:
         """The clip at the centre of every track: the same ones every time."""
-        return self._windows("valid", step=None)
+        return self._windows("valid", distance=None)
 
     def test_dataloader(self) -> DataLoader:
         """Every track from its start to its end, clip after clip."""
-        return self._windows("test", step=self.length.rows)
+        return self._windows("test", distance=self.length.rows)
 
-    def _cut(self, split: str) -> tuple[Any, ...]:
+    def _cut(self, split: str) -> dict[str, Any]:
         examples = self.splits[split]
-        return self.features, examples.stored, examples.crops, self.length.rows
+        teacher = self.teacher if split != "test" else None
+        return {
+            "features": self.features,
+            "ids": examples.stored,
+            "targets": examples.crops,
+            "length": self.length.rows,
+            "hop": self.length.hop,
+            "extra": {"teacher": teacher.of(examples.stored)} if teacher else None,
+        }
 
-    def _as(self, split: str) -> dict[str, Any]:
-        extra = {"teacher": self.teacher} if self.teacher and split != "test" else {}
-        return {"frames": self.length.frames, "hop": self.length.hop, "extra": extra}
-
-    def _windows(self, split: str, step: int | None) -> DataLoader:
+    def _windows(self, split: str, distance: int | None) -> DataLoader:
         windows: Dataset = (
-            Windows(*self._cut(split), step=step, **self._as(split))
+            Windows(**self._cut(split), distance=distance)
             if self.views == 1
-            else FixedCrops(RandomCrops(*self._cut(split), views=self.views, **self._as(split)))
+            else FixedCrops(RandomCrops(**self._cut(split), views=self.views))
         )
         share = EvenShare(len(windows), self.trainer.global_rank, self.trainer.world_size)
         return self._loader(windows, share, self.settings.batch_size_test)

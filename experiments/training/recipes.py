@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from experiments.errors import UserError
 from experiments.objectives import Distillation, Objective, Supervised
 from experiments.settings import DatamoduleSettings, DistillationSettings, ModuleSettings
 from experiments.tasks import Task
 from models.augment import Chain
+
+Steps = list[dict[str, Any]]
 
 
 def training_augmentations(module: ModuleSettings, datamodule: DatamoduleSettings, audio: bool = False) -> Chain:
@@ -20,14 +24,25 @@ def training_augmentations(module: ModuleSettings, datamodule: DatamoduleSetting
     Raises:
         UserError: There is no such augmentation, or it cannot be used on these clips.
     """
-    steps = module.augmentations
-    if steps is None:
-        masking = datamodule.masking.model_dump(exclude={"do"})
-        steps = [
-            *([{"name": "roll", "shift_range": datamodule.roll.shift_range}] if datamodule.roll.do else []),
-            *([{"name": "mixup", "alpha": module.mixup_alpha}] if module.mixup_alpha > 0 else []),
-            *([{"name": "spec_augment", **masking}] if datamodule.masking.do else []),
-        ]
+    roll, masking = datamodule.roll, datamodule.masking
+    usual = [
+        *([{"name": "roll", "shift_range": roll.shift_range}] if roll.do else []),
+        *_mixup(module),
+        *([{"name": "spec_augment", **masking.model_dump(exclude={"do"})}] if masking.do else []),
+    ]
+    return _chain(usual if module.augmentations is None else module.augmentations, audio)
+
+
+def vector_augmentations(module: ModuleSettings) -> Chain:
+    """The same for vectors, which have no time: mixup, where it is on."""
+    return _chain(_mixup(module) if module.augmentations is None else module.augmentations, audio=False)
+
+
+def _mixup(module: ModuleSettings) -> Steps:
+    return [{"name": "mixup", "alpha": module.mixup_alpha}] if module.mixup_alpha > 0 else []
+
+
+def _chain(steps: Steps, audio: bool) -> Chain:
     try:
         return Chain.build(steps, audio)
     except ValueError as error:

@@ -14,8 +14,8 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 from experiments import reports
-from experiments.launcher import layout
 from experiments.errors import UserError
+from experiments.launcher import layout
 from experiments.settings import TrainerSettings
 from experiments.tracking.logger import LogBeforeSaving, RunLogger
 from experiments.tracking.run import RunHandle

@@ -38,6 +38,8 @@ class Network(Named):
         input: What it is trained from unless a setting says otherwise: stored features, or stored audio with the front
             end computed on the device.
         derived: Arguments of the constructor that follow from data and front end, so that they are no settings.
+        inherited: Those of them that belong to weights, and are taken over with them from a checkpoint to start from.
+        adjustable: Arguments that change no weight, so that they may differ from those of a checkpoint's training.
         seconds: Length of its windows where no setting says otherwise; None where `window_samples` says it.
         window_samples: The same in samples, where the length is part of the network.
         window: Frames of the windows it is made for; None where any length will do.
@@ -53,6 +55,8 @@ class Network(Named):
     frontend_arguments: ClassVar[Mapping[str, Any]] = {}
     input: ClassVar[Literal["features", "audio"]] = "features"
     derived: ClassVar[tuple[str, ...]] = ("n_classes",)
+    inherited: ClassVar[tuple[str, ...]] = ()
+    adjustable: ClassVar[tuple[str, ...]] = ()
     seconds: ClassVar[float | None] = None
     window_samples: ClassVar[int | None] = None
     window: int | None = None
@@ -77,6 +81,14 @@ class Network(Named):
     def default_layer(self) -> str:
         """The last layer."""
         return self.layer_names[-1]
+
+    def unpadded(self, frames: int) -> int | None:
+        """How many frames it takes of a track that is shorter than a window, without padding; None: it is padded.
+
+        Raises:
+            ValueError: It can see nothing in so few frames.
+        """
+        return None
 
     def forward(self, x: Tensor) -> Outputs:
         """Logits of a batch `[batch, frames, *item_shape]`."""

@@ -67,6 +67,13 @@ class MAEST(Network, name="maest"):
     """
 
     derived = ("n_classes", "n_bands", "n_frames", "n_classes_dist", "time_positions", "norm_eps", "head_norm_eps")
+    inherited = ("norm_eps", "head_norm_eps")
+    adjustable = (
+        "s_patchout_f_indices",
+        "s_patchout_f_interleaved",
+        "s_patchout_t_indices",
+        "s_patchout_t_interleaved",
+    )
     seconds = 10.0
     min_frames = PATCH
     token_names = ("cls", "dist", "mean")
@@ -178,6 +185,13 @@ class MAEST(Network, name="maest"):
         """Length of the sequence, with CLS and DIST, for an input of `frames` (None: `n_frames`)."""
         columns = grid_size(self.n_frames if frames is None else frames, self.stride_t)
         return self.patchout.count(self.grid[0], columns, training) + 2
+
+    def unpadded(self, frames: int) -> int:
+        """As many as whole patches have; patchout that holds always may leave nothing of them."""
+        if frames < PATCH:
+            raise ValueError(f"{frames} frames: at least {PATCH} are needed, one patch")
+        self.count_tokens(frames)
+        return PATCH + self.stride_t * (grid_size(frames, self.stride_t) - 1)
 
     def forward(self, x: torch.Tensor) -> Outputs:
         """Class logits.

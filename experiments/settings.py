@@ -134,6 +134,9 @@ class DatamoduleSettings(Section):
         "small"  # without base_dir: pieces of the demo corpus; small: 1,000
     )
     store_dir: str | None = None  # where an audio folder's mels go; None: outputs/mels/<folder>-<hash>
+    input: Literal["features", "audio"] | None = (
+        None  # stored features, or stored audio and the front end on the device; None: the network's own
+    )
     clip_length: Annotated[float, Field(gt=0)] | None = None  # seconds; None: what the network takes, or 10
     batch_size_train: Positive = 12  # clips, of one process
     batch_size_test: Positive = 20  # clips, of one process
@@ -266,6 +269,8 @@ class InferenceSettings(PredictionSettings):
     transformer_block: Count | Annotated[list[Count], Field(min_length=1)] | None = (
         None  # counted from 0, several as a list; None: 6, the paper's "block 7", of a shallower network the middle one
     )
+    layer: str | Annotated[list[str], Field(min_length=1)] | None = None  # several as a list; None: the network's own
+    join: Literal["mean", "max", "vote"] = "mean"  # predict: how predictions of windows become one of the track
     half_overlapped_inference: bool = False  # windows begin at half of the one before
     scheduler: str | None = None  # extraction: of a Dask cluster, whose workers compute, tcp://host:port
     labels: str | None = None  # predict: class names, a text file, JSON or a checkpoint, where the weights carry none
@@ -276,7 +281,8 @@ class ExportSettings(Section):
 
     format: Literal["onnx", "safetensors", "huggingface", "torch_export"] = "onnx"  # of the file
     path: str | None = None  # None: outputs/exports/<run or release>.<suffix>
-    blocks: Annotated[list[Count], Field(min_length=1)] | None = None  # None: inference.transformer_block
+    layers: Annotated[list[str], Field(min_length=1)] | None = None  # None: inference.layer, or transformer_block
+    blocks: Annotated[list[Count], Field(min_length=1)] | None = None  # the same of a transformer, counted from 0
     int8: bool = False  # onnx: weights of the linear layers in 8 bits, for onnxruntime on a CPU
     any_length: bool = False  # onnx, torch_export: clips up to the network's length, not of one length
     overwrite: bool = False  # replace the file
@@ -285,7 +291,7 @@ class ExportSettings(Section):
     def _has_it(self) -> ExportSettings:
         if self.int8 and self.format != "onnx":
             raise ValueError(f"int8=True with format={self.format}: 8 bits are for format=onnx")
-        for name in ("blocks", "any_length"):
+        for name in ("blocks", "layers", "any_length"):
             if getattr(self, name) and self.format not in ("onnx", "torch_export"):
                 raise ValueError(f"{name} with format={self.format}: such a file holds the whole network, leave it out")
         return self

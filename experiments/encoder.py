@@ -26,9 +26,7 @@ from experiments import encoder_parts as parts
 from experiments.errors import UserError
 from experiments.labels import output_names
 from experiments.prediction import Prediction
-from experiments.tasks import Task
-from experiments.until_merge import from_metadata, metadata_of
-from experiments.until_merge import join as join_windows
+from experiments.tasks import Task, from_metadata
 from experiments.window_batches import OpenTrack, cut, in_batches
 from models.attention import prefer
 from models.frontends import FrontEnd
@@ -166,7 +164,7 @@ class Encoder:
         """
         frontend = frontend or parts.own_frontend(network)
         unnamed = {"task": "tagging", "labels": list(output_names(None, None, network.n_classes))}
-        meaning = metadata_of(task) if task else unnamed
+        meaning = task.metadata if task else unnamed
         description = parts.describe(network, frontend, meaning, normalisation, input, window)
         return cls(network.eval(), frontend, description, weights, Runtime(**runtime))
 
@@ -290,7 +288,7 @@ class Encoder:
     def decode(self, logits: np.ndarray, starts: np.ndarray, join: str = "mean") -> tuple[np.ndarray, np.ndarray]:
         """Logits of the windows of a track to the predictions of the windows and of the track."""
         over_time = self.task.decode(logits)
-        return over_time, join_windows(self.task, over_time, starts, join)
+        return over_time, self.task.join(over_time, starts, join)
 
     def unpadded(self, rows: int, windowing: Windowing) -> int | None:
         """Rows that the network takes of a track with less than nine tenths of a window; None: it is to be padded.

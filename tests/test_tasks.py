@@ -109,6 +109,6 @@ def test_an_unreadable_key_is_named_reported_and_left_out_on_request(tiny_corpus
     run("with", *small, *words, "datamodule.unknown_labels=drop")
     assert "leaves out 1 track without a readable key: H mixolydian" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        run("with", *small, *words, "datamodule.unknown_labels=drop", "datamodule.max_left_out=0")
-    assert "max_left_out=0: 1 of 40 tracks (2.5%) is without key" in capsys.readouterr().err
-    assert (newest() / "left_out_key.csv").is_file()
+        run("with", *small, *words, "datamodule.unknown_labels=drop", "datamodule.max_unmatched=0")
+    assert "max_unmatched=0: 1 of 40 tracks (2.5%) is without key" in capsys.readouterr().err
+    assert (newest() / "unmatched_key.csv").is_file()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +18,9 @@ from datasets.store_format import producer_differences
 from datasets.text import pluralize
 from datasets.upstream import open_features
 from experiments.errors import UserError
+from experiments.messages import say
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import TASKS, Task, build, find
-from experiments.tracking import ranks
-from experiments.tracking.masking import for_terminal
 from experiments.tracks import annotations
 from experiments.tracks.readable import doubts, drop_unreadable, instead
 from models.fingerprint import fingerprint
@@ -73,14 +71,6 @@ class DataSource:
     corpus: Corpus | None = None
     audio: bool = False
 
-
-Source = DataSource
-
-
-def say(line: str) -> None:
-    """Tell the user one thing, once, on standard error, so that a command's own output stays clean."""
-    if ranks.is_global_zero():
-        print(for_terminal(line), file=sys.stderr, flush=True)
 
 
 def there_is(names: Iterable[str]) -> str:

@@ -27,7 +27,7 @@ from experiments.settings import DatamoduleSettings, PretrainSettings
 from experiments.tasks import Task
 from experiments.tracking.run import RunHandle
 from experiments.tracks.annotations import shown
-from experiments.tracks.data import Source, identify, open_source, prepare_task, read_corpus, say_notes
+from experiments.tracks.data import DataSource, identify, open_source, prepare_task, read_corpus, say_notes
 from experiments.tracks.other_tasks import empty_splits, other_tasks, readings
 from experiments.tracks.picture import corpus_picture
 from experiments.tracks.strata import label_of, labelled
@@ -95,7 +95,7 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
 
 def findings(
     settings: DatamoduleSettings,
-    source: Source,
+    source: DataSource,
     written: Corpus,
     corpus: Corpus,
     task: Task,
@@ -162,7 +162,7 @@ def findings(
     return found
 
 
-def _same_recording(source: Source, ids: Sequence[str], seconds: Sequence[float]) -> list[tuple[str, ...]]:
+def _same_recording(source: DataSource, ids: Sequence[str], seconds: Sequence[float]) -> list[tuple[str, ...]]:
     """Groups of tracks with equal features, or with those of one recording in different encodings."""
     with progress("Looking for recordings that are there twice", len(ids), "tracks") as advance:
         pairs = near_duplicates(source.features, ids, seconds, source.frontend.frame_rate, advance)
@@ -177,7 +177,7 @@ def _untagged(corpus: Corpus, annotation: str) -> list[str]:
     return [track.id for track in corpus if track.labels(annotation) == ()]
 
 
-def _alone(matched: Match, source: Source) -> str:
+def _alone(matched: Match, source: DataSource) -> str:
     """Which tracks do not pair, as the end of a sentence."""
     said = ""
     for alone, what in ((matched.without_audio, "labelled but not there"), (matched.without_labels, "without labels")):
@@ -196,7 +196,7 @@ def _without(corpus: Corpus, annotations: Sequence[str]) -> list[str]:
     return [track.id for track in corpus if not all(one in track.annotations for one in annotations)]
 
 
-def _empty_folders(source: Source, written: Corpus) -> list[str]:
+def _empty_folders(source: DataSource, written: Corpus) -> list[str]:
     """Folders that would be classes, had they any track; a link to another folder of audio is none."""
     if source.corpus is not None or (source.base_dir / "header.json").is_file():
         return []
@@ -210,7 +210,7 @@ def _empty_folders(source: Source, written: Corpus) -> list[str]:
     return sorted(folders - tops)
 
 
-def _measure(source: Source, training: Sequence[str]) -> Distribution | None:
+def _measure(source: DataSource, training: Sequence[str]) -> Distribution | None:
     if not training:
         return None
     with progress("Measuring log-mels", len(training), "tracks") as advance:

@@ -79,8 +79,6 @@ def instead(corpus: Corpus, name: str) -> str:
 
 def doubts(task: Task, corpus: Corpus) -> list[Finding]:
     """What is implausible about the values that a task is about, among those that it can read."""
-    if not hasattr(task, "doubtful"):
-        return []
     found = [(track, annotated(task.annotations, track.annotations)) for track in corpus]
     found = [(track, value) for track, value in found if value is not None and not _refusal(task, value)]
     return [
@@ -89,7 +87,7 @@ def doubts(task: Task, corpus: Corpus) -> list[Finding]:
             f"{pluralize(len(numbers), 'track has', 'tracks have')} {said}",
             tuple(case(found[number][0], found[number][1]) for number in numbers),
         )
-        for said, numbers in task.doubtful([value for _, value in found]).items()
+        for said, numbers in task.implausible([value for _, value in found]).items()
     ]
 
 

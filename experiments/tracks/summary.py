@@ -14,7 +14,7 @@ from datasets.text import pluralize
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import Task
 from experiments.tracks.annotations import shown
-from experiments.tracks.data import Source, spell
+from experiments.tracks.data import DataSource, spell
 from experiments.tracks.strata import label_of
 
 MOST_LINES = 12  # of labels
@@ -91,7 +91,7 @@ def _label_lines(annotation: str, rows: Sequence[LabelRow], used: Corpus) -> lis
     return lines
 
 
-def normalisation_lines(measured: Distribution, source: Source, settings: DatamoduleSettings) -> list[str]:
+def normalisation_lines(measured: Distribution, source: DataSource, settings: DatamoduleSettings) -> list[str]:
     """What the features of the training tracks are like, and the settings that normalise by it."""
     used = settings.norm.norm_mean, settings.norm.norm_std
     own = source.frontend.mean, source.frontend.std

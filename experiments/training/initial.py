@@ -12,7 +12,7 @@ from experiments.encoder_parts import OWN_FILE, checked_window, frontend_of, nam
 from experiments.errors import UserError
 from experiments.settings import ModelSettings, NormSettings, PretrainSettings
 from experiments.tasks import Task
-from experiments.tracks.data import say
+from experiments.messages import say
 from models.checkpoints import fetch, initialise, read_arguments, read_metadata
 from models.frontends import FrontEnd
 from models.maest import MAEST

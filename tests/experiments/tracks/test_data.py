@@ -11,7 +11,7 @@ from datasets.corpus import Corpus, CorpusError, Track
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
 from experiments.tracks.data import (
-    Source,
+    DataSource,
     _holds_features,
     build_task,
     corpus_name,
@@ -78,7 +78,7 @@ def test_a_command_line_that_names_the_same_tracks():
 def test_a_corpus_has_its_published_name_or_that_of_its_table_or_folder(tmp_path, about, table, name):
     if about is not None:
         (tmp_path / "corpus.json").write_text(about)
-    assert corpus_name(Source("my music", tmp_path, None, None), table) == name
+    assert corpus_name(DataSource("my music", tmp_path, None, None), table) == name
 
 
 def test_an_annotation_nobody_has_comes_with_what_can_be_asked_instead():

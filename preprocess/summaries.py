@@ -43,7 +43,7 @@ class Summary:
     """A rule that makes one vector of a track.
 
     Attributes:
-        kind: Of the store it is kept in, `embeddings` or `answers`.
+        kind: Of the store it is kept in, `embeddings` or `predictions`.
         size: Values of the vector.
         units: What they are.
         vector: Samples [n] float32 at `SAMPLE_RATE`, peak 1, to [size].
@@ -206,8 +206,8 @@ _KEY = {"task": "key", "classes": list(KEYS), "chroma": "stft"}
 SUMMARIES: dict[str, Summary] = {
     "chroma": Summary("embeddings", 72, _MOMENTS.format("chroma"), chroma, {"tokens": [""], "chroma": "cqt"}),
     "mfcc": Summary("embeddings", 120, _MOMENTS.format("MFCC"), mfcc, {"tokens": [""], "coefficients": 20}),
-    "librosa_tempo": Summary("answers", 256, "1 at the tempo in BPM", tempo_class, {"task": "tempo"}),
-    "librosa_tempo_regression": Summary("answers", 1, "BPM", tempo, {"task": "tempo_regression"}),
-    "key_krumhansl": Summary("answers", 24, "softmax of correlations", krumhansl, _KEY | {"profiles": KRUMHANSL}),
-    "key_temperley": Summary("answers", 24, "softmax of correlations", temperley, _KEY | {"profiles": TEMPERLEY}),
+    "librosa_tempo": Summary("predictions", 256, "1 at the tempo in BPM", tempo_class, {"task": "tempo"}),
+    "librosa_tempo_regression": Summary("predictions", 1, "BPM", tempo, {"task": "tempo_regression"}),
+    "key_krumhansl": Summary("predictions", 24, "softmax of correlations", krumhansl, _KEY | {"profiles": KRUMHANSL}),
+    "key_temperley": Summary("predictions", 24, "softmax of correlations", temperley, _KEY | {"profiles": TEMPERLEY}),
 }

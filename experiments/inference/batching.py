@@ -105,4 +105,4 @@ def origin(features: Reader, identity: str) -> dict[str, Any]:
     if not isinstance(features, Store):
         return {}
     row = features.row(identity)
-    return {name: row[name] for name in ("source", "duration", "checksum")}
+    return {name: row[name] for name in ("source", "duration", "checksum", "audio_checksum")}

@@ -14,9 +14,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
 from torch import Tensor
 
+from datasets.audio_checksums import tracks_of_other_audio
 from datasets.csv_writing import TableWriter
 from datasets.store import Header, Reader, Store, StoreWriter
 from datasets.store_filling import Filler
@@ -117,19 +117,18 @@ def _together(reports: Sequence[Report], ids: Iterable[str]) -> Report:
 
 
 def made_of_other(made: Store, features: Reader, ids: Iterable[str]) -> list[str]:
-    """Tracks of a store that have the names of these features, but were made from other ones.
+    """Tracks of a store that have the names of these features, but were made from other audio.
 
-    Checksums tell; where there are none, in a folder of per-track files, nothing is known to differ; nor where
-    another encoder made the store, of the audio itself.
+    Where the audio of a track is not known, the checksum of its features tells, if the store was made from features
+    of this front end. In a folder of per-track files nothing is known to differ.
     """
-    if not isinstance(features, Store) or "encoder" in (made.header.producer or {}):
+    if not isinstance(features, Store):
         return []
-    now, then = features.table(), made.table()
-    checksums = now["checksum"].take(pc.index_in(then["id"], value_set=now["id"]))
-    same = pc.fill_null(pc.equal(then["checksum"], checksums), False)
-    other = then["id"].filter(pc.invert(same)).to_pylist()
-    wanted = set(ids) if other else set()
-    return [identity for identity in other if identity in wanted]
+    producer = made.header.producer or {}
+    same_front_end = "encoder" not in producer and producer.get("frontend") in (None, features.header.fingerprint)
+    return tracks_of_other_audio(
+        made, features, {identity: identity for identity in ids}, lambda then, now: same_front_end and then != now
+    )
 
 
 def _list_skipped(folder: Path, skipped: Sequence[tuple[str, str]]) -> None:

@@ -120,7 +120,7 @@ def blocks_in(folder: Path) -> dict[int, Path]:
 
 def _stores(name: str, path: Path, blocks: Sequence[int] | None) -> list[Store]:
     if (path / "header.json").is_file():
-        if read_header(path).kind == "answers":
+        if read_header(path).kind == "predictions":
             raise UserError(
                 f"{name}: {path} holds answers, for which nothing is trained: give it as embeddings.answers.NAME={path}"
             )

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from datasets.audio_checksums import tracks_of_other_audio
 from datasets.csv_writing import TableWriter
 from datasets.matching import match_tracks
 from datasets.store import Store, StoreError, stated
@@ -221,17 +222,13 @@ def _of_other_audio(store: Store, features: Any, names: Mapping[str, str]) -> se
     """Tracks that bear the same name in both stores and are of other audio; where its checksum is unknown, none."""
     if not isinstance(features, Store):
         return set()
-    then, now = (
-        dict(zip(*(opened.table()[name].to_pylist() for name in ("id", "checksum")), strict=True))
-        for opened in (store, features)
-    )
-    pairs = ((identity, then[name], now.get(identity)) for identity, name in names.items() if identity == name)
-    return {identity for identity, before, after in pairs if _of_audio(before, after) and before != after}
+    same_name = {identity: name for identity, name in names.items() if identity == name}
 
+    def differ(then: str, now: str) -> bool:
+        own = any(checksum.startswith("crc32:") for checksum in (then, now))  # of the stored arrays
+        return not own and then != now
 
-def _of_audio(*checksums: str | None) -> bool:
-    """Whether they are of audio files; a store sums up its own arrays where it was told nothing of the audio."""
-    return all(checksum and not checksum.startswith("crc32:") for checksum in checksums)
+    return set(tracks_of_other_audio(store, features, same_name, differ))
 
 
 def _heard(examples: Examples, teacher: Teacher) -> Examples:

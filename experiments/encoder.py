@@ -14,7 +14,7 @@ import contextlib
 import copy
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -83,12 +83,14 @@ class Windowing:
         frames: Of a window.
         rows: Of a window: frames of features, or samples of audio.
         hop: From one window to the next, rows.
+        hop_frames: The same in frames.
         rate: Rows a second.
     """
 
     frames: int
     rows: int
     hop: int
+    hop_frames: float
     rate: float
 
 
@@ -189,9 +191,18 @@ class Encoder:
         return float(self.description["normalisation"][1])
 
     @property
+    def input(self) -> str:
+        """What windows are cut from: `features`, or `audio`, the front end being computed on each with the network."""
+        return self.description.get("input", "features")
+
+    @property
     def audio(self) -> bool:
-        """Whether windows are cut from audio and the front end is computed on each, with the network."""
-        return self.description.get("input", "features") == "audio"
+        """Whether windows are cut from audio."""
+        return self.input == "audio"
+
+    def fed(self, audio: bool) -> Encoder:
+        """The same network, with windows cut from audio or from features."""
+        return replace(self, description={**self.description, "input": "audio" if audio else "features"})
 
     @property
     def window(self) -> int:
@@ -211,22 +222,37 @@ class Encoder:
             **from_audio,
         }
 
-    def windowing(self, seconds: float | None = None, overlapped: bool = False) -> Windowing:
-        """How tracks are cut into windows.
+    def windowing(self, frames: int | None = None, hop_frames: float | None = None) -> Windowing:
+        """How tracks are cut into windows of so many frames.
 
         Args:
-            seconds: Length; None: what it was made for.
+            frames: Of a window; None: what it was made for.
+            hop_frames: From one window to the next; None: one begins where another ends.
+        """
+        frames = self.window if frames is None else frames
+        if not self.audio:
+            hop = frames if hop_frames is None else int(hop_frames)
+            return Windowing(frames, frames, hop, hop, self.frontend.frame_rate)
+        step = self.frontend.hop
+        hop = round(hop_frames * step) if hop_frames else self.network.window_samples or frames * step
+        rows = parts.window_samples(self.network, self.frontend, frames)
+        return Windowing(frames, rows, hop, hop // step if hop % step == 0 else hop / step, self.frontend.sample_rate)
+
+    def windowing_of(self, seconds: float | None = None, overlapped: bool = False) -> Windowing:
+        """The same by seconds.
+
+        Args:
+            seconds: Length of a window; None: what it was made for.
             overlapped: Begin each at half of the one before.
 
         Raises:
             UserError: The network takes none as short, or as long, as that.
         """
         frames = self.window if seconds is None else parts.checked_window(self.network, self.frontend, seconds)
-        if not self.audio:
-            return Windowing(frames, frames, frames // 2 if overlapped else frames, self.frontend.frame_rate)
-        rows = parts.window_samples(self.network, self.frontend, frames)
-        hop = frames * self.frontend.hop if self.network.window_samples is None else rows
-        return Windowing(frames, rows, hop // 2 if overlapped else hop, self.frontend.sample_rate)
+        whole = self.windowing(frames)
+        if not overlapped:
+            return whole
+        return self.windowing(frames, whole.hop // 2 / (self.frontend.hop if self.audio else 1))
 
     def layers(self, names: str | Sequence[str] | None = None) -> list[str]:
         """The layers of these names, each once, in the order of the network; None: its default.
@@ -263,7 +289,7 @@ class Encoder:
         Raises:
             UserError: The audio is empty, not finite, or too short for the network.
         """
-        windowing = self.windowing(seconds, overlapped)
+        windowing = self.windowing_of(seconds, overlapped)
         track = self._opened(audio, rate, windowing, padded=False)
         logits = self._outputs(track, logits_of, batch_size)[0]
         over_time, whole = self.decode(logits, track.starts, join)
@@ -282,7 +308,7 @@ class Encoder:
     ) -> dict[str, np.ndarray]:
         """Tokens of layers, `[windows, tokens, dim]` float32 by name; arguments as those of `predict`."""
         chosen = self.layers(layers)
-        track = self._opened(audio, rate, self.windowing(seconds, overlapped), padded=True)
+        track = self._opened(audio, rate, self.windowing_of(seconds, overlapped), padded=True)
         return dict(zip(chosen, self._outputs(track, partial(tokens_of, layers=chosen), batch_size), strict=True))
 
     def decode(self, logits: np.ndarray, starts: np.ndarray, join: str = "mean") -> tuple[np.ndarray, np.ndarray]:

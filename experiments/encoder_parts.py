@@ -1,4 +1,4 @@
-"""What an encoder is made of: a checkpoint and its front end, what both say of themselves, audio, lengths of windows."""
+"""What an encoder is made of: a checkpoint and its front end, their description, audio, lengths of windows."""
 
 from __future__ import annotations
 

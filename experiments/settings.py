@@ -163,6 +163,7 @@ class DatamoduleSettings(Section):
 class ModelSettings(Section):
     """The network and its initial weights."""
 
+    frontend: str | None = None  # name of its front end; None: that of the checkpoint, or the network's own
     pretrained: str | None = None  # a release of models.releases to start from, downloaded once
     checkpoint: str | None = None  # a file, a run's folder or a Hugging Face folder to start from
     checkpoint_discard_head: bool = False  # leave the heads of those weights out
@@ -181,6 +182,12 @@ class ModelSettings(Section):
     s_patchout_f_interleaved: Count = 0  # one of so many rows is kept, always; 0: all
     s_patchout_t_indices: list[Count] = []  # columns left out always
     s_patchout_t_interleaved: Count = 0  # one of so many columns is kept, always; 0: all
+
+    @property
+    def arguments(self) -> dict[str, object]:
+        """Of the network's constructor."""
+        common = ("frontend", "pretrained", "checkpoint", "checkpoint_discard_head", "positions", "missing_blocks")
+        return self.model_dump(exclude=set(common))
 
     @model_validator(mode="after")
     def _one_source(self) -> ModelSettings:

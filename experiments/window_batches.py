@@ -15,15 +15,7 @@ import torch
 from torch import Tensor
 
 from datasets.clips import window_starts
-from datasets.windows import is_short
-
-
-def pad_centred(rows: np.ndarray, length: int, fill: float) -> np.ndarray:
-    """`rows` in the middle of `length` rows of `fill`; an odd one goes behind."""
-    before = (length - len(rows)) // 2
-    padded = np.full((length, *rows.shape[1:]), fill, dtype=rows.dtype)
-    padded[before : before + len(rows)] = rows
-    return padded
+from datasets.windows import is_short, pad_centred
 
 
 def cut(

@@ -72,7 +72,6 @@ class DataSource:
     audio: bool = False
 
 
-
 def there_is(names: Iterable[str]) -> str:
     """What a corpus has, as the end of a sentence."""
     return f"there is {' and '.join(names)}" if (names := list(names)) else "it has no annotation at all"
@@ -171,16 +170,19 @@ def _opened(base: Path, frontend: FrontEnd, input: str | None) -> Reader:
     if not isinstance(features, Store):
         producer, other = build_frontend(MADE_ELSEWHERE).parameters_dict, frontend.name != MADE_ELSEWHERE
     if other:
+        maker = producer.get("front_end", f"another front end ({header.fingerprint})")
         raise UserError(
-            f"{base} holds {header.kind} of {producer.get('front_end', f'another front end ({header.fingerprint})')}, the "
-            f"network takes those of {makers['front_end']} ({producer_differences(producer, makers)}); give the folder "
+            f"{base} holds {header.kind} of {maker}, the network takes those of {makers['front_end']} "
+            f"({producer_differences(producer, makers)}); give the folder "
             "of the audio files, or a network of that front end"
         )
     return features
 
 
-def recipe_name(frontend: FrontEnd) -> str:
-    """What `preprocess` calls the features of a front end."""
+def recipe_name(frontend: FrontEnd, audio: bool) -> str:
+    """What `preprocess` calls the features of a front end, or the audio that it takes."""
+    if audio:
+        return f"audio_{frontend.sample_rate}"
     named = (name for name in FRONTENDS if build_frontend(name).fingerprint == frontend.fingerprint)
     return next(named, frontend.name)
 
@@ -189,12 +191,11 @@ def _computed(base: Path, store_dir: Path, settings: DatamoduleSettings, fronten
     """The features, or the samples, of a folder of audio in a store, computed where they are missing."""
     from preprocess.build import build_store, changed_line
 
-    recipe = f"audio_{frontend.sample_rate}" if audio else recipe_name(frontend)
     if not audio and any(True for _ in frontend.parameters()):
         raise UserError(
             f"the front end {frontend.name} is learned, so its output is not stored: datamodule.input=audio"
         )
-    report = build_store(base, store_dir, frontend=recipe, jobs=settings.jobs)
+    report = build_store(base, store_dir, frontend=recipe_name(frontend, audio), jobs=settings.jobs)
     if report.written:
         what = "audio" if audio else "log-mels" if len(frontend.item_shape) == 1 else "features"
         say(f"{what} of {pluralize(report.written, 'track')} {'is' if audio else 'are'} in {store_dir}")

@@ -8,11 +8,11 @@ from typing import Any
 from experiments.checkpoint_files import checkpoint_file, digest
 from experiments.configs.maest import LENGTHS
 from experiments.encoder import Encoder
-from experiments.encoder_parts import OWN_FILE, checked_window, frontend_of, named_frontend, own_frontend
+from experiments.encoder_parts import checked_window, frontend_of, named_frontend, own_frontend
 from experiments.errors import UserError
+from experiments.messages import say
 from experiments.settings import ModelSettings, NormSettings, PretrainSettings
 from experiments.tasks import Task
-from experiments.messages import say
 from models.checkpoints import fetch, initialise, read_arguments, read_metadata
 from models.frontends import FrontEnd
 from models.maest import MAEST

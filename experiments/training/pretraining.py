@@ -11,10 +11,10 @@ import numpy as np
 
 from datasets.csv_writing import TableWriter
 from datasets.text import pluralize
-from experiments import networks
 from experiments.class_report import write_test_report
 from experiments.distributed import layout
 from experiments.errors import UserError
+from experiments.inference.opening import open_encoder
 from experiments.learners.distillation import DistillationLearner
 from experiments.learners.supervised import SupervisedLearner
 from experiments.settings import PretrainSettings
@@ -35,6 +35,7 @@ from experiments.training import distilling
 from experiments.training.averaging import MovingAverage, SnapshotAverage, averaging
 from experiments.training.checkpointing import BEST
 from experiments.training.continuing import resume_from, same_data
+from experiments.training.initial import fetch_weights, frontend_from, initial, network_class
 from experiments.training.loading import Clips
 from experiments.training.trainer import History, check_accelerator, checkpoint_folder, draw, make_trainer
 from models.attention import prefer
@@ -102,33 +103,39 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     datamodule = settings.datamodule
     check_accelerator(settings.trainer)
     logits = None if trained else distilling.open_logits(settings)
-    networks.fetch_weights(settings, trained)
-    source = open_source(datamodule)
+    if trained:
+        encoder = open_encoder(settings)
+        frontend, kind = encoder.frontend, encoder.input
+    else:
+        fetch_weights(settings.model, datamodule.clip_length)
+        frontend, kind = frontend_from(settings.model), network_class(settings.model).input
+    source = open_source(datamodule, frontend, kind)
     corpus, stored = match(
         read_corpus(datamodule, source), source.features.ids, source.base_dir, datamodule.max_unmatched, run
     )
     if trained:
-        found, lessons = networks.load(settings, source.frontend), None
-        corpus = fit_labels(datamodule, corpus, found.task())
+        encoder, lessons = encoder.fed(source.audio), None
+        corpus = fit_labels(datamodule, corpus, encoder.task)
     else:
         corpus, task = build_task(datamodule, corpus)
         lessons = distilling.lessons(settings, logits, task) if logits else None
-        found = networks.initial(settings, source.frontend, task, lessons.second_head if lessons else None)
-    task, frames = found.task(), found.n_frames
+        second_head, kind = lessons.second_head if lessons else None, "audio" if source.audio else "features"
+        encoder = initial(settings, frontend, task, second_head, kind)
+    task, frames = encoder.task, encoder.window
     report_unannotated(task, corpus, datamodule.max_unmatched, run)
     splits = examples(task, corpus, stored)
     if not trained:
         require_nonempty(splits, "train", "valid")
-    made_of = (found.network, task, found.mean, found.std, settings.module, datamodule.masking, datamodule.roll)
-    description, teacher = {**found.description, "run_fingerprint": run.fingerprint}, None
+    made_of = (encoder.network, task, encoder.mean, encoder.std, settings.module, datamodule.masking, datamodule.roll)
+    description, teacher = {**encoder.description, "run_fingerprint": run.fingerprint}, None
     if lessons:
         teacher, splits = distilling.teach(settings, lessons, splits, source, run)
         described = {**description, "teacher": lessons.description}
         learner = DistillationLearner(*made_of, described, lessons.task, settings.distillation)
     else:
         learner = SupervisedLearner(*made_of, description)
-    weights = [parameter.numel() for parameter in found.network.parameters()]
-    moving = sum(parameter.numel() for parameter in found.network.parameters() if parameter.requires_grad)
+    weights = [parameter.numel() for parameter in encoder.network.parameters()]
+    moving = sum(parameter.numel() for parameter in encoder.network.parameters() if parameter.requires_grad)
     if settings.module.freeze and not trained:
         kept = "" if settings.model.pretrained or settings.model.checkpoint else "; the frozen ones are random"
         say(f"module.freeze={settings.module.freeze}: {moving:,} of {sum(weights):,} parameters are trained{kept}")

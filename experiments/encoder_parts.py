@@ -62,6 +62,8 @@ def named_frontend(name: str, arguments: Mapping[str, Any], allowed: Collection[
     Raises:
         UserError: There is none of that name, or it does not take these arguments.
     """
+    if name in FRONTENDS and (usual := build_frontend(name)).arguments == {**usual.arguments, **arguments}:
+        return usual
     try:
         return build_frontend(name, **({"allowed": allowed} if allowed else {}), **arguments)
     except (TypeError, ValueError) as error:

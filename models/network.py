@@ -18,7 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from models.errors import CheckpointError
 from models.frontends.base import FrontEnd
+from models.initial_weights import Labels, LoadReport, State, fit_by_name
 from models.named import Named
 
 Outputs = Tensor | dict[str, Tensor]  # logits `[batch, n_classes]`, or those of several heads by name, main one first
@@ -38,7 +40,6 @@ class Network(Named):
         input: What it is trained from unless a setting says otherwise: stored features, or stored audio with the front
             end computed on the device.
         derived: Arguments of the constructor that follow from data and front end, so that they are no settings.
-        inherited: Those of them that belong to weights, and are taken over with them from a checkpoint to start from.
         adjustable: Arguments that change no weight, so that they may differ from those of a checkpoint's training.
         seconds: Length of its windows where no setting says otherwise; None where `window_samples` says it.
         window_samples: The same in samples, where the length is part of the network.
@@ -48,6 +49,8 @@ class Network(Named):
         layer_names: Layers whose tokens can be had, from the input on.
         token_names: What the tokens of a layer are.
         default_layer: The layer whose tokens are taken where none is named.
+        head_prefixes: Beginnings of the names of parameters that belong to its classifiers.
+        inherited: Arguments in `derived` that it takes over from a checkpoint that it starts from.
         n_classes: Number of logits.
     """
 
@@ -55,7 +58,6 @@ class Network(Named):
     frontend_arguments: ClassVar[Mapping[str, Any]] = {}
     input: ClassVar[Literal["features", "audio"]] = "features"
     derived: ClassVar[tuple[str, ...]] = ("n_classes",)
-    inherited: ClassVar[tuple[str, ...]] = ()
     adjustable: ClassVar[tuple[str, ...]] = ()
     seconds: ClassVar[float | None] = None
     window_samples: ClassVar[int | None] = None
@@ -64,6 +66,8 @@ class Network(Named):
     max_frames: int | None = None
     layer_names: tuple[str, ...] = ()
     token_names: tuple[str, ...] = ("mean",)
+    head_prefixes: ClassVar[tuple[str, ...]] = ("head.",)
+    inherited: ClassVar[tuple[str, ...]] = ()
     n_classes: int
 
     @classmethod
@@ -76,6 +80,56 @@ class Network(Named):
             n_classes: Number of logits.
         """
         return {"n_classes": n_classes}
+
+    @classmethod
+    def from_published(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Any], State, dict[str, Any]] | None:
+        """What weights in a layout that others publish are of, if that is a network of this class.
+
+        Args:
+            state: Tensors by name, of a file that does not describe its network.
+
+        Returns:
+            Arguments of the constructor, the tensors under the names of this class (those of a front end with
+            parameters under `frontend.`), and what else is known (`labels`, `frontend`, ...); None for weights of
+            anything else.
+        """
+        return None
+
+    def fit_weights(
+        self,
+        source: Mapping[str, Tensor],
+        name: str,
+        *,
+        discard_head: bool = False,
+        absent: Sequence[str] = (),
+        labels: Labels | None = None,
+        positions: str = "stretch",
+        missing_blocks: str = "refuse",
+    ) -> tuple[State, LoadReport]:
+        """A complete state for this network from weights to start from, and what became of every tensor.
+
+        By name and shape, unless a class knows better; only the heads may have another number of classes.
+
+        Args:
+            source: Tensors under the names of this class, or of its published layout.
+            name: What to call them in messages.
+            discard_head: Take nothing that belongs to the heads.
+            absent: Beginnings of names that the source's layout has no place for; such tensors keep their values.
+            labels: Names of the source's classes and of this network's, where both are known.
+            positions: A rule for networks with positions along time.
+            missing_blocks: A rule for networks of blocks.
+
+        Raises:
+            CheckpointError: They do not fit, or a rule is given that means nothing here.
+        """
+        rules = {"positions": (positions, "stretch"), "missing_blocks": (missing_blocks, "refuse")}
+        for setting, (value, usual) in rules.items():
+            if value != usual:
+                raise CheckpointError(f"{setting}={value!r} means nothing to the network {self.name}; leave it out")
+        published = self.from_published(source)
+        if published is not None:
+            source = {key: tensor for key, tensor in published[1].items() if not key.startswith("frontend.")}
+        return fit_by_name(source, self.state_dict(), name, self.head_prefixes, discard_head, absent, labels)
 
     @property
     def default_layer(self) -> str:

@@ -7,7 +7,7 @@ ICML 2021). Parameters bear the names of the published checkpoints. Blocks are c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,11 +15,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from models.frontends.base import FrontEnd
+from models.initial_weights import LoadReport, State
+from models.maest.adapt import adapt
 from models.maest.compiled import compile_blocks
 from models.maest.flops import cost
 from models.maest.grid import PATCH, grid_size
 from models.maest.patchout import Kept, Patchout
 from models.maest.prepared import prepare
+from models.maest.published import FRONT_END, published_arguments
 from models.maest.vit import INIT_STD, Block, init_weights
 from models.network import Network, Outputs
 
@@ -77,6 +80,8 @@ class MAEST(Network, name="maest"):
     seconds = 10.0
     min_frames = PATCH
     token_names = ("cls", "dist", "mean")
+    head_prefixes = ("head.", "head_dist.")
+    inherited = ("norm_eps", "head_norm_eps")
 
     def __init__(
         self,
@@ -147,6 +152,17 @@ class MAEST(Network, name="maest"):
     def derive(cls, frontend: FrontEnd, frames: int, n_classes: int) -> dict[str, Any]:
         """Classes, bands and frames."""
         return {"n_classes": n_classes, "n_bands": frontend.item_shape[0], "n_frames": frames}
+
+    @classmethod
+    def from_published(cls, state: Mapping[str, torch.Tensor]) -> tuple[dict[str, Any], State, dict[str, Any]] | None:
+        """The layout of MAEST's and PaSST's releases."""
+        own = {key: tensor for key, tensor in state.items() if not key.startswith(FRONT_END)}
+        arguments = published_arguments(own)
+        return None if arguments is None else (arguments, own, {})
+
+    def fit_weights(self, source: Mapping[str, torch.Tensor], name: str, **rules: Any) -> tuple[State, LoadReport]:
+        """Also of other lengths, other bands, more or fewer blocks, and of images; see `models.maest.adapt`."""
+        return adapt(source, self.state_dict(), name, **rules)
 
     @property
     def window(self) -> int:

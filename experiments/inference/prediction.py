@@ -36,9 +36,9 @@ from experiments.training.trainer import check_accelerator
 from models.fingerprint import fingerprint
 from models.frontends import build as build_frontend
 from models.maest import PATCH, grid_size
-from preprocess.features import Track
 from preprocess.files import Candidate, find, storable
 from preprocess.quiet import quiet_libraries
+from preprocess.tracks import DecodedTrack
 from preprocess.worker import attempt
 
 LONGEST_STEM = 60  # characters of a song in the name of its picture
@@ -253,7 +253,9 @@ def _predict(
     return skipped
 
 
-def _decoded(files: Sequence[Candidate], settings: PretrainSettings) -> Iterator[tuple[Candidate, list[Track] | str]]:
+def _decoded(
+    files: Sequence[Candidate], settings: PretrainSettings
+) -> Iterator[tuple[Candidate, list[DecodedTrack] | str]]:
     """Features of files in their order: beside a GPU by other processes, on a CPU between two batches."""
     jobs = min(effective_n_jobs(settings.datamodule.jobs), len(files) // 4)
     if device_of(settings).type == "cpu" or jobs < 2:

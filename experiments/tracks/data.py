@@ -136,7 +136,8 @@ def _features(base: Path, settings: DatamoduleSettings, frontend: MusiCNNMel, st
     """The features of a folder that holds them, or those of its audio in a store, computed where they are missing."""
     if store_dir is None:
         return open_features(base, fingerprint=frontend.fingerprint)
-    from preprocess.build import build_store, changed_line
+    from preprocess.build import build_store
+    from preprocess.build_report import changed_line
 
     report = build_store(base, store_dir, frontend=FRONTEND, jobs=settings.jobs)
     if report.written:

@@ -33,6 +33,7 @@ from models.frontends import FrontEnd
 from models.inputs import Inputs
 from models.network import Network, main_head
 
+UNNAMED = "maest"  # the class of stores and predictions that name none
 MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 Forward = Callable[[Network, Tensor], Sequence[Tensor]]  # a network and its normalised input to tensors [batch, ...]
 _made_once = threading.Lock()
@@ -101,7 +102,7 @@ class Encoder:
     Attributes:
         network: In evaluation mode.
         frontend: What makes its input of audio.
-        description: What a checkpoint says of it: `network` (its arguments; `network_class` besides), `task`, `labels`,
+        description: What a checkpoint says of it: `class` and `network` (its arguments), `task`, `labels`,
             `options`, `frontend`, `normalisation` (mean and deviation of un-normalised features), `input`, `window`.
         weights: Where they are from, in a form that two equal networks share.
         runtime: On what it runs.
@@ -212,7 +213,7 @@ class Encoder:
     @property
     def identity(self) -> dict[str, Any]:
         """What two encoders that compute the same share, besides their weights; as stores have it since the first."""
-        of_class = {key: self.description[key] for key in ("network_class",) if key in self.description}
+        of_class = {} if self.network.name == UNNAMED else {"class": self.network.name}
         from_audio = {"input": "audio"} if self.audio else {}
         return {
             "network": self.description["network"],

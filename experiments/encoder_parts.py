@@ -14,9 +14,8 @@ from torch import Tensor
 from experiments.checkpoint_files import checkpoint_file, digest
 from experiments.errors import UserError
 from experiments.labels import output_names
-from models.checkpoints import class_name, fetch, load_any, load_release
-from models.frontends import FRONTENDS, FrontEnd
-from models.frontends import build as build_frontend
+from models.checkpoints import fetch, load_checkpoint, load_release
+from models.frontends import FrontEnd, build
 from models.inputs import FULL_SCALE
 from models.network import Network
 from models.releases import RELEASES
@@ -27,7 +26,6 @@ SECONDS = 10.0  # of a window where neither network nor setting says it
 BLOCK = 2**18  # samples given to a front end at a time
 MOST_CHANNELS = 64
 OWN_FILE = "or name a file of your own: inference.checkpoint=FILE"
-FIRST_CLASS = "maest:MAEST"  # of checkpoints and stores that name none
 
 Parts = tuple[Network, FrontEnd, dict[str, Any], str]
 
@@ -37,10 +35,11 @@ def load(source: str, allowed: Collection[str], labels: str | None, arguments: M
     if source in RELEASES and not Path(source).exists():
         file = fetch(source, hint=OWN_FILE)
         network, metadata = load_release(source, **arguments)[0], {}
+        frontend = own_frontend(network)
     else:
         file = checkpoint_file(source)
-        network, metadata = load_any(file, **({"allowed": allowed} if allowed else {}), **arguments)
-    frontend = frontend_of(metadata.get("frontend"), network, allowed, str(file))
+        loaded = load_checkpoint(file, allowed=allowed, **arguments)
+        network, frontend, metadata = loaded.network, loaded.frontend, loaded.metadata
     _check_fit(network, frontend, metadata, file)
     names = output_names(metadata.get("labels"), labels, network.n_classes)
     options = {"options": metadata["options"]} if "options" in metadata else {}
@@ -51,45 +50,7 @@ def load(source: str, allowed: Collection[str], labels: str | None, arguments: M
 
 def own_frontend(network: Network | type[Network]) -> FrontEnd:
     """The front end that a network is made for, unless something else is said."""
-    if isinstance(network.frontend, str):
-        return named_frontend(network.frontend, network.frontend_arguments)
-    return network.frontend(**network.frontend_arguments)
-
-
-def named_frontend(name: str, arguments: Mapping[str, Any], allowed: Collection[str] = frozenset()) -> FrontEnd:
-    """A front end by its name.
-
-    Raises:
-        UserError: There is none of that name, or it does not take these arguments.
-    """
-    if name in FRONTENDS and (usual := build_frontend(name)).arguments == {**usual.arguments, **arguments}:
-        return usual
-    try:
-        return build_frontend(name, **({"allowed": allowed} if allowed else {}), **arguments)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"front end {name}: {error}") from error
-
-
-def frontend_of(stated: Any, network: Network, allowed: Collection[str], file: str) -> FrontEnd:
-    """The front end that a checkpoint states: by name and arguments, or, of older ones, by its fingerprint.
-
-    Raises:
-        UserError: It cannot be made, or is not what it was when the network was trained.
-    """
-    if stated is None:
-        return own_frontend(network)
-    if not isinstance(stated, Mapping):
-        for name in FRONTENDS:
-            if (frontend := build_frontend(name)).fingerprint == stated:
-                return frontend
-        raise UserError(f"{file}: made for features {stated}, which no front end of this version makes; update it")
-    frontend = named_frontend(str(stated.get("name")), stated.get("arguments") or {}, allowed)
-    if stated.get("fingerprint", frontend.fingerprint) != frontend.fingerprint:
-        raise UserError(
-            f"{file}: made for features {stated['fingerprint']} of the front end {stated['name']}, which now makes "
-            f"{frontend.fingerprint}; use the version of the suite that the network was trained with"
-        )
-    return frontend
+    return build(network.frontend, **network.frontend_arguments)
 
 
 def _check_fit(network: Network, frontend: FrontEnd, metadata: Mapping[str, Any], file: Path) -> None:
@@ -116,12 +77,11 @@ def describe(
     window: int | None = None,
 ) -> dict[str, Any]:
     """What a checkpoint says of a network; see `experiments.encoder.Encoder`. `meaning` is that of its outputs."""
-    kind = class_name(network)
     return {
         "network": dict(network.hyperparameters),
-        **({} if kind == FIRST_CLASS else {"network_class": kind}),
+        "class": network.name,
         **meaning,
-        "frontend": {"name": frontend.name, "arguments": frontend.arguments, "fingerprint": frontend.fingerprint},
+        "frontend": frontend.description,
         "normalisation": list(normalisation or (frontend.mean, frontend.std)),
         "input": input or network.input,
         **({} if window is None or window == network.window else {"window": window}),

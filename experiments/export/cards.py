@@ -33,7 +33,7 @@ def card(encoder: Encoder, checkpoint: str | None, release: str | None) -> dict[
     file = checkpoint_file(checkpoint) if checkpoint else None
     metadata = read_metadata(file) if file else {}
     training = metadata.get("training") or (_training(file) if file else None)
-    description = {key: value for key, value in encoder.description.items() if key not in ("network", "network_class")}
+    description = {key: value for key, value in encoder.description.items() if key not in ("network", "class")}
     return {
         **description,
         "front_end": encoder.frontend.parameters_dict,

@@ -126,7 +126,7 @@ def _run_program(path: Path, job: Job, audio: Tensor) -> Outputs:
 
 
 def _write_safetensors(path: Path, job: Job) -> Sequence[str]:
-    save_network(path, job.encoder.network, job.about)
+    save_network(path, job.encoder.network, job.about, job.encoder.frontend)
     return ()
 
 

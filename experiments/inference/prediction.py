@@ -30,12 +30,12 @@ from experiments.progress import progress
 from experiments.settings import PredictionSettings, PretrainSettings
 from experiments.tasks.base import Task
 from experiments.tracking.run import RunHandle
-from experiments.tracks.data import recipe_name
+from experiments.tracks.data import recipe_of
 from experiments.window_batches import OpenTrack, cut, in_batches
 from models.fingerprint import fingerprint
-from preprocess.features import Track as DecodedTrack
 from preprocess.files import Candidate, find, storable
 from preprocess.quiet import quiet_libraries
+from preprocess.tracks import DecodedTrack
 from preprocess.worker import attempt
 
 LONGEST_STEM = 60  # characters of a song in the name of its picture
@@ -240,7 +240,7 @@ def _decoded(
     files: Sequence[Candidate], encoder: Encoder, jobs: int
 ) -> Iterator[tuple[Candidate, list[DecodedTrack] | str]]:
     """Rows of files in their order: beside a GPU by other processes, on a CPU between two batches."""
-    recipe = recipe_name(encoder.frontend, encoder.audio)
+    recipe = recipe_of(encoder.frontend, encoder.audio)
     jobs = min(effective_n_jobs(jobs), len(files) // 4)
     if encoder.runtime.torch_device.type == "cpu" or jobs < 2:
         for file in files:

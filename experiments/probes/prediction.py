@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor
 
-from experiments.encoder import Encoder, tokens_of
+from experiments.encoder import UNNAMED, Encoder, tokens_of
 from experiments.errors import UserError
 from experiments.inference.opening import block_layers, runtime_of
 from experiments.inference.prediction import Predictor, audio_named, predict_files
@@ -23,10 +23,10 @@ from experiments.probes.vectors import Reduction, reduction_named
 from experiments.settings import ProbeExperimentSettings, TrainerSettings
 from experiments.tracking.run import RunHandle
 from experiments.transfer.settings import TransferSettings
+from models import networks
 from models.descriptions import LARGEST, check_arguments
 from models.errors import CheckpointError
 from models.fingerprint import fingerprint
-from models.maest import MAEST
 from models.network import Network
 from models.releases import RELEASES
 
@@ -119,9 +119,9 @@ def command(script: str, features: Mapping[str, Any], file: Path) -> str | None:
     return f"python {script} predict with {shlex.quote(f'probe.file={file}')}{own} inference.audio=AUDIO"
 
 
-def _adjusted(producer: Mapping[str, Any]) -> dict[str, Any]:
+def _adjusted(producer: Mapping[str, Any], allowed: Collection[str] = ()) -> dict[str, Any]:
     """Arguments that are not those of the network's training, as patchout that holds always."""
-    kind = MAEST if "network_class" not in producer else Network
+    kind = networks.find(producer.get("class", UNNAMED), allowed)
     return {name: producer["network"][name] for name in kind.adjustable if producer["network"].get(name)}
 
 

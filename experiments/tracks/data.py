@@ -24,8 +24,9 @@ from experiments.tasks import TASKS, Task, build, find
 from experiments.tracks import annotations
 from experiments.tracks.readable import doubts, drop_unreadable, instead
 from models.fingerprint import fingerprint
-from models.frontends import FRONTENDS, FrontEnd
+from models.frontends import FrontEnd
 from models.frontends import build as build_frontend
+from preprocess.audio import audio_name
 from preprocess.files import SUFFIXES as AUDIO_SUFFIXES
 from preprocess.files import find as find_audio
 
@@ -179,23 +180,21 @@ def _opened(base: Path, frontend: FrontEnd, input: str | None) -> Reader:
     return features
 
 
-def recipe_name(frontend: FrontEnd, audio: bool) -> str:
-    """What `preprocess` calls the features of a front end, or the audio that it takes."""
-    if audio:
-        return f"audio_{frontend.sample_rate}"
-    named = (name for name in FRONTENDS if build_frontend(name).fingerprint == frontend.fingerprint)
-    return next(named, frontend.name)
+def recipe_of(frontend: FrontEnd, audio: bool) -> str | FrontEnd:
+    """What `preprocess` makes of files: the features of a front end, or the audio that it takes."""
+    return audio_name(frontend.sample_rate) if audio else frontend
 
 
 def _computed(base: Path, store_dir: Path, settings: DatamoduleSettings, frontend: FrontEnd, audio: bool) -> Reader:
     """The features, or the samples, of a folder of audio in a store, computed where they are missing."""
-    from preprocess.build import build_store, changed_line
+    from preprocess.build import build_store
+    from preprocess.build_report import changed_line
 
     if not audio and any(True for _ in frontend.parameters()):
         raise UserError(
             f"the front end {frontend.name} is learned, so its output is not stored: datamodule.input=audio"
         )
-    report = build_store(base, store_dir, frontend=recipe_name(frontend, audio), jobs=settings.jobs)
+    report = build_store(base, store_dir, frontend=recipe_of(frontend, audio), jobs=settings.jobs)
     if report.written:
         what = "audio" if audio else "log-mels" if len(frontend.item_shape) == 1 else "features"
         say(f"{what} of {pluralize(report.written, 'track')} {'is' if audio else 'are'} in {store_dir}")

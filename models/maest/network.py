@@ -81,8 +81,6 @@ class MAEST(Network, name="maest"):
     min_frames = PATCH
     token_names = ("cls", "dist", "mean")
     head_prefixes = ("head.", "head_dist.")
-    inherited = ("norm_eps", "head_norm_eps")
-
     def __init__(
         self,
         *,

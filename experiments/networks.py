@@ -24,13 +24,6 @@ from models.network import main_head
 
 CLIP_SECONDS = 10.0  # where no named config says otherwise
 OWN_FILE = "or name a file of your own: inference.checkpoint=FILE"
-START = (  # settings of `model` about its initial weights, not its shape
-    "pretrained",
-    "checkpoint",
-    "checkpoint_discard_head",
-    "positions",
-    "missing_blocks",
-)
 KEPT = ("norm_eps", "head_norm_eps")  # arguments without a setting, taken over with the weights
 PATCHOUT_ALWAYS = (
     "s_patchout_f_indices",
@@ -127,8 +120,7 @@ def normalisation(norm: NormSettings, default: Sequence[float]) -> tuple[float, 
 
 def network_arguments(model: ModelSettings, n_bands: int, n_frames: int, n_classes: int) -> dict[str, Any]:
     """Arguments of `models.maest.MAEST` from settings."""
-    own = model.model_dump(exclude=set(START))
-    return {**own, "n_bands": n_bands, "n_frames": n_frames, "n_classes": n_classes}
+    return {**model.arguments, "n_bands": n_bands, "n_frames": n_frames, "n_classes": n_classes}
 
 
 def fetch_weights(settings: PretrainSettings, trained: bool = False) -> None:

@@ -73,6 +73,17 @@ class Network(Named):
         """
         return {"n_classes": n_classes}
 
+    @classmethod
+    def check(cls, arguments: Mapping[str, Any]) -> None:
+        """Refuse arguments that do not go together, before anything is computed.
+
+        Args:
+            arguments: Those of the constructor that are not in `derived`, each of the type that it has there.
+
+        Raises:
+            ValueError: Names them.
+        """
+
     @property
     def default_layer(self) -> str:
         """The last layer."""

@@ -34,7 +34,7 @@ from sacred.arg_parser import format_usage
 from sacred.config import ConfigDict
 from sacred.config.config_summary import ConfigSummary
 
-from experiments import distributed
+from experiments import distributed, renamed
 from experiments.configs.named import NamedConfig
 from experiments.errors import UserError
 from experiments.tracking import lifecycle, overrides, ranks
@@ -42,6 +42,7 @@ from experiments.tracking.console import set_up_logging
 from experiments.tracking.masking import for_terminal, mask
 from experiments.tracking.overrides import Composition
 from experiments.tracking.run import RunHandle
+from experiments.tracking.schema import descriptions
 from experiments.tracking.values import storable
 from models.fingerprint import fingerprint
 
@@ -256,9 +257,7 @@ class Experiment(Generic[S]):
         given = {key: value for key, value in options.items() if key.startswith("--") and key != "--print-config"}
         run = self.sacred._create_run(command, {}, (), {}, {}, given)
         run.config = plain
-        run.config_modifications = ConfigSummary(
-            modified=composition.delta, docs=overrides.descriptions(type(composition.settings))
-        )
+        run.config_modifications = ConfigSummary(modified=composition.delta, docs=descriptions(composition.schema))
         if options["--loglevel"] is None:
             run.run_logger.setLevel(logging.CRITICAL)  # its start and end are said in our words
         if options["--print-config"]:
@@ -316,7 +315,8 @@ class Experiment(Generic[S]):
         tracking = composition.settings.tracking
         changed = {key: value for key, value in composition.delta.items() if key.split(".")[0] not in TRANSIENT}
         delta = mask(overrides.nested(changed))
-        name = fingerprint({"experiment": self.name, "command": command, "delta": delta})
+        former = mask(overrides.nested(renamed.former(changed)))
+        name = fingerprint({"experiment": self.name, "command": command, "delta": former})
         facts = Facts(
             tags=(*composition.named, *tracking.tags),
             info={"delta": delta, "fingerprint": name},

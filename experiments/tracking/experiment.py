@@ -34,10 +34,10 @@ from sacred.arg_parser import format_usage
 from sacred.config import ConfigDict
 from sacred.config.config_summary import ConfigSummary
 
-from experiments import distributed, renamed
+from experiments import distributed
 from experiments.configs.named import NamedConfig
 from experiments.errors import UserError
-from experiments.tracking import lifecycle, overrides, ranks
+from experiments.tracking import lifecycle, overrides, ranks, renaming
 from experiments.tracking.console import set_up_logging
 from experiments.tracking.masking import for_terminal, mask
 from experiments.tracking.overrides import Composition
@@ -315,7 +315,7 @@ class Experiment(Generic[S]):
         tracking = composition.settings.tracking
         changed = {key: value for key, value in composition.delta.items() if key.split(".")[0] not in TRANSIENT}
         delta = mask(overrides.nested(changed))
-        former = mask(overrides.nested(renamed.former(changed)))
+        former = mask(overrides.nested(renaming.former(changed)))
         name = fingerprint({"experiment": self.name, "command": command, "delta": former})
         facts = Facts(
             tags=(*composition.named, *tracking.tags),

@@ -142,5 +142,5 @@ class NetworkExperimentSettings(Section):
         if not having:
             return ""
         kind = cls.model_fields["model"].annotation.kind
-        chosen = f"model.network={kind.name}" if kind else "model.network is None"
-        return f"it is a setting of {' and '.join(having)}, and {chosen}"
+        chosen = f"the network is {kind.name}" if kind else "no network is named: model.network=NAME"
+        return f"it belongs to {' and '.join(having)}, and {chosen}"

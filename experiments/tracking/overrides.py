@@ -68,8 +68,8 @@ def compose(model: type[S], catalogue: Mapping[str, NamedConfig], tokens: Sequen
     defaults = schema()
     values = defaults.model_dump()
     for config in configs:
-        merge(values, config.values)
-        merge(values, config.by_network.get(choice, {}))
+        for layer in config.layers(choice):
+            merge(values, layer)
     updates: dict[str, Any] = {}
     for key, text in assignments:
         value = read(key, text, locate(schema, key))

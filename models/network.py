@@ -131,6 +131,17 @@ class Network(Named):
             source = {key: tensor for key, tensor in published[1].items() if not key.startswith("frontend.")}
         return fit_by_name(source, self.state_dict(), name, self.head_prefixes, discard_head, absent, labels)
 
+    @classmethod
+    def check(cls, arguments: Mapping[str, Any]) -> None:
+        """Refuse arguments that do not go together, before anything is computed.
+
+        Args:
+            arguments: Those of the constructor that are not in `derived`, each of the type that it has there.
+
+        Raises:
+            ValueError: Names them.
+        """
+
     @property
     def default_layer(self) -> str:
         """The last layer."""

@@ -8,12 +8,14 @@ ICML 2021). Parameters bear the names of the published checkpoints. Blocks are c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import nn
 
+from models.arguments import Count, Positive, Rate
 from models.frontends.base import FrontEnd
 from models.initial_weights import LoadReport, State
 from models.maest.adapt import adapt
@@ -87,24 +89,24 @@ class MAEST(Network, name="maest"):
         n_classes: int = 400,
         n_bands: int = 96,
         n_frames: int = 1875,
-        stride_f: int = 10,
-        stride_t: int = 10,
-        dim: int = 768,
-        depth: int = 12,
-        heads: int = 12,
-        mlp_ratio: float = 4.0,
-        distilled_type: str = "mean",
+        stride_f: Positive = 10,
+        stride_t: Positive = 10,
+        dim: Positive = 768,
+        depth: Positive = 12,
+        heads: Positive = 12,
+        mlp_ratio: Annotated[float, Field(gt=0)] = 4.0,
+        distilled_type: Literal["mean", "separated"] = "mean",
         n_classes_dist: int | None = None,
-        dropout: float = 0.0,
-        attention_dropout: float = 0.0,
-        stochastic_depth: float = 0.0,
-        u_patchout: int = 0,
-        s_patchout_t: int = 0,
-        s_patchout_f: int = 0,
-        s_patchout_f_indices: Sequence[int] = (),
-        s_patchout_f_interleaved: int = 0,
-        s_patchout_t_indices: Sequence[int] = (),
-        s_patchout_t_interleaved: int = 0,
+        dropout: Rate = 0.0,
+        attention_dropout: Rate = 0.0,
+        stochastic_depth: Rate = 0.0,
+        u_patchout: Count = 0,
+        s_patchout_t: Count = 0,
+        s_patchout_f: Count = 0,
+        s_patchout_f_indices: Sequence[Count] = (),
+        s_patchout_f_interleaved: Count = 0,
+        s_patchout_t_indices: Sequence[Count] = (),
+        s_patchout_t_interleaved: Count = 0,
         time_positions: int | None = None,
         norm_eps: float = 1e-6,
         head_norm_eps: float = 1e-5,
@@ -161,6 +163,12 @@ class MAEST(Network, name="maest"):
     def fit_weights(self, source: Mapping[str, torch.Tensor], name: str, **rules: Any) -> tuple[State, LoadReport]:
         """Also of other lengths, other bands, more or fewer blocks, and of images; see `models.maest.adapt`."""
         return adapt(source, self.state_dict(), name, **rules)
+
+    @classmethod
+    def check(cls, arguments: Mapping[str, Any]) -> None:
+        """The heads share the width."""
+        if arguments["dim"] % arguments["heads"]:
+            raise ValueError(f"dim={arguments['dim']} is not divisible by heads={arguments['heads']}")
 
     @property
     def window(self) -> int:
@@ -365,8 +373,7 @@ def _check_settings(settings: dict[str, Any]) -> None:
     for name in ("dropout", "attention_dropout", "stochastic_depth"):
         if not 0.0 <= settings[name] < 1.0:
             raise ValueError(f"{name}={settings[name]}: expected a rate of 0 <= rate < 1")
-    if settings["dim"] % settings["heads"]:
-        raise ValueError(f"dim={settings['dim']} is not divisible by heads={settings['heads']}")
+    MAEST.check(settings)
     if settings["distilled_type"] not in DISTILLED_TYPES:
         raise ValueError(f"distilled_type={settings['distilled_type']!r}: expected one of {', '.join(DISTILLED_TYPES)}")
     for name in ("time_positions", "n_classes_dist"):

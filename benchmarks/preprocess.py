@@ -30,9 +30,9 @@ from essentia import standard as essentia_algorithms  # noqa: E402 - its loading
 
 from datasets.store import Store, StoreWriter  # noqa: E402
 from models.frontends import build  # noqa: E402
-from preprocess.build import feature_header  # noqa: E402
 from preprocess.decode import load  # noqa: E402
 from preprocess.features import track_features  # noqa: E402
+from preprocess.recipes import store_header  # noqa: E402
 
 RATE, ALIAS_LIMIT = 16_000, -80.0
 TONES = (9_000, 10_500, 12_000, 15_000, 18_000, 20_000)  # Hz, above 8 kHz and its transition band
@@ -98,7 +98,7 @@ def synthesise(folder: Path, seconds: int = 120) -> list[Path]:
 def measure(path: Path, quality: int, folder: Path, rounds: int) -> dict[str, list[float]]:
     """CPU seconds of every path, round by round."""
     frontend, target = build("musicnn"), folder / f"store-{path.name}"
-    writer = StoreWriter(target, feature_header("musicnn"))
+    writer = StoreWriter(target, store_header("musicnn"))
 
     def ours(number: int) -> None:
         track = track_features(path, frontend)

@@ -100,7 +100,7 @@ def _by_number(names: Mapping[str, Any]) -> list[Any] | None:
 
 
 def _of_checkpoint(named: str) -> tuple[str, ...]:
-    from experiments.networks import checkpoint_file
+    from experiments.checkpoint_files import checkpoint_file
     from models.checkpoints import read_metadata
 
     labels = read_metadata(checkpoint_file(named)).get("labels")

@@ -13,7 +13,7 @@ from typing import IO
 
 import numpy as np
 
-from preprocess.sources import BLOCK, NO_FFMPEG, AudioError, Source
+from preprocess.sources import BLOCK, NO_FFMPEG, AudioError, AudioSource
 
 AU_HEADER = struct.Struct(">4s5I")  # Sun AU: magic, offset of the data, its bytes, encoding, sample rate, channels
 DURATION = re.compile(r"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
@@ -24,7 +24,7 @@ COMPLAINT = re.compile(r".*\[(?:error|fatal|panic)\] (.*)")
 PADDING, FILM = (0.5, 0.01), (5.0, 0.1)  # seconds and share
 
 
-def open_ffmpeg(path: Path) -> Source:
+def open_ffmpeg(path: Path) -> AudioSource:
     """The first audio stream of a file as 32-bit floats, piped as Sun AU, whose header says all that is needed.
 
     Raises:
@@ -44,7 +44,7 @@ def open_ffmpeg(path: Path) -> Source:
     _, start, _, _, sample_rate, channels = AU_HEADER.unpack(header)
     process.stdout.read(start - AU_HEADER.size)
     seconds, slack = _promise(_text(remarks))
-    return Source(
+    return AudioSource(
         sample_rate,
         channels,
         _blocks(process, channels, remarks, path),

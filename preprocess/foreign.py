@@ -16,8 +16,8 @@ from datasets.store import Header, Store, StoreWriter
 from datasets.tables import CorpusError
 from models.fingerprint import fingerprint
 from preprocess.bars import counted
-from preprocess.build import alone
-from preprocess.files import Candidate, Found, find, storable
+from preprocess.files import AudioFiles, Candidate, find, storable
+from preprocess.filling import alone
 from preprocess.ledger import Ledger
 from preprocess.vector_files import ForeignError, Vectors, open_vectors
 
@@ -184,9 +184,9 @@ def _nearest(id: str, known: Sequence[str]) -> str:
 
 def _leave_out(report: Imported) -> None:
     ledger = Ledger(report.store)
-    ledger.list_folders(Found())
+    ledger.list_folders(AudioFiles())
     for id, reason in report.unmatched:
-        ledger.leave_out(Candidate(id, Path(id)), reason)
+        ledger.skip(Candidate(id, Path(id)), reason)
     ledger.save()
 
 

@@ -15,7 +15,7 @@ from datasets.corpora.base import cut, sizes, within
 from datasets.corpora.copies import write_rows
 from datasets.store import Store
 from datasets.store_files import replace_file
-from preprocess.build import Report
+from preprocess.build_report import BuildReport
 from preprocess.files import clip_id
 
 ABOUT = "corpus.json"
@@ -44,7 +44,7 @@ class Prepared:
     definition: Definition
     items: tuple[Item, ...]
     store: Path
-    report: Report
+    report: BuildReport
     tables: dict[str, Path] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
     counts: dict[str, dict[str, int]] = field(default_factory=dict)

@@ -18,7 +18,8 @@ from datasets.corpora.copies import MOST_ABSENT, Copy, verify, write_absent
 from datasets.store import Store
 from datasets.tables import CorpusError
 from datasets.text import pluralize
-from preprocess.build import Report, build_store, changed_line
+from preprocess.build import build_store
+from preprocess.build_report import BuildReport, changed_line
 from preprocess.downloads import advice, download
 from preprocess.protocols import Prepared, absent_file, family, write_tables
 
@@ -85,13 +86,13 @@ def prepare(
     absent = copy.absent | dict(report.skipped)
     write_absent(absent_file(definition, store_dir), items, absent, chosen[0])
     _refuse_gaps(definition, items, absent, max_missing, store_dir, "")
-    notes += _remarks(copy, report)
+    notes += _notes(copy, report)
     done = Prepared(definition, items, store_dir, report, absent=absent, cut_to=only, notes=notes)
     write_tables(done, chosen, folder, wanted)
     return done
 
 
-def _remarks(copy: Copy, report: Report) -> Iterator[str]:
+def _notes(copy: Copy, report: BuildReport) -> Iterator[str]:
     if copy.repeated:
         yield f"{copy.repeated} files are there more than once, under other names: one of each was taken"
     if report.changed:

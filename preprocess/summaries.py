@@ -20,7 +20,7 @@ import numpy as np
 from datasets.store import Header
 from models.fingerprint import fingerprint
 from preprocess import compiled
-from preprocess.features import CLIP_TOLERANCE, SILENCE, Track, audible
+from preprocess.tracks import SILENCE, DecodedTrack, audible, clips, middle
 
 SAMPLE_RATE, HOP = 22_050, 512
 SHORTEST = 0.5  # seconds: below it the constant-Q filters of low tones see little but padding
@@ -92,7 +92,7 @@ def summarise(samples: np.ndarray, name: str) -> np.ndarray:
     return vector.reshape(1, *summary.item_shape)
 
 
-def summary_track(path: str | Path, name: str, max_seconds: float | None = None) -> Track:
+def summary_track(path: str | Path, name: str, max_seconds: float | None = None) -> DecodedTrack:
     """Decode a file and summarise it.
 
     Args:
@@ -105,23 +105,19 @@ def summary_track(path: str | Path, name: str, max_seconds: float | None = None)
     """
     notes: list[str] = []
     samples = audible(path, SAMPLE_RATE, SHORTEST, notes)
-    keep = len(samples) if max_seconds is None else max(round(max_seconds * SAMPLE_RATE), round(SHORTEST * SAMPLE_RATE))
-    start = max(len(samples) - keep, 0) // 2
-    return Track(summarise(samples[start : start + keep], name), len(samples) / SAMPLE_RATE, tuple(notes))
+    kept = middle(samples, max_seconds, SAMPLE_RATE, round(SHORTEST * SAMPLE_RATE))
+    return DecodedTrack(summarise(kept, name), len(samples) / SAMPLE_RATE, tuple(notes))
 
 
-def summary_clips(path: str | Path, name: str, clip_seconds: float) -> list[Track]:
-    """Decode a file and summarise its clips, each as if it were a file of its own; as `features.clip_features`.
+def summary_clips(path: str | Path, name: str, clip_seconds: float) -> list[DecodedTrack]:
+    """Decode a file and summarise its clips, each as if it were a file of its own.
 
     Raises:
-        AudioError: As `summary_track`; also for audio that is shorter than one clip.
+        AudioError: As `preprocess.tracks.clips`.
     """
     notes: list[str] = []
-    samples = audible(path, SAMPLE_RATE, clip_seconds - CLIP_TOLERANCE, notes)
-    length = round(clip_seconds * SAMPLE_RATE)
-    count = (len(samples) + round(CLIP_TOLERANCE * SAMPLE_RATE)) // length
-    clips = [samples[start : start + length] for start in range(0, count * length, length)]
-    return [Track(summarise(clip, name), len(clip) / SAMPLE_RATE, tuple(notes)) for clip in clips]
+    found = clips(path, SAMPLE_RATE, clip_seconds, notes)
+    return [DecodedTrack(summarise(clip, name), len(clip) / SAMPLE_RATE, tuple(notes)) for clip in found]
 
 
 def moments(frames: np.ndarray) -> np.ndarray:

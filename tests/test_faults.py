@@ -24,7 +24,8 @@ from experiments import settings
 from experiments.errors import UserError
 from experiments.settings import PretrainSettings
 from experiments.tracking import overrides
-from experiments.tracking.experiment import VERBS, Experiment
+from experiments.tracking.commandline import VERBS
+from experiments.tracking.experiment import Experiment
 from models import augment
 from models.maest import MAEST
 from models.releases import RELEASES
@@ -225,7 +226,7 @@ def annotation_of(key: str, models: list[type]) -> Any:
 
 
 def test_f28_every_setting_and_config_that_is_named_exists(experiments):
-    models = [experiment.model for experiment in experiments.values()]
+    models = [overrides.compose(experiment.model, {}, []).schema for experiment in experiments.values()]
     configs = {name for experiment in experiments.values() for name in experiment.named_configs}
     found = 0
     for path in DOCUMENTS[:2]:
@@ -305,7 +306,7 @@ def test_f30_every_package_that_is_declared_is_used():
 @pytest.mark.parametrize(
     ("made", "section"),
     [
-        (MAEST, settings.ModelSettings),
+        (MAEST, lambda: settings.PretrainSettings().model),
         (augment.spec_augment, settings.MaskingSettings),
         (augment.roll, settings.RollSettings),
         (Rule, settings.DistillationSettings),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from experiments.configs.named import NamedConfig
 
-CONFIGS: dict[str, NamedConfig] = {
+TITLE = "Probes"
+
+PROBE: dict[str, NamedConfig] = {
     "demo": NamedConfig(
         "all tasks on the demo corpus: the pre-trained network, one of random weights, what needs no network",
         {

@@ -7,12 +7,14 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from datasets import plain_json
 from datasets.columns import likely, option
 from datasets.corpus import LABELS, Corpus
 from datasets.identity import FEATURE_SUFFIXES
+from datasets.store import Reader, Store
+from datasets.store_format import producer_differences
 from datasets.text import pluralize
 from datasets.upstream import open_features
 from experiments.errors import UserError
@@ -22,13 +24,14 @@ from experiments.tasks import TASKS, Task, build, find
 from experiments.tracks import annotations
 from experiments.tracks.readable import doubts, drop_unreadable, instead
 from models.fingerprint import fingerprint
-from models.frontends import MusiCNNMel
+from models.frontends import FrontEnd
 from models.frontends import build as build_frontend
+from preprocess.audio import audio_name
 from preprocess.files import SUFFIXES as AUDIO_SUFFIXES
 from preprocess.files import find as find_audio
 
-FRONTEND = "musicnn"
-MIN_FRAMES = 16  # one patch
+WITHOUT_NETWORK = "musicnn"  # features of tracks where no network says which it wants
+MADE_ELSEWHERE = "musicnn"  # features in folders of MAEST's code base, which do not say what made them
 NAMING = (  # settings that decide which tracks there are, with which splits and labels
     "base_dir",
     "demo_size",
@@ -56,16 +59,18 @@ class DataSource:
     Attributes:
         name: For messages and folder names.
         base_dir: Folder of the audio, store or upstream features.
-        features: Reader of mel frames (`datasets.store.Store` or `datasets.upstream`'s).
-        frontend: What the features were made with, or must have been.
+        features: Reader of tracks, frames of features or samples of audio.
+        frontend: What the features were made with, or what is computed of the audio.
         corpus: What a file of annotations says; None where folders are the classes, or where nobody asked.
+        audio: Whether tracks are audio.
     """
 
     name: str
     base_dir: Path
-    features: Any
-    frontend: MusiCNNMel
+    features: Reader
+    frontend: FrontEnd
     corpus: Corpus | None = None
+    audio: bool = False
 
 
 def there_is(names: Iterable[str]) -> str:
@@ -73,24 +78,32 @@ def there_is(names: Iterable[str]) -> str:
     return f"there is {' and '.join(names)}" if (names := list(names)) else "it has no annotation at all"
 
 
-def open_source(settings: DatamoduleSettings, labelled: bool = True) -> DataSource:
-    """Find the features and annotations, rendering the demo corpus and computing features where that was not done yet.
+def open_source(
+    settings: DatamoduleSettings,
+    frontend: FrontEnd | None = None,
+    input: Literal["features", "audio"] = "features",
+    labelled: bool = True,
+) -> DataSource:
+    """Find the tracks and annotations, rendering the demo corpus and filling stores where that was not done yet.
 
     Annotations are settled first: a mistake in them, or in the settings about them, does not wait for hours of work on
     the audio.
 
     Args:
         settings: What to open.
+        frontend: Of the network; None: there is no network.
+        input: What the network takes where `settings.input` does not say it and `settings.base_dir` is no store.
         labelled: Whether annotations are needed.
 
     Raises:
-        UserError: The folder does not exist, or there are no annotations.
-        StoreError, AudioError: The features are of another front end; no audio could be read.
+        UserError: The folder does not exist, there are no annotations, or it is a store of what the network does not
+            take.
+        StoreError, AudioError: A store is damaged; no audio could be read.
         CorpusError: The annotations cannot be read.
     """
-    frontend = build_frontend(FRONTEND)
+    frontend = frontend or build_frontend(WITHOUT_NETWORK)
     if settings.base_dir is None:
-        return _demo(settings, labelled, frontend)
+        return _demo(settings, labelled, frontend, (settings.input or input) == "audio")
     base = Path(settings.base_dir).expanduser()
     if not base.is_dir():
         what = "a file; give the folder it is in" if base.exists() else "no such folder"
@@ -101,45 +114,97 @@ def open_source(settings: DatamoduleSettings, labelled: bool = True) -> DataSour
     corpus, stored = annotations.from_files(settings, base) if labelled else None, _holds_features(base)
     if labelled and corpus is None and not stored:
         annotations.from_folders(settings, base, [audio.id for audio in find_audio(base).files])
-    features = _features(base, settings, frontend, None if stored else _store_dir(base, settings, frontend))
-    return DataSource(base.resolve().name, base, features, frontend, corpus)
+    if stored:
+        features = _opened(base, frontend, settings.input)
+        return DataSource(base.resolve().name, base, features, frontend, corpus, features.header.kind == "audio")
+    audio = (settings.input or input) == "audio"
+    features = _computed(base, _store_dir(base, settings, frontend, audio), settings, frontend, audio)
+    return DataSource(base.resolve().name, base, features, frontend, corpus, audio)
 
 
-def _demo(settings: DatamoduleSettings, labelled: bool, frontend: MusiCNNMel) -> DataSource:
+def _demo(settings: DatamoduleSettings, labelled: bool, frontend: FrontEnd, audio: bool) -> DataSource:
     from datasets import demo
 
     folder = demo.build(settings.demo_size)
     say(f"datamodule.base_dir is not set: using the demo corpus in {folder}")
     base = folder / "audio"
     corpus = annotations.from_files(settings, base) if labelled else None
-    store_dir = Path(settings.store_dir).expanduser() if settings.store_dir else folder / "mels"
-    return DataSource("demo", base, _features(base, settings, frontend, store_dir), frontend, corpus)
+    usual = frontend.fingerprint == build_frontend(WITHOUT_NETWORK).fingerprint
+    own = f"audio-{frontend.sample_rate}" if audio else "mels" if usual else f"mels-{frontend.fingerprint[:8]}"
+    store_dir = Path(settings.store_dir).expanduser() if settings.store_dir else folder / own
+    return DataSource("demo", base, _computed(base, store_dir, settings, frontend, audio), frontend, corpus, audio)
 
 
-def _store_dir(base: Path, settings: DatamoduleSettings, frontend: MusiCNNMel) -> Path:
-    """Where the log-mels of a folder of audio are kept."""
+def _store_dir(base: Path, settings: DatamoduleSettings, frontend: FrontEnd, audio: bool) -> Path:
+    """Where the features of a folder of audio, or its samples, are kept."""
     if settings.store_dir:
         return Path(settings.store_dir).expanduser()
     place = hashlib.sha256(str(base.resolve()).encode()).hexdigest()[:8]
-    return Path("outputs/mels") / f"{base.resolve().name}-{place}-{frontend.fingerprint[:8]}"
+    kind, made = ("audio", frontend.sample_rate) if audio else ("mels", frontend.fingerprint[:8])
+    return Path("outputs") / kind / f"{base.resolve().name}-{place}-{made}"
 
 
-def _features(base: Path, settings: DatamoduleSettings, frontend: MusiCNNMel, store_dir: Path | None) -> Any:
-    """The features of a folder that holds them, or those of its audio in a store, computed where they are missing."""
-    if store_dir is None:
-        return open_features(base, fingerprint=frontend.fingerprint)
-    from preprocess.build import build_store, changed_line
+def _opened(base: Path, frontend: FrontEnd, input: str | None) -> Reader:
+    """A folder that holds features or audio already.
 
-    report = build_store(base, store_dir, frontend=FRONTEND, jobs=settings.jobs)
+    Raises:
+        UserError: They are not what the network takes.
+    """
+    features = open_features(base)
+    header, producer = features.header, features.header.producer or {}
+    if header.kind == "audio":
+        if input == "features":
+            raise UserError(f"{base} holds audio: leave datamodule.input=features out, or give a store of features")
+        if (rate := producer.get("sample_rate")) != frontend.sample_rate:
+            raise UserError(
+                f"{base} holds audio at {rate} Hz, the front end {frontend.name} takes {frontend.sample_rate} Hz; "
+                "give a store of that rate, or the folder of the audio files"
+            )
+        return features
+    if input == "audio":
+        raise UserError(
+            f"{base} holds {header.kind}, and datamodule.input=audio takes audio: give the folder of the audio files, "
+            "or a store of audio"
+        )
+    makers = frontend.parameters_dict
+    other = header.fingerprint != frontend.fingerprint
+    if not isinstance(features, Store):
+        producer, other = build_frontend(MADE_ELSEWHERE).parameters_dict, frontend.name != MADE_ELSEWHERE
+    if other:
+        maker = producer.get("front_end", f"another front end ({header.fingerprint})")
+        raise UserError(
+            f"{base} holds {header.kind} of {maker}, the network takes those of {makers['front_end']} "
+            f"({producer_differences(producer, makers)}); give the folder "
+            "of the audio files, or a network of that front end"
+        )
+    return features
+
+
+def recipe_of(frontend: FrontEnd, audio: bool) -> str | FrontEnd:
+    """What `preprocess` makes of files: the features of a front end, or the audio that it takes."""
+    return audio_name(frontend.sample_rate) if audio else frontend
+
+
+def _computed(base: Path, store_dir: Path, settings: DatamoduleSettings, frontend: FrontEnd, audio: bool) -> Reader:
+    """The features, or the samples, of a folder of audio in a store, computed where they are missing."""
+    from preprocess.build import build_store
+    from preprocess.build_report import changed_line
+
+    if not audio and any(True for _ in frontend.parameters()):
+        raise UserError(
+            f"the front end {frontend.name} is learned, so its output is not stored: datamodule.input=audio"
+        )
+    report = build_store(base, store_dir, frontend=recipe_of(frontend, audio), jobs=settings.jobs)
     if report.written:
-        say(f"log-mels of {pluralize(report.written, 'track')} are in {store_dir}")
+        what = "audio" if audio else "log-mels" if len(frontend.item_shape) == 1 else "features"
+        say(f"{what} of {pluralize(report.written, 'track')} {'is' if audio else 'are'} in {store_dir}")
     if report.skipped:
         say(f"{pluralize(len(report.skipped), 'file')} skipped, see {store_dir / 'skipped.csv'}")
     if report.passed_over:
         say(f"{base}: folders of the system are passed over: {', '.join(report.passed_over)}")
     if report.changed:
         say(changed_line(report, "another datamodule.store_dir"))
-    return open_features(store_dir, fingerprint=frontend.fingerprint)
+    return open_features(store_dir)
 
 
 def _holds_features(base: Path) -> bool:
@@ -292,17 +357,3 @@ def spell(settings: DatamoduleSettings) -> str:
         key: f"[{','.join(map(str, value))}]" if isinstance(value, list) else value for key, value in named.items()
     }
     return "".join(" " + shlex.quote(f"datamodule.{key}={value}") for key, value in spelled.items())
-
-
-def clip_frames(seconds: float, frontend: MusiCNNMel) -> int:
-    """Frames of a clip, `floor(seconds * rate / hop)`.
-
-    Raises:
-        UserError: Shorter than one patch of a network.
-    """
-    frames = int(seconds * frontend.sample_rate / frontend.hop)
-    if frames < MIN_FRAMES:
-        raise UserError(
-            f"datamodule.clip_length={seconds} s: {frames} frames, at least {MIN_FRAMES} are needed (0.26 s)"
-        )
-    return frames

@@ -13,16 +13,15 @@ import numpy as np
 
 from datasets.csv_writing import TableWriter
 from datasets.text import pluralize
-from experiments import networks
 from experiments.class_report import write_test_report
 from experiments.errors import UserError
+from experiments.inference.opening import open_encoder
 from experiments.launcher import layout
 from experiments.messages import say
 from experiments.settings import PretrainSettings
 from experiments.tasks.base import Task
 from experiments.tracking.run import RunHandle
 from experiments.tracks.data import (
-    DataSource,
     build_task,
     fit_labels,
     identify,
@@ -36,6 +35,7 @@ from experiments.training import distilling
 from experiments.training.averaging import MovingAverage, SnapshotAverage, averaging
 from experiments.training.checkpointing import BEST
 from experiments.training.continuing import resume_from, same_data
+from experiments.training.initial import fetch_weights, frontend_from, initial, network_class
 from experiments.training.learner import Learner
 from experiments.training.loading import ClipLength, Clips
 from experiments.training.monitoring import LOSS, mode_of, monitored
@@ -111,36 +111,42 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     datamodule, module = settings.datamodule, settings.module
     check_accelerator(settings.trainer)
     logits = None if trained else distilling.open_logits(settings)
-    networks.fetch_weights(settings, trained)
-    source = open_source(datamodule)
+    if trained:
+        encoder = open_encoder(settings)
+        frontend, kind = encoder.frontend, encoder.input
+    else:
+        fetch_weights(settings.model, datamodule.clip_length)
+        frontend, kind = frontend_from(settings.model), network_class(settings.model).input
+    source = open_source(datamodule, frontend, kind)
     corpus, stored = match(
         read_corpus(datamodule, source), source.features.ids, source.base_dir, datamodule.max_unmatched, run
     )
     if trained:
-        loaded, offered = networks.load(settings, source.frontend), None
-        corpus = fit_labels(datamodule, corpus, loaded.task())
+        encoder, offered = encoder.fed(source.audio), None
+        corpus = fit_labels(datamodule, corpus, encoder.task)
     else:
         corpus, task = build_task(datamodule, corpus)
         offered = distilling.teacher_outputs(settings, logits, task) if logits else None
-        loaded = networks.initial(settings, source.frontend, task, offered.second_head if offered else None)
-    network, task, audio = loaded.network, loaded.task(), is_audio(source)
+        second_head, kind = offered.second_head if offered else None, "audio" if source.audio else "features"
+        encoder = initial(settings, frontend, task, second_head, kind)
+    network, task = encoder.network, encoder.task
     report_unannotated(task, corpus, datamodule.max_unmatched, run)
-    splits = examples(task, corpus, stored, source.frontend.frame_times)
+    splits = examples(task, corpus, stored, frontend.frame_times)
     if not trained:
         require_nonempty(splits, "train", "valid")
         freeze(network, module.freeze)
-    description, teacher = {**loaded.description, "run_fingerprint": run.fingerprint}, None
+    description, teacher = {**encoder.description, "run_fingerprint": run.fingerprint}, None
     if offered:
         teacher, splits = distilling.make_teacher(settings, offered, splits, source, run)
         description["teacher"] = offered.description
     objective = make_objective(task, offered.task if offered else None, settings.distillation)
     learner = Learner(
         network,
-        Inputs(loaded.frontend, loaded.mean, loaded.std, audio),
+        Inputs(encoder.frontend, encoder.mean, encoder.std, source.audio),
         objective,
         description,
         phases(module),
-        training_augmentations(module, datamodule, audio),
+        training_augmentations(module, datamodule, source.audio),
         monitored(settings.trainer.monitor),
     )
     parameters = [parameter for part in (network, learner.inputs) for parameter in part.parameters()]
@@ -158,23 +164,13 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
             "parameters_trained": trained_parameters,
         },
     )
-    length = clip_length(loaded, audio)
+    length = ClipLength.of_features(encoder.window)
+    if source.audio:
+        length = ClipLength.of_audio(frontend, encoder.window, network.window_samples)
     sizes = ", ".join(f"{len(examples)} {split}" for split, examples in splits.items())
     outputs = pluralize(len(task.classes), "value" if task.kind == "values" else "class")
     say(f"{source.name}: {sizes} tracks, {outputs}, clips of {length.frames} frames")
     return learner, Clips(datamodule, source.features, splits, length, run.seed, teacher, objective.views)
-
-
-def is_audio(source: DataSource) -> bool:
-    """Whether a source holds audio, of which the front end is computed on the training device."""
-    return source.features.header.kind == "audio"
-
-
-def clip_length(loaded: networks.Loaded, audio: bool) -> ClipLength:
-    """Length of the clips that a network is trained on."""
-    if not audio:
-        return ClipLength.of_features(loaded.n_frames)
-    return ClipLength.of_audio(loaded.frontend, loaded.n_frames, loaded.network.window_samples)
 
 
 def best_epoch(curves: History, monitor: str = LOSS) -> dict[str, float]:

@@ -77,6 +77,11 @@ class FrontEnd(Named):
         return fingerprint(self.parameters_dict)
 
     @property
+    def description(self) -> dict[str, Any]:
+        """What a checkpoint says of it: `models.frontends.build(name, **arguments)` makes it again."""
+        return {"name": self.name, "arguments": dict(self.arguments), "fingerprint": self.fingerprint}
+
+    @property
     def frame_rate(self) -> float:
         """Frames a second."""
         return self.sample_rate / self.hop

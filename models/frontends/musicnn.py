@@ -171,3 +171,10 @@ class MusiCNNMel(FrontEnd, name="musicnn"):
             raise ValueError(
                 f"the front end was cast to {self.window.dtype}: it computes in float32; cast the network only"
             )
+
+
+class MusiCNNTorch(MusiCNNMel, name="musicnn_torch"):
+    """The variant `torch` under a name of its own."""
+
+    def __init__(self) -> None:
+        super().__init__("torch")

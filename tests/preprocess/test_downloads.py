@@ -134,7 +134,11 @@ def test_a_host_that_is_gone_tells_what_to_put_where(mtt, host, tmp_path):
     host.files.clear()
     with pytest.raises(CorpusError) as caught:
         download(definition, items, tmp_path, print, progress=False)
-    for text in ("mp3.zip.001 cannot be downloaded from http", "Not Found", f"put the file into {tmp_path} by hand"):
+    for text in (
+        "mp3.zip.001 cannot be downloaded from http",
+        "Not Found",
+        f"put the file into {tmp_path} by hand",
+    ):
         assert text in str(caught.value)
 
 

@@ -18,7 +18,8 @@ from experiments.configs.targets import TARGETS
 from models.frontends import build
 from preprocess import published
 from preprocess.__main__ import main
-from preprocess.build import Report, build_store
+from preprocess.build import build_store
+from preprocess.build_report import BuildReport
 from preprocess.features import clip_features, track_features
 from preprocess.protocols import Prepared, summary
 from preprocess.sources import AudioError
@@ -81,7 +82,7 @@ def test_a_store_where_a_named_config_looks_for_it_is_named_by_that(target, tmp_
     protocol = target.table.removeprefix("tracks_").removesuffix(".csv") or definition.protocol()
     for store, said in (("data/{}/mels", f"target_{target.name}"), ("{}", f"datamodule.base_dir={target.folder}")):
         place = Path(store.format(target.folder))
-        done = Prepared(definition, (), place, Report(place), tables={protocol: place / "tracks.csv"})
+        done = Prepared(definition, (), place, BuildReport(place), tables={protocol: place / "tracks.csv"})
         assert list(summary(done))[-1].endswith(f"maest_30s_inference {said}")
 
 

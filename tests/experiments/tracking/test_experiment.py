@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from experiments.errors import UserError
-from experiments.tracking import experiment as edge
 from experiments.tracking import location
+from experiments.tracking.commandline import VERBS
 from experiments.tracking.experiment import Experiment
 from experiments.tracking.history import end_of
 from experiments.tracking.journal import read
@@ -174,7 +174,7 @@ def test_named_configs_are_listed_with_their_line(run: Run, capsys: pytest.Captu
     run("print_named_configs")
     said = capsys.readouterr().out
     for name, named in tiny.NAMED.items():
-        assert f"{name}   # {named.description}" in said
+        assert re.search(rf"^  {name} +# {re.escape(named.description)}$", said, re.MULTILINE)
 
 
 def test_print_config_explains_keys(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -360,7 +360,7 @@ def test_streams_are_given_back(run: Run) -> None:
 def test_verbs_are_named_in_the_help(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run("-h")
     said = capsys.readouterr().out
-    assert all(f"python ex_tiny.py {verb}" in said for verb in edge.VERBS)
+    assert all(f"python ex_tiny.py {verb}" in said for verb in VERBS)
     assert "--mongo_db" not in said
 
 

@@ -1,14 +1,15 @@
-"""Which file a name of a checkpoint means."""
+"""What a training starts from: weights, their normalisation, rows of heads."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
+from experiments.checkpoint_files import checkpoint_file
 from experiments.errors import UserError
-from experiments.networks import _from_nothing, checkpoint_file, fetch_weights, initial, load
 from experiments.settings import PretrainSettings
 from experiments.tasks import build
+from experiments.training.initial import _from_nothing, fetch_weights, initial
 from models.checkpoints import CheckpointError, save_network
 from models.frontends import MusiCNNMel
 from models.maest import MAEST

@@ -15,11 +15,12 @@ from models.errors import ExportError
 from models.frontends.musicnn import HOP, MEAN, STD, MusiCNNMel
 from models.maest import MAEST
 from models.maest.export import AudioNetwork, MatrixMel
+from models.network import main_head
 from models.onnx_files import audio_session, open_onnx, quantised, read_properties, write_onnx
 from models.programs import open_program, write_program
 from preprocess.decode import load
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 MUSIC = ("piano_prelude.ogg", "super_polka.ogg", "solo_voice.ogg")
 FRAMES, DEPTH, CLASSES = 312, 2, 11
 
@@ -45,9 +46,8 @@ def expected(net: MAEST, audio: torch.Tensor, blocks: list[int]) -> tuple[torch.
     frontend = MusiCNNMel()
     mel = frontend.normalise(frontend(audio)[:, : audio.shape[1] // HOP])
     with torch.inference_mode():
-        made = net.embed(mel.transpose(1, 2), blocks, logits=True)
-    logits = made.logits if isinstance(made.logits, torch.Tensor) else made.logits[0]
-    return logits, torch.stack([made.tokens[block] for block in blocks], 1)
+        logits, tokens = net.forward_and_embed(mel, [net.layer_names[block] for block in blocks])
+    return main_head(logits), torch.stack([tokens[net.layer_names[block]] for block in blocks], 1)
 
 
 def assert_close(found, wanted, atol: float = 1e-4) -> None:

@@ -34,7 +34,7 @@ def load(source: str, allowed: Collection[str], labels: str | None, arguments: M
     """Network, front end, description and weights of an encoder; see `experiments.encoder.Encoder.load`."""
     if source in RELEASES and not Path(source).exists():
         file = fetch(source, hint=OWN_FILE)
-        network, metadata = load_release(source, **arguments)[0], {}
+        network, metadata = load_release(source, **arguments)[0], RELEASES[source].metadata
         frontend = own_frontend(network)
     else:
         file = checkpoint_file(source)

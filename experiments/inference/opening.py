@@ -57,7 +57,7 @@ def open_encoder(settings: PretrainSettings, named: bool = True) -> Encoder:
             "or a published network such as the named config maest_30s_inference"
         )
     changed = model.model_dump(include=set(network_class(model).adjustable), exclude_defaults=True)
-    encoder = Encoder.load(source, labels=inference.labels, arguments=changed, **runtime)
+    encoder = Encoder.load(source, allowed=model.allowed, labels=inference.labels, arguments=changed, **runtime)
     n_classes = encoder.network.n_classes
     if named and not inference.labels and encoder.labels == output_names(None, None, n_classes):
         say(f"the weights name no classes: they are numbered; give inference.labels=FILE of {n_classes} names")

@@ -83,6 +83,7 @@ class MAEST(Network, name="maest"):
     min_frames = PATCH
     token_names = ("cls", "dist", "mean")
     head_prefixes = ("head.", "head_dist.")
+
     def __init__(
         self,
         *,

@@ -7,7 +7,8 @@ import re
 import torch
 
 from experiments import distributed
-from experiments.encoder import Encoder, Runtime, Windowing
+from experiments.encoder import Encoder
+from experiments.encoder_runtime import Runtime
 from experiments.errors import UserError
 from experiments.labels import output_names
 from experiments.messages import say
@@ -15,6 +16,7 @@ from experiments.settings import InferenceSettings, PretrainSettings, TrainerSet
 from experiments.tasks import build
 from experiments.training.initial import frontend_from, initial, network_class
 from experiments.training.trainer import check_accelerator, precision
+from experiments.window_batches import Windowing
 
 BLOCK = re.compile(r"block_(\d+)")
 

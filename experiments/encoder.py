@@ -10,11 +10,8 @@ What a network sees is made and normalised here alone, whether it comes from an 
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -23,76 +20,17 @@ import torch
 from torch import Tensor
 
 from experiments import encoder_parts as parts
+from experiments.encoder_runtime import Forward, Runner, Runtime, logits_of, tokens_of
 from experiments.errors import UserError
 from experiments.labels import output_names
 from experiments.prediction import Prediction
 from experiments.tasks import Task, from_metadata
-from experiments.window_batches import OpenTrack, cut, in_batches
-from models.attention import prefer
+from experiments.window_batches import OpenTrack, Windowing, cut, in_batches
 from models.frontends import FrontEnd
 from models.inputs import Inputs
-from models.network import Network, main_head
+from models.network import Network
 
 UNNAMED = "maest"  # the class of stores and predictions that name none
-MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-Forward = Callable[[Network, Tensor], Sequence[Tensor]]  # a network and its normalised input to tensors [batch, ...]
-_made_once = threading.Lock()
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """On what a network runs, and how.
-
-    Attributes:
-        device: `auto` is CUDA where there is one.
-        precision: `32-true`, `bf16-mixed` or `16-mixed`; `auto` is bf16-mixed on CUDA.
-        attention: Kernel that is tried first, of `models.attention.KERNELS`.
-        threads: Of torch on a CPU; None leaves them as they are.
-    """
-
-    device: str | torch.device = "auto"
-    precision: str = "auto"
-    attention: str | None = None
-    threads: int | None = None
-
-    @property
-    def torch_device(self) -> torch.device:
-        """Where it runs."""
-        if self.device != "auto":
-            return torch.device(self.device)
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-    @property
-    def mixed(self) -> torch.dtype | None:
-        """Type of most products; None for float32.
-
-        Raises:
-            UserError: float16 on a CPU.
-        """
-        on_cuda = self.torch_device.type == "cuda"
-        mixed = MIXED.get("bf16-mixed" if self.precision == "auto" and on_cuda else self.precision)
-        if mixed is torch.float16 and self.torch_device.type == "cpu":
-            raise UserError("precision 16-mixed: not on a CPU; set trainer.precision to bf16-mixed or auto")
-        return mixed
-
-
-@dataclass(frozen=True)
-class Windowing:
-    """How tracks are cut.
-
-    Attributes:
-        frames: Of a window.
-        rows: Of a window: frames of features, or samples of audio.
-        hop: From one window to the next, rows.
-        hop_frames: The same in frames.
-        rate: Rows a second.
-    """
-
-    frames: int
-    rows: int
-    hop: int
-    hop_frames: float
-    rate: float
 
 
 @dataclass(frozen=True)
@@ -112,7 +50,7 @@ class Encoder:
     frontend: FrontEnd
     description: Mapping[str, Any]
     weights: str = "in memory"
-    runtime: Runtime = Runtime()
+    runtime: Runtime = field(default_factory=Runtime)
 
     @classmethod
     def load(
@@ -332,7 +270,8 @@ class Encoder:
 
     def runner(self, forward: Forward, dtype: torch.dtype = torch.float32) -> Runner:
         """Windows `[windows, rows, ...]` as stored to arrays; see `Runner`."""
-        return Runner(self, forward, dtype)
+        inputs = Inputs(self.frontend, self.mean, self.std, self.audio)
+        return Runner(self.network, inputs, self.runtime, forward, dtype)
 
     def fill(self) -> float:
         """The value of silence in the rows of a track."""
@@ -347,54 +286,3 @@ class Encoder:
         """Arrays `[windows, ...]`, one for each tensor of `forward`."""
         (done,) = in_batches([track], self.runner(forward), batch_size)
         return [np.stack(values) for values in zip(*done.outputs, strict=True)]
-
-
-def logits_of(network: Network, x: Tensor) -> tuple[Tensor]:
-    """Logits of the only or the first head."""
-    return (main_head(network(x)),)
-
-
-def tokens_of(network: Network, x: Tensor, layers: Sequence[str]) -> list[Tensor]:
-    """Tokens of some layers, in this order."""
-    tokens = network.embed(x, layers)
-    return [tokens[layer] for layer in layers]
-
-
-@dataclass
-class Runner:
-    """A function of the network over batches of windows, without gradients.
-
-    The network is put on its device and made ready where it is first called, so that this can be sent to another
-    process or machine.
-
-    Args:
-        encoder: Of the network.
-        forward: What is computed.
-        dtype: Of the results.
-    """
-
-    encoder: Encoder
-    forward: Forward
-    dtype: torch.dtype = torch.float32
-
-    def __call__(self, windows: Tensor) -> list[np.ndarray]:
-        """Windows `[batch, rows, ...]`, features of any floating type or audio, to arrays `[batch, ...]`."""
-        with _made_once:
-            network, inputs = self._ready
-        device, mixed = self.encoder.runtime.torch_device, self.encoder.runtime.mixed
-        with torch.inference_mode(), prefer(self.encoder.runtime.attention):
-            x = inputs(windows.to(device, non_blocking=True))
-            with torch.autocast(device.type, mixed) if mixed else contextlib.nullcontext():
-                outputs = self.forward(network, x)
-        return [one.cpu().to(self.dtype).numpy() for one in outputs]
-
-    @cached_property
-    def _ready(self) -> tuple[Network, Inputs]:
-        encoder, runtime = self.encoder, self.encoder.runtime
-        if runtime.threads is not None:
-            torch.set_num_threads(runtime.threads)
-        device = runtime.torch_device
-        network = encoder.network.to(device)
-        network = network if runtime.mixed else network.prepared()  # what is prepared computes in float32
-        inputs = Inputs(copy.deepcopy(encoder.frontend), encoder.mean, encoder.std, encoder.audio)
-        return network, inputs.to(device).eval()

@@ -34,7 +34,7 @@ def load(source: str, allowed: Collection[str], labels: str | None, arguments: M
     """Network, front end, description and weights of an encoder; see `experiments.encoder.Encoder.load`."""
     if source in RELEASES and not Path(source).exists():
         file = fetch(source, hint=OWN_FILE)
-        network, metadata = load_release(source, **arguments)[0], {}
+        network, metadata = load_release(source, **arguments)[0], RELEASES[source].metadata
         frontend = own_frontend(network)
     else:
         file = checkpoint_file(source)
@@ -49,8 +49,9 @@ def load(source: str, allowed: Collection[str], labels: str | None, arguments: M
 
 
 def own_frontend(network: Network | type[Network]) -> FrontEnd:
-    """The front end that a network is made for, unless something else is said."""
-    return build(network.frontend, **network.frontend_arguments)
+    """The front end that a network is made for, unless something else is said; what its class names may be imported."""
+    named = network.frontend.partition(":")[0] if isinstance(network.frontend, str) else ""
+    return build(network.frontend, {named}, **network.frontend_arguments)
 
 
 def _check_fit(network: Network, frontend: FrontEnd, metadata: Mapping[str, Any], file: Path) -> None:
@@ -120,8 +121,8 @@ def checked_window(network: Network | type[Network], frontend: FrontEnd, seconds
     most = (network.window or network.max_frames) if built else None
     if most and frames > most:
         raise UserError(
-            f"clips of {frames} frames: this network takes up to {most}; "
-            f"leave datamodule.clip_length out or set it to {most / rate:g} or less"
+            f"windows of {seconds:g} s ({frames} frames): this network takes up to {most} frames; leave the length "
+            f"(datamodule.clip_length) out or set it to {most / rate:g} or less"
         )
     exact = default_window(network, frontend) if network.window_samples else frames
     if abs(frames - exact) > 1:

@@ -18,6 +18,25 @@ from datasets.clips import window_starts
 from datasets.windows import is_short, pad_centred
 
 
+@dataclass(frozen=True)
+class Windowing:
+    """How tracks are cut.
+
+    Attributes:
+        frames: Of a window.
+        rows: Of a window: frames of features, or samples of audio.
+        hop: From one window to the next, rows.
+        hop_frames: The same in frames.
+        rate: Rows a second.
+    """
+
+    frames: int
+    rows: int
+    hop: int
+    hop_frames: float
+    rate: float
+
+
 def cut(
     track: np.ndarray, length: int, hop: int, fill: float = 0.0, unpadded: int | None = None
 ) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -167,14 +167,20 @@ class Network(Named):
         """Both, in one pass where the network can do so."""
         return self(x), self.embed(x, layers)
 
-    def embedding_shape(self, layer: str, item_shape: Sequence[int]) -> tuple[int, ...]:
-        """`(tokens, dim)` of a layer, found by a pass through the shortest input."""
-        device = next(self.parameters()).device
-        frames = max(self.min_frames, 1)
+    def embedding_shape(self, layer: str, item_shape: Sequence[int], frames: int | None = None) -> tuple[int, ...]:
+        """`(tokens, dim)` of a layer, found by a pass.
+
+        Args:
+            layer: Of `layer_names`.
+            item_shape: Of a frame.
+            frames: Of the input, on which the tokens of some layers depend; None: the shortest.
+        """
+        device, trained = next(self.parameters()).device, self.training
+        x = torch.zeros(1, frames or max(self.min_frames, 1), *item_shape, device=device)
         with torch.no_grad():
-            return tuple(
-                self.eval().embed(torch.zeros(1, frames, *item_shape, device=device), [layer])[layer].shape[1:]
-            )
+            shape = tuple(self.eval().embed(x, [layer])[layer].shape[1:])
+        self.train(trained)
+        return shape
 
     def macs(self, x_shape: Sequence[int], layer: str | None = None, training: bool = False) -> int:
         """Multiply-accumulates of one window, counted by torch as it runs on no data.

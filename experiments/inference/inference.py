@@ -15,7 +15,8 @@ import torch
 from datasets.store import Store
 from datasets.text import pluralize
 from experiments import distributed
-from experiments.encoder import Encoder, Windowing, logits_of, tokens_of
+from experiments.encoder import Encoder
+from experiments.encoder_runtime import logits_of, tokens_of
 from experiments.errors import UserError
 from experiments.inference.batching import ExtractionReport, Job, Output
 from experiments.inference.cost import savings
@@ -26,6 +27,7 @@ from experiments.settings import DatamoduleSettings, PretrainSettings
 from experiments.tracking.run import RunHandle
 from experiments.tracks.data import DataSource, open_source, read_corpus, spell
 from experiments.tracks.unmatched import match
+from experiments.window_batches import Windowing
 from models.fingerprint import fingerprint
 from models.network import Network
 from preprocess.cluster import Cluster, ClusterError, connected
@@ -62,7 +64,7 @@ def extract_embeddings(settings: PretrainSettings, run: RunHandle) -> dict[str, 
             folder / layer_folder(network, layer),
             header(
                 "embeddings",
-                network.embedding_shape(layer, item_shape),
+                network.embedding_shape(layer, item_shape, windowing.frames),
                 f"tokens: {', '.join(network.token_names)}",
                 {**producer, **network.describe_layer(layer)},
             ),

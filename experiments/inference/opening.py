@@ -7,7 +7,8 @@ import re
 import torch
 
 from experiments import distributed
-from experiments.encoder import Encoder, Runtime, Windowing
+from experiments.encoder import Encoder
+from experiments.encoder_runtime import Runtime
 from experiments.errors import UserError
 from experiments.labels import output_names
 from experiments.messages import say
@@ -15,6 +16,7 @@ from experiments.settings import InferenceSettings, PretrainSettings, TrainerSet
 from experiments.tasks import build
 from experiments.training.initial import frontend_from, initial, network_class
 from experiments.training.trainer import check_accelerator, precision
+from experiments.window_batches import Windowing
 
 BLOCK = re.compile(r"block_(\d+)")
 
@@ -57,7 +59,7 @@ def open_encoder(settings: PretrainSettings, named: bool = True) -> Encoder:
             "or a published network such as the named config maest_30s_inference"
         )
     changed = model.model_dump(include=set(network_class(model).adjustable), exclude_defaults=True)
-    encoder = Encoder.load(source, labels=inference.labels, arguments=changed, **runtime)
+    encoder = Encoder.load(source, allowed=model.allowed, labels=inference.labels, arguments=changed, **runtime)
     n_classes = encoder.network.n_classes
     if named and not inference.labels and encoder.labels == output_names(None, None, n_classes):
         say(f"the weights name no classes: they are numbered; give inference.labels=FILE of {n_classes} names")

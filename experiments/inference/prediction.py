@@ -18,7 +18,8 @@ from datasets.csv_writing import TableWriter
 from datasets.text import printable
 from datasets.workers import workers
 from experiments import reports
-from experiments.encoder import Encoder, Runner, Windowing, logits_of
+from experiments.encoder import Encoder
+from experiments.encoder_runtime import Runner, logits_of
 from experiments.errors import UserError
 from experiments.inference.cost import savings
 from experiments.inference.opening import open_encoder, windowing_of
@@ -31,7 +32,7 @@ from experiments.settings import PredictionSettings, PretrainSettings
 from experiments.tasks.base import Task
 from experiments.tracking.run import RunHandle
 from experiments.tracks.data import recipe_of
-from experiments.window_batches import OpenTrack, cut, in_batches
+from experiments.window_batches import OpenTrack, Windowing, cut, in_batches
 from models.fingerprint import fingerprint
 from preprocess.files import Candidate, find, storable
 from preprocess.quiet import quiet_libraries

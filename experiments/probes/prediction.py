@@ -13,7 +13,8 @@ import torch
 from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor
 
-from experiments.encoder import UNNAMED, Encoder, tokens_of
+from experiments.encoder import UNNAMED, Encoder
+from experiments.encoder_runtime import tokens_of
 from experiments.errors import UserError
 from experiments.inference.opening import block_layers, runtime_of
 from experiments.inference.prediction import Predictor, audio_named, predict_files

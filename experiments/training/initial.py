@@ -2,41 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from experiments.checkpoint_files import checkpoint_file, digest
 from experiments.configs.maest import LENGTHS
+from experiments.configs.maest import NETWORK as MAEST
 from experiments.encoder import Encoder
-from experiments.encoder_parts import checked_window, frontend_of, named_frontend, own_frontend
+from experiments.encoder_parts import checked_window, own_frontend
 from experiments.errors import UserError
 from experiments.messages import say
 from experiments.settings import ModelSettings, NormSettings, PretrainSettings
 from experiments.tasks import Task
 from models.checkpoints import fetch, initialise, read_arguments, read_metadata
-from models.frontends import FrontEnd
-from models.maest import MAEST
+from models.frontends import FrontEnd, build
 from models.network import Network
 
 
 def network_class(model: ModelSettings) -> type[Network]:
-    """The class of the network that settings name."""
-    return MAEST
+    """The class of the network that settings name.
+
+    Raises:
+        UserError: They name none.
+    """
+    if model.kind is None:
+        raise UserError("no network is named: model.network=NAME")
+    return model.kind
 
 
 def frontend_from(model: ModelSettings) -> FrontEnd:
     """The front end that settings name; else that of the weights to start from, else the network's own.
 
+    What a front end has learned is taken over by `initial`.
+
     Raises:
         UserError: There is none of that name, or no such checkpoint.
+        CheckpointError: The checkpoint cannot be read.
     """
-    kind = network_class(model)
-    if model.frontend:
-        return named_frontend(model.frontend, {})
-    file = checkpoint_file(model.checkpoint) if model.checkpoint else None
-    return (
-        frontend_of(read_metadata(file).get("frontend"), kind, frozenset(), str(file)) if file else own_frontend(kind)
-    )
+    stated = read_metadata(checkpoint_file(model.checkpoint)).get("frontend") if model.checkpoint else None
+    try:
+        if model.frontend:
+            return build(model.frontend, model.allowed)
+        if isinstance(stated, Mapping):
+            return build(str(stated.get("name")), model.allowed, **stated.get("arguments", {}))
+    except ValueError as error:
+        raise UserError(f"model.frontend={model.frontend or stated['name']}: {error}") from error
+    return own_frontend(network_class(model))
 
 
 def fetch_weights(model: ModelSettings, seconds: float | None) -> None:
@@ -102,6 +114,7 @@ def initial(
             discard_head=model.checkpoint_discard_head,
             missing_blocks=model.missing_blocks,
             labels=task.classes,
+            frontend=frontend if any(True for _ in frontend.parameters()) else None,
             hint=_from_nothing(model, datamodule.clip_length),
         )
         say(str(report))
@@ -128,7 +141,7 @@ def _usual_normalisation(file: Path | None, frontend: FrontEnd) -> tuple[float, 
     """What the weights to start from are used to, once it is clear that they see the same features."""
     metadata = read_metadata(file) if file else {}
     stated = metadata.get("frontend")
-    made_for = stated.get("fingerprint") if isinstance(stated, dict) else stated
+    made_for = stated.get("fingerprint") if isinstance(stated, Mapping) else stated
     if made_for not in (None, frontend.fingerprint):
         raise UserError(
             f"{file}: made for features {made_for}, these are {frontend.fingerprint}; "
@@ -140,5 +153,6 @@ def _usual_normalisation(file: Path | None, frontend: FrontEnd) -> tuple[float, 
 
 def _from_nothing(model: ModelSettings, seconds: float | None) -> str:
     seconds = seconds or network_class(model).seconds
-    instead = f"maest_{seconds:g}s_random_weights_pretrain" if seconds in LENGTHS else "model.pretrained=None"
+    named = model.network == MAEST and seconds in LENGTHS
+    instead = f"maest_{seconds:g}s_random_weights_pretrain" if named else "model.pretrained=None"
     return f"or start from random weights: {instead}"

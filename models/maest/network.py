@@ -257,7 +257,7 @@ class MAEST(Network, name="maest"):
         x, tokens = self._run(x, self._blocks(layers), self.depth)
         return self._classify(self.norm(x[:, :2])), tokens
 
-    def embedding_shape(self, layer: str, item_shape: Sequence[int]) -> tuple[int, ...]:
+    def embedding_shape(self, layer: str, item_shape: Sequence[int], frames: int | None = None) -> tuple[int, ...]:
         """`(3, dim)`."""
         return (len(self.token_names), self.dim)
 

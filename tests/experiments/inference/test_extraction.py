@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from datasets.clips import window_starts
 from datasets.store import Store, StoreError, StoreWriter
 from datasets.upstream import open_features
-from experiments.encoder import Windowing
 from experiments.inference.batching import Job, Output
 from experiments.inference.extraction import extract, header, made_of_other
+from experiments.window_batches import Windowing
 
 BANDS, FRAMES = 4, 10
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from datasets.store import Store, StoreError, StoreWriter
-from experiments.encoder import Windowing
 from experiments.inference.batching import Job, Output
 from experiments.inference.extraction import extract, header
+from experiments.window_batches import Windowing
 from preprocess.cluster import connected
 
 pytest.importorskip("distributed")

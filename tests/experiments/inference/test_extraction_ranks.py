@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from datasets.store import Store, StoreWriter
-from experiments.encoder import Windowing
 from experiments.inference.batching import Job, Output
 from experiments.inference.extraction import extract, header
+from experiments.window_batches import Windowing
 
 ROOT = Path(__file__).parents[3]
 BANDS, FRAMES = 4, 10
@@ -28,9 +28,9 @@ import json, os, signal, sys
 from pathlib import Path
 from datasets.store import Store
 from experiments import distributed
-from experiments.encoder import Windowing
 from experiments.inference.batching import Job, Output
 from experiments.inference.extraction import extract, header
+from experiments.window_batches import Windowing
 
 folder, stores, dies_after = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 mels = Store(folder / "mels")

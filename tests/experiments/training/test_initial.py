@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from experiments.checkpoint_files import checkpoint_file
+from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.settings import PretrainSettings
 from experiments.tasks import build
@@ -38,8 +39,9 @@ def test_a_folder_without_a_checkpoint_and_a_missing_file_are_told_apart(tmp_pat
 def test_the_way_out_without_a_download_exists():
     from experiments.configs.catalogue import PRETRAIN
 
-    assert _from_nothing(30).split(": ")[1] in PRETRAIN
-    assert _from_nothing(7.0).endswith("model.pretrained=None")
+    model = PretrainSettings().model
+    assert _from_nothing(model, 30).split(": ")[1] in PRETRAIN
+    assert _from_nothing(model, 7.0).endswith("model.pretrained=None")
 
 
 def finetuned(file, **norm):
@@ -114,10 +116,10 @@ def test_a_hugging_face_folder_is_a_checkpoint(tmp_path):
     network = MAEST(**SMALL, n_classes=3, n_frames=312, head_norm_eps=1e-6)
     write_huggingface(tmp_path, network, ["a", "b", "c"], {"normalisation": [1.5, 0.5]})
     assert checkpoint_file(str(tmp_path)) == tmp_path
-    found = load(PretrainSettings(inference={"checkpoint": str(tmp_path)}), MusiCNNMel())
-    assert (found.labels, found.mean, found.std) == (("a", "b", "c"), 1.5, 0.5)
-    x = torch.randn(1, 96, 312)
-    torch.testing.assert_close(found.network(x), network.eval()(x), atol=1e-5, rtol=0)
+    loaded = Encoder.load(str(tmp_path))
+    assert (loaded.labels, loaded.mean, loaded.std) == (("a", "b", "c"), 1.5, 0.5)
+    x = torch.randn(1, 312, 96)
+    torch.testing.assert_close(loaded.network(x), network.eval()(x), atol=1e-5, rtol=0)
     tuned = started(checkpoint=str(tmp_path))
     assert tuned.network.head[0].eps == 1e-6
     assert (tuned.mean, tuned.std) == (1.5, 0.5)
@@ -127,9 +129,8 @@ def test_a_hugging_face_folder_is_a_checkpoint(tmp_path):
 def test_networks_for_other_features_are_for_starting_from(tmp_path):
     network = MAEST(**SMALL, n_classes=2, n_frames=998, n_bands=128)
     save_network(tmp_path / "passt.safetensors", network, {})
-    settings = PretrainSettings(inference={"checkpoint": str(tmp_path / "passt.safetensors")})
-    with pytest.raises(UserError, match=r"128 bands of another front end, .* makes 96; .*model\.checkpoint"):
-        load(settings, MusiCNNMel())
+    with pytest.raises(UserError, match=r"n_bands=128 of another front end, .* makes n_bands=96; .*model\.checkpoint"):
+        Encoder.load(str(tmp_path / "passt.safetensors"))
     assert started(checkpoint=str(tmp_path / "passt.safetensors")).network.n_bands == 96
 
 
@@ -147,7 +148,6 @@ def test_weights_that_cannot_be_had_are_missed_before_anything_is_computed(tmp_p
     way_out = "inference.checkpoint=FILE" if trained else "maest_30s_random_weights_pretrain"
     with pytest.raises(CheckpointError, match=f"no network.*{way_out}"):
         pretraining.prepare(settings, None, trained)
-    untrained = PretrainSettings(inference={"random_weights": True})
-    fetch_weights(untrained, trained)
+    fetch_weights(PretrainSettings().model, None)
     with pytest.raises(UserError, match="no such file"):
-        fetch_weights(PretrainSettings(model={"checkpoint": "gone.ckpt"}))
+        fetch_weights(PretrainSettings(model={"checkpoint": "gone.ckpt"}).model, None)

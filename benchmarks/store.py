@@ -142,7 +142,7 @@ def batches(folder: Path, ids: list[str], batch: int = 64, draws: int = 6400) ->
     best = float("inf")
     for _ in range(3):
         began = time.process_time()
-        seen = sum(len(batch["mel"]) for batch in loader)
+        seen = sum(len(batch["x"]) for batch in loader)
         best = min(best, (time.process_time() - began) / seen)
     return 1 / best
 

@@ -62,7 +62,7 @@ class _Crops(Dataset[dict[str, np.ndarray]]):
         for name, targets in self.extra.items():
             for key, value in targets.crop(track, place / self.hop, self.length // self.hop).items():
                 item[name if key == "target" else f"{name}_{key}"] = value
-        return item | {"track": np.asarray(track), "start": np.asarray(place, np.int64)}
+        return item | {"track": np.asarray(track), "start": np.int64(place)}
 
 
 class RandomCrops(_Crops):

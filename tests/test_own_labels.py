@@ -123,7 +123,7 @@ def test_a_report_says_what_spoils_figures_first_and_leaves_tables_and_a_picture
     assert lines[2] == "these spoil figures:"
     assert "8 of 10 artists have tracks in several splits" in shown.out.split("worth a look")[0]
     assert "1 of 3 labels (tags) without a track in train: cannot be learned: kazoo" in shown.out
-    assert "1 spelling of labels (tags) brought together" in shown.err
+    assert "1 spelling of labels (tags) merged" in shown.err
     expected = {"tracks": 30, "train": 18, "valid": 6, "test": 6, "labels": 3, "artist_in_two_splits": 8}
     assert expected | {"no_audio": 1, "no_labels": 9, "not_annotated": 1, "short": 30} == {
         key: result[key] for key in (*expected, "no_audio", "no_labels", "not_annotated", "short")

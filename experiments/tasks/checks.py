@@ -100,16 +100,21 @@ def checked_values(task: Task, references: Any, shape: tuple[int, ...]) -> np.nd
     return targets
 
 
+def as_number(value: Any) -> float:
+    """Return an annotated number; NaN for what is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return np.nan
+
+
 def finite_number(kind: str, value: Any) -> float:
     """Return an annotated number.
 
     Raises:
         UserError: It is none, or not finite.
     """
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = np.nan
+    number = as_number(value)
     if not np.isfinite(number):
         raise UserError(f"{kind}: {value!r} is no number; leave the cell empty where nobody annotated the track")
     return number

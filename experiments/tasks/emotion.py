@@ -12,7 +12,7 @@ import numpy as np
 
 from experiments.errors import UserError
 from experiments.tasks.base import Task
-from experiments.tasks.checks import as_float32, checked_predictions, checked_values, finite_number
+from experiments.tasks.checks import as_float32, as_number, checked_predictions, checked_values, finite_number
 from experiments.tasks.regression import (
     checked_constants,
     constants,
@@ -60,7 +60,8 @@ class Emotion(Task):
     @classmethod
     def measured(cls, annotations: Sequence[tuple[float, float]]) -> dict[str, list[float]]:
         """Mean and population deviation of annotated pairs, as the constructor takes them."""
-        return constants(np.array(annotations, dtype=np.float64).reshape(-1, len(cls.classes)))
+        values = np.array([[as_number(value) for value in pair] for pair in annotations], dtype=np.float64)
+        return constants(values.reshape(-1, len(cls.classes)))
 
     @classmethod
     def implausible(cls, annotations: Sequence[tuple[float, float]]) -> dict[str, list[int]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from experiments.errors import UserError
 from experiments.tasks.base import unknown
 from experiments.tasks.checks import checked_classes
 from experiments.tasks.single_label import SingleLabel
@@ -35,8 +36,13 @@ class Genre(SingleLabel):
         """Return the number of a genre, an int64 array of shape `[]`.
 
         Raises:
-            UserError: The genre is not among the classes.
+            UserError: The genre is not among the classes, or there are several.
         """
+        if isinstance(annotation, tuple) and len(annotation) > 1:
+            raise UserError(
+                f"genre: {' and '.join(map(repr, annotation))} are {len(annotation)} genres, expected one; "
+                f"datamodule.columns.tags=COLUMN reads the column as tags"
+            )
         if not isinstance(annotation, str) or annotation not in self._column:
             raise unknown("genre", annotation, self.classes)
         return np.array(self._column[annotation], dtype=np.int64)

@@ -20,7 +20,7 @@ import numpy as np
 
 from experiments.errors import UserError
 from experiments.tasks.base import Task
-from experiments.tasks.checks import as_float32, checked_predictions, checked_values, finite_number
+from experiments.tasks.checks import as_float32, as_number, checked_predictions, checked_values, finite_number
 from experiments.tasks.regression import checked_constants, constants, squared_error
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ class TempoRegression(_Tempo):
     @classmethod
     def measured(cls, annotations: Sequence[float]) -> dict[str, list[float]]:
         """Mean and population deviation of the logarithms of annotated tempi, as the constructor takes them."""
-        tempi = np.array(annotations, dtype=np.float64).reshape(-1, 1)
+        tempi = np.array([as_number(bpm) for bpm in annotations], dtype=np.float64).reshape(-1, 1)
         return constants(np.log2(tempi, out=np.full_like(tempi, np.nan), where=tempi > 0))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The report on a corpus: what is in it, what would spoil figures, and what its features are normalised with."""
+"""The report on a corpus: what is in it, what would make figures wrong, and what its features are normalised with."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from experiments.tasks import Task
 from experiments.tracking.run import RunHandle
 from experiments.tracks.annotations import shown
 from experiments.tracks.data import DataSource, identify, open_source, prepare_task, read_corpus, say_notes
-from experiments.tracks.other_tasks import empty_splits, other_tasks, readings
+from experiments.tracks.other_tasks import empty_splits, other_tasks, readings, unreadable_ids
 from experiments.tracks.picture import corpus_picture
 from experiments.tracks.strata import label_of, labelled
 from experiments.tracks.summary import normalisation_lines, other_annotations, summary
@@ -51,7 +51,7 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     try:
         corpus, task = prepare_task(datamodule, paired)
     except UserError as error:
-        raise UserError(f"{error}{_alone(matched, source)}") from None
+        raise UserError(f"{error}{_unpaired(matched, source)}") from None
     say_notes(corpus, written)
     annotated = corpus.annotated(*task.annotations)
     used = labelled(task, annotated)
@@ -70,19 +70,21 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     by_split = {split: [track.id for track in used.split(split)] for split in SPLITS}
     run.set_info(target=task.name, data={**identify(corpus, by_split, task), "corpus": source.name})
     if run.is_global_zero:
-        _write(run, datamodule, annotated, task, rows, found, seconds)
+        _write(run, datamodule.separators, annotated, task, rows, found, seconds)
         lengths_of = {split: np.array([seconds[one] for one in inside]) for split, inside in by_split.items()}
         title = f"{source.name}: {own}"
         if rows.get(own):
             run.add_artifact(corpus_picture(rows[own], lengths_of, run.directory / "corpus.png", title))
         lines = summary(source.name, used, task, rows, found, seconds, counted_on)
-        lines += other_annotations(corpus, {*rows, *task.annotations})
+        unreadable = {name: unreadable_ids(found, name) for name in corpus.annotations}
+        lines += other_annotations(corpus, {*rows, *task.annotations}, unreadable)
         print(printable_lines("\n".join(lines)), flush=True)
     measured = _measure(source, [matched.stored[one] for one in by_split["train"]])
     if measured and run.is_global_zero:
         print(printable_lines("\n".join(normalisation_lines(measured, source, datamodule))))
-        drawn = ", corpus.png" * bool(rows.get(own))
-        print(f"\nall of it: corpus_labels.csv, corpus_tracks.*, corpus_findings.csv{drawn} in {run.directory}")
+        picture = ", corpus.png" * bool(rows.get(own))
+        files = f"corpus_labels.csv, corpus_tracks.*, corpus_findings.csv{picture}"
+        print(f"\nthe whole report: {files} in {run.directory}")
     return {
         "tracks": len(used),
         **{split: len(inside) for split, inside in by_split.items()},
@@ -104,7 +106,7 @@ def findings(
     seconds: Mapping[str, float],
     rows: Mapping[str, Sequence[LabelRow]],
 ) -> list[Finding]:
-    """Everything that should be looked at of the task that would be trained, and what was not found of it."""
+    """Everything to look at before a training: tracks, audio, artists, labels and splits, some without any case."""
     name_of = {stored: one for one, stored in matched.stored.items()}
     annotation, what, inside = label_of(task), " and ".join(task.annotations), f"in {source.base_dir}"
     twins = [
@@ -113,7 +115,7 @@ def findings(
     ]
     found = [
         empty_splits(used),
-        *readings(task, used),
+        *readings(task, used, settings.columns.genre),
         *audio_findings(used, twins, list(rows)),
         artist_finding(used, "" if settings.splits == "grouped" else " (datamodule.splits=grouped keeps them apart)"),
         *label_findings(rows.get(annotation, ()), annotation),
@@ -125,8 +127,8 @@ def findings(
         ),
         _of(
             "not annotated",
-            f"track without {what} is left out",
-            f"tracks without {what} are left out",
+            f"track without {what} is not used",
+            f"tracks without {what} are not used",
             _without(corpus, task.annotations),
         ),
         _of(
@@ -164,7 +166,7 @@ def findings(
 
 def _same_recording(source: DataSource, ids: Sequence[str], seconds: Sequence[float]) -> list[tuple[str, ...]]:
     """Groups of tracks with equal features, or with those of one recording in different encodings."""
-    with progress("Looking for recordings that are there twice", len(ids), "tracks") as advance:
+    with progress("Looking for duplicate recordings", len(ids), "tracks") as advance:
         pairs = near_duplicates(source.features, ids, seconds, source.frontend.frame_rate, advance)
     return merged([*same_features(source.features, ids), *pairs])
 
@@ -177,14 +179,14 @@ def _untagged(corpus: Corpus, annotation: str) -> list[str]:
     return [track.id for track in corpus if track.labels(annotation) == ()]
 
 
-def _alone(matched: Match, source: DataSource) -> str:
-    """Which tracks do not pair, as the end of a sentence."""
-    said = ""
-    for alone, what in ((matched.without_audio, "labelled but not there"), (matched.without_labels, "without labels")):
-        if alone:
-            tracks = pluralize(len(alone), "track is", "tracks are")
-            said += f"; of {source.base_dir} {tracks} {what}: {shown(alone, 3)}"
-    return said
+def _unpaired(matched: Match, source: DataSource) -> str:
+    """Which tracks have no partner, as the end of a sentence."""
+    ending = ""
+    for ids, what in ((matched.without_audio, "labelled but not stored"), (matched.without_labels, "without labels")):
+        if ids:
+            tracks = pluralize(len(ids), "track is", "tracks are")
+            ending += f"; in {source.base_dir} {tracks} {what}: {shown(ids, 3)}"
+    return ending
 
 
 def _unknown(corpus: Corpus, task: Task) -> list[str]:
@@ -219,7 +221,7 @@ def _measure(source: DataSource, training: Sequence[str]) -> Distribution | None
 
 def _write(
     run: RunHandle,
-    settings: DatamoduleSettings,
+    separators: str,
     used: Corpus,
     task: Task,
     rows: Mapping[str, Sequence[LabelRow]],
@@ -232,13 +234,13 @@ def _write(
     cases = [{"kind": finding.kind, **asdict(case)} for finding in found for case in finding.cases]
     _table(run, "corpus_findings.csv", ["kind", *(field.name for field in fields(Case))], cases)
     names = [name for name in dict.fromkeys([*LABELS, *task.annotations, "artist"]) if name in used.annotations]
-    apart = {*settings.separators, *",\n\r"}  # a label with one of these is not told from several in a cell of CSV
+    apart = {*separators, *",\n\r"}  # in a cell of CSV, a label with one of these looks like several
     if any(apart & set(row.label) or row.label.startswith(tuple(BRACKETS)) for row in rows.get("tags", ())):
         path = run.directory / "corpus_tracks.jsonl"
         path.write_text("".join(f"{json.dumps(_plain(track, seconds, names))}\n" for track in used), encoding="utf-8")
         run.add_artifact(path)
         return
-    join = settings.separators[0].join
+    join = separators[0].join
     plain = (_plain(track, seconds, names) for track in used)
     written = [
         {key: join(value) or "-" if isinstance(value, tuple) else value for key, value in row.items()} for row in plain

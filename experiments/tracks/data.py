@@ -58,7 +58,7 @@ class DataSource:
         base_dir: Folder of the audio, store or upstream features.
         features: Reader of mel frames (`datasets.store.Store` or `datasets.upstream`'s).
         frontend: What the features were made with, or must have been.
-        corpus: What a file of annotations says; None where folders are the classes, or where nobody asked.
+        corpus: What a file of annotations says; None where folders are the classes, or where none are needed.
     """
 
     name: str

@@ -30,10 +30,10 @@ def songs(count=40, split_by="hashed", **more):
 def test_given_splits_stay_and_others_are_dealt_out_by_the_rule_that_is_asked_for():
     given = songs(split_by="given")
     assert [track.split for track in annotations.arrange(settings(), given)] == [track.split for track in given]
-    for rule, said in (("stratified", "stratified by label, seed 3"), ("grouped", "grouped by artist, seed 3")):
+    for rule, split_by in (("stratified", "stratified by label, seed 3"), ("grouped", "grouped by artist, seed 3")):
         made = annotations.arrange(settings(splits=rule, split_seed=3), given)
-        assert made.split_by == said
-        assert made.notes[-1].startswith(f"splits {said}: ")
+        assert made.split_by == split_by
+        assert made.notes[-1].startswith(f"splits {split_by}: ")
         assert made.notes[-1].endswith("not those that are given")
     artists = {split: {track.annotations["artist"] for track in made.split(split)} for split in ("train", "test")}
     assert artists["train"].isdisjoint(artists["test"])
@@ -78,7 +78,7 @@ def test_spellings_are_brought_together_unless_that_is_not_wanted():
 
 
 @pytest.mark.parametrize(
-    ("present", "asked", "task"),
+    ("present", "setting", "task"),
     [
         ({"genre": "rock"}, "auto", "genre"),
         ({"tags": ("rock",)}, "auto", "tagging"),
@@ -91,9 +91,9 @@ def test_spellings_are_brought_together_unless_that_is_not_wanted():
         ({"genre": "rock"}, "tagging", "tagging"),
     ],
 )
-def test_the_task_is_what_the_annotations_are_for(present, asked, task):
+def test_the_task_is_what_the_annotations_are_for(present, setting, task):
     corpus = Corpus("songs", (Track("a", "train", present),))
-    assert annotations.task_of(asked, corpus) == task
+    assert annotations.task_of(setting, corpus) == task
 
 
 def tagged(*sets, split="train"):
@@ -150,13 +150,13 @@ def test_class_names_of_files_and_checkpoints(tmp_path):
     torch.save({"state_dict": {"net.w": torch.zeros(1)}}, tmp_path / "mute.ckpt")
     (tmp_path / "latin.txt").write_bytes("Bläser".encode("latin-1"))
     (tmp_path / "empty.txt").write_text("\n\n")
-    for name, said in (
+    for name, message in (
         ("mute.ckpt", "names no classes"),
         ("latin.txt", "not UTF-8"),
         ("empty.txt", "no class names"),
         ("gone.txt", "no such file"),
     ):
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=message):
             annotations.read_labels(str(tmp_path / name))
 
 
@@ -165,8 +165,8 @@ def test_folders_are_asked_for_or_can_be_nothing_else(tmp_path):
     library = ["artist/album/a", "other/album/b"]
     with pytest.raises(UserError, match=r"no annotations for .*groundtruth=folders"):
         annotations.from_folders(settings(), tmp_path, library)
-    asked = annotations.from_folders(settings(groundtruth="folders"), tmp_path, library)
-    assert asked.vocabulary("genre") == ("artist", "other")
+    folders = annotations.from_folders(settings(groundtruth="folders"), tmp_path, library)
+    assert folders.vocabulary("genre") == ("artist", "other")
 
 
 def test_splits_that_cannot_be_read_do_not_matter_where_others_are_asked_for(tmp_path):

@@ -96,16 +96,7 @@ class Genre(SingleLabel):
     def score_resampled(
         self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """The metrics of `score` for many resamples of the items at once.
-
-        Args:
-            predictions: Probabilities `[items, n_outputs]`.
-            references: Class numbers `[items]`.
-            weights: `[resamples, items]`, how often each resample holds each item.
-
-        Returns:
-            `accuracy` and `macro_f1`, each `[resamples]`.
-        """
+        """`accuracy` and `macro_f1` under weightings of the items, `[resamples]` each."""
         predicted, targets = self._checked(predictions, references)
         weights = np.asarray(weights, dtype=np.float64)
         is_class = targets[:, None] == np.arange(self.n_outputs)

@@ -119,48 +119,26 @@ def findings(
         *audio_findings(used, twins, list(rows)),
         artist_finding(used, "" if settings.splits == "grouped" else " (datamodule.splits=grouped keeps them apart)"),
         *label_findings(rows.get(annotation, ()), annotation),
-        _of(
-            "unknown label",
-            "label is not among datamodule.labels, which a training refuses",
-            "labels are not among datamodule.labels, which a training refuses",
-            _unknown(corpus, task),
-        ),
-        _of(
-            "not annotated",
-            f"track without {what} is not used",
-            f"tracks without {what} are not used",
-            _without(corpus, task.annotations),
-        ),
-        _of(
-            "no audio",
-            f"track is labelled but not {inside}",
-            f"tracks are labelled but not {inside}",
-            matched.without_audio,
-        ),
-        _of(
-            "other case",
-            "path differs in case only from what is stored",
-            "paths differ in case only from what is stored",
-            matched.other_case,
-        ),
-        _of("no labels", f"track {inside} has no labels", f"tracks {inside} have no labels", matched.without_labels),
-        _of(
-            "empty class",
-            "folder holds no audio that can be read",
-            "folders hold no audio that can be read",
-            _empty_folders(source, written),
-        ),
-        _of(
-            "no tag",
-            "track is annotated without a tag",
-            "tracks are annotated without a tag",
-            _untagged(used, annotation),
-        ),
     ]
-    if settings.clip_length:
-        short = [one for one, length in seconds.items() if length < settings.clip_length]
-        than = f"shorter than a clip of {settings.clip_length:g} s"
-        found.append(_of("short", f"track is {than}", f"tracks are {than}", short))
+    least = settings.clip_length or 0
+    short = [one for one, length in seconds.items() if length < least]
+    cases = {
+        "unknown label": (
+            _unknown(corpus, task),
+            "label is|labels are",
+            "not among datamodule.labels, which a training refuses",
+        ),
+        "not annotated": (_without(corpus, task.annotations), "track is|tracks are", f"without {what} and not used"),
+        "no audio": (matched.without_audio, "track is|tracks are", f"labelled but not {inside}"),
+        "other case": (matched.other_case, "path differs|paths differ", "in case only from what is stored"),
+        "no labels": (matched.without_labels, "track has|tracks have", f"no labels {inside}"),
+        "empty class": (_empty_folders(source, written), "folder holds|folders hold", "no audio that can be read"),
+        "no tag": (_untagged(used, annotation), "track is|tracks are", "annotated without a tag"),
+        "short": (short, "track is|tracks are", f"shorter than a clip of {least:g} s"),
+    }
+    for kind, (ids, subject, predicate) in cases.items():
+        counted_ids = pluralize(len(ids), *subject.split("|"))
+        found.append(Finding(kind, f"{counted_ids} {predicate}", tuple(map(Case, ids))))
     return found
 
 
@@ -169,10 +147,6 @@ def _same_recording(source: DataSource, ids: Sequence[str], seconds: Sequence[fl
     with progress("Looking for duplicate recordings", len(ids), "tracks") as advance:
         pairs = near_duplicates(source.features, ids, seconds, source.frontend.frame_rate, advance)
     return merged([*same_features(source.features, ids), *pairs])
-
-
-def _of(kind: str, one: str, several: str, things: Sequence[str], grave: bool = False) -> Finding:
-    return Finding(kind, pluralize(len(things), one, several), tuple(map(Case, things)), grave)
 
 
 def _untagged(corpus: Corpus, annotation: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The report on a corpus: what is in it, what would make figures wrong, and what its features are normalised with."""
+"""The report on a corpus: what is in it, which problems distort results, and what its features are normalised with."""
 
 from __future__ import annotations
 

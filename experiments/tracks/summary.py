@@ -34,10 +34,10 @@ def summary(
     names = ("value a track", "values a track") if task.kind == "values" else ("class",)
     outputs = pluralize(len(task.classes), *names)
     lines = [f"{name}: {pluralize(len(used), 'track')} with {what}, {hours:,.2f} hours, {outputs}", ""]
-    lines += _findings("these make figures wrong", [finding for finding in found if finding.grave])
+    lines += _findings("problems that distort results", [finding for finding in found if finding.grave])
     lines += _findings("worth a look", [finding for finding in found if not finding.grave])
     if not found:
-        lines += ["nothing was found that would make figures wrong", ""]
+        lines += ["no problem was found that would distort results", ""]
     lines.append(f"{'':<10}{'tracks':>10}{'hours':>10}{'labels':>10}    (splits {used.split_by})")
     for split in SPLITS:
         inside = used.split(split)

@@ -199,6 +199,39 @@ def test_tracks_with_several_genres_are_reported_and_refused(capfd):
     assert "24 tracks with tags" in capfd.readouterr().out
 
 
+OWN_TASK = """
+import numpy as np
+from experiments.tasks.base import Task
+
+
+class Fast(Task):
+    name, annotations, kind, primary, classes = "fast", ("tempo",), "values", "closeness", ("BPM",)
+    options = {}
+
+    def encode(self, annotation):
+        return np.array([annotation], np.float32)
+
+    def loss(self, outputs, targets):
+        return ((outputs.float() - targets / 100) ** 2).mean()
+
+    def decode(self, outputs):
+        return 100 * np.asarray(outputs, np.float32)
+
+    def score(self, predictions, references):
+        return {"closeness": -float(np.abs(predictions - references).mean()), "n_items": float(len(references))}
+"""
+
+
+def test_a_task_of_the_users_own_is_described_and_probed(capfd, monkeypatch):
+    Path("fast_music.py").write_text(OWN_TASK)
+    monkeypatch.syspath_prepend(Path.cwd())
+    write(tempo=BPM)
+    assert run("describe", "datamodule.task=fast_music:Fast")["tracks"] == 24
+    capfd.readouterr()
+    assert "fast/embeddings/closeness" in run("probe", "probe.tasks=[fast_music:Fast]")
+    assert "fast, 6 test tracks" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_the_form_of_accents_in_a_table_moves_no_track(capfd, form):
     names = [unicodedata.normalize(form, identity.replace("house", "m\u00fasica")) for identity in IDS]

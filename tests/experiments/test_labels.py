@@ -82,7 +82,7 @@ def test_a_file_goes_before_what_the_weights_carry(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("label", "said"),
+    ("label", "displayed"),
     [
         ("Rock---Punk", "Punk (Rock)"),
         ("Folk, World, & Country---Éntekhno", "Éntekhno (Folk, World, & Country)"),
@@ -92,8 +92,8 @@ def test_a_file_goes_before_what_the_weights_carry(tmp_path):
         ("drum-and-bass", "drum-and-bass"),
     ],
 )
-def test_styles_are_said_with_their_genre_behind(label, said):
-    assert display_name(label) == said
+def test_styles_are_displayed_with_their_genre_behind(label, displayed):
+    assert display_name(label) == displayed
 
 
 JSON = st.recursive(

@@ -31,7 +31,7 @@ def main(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     from experiments.training.pretraining import pretrain
     from experiments.transfer.experiment import transfer
 
-    return transfer(settings, run) if settings.model.network is None else pretrain(settings.from_audio(), run)
+    return transfer(settings, run) if settings.model.network is None else pretrain(settings.as_pretraining(), run)
 
 
 @ex.command
@@ -39,7 +39,7 @@ def evaluate(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     """Evaluate a trained network (inference.checkpoint) on the test split."""
     from experiments.training.pretraining import test
 
-    return test(settings.from_audio(), run)
+    return test(settings.as_pretraining(), run)
 
 
 @ex.command
@@ -51,7 +51,7 @@ def predict(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
         return predict(settings, run)
     from experiments.inference.prediction import predict
 
-    return predict(settings.from_audio(), run)
+    return predict(settings.as_pretraining(), run)
 
 
 @ex.command
@@ -59,7 +59,7 @@ def export(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     """Write a trained network (inference.checkpoint) for other programs: export.format=onnx, safetensors, ..."""
     from experiments.export.exporting import export
 
-    return export(settings.from_audio(), run)
+    return export(settings.as_pretraining(), run)
 
 
 if __name__ == "__main__":

@@ -40,8 +40,13 @@ class ModelSettings(Section):
     @property
     def allowed(self) -> frozenset[str]:
         """Modules outside of this project that the user named, which may be imported."""
-        named = (self.network, self.frontend)
-        return frozenset(name.partition(":")[0] for name in named if name and ":" in name)
+        return frozenset(word.partition("=")[2].partition(":")[0] for word in self.words)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What a later command line has to repeat so that weights of this network can be opened."""
+        given = {"model.network": self.network, "model.frontend": self.frontend}
+        return tuple(f"{key}={value}" for key, value in given.items() if value and ":" in value)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -172,6 +172,7 @@ class Experiment(Generic[S]):
         def call(handle: RunHandle) -> Any:
             if ranks.is_global_zero():
                 others.tell(handle)
+            handle.named = composition.named
             return self._commands[command](settings.model_copy(update={"seed": handle.seed}), handle)
 
         try:

@@ -188,7 +188,10 @@ class RunHandle:
         origin: folder of the run that this one goes on with: its own where it is that run itself; None at a beginning.
         is_global_zero: whether this process keeps the record; elsewhere, and with `-u`, every method does nothing.
         location: where the record goes, for commands that read other runs; None where nothing is recorded.
+        named: named configs of the command line, in order.
     """
+
+    named: tuple[str, ...] = ()
 
     def __init__(
         self,

@@ -123,7 +123,7 @@ class TransferSettings(NetworkExperimentSettings):
             raise ValueError("trainer.compile=True is for the blocks of a network; a probe has none: leave it out")
         return self
 
-    def from_audio(self) -> PretrainSettings:
+    def as_pretraining(self) -> PretrainSettings:
         """The same as settings of `ex_pretrain.py`, whose commands train, evaluate and apply any network."""
         module = self.module.model_copy(update={"optimizer": self.module.optimizer.over(self.trainer.max_epochs)})
         shared = {

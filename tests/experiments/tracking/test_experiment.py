@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from experiments.errors import UserError
-from experiments.tracking import location
+from experiments.tracking import location, renaming
 from experiments.tracking.commandline import VERBS
 from experiments.tracking.experiment import Experiment
 from experiments.tracking.history import end_of
@@ -168,6 +168,60 @@ def test_refusals_name_the_remedy(
     assert message in said
     assert said.startswith("error: ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_name_of_the_script_alone_asks_what_to_do(run: Run, tmp_path: Path, capsys) -> None:
+    done: list[tuple[str, ...]] = []
+
+    def main(settings: Any, handle: RunHandle) -> None:
+        done.append(handle.named)
+
+    experiment = Experiment("ex_made", tiny.Tiny, tiny.NAMED, examples=["with small", "with wide seed=3"])
+    experiment.main(main)
+    for words in ([], ["with"]):
+        with pytest.raises(SystemExit) as left:
+            run(*words, experiment=experiment)
+        assert left.value.code == 2
+        said = capsys.readouterr().err
+        assert "  python ex_tiny.py with small\n  python ex_tiny.py with wide seed=3\n" in said
+    assert (done, list(tmp_path.iterdir())) == ([], [])
+    run("-u", "with", "wide", "seed=3", "small", experiment=experiment)
+    assert done == [("wide", "small")]
+
+
+def test_a_command_has_other_names(run: Run, tmp_path: Path, capsys) -> None:
+    experiment = Experiment("ex_made", tiny.Tiny, tiny.NAMED, aliases={"judge": "evaluate"})
+
+    @experiment.command
+    def evaluate(settings: Any, handle: RunHandle) -> int:
+        """Look at it."""
+        return settings.model.width
+
+    for name in ("evaluate", "judge"):
+        assert run(name, "with", OFF, experiment=experiment) == 8
+        run("help", name, experiment=experiment)
+        assert "Look at it." in capsys.readouterr().out
+    documents = [start_of(directory)["document"] for directory in tmp_path.glob("runs/2*")]
+    assert {document["command"] for document in documents} == {"evaluate"}
+    assert len({document["info"]["fingerprint"] for document in documents}) == 1
+
+
+def test_an_old_name_of_a_setting_is_answered_by_the_new_one_and_is_the_same_run(
+    run: Run, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("with", OFF, "model.width=3", "stores.mine=there")
+    monkeypatch.setattr(renaming, "RENAMED", {"net.width": "model.width", "places": "stores", "model.blocks": "gone"})
+    capsys.readouterr()
+    run("with", OFF, "net.width=3", "places.mine=there", "model.blocks=[1,2]")
+    said = capsys.readouterr().err
+    assert "net.width has another name now: write model.width=3\n" in said
+    assert "places.mine has another name now: write stores.mine=there\n" in said
+    documents = [start_of(directory)["document"] for directory in sorted(tmp_path.glob("runs/2*"))]
+    assert documents[0]["config"] == documents[1]["config"]
+    assert documents[1]["info"]["delta"] == {"model": {"width": 3}, "stores": {"mine": "there"}}
+    before = {"net.width": 3, "places.mine": "there"}
+    assert renaming.former({"model.width": 3, "stores.mine": "there"}) == before
+    assert renaming.current(before) == {"model.width": 3, "stores.mine": "there"}
 
 
 def test_named_configs_are_listed_with_their_line(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@
 A corpus is read from a table its owner can write with a spreadsheet: one row a track, a column with the path of the
 audio relative to the corpus folder, and any of the columns of `ANNOTATIONS`. Several tags share a cell, joined by `;`
 or `|` or as a list (:mod:`datasets.cells`). An empty cell means that nobody annotated the track; one whose listeners
-found no tag fitting has `-`. A column `split` names train, valid and test; without one, tracks are dealt out (see
+found no tag fitting has `-`. A column `split` names train, valid and test; without one, tracks are split by a rule (see
 :mod:`datasets.splits`). Pickled multi-hot arrays are a corpus too; for folders of classes see :mod:`datasets.folders`.
 """
 
@@ -81,7 +81,7 @@ class Corpus:
     Attributes:
         name: For messages.
         tracks: In the order of the table.
-        split_by: `given`, or the rule that dealt the tracks out.
+        split_by: `given`, or the rule that split the tracks.
         columns: Of the table it was read from.
         notes: What its reader should know.
     """
@@ -146,7 +146,7 @@ def read_table(
             not annotated. `path` and `split` can be named in the same way. Of a column of numbers that is only there
             under its usual name, cells that hold something else are left out with a note.
         separators: What stands between the tags of a cell: any of these characters.
-        splits: Whether the column of splits is read; otherwise, whatever stands in it, tracks are dealt out.
+        splits: Whether the column of splits is read; otherwise, whatever stands in it, tracks are split by a rule.
 
     Raises:
         CorpusError: The file is missing or empty, a column is missing, a cell cannot be read, or a path repeats.
@@ -311,7 +311,7 @@ def _split_of(file: Path, where: str, identity: str, row: Mapping[str, Cell], co
     if name is None:
         raise CorpusError(
             f"{file}, {where}: {columns[0]} {cell!r}; expected one of {', '.join(SPLIT_NAMES)} "
-            f"(leave the row out, or have all tracks dealt out: {option('splits', 'stratified')})"
+            f"(leave the row out, or have all tracks split by a rule: {option('splits', 'stratified')})"
         )
     return name
 

@@ -1,81 +1,81 @@
-"""What crops of tracks are trained against: one target a track, or one a frame."""
+"""What crops of tracks are trained against, and what predictions of whole tracks are scored against."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
 
 class Targets(Protocol):
-    """Targets of tracks, which are numbered from 0."""
+    """Targets of tracks, which are counted from 0. Places are in frames of the front end."""
 
     def __len__(self) -> int:
         """Number of tracks."""
 
-    def crop(self, track: int, start: float, frames: int) -> dict[str, np.ndarray]:
-        """The target of a crop, and where it needs one the mask of what counts of it.
+    def crop(self, track: int, start: float, frames: int) -> Mapping[str, np.ndarray]:
+        """What a crop is trained against.
 
         Args:
             track: Its number.
-            start: First frame of the crop; negative where a short track is padded in front.
-            frames: Length of the crop.
+            start: Where the crop begins; below 0 where padding comes before the track.
+            frames: Its length.
 
         Returns:
-            `target`, and `mask` (float32, 1 where the target is known) if it is not known everywhere.
+            `target`, and `mask` where some of it is unknown: 1 where it is known, else 0.
         """
 
     def whole(self, track: int) -> np.ndarray:
-        """What predictions of the whole track are measured against."""
+        """What the prediction of the track is scored against."""
 
 
 class ClipTargets:
-    """One target a track, the same for all of its crops.
+    """One target a track, wherever a crop of it lies.
 
     Args:
-        values: `[tracks, ...]`.
+        array: `[tracks, ...]`.
     """
 
-    def __init__(self, values: np.ndarray) -> None:
-        self.values = values
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.array)
 
-    def crop(self, track: int, start: float, frames: int) -> dict[str, np.ndarray]:
-        """The target of the track."""
-        return {"target": self.values[track]}
+    def crop(self, track: int, start: float, frames: int) -> Mapping[str, np.ndarray]:
+        """`target`: the track's row."""
+        return {"target": self.whole(track)}
 
     def whole(self, track: int) -> np.ndarray:
-        """The target of the track."""
-        return self.values[track]
+        """The track's row."""
+        return np.asarray(self.array[track])
 
 
 class FrameTargets:
-    """One target a frame.
+    """A target for every frame of a track.
 
     Args:
-        values: `[frames, ...]` of every track.
+        arrays: `[frames, ...]` of every track, of any lengths.
     """
 
-    def __init__(self, values: Sequence[np.ndarray]) -> None:
-        self.values = list(values)
+    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
+        self.arrays = arrays
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.arrays)
 
-    def crop(self, track: int, start: float, frames: int) -> dict[str, np.ndarray]:
-        """The targets of a crop's frames, `[frames, ...]`; zeros with a mask of 0 where the track has no frame."""
-        values, first = self.values[track], round(start)
-        target = np.zeros((frames, *values.shape[1:]), values.dtype)
+    def crop(self, track: int, start: float, frames: int) -> Mapping[str, np.ndarray]:
+        """`target [frames, ...]`, 0 outside of the track; `mask [frames]` float32 says where it is inside."""
+        array, first = self.arrays[track], round(start)
+        target = np.zeros((frames, *array.shape[1:]), array.dtype)
         mask = np.zeros(frames, np.float32)
-        inside = slice(max(first, 0), max(min(first + frames, len(values)), 0))
-        placed = slice(inside.start - first, inside.stop - first)
-        if inside.start < inside.stop:
-            target[placed], mask[placed] = values[inside], 1
+        begin, end = max(first, 0), min(first + frames, len(array))
+        if begin < end:
+            target[begin - first : end - first] = array[begin:end]
+            mask[begin - first : end - first] = 1
         return {"target": target, "mask": mask}
 
     def whole(self, track: int) -> np.ndarray:
-        """The targets of all frames of the track."""
-        return self.values[track]
+        """All frames of the track."""
+        return self.arrays[track]

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from datasets.corpora import Definition, Item
 from datasets.corpora.archives import unpack
-from datasets.corpora.base import Archive, File
+from datasets.corpora.base import Archive, CorpusFile
 from datasets.corpora.copies import digest, published_sum, verify
 from datasets.tables import CorpusError
 from models.fetching import FAILURES, transfer
@@ -67,7 +67,9 @@ def _archive(
     say(f"{written} files unpacked into {folder}; {', '.join(path.name for path in paths)} can be deleted")
 
 
-def _fetch(definition: Definition, items: Sequence[Item], file: File, data_dir: Path, say: Say, progress: bool) -> Path:
+def _fetch(
+    definition: Definition, items: Sequence[Item], file: CorpusFile, data_dir: Path, say: Say, progress: bool
+) -> Path:
     """A published file in the folder of the copy, there already or downloaded."""
     path = data_dir / file.name
     part = path.with_name(f"{path.name}.part")

@@ -19,7 +19,7 @@ from preprocess.bars import counted
 from preprocess.files import AudioFiles, Candidate, find, storable
 from preprocess.filling import alone
 from preprocess.ledger import Ledger
-from preprocess.vector_files import ForeignError, Vectors, open_vectors
+from preprocess.vector_files import ForeignError, ForeignVectors, open_vectors
 
 
 @dataclass
@@ -108,7 +108,7 @@ def import_features(
     return report
 
 
-def _header(vectors: Vectors, encoder: str, size: int, block: int | None) -> Header:
+def _header(vectors: ForeignVectors, encoder: str, size: int, block: int | None) -> Header:
     producer: dict[str, Any] = {
         "encoder": encoder,
         "source": f"{vectors.layout}: {storable(vectors.path.resolve().name)}",
@@ -121,7 +121,7 @@ def _header(vectors: Vectors, encoder: str, size: int, block: int | None) -> Hea
 
 
 def _named(
-    vectors: Vectors, audio: str | Path | None, corpus: str | None, most: float, report: Imported
+    vectors: ForeignVectors, audio: str | Path | None, corpus: str | None, most: float, report: Imported
 ) -> Mapping[str, str]:
     """The stored id of every vector that has one; the others are in the report.
 
@@ -190,7 +190,7 @@ def _leave_out(report: Imported) -> None:
     ledger.save()
 
 
-def _check(id: str, array: np.ndarray, size: int, vectors: Vectors) -> None:
+def _check(id: str, array: np.ndarray, size: int, vectors: ForeignVectors) -> None:
     if array.shape[1] != size:
         raise ForeignError(
             f"{vectors.path}: {id!r} has {array.shape[1]} values, those before it {size}; were two encoders mixed?"

@@ -120,7 +120,7 @@ def _counted(file: soundfile.SoundFile, raw: BinaryIO, path: Path) -> Iterator[A
     yield AudioSource(file.samplerate, file.channels, blocks, promised)
 
 
-def _to_the_end(file: soundfile.SoundFile, found: lengths.Data, raw: BinaryIO, path: Path) -> AudioSource:
+def _to_the_end(file: soundfile.SoundFile, found: lengths.SampleBytes, raw: BinaryIO, path: Path) -> AudioSource:
     """All the samples behind a header that was never completed."""
     if file.format not in ("WAV", "WAVEX") or file.subtype not in soundfile.available_subtypes("RAW"):
         where = f"the header says 0 bytes, but {found.present:,} follow it: have it repaired by a sound editor"

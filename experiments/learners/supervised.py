@@ -74,7 +74,7 @@ class SupervisedLearner(L.LightningModule):
 
     def inputs(self, batch: dict[str, Tensor]) -> Tensor:
         """What a batch holds for the network, before any augmentation."""
-        return self.normalise(batch["mel"])
+        return self.normalise(batch["x"])
 
     def forward(self, mel: Tensor) -> Outputs:
         """Normalised clips `[batch, frames, bands]` to what the network gives: logits, or a pair of them."""

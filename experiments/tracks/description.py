@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from datasets.cells import BRACKETS
-from datasets.census import Case, Finding, LabelRow, artist_finding, audio_findings, label_findings, label_rows
 from datasets.corpus import LABELS, SPLITS, Corpus, Track
+from datasets.corpus_audit import Case, Finding, LabelRow, artist_finding, audio_findings, label_findings, label_rows
 from datasets.csv_writing import RecordWriter
 from datasets.identity import composed
 from datasets.labels import counted

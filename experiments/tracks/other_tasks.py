@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from datasets.census import Case, Finding
 from datasets.corpus import LABELS, SPLITS, Corpus, CorpusError, Track
+from datasets.corpus_audit import Case, Finding
 from datasets.text import pluralize
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.census import LabelRow
 from datasets.corpus import SPLITS
+from datasets.corpus_audit import LabelRow
 from experiments.errors import UserError
 from experiments.reports import MOST_BARS, MUTED, SPLIT_COLOURS, picture, short_names
 

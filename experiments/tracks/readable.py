@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from datasets.census import Case, Finding
 from datasets.corpus import Corpus, Track
+from datasets.corpus_audit import Case, Finding
 from datasets.text import pluralize
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings

@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from datasets.census import Finding, LabelRow
 from datasets.corpus import ANNOTATIONS, NUMBERS, SPLITS, Corpus
+from datasets.corpus_audit import Finding, LabelRow
 from datasets.labels import counted
 from datasets.measures import Distribution
 from datasets.text import pluralize

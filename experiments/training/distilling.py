@@ -214,7 +214,7 @@ def _rule(distillation: DistillationSettings, task: Task) -> Rule:
         threshold=distillation.threshold,
         temperature=distillation.temperature,
         exclusive=task.kind == "class",
-        patch=distillation.patch,
+        window=distillation.patch,
     )
 
 

@@ -12,8 +12,10 @@ import lightning as L
 import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from datasets.clips import RandomCrops, Targets, Windows
+from datasets.clips import RandomCrops, Windows
 from datasets.samplers import EpochSampler, balanced_weights
+from datasets.targets import ClipTargets
+from datasets.teachers import Teacher
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings, TrainerSettings
 from experiments.tracks.examples import Examples
@@ -83,7 +85,7 @@ class Clips(L.LightningDataModule):
         splits: Tracks and targets of train, valid and test.
         frames: Length of a clip.
         seed: Of the run; moves the draws.
-        teacher: What it says about clips for training and validation goes with them.
+        teacher: Its targets go with the crops for training and validation.
     """
 
     def __init__(
@@ -93,7 +95,7 @@ class Clips(L.LightningDataModule):
         splits: Mapping[str, Examples],
         frames: int,
         seed: int,
-        teacher: Targets | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__()
         self.settings, self.features, self.splits, self.frames, self.seed = settings, features, splits, frames, seed
@@ -129,7 +131,8 @@ class Clips(L.LightningDataModule):
             self.trainer.global_rank,
             self.trainer.world_size,
         )
-        crops = RandomCrops(self.features, train.stored, train.targets, self.frames, self.teacher)
+        extra = {"teacher": self.teacher.of(train.stored)} if self.teacher else {}
+        crops = RandomCrops(self.features, train.stored, ClipTargets(train.targets), self.frames, extra)
         return self._loader(crops, draws, self.settings.batch_size_train, TrainingLoader)
 
     def val_dataloader(self) -> DataLoader:
@@ -140,9 +143,10 @@ class Clips(L.LightningDataModule):
         """Every track from its start to its end, clip after clip."""
         return self._windows("test", hop=self.frames)
 
-    def _windows(self, split: str, hop: int | None, teacher: Targets | None = None) -> DataLoader:
+    def _windows(self, split: str, hop: int | None, teacher: Teacher | None = None) -> DataLoader:
         examples = self.splits[split]
-        windows = Windows(self.features, examples.stored, examples.targets, self.frames, hop, teacher)
+        extra = {"teacher": teacher.of(examples.stored)} if teacher else {}
+        windows = Windows(self.features, examples.stored, ClipTargets(examples.targets), self.frames, hop, extra)
         share = EvenShare(len(windows), self.trainer.global_rank, self.trainer.world_size)
         return self._loader(windows, share, self.settings.batch_size_test)
 

@@ -83,7 +83,7 @@ class Throughput(Callback):
         self._batches += 1
         self._steps += (done := stepped(trainer, batch_idx))
         self._clips += len(next(iter(batch.values())))
-        self._frames = int(batch["mel"].shape[1]) if "mel" in batch else 0
+        self._frames = int(batch["x"].shape[1]) if "x" in batch else 0
         if done and self._steps >= self.every:
             self._tell(trainer, pl_module)
             self._forget()

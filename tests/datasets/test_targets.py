@@ -1,42 +1,42 @@
-"""Targets of tracks and of their frames."""
+"""Targets of crops: a row a track, or a slice of the track's frames."""
 
 from __future__ import annotations
 
 import numpy as np
-import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from datasets.targets import ClipTargets, FrameTargets
 
 
-def test_every_crop_of_a_track_has_its_target():
-    targets = ClipTargets(np.array([3, 1]))
+def test_a_clip_has_one_target_wherever_the_crop_lies():
+    targets = ClipTargets(np.array([[0.0, 1.0], [1.0, 0.0]], np.float32))
     assert len(targets) == 2
-    assert targets.crop(1, 100, 50) == {"target": 1}
-    assert targets.whole(0) == 3
+    for start in (-3, 0, 12.5, 1e9):
+        assert targets.crop(1, start, 40).keys() == {"target"}
+        assert targets.crop(1, start, 40)["target"].tolist() == [1, 0]
+    assert targets.whole(0).tolist() == [0, 1]
 
 
-@pytest.mark.parametrize(
-    ("start", "target", "mask"),
-    [
-        (0, [1, 2, 3], [1, 1, 1]),
-        (2, [3, 4, 0], [1, 1, 0]),
-        (-1, [0, 1, 2], [0, 1, 1]),
-        (1.4, [2, 3, 4], [1, 1, 1]),
-        (7, [0, 0, 0], [0, 0, 0]),
-        (-9, [0, 0, 0], [0, 0, 0]),
-    ],
+def test_a_number_a_track_stays_a_number():
+    assert ClipTargets(np.array([3, 5])).crop(1, 0, 1)["target"].shape == ()
+
+
+@given(
+    rows=st.integers(1, 30),
+    start=st.integers(-40, 40),
+    frames=st.integers(1, 30),
+    offset=st.floats(-0.49, 0.49),
+    shape=st.sampled_from([(), (2,)]),
 )
-def test_frames_outside_of_the_track_do_not_count(start, target, mask):
-    targets = FrameTargets([np.zeros((9, 2)), np.array([1, 2, 3, 4])])
-    crop = targets.crop(1, start, 3)
-    assert crop["target"].tolist() == target
-    assert crop["mask"].tolist() == mask
-    assert targets.crop(0, 8, 2)["target"].shape == (2, 2)
-    assert targets.whole(1).tolist() == [1, 2, 3, 4]
-    assert len(targets) == 2
-
-
-def test_a_short_track_in_a_long_crop():
-    crop = FrameTargets([np.array([1, 2])]).crop(0, -2, 7)
-    assert crop["target"].tolist() == [0, 0, 1, 2, 0, 0, 0]
-    assert crop["mask"].tolist() == [0, 0, 1, 1, 0, 0, 0]
+def test_frames_are_those_of_the_padded_whole(rows, start, frames, offset, shape):
+    array = np.arange(1, 1 + rows * max(1, *shape, 1), dtype=np.float32).reshape(rows, *shape)
+    targets = FrameTargets([np.zeros((3, *shape), np.float32), array])
+    padded = np.pad(array, [(80, 80)] + [(0, 0)] * len(shape))
+    inside = np.pad(np.ones(rows, np.float32), 80)
+    crop = targets.crop(1, start + offset, frames)
+    np.testing.assert_array_equal(crop["target"], padded[80 + start : 80 + start + frames])
+    np.testing.assert_array_equal(crop["mask"], inside[80 + start : 80 + start + frames])
+    assert crop["mask"].dtype == np.float32
+    assert crop["target"].dtype == array.dtype
+    np.testing.assert_array_equal(targets.whole(1), array)

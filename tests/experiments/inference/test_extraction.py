@@ -183,6 +183,31 @@ def test_tracks_of_the_same_name_made_from_other_audio_are_found(mels, tmp_path)
     assert made_of_other(stored, other, [same]) == []
 
 
+def test_another_front_end_of_the_same_audio_is_not_other_audio(tmp_path):
+    def features(name, **audio):
+        with StoreWriter(tmp_path / name, header("mel", (BANDS,), "level", {"made": name})) as writer:
+            for identity, checksum in audio.items():
+                values = np.full((FRAMES, BANDS), len(name), np.float32)
+                writer.append(f"{identity}.ogg", values, audio_checksum=checksum)
+        return Store(tmp_path / name)
+
+    one = features("one", a="crc32:0a", b="crc32:0b")
+    extract(one, one.ids, FRAMES, FRAMES, run_batch, outputs(tmp_path), 3)
+    sums = Store(tmp_path / "sums")
+    assert sums.row("a.ogg")["audio_checksum"] == "crc32:0a"
+    other_front_end = features("second", a="crc32:0a", b="crc32:0b")
+    assert made_of_other(sums, other_front_end, other_front_end.ids) == []
+    replaced = features("replaced", a="crc32:0a", b="crc32:0c")
+    assert made_of_other(sums, replaced, replaced.ids) == ["b.ogg"]
+
+
+def test_embeddings_of_another_front_end_and_unknown_audio_are_not_suspected(mels, tmp_path):
+    made = header("logits", (1,), "frames", {"frontend": "another"})
+    with StoreWriter(tmp_path / "made", made) as writer:
+        writer.append("0.ogg", np.ones((1, 1), np.float16))
+    assert made_of_other(Store(tmp_path / "made"), mels, mels.ids) == []
+
+
 def test_a_track_too_large_for_float16_is_listed_and_the_others_go_on(mels, tmp_path):
     huge = mels.ids[2]
     largest = float(expected(mels, huge, FRAMES)[0])

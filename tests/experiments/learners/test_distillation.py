@@ -112,7 +112,7 @@ def test_both_targets_are_mixed_with_the_same_partners(task):
     made.task.loss, made.taught.loss = keep("target"), keep("teacher")
     targets = torch.eye(BANDS) if task == "tagging" else torch.arange(BANDS)
     teacher = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0]])
-    made.training_step({"mel": torch.zeros(BANDS, FRAMES, BANDS), "target": targets, "teacher": teacher}, 0)
+    made.training_step({"x": torch.zeros(BANDS, FRAMES, BANDS), "target": targets, "teacher": teacher}, 0)
     assert not torch.equal(captured["target"], torch.eye(BANDS))
     assert torch.allclose(captured["teacher"], captured["target"] @ teacher, atol=1e-6)
 

@@ -124,7 +124,7 @@ def test_a_track_is_the_mean_of_its_windows(clips):
     judge.test(made, data, verbose=False)
     loader = data.test_dataloader()
     windows = [loader.dataset[number] for number in range(len(loader.dataset))]
-    x = made.normalise(torch.from_numpy(np.stack([window["mel"] for window in windows])))
+    x = made.normalise(torch.from_numpy(np.stack([window["x"] for window in windows])))
     probabilities = torch.sigmoid(made(x)).detach().numpy()
     owner = np.array([window["track"] for window in windows])
     for row, track in enumerate(made.tracks):
@@ -138,7 +138,7 @@ def test_mixup_mixes_clips_and_targets_alike():
     levels = torch.eye(BANDS)[:, None, :].expand(-1, FRAMES, -1)
     captured = {}
     made.task.loss = lambda outputs, targets: captured.setdefault("targets", targets).sum() * 0 + outputs.sum()
-    made.training_step({"mel": levels * 1.0 + 2.0, "target": torch.eye(BANDS)}, 0)
+    made.training_step({"x": levels * 1.0 + 2.0, "target": torch.eye(BANDS)}, 0)
     mixed_clips = made.net.seen[0][:, 0, :, 0]
     assert torch.allclose(mixed_clips, captured["targets"], atol=1e-6)
     assert not torch.equal(captured["targets"], torch.eye(BANDS))
@@ -148,7 +148,7 @@ def test_f11_masking_reaches_the_network():
     torch.manual_seed(0)
     made = learner(masking=True)
     made.log = lambda *args, **kwargs: None
-    made.training_step({"mel": torch.full((2, 200, BANDS), 5.0), "target": torch.eye(BANDS)[:2]}, 0)
+    made.training_step({"x": torch.full((2, 200, BANDS), 5.0), "target": torch.eye(BANDS)[:2]}, 0)
     assert (made.net.seen[0] == 0).any()
     assert (made.net.seen[0] == 3).any()
 

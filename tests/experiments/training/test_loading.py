@@ -132,7 +132,7 @@ def test_f15_validation_hears_the_same_clips_every_time():
         made = clips(seed=seed)
         made.features, made.splits = Long(), {**made.splits, "valid": made.splits["train"]}
         loader = made.val_dataloader()
-        heard += [np.concatenate([batch["mel"][:, 0, 0] for batch in loader]) for _ in range(2)]
+        heard += [np.concatenate([batch["x"][:, 0, 0] for batch in loader]) for _ in range(2)]
     assert all(np.array_equal(once, heard[0]) for once in heard)
     assert heard[0].tolist() == [1000 * track + 4 * FRAMES for track in range(TRACKS)]
 

@@ -1,9 +1,9 @@
-"""What a census counts, and what it finds."""
+"""What a corpus audit counts, and what it finds."""
 
 from __future__ import annotations
 
-from datasets.census import Case, artist_finding, audio_findings, label_findings, label_rows
 from datasets.corpus import Corpus, Track
+from datasets.corpus_audit import Case, artist_finding, audio_findings, label_findings, label_rows
 
 SONGS = Corpus(
     "songs",

@@ -1,4 +1,4 @@
-"""What a corpus holds, and what in it would spoil a training or its figures."""
+"""An audit of a corpus: what it holds, and what in it would spoil a training or its figures."""
 
 from __future__ import annotations
 

@@ -168,7 +168,8 @@ def _tasks(
     corpus, stored = match(labelled, sorted(shared), where, settings.datamodule.max_unmatched, run)
     tasks: dict[str, Task] = {}
     for name in tasks_of(settings.probe.tasks, corpus):
-        corpus, tasks[name] = build_task(settings.datamodule, corpus, name)
+        corpus, task = build_task(settings.datamodule, corpus, name)
+        tasks[task.name] = task
     return tasks, corpus, stored
 
 

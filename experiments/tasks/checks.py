@@ -1,8 +1,8 @@
-"""Checks that tasks share: of classes, predictions and references."""
+"""Small functions that tasks share: checks of classes, predictions and references."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,16 +100,28 @@ def checked_values(task: Task, references: Any, shape: tuple[int, ...]) -> np.nd
     return targets
 
 
+def as_number(value: Any) -> float:
+    """Return an annotated number; NaN for what is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return np.nan
+
+
 def finite_number(kind: str, value: Any) -> float:
     """Return an annotated number.
 
     Raises:
         UserError: It is none, or not finite.
     """
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = np.nan
+    number = as_number(value)
     if not np.isfinite(number):
         raise UserError(f"{kind}: {value!r} is no number; leave the cell empty where nobody annotated the track")
     return number
+
+
+def weighted_means(points: Mapping[str, np.ndarray], weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Means of the points of items, `[items]` by metric, under weightings `[resamples, items]`: `[resamples]` each."""
+    drawn = np.asarray(weights, dtype=np.float64)
+    means = drawn @ np.stack(list(points.values()), axis=1) / drawn.sum(axis=1, keepdims=True)
+    return dict(zip(points, means.T, strict=True))

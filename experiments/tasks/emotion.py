@@ -11,17 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.errors import UserError
-from experiments.tasks.base import Task
-from experiments.tasks.checks import as_float32, checked_predictions, checked_values, finite_number
-from experiments.tasks.regression import (
-    checked_constants,
-    constants,
-    correlation,
-    r2,
-    r2_of_many,
-    resampled_r2,
-    squared_error,
-)
+from experiments.tasks.checks import as_float32, as_number, checked_predictions, checked_values, finite_number
+from experiments.tasks.regression import Regression, constants, correlation, r2, r2_of_many, resampled_r2
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,31 +27,19 @@ def scale_of(values: np.ndarray) -> tuple[float, float] | None:
     return next((one for one in SCALES if ((values >= one[0]) & (values <= one[1])).mean() >= MOST), None)
 
 
-class Emotion(Task):
-    """Regression of arousal and valence, in this order.
-
-    Args:
-        mean: Of the annotated values, that of arousal first.
-        scale: What one unit of an output means: their population deviations.
-
-    Raises:
-        UserError: Not two of each, or a scale that is not above zero.
-    """
+class Emotion(Regression):
+    """Regression of arousal and valence, in this order."""
 
     name = "emotion"
     annotations = ("arousal", "valence")
-    kind = "values"
     primary = "r2"
     classes = ("arousal", "valence")
-
-    def __init__(self, mean: Sequence[float], scale: Sequence[float]) -> None:
-        self.mean, self.scale = checked_constants(self.name, mean, scale, self.n_outputs)
-        self.options = {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
 
     @classmethod
     def measured(cls, annotations: Sequence[tuple[float, float]]) -> dict[str, list[float]]:
         """Mean and population deviation of annotated pairs, as the constructor takes them."""
-        return constants(np.array(annotations, dtype=np.float64).reshape(-1, len(cls.classes)))
+        values = np.array([[as_number(value) for value in pair] for pair in annotations], dtype=np.float64)
+        return constants(values.reshape(-1, len(cls.classes)))
 
     @classmethod
     def implausible(cls, annotations: Sequence[tuple[float, float]]) -> dict[str, list[int]]:
@@ -97,7 +76,7 @@ class Emotion(Task):
             outputs: Standardised, `[items, 2]`.
             targets: As annotated, `[items, 2]`; mixed ones are welcome.
         """
-        return squared_error(outputs, targets, self.mean, self.scale)
+        return self.squared_error(outputs, targets)
 
     def decode(self, outputs: Any) -> np.ndarray:
         """Return arousal and valence in the unit of the annotations, float32 `[items, 2]`."""
@@ -155,24 +134,12 @@ class Emotion(Task):
 
     def primary_scores(self, outputs: Tensor, references: Tensor) -> Tensor:
         """`primary_score` of many systems at once: outputs `[systems, items, 2]` to float64 `[systems]`."""
-        import torch
-
-        scale, mean = (torch.from_numpy(one).to(outputs.device) for one in (self.scale, self.mean))
-        return r2_of_many(outputs.float() * scale + mean, references).mean(-1)
+        return r2_of_many(self.values(outputs), references).mean(-1)
 
     def score_resampled(
         self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """The metrics of `score` for many resamples of the items at once.
-
-        Args:
-            predictions: `[items, 2]`.
-            references: `[items, 2]`.
-            weights: `[resamples, items]`, how often each resample holds each item.
-
-        Returns:
-            `r2`, `r2_arousal` and `r2_valence`, each `[resamples]`.
-        """
+        """`r2`, `r2_arousal` and `r2_valence` under weightings of the items, `[resamples]` each."""
         values = resampled_r2(*self._checked(predictions, references), weights)
         return {"r2": values.mean(axis=1), **{f"r2_{name}": values[:, at] for at, name in enumerate(self.classes)}}
 

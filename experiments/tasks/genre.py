@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from experiments.errors import UserError
 from experiments.tasks.base import unknown
 from experiments.tasks.checks import checked_classes
 from experiments.tasks.single_label import SingleLabel
@@ -35,8 +36,15 @@ class Genre(SingleLabel):
         """Return the number of a genre, an int64 array of shape `[]`.
 
         Raises:
-            UserError: The genre is not among the classes.
+            UserError: The genre is not among the classes, or there are several.
         """
+        if isinstance(annotation, tuple) and len(annotation) == 1:
+            (annotation,) = annotation
+        if isinstance(annotation, tuple):
+            raise UserError(
+                f"genre: {' and '.join(map(repr, annotation)) or 'none'} given, expected one; "
+                f"datamodule.columns.tags=COLUMN reads a column of several as tags"
+            )
         if not isinstance(annotation, str) or annotation not in self._column:
             raise unknown("genre", annotation, self.classes)
         return np.array(self._column[annotation], dtype=np.int64)
@@ -90,16 +98,7 @@ class Genre(SingleLabel):
     def score_resampled(
         self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """The metrics of `score` for many resamples of the items at once.
-
-        Args:
-            predictions: Probabilities `[items, n_outputs]`.
-            references: Class numbers `[items]`.
-            weights: `[resamples, items]`, how often each resample holds each item.
-
-        Returns:
-            `accuracy` and `macro_f1`, each `[resamples]`.
-        """
+        """`accuracy` and `macro_f1` under weightings of the items, `[resamples]` each."""
         predicted, targets = self._checked(predictions, references)
         weights = np.asarray(weights, dtype=np.float64)
         is_class = targets[:, None] == np.arange(self.n_outputs)

@@ -13,6 +13,7 @@ import numpy as np
 
 from datasets.keys import READABLE, parse_key
 from experiments.errors import UserError
+from experiments.tasks.checks import weighted_means
 from experiments.tasks.single_label import SingleLabel
 
 if TYPE_CHECKING:
@@ -109,18 +110,7 @@ class Key(SingleLabel):
     def score_resampled(
         self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """The metrics of `score` for many resamples of the items at once.
-
-        Args:
-            predictions: Probabilities `[items, 24]`.
-            references: Class numbers `[items]`.
-            weights: `[resamples, items]`, how often each resample holds each item.
-
-        Returns:
-            `weighted_score` and `accuracy`, each `[resamples]`.
-        """
+        """`weighted_score` and `accuracy` under weightings of the items, `[resamples]` each."""
         predicted, targets = self._checked(predictions, references)
-        points = np.stack([score_table()[targets, predicted], predicted == targets], axis=1)
-        drawn = np.asarray(weights, dtype=np.float64)
-        weighted, accuracy = (drawn @ points / drawn.sum(axis=1, keepdims=True)).T
-        return {"weighted_score": weighted, "accuracy": accuracy}
+        points = {"weighted_score": score_table()[targets, predicted], "accuracy": predicted == targets}
+        return weighted_means(points, weights)

@@ -124,16 +124,7 @@ class Tagging(Task):
     def score_resampled(
         self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """The metrics of `score` for many resamples of the items at once.
-
-        Args:
-            predictions: Probabilities `[items, n_outputs]`.
-            references: Multi-hot targets `[items, n_outputs]`.
-            weights: `[resamples, items]`, how often each resample holds each item.
-
-        Returns:
-            `roc_auc` and `ap`, each `[resamples]`; NaN for a resample in which no tag can be scored.
-        """
+        """`roc_auc` and `ap` under weightings of the items, `[resamples]` each; NaN where no tag can be scored."""
         scores, positives, scorable = self._checked(predictions, references)
         return {
             "roc_auc": _macro(resampled_roc_auc, scores, positives, scorable, weights),

@@ -20,8 +20,15 @@ import numpy as np
 
 from experiments.errors import UserError
 from experiments.tasks.base import Task
-from experiments.tasks.checks import as_float32, checked_predictions, checked_values, finite_number
-from experiments.tasks.regression import checked_constants, constants, squared_error
+from experiments.tasks.checks import (
+    as_float32,
+    as_number,
+    checked_predictions,
+    checked_values,
+    finite_number,
+    weighted_means,
+)
+from experiments.tasks.regression import Regression, constants
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -113,21 +120,10 @@ class _Tempo(Task):
     def score_resampled(
         self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """The metrics of `score` for many resamples of the items at once.
-
-        Args:
-            predictions: As decoded, `[items, n_outputs]`.
-            references: BPM, `[items]`.
-            weights: `[resamples, items]`, how often each resample holds each item.
-
-        Returns:
-            `accuracy1` and `accuracy2`, each `[resamples]`.
-        """
+        """`accuracy1` and `accuracy2` under weightings of the items, `[resamples]` each."""
         estimates, targets = self._checked(predictions, references)
-        points = np.stack([correct(estimates, targets), correct(estimates, targets, FACTORS)], axis=1)
-        drawn = np.asarray(weights, dtype=np.float64)
-        first, second = (drawn @ points / drawn.sum(axis=1, keepdims=True)).T
-        return {"accuracy1": first, "accuracy2": second}
+        one, two = correct(estimates, targets), correct(estimates, targets, FACTORS)
+        return weighted_means({"accuracy1": one, "accuracy2": two}, weights)
 
     def _checked(self, predictions: Any, references: Any) -> tuple[np.ndarray, np.ndarray]:
         """Estimates and references, BPM, float64 `[items]` each."""
@@ -187,29 +183,16 @@ class Tempo(_Tempo):
         return _accuracy1(outputs.argmax(-1).double() + SLOWEST, references)
 
 
-class TempoRegression(_Tempo):
-    """Regression of the binary logarithm of the tempo.
-
-    Args:
-        mean: Of the logarithms of the annotated tempi, one number in a list.
-        scale: What one unit of the output means: their population deviation.
-
-    Raises:
-        UserError: Not one of each, or a scale that is not above zero.
-    """
+class TempoRegression(_Tempo, Regression):
+    """Regression of the binary logarithm of the tempo, of which mean and scale are."""
 
     name = "tempo_regression"
-    kind = "values"
     classes = ("BPM",)
-
-    def __init__(self, mean: Sequence[float], scale: Sequence[float]) -> None:
-        self.mean, self.scale = checked_constants(self.name, mean, scale, self.n_outputs)
-        self.options = {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
 
     @classmethod
     def measured(cls, annotations: Sequence[float]) -> dict[str, list[float]]:
         """Mean and population deviation of the logarithms of annotated tempi, as the constructor takes them."""
-        tempi = np.array(annotations, dtype=np.float64).reshape(-1, 1)
+        tempi = np.array([as_number(bpm) for bpm in annotations], dtype=np.float64).reshape(-1, 1)
         return constants(np.log2(tempi, out=np.full_like(tempi, np.nan), where=tempi > 0))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -219,7 +202,7 @@ class TempoRegression(_Tempo):
             outputs: Standardised, `[items, 1]`.
             targets: BPM `[items]`; mixed ones are welcome.
         """
-        return squared_error(outputs, targets.float().log2()[:, None], self.mean, self.scale)
+        return self.squared_error(outputs, targets.float().log2()[:, None])
 
     def decode(self, outputs: Any) -> np.ndarray:
         """Return the tempo, BPM, float32 `[items, 1]`, at least 1 and at most 4,096."""
@@ -231,10 +214,7 @@ class TempoRegression(_Tempo):
 
     def primary_scores(self, outputs: Tensor, references: Tensor) -> Tensor:
         """`primary_score` of many systems at once: outputs `[systems, items, 1]` to float64 `[systems]`."""
-        import torch
-
-        scale, mean = (torch.from_numpy(one).to(outputs.device) for one in (self.scale, self.mean))
-        logarithms = (outputs.float() * scale + mean).clamp(0.0, OCTAVES)
+        logarithms = self.values(outputs).clamp(0.0, OCTAVES)
         return _accuracy1(logarithms.exp2().double()[..., 0], references)
 
 

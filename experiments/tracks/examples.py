@@ -53,7 +53,7 @@ class Examples:
         """
         if not self.clip_level:
             raise UserError("the targets of this task change within a track; here one target a track is needed")
-        return self.crops.values
+        return self.crops.array
 
 
 def examples(

@@ -126,7 +126,7 @@ def lessons(settings: PretrainSettings, store: Store, task: Task) -> Lessons:
     if settings.model.distilled_type == "separated":
         return Lessons(store, taught, None)
     own_head = "give the teacher a head of its own, model.distilled_type=separated"
-    if kind != task.name:
+    if taught.name != task.name:
         raise UserError(f"{named}: logits of the task {kind}, the student's is {task.name}; {own_head}")
     number = {label: column for column, label in enumerate(labels)}
     missing = [label for label in task.classes if label not in number]

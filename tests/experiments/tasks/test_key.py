@@ -81,8 +81,8 @@ def test_what_is_no_key_is_named(text):
 
 
 @pytest.mark.parametrize(
-    ("references", "said"), [([24], "class number 24"), ([-1], "class number -1"), ([0.5], "type float64")]
+    ("references", "message"), [([24], "class number 24"), ([-1], "class number -1"), ([0.5], "type float64")]
 )
-def test_broken_references_are_named(references, said):
-    with pytest.raises(UserError, match=said):
+def test_broken_references_are_named(references, message):
+    with pytest.raises(UserError, match=message):
         Key().score(np.eye(24)[:1], np.array(references))

@@ -175,8 +175,8 @@ def test_what_a_task_does_not_define_has_a_default():
     task = Loud()
     targets = task.targets([3.0, 4.0, 5.0])
     assert targets.crop(1, 0, 9)["target"] == 4
-    assert task.targets([]).values.shape == (0, 1)
-    predictions, references = np.array([[3.0], [5.0], [5.0]], np.float32), targets.values
+    assert task.targets([]).array.shape == (0, 1)
+    predictions, references = np.array([[3.0], [5.0], [5.0]], np.float32), targets.array
     assert task.primary_score(predictions, references) == pytest.approx(-1 / 3)
     systems = torch.from_numpy(np.stack([predictions, predictions + 1]))
     assert task.primary_scores(systems, torch.from_numpy(references)).tolist() == pytest.approx([-1 / 3, -4 / 3])

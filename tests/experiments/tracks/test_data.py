@@ -119,7 +119,7 @@ def test_only_rank_zero_speaks(capfd, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("files", "settings", "said"),
+    ("files", "settings", "message"),
     [
         (
             ["rock/1.wav", "jazz/2.wav"],
@@ -133,12 +133,12 @@ def test_only_rank_zero_speaks(capfd, monkeypatch):
         (["1.wav"], {"groundtruth": "no.csv"}, "no such table"),
     ],
 )
-def test_mistakes_in_annotations_do_not_wait_for_features(tmp_path, files, settings, said):
+def test_mistakes_in_annotations_do_not_wait_for_features(tmp_path, files, settings, message):
     for file in files:
         (tmp_path / "music" / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "music" / file).write_text("no audio")
     settings = DatamoduleSettings(base_dir=str(tmp_path / "music"), store_dir=str(tmp_path / "mels"), **settings)
-    with pytest.raises((UserError, CorpusError), match=said):
+    with pytest.raises((UserError, CorpusError), match=message):
         open_source(settings)
     assert not (tmp_path / "mels").exists()
 

@@ -29,9 +29,9 @@ def test_what_is_on_one_side_alone_is_said_and_listed(run, capsys):
     found, stored = match(corpus(), ["b", "a", "e", "f", "g", "h"], Path("mels"), 1.0, run)
     assert [track.id for track in found] == ["a", "b"]
     assert stored == {"a": "a", "b": "b"}
-    said = capsys.readouterr().err
-    assert "2 tracks are labelled but not in mels and not used: c, d\n" in said
-    assert "4 tracks are without labels in mels and not used: e, f, g, ...\n" in said
+    message = capsys.readouterr().err
+    assert "2 tracks are labelled but not in mels and not used: c, d\n" in message
+    assert "4 tracks are without labels in mels and not used: e, f, g, ...\n" in message
     (file,) = run.kept
     assert file.read_text().split("\n")[:4] == [
         "track,reason", "c,labelled but not in mels", "d,labelled but not in mels", "e,without labels in mels"
@@ -46,18 +46,18 @@ def test_nothing_is_listed_where_every_track_is_used(run, capsys):
 
 
 @pytest.mark.parametrize(
-    ("stored", "most", "said"),
+    ("stored", "most", "message"),
     [
         (["a", "b", "c"], 0.2, r"max_unmatched=0\.2: 1 of 4 tracks \(25\.0%\) is labelled but not in mels; all of"),
         (["a", "b", "c", "d", "e"], 0.19, r"1 of 5 tracks \(20\.0%\) is without labels in mels"),
         (["a", "b", "c", "d", "e"], 0.2, None),
     ],
 )
-def test_too_many_are_an_error(run, stored, most, said):
-    if said is None:
+def test_too_many_are_an_error(run, stored, most, message):
+    if message is None:
         match(corpus(), stored, Path("mels"), most, run)
         return
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         match(corpus(), stored, Path("mels"), most, run)
     assert run.kept  # the list is there to look at
 

@@ -3,4 +3,7 @@
 from __future__ import annotations
 
 # Old dotted key -> new dotted key, of every experiment that has the new one.
-RENAMED: dict[str, str] = {}
+RENAMED: dict[str, str] = {
+    "embeddings.answers": "embeddings.predictions",
+    "probe.tiles_dir": "probe.sweep_dir",
+}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.leaderboard.ranking import Board, Entry, Standing, Test, judged
+from experiments.leaderboard.ranking import Board, Entry, Standing, Test, units
 from experiments.leaderboard.tables import headings
 from experiments.probes.records import SUM
 from experiments.reports import COLOUR_MAP, COLOURS, MARKERS, comparison_bars, picture, short_names
@@ -162,4 +162,4 @@ def block_curves(
 
 def _over(entries: Sequence[Entry]) -> str:
     """What the intervals of entries are over."""
-    return judged(entries) + (" and seeds" if any(len(entry.score.seeds) > 1 for entry in entries) else "")
+    return units(entries) + (" and seeds" if any(len(entry.score.seeds) > 1 for entry in entries) else "")

@@ -20,7 +20,7 @@ from ex_probe import ex
 from experiments.errors import UserError
 from experiments.intervals import interval
 from experiments.leaderboard.sources import DatabaseSource, DiskSource, Wanted, moment
-from experiments.probes.records import Score, answers_name, write_answers, write_scores
+from experiments.probes.records import Score, predictions_name, save_predictions, write_scores
 from experiments.tasks import Emotion, Genre, Key, Tagging, Tempo
 from experiments.tracking.apply import RunCopy
 from experiments.tracking.journal import Journal, read
@@ -50,8 +50,8 @@ def genre_score(encoder: str, quality: float, folder: Path, n: int = 120, seeds:
     values = [task.score(one, references)["accuracy"] for one in by_seed]
     low, high = interval(task, by_seed[0], references, n=200)["accuracy"]
     about = {"block": "", "tokens": "", "kind": "probe", "split": "s1", "classes": "c1", "corpus": "demo"} | more
-    name = answers_name("genre", encoder, about["block"], about["tokens"])
-    write_answers(folder / name, ids, by_seed, references)
+    name = predictions_name("genre", encoder, about["block"], about["tokens"])
+    save_predictions(folder / name, ids, by_seed, references)
     return Score(
         task="genre", encoder=encoder, metric="accuracy", score=float(np.mean(values)), low=low, high=high,
         seeds=values,
@@ -94,7 +94,7 @@ def three(folder: Path) -> list[Score]:
     return [
         *grid,
         genre_score("random weights", 0.35, folder, block=2, tokens="cls", valid=0.3),
-        genre_score("constant answer", 0.25, folder, kind="baseline"),
+        genre_score("majority class or mean", 0.25, folder, kind="baseline"),
     ]
 
 
@@ -138,7 +138,7 @@ def test_without_a_database_the_report_is_made_of_the_runs_on_disk(runs, capsys)
     assert result == {
         "genre/demo/mine/accuracy": pytest.approx(0.8, abs=0.06),
         "genre/demo/random weights/accuracy": pytest.approx(0.35, abs=0.1),
-        "genre/demo/constant answer/accuracy": pytest.approx(0.25, abs=0.1),
+        "genre/demo/majority class or mean/accuracy": pytest.approx(0.25, abs=0.1),
     }
     said = capsys.readouterr()
     assert "(block 6, cls)*" in said.out
@@ -232,20 +232,20 @@ def test_without_sweeps_it_says_what_to_run(runs, capsys):
     ("spoil", "why"),
     [
         (lambda folder, name: (folder / "files" / name).unlink(), "is missing"),
-        (lambda folder, name: (folder / "files" / name).write_bytes(b"no"), "does not hold answers"),
+        (lambda folder, name: (folder / "files" / name).write_bytes(b"no"), "does not hold predictions"),
         (
-            lambda folder, name: write_answers(
+            lambda folder, name: save_predictions(
                 folder / "files" / name, *(lambda ids, p, r: ([f"{one}x" for one in ids], p, r))(*genre_answers(0.35))
             ),
             "to other items",
         ),
         (
-            lambda folder, name: write_answers(
+            lambda folder, name: save_predictions(
                 folder / "files" / name, *(lambda ids, p, r: (ids, p, (r + 1) % 4))(*genre_answers(0.35))
             ),
             "other annotations",
         ),
-        (lambda folder, name: write_answers(folder / "files" / name, *genre_answers(0.9)), "was reported"),
+        (lambda folder, name: save_predictions(folder / "files" / name, *genre_answers(0.9)), "was reported"),
     ],
 )
 def test_a_row_whose_answers_are_of_no_use_is_kept_and_compared_with_none(runs, capsys, spoil, why):
@@ -254,7 +254,7 @@ def test_a_row_whose_answers_are_of_no_use_is_kept_and_compared_with_none(runs, 
     said = capsys.readouterr().out
     assert "random weights is compared with none" in said
     assert why in said
-    assert "mine is ahead of constant answer" in said
+    assert "mine is ahead of majority class or mean" in said
 
 
 def test_a_torn_journal_and_a_row_that_is_none_do_no_harm(runs, capsys):
@@ -336,8 +336,8 @@ def test_every_task_is_compared(runs, capsys):
             for encoder, noise in (("good", 0.3), ("poor", 3.0)):
                 predictions = answers(noise).astype(np.float32)
                 found, (low, high) = scored(task, predictions, references)
-                name = answers_name(task.name, encoder)
-                write_answers(folder / name, [str(i) for i in range(n)], predictions[None], references)
+                name = predictions_name(task.name, encoder)
+                save_predictions(folder / name, [str(i) for i in range(n)], predictions[None], references)
                 value = found[task.primary]
                 scores.append(
                     Score(task.name, "demo", encoder, "probe", task.primary, value, low, high, [value], n, "s", "c",

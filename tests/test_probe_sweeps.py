@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -24,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 GENRES = ("blues", "jazz", "rock")
 SONG = 3  # clips
 FAST = ["probe.jobs=1", "probe.max_steps=24", "probe.axes.patience=[4]", "tracking.mongo=off", "probe.tasks=[genre]"]
-PLAIN = ["datamodule.base_dir=mels", "embeddings.baselines=[constant]"]
+PLAIN = ["datamodule.base_dir=mels", "embeddings.baselines=[majority_or_mean]"]
 
 
 def run(*arguments: str) -> dict:
@@ -125,7 +126,7 @@ def test_blocks_tokens_pooling_sum_seeds_and_other_encoders_are_rows_of_one_tabl
     learned = next(one for one in scores if one.block == "sum" and one.tokens == "all")
     assert sum(learned.config["block_shares"]) == pytest.approx(1, abs=1e-3)
     assert "genre, 30 test tracks; per cent ± half of the 95 % interval over tracks and 2 seeds" in said
-    assert f"embeddings, {'sum of blocks' if best.block == 'sum' else 'block 1'}" in said
+    assert re.search(f"embeddings, {'sum of blocks' if best.block == 'sum' else 'block 1'}.* better by", said)
     with (last_run() / "probes.csv").open(newline="") as handle:
         points = list(csv.DictReader(handle))
     assert len(points) == 14 * 2 * 4
@@ -189,6 +190,32 @@ def test_clips_of_songs_are_evaluated_as_songs(home):
         assert "song: " in one.aggregation
         assert set(load_predictions(last_run() / one.predictions).ids) <= {f"song {number}" for number in range(50)}
     assert result["genre/embeddings/accuracy"] > 0.8
+
+
+def test_layers_and_tokens_of_any_network_are_rows_by_their_names(home, capfd):
+    for layer in ("conv1", "conv2"):
+        store(Path("cnn") / f"layer_{layer}", (2, 8), network="cnn", layer=layer, token_names=["mean", "max"])
+    words = [*FAST, *PLAIN, "embeddings.store=cnn", "probe.axes.hidden=[4]", "probe.axes.dropout=[0.25]"]
+    run(*words, "embeddings.tokens=[max,all]", "embeddings.layers=[conv2]", "embeddings.compare.maest=net/block_01")
+    scores = read_scores_csv(last_run() / "scores.csv")
+    assert {(one.encoder, one.block, one.tokens) for one in scores if one.kind == "probe"} == {
+        ("embeddings", "conv2", "max"),
+        ("embeddings", "conv2", "all"),
+        ("maest", 1, "all"),
+    }
+    run(*words, "embeddings.block_sum=True")
+    assert {one.block for one in read_scores_csv(last_run() / "scores.csv")} == {"conv1", "conv2", "sum", ""}
+    assert "embeddings, layer conv1" in capfd.readouterr().err
+    (unnamed, *_) = DiskSource(Path("runs")).sweeps(Wanted())
+    assert "cnn" in {entry.name for entry in ranking.named([unnamed])}
+    for wrong, said in (
+        ("embeddings.tokens=[cls]", "has the tokens mean, max; choose one, several joined by +, or all"),
+        ("embeddings.layers=[conv3]", "embeddings.layers: cnn has no layer conv3, there is conv1, conv2"),
+        ("embeddings.blocks=[3]", "embeddings.blocks: no store has 3; cnn/layer_conv1 of layer conv1 has the tokens"),
+    ):
+        with pytest.raises(SystemExit):
+            run(*words, wrong)
+        assert said in capfd.readouterr().err
 
 
 def test_stored_predictions_are_rows(home):

@@ -32,8 +32,8 @@ CLASSES = ("a", "b", "c", "d")
 _started = itertools.count(1_700_000_000, 3600)
 
 
-def genre_answers(quality: float, n: int = 120, seeds: int = 1) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Answers to n tracks, a share of which is right; a better system is right wherever a worse one is."""
+def genre_predictions(quality: float, n: int = 120, seeds: int = 1) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Predictions for n tracks, a share of which is right; a better system is right wherever a worse one is."""
     references = np.arange(n) % len(CLASSES)
     luck = np.random.default_rng(7).random(n)
     by_seed = []
@@ -45,8 +45,8 @@ def genre_answers(quality: float, n: int = 120, seeds: int = 1) -> tuple[list[st
 
 
 def genre_score(encoder: str, quality: float, folder: Path, n: int = 120, seeds: int = 1, **more) -> Score:
-    """A row and its file of answers."""
-    task, (ids, by_seed, references) = Genre(CLASSES), genre_answers(quality, n, seeds)
+    """A row and its file of predictions."""
+    task, (ids, by_seed, references) = Genre(CLASSES), genre_predictions(quality, n, seeds)
     values = [task.score(one, references)["accuracy"] for one in by_seed]
     low, high = interval(task, by_seed[0], references, n=200)["accuracy"]
     about = {"block": "", "tokens": "", "kind": "probe", "split": "s1", "classes": "c1", "corpus": "demo"} | more
@@ -94,7 +94,7 @@ def three(folder: Path) -> list[Score]:
     return [
         *grid,
         genre_score("random weights", 0.35, folder, block=2, tokens="cls", valid=0.3),
-        genre_score("majority class or mean", 0.25, folder, kind="baseline"),
+        genre_score("constant answer", 0.25, folder, kind="baseline"),  # its name in earlier versions
     ]
 
 
@@ -235,24 +235,25 @@ def test_without_sweeps_it_says_what_to_run(runs, capsys):
         (lambda folder, name: (folder / "files" / name).write_bytes(b"no"), "does not hold predictions"),
         (
             lambda folder, name: save_predictions(
-                folder / "files" / name, *(lambda ids, p, r: ([f"{one}x" for one in ids], p, r))(*genre_answers(0.35))
+                folder / "files" / name,
+                *(lambda ids, p, r: ([f"{one}x" for one in ids], p, r))(*genre_predictions(0.35)),
             ),
-            "to other items",
+            "for other items",
         ),
         (
             lambda folder, name: save_predictions(
-                folder / "files" / name, *(lambda ids, p, r: (ids, p, (r + 1) % 4))(*genre_answers(0.35))
+                folder / "files" / name, *(lambda ids, p, r: (ids, p, (r + 1) % 4))(*genre_predictions(0.35))
             ),
             "other annotations",
         ),
-        (lambda folder, name: save_predictions(folder / "files" / name, *genre_answers(0.9)), "was reported"),
+        (lambda folder, name: save_predictions(folder / "files" / name, *genre_predictions(0.9)), "was reported"),
     ],
 )
-def test_a_row_whose_answers_are_of_no_use_is_kept_and_compared_with_none(runs, capsys, spoil, why):
+def test_a_row_whose_predictions_are_of_no_use_is_kept_and_not_compared(runs, capsys, spoil, why):
     spoil(sweep(runs, three), "predictions_genre_random-weights_2_cls.npz")
     assert len(report()) == 3
     said = capsys.readouterr().out
-    assert "random weights is compared with none" in said
+    assert "random weights is not compared" in said
     assert why in said
     assert "mine is ahead of majority class or mean" in said
 

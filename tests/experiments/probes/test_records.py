@@ -58,6 +58,13 @@ def test_rows_come_back_from_the_record_and_from_the_table(tmp_path):
     assert PROBE.unit == "tracks"
 
 
+def test_baselines_of_earlier_versions_have_their_present_name():
+    row = BASELINE.plain() | {"encoder": "constant answer"}
+    assert read_scores([row]) == [BASELINE]
+    named = PROBE.plain() | {"encoder": "constant answer"}
+    assert read_scores([named])[0].encoder == "constant answer"
+
+
 def test_unknown_keys_are_passed_over_and_missing_ones_named(tmp_path):
     assert read_scores([PROBE.plain() | {"later": 1}]) == [PROBE]
     row = PROBE.plain()

@@ -13,7 +13,7 @@ from experiments import demo
 from experiments.configs.catalogue import PRETRAIN, PROBE
 from experiments.probes.rows import majority_or_mean
 from experiments.probes.vectors import MEL_STATISTICS, gather
-from experiments.settings import PretrainSettings, ProbeExperimentSettings
+from experiments.settings import EmbeddingsSettings, PretrainSettings, ProbeExperimentSettings
 from experiments.tasks import build
 from experiments.tracking import overrides
 
@@ -74,6 +74,10 @@ def test_keys_are_predicted_by_the_commonest():
     predictions = majority_or_mean(task, np.array([3, 20, 20, 5]), 2)
     assert predictions.shape == (2, 24)
     assert predictions.argmax(axis=1).tolist() == [20, 20]
+
+
+def test_the_former_name_of_a_baseline_is_understood():
+    assert EmbeddingsSettings(baselines=["constant"]).baselines == ["majority_or_mean"]
 
 
 def test_any_system_has_its_random_network():

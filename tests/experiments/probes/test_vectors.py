@@ -86,6 +86,15 @@ def test_a_reduction_is_found_by_its_name(tokens, pooling):
             reduction_named(name)
 
 
+def test_tokens_of_any_network_are_found_by_their_names():
+    array, names = np.random.default_rng(0).normal(size=(5, 2, 4)), ("mean", "max")
+    np.testing.assert_allclose(reduction_named("max", names).vector(array), array[:, 1].mean(0), rtol=1e-6)
+    both = reduction_named("mean of mean+max", names).vector(array)
+    np.testing.assert_allclose(both, array.mean(axis=(0, 1)), rtol=1e-5)
+    with pytest.raises(UserError, match="not one of embeddings"):
+        reduction_named("cls", names)
+
+
 def test_pooling_half_floats_does_not_lose_the_sum():
     assert pool(np.full((4000, 3, 1), 60000, np.float16), ["cls"]).item() == np.float16(60000)
 

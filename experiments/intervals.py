@@ -107,17 +107,6 @@ def interval(
     return {name: central(name, values, len(references)) for name, values in scores.items()}
 
 
-def difference(
-    task: Task, ours: np.ndarray, theirs: np.ndarray, references: np.ndarray, n: int = 1000, seed: int = 0
-) -> dict[str, tuple[float, float]]:
-    """The central 95 % of `ours - theirs` for two systems on the same items, resampled in pairs.
-
-    An interval above 0 says that ours is better on tracks of this kind. Arguments and result as in `interval`.
-    """
-    one, other = resampled_together(task, [ours, theirs], references, n, seed)
-    return {name: _quantiles(_known(name, one[name] - other[name])) for name in one}
-
-
 def central(name: str, values: np.ndarray, n_items: int) -> tuple[float, float]:
     """The central 95 % of a metric's resamples; where all are exactly 0 or exactly 1, the exact binomial interval.
 

@@ -331,9 +331,7 @@ class EmbeddingsSettings(Section):
     def _names_differ(self) -> EmbeddingsSettings:
         for section, names in (("compare", self.compare), ("predictions", self.predictions)):
             if taken := sorted(set(names) & set(ROWS)):
-                raise ValueError(
-                    f"{section}.{taken[0]}: {', '.join(ROWS)} are rows of the table already; choose another name"
-                )
+                raise ValueError(f"{section}.{taken[0]}: {', '.join(ROWS)} are rows of the table already; rename it")
             if self.name in names:
                 raise ValueError(f"name={self.name} and {section}.{self.name}: one name for two rows; choose another")
         if both := sorted(set(self.compare) & set(self.predictions)):

@@ -103,7 +103,7 @@ def collect(filters: ReportSettings, source: RunSource, run: RunHandle) -> Board
         raise UserError(f"report.runs: {missing[0]} is no run with scores in {source.place}; there is {known}")
     entries = ranking.named(sweeps)
     if lost := sum(len(sweep.scores) for sweep in sweeps) - len(entries):
-        _say(f"{pluralize(lost, 'score is no number', 'scores are no numbers')}, and left out: probes that failed")
+        _say(f"{pluralize(lost, 'score is', 'scores are')} not finite and left out: their probes failed")
     entries = ranking.filtered(entries, filters.tasks, filters.corpora, filters.encoders)
     kept = ranking.latest(entries) if filters.repeats == "latest" else ranking.apart(entries)
     if not kept:

@@ -57,7 +57,7 @@ class Score:
         block: Of the network, counted from 0, or the name of a layer; `sum` for the learned sum; empty for none.
         tokens: Their names, e.g. `cls+dist`, or `all`; empty where they have none.
         pooling: How the windows of a track became one; empty where there are none.
-        aggregation: In words, e.g. "mean of patches; song: gmean".
+        aggregation: In words, e.g. "mean of windows; song: gmean".
         config: The probe that was chosen with the first seed.
         predictions: Name of the artifact with the predictions.
         metrics: Every metric of the test split, mean over seeds.

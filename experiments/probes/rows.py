@@ -74,7 +74,7 @@ def probe_row(
             continue
         rules.append(best_rule(task, outcome.probe.outputs(valid), valid.y, valid.groups))
         predictions.append(song_predictions(task, rules[-1], outcome.probe.outputs(test), test.groups))
-    pooled = f"{shown.pooling} of patches" if shown.pooling else shown.reduction.name
+    pooled = f"{shown.pooling} of windows" if shown.pooling else shown.reduction.name
     chosen = outcomes[0].probe
     config = asdict(chosen.config)
     if chosen.shares is not None:

@@ -116,7 +116,8 @@ def pool(
 
 def token_reduction(tokens: Sequence[str], pooling: str = "mean", names: Sequence[str] = TOKENS) -> Reduction:
     """The reduction that pools stored embeddings with `pool`."""
-    name = ("+".join(tokens) or "stored") + (f", {pooling} of patches" if pooling != "mean" else "")
+    name = "+".join(tokens) or "stored"
+    name += f", {pooling} of patches" if pooling != "mean" else ""  # windows, as files of probes know them
     return Reduction(name, "embeddings", partial(pool, tokens=tuple(tokens), pooling=pooling, names=tuple(names)))
 
 

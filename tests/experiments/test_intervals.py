@@ -11,12 +11,12 @@ from experiments.intervals import (
     Difference,
     SystemScores,
     bounds,
-    difference,
     differences,
     interval,
     limits,
     margin,
     resampled,
+    resampled_together,
 )
 from experiments.tasks import Emotion, Genre, Key, Tagging, Tempo, TempoRegression
 
@@ -25,6 +25,12 @@ def genre_answers(right: int, n: int) -> tuple[np.ndarray, np.ndarray]:
     references = np.arange(n) % 2
     answers = np.where(np.arange(n) < right, references, 1 - references)
     return np.eye(2, dtype=np.float32)[answers], references
+
+
+def difference(task, ours, theirs, references, n=1000) -> dict[str, tuple[float, float]]:
+    """The central 95 % of `ours - theirs` on the same resamples."""
+    one, other = resampled_together(task, [ours, theirs], references, n, seed=0)
+    return {name: tuple(np.quantile(one[name] - other[name], [0.025, 0.975])) for name in one}
 
 
 class WithoutShortcut:

@@ -306,7 +306,7 @@ def test_a_journal_leads_to_no_file_outside_of_its_folder(runs, tmp_path):
 def test_a_score_that_is_no_number_is_left_out(runs, capsys):
     sweep(runs, lambda folder: [*three(folder), replace(genre_score("bad", 0.5, folder), score=float("nan"))])
     assert len(report()) == 3
-    assert "1 score is no number" in capsys.readouterr().err
+    assert "1 score is not finite" in capsys.readouterr().err
 
 
 def scored(task, predictions, references) -> tuple[dict[str, float], tuple[float, float]]:

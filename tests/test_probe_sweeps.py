@@ -211,7 +211,7 @@ def test_layers_and_tokens_of_any_network_are_rows_by_their_names(home, capfd):
     for wrong, said in (
         ("embeddings.tokens=[cls]", "has the tokens mean, max; choose one, several joined by +, or all"),
         ("embeddings.layers=[conv3]", "embeddings.layers: cnn has no layer conv3, there is conv1, conv2"),
-        ("embeddings.blocks=[3]", "embeddings.blocks: no store has 3; cnn/layer_conv1 of layer conv1 has the tokens"),
+        ("embeddings.blocks=[3]", "embeddings.blocks: no store is of block 3; there is layer conv1, layer conv2"),
     ):
         with pytest.raises(SystemExit):
             run(*words, wrong)

@@ -76,7 +76,7 @@ def representations(embeddings: EmbeddingsSettings) -> list[Representation]:
             "`python ex_pretrain.py extract_embeddings with ...` writes and names at its end"
         )
     rows: list[Representation] = []
-    had: set[int | str] = set()
+    tokens_had: set[str] = set()
     for name, place in {embeddings.name or MAIN: embeddings.store, **embeddings.compare}.items():
         stores = _stores(name, Path(place).expanduser(), embeddings.blocks, embeddings.layers)
         _same_network(name, stores)
@@ -91,15 +91,18 @@ def representations(embeddings: EmbeddingsSettings) -> list[Representation]:
         for block, those in parts:
             names = token_names(those[0])
             choices = _choices(those[0], names, embeddings.tokens)
-            had |= {block, *choices}
+            tokens_had |= choices.keys()
             for choice, tokens in choices.items() if len(names) > 1 else [("", ())]:
                 for pooling in embeddings.pooling:
                     reduction = token_reduction(tokens, pooling, names)
                     rows.append(Representation(name, those, reduction, block, choice, pooling))
-    for setting in ("tokens", "blocks", "layers"):
-        for choice in getattr(embeddings, setting) or ():
-            if choice not in had:
-                raise UserError(f"embeddings.{setting}: no store has {choice!r}; {_described(rows[0].stores[0])}")
+    if missing := [choice for choice in embeddings.tokens if choice not in tokens_had]:
+        raise UserError(f"embeddings.tokens: no store has {missing[0]!r}; {_described(rows[0].stores[0])}")
+    layers = list(dict.fromkeys(row.block for row in rows))
+    for setting, wanted in (("blocks", embeddings.blocks), ("layers", embeddings.layers)):
+        if missing := [layer for layer in wanted or () if layer not in layers]:
+            stored = ", ".join(layer_name(layer) or "a store of no layer" for layer in layers)
+            raise UserError(f"embeddings.{setting}: no store is of {layer_name(missing[0])}; there is {stored}")
     return rows
 
 
@@ -127,9 +130,8 @@ def _choices(store: Store, names: Sequence[str], wanted: Sequence[str]) -> dict[
 
 
 def _described(store: Reader) -> str:
-    tokens, layer = token_names(store), layer_name(layer_of(store))
-    of = f" of {layer}" if layer else ""
-    return f"{store.path}{of} has " + (f"the tokens {', '.join(tokens)}" if tokens else "no names of tokens")
+    tokens = token_names(store)
+    return f"{store.path} has " + (f"the tokens {', '.join(tokens)}" if tokens else "no names of tokens")
 
 
 def layer_of(store: Reader) -> int | str:

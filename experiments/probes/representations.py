@@ -165,7 +165,7 @@ def _stores(name: str, path: Path, blocks: Sequence[int] | None, layers: Sequenc
             )
         store = Store(path, kind="embeddings")
         setting, wanted = choice(layer := layer_of(store))
-        if wanted is not None and layer not in (*wanted, ""):
+        if wanted and layer not in (*wanted, ""):
             raise UserError(f"embeddings.{setting}={list(wanted)}: {path} is of {layer_name(layer)}")
         return [store]
     found = layers_in(path)
@@ -177,7 +177,7 @@ def _stores(name: str, path: Path, blocks: Sequence[int] | None, layers: Sequenc
         if missing := [layer for layer in wanted or () if layer not in found]:
             stored = ", ".join(map(str, found))
             raise UserError(f"embeddings.{setting}: {path} has no {layer_name(missing[0])}, there is {stored}")
-    chosen = [layer for layer in found if (wanted := choice(layer)[1]) is None or layer in wanted]
+    chosen = [layer for layer in found if not (wanted := choice(layer)[1]) or layer in wanted]
     return [Store(found[layer], kind="embeddings") for layer in chosen]
 
 

@@ -7,8 +7,8 @@ Needs PyTorch and the folder `models`; where `maest-infer` is installed, its mod
 tried by itself: one that fails is printed with its reason, and the rest goes on. The last table is the summary.
 
 The measured roof is the rate of an 8192-cubed bfloat16 product of random numbers; the nominal one is the data sheet's.
-Utilisation counts the operations that are really done (`models.flops`): ours leave out what nobody reads in the last
-block, so that at equal clips per second they show a smaller share.
+Utilisation counts the operations that are really done (`models.maest.flops`): ours leave out what nobody reads in the
+last block, so that at equal clips per second they show a smaller share.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from benchmarks.gpu_contestants import (
     wait,
 )
 from models.attention import prefer
-from models.compiled import compile_blocks
-from models.flops import cost
 from models.maest import MAEST
+from models.maest.compiled import compile_blocks
+from models.maest.flops import cost
 
 BARS = {("training", 866): "bar 675, target 825", ("inference", 1676): "bar 1,015"}  # tokens: clips/s on an H200
 

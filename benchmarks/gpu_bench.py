@@ -11,7 +11,7 @@ import torch
 import torch._dynamo
 
 from benchmarks.gpu_contestants import Shape, Timing
-from models.flops import Cost
+from models.maest.flops import Cost
 from models.peaks import peak_bf16
 
 FULL = {"n_bands": 96, "n_frames": 1875, "time_positions": 187, "n_classes": 400}

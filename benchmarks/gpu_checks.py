@@ -18,7 +18,7 @@ from benchmarks.gpu_contestants import (
     median_seconds,
 )
 from models.attention import KERNELS, prefer
-from models.compiled import compile_blocks
+from models.maest.compiled import compile_blocks
 
 ALLOWED = 0.03  # relative error of bfloat16 against float32
 

@@ -24,11 +24,11 @@ from maest_infer.model import MAEST as InferMAEST
 from transformers import ASTConfig, ASTForAudioClassification
 
 from benchmarks.machine import matrix_rate, race, ratio, report
-from models.export import AudioNetwork
-from models.flops import cost
-from models.frontends import HOP, build
-from models.inference import prepare
+from models.frontends.musicnn import HOP, build
 from models.maest import MAEST
+from models.maest.export import AudioNetwork
+from models.maest.flops import cost
+from models.maest.prepared import prepare
 from models.onnx_files import INPUT, open_onnx, write_onnx
 
 BANDS, FRAMES, POSITIONS, CLASSES = 96, 1876, 187, 400

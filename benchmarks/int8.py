@@ -24,8 +24,8 @@ from experiments.networks import Loaded, load
 from experiments.progress import progress
 from experiments.settings import PretrainSettings
 from experiments.tracks.data import Source, open_source
-from models.export import AudioNetwork
-from models.frontends import HOP
+from models.frontends.musicnn import HOP
+from models.maest.export import AudioNetwork
 from models.onnx_files import INPUT, audio_session
 from preprocess.decode import load as decode
 

@@ -39,8 +39,8 @@ from experiments.reports import with_interval
 from experiments.settings import DatamoduleSettings, EmbeddingsSettings, PretrainSettings, ProbeExperimentSettings
 from experiments.tracking.run import RunHandle
 from experiments.tracks.data import Source, open_source
-from models.export import AudioNetwork
-from models.flops import cost
+from models.maest.export import AudioNetwork
+from models.maest.flops import cost
 from models.onnx_files import INPUT, audio_session
 from preprocess.decode import load
 

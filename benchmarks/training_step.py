@@ -16,8 +16,8 @@ from maest_infer.model import MAEST as InferMAEST
 from torch import nn
 
 from benchmarks.machine import matrix_rate, race, ratio, report
-from models.flops import cost
 from models.maest import MAEST
+from models.maest.flops import cost
 
 BANDS, FRAMES, POSITIONS, CLASSES, PATCHOUT = 96, 1875, 187, 400, 90
 OURS, PEER = "ours", "maest-infer's modules"

@@ -18,8 +18,9 @@ from experiments.tasks import Task, build, rebuild, told
 from experiments.tracks.data import clip_frames, say
 from models.checkpoints import fetch, initialise, load_any, load_release, read_arguments, read_metadata
 from models.frontends import MusiCNNMel
-from models.huggingface import WEIGHT_FILES, is_folder
 from models.maest import MAEST
+from models.maest.huggingface import WEIGHT_FILES, is_folder
+from models.network import main_head
 
 CLIP_SECONDS = 10.0  # where no named config says otherwise
 OWN_FILE = "or name a file of your own: inference.checkpoint=FILE"
@@ -105,8 +106,7 @@ class Loaded:
 
 def classify(network: nn.Module, x: Tensor) -> Tensor:
     """Logits `[batch, classes]`; those of the CLS head where there are two."""
-    logits = network(x)
-    return logits if isinstance(logits, Tensor) else logits[0]
+    return main_head(network(x))
 
 
 def blocks_of(settings: PretrainSettings, depth: int) -> list[int]:
@@ -174,7 +174,8 @@ def initial(settings: PretrainSettings, frontend: MusiCNNMel, task: Task, n_clas
         network = MAEST(**arguments)
     except ValueError as error:
         raise UserError(f"settings of the network: {error}") from error
-    network.head_dist.requires_grad_(model.distilled_type == "separated")
+    for head in network.unused_heads():
+        head.requires_grad_(False)
     weights = f"random, seed {settings.seed}"
     usual = _usual_normalisation(file, frontend) if file else (frontend.mean, frontend.std)
     if file or model.pretrained:

@@ -16,16 +16,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.adapt import FRONT_END, LoadReport, adapt
-from models.architectures import build
-from models.ast_layout import has_layout
 from models.descriptions import check_arguments, check_metadata, check_types, fitting_metadata
 from models.download import fetch, weights_dir
 from models.errors import CheckpointError
 from models.fit import check_shapes, parameters_at_most
-from models.huggingface import is_folder, read_huggingface
 from models.layouts import HEADER, Weights, published_settings, read_weights, write_safetensors
 from models.maest import MAEST
+from models.maest.adapt import FRONT_END, LoadReport, adapt
+from models.maest.architectures import build
+from models.maest.ast_layout import has_layout
+from models.maest.huggingface import is_folder, read_huggingface
 from models.releases import RELEASES, find
 
 __all__ = [
@@ -239,7 +239,7 @@ def class_name(network: nn.Module) -> str:
         raise CheckpointError(
             f"{kind.__qualname__} cannot rebuild itself: expected a network of models/ that keeps its hyperparameters"
         )
-    return f"{kind.__module__.removeprefix('models.')}:{kind.__qualname__}"
+    return f"{kind.__module__.split('.')[1]}:{kind.__qualname__}"
 
 
 def _names_network(weights: Weights) -> bool:

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save
 from models.descriptions import read_object
 from models.errors import CheckpointError
 from models.files import replaced
-from models.maest import PATCH
+from models.maest.grid import PATCH
 from models.pickle_check import check_pickle
 
 HEADER = "ostinato"

@@ -6,12 +6,12 @@ music representation learning", arXiv 2309.16418, and its public code). PyTorch'
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 
+from models.network import Network
 
-class MLP(nn.Module):
+
+class MLP(Network):
     """Vectors to the outputs of a task.
 
     Args:
@@ -28,7 +28,6 @@ class MLP(nn.Module):
         super().__init__()
         if min(n_in, n_out, hidden) < 1:
             raise ValueError(f"n_in={n_in}, hidden={hidden}, n_out={n_out}: each must be at least 1")
-        self.hyperparameters: dict[str, Any] = {"n_in": n_in, "n_out": n_out, "hidden": hidden, "dropout": dropout}
         self.net = nn.Sequential(nn.Linear(n_in, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, n_out))
 
     def forward(self, x: Tensor) -> Tensor:

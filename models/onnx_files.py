@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from models.errors import CheckpointError, ExportError
-from models.export import AudioNetwork, free_axes
 from models.files import replaced
+from models.maest.export import AudioNetwork, free_axes
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -48,7 +48,7 @@ def write_onnx(
         network: For `int8` a fused one.
         metadata: Properties that the file keeps.
         int8: Weights of the blocks in 8 bits.
-        any_length: See `models.export.free_axes`.
+        any_length: See `models.maest.export.free_axes`.
 
     Raises:
         ExportError: The file would exceed 2 GB, or patchout fixes the length.

@@ -11,8 +11,8 @@ import torch
 
 from models.descriptions import read_object
 from models.errors import CheckpointError
-from models.export import AudioNetwork, free_axes
 from models.files import replaced
+from models.maest.export import AudioNetwork, free_axes
 
 _METADATA = "metadata.json"
 
@@ -26,7 +26,7 @@ def write_program(
         path: Where to; replaced in one step.
         network: Not a fused one.
         metadata: Kept in the file as `metadata.json`.
-        any_length: See `models.export.free_axes`.
+        any_length: See `models.maest.export.free_axes`.
 
     Raises:
         ExportError: Patchout fixes the length of clips.

@@ -27,12 +27,12 @@ class Release:
         url: Where it is; the last part is the file's name.
         sha256: Its SHA-256, or as much of its beginning as is published.
         bytes: Its size; None if it is not published.
-        architecture: Name in `models.architectures.ARCHITECTURES`; None for image networks.
+        architecture: Name in `models.maest.architectures.ARCHITECTURES`; None for image networks.
         settings: Arguments beyond the architecture that make its layout fit strictly.
         classes: Outputs of its classifier.
         frames: Nominal length of its input in frames (image networks: pixels).
         licence: Licence of the weights.
-        huggingface: Name of the same weights on Hugging Face, in the layout that `models.huggingface` reads.
+        huggingface: Name of the same weights on Hugging Face, in the layout that `models.maest.huggingface` reads.
         timm: Name of the same weights in timm's registry, and of its copy on Hugging Face.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.frontends import MusiCNNMel
+from models.frontends import FrontEnd
 from preprocess.decode import OppositeChannels, first_alone, stream, whole
 from preprocess.sources import AudioError
 
-CHUNK = 1024  # frames transformed at a time: the spectra of 16 s stay in the cache
-OVERLAP = 3  # hops kept from one chunk to the next: a window reaches one hop to either side, a reflected edge two
+CHUNK = 2**18  # samples transformed at a time: the spectra of 16 s stay in the cache
+SPARE = 2  # hops kept beyond the context of a frame: the rest of a hop, and one frame at least in the last chunk
 PATCH = 16  # frames of the smallest patch a network can see
 CLIP_TOLERANCE = 0.1  # seconds
 SILENCE = 1e-4  # peak, -80 dB of full scale: below it every log-mel value is under 0.02
@@ -36,7 +37,7 @@ class Track:
     notes: tuple[str, ...] = ()
 
 
-def track_features(path: str | Path, frontend: MusiCNNMel, max_seconds: float | None = None) -> Track:
+def track_features(path: str | Path, frontend: FrontEnd, max_seconds: float | None = None) -> Track:
     """Decode a file and compute its features.
 
     Args:
@@ -54,7 +55,7 @@ def track_features(path: str | Path, frontend: MusiCNNMel, max_seconds: float | 
         return replace(track, notes=(first_alone(error), *track.notes))
 
 
-def _track_features(path: str | Path, frontend: MusiCNNMel, max_seconds: float | None, mixed: bool) -> Track:
+def _track_features(path: str | Path, frontend: FrontEnd, max_seconds: float | None, mixed: bool) -> Track:
     notes: list[str] = []
     extent = _Extent()
     blocks = extent.watch(stream(path, frontend.sample_rate, notes, mixed))
@@ -68,7 +69,7 @@ def _track_features(path: str | Path, frontend: MusiCNNMel, max_seconds: float |
     return Track(middle(np.concatenate(chunks), max_seconds, frontend.frame_rate), seconds, tuple(notes))
 
 
-def clip_features(path: str | Path, frontend: MusiCNNMel, clip_seconds: float) -> list[Track]:
+def clip_features(path: str | Path, frontend: FrontEnd, clip_seconds: float) -> list[Track]:
     """Decode a file and compute the features of its clips, each as if it were a file of its own.
 
     Args:
@@ -125,27 +126,29 @@ def audible(path: str | Path, sample_rate: int, shortest: float, notes: list[str
     return samples
 
 
-def transform(blocks: Iterable[np.ndarray], frontend: MusiCNNMel) -> Iterator[torch.Tensor]:
+def transform(blocks: Iterable[np.ndarray], frontend: FrontEnd) -> Iterator[torch.Tensor]:
     """Features of audio that comes in blocks: equal to those of the whole, whatever the blocks.
 
     Args:
         blocks: [n] float32 each.
-        frontend: Its frame i is centred on sample `i * hop` and reaches one hop to either side.
+        frontend: Its frame i is centred on sample `i * hop` and reaches `context` samples to either side.
 
     Yields:
-        [n, bands] float32 each; nothing for audio shorter than the front end takes.
+        [n, *item_shape] float32 each; nothing for audio shorter than the front end takes.
     """
     hop, waiting, length, first = frontend.hop, [], 0, 0
+    lead = math.ceil(frontend.context / hop)
+    overlap = lead + SPARE
     for block in blocks:
         waiting.append(block)
         length += len(block)
-        if length < (CHUNK + OVERLAP) * hop:
+        if length < CHUNK + overlap * hop:
             continue
         samples = np.concatenate(waiting)
-        end = length // hop - OVERLAP + 1
-        yield frontend(torch.from_numpy(samples[: (end + OVERLAP - 1) * hop]))[first:end]
-        waiting = [samples[(end - 1) * hop :]]
-        length, first = len(waiting[0]), 1
+        end = length // hop - overlap + 1
+        yield frontend(torch.from_numpy(samples[: (end + overlap - 1) * hop]))[first:end]
+        waiting = [samples[(end - lead) * hop :]]
+        length, first = len(waiting[0]), lead
     if length >= frontend.min_samples:
         yield frontend(torch.from_numpy(np.concatenate(waiting)))[first:]
 

@@ -24,7 +24,7 @@ from experiments.settings import PretrainSettings
 from experiments.tracking.run import RunHandle
 from experiments.tracks.data import FRONTEND, say
 from models.frontends import build as build_frontend
-from models.huggingface import is_folder
+from models.maest.huggingface import is_folder
 
 CLIPS = 2  # that a file is compared on
 TOLERANCE = 1e-4  # of the largest value, at least of 1

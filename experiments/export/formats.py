@@ -14,8 +14,9 @@ from torch import Tensor
 from experiments.networks import Loaded
 from experiments.settings import ExportSettings
 from models.checkpoints import load_any, save_network
-from models.export import AudioNetwork
-from models.huggingface import write_huggingface
+from models.maest.export import AudioNetwork
+from models.maest.huggingface import write_huggingface
+from models.network import main_head
 from models.onnx_files import INPUT, open_onnx, write_onnx
 from models.programs import open_program, write_program
 
@@ -77,11 +78,12 @@ def eager(job: Job, audio: Tensor, network: torch.nn.Module | None = None) -> Ou
     """What the network of a job, or another, makes of audio `[B, samples]` by the way of `predict`."""
     found = job.found
     mel = found.frontend(audio)[:, : job.frames]
-    x = ((mel - found.mean) / (2 * found.std)).transpose(1, 2)
+    x = (mel - found.mean) / (2 * found.std)
+    network = found.network if network is None else network
+    layers = [network.layer_names[block] for block in job.blocks]
     with torch.inference_mode():
-        made = (found.network if network is None else network).embed(x, job.blocks, logits=True)
-    logits = made.logits if isinstance(made.logits, Tensor) else made.logits[0]
-    return logits, torch.stack([made.tokens[block] for block in job.blocks], 1)
+        outputs, tokens = network.forward_and_embed(x, layers)
+    return main_head(outputs), torch.stack([tokens[layer] for layer in layers], 1)
 
 
 def _write_onnx(path: Path, job: Job) -> Sequence[str]:

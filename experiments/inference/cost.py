@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from models.flops import cost
 from models.maest import MAEST
+from models.maest.flops import cost
 
 WORTH_SAYING = 1.2  # times fewer operations
 

@@ -27,7 +27,6 @@ from experiments.tracks.left_out import match
 from experiments.training.trainer import check_accelerator, precision
 from models.attention import prefer
 from models.fingerprint import fingerprint
-from models.inference import prepare
 from preprocess.cluster import Cluster, ClusterError, connected
 
 _made_once = threading.Lock()
@@ -53,13 +52,13 @@ def runner(
     if device.type == "cpu" and mixed is torch.float16:
         raise UserError("trainer.precision=16-mixed: not on a CPU; set it to bf16-mixed or auto")
     network = found.network.to(device)
-    network = network if mixed else prepare(network)  # what is prepared computes in float32
+    network = network if mixed else network.prepared()  # what is prepared computes in float32
 
     def run_batch(clips: Tensor) -> Any:
         x = (clips.to(device, non_blocking=True).float() - found.mean) / (2 * found.std)
         cast = torch.autocast(device.type, mixed) if mixed else contextlib.nullcontext()
         with torch.inference_mode(), prefer(settings.trainer.attention), cast:
-            return forward(network, x.transpose(1, 2))
+            return forward(network, x)
 
     return run_batch
 
@@ -161,7 +160,8 @@ def _extract(settings: PretrainSettings, run: RunHandle, embeddings: bool) -> di
 
 
 def _tokens(network: nn.Module, x: Tensor, blocks: list[int]) -> dict[int, Tensor]:
-    return network.embed(x, blocks).tokens
+    tokens = network.embed(x, [network.layer_names[block] for block in blocks])
+    return {block: tokens[network.layer_names[block]] for block in blocks}
 
 
 def _make_way(output: Output, source: Source, ids: Sequence[str], overwrite: bool) -> None:

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from experiments.learners.supervised import Mix, SupervisedLearner
 from experiments.settings import DistillationSettings, MaskingSettings, ModuleSettings, RollSettings
 from experiments.tasks.base import Task
+from models.network import Outputs
 
 
-def last_head(outputs: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+def last_head(outputs: Outputs) -> Tensor:
     """Logits `[batch, n_outputs]`: those of the DIST head where there are two."""
-    return outputs if isinstance(outputs, Tensor) else outputs[1]
+    return outputs if isinstance(outputs, Tensor) else list(outputs.values())[-1]
 
 
 def teacher_loss(task: Task, outputs: Tensor, targets: Tensor, temperature: float | None = None) -> Tensor:
@@ -83,9 +84,7 @@ class DistillationLearner(SupervisedLearner):
         self.temperature = distillation.temperature if distillation.targets == "soft" else None
         self._heard: tuple[np.ndarray, np.ndarray] | None = None
 
-    def training_loss(
-        self, outputs: Tensor | tuple[Tensor, Tensor], batch: dict[str, Tensor], mix: Mix | None
-    ) -> Tensor:
+    def training_loss(self, outputs: Outputs, batch: dict[str, Tensor], mix: Mix | None) -> Tensor:
         """Loss against the annotations and loss against the teacher, weighted; both targets are mixed as the clips."""
         labels = super().training_loss(outputs, batch, mix)
         teacher = self.teacher_loss(last_head(outputs), self.mixed(batch["teacher"], mix))
@@ -97,7 +96,7 @@ class DistillationLearner(SupervisedLearner):
         """`teacher_loss` of this student."""
         return teacher_loss(self.taught, outputs, targets, self.temperature)
 
-    def _judged(self, outputs: Tensor | tuple[Tensor, Tensor], batch: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    def _judged(self, outputs: Outputs, batch: dict[str, Tensor]) -> dict[str, np.ndarray]:
         kept = super()._judged(outputs, batch)
         if "teacher" not in batch:
             return kept

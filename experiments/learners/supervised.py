@@ -19,13 +19,9 @@ from experiments.tasks.base import Task
 from experiments.training.averaging import take_out
 from experiments.training.optimizers import freeze, make_optimizer
 from models import augment
+from models.network import Outputs, main_head
 
 Mix = tuple[Tensor, Tensor]  # partners and weights of a mixup
-
-
-def first_head(outputs: Tensor | tuple[Tensor, Tensor]) -> Tensor:
-    """Logits `[batch, n_outputs]`: those of the CLS head where there are two."""
-    return outputs if isinstance(outputs, Tensor) else outputs[0]
 
 
 class SupervisedLearner(L.LightningModule):
@@ -36,7 +32,7 @@ class SupervisedLearner(L.LightningModule):
     `val/*`, `test/*`.
 
     Args:
-        network: `[batch, 1, bands, frames]` to logits.
+        network: Normalised clips `[batch, frames, bands]` to logits.
         task: Loss, decoding, metrics.
         mean: Of the stored features.
         std: Of the stored features; clips become `(x - mean) / (2 std)`.
@@ -80,9 +76,9 @@ class SupervisedLearner(L.LightningModule):
         """What a batch holds for the network, before any augmentation."""
         return self.normalise(batch["mel"])
 
-    def forward(self, mel: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, mel: Tensor) -> Outputs:
         """Normalised clips `[batch, frames, bands]` to what the network gives: logits, or a pair of them."""
-        return self.net(mel.transpose(1, 2).unsqueeze(1))
+        return self.net(mel)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """One optimiser step: roll, mixup, mask (in this order), loss."""
@@ -112,11 +108,9 @@ class SupervisedLearner(L.LightningModule):
             x = augment.spec_augment(x, **self.masking.model_dump(exclude={"do"}))
         return x, mix
 
-    def training_loss(
-        self, outputs: Tensor | tuple[Tensor, Tensor], batch: dict[str, Tensor], mix: Mix | None
-    ) -> Tensor:
+    def training_loss(self, outputs: Outputs, batch: dict[str, Tensor], mix: Mix | None) -> Tensor:
         """Loss of the first head against the targets, mixed as the clips were."""
-        return self.task.loss(first_head(outputs), self.mixed(batch["target"], mix))
+        return self.task.loss(main_head(outputs), self.mixed(batch["target"], mix))
 
     def mixed(self, target: Tensor, mix: Mix | None) -> Tensor:
         """Targets, mixed as the clips were; class numbers, and tempi for classes, become shares of classes."""
@@ -146,10 +140,10 @@ class SupervisedLearner(L.LightningModule):
     def _judge(self, batch: dict[str, Tensor]) -> None:
         self.outputs.append(self._judged(self(self.inputs(batch)), batch))
 
-    def _judged(self, outputs: Tensor | tuple[Tensor, Tensor], batch: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    def _judged(self, outputs: Outputs, batch: dict[str, Tensor]) -> dict[str, np.ndarray]:
         """What is kept of a batch until the epoch ends; arrays of equal length."""
         return {
-            "outputs": first_head(outputs).float().cpu().numpy(),
+            "outputs": main_head(outputs).float().cpu().numpy(),
             "target": batch["target"].cpu().numpy(),
             "track": batch["track"].cpu().numpy(),
             "window": batch["window"].cpu().numpy(),

@@ -167,8 +167,9 @@ def system(probe: FittedProbe, encoder: PretrainSettings, file: str) -> System:
     reduction = reduction_named(probe.features["reduction"])
 
     def forward(network: nn.Module, x: Tensor) -> Tensor:
-        tokens = network.embed(x, blocks).tokens
-        return torch.stack([tokens[block] for block in blocks], dim=1).to(torch.float16)
+        layers = [network.layer_names[block] for block in blocks]
+        tokens = network.embed(x, layers)
+        return torch.stack([tokens[layer] for layer in layers], dim=1).to(torch.float16)
 
     return System(
         found,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -15,7 +14,7 @@ FUSED = ("cuda", "cpu", "mps")  # devices whose optimisers have a fused kernel
 
 
 def layers(network: nn.Module, wanted: str) -> list[list[str]]:
-    """The parameters' names by depth, as a network's `layers()` tells them: its input, its blocks, its heads.
+    """The parameters' names by depth, as a network's `parameter_layers()` tells them: its input, its blocks, its heads.
 
     Args:
         network: Any network.
@@ -24,9 +23,9 @@ def layers(network: nn.Module, wanted: str) -> list[list[str]]:
     Raises:
         UserError: The network does not say.
     """
-    if not hasattr(network, "layers"):
+    if not (parts := network.parameter_layers()):
         raise UserError(f"{wanted}: {type(network).__name__} does not tell its layers; leave this setting out")
-    return network.layers()
+    return parts
 
 
 def freeze(network: nn.Module, first: int | Literal["all"]) -> None:
@@ -54,8 +53,7 @@ def freeze(network: nn.Module, first: int | Literal["all"]) -> None:
 def exempt(network: nn.Module) -> set[str]:
     """Names of the parameters that usually do not decay: biases, norms, and the tokens and positions it names."""
     single = {name for name, parameter in network.named_parameters() if parameter.ndim <= 1}
-    named: Sequence[str] = network.no_weight_decay() if hasattr(network, "no_weight_decay") else ()
-    return single | set(named)
+    return single | set(network.no_weight_decay())
 
 
 def parameter_groups(network: nn.Module, settings: OptimizerSettings) -> list[dict[str, Any]]:

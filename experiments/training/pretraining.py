@@ -57,9 +57,7 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     if checkpoint:
         same_data(before, run)
     if settings.trainer.compile:
-        from models.compiled import compile_blocks
-
-        compile_blocks(learner.net)
+        learner.net.compile_parts()
     curves, average = History(), averaging(settings.module)
     steps = clips.steps_per_epoch(settings.trainer, processes)
     trainer = make_trainer(settings.trainer, run, curves, steps, average)

@@ -10,8 +10,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from experiments.training.checkpointing import stepped
-from models.flops import cost
 from models.maest import MAEST
+from models.maest.flops import cost
 from models.peaks import peak_bf16
 
 NAMES = ("train/clips_per_second", "train/data_wait", "train/mfu")
@@ -29,8 +29,8 @@ class Throughput(Callback):
     `train/data_wait` is the share of time between one step and the next: loading, copying, and what other callbacks do.
     While a GPU is still busy with what is queued, waiting costs nothing; then the share is an upper limit.
 
-    `train/mfu` (model FLOPs utilisation) is the arithmetic of the forward and backward pass, by `models.flops`, over
-    the data sheet's bfloat16 rate; in half precision, for a network of which every block is trained.
+    `train/mfu` (model FLOPs utilisation) is the arithmetic of the forward and backward pass, by `models.maest.flops`,
+    over the data sheet's bfloat16 rate; in half precision, for a network of which every block is trained.
 
     Args:
         every: Optimiser steps of one value.

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from experiments.errors import UserError
 from experiments.labels import display_name, output_names, read_labels
 from models.checkpoints import save_network
-from models.huggingface import write_huggingface
 from models.maest import MAEST
+from models.maest.huggingface import write_huggingface
 
 NAMES = ("Rock---Punk", "Folk, World, & Country---Éntekhno", "Jazz---Bebop")
 BY_NUMBER = {str(number): name for number, name in enumerate(NAMES)}

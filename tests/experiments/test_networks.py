@@ -11,8 +11,8 @@ from experiments.settings import PretrainSettings
 from experiments.tasks import build
 from models.checkpoints import CheckpointError, save_network
 from models.frontends import MusiCNNMel
-from models.huggingface import write_huggingface
 from models.maest import MAEST
+from models.maest.huggingface import write_huggingface
 
 SMALL = {"dim": 32, "depth": 1, "heads": 2}
 

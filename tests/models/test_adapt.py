@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.adapt import adapt
 from models.errors import CheckpointError
 from models.maest import MAEST
+from models.maest.adapt import adapt
 
 SHAPE = {"dim": 32, "depth": 2, "heads": 2}
 HEADS = ["head.1.weight", "head.1.bias", "head_dist.weight", "head_dist.bias"]

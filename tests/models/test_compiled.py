@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch._dynamo as dynamo
 
-from models.compiled import compile_blocks
 from models.maest import MAEST
+from models.maest.compiled import compile_blocks
 
 SMALL = {"n_classes": 7, "n_frames": 125, "dim": 48, "depth": 4, "heads": 3, "time_positions": 14}
 PATCHOUT = {"s_patchout_t": 4, "s_patchout_f": 2, "u_patchout": 3}

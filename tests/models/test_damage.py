@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 
 from models.checkpoints import CheckpointError, initialise, load_any, read_arguments, read_metadata, save_network
-from models.huggingface import write_huggingface
 from models.layouts import HEADER, load_pickled, read_weights
 from models.maest import MAEST
+from models.maest.huggingface import write_huggingface
 from models.onnx_files import open_onnx
 from models.pickle_check import check_pickle
 from models.programs import open_program

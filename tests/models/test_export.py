@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from models.errors import ExportError
-from models.export import AudioNetwork, MatrixMel
-from models.frontends import HOP, MEAN, STD, MusiCNNMel
+from models.frontends.musicnn import HOP, MEAN, STD, MusiCNNMel
 from models.maest import MAEST
+from models.maest.export import AudioNetwork, MatrixMel
 from models.onnx_files import audio_session, open_onnx, quantised, read_properties, write_onnx
 from models.programs import open_program, write_program
 from preprocess.decode import load

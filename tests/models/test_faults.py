@@ -116,7 +116,7 @@ def test_f25_a_loaded_network_gives_the_same_twice(form, tmp_path):
     elif form == "published":
         torch.save(network.state_dict(), path)
     else:
-        from models.huggingface import write_huggingface
+        from models.maest.huggingface import write_huggingface
 
         write_huggingface(path := tmp_path / "folder", network, [], {})
     loaded, _ = load_any(path)

@@ -7,9 +7,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.architectures import build
-from models.flops import cost
 from models.maest import MAEST
+from models.maest.architectures import build
+from models.maest.flops import cost
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from models.architectures import build
-from models.ast_layout import split_positions, theirs
 from models.checkpoints import CheckpointError, initialise, load_any, read_metadata
-from models.huggingface import read_huggingface, write_huggingface
 from models.maest import MAEST
+from models.maest.architectures import build
+from models.maest.ast_layout import split_positions, theirs
+from models.maest.huggingface import read_huggingface, write_huggingface
 from tests.peers import peer
 
 transformers = peer("transformers")

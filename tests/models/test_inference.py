@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.inference import PackedBlock, prepare
 from models.maest import MAEST
+from models.maest.prepared import PackedBlock, prepare
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from models.architectures import ARCHITECTURES, build
 from models.maest import MAEST
+from models.maest.architectures import ARCHITECTURES, build
 from tests.peers import peer
 
 SMALL = {"n_classes": 7, "n_frames": 125, "dim": 48, "depth": 3, "heads": 3}

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.patchout import Patchout
+from models.maest.patchout import Patchout
 
 SETTINGS = [
     {"u_patchout": 100},

@@ -15,7 +15,7 @@ from experiments.export.cards import _without_places
 from experiments.export.exporting import example
 from models.checkpoints import load_any, save_network
 from models.errors import ExportError
-from models.frontends import HOP, MusiCNNMel
+from models.frontends.musicnn import HOP, MusiCNNMel
 from models.maest import MAEST
 from models.onnx_files import open_onnx, read_properties
 from models.programs import open_program
@@ -86,8 +86,8 @@ def eager(run_folder: Path, audio: torch.Tensor, blocks: list[int]):
     mel = MusiCNNMel()(audio)[:, : audio.shape[1] // HOP]
     mean, std = NORMALISATION
     with torch.inference_mode():
-        made = network.embed(((mel - mean) / (2 * std)).transpose(1, 2), blocks, logits=True)
-    return made.logits.numpy(), np.stack([made.tokens[block].numpy() for block in blocks], 1)
+        logits, tokens = network.forward_and_embed((mel - mean) / (2 * std), [network.layer_names[b] for b in blocks])
+    return logits.numpy(), np.stack([tokens[network.layer_names[block]].numpy() for block in blocks], 1)
 
 
 def clip(frames: int) -> torch.Tensor:

@@ -30,11 +30,12 @@ from experiments.training.averaging import SnapshotAverage
 from experiments.training.loading import Clips
 from experiments.training.trainer import History, make_trainer
 from models.maest import MAEST
+from models.network import Network, Outputs
 
 FRAMES, BANDS, TAUGHT = 20, 4, 3
 
 
-class Level(nn.Module):
+class Level(Network):
     """Logits from the mean level of each band, and others for a second head where there is one."""
 
     def __init__(self, two: bool) -> None:
@@ -42,10 +43,10 @@ class Level(nn.Module):
         self.scale = nn.Parameter(torch.zeros(BANDS))
         self.second = nn.Parameter(torch.zeros(TAUGHT)) if two else None
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-        level = x.mean(dim=(1, 3))
+    def forward(self, x: torch.Tensor) -> Outputs:
+        level = x.mean(dim=1)
         first = level * self.scale
-        return first if self.second is None else (first, level[:, :TAUGHT] * self.second)
+        return first if self.second is None else {"cls": first, "dist": level[:, :TAUGHT] * self.second}
 
 
 def learner(two=True, task="tagging", network=None, mixup_alpha=0.0, bands=BANDS, **distillation):
@@ -81,7 +82,7 @@ def test_f10_each_head_has_its_own_loss_and_the_mean_of_both_is_trained(weight):
     first, second = torch.randn(6, BANDS, generator=generator), torch.randn(6, TAUGHT, generator=generator)
     batch = {"target": (first > 1).float(), "teacher": (second > 0).float()}
     made = learner(weight=weight)
-    loss = made.training_loss((first, second), batch, None)
+    loss = made.training_loss({"cls": first, "dist": second}, batch, None)
     labels, teacher = cross_entropy(first, batch["target"]), cross_entropy(second, batch["teacher"])
     assert float(loss) == pytest.approx((1 - weight) * labels + weight * teacher, rel=1e-5)
     assert made.logged == pytest.approx({"train/loss_labels": labels, "train/loss_teacher": teacher}, rel=1e-5)
@@ -167,7 +168,7 @@ def clips(tmp_path):
     return make
 
 
-class Student(nn.Module):
+class Student(Network):
     """A MAEST of two heads, all of it in a few thousand weights; repeats the few bands, so that a patch fits."""
 
     def __init__(self) -> None:
@@ -176,7 +177,7 @@ class Student(nn.Module):
         size = {"n_bands": 16, "n_frames": FRAMES, "dim": 8, "depth": 1, "heads": 1}
         self.inner = MAEST(n_classes=BANDS, n_classes_dist=TAUGHT, distilled_type="separated", **size)
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, x: torch.Tensor) -> Outputs:
         return self.inner(x.repeat_interleave(4, dim=2))
 
 

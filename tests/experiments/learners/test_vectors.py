@@ -18,6 +18,7 @@ from experiments.training.checkpointing import StepSeeds, step_seed
 from experiments.transfer.data import Judged, StoredVectors
 from experiments.transfer.settings import TransferSettings
 from models.mlp import MLP
+from models.network import Network
 
 TRACKS, VALUES, CLASSES, EPOCHS, BATCH, SEED = 22, 7, 3, 4, 8, 3
 
@@ -89,7 +90,7 @@ def test_f16_the_schedule_follows_the_length_of_the_training():
 
 
 def test_answers_of_a_song_are_the_mean_of_those_of_its_clips(judged):
-    class Zero(nn.Module):
+    class Zero(Network):
         def forward(self, x):
             return x[:, :CLASSES]
 

@@ -11,8 +11,8 @@ from lightning.pytorch.loggers.logger import DummyLogger
 
 from experiments.training import throughput
 from experiments.training.throughput import WARM_UP, Throughput
-from models.flops import cost
 from models.maest import MAEST
+from models.maest.flops import cost
 
 NETWORK = MAEST(n_classes=3, n_frames=64, dim=16, depth=2, heads=2, s_patchout_t=1)
 

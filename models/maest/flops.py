@@ -7,8 +7,9 @@ left out.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from models.maest import MAEST, PATCH
+from models.maest.grid import PATCH
 
 _READ = 2  # CLS and DIST
 
@@ -37,7 +38,7 @@ class Cost:
 
 
 def cost(
-    network: MAEST,
+    network: Any,
     frames: int | None = None,
     training: bool = False,
     blocks: int | None = None,
@@ -46,7 +47,7 @@ def cost(
     """Cost of one clip.
 
     Args:
-        network: Gives the shapes and the patchout.
+        network: A MAEST; gives the shapes and the patchout.
         frames: Length of the clip; None for the network's own.
         training: Whether patchout of training applies.
         blocks: Stop after so many blocks (an early exit for embeddings); None runs to the logits.

@@ -12,8 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.maest import MAEST
-from models.vit import Block
+from models.maest.vit import Block
 
 _ROWS = 1024  # products with about so many tokens are what the packed layout is chosen for
 
@@ -70,13 +69,14 @@ class PackedBlock(nn.Module):
         return self.fc2.add(self.fc1.gelu(self.norm2(x)), x)
 
 
-def prepare(network: MAEST) -> MAEST:
+def prepare(network: nn.Module) -> nn.Module:
     """A network for inference only: `eval()` mode, no gradients, and on a CPU packed weights where oneDNN is there.
 
     The copy does not follow later changes of `network`, and it cannot be saved: keep the original for that.
 
     Args:
-        network: Left as it is. Off the CPU, in another precision than float32 or without oneDNN, a plain copy is made.
+        network: A MAEST, left as it is. Off the CPU, in another precision than float32 or without oneDNN, a plain copy
+            is made.
     """
     weight = network.cls_token
     if weight.device.type == "cpu" and weight.dtype == torch.float32 and torch.backends.mkldnn.is_available():

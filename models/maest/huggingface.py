@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from models.ast_layout import BODY, POSITIONS, has_layout, ours, theirs
 from models.descriptions import LARGEST, check_metadata, read_json
 from models.errors import CheckpointError
 from models.files import replaced
-from models.frontends import FFT_SIZE, HOP, MEAN, SAMPLE_RATE, STD
+from models.frontends.musicnn import FFT_SIZE, HOP, MEAN, SAMPLE_RATE, STD
 from models.layouts import State, Weights, read_weights, write_safetensors
 from models.maest import MAEST, PATCH, grid_size
+from models.maest.ast_layout import BODY, POSITIONS, has_layout, ours, theirs
 
 MODEL_TYPE = "audio-spectrogram-transformer"
 EXTRACTOR = "MAESTFeatureExtractor"  # of the published weights; not part of transformers, so that no other is taken

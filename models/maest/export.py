@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from models.errors import ExportError
-from models.frontends import FFT_SIZE, GAIN, HOP, MusiCNNMel
+from models.frontends.musicnn import FFT_SIZE, GAIN, HOP, MusiCNNMel
 from models.maest import MAEST, PATCH, grid_size
-from models.vit import Block
+from models.maest.vit import Block
 
 _READ = 2  # CLS and DIST
 

@@ -8,42 +8,27 @@ ICML 2021). Parameters bear the names of the published checkpoints. Blocks are c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.patchout import Kept, Patchout
-from models.vit import INIT_STD, Block, init_weights
+from models.frontends.base import FrontEnd
+from models.maest.compiled import compile_blocks
+from models.maest.flops import cost
+from models.maest.grid import PATCH, grid_size
+from models.maest.patchout import Kept, Patchout
+from models.maest.prepared import prepare
+from models.maest.vit import INIT_STD, Block, init_weights
+from models.network import Network, Outputs
 
-PATCH = 16
+USUAL_BLOCK = 6  # of twelve: the "block 7" of the paper
 DISTILLED_TYPES = ("mean", "separated")
-
-Logits = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
-
-
-class Embeddings(NamedTuple):
-    """What one pass through the network gave.
-
-    Attributes:
-        tokens: Per block asked for, `[B, 3, dim]`: CLS, DIST and the mean of all other tokens at the block's output,
-            before the final norm.
-        logits: As `MAEST.forward` returns them, or None if they were not asked for.
-        features: `[B, dim]`, mean of CLS and DIST after the final norm, or None if logits were not asked for.
-    """
-
-    tokens: dict[int, torch.Tensor]
-    logits: Logits | None
-    features: torch.Tensor | None
+HEADS = ("cls", "dist")  # of a network with separated heads
 
 
-def grid_size(length: int, stride: int) -> int:
-    """Number of patches of 16 along an axis of `length` values."""
-    return (length - PATCH) // stride + 1
-
-
-class MAEST(nn.Module):
+class MAEST(Network, name="maest"):
     """Log-mel patches in, class logits and tokens out.
 
     Positions along time are as many as `n_frames` yields; a published checkpoint may hold one more, which
@@ -81,6 +66,11 @@ class MAEST(nn.Module):
         ValueError: If a value is out of range or patchout would leave nothing.
     """
 
+    derived = ("n_classes", "n_bands", "n_frames", "n_classes_dist", "time_positions", "norm_eps", "head_norm_eps")
+    seconds = 10.0
+    min_frames = PATCH
+    token_names = ("cls", "dist", "mean")
+
     def __init__(
         self,
         *,
@@ -109,11 +99,6 @@ class MAEST(nn.Module):
         norm_eps: float = 1e-6,
         head_norm_eps: float = 1e-5,
     ) -> None:
-        self.hyperparameters: dict[str, Any] = {
-            name: list(value) if isinstance(value, (tuple, list)) else value
-            for name, value in locals().items()
-            if name not in ("self", "__class__")
-        }
         super().__init__()
         _check_settings(self.hyperparameters)
         self.n_classes, self.n_bands, self.n_frames = n_classes, n_bands, n_frames
@@ -151,6 +136,26 @@ class MAEST(nn.Module):
         for name in self.no_weight_decay():
             nn.init.trunc_normal_(self.get_parameter(name), std=INIT_STD)
 
+    @classmethod
+    def derive(cls, frontend: FrontEnd, frames: int, n_classes: int) -> dict[str, Any]:
+        """Classes, bands and frames."""
+        return {"n_classes": n_classes, "n_bands": frontend.item_shape[0], "n_frames": frames}
+
+    @property
+    def window(self) -> int:
+        """Frames of the windows it is made for."""
+        return self.n_frames
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Its blocks, counted from 0."""
+        return tuple(f"block_{number:02d}" for number in range(self.depth))
+
+    @property
+    def default_layer(self) -> str:
+        """The "block 7" of the MAEST paper, of a shallower network the middle block."""
+        return self.layer_names[min(USUAL_BLOCK, self.depth // 2)]
+
     @property
     def max_frames(self) -> int:
         """Longest input in frames for which every patch has a position."""
@@ -160,7 +165,7 @@ class MAEST(nn.Module):
         """Names of the tokens and positional tensors, which a recipe may exempt from weight decay."""
         return ("cls_token", "dist_token", "new_pos_embed", "freq_new_pos_embed", "time_new_pos_embed")
 
-    def layers(self) -> list[list[str]]:
+    def parameter_layers(self) -> list[list[str]]:
         """Names of all parameters by depth: what makes the tokens, each block (the final norm with the last), heads."""
         parts: list[list[str]] = [[] for _ in range(self.depth + 2)]
         for name, _ in self.named_parameters():
@@ -174,14 +179,14 @@ class MAEST(nn.Module):
         columns = grid_size(self.n_frames if frames is None else frames, self.stride_t)
         return self.patchout.count(self.grid[0], columns, training) + 2
 
-    def forward(self, x: torch.Tensor) -> Logits:
+    def forward(self, x: torch.Tensor) -> Outputs:
         """Class logits.
 
         Args:
-            x: Normalised log-mel `[B, 1, n_bands, T]` or `[B, n_bands, T]`, 16 <= T <= `max_frames`.
+            x: Normalised log-mel `[B, T, n_bands]`, 16 <= T <= `max_frames`.
 
         Returns:
-            `[B, n_classes]`, or a pair (CLS head; DIST head `[B, n_classes_dist]`) if `distilled_type` is "separated".
+            `[B, n_classes]`; with `distilled_type` "separated" those of both heads as `cls` and `dist`.
 
         Raises:
             ValueError: If the input has another shape.
@@ -192,36 +197,73 @@ class MAEST(nn.Module):
         """Mean of CLS and DIST after the final norm, `[B, dim]`; input as in `forward`."""
         return self._encode(x).mean(dim=1)
 
-    def embed(self, x: torch.Tensor, blocks: Sequence[int], logits: bool = False) -> Embeddings:
-        """Tokens of some blocks, and logits if asked for, from one pass.
+    def embed(self, x: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Tokens of some blocks: CLS, DIST and the mean of all others at a block's output, before the final norm.
 
-        Blocks after the last one needed are not run, and the last block computes CLS and DIST only if nobody reads it.
+        Blocks after the last one needed are not run.
 
         Args:
             x: As in `forward`.
-            blocks: Blocks to read, counted from 0.
-            logits: Whether to run to the end for logits and features.
+            layers: Of `layer_names`.
+
+        Returns:
+            `[B, 3, dim]` by layer.
 
         Raises:
-            ValueError: If a block does not exist or the input has another shape.
+            ValueError: If a layer does not exist or the input has another shape.
         """
-        blocks = sorted(set(blocks))
-        wrong = [block for block in blocks if not 0 <= block < self.depth]
-        if wrong:
-            raise ValueError(f"blocks {wrong} do not exist: this network has the blocks 0 to {self.depth - 1}")
-        if not blocks and not logits:
-            raise ValueError(f"nothing to compute: name at least one block of 0 to {self.depth - 1}, or ask for logits")
+        blocks = self._blocks(layers)
+        return self._run(x, blocks, blocks[-1] + 1)[1]
+
+    def forward_and_embed(self, x: torch.Tensor, layers: Sequence[str]) -> tuple[Outputs, dict[str, torch.Tensor]]:
+        """Both from one pass; the last block computes CLS and DIST only if nobody reads its other tokens."""
+        x, tokens = self._run(x, self._blocks(layers), self.depth)
+        return self._classify(self.norm(x[:, :2])), tokens
+
+    def embedding_shape(self, layer: str, item_shape: Sequence[int]) -> tuple[int, ...]:
+        """`(3, dim)`."""
+        return (len(self.token_names), self.dim)
+
+    def describe_layer(self, layer: str) -> dict[str, Any]:
+        """The number of the block, as stores have it since the first."""
+        return {"block": self.layer_names.index(layer)}
+
+    def macs(self, x_shape: Sequence[int], layer: str | None = None, training: bool = False) -> int:
+        """By arithmetic, patchout included; see `models.maest.flops`."""
+        blocks = None if layer is None else self.layer_names.index(layer) + 1
+        return cost(self, x_shape[0], training, blocks).macs
+
+    def prepared(self) -> MAEST:
+        """For inference alone; see `models.maest.prepared`."""
+        return prepare(self)
+
+    def compile_parts(self, **options: Any) -> None:
+        """Block by block; see `models.maest.compiled`."""
+        compile_blocks(self, **options)
+
+    def unused_heads(self) -> Sequence[nn.Module]:
+        """The second head, where both tokens go to the first."""
+        return () if self.distilled_type == "separated" else (self.head_dist,)
+
+    def _blocks(self, layers: Sequence[str]) -> list[int]:
+        wrong = [layer for layer in layers if layer not in self.layer_names]
+        if wrong or not layers:
+            raise ValueError(
+                f"layers {list(layers)}: this network has {self.layer_names[0]} to {self.layer_names[-1]}, "
+                f"name at least one"
+            )
+        return sorted({self.layer_names.index(layer) for layer in layers})
+
+    def _run(self, x: torch.Tensor, blocks: Sequence[int], until: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Output of the last of `until` blocks, and tokens of the blocks that are read."""
         x = self._tokenise(x)
-        tokens: dict[int, torch.Tensor] = {}
-        for index in range(self.depth if logits else blocks[-1] + 1):
+        tokens: dict[str, torch.Tensor] = {}
+        for index in range(until):
             unread = index == self.depth - 1 and index not in blocks
             x = self.blocks[index](x, queries=2) if unread else self.blocks[index](x)
             if index in blocks:
-                tokens[index] = torch.cat([x[:, :2], x[:, 2:].mean(dim=1, keepdim=True)], dim=1)
-        if not logits:
-            return Embeddings(tokens, None, None)
-        pair = self.norm(x[:, :2])
-        return Embeddings(tokens, self._classify(pair), pair.mean(dim=1))
+                tokens[self.layer_names[index]] = torch.cat([x[:, :2], x[:, 2:].mean(dim=1, keepdim=True)], dim=1)
+        return x, tokens
 
     def _encode(self, x: torch.Tensor) -> torch.Tensor:
         """CLS and DIST after the final norm, `[B, 2, dim]`."""
@@ -230,9 +272,9 @@ class MAEST(nn.Module):
             x = block(x)
         return self.norm(self.blocks[-1](x, queries=2))
 
-    def _classify(self, pair: torch.Tensor) -> Logits:
+    def _classify(self, pair: torch.Tensor) -> Outputs:
         if self.distilled_type == "separated":
-            return self.head(pair[:, 0]), self.head_dist(pair[:, 1])
+            return dict(zip(HEADS, (self.head(pair[:, 0]), self.head_dist(pair[:, 1])), strict=True))
         return self.head(pair.mean(dim=1))
 
     def _tokenise(self, x: torch.Tensor) -> torch.Tensor:
@@ -274,20 +316,15 @@ class MAEST(nn.Module):
 
     def _check_input(self, x: torch.Tensor) -> torch.Tensor:
         """Returns the input as `[B, F, T]` in the dtype of the weights."""
-        expected = (
-            f"expected a tensor [B, 1, {self.n_bands}, T] or [B, {self.n_bands}, T], {PATCH} <= T <= {self.max_frames}"
-        )
+        expected = f"expected a tensor [B, T, {self.n_bands}], {PATCH} <= T <= {self.max_frames}"
         if not isinstance(x, torch.Tensor):
             raise ValueError(f"got a {type(x).__name__}: {expected}; use torch.from_numpy for an array")
-        shape = list(x.shape)
-        if x.ndim == 4 and x.shape[1] == 1:
-            x = x[:, 0]
-        if x.ndim != 3 or x.shape[1] != self.n_bands or x.shape[0] == 0 or not PATCH <= x.shape[2] <= self.max_frames:
+        if x.ndim != 3 or x.shape[2] != self.n_bands or x.shape[0] == 0 or not PATCH <= x.shape[1] <= self.max_frames:
             remedy = ""
-            if x.ndim == 3 and x.shape[1] == self.n_bands and x.shape[2] > self.max_frames:
+            if x.ndim == 3 and x.shape[2] == self.n_bands and x.shape[1] > self.max_frames:
                 remedy = f"; cut the clip into windows of at most {self.max_frames} frames"
-            raise ValueError(f"got shape {shape}: {expected}{remedy}")
-        return x.to(self.cls_token.dtype)
+            raise ValueError(f"got shape {list(x.shape)}: {expected}{remedy}")
+        return x.transpose(1, 2).to(self.cls_token.dtype)
 
 
 def _check_settings(settings: dict[str, Any]) -> None:

@@ -15,16 +15,13 @@ frame past the end. Inner frames differ by up to 0.06, edge frames by up to 1.9 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from models.fingerprint import fingerprint
+from models.frontends.base import FrontEnd, full_precision
 
 SAMPLE_RATE = 16_000
 FFT_SIZE = 512
@@ -73,24 +70,7 @@ def _support(filters: Tensor) -> tuple[int, int]:
     return int(bins[0]), int(bins[-1]) + 1
 
 
-@contextmanager
-def full_precision(device: torch.device) -> Iterator[None]:
-    """Keep mixed precision and TF32 out: 10 bits of mantissa would move a log-mel by more than 1e-4."""
-    if torch.compiler.is_compiling():
-        yield
-        return
-    before = torch.get_float32_matmul_precision()
-    try:
-        if before != "highest":
-            torch.set_float32_matmul_precision("highest")
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        if before != "highest":
-            torch.set_float32_matmul_precision(before)
-
-
-class MusiCNNMel(nn.Module):
+class MusiCNNMel(FrontEnd, name="musicnn"):
     """Log-mel spectrogram of 16 kHz mono audio; no parameters, nothing in the state dict.
 
     Args:
@@ -107,8 +87,9 @@ class MusiCNNMel(nn.Module):
 
     sample_rate = SAMPLE_RATE
     hop = HOP
+    context = FFT_SIZE // 2
+    item_shape = (BANDS,)
     n_bands = BANDS
-    frame_rate = SAMPLE_RATE / HOP
     units = "log10(1 + 10000 mel)"
     mean = MEAN
     std = STD
@@ -143,11 +124,6 @@ class MusiCNNMel(nn.Module):
         }
 
     @property
-    def fingerprint(self) -> str:
-        """Name of `parameters_dict`; a store of these features carries it."""
-        return fingerprint(self.parameters_dict)
-
-    @property
     def min_samples(self) -> int:
         """Shortest audio the variant is defined for: reflecting half a frame takes one sample more than it."""
         return FFT_SIZE // 2 + 1 if self.variant == "torch" else 1
@@ -156,9 +132,10 @@ class MusiCNNMel(nn.Module):
         """Number of frames made from that many samples."""
         return samples // HOP + 1 if self.variant == "torch" else -(-samples // HOP) + 1
 
-    def normalise(self, mel: Tensor) -> Tensor:
-        """Un-normalised log-mel of any shape and floating type to network input in float32; silence becomes -0.8151."""
-        return (mel.float() - MEAN) / (2 * STD)
+    def n_samples(self, frames: int) -> int:
+        """Smallest number of samples that makes that many frames."""
+        extra = 1 if self.variant == "torch" else 2
+        return max((frames - extra) * HOP + (extra == 2), self.min_samples)
 
     def forward(self, audio: Tensor) -> Tensor:
         """Compute the un-normalised log-mel.
@@ -173,7 +150,7 @@ class MusiCNNMel(nn.Module):
             TypeError: The samples are not float32.
             ValueError: No samples, fewer than `min_samples`, or the module itself was cast to another type.
         """
-        self._check(audio)
+        self.check(audio)
         with full_precision(audio.device):
             frames = self._pad(audio).unfold(-1, FFT_SIZE, HOP) * self.window
             spectrum = torch.fft.rfft(frames)
@@ -187,34 +164,10 @@ class MusiCNNMel(nn.Module):
             return F.pad(audio.reshape(-1, samples), (half, half), mode="reflect").reshape(*audio.shape[:-1], -1)
         return F.pad(audio, (half, half + (-samples) % HOP))
 
-    def _check(self, audio: Tensor) -> None:
-        if audio.dtype != torch.float32:
-            remedy = "divide by 32768 and" if audio.dtype == torch.int16 else "first"
-            raise TypeError(
-                f"audio is {audio.dtype}: the front end takes float32 in [-1, 1]; {remedy} convert with .float()"
-            )
-        if audio.ndim == 0 or audio.shape[-1] < self.min_samples:
-            raise ValueError(
-                f"audio of shape {list(audio.shape)}: expected [..., samples], samples at least {self.min_samples}"
-            )
+    def check(self, audio: Tensor) -> None:
+        """As every front end, and refuse to compute in another type than float32."""
+        super().check(audio)
         if self.window.dtype != torch.float32:
             raise ValueError(
                 f"the front end was cast to {self.window.dtype}: it computes in float32; cast the network only"
             )
-
-
-FRONTENDS: dict[str, Callable[[], MusiCNNMel]] = {
-    "musicnn": MusiCNNMel,
-    "musicnn_torch": partial(MusiCNNMel, variant="torch"),
-}
-
-
-def build(name: str) -> MusiCNNMel:
-    """Make a front end by its name in `FRONTENDS`.
-
-    Raises:
-        ValueError: Unknown name; the message lists the known ones.
-    """
-    if name not in FRONTENDS:
-        raise ValueError(f"frontend={name!r}: known front ends are {', '.join(FRONTENDS)}")
-    return FRONTENDS[name]()

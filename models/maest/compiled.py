@@ -8,23 +8,23 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch._dynamo
-
-from models.maest import MAEST
+import torch
+from torch import nn
 
 MOST_GRAPHS = 64  # two each for training, for evaluation, and for every smaller batch at an end
 
 
-def compile_blocks(network: MAEST, **options: Any) -> MAEST:
+def compile_blocks(network: nn.Module, **options: Any) -> nn.Module:
     """Have every block compiled when it is first called; names and shapes of the weights stay as they are.
 
     Worth it on CUDA. On a CPU it gains little, and with some versions of PyTorch it crashes.
 
     Args:
-        network: Changed in place, and returned.
+        network: A MAEST; changed in place, and returned.
         options: Of `torch.compile`; shapes are static unless `dynamic` says otherwise.
     """
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_GRAPHS)
+    config = torch._dynamo.config
+    config.recompile_limit = max(config.recompile_limit, MOST_GRAPHS)
     for block in network.blocks:
         block.compile(**{"dynamic": False, **options})
     return network

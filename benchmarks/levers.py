@@ -182,10 +182,10 @@ def scores(stores: dict[str, Path], size: str | int, grid: str, folder: Path) ->
         embeddings=EmbeddingsSettings(
             store=str(stores[MAIN]),
             compare={name: str(store) for name, store in stores.items() if name != MAIN},
-            baselines=["constant"],
+            baselines=["majority_or_mean"],
         ),
         datamodule=DatamoduleSettings(demo_size=size),
-        probe={"grid": grid, "tiles_dir": str(folder / "sweeps")},
+        probe={"grid": grid, "sweep_dir": str(folder / "sweeps")},
     )
     folder.mkdir(parents=True, exist_ok=True)
     probe(settings, RunHandle(folder, seed=0))

@@ -17,8 +17,9 @@ from torch import nn
 from datasets.corpus import SPLITS, read_table
 from datasets.store import Store, StoreWriter
 from experiments.inference.extraction import header
-from experiments.probes.fitted import FittedProbe, ProbeConfig
-from experiments.probes.records import read_answers, read_scores
+from experiments.probes.fitted import FittedProbe
+from experiments.probes.grids import ProbeConfig
+from experiments.probes.records import load_predictions, read_scores
 from experiments.tasks import Emotion, Genre, Key, Tagging, Tempo, TempoRegression
 from experiments.training.learner import Learner
 from models.checkpoints import save_network
@@ -125,7 +126,7 @@ def test_training_leaves_a_probe_scores_with_intervals_pictures_and_answers(trai
     assert (score.task, score.block, score.metric, score.n) == ("tagging", 1, "roc_auc", 10)
     assert score.score == result["test/roc_auc"]
     assert score.low <= score.score <= score.high
-    answers = read_answers(folder / score.predictions)
+    answers = load_predictions(folder / score.predictions)
     np.testing.assert_allclose(probe.predict(vectors(answers.ids, [0, 1])), answers.predictions, atol=1e-5)
     assert probe.task.score(answers.predictions, answers.references)["roc_auc"] == pytest.approx(score.score)
     assert probe.value == pytest.approx(max(value for _, value in probe.curve))
@@ -292,7 +293,7 @@ def test_a_corpus_of_songs_is_judged_by_song(home):
     assert result["test/n_items"] == 5
     newest = max(Path("runs").iterdir(), key=lambda folder: folder.stat().st_mtime)
     (score,) = read_scores(known(newest)["scores"])
-    answers = read_answers(newest / score.predictions)
+    answers = load_predictions(newest / score.predictions)
     assert (score.n, score.aggregation, answers.ids[0]) == (5, "mean of patches; song: mean", "test 0")
     probe = FittedProbe.load(newest / "probe_genre.safetensors")
     store = Store("stores/block_00")

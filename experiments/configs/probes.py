@@ -18,7 +18,7 @@ PROBE: dict[str, NamedConfig] = {
             "embeddings": {
                 "store": "outputs/demo/pretrained/block_02",
                 "compare": {"random weights": "outputs/demo/random_weights/block_02"},
-                "answers": {
+                "predictions": {
                     "librosa tempo": "outputs/demo/librosa_tempo",
                     "key templates": "outputs/demo/key_krumhansl",
                 },

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from experiments.probes.grids import grid
 from experiments.settings.base import Count, Positive, Section, TaskName
@@ -14,7 +14,11 @@ from experiments.settings.data import DatamoduleSettings
 from experiments.settings.inference import PredictionSettings
 from experiments.tracking.settings import TrackingSettings
 
-ROWS = ("embeddings", "mel statistics", "constant answer")  # of the table of probes
+ROWS = ("embeddings", "mel statistics", "majority class or mean")  # of the table of probes
+Baseline = Annotated[
+    Literal["mel_statistics", "majority_or_mean"],
+    BeforeValidator(lambda name: "majority_or_mean" if name == "constant" else name),  # its former name
+]
 
 
 class EmbeddingsSettings(Section):
@@ -23,29 +27,25 @@ class EmbeddingsSettings(Section):
     store: str | None = None  # an embedding store of extract_embeddings, or the folder of those of several blocks
     name: str = ""  # of its encoder; empty: embeddings, and in the leaderboard the name of the store's folder
     compare: dict[str, str] = {}  # further ones to probe in the same way, by the name they get in the table
-    answers: dict[str, str] = {}  # stores of answers that nothing is trained for, or folders of such, by their name
-    baselines: list[Literal["mel_statistics", "constant"]] = ["mel_statistics", "constant"]  # rows that need no network
+    predictions: dict[str, str] = {}  # stores of predictions, for which nothing is trained, or folders, by their name
+    baselines: list[Baseline] = ["mel_statistics", "majority_or_mean"]  # rows that need no network
     blocks: list[Count] | None = None  # of a folder of several; None: all there are
+    layers: list[str] | None = None  # of a folder of several that have names, not numbers; None: all there are
     block_sum: bool = False  # a learned weighted sum of the blocks, as a row of its own
-    tokens: Annotated[list[Literal["cls", "dist", "mean", "cls+dist", "all"]], Field(min_length=1)] = [
-        "all"  # tokens that a vector has, side by side; each choice is a row of the table
-    ]
-    pooling: Annotated[list[Literal["mean", "max", "mean+std"]], Field(min_length=1)] = ["mean"]  # of the patches
+    tokens: Annotated[list[str], Field(min_length=1)] = ["all"]  # of a vector, as cls, cls+dist, all; each is a row
+    pooling: Annotated[list[Literal["mean", "max", "mean+std"]], Field(min_length=1)] = ["mean"]  # of the windows
 
     @model_validator(mode="after")
     def _names_differ(self) -> EmbeddingsSettings:
-        if taken := sorted({*self.compare, *self.answers} & set(ROWS)):
-            section = "compare" if taken[0] in self.compare else "answers"
-            raise ValueError(
-                f"{section}.{taken[0]}: {', '.join(ROWS)} are rows of the table already; choose another name"
-            )
-        if both := sorted(set(self.compare) & set(self.answers)):
-            raise ValueError(f"compare.{both[0]} and answers.{both[0]}: one name for two rows; choose another")
+        for section, names in (("compare", self.compare), ("predictions", self.predictions)):
+            if taken := sorted(set(names) & set(ROWS)):
+                raise ValueError(f"{section}.{taken[0]}: {', '.join(ROWS)} are rows of the table already; rename it")
+            if self.name in names:
+                raise ValueError(f"name={self.name} and {section}.{self.name}: one name for two rows; choose another")
+        if both := sorted(set(self.compare) & set(self.predictions)):
+            raise ValueError(f"compare.{both[0]} and predictions.{both[0]}: one name for two rows; choose another")
         if self.name in ROWS[1:]:
             raise ValueError(f"name={self.name}: this is a row of the table already; choose another name")
-        if self.name in {*self.compare, *self.answers}:
-            section = "compare" if self.name in self.compare else "answers"
-            raise ValueError(f"name={self.name} and {section}.{self.name}: one name for two rows; choose another")
         return self
 
 
@@ -65,8 +65,8 @@ class ProbeSettings(Section):
     backend: str | None = None  # of joblib: loky, threading, ...; None: that of joblib.parallel_config, or loky
     scheduler: str | None = None  # of a Dask cluster: its workers train, tcp://host:port
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: cuda where there is one
-    tiles_dir: str = "outputs/sweeps"  # finished parts of sweeps, from which the same command goes on
-    runs: bool = True  # a light run for every probe, grouped under that of the sweep
+    sweep_dir: str = "outputs/sweeps"  # finished parts of sweeps, from which the same command goes on
+    runs: bool = True  # a child run for every probe, grouped under that of the sweep
     file: str | None = None  # predict: a probe that was kept, probe_*.safetensors of its run
 
     @model_validator(mode="after")

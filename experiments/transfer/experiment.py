@@ -20,13 +20,13 @@ from experiments.intervals import interval
 from experiments.launcher import layout
 from experiments.messages import say
 from experiments.objectives import Supervised
-from experiments.probes.fitted import FittedProbe, ProbeConfig
-from experiments.probes.judging import song_targets
+from experiments.probes.fitted import FittedProbe
+from experiments.probes.grids import ProbeConfig
 from experiments.probes.prediction import command
-from experiments.probes.probing import scorable
-from experiments.probes.records import Score, answers_name, write_answers, write_scores
-from experiments.probes.remarks import warn_of_other_audio
+from experiments.probes.records import Score, predictions_name, save_predictions, write_scores
 from experiments.probes.representations import Representation
+from experiments.probes.splits import warn_of_other_audio
+from experiments.probes.validation import check_scorable, song_targets
 from experiments.probes.vectors import Split
 from experiments.tasks import Task
 from experiments.tracking.run import RunHandle
@@ -151,7 +151,7 @@ def _can_be_scored(task: Task, valid: Judged) -> None:
         UserError: It has too few items, or too few kinds of answers.
     """
     try:
-        scorable(task, valid.split)
+        check_scorable(task, valid.split)
     except UserError as error:
         raise UserError(f"{error}; or choose the best by its loss: probe.monitor=loss") from None
 
@@ -255,12 +255,12 @@ def _report_test(
     write_predictions(task, names, predictions, run)
     ends = interval(task, predictions, references, seed=run.seed)
     row = replace(_row(task, scores, ends[task.primary], settings, about, len(names) < len(judged)), valid=valid)
-    run.add_artifact(write_answers(run.directory / row.predictions, names, predictions[None], references))
+    run.add_artifact(save_predictions(run.directory / row.predictions, names, predictions[None], references))
     write_scores([row], run)
     for metric, (low, high) in ends.items():
         result |= {f"test/{metric}_low": low, f"test/{metric}_high": high}
         found = reports.with_interval(scores[metric], low, high)
-        say(f"test {metric} {found} per cent, ± half of the 95 % interval over {len(names)} {row.judged}")
+        say(f"test {metric} {found} per cent, ± half of the 95 % interval over {len(names)} {row.unit}")
     return result
 
 
@@ -293,6 +293,6 @@ def _row(
         pooling=seen.pooling,
         aggregation="mean of patches" + ("; song: mean" if of_songs else ""),
         config={"hidden": settings.probe.hidden, "dropout": settings.probe.dropout},
-        predictions=answers_name(task.name, seen.encoder, seen.block, seen.tokens),
+        predictions=predictions_name(task.name, seen.encoder, seen.block, seen.tokens),
         metrics=dict(scores),
     )

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from experiments.errors import UserError
-from experiments.probes.fitted import FittedProbe, ProbeConfig
+from experiments.probes.fitted import FittedProbe
+from experiments.probes.grids import ProbeConfig
 from experiments.probes.prediction import NEEDED, _release, command, identity, predicting
 from experiments.probes.vectors import reduction_named
 from experiments.tasks import Emotion, Tagging

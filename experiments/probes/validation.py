@@ -1,9 +1,10 @@
-"""Clips that are judged together: one answer a song of the answers to its clips.
+"""What probes are chosen by: the primary metric on validation, where clips of a song are evaluated together.
 
-A probe learns on clips; where tracks have groups, validation and test are judged on songs. The rules are those of
-Castellon, Donahue and Liang (ISMIR 2021): vote (most frequent class, the first of several), max (largest logit
-anywhere), gmean (mean of the logits), mean (mean of the probabilities). The rule with the best validation score is used
-for validation and test; of equal ones the first. Tasks about tags and values know the mean alone.
+A probe learns on clips; where tracks have groups, validation and test count songs, with one prediction of those for the
+clips. The rules are those of Castellon, Donahue and Liang (ISMIR 2021): vote (most frequent class, the first of
+several), max (largest logit anywhere), gmean (mean of the logits), mean (mean of the probabilities). The rule with the
+best validation score is used for validation and test; of equal ones the first. Tasks about tags and values know the
+mean alone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from datasets.text import pluralize
 from experiments.errors import UserError
+from experiments.probes.fitted import same_origin
 from experiments.probes.vectors import Split
 from experiments.tasks.base import Task
 
@@ -38,18 +41,18 @@ def song_targets(task: Task, targets: np.ndarray, groups: Sequence[str]) -> np.n
         UserError: Clips of a song have different ones.
     """
     names, rows = songs(groups)
-    first = np.array([int(np.argmax(rows == song)) for song in range(len(names))])
+    _, first = np.unique(rows, return_index=True)
     differs = np.flatnonzero((targets != targets[first][rows]).reshape(len(targets), -1).any(axis=1))
     if len(differs):
         raise UserError(
             f"{task.name}: the clips of {names[rows[differs[0]]]!r} have different annotations; clips that share a "
-            f"group are judged together, with one answer"
+            f"group are evaluated together, with one prediction"
         )
     return targets[first]
 
 
 def items(task: Task, split: Split) -> tuple[list[str], np.ndarray]:
-    """What is judged: tracks, or songs where tracks are clips of songs; and their targets."""
+    """What is evaluated: tracks, or songs where tracks are clips of songs; and their targets."""
     if split.groups is None:
         return split.ids, split.y
     return songs(split.groups)[0], song_targets(task, split.y, split.groups)
@@ -76,8 +79,8 @@ def song_outputs(task: Task, rule: str, outputs: Tensor, rows: Tensor, n_songs: 
     counts = rows.bincount(minlength=n_songs)[:, None]
     if rule == "vote":
         wide = outputs.shape[-1]
-        answers = outputs.new_zeros(outputs.shape).scatter_(-1, outputs.argmax(-1, keepdim=True), 1.0)
-        share = empty.index_add(1, rows, answers) / counts
+        votes = outputs.new_zeros(outputs.shape).scatter_(-1, outputs.argmax(-1, keepdim=True), 1.0)
+        share = empty.index_add(1, rows, votes) / counts
         before = outputs.new_tensor(range(wide)) * (1e-6 / wide)  # of equal shares the first
         return share.clamp_min(SMALLEST).log() - before
     if rule == "mean" and task.kind == "class":
@@ -87,13 +90,13 @@ def song_outputs(task: Task, rule: str, outputs: Tensor, rows: Tensor, n_songs: 
     return empty.index_add(1, rows, outputs) / counts
 
 
-class Judge:
+class Evaluator:
     """Scores many systems on the same items, clips or songs.
 
     Args:
         task: Its primary metric counts.
         targets: Of the clips.
-        groups: What each clip is of; None where each is judged alone.
+        groups: What each clip is of; None where each is evaluated alone.
         device: Where outputs will be.
 
     Raises:
@@ -112,33 +115,62 @@ class Judge:
 
     def scores(self, outputs: Tensor) -> Tensor:
         """Primary metric of outputs `[systems, clips, n]`, by the best rule for each: float64 `[systems]`."""
-        return self.scores_by_rule(outputs).amax(0) if self.rules else self._primary(outputs)
+        if self.rules:
+            return self.scores_by_rule(outputs).amax(0)
+        return self.task.primary_scores(outputs, self.references)
 
     def scores_by_rule(self, outputs: Tensor) -> Tensor:
         """The same by every rule, `[rules, systems]`."""
         import torch
 
-        return torch.stack([self._primary(self._songs(rule, outputs)) for rule in self.rules])
-
-    def _songs(self, rule: str, outputs: Tensor) -> Tensor:
-        return song_outputs(self.task, rule, outputs, self.rows, self.n_songs)
-
-    def _primary(self, outputs: Tensor) -> Tensor:
-        return self.task.primary_scores(outputs, self.references)
+        by_rule = (song_outputs(self.task, rule, outputs, self.rows, self.n_songs) for rule in self.rules)
+        return torch.stack([self.task.primary_scores(one, self.references) for one in by_rule])
 
 
 def best_rule(task: Task, outputs: np.ndarray, targets: np.ndarray, groups: Sequence[str]) -> str:
     """The rule with the best primary metric for a probe's outputs `[clips, n]`; of equal ones the first."""
     import torch
 
-    judge = Judge(task, targets, groups)
-    return judge.rules[int(judge.scores_by_rule(torch.from_numpy(outputs)[None])[:, 0].argmax())]
+    evaluator = Evaluator(task, targets, groups)
+    return evaluator.rules[int(evaluator.scores_by_rule(torch.from_numpy(outputs)[None])[:, 0].argmax())]
 
 
-def song_answers(task: Task, rule: str, outputs: np.ndarray, groups: Sequence[str]) -> np.ndarray:
-    """Decoded predictions of songs from a probe's outputs `[clips, n]`."""
+def song_predictions(task: Task, rule: str, outputs: np.ndarray, groups: Sequence[str]) -> np.ndarray:
+    """Decoded predictions for songs from a probe's outputs `[clips, n]`."""
     import torch
 
     names, rows = songs(groups)
-    made = song_outputs(task, rule, torch.from_numpy(outputs)[None], torch.from_numpy(rows), len(names))
-    return task.decode(made[0])
+    joined = song_outputs(task, rule, torch.from_numpy(outputs)[None], torch.from_numpy(rows), len(names))
+    return task.decode(joined[0])
+
+
+def check_splits(task: Task, train: Split, valid: Split) -> None:
+    """Refuse splits that do not fit together, and a validation split that cannot be scored.
+
+    Raises:
+        UserError: Other origin, other width, or tracks in both; too few tracks in validation, or too few kinds.
+    """
+    same_origin("training vectors are", train.features, "validation vectors are", valid.features)
+    if (train.layers, train.groups is None) != (valid.layers, valid.groups is None) or train.x.shape[1] % train.layers:
+        raise UserError(f"{task.name}: training and validation vectors are not laid out alike")
+    if train.x.shape[1] != valid.x.shape[1]:
+        raise UserError(f"training vectors have {train.x.shape[1]} values, validation vectors {valid.x.shape[1]}")
+    shared = set(train.ids) & set(valid.ids)
+    if shared:
+        raise UserError(
+            f"{task.name}: {pluralize(len(shared), 'track')} in training and in validation, e.g. {min(shared)!r}"
+        )
+    check_scorable(task, valid)
+
+
+def check_scorable(task: Task, valid: Split) -> None:
+    """Refuse a validation split that nothing can be chosen by.
+
+    Raises:
+        UserError: It has too few items, or too few different targets.
+    """
+    _, references = items(task, valid)
+    try:
+        task.primary_score(task.decode(np.zeros((len(references), task.n_outputs), np.float32)), references)
+    except UserError as error:
+        raise UserError(f"validation split: {error}") from None

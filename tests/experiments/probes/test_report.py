@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from experiments.probes.fitted import ProbeConfig
-from experiments.probes.grid_picture import grid_picture
-from experiments.probes.tile_files import Record
+from experiments.probes.grids import ProbeConfig
+from experiments.probes.report import grid_picture
+from experiments.probes.sweep_files import Record
 
 
 def records(*values: float | None) -> list[Record]:

@@ -1,4 +1,4 @@
-"""Probes: their training, their choice, their file."""
+"""A probe trained alone: its training, its file, the choice of one."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks import single_probe
+from benchmarks.single_probe import fit
 from experiments.errors import UserError
-from experiments.probes import draws, probing
-from experiments.probes.fitted import FittedProbe, ProbeConfig, scaled, scaler
-from experiments.probes.grids import points
-from experiments.probes.probing import Result, choose, fit, search
+from experiments.probes import rng
+from experiments.probes.fitted import FittedProbe, scaled, scaler
+from experiments.probes.grids import ProbeConfig, points
 from experiments.probes.vectors import Split
 from experiments.tasks import Genre, Tagging
+from tests.experiments.probes.one_by_one import best, search
 
 GENRES = ("jazz", "metal", "pop")
 QUICK = ProbeConfig(learning_rate=1e-2, dropout=0.25, batch_size=32, patience=6)
@@ -113,7 +115,7 @@ def test_the_first_evaluation_precedes_the_first_step(task, splits):
     assert probe.best_step == 0
     assert probe.stop_step == 24
     sizes = (train.x.shape[1], len(GENRES))
-    initial = probing.initial_weights(sizes, draws.generator(0))
+    initial = rng.initial_weights(sizes, rng.generator(0))
     np.testing.assert_array_equal(probe.weights["0.weight"], initial["0.weight"])
 
 
@@ -131,7 +133,7 @@ def test_the_first_step_is_that_of_torch_adam_with_coupled_l2(task, splits):
     config = ProbeConfig(dropout=0, batch_size=120, l2=0.1, learning_rate=0.05, evaluate_every=1, max_steps=1)
     probe = fit(task, train, valid, config, seed=0)
     assert probe.best_step == 1
-    initial = probing.initial_weights((12, 3), draws.generator(0))
+    initial = rng.initial_weights((12, 3), rng.generator(0))
     layer = torch.nn.Linear(12, 3)
     with torch.no_grad():
         layer.weight.copy_(initial["0.weight"])
@@ -145,7 +147,7 @@ def test_the_first_step_is_that_of_torch_adam_with_coupled_l2(task, splits):
 
 
 def test_initial_weights_are_those_of_torch_linear_layers():
-    drawn = probing.initial_weights((50, 40, 3), torch.Generator().manual_seed(5))
+    drawn = rng.initial_weights((50, 40, 3), torch.Generator().manual_seed(5))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         layers = [torch.nn.Linear(50, 40), torch.nn.Linear(40, 3)]
@@ -157,13 +159,13 @@ def test_initial_weights_are_those_of_torch_linear_layers():
 def test_dropout_acts_on_the_input_keeps_the_expectation_and_nests():
     eye = {"0.weight": torch.eye(4000), "0.bias": torch.zeros(4000)}
     x = torch.ones(8, 4000)
-    kept = {p: probing.forward(eye, x, probing.drop_at(0, 0, p)) for p in (0.25, 0.5, 0.75)}
+    kept = {p: single_probe.forward(eye, x, single_probe.drop_at(0, 0, p)) for p in (0.25, 0.5, 0.75)}
     for p, outputs in kept.items():
         assert (outputs == 0).float().mean().item() == pytest.approx(p, abs=0.02)
         assert outputs.mean().item() == pytest.approx(1, abs=0.05)
     assert torch.all((kept[0.75] > 0) <= (kept[0.5] > 0))
     assert torch.all((kept[0.5] > 0) <= (kept[0.25] > 0))
-    assert torch.equal(probing.forward(eye, x), x)
+    assert torch.equal(single_probe.forward(eye, x), x)
 
 
 def test_training_drops_inputs_and_prediction_does_not(task, splits):
@@ -201,7 +203,7 @@ def test_only_training_tracks_shape_the_scaler(task, splits):
 
 
 @pytest.mark.parametrize("hidden", [None, 16])
-def test_a_saved_probe_answers_as_before(task, splits, tmp_path, hidden):
+def test_a_saved_probe_predicts_as_before(task, splits, tmp_path, hidden):
     train, valid, test = splits
     probe = fit(task, train, valid, replace(QUICK, hidden=hidden), seed=3)
     loaded = FittedProbe.load(probe.save(tmp_path / "probe.safetensors"))
@@ -248,24 +250,10 @@ def test_a_track_in_both_splits_is_refused(task, splits):
 def test_a_diverged_probe_is_recorded_and_the_search_goes_on(task, splits):
     train, valid, _ = splits
     wild = replace(QUICK, standardise=False, learning_rate=1e38, dropout=0, hidden=8)
-    seen = []
-    results = search(task, train, valid, [wild, QUICK], seed=0, on_result=seen.append)
-    assert seen == results
+    results = search(task, train, valid, [wild, QUICK], seed=0)
     assert results[0].probe is None
     assert "lr 1e+38" in results[0].failure
-    choice = choose(results)
-    assert (choice.probe.config, choice.failed) == (QUICK, 1)
-    with pytest.raises(UserError, match="none of 1 probes could be trained: probe"):
-        choose(results[:1])
-
-
-def test_the_choice_is_by_metric_then_loss_then_order(task, splits):
-    train, valid, _ = splits
-    probe = fit(task, train, valid, replace(QUICK, max_steps=8), seed=0)
-    values = [(0.5, 0.1), (0.7, 0.9), (0.7, 0.4), (0.7, 0.4), (0.6, 0.0)]
-    made = [replace(probe, value=value, loss=loss, seed=seed) for seed, (value, loss) in enumerate(values)]
-    choice = choose([Result(one.config, one) for one in made])
-    assert (choice.probe.seed, choice.tied, choice.failed) == (2, 3, 0)
+    assert best(results).config == QUICK
 
 
 def test_the_search_keeps_the_order_of_the_grid_and_chooses_on_validation(task, splits):
@@ -279,9 +267,8 @@ def test_the_search_keeps_the_order_of_the_grid_and_chooses_on_validation(task, 
     ]
     results = search(task, train, valid, configs, seed=0)
     assert [result.config for result in results] == list(configs)
-    choice = choose(results)
-    assert choice.probe.value == max(result.probe.value for result in results)
-    assert choice.probe.config.learning_rate == 1e-2
+    assert best(results).value == max(result.probe.value for result in results)
+    assert best(results).config.learning_rate == 1e-2
 
 
 def test_validation_that_cannot_be_scored_ends_the_search(splits):
@@ -293,19 +280,19 @@ def test_validation_that_cannot_be_scored_ends_the_search(splits):
 
 
 def test_a_saved_probe_is_used_without_torch():
-    modules = "experiments.probes.probing, experiments.probes.baselines, experiments.probes.grids"
+    modules = "experiments.probes.fitted, experiments.probes.validation, experiments.probes.grids"
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
 
 
 def test_f16_tracks_are_shuffled_whatever_their_order_in_the_files():
     """Files are ordered by folder and artist: a batch is one of the whole corpus, and every step another one."""
-    batches = [draws.batch(seed, step, 1000, 100) for seed in (0, 1) for step in range(3)]
+    batches = [rng.batch(seed, step, 1000, 100) for seed in (0, 1) for step in range(3)]
     for number, batch in enumerate(batches):
         assert len(set(batch)) == 100
         assert 350 < np.mean(batch) < 650
         assert all(len(set(batch) & set(other)) < 50 for other in batches[:number])
-    drawn = np.concatenate([draws.batch(0, step, 100, 10) for step in range(100)])
+    drawn = np.concatenate([rng.batch(0, step, 100, 10) for step in range(100)])
     assert set(drawn) == set(range(100))
 
 

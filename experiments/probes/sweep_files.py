@@ -1,7 +1,7 @@
-"""Finished tiles as files, so that a sweep that was ended goes on where it was.
+"""Finished parts of a sweep as files, so that a sweep that was ended goes on where it was.
 
-A tile leaves its best probe (safetensors) and one JSON file with what became of each of its points, which is written
-last. They lie in a folder that is named after everything they depend on: vectors, targets, task, points and seed.
+A batch of probes leaves its best probe (safetensors) and one JSON file with what became of each of its points, which is
+written last. They lie in a folder that is named after everything they depend on: vectors, targets, task, points, seed.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from typing import Any
 import numpy as np
 
 from experiments.errors import UserError
-from experiments.probes.fitted import FittedProbe, ProbeConfig
-from experiments.probes.probing import Result
+from experiments.probes.fitted import FittedProbe
+from experiments.probes.grids import ProbeConfig
 from experiments.probes.vectors import Split
 from experiments.tasks.base import Task
 from models.fingerprint import fingerprint
 
-FORMAT = "ostinato tile 1"
-CURVE_POINTS = 24  # kept of every probe's curve
+FORMAT = "ostinato tile 1"  # in files and fingerprints: a sweep that was begun by an earlier version goes on
 
 
 @dataclass(frozen=True)
@@ -58,24 +57,6 @@ class Record:
         return (np.inf, np.inf, self.number) if self.value is None else (-self.value, self.loss, self.number)
 
 
-def record_of(number: int, result: Result) -> Record:
-    """The record of a result."""
-    probe = result.probe
-    if probe is None:
-        return Record(number, result.config, failure=result.failure)
-    found = (probe.value, probe.loss, probe.best_step, probe.stop_step)
-    return Record(number, result.config, *found, curve=thinned(probe.curve, probe.best_step, CURVE_POINTS))
-
-
-def thinned(curve: Sequence[tuple[int, float]], best_step: int, most: int) -> tuple[tuple[int, float], ...]:
-    """Evenly spread points of a curve, with its ends and its best step."""
-    if len(curve) <= most:
-        return tuple(curve)
-    rows = set(np.linspace(0, len(curve) - 1, most - 1).round().astype(int).tolist())
-    rows |= {row for row, (step, _) in enumerate(curve) if step == best_step}
-    return tuple(curve[row] for row in sorted(rows))
-
-
 @dataclass(frozen=True)
 class Problem:
     """What a grid of probes is trained on.
@@ -85,7 +66,7 @@ class Problem:
         train: Vectors and targets to learn from.
         valid: For early stopping and selection.
         configs: The grid.
-        seed: Of weights, batches and masks.
+        seed: Of weights, batches and dropout.
     """
 
     task: Task
@@ -118,12 +99,12 @@ def _hash(split: Split) -> str:
     return digest.hexdigest()
 
 
-class TileFiles:
-    """The files of a problem's tiles.
+class SweepFiles:
+    """The files of a problem's finished batches of probes.
 
     Args:
         folder: Of all sweeps.
-        problem: Whose tiles they are.
+        problem: Whose they are.
     """
 
     def __init__(self, folder: Path, problem: Problem):
@@ -131,10 +112,9 @@ class TileFiles:
         self.folder = folder / f"{problem.task.name}-{problem.fingerprint}"
 
     def read(self, numbers: Sequence[int]) -> list[Record] | None:
-        """What became of the points of a tile; None where it was not finished."""
-        path = self._path(numbers)
+        """What became of the points of a batch; None where it was not finished."""
         try:
-            document = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            document = json.loads(self._path(numbers).with_suffix(".json").read_text(encoding="utf-8"))
             records = [_record(entry) for entry in document["records"]]
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
@@ -142,7 +122,7 @@ class TileFiles:
         return records if whole else None
 
     def write(self, numbers: Sequence[int], records: Sequence[Record], best: FittedProbe | None) -> None:
-        """Keep a tile: its best probe, then, as the sign that it is finished, its records."""
+        """Keep a batch: its best probe, then, as the sign that it is finished, its records."""
         path = self._path(numbers)
         self.folder.mkdir(parents=True, exist_ok=True)
         if best is not None:
@@ -152,14 +132,14 @@ class TileFiles:
         os.replace(aside, path.with_suffix(".json"))
 
     def probe(self, numbers: Sequence[int]) -> FittedProbe | None:
-        """The best probe of a finished tile; None where its file is gone."""
+        """The best probe of a finished batch; None where its file is gone."""
         try:
             return FittedProbe.load(self._path(numbers))
         except (UserError, KeyError, ValueError):
             return None
 
     def keep_probe(self, numbers: Sequence[int]) -> None:
-        """Delete the probes of all other tiles: the whole grid was trained, and they were not chosen."""
+        """Delete the probes of all other batches: the whole grid was trained, and they were not chosen."""
         for path in self.folder.glob("*.safetensors"):
             if path != self._path(numbers):
                 path.unlink(missing_ok=True)

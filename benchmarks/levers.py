@@ -37,7 +37,7 @@ from experiments.probes.report import COMPARISON
 from experiments.probes.representations import MAIN
 from experiments.reports import with_interval
 from experiments.settings import DatamoduleSettings, EmbeddingsSettings, PretrainSettings, ProbeExperimentSettings
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.data import Source, open_source
 from models.export import AudioNetwork
 from models.flops import cost

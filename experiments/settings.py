@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from datasets.splits import check_shares
 from experiments.probes.grids import grid
 from experiments.tasks import find
-from experiments.tracking.settings import TrackingSettings
+from experiments.tracking import TrackingSettings
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]

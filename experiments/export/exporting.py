@@ -21,7 +21,7 @@ from experiments.inference.inference import window_frames
 from experiments.networks import Loaded
 from experiments.progress import progress
 from experiments.settings import PretrainSettings
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.data import FRONTEND, say
 from models.frontends import build as build_frontend
 from models.huggingface import is_folder

@@ -21,7 +21,7 @@ from experiments.errors import UserError
 from experiments.inference.cost import savings, use_threads
 from experiments.inference.extraction import Output, Report, extract, header, made_of_other
 from experiments.settings import DatamoduleSettings, PretrainSettings
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.data import Source, clip_frames, open_source, pluralize, read_corpus, say, spell
 from experiments.tracks.left_out import match
 from experiments.training.trainer import check_accelerator, precision

@@ -30,7 +30,7 @@ from experiments.labels import display_name
 from experiments.progress import progress
 from experiments.settings import PretrainSettings
 from experiments.tasks.base import Task
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.data import FRONTEND, say
 from experiments.training.trainer import check_accelerator
 from models.fingerprint import fingerprint

@@ -19,7 +19,7 @@ import numpy as np
 
 from datasets.csv_writing import TableWriter
 from experiments.errors import UserError
-from experiments.tracking.locks import close_lock, open_lock, wait_exclusive
+from experiments.locks import close_lock, open_lock, wait_exclusive
 
 LINES, WINDOWS, DOCUMENT, RANKED = "predictions.jsonl", "predictions.csv", "predictions.json", "ranked.csv"
 LOCK = ".predictions.lock"

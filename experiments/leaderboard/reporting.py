@@ -17,10 +17,10 @@ from experiments.leaderboard.ranking import Board, Entry, Standing, Sweep, Test
 from experiments.leaderboard.sources import DatabaseSource, DiskSource, Source, Wanted, moment
 from experiments.progress import progress
 from experiments.settings import ProbeExperimentSettings, ReportSettings
+from experiments.tracking import RunHandle
 from experiments.tracking.home import pending_directory
 from experiments.tracking.location import Location, located
 from experiments.tracking.masking import for_terminal
-from experiments.tracking.run import RunHandle
 
 
 def report(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]:

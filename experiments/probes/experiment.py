@@ -44,7 +44,7 @@ from experiments.probes.vectors import Split
 from experiments.progress import progress
 from experiments.settings import ProbeExperimentSettings, ProbeSettings
 from experiments.tasks.base import Task
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.annotations import shown, tasks_of
 from experiments.tracks.data import Source, build_task, identify, open_source, read_corpus, say
 from experiments.tracks.examples import check_no_group_leakage, examples, require_nonempty

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from experiments.probes.sweeping import Outcome
-from experiments.tracking.light import LightRun
-from experiments.tracking.run import RunHandle
+from experiments.tracking import ChildRun, RunHandle
 
 
 def write_light_runs(
@@ -24,12 +23,12 @@ def write_light_runs(
         metrics: The primary metric of every task.
         run: Of the sweep; its key is `info.sweep_key` of every light run, its number in the database `info.sweep`.
     """
-    run.add_light_runs(_light(trained, metrics, run), "light_runs.jsonl")
+    run.add_child_runs(_light(trained, metrics, run), "light_runs.jsonl")
 
 
 def _light(
     trained: Sequence[tuple[str, str, int, Outcome]], metrics: Mapping[str, str], run: RunHandle
-) -> Iterator[LightRun]:
+) -> Iterator[ChildRun]:
     now = time.time()
     for number, (task, label, seed, outcome) in enumerate(trained):
         chosen = min(outcome.records, key=lambda record: record.rank)
@@ -37,7 +36,7 @@ def _light(
             about = {"task": task, "representation": label, "seed": seed}
             info = {"target": task, "sweep_key": run.key, "point": record.number, "chosen": record is chosen}
             info |= {"best_step": record.best_step, "stop_step": record.stop_step, "loss": record.loss}
-            yield LightRun(
+            yield ChildRun(
                 name=f"{number:04d}-{record.number:04d}",
                 command="probe",
                 config=about | {"probe_point": asdict(record.config)},

@@ -18,7 +18,7 @@ from experiments.inference.prediction import System, answer_files, audio_named
 from experiments.probes.fitted import FittedProbe
 from experiments.probes.vectors import Reduction, reduction_named
 from experiments.settings import PredictionSettings, PretrainSettings, ProbeExperimentSettings, TrainerSettings
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.data import FRONTEND, say
 from experiments.training.trainer import check_accelerator
 from experiments.transfer.settings import TransferSettings

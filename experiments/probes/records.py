@@ -25,7 +25,7 @@ from datasets.text import pluralize
 from experiments.errors import UserError
 
 if TYPE_CHECKING:
-    from experiments.tracking.run import RunHandle
+    from experiments.tracking import RunHandle
 
 SCORES = "scores.csv"
 SUM = "sum"  # the block of a learned weighted sum of blocks

@@ -16,7 +16,7 @@ from experiments.probes.scores import Judged, behind
 from experiments.probes.sweeping import Outcome
 from experiments.probes.tile_files import thinned
 from experiments.tasks.base import Task
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 
 MOST_POINTS = 1000  # of the curves of a run
 MOST_BARS = 24

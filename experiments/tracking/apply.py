@@ -63,7 +63,7 @@ class RunCopy:
         self._files = FilesCopy(lambda name, why: self._remark(f"artifact {name}", why))
         self._information = Information(self._remark)
         self._sources: dict[Any, File] = {}
-        self._light: list[str] = []  # files of light runs
+        self._child_runs: list[str] = []  # files of child runs
         self._checkpoints = CheckpointsCopy(run_dir, own)
         self._segments: list[dict[str, Any]] = []
         self._log_state: tuple[int, float] | None = None
@@ -183,9 +183,9 @@ class RunCopy:
             except OperationFailure as error:  # as when it was first sent
                 if is_outage(error):
                     raise
-        for path in self._light:
+        for path in self._child_runs:
             try:
-                self._send_light_runs(path)
+                self._send_child_runs(path)
             except Exception as error:  # not here any more, or refused as when it was first sent
                 if is_outage(error):
                     raise
@@ -209,7 +209,7 @@ class RunCopy:
         elif kind == "start":
             self._absorb_start(record)
         elif kind == "children":
-            self._light.append(record["file"])
+            self._child_runs.append(record["file"])
         elif kind in ("info", "beat"):
             self._information.note(self._information.allowed(paths_set(record), record["seq"]))
         elif kind == "rewind":
@@ -270,12 +270,12 @@ class RunCopy:
         if record["seq"] > self._stored or not (listed or record["seq"] in self._rejects):
             self._files.add(self._database, file)
 
-    def _send_light_runs(self, path: str) -> None:
+    def _send_child_runs(self, path: str) -> None:
         with open_inside(self.directory, path) as file:
             children.insert(self._database, file, self.run_id, self.key)
 
     def _children(self, record: Record) -> None:
-        self._send_light_runs(record["file"])
+        self._send_child_runs(record["file"])
         self._update({}, record["seq"])
 
     def _checkpoint(self, record: Record) -> None:

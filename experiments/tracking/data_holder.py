@@ -17,9 +17,9 @@ from pathlib import Path
 
 import psutil
 
+from experiments.locks import is_held
 from experiments.tracking import endpoint
 from experiments.tracking.endpoint import Endpoint
-from experiments.tracking.locks import is_held
 from experiments.tracking.processes import Identity, identify, lives, recorded
 from experiments.tracking.server_record import State, read_state
 

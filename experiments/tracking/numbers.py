@@ -1,6 +1,6 @@
 """Numbers of runs, drawn from the database so that nobody else gets them.
 
-Runs count up from 1. The light runs of a sweep count down from -1: the run browser shows the highest number first, and
+Runs count up from 1. The child runs of a sweep count down from -1: the run browser shows the highest number first, and
 thousands of probes belong below the runs that people look for.
 """
 
@@ -11,6 +11,7 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
 COUNTERS = "ostinato.counters"
+CHILD_COUNTER = "light runs"  # its name in databases that exist
 
 
 def next_number(database: Database) -> int:
@@ -18,9 +19,9 @@ def next_number(database: Database) -> int:
     return _drawn(database, "runs", 1, floor=_outermost(database, DESCENDING))
 
 
-def next_light_numbers(database: Database, count: int) -> range:
+def next_child_numbers(database: Database, count: int) -> range:
     """Numbers below 0, below every one that was drawn and every number of a run there is, from the highest down."""
-    last = _drawn(database, "light runs", count, floor=-_outermost(database, ASCENDING))
+    last = _drawn(database, CHILD_COUNTER, count, floor=-_outermost(database, ASCENDING))
     return range(count - last - 1, -last - 1, -1)
 
 

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 from sacred.observers import RunObserver
 
+from experiments.tracking.liveness import this_process
 from experiments.tracking.run import Recorder
-from experiments.tracking.standing import me
 from experiments.tracking.values import storable
 
 FORMAT = "MongoObserver-0.7.0"  # the schema that Omniboard reads
@@ -123,7 +123,7 @@ class JournalObserver(RunObserver):
             "heartbeat": _unix(start_time),
             "result": None,
             "omniboard": {"tags": list(self._facts.tags)},
-            "ostinato": {"key": journal.key, **me()},
+            "ostinato": {"key": journal.key, **this_process()},
         }
         journal.append("start", document=document, sources=list(self._sources))
         self._started()

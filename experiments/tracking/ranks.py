@@ -12,47 +12,23 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from datasets.text import printable_lines
 from experiments import distributed
+from experiments.distributed import LOCAL_RANK, label
+from experiments.distributed import is_global_zero as is_global_zero  # which `experiment` asks here
 from experiments.errors import UserError
 from experiments.tracking import history, lifecycle
 from experiments.tracking.journal import FILE_NAME
 from experiments.tracking.run import RunHandle
 
-GLOBAL_RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "JSM_NAMESPACE_RANK")
-NODE_RANKS = ("NODE_RANK", "GROUP_RANK")
-LOCAL_RANK = "LOCAL_RANK"
 LOOKS, GRACE = 1.0, 4.0  # seconds between looks for ranks that failed, and until what follows is helped along
 RUN_VARIABLE = "OSTINATO_RUN"
 SEED_VARIABLE = "OSTINATO_SEED"
-
-
-def _number(environ: Mapping[str, str], name: str) -> int:
-    """Value of a rank variable; 0 if absent or not a number."""
-    text = environ.get(name, "").strip()
-    return int(text) if text.isdecimal() else 0
-
-
-def is_global_zero(environ: Mapping[str, str] | None = None) -> bool:
-    """Whether this process is the one that keeps the record: every rank variable is absent or 0."""
-    environ = os.environ if environ is None else environ
-    return not any(_number(environ, name) for name in (*GLOBAL_RANKS, *NODE_RANKS, LOCAL_RANK))
-
-
-def label(environ: Mapping[str, str] | None = None) -> str:
-    """Name of this rank for file names: `3`, or `1.2` (node, local) where no global rank is known."""
-    environ = os.environ if environ is None else environ
-    for name in GLOBAL_RANKS:
-        if _number(environ, name):
-            return str(_number(environ, name))
-    node = max(_number(environ, name) for name in NODE_RANKS)
-    local = _number(environ, LOCAL_RANK)
-    return f"{node}.{local}" if node else str(local)
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.errors import UserError
-from experiments.tracking import history, standing
+from experiments.tracking import history, liveness
 from experiments.tracking.journal import FILE_NAME, damage, read
+from experiments.tracking.liveness import RunLock
 from experiments.tracking.masking import for_terminal
-from experiments.tracking.standing import RunLock
 
 ENDING = 15.0  # seconds that a run that has ended may take to leave
 LOOKS = 1.0  # seconds between two looks at a run of another machine
@@ -45,7 +45,7 @@ def choose(earlier: Sequence[Path]) -> Choice:
     """
     found: Path | None = None
     for folder in reversed(earlier):
-        if standing.standing(folder) == "empty":
+        if liveness.run_state(folder) == "empty":
             continue
         _refuse_living(folder)
         end = history.end_of(folder)
@@ -69,25 +69,25 @@ def choose(earlier: Sequence[Path]) -> Choice:
 
 def _refuse_living(folder: Path) -> None:
     """Raise where a run lives; one of another machine that nobody has locked is watched until it counts as dead."""
-    state = standing.standing(folder)
+    state = liveness.run_state(folder)
     if state == "running":
         raise _living(folder)
     if state != "elsewhere":
         return
-    owner, _ = standing.ownership(folder)
-    sign, host = standing.last_sign(folder), (owner or {}).get("host")
-    while (left := sign + standing.SILENT - time.time()) > 0:
+    owner, _ = liveness.ownership(folder)
+    sign, host = liveness.last_sign(folder), (owner or {}).get("host")
+    while (left := sign + liveness.SILENT - time.time()) > 0:
         line = f"run {folder.name} of {host} has no end; it counts as dead in {left:.0f} s"
         print(for_terminal(line), file=sys.stderr, flush=True)
         deadline = time.time() + left
         while time.time() < deadline:
-            if standing.last_sign(folder) > sign:
+            if liveness.last_sign(folder) > sign:
                 raise _living(folder)
             time.sleep(min(LOOKS, max(deadline - time.time(), 0.0)))
 
 
 def _living(folder: Path) -> UserError:
-    owner, _ = standing.ownership(folder)
+    owner, _ = liveness.ownership(folder)
     who = f"process {owner.get('pid')} on {owner.get('host')}" if owner else "another process"
     return UserError(
         f"resume=True: run {folder.name} with these settings still runs ({who}); "

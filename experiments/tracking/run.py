@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.tracking import light
+from experiments.tracking import child_run
 from experiments.tracking.journal import Journal, read
 from experiments.tracking.lifecycle import whole
 from experiments.tracking.values import NonFinite, split_finite, storable, storable_key
@@ -124,13 +124,13 @@ class Recorder:
         if not self._in_child("artifact"):
             self.journal.add_file(path, name)
 
-    def light_runs(self, runs: Iterable[light.LightRun], name: str) -> None:
-        """Keep light runs in a file of the run; the database gets each as a run."""
-        if self._in_child("light runs"):
+    def child_runs(self, runs: Iterable[child_run.ChildRun], name: str) -> None:
+        """Keep child runs in a file of the run; the database gets each as a run."""
+        if self._in_child("child runs"):
             return
         runs = list(runs)
         try:
-            size = light.write(runs, self.journal.directory / "files" / name).stat().st_size
+            size = child_run.write(runs, self.journal.directory / "files" / name).stat().st_size
         except OSError as error:
             log.error("%d results of run %s cannot be kept: %s", len(runs), self.journal.key, error.strerror or error)
             return
@@ -216,10 +216,10 @@ class RunHandle:
         if self._recorder is not None:
             self._recorder.artifact(path, name)
 
-    def add_light_runs(self, runs: Iterable[light.LightRun], name: str) -> None:
+    def add_child_runs(self, runs: Iterable[child_run.ChildRun], name: str) -> None:
         """Record many small results as runs of their own, which the run browser can filter, sort and compare."""
         if self._recorder is not None:
-            self._recorder.light_runs(runs, name)
+            self._recorder.child_runs(runs, name)
 
     def register_checkpoint(
         self,

@@ -22,10 +22,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from experiments.errors import UserError
+from experiments.locks import close_lock, locked, open_lock, try_exclusive
 from experiments.tracking import places
 from experiments.tracking.endpoint import DATABASE
 from experiments.tracking.home import home as default_home
-from experiments.tracking.locks import close_lock, locked, open_lock, try_exclusive
 from experiments.tracking.server_join import join
 from experiments.tracking.server_start import DataInUse, damage_of_last, start
 from experiments.tracking.server_stop import LOCK_SECONDS, status, stop, stop_server

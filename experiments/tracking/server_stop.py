@@ -10,11 +10,11 @@ from pathlib import Path
 import psutil
 
 from experiments.errors import UserError
+from experiments.locks import LockHeld, locked
 from experiments.tracking import data_holder, places
 from experiments.tracking.data_holder import Holder
 from experiments.tracking.endpoint import PasswordRefused, ask
 from experiments.tracking.home import home as default_home
-from experiments.tracking.locks import LockHeld, locked
 from experiments.tracking.processes import lives
 from experiments.tracking.server_record import State, read_state, write_state
 from experiments.tracking.sockets import remove_socket

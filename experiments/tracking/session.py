@@ -14,15 +14,15 @@ from typing import Any
 
 from experiments import distributed
 from experiments.errors import UserError
-from experiments.tracking import history, provenance, ranks, resuming, standing
+from experiments.tracking import history, liveness, provenance, ranks, resuming
 from experiments.tracking.console import Console
 from experiments.tracking.journal import Journal, read
+from experiments.tracking.liveness import RunLock
 from experiments.tracking.location import Location, resolve
 from experiments.tracking.masking import for_terminal, mask
 from experiments.tracking.observer import Facts, JournalObserver, MaskedObserver
 from experiments.tracking.run import Recorder, RunHandle
 from experiments.tracking.settings import TrackingSettings
-from experiments.tracking.standing import RunLock
 from experiments.tracking.sync import close_interrupted, sweep
 from experiments.tracking.system import Sampler
 from experiments.tracking.uploader import Uploader
@@ -217,7 +217,7 @@ class Session:
         revision = self._plan.revision
         commit = revision.commit if revision else None
         self.journal.append(
-            "segment", commit=commit, started=time.time(), processes=distributed.world_size(), **standing.me()
+            "segment", commit=commit, started=time.time(), processes=distributed.world_size(), **liveness.this_process()
         )
         if revision is not None and revision.dirty:
             self._keep_difference(revision)

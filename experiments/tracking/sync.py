@@ -20,15 +20,15 @@ from typing import Any
 from pymongo.database import Database
 
 from experiments.errors import UserError
+from experiments.locks import close_lock, open_lock, wait_exclusive
 from experiments.tracking.apply import RunCopy
 from experiments.tracking.faults import explained, is_outage
 from experiments.tracking.folder import open_inside
 from experiments.tracking.home import home as default_home
 from experiments.tracking.home import pending_directory
 from experiments.tracking.journal import FILE_NAME, Journal, read
-from experiments.tracking.locks import close_lock, open_lock, wait_exclusive
+from experiments.tracking.liveness import RunLock, run_state
 from experiments.tracking.masking import mask
-from experiments.tracking.standing import RunLock, standing
 
 log = logging.getLogger("ostinato.tracking")
 
@@ -132,7 +132,7 @@ def send(
     upload_limit_mb: float = 64,
     own: bool = False,
 ) -> None:
-    """Send one run's journal, compare what the database holds with it, and note in `report` how the run stands.
+    """Send one run's journal, compare what the database holds with it, and note in `report` the state of the run.
 
     Args:
         own: the run is of this user and machine; see `RunCopy`.
@@ -163,7 +163,7 @@ def close_stale(home: Path | None = None, runs: Iterable[Path | str] = (), repor
     for pointer, run_dir in _pending(home, runs, Report()):
         with _alone(pointer) as alone:
             try:
-                state = _standing(run_dir) if alone else "busy"
+                state = _checked_state(run_dir) if alone else "busy"
                 if state == "running":
                     report.running.append(run_dir.name)
                 elif state == "elsewhere":
@@ -203,14 +203,14 @@ def sweep(connect: Callable[[], Database], home: Path | None = None, **options: 
     return thread
 
 
-def _standing(run_dir: Path) -> str:
+def _checked_state(run_dir: Path) -> str:
     _check_journal(run_dir)
-    return standing(run_dir)
+    return run_state(run_dir)
 
 
 def _is_empty(run_dir: Path) -> bool:
     try:
-        return _standing(run_dir) == "empty"
+        return _checked_state(run_dir) == "empty"
     except Exception:  # it is said when the run is sent
         return False
 
@@ -226,7 +226,7 @@ def _interrupt(run_dir: Path, home: Path | None, own: bool) -> bool:
     if not lock.acquire(seconds=0):
         return False
     try:
-        if standing(run_dir) != "ended":
+        if run_state(run_dir) != "ended":
             journal = Journal.open(run_dir, home, pending=own)
             close_interrupted(journal)
             journal.close()

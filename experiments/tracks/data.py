@@ -16,10 +16,10 @@ from datasets.corpus import LABELS, Corpus
 from datasets.identity import FEATURE_SUFFIXES
 from datasets.text import pluralize
 from datasets.upstream import open_features
+from experiments.distributed import is_global_zero
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import TASKS, Task, build, find
-from experiments.tracking import ranks
 from experiments.tracking.masking import for_terminal
 from experiments.tracks import annotations
 from experiments.tracks.readable import doubts, drop_unreadable, instead
@@ -72,7 +72,7 @@ class Source:
 
 def say(line: str) -> None:
     """Tell the user one thing, once, on standard error, so that a command's own output stays clean."""
-    if ranks.is_global_zero():
+    if is_global_zero():
         print(for_terminal(line), file=sys.stderr, flush=True)
 
 

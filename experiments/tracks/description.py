@@ -25,7 +25,7 @@ from experiments.errors import UserError
 from experiments.progress import progress
 from experiments.settings import DatamoduleSettings, PretrainSettings
 from experiments.tasks import Task
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.annotations import shown
 from experiments.tracks.data import Source, identify, open_source, prepare_task, read_corpus, say_notes
 from experiments.tracks.other_tasks import empty_splits, other_tasks, readings

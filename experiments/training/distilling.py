@@ -18,7 +18,7 @@ from datasets.text import pluralize
 from experiments.errors import UserError
 from experiments.settings import DistillationSettings, PretrainSettings
 from experiments.tasks import TASKS, Task, rebuild, told
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.data import Source, say
 from experiments.tracks.examples import Examples, require_nonempty
 

@@ -19,7 +19,7 @@ from experiments.learners.distillation import DistillationLearner
 from experiments.learners.supervised import SupervisedLearner
 from experiments.settings import PretrainSettings
 from experiments.tasks.base import Task
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.data import (
     build_task,
     fit_labels,

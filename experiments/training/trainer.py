@@ -18,8 +18,8 @@ from experiments import reports
 from experiments.distributed import layout
 from experiments.errors import UserError
 from experiments.settings import TrainerSettings
-from experiments.tracking.logger import LogBeforeSaving, RunLogger
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle, RunLogger
+from experiments.tracking.logger import LogBeforeSaving
 from experiments.tracks.data import say
 from experiments.training.averaging import Averaging
 from experiments.training.checkpointing import LAST, AtomicCheckpoints, KeepBest, SaveOften, StepSeeds

@@ -27,7 +27,7 @@ from experiments.probes.remarks import warn_of_other_audio
 from experiments.probes.representations import Representation
 from experiments.probes.vectors import Split
 from experiments.tasks import Task, told
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.data import build_task, identify, open_source, read_corpus, say
 from experiments.tracks.examples import Examples, check_no_group_leakage, examples, require_nonempty
 from experiments.tracks.left_out import match, tell_unannotated

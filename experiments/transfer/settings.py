@@ -16,7 +16,7 @@ from experiments.settings import (
     Section,
     TrainerSettings,
 )
-from experiments.tracking.settings import TrackingSettings
+from experiments.tracking import TrackingSettings
 
 CLIPS_ONLY = ("roll", "masking", "norm", "sampler", "clip_length", "num_workers")  # keys of datamodule about clips
 

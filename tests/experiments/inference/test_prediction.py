@@ -23,7 +23,7 @@ from experiments.inference.cost import savings, use_threads
 from experiments.inference.prediction import _in_batches, _Open, cut, predict
 from experiments.inference.results import LOCK, Prediction, Results
 from experiments.settings import PretrainSettings
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from models.checkpoints import save_network
 from models.frontends import MusiCNNMel
 from models.huggingface import write_huggingface
@@ -354,7 +354,7 @@ from pathlib import Path
 from experiments.inference.prediction import predict
 from experiments.inference.results import Results
 from experiments.settings import PretrainSettings
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 music, checkpoint, run, out, entered, late = sys.argv[1:]
 enter, left = Results.enter, int(entered)
 def entered(self, *given):

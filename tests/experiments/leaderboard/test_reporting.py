@@ -22,9 +22,10 @@ from experiments.intervals import interval
 from experiments.leaderboard.sources import DatabaseSource, DiskSource, Wanted, moment
 from experiments.probes.records import Score, answers_name, write_answers, write_scores
 from experiments.tasks import Emotion, Genre, Key, Tagging, Tempo
+from experiments.tracking import RunHandle
 from experiments.tracking.apply import RunCopy
 from experiments.tracking.journal import Journal, read
-from experiments.tracking.run import Recorder, RunHandle
+from experiments.tracking.run import Recorder
 from experiments.tracking.server import EmbeddedServer
 
 SCRIPT = str(Path(__file__).resolve().parents[3] / "ex_probe.py")

@@ -17,12 +17,10 @@ from typing import Any
 import pytest
 
 from experiments.errors import UserError
+from experiments.tracking import Experiment, RunHandle, location
 from experiments.tracking import experiment as edge
-from experiments.tracking import location
-from experiments.tracking.experiment import Experiment
 from experiments.tracking.history import end_of
 from experiments.tracking.journal import read
-from experiments.tracking.run import RunHandle
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = Path(__file__).with_name("ex_tiny.py")
@@ -120,7 +118,8 @@ def test_several_processes_do_not_begin_what_one_does_alone(rank: int, monkeypat
 
 def test_heavy_libraries_are_not_imported_for_a_question() -> None:
     code = (
-        "import sys, experiments.tracking.experiment, experiments.settings; "
+        "import sys, experiments.settings; "
+        "from experiments.tracking import ChildRun, Experiment, RunHandle, TrackingSettings; "
         "print(sorted({'torch', 'lightning', 'pymongo', 'matplotlib', 'pandas'} & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -13,9 +13,8 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from experiments.tracking import artifacts, finish
+from experiments.tracking import Experiment, artifacts, finish
 from experiments.tracking.apply import RunCopy
-from experiments.tracking.experiment import Experiment
 from experiments.tracking.journal import FILE_NAME, read
 from experiments.tracking.sync import sync
 

@@ -6,9 +6,9 @@ import pytest
 from pymongo import MongoClient
 
 from experiments.errors import UserError
+from experiments.tracking import TrackingSettings
 from experiments.tracking.location import located, open_database, resolve, with_database
 from experiments.tracking.server import status
-from experiments.tracking.settings import TrackingSettings
 
 pytestmark = pytest.mark.usefixtures("home")
 

@@ -17,12 +17,11 @@ from pydantic import BaseModel, ConfigDict
 from pymongo.database import Database
 from sacred.observers import RunObserver
 
-from experiments.tracking.experiment import Experiment
+from experiments.tracking import Experiment, TrackingSettings
 from experiments.tracking.history import end_of
 from experiments.tracking.journal import Journal, read
 from experiments.tracking.observer import EVENTS, Facts, JournalObserver, MaskedObserver, flat_result
 from experiments.tracking.run import BATCH_POINTS, Recorder, RunHandle
-from experiments.tracking.settings import TrackingSettings
 from experiments.tracking.system import Sampler
 
 OFF = ["tracking.mongo=off"]

@@ -18,7 +18,7 @@ from pymongo import MongoClient
 from experiments.errors import UserError
 from experiments.tracking import artifacts
 from experiments.tracking.journal import FILE_NAME, Journal, read
-from experiments.tracking.sync import close_stale, standing, sweep, sync
+from experiments.tracking.sync import close_stale, run_state, sweep, sync
 from experiments.tracking.uploader import Uploader, Waits
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -162,15 +162,15 @@ def test_runs_of_other_machines_are_sent_but_left_open(journal, run_document, da
     assert report.elsewhere == [journal.key]
     assert database["runs"].find_one({})["status"] == "RUNNING"
     assert (home / "pending" / f"{journal.key}.json").exists()
-    assert standing(journal.directory) == "elsewhere"
+    assert run_state(journal.directory) == "elsewhere"
 
 
 def test_a_pid_that_was_given_to_another_process_is_gone(journal, run_document):
     owner = {"host": run_document()["ostinato"]["host"], "pid": os.getpid(), "pid_started": 5.0}
     journal.append("start", document=run_document(ostinato=owner), sources=[])
-    assert standing(journal.directory) == "stale"
+    assert run_state(journal.directory) == "stale"
     journal.append("segment", commit=None, started=1.0, **run_document()["ostinato"])
-    assert standing(journal.directory) == "running"
+    assert run_state(journal.directory) == "running"
 
 
 def test_deleted_runs_and_empty_journals_are_forgotten(journal, tmp_path, database, home):

@@ -7,11 +7,10 @@ from bson import ObjectId
 from pymongo import MongoClient, monitoring
 
 from experiments.errors import UserError
-from experiments.tracking import artifacts, files_copy
+from experiments.tracking import ChildRun, artifacts, files_copy
 from experiments.tracking.apply import RunCopy
 from experiments.tracking.database import journaled
 from experiments.tracking.journal import Journal, read
-from experiments.tracking.light import LightRun
 from experiments.tracking.location import open_database
 from experiments.tracking.run import Recorder
 from experiments.tracking.server import EmbeddedServer
@@ -108,11 +107,11 @@ def test_result_and_status_too(holes_in, journal, database):
     assert healed["run"]["result"] == {"x": 1.5}
 
 
-def test_light_runs_too(journal, run_document, database):
+def test_child_runs_too(journal, run_document, database):
     journal.append("start", document=run_document(), sources=[])
     points = {"loss": [(0, 0.5), (1, 0.25)]}
-    runs = [LightRun(f"p{n}", "probe", {"n": n}, {"x": n}, 5.0, metrics=points) for n in range(5)]
-    Recorder(journal).light_runs(runs, "probes.jsonl")
+    runs = [ChildRun(f"p{n}", "probe", {"n": n}, {"x": n}, 5.0, metrics=points) for n in range(5)]
+    Recorder(journal).child_runs(runs, "probes.jsonl")
     journal.append("end", status="COMPLETED", stop_time=2.0, result=None, fail_trace=None)
     sync(database)
     database["metrics"].delete_one({"run_id": -2})

@@ -13,8 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from experiments.locks import close_lock, is_held, open_lock, wait_exclusive
 from experiments.tracking.journal import FILE_NAME, read
-from experiments.tracking.locks import close_lock, is_held, open_lock, wait_exclusive
 from experiments.tracking.processes import identify, lives, recorded, this_boot
 
 LOCK_NAME = ".lock"
@@ -54,8 +54,8 @@ def is_locked(run_dir: Path) -> bool:
     return is_held(run_dir / LOCK_NAME)
 
 
-def standing(run_dir: Path) -> str:
-    """How a run stands: `ended`, `running`, `stale` (its process is gone), `elsewhere` or `empty`.
+def run_state(run_dir: Path) -> str:
+    """The state of a run: `ended`, `running`, `stale` (its process is gone), `elsewhere` or `empty`.
 
     `elsewhere` is a run of another machine that has neither an end nor a lock that can be seen from here.
     """
@@ -92,7 +92,7 @@ def last_sign(run_dir: Path) -> float:
     return (run_dir / FILE_NAME).stat().st_mtime
 
 
-def me() -> dict[str, Any]:
+def this_process() -> dict[str, Any]:
     """This process, as the journal names it."""
     process = identify(os.getpid())
     return {"host": socket.gethostname(), **(asdict(process) if process else {"pid": os.getpid()})}

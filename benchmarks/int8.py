@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 from datasets.clips import window_starts
+from datasets.progress import progress
 from datasets.store import StoreWriter
 from ex_probe import ex as probes
 from experiments.inference.extraction import header
 from experiments.networks import Loaded, load
-from experiments.progress import progress
 from experiments.settings import PretrainSettings
 from experiments.tracks.data import Source, open_source
 from models.export import AudioNetwork

@@ -19,10 +19,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from joblib import delayed, effective_n_jobs
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from datasets import crashes
+from datasets.progress import progress as bar
 from datasets.store import Header, StoreError, StoreWriter, stated
 from datasets.store_files import open_lock
 from datasets.store_filling import Filler
@@ -260,7 +259,10 @@ def _run(
         return
     count = cluster.threads() if cluster else _worth(todo, work.frontend, jobs)
     groups = _groups(todo, count)
-    with warnings.catch_warnings(), _bar(todo, progress) as bar:
+    with (
+        warnings.catch_warnings(),
+        bar("features", len(todo), "tracks", weight=_bytes(todo), show=progress) as advance,
+    ):
         warnings.filterwarnings("ignore", "[0-9]+ tasks which were", UserWarning)  # cancelled when the disk is full
         if cluster:
             outcomes = cluster.unordered(attempt_all, ((group, work) for group in groups))
@@ -270,7 +272,7 @@ def _run(
         with closing(outcomes):
             for done in outcomes:
                 _enter(done, writer, ledger, report)
-                bar.update(bar.task_ids[0], advance=_bytes([one.file for one in done.attempts]), done=report.decoded)
+                advance(len(done.attempts), _bytes([one.file for one in done.attempts]))
 
 
 def _worth(todo: list[Candidate], frontend: str, jobs: int) -> int:
@@ -331,21 +333,6 @@ def _groups(todo: list[Candidate], workers: int) -> Iterator[list[Candidate]]:
 def _bytes(files: list[Candidate]) -> int:
     """Of files that may be missing or empty, but still take a moment each."""
     return sum(max(file.bytes, 1) for file in files)
-
-
-def _bar(todo: list[Candidate], progress: bool) -> Progress:
-    """Progress in bytes, which foretells the time left better than files of all lengths do."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]} of {task.fields[all]}"))
-    times = (
-        TextColumn("tracks,"),
-        TimeElapsedColumn(),
-        TextColumn("so far,"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
-    bar = Progress(*columns, *times, console=Console(stderr=True), disable=not progress)
-    bar.add_task("features", total=_bytes(todo), done=0, all=len(todo))
-    return bar
 
 
 def _remember(ledger: Ledger, files: list[Candidate], store: Path) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from datasets.progress import progress as bar
 from datasets.store import Header, StoreWriter
 from models.fingerprint import fingerprint
-from preprocess.bars import counted
 from preprocess.build import alone
 from preprocess.encoders import Encoder, EncoderError, hidden_states, load_encoder, windows
 from preprocess.features import audible
@@ -175,7 +175,7 @@ def _run(
     report.changed = [file.id for file in files if file.id in done and ledger.changed(file)]
     todo = [file for file in new if retry or not ledger.settled(file)]
     try:
-        with counted("hidden states", len(todo), "tracks", progress) as advance:
+        with bar("hidden states", len(todo), "tracks", show=progress) as advance:
             for number, file in enumerate(todo, start=1):
                 report.written += _store(file, recipe, writers, ledger)
                 if number % SAVE_EVERY == 0:

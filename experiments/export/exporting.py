@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from datasets.progress import progress
 from datasets.text import printable_lines
 from experiments import networks
 from experiments.errors import UserError
@@ -19,7 +20,6 @@ from experiments.export.cards import card
 from experiments.export.formats import FORMATS, Format, Job, eager
 from experiments.inference.inference import window_frames
 from experiments.networks import Loaded
-from experiments.progress import progress
 from experiments.settings import PretrainSettings
 from experiments.tracking import RunHandle
 from experiments.tracks.data import FRONTEND, say

@@ -18,12 +18,12 @@ import pyarrow.compute as pc
 from torch import Tensor
 
 from datasets.csv_writing import TableWriter
+from datasets.progress import progress
 from datasets.store import Header, Reader, Store, StoreWriter
 from datasets.store_filling import Filler
 from experiments import distributed
 from experiments.inference.batching import Output, Report, origin, tracks_through
 from experiments.inference.extraction_cluster import Job, extract_by
-from experiments.progress import progress
 from models.fingerprint import fingerprint
 from preprocess.cluster import Cluster
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from datasets.clips import window_starts
 from datasets.csv_writing import TableWriter
+from datasets.progress import progress
 from datasets.text import printable
 from datasets.windows import is_short, pad_centred
 from datasets.workers import workers
@@ -27,7 +28,6 @@ from experiments.inference.cost import savings
 from experiments.inference.inference import device_of, runner, window_frames
 from experiments.inference.results import Prediction, Results
 from experiments.labels import display_name
-from experiments.progress import progress
 from experiments.settings import PretrainSettings
 from experiments.tasks.base import Task
 from experiments.tracking import RunHandle

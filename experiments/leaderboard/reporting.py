@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from datasets.progress import progress
 from datasets.text import pluralize, printable_lines
 from experiments.errors import UserError
 from experiments.leaderboard import comparison, pictures, ranking, tables
 from experiments.leaderboard.comparison import Comparison
 from experiments.leaderboard.ranking import Board, Entry, Standing, Sweep, Test
 from experiments.leaderboard.sources import DatabaseSource, DiskSource, Source, Wanted, moment
-from experiments.progress import progress
 from experiments.settings import ProbeExperimentSettings, ReportSettings
 from experiments.tracking import RunHandle
 from experiments.tracking.home import pending_directory

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from datasets.corpus import SPLITS, Corpus
+from datasets.progress import progress
 from datasets.text import pluralize
 from experiments.errors import UserError
 from experiments.probes import grids
@@ -41,7 +42,6 @@ from experiments.probes.scores import Judged, answer_row, probe_row
 from experiments.probes.sweeping import Outcome, Workers, seeds_of, sweep
 from experiments.probes.tile_files import Problem
 from experiments.probes.vectors import Split
-from experiments.progress import progress
 from experiments.settings import ProbeExperimentSettings, ProbeSettings
 from experiments.tasks.base import Task
 from experiments.tracking import RunHandle

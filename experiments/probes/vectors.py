@@ -166,7 +166,7 @@ def gather(store: Reader, ids: Sequence[str], reduction: Reduction) -> tuple[np.
     Raises:
         UserError: The store holds another kind of array, or none of the tracks.
     """
-    from experiments.progress import progress
+    from datasets.progress import progress
 
     if store.header.kind != reduction.kind:
         raise UserError(f"the store holds {store.header.kind}; {reduction.name} is made from {reduction.kind}")

@@ -19,10 +19,10 @@ from datasets.labels import counted
 from datasets.matching import Match, match_tracks
 from datasets.measures import Distribution, distribution, same_features, seconds_of
 from datasets.near_duplicates import merged, near_duplicates
+from datasets.progress import progress
 from datasets.system_folders import is_system_folder
 from datasets.text import pluralize, printable_lines
 from experiments.errors import UserError
-from experiments.progress import progress
 from experiments.settings import DatamoduleSettings, PretrainSettings
 from experiments.tasks import Task
 from experiments.tracking import RunHandle

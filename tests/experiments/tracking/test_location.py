@@ -101,6 +101,18 @@ def test_a_driver_shows_nothing_of_the_login():
     assert "hemiola" not in str(error.value)
 
 
+@pytest.mark.parametrize("password", ["abc", "hemiola99"])
+def test_a_setting_never_shows_its_password(password):
+    given = settings(mongo_url=f"mongodb://lab:{password}@host/runs")
+    shown = f"{given!r} {given} {given.model_dump()} {given.model_dump_json()}"
+    assert password not in shown
+    assert given.model_dump(mode="json")["mongo_url"] == "mongodb://***@host/runs"
+    assert settings().model_dump(mode="json")["mongo_url"] is None
+    with pytest.raises(UserError, match="Port") as error:
+        open_database(f"mongodb://lab:{password}@host:notaport{password}/x")
+    assert password not in str(error.value)
+
+
 def test_writes_are_certain_and_never_repeated_behind_our_back():
     with open_database("mongodb://a/x?retryWrites=true&journal=false").client as client:
         options = client.options

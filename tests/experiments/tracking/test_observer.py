@@ -6,8 +6,10 @@ import datetime
 import logging
 import math
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -249,6 +251,25 @@ def test_sampler_measures_this_process() -> None:
     measured = Sampler()()
     assert measured["ram_gb"]["peak"] > 0.01
     assert measured["cpu_percent"]["mean"] >= 0
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_sampler_measures_the_gpu_as_far_as_it_tells(monkeypatch: pytest.MonkeyPatch, told: bool) -> None:
+    def utilization() -> int:
+        if not told:
+            raise ModuleNotFoundError("nvidia-ml-py does not seem to be installed")
+        return 87
+
+    cuda = SimpleNamespace(
+        is_available=lambda: True,
+        is_initialized=lambda: True,
+        mem_get_info=lambda: (2**30, 4 * 2**30),
+        utilization=utilization,
+    )
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    measured = Sampler()()
+    assert measured["gpu_memory_gb"]["peak"] == 3.0
+    assert measured.get("gpu_percent") == ({"peak": 87.0, "mean": 87.0} if told else None)
 
 
 def test_other_observers_get_no_secrets() -> None:

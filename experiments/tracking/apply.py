@@ -9,6 +9,7 @@ killed. What such a server, or one with other habits, lost all the same `verify`
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Collection, Mapping
@@ -24,7 +25,7 @@ from experiments.tracking.checkpoints_copy import CheckpointsCopy
 from experiments.tracking.database import journaled, prepare
 from experiments.tracking.faults import Rejected, is_outage
 from experiments.tracking.files_copy import File, FilesCopy, inside
-from experiments.tracking.finish import FINAL, LOG, log_ends
+from experiments.tracking.finish import FINAL, LOG, log_ends, make_file
 from experiments.tracking.folder import NotInside, open_inside
 from experiments.tracking.information import Information
 from experiments.tracking.journal import Record, read_points
@@ -35,6 +36,8 @@ from experiments.tracking.series_copy import SeriesCopy, when
 from experiments.tracking.values import storable_key
 
 CHANGED_LIMIT = 300
+
+log = logging.getLogger("ostinato.tracking")
 
 
 class RunCopy:
@@ -123,6 +126,21 @@ class RunCopy:
             raise Rejected(f"records of the kind {record['kind']!r} are not known")
         writer(self, record)
         self._stored = max(self._stored, seq)
+
+    def take(self, record: Record) -> None:
+        """`apply`, and `reject` where the content is refused.
+
+        Raises:
+            PyMongoError, UserError: An outage: the record is to be taken again.
+        """
+        try:
+            self.apply(record)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            reason = mask(f"{type(error).__name__}: {error}")
+            log.warning("record %d (%s) of run %s is set aside: %s", record["seq"], record["kind"], self.key, reason)
+            self.reject(record, error)
 
     def reject(self, record: Record, error: Exception) -> None:
         """Set a record aside in `rejected.jsonl`, with the reason, and count it in the run document."""
@@ -334,7 +352,7 @@ class RunCopy:
         """Make and send what is made at the end; a file that cannot be had is named, and the others are sent."""
         for name in [name for name in FINAL if name not in listed]:
             try:
-                path = FINAL[name](self.directory, self._checkpoints.listed())
+                path = make_file(name, self.directory, self._checkpoints.listed())
                 if path is not None:
                     self._files.add(self._database, inside(self.directory, name, path))
             except Exception as error:

@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 from experiments.tracking.folder import open_inside
-from experiments.tracking.home import home as default_home
 from experiments.tracking.home import pending_directory
 from experiments.tracking.lifecycle import whole
 from experiments.tracking.masking import mask
@@ -349,7 +348,7 @@ def keep_file(source: Path, kept: Path) -> int:
 
 def _point_to(directory: Path, home: Path | None) -> None:
     """Leave a pointer to a journal that is not fully sent; `sync` walks these."""
-    pending = pending_directory(home or default_home())
+    pending = pending_directory(home)
     try:
         pending.mkdir(mode=0o700, parents=True, exist_ok=True)
         aside = pending / f".{directory.name}.{os.getpid()}"

@@ -75,7 +75,7 @@ class Location:
             self.server.release()
 
 
-def resolve(settings: TrackingSettings, home: Path | None = None) -> Location:
+def resolve(settings: TrackingSettings) -> Location:
     """Decide where runs go; starts the embedded server, or joins it, when no URL is given.
 
     A given URL is never replaced by the embedded server, not even when nobody answers there: the journal waits for it.
@@ -89,7 +89,7 @@ def resolve(settings: TrackingSettings, home: Path | None = None) -> Location:
     if settings.mongo == "off":
         reason = "tracking.mongo=off"
     else:
-        server = EmbeddedServer(home, settings.listen, settings.keep_server)
+        server = EmbeddedServer(listen=settings.listen, keep_server=settings.keep_server)
         try:
             url = server.acquire()
             return Location("embedded", f"Runs go to the embedded MongoDB in {server.directory}", url, server)
@@ -103,9 +103,9 @@ def resolve(settings: TrackingSettings, home: Path | None = None) -> Location:
 
 
 @contextmanager
-def located(settings: TrackingSettings, home: Path | None = None) -> Iterator[Location]:
+def located(settings: TrackingSettings) -> Iterator[Location]:
     """`resolve`, and the release afterwards."""
-    location = resolve(settings, home)
+    location = resolve(settings)
     try:
         yield location
     finally:

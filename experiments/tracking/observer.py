@@ -157,7 +157,7 @@ class JournalObserver(RunObserver):
     def artifact_event(
         self, name: str, filename: str, metadata: dict[str, Any] | None = None, content_type: str | None = None
     ) -> None:
-        self._recorder.artifact(filename, name)
+        self._recorder.add_artifact(filename, name)
 
     def _end(
         self, status: str, when: datetime.datetime, result: Any = None, fail_trace: list[str] | None = None

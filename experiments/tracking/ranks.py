@@ -13,7 +13,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +30,6 @@ RUN_VARIABLE = "OSTINATO_RUN"
 SEED_VARIABLE = "OSTINATO_SEED"
 
 
-@dataclass(frozen=True)
-class Terms:
-    """What rank zero tells the ranks that were launched beside it: all that they need of its run."""
-
-    directory: str
-    seed: int
-    fingerprint: str
-    origin: str | None
-
-
 class Others:
     """The ranks that a launcher started beside rank zero, as rank zero sees them: each waits to be told once."""
 
@@ -49,17 +38,18 @@ class Others:
 
     def tell(self, run: RunHandle) -> None:
         """Let them work in this run."""
-        if not self._told:
-            self._told = True
-            origin = str(run.origin) if run.origin else None
-            distributed.share(Terms(str(run.directory), run.seed, run.fingerprint, origin))
+        fields = ("directory", "seed", "fingerprint", "origin")
+        self._share({field: getattr(run, field) for field in fields})
 
     def dismiss(self) -> None:
         """Send them away, where there is no run."""
+        with contextlib.suppress(RuntimeError):  # they are gone already
+            self._share(None)
+
+    def _share(self, fields: dict[str, Any] | None) -> None:
         if not self._told:
             self._told = True
-            with contextlib.suppress(RuntimeError):  # they are gone already
-                distributed.share(None)
+            distributed.share(fields)
 
 
 @contextlib.contextmanager
@@ -94,11 +84,8 @@ def follow(command: Callable[[RunHandle], Any], runs_dir: str, seed: int) -> int
 
 
 def _joined() -> RunHandle | None:
-    terms = distributed.share(None)
-    if terms is None:
-        return None
-    directory, origin = Path(terms.directory), Path(terms.origin) if terms.origin else None
-    return RunHandle(directory, terms.seed, fingerprint=terms.fingerprint, is_global_zero=False, origin=origin)
+    fields = distributed.share(None)
+    return RunHandle(**fields, is_global_zero=False) if fields else None
 
 
 def _started(runs_dir: str, seed: int) -> RunHandle:

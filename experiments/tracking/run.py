@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import os
@@ -12,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from experiments.tracking import child_run
 from experiments.tracking.journal import Journal, read
@@ -28,6 +29,8 @@ NONFINITE_SERIES = "health/nonfinite"
 OWN_INFO = ("metrics", "tracking", "checkpoints", "segments")  # kept by the record itself
 
 log = logging.getLogger("ostinato.tracking")
+
+P = ParamSpec("P")
 
 
 class Recorder:
@@ -56,8 +59,11 @@ class Recorder:
             if record["kind"] == "info":
                 self._info |= {path.removeprefix("info."): value for path, value in record["set"].items()}
 
-    def scalar(self, name: str, value: Any, step: Any = None) -> None:
-        """Add a point to a series; NaN and infinities are counted instead, and announced when the first one appears."""
+    def log_scalar(self, name: str, value: Any, step: int | None = None) -> None:
+        """Add a point to the series `name` (`group/name`); the step counts optimiser steps, from 0.
+
+        NaN and infinities are counted instead, and announced when the first one appears.
+        """
         if self._in_child(name):
             return
         name = str(name).replace(".", "_")  # the run browser takes both for the same name
@@ -77,7 +83,7 @@ class Recorder:
 
     @whole()
     def flush(self) -> None:
-        """Write the gathered points, one record a series."""
+        """Write what was logged so far into the journal: a checkpoint must not know of steps that the journal lacks."""
         with self._lock:
             points, self._points = self._points, {}
             self._count, self._written = 0, time.monotonic()
@@ -110,22 +116,25 @@ class Recorder:
                 self.on_info(self._info)
 
     def rewind(self, step: int) -> None:
-        """Take back every point from `step` on: the run repeats what came after its checkpoint."""
+        """Take back the points from `step` on, before a run that goes on from a checkpoint logs them again."""
         with self._lock:
             self.flush()
             self.journal.append("rewind", step=step)
 
     def known(self, name: str) -> Any:
-        """A key of the run's information; None where it is not set."""
+        """What a key of the run's information holds, from before an interruption too; None where it is not set."""
         return self._info.get(name)
 
-    def artifact(self, path: Path | str, name: str | None = None) -> None:
-        """Keep a file with the run; a second one of the same name replaces the first."""
+    def add_artifact(self, path: Path | str, name: str | None = None) -> None:
+        """Keep a file with the run, in the place of one of the same name.
+
+        The run browser shows pictures, tables and pages (names without slashes).
+        """
         if not self._in_child("artifact"):
             self.journal.add_file(path, name)
 
-    def child_runs(self, runs: Iterable[child_run.ChildRun], name: str) -> None:
-        """Keep child runs in a file of the run; the database gets each as a run."""
+    def add_child_runs(self, runs: Iterable[child_run.ChildRun], name: str) -> None:
+        """Keep many small results in a file of the run; the run browser shows each as a run, to filter and compare."""
         if self._in_child("child runs"):
             return
         runs = list(runs)
@@ -136,11 +145,18 @@ class Recorder:
             return
         self.journal.append("children", name=name, file=f"files/{name}", bytes=size)
 
-    def checkpoint(self, path: Path, *, epoch: int | None, step: int | None, score: Any, best: bool) -> None:
-        """Register a checkpoint file where it lies."""
+    def register_checkpoint(
+        self,
+        path: Path | str,
+        epoch: int | None = None,
+        step: int | None = None,
+        score: float | None = None,
+        best: bool = False,
+    ) -> None:
+        """Record a checkpoint: where it lies, its size and hash, what it scored."""
         if self._in_child("checkpoint"):
             return
-        path = path.absolute()
+        path = Path(path).absolute()
         inside = path.is_relative_to(self.journal.directory)
         self.journal.append(
             "checkpoint",
@@ -177,6 +193,16 @@ class Recorder:
         return True
 
 
+def _recorded(method: Callable[Concatenate[Recorder, P], None]) -> Callable[Concatenate[RunHandle, P], None]:
+    """A method of the recorder as one of the handle, which does nothing where nothing is recorded."""
+
+    @functools.wraps(method)
+    def recorded(handle: RunHandle, *args: P.args, **kwargs: P.kwargs) -> Any:
+        return method(handle._recorder, *args, **kwargs) if handle._recorder is not None else None
+
+    return recorded
+
+
 class RunHandle:
     """A run, as its command sees it.
 
@@ -206,48 +232,15 @@ class RunHandle:
         self.is_global_zero = is_global_zero
         self._recorder = recorder
 
-    def log_scalar(self, name: str, value: Any, step: int | None = None) -> None:
-        """Add a point to the series `name` (`group/name`); the step counts optimiser steps, from 0."""
-        if self._recorder is not None:
-            self._recorder.scalar(name, value, step)
-
-    def add_artifact(self, path: Path | str, name: str | None = None) -> None:
-        """Keep a file with the run; the run browser shows pictures, tables and pages (names without slashes)."""
-        if self._recorder is not None:
-            self._recorder.artifact(path, name)
-
-    def add_child_runs(self, runs: Iterable[child_run.ChildRun], name: str) -> None:
-        """Record many small results as runs of their own, which the run browser can filter, sort and compare."""
-        if self._recorder is not None:
-            self._recorder.child_runs(runs, name)
-
-    def register_checkpoint(
-        self,
-        path: Path | str,
-        epoch: int | None = None,
-        step: int | None = None,
-        score: float | None = None,
-        best: bool = False,
-    ) -> None:
-        """Record a checkpoint: where it lies, its size and hash, what it scored."""
-        if self._recorder is not None:
-            self._recorder.checkpoint(Path(path), epoch=epoch, step=step, score=score, best=best)
+    log_scalar = _recorded(Recorder.log_scalar)
+    add_artifact = _recorded(Recorder.add_artifact)
+    add_child_runs = _recorded(Recorder.add_child_runs)
+    register_checkpoint = _recorded(Recorder.register_checkpoint)
+    known = _recorded(Recorder.known)
+    rewind = _recorded(Recorder.rewind)
+    flush = _recorded(Recorder.flush)
 
     def set_info(self, **values: Any) -> None:
         """Set keys of the run's information, seen under "Run Info"."""
         if self._recorder is not None:
             self._recorder.info(values)
-
-    def known(self, name: str) -> Any:
-        """What a key of the run's information holds, from before an interruption too; None if nothing is recorded."""
-        return self._recorder.known(name) if self._recorder is not None else None
-
-    def rewind(self, step: int) -> None:
-        """Take back the points from `step` on, before a run that goes on logs them again."""
-        if self._recorder is not None:
-            self._recorder.rewind(step)
-
-    def flush(self) -> None:
-        """Bring what was logged so far into the journal: a checkpoint must not know of steps that the journal lacks."""
-        if self._recorder is not None:
-            self._recorder.flush()

@@ -141,9 +141,9 @@ class Session:
         self._lock.release()
         self.location.release()
 
-    def masked(self, text: str) -> str:
-        """A text without the secrets of this run."""
-        return mask(text, self.journal.secrets)
+    def masked(self, value: Any) -> Any:
+        """A text or nested value without the secrets of this run."""
+        return mask(value, self.journal.secrets)
 
     def note(self, text: str) -> None:
         """Put a text into the run log and nowhere else."""
@@ -154,10 +154,7 @@ class Session:
         if run.observers:
             self.recorder.on_info = lambda info: setattr(run, "info", info)
             self.recorder.on_scalar = run.log_scalar
-        run.observers = [self._observer(), *(MaskedObserver(other, self._masked_value) for other in run.observers)]
-
-    def _masked_value(self, value: Any) -> Any:
-        return mask(value, self.journal.secrets)
+        run.observers = [self._observer(), *(MaskedObserver(other, self.masked) for other in run.observers)]
 
     def _observer(self) -> JournalObserver:
         return JournalObserver(

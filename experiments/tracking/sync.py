@@ -24,7 +24,6 @@ from experiments.locks import close_lock, open_lock, wait_exclusive
 from experiments.tracking.apply import RunCopy
 from experiments.tracking.faults import explained, is_outage
 from experiments.tracking.folder import open_inside
-from experiments.tracking.home import home as default_home
 from experiments.tracking.home import pending_directory
 from experiments.tracking.journal import FILE_NAME, Journal, read
 from experiments.tracking.liveness import RunLock, run_state
@@ -83,14 +82,13 @@ class Report:
 
 def sync(
     database: Database,
-    home: Path | None = None,
     runs: Iterable[Path | str] = (),
     *,
     max_points: int = 5000,
     upload_limit_mb: float = 64,
     on_run: Callable[[Path], None] = lambda run_dir: None,
 ) -> Report:
-    """Send every pending run of `home`, and the given run directories, to `database`.
+    """Send every pending run of this user, and the given run directories, to `database`.
 
     Args:
         runs: further run directories, or folders that hold run directories.
@@ -100,8 +98,8 @@ def sync(
         UserError: the database does not answer; nothing is lost, the same command goes on later.
     """
     report = Report()
-    close_stale(home, runs, report)
-    for pointer, run_dir in _pending(home, runs, report):
+    close_stale(runs, report)
+    for pointer, run_dir in _pending(runs, report):
         with _alone(pointer) as alone:
             if not alone:
                 report.failed[run_dir.name] = "another sync is sending it"
@@ -141,12 +139,7 @@ def send(
     copy.attach(database)
     rejected = copy.rejected
     for count, record in enumerate(read(run_dir), 1):
-        try:
-            copy.apply(record)
-        except Exception as error:
-            if is_outage(error):
-                raise
-            copy.reject(record, error)
+        copy.take(record)
         if count % RECORDS == 0:
             copy.flush(everything=False)
     copy.verify()
@@ -157,10 +150,10 @@ def send(
         report.sent[run_dir.name] = copy.run_id
 
 
-def close_stale(home: Path | None = None, runs: Iterable[Path | str] = (), report: Report | None = None) -> list[str]:
+def close_stale(runs: Iterable[Path | str] = (), report: Report | None = None) -> list[str]:
     """Write the end of every pending run of this machine whose process is gone: INTERRUPTED, at its last record."""
     report = report or Report()
-    for pointer, run_dir in _pending(home, runs, Report()):
+    for pointer, run_dir in _pending(runs, Report()):
         with _alone(pointer) as alone:
             try:
                 state = _checked_state(run_dir) if alone else "busy"
@@ -168,14 +161,14 @@ def close_stale(home: Path | None = None, runs: Iterable[Path | str] = (), repor
                     report.running.append(run_dir.name)
                 elif state == "elsewhere":
                     report.elsewhere.append(run_dir.name)
-                elif state == "stale" and _interrupt(run_dir, home, own=pointer is not None):
+                elif state == "stale" and _interrupt(run_dir, own=pointer is not None):
                     report.interrupted.append(run_dir.name)
             except Exception as error:  # of a journal that is not as ours are, or a folder that is not ours
                 report.failed[run_dir.name] = mask(f"{type(error).__name__}: {error}")[:300]
     return report.interrupted
 
 
-def sweep(connect: Callable[[], Database], home: Path | None = None, **options: Any) -> threading.Thread:
+def sweep(connect: Callable[[], Database], **options: Any) -> threading.Thread:
     """Close and send in the background what earlier runs of this machine left behind; called when a run starts.
 
     Runs that are still going are left to themselves.
@@ -183,11 +176,11 @@ def sweep(connect: Callable[[], Database], home: Path | None = None, **options: 
 
     def work() -> None:
         try:
-            stale = close_stale(home)
+            stale = close_stale()
             if stale:
                 database = connect()
                 for key in stale:
-                    pointer = pending_directory(home or default_home()) / f"{key}.json"
+                    pointer = pending_directory() / f"{key}.json"
                     report, run_dir = Report(), _target(pointer)
                     with _alone(pointer) as alone:
                         if alone and run_dir is not None:
@@ -220,14 +213,14 @@ def _check_journal(run_dir: Path) -> None:
     open_inside(run_dir, FILE_NAME).close()
 
 
-def _interrupt(run_dir: Path, home: Path | None, own: bool) -> bool:
+def _interrupt(run_dir: Path, own: bool) -> bool:
     """Close a stale run, unless somebody goes on with it at this moment."""
     lock = RunLock(run_dir)
     if not lock.acquire(seconds=0):
         return False
     try:
         if run_state(run_dir) != "ended":
-            journal = Journal.open(run_dir, home, pending=own)
+            journal = Journal.open(run_dir, pending=own)
             close_interrupted(journal)
             journal.close()
     finally:
@@ -241,9 +234,9 @@ def close_interrupted(journal: Journal) -> None:
     journal.append("end", time_=last, status="INTERRUPTED", stop_time=last, result=None, fail_trace=None)
 
 
-def _pending(home: Path | None, runs: Iterable[Path | str], report: Report) -> Iterator[tuple[Path | None, Path]]:
+def _pending(runs: Iterable[Path | str], report: Report) -> Iterator[tuple[Path | None, Path]]:
     """Pointer and directory of each run to look at, oldest first; pointers to nothing are removed."""
-    directory = pending_directory(home or default_home())
+    directory = pending_directory()
     found: dict[Path, Path | None] = {}
     for pointer in sorted(directory.glob("*.json")):
         try:

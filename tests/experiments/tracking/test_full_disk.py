@@ -111,7 +111,10 @@ def broken(kind: str, monkeypatch) -> None:
         monkeypatch.setattr("experiments.tracking.apply.log_ends", full)
     if kind == "files":
         monkeypatch.setattr(finish, "_files", full)
-    monkeypatch.setitem(finish.FINAL, kind, full)
+    make_file = finish.make_file
+    monkeypatch.setattr(
+        "experiments.tracking.apply.make_file", lambda name, *rest: (full if name == kind else make_file)(name, *rest)
+    )
 
 
 @pytest.mark.parametrize("kind", ["metrics.parquet", "checkpoints.json", "run.log", "files"])

@@ -111,7 +111,7 @@ def test_child_runs_too(journal, run_document, database):
     journal.append("start", document=run_document(), sources=[])
     points = {"loss": [(0, 0.5), (1, 0.25)]}
     runs = [ChildRun(f"p{n}", "probe", {"n": n}, {"x": n}, 5.0, metrics=points) for n in range(5)]
-    Recorder(journal).child_runs(runs, "probes.jsonl")
+    Recorder(journal).add_child_runs(runs, "probes.jsonl")
     journal.append("end", status="COMPLETED", stop_time=2.0, result=None, fail_trace=None)
     sync(database)
     database["metrics"].delete_one({"run_id": -2})

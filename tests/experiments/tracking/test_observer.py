@@ -164,7 +164,7 @@ def test_files_are_kept_as_they_were(obey: Callable[..., Path], tmp_path: Path) 
 def test_points_reach_the_disk_while_the_run_goes_on(journal: Journal) -> None:
     recorder = Recorder(journal)
     for step in range(BATCH_POINTS):
-        recorder.scalar("train/loss", 0.5, step)
+        recorder.log_scalar("train/loss", 0.5, step)
     assert len(points(journal.directory, "train/loss")) == BATCH_POINTS
 
 
@@ -186,7 +186,7 @@ def test_workers_cannot_record_and_are_told(journal: Journal, caplog: pytest.Log
     recorder = Recorder(journal)
     child = os.fork()
     if child == 0:
-        recorder.scalar("train/loss", 1.0, 0)
+        recorder.log_scalar("train/loss", 1.0, 0)
         recorder.info({"a": 1})
         told = [record.message for record in caplog.records]
         (tmp_path / "told").write_text("\n".join(told))
@@ -231,7 +231,7 @@ def test_no_event_raises(journal: Journal, caplog: pytest.LogCaptureFixture) -> 
 
 def test_heartbeats_carry_what_gathered(journal: Journal) -> None:
     observer = started(journal, sample=Sampler(lambda: {"cpu_percent": 50.0}))
-    observer._recorder.scalar("train/loss", 0.5, 0)
+    observer._recorder.log_scalar("train/loss", 0.5, 0)
     observer.heartbeat_event({}, "", datetime.datetime(2024, 5, 6, 8, 0), {"val": {"map": np.float64(0.5)}})
     kinds = [record["kind"] for record in read(journal.directory)]
     assert kinds == ["start", "info", "metrics", "beat"]

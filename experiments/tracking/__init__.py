@@ -4,7 +4,7 @@ Other rooms take from here the five names below. Each is imported when it is fir
 settings does not wait for Lightning or the database's driver. A few of them need something from inside as well:
 `masking` (`mask`, `for_terminal`) for what they print, `location` and `home` for commands that read other runs,
 `folder` and `journal.read` for their files, `artifacts` for files in the database, `history` and `liveness` for a
-training that goes on, and `logger` (`log_step`, `LogBeforeSaving`) for checkpoints between two points of a curve.
+training that is resumed, and `logger` (`log_step`, `LogBeforeSaving`) for checkpoints between two points of a curve.
 """
 
 from __future__ import annotations

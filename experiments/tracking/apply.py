@@ -10,7 +10,6 @@ killed. What such a server, or one with other habits, lost all the same `verify`
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -26,7 +25,7 @@ from experiments.tracking.database import journaled, prepare
 from experiments.tracking.faults import Rejected, is_outage
 from experiments.tracking.files_copy import File, FilesCopy, inside
 from experiments.tracking.finish import FINAL, LOG, log_ends, make_file
-from experiments.tracking.folder import NotInside, open_inside
+from experiments.tracking.folder import NotInside, file_state, open_inside
 from experiments.tracking.information import Information
 from experiments.tracking.journal import Record, read_points
 from experiments.tracking.masking import mask
@@ -63,13 +62,13 @@ class RunCopy:
         self._metrics = SeriesCopy(run_dir.name, max_points)
         self._changed: dict[str, str] = {}
         self._changed_sent = 0
-        self._files = FilesCopy(lambda name, why: self._remark(f"artifact {name}", why))
-        self._information = Information(self._remark)
+        self._files = FilesCopy(lambda name, why: self._warn(f"artifact {name}", why))
+        self._information = Information(self._warn)
         self._sources: dict[Any, File] = {}
         self._child_runs: list[str] = []  # files of child runs
         self._checkpoints = CheckpointsCopy(run_dir, own)
         self._segments: list[dict[str, Any]] = []
-        self._log_state: tuple[int, float] | None = None
+        self._log_state: tuple[int, int] | None = None
         self._last_end: Record | None = None
         self._rejects = Rejects(run_dir)
         self.left_out: set[str] = set()
@@ -148,7 +147,7 @@ class RunCopy:
         if isinstance(error, NotInside):
             self.left_out.add(str(record.get("file")))
         self._rejects.add(record, reason)
-        self._remark(f"{record['kind']} {record.get('name', record['seq'])}", f"refused: {reason}"[:500])
+        self._warn(f"{record['kind']} {record.get('name', record['seq'])}", f"refused: {reason}"[:500])
         if record["kind"] == "start" and self.run_id is None:  # the run is recorded all the same
             document = run_document.started(run_document.essential(record), self.key)
             self.run_id = run_document.insert(self._database, document)
@@ -162,7 +161,7 @@ class RunCopy:
         self._stored = max(self._stored, record["seq"])
 
     def flush(self, everything: bool = True) -> None:
-        """Write the gathered points, files and remarks.
+        """Write the gathered points, files and warnings.
 
         Args:
             everything: False may leave the names of new files for later, where there are thousands already.
@@ -171,7 +170,7 @@ class RunCopy:
             return
         self._files.flush(self._database, self.run_id, everything)
         for name, why in self._metrics.flush(self._database, self.run_id).items():
-            self._remark(f"metrics {name}", why)
+            self._warn(f"metrics {name}", why)
         if len(self._changed) > self._changed_sent:
             self._update({f"info.tracking.changed.{name}": what for name, what in self._changed.items()})
             self._changed_sent = len(self._changed)
@@ -270,7 +269,7 @@ class RunCopy:
 
     def _beat(self, record: Record) -> None:
         values = self._information.allowed(paths_set(record), record["seq"])
-        state = _file_state(self.directory / LOG)
+        state = file_state(self.directory / LOG)
         if state is not None and state != self._log_state:
             values |= self._log()
         self._update(values | {"heartbeat": when(record["time"])}, record["seq"])
@@ -330,7 +329,7 @@ class RunCopy:
         values = {"status": record["status"], "stop_time": stop, "heartbeat": stop}
         if record.get("fail_trace"):
             values["fail_trace"] = last_lines(record["fail_trace"])
-        if _file_state(self.directory / LOG) is not None:
+        if file_state(self.directory / LOG) is not None:
             values |= self._log()
         if self._segments:
             values["info.segments"] = self._segments
@@ -370,9 +369,9 @@ class RunCopy:
     def _leave_out(self, what: str, path: str, error: Exception) -> None:
         if isinstance(error, NotInside):
             self.left_out.add(path)
-        self._remark(what, str(error))
+        self._warn(what, str(error))
 
-    def _remark(self, path: str, what: str) -> None:
+    def _warn(self, path: str, what: str) -> None:
         if len(self._changed) < CHANGED_LIMIT:
             self._changed[storable_key(path)] = what
 
@@ -397,11 +396,3 @@ _WRITERS = {
     "rewind": RunCopy._rewind,
     "end": RunCopy._end,
 }
-
-
-def _file_state(path: Path) -> tuple[int, float] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_size, found.st_mtime

@@ -12,7 +12,7 @@ from pymongo import ReplaceOne
 from pymongo.database import Database
 
 from experiments.tracking.faults import BATCH, insert_missing
-from experiments.tracking.numbers import next_child_numbers
+from experiments.tracking.run_document import next_child_numbers
 from experiments.tracking.series_copy import when
 
 INHERITED = {"experiment": 1, "format": 1, "host": 1, "start_time": 1}

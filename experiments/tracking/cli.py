@@ -23,6 +23,15 @@ class _Settings(BaseModel):
     tracking: TrackingSettings = TrackingSettings()
 
 
+def tracking_settings(assignments: Sequence[str]) -> TrackingSettings:
+    """The settings that `tracking.KEY=VALUE ...` stand for.
+
+    Raises:
+        UserError: A setting does not exist, or has another type.
+    """
+    return overrides.compose(_Settings, {}, assignments).settings.tracking
+
+
 def sync(arguments: Sequence[str]) -> int:
     """Send what the database has not got yet: `sync [RUN_OR_FOLDER ...] [with tracking.mongo_url=...]`.
 
@@ -36,7 +45,7 @@ def sync(arguments: Sequence[str]) -> int:
     from experiments.tracking.sync import sync as send_all
 
     folders, tokens = _split(arguments)
-    tracking = overrides.compose(_Settings, {}, tokens).settings.tracking
+    tracking = tracking_settings(tokens)
     missing = [folder for folder in folders if not Path(folder).is_dir()]
     if missing:
         raise UserError(f"sync {missing[0]}: no such folder; name run directories or folders of them")

@@ -38,9 +38,9 @@ def explained(error: BaseException) -> str:
     code = error.code if isinstance(error, OperationFailure) else None
     reason = mask(str(error)).split(" (configured timeouts")[0].split(", full error:")[0][:200]
     if code in WRONG_LOGIN:
-        return f"authentication failed: the database refuses this user name or password ({reason})"
+        return f"authentication failed: the database rejects this user name or password ({reason})"
     if code in NOT_ALLOWED:
-        return f"the database does not let this user read and write runs ({reason})"
+        return f"this user may not read and write runs in the database ({reason})"
     if code in NO_ROOM:
         return f"the database has no room left ({reason})"
     if not is_outage(error):

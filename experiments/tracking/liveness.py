@@ -1,8 +1,8 @@
-"""Whether a run still lives: by a lock that the kernel drops with its process, and by what its journal says.
+"""Whether a run is still running: by a lock that the kernel drops with its process, and by what its journal says.
 
-A living run holds an exclusive lock on `<run>/.lock`; also on a shared file system, where that passes locks on. The
+A running one holds an exclusive lock on `<run>/.lock`; also on a shared file system, where that passes locks on. The
 journal names host and process, for file systems without locks, and for runs of other machines there is the age of the
-last sign of life.
+last record.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def ownership(run_dir: Path) -> tuple[dict[str, Any] | None, bool]:
     return owner, ended
 
 
-def last_sign(run_dir: Path) -> float:
+def last_activity(run_dir: Path) -> float:
     """Unix time at which the journal was written last."""
     return (run_dir / FILE_NAME).stat().st_mtime
 

@@ -1,6 +1,6 @@
 """What a run was made of: the commit and what differs from it, the machine, the packages, the sources.
 
-Nothing here may stop a run: a tool that is missing, refuses or hangs leaves a gap and a word about it.
+Nothing here may stop a run: a tool that is missing, refuses or hangs leaves a gap and a log line.
 """
 
 from __future__ import annotations
@@ -125,8 +125,8 @@ def _git(directory: Path, *arguments: str, codes: tuple[int, ...] = (0,)) -> byt
     except OSError as error:
         raise Unreadable(f"git cannot be started: {error}") from error
     if done.returncode not in codes:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {done.returncode}"]
-        raise Unreadable(str(mask(said[0])))
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {done.returncode}"]
+        raise Unreadable(str(mask(lines[0])))
     return done.stdout
 
 

@@ -31,30 +31,30 @@ SEED_VARIABLE = "OSTINATO_SEED"
 
 
 class Others:
-    """The ranks that a launcher started beside rank zero, as rank zero sees them: each waits to be told once."""
+    """The ranks that a launcher started beside rank zero, as rank zero sees them: each waits for one message."""
 
     def __init__(self) -> None:
-        self._told = False
+        self._shared = False
 
     def tell(self, run: RunHandle) -> None:
-        """Let them work in this run."""
+        """Send them the run to work in."""
         fields = ("directory", "seed", "fingerprint", "origin")
         self._share({field: getattr(run, field) for field in fields})
 
     def dismiss(self) -> None:
-        """Send them away, where there is no run."""
+        """Let them exit, where there is no run."""
         with contextlib.suppress(RuntimeError):  # they are gone already
             self._share(None)
 
     def _share(self, fields: dict[str, Any] | None) -> None:
-        if not self._told:
-            self._told = True
+        if not self._shared:
+            self._shared = True
             distributed.share(fields)
 
 
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
-    """Say nothing: rank zero says the same."""
+    """Print nothing: rank zero prints the same."""
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         yield
 
@@ -62,14 +62,14 @@ def silence() -> Iterator[None]:
 def follow(command: Callable[[RunHandle], Any], runs_dir: str, seed: int) -> int:
     """Run `command` on a rank other than zero, in the directory of rank zero's run, and return its exit code.
 
-    Where rank zero started this process, it left the run's key in the environment; else it tells now.
+    Where rank zero started this process, the run's key is in the environment; else rank zero sends it now.
     """
     from sacred.randomness import set_global_seed
 
     with lifecycle.signals():
         try:
             handle = _joined() if distributed.launch() else _started(runs_dir, seed)
-        except BaseException as error:  # rank zero is gone, and says why
+        except BaseException as error:  # rank zero is gone, and reports why
             return lifecycle.exit_code(error)
         if handle is None:
             return lifecycle.FAILURE
@@ -104,7 +104,7 @@ def _leave_trace(directory: Path, error: BaseException) -> None:
     ended = (directory / FILE_NAME).is_file() and history.end_of(directory) is not None
     first = not ended and distributed.report_failure(label(), text)
     if first:
-        if not lifecycle.is_plain(error):  # else the others say the same
+        if not lifecycle.is_plain(error):  # else the others print the same
             print(f"rank {label()}:\n{printable_lines(text)}", end="", file=sys.__stderr__, flush=True)
         _write(directory / f"rank{label()}.log", text)
     if distributed.launch() is None:  # Lightning kills rank zero when this process has ended
@@ -176,9 +176,9 @@ def failure_behind(error: BaseException, directory: Path) -> RankFailure | None:
     if lifecycle.is_plain(error) or getattr(error, "signum", None) == signal.SIGINT:
         return None
     found = trace_files(directory)
-    told = distributed.failure()
-    if not found and told is not None and told[0] != label():
-        _write(directory / f"rank{told[0]}.log", told[1])
+    failed = distributed.failure()
+    if not found and failed is not None and failed[0] != label():
+        _write(directory / f"rank{failed[0]}.log", failed[1])
         found = trace_files(directory)
     return (
         RankFailure("".join(f"{path.stem}:\n{path.read_text('utf-8', 'replace')}" for path in found)) if found else None

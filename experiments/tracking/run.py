@@ -1,6 +1,6 @@
-"""What a command is given of its run: a directory, a seed, and where to put what it finds out.
+"""The run as its command sees it: a directory, a seed, and where to record results.
 
-`Recorder` writes into the journal and never raises: a value that cannot be kept is named, and the run goes on.
+`Recorder` writes into the journal and never raises: a value that cannot be kept is named, and the run continues.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from experiments.tracking import child_run
 from experiments.tracking.journal import Journal, read
-from experiments.tracking.lifecycle import whole
+from experiments.tracking.lifecycle import signals_deferred
 from experiments.tracking.values import NonFinite, split_finite, storable, storable_key
 
 if TYPE_CHECKING:
@@ -48,14 +48,14 @@ class Recorder:
         self.on_scalar: Callable[[str, Any, Any], None] | None = None
         self._lock = threading.RLock()
         self._pid = os.getpid()
-        self._told_child = False
+        self._warned_child = False
         self._points: dict[str, list[list[Any]]] = {}
         self._count, self._written = 0, time.monotonic()
         self._next_step: dict[str, int] = {}
         self._nonfinite: dict[str, NonFinite] = {}
         self._nonfinite_news = False
         self._info: dict[str, Any] = {}
-        for record in read(journal.directory, metrics=False):  # of a run that goes on
+        for record in read(journal.directory, metrics=False):  # of a resumed run
             if record["kind"] == "info":
                 self._info |= {path.removeprefix("info."): value for path, value in record["set"].items()}
 
@@ -81,7 +81,7 @@ class Recorder:
             if self._count >= BATCH_POINTS or time.monotonic() - self._written > BATCH_SECONDS:
                 self.flush()
 
-    @whole()
+    @signals_deferred()
     def flush(self) -> None:
         """Write what was logged so far into the journal: a checkpoint must not know of steps that the journal lacks."""
         with self._lock:
@@ -97,7 +97,7 @@ class Recorder:
                 }
                 self.info({"nonfinite": counted})
 
-    @whole()
+    @signals_deferred()
     def info(self, values: Mapping[str, Any]) -> None:
         """Set keys of the run's information; nested dictionaries replace what was there."""
         if self._in_child("info"):
@@ -116,7 +116,7 @@ class Recorder:
                 self.on_info(self._info)
 
     def rewind(self, step: int) -> None:
-        """Take back the points from `step` on, before a run that goes on from a checkpoint logs them again."""
+        """Take back the points from `step` on, before a run that is resumed from a checkpoint logs them again."""
         with self._lock:
             self.flush()
             self.journal.append("rewind", step=step)
@@ -184,11 +184,11 @@ class Recorder:
         self._nonfinite_news = True
 
     def _in_child(self, what: str) -> bool:
-        """Whether this is a forked worker, where nothing can be recorded; said once."""
+        """Whether this is a forked worker, where nothing can be recorded; warns once."""
         if os.getpid() == self._pid:
             return False
-        if not self._told_child:
-            self._told_child = True
+        if not self._warned_child:
+            self._warned_child = True
             log.warning("%s: not recorded from a worker process; return the value to the main process", what)
         return True
 
@@ -211,7 +211,7 @@ class RunHandle:
         key: name of the run before and besides its number.
         seed: the seed all ranks share.
         fingerprint: equal for runs of the same command with the same settings.
-        origin: folder of the run that this one goes on with: its own where it is that run itself; None at a beginning.
+        origin: folder of the run that this one continues, its own where it is resumed itself; None for a fresh start.
         is_global_zero: whether this process keeps the record; elsewhere, and with `-u`, every method does nothing.
         location: where the record goes, for commands that read other runs; None where nothing is recorded.
     """

@@ -42,7 +42,7 @@ class Report:
 
     Attributes:
         sent: number of each run -> key, for those that are complete in the database now.
-        running: runs whose process still lives; what they have written so far is sent.
+        running: runs that are still running; what they have written so far is sent.
         elsewhere: runs of other machines without an end; they are sent but not closed.
         interrupted: runs whose process was gone without an end; they are closed as INTERRUPTED.
         gone: run directories that exist no more; their pointers are removed.
@@ -66,8 +66,8 @@ class Report:
         for label, keys in (
             ("closed as INTERRUPTED", self.interrupted),
             ("still running", self.running),
-            ("without an end, of another machine", self.elsewhere),
-            ("deleted meanwhile", self.gone),
+            ("not ended, on another machine", self.elsewhere),
+            ("deleted", self.gone),
             ("failed", [f"{key} ({why})" for key, why in self.failed.items()]),
         ):
             if keys:
@@ -76,7 +76,7 @@ class Report:
             parts.append(f"{self.rejected} record(s) set aside, see rejected.jsonl in the run directories")
         for key, names in self.left_out.items():
             shown = ", ".join(repr(name) for name in names[:NAMED]) + (", …" if len(names) > NAMED else "")
-            parts.append(f"{key}: {len(names)} left out that are no regular files inside of its folder: {shown}")
+            parts.append(f"{key}: {len(names)} skipped that are not regular files inside its folder: {shown}")
         return "; ".join(parts)
 
 
@@ -95,7 +95,7 @@ def sync(
         on_run: called with each run directory before it is sent.
 
     Raises:
-        UserError: the database does not answer; nothing is lost, the same command goes on later.
+        UserError: the database does not answer; nothing is lost, the same command continues later.
     """
     report = Report()
     close_stale(runs, report)
@@ -189,7 +189,7 @@ def sweep(connect: Callable[[], Database], **options: Any) -> threading.Thread:
                         pointer.unlink(missing_ok=True)
                 database.client.close()
         except Exception as error:
-            log.info("earlier runs were not sent now (%s); a later sync sends them", explained(error))
+            log.info("earlier runs were not sent (%s); sync sends them later", explained(error))
 
     thread = threading.Thread(target=work, name="ostinato-sweep", daemon=True)
     thread.start()
@@ -204,7 +204,7 @@ def _checked_state(run_dir: Path) -> str:
 def _is_empty(run_dir: Path) -> bool:
     try:
         return _checked_state(run_dir) == "empty"
-    except Exception:  # it is said when the run is sent
+    except Exception:  # the error is reported when the run is sent
         return False
 
 
@@ -214,7 +214,7 @@ def _check_journal(run_dir: Path) -> None:
 
 
 def _interrupt(run_dir: Path, own: bool) -> bool:
-    """Close a stale run, unless somebody goes on with it at this moment."""
+    """Close a stale run, unless somebody resumes it at this moment."""
     lock = RunLock(run_dir)
     if not lock.acquire(seconds=0):
         return False

@@ -1,6 +1,6 @@
 """The thread that copies a run's journal to a database, behind the run's back and as often as it takes.
 
-It reads the journal file, so it knows nothing of who writes it; a database that is slow, frozen, absent or gone for
+It reads the journal file alone; a database that is slow, frozen, absent or gone for
 good costs the run nothing but a bounded wait at the very end.
 """
 
@@ -216,7 +216,7 @@ class Uploader:
     def _well(self) -> None:
         if self._gone_since is not None:
             gone = time.monotonic() - self._gone_since
-            log.warning("the database answers again after %.0f s; run %s goes on there", gone, self.copy.key)
+            log.warning("the database answers again after %.0f s; run %s is sent on", gone, self.copy.key)
         self._gone_since, self._pause = None, self._waits.first
         while self._recent and self._recent[0][0] < time.monotonic() - self._waits.repeat:
             self._recent.popleft()
@@ -225,7 +225,7 @@ class Uploader:
         self._attached = False
         if self._gone_since is None:
             self._gone_since = time.monotonic()
-            log.warning("%s; run %s goes on in its journal", explained(error), self.copy.key)
+            log.warning("%s; run %s is recorded in its journal meanwhile", explained(error), self.copy.key)
 
     def _finish(self) -> None:
         """All is sent: see whether all has arrived, and forget that the run is to be sent."""

@@ -95,7 +95,7 @@ def test_what_leads_out_is_named_and_counted_and_not_sent(foreign, key, database
     assert report.sent == {KEY: 1}
     assert report.left_out == {KEY: sorted([*paths, "run.log"])}
     assert report.rejected == len(paths) + 1
-    assert f"{KEY}: 7 left out that are no regular files inside of its folder" in str(report)
+    assert f"{KEY}: 7 skipped that are not regular files inside its folder" in str(report)
     assert SECRET not in stored(database)
     assert b"good" in stored(database)
     run = database["runs"].find_one({})

@@ -95,7 +95,7 @@ def test_a_disk_that_is_really_full(home, tmp_path):
     assert "code 1" in done.stdout
     assert "never written to" in done.stderr
     assert f"({why}" in done.stderr
-    assert "they are lost, the end of the run with them" in done.stderr
+    assert "they are lost, and with them the end of the run" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout.endswith("\n"), "no torn line is left"
     assert '"kind": "end"' not in done.stdout

@@ -133,7 +133,7 @@ def test_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     text, _ = process.communicate(timeout=240)
     assert process.returncode == 130
-    assert "left at once" in text
+    assert "stopped at once" in text
     (directory,) = tmp_path.glob("runs/2*")
     assert end_of(directory) is None
     subprocess.run(

@@ -232,7 +232,7 @@ def test_a_wrong_password_is_not_a_database_that_does_not_answer(login, journal,
     try:
         journal.append("start", document=run_document(), sources=[])
         database = open_database(f"mongodb://{login}@{host}")
-        with pytest.raises(UserError, match="authentication failed: the database refuses this user name or password"):
+        with pytest.raises(UserError, match="authentication failed: the database rejects this user name or password"):
             sync(database)
         uploader = Uploader(journal.directory, lambda: open_database(f"mongodb://{login}@{host}"), waits=QUICK)
         uploader.start()

@@ -71,14 +71,14 @@ def test_a_finished_run_is_not_gone_on_with_and_nothing_before_it(left):
     runs = [left("1", "INTERRUPTED"), left("2", "COMPLETED")]
     choice = resuming.choose(runs)
     assert choice.origin is None
-    assert choice.reason == "the newest run with these settings, 2, is finished"
-    assert resuming.choose([]).reason == "no run with these settings was interrupted"
+    assert choice.reason == "the newest run with the same settings, 2, is finished"
+    assert resuming.choose([]).reason == "no run with the same settings was interrupted"
 
 
 @pytest.mark.parametrize("checkpoint", [True, False])
 def test_a_living_run_is_named(left, checkpoint):
     alive = left("1", checkpoint=checkpoint, pid=os.getpid())
-    with pytest.raises(UserError, match=rf"run 1 with these settings still runs \(process {os.getpid()} on"):
+    with pytest.raises(UserError, match=rf"run 1 with the same settings is still running \(process {os.getpid()} on"):
         resuming.choose([alive])
 
 
@@ -92,10 +92,10 @@ def test_a_run_of_another_machine_lives_by_its_lock_or_its_signs(left, monkeypat
     monkeypatch.setattr(resuming, "LOOKS", 0.01)
     beat = threading.Timer(0.05, lambda: os.utime(far / FILE_NAME))
     beat.start()
-    with pytest.raises(UserError, match="still runs"):
+    with pytest.raises(UserError, match="still running"):
         resuming.choose([far])
     beat.join()
-    assert "it counts as dead in 1" in capsys.readouterr().err
+    assert "it is taken for dead in 1" in capsys.readouterr().err
     monkeypatch.setattr(liveness, "SILENT", 0.05)
     choice = resuming.choose([far])
     assert choice.origin == far

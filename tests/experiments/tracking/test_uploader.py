@@ -18,7 +18,7 @@ from experiments.tracking.apply import RunCopy
 from experiments.tracking.database import prepare
 from experiments.tracking.finish import log_ends
 from experiments.tracking.journal import Journal, read
-from experiments.tracking.numbers import next_child_numbers, next_number
+from experiments.tracking.run_document import next_child_numbers, next_number
 from experiments.tracking.uploader import Uploader, Waits
 
 QUICK = Waits(poll=0.02, first=0.05, longest=0.3, draining=0.2, restart=0.5, repeat=2.0)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from experiments.tracking import child_run
 from experiments.tracking.journal import Journal, read
 from experiments.tracking.lifecycle import signals_deferred
-from experiments.tracking.values import NonFinite, split_finite, storable, storable_key
+from experiments.tracking.values import NonFinite, is_nonfinite, storable, storable_key
 
 if TYPE_CHECKING:
     from experiments.tracking.location import Location
@@ -72,7 +72,7 @@ class Recorder:
                 step = self._next_step.get(name, 0)
             self._next_step[name] = int(step) + 1 if isinstance(step, int | float) and math.isfinite(step) else 0
             point = [step, value, time.time()]
-            if not (type(value) is float and math.isfinite(value)) and split_finite([point])[1].count:
+            if not (type(value) is float and math.isfinite(value)) and is_nonfinite(value):
                 self._count_nonfinite(name, value, step)
                 return
             self._add(name, point)

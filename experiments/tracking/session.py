@@ -68,22 +68,21 @@ class Session:
         self._plan = plan
         self._earlier = history.runs_with(plan.tracking.runs_dir, plan.fingerprint)
         self._choice = resuming.choose(self._earlier) if plan.resume else resuming.Choice()
-        try:
+        with contextlib.ExitStack() as undo:
+            if self._choice.lock is not None:
+                undo.callback(self._choice.lock.release)
             self.location: Location = resolve(plan.tracking)
-        except BaseException:
-            self._release_earlier()
-            raise
-        try:
-            self.journal, self._lock = self._opened()
-            self._sources = provenance.keep_sources(provenance.sources(plan.script), self.journal.directory)
-            self._console = Console(self.journal.directory, self.masked, plan.tracking.capture)
-        except OSError as error:
-            self._release_earlier()
-            self.location.release()
-            raise UserError(
-                f"tracking.runs_dir={plan.tracking.runs_dir}: no run directory can be made there "
-                f"({error.strerror or error}); set it to a folder that can be written to"
-            ) from error
+            undo.callback(self.location.release)
+            try:
+                self.journal, self._lock = self._opened()
+                self._sources = provenance.keep_sources(provenance.sources(plan.script), self.journal.directory)
+                self._console = Console(self.journal.directory, self.masked, plan.tracking.capture)
+            except OSError as error:
+                raise UserError(
+                    f"tracking.runs_dir={plan.tracking.runs_dir}: no run directory can be made there "
+                    f"({error.strerror or error}); set it to a folder that can be written to"
+                ) from error
+            undo.pop_all()
         mask(self.location.url or "", self.journal.secrets)  # remembers the password, to mask it wherever it turns up
         self.recorder = Recorder(self.journal)
         self.handle = RunHandle(
@@ -102,11 +101,6 @@ class Session:
     def resumed(self) -> bool:
         """Whether this is an earlier run, not a new one."""
         return self._choice.lock is not None
-
-    def _release_earlier(self) -> None:
-        """Release the lock of the run that was to be resumed."""
-        if self._choice.lock is not None:
-            self._choice.lock.release()
 
     def _opened(self) -> tuple[Journal, RunLock]:
         """The journal of the resumed or of a new run, and the lock on its directory."""

@@ -86,19 +86,10 @@ class NonFinite:
         self.last = step
 
 
-def split_finite(points: Iterable[Sequence[Any]]) -> tuple[list[Sequence[Any]], NonFinite]:
-    """Separate `[step, value, time]` points with a finite value from those with NaN or an infinity, which are counted.
-
-    A value that is not a number at all stays among the finite ones: `metric_points` names it.
-    """
-    finite, bad = [], NonFinite()
-    for point in points:
-        number, _ = _number(point[1])
-        if number is None or math.isfinite(number):
-            finite.append(point)
-        else:
-            bad.add(point[0])
-    return finite, bad
+def is_nonfinite(value: Any) -> bool:
+    """Whether a value is a number (or an array of one) that is NaN or infinite."""
+    number, _ = _number(value)
+    return number is not None and not math.isfinite(number)
 
 
 def _number(value: Any) -> tuple[float | int | None, str | None]:

@@ -1,10 +1,10 @@
 """One run's journal records, applied to a database so that any of them may be applied again without harm.
 
 The documents are Sacred's. Records of the run document carry their `seq` into `ostinato.seq` and are applied only where
-that is lower; a series carries its own, and files are told by their names. Both are gathered and written together.
+that is lower; a series carries its own, and files are identified by name. Both are gathered and written together.
 
 Every write is acknowledged from the server's own journal, so that nothing it has once confirmed is gone when it is
-killed. What such a server, or one with other habits, lost all the same `verify` finds and sends again.
+killed. What a server lost all the same, `verify` finds and sends again.
 """
 
 from __future__ import annotations

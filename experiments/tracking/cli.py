@@ -68,7 +68,7 @@ def sync(arguments: Sequence[str]) -> int:
 
 
 def server(arguments: Sequence[str]) -> int:
-    """`server status`: whether the embedded database runs, and where; `server stop`: end it, whoever uses it.
+    """`server status`: whether the embedded database runs, and where; `server stop`: stop it, even when it is in use.
 
     Returns:
         0, or 1 when none is running.
@@ -83,7 +83,7 @@ def server(arguments: Sequence[str]) -> int:
         if state is None:
             print("no embedded MongoDB is running")
             return 1
-        where = state.socket or (f"127.0.0.1:{state.port}" if state.port else "an address that somebody else chose")
+        where = state.socket or (f"127.0.0.1:{state.port}" if state.port else "an unknown address")
         print(f"MongoDB {state.version} runs as process {state.pid} at {where}")
         return 0
     if list(arguments) == ["stop"]:

@@ -49,7 +49,7 @@ def explained(error: BaseException) -> str:
 
 
 def insert_missing(collection: Collection, documents: Sequence[Mapping[str, Any]]) -> None:
-    """Insert the documents that are not there, whoever else does the same at this moment."""
+    """Insert the documents that are missing; another process may do the same at this moment."""
     for first in range(0, len(documents), BATCH):
         try:
             collection.insert_many(documents[first : first + BATCH], ordered=False)

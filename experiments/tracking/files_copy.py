@@ -46,7 +46,7 @@ class FilesCopy:
     """Gathers the files that a journal names and brings them into the database.
 
     Args:
-        warn: gets the name and the fate of a file that is not listed.
+        warn: called with the name of a file that is not listed, and why.
     """
 
     def __init__(self, warn: Callable[[str, str], None]):

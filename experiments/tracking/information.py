@@ -15,7 +15,7 @@ class Information:
     """The information and the result of one run, as far as its journal has been read.
 
     Args:
-        warn: gets the path of a value that is left out, and why.
+        warn: called with the path of a value that is left out, and why.
     """
 
     def __init__(self, warn: Callable[[str, str], None]):

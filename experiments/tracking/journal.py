@@ -156,7 +156,7 @@ class Journal:
         """Continue an existing journal; a torn last line is cut off first.
 
         Args:
-            pending: False for a run of somebody else's, which is sent when it is asked for and not later by itself.
+            pending: False for another user's run, which is sent on request only.
         """
         directory = Path(run_dir).absolute()
         seq = whole = 0
@@ -224,7 +224,7 @@ class Journal:
         return self._dropped + len(self._backlog), why
 
     def flush(self) -> None:
-        """Force what was appended to the disk; the other threads may go on appending meanwhile."""
+        """Force what was appended to the disk; other threads may append meanwhile."""
         if self._closed or os.getpid() != self._pid:
             return
         try:

@@ -212,7 +212,7 @@ def report(error: BaseException, note: Callable[[str], None] | None = None, full
         text = f"interrupted by {signal.Signals(getattr(error, 'signum', signal.SIGINT)).name}"
     elif isinstance(error, SystemExit):
         text = "" if isinstance(error.code, int) else str(error.code)
-    elif brief := getattr(error, "brief", ""):  # its trace was shown by whoever it is about
+    elif brief := getattr(error, "brief", ""):  # the failed rank has shown its trace
         text = f"error: {brief}"
     elif is_plain(error) and not full:
         text = f"error: {error}"

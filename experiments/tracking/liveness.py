@@ -15,7 +15,7 @@ from typing import Any
 
 from experiments.locks import close_lock, is_held, open_lock, wait_exclusive
 from experiments.tracking.journal import FILE_NAME, read
-from experiments.tracking.processes import identify, lives, recorded, this_boot
+from experiments.tracking.processes import identify, is_running, recorded, this_boot
 
 LOCK_NAME = ".lock"
 SILENT = 120.0  # seconds without a record after which a run of another machine is taken for dead
@@ -31,7 +31,7 @@ class RunLock:
     def acquire(self, seconds: float = 1.0) -> bool:
         """Take the lock, for which others are given some time; False while another process has it.
 
-        A file system that knows no locks lets everybody have it.
+        A file system without locks grants it to everyone.
 
         Raises:
             OSError: the lock file cannot be made.
@@ -70,7 +70,7 @@ def run_state(run_dir: Path) -> str:
     here = process is not None and process.boot is not None and process.boot == this_boot()  # hosts can be renamed
     if not here and owner.get("host") != socket.gethostname():
         return "elsewhere"
-    return "running" if process is not None and lives(process) else "stale"
+    return "running" if process is not None and is_running(process) else "stale"
 
 
 def ownership(run_dir: Path) -> tuple[dict[str, Any] | None, bool]:

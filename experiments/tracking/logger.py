@@ -20,7 +20,7 @@ EPOCH = "epoch"  # Lightning adds it to every call; kept beside the series, not 
 
 
 class LogBeforeSaving(Callback):
-    """Writes what was logged before a checkpoint is written: whoever goes on from it does not log it again.
+    """Writes what was logged before a checkpoint is written: a training resumed from it does not log it again.
 
     Lightning logs a step after the last of its hooks, in which checkpoints are saved; see `log_step`.
     """

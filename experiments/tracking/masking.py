@@ -74,7 +74,7 @@ def for_terminal(text: object) -> str:
 
 
 def _masked(value: Any, found: set[str], key: str = "") -> Any:
-    """A value without the secrets that can be told as such; those to be remembered are added to `found`."""
+    """A value without the secrets recognised in it; those to be remembered are added to `found`."""
     if isinstance(value, str):
         before = None
         while value != before:  # a secret may have hidden another one

@@ -159,7 +159,7 @@ class RankFailure(RuntimeError):
     """Another rank failed, and this one with it.
 
     Attributes:
-        brief: which one, and its last words.
+        brief: which one, and its error.
     """
 
     def __init__(self, traces: str):

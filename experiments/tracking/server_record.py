@@ -1,6 +1,6 @@
 """`server.json`: which server runs, where it listens, and the version of the data when none does.
 
-It is read for what nothing else tells. That a server lives is never taken from here: `data_holder` asks the kernel.
+It is read for what is known from nowhere else. Whether a server runs is asked of the kernel (`data_holder`).
 """
 
 from __future__ import annotations

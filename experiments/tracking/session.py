@@ -198,9 +198,9 @@ class Session:
         """Print how many records a full disk kept from the journal; True where there are none."""
         count, why = self.journal.unwritten()
         if count:
-            fate = "only the database has them" if complete else "they are lost, and with them the end of the run"
+            what = "only the database has them" if complete else "they are lost, and with them the end of the run"
             records = "the last record was" if count == 1 else f"the last {count} records were"
-            _print(f"error: {records} never written to {directory} ({why}); {fate}")
+            _print(f"error: {records} never written to {directory} ({why}); {what}")
         return not count
 
     def _started(self) -> None:
@@ -291,7 +291,7 @@ def read_revision(script: Path, enforce_clean: bool) -> provenance.Revision | No
 
 
 def experiment_info(name: str, plan: Plan) -> dict[str, Any]:
-    """The `experiment` part of the run document; its sources are filled in by whoever stores them."""
+    """The `experiment` part of the run document; its sources are filled in where it is stored."""
     return {
         "name": name,
         "base_dir": str(plan.script.parent),

@@ -214,7 +214,7 @@ def _check_journal(run_dir: Path) -> None:
 
 
 def _interrupt(run_dir: Path, own: bool) -> bool:
-    """Close a stale run, unless somebody resumes it at this moment."""
+    """Close a stale run, unless another process resumes it at this moment."""
     lock = RunLock(run_dir)
     if not lock.acquire(seconds=0):
         return False

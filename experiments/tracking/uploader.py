@@ -1,4 +1,4 @@
-"""The thread that copies a run's journal to a database, behind the run's back and as often as it takes.
+"""The thread that copies a run's journal to a database, in the background, with as many attempts as it takes.
 
 It reads the journal file alone; a database that is slow, frozen, absent or gone for
 good costs the run nothing but a bounded wait at the very end.

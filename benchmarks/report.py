@@ -4,7 +4,7 @@
 
 An embedded server of its own is filled with runs as the suite writes them: sweeps of 12 blocks x 5 choices of tokens,
 a quarter of them each of the sizes of MagnaTagATune (5,329 test tracks, 50 tags), GTZAN, GiantSteps and EmoMusic, with
-the answers of every row; 216 light runs of probes a sweep; trainings for the rest. The report compares ten encoders in
+the answers of every row; 216 child runs of probes a sweep; trainings for the rest. The report compares ten encoders in
 four tasks, in pairs, on 1,000 resamples of the tracks, and draws. The first round makes the index of scores. For
 comparison: reading the same runs without index and projection, as a plain query would.
 """
@@ -102,7 +102,7 @@ def document(number: int, config: dict[str, Any], log: int, **more: Any) -> dict
 
 
 def fill(database: Database, runs: int, sweeps: int) -> None:
-    """Write sweeps with their light runs, and trainings until there are so many runs."""
+    """Write sweeps with their child runs, and trainings until there are so many runs."""
     prepare(database)
     rng = np.random.default_rng(1)
     probing = ProbeExperimentSettings().model_dump(mode="json")
@@ -183,7 +183,7 @@ def main() -> None:
                 plain = plain_query(database)
         finally:
             server.release()
-    title = f"{options.runs:,} runs of {size / 1e3:.0f} kB, {options.sweeps} of them sweeps with {PROBES} light runs"
+    title = f"{options.runs:,} runs of {size / 1e3:.0f} kB, {options.sweeps} of them sweeps with {PROBES} child runs"
     table = Table(title=title, title_justify="left")
     for column in ("", "wall, s", "after the start, s", "CPU, s"):
         table.add_column(column, justify="left" if not column else "right")

@@ -1,6 +1,6 @@
 """Where the scores of sweeps are read from: the database of the runs, or their folders on disk.
 
-The light runs of single probes are never read: the database finds the runs that have scores by an index that holds no
+The child runs of single probes are never read: the database finds the runs that have scores by an index that holds no
 others, and a journal on disk is parsed only where its bytes name the scores.
 """
 

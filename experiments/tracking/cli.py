@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from datasets.text import printable
 from experiments.errors import UserError
 from experiments.tracking import overrides
 from experiments.tracking.masking import for_terminal
@@ -59,7 +57,7 @@ def sync(arguments: Sequence[str]) -> int:
                 runs=folders,
                 max_points=tracking.max_points,
                 upload_limit_mb=tracking.upload_limit_mb,
-                on_run=lambda directory: print(f"sending {printable(directory.name)}", file=sys.stderr),
+                show=True,
             )
         finally:
             database.client.close()

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from experiments.tracking import child_run
 from experiments.tracking.journal import Journal, read
@@ -30,7 +30,7 @@ OWN_INFO = ("metrics", "tracking", "checkpoints", "segments")  # kept by the rec
 
 log = logging.getLogger("ostinato.tracking")
 
-P = ParamSpec("P")
+P, T = ParamSpec("P"), TypeVar("T")
 
 
 class Recorder:
@@ -193,11 +193,11 @@ class Recorder:
         return True
 
 
-def _recorded(method: Callable[Concatenate[Recorder, P], None]) -> Callable[Concatenate[RunHandle, P], None]:
+def _recorded(method: Callable[Concatenate[Recorder, P], T]) -> Callable[Concatenate[RunHandle, P], T | None]:
     """A method of the recorder as one of the handle, which does nothing where nothing is recorded."""
 
     @functools.wraps(method)
-    def recorded(handle: RunHandle, *args: P.args, **kwargs: P.kwargs) -> Any:
+    def recorded(handle: RunHandle, *args: P.args, **kwargs: P.kwargs) -> T | None:
         return method(handle._recorder, *args, **kwargs) if handle._recorder is not None else None
 
     return recorded

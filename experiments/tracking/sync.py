@@ -19,6 +19,7 @@ from typing import Any
 
 from pymongo.database import Database
 
+from datasets.progress import progress
 from experiments.errors import UserError
 from experiments.locks import close_lock, open_lock, wait_exclusive
 from experiments.tracking.apply import RunCopy
@@ -86,40 +87,49 @@ def sync(
     *,
     max_points: int = 5000,
     upload_limit_mb: float = 64,
-    on_run: Callable[[Path], None] = lambda run_dir: None,
+    show: bool = False,
 ) -> Report:
     """Send every pending run of this user, and the given run directories, to `database`.
 
     Args:
         runs: further run directories, or folders that hold run directories.
-        on_run: called with each run directory before it is sent.
+        show: show a progress bar.
 
     Raises:
         UserError: the database does not answer; nothing is lost, the same command continues later.
     """
     report = Report()
     close_stale(runs, report)
-    for pointer, run_dir in _pending(runs, report):
-        with _alone(pointer) as alone:
-            if not alone:
-                report.failed[run_dir.name] = "another sync is sending it"
-                continue
-            if pointer is not None and _is_empty(run_dir):
-                if time.time() - (run_dir / FILE_NAME).stat().st_mtime > ABANDONED:
-                    pointer.unlink(missing_ok=True)
-                continue
-            on_run(run_dir)
-            try:
-                _check_journal(run_dir)
-                send(run_dir, database, report, max_points, upload_limit_mb, own=pointer is not None)
-            except Exception as error:
-                if is_outage(error):
-                    raise UserError(f"{explained(error)}. Nothing is lost: run sync again.") from error
-                report.failed[run_dir.name] = mask(f"{type(error).__name__}: {error}")[:300]
-                continue
-            if run_dir.name in report.sent and pointer is not None:
-                pointer.unlink(missing_ok=True)
+    pending = list(_pending(runs, report))
+    with progress("sending", len(pending), "runs", show=show) as advance:
+        for pointer, run_dir in pending:
+            with _alone(pointer) as alone:
+                if alone:
+                    _send_pending(pointer, run_dir, database, report, max_points, upload_limit_mb)
+                else:
+                    report.failed[run_dir.name] = "another sync is sending it"
+            advance()
     return report
+
+
+def _send_pending(
+    pointer: Path | None, run_dir: Path, database: Database, report: Report, max_points: int, upload_limit_mb: float
+) -> None:
+    """Send one run, and remove its pointer when it is complete in the database."""
+    if pointer is not None and _is_empty(run_dir):
+        if time.time() - (run_dir / FILE_NAME).stat().st_mtime > ABANDONED:
+            pointer.unlink(missing_ok=True)
+        return
+    try:
+        _check_journal(run_dir)
+        send(run_dir, database, report, max_points, upload_limit_mb, own=pointer is not None)
+    except Exception as error:
+        if is_outage(error):
+            raise UserError(f"{explained(error)}. Nothing is lost: run sync again.") from error
+        report.failed[run_dir.name] = mask(f"{type(error).__name__}: {error}")[:300]
+        return
+    if run_dir.name in report.sent and pointer is not None:
+        pointer.unlink(missing_ok=True)
 
 
 def send(

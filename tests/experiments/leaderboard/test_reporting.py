@@ -399,7 +399,7 @@ def test_from_the_database_it_is_the_same_report(runs, database, capsys, monkeyp
     }
 
 
-def test_light_runs_are_not_read(runs, database):
+def test_child_runs_are_not_read(runs, database):
     send(sweep(runs, three), database)
     for folder in [sweep(runs, lambda folder: [], sweep=1) for _ in range(5)]:
         send(folder, database)

@@ -18,7 +18,7 @@ from pymongo import MongoClient
 from experiments.errors import UserError
 from experiments.tracking import artifacts
 from experiments.tracking.journal import FILE_NAME, Journal, read
-from experiments.tracking.sync import close_stale, run_state, sweep, sync
+from experiments.tracking.sync import close_stale, run_state, send, sweep, sync
 from experiments.tracking.uploader import Uploader, Waits
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -199,19 +199,24 @@ def test_a_run_that_cannot_be_seen_just_now_is_not_forgotten(journal, database, 
     assert (home / "pending" / f"{journal.key}.json").exists()
 
 
-def test_a_worker_that_outlives_a_sync_does_not_keep_the_next_one_from_a_run(journal, run_document, database):
+def test_a_worker_that_outlives_a_sync_does_not_keep_the_next_one_from_a_run(
+    journal, run_document, database, monkeypatch
+):
     journal.append("start", document=run_document(), sources=[])
     workers = []
 
-    def fork(_: Path) -> None:
+    def fork_and_send(*arguments, **options) -> None:
         if (child := os.fork()) == 0:
             signal.pause()
             os._exit(0)
         workers.append(child)
+        send(*arguments, **options)
+
+    monkeypatch.setattr("experiments.tracking.sync.send", fork_and_send)
 
     try:
         for _ in range(2):
-            assert sync(database, on_run=fork).failed == {}
+            assert sync(database).failed == {}
     finally:
         for child in workers:
             os.kill(child, signal.SIGKILL)

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from experiments.configs import catalogue
 from experiments.settings import PretrainSettings
-from experiments.tracking.experiment import Experiment
-from experiments.tracking.run import RunHandle
+from experiments.tracking import Experiment, RunHandle
 
 ex = Experiment(
     "ex_pretrain",

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from experiments.configs import catalogue
 from experiments.settings import ProbeExperimentSettings
-from experiments.tracking.experiment import Experiment
-from experiments.tracking.run import RunHandle
+from experiments.tracking import Experiment, RunHandle
 
 ex = Experiment("ex_probe", ProbeExperimentSettings, catalogue.PROBE, alone=["main", "report", "predict"])
 

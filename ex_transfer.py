@@ -11,8 +11,7 @@ python ex_transfer.py predict with target_mtt_tl inference.audio=song.mp3
 from __future__ import annotations
 
 from experiments.configs import catalogue
-from experiments.tracking.experiment import Experiment
-from experiments.tracking.run import RunHandle
+from experiments.tracking import Experiment, RunHandle
 from experiments.transfer.settings import TransferSettings
 
 ex = Experiment(

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 from datasets.clips import window_starts
+from datasets.progress import progress
 from datasets.store import StoreWriter
 from ex_probe import ex as probes
 from experiments.encoder import Encoder
 from experiments.inference.extraction import header
-from experiments.progress import progress
 from experiments.settings import DatamoduleSettings
 from experiments.tracks.data import DataSource, open_source
 from models.frontends.musicnn import HOP

@@ -39,7 +39,7 @@ from experiments.probes.report import COMPARISON
 from experiments.probes.representations import MAIN
 from experiments.reports import with_interval
 from experiments.settings import DatamoduleSettings, EmbeddingsSettings, PretrainSettings, ProbeExperimentSettings
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.data import DataSource, open_source
 from models.maest.export import AudioNetwork
 from models.maest.flops import cost

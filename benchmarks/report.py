@@ -102,7 +102,7 @@ def document(number: int, config: dict[str, Any], log: int, **more: Any) -> dict
 
 
 def fill(database: Database, runs: int, sweeps: int) -> None:
-    """Write sweeps with their light runs, and trainings until there are so many runs."""
+    """Write sweeps with their child runs, and trainings until there are so many runs."""
     prepare(database)
     rng = np.random.default_rng(1)
     probing = ProbeExperimentSettings().model_dump(mode="json")
@@ -183,7 +183,7 @@ def main() -> None:
                 plain = plain_query(database)
         finally:
             server.release()
-    title = f"{options.runs:,} runs of {size / 1e3:.0f} kB, {options.sweeps} of them sweeps with {PROBES} light runs"
+    title = f"{options.runs:,} runs of {size / 1e3:.0f} kB, {options.sweeps} of them sweeps with {PROBES} child runs"
     table = Table(title=title, title_justify="left")
     for column in ("", "wall, s", "after the start, s", "CPU, s"):
         table.add_column(column, justify="left" if not column else "right")

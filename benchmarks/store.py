@@ -25,11 +25,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import track as progress
 from rich.table import Table
 from torch.utils.data import DataLoader
 
 from datasets.clips import RandomCrops
+from datasets.progress import progress
 from datasets.samplers import EpochSampler, balanced_weights
 from datasets.store import Header, Store, StoreWriter
 from datasets.targets import ClipTargets
@@ -47,11 +47,16 @@ def make_corpus(folder: Path, tracks: int, frames: int) -> list[str]:
     """The same mels as a store and as one raw file."""
     noise = (np.random.default_rng(0).random((frames + 997, BANDS)) * 5).astype(np.float16)
     ids = [f"album_{number // 12:05d}/{number:06d}.mp3" for number in range(tracks)]
-    with StoreWriter(folder / "store", Header("mel", (BANDS,))) as writer, (folder / "big.raw").open("wb") as big:
-        for number, id in enumerate(progress(ids, "writing", console=Console(stderr=True))):
+    with (
+        StoreWriter(folder / "store", Header("mel", (BANDS,))) as writer,
+        (folder / "big.raw").open("wb") as big,
+        progress("writing", tracks, "tracks") as advance,
+    ):
+        for number, id in enumerate(ids):
             mel = noise[number % 997 :][:frames]
             writer.append(id, mel)
             big.write(mel.tobytes())
+            advance()
     return ids
 
 
@@ -104,13 +109,15 @@ def race(readers: dict[str, Reader], ids: list[str], frames: int, reads: int, ro
     """Best CPU seconds for one crop, by contestant."""
     rng = np.random.default_rng(1)
     best = dict.fromkeys(readers, float("inf"))
-    for _ in progress(range(rounds), "reading", console=Console(stderr=True)):
-        for name in rng.permutation(list(readers)):
-            crops = [(ids[track], int(start)) for track, start in draw(rng, len(ids), frames, reads)]
-            began = time.process_time()
-            for id, start in crops:
-                readers[name](id, start)
-            best[name] = min(best[name], (time.process_time() - began) / reads)
+    with progress("reading", rounds, "rounds") as advance:
+        for _ in range(rounds):
+            for name in rng.permutation(list(readers)):
+                crops = [(ids[track], int(start)) for track, start in draw(rng, len(ids), frames, reads)]
+                began = time.process_time()
+                for id, start in crops:
+                    readers[name](id, start)
+                best[name] = min(best[name], (time.process_time() - began) / reads)
+            advance()
     return best
 
 

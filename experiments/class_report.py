@@ -9,7 +9,7 @@ import numpy as np
 from datasets.csv_writing import RecordWriter
 from experiments import reports
 from experiments.tasks.base import Task
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.strata import membership
 
 N_TRAIN = "n_train"  # column: training tracks of a class

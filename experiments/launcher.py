@@ -12,6 +12,9 @@ from experiments.errors import UserError
 
 RESTARTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
 SPECIAL_STEPS = 0xFFFFFFF0  # SLURM's numbers of the batch script, an interactive shell and the like begin here
+GLOBAL_RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "JSM_NAMESPACE_RANK")
+NODE_RANKS = ("NODE_RANK", "GROUP_RANK")
+LOCAL_RANK = "LOCAL_RANK"
 FOREIGN = {"OMPI_COMM_WORLD_SIZE": "mpirun", "PMI_SIZE": "mpirun", "JSM_NAMESPACE_SIZE": "jsrun"}
 
 
@@ -111,6 +114,29 @@ def _number(environ: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdecimal():
         raise UserError(f"{name}={text}: expected a number; which process is this?")
     return int(text)
+
+
+def _rank(environ: Mapping[str, str], name: str) -> int:
+    """Value of a rank variable; 0 if absent or not a number."""
+    text = environ.get(name, "").strip()
+    return int(text) if text.isdecimal() else 0
+
+
+def is_global_zero(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether this process is the one that keeps the record: every rank variable is absent or 0."""
+    environ = os.environ if environ is None else environ
+    return not any(_rank(environ, name) for name in (*GLOBAL_RANKS, *NODE_RANKS, LOCAL_RANK))
+
+
+def label(environ: Mapping[str, str] | None = None) -> str:
+    """Name of this rank for file names: `3`, or `1.2` (node, local) where no global rank is known."""
+    environ = os.environ if environ is None else environ
+    for name in GLOBAL_RANKS:
+        if _rank(environ, name):
+            return str(_rank(environ, name))
+    node = max(_rank(environ, name) for name in NODE_RANKS)
+    local = _rank(environ, LOCAL_RANK)
+    return f"{node}.{local}" if node else str(local)
 
 
 def restarted(environ: Mapping[str, str] | None = None) -> bool:

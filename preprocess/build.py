@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from joblib import delayed
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from datasets import crashes
+from datasets.progress import progress as bar
 from datasets.store import StoreWriter
 from datasets.store_filling import Filler
 from datasets.workers import workers
@@ -177,7 +176,8 @@ def _run(
     if not files:
         return
     count = by.cluster.threads() if by.cluster else processes(files, work.frontend, by.jobs)
-    with warnings.catch_warnings(), _bar(files, by.progress) as bar:
+    weight = total_bytes(files)  # bytes foretell the time left better than files of all lengths do
+    with warnings.catch_warnings(), bar("decoding", len(files), "files", weight=weight, show=by.progress) as advance:
         warnings.filterwarnings("ignore", "[0-9]+ tasks which were", UserWarning)  # cancelled when the disk is full
         if by.cluster:
             outcomes = by.cluster.unordered(attempt_all, ((group, work) for group in groups(files, count)))
@@ -187,25 +187,9 @@ def _run(
         with closing(outcomes):
             for done in outcomes:
                 enter(done, writer, ledger, report)
-                advance = total_bytes([one.file for one in done.attempts])
-                bar.update(bar.task_ids[0], advance=advance, done=report.decoded)
+                advance(len(done.attempts), total_bytes([one.file for one in done.attempts]))
 
 
 def _first(file: Candidate, clip_seconds: float | None) -> str:
     """The track whose presence tells that all of a file's are there."""
     return file.id if clip_seconds is None else clip_id(file.id, 0)
-
-
-def _bar(files: Sequence[Candidate], progress: bool) -> Progress:
-    """Progress in bytes, which foretells the time left better than files of all lengths do."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]} of {task.fields[all]}"))
-    times = (
-        TextColumn("tracks,"),
-        TimeElapsedColumn(),
-        TextColumn("so far,"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
-    bar = Progress(*columns, *times, console=Console(stderr=True), disable=not progress)
-    bar.add_task("decoding", total=total_bytes(files), done=0, all=len(files))
-    return bar

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from datasets.audio_checksums import audio_checksum
+from datasets.progress import progress as bar
 from datasets.store import Header, StoreWriter
 from models.fingerprint import fingerprint
-from preprocess.bars import counted
 from preprocess.encoders import Encoder, EncoderError, hidden_states, load_encoder, windows
 from preprocess.files import Candidate, find, storable
 from preprocess.filling import alone
@@ -176,7 +176,7 @@ def _run(
     report.changed = [file.id for file in files if file.id in done and ledger.changed(file)]
     todo = [file for file in new if retry or not ledger.settled(file)]
     try:
-        with counted("hidden states", len(todo), "tracks", progress) as advance:
+        with bar("hidden states", len(todo), "tracks", show=progress) as advance:
             for number, file in enumerate(todo, start=1):
                 report.written += _store(file, recipe, writers, ledger)
                 if number % SAVE_EVERY == 0:

@@ -12,10 +12,10 @@ import numpy as np
 
 from datasets.corpora import CORPORA
 from datasets.matching import match_tracks
+from datasets.progress import progress as bar
 from datasets.store import Header, Store, StoreWriter
 from datasets.tables import CorpusError
 from models.fingerprint import fingerprint
-from preprocess.bars import counted
 from preprocess.files import AudioFiles, Candidate, find, storable
 from preprocess.filling import alone
 from preprocess.ledger import Ledger
@@ -93,7 +93,7 @@ def import_features(
     with alone(report.store), StoreWriter(report.store, header) as writer:
         _leave_out(report)
         stored = Store(report.store) if writer.done else None
-        with counted("vectors", len(named), "tracks", progress) as advance:
+        with bar("vectors", len(named), "tracks", show=progress) as advance:
             for id, array, file in vectors:
                 if id not in named:
                     continue

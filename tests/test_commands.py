@@ -397,7 +397,7 @@ def test_a_killed_training_resumes_from_its_last_epoch(own, tmp_path):
     second = start(*command, "resume=True", cwd=tmp_path)
     said, _ = second.communicate(timeout=240)
     assert second.returncode == 0, said
-    assert "goes on: runs/" in said
+    assert "resumed: runs/" in said
     assert "going on from weights/last.ckpt" in said
     assert len(list(tmp_path.glob("runs/*/journal.jsonl"))) == 1
     assert "epoch 40/40" in said

@@ -23,9 +23,8 @@ from datasets.teachers import Rule
 from experiments import settings
 from experiments.errors import UserError
 from experiments.settings import PretrainSettings
-from experiments.tracking import overrides
+from experiments.tracking import Experiment, overrides
 from experiments.tracking.commandline import VERBS
-from experiments.tracking.experiment import Experiment
 from models import augment
 from models.maest import MAEST
 from models.releases import RELEASES

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from datasets.progress import progress
 from datasets.text import printable_lines
 from experiments.checkpoint_files import checkpoint_file
 from experiments.encoder import Encoder
@@ -20,9 +21,8 @@ from experiments.export.cards import card
 from experiments.export.formats import FORMATS, Format, Job, eager
 from experiments.inference.opening import block_layers, layers_of, open_encoder, windowing_of
 from experiments.messages import say
-from experiments.progress import progress
 from experiments.settings import ExportSettings, PretrainSettings
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from models.maest.huggingface import is_folder
 
 CLIPS = 2  # that a file is compared on

@@ -16,11 +16,11 @@ from typing import Any
 
 from datasets.audio_checksums import tracks_of_other_audio
 from datasets.csv_writing import TableWriter
+from datasets.progress import progress
 from datasets.store import Header, Reader, Store, StoreWriter
 from experiments import distributed
 from experiments.inference.batching import ExtractionReport, Job, origin, tracks_through
 from experiments.inference.extraction_cluster import extract_by
-from experiments.progress import progress
 from models.fingerprint import fingerprint
 from preprocess.cluster import Cluster
 

@@ -24,7 +24,7 @@ from experiments.inference.extraction import extract, header, made_of_other
 from experiments.inference.opening import layers_of, open_encoder, windowing_of
 from experiments.messages import say
 from experiments.settings import DatamoduleSettings, PretrainSettings
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.data import DataSource, open_source, read_corpus, spell
 from experiments.tracks.unmatched import match
 from experiments.window_batches import Windowing

@@ -15,6 +15,7 @@ import numpy as np
 from joblib import delayed, effective_n_jobs
 
 from datasets.csv_writing import TableWriter
+from datasets.progress import progress
 from datasets.text import printable
 from datasets.workers import workers
 from experiments import reports
@@ -27,10 +28,9 @@ from experiments.inference.results import Results
 from experiments.labels import display_name
 from experiments.messages import say
 from experiments.prediction import Prediction
-from experiments.progress import progress
 from experiments.settings import PredictionSettings, PretrainSettings
 from experiments.tasks.base import Task
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.data import recipe_of
 from experiments.window_batches import OpenTrack, Windowing, cut, in_batches
 from models.fingerprint import fingerprint

@@ -9,19 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from datasets.progress import progress
 from datasets.text import pluralize, printable_lines
 from experiments.errors import UserError
 from experiments.leaderboard import comparison, pictures, ranking, tables
 from experiments.leaderboard.comparison import Comparison
 from experiments.leaderboard.ranking import Board, Entry, Standing, Sweep, Test
 from experiments.leaderboard.sources import DatabaseSource, DiskSource, RunSource, Wanted, moment
-from experiments.progress import progress
 from experiments.settings import ProbeExperimentSettings, ReportSettings
+from experiments.tracking import RunHandle, TrackingSettings
 from experiments.tracking.home import pending_directory
 from experiments.tracking.location import Location, located
 from experiments.tracking.masking import for_terminal
-from experiments.tracking.run import RunHandle
-from experiments.tracking.settings import TrackingSettings
 
 
 def report(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from datasets.corpus import SPLITS
+from datasets.progress import progress
 from datasets.text import pluralize
 from experiments.errors import UserError
 from experiments.messages import say
@@ -45,10 +46,9 @@ from experiments.probes.splits import (
 from experiments.probes.sweep import Outcome, Workers, seeds_of, sweep
 from experiments.probes.sweep_files import Problem
 from experiments.probes.vectors import MEL_STATISTICS, Split
-from experiments.progress import progress
 from experiments.settings import DatamoduleSettings, ProbeExperimentSettings, ProbeSettings
 from experiments.tasks.base import Task
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.annotations import shown, tasks_of
 from experiments.tracks.data import DataSource, build_task, identify, open_source, read_corpus
 from experiments.tracks.examples import check_no_group_leakage, examples, require_nonempty

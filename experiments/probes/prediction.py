@@ -22,7 +22,7 @@ from experiments.messages import say
 from experiments.probes.fitted import FittedProbe
 from experiments.probes.vectors import Reduction, reduction_named
 from experiments.settings import ProbeExperimentSettings, TrainerSettings
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.transfer.settings import TransferSettings
 from models import networks
 from models.descriptions import LARGEST, check_arguments

@@ -26,7 +26,7 @@ from experiments.errors import UserError
 from experiments.settings import ROWS
 
 if TYPE_CHECKING:
-    from experiments.tracking.run import RunHandle
+    from experiments.tracking import RunHandle
 
 MAJORITY_OR_MEAN = ROWS[2]
 SCORES = "scores.csv"

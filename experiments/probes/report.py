@@ -21,8 +21,7 @@ from experiments.probes.rows import Row, ahead_of
 from experiments.probes.sweep import Outcome, thinned
 from experiments.probes.sweep_files import Record
 from experiments.tasks.base import Task
-from experiments.tracking.light import LightRun
-from experiments.tracking.run import RunHandle
+from experiments.tracking import ChildRun, RunHandle
 from experiments.tracks.data import say
 
 MOST_POINTS = 1000  # of the curves of a run
@@ -205,10 +204,10 @@ def write_child_runs(trained: Sequence[Trained], metrics: Mapping[str, str], run
         metrics: The primary metric of every task.
         run: Of the sweep.
     """
-    run.add_light_runs(_child_runs(trained, metrics, run.key), "light_runs.jsonl")
+    run.add_child_runs(_child_runs(trained, metrics, run.key), "light_runs.jsonl")
 
 
-def _child_runs(trained: Sequence[Trained], metrics: Mapping[str, str], key: str) -> Iterator[LightRun]:
+def _child_runs(trained: Sequence[Trained], metrics: Mapping[str, str], key: str) -> Iterator[ChildRun]:
     now = time.time()
     for number, (task, label, seed, outcome) in enumerate(trained):
         chosen = min(outcome.records, key=lambda record: record.rank)
@@ -216,7 +215,7 @@ def _child_runs(trained: Sequence[Trained], metrics: Mapping[str, str], key: str
             about = {"task": task, "representation": label, "seed": seed}
             info = {"target": task, "sweep_key": key, "point": record.number, "chosen": record is chosen}
             info |= {"best_step": record.best_step, "stop_step": record.stop_step, "loss": record.loss}
-            yield LightRun(
+            yield ChildRun(
                 name=f"{number:04d}-{record.number:04d}",
                 command="probe",
                 config=about | {"probe_point": asdict(record.config)},

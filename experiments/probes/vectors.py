@@ -179,7 +179,7 @@ def gather(store: Reader, ids: Sequence[str], reduction: Reduction) -> np.ndarra
     Raises:
         UserError: The store holds another kind of array, or lacks a track.
     """
-    from experiments.progress import progress
+    from datasets.progress import progress
 
     if store.header.kind != reduction.kind:
         raise UserError(f"the store holds {store.header.kind}; {reduction.name} is made from {reduction.kind}")

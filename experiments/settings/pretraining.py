@@ -11,7 +11,7 @@ from experiments.settings.data import DatamoduleSettings
 from experiments.settings.inference import ExportSettings, InferenceSettings
 from experiments.settings.model import Model, ModelSettings, NetworkExperimentSettings, default_model
 from experiments.settings.training import DistillationSettings, ModuleSettings, TrainerSettings
-from experiments.tracking.settings import TrackingSettings
+from experiments.tracking import TrackingSettings
 
 WITH_BLOCKS = "maest"  # what inference.transformer_block is for
 

@@ -12,7 +12,7 @@ from experiments.probes.grids import grid
 from experiments.settings.base import Count, Positive, Section, TaskName
 from experiments.settings.data import DatamoduleSettings
 from experiments.settings.inference import PredictionSettings
-from experiments.tracking.settings import TrackingSettings
+from experiments.tracking import TrackingSettings
 
 ROWS = ("embeddings", "mel statistics", "majority class or mean")  # of the table of probes
 Baseline = Annotated[

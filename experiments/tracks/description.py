@@ -19,13 +19,13 @@ from datasets.labels import counted
 from datasets.matching import Match, match_tracks
 from datasets.measures import Distribution, distribution, same_features, seconds_of
 from datasets.near_duplicates import merged, near_duplicates
+from datasets.progress import progress
 from datasets.system_folders import is_system_folder
 from datasets.text import pluralize, printable_lines
 from experiments.errors import UserError
-from experiments.progress import progress
 from experiments.settings import DatamoduleSettings, PretrainSettings
 from experiments.tasks import Task
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.annotations import shown
 from experiments.tracks.data import DataSource, identify, open_source, prepare_task, read_corpus, say_notes
 from experiments.tracks.other_tasks import empty_splits, other_tasks, readings, unreadable_ids

@@ -15,7 +15,7 @@ from datasets.text import pluralize
 from experiments.errors import UserError
 from experiments.messages import say
 from experiments.tasks.base import Task, annotated
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.annotations import shown
 
 LISTED = "unmatched.csv"

@@ -11,12 +11,11 @@ from typing import Any
 
 from experiments import distributed
 from experiments.errors import UserError
+from experiments.locks import close_lock, open_lock, wait_exclusive
 from experiments.messages import say
 from experiments.settings import PretrainSettings
-from experiments.tracking import history
-from experiments.tracking.locks import close_lock, open_lock, wait_exclusive
-from experiments.tracking.run import RunHandle
-from experiments.tracking.standing import standing
+from experiments.tracking import RunHandle, history
+from experiments.tracking.liveness import run_state
 from experiments.training.checkpointing import BEST, INTERRUPTED, LAST
 from experiments.training.trainer import checkpoint_folder
 from models.layouts import load_pickled
@@ -149,7 +148,7 @@ def _refuse_foreign(folder: Path, run: RunHandle) -> None:
         owner = Path(json.loads((folder / OWNER).read_text(encoding="utf-8"))["run"])
     held = sorted(path.name for path in folder.glob("*.ckpt") if path.stem in (BEST, LAST, INTERRUPTED))
     alive = owner is not None and owner != run.directory and (owner / "journal.jsonl").is_file()
-    alive = alive and standing(owner) == "running"
+    alive = alive and run_state(owner) == "running"
     ours = owner is not None and owner in (run.directory, run.origin)
     if not ours and (held or alive):
         how = _how(owner) if owner else ""
@@ -166,4 +165,4 @@ def _how(run_dir: Path) -> str:
     if not (run_dir / "journal.jsonl").is_file():
         return "removed since"
     end = history.end_of(run_dir)
-    return end["status"].lower() if end else standing(run_dir)
+    return end["status"].lower() if end else run_state(run_dir)

@@ -20,7 +20,7 @@ from experiments.errors import UserError
 from experiments.messages import say
 from experiments.settings import DistillationSettings, ModelSettings, PretrainSettings
 from experiments.tasks import TASKS, Task, from_metadata
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.data import DataSource
 from experiments.tracks.examples import Examples, require_nonempty
 

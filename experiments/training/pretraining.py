@@ -20,7 +20,7 @@ from experiments.launcher import layout
 from experiments.messages import say
 from experiments.settings import PretrainSettings
 from experiments.tasks.base import Task
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.data import (
     build_task,
     fit_labels,

@@ -17,8 +17,8 @@ from experiments import reports
 from experiments.errors import UserError
 from experiments.launcher import layout
 from experiments.settings import TrainerSettings
+from experiments.tracking import RunHandle
 from experiments.tracking.logger import LogBeforeSaving, RunLogger
-from experiments.tracking.run import RunHandle
 from experiments.training.averaging import Averaging
 from experiments.training.checkpointing import BEST, LAST, AtomicCheckpoints, KeepBest, SaveOften, StepSeeds
 from experiments.training.cluster import parallel

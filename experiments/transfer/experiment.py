@@ -29,7 +29,7 @@ from experiments.probes.splits import warn_of_other_audio
 from experiments.probes.validation import check_scorable, song_targets
 from experiments.probes.vectors import Split
 from experiments.tasks import Task
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.data import build_task, identify, open_source, read_corpus
 from experiments.tracks.examples import Examples, check_no_group_leakage, examples, require_nonempty
 from experiments.tracks.unmatched import match, report_unannotated

@@ -20,7 +20,7 @@ from experiments.settings import (
 )
 from experiments.settings.model import NetworkExperimentSettings, OptionalModel, OptionalModelSettings, default_model
 from experiments.settings.pretraining import check_augmentations, check_layers
-from experiments.tracking.settings import TrackingSettings
+from experiments.tracking import TrackingSettings
 
 CLIPS_ONLY = (
     "roll",

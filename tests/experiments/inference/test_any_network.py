@@ -16,7 +16,7 @@ from experiments.inference.inference import extract_embeddings, extract_logits
 from experiments.inference.prediction import predict
 from experiments.settings import PretrainSettings
 from experiments.tasks import build
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from models.checkpoints import save_network
 from models.maest import MAEST
 from preprocess import build_store

@@ -13,7 +13,7 @@ from experiments.errors import UserError
 from experiments.inference.extraction import header
 from experiments.inference.inference import _tell_of_gone, extract_embeddings
 from experiments.settings import PretrainSettings
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from models.checkpoints import save_network
 from models.frontends import MusiCNNMel
 from models.maest import MAEST

@@ -25,7 +25,7 @@ from experiments.inference.prediction import predict
 from experiments.inference.results import LOCK, Results
 from experiments.prediction import Prediction
 from experiments.settings import PretrainSettings
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.window_batches import OpenTrack, cut, in_batches
 from models.checkpoints import save_network
 from models.frontends import MusiCNNMel
@@ -347,7 +347,7 @@ from pathlib import Path
 from experiments.inference.prediction import predict
 from experiments.inference.results import Results
 from experiments.settings import PretrainSettings
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 music, checkpoint, run, out, entered, late = sys.argv[1:]
 enter, left = Results.enter, int(entered)
 def entered(self, *given):

@@ -22,9 +22,10 @@ from experiments.intervals import interval
 from experiments.leaderboard.sources import DatabaseSource, DiskSource, Wanted, moment
 from experiments.probes.records import Score, predictions_name, save_predictions, write_scores
 from experiments.tasks import Emotion, Genre, Key, Tagging, Tempo
+from experiments.tracking import RunHandle
 from experiments.tracking.apply import RunCopy
 from experiments.tracking.journal import Journal, read
-from experiments.tracking.run import Recorder, RunHandle
+from experiments.tracking.run import Recorder
 from experiments.tracking.server import EmbeddedServer
 
 SCRIPT = str(Path(__file__).resolve().parents[3] / "ex_probe.py")
@@ -399,7 +400,7 @@ def test_from_the_database_it_is_the_same_report(runs, database, capsys, monkeyp
     }
 
 
-def test_light_runs_are_not_read(runs, database):
+def test_child_runs_are_not_read(runs, database):
     send(sweep(runs, three), database)
     for folder in [sweep(runs, lambda folder: [], sweep=1) for _ in range(5)]:
         send(folder, database)

@@ -22,7 +22,7 @@ from experiments.settings import (
     TrainerSettings,
 )
 from experiments.tasks import build
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.examples import Examples
 from experiments.training.averaging import SnapshotAverage
 from experiments.training.learner import Learner

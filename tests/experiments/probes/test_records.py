@@ -17,8 +17,9 @@ from experiments.probes.records import (
     save_predictions,
     write_scores,
 )
+from experiments.tracking import RunHandle
 from experiments.tracking.journal import Journal, read
-from experiments.tracking.run import Recorder, RunHandle
+from experiments.tracking.run import Recorder
 
 PROBE = Score(
     task="genre",

@@ -17,12 +17,10 @@ from typing import Any
 import pytest
 
 from experiments.errors import UserError
-from experiments.tracking import location, renaming
+from experiments.tracking import Experiment, RunHandle, location, renaming
 from experiments.tracking.commandline import VERBS
-from experiments.tracking.experiment import Experiment
 from experiments.tracking.history import end_of
 from experiments.tracking.journal import read
-from experiments.tracking.run import RunHandle
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = Path(__file__).with_name("ex_tiny.py")
@@ -120,7 +118,8 @@ def test_several_processes_do_not_begin_what_one_does_alone(rank: int, monkeypat
 
 def test_heavy_libraries_are_not_imported_for_a_question() -> None:
     code = (
-        "import sys, experiments.tracking.experiment, experiments.settings; "
+        "import sys, experiments.settings; "
+        "from experiments.tracking import ChildRun, Experiment, RunHandle, TrackingSettings; "
         "print(sorted({'torch', 'lightning', 'pymongo', 'matplotlib', 'pandas'} & set(sys.modules)))"
     )
     done = subprocess.run(
@@ -295,9 +294,9 @@ def test_f20_earlier_run_with_the_same_settings_is_named(
     first = one_run(tmp_path)
     capsys.readouterr()
     run("with", OFF, "model.width=1", "tracking.group=other")  # the same by another way
-    assert f"Run {first.name} (completed) had these settings" in capsys.readouterr().err
+    assert f"Run {first.name} (completed) had the same settings" in capsys.readouterr().err
     run("with", OFF, "small", "seed=8")
-    assert "had these settings" not in capsys.readouterr().err
+    assert "had the same settings" not in capsys.readouterr().err
     documents = [start_of(directory)["document"] for directory in tmp_path.glob("runs/2*")]
     documents.sort(key=lambda document: document["start_time"])
     prints = [document["info"]["fingerprint"] for document in documents]
@@ -401,7 +400,7 @@ def test_enforced_clean_tree_is_looked_at_first(
     monkeypatch.setattr(experiment, "script", tmp_path / "ex_made.py")
     with pytest.raises(SystemExit):
         run("-e", "with", OFF, experiment=experiment)
-    assert "-e: whether all changes are committed cannot be told" in capsys.readouterr().err
+    assert "-e: cannot tell whether all changes are committed" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -451,7 +450,7 @@ def test_run_in_the_database(
     assert series["steps"] == [0, 1, 2, 3, 4]
     assert document["info"]["segments"][0]["host"] == document["host"]["hostname"]
     said = capsys.readouterr().err
-    assert "Run 1 begins" in said
+    assert "Run 1 started" in said
     assert "Run 1 failed" in said
 
 

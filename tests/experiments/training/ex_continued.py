@@ -22,9 +22,9 @@ from experiments.inference.extraction import header
 from experiments.objectives import Supervised
 from experiments.settings import PretrainSettings
 from experiments.tasks import build
-from experiments.tracking import lifecycle
+from experiments.tracking import RunHandle, lifecycle
 from experiments.tracking.journal import Journal
-from experiments.tracking.run import Recorder, RunHandle
+from experiments.tracking.run import Recorder
 from experiments.tracks.examples import Examples
 from experiments.training.averaging import averaging
 from experiments.training.learner import Learner

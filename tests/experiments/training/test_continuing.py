@@ -14,8 +14,9 @@ import torch
 
 from experiments.errors import UserError
 from experiments.settings import PretrainSettings
+from experiments.tracking import RunHandle
 from experiments.tracking.journal import Journal
-from experiments.tracking.run import Recorder, RunHandle
+from experiments.tracking.run import Recorder
 from experiments.training.continuing import CLAIM, OWNER, RESUME_VARIABLE, resume_from, same_data
 
 SETTINGS = "0123456789abcdef"

@@ -13,7 +13,7 @@ from datasets.teachers import probabilities
 from experiments.errors import UserError
 from experiments.settings import PretrainSettings
 from experiments.tasks import build
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.examples import Examples
 from experiments.training import distilling
 from models.frontends import MusiCNNMel

@@ -1,4 +1,4 @@
-"""Light runs: a line each on the disk, a run each in the database."""
+"""Child runs: a line each on the disk, a run each in the database."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import time
 
 import pytest
 
+from experiments.tracking import ChildRun
 from experiments.tracking.journal import read
-from experiments.tracking.light import LightRun
 from experiments.tracking.run import Recorder, RunHandle
 from experiments.tracking.sync import sync
 
 pytestmark = pytest.mark.usefixtures("home")
 
 
-def light(count: int, **more) -> list[LightRun]:
+def child_runs(count: int, **more) -> list[ChildRun]:
     curve = [(step * 8, 0.5 + step / 100) for step in range(10)]
     return [
-        LightRun(f"{number:04d}", "probe", {"probe_point": {"l2": number}}, number / count, time.time(), **more)
+        ChildRun(f"{number:04d}", "probe", {"probe_point": {"l2": number}}, number / count, time.time(), **more)
         if number % 2
-        else LightRun(f"{number:04d}", "probe", {}, None, time.time(), metrics={"valid/auc": curve}, failure="bad")
+        else ChildRun(f"{number:04d}", "probe", {}, None, time.time(), metrics={"valid/auc": curve}, failure="bad")
         for number in range(count)
     ]
 
@@ -27,7 +27,7 @@ def light(count: int, **more) -> list[LightRun]:
 def test_they_are_runs_of_their_own_once(journal, database, run_document):
     journal.append("start", document=run_document(command="main"), sources=[])
     handle = RunHandle(journal.directory, 0, Recorder(journal))
-    handle.add_light_runs(light(216, info={"sweep_key": handle.key}, tags=("genre",)), "light.jsonl")
+    handle.add_child_runs(child_runs(216, info={"sweep_key": handle.key}, tags=("genre",)), "light.jsonl")
     journal.append("end", status="COMPLETED", stop_time=time.time(), result=None, fail_trace=None)
     assert [record["kind"] for record in read(journal.directory)] == ["start", "children", "end"]
     for _ in range(2):
@@ -51,7 +51,7 @@ def test_they_are_runs_of_their_own_once(journal, database, run_document):
 
 def test_those_that_are_missing_are_added(journal, database, run_document):
     journal.append("start", document=run_document(), sources=[])
-    RunHandle(journal.directory, 0, Recorder(journal)).add_light_runs(light(6), "light.jsonl")
+    RunHandle(journal.directory, 0, Recorder(journal)).add_child_runs(child_runs(6), "light.jsonl")
     journal.append("end", status="COMPLETED", stop_time=time.time(), result=None, fail_trace=None)
     sync(database, runs=[journal.directory])
     database["runs"].delete_many({"config.probe_point.l2": {"$in": [1, 3]}})
@@ -63,5 +63,5 @@ def test_those_that_are_missing_are_added(journal, database, run_document):
 
 
 def test_an_unrecorded_run_has_none(tmp_path):
-    RunHandle(tmp_path, 0).add_light_runs(light(2), "light.jsonl")
+    RunHandle(tmp_path, 0).add_child_runs(child_runs(2), "light.jsonl")
     assert list(tmp_path.iterdir()) == []

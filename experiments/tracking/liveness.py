@@ -1,8 +1,8 @@
-"""Whether a run still lives: by a lock that the kernel drops with its process, and by what its journal says.
+"""Whether a run is still running: by a lock that the kernel drops with its process, and by what its journal says.
 
-A living run holds an exclusive lock on `<run>/.lock`; also on a shared file system, where that passes locks on. The
+A running one holds an exclusive lock on `<run>/.lock`; also on a shared file system, where that passes locks on. The
 journal names host and process, for file systems without locks, and for runs of other machines there is the age of the
-last sign of life.
+last record.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from experiments.locks import close_lock, is_held, open_lock, wait_exclusive
 from experiments.tracking.journal import FILE_NAME, read
-from experiments.tracking.locks import close_lock, is_held, open_lock, wait_exclusive
-from experiments.tracking.processes import identify, lives, recorded, this_boot
+from experiments.tracking.processes import identify, is_running, recorded, this_boot
 
 LOCK_NAME = ".lock"
 SILENT = 120.0  # seconds without a record after which a run of another machine is taken for dead
@@ -31,7 +31,7 @@ class RunLock:
     def acquire(self, seconds: float = 1.0) -> bool:
         """Take the lock, for which others are given some time; False while another process has it.
 
-        A file system that knows no locks lets everybody have it.
+        A file system without locks grants it to everyone.
 
         Raises:
             OSError: the lock file cannot be made.
@@ -54,8 +54,8 @@ def is_locked(run_dir: Path) -> bool:
     return is_held(run_dir / LOCK_NAME)
 
 
-def standing(run_dir: Path) -> str:
-    """How a run stands: `ended`, `running`, `stale` (its process is gone), `elsewhere` or `empty`.
+def run_state(run_dir: Path) -> str:
+    """The state of a run: `ended`, `running`, `stale` (its process is gone), `elsewhere` or `empty`.
 
     `elsewhere` is a run of another machine that has neither an end nor a lock that can be seen from here.
     """
@@ -70,7 +70,7 @@ def standing(run_dir: Path) -> str:
     here = process is not None and process.boot is not None and process.boot == this_boot()  # hosts can be renamed
     if not here and owner.get("host") != socket.gethostname():
         return "elsewhere"
-    return "running" if process is not None and lives(process) else "stale"
+    return "running" if process is not None and is_running(process) else "stale"
 
 
 def ownership(run_dir: Path) -> tuple[dict[str, Any] | None, bool]:
@@ -87,12 +87,12 @@ def ownership(run_dir: Path) -> tuple[dict[str, Any] | None, bool]:
     return owner, ended
 
 
-def last_sign(run_dir: Path) -> float:
+def last_activity(run_dir: Path) -> float:
     """Unix time at which the journal was written last."""
     return (run_dir / FILE_NAME).stat().st_mtime
 
 
-def me() -> dict[str, Any]:
+def this_process() -> dict[str, Any]:
     """This process, as the journal names it."""
     process = identify(os.getpid())
     return {"host": socket.gethostname(), **(asdict(process) if process else {"pid": os.getpid()})}

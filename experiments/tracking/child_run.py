@@ -1,4 +1,4 @@
-"""Light runs: the many small results of one run, each a run of its own in the database, for the run browser to compare.
+"""Child runs: the many small results of one run, each a run of its own in the database, for the run browser to compare.
 
 They are one file, a JSON object a line, and one record in the journal of their run, so that a thousand of them cost as
 much as one.
@@ -17,8 +17,8 @@ from experiments.tracking.values import storable
 
 
 @dataclass(frozen=True)
-class LightRun:
-    """A run without a folder and a log.
+class ChildRun:
+    """A small result of a run, shown as a run of its own: without a folder and a log.
 
     Attributes:
         name: Tells it from the others of its run.
@@ -43,8 +43,8 @@ class LightRun:
     tags: tuple[str, ...] = ()
 
 
-def write(runs: Iterable[LightRun], path: Path) -> Path:
-    """Write light runs as lines, without secrets and without what cannot be stored."""
+def write(runs: Iterable[ChildRun], path: Path) -> Path:
+    """Write child runs as lines, without secrets and without what cannot be stored."""
     with path.open("w", encoding="utf-8") as handle:
         for run in runs:
             handle.write(json.dumps(mask(storable(asdict(run))[0]), allow_nan=False) + "\n")

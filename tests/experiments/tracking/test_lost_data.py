@@ -7,11 +7,10 @@ from bson import ObjectId
 from pymongo import MongoClient, monitoring
 
 from experiments.errors import UserError
-from experiments.tracking import artifacts, files_copy
+from experiments.tracking import ChildRun, artifacts, files_copy
 from experiments.tracking.apply import RunCopy
 from experiments.tracking.database import journaled
 from experiments.tracking.journal import Journal, read
-from experiments.tracking.light import LightRun
 from experiments.tracking.location import open_database
 from experiments.tracking.run import Recorder
 from experiments.tracking.server import EmbeddedServer
@@ -83,7 +82,7 @@ HOLES = [
 
 
 @pytest.fixture
-def holes_in(journal, run_document, database, tmp_path):
+def losses_in(journal, run_document, database, tmp_path):
     """A run with a bit of everything that is in the database; gives what is stored."""
     (tmp_path / "large.bin").write_bytes(bytes(range(256)) * 4096)
     whole_run(journal, run_document(), tmp_path, files=[tmp_path / "large.bin"])
@@ -91,16 +90,16 @@ def holes_in(journal, run_document, database, tmp_path):
     return content(database, journal.key)
 
 
-@pytest.mark.parametrize("hole", HOLES)
-def test_sync_heals_what_a_database_lacks(hole, holes_in, journal, database):
-    hole(database)
+@pytest.mark.parametrize("loss", HOLES)
+def test_sync_heals_what_a_database_lacks(loss, losses_in, journal, database):
+    loss(database)
     assert sync(database).sent == {}, "its pointer is gone"
     assert sync(database, runs=[journal.directory]).sent == {journal.key: 1}
-    assert content(database, journal.key) == holes_in
+    assert content(database, journal.key) == losses_in
     assert not artifacts.incomplete(database, [one["file_id"] for one in database["runs"].find_one({})["artifacts"]])
 
 
-def test_result_and_status_too(holes_in, journal, database):
+def test_result_and_status_too(losses_in, journal, database):
     database["runs"].update_one({"_id": 1}, {"$set": {"status": "RUNNING", "result": {"at": 250}}})
     sync(database, runs=[journal.directory])
     healed = content(database, journal.key)
@@ -108,11 +107,11 @@ def test_result_and_status_too(holes_in, journal, database):
     assert healed["run"]["result"] == {"x": 1.5}
 
 
-def test_light_runs_too(journal, run_document, database):
+def test_child_runs_too(journal, run_document, database):
     journal.append("start", document=run_document(), sources=[])
     points = {"loss": [(0, 0.5), (1, 0.25)]}
-    runs = [LightRun(f"p{n}", "probe", {"n": n}, {"x": n}, 5.0, metrics=points) for n in range(5)]
-    Recorder(journal).light_runs(runs, "probes.jsonl")
+    runs = [ChildRun(f"p{n}", "probe", {"n": n}, {"x": n}, 5.0, metrics=points) for n in range(5)]
+    Recorder(journal).add_child_runs(runs, "probes.jsonl")
     journal.append("end", status="COMPLETED", stop_time=2.0, result=None, fail_trace=None)
     sync(database)
     database["metrics"].delete_one({"run_id": -2})
@@ -124,14 +123,14 @@ def test_light_runs_too(journal, run_document, database):
     assert all(len(one["steps"]) == 2 for one in database["metrics"].find({}))
 
 
-@pytest.mark.parametrize("hole", HOLES)
-def test_a_run_heals_it_at_its_end(hole, journal, run_document, database, mongo_url, tmp_path, eventually):
+@pytest.mark.parametrize("loss", HOLES)
+def test_a_run_heals_it_at_its_end(loss, journal, run_document, database, mongo_url, tmp_path, eventually):
     (tmp_path / "large.bin").write_bytes(bytes(range(256)) * 4096)
     uploader = Uploader(journal.directory, lambda: open_database(mongo_url).client[database.name], waits=QUICK)
     uploader.start()
     last = whole_run(journal, run_document(), tmp_path, files=[tmp_path / "large.bin"], ended=False)
     eventually(lambda: uploader._safe >= last)
-    hole(database)
+    loss(database)
     journal.append("end", time_=2000.0, status="COMPLETED", stop_time=2000.0, result={"x": 1.5}, fail_trace=None)
     assert uploader.drain(120) == 0
     healed = content(database, journal.key)
@@ -233,7 +232,7 @@ def test_a_wrong_password_is_not_a_database_that_does_not_answer(login, journal,
     try:
         journal.append("start", document=run_document(), sources=[])
         database = open_database(f"mongodb://{login}@{host}")
-        with pytest.raises(UserError, match="authentication failed: the database refuses this user name or password"):
+        with pytest.raises(UserError, match="authentication failed: the database rejects this user name or password"):
             sync(database)
         uploader = Uploader(journal.directory, lambda: open_database(f"mongodb://{login}@{host}"), waits=QUICK)
         uploader.start()

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from experiments.tracking.standing import me, standing
+from experiments.tracking.liveness import run_state, this_process
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems tell no number of a boot")
 
@@ -24,19 +24,19 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems tell n
     ],
 )
 def test_a_run_of_a_host_that_was_renamed(journal, run_document, monkeypatch, change, how):
-    journal.append("start", document=run_document(ostinato=me() | change), sources=[])
+    journal.append("start", document=run_document(ostinato=this_process() | change), sources=[])
     monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
-    assert standing(journal.directory) == how
+    assert run_state(journal.directory) == how
 
 
 @linux
 def test_a_run_from_before_the_machine_was_started_again_is_stale(journal, run_document):
-    owner = me() | {"boot": "an earlier one", "pid": os.getpid()}
+    owner = this_process() | {"boot": "an earlier one", "pid": os.getpid()}
     journal.append("start", document=run_document(ostinato=owner), sources=[])
-    assert standing(journal.directory) == "stale"
+    assert run_state(journal.directory) == "stale"
 
 
 def test_what_is_recorded_of_a_process_tells_it_from_others(journal, run_document):
-    assert (me()["host"], me()["pid"]) == (socket.gethostname(), os.getpid())
-    journal.append("start", document=run_document(ostinato=me() | {"pid": 2**22 + 1}), sources=[])
-    assert standing(journal.directory) == "stale"
+    assert (this_process()["host"], this_process()["pid"]) == (socket.gethostname(), os.getpid())
+    journal.append("start", document=run_document(ostinato=this_process() | {"pid": 2**22 + 1}), sources=[])
+    assert run_state(journal.directory) == "stale"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from experiments.errors import UserError
 
-_PLAIN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # in a folder of somebody else's; a pipe would be waited for
+_PLAIN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # in another user's folder; a pipe would be waited for
 _open: set[int] = set()  # lock files of this process
 
 
@@ -70,7 +70,7 @@ def try_exclusive(file: int) -> bool:
 
 
 def wait_exclusive(file: int, seconds: float) -> bool:
-    """`try_exclusive`, again and again for at most `seconds`; a file system without locks lets everybody have it."""
+    """`try_exclusive`, again and again for at most `seconds`; a file system without locks grants it to everyone."""
     deadline = time.monotonic() + seconds
     while True:
         try:

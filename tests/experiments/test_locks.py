@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from experiments.errors import UserError
-from experiments.tracking.locks import LockHeld, close_lock, is_held, locked, open_lock, try_exclusive
+from experiments.locks import LockHeld, close_lock, is_held, locked, open_lock, try_exclusive
 
 
 def fork_a_sleeper() -> int:

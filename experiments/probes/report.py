@@ -22,7 +22,7 @@ from experiments.probes.sweep import Outcome, thinned
 from experiments.probes.sweep_files import Record
 from experiments.tasks.base import Task
 from experiments.tracking import ChildRun, RunHandle
-from experiments.tracks.data import say
+from experiments.messages import say
 
 MOST_POINTS = 1000  # of the curves of a run
 MOST_BARS = 24

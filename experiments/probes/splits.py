@@ -20,9 +20,10 @@ from datasets.store import Store
 from datasets.text import pluralize
 from experiments.errors import UserError
 from experiments.inference.extraction import made_of_other
+from experiments.messages import say
 from experiments.probes.vectors import Split
 from experiments.tasks.base import Task
-from experiments.tracks.data import Source, say
+from experiments.tracks.data import DataSource
 from experiments.tracks.examples import Examples
 from experiments.tracks.strata import membership
 
@@ -168,7 +169,7 @@ def warn_of_underrepresented_classes(task: Task, tracks: LabelledTracks, shots: 
         say(f"{task.name}: {have} fewer than probe.shots={shots} in train, all of which count: {listed}")
 
 
-def warn_of_other_audio(compared: Iterable[Representation], source: Source) -> None:
+def warn_of_other_audio(compared: Iterable[Representation], source: DataSource) -> None:
     """Warn of stores of embeddings that were not made from these features, though tracks have the same names."""
     stores = {store.path: store for row in compared for store in row.stores if isinstance(store, Store)}
     for store in stores.values():

@@ -23,7 +23,7 @@ from experiments.inference.extraction import header
 from experiments.networks import Loaded, load
 from experiments.progress import progress
 from experiments.settings import PretrainSettings
-from experiments.tracks.data import Source, open_source
+from experiments.tracks.data import DataSource, open_source
 from models.frontends.musicnn import HOP
 from models.maest.export import AudioNetwork
 from models.onnx_files import INPUT, audio_session
@@ -85,7 +85,7 @@ def contestants(found: Loaded, block: int) -> dict[str, Run]:
 
 
 def embed(
-    source: Source, found: Loaded, runs: dict[str, Run], stores: dict[str, Path], block: int
+    source: DataSource, found: Loaded, runs: dict[str, Run], stores: dict[str, Path], block: int
 ) -> dict[str, np.ndarray]:
     """Fills a store by each contestant; all logits, a row a window."""
     dim = found.description["network"]["dim"]

@@ -38,7 +38,7 @@ from experiments.probes.representations import MAIN
 from experiments.reports import with_interval
 from experiments.settings import DatamoduleSettings, EmbeddingsSettings, PretrainSettings, ProbeExperimentSettings
 from experiments.tracking.run import RunHandle
-from experiments.tracks.data import Source, open_source
+from experiments.tracks.data import DataSource, open_source
 from models.maest.export import AudioNetwork
 from models.maest.flops import cost
 from models.onnx_files import INPUT, audio_session
@@ -85,7 +85,7 @@ LEVERS: dict[str, Lever] = {
 class Audio:
     """Windows of samples in the place of windows of log-mel, for networks with a front end of their own."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: DataSource) -> None:
         self.source, self.hop = source, source.frontend.hop
         self.last: tuple[str, np.ndarray] = ("", np.empty(0))
 

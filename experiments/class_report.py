@@ -37,6 +37,8 @@ def write_test_report(
         system: What answered, for the titles of the pictures.
     """
     per_class = task.score_per_class(predictions, references)
+    if not per_class:
+        return
     measured = next(iter(per_class.values()))
     metric = task.primary if task.primary in measured else "f1"
     seen = {} if train is None else _training_tracks(task, train, per_class)
@@ -52,8 +54,7 @@ def write_test_report(
             {"class": name, **row} | count for (name, row), count in zip(per_class.items(), counts, strict=True)
         )
     run.add_artifact(table)
-    if hasattr(task, "confusion"):
-        counts = task.confusion(predictions, references)
+    if (counts := task.confusion(predictions, references)) is not None:
         picture = run.directory / f"confusion_test{suffix}.png"
         run.add_artifact(reports.confusion_matrix(counts, task.classes, picture, title))
 

@@ -65,10 +65,10 @@ def weighted(
 
     With `only`, metrics besides that one may be left out.
     """
-    if only == getattr(task, "primary", "") and hasattr(task, "primary_resampled"):
-        return {only: task.primary_resampled(predictions, references, weights)}
-    if hasattr(task, "score_resampled"):
-        return task.score_resampled(predictions, references, weights)
+    if only == task.primary and (primary := task.primary_resampled(predictions, references, weights)) is not None:
+        return {only: primary}
+    if (scores := task.score_resampled(predictions, references, weights)) is not None:
+        return scores
     rows = []
     for row in weights.astype(np.int64):
         drawn = np.repeat(np.arange(len(references)), row)

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from experiments.configs.maest import LENGTHS
 from experiments.errors import UserError
 from experiments.labels import output_names
+from experiments.messages import say
 from experiments.settings import ModelSettings, NormSettings, PretrainSettings
-from experiments.tasks import Task, build, rebuild, told
-from experiments.tracks.data import clip_frames, say
+from experiments.tasks import Task, build, from_metadata
+from experiments.tracks.data import clip_frames
 from models.checkpoints import fetch, initialise, load_any, load_release, read_arguments, read_metadata
 from models.frontends import MusiCNNMel
 from models.maest import MAEST
@@ -80,7 +81,7 @@ class Loaded:
 
     def task(self) -> Task:
         """What its outputs mean."""
-        return rebuild(self.description["task"], self.labels, self.description.get("options"))
+        return from_metadata(self.description["task"], self.labels, self.description.get("options"))
 
     def check_frames(self, frames: int) -> int:
         """Return the length of a clip if the network takes it.
@@ -185,7 +186,7 @@ def initial(settings: PretrainSettings, frontend: MusiCNNMel, task: Task, n_clas
         weights = f"sha256 {_digest(file)}" if file else start
     description = {
         "network": arguments,
-        **told(task),
+        **task.metadata,
         "frontend": frontend.fingerprint,
         "normalisation": list(normalisation(settings.datamodule.norm, usual)),
     }

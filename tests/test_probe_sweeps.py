@@ -243,7 +243,7 @@ def fewer_tracks() -> list[str]:
     with StoreWriter("half", Store("plain").header) as writer:
         for name, *_ in tracks()[::2]:
             writer.append(name, np.zeros((1, 1, 8), np.float16))
-    return ["embeddings.compare.half=half", "datamodule.max_left_out=0.1"]
+    return ["embeddings.compare.half=half", "datamodule.max_unmatched=0.1"]
 
 
 def other_tracks() -> list[str]:

@@ -18,11 +18,12 @@ from experiments.errors import UserError
 from experiments.export.cards import card
 from experiments.export.formats import FORMATS, Format, Job, eager
 from experiments.inference.inference import window_frames
+from experiments.messages import say
 from experiments.networks import Loaded
 from experiments.progress import progress
 from experiments.settings import PretrainSettings
 from experiments.tracking.run import RunHandle
-from experiments.tracks.data import FRONTEND, say
+from experiments.tracks.data import FRONTEND
 from models.frontends import build as build_frontend
 from models.maest.huggingface import is_folder
 

@@ -16,14 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from datasets.store import Store
+from datasets.text import pluralize
 from experiments import distributed, networks
 from experiments.errors import UserError
 from experiments.inference.cost import savings, use_threads
 from experiments.inference.extraction import Output, Report, extract, header, made_of_other
+from experiments.messages import say
 from experiments.settings import DatamoduleSettings, PretrainSettings
 from experiments.tracking.run import RunHandle
-from experiments.tracks.data import Source, clip_frames, open_source, pluralize, read_corpus, say, spell
-from experiments.tracks.left_out import match
+from experiments.tracks.data import DataSource, clip_frames, open_source, read_corpus, spell
+from experiments.tracks.unmatched import match
 from experiments.training.trainer import check_accelerator, precision
 from models.attention import prefer
 from models.fingerprint import fingerprint
@@ -164,7 +166,7 @@ def _tokens(network: nn.Module, x: Tensor, blocks: list[int]) -> dict[int, Tenso
     return {block: tokens[network.layer_names[block]] for block in blocks}
 
 
-def _make_way(output: Output, source: Source, ids: Sequence[str], overwrite: bool) -> None:
+def _make_way(output: Output, source: DataSource, ids: Sequence[str], overwrite: bool) -> None:
     """Refuse, or remove where that is wanted, a store in the folder that was made otherwise or from other audio."""
     if not (output.folder / "header.json").is_file():
         return
@@ -183,7 +185,7 @@ def _make_way(output: Output, source: Source, ids: Sequence[str], overwrite: boo
     shutil.rmtree(output.folder)
 
 
-def _tell_of_gone(source: Source, ids: Sequence[str]) -> None:
+def _tell_of_gone(source: DataSource, ids: Sequence[str]) -> None:
     """Say how many tracks have features, but no audio any more; only where the features were made of a folder."""
     if source.features.path.resolve() == source.base_dir.resolve():
         return
@@ -207,12 +209,12 @@ def window_frames(settings: PretrainSettings, found: networks.Loaded) -> int:
     return found.check_frames(clip_frames(seconds, found.frontend))
 
 
-def _wanted(settings: PretrainSettings, source: Source) -> list[str]:
+def _wanted(settings: PretrainSettings, source: DataSource) -> list[str]:
     """Stored ids: the labelled ones where a table is given explicitly, else all."""
     datamodule = settings.datamodule
     if not _by_table(datamodule):
         return list(source.features.ids)
-    _, stored = match(read_corpus(datamodule, source), source.features.ids, source.base_dir, datamodule)
+    _, stored = match(read_corpus(datamodule, source), source.features.ids, source.base_dir, datamodule.max_unmatched)
     return list(stored.values())
 
 
@@ -222,7 +224,7 @@ def _by_table(datamodule: DatamoduleSettings) -> bool:
     return any(getattr(datamodule, name) for name in tables)
 
 
-def _folder(settings: PretrainSettings, source: Source, producer: dict[str, Any]) -> Path:
+def _folder(settings: PretrainSettings, source: DataSource, producer: dict[str, Any]) -> Path:
     if settings.inference.out_dir:
         return Path(settings.inference.out_dir).expanduser()
     made = fingerprint({**producer, "folder": str(source.base_dir.resolve())})

@@ -27,11 +27,12 @@ from experiments.inference.cost import savings
 from experiments.inference.inference import device_of, runner, window_frames
 from experiments.inference.results import Prediction, Results
 from experiments.labels import display_name
+from experiments.messages import say
 from experiments.progress import progress
 from experiments.settings import PretrainSettings
 from experiments.tasks.base import Task
 from experiments.tracking.run import RunHandle
-from experiments.tracks.data import FRONTEND, say
+from experiments.tracks.data import FRONTEND
 from experiments.training.trainer import check_accelerator
 from models.fingerprint import fingerprint
 from models.frontends import build as build_frontend

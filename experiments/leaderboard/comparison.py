@@ -80,12 +80,13 @@ def task_of(name: str, n_outputs: int) -> Task:
         "mean": [0.0] * n_outputs,
         "scale": [1.0] * n_outputs,
     }
+    kind = tasks.find(name, typed=False)
     needed = [
         parameter.name
-        for parameter in inspect.signature(tasks.find(name)).parameters.values()
+        for parameter in inspect.signature(kind).parameters.values()
         if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
     ]
-    return tasks.build(name, **{key: averaged_networks[key] for key in needed if key in averaged_networks})
+    return kind(**{key: averaged_networks[key] for key in needed if key in averaged_networks})
 
 
 def _answers(entry: Entry, source: Source) -> Answers:

@@ -116,11 +116,7 @@ class SupervisedLearner(L.LightningModule):
         """Targets, mixed as the clips were; class numbers, and tempi for classes, become shares of classes."""
         if mix is None:
             return target
-        if target.ndim == 1 and hasattr(self.task, "spread"):
-            target = self.task.spread(target)
-        elif not target.is_floating_point():
-            target = nn.functional.one_hot(target, self.task.n_outputs).float()
-        return augment.mixup(target, *mix)
+        return augment.mixup(self.task.smooth_labels(target), *mix)
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Log the learning rate of the step."""

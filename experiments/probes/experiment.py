@@ -13,6 +13,7 @@ import numpy as np
 from datasets.corpus import SPLITS, Corpus
 from datasets.text import pluralize
 from experiments.errors import UserError
+from experiments.messages import say
 from experiments.probes import grids
 from experiments.probes.baselines import MEL_STATISTICS, constant
 from experiments.probes.few_shot import fewer
@@ -46,9 +47,9 @@ from experiments.settings import ProbeExperimentSettings, ProbeSettings
 from experiments.tasks.base import Task
 from experiments.tracking.run import RunHandle
 from experiments.tracks.annotations import shown, tasks_of
-from experiments.tracks.data import Source, build_task, identify, open_source, read_corpus, say
+from experiments.tracks.data import DataSource, build_task, identify, open_source, read_corpus
 from experiments.tracks.examples import check_no_group_leakage, examples, require_nonempty
-from experiments.tracks.left_out import match, tell_unannotated
+from experiments.tracks.unmatched import match, report_unannotated
 
 
 @dataclass
@@ -80,7 +81,7 @@ def probe(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]
     tasks, corpus, stored = _tasks(settings, source, compared, run)
     tracks, data = {}, {}
     for name, task in tasks.items():
-        tell_unannotated(task, corpus, settings.datamodule, run)
+        report_unannotated(task, corpus, settings.datamodule.max_unmatched, run)
         splits = examples(task, corpus, stored)
         require_nonempty(splits, *SPLITS)
         check_no_group_leakage(splits, corpus)
@@ -152,7 +153,7 @@ def _what_next(found: Found, run: RunHandle) -> str:
 
 
 def _tasks(
-    settings: ProbeExperimentSettings, source: Source, compared: Sequence[Representation], run: RunHandle
+    settings: ProbeExperimentSettings, source: DataSource, compared: Sequence[Representation], run: RunHandle
 ) -> tuple[dict[str, Task], Corpus, Mapping[str, str]]:
     """The tasks, and the tracks that every representation has."""
     shared = set.intersection(*(row.ids for row in compared))
@@ -164,10 +165,11 @@ def _tasks(
             f"were they made from the same folder?"
         )
     where, labelled = _where(compared, shared), read_corpus(settings.datamodule, source)
-    corpus, stored = match(labelled, sorted(shared), where, settings.datamodule, run)
+    corpus, stored = match(labelled, sorted(shared), where, settings.datamodule.max_unmatched, run)
     tasks: dict[str, Task] = {}
     for name in tasks_of(settings.probe.tasks, corpus):
-        corpus, tasks[name] = build_task(settings.datamodule, corpus, name)
+        corpus, task = build_task(settings.datamodule, corpus, name)
+        tasks[task.name] = task
     return tasks, corpus, stored
 
 
@@ -249,12 +251,10 @@ def _constant(task: Task, train: Split, items: int, probe: ProbeSettings, seed: 
 
 
 def _probabilities(task: Task, targets: np.ndarray) -> np.ndarray:
-    """Targets as probabilities of classes, where they are something else."""
-    if not hasattr(task, "spread"):
-        return targets
+    """Targets as probabilities of classes, where they are classes."""
     import torch
 
-    return task.spread(torch.from_numpy(targets)).numpy()
+    return task.smooth_labels(torch.from_numpy(targets)).numpy()
 
 
 def _split(tracks: Annotated, split: str) -> Split:

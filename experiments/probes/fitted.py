@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from experiments import tasks
 from experiments.errors import UserError
 from experiments.probes.vectors import Split
+from experiments.tasks import from_metadata
 from experiments.tasks.base import Task
 from models.descriptions import read_object
 from models.errors import CheckpointError
@@ -164,7 +164,7 @@ class FittedProbe:
 
         own = {name: getattr(self, name) for name in ("seed", "value", "loss", "best_step", "stop_step", "curve")}
         document = own | {
-            "task": self.task.name,
+            "task": self.task.metadata["task"],
             "options": dict(self.task.options),
             "config": asdict(self.config),
             "features": dict(self.features),
@@ -205,8 +205,8 @@ class FittedProbe:
             raise UserError(f"{path}: format {metadata.get('format')!r:.60}, expected {FORMAT!r}; is it a probe?")
         document = _document(metadata.get("probe", ""), path)
         try:
-            task = tasks.build(document.task, **document.options)
-        except (TypeError, ValueError) as error:
+            task = from_metadata(document.task, None, document.options)
+        except UserError as error:
             raise UserError(f"{path}: its task cannot be built ({error}); was the file changed?") from None
         _check_arrays(arrays, task.n_outputs, path)
         mean, scale = arrays.pop("scaler.mean"), arrays.pop("scaler.scale")

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from experiments import networks
 from experiments.errors import UserError
 from experiments.inference.prediction import System, answer_files, audio_named
+from experiments.messages import say
 from experiments.probes.fitted import FittedProbe
 from experiments.probes.vectors import Reduction, reduction_named
 from experiments.settings import PredictionSettings, PretrainSettings, ProbeExperimentSettings, TrainerSettings
 from experiments.tracking.run import RunHandle
-from experiments.tracks.data import FRONTEND, say
+from experiments.tracks.data import FRONTEND
 from experiments.training.trainer import check_accelerator
 from experiments.transfer.settings import TransferSettings
 from models.descriptions import LARGEST, check_arguments

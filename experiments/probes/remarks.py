@@ -10,11 +10,12 @@ from datasets.corpus import SPLITS
 from datasets.store import Store
 from datasets.text import pluralize
 from experiments.inference.extraction import made_of_other
+from experiments.messages import say
 from experiments.probes.few_shot import scarce
 from experiments.probes.representations import Annotated, Representation
 from experiments.probes.sweeping import Outcome
 from experiments.tasks.base import Task
-from experiments.tracks.data import Source, say
+from experiments.tracks.data import DataSource
 
 
 def say_failures(task: str, label: str, outcomes: Sequence[Outcome]) -> None:
@@ -69,7 +70,7 @@ def say_scarce_classes(task: Task, tracks: Annotated, shots: int | None) -> None
         say(f"{task.name}: {have} fewer than probe.shots={shots} in train, all of which count: {listed}")
 
 
-def warn_of_other_audio(compared: Iterable[Representation], source: Source) -> None:
+def warn_of_other_audio(compared: Iterable[Representation], source: DataSource) -> None:
     """Say so where a store of embeddings was not made from these features, though its tracks have the same names."""
     stores = {store.path: store for row in compared for store in row.stores if isinstance(store, Store)}
     for store in stores.values():

@@ -11,7 +11,7 @@ from experiments.tasks import find
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
-TaskName = Annotated[str, AfterValidator(lambda name: find(name).name)]
+TaskName = Annotated[str, AfterValidator(lambda name: find(name) and name)]
 
 
 class Section(BaseModel):

@@ -71,7 +71,7 @@ class DatamoduleSettings(Section):
     groundtruth_test: str | None = None  # the same for the test
     labels: str | None = None  # the classes: a text file with one a line, or a checkpoint; None: those of the table
     unknown_labels: Literal["refuse", "drop"] = "refuse"  # what becomes of labels that are not among `labels`
-    max_left_out: Share = 1.0  # of tracks without audio, without labels or without the task's: more is an error
+    max_unmatched: Share = 1.0  # of tracks without audio, without labels or without the task's: more is an error
     min_tracks: Count = 0  # labels with fewer training tracks are left out
     merge_spellings: bool = True  # labels that differ in case, spaces or Unicode form alone are one
     separators: Annotated[str, Field(min_length=1)] = ";|"  # of the tags of a cell: any of these characters

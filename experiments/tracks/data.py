@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +16,11 @@ from datasets.identity import FEATURE_SUFFIXES
 from datasets.text import pluralize
 from datasets.upstream import open_features
 from experiments.errors import UserError
+from experiments.messages import say
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import TASKS, Task, build, find
-from experiments.tracking import ranks
-from experiments.tracking.masking import for_terminal
 from experiments.tracks import annotations
-from experiments.tracks.readable import doubts, drop_unreadable, instead
+from experiments.tracks.readable import drop_several, drop_unreadable, implausible, other_tasks_hint
 from models.fingerprint import fingerprint
 from models.frontends import MusiCNNMel
 from models.frontends import build as build_frontend
@@ -52,7 +50,7 @@ NAMING = (  # settings that decide which tracks there are, with which splits and
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """What a data module points at.
 
     Attributes:
@@ -60,7 +58,7 @@ class Source:
         base_dir: Folder of the audio, store or upstream features.
         features: Reader of mel frames (`datasets.store.Store` or `datasets.upstream`'s).
         frontend: What the features were made with, or must have been.
-        corpus: What a file of annotations says; None where folders are the classes, or where nobody asked.
+        corpus: What a file of annotations says; None where folders are the classes, or where none are needed.
     """
 
     name: str
@@ -70,18 +68,12 @@ class Source:
     corpus: Corpus | None = None
 
 
-def say(line: str) -> None:
-    """Tell the user one thing, once, on standard error, so that a command's own output stays clean."""
-    if ranks.is_global_zero():
-        print(for_terminal(line), file=sys.stderr, flush=True)
-
-
 def there_is(names: Iterable[str]) -> str:
-    """What a corpus has, as the end of a sentence."""
+    """Which annotations a corpus has, as the end of a sentence."""
     return f"there is {' and '.join(names)}" if (names := list(names)) else "it has no annotation at all"
 
 
-def open_source(settings: DatamoduleSettings, labelled: bool = True) -> Source:
+def open_source(settings: DatamoduleSettings, labelled: bool = True) -> DataSource:
     """Find the features and annotations, rendering the demo corpus and computing features where that was not done yet.
 
     Annotations are settled first: a mistake in them, or in the settings about them, does not wait for hours of work on
@@ -110,10 +102,10 @@ def open_source(settings: DatamoduleSettings, labelled: bool = True) -> Source:
     if labelled and corpus is None and not stored:
         annotations.from_folders(settings, base, [audio.id for audio in find_audio(base).files])
     features = _features(base, settings, frontend, None if stored else _store_dir(base, settings, frontend))
-    return Source(base.resolve().name, base, features, frontend, corpus)
+    return DataSource(base.resolve().name, base, features, frontend, corpus)
 
 
-def _demo(settings: DatamoduleSettings, labelled: bool, frontend: MusiCNNMel) -> Source:
+def _demo(settings: DatamoduleSettings, labelled: bool, frontend: MusiCNNMel) -> DataSource:
     from datasets import demo
 
     folder = demo.build(settings.demo_size)
@@ -121,7 +113,7 @@ def _demo(settings: DatamoduleSettings, labelled: bool, frontend: MusiCNNMel) ->
     base = folder / "audio"
     corpus = annotations.from_files(settings, base) if labelled else None
     store_dir = Path(settings.store_dir).expanduser() if settings.store_dir else folder / "mels"
-    return Source("demo", base, _features(base, settings, frontend, store_dir), frontend, corpus)
+    return DataSource("demo", base, _features(base, settings, frontend, store_dir), frontend, corpus)
 
 
 def _store_dir(base: Path, settings: DatamoduleSettings, frontend: MusiCNNMel) -> Path:
@@ -162,11 +154,11 @@ def _holds_features(base: Path) -> bool:
     return found
 
 
-def read_corpus(settings: DatamoduleSettings, source: Source) -> Corpus:
-    """The annotations that belong to a source, its tracks dealt out where they have no splits; says how.
+def read_corpus(settings: DatamoduleSettings, source: DataSource) -> Corpus:
+    """The annotations that belong to a source, its tracks split where the table does not; reports how.
 
     Raises:
-        UserError: None were given, none lie beside the audio, and its folders are no classes.
+        UserError: No table was given, none lies beside the audio, and its folders are no classes.
         CorpusError: Folders are the classes, and there are too few.
     """
     corpus = source.corpus or annotations.from_folders(settings, source.base_dir, source.features.ids)
@@ -175,8 +167,8 @@ def read_corpus(settings: DatamoduleSettings, source: Source) -> Corpus:
     return corpus
 
 
-def corpus_name(source: Source, table: str) -> str:
-    """What a corpus is called: its published name, and that of its table where this says more than `tracks`."""
+def corpus_name(source: DataSource, table: str) -> str:
+    """The name of a corpus: the published one, and that of its table unless this is just `tracks`."""
     try:
         about = plain_json.parse((source.base_dir / "corpus.json").read_bytes())
     except (OSError, ValueError):
@@ -189,66 +181,68 @@ def corpus_name(source: Source, table: str) -> str:
 
 
 def say_notes(corpus: Corpus, before: Corpus | None = None) -> None:
-    """Say what is new to know about a corpus."""
+    """Report the notes of a corpus, without those that it had before."""
     for note in corpus.notes[len(before.notes) if before else 0 :]:
         say(note)
 
 
 def build_task(settings: DatamoduleSettings, corpus: Corpus, name: str | None = None) -> tuple[Corpus, Task]:
-    """Make a task as `prepare_task` does, and say what is to be known of it and of implausible values."""
+    """Make a task as `prepare_task` does, and report new notes on the corpus and implausible values."""
     chosen, task = prepare_task(settings, corpus, name)
-    doubted = [f"{one.said}: {annotations.shown(map(str, one.cases), 3)}" for one in doubts(task, chosen)]
-    chosen = replace(chosen, notes=(*chosen.notes, *doubted))
+    warnings = [f"{one.said}: {annotations.shown(map(str, one.cases), 3)}" for one in implausible(task, chosen)]
+    chosen = replace(chosen, notes=(*chosen.notes, *warnings))
     say_notes(chosen, corpus)
     return chosen, task
 
 
 def prepare_task(settings: DatamoduleSettings, corpus: Corpus, name: str | None = None) -> tuple[Corpus, Task]:
-    """Make a task with the classes of a corpus, or those of the settings; says nothing.
+    """Make a task with the classes of a corpus, or those of the settings; prints nothing.
 
     Args:
         settings: Which labels count.
         corpus: Tracks with features.
-        name: Of the task; None: the settings'.
+        name: Of the task; None: that of the settings.
 
     Returns:
-        The corpus without the labels that do not count, which its notes tell, and the task.
+        The corpus without the labels that do not count, with a note on them, and the task.
 
     Raises:
         UserError: No track has the annotation, none can be read, or there are too few classes.
     """
-    name = name or annotations.task_of(settings, corpus)
+    name = name or annotations.task_of(settings.task, corpus)
     kind = find(name)
-    missing = [one for one in kind.annotations if one not in corpus.annotations]
-    if missing:
-        asked = dict.fromkeys(one for other in TASKS.values() for one in other.annotations)
-        present = [one for one in asked if one in corpus.annotations]
-        other = ""
-        if name == "tagging" and not present:
-            other = " (or datamodule.columns.genre, where tracks have one label each)"
-        there = f"; the table has {', '.join(map(repr, corpus.columns))}" if corpus.columns else ""
-        guesses = {one: column for one, column in likely(corpus.columns).items() if one not in present}
-        guess = "".join(
-            f"column {column!r} may be the {one}: {option(f'columns.{one}', column)}; or "
-            for one, column in guesses.items()
-        )
-        raise UserError(
-            f"{name}: no track of {corpus.name} has {missing[0]}, {there_is(present)}; {guess}"
-            f"name its column with datamodule.columns.{missing[0]}{other}{instead(corpus, name)}{there}"
-        )
+    if missing := [one for one in kind.annotations if one not in corpus.annotations]:
+        raise _not_annotated(name, corpus, kind.annotations, missing[0])
+    drop = settings.unknown_labels == "drop"
     if kind.annotations[0] in LABELS:
+        corpus = drop_several(corpus, kind.annotations[0]) if drop else corpus
         chosen, classes = annotations.choose_labels(settings, corpus, kind.annotations[0])
-        task = build(name, classes=classes)
-    else:
-        task = build(name, **annotations.measured(corpus, kind))
-        chosen = drop_unreadable(settings, corpus, task)
-        if chosen is not corpus:
-            task = build(name, **annotations.measured(chosen, kind))
-    return chosen, task
+        return chosen, build(name, classes=classes)
+    task = build(name, **annotations.measured(corpus, kind))
+    chosen = drop_unreadable(corpus, task) if drop else corpus
+    return chosen, task if chosen is corpus else build(name, **annotations.measured(chosen, kind))
+
+
+def _not_annotated(name: str, corpus: Corpus, needed: Sequence[str], missing: str) -> UserError:
+    """The error for a task of whose annotations a corpus lacks one: which column it may be, and other tasks."""
+    known = dict.fromkeys(one for other in TASKS.values() for one in other.annotations)
+    present = [one for one in known if one in corpus.annotations]
+    single = " (or datamodule.columns.genre, where tracks have one label each)"
+    columns = f"; the table has {', '.join(map(repr, corpus.columns))}" if corpus.columns else ""
+    guesses = "".join(
+        f"column {column!r} may be the {one}: {option(f'columns.{one}', column)}; or "
+        for one, column in likely(corpus.columns).items()
+        if one not in present
+    )
+    return UserError(
+        f"{name}: no track of {corpus.name} has {missing}, {there_is(present)}; {guesses}"
+        f"name its column with datamodule.columns.{missing}{single if name == 'tagging' and not present else ''}"
+        f"{other_tasks_hint(corpus, needed)}{columns}"
+    )
 
 
 def fit_labels(settings: DatamoduleSettings, corpus: Corpus, task: Task) -> Corpus:
-    """Fit the labels of a corpus to the classes of a trained network, and say what was changed.
+    """Fit the labels of a corpus to the classes of a trained network, and report what was changed.
 
     Raises:
         UserError: No track has what the network was trained for.
@@ -260,16 +254,18 @@ def fit_labels(settings: DatamoduleSettings, corpus: Corpus, task: Task) -> Corp
                 f"{there_is(corpus.annotations)}; name a column with "
                 f"datamodule.columns.{annotation}"
             )
+    drop = settings.unknown_labels == "drop"
     if task.annotations[0] in LABELS:
-        fitted = annotations.conform(settings, corpus, task.annotations[0], task.classes)
+        fitted = drop_several(corpus, task.annotations[0]) if drop else corpus
+        fitted = annotations.conform(settings, fitted, task.annotations[0], task.classes)
     else:
-        fitted = drop_unreadable(settings, corpus, task)
+        fitted = drop_unreadable(corpus, task) if drop else corpus
     say_notes(fitted, corpus)
     return fitted
 
 
 def identify(corpus: Corpus, splits: Mapping[str, Sequence[str]], task: Task) -> dict[str, Any]:
-    """What figures on a corpus hold for: splits, classes and numbers of tracks, as plain values.
+    """The conditions that figures on a corpus hold under: splits, classes and numbers of tracks, as plain values.
 
     `split_fingerprint` is equal for equal tracks in equal splits, `classes_fingerprint` for equal classes in order.
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from experiments import distributed
 from experiments.errors import UserError
+from experiments.messages import say
 from experiments.settings import PretrainSettings
 from experiments.tracking import history
 from experiments.tracking.locks import close_lock, open_lock, wait_exclusive
 from experiments.tracking.run import RunHandle
 from experiments.tracking.standing import standing
-from experiments.tracks.data import say
 from experiments.training.checkpointing import BEST, INTERRUPTED, LAST
 from experiments.training.trainer import checkpoint_folder
 from models.layouts import load_pickled

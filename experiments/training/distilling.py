@@ -16,10 +16,11 @@ from datasets.tables import CorpusError
 from datasets.teachers import Rule, Teacher
 from datasets.text import pluralize
 from experiments.errors import UserError
+from experiments.messages import say
 from experiments.settings import DistillationSettings, PretrainSettings
-from experiments.tasks import TASKS, Task, rebuild, told
+from experiments.tasks import TASKS, Task, from_metadata
 from experiments.tracking.run import RunHandle
-from experiments.tracks.data import Source, say
+from experiments.tracks.data import DataSource
 from experiments.tracks.examples import Examples, require_nonempty
 
 MAKE = "python ex_pretrain.py extract_logits makes one"
@@ -54,7 +55,7 @@ class Lessons:
         return {
             "logits": self.store.header.fingerprint,
             "weights": producer.get("weights") or "",
-            **told(self.task),
+            **self.task.metadata,
         }
 
 
@@ -114,7 +115,7 @@ def lessons(settings: PretrainSettings, store: Store, task: Task) -> Lessons:
     producer = store.header.producer or {}
     labels, kind = list(producer["labels"]), producer.get("task") or task.name
     named = f"distillation.logits={settings.distillation.logits}"
-    taught = rebuild(kind, labels, producer.get("options"))
+    taught = from_metadata(kind, labels, producer.get("options"))
     if taught.kind == "values":
         others = ", ".join(name for name, one in TASKS.items() if one.kind != "values")
         raise UserError(
@@ -124,7 +125,7 @@ def lessons(settings: PretrainSettings, store: Store, task: Task) -> Lessons:
     if settings.model.distilled_type == "separated":
         return Lessons(store, taught, None)
     own_head = "give the teacher a head of its own, model.distilled_type=separated"
-    if kind != task.name:
+    if taught.name != task.name:
         raise UserError(f"{named}: logits of the task {kind}, the student's is {task.name}; {own_head}")
     number = {label: column for column, label in enumerate(labels)}
     missing = [label for label in task.classes if label not in number]
@@ -153,7 +154,7 @@ def teach(
     settings: PretrainSettings,
     lessons: Lessons,
     splits: Mapping[str, Examples],
-    source: Source,
+    source: DataSource,
     run: RunHandle,
 ) -> tuple[Teacher, dict[str, Examples]]:
     """Make the teacher of a training, and leave out the training tracks that it has not heard.
@@ -242,7 +243,7 @@ def _heard(examples: Examples, teacher: Teacher) -> Examples:
         examples,
         ids=tuple(examples.ids[number] for number in picked),
         stored=tuple(examples.stored[number] for number in picked),
-        targets=examples.targets[picked],
+        crops=examples.targets[picked],
     )
 
 

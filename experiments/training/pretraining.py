@@ -30,7 +30,7 @@ from experiments.tracks.data import (
     spell,
 )
 from experiments.tracks.examples import examples, require_nonempty
-from experiments.tracks.left_out import match, tell_unannotated
+from experiments.tracks.unmatched import match, report_unannotated
 from experiments.training import distilling
 from experiments.training.averaging import MovingAverage, SnapshotAverage, averaging
 from experiments.training.checkpointing import BEST
@@ -104,7 +104,9 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     logits = None if trained else distilling.open_logits(settings)
     networks.fetch_weights(settings, trained)
     source = open_source(datamodule)
-    corpus, stored = match(read_corpus(datamodule, source), source.features.ids, source.base_dir, datamodule, run)
+    corpus, stored = match(
+        read_corpus(datamodule, source), source.features.ids, source.base_dir, datamodule.max_unmatched, run
+    )
     if trained:
         found, lessons = networks.load(settings, source.frontend), None
         corpus = fit_labels(datamodule, corpus, found.task())
@@ -113,7 +115,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         lessons = distilling.lessons(settings, logits, task) if logits else None
         found = networks.initial(settings, source.frontend, task, lessons.second_head if lessons else None)
     task, frames = found.task(), found.n_frames
-    tell_unannotated(task, corpus, datamodule, run)
+    report_unannotated(task, corpus, datamodule.max_unmatched, run)
     splits = examples(task, corpus, stored)
     if not trained:
         require_nonempty(splits, "train", "valid")

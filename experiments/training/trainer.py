@@ -17,10 +17,10 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressB
 from experiments import reports
 from experiments.distributed import layout
 from experiments.errors import UserError
+from experiments.messages import say
 from experiments.settings import TrainerSettings
 from experiments.tracking.logger import LogBeforeSaving, RunLogger
 from experiments.tracking.run import RunHandle
-from experiments.tracks.data import say
 from experiments.training.averaging import Averaging
 from experiments.training.checkpointing import LAST, AtomicCheckpoints, KeepBest, SaveOften, StepSeeds
 from experiments.training.cluster import parallel

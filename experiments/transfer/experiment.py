@@ -18,6 +18,7 @@ from experiments.distributed import layout
 from experiments.errors import UserError
 from experiments.intervals import interval
 from experiments.learners.vectors import VectorLearner
+from experiments.messages import say
 from experiments.probes.fitted import FittedProbe, ProbeConfig
 from experiments.probes.judging import song_targets
 from experiments.probes.prediction import command
@@ -26,11 +27,11 @@ from experiments.probes.records import Score, answers_name, write_answers, write
 from experiments.probes.remarks import warn_of_other_audio
 from experiments.probes.representations import Representation
 from experiments.probes.vectors import Split
-from experiments.tasks import Task, told
+from experiments.tasks import Task
 from experiments.tracking.run import RunHandle
-from experiments.tracks.data import build_task, identify, open_source, read_corpus, say
+from experiments.tracks.data import build_task, identify, open_source, read_corpus
 from experiments.tracks.examples import Examples, check_no_group_leakage, examples, require_nonempty
-from experiments.tracks.left_out import match, tell_unannotated
+from experiments.tracks.unmatched import match, report_unannotated
 from experiments.training.averaging import averaging, take_out
 from experiments.training.checkpointing import BEST, AtomicCheckpoints
 from experiments.training.continuing import resume_from, same_data
@@ -97,9 +98,11 @@ def prepare(settings: TransferSettings, run: RunHandle) -> tuple[VectorLearner, 
     (store,) = seen.stores
     source = open_source(settings.datamodule)
     warn_of_other_audio([seen], source)
-    corpus, paired = match(read_corpus(settings.datamodule, source), store.ids, store.path, settings.datamodule, run)
+    corpus, paired = match(
+        read_corpus(settings.datamodule, source), store.ids, store.path, settings.datamodule.max_unmatched, run
+    )
     corpus, task = build_task(settings.datamodule, corpus)
-    tell_unannotated(task, corpus, settings.datamodule, run)
+    report_unannotated(task, corpus, settings.datamodule.max_unmatched, run)
     found = examples(task, corpus, paired)
     require_nonempty(found, "train", "valid")
     check_no_group_leakage(found, corpus)
@@ -110,7 +113,7 @@ def prepare(settings: TransferSettings, run: RunHandle) -> tuple[VectorLearner, 
     network = MLP(splits["train"].split.x.shape[1], task.n_outputs, settings.probe.hidden, settings.probe.dropout)
     description = {
         "network": network.hyperparameters,
-        **told(task),
+        **task.metadata,
         "features": seen.origin,
         "run_fingerprint": run.fingerprint,
     }

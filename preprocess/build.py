@@ -97,7 +97,7 @@ def build_store(
     Args:
         audio_dir: Folder of audio files, searched with its sub-folders.
         store_dir: The store; made, or added to.
-        frontend: Name in `models.frontends.FRONTENDS`, or in `preprocess.summaries.SUMMARIES` for one row a track.
+        frontend: Name in `models.frontends`, or in `preprocess.summaries.SUMMARIES` for one row a track.
         jobs: Workers; -1 for one a core. Fewer are started where there is little to do.
         ids: Only these tracks (paths below `audio_dir`, or any ids and the path of each); None takes every audio file.
         progress: Show a bar with the time left on standard error.
@@ -167,11 +167,11 @@ def feature_header(frontend: str, max_seconds: float | None = None) -> Header:
     """
     if frontend in SUMMARIES:
         about = header(frontend)
-    elif frontend in frontends.FRONTENDS:
+    elif frontend in frontends.names():
         made = frontends.build(frontend)
         about = Header("mel", (made.n_bands,), "float16", made.units, made.parameters_dict, made.fingerprint)
     else:
-        known = f"{', '.join(frontends.FRONTENDS)}; of whole tracks {', '.join(SUMMARIES)}"
+        known = f"{', '.join(frontends.names())}; of whole tracks {', '.join(SUMMARIES)}"
         raise ValueError(f"frontend={frontend!r}: known front ends are {known}")
     if max_seconds is None:
         return about

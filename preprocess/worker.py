@@ -26,7 +26,7 @@ class Work:
     """What is done with every file.
 
     Attributes:
-        frontend: Name in `models.frontends.FRONTENDS` or in `preprocess.summaries.SUMMARIES`.
+        frontend: Name in `models.frontends` or in `preprocess.summaries.SUMMARIES`.
         max_seconds: Keep the middle of a longer track.
         clip_seconds: Cut files into clips of this length, each a track; None: a file is one track.
         filler: Takes the features.
@@ -104,7 +104,7 @@ def attempt(
 
     Args:
         file: What to decode.
-        frontend: Name in `models.frontends.FRONTENDS` or in `preprocess.summaries.SUMMARIES`.
+        frontend: Name in `models.frontends` or in `preprocess.summaries.SUMMARIES`.
         max_seconds: Keep the middle of a longer track.
         clip_seconds: Cut the file into clips of this length, each a track; None: it is one track.
         main_process: Id of the process that asks; in another one, C libraries are kept quiet, and

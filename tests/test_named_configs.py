@@ -52,10 +52,8 @@ def published(name: str) -> dict[str, torch.Tensor]:
     """Random weights in the layout of a release, as narrow as `WIDTH`."""
     torch.manual_seed(len(name))
     release = RELEASES[name]
-    if release.architecture:
-        shape = {"n_classes": release.classes, "n_frames": release.frames, **release.settings}
-        bands = {"n_bands": 128} if name.startswith("passt") else {}
-        return MAEST(**WIDTH, **shape, **bands).state_dict()
+    if release.network:
+        return MAEST(**WIDTH, **release.arguments).state_dict()
     state = MAEST(**WIDTH, n_classes=release.classes).state_dict()
     for key in [key for key in state if key.endswith("new_pos_embed") or key.startswith("head.")]:
         del state[key]
@@ -78,8 +76,8 @@ def home(tiny_corpus, tmp_path_factory):
             file = weights / release.file
             torch.save(published(name), file)
             digest = hashlib.sha256(file.read_bytes()).hexdigest()
-            narrow = {**release.settings, **WIDTH} if release.architecture else release.settings
-            row = replace(release, url=f"file://{file}", sha256=digest, bytes=file.stat().st_size, settings=narrow)
+            narrow = {**release.arguments, **WIDTH} if release.network else {}
+            row = replace(release, url=f"file://{file}", sha256=digest, bytes=file.stat().st_size, arguments=narrow)
             patch.setitem(RELEASES, name, row)
         yield folder
     shutil.rmtree(weights)
@@ -166,7 +164,7 @@ def test_it_trains(name, teacher, capfd):
     assert described["n_frames"] == int(given.datamodule.clip_length * 62.5)
     assert described["s_patchout_t"] == given.model.s_patchout_t > 0
     assert described["distilled_type"] == given.model.distilled_type
-    if start and RELEASES[start].architecture:
+    if start and RELEASES[start].network:
         before = torch.load(Path(RELEASES[start].url.removeprefix("file://")), weights_only=True)["cls_token"]
         moved = (saved["state_dict"]["net.cls_token"] - before).abs().max()
         assert 0 < moved < 1e-3
@@ -262,7 +260,7 @@ def test_f30_networks_are_written_down_once():
     for name, release in RELEASES.items():
         if name.startswith("discogs-maest"):
             with torch.device("meta"):
-                assert MAEST(n_frames=release.frames, **release.settings).n_bands == 96
+                assert MAEST(**release.arguments).n_bands == 96
     values = [repr(PRETRAIN[name].values) for name in (*TRAINED, *EXTRACTED)]
     assert len(set(values)) == len(values)
     with pytest.raises(ValidationError):

@@ -16,12 +16,19 @@ from pydantic import Field
 from torch import nn
 
 from models.arguments import Count, Positive, Rate
+from models.export import ExportForm, check_layers
 from models.frontends.base import FrontEnd
+from models.frontends.mel import MelFrontEnd
+from models.initial_weights import LoadReport, State
+from models.inputs import Inputs
+from models.maest.adapt import adapt
 from models.maest.compiled import compile_blocks
+from models.maest.export import AudioNetwork
 from models.maest.flops import cost
 from models.maest.grid import PATCH, grid_size
 from models.maest.patchout import Kept, Patchout
 from models.maest.prepared import prepare
+from models.maest.published import FRONT_END, published_arguments
 from models.maest.vit import INIT_STD, Block, init_weights
 from models.network import Network, Outputs
 
@@ -72,6 +79,8 @@ class MAEST(Network, name="maest"):
     seconds = 10.0
     min_frames = PATCH
     token_names = ("cls", "dist", "mean")
+    head_prefixes = ("head.", "head_dist.")
+    inherited = ("norm_eps", "head_norm_eps")
 
     def __init__(
         self,
@@ -148,6 +157,17 @@ class MAEST(Network, name="maest"):
         """The heads share the width."""
         if arguments["dim"] % arguments["heads"]:
             raise ValueError(f"dim={arguments['dim']} is not divisible by heads={arguments['heads']}")
+
+    @classmethod
+    def from_published(cls, state: Mapping[str, torch.Tensor]) -> tuple[dict[str, Any], State, dict[str, Any]] | None:
+        """The layout of MAEST's and PaSST's releases."""
+        own = {key: tensor for key, tensor in state.items() if not key.startswith(FRONT_END)}
+        arguments = published_arguments(own)
+        return None if arguments is None else (arguments, own, {})
+
+    def fit_weights(self, source: Mapping[str, torch.Tensor], name: str, **rules: Any) -> tuple[State, LoadReport]:
+        """Also of other lengths, other bands, more or fewer blocks, and of images; see `models.maest.adapt`."""
+        return adapt(source, self.state_dict(), name, **rules)
 
     @property
     def window(self) -> int:
@@ -244,6 +264,16 @@ class MAEST(Network, name="maest"):
     def prepared(self) -> MAEST:
         """For inference alone; see `models.maest.prepared`."""
         return prepare(self)
+
+    def export_form(
+        self, inputs: Inputs, layers: Sequence[str], frames: int | None = None, fused: bool = False
+    ) -> ExportForm:
+        """Of plain products, over a mel front end; see `models.maest.export`."""
+        if not isinstance(inputs.frontend, MelFrontEnd) or inputs.audio:
+            return super().export_form(inputs, layers, frames, fused)
+        check_layers(self, layers)
+        blocks = [self.layer_names.index(layer) for layer in layers]
+        return AudioNetwork(self, inputs.frontend, inputs.mean, inputs.std, blocks, frames, fused=fused)
 
     def compile_parts(self, **options: Any) -> None:
         """Block by block; see `models.maest.compiled`."""

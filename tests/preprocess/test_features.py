@@ -11,14 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.frontends import FRONTENDS, build
+from models.frontends import build, names
 from preprocess import features
 from preprocess.decode import load
 from preprocess.features import middle, track_features, transform
 from preprocess.sources import AudioError
 
 
-@pytest.mark.parametrize("name", FRONTENDS)
+@pytest.mark.parametrize("name", names())
 def test_real_clips_equal_the_front_end_on_the_whole(clips: list[Path], name: str):
     frontend = build(name)
     for path in clips:
@@ -31,7 +31,7 @@ def test_real_clips_equal_the_front_end_on_the_whole(clips: list[Path], name: st
         np.testing.assert_allclose(track.frames, expected, rtol=6e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", FRONTENDS)
+@pytest.mark.parametrize("name", names())
 @given(data=st.data())
 @settings(deadline=None, max_examples=40)
 def test_blocks_of_any_size_equal_the_whole(name: str, data: st.DataObject):

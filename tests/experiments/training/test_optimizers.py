@@ -10,6 +10,7 @@ from experiments.errors import UserError
 from experiments.settings import OptimizerSettings
 from experiments.training.optimizers import exempt, freeze, make_optimizer, parameter_groups
 from models.maest import MAEST
+from models.mlp import MLP
 
 DEPTH = 3
 
@@ -78,7 +79,7 @@ def test_frozen_layers_stay_and_the_others_move(network, first):
     freeze(network, first)
     made = make_optimizer(network, OptimizerSettings(lr=0.1))
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-    network(torch.randn(2, 36, 46)).square().sum().backward()
+    network(torch.randn(2, 46, 36)).square().sum().backward()
     made.step()
     moved = {name for name, parameter in network.named_parameters() if not torch.equal(parameter, before[name])}
     assert "head.1.weight" in moved
@@ -90,12 +91,12 @@ def test_frozen_layers_stay_and_the_others_move(network, first):
 
 
 def test_freezing_nothing_asks_nothing_of_a_network():
-    plain = nn.Linear(2, 2)
+    plain = MLP(2, 2, hidden=2)
     freeze(plain, 0)
-    assert trained(plain) == {"weight", "bias"}
-    with pytest.raises(UserError, match=r"module\.freeze=all: Linear does not tell its layers"):
+    assert trained(plain) == {name for name, _ in plain.named_parameters()}
+    with pytest.raises(UserError, match=r"module\.freeze=all: MLP does not tell its layers"):
         freeze(plain, "all")
-    with pytest.raises(UserError, match=r"layer_decay=0\.5: Linear does not tell"):
+    with pytest.raises(UserError, match=r"layer_decay=0\.5: MLP does not tell"):
         parameter_groups(plain, OptimizerSettings(layer_decay=0.5))
 
 

@@ -8,8 +8,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.maest import MAEST
-from models.maest.architectures import build
 from models.maest.flops import cost
+from tests.models.maest.shapes import build
 
 
 @pytest.mark.parametrize(
@@ -36,9 +36,9 @@ def test_stopping_early():
 @pytest.mark.parametrize("distilled_type", ["mean", "separated"])
 def test_equal_to_what_runs(distilled_type):
     network = MAEST(n_frames=312, dim=64, depth=3, heads=2, n_classes=9, distilled_type=distilled_type).eval()
-    x = torch.randn(1, 96, 200)
+    x = torch.randn(1, 200, 96)
     with torch.no_grad():
-        for blocks, run in ((None, lambda: network(x)), (2, lambda: network.embed(x, [1]))):
+        for blocks, run in ((None, lambda: network(x)), (2, lambda: network.embed(x, ["block_01"]))):
             with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
                 run()
             assert counter.get_total_flops() == cost(network, frames=200, blocks=blocks).flops
@@ -49,5 +49,5 @@ def test_dropped_patches_are_never_embedded():
     network = MAEST(n_frames=312, dim=64, depth=2, heads=2, s_patchout_t=11, s_patchout_f=3, u_patchout=5).train()
     for _ in range(2):
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            network(torch.randn(1, 96, 300))
+            network(torch.randn(1, 300, 96))
         assert counter.get_total_flops() == cost(network, frames=300, training=True).flops

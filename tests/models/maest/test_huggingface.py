@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from models.checkpoints import CheckpointError, initialise, load_any, read_metadata
 from models.maest import MAEST
-from models.maest.architectures import build
 from models.maest.ast_layout import split_positions, theirs
 from models.maest.huggingface import read_huggingface, write_huggingface
+from tests.models.maest.shapes import build
 from tests.peers import peer
 
 transformers = peer("transformers")
@@ -56,9 +56,8 @@ def published(**overrides) -> transformers.ASTForAudioClassification:
 
 
 def values(network: transformers.ASTForAudioClassification, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits and pooled features of AST for our input `[B, bands, frames]`."""
+    """Logits and pooled features of AST for our input."""
     with torch.no_grad():
-        x = x.transpose(1, 2)
         return network(x).logits, network.audio_spectrogram_transformer(x).pooler_output
 
 
@@ -71,7 +70,7 @@ def test_transformers_opens_what_is_written_and_computes_the_same(tmp_path, over
     assert any("no front end" in note for note in notes)
     opened, told = transformers.ASTForAudioClassification.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(told.values())
-    x = torch.randn(2, 96, opened.config.max_length)
+    x = torch.randn(2, opened.config.max_length, 96)
     logits, features = values(opened.eval(), x)
     torch.testing.assert_close(logits, network(x), atol=1e-4, rtol=0)
     torch.testing.assert_close(features, network.features(x), atol=1e-5, rtol=0)
@@ -89,7 +88,7 @@ def test_what_transformers_wrote_is_opened_and_computes_the_same(tmp_path):
     assert (loaded.n_frames, loaded.grid, loaded.hyperparameters["heads"]) == (316, (9, 31), 4)
     assert loaded.head[0].eps == loaded.blocks[0].norm1.eps == 1e-6
     assert not loaded.head_dist.weight.any()
-    x = torch.randn(2, 96, 316)
+    x = torch.randn(2, 316, 96)
     logits, features = values(network, x)
     torch.testing.assert_close(loaded(x), logits, atol=1e-5, rtol=0)
     torch.testing.assert_close(loaded.features(x), features, atol=1e-5, rtol=0)
@@ -105,7 +104,7 @@ def test_a_folder_of_ours_comes_back_with_what_belongs_to_it(tmp_path):
     assert not any("epsilon" in note for note in write_huggingface(tmp_path, network, LABELS, metadata))
     loaded, told = load_any(tmp_path)
     assert told == {**metadata, "labels": LABELS} == read_metadata(tmp_path)
-    x = torch.randn(2, 96, 312)
+    x = torch.randn(2, 312, 96)
     torch.testing.assert_close(loaded(x), network(x), atol=1e-5, rtol=0)
     extractor = json.loads((tmp_path / "preprocessor_config.json").read_text())
     assert (extractor["mean"], extractor["std"], extractor["hop_length"]) == (2.0, 1.5, 256)
@@ -132,7 +131,7 @@ def test_weights_alone_tell_the_published_shape(tmp_path):
     write_huggingface(tmp_path / "folder", network, LABELS, {})
     (tmp_path / "folder" / "model.safetensors").rename(tmp_path / "alone.safetensors")
     loaded, metadata = load_any(tmp_path / "alone.safetensors")
-    x = torch.randn(1, 96, 316)
+    x = torch.randn(1, 316, 96)
     torch.testing.assert_close(loaded(x), network(x), atol=1e-5, rtol=0)
     assert metadata == {}
 

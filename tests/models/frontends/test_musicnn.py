@@ -13,10 +13,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.frontends import FRONTENDS, MusiCNNMel, build
+from models.frontends import MusiCNNMel, build
 from tests.peers import peer
 
-CLIPS = sorted(path for path in (Path(__file__).parents[1] / "data").iterdir() if path.suffix in {".ogg", ".mp3"})
+MEL_NAMES = ("musicnn", "musicnn_torch")
+CLIPS = sorted(path for path in (Path(__file__).parents[2] / "data").iterdir() if path.suffix in {".ogg", ".mp3"})
 
 
 def reference(audio: np.ndarray) -> np.ndarray:
@@ -140,7 +141,7 @@ def test_frame_counts_of_any_length(samples: int):
         assert frontend.n_frames(samples) == len(frontend(torch.zeros(samples))) == expected
 
 
-@pytest.mark.parametrize("name", FRONTENDS)
+@pytest.mark.parametrize("name", MEL_NAMES)
 def test_a_batch_is_its_rows(name: str):
     audio, frontend = torch.randn(2, 3, 4000), build(name)
     rows = torch.stack([torch.stack([frontend(one) for one in batch]) for batch in audio])
@@ -167,7 +168,7 @@ def test_filters_are_those_of_the_paper():
     assert round(float(filters.max()), 4) == 0.0320
 
 
-@pytest.mark.parametrize("name", FRONTENDS)
+@pytest.mark.parametrize("name", MEL_NAMES)
 def test_the_state_dict_is_empty(name: str):
     assert not build(name).state_dict()
     assert not list(build(name).parameters())
@@ -240,7 +241,7 @@ def test_refuses_audio_that_is_too_short(name: str, shape: tuple[int, ...]):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"'mel'.*musicnn, musicnn_torch"):
-        build("mel")
+    with pytest.raises(ValueError, match=r"unknown front end 'musicn'; did you mean 'musicnn'.*musicnn, musicnn_torch"):
+        build("musicn")
     with pytest.raises(ValueError, match=r"'librosa'.*essentia.*torch"):
         MusiCNNMel("librosa")

@@ -23,13 +23,13 @@ def test_equal_outputs(network):
     prepared = prepare(network)
     assert all(isinstance(block, PackedBlock) for block in prepared.blocks)
     network.eval()
-    x = torch.randn(3, 1, 96, 300)
+    x = torch.randn(3, 300, 96)
     before = x.clone()
     with torch.inference_mode():
-        ours, fast = (each.embed(x, range(3), logits=True) for each in (network, prepared))
-        for block in range(3):
-            torch.testing.assert_close(fast.tokens[block], ours.tokens[block], rtol=0, atol=1e-4)
-        torch.testing.assert_close(fast.logits, ours.logits, rtol=0, atol=1e-4)
+        ours, fast = (each.forward_and_embed(x, network.layer_names) for each in (network, prepared))
+        for layer in network.layer_names:
+            torch.testing.assert_close(fast[1][layer], ours[1][layer], rtol=0, atol=1e-4)
+        torch.testing.assert_close(fast[0], ours[0], rtol=0, atol=1e-4)
         torch.testing.assert_close(prepared(x), network(x), rtol=0, atol=1e-4)
         torch.testing.assert_close(prepared.features(x), network.features(x), rtol=0, atol=1e-4)
     assert torch.equal(x, before)
@@ -42,7 +42,7 @@ def test_the_original_is_left_alone(network):
     assert network.training
     assert not prepared.training
     assert all(parameter.requires_grad for parameter in network.parameters())
-    assert not prepared(torch.randn(1, 96, 100)).requires_grad
+    assert not prepared(torch.randn(1, 100, 96)).requires_grad
     assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
 
 
@@ -56,15 +56,15 @@ def test_block_inputs_are_not_written_over(network):
 
 def test_another_precision_is_copied_as_it_is(network):
     prepared = prepare(MAEST(dim=32, depth=1, heads=2, n_frames=125).double())
-    assert prepared(torch.randn(1, 96, 125)).dtype == torch.float64
+    assert prepared(torch.randn(1, 125, 96)).dtype == torch.float64
 
 
 def test_autocast_does_not_break_it(network):
-    prepared, x = prepare(network), torch.randn(2, 96, 300)
+    prepared, x = prepare(network), torch.randn(2, 300, 96)
     with torch.inference_mode():
-        expected = prepared.embed(x, [2]).tokens[2]
+        expected = prepared.embed(x, ["block_02"])["block_02"]
         with torch.autocast("cpu", torch.bfloat16):
-            tokens = prepared.embed(x, [2]).tokens[2]
+            tokens = prepared.embed(x, ["block_02"])["block_02"]
             assert prepared(x).shape == (2, 11)
     assert tokens.dtype == torch.float32
     torch.testing.assert_close(tokens, expected, rtol=0.1, atol=0.1)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.maest import MAEST
-from models.maest.architectures import ARCHITECTURES, build
+from tests.models.maest.shapes import build
 from tests.peers import peer
 
 SMALL = {"n_classes": 7, "n_frames": 125, "dim": 48, "depth": 3, "heads": 3}
@@ -102,7 +102,7 @@ def test_our_own_networks_have_one_position_for_every_patch(name, positions, tok
     network = build(name, dim=16, heads=2, depth=1)
     assert network.grid == (9, positions)
     assert network.time_new_pos_embed.shape[3] == positions
-    assert network.count_tokens() == tokens == tokens_seen(network.eval(), torch.zeros(1, 96, network.n_frames))
+    assert network.count_tokens() == tokens == tokens_seen(network.eval(), torch.zeros(1, network.n_frames, 96))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_our_own_networks_have_one_position_for_every_patch(name, positions, tok
 )  # fmt: skip
 def test_token_counts_with_patchout(name, settings, training, evaluation):
     network = build(name, dim=16, heads=2, depth=1, **settings)
-    x = torch.zeros(2, 1, 96, network.n_frames)
+    x = torch.zeros(2, network.n_frames, 96)
     assert tokens_seen(network.train(), x) == network.count_tokens(training=True) == training
     assert tokens_seen(network.eval(), x) == network.count_tokens() == evaluation
 
@@ -136,17 +136,17 @@ def test_f08_patchout_that_leaves_nothing_is_refused():
         build("maest_5s", dim=16, heads=2, depth=1, s_patchout_t=30)
     network = build("maest_30s", dim=16, heads=2, depth=1, s_patchout_t=90).train()
     with pytest.raises(ValueError, match=r"leaves no time column of 61 .*s_patchout_t=90.*longer input"):
-        network(torch.zeros(1, 96, 625))
+        network(torch.zeros(1, 625, 96))
 
 
 def test_dropped_patches_are_never_read(network):
     masked = MAEST(**SMALL, s_patchout_t_indices=[10], s_patchout_f_indices=[8]).eval()
     masked.load_state_dict(network.state_dict())
-    x = torch.randn(2, 96, 125)
+    x = torch.randn(2, 125, 96)
     broken = x.clone()
     # The last column of patches covers the frames 100 to 115, the one before it ends at 105; rows likewise.
-    broken[:, :, 106:] = float("nan")
-    broken[:, 86:] = float("nan")
+    broken[:, 106:] = float("nan")
+    broken[:, :, 86:] = float("nan")
     with torch.no_grad():
         assert torch.equal(masked(x), masked(broken))
 
@@ -156,7 +156,7 @@ def test_kept_patches_keep_their_positions(network):
     settings = {"s_patchout_f_indices": [2, 3], "s_patchout_t_interleaved": 3}
     masked = MAEST(**SMALL, **settings).eval()
     masked.load_state_dict(network.state_dict())
-    x = torch.randn(2, 96, 125)
+    x = torch.randn(2, 125, 96)
     with torch.no_grad():
         whole = network._tokenise(x)
         grid = whole[:, 2:].unflatten(1, network.grid)
@@ -166,69 +166,68 @@ def test_kept_patches_keep_their_positions(network):
 
 @pytest.mark.parametrize("index", range(3))
 def test_f01_embeddings_equal_hooks_on_the_blocks(network, index):
-    x = torch.randn(2, 1, 96, 120)
-    seen = []
+    x = torch.randn(2, 120, 96)
+    seen, layer = [], network.layer_names[index]
     network.blocks[index].register_forward_hook(lambda _, inputs, output: seen.append(output))
     with torch.no_grad():
-        result = network.embed(x, [index], logits=True)
-        alone = network.embed(x, [index])
-        logits, features = network(x), network.features(x)
+        logits, tokens = network.forward_and_embed(x, [layer])
+        alone = network.embed(x, [layer])
+        expected_logits = network(x)
     block = seen[0]
     expected = torch.stack([block[:, 0], block[:, 1], block[:, 2:].mean(dim=1)], dim=1)
-    assert torch.equal(result.tokens[index], expected)
-    assert torch.equal(alone.tokens[index], expected)
-    assert alone.logits is None
-    assert alone.features is None
-    torch.testing.assert_close(result.logits, logits, rtol=0, atol=1e-6)
-    torch.testing.assert_close(result.features, features, rtol=0, atol=1e-5)
+    assert torch.equal(tokens[layer], expected)
+    assert torch.equal(alone[layer], expected)
+    assert network.embedding_shape(layer, (96,)) == tuple(expected.shape[1:])
+    torch.testing.assert_close(logits, expected_logits, rtol=0, atol=1e-6)
 
 
 def test_f02_logits_and_embeddings_come_from_one_pass(network):
     ran = []
     for index, block in enumerate(network.blocks):
         block.register_forward_hook(lambda *_, index=index: ran.append(index))
-    x = torch.randn(2, 96, 64)
+    x = torch.randn(2, 64, 96)
     with torch.no_grad():
-        result = network.embed(x, [0, 1], logits=True)
+        logits, tokens = network.forward_and_embed(x, ["block_00", "block_01"])
         assert ran == [0, 1, 2]
-        torch.testing.assert_close(result.logits, network(x), rtol=0, atol=1e-6)
-    assert set(result.tokens) == {0, 1}
-    assert not torch.equal(result.tokens[0], result.tokens[1])
+        torch.testing.assert_close(logits, network(x), rtol=0, atol=1e-6)
+    assert list(tokens) == ["block_00", "block_01"]
+    assert not torch.equal(tokens["block_00"], tokens["block_01"])
 
 
 def test_embedding_stops_after_the_last_block_asked_for(network):
     ran = []
     for index, block in enumerate(network.blocks):
         block.register_forward_hook(lambda *_, index=index: ran.append(index))
-    assert set(network.embed(torch.randn(1, 96, 64), [1, 0]).tokens) == {0, 1}
+    assert set(network.embed(torch.randn(1, 64, 96), ["block_01", "block_00"])) == {"block_00", "block_01"}
     assert ran == [0, 1]
 
 
-@pytest.mark.parametrize("block", [-1, -2, 3, 12])
-def test_blocks_that_do_not_exist_are_refused(network, block):
-    with pytest.raises(ValueError, match=rf"blocks \[{block}\] do not exist: this network has the blocks 0 to 2"):
-        network.embed(torch.randn(1, 96, 64), [0, block])
+@pytest.mark.parametrize("layer", ["block_-1", "block_03", "block_12", "7", "norm"])
+def test_layers_that_do_not_exist_are_refused(network, layer):
+    with pytest.raises(ValueError, match=rf"{layer}'\]: this network has block_00 to block_02"):
+        network.embed(torch.randn(1, 64, 96), ["block_00", layer])
 
 
 def test_embedding_nothing_is_refused(network):
-    with pytest.raises(ValueError, match="nothing to compute"):
-        network.embed(torch.randn(1, 96, 64), [])
+    with pytest.raises(ValueError, match="name at least one"):
+        network.embed(torch.randn(1, 64, 96), [])
 
 
 def test_separated_heads_read_one_token_each(network):
     separated = MAEST(**SMALL, distilled_type="separated").eval()
     separated.load_state_dict(network.state_dict())
-    x = torch.randn(2, 96, 125)
+    x = torch.randn(2, 125, 96)
     with torch.no_grad():
-        first, second = separated(x)
+        first, second = separated(x).values()
+        assert list(separated(x)) == ["cls", "dist"]
         pair = separated.norm(separated.blocks[2](separated.blocks[1](separated.blocks[0](separated._tokenise(x)))))
         torch.testing.assert_close(first, separated.head(pair[:, 0]))
         torch.testing.assert_close(second, separated.head_dist(pair[:, 1]))
-        assert torch.equal(separated.embed(x, [0], logits=True).logits[1], second)
+        assert torch.equal(separated.forward_and_embed(x, ["block_00"])[0]["dist"], second)
 
 
 def test_evaluation_uses_the_first_positions_and_training_all(network):
-    x = torch.randn(1, 96, 64)
+    x = torch.randn(1, 64, 96)
     with torch.no_grad():
         assert torch.equal(network(x), network(x))
         network.train()
@@ -239,31 +238,31 @@ def test_evaluation_uses_the_first_positions_and_training_all(network):
 @pytest.mark.parametrize("training", [False, True])
 def test_input_and_weights_are_left_alone(network, training):
     network.train(training)
-    x = torch.randn(2, 96, 100)
+    x = torch.randn(2, 100, 96)
     before, state = x.clone(), {key: value.clone() for key, value in network.state_dict().items()}
     with torch.inference_mode():
-        network.embed(x, [0, 2], logits=True)
+        network.forward_and_embed(x, ["block_00", "block_02"])
     network(x)
     assert torch.equal(x, before)
-    assert x.shape == (2, 96, 100)
+    assert x.shape == (2, 100, 96)
     assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
 
 
 def test_gradients_are_those_of_the_plain_definition(network):
     """The last block's shortcut and the fused path change no gradient."""
-    x = torch.randn(2, 96, 125)
+    x = torch.randn(2, 125, 96)
     network.train()
     network(x).square().sum().backward()
     shortcut = {name: parameter.grad for name, parameter in network.named_parameters() if parameter.grad is not None}
     assert set(dict(network.named_parameters())) - set(shortcut) == {"head_dist.weight", "head_dist.bias"}
     network.zero_grad()
-    network.embed(x, range(3), logits=True).logits.square().sum().backward()
+    network.forward_and_embed(x, network.layer_names)[0].square().sum().backward()
     for name, gradient in shortcut.items():
         torch.testing.assert_close(gradient, network.get_parameter(name).grad, rtol=1e-4, atol=1e-5)
 
 
 def test_half_precision_features_are_accepted(network):
-    x = torch.randn(1, 96, 64).half()
+    x = torch.randn(1, 64, 96).half()
     assert network(x).dtype == torch.float32
     with torch.autocast("cpu", dtype=torch.bfloat16):
         torch.testing.assert_close(network(x).float(), network(x.float()).float())
@@ -272,18 +271,18 @@ def test_half_precision_features_are_accepted(network):
 @pytest.mark.parametrize(
     "x",
     [
-        torch.zeros(96, 125),
-        torch.zeros(1, 3, 96, 125),
-        torch.zeros(1, 128, 125),
-        torch.zeros(1, 96, 15),
-        torch.zeros(1, 96, 126 + 10),
-        torch.zeros(0, 96, 125),
-        torch.zeros(1, 96, 125).numpy(),
+        torch.zeros(125, 96),
+        torch.zeros(1, 3, 125, 96),
+        torch.zeros(1, 125, 128),
+        torch.zeros(1, 15, 96),
+        torch.zeros(1, 126 + 10, 96),
+        torch.zeros(0, 125, 96),
+        torch.zeros(1, 125, 96).numpy(),
     ],
     ids=["2-d", "channels", "bands", "short", "long", "empty", "numpy"],
 )
 def test_other_shapes_are_refused(network, x):
-    with pytest.raises(ValueError, match=r"got .*expected a tensor \[B, 1, 96, T\] or \[B, 96, T\], 16 <= T <= 125"):
+    with pytest.raises(ValueError, match=r"got .*expected a tensor \[B, T, 96\], 16 <= T <= 125"):
         network(x)
 
 
@@ -301,12 +300,6 @@ def test_other_shapes_are_refused(network, x):
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         MAEST(**{**SMALL, **settings})
-
-
-def test_unknown_architecture_lists_the_known_ones():
-    with pytest.raises(ValueError, match="no architecture 'maest_60s'; choose one of maest_5s"):
-        build("maest_60s")
-    assert all(architecture.description for architecture in ARCHITECTURES.values())
 
 
 def test_initial_weights():
@@ -327,7 +320,7 @@ def test_dropout_and_stochastic_depth_act_in_training_only():
     torch.manual_seed(0)
     network = MAEST(**{**SMALL, "n_frames": 125}, dropout=0.3, attention_dropout=0.2, stochastic_depth=0.4)
     assert [block.drop_path.rate for block in network.blocks] == pytest.approx([0.0, 0.2, 0.4])
-    x = torch.randn(1, 96, 125)
+    x = torch.randn(1, 125, 96)
     assert not torch.equal(network(x), network(x))
     network.eval()
     plain = MAEST(**SMALL).eval()
@@ -352,16 +345,17 @@ def twins() -> tuple[MAEST, torch.nn.Module]:
 @pytest.mark.parametrize("frames", [626, 400, 16])
 def test_equal_to_maest_infer(twins, frames):
     ours, theirs = twins
-    x = torch.randn(2, 1, 96, frames)
+    x = torch.randn(2, frames, 96)
+    image = x.transpose(1, 2)[:, None]
     with torch.inference_mode():
-        result = ours.embed(x, range(3), logits=True)
-        logits, features = theirs(x.clone(), melspectrogram_input=True)
-        torch.testing.assert_close(result.logits, logits, rtol=0, atol=1e-4)
+        made, tokens = ours.forward_and_embed(x, ours.layer_names)
+        logits, features = theirs(image.clone(), melspectrogram_input=True)
+        torch.testing.assert_close(made, logits, rtol=0, atol=1e-4)
         torch.testing.assert_close(ours(x), logits, rtol=0, atol=1e-4)
-        torch.testing.assert_close(result.features, features, rtol=0, atol=1e-4)
-        for block in range(3):
-            _, tokens = theirs(x.clone(), transformer_block=block, melspectrogram_input=True)
-            torch.testing.assert_close(result.tokens[block].flatten(1), tokens, rtol=0, atol=1e-4)
+        torch.testing.assert_close(ours.features(x), features, rtol=0, atol=1e-4)
+        for block, layer in enumerate(ours.layer_names):
+            _, expected = theirs(image.clone(), transformer_block=block, melspectrogram_input=True)
+            torch.testing.assert_close(tokens[layer].flatten(1), expected, rtol=0, atol=1e-4)
 
 
 def test_equal_to_maest_infer_at_full_depth():
@@ -371,12 +365,14 @@ def test_equal_to_maest_infer_at_full_depth():
         peer("maest_infer.model").MAEST(img_size=(96, 625), stride=(10, 10), distilled=True, num_classes=400).eval()
     )
     theirs.load_state_dict(ours.state_dict(), strict=True)
-    x = torch.randn(1, 1, 96, 625)
+    x = torch.randn(1, 625, 96)
     with torch.inference_mode():
-        result = ours.embed(x, [11], logits=True)
-        logits, features = theirs(x.clone(), melspectrogram_input=True)
-    torch.testing.assert_close(result.logits, logits, rtol=0, atol=1e-4)
-    torch.testing.assert_close(result.features, features, rtol=0, atol=1e-4)
+        made, tokens = ours.forward_and_embed(x, [ours.default_layer])
+        logits, features = theirs(x.transpose(1, 2)[:, None].clone(), melspectrogram_input=True)
+        _, block_7 = theirs(x.transpose(1, 2)[:, None].clone(), transformer_block=6, melspectrogram_input=True)
+        torch.testing.assert_close(ours.features(x), features, rtol=0, atol=1e-4)
+    torch.testing.assert_close(made, logits, rtol=0, atol=1e-4)
+    torch.testing.assert_close(tokens[ours.default_layer].flatten(1), block_7, rtol=0, atol=1e-4)
 
 
 def test_equal_to_hear21passt():
@@ -391,20 +387,20 @@ def test_equal_to_hear21passt():
     blocks: dict[int, torch.Tensor] = {}
     for index, block in enumerate(theirs.blocks):
         block.register_forward_hook(lambda _, inputs, output, index=index: blocks.__setitem__(index, output))
-    x = torch.randn(1, 1, 128, 998)
+    x = torch.randn(1, 998, 128)
     with torch.inference_mode():
-        result = ours.embed(x, range(3), logits=True)
-        logits, features = theirs(x.clone())
-        torch.testing.assert_close(result.logits, logits, rtol=0, atol=1e-4)
-        torch.testing.assert_close(result.features, features, rtol=0, atol=1e-4)
+        made, tokens = ours.forward_and_embed(x, ours.layer_names)
+        logits, features = theirs(x.transpose(1, 2)[:, None].clone())
+        torch.testing.assert_close(made, logits, rtol=0, atol=1e-4)
+        torch.testing.assert_close(ours.features(x), features, rtol=0, atol=1e-4)
         for index, block in blocks.items():
             expected = torch.stack([block[:, 0], block[:, 1], block[:, 2:].mean(dim=1)], dim=1)
-            torch.testing.assert_close(result.tokens[index], expected, rtol=0, atol=1e-4)
+            torch.testing.assert_close(tokens[ours.layer_names[index]], expected, rtol=0, atol=1e-4)
 
 
 def test_layers_name_every_parameter_once_from_input_to_heads():
     network = MAEST(dim=16, depth=3, heads=2, n_frames=64, n_classes=5)
-    layers = network.layers()
+    layers = network.parameter_layers()
     assert sorted(name for layer in layers for name in layer) == sorted(dict(network.named_parameters()))
     assert len(layers) == 5
     assert set(network.no_weight_decay()) < set(layers[0])

@@ -213,7 +213,7 @@ def _rule(distillation: DistillationSettings, task: Task) -> Rule:
         threshold=distillation.threshold,
         temperature=distillation.temperature,
         exclusive=task.kind == "class",
-        patch=distillation.patch,
+        patch=distillation.window,
     )
 
 

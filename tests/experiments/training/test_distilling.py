@@ -110,7 +110,7 @@ def test_a_teacher_of_values_is_refused_and_one_of_tempi_chooses_one(written):
 
 
 def test_soft_targets_and_the_choice_of_patch_come_from_the_settings(written, tmp_path):
-    given, lessons = opened(written(), targets="soft", temperature=2.0, patch="mean")
+    given, lessons = opened(written(), targets="soft", temperature=2.0, window="mean")
     teacher, _ = taught(given, lessons, tmp_path)
     assert teacher.rule.patch == "mean"
     assert teacher.targets(IDS[0], 0, 50) == pytest.approx(probabilities(np.array([4, -4, -4]), False, 2.0))

@@ -37,7 +37,9 @@ class InferenceSettings(PredictionSettings):
     @model_validator(mode="after")
     def _one_layer(self) -> InferenceSettings:
         if self.layer is not None and self.transformer_block is not None:
-            raise ValueError(f"layer={self.layer} and transformer_block={self.transformer_block}: give one of them")
+            raise ValueError(
+                f"layer={self.layer} and transformer_block={self.transformer_block}: give one, the other None"
+            )
         return self
 
 

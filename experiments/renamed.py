@@ -7,4 +7,5 @@ RENAMED: dict[str, str] = {
     "datamodule.max_left_out": "datamodule.max_unmatched",
     "embeddings.answers": "embeddings.predictions",
     "probe.tiles_dir": "probe.sweep_dir",
+    "distillation.patch": "distillation.window",
 }

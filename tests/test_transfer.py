@@ -17,10 +17,10 @@ from torch import nn
 from datasets.corpus import SPLITS, read_table
 from datasets.store import Store, StoreWriter
 from experiments.inference.extraction import header
-from experiments.learners.vectors import VectorLearner
 from experiments.probes.fitted import FittedProbe, ProbeConfig
 from experiments.probes.records import read_answers, read_scores
 from experiments.tasks import Emotion, Genre, Key, Tagging, Tempo, TempoRegression
+from experiments.training.learner import Learner
 from models.checkpoints import save_network
 from models.frontends import MusiCNNMel
 from models.maest import MAEST
@@ -171,13 +171,13 @@ def test_an_average_that_is_better_is_what_is_kept_and_judged(home, average, suf
 
 def test_f16_tracks_are_shuffled_every_epoch_and_all_of_them_seen(home, monkeypatch):
     seen: list[list[int]] = []
-    step = VectorLearner.training_step
+    step = Learner.training_step
 
     def spy(self, batch, batch_idx):
         seen.append(batch["track"].tolist())
         return step(self, batch, batch_idx)
 
-    monkeypatch.setattr(VectorLearner, "training_step", spy)
+    monkeypatch.setattr(Learner, "training_step", spy)
     run("ex_transfer.py", "with", *STORED, "trainer.max_epochs=2", "datamodule.batch_size_train=8")
     first, second = [*itertools.chain(*seen[:3])], [*itertools.chain(*seen[3:])]
     assert sorted(first) == sorted(second) == list(range(20))
@@ -187,7 +187,7 @@ def test_f16_tracks_are_shuffled_every_epoch_and_all_of_them_seen(home, monkeypa
 def test_a_training_that_is_cut_ends_with_the_same_weights(home, monkeypatch):
     words = ["with", *QUICK, *STORED, "datamodule.batch_size_train=8", "trainer.log_every_n_steps=1"]
     run("ex_transfer.py", *words, "trainer.checkpoint_dir=whole")
-    calls, step = [], VectorLearner.training_step
+    calls, step = [], Learner.training_step
 
     def killed(self, batch, batch_idx):
         calls.append(batch_idx)
@@ -196,7 +196,7 @@ def test_a_training_that_is_cut_ends_with_the_same_weights(home, monkeypatch):
         return step(self, batch, batch_idx)
 
     with monkeypatch.context() as patch:
-        patch.setattr(VectorLearner, "training_step", killed)
+        patch.setattr(Learner, "training_step", killed)
         with pytest.raises(SystemExit) as ended:
             run("ex_transfer.py", *words, "trainer.checkpoint_dir=cut")
     assert ended.value.code == 128 + signal.SIGTERM

@@ -120,9 +120,9 @@ class Vectors(Dataset[dict[str, Tensor]]):
         return len(self.x)
 
     def __getitems__(self, indices: Sequence[Any]) -> dict[str, Tensor]:
-        """A batch: `vector`, `target`, `track`, and `window` where items are not drawn."""
+        """A batch: `x`, `target`, `track`, and `window` where items are not drawn."""
         rows = torch.tensor([index[0] if self.drawn else index for index in indices])
-        batch = {"vector": self.x[rows], "target": self.y[rows], "track": self.track[rows]}
+        batch = {"x": self.x[rows], "target": self.y[rows], "track": self.track[rows]}
         return batch if self.drawn else batch | {"window": rows}
 
 

@@ -10,15 +10,16 @@ from typing import Any
 
 import lightning as L
 import numpy as np
+from torch import nn
 
 from datasets.text import pluralize
 from experiments import reports
 from experiments.class_report import write_test_report
-from experiments.distributed import layout
 from experiments.errors import UserError
 from experiments.intervals import interval
-from experiments.learners.vectors import VectorLearner
+from experiments.launcher import layout
 from experiments.messages import say
+from experiments.objectives import Supervised
 from experiments.probes.fitted import FittedProbe, ProbeConfig
 from experiments.probes.judging import song_targets
 from experiments.probes.prediction import command
@@ -35,7 +36,11 @@ from experiments.tracks.unmatched import match, report_unannotated
 from experiments.training.averaging import averaging, take_out
 from experiments.training.checkpointing import BEST, AtomicCheckpoints
 from experiments.training.continuing import resume_from, same_data
+from experiments.training.learner import Learner
+from experiments.training.monitoring import LOSS
+from experiments.training.phases import phases
 from experiments.training.pretraining import best_epoch, write_predictions
+from experiments.training.recipes import vector_augmentations as augmentations
 from experiments.training.trainer import History, check_accelerator, checkpoint_folder, draw, make_trainer
 from experiments.transfer.data import Judged, StoredVectors, stored
 from experiments.transfer.settings import TransferSettings
@@ -59,23 +64,23 @@ def transfer(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     learner, data, about = prepare(settings, run)
     if checkpoint:
         same_data(before, run)
-    monitor = f"val/{learner.task.primary}" if settings.probe.monitor == "metric" else None
     curves, steps = History(), data.steps_per_epoch(settings.trainer, processes)
-    trainer = make_trainer(settings.trainer, run, curves, steps, averaging(settings.module), monitor)
+    trainer = make_trainer(settings.trainer, run, curves, steps, averaging(settings.module), learner.monitor)
     trainer.fit(learner, data, ckpt_path=checkpoint, weights_only=True)
     draw(trainer, curves, run)
-    result = best_epoch(curves, monitor)
+    result = best_epoch(curves, learner.monitor)
     if not result:
-        raise UserError(f"{monitor or 'val/loss'} was never finite: lower module.optimizer.lr")
+        raise UserError(f"{learner.monitor} was never finite: lower module.optimizer.lr")
     best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
     taken = take_best(learner, best)
     if run.is_global_zero:
         probe = fitted(learner, settings, about, curves, taken, run)
         kept = _keep(probe, settings, run)
+    valid = None if learner.monitor == LOSS else result[learner.monitor]
     if "test" in data.splits:
         trainer.test(learner, data, ckpt_path=best, verbose=False, weights_only=True)
         try:
-            result.update(_report_test(learner, data.splits, settings, about, result.get(monitor or ""), run))
+            result.update(_report_test(learner, data.splits, settings, about, valid, run))
         except UserError as error:  # too few test tracks to score anything: the training is none the worse for it
             say(f"no test scores: {error}")
     if run.is_global_zero:
@@ -92,7 +97,7 @@ class About:
     data: Mapping[str, Any]
 
 
-def prepare(settings: TransferSettings, run: RunHandle) -> tuple[VectorLearner, StoredVectors, About]:
+def prepare(settings: TransferSettings, run: RunHandle) -> tuple[Learner, StoredVectors, About]:
     """Build everything a trainer needs."""
     seen = stored(settings.embeddings)
     (store,) = seen.stores
@@ -118,7 +123,11 @@ def prepare(settings: TransferSettings, run: RunHandle) -> tuple[VectorLearner, 
         "run_fingerprint": run.fingerprint,
     }
     optimizer = settings.module.optimizer.over(settings.trainer.max_epochs)
-    learner = VectorLearner(network, task, settings.module.model_copy(update={"optimizer": optimizer}), description)
+    module = settings.module.model_copy(update={"optimizer": optimizer})
+    monitor = f"val/{task.primary}" if settings.probe.monitor == "metric" else LOSS
+    learner = Learner(
+        network, nn.Identity(), Supervised(task), description, phases(module), augmentations(module), monitor
+    )
     data = identify(corpus, {name: one.ids for name, one in found.items()}, task)
     parameters = sum(weight.numel() for weight in network.parameters())
     run.set_info(
@@ -156,7 +165,7 @@ def _judged(task: Task, found: Examples, seen: Representation, songs: Mapping[st
     return Judged(split, order, np.array([numbers[name] for name in names]))
 
 
-def take_best(learner: VectorLearner, checkpoint: Path) -> tuple[int, bool]:
+def take_best(learner: Learner, checkpoint: Path) -> tuple[int, bool]:
     """Give a learner the weights of a checkpoint; returns its step, and whether they are averaged."""
     loaded = AtomicCheckpoints().load_checkpoint(checkpoint)
     averaged = take_out(loaded, instead=True)
@@ -165,7 +174,7 @@ def take_best(learner: VectorLearner, checkpoint: Path) -> tuple[int, bool]:
 
 
 def fitted(
-    learner: VectorLearner,
+    learner: Learner,
     settings: TransferSettings,
     about: About,
     curves: History,
@@ -185,7 +194,7 @@ def fitted(
     best, averaged = taken
     state = {name: value.detach().float().cpu().numpy() for name, value in learner.net.state_dict().items()}
     weights = {f"{to}.{part}": state[f"net.{of}.{part}"] for to, of in ((0, 0), (1, 3)) for part in ("weight", "bias")}
-    optimizer, width = learner.settings.optimizer, weights["0.weight"].shape[1]
+    optimizer, width = learner.phases[-1].optimizer, weights["0.weight"].shape[1]
     config = ProbeConfig(
         standardise=False,
         hidden=settings.probe.hidden,
@@ -196,9 +205,9 @@ def fitted(
     )
     recipe = {"optimizer": optimizer.model_dump(), "epochs": settings.trainer.max_epochs, "input_dropout": 0.0}
     suffix = averaging(settings.module).suffix if averaged else ""
-    curve = curves.series.get(f"val/{learner.task.primary}{suffix}", [])
+    curve = curves.series.get(f"val/{learner.objective.task.primary}{suffix}", [])
     return FittedProbe(
-        task=learner.task,
+        task=learner.objective.task,
         config=config,
         seed=run.seed,
         weights=weights,
@@ -226,19 +235,20 @@ def _keep(probe: FittedProbe, settings: TransferSettings, run: RunHandle) -> Pat
 
 
 def _report_test(
-    learner: VectorLearner,
+    learner: Learner,
     splits: Mapping[str, Judged],
     settings: TransferSettings,
     about: About,
     valid: float | None,
     run: RunHandle,
 ) -> dict[str, float]:
-    task, scores, judged = learner.task, learner.scores(), splits["test"]
+    task, evaluation, judged = learner.objective.task, learner.evaluation, splits["test"]
+    scores = task.score(evaluation.predictions, evaluation.references)
     result = {f"test/{name}": value for name, value in scores.items()}
     if not run.is_global_zero:
         return result
-    predictions, references = learner.predictions, learner.references
-    names = [judged.names[number] for number in learner.tracks]
+    predictions, references = evaluation.predictions, evaluation.references
+    names = [judged.names[number] for number in evaluation.tracks]
     block = f", block {about.seen.block}" if about.seen.block != "" else ""
     system = about.seen.encoder + block
     write_test_report(task, predictions, references, run, splits["train"].split.y, system=system)

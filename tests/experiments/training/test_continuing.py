@@ -99,7 +99,7 @@ def test_damaged_checkpoints_and_those_of_other_settings_are_left_aside(tmp_path
     assert f"{cut} is of a run with other settings" in capsys.readouterr().err
     last.write_bytes(b"torn")
     assert resume_from(settings(), run) is None
-    assert f"{last} cannot be gone on from" in capsys.readouterr().err
+    assert f"{last} cannot be resumed from" in capsys.readouterr().err
 
 
 def test_ranks_that_rank_zero_launches_take_its_choice(tmp_path):

@@ -46,8 +46,15 @@ def trainer(device="cpu", precision="bf16-mixed", world_size=1, gather=1):
     )
 
 
+def learner(network):
+    """What the callback asks of a learner."""
+    return SimpleNamespace(
+        net=network, objective=SimpleNamespace(views=1), input_shape=lambda batch: tuple(batch["x"].shape[1:])
+    )
+
+
 def steps(callback, on, clock, count, *, wait=1.0, work=3.0, clips=8):
-    module, batch = SimpleNamespace(net=NETWORK), {"x": torch.zeros(clips, 64, 96)}
+    module, batch = learner(NETWORK), {"x": torch.zeros(clips, 64, 96)}
     for number in range(count):
         clock.seconds += wait
         callback.on_train_batch_start(on, module, batch, number)
@@ -138,6 +145,9 @@ class Learner(L.LightningModule):
     def __init__(self):
         super().__init__()
         self.net = torch.nn.Linear(4, 1)
+
+    def input_shape(self, batch):
+        return tuple(batch["x"].shape[1:])
 
     def training_step(self, batch, batch_idx):
         return self.net(batch["x"]).square().mean()

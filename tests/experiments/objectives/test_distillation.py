@@ -1,4 +1,4 @@
-"""A student: both losses, both mixed alike, both reported; the annotations judge it."""
+"""A student: both losses, both mixed alike, both reported; it is evaluated by the annotations."""
 
 from __future__ import annotations
 
@@ -14,25 +14,28 @@ from torch import nn
 from datasets.store import Store, StoreWriter
 from datasets.teachers import Rule, Teacher
 from experiments.inference.extraction import header
-from experiments.learners.distillation import DistillationLearner, teacher_loss
+from experiments.objectives.distillation import teacher_loss
 from experiments.settings import (
     DatamoduleSettings,
     DistillationSettings,
-    MaskingSettings,
     ModuleSettings,
-    RollSettings,
     TrainerSettings,
 )
 from experiments.tasks import build
 from experiments.tracking.run import RunHandle
 from experiments.tracks.examples import Examples
 from experiments.training.averaging import SnapshotAverage
-from experiments.training.loading import Clips
+from experiments.training.learner import Learner
+from experiments.training.loading import ClipLength, Clips
+from experiments.training.phases import phases
+from experiments.training.recipes import make_objective, training_augmentations
 from experiments.training.trainer import History, make_trainer
+from models.frontends import MusiCNNMel
+from models.inputs import Inputs
 from models.maest import MAEST
 from models.network import Network, Outputs
 
-FRAMES, BANDS, TAUGHT = 20, 4, 3
+FRAMES, BANDS, TEACHER = 20, 4, 3
 
 
 class Level(Network):
@@ -41,33 +44,26 @@ class Level(Network):
     def __init__(self, two: bool) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.zeros(BANDS))
-        self.second = nn.Parameter(torch.zeros(TAUGHT)) if two else None
+        self.second = nn.Parameter(torch.zeros(TEACHER)) if two else None
 
     def forward(self, x: torch.Tensor) -> Outputs:
         level = x.mean(dim=1)
         first = level * self.scale
-        return first if self.second is None else {"cls": first, "dist": level[:, :TAUGHT] * self.second}
+        return first if self.second is None else {"cls": first, "dist": level[:, :TEACHER] * self.second}
 
 
 def learner(two=True, task="tagging", network=None, mixup_alpha=0.0, bands=BANDS, **distillation):
     student = build(task, classes=[f"band {band}" for band in range(bands)])
-    taught = build(task, classes=[f"of the teacher {number}" for number in range(TAUGHT)]) if two else student
-    made = DistillationLearner(
+    teacher = build(task, classes=[f"of the teacher {number}" for number in range(TEACHER)]) if two else student
+    module = ModuleSettings(mixup_alpha=mixup_alpha, optimizer={"lr": 0.01, "warm_up_len": 1})
+    return Learner(
         network or Level(two),
-        student,
-        2.0,
-        0.5,
-        ModuleSettings(mixup_alpha=mixup_alpha, optimizer={"lr": 0.01, "warm_up_len": 1}),
-        MaskingSettings(do=False),
-        RollSettings(),
+        Inputs(MusiCNNMel(), 2.0, 0.5),
+        make_objective(student, teacher, DistillationSettings(logits="somewhere", **distillation)),
         {"labels": list(student.classes)},
-        taught,
-        DistillationSettings(logits="somewhere", **distillation),
+        phases(module),
+        training_augmentations(module, DatamoduleSettings(masking={"do": False})),
     )
-    made.logged = {}
-    if made._trainer is None:
-        made.log = lambda name, value, **_: made.logged.update({name: float(value)})
-    return made
 
 
 def cross_entropy(logits, targets):
@@ -79,23 +75,22 @@ def cross_entropy(logits, targets):
 @pytest.mark.parametrize("weight", [0.0, 0.5, 0.9])
 def test_f10_each_head_has_its_own_loss_and_the_mean_of_both_is_trained(weight):
     generator = torch.Generator().manual_seed(0)
-    first, second = torch.randn(6, BANDS, generator=generator), torch.randn(6, TAUGHT, generator=generator)
+    first, second = torch.randn(6, BANDS, generator=generator), torch.randn(6, TEACHER, generator=generator)
     batch = {"target": (first > 1).float(), "teacher": (second > 0).float()}
-    made = learner(weight=weight)
-    loss = made.training_loss({"cls": first, "dist": second}, batch, None)
+    losses = learner(weight=weight).objective.losses({"cls": first, "dist": second}, batch)
     labels, teacher = cross_entropy(first, batch["target"]), cross_entropy(second, batch["teacher"])
-    assert float(loss) == pytest.approx((1 - weight) * labels + weight * teacher, rel=1e-5)
-    assert made.logged == pytest.approx({"train/loss_labels": labels, "train/loss_teacher": teacher}, rel=1e-5)
+    assert float(losses["loss"]) == pytest.approx((1 - weight) * labels + weight * teacher, rel=1e-5)
+    assert [float(losses[name]) for name in ("labels", "teacher")] == pytest.approx([labels, teacher], rel=1e-5)
 
 
 def test_without_a_setting_it_is_the_mean_of_both():
     assert DistillationSettings(logits="x").weight == 0.5
 
 
-def test_one_head_answers_to_both():
+def test_one_head_learns_from_both():
     outputs = torch.randn(6, BANDS, generator=torch.Generator().manual_seed(0))
     batch = {"target": (outputs > 1).float(), "teacher": (outputs > 0).float()}
-    loss = learner(two=False).training_loss(outputs, batch, None)
+    loss = learner(two=False).objective.losses(outputs, batch)["loss"]
     expected = cross_entropy(outputs, batch["target"]) + cross_entropy(outputs, batch["teacher"])
     assert float(loss) == pytest.approx(expected / 2, rel=1e-5)
 
@@ -109,7 +104,8 @@ def test_both_targets_are_mixed_with_the_same_partners(task):
     def keep(name):
         return lambda outputs, targets: captured.setdefault(name, targets).sum() * 0 + outputs.sum()
 
-    made.task.loss, made.taught.loss = keep("target"), keep("teacher")
+    made.objective.task.loss, made.objective.teacher_task.loss = keep("target"), keep("teacher")
+    made.log = lambda *arguments, **named: None
     targets = torch.eye(BANDS) if task == "tagging" else torch.arange(BANDS)
     teacher = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0]])
     made.training_step({"x": torch.zeros(BANDS, FRAMES, BANDS), "target": targets, "teacher": teacher}, 0)
@@ -120,7 +116,7 @@ def test_both_targets_are_mixed_with_the_same_partners(task):
 @given(st.floats(0.5, 8.0), st.integers(0, 1000))
 def test_soft_targets_of_classes_that_exclude_each_other(temperature, seed):
     generator = np.random.default_rng(seed)
-    student, teacher = generator.normal(0, 3, (2, 5, TAUGHT))
+    student, teacher = generator.normal(0, 3, (2, 5, TEACHER))
     target = softmax(teacher / temperature, axis=-1)
     said = log_softmax(student / temperature, axis=-1)
     expected = (target * (np.log(target) - said)).sum(-1).mean() * temperature**2
@@ -132,28 +128,28 @@ def test_soft_targets_of_classes_that_exclude_each_other(temperature, seed):
 
 
 def test_soft_targets_of_independent_classes_are_a_cross_entropy():
-    student = torch.randn(5, TAUGHT, generator=torch.Generator().manual_seed(0))
-    target = torch.rand(5, TAUGHT, generator=torch.Generator().manual_seed(1))
+    student = torch.randn(5, TEACHER, generator=torch.Generator().manual_seed(0))
+    target = torch.rand(5, TEACHER, generator=torch.Generator().manual_seed(1))
     loss = teacher_loss(build("tagging", classes=list("abc")), student, target, 4.0)
     assert float(loss) == pytest.approx(cross_entropy(student, target), rel=1e-5)
 
 
 @pytest.fixture
 def clips(tmp_path):
-    """Tracks of 15 to 90 frames whose loud band is their class, and a teacher that has not heard two of them."""
+    """Tracks of 15 to 90 frames whose loud band is their class, and a teacher without logits of two of them."""
     generator = np.random.default_rng(0)
     ids = [f"{number}.ogg" for number in range(24)]
     classes = np.arange(24) % BANDS
     with (
         StoreWriter(tmp_path / "mels", header("mel", (BANDS,), "level", {"made": "by hand"})) as mels,
-        StoreWriter(tmp_path / "logits", header("logits", (TAUGHT,), "logit", {"made": "by a teacher"})) as logits,
+        StoreWriter(tmp_path / "logits", header("logits", (TEACHER,), "logit", {"made": "by a teacher"})) as logits,
     ):
         for identity, number in zip(ids, classes, strict=True):
             level = generator.normal(1.5, 0.2, (int(generator.integers(16, 90)), BANDS))
             level[:, number] += 1.5
             mels.append(identity, level.astype(np.float32))
             if identity not in ("13.ogg", "20.ogg"):
-                logits.append(identity, np.where(np.arange(TAUGHT) == number, 4, -4)[None].repeat(3, 0))
+                logits.append(identity, np.where(np.arange(TEACHER) == number, 4, -4)[None].repeat(3, 0))
     store = Store(tmp_path / "logits")
 
     def make():
@@ -163,7 +159,8 @@ def clips(tmp_path):
             for name, part in (("train", slice(0, 12)), ("valid", slice(12, 18)), ("test", slice(16, 24)))
         }
         settings = DatamoduleSettings(batch_size_train=4, batch_size_test=3)
-        return Clips(settings, Store(tmp_path / "mels"), splits, FRAMES, 0, Teacher(store, Rule(), 30, 30))
+        length = ClipLength.of_features(FRAMES)
+        return Clips(settings, Store(tmp_path / "mels"), splits, length, 0, Teacher(store, Rule(), 30, 30))
 
     return make
 
@@ -175,15 +172,14 @@ class Student(Network):
         super().__init__()
         torch.manual_seed(0)
         size = {"n_bands": 16, "n_frames": FRAMES, "dim": 8, "depth": 1, "heads": 1}
-        self.inner = MAEST(n_classes=BANDS, n_classes_dist=TAUGHT, distilled_type="separated", **size)
+        self.inner = MAEST(n_classes=BANDS, n_classes_dist=TEACHER, distilled_type="separated", **size)
 
     def forward(self, x: torch.Tensor) -> Outputs:
         return self.inner(x.repeat_interleave(4, dim=2))
 
 
-def test_f10_validation_reports_both_terms_and_the_annotations_judge(clips, tmp_path):
+def test_f10_validation_reports_both_terms_and_is_of_the_annotations(clips, tmp_path):
     made, data, curves = learner(), clips(), History()
-    del made.log
     settings, average = TrainerSettings(max_epochs=12, accelerator="cpu"), SnapshotAverage(start=9, every=2)
     trainer = make_trainer(settings, RunHandle(tmp_path, 0), curves, averaging=average)
     trainer.fit(made, data)
@@ -197,8 +193,8 @@ def test_f10_validation_reports_both_terms_and_the_annotations_judge(clips, tmp_
     means = [(a + b) / 2 for a, b in zip(*(part.values() for part in parts), strict=True)]
     assert list(losses.values()) == pytest.approx(means, rel=1e-5)
     trainer.test(made, data, verbose=False)
-    assert made.scores()["roc_auc"] == 1.0
-    assert made.predictions.shape == (8, BANDS)
+    assert made.evaluation.scores["roc_auc"] == 1.0
+    assert made.evaluation.predictions.shape == (8, BANDS)
     assert not any(name.startswith("test/loss_teacher") for name in trainer.callback_metrics)
 
 
@@ -213,7 +209,6 @@ class Stop(L.Callback):
 def test_a_distillation_that_goes_on_ends_with_the_same_weights(clips, tmp_path):
     def fit(folder, stop=False, resume=None):
         made, data = learner(network=Student(), mixup_alpha=0.3), clips()
-        del made.log
         settings = TrainerSettings(max_epochs=4, accelerator="cpu", checkpoint_every_n_steps=1)
         trainer = make_trainer(settings, RunHandle(tmp_path / folder, 0), History())
         trainer.callbacks += [Stop()] if stop else []

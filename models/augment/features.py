@@ -1,6 +1,6 @@
-"""Augmentations of a batch of log-mel clips, on whatever device it is. Each returns a new tensor.
+"""Augmentations of a batch of features, on whatever device it is. Each returns a new tensor.
 
-Clips are `[batch, frames, bands]`, normalised so that zero is the training mean.
+Features are `[batch, frames, *item_shape]`, normalised so that zero is the training mean.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _stretches(x: Tensor, size: int, count: int, longest: int) -> Tensor:
 
 def roll(x: Tensor, shift_range: int = 50) -> Tensor:
     """Shift every clip along time by its own uniform draw from `-shift_range .. shift_range` frames, circularly."""
-    batch, frames, bands = x.shape
+    batch, frames = x.shape[:2]
     shifts = torch.randint(-shift_range, shift_range + 1, (batch, 1), device=x.device)
     source = (torch.arange(frames, device=x.device) - shifts) % frames
-    return x.gather(1, source[:, :, None].expand(-1, -1, bands))
+    return x.gather(1, source.view(batch, frames, *[1] * (x.ndim - 2)).expand_as(x))

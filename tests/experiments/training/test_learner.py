@@ -1,8 +1,6 @@
-"""The supervised learner: what reaches the network, what reaches the loss, what is judged."""
+"""The learner: what reaches the network, what reaches the loss, what is evaluated."""
 
 from __future__ import annotations
-
-from types import SimpleNamespace
 
 import lightning as L
 import numpy as np
@@ -12,17 +10,16 @@ from torch import nn
 
 from datasets.store import Store, StoreWriter
 from experiments.inference.extraction import header
-from experiments.learners.supervised import SupervisedLearner
-from experiments.settings import (
-    DatamoduleSettings,
-    MaskingSettings,
-    ModuleSettings,
-    RollSettings,
-    TrainerSettings,
-)
+from experiments.objectives import Supervised
+from experiments.settings import DatamoduleSettings, ModuleSettings, TrainerSettings
 from experiments.tasks import build
 from experiments.tracks.examples import Examples
-from experiments.training.loading import Clips, EvenShare
+from experiments.training.learner import Learner, gathered
+from experiments.training.loading import ClipLength, Clips, EvenShare
+from experiments.training.phases import phases
+from experiments.training.recipes import training_augmentations
+from models.frontends import MusiCNNMel
+from models.inputs import Inputs
 from models.network import Network
 
 FRAMES, BANDS = 20, 4
@@ -43,15 +40,14 @@ class Band(Network):
 
 def learner(task_name="tagging", mixup_alpha=0.0, masking=False, **optimizer):
     task = build(task_name, classes=[f"band {band}" for band in range(BANDS)])
-    return SupervisedLearner(
+    module = ModuleSettings(mixup_alpha=mixup_alpha, optimizer={"lr": 0.1, "warm_up_len": 1, **optimizer})
+    return Learner(
         Band(),
-        task,
-        mean=2.0,
-        std=0.5,
-        module=ModuleSettings(mixup_alpha=mixup_alpha, optimizer={"lr": 0.1, "warm_up_len": 1, **optimizer}),
-        masking=MaskingSettings(do=masking),
-        roll=RollSettings(),
-        description={"network": {"n_frames": FRAMES}, "labels": list(task.classes)},
+        Inputs(MusiCNNMel(), 2.0, 0.5),
+        Supervised(task),
+        {"network": {"n_frames": FRAMES}, "labels": list(task.classes)},
+        phases(module),
+        training_augmentations(module, DatamoduleSettings(masking={"do": masking})),
     )
 
 
@@ -77,7 +73,7 @@ def clips(tmp_path):
             DatamoduleSettings(batch_size_train=4, batch_size_test=3, **settings),
             Store(tmp_path / "mels"),
             splits,
-            FRAMES,
+            ClipLength.of_features(FRAMES),
             seed=0,
         )
 
@@ -97,23 +93,22 @@ def trainer(**settings):
 def test_clips_reach_the_network_normalised_and_frame_by_frame():
     made = learner()
     mel = torch.rand(3, FRAMES, BANDS).half()
-    made(made.normalise(mel))
+    made(made.prepared({"x": mel})["x"])
     (seen,) = made.net.seen
     assert seen.shape == (3, FRAMES, BANDS)
     assert torch.allclose(seen, (mel.float() - 2.0) / 1.0)
 
 
 @pytest.mark.parametrize("one_hot", [True, False])
-def test_it_learns_and_judges_whole_tracks(clips, one_hot):
+def test_it_learns_and_evaluates_whole_tracks(clips, one_hot):
     made, data = learner("tagging" if one_hot else "genre"), clips(one_hot)
     fit = trainer(max_epochs=20)
     fit.fit(made, data)
     assert float(fit.callback_metrics["train/loss"]) < 0.6
     fit.test(made, data, verbose=False)
-    assert made.scores()[made.task.primary] == 1.0
-    assert made.scores()["n_items"] == 8
-    assert made.tracks.tolist() == list(range(8))
-    assert made.predictions.shape == (8, BANDS)
+    assert made.evaluation.scores[made.objective.task.primary] == 1.0
+    assert made.evaluation.tracks.tolist() == list(range(8))
+    assert made.evaluation.predictions.shape == (8, BANDS)
 
 
 def test_a_track_is_the_mean_of_its_windows(clips):
@@ -124,11 +119,11 @@ def test_a_track_is_the_mean_of_its_windows(clips):
     judge.test(made, data, verbose=False)
     loader = data.test_dataloader()
     windows = [loader.dataset[number] for number in range(len(loader.dataset))]
-    x = made.normalise(torch.from_numpy(np.stack([window["x"] for window in windows])))
+    x = made.prepared({"x": torch.from_numpy(np.stack([window["x"] for window in windows]))})["x"]
     probabilities = torch.sigmoid(made(x)).detach().numpy()
     owner = np.array([window["track"] for window in windows])
-    for row, track in enumerate(made.tracks):
-        assert made.predictions[row] == pytest.approx(probabilities[owner == track].mean(axis=0), abs=1e-6)
+    for row, track in enumerate(made.evaluation.tracks):
+        assert made.evaluation.predictions[row] == pytest.approx(probabilities[owner == track].mean(axis=0), abs=1e-6)
 
 
 def test_mixup_mixes_clips_and_targets_alike():
@@ -137,9 +132,11 @@ def test_mixup_mixes_clips_and_targets_alike():
     made.log = lambda *args, **kwargs: None
     levels = torch.eye(BANDS)[:, None, :].expand(-1, FRAMES, -1)
     captured = {}
-    made.task.loss = lambda outputs, targets: captured.setdefault("targets", targets).sum() * 0 + outputs.sum()
+    made.objective.task.loss = (
+        lambda outputs, targets: captured.setdefault("targets", targets).sum() * 0 + outputs.sum()
+    )
     made.training_step({"x": levels * 1.0 + 2.0, "target": torch.eye(BANDS)}, 0)
-    mixed_clips = made.net.seen[0][:, 0, :, 0]
+    mixed_clips = made.net.seen[0][:, 0]
     assert torch.allclose(mixed_clips, captured["targets"], atol=1e-6)
     assert not torch.equal(captured["targets"], torch.eye(BANDS))
 
@@ -174,18 +171,15 @@ def test_validation_that_cannot_be_scored_does_not_end_training(clips):
 
 def test_f29_a_window_that_evens_out_the_shares_counts_once():
     """Neither in the loss nor in the mean of its track."""
-    made, logged = learner(), {}
-    made._trainer = SimpleNamespace(world_size=1)
-    made.log = lambda name, value, **_: logged.update({name: float(value)})
-    made.log_dict = lambda values, **_: logged.update(values)
+    objective = learner().objective
     outputs, target = np.float32([[4, -4, 0, 0], [-4, 4, 0, 0], [0, 1, 1, 0]]), np.float32([[1, 0, 1, 0], [0, 1, 0, 1]])
     window, track = np.array([0, 1, 2, 0]), np.array([0, 0, 1, 0])
-    made.outputs = [{"outputs": outputs[window], "target": target[track], "track": track, "window": window}]
-    made._score("val")
-    expected = made.task.loss(torch.from_numpy(outputs), torch.from_numpy(target[[0, 0, 1]]))
-    assert logged["val/loss"] == pytest.approx(float(expected))
-    assert made.predictions[0] == pytest.approx([0.5] * BANDS)
-    assert made.tracks.tolist() == [0, 1]
+    kept = [{"outputs": outputs[window], "target": target[track], "track": track, "window": window}]
+    evaluation = objective.evaluate(gathered(kept), None)
+    expected = objective.task.loss(torch.from_numpy(outputs), torch.from_numpy(target[[0, 0, 1]]))
+    assert evaluation.scores["loss"] == pytest.approx(float(expected))
+    assert evaluation.predictions[0] == pytest.approx([0.5] * BANDS)
+    assert evaluation.tracks.tolist() == [0, 1]
 
 
 def test_even_shares_cover_everything_equally():
@@ -198,12 +192,12 @@ def test_even_shares_cover_everything_equally():
 def test_gathered_batches_make_the_step_of_a_large_one(clips, epoch_len):
     """Of 12 draws two steps of 6; of 10, the last step is of 4 and counts as one whole step all the same."""
     weights = []
-    for batch_size, gathered in ((6, 1), (2, 3)):
+    for batch_size, steps in ((6, 1), (2, 3)):
         made, data = learner(), clips(sampler={"epoch_len": epoch_len})
         data.settings = data.settings.model_copy(update={"batch_size_train": batch_size})
-        fit = trainer(max_epochs=2, accumulate_grad_batches=gathered)
+        fit = trainer(max_epochs=2, accumulate_grad_batches=steps)
         fit.fit(made, data)
-        assert fit.global_step == 4 == 2 * data.steps_per_epoch(TrainerSettings(accumulate_grad_batches=gathered))
+        assert fit.global_step == 4 == 2 * data.steps_per_epoch(TrainerSettings(accumulate_grad_batches=steps))
         weights.append(made.net.scale.detach().clone())
     assert torch.allclose(*weights, rtol=1e-4)
 
@@ -236,10 +230,10 @@ def test_f14_training_and_validation_in_the_precisions_of_a_cpu(clips, precision
     assert last.weight.dtype == torch.float32
     assert torch.isfinite(fit.callback_metrics["val/loss"])
     fit.test(made, data, verbose=False)
-    assert made.predictions.dtype == np.float64
+    assert made.evaluation.predictions.dtype == np.float64
 
 
-def test_a_stand_in_is_judged_beside_the_network(clips):
+def test_an_average_is_evaluated_beside_the_network(clips):
     made, data = learner(), clips()
     other = Band()
     with torch.no_grad():
@@ -252,12 +246,11 @@ def test_a_stand_in_is_judged_beside_the_network(clips):
     assert metrics["val/loss_swa"] != metrics["val/loss"]
     assert {name.removesuffix("_swa") for name in metrics} == {name for name in metrics if not name.endswith("_swa")}
     assert len(other.seen) == 2
-    assert made.outputs == []
     fit.validate(made, data, verbose=False)
     assert len(other.seen) == 4
 
 
-def test_the_test_judges_the_average_where_a_checkpoint_has_one(clips, tmp_path):
+def test_the_test_is_of_the_average_where_a_checkpoint_has_one(clips, tmp_path):
     made, data = learner(), clips()
     judge = trainer()
     judge.test(made, data, verbose=False)
@@ -271,7 +264,7 @@ def test_the_test_judges_the_average_where_a_checkpoint_has_one(clips, tmp_path)
 def test_gradients_are_clipped_beside_the_fused_optimiser_in_mixed_precision(clips):
     norms = []
 
-    class Watched(SupervisedLearner):
+    class Watched(Learner):
         def on_before_optimizer_step(self, optimizer):
             assert optimizer.defaults["fused"]
             norms.append(self.net.scale.grad.norm().item())

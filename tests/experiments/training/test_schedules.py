@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from experiments.learners.schedules import HALF_CYCLE, cos_cyc, cyclic, exp_lin, exponential
+from experiments.training.schedules import HALF_CYCLE, cos_cyc, cyclic, exp_lin, exponential
 
 PUBLISHED = {
     0: 0.01742,

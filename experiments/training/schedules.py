@@ -1,9 +1,19 @@
-"""Learning-rate factors by epoch, one by step (PaSST, arXiv 2110.05069, section 4.1, and its public recipe)."""
+"""How the learning rate changes: factors by epoch or step as functions, and one rule that follows the validation.
+
+`exp_lin` and `cos_cyc` are of PaSST (arXiv 2110.05069, section 4.1, and its public recipe).
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+from experiments.settings import OptimizerSettings
+from experiments.training.monitoring import mode_of
 
 Schedule = Callable[[int], float]
 
@@ -68,10 +78,54 @@ def cyclic(warm_up_len: int, ramp_down_start: int, ramp_down_len: int, last_lr_v
     return factor
 
 
+def cosine(warm_up_len: int, ramp_down_start: int, ramp_down_len: int, last_lr_value: float) -> Schedule:
+    """Linear warm-up, plateau, half a cosine down to a floor (Loshchilov and Hutter, arXiv 1608.03983, one cycle)."""
+
+    def factor(epoch: int) -> float:
+        up = min(1.0, (epoch + 1) / warm_up_len)
+        down = min(max((epoch - ramp_down_start) / ramp_down_len, 0.0), 1.0)
+        return up * (last_lr_value + (1.0 - last_lr_value) * (1.0 + math.cos(math.pi * down)) / 2.0)
+
+    return factor
+
+
+def constant(warm_up_len: int, ramp_down_start: int, ramp_down_len: int, last_lr_value: float) -> Schedule:
+    """One rate all along."""
+    return lambda epoch: 1.0
+
+
 SCHEDULES: dict[str, Callable[[int, int, int, float], Schedule]] = {
     "exp_lin": exp_lin,
     "cos_cyc": cos_cyc,
     "exponential": exponential,
     "cyclic": cyclic,
+    "cosine": cosine,
+    "constant": constant,
 }
 BY_STEP = ("cyclic",)  # whose factors are of optimiser steps, not of epochs
+PLATEAU = "plateau"
+NEVER = 2**62  # epochs: Lightning would move a plateau's rate after the epoch's checkpoint is written
+
+
+def make_schedule(optimizer: torch.optim.Optimizer, settings: OptimizerSettings, monitor: str) -> dict[str, Any]:
+    """A schedule as Lightning takes it; that of a plateau is moved by `experiments.training.phases.PhaseSwitch`.
+
+    Args:
+        optimizer: Whose rates change.
+        settings: Name and lengths of the schedule.
+        monitor: The value of a validation that a plateau is about.
+    """
+    if settings.schedule_mode == PLATEAU:
+        scheduler = ReduceLROnPlateau(
+            optimizer,
+            mode_of(monitor),
+            factor=settings.plateau_factor,
+            patience=settings.plateau_patience,
+            min_lr=[settings.last_lr_value * group["lr"] for group in optimizer.param_groups],
+        )
+        return {"scheduler": scheduler, "monitor": monitor, "frequency": NEVER}
+    factor = SCHEDULES[settings.schedule_mode](
+        settings.warm_up_len, settings.ramp_down_start, settings.ramp_down_len, settings.last_lr_value
+    )
+    interval = "step" if settings.schedule_mode in BY_STEP else "epoch"
+    return {"scheduler": LambdaLR(optimizer, factor), "interval": interval}

@@ -9,12 +9,14 @@ import torch
 from torch import nn
 
 from datasets.samplers import EpochSampler
-from experiments.learners.schedules import exp_lin
-from experiments.learners.vectors import VectorLearner
+from experiments.objectives import Supervised
 from experiments.probes.vectors import Split
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import build
 from experiments.training.checkpointing import StepSeeds, step_seed
+from experiments.training.learner import Learner
+from experiments.training.phases import phases
+from experiments.training.schedules import exp_lin
 from experiments.transfer.data import Judged, StoredVectors
 from experiments.transfer.settings import TransferSettings
 from models.mlp import MLP
@@ -30,6 +32,12 @@ def judged() -> Judged:
     y = (generator.random((TRACKS, CLASSES)) < 0.5).astype(np.float32)
     ids = [f"{number}.ogg" for number in range(TRACKS)]
     return Judged(Split(x, y, ids), tuple(ids), np.arange(TRACKS))
+
+
+def of_vectors(network: nn.Module, module) -> Learner:
+    """A learner of vectors with the objective of a probe."""
+    task = build("tagging", classes=["a", "b", "c"])
+    return Learner(network, nn.Identity(), Supervised(task), {}, phases(module))
 
 
 def plain(judged: Judged) -> nn.Sequential:
@@ -57,7 +65,7 @@ def test_training_is_the_recipe_in_plain_torch(judged, tmp_path):
     settings = TransferSettings()
     module = settings.module.model_copy(update={"optimizer": settings.module.optimizer.over(EPOCHS)})
     torch.manual_seed(SEED)
-    learner = VectorLearner(MLP(VALUES, CLASSES), build("tagging", classes=["a", "b", "c"]), module, {})
+    learner = of_vectors(MLP(VALUES, CLASSES), module)
     data = StoredVectors(DatamoduleSettings(batch_size_train=BATCH), {"train": judged, "valid": judged}, SEED)
     trainer = L.Trainer(
         max_epochs=EPOCHS,
@@ -76,7 +84,7 @@ def test_training_is_the_recipe_in_plain_torch(judged, tmp_path):
     expected, x = plain(judged), torch.from_numpy(judged.split.x)
     with torch.inference_mode():
         torch.testing.assert_close(learner.eval()(x), expected(x), atol=1e-6, rtol=1e-5)
-    assert learner.scores()["roc_auc"] > 0.5
+    assert learner.evaluation.scores["roc_auc"] > 0.5
 
 
 def test_f16_the_schedule_follows_the_length_of_the_training():
@@ -89,7 +97,7 @@ def test_f16_the_schedule_follows_the_length_of_the_training():
     assert (given.warm_up_len, given.ramp_down_start, given.ramp_down_len) == (3, 5, 4)
 
 
-def test_answers_of_a_song_are_the_mean_of_those_of_its_clips(judged):
+def test_predictions_of_a_song_are_the_mean_of_those_of_its_clips(judged):
     class Zero(Network):
         def forward(self, x):
             return x[:, :CLASSES]
@@ -97,9 +105,9 @@ def test_answers_of_a_song_are_the_mean_of_those_of_its_clips(judged):
     numbers = np.arange(TRACKS) // 2
     y = np.repeat(judged.split.y[: TRACKS // 2], 2, axis=0)
     songs = Judged(Split(judged.split.x, y, judged.split.ids), tuple(f"song {n}" for n in range(11)), numbers)
-    learner = VectorLearner(Zero(), build("tagging", classes=["a", "b", "c"]), TransferSettings().module, {})
+    learner = of_vectors(Zero(), TransferSettings().module)
     trainer = L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
     trainer.test(learner, StoredVectors(DatamoduleSettings(batch_size_test=5), {"test": songs}, 0), verbose=False)
-    each = learner.task.decode(judged.split.x[:, :CLASSES])
-    np.testing.assert_allclose(learner.predictions, each.reshape(11, 2, CLASSES).mean(1), atol=1e-6)
-    np.testing.assert_array_equal(learner.references, y[::2])
+    each = learner.objective.task.decode(judged.split.x[:, :CLASSES])
+    np.testing.assert_allclose(learner.evaluation.predictions, each.reshape(11, 2, CLASSES).mean(1), atol=1e-6)
+    np.testing.assert_array_equal(learner.evaluation.references, y[::2])

@@ -40,7 +40,7 @@ def main() -> None:
     peer.load_state_dict(ours.state_dict(), strict=True)
     ours.train()
     peer.train()
-    x = torch.randn(arguments.batch, 1, BANDS, FRAMES)
+    x = torch.randn(arguments.batch, FRAMES, BANDS)
     y = (torch.rand(arguments.batch, CLASSES) < 0.02).float()
     tokens = {OURS: tokens_seen(ours, lambda: ours(x)), PEER: tokens_seen(peer, lambda: logits_of(peer, x))}
     if len(set(tokens.values())) > 1:
@@ -63,8 +63,8 @@ def main() -> None:
 
 
 def logits_of(peer: InferMAEST, x: torch.Tensor) -> torch.Tensor:
-    """The peer returns logits and features."""
-    return peer(x, melspectrogram_input=True)[0]
+    """The peer takes `[batch, 1, bands, frames]` and returns logits and features."""
+    return peer(x.transpose(1, 2)[:, None], melspectrogram_input=True)[0]
 
 
 def step(forward: Callable[[], torch.Tensor], y: torch.Tensor, optimiser: torch.optim.Optimizer) -> Callable[[], None]:

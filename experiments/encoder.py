@@ -139,6 +139,11 @@ class Encoder:
         """Whether windows are cut from audio."""
         return self.input == "audio"
 
+    @property
+    def inputs(self) -> Inputs:
+        """What makes the network's input of windows."""
+        return Inputs(self.frontend, self.mean, self.std, self.audio)
+
     def fed(self, audio: bool) -> Encoder:
         """The same network, with windows cut from audio or from features."""
         return replace(self, description={**self.description, "input": "audio" if audio else "features"})
@@ -270,8 +275,7 @@ class Encoder:
 
     def runner(self, forward: Forward, dtype: torch.dtype = torch.float32) -> Runner:
         """Windows `[windows, rows, ...]` as stored to arrays; see `Runner`."""
-        inputs = Inputs(self.frontend, self.mean, self.std, self.audio)
-        return Runner(self.network, inputs, self.runtime, forward, dtype)
+        return Runner(self.network, self.inputs, self.runtime, forward, dtype)
 
     def fill(self) -> float:
         """The value of silence in the rows of a track."""

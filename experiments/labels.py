@@ -48,7 +48,7 @@ def read_labels(file: str) -> tuple[str, ...]:
     if not labels:
         raise UserError(f"labels={file}: no class names in it; expected {FORMS}")
     if repeated := [label for label, count in Counter(labels).items() if count > 1]:
-        raise UserError(f"labels={file}: {repeated[0]!r} stands in it twice; every class needs a name of its own")
+        raise UserError(f"labels={file}: {repeated[0]!r} is listed twice; every class needs a name of its own")
     return labels
 
 

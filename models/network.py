@@ -18,17 +18,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.errors import CheckpointError
+from models.errors import CheckpointError, ExportError
+from models.export import ExportForm, PlainForm
 from models.frontends.base import FrontEnd
 from models.initial_weights import Labels, LoadReport, State, fit_by_name
+from models.inputs import Inputs
 from models.named import Named
+from models.outputs import Outputs, main_head
 
-Outputs = Tensor | dict[str, Tensor]  # logits `[batch, n_classes]`, or those of several heads by name, main one first
-
-
-def main_head(outputs: Outputs) -> Tensor:
-    """Logits of the only or the first head."""
-    return outputs if isinstance(outputs, Tensor) else next(iter(outputs.values()))
+__all__ = ["Network", "Outputs", "main_head"]
 
 
 class Network(Named):
@@ -199,6 +197,24 @@ class Network(Named):
     def prepared(self) -> Network:
         """A copy for inference only: evaluation, no gradients; it need not be able to be trained or saved."""
         return copy.deepcopy(self).eval().requires_grad_(False)
+
+    def export_form(
+        self, inputs: Inputs, layers: Sequence[str], frames: int | None = None, fused: bool = False
+    ) -> ExportForm:
+        """Front end, normalisation and network as one module that can be written for other programs.
+
+        Args:
+            inputs: Front end and normalisation.
+            layers: Whose tokens are wanted.
+            frames: Of a window; None for the network's own.
+            fused: With operations that onnxruntime alone has, as its 8-bit form takes them.
+
+        Raises:
+            ExportError: There is no such form; says what there is.
+        """
+        if fused:
+            raise ExportError(f"the network {self.name} has no 8-bit form: export it with int8=False")
+        return PlainForm(self, inputs, layers, frames)
 
     def compile_parts(self, **options: Any) -> None:
         """Have the network compiled by `torch.compile` when it is first called, in place."""

@@ -73,19 +73,21 @@ def transform(blocks: Iterable[np.ndarray], frontend: FrontEnd) -> Iterator[torc
     Yields:
         [n, *item_shape] float32 each; nothing for audio shorter than the front end takes.
     """
-    hop, waiting, length, first = frontend.hop, [], 0, 0
-    lead = math.ceil(frontend.context / hop)
-    overlap = lead + SPARE
+    hop = frontend.hop
+    reach = math.ceil(frontend.context / hop)  # hops to either side of a frame
+    ahead = max(reach + SPARE, math.ceil(frontend.min_samples / hop))  # hops kept behind the last frame of a chunk
+    waiting, length, first = [], 0, 0
     for block in blocks:
         waiting.append(block)
         length += len(block)
-        if length < CHUNK + overlap * hop:
+        if length < CHUNK + (first + ahead) * hop:
             continue
         samples = np.concatenate(waiting)
-        end = length // hop - overlap + 1
-        yield frontend(torch.from_numpy(samples[: (end + overlap - 1) * hop]))[first:end]
-        waiting = [samples[(end - lead) * hop :]]
-        length, first = len(waiting[0]), lead
+        end = length // hop - ahead + 1
+        yield frontend(torch.from_numpy(samples[: (end + ahead - 1) * hop]))[first:end]
+        start = max(end - reach, 0)
+        waiting = [samples[start * hop :]]
+        length, first = len(waiting[0]), end - start
     if length >= frontend.min_samples:
         yield frontend(torch.from_numpy(np.concatenate(waiting)))[first:]
 

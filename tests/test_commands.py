@@ -183,9 +183,9 @@ def test_f01_stored_embeddings_are_those_of_the_network(trained, at_home):
     identity = Store(mels).ids[0]
     mel = Store(mels).read_crop(identity, 0, 312)
     network, _ = load_any("weights/best.ckpt")
-    x = MusiCNNMel().normalise(torch.from_numpy(mel)).T[None]
+    x = MusiCNNMel().normalise(torch.from_numpy(mel))[None]
     with torch.inference_mode():
-        expected = network.embed(x, [1]).tokens[1][0].numpy()
+        expected = network.embed(x, ["block_01"])["block_01"][0].numpy()
     stored = Store("single/block_01").read(identity)
     assert stored.shape == (1, 3, 32)
     assert np.abs(stored[0] - expected).max() < 2e-3
@@ -359,7 +359,7 @@ def test_mistakes_about_probes_are_named_before_anything_is_trained(trained, at_
             ["extract_logits", "with", *SMALL, DATA[0], "inference.random_weights=True"],
             "an untrained network has no classes",
         ),
-        (["with", *SMALL, "trainer.check_val_every_n_epoch=3"], "no epoch would be judged"),
+        (["with", *SMALL, "trainer.check_val_every_n_epoch=3"], "no epoch would be validated"),
         (["with", *SMALL, "trainer.max_epoch=3"], "max_epochs"),
         (["with", *SMALL, "trainer.max_epochs=0"], "max_epochs"),
         (["with", "maest_30_pretrain"], "maest_30s_pretrain"),
@@ -382,7 +382,7 @@ def test_features_of_another_front_end_are_refused(trained, at_home, capfd):
     build_store("music", "other_mels", frontend="musicnn_torch", jobs=1, progress=False)
     with pytest.raises(SystemExit):
         run("ex_pretrain.py", "with", *SMALL, "datamodule.base_dir=other_mels", *DATA[1:])
-    assert "fingerprint" in capfd.readouterr().err
+    assert "other_mels holds mel of MusiCNN log-mel, the network takes those of" in capfd.readouterr().err
 
 
 def test_a_killed_training_resumes_from_its_last_epoch(own, tmp_path):

@@ -260,7 +260,7 @@ def test_f30_networks_are_written_down_once():
     for name, release in RELEASES.items():
         if name.startswith("discogs-maest"):
             with torch.device("meta"):
-                assert MAEST(n_frames=release.frames, **release.settings).n_bands == 96
+                assert MAEST(**release.arguments).n_bands == 96
     values = [repr(PRETRAIN[name].values) for name in (*TRAINED, *EXTRACTED)]
     assert len(set(values)) == len(values)
     with pytest.raises(ValidationError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from torch import Tensor
 from experiments.encoder import Encoder
 from experiments.settings import ExportSettings
 from models.checkpoints import load_any, save_network
+from models.export import ExportForm, window_samples
 from models.inputs import Inputs
-from models.maest.export import AudioNetwork
 from models.maest.huggingface import write_huggingface
 from models.network import Network, main_head
 from models.onnx_files import INPUT, open_onnx, write_onnx
@@ -42,16 +43,14 @@ class Job:
     frames: int
     about: Mapping[str, Any]
 
-    @property
-    def samples(self) -> int:
-        """Audio of a window."""
-        return window_audio(self.encoder, self.frames)
-
-    def audio_network(self, fused: bool = False) -> AudioNetwork:
+    def form(self, fused: bool = False) -> ExportForm:
         """Front end and network as one module."""
-        encoder, network = self.encoder, self.encoder.network
-        blocks = [network.layer_names.index(layer) for layer in self.layers]
-        return AudioNetwork(network, encoder.frontend, encoder.mean, encoder.std, blocks, self.frames, fused=fused)
+        return self.encoder.network.export_form(self.encoder.inputs, self.layers, self.frames, fused)
+
+    @cached_property
+    def samples(self) -> int:
+        """Audio of a window, as a file for other programs takes it."""
+        return window_samples(self.encoder.network, self.encoder.inputs, self.frames)
 
     def properties(self) -> dict[str, str]:
         """What the file says of itself, as text: JSON but for what is text already."""
@@ -89,11 +88,6 @@ class Format:
     packages: tuple[str, ...] = ()
 
 
-def window_audio(encoder: Encoder, frames: int) -> int:
-    """Samples of a window, as a file for other programs takes it."""
-    return encoder.windowing(frames).rows if encoder.audio else frames * encoder.frontend.hop
-
-
 def eager(job: Job, audio: Tensor, network: Network | None = None) -> Outputs:
     """What the network of a job, or another, makes of audio `[B, samples]` by the way of `predict`."""
     encoder = job.encoder
@@ -106,7 +100,7 @@ def eager(job: Job, audio: Tensor, network: Network | None = None) -> Outputs:
 
 def _write_onnx(path: Path, job: Job) -> Sequence[str]:
     settings = job.settings
-    write_onnx(path, job.audio_network(fused=settings.int8), job.properties(), settings.int8, settings.any_length)
+    write_onnx(path, job.form(fused=settings.int8), job.properties(), settings.int8, settings.any_length)
     return ()
 
 
@@ -116,7 +110,7 @@ def _run_onnx(path: Path, job: Job, audio: Tensor) -> Outputs:
 
 
 def _write_program(path: Path, job: Job) -> Sequence[str]:
-    write_program(path, job.audio_network(), job.properties(), job.settings.any_length)
+    write_program(path, job.form(), job.properties(), job.settings.any_length)
     return ()
 
 

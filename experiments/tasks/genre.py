@@ -38,10 +38,12 @@ class Genre(SingleLabel):
         Raises:
             UserError: The genre is not among the classes, or there are several.
         """
-        if isinstance(annotation, tuple) and len(annotation) > 1:
+        if isinstance(annotation, tuple) and len(annotation) == 1:
+            (annotation,) = annotation
+        if isinstance(annotation, tuple):
             raise UserError(
-                f"genre: {' and '.join(map(repr, annotation))} are {len(annotation)} genres, expected one; "
-                f"datamodule.columns.tags=COLUMN reads the column as tags"
+                f"genre: {' and '.join(map(repr, annotation)) or 'none'} given, expected one; "
+                f"datamodule.columns.tags=COLUMN reads a column of several as tags"
             )
         if not isinstance(annotation, str) or annotation not in self._column:
             raise unknown("genre", annotation, self.classes)

@@ -44,7 +44,7 @@ def drop_unreadable(corpus: Corpus, task: Task) -> Corpus:
 
 def has_several(annotation: str, value: Any) -> bool:
     """Whether an annotation that is one label holds several."""
-    return annotation == "genre" and isinstance(value, tuple)
+    return annotation == "genre" and isinstance(value, tuple) and len(value) != 1
 
 
 def drop_several(corpus: Corpus, annotation: str) -> Corpus:

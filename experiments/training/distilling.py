@@ -131,7 +131,7 @@ def teacher_outputs(settings: PretrainSettings, store: Store, task: Task) -> Tea
     if has_second_head(settings.model):
         return TeacherOutputs(store, teacher_task, None)
     own_head = "give the teacher a head of its own, model.distilled_type=separated"
-    if kind != task.name:
+    if teacher_task.name != task.name:
         raise UserError(f"{named}: logits of the task {kind}, the student's is {task.name}; {own_head}")
     number = {label: column for column, label in enumerate(labels)}
     missing = [label for label in task.classes if label not in number]

@@ -75,7 +75,7 @@ def initial(
     n_classes_dist: int | None = None,
     input: str | None = None,
 ) -> Encoder:
-    """Build the network of the settings, with random weights or those the settings start from.
+    """Build the network of the settings, in training mode, with random weights or those the settings start from.
 
     Args:
         settings: Of the experiment; of them `model`, `seed`, and of `datamodule` `clip_length` and `norm`.
@@ -120,7 +120,9 @@ def initial(
         say(str(report))
         weights = digest(file) if file else str(model.pretrained)
     mean, std = normalisation(datamodule.norm, usual)
-    return Encoder.of(network.train(), frontend, task, (mean, std), input, frames, weights)
+    encoder = Encoder.of(network, frontend, task, (mean, std), input, frames, weights)
+    network.train()
+    return encoder
 
 
 def normalisation(norm: NormSettings, default: tuple[float, float]) -> tuple[float, float]:

@@ -16,10 +16,14 @@ from pydantic import Field
 from torch import nn
 
 from models.arguments import Count, Positive, Rate
+from models.export import ExportForm, check_layers
 from models.frontends.base import FrontEnd
+from models.frontends.mel import MelFrontEnd
 from models.initial_weights import LoadReport, State
+from models.inputs import Inputs
 from models.maest.adapt import adapt
 from models.maest.compiled import compile_blocks
+from models.maest.export import AudioNetwork
 from models.maest.flops import cost
 from models.maest.grid import PATCH, grid_size
 from models.maest.patchout import Kept, Patchout
@@ -273,6 +277,16 @@ class MAEST(Network, name="maest"):
     def prepared(self) -> MAEST:
         """For inference alone; see `models.maest.prepared`."""
         return prepare(self)
+
+    def export_form(
+        self, inputs: Inputs, layers: Sequence[str], frames: int | None = None, fused: bool = False
+    ) -> ExportForm:
+        """Of plain products, over a mel front end; see `models.maest.export`."""
+        if not isinstance(inputs.frontend, MelFrontEnd) or inputs.audio:
+            return super().export_form(inputs, layers, frames, fused)
+        check_layers(self, layers)
+        blocks = [self.layer_names.index(layer) for layer in layers]
+        return AudioNetwork(self, inputs.frontend, inputs.mean, inputs.std, blocks, frames, fused=fused)
 
     def compile_parts(self, **options: Any) -> None:
         """Block by block; see `models.maest.compiled`."""

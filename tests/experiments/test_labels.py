@@ -62,7 +62,7 @@ def test_checkpoints_and_folders_carry_them(tmp_path):
         ("empty.json", b'["a", " "]', "no list of class names"),
         ("half.json", b'["a", "\\ud800"]', "half a letter"),
         ("odd.json", b'{"id2label": 5}', "no list of class names"),
-        ("twice.txt", b"oud\nkora\noud\n", "'oud' stands in it twice"),
+        ("twice.txt", b"oud\nkora\noud\n", "'oud' is listed twice"),
     ],
 )
 def test_other_files_are_named(tmp_path, name, content, message):

@@ -112,6 +112,10 @@ def test_longer_and_deeper_weights_start_what_is_asked_for(tmp_path, capsys):
     assert started(checkpoint=str(file), depth=4, missing_blocks="random").network.depth == 4
 
 
+def test_training_begins_in_training_mode():
+    assert started().network.training
+
+
 def test_a_hugging_face_folder_is_a_checkpoint(tmp_path):
     network = MAEST(**SMALL, n_classes=3, n_frames=312, head_norm_eps=1e-6)
     write_huggingface(tmp_path, network, ["a", "b", "c"], {"normalisation": [1.5, 0.5]})

@@ -64,7 +64,7 @@ def one(folder: Path) -> None:
 
     def run_batch(clips: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
-            return network.embed(clips.float().transpose(1, 2), [0]).tokens[0]
+            return network.embed(clips.float(), ["block_00"])["block_00"]
 
     run_batch(torch.zeros(64, FRAMES, BANDS))
     output = Output(folder / "embeddings", header("embeddings", (3, 16), "", {}), lambda tokens: tokens)

@@ -41,13 +41,14 @@ def main() -> None:
     ours.train()
     peer.train()
     x = torch.randn(arguments.batch, FRAMES, BANDS)
+    image = x.transpose(1, 2)[:, None].contiguous()
     y = (torch.rand(arguments.batch, CLASSES) < 0.02).float()
-    tokens = {OURS: tokens_seen(ours, lambda: ours(x)), PEER: tokens_seen(peer, lambda: logits_of(peer, x))}
+    tokens = {OURS: tokens_seen(ours, lambda: ours(x)), PEER: tokens_seen(peer, lambda: logits_of(peer, image))}
     if len(set(tokens.values())) > 1:
         raise SystemExit(f"the networks see {tokens} tokens: expected equal numbers")
 
     contestants = {
-        PEER: step(lambda: logits_of(peer, x), y, torch.optim.AdamW(peer.parameters(), lr=2e-5, weight_decay=1e-4)),
+        PEER: step(lambda: logits_of(peer, image), y, torch.optim.AdamW(peer.parameters(), lr=2e-5, weight_decay=1e-4)),
         OURS: step(lambda: ours(x), y, torch.optim.AdamW(ours.parameters(), lr=2e-5, weight_decay=1e-4, fused=True)),
     }
     rate = matrix_rate()
@@ -63,8 +64,8 @@ def main() -> None:
 
 
 def logits_of(peer: InferMAEST, x: torch.Tensor) -> torch.Tensor:
-    """The peer takes `[batch, 1, bands, frames]` and returns logits and features."""
-    return peer(x.transpose(1, 2)[:, None], melspectrogram_input=True)[0]
+    """The peer returns logits and features."""
+    return peer(x, melspectrogram_input=True)[0]
 
 
 def step(forward: Callable[[], torch.Tensor], y: torch.Tensor, optimiser: torch.optim.Optimizer) -> Callable[[], None]:

@@ -5,4 +5,5 @@ from __future__ import annotations
 # Old dotted key -> new dotted key, of every experiment that has the new one.
 RENAMED: dict[str, str] = {
     "datamodule.max_left_out": "datamodule.max_unmatched",
+    "distillation.patch": "distillation.window",
 }

@@ -55,7 +55,7 @@ def load(path: str | Path, sample_rate: int) -> np.ndarray:
 
 
 def whole(path: str | Path, sample_rate: int, notes: list[str]) -> np.ndarray:
-    """As `load`, with `notes` to take the remarks."""
+    """As `load`, with `notes` to take what is noted of the file."""
     try:
         return np.concatenate(list(stream(path, sample_rate, notes)))
     except OppositeChannels as error:
@@ -76,7 +76,7 @@ def stream(
     Args:
         path: Audio file.
         sample_rate: Hz of the result.
-        notes: Takes remarks on a file that was decoded only in part.
+        notes: Takes a note on a file that was decoded only in part.
         mixed: Take the mean of the channels, not the first one alone.
 
     Yields:

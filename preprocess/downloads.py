@@ -28,7 +28,7 @@ def download(definition: Definition, items: Sequence[Item], data_dir: Path, say:
         definition: The corpus.
         items: The recordings wanted.
         data_dir: The user's copy; made if absent.
-        say: Takes remarks.
+        say: Takes messages.
         progress: Show bars on standard error.
 
     Raises:

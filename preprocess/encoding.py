@@ -184,8 +184,8 @@ def _run(
                 advance()
     finally:
         ledger.save()
-    left_out = [file.id for file in new] + [id for id in ledger.skipped if id.endswith("/")]
-    report.skipped = [(id, ledger.skipped[id].reason) for id in left_out if id in ledger.skipped]
+    skipped = [file.id for file in new] + [id for id in ledger.skipped if id.endswith("/")]
+    report.skipped = [(id, ledger.skipped[id].reason) for id in skipped if id in ledger.skipped]
     report.noted = [(file.id, ledger.noted[file.id].note) for file in files if file.id in ledger.noted]
 
 

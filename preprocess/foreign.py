@@ -91,7 +91,7 @@ def import_features(
     report.size, report.passed_over = first.shape[1], list(getattr(vectors, "texts", ()))
     header = _header(vectors, encoder or storable(source.resolve().stem), report.size, block)
     with alone(report.store), StoreWriter(report.store, header) as writer:
-        _leave_out(report)
+        _list_unmatched(report)
         stored = Store(report.store) if writer.done else None
         with counted("vectors", len(named), "tracks", progress) as advance:
             for id, array, file in vectors:
@@ -182,7 +182,7 @@ def _nearest(id: str, known: Sequence[str]) -> str:
     return f"the nearest there is {by_name[near[0]]!r}" if near else "there is no audio"
 
 
-def _leave_out(report: Imported) -> None:
+def _list_unmatched(report: Imported) -> None:
     ledger = Ledger(report.store)
     ledger.list_folders(AudioFiles())
     for id, reason in report.unmatched:

@@ -1,7 +1,7 @@
-"""A copy of a published corpus to a store with its tables: verify, compute features, write splits and annotations.
+"""A copy of a published corpus to a store with its tables: verify, decode, write splits and annotations.
 
-Beside the features, the store gets `tracks.csv` (the usual protocol; `tracks_NAME.csv` for others), which has every
-recording of the protocol whether its audio was there or not, so that whoever reads it is told what is missing;
+Beside the recordings, the store gets `tracks.csv` (the usual protocol; `tracks_NAME.csv` for others), which has every
+recording of the protocol whether its audio was there or not, so that a run can report what is missing;
 `missing.csv` with the reasons (`missing_CORPUS.csv` of corpora that share a table); and `corpus.json`, which says what
 was published and what is here.
 """
@@ -46,7 +46,7 @@ def prepare(
         only: A text file with the ids of recordings, one a line: all others are left out, of the tables too. The
             annotations are counted before.
         metadata: Folder of annotations, of a corpus that does not bring them.
-        max_missing: Share of recordings that may lack features.
+        max_missing: Share of recordings that may be missing.
         fetch: Download and unpack what is missing.
         progress: Show bars.
         **options: Of `build_store`.
@@ -87,7 +87,8 @@ def prepare(
     write_absent(absent_file(definition, store_dir), items, absent, chosen[0])
     _refuse_gaps(definition, items, absent, max_missing, store_dir, "")
     notes += _notes(copy, report)
-    done = Prepared(definition, items, store_dir, report, absent=absent, cut_to=only, notes=notes)
+    kind = Store(store_dir).header.kind
+    done = Prepared(definition, items, store_dir, report, absent=absent, cut_to=only, notes=notes, kind=kind)
     write_tables(done, chosen, folder, wanted)
     return done
 
@@ -140,7 +141,7 @@ def _listed(definition: Definition, only: Path | None, metadata: Path | None) ->
 
 
 def _stored(store_dir: Path) -> frozenset[str]:
-    """Recordings that have features."""
+    """Recordings that are stored."""
     if not (store_dir / "header.json").is_file():
         return frozenset()
     ids = Store(store_dir).ids

@@ -1,8 +1,8 @@
-"""What is computed of whole tracks, one row a track: statistics that stand for a network, and answers to a task.
+"""What is computed of whole tracks, one row a track: statistics in place of a network, and predictions of a task.
 
 A representation is worth something only beside these: chroma and MFCC statistics are the hand-made features of
 Castellon, Donahue and Liang ("Codified audio language modeling learns useful representations for music information
-retrieval", ISMIR 2021); `librosa`'s tempo and templates of keys are answers that nothing was trained for. Each is a
+retrieval", ISMIR 2021); `librosa`'s tempo and templates of keys are predictions without any training. Each is a
 row of `SUMMARIES`, and its name is taken wherever the name of a front end is.
 """
 
@@ -156,9 +156,9 @@ def tempo(samples: np.ndarray) -> np.ndarray:
 
 def tempo_class(samples: np.ndarray) -> np.ndarray:
     """The same as one of the classes of tempo, the nearest: 1 there, 0 elsewhere; [n] to [256]."""
-    answer = np.zeros(FASTEST - SLOWEST + 1)
-    answer[round(min(max(float(tempo(samples)[0]), SLOWEST), FASTEST)) - SLOWEST] = 1.0
-    return answer
+    one_hot = np.zeros(FASTEST - SLOWEST + 1)
+    one_hot[round(min(max(float(tempo(samples)[0]), SLOWEST), FASTEST)) - SLOWEST] = 1.0
+    return one_hot
 
 
 def match_keys(chroma: np.ndarray, profiles: tuple[tuple[float, ...], tuple[float, ...]]) -> np.ndarray:

@@ -70,7 +70,7 @@ def clips(path: str | Path, sample_rate: int, clip_seconds: float, notes: list[s
         path: Audio file.
         sample_rate: Hz of the samples.
         clip_seconds: Length of the clips, which begin at 0, 1, 2, ... times this.
-        notes: Takes what is to be said of a file that was decoded only in part, or without mixing its channels.
+        notes: Takes notes on a file that was decoded only in part, or without mixing its channels.
 
     Returns:
         Samples [n] float32 of the clips in order. A rest is discarded; one that lacks no more than `CLIP_TOLERANCE` is

@@ -205,6 +205,7 @@ def test_f28_every_command_that_is_shown_exists_with_its_settings(line, experime
         assert all(f'{option}"' in source for option in re.findall(r"--[\w-]+", line)), line
         return
     experiment = experiments[program]
+    words = [word.replace("my_package.my_module:MyNetwork", "models.maest:MAEST") for word in words]
     before, tokens = words, []
     if "with" in words:
         before, tokens = words[: words.index("with")], words[words.index("with") + 1 :]

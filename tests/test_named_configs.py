@@ -187,7 +187,7 @@ def test_f10_a_student_learns_from_its_teacher_at_random_crops(teacher):
 
 def test_any_config_has_a_student_with_one_head_too(teacher, capfd):
     given = ["maest_5s_random_weights_pretrain", "debug", *FEW, f"distillation.logits={teacher.path}"]
-    result = run("with", *given, "distillation.targets=soft", "distillation.temperature=2", "distillation.patch=mean")
+    result = run("with", *given, "distillation.targets=soft", "distillation.temperature=2", "distillation.window=mean")
     assert np.isfinite(result["val/loss_teacher"])
     assert "soft targets" in capfd.readouterr().err
 

@@ -314,7 +314,7 @@ def test_a_corpus_of_songs_is_judged_by_song(home):
         (["with", "embeddings.store=mels", *DATA], "mel"),
         (["with", *STORED, "datamodule.groundtruth=few.csv", "datamodule.task=key"], "no track of few has key"),
         (["with", *STORED, "datamodule.groundtruth=one_split.csv"], "no tracks in split valid"),
-        (["with", *STORED, "datamodule.masking.do=False"], "datamodule.masking is about clips"),
+        (["with", *STORED, "datamodule.masking.do=False"], "datamodule.masking is about windows of audio"),
         (["with", *STORED, "module.freeze=1"], "leave this setting out"),
         (["predict", "with", "inference.audio=audio"], "probe.file is not set"),
         (["predict", "with", "probe.file=gone.safetensors", "inference.audio=audio"], "no such probe; ex_probe"),

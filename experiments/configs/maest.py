@@ -37,7 +37,7 @@ class MaestSystem:
 
     Attributes:
         name: Of its configs, before `_pretrain` and `_inference`.
-        seconds: Length of its clips.
+        seconds: Length of its windows.
         start: Release that training starts from; None for random weights.
         release: The published network, if there is one.
         about: What is special about it, for the descriptions.
@@ -106,14 +106,14 @@ def _pretrain(system: MaestSystem) -> NamedConfig:
         },
     }
     about = f"; {system.about} ({system.needs})" if system.about else ""
-    text = f"pre-train on {system.seconds}-s clips, starting from {STARTS[system.start]}{about}"
+    text = f"pre-train on {system.seconds}-s windows, starting from {STARTS[system.start]}{about}"
     return NamedConfig(text, values, system=True)
 
 
 def _inference(system: MaestSystem) -> NamedConfig:
     values = {"model": {"pretrained": system.release, **system.values.get("model", {})}}
     about = f", {system.about}" if system.about else ""
-    text = f"the published {system.release}: {system.seconds}-s clips, from {STARTS[system.start]}{about}"
+    text = f"the published {system.release}: {system.seconds}-s windows, from {STARTS[system.start]}{about}"
     return NamedConfig(text, values, system=True)
 
 

@@ -15,26 +15,26 @@ from experiments.settings.base import Count, Positive, Section, Share, TaskName
 class RollSettings(Section):
     """Circular shift along time."""
 
-    do: bool = False  # shift clips
+    do: bool = False  # shift windows
     shift_range: Positive = 50  # frames
 
 
 class NormSettings(Section):
-    """Mean and deviation that clips are normalised with; None takes the front end's own (the Discogs corpus)."""
+    """Mean and deviation that inputs are normalised with; None takes the front end's own (the Discogs corpus)."""
 
     norm_mean: float | None = None  # log-mel; None: the front end's
     norm_std: Annotated[float, Field(gt=0)] | None = None  # log-mel; None: the front end's
 
 
 class MaskingSettings(Section):
-    """SpecAugment, drawn for each clip."""
+    """SpecAugment, drawn for each window."""
 
-    do: bool = True  # mask clips
-    time_masks: Count = 20  # of a clip
+    do: bool = True  # mask windows
+    time_masks: Count = 20  # of a window
     time_mask_param: Positive = 8  # frames
-    freq_masks: Count = 8  # of a clip
+    freq_masks: Count = 8  # of a window
     freq_mask_param: Positive = 5  # bands
-    p: Share = 0.2  # no mask in time covers more than this share of the clip
+    p: Share = 0.2  # no mask in time covers more than this share of the window
 
 
 class SamplerSettings(Section):
@@ -58,11 +58,11 @@ class ColumnsSettings(Section):
     tempo: str = "tempo"  # BPM
     arousal: str = "arousal"  # a number
     valence: str = "valence"  # a number
-    group: str = "group"  # of the clips of a song, which probes judge together
+    group: str = "group"  # of the clips of a song, which probes evaluate together
 
 
 class DatamoduleSettings(Section):
-    """Audio or features, annotations, and how clips are cut from them."""
+    """Audio or features, annotations, and how windows are cut from them."""
 
     base_dir: str | None = None  # audio folder, mel store or folder of upstream mels; None: the demo corpus
     groundtruth: str | None = None  # table, or "folders": a folder a class; None: tracks.* in or beside base_dir
@@ -72,7 +72,7 @@ class DatamoduleSettings(Section):
     labels: str | None = None  # the classes: a text file with one a line, or a checkpoint; None: those of the table
     unknown_labels: Literal["refuse", "drop"] = "refuse"  # what becomes of labels that are not among `labels`
     max_unmatched: Share = 1.0  # of tracks without audio, without labels or without the task's: more is an error
-    min_tracks: Count = 0  # labels with fewer training tracks are left out
+    min_tracks: Count = 0  # labels with fewer training tracks are dropped
     merge_spellings: bool = True  # labels that differ in case, spaces or Unicode form alone are one
     separators: Annotated[str, Field(min_length=1)] = ";|"  # of the tags of a cell: any of these characters
     columns: ColumnsSettings = ColumnsSettings()
@@ -91,9 +91,11 @@ class DatamoduleSettings(Section):
     input: Literal["features", "audio"] | None = (
         None  # stored features, or stored audio and the front end on the device; None: the network's own
     )
-    clip_length: Annotated[float, Field(gt=0)] | None = None  # seconds; None: what the network takes, or 10
-    batch_size_train: Positive = 12  # clips, of one process
-    batch_size_test: Positive = 20  # clips, of one process
+    clip_length: Annotated[float, Field(gt=0)] | None = (
+        None  # of a window, seconds; None: what the network takes, or 10
+    )
+    batch_size_train: Positive = 12  # windows, of one process
+    batch_size_test: Positive = 20  # windows, of one process
     num_workers: Count | None = None  # None: 4 beside a GPU, else none
     jobs: int = -1  # processes that decode audio, -1: all cores
     roll: RollSettings = RollSettings()

@@ -37,7 +37,9 @@ class InferenceSettings(PredictionSettings):
     @model_validator(mode="after")
     def _one_layer(self) -> InferenceSettings:
         if self.layer is not None and self.transformer_block is not None:
-            raise ValueError(f"layer={self.layer} and transformer_block={self.transformer_block}: give one of them")
+            raise ValueError(
+                f"layer={self.layer} and transformer_block={self.transformer_block}: give one, the other None"
+            )
         return self
 
 
@@ -49,7 +51,7 @@ class ExportSettings(Section):
     layers: Annotated[list[str], Field(min_length=1)] | None = None  # None: inference.layer, or transformer_block
     blocks: Annotated[list[Count], Field(min_length=1)] | None = None  # the same of a transformer, counted from 0
     int8: bool = False  # onnx: weights of the linear layers in 8 bits, for onnxruntime on a CPU
-    any_length: bool = False  # onnx, torch_export: clips up to the network's length, not of one length
+    any_length: bool = False  # onnx, torch_export: windows up to the network's length, not of one length
     overwrite: bool = False  # replace the file
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ is any subclass of `Task`, named as `package.module:Class`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from experiments import own_modules
@@ -31,13 +31,14 @@ TASKS: dict[str, type[Task]] = {
 }
 
 
-def find(name: str, typed: bool = True) -> type[Task]:
+def find(name: str, typed: bool = True, allowed: Collection[str] = ()) -> type[Task]:
     """Look a task up by name; a class of the user's own is imported.
 
     Args:
         name: A key of `TASKS`, or `package.module:Class`.
         typed: Whether the user gave the name, so that its module may be imported, from now on for files too. A name
             that a file gives is only imported if the user named that module.
+        allowed: Further modules that may be imported.
 
     Raises:
         UserError: No task has this name; the message lists those that exist. Or the class cannot be imported.
@@ -49,7 +50,7 @@ def find(name: str, typed: bool = True) -> type[Task]:
     if typed:
         own_modules.allow(name)
     try:
-        return import_class(name, Task, own_modules.allowed(), "datamodule.task")
+        return import_class(name, Task, own_modules.allowed().union(allowed), "datamodule.task")
     except ValueError as error:
         raise UserError(f"task {error}") from None
 
@@ -68,18 +69,24 @@ def build(name: str, **options: Any) -> Task:
     return find(name)(**options)
 
 
-def from_metadata(name: str, labels: Sequence[str] | None, options: Mapping[str, Any] | None = None) -> Task:
+def from_metadata(
+    name: str,
+    labels: Sequence[str] | None,
+    options: Mapping[str, Any] | None = None,
+    allowed: Collection[str] = (),
+) -> Task:
     """Make the task that a file describes, see `Task.metadata`.
 
     Args:
         name: A key of `TASKS`, or `package.module:Class` of a module that the user named too.
         labels: Names of its outputs; None where the file does not give them.
         options: What its constructor took; None where labels are all there is.
+        allowed: Modules that may be imported besides those that settings named.
 
     Raises:
         UserError: No task has this name, its module was not named, or it does not have these outputs.
     """
-    kind = find(name, typed=False)
+    kind = find(name, typed=False, allowed=allowed)
     if options is None and labels is not None and "classes" in inspect.signature(kind).parameters:
         options = {"classes": labels}
     try:

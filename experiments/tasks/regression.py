@@ -1,7 +1,7 @@
 """What tasks about values share: standardised targets, squared error, and R² of many systems or resamples at once.
 
-R² is 1 - sum (y - prediction)² / sum (y - mean of y)², as scikit-learn has it: where all references of an output are equal,
-1 for exact predictions and 0 for others.
+R² is 1 - sum (y - prediction)² / sum (y - mean of y)², as scikit-learn has it: where all references of an output are
+equal, 1 for exact predictions and 0 for others.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from experiments.configs.named import NamedConfig
 from experiments.errors import UserError
 from experiments.tracking import renaming
+from experiments.tracking.masking import for_terminal
 from experiments.tracking.schema import NOTHING, complaints, expectations, listed, locate, optional, section_fields
 
 S = TypeVar("S", bound=BaseModel)
@@ -92,10 +93,11 @@ def _followed(
     values: dict[str, Any] = {}
     for config in configs:
         merge(values, config.values)
-    given = dict(flat(values))
-    given |= {key: read(key, text, locate(model, key)) for key, text in assignments if key == decisive}
-    choice = given[decisive] if decisive in given else dict(flat(model().model_dump()))[decisive]
-    return model.following(choice), choice
+    for key, text in assignments:
+        if f"{decisive}.".startswith(f"{key}."):
+            place(values, key, read(key, text, locate(model, key)))
+    given = dict(flat(values)) if decisive in dict(flat(values)) else dict(flat(model().model_dump()))
+    return model.following(given[decisive]), given[decisive]
 
 
 def _by_todays_name(model: type[BaseModel], key: str, text: str) -> str:
@@ -103,7 +105,7 @@ def _by_todays_name(model: type[BaseModel], key: str, text: str) -> str:
     today = renaming.today(key)
     if today == key or _has(model, key) or not _has(model, today):
         return key
-    print(f"{key} has another name now: write {today}={text}", file=sys.stderr)
+    print(for_terminal(f"{key} has another name now: write {today}={text}"), file=sys.stderr)
     return today
 
 

@@ -22,13 +22,8 @@ def today(key: str) -> str:
     return _translated(key, {**RENAMED, **FOREIGN})
 
 
-def current(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Stored settings, flat by dotted key, by the names that their keys have today."""
-    return {_translated(key, RENAMED): value for key, value in values.items()}
-
-
 def former(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The reverse of `current`."""
+    """Settings, flat by dotted key, by the names that their keys had when they were new."""
     return {_translated(key, {new: old for old, new in RENAMED.items()}): value for key, value in values.items()}
 
 

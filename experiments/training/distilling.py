@@ -219,7 +219,7 @@ def _rule(distillation: DistillationSettings, task: Task) -> Rule:
         threshold=distillation.threshold,
         temperature=distillation.temperature,
         exclusive=task.kind == "class",
-        window=distillation.patch,
+        window=distillation.window,
     )
 
 

@@ -30,11 +30,11 @@ CLIPS_ONLY = (
     "input",
     "clip_length",
     "num_workers",
-)  # keys of datamodule about clips
+)  # keys of datamodule about windows
 
 
 class StoredSettings(Section):
-    """What the probe sees of a track: the mean of its patches, reduced to a vector."""
+    """What the probe sees of a track: the mean of its windows, reduced to a vector."""
 
     store: str | None = None  # a store of extract_embeddings, or the folder of those of several blocks
     name: str = ""  # of its encoder in reports, where "(transfer)" stands behind it; empty: the store's folder
@@ -116,7 +116,7 @@ class TransferSettings(NetworkExperimentSettings):
         for name in CLIPS_ONLY:
             if getattr(self.datamodule, name) != getattr(usual, name):
                 raise ValueError(
-                    f"datamodule.{name} is about clips; a probe is trained on stored vectors: leave it out, "
+                    f"datamodule.{name} is about windows of audio; a probe is trained on stored vectors: leave it out, "
                     "or name the network to train, model.network=NAME"
                 )
         if self.trainer.compile:

@@ -75,6 +75,8 @@ def test_a_network_of_the_user_brings_its_own(own):
     found = pretrain(TINY, "model.width=16")
     assert found.settings.model.arguments == {"width": 16, "norm": "batch"}
     assert found.settings.model.allowed == {NAME}
+    assert found.settings.model.words == (TINY,)
+    assert pretrain(f"model={{'network': '{NAME}:Tiny', 'width': 16}}").settings == found.settings
     assert found.delta == {"model.network": f"{NAME}:Tiny", "model.width": 16}
     assert schema.descriptions(found.schema)["model.width"] == "Hidden values"
     assert copy.copy(found.settings.model) == found.settings.model
@@ -125,6 +127,20 @@ def test_values_are_checked_as_the_constructor_wants_them():
         with pytest.raises(UserError) as caught:
             pretrain(words)
         assert message in str(caught.value)
+
+
+def test_a_layer_is_named_once():
+    with pytest.raises(UserError, match="layer=block_03 and transformer_block=2: give one, the other None"):
+        pretrain("maest_10s_pretrain", "demo", "inference.layer=block_03")
+    given = pretrain("demo", "inference.layer=[block_02,block_03]", "inference.transformer_block=None").settings
+    assert given.inference.layer == ["block_02", "block_03"]
+
+
+def test_augmentations_as_a_list_replace_the_settings_of_single_ones():
+    steps = "module.augmentations=[{'name': 'mixup', 'alpha': 0.3}]"
+    assert pretrain(steps).settings.module.augmentations == [{"name": "mixup", "alpha": 0.3}]
+    with pytest.raises(UserError, match=r"datamodule\.roll\.do=True beside module\.augmentations"):
+        pretrain(steps, "datamodule.roll.do=True")
 
 
 def test_transfer_has_a_network_only_where_one_is_named():

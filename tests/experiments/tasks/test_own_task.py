@@ -132,6 +132,7 @@ def test_a_class_that_the_user_names_is_a_task_of_settings_and_of_files(nobody_n
         from_metadata(file["task"], file["labels"], file["options"])
     with pytest.raises(UserError, match="only imported"):
         find(NAME, typed=False)
+    assert type(from_metadata(file["task"], file["labels"], file["options"], allowed={__name__})) is Music
     assert DatamoduleSettings(task=NAME).task == NAME
     assert build(NAME, threshold=0.6).threshold == 0.6
     again = from_metadata(file["task"], file["labels"], file["options"])

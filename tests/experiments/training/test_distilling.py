@@ -109,8 +109,8 @@ def test_a_teacher_of_values_is_refused_and_one_of_tempi_chooses_one(written):
     assert distilling._rule(given.distillation, offered.task).exclusive
 
 
-def test_soft_targets_and_the_choice_of_patch_come_from_the_settings(written, tmp_path):
-    given, offered = opened(written(), targets="soft", temperature=2.0, patch="mean")
+def test_soft_targets_and_the_choice_of_window_come_from_the_settings(written, tmp_path):
+    given, offered = opened(written(), targets="soft", temperature=2.0, window="mean")
     teacher, _ = made(given, offered, tmp_path)
     assert teacher.rule.window == "mean"
     assert teacher.targets(IDS[0], 0, 50) == pytest.approx(probabilities(np.array([4, -4, -4]), False, 2.0))

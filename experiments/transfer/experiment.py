@@ -38,6 +38,7 @@ from experiments.training.checkpointing import BEST, AtomicCheckpoints
 from experiments.training.continuing import resume_from, same_data
 from experiments.training.learner import Learner
 from experiments.training.monitoring import LOSS
+from experiments.training.optimizers import freeze
 from experiments.training.phases import phases
 from experiments.training.pretraining import best_epoch, write_predictions
 from experiments.training.recipes import vector_augmentations as augmentations
@@ -123,6 +124,7 @@ def prepare(settings: TransferSettings, run: RunHandle) -> tuple[Learner, Stored
         "run_fingerprint": run.fingerprint,
     }
     optimizer = settings.module.optimizer.over(settings.trainer.max_epochs)
+    freeze(network, settings.module.freeze)
     module = settings.module.model_copy(update={"optimizer": optimizer})
     monitor = f"val/{task.primary}" if settings.probe.monitor == "metric" else LOSS
     learner = Learner(

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -39,7 +40,7 @@ class Chain:
     """
 
     before: tuple[tuple[str, Step], ...] = ()
-    after: tuple[tuple[str, Callable[..., Any]], ...] = field(default=())
+    after: tuple[tuple[str, Callable[..., Any]], ...] = ()
 
     @classmethod
     def build(cls, steps: Sequence[Mapping[str, Any]], audio: bool) -> Chain:
@@ -103,7 +104,7 @@ def _checked(step: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     for key, value in given.items():
         if key not in known:
             raise ValueError(_unknown(f"parameter of {name}", key, known))
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise ValueError(f"{name}: {key}={value!r} is no number")
         if isinstance(known[key], int) and (value != int(value) or value < 0):
             raise ValueError(f"{name}: {key}={value}: expected a whole number, not below 0")
@@ -111,6 +112,8 @@ def _checked(step: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
             raise ValueError(f"{name}: {key}={value}: expected a share from 0 to 1")
         if key == "alpha" and value <= 0:
             raise ValueError(f"mixup: alpha={value}: expected a number above 0; without mixup leave the step out")
+    if missing := [key for key, default in known.items() if default is inspect.Parameter.empty and key not in given]:
+        raise ValueError(f"{name}: {missing[0]} is needed")
     settled = known | given
     if "low" in known and settled["low"] > settled["high"]:
         raise ValueError(f"{name}: low={settled['low']} is above high={settled['high']}")

@@ -192,7 +192,7 @@ def test_another_front_end_of_the_same_audio_is_not_other_audio(tmp_path):
         return Store(tmp_path / name)
 
     one = features("one", a="crc32:0a", b="crc32:0b")
-    extract(one, one.ids, FRAMES, FRAMES, run_batch, outputs(tmp_path), 3)
+    extract(job(one, outputs(tmp_path)), one.ids)
     sums = Store(tmp_path / "sums")
     assert sums.row("a.ogg")["audio_checksum"] == "crc32:0a"
     other_front_end = features("second", a="crc32:0a", b="crc32:0b")

@@ -209,7 +209,7 @@ def test_the_average_of_a_compiled_network_is_a_plain_one(tmp_path):
     average.include(SimpleNamespace(net=network))
     assert average.average.module.state_dict().keys() == network.state_dict().keys()
     assert all(block._compiled_call_impl is None for block in average.average.module.blocks)
-    x = torch.randn(2, 36, 46)
+    x = torch.randn(2, 46, 36)
     with torch.no_grad():
         assert torch.allclose(average.average.module(x), network.eval()(x), atol=1e-6)
 

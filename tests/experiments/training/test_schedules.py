@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from experiments.training.schedules import HALF_CYCLE, cos_cyc, cyclic, exp_lin, exponential
+from experiments.settings import OptimizerSettings
+from experiments.training.schedules import HALF_CYCLE, cos_cyc, cosine, cyclic, exp_lin, exponential, make_schedule
 
 PUBLISHED = {
     0: 0.01742,
@@ -60,3 +61,27 @@ def test_cyclic_is_the_second_triangle_of_torch():
         assert factor(step) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-9)
         optimizer.step()
         triangles.step()
+
+
+def test_cosine_warms_up_stays_and_falls_along_half_a_cosine():
+    factor = cosine(4, 10, 20, 0.1)
+    assert [factor(epoch) for epoch in range(4)] == pytest.approx([0.25, 0.5, 0.75, 1])
+    assert factor(10) == pytest.approx(1)
+    assert factor(20) == pytest.approx(0.1 + 0.9 / 2)
+    assert factor(30) == factor(99) == pytest.approx(0.1)
+    annealed = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    half = torch.optim.lr_scheduler.CosineAnnealingLR(annealed, T_max=20, eta_min=0.1)
+    for epoch in range(10, 31):
+        assert factor(epoch) == pytest.approx(annealed.param_groups[0]["lr"])
+        annealed.step()
+        half.step()
+
+
+@pytest.mark.parametrize("name", ["exp_lin", "cos_cyc", "exponential", "cyclic", "cosine", "constant", "plateau"])
+def test_every_schedule_can_be_made_and_stepped(name):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    made = make_schedule(optimizer, OptimizerSettings(schedule_mode=name, lr=1.0), "val/loss")
+    optimizer.step()
+    made["scheduler"].step(*([1.0] if name == "plateau" else []))
+    assert 0 < optimizer.param_groups[0]["lr"] <= 1
+    assert made.get("interval") == {"cyclic": "step", "plateau": None}.get(name, "epoch")

@@ -15,6 +15,7 @@ from datasets.csv_writing import RecordWriter
 from datasets.text import pluralize
 from experiments import reports
 from experiments.class_report import write_test_report
+from experiments.messages import say
 from experiments.probes.grids import ProbeConfig
 from experiments.probes.records import save_predictions, write_scores
 from experiments.probes.rows import Row, ahead_of
@@ -22,7 +23,6 @@ from experiments.probes.sweep import Outcome, thinned
 from experiments.probes.sweep_files import Record
 from experiments.tasks.base import Task
 from experiments.tracking import ChildRun, RunHandle
-from experiments.messages import say
 
 MOST_POINTS = 1000  # of the curves of a run
 MOST_BARS = 24

@@ -175,7 +175,8 @@ def _labelled(
     corpus, stored = match(read_corpus(datamodule, source), sorted(shared), where, datamodule.max_unmatched, run)
     tasks: dict[str, Task] = {}
     for name in tasks_of(probes.tasks, corpus):
-        corpus, tasks[name] = build_task(datamodule, corpus, name)
+        corpus, task = build_task(datamodule, corpus, name)
+        tasks[task.name] = task
     few = ""  # of the name of a split: scores of few-shot subsets are not compared with others
     if probes.shots is not None:
         few = f", {pluralize(probes.shots, 'shot')}"

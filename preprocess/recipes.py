@@ -55,7 +55,7 @@ def recipe(name: str) -> Recipe:
             lambda path, clip_seconds: audio_clips(path, rate, clip_seconds),
         )
     if name not in frontends.FRONTENDS:
-        known = f"{', '.join(frontends.FRONTENDS)}; of whole tracks {', '.join(SUMMARIES)}; of audio audio_RATE"
+        known = f"{', '.join(frontends.FRONTENDS)}; audio_RATE for audio; for one row a track {', '.join(SUMMARIES)}"
         raise ValueError(f"frontend={name!r}: known front ends are {known}")
     frontend = frontends.build(name)
     return Recipe(

@@ -146,12 +146,13 @@ class Network(Named):
 
     def embedding_shape(self, layer: str, item_shape: Sequence[int]) -> tuple[int, ...]:
         """`(tokens, dim)` of a layer, found by a pass through the shortest input."""
-        device = next(self.parameters()).device
-        frames = max(self.min_frames, 1)
-        with torch.no_grad():
-            return tuple(
-                self.eval().embed(torch.zeros(1, frames, *item_shape, device=device), [layer])[layer].shape[1:]
-            )
+        x = torch.zeros(1, self.min_frames, *item_shape, device=next(self.parameters()).device)
+        training = self.training
+        try:
+            with torch.no_grad():
+                return tuple(self.eval().embed(x, [layer])[layer].shape[1:])
+        finally:
+            self.train(training)
 
     def macs(self, x_shape: Sequence[int], layer: str | None = None, training: bool = False) -> int:
         """Multiply-accumulates of one window, counted by torch as it runs on no data.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import pickle
 
 import pytest
 import torch
@@ -76,7 +75,7 @@ def test_a_network_remembers_the_arguments_it_was_made_of():
     assert Toy(3, width=5).hyperparameters == {"n_classes": 3, "bands": 8, "width": 5, "second": False}
     network = MAEST(n_frames=64, dim=8, depth=1, heads=2, s_patchout_f_indices=(1, 2))
     assert network.hyperparameters["s_patchout_f_indices"] == [1, 2]
-    for again in (copy.deepcopy(network), pickle.loads(pickle.dumps(network)), MAEST(**network.hyperparameters)):  # noqa: S301
+    for again in (copy.deepcopy(network), MAEST(**network.hyperparameters)):
         assert again.hyperparameters == network.hyperparameters
     with pytest.raises(TypeError, match="unexpected keyword argument 'wdth'"):
         Toy(3, wdth=5)

@@ -23,8 +23,8 @@ class Decibels(MelFrontEnd):
 
     sample_rate, hop = 16_000, 256
 
-    def __init__(self, bands: int = 8) -> None:
-        super().__init__(hann(512), mel_filters(16_000, 512, bands, scale="htk", norm="none"))
+    def __init__(self, bands: int = 8, n_fft: int = 512) -> None:
+        super().__init__(hann(n_fft), mel_filters(16_000, n_fft, bands, scale="htk", norm="none"))
 
     def compress(self, mel):
         return decibels(mel)
@@ -151,6 +151,19 @@ def test_maest_has_a_form_of_its_own():
     assert_close(plain(clips), expected(network, inputs, clips, ["block_01"]))
     with pytest.raises(ExportError, match=r"expected some of block_00, block_01"):
         network.export_form(inputs, ["block_02"])
+
+
+@pytest.mark.parametrize("n_fft", [512, 1024, 700])
+def test_maest_over_other_front_ends_sees_the_frames_that_features_have(n_fft):
+    network = MAEST(n_classes=3, n_frames=30, n_bands=16, dim=32, depth=2, heads=2).eval()
+    frontend = Decibels(16, n_fft)
+    form = network.export_form(Inputs(frontend, -30.0, 10.0), ["block_00"])
+    clips = audio(form.samples)
+    assert form.samples == 30 * 256
+    inputs = Inputs(frontend, -30.0, 10.0, audio=True)
+    whole = expected(network, inputs, clips, ["block_00"], 30)
+    assert isinstance(form, AudioNetwork) == (n_fft == 512)
+    assert_close(form(clips), whole, atol=1e-3)
 
 
 def test_outputs_of_a_file_are_finite_for_silence(tmp_path):

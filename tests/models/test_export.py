@@ -15,7 +15,7 @@ from models.maest.export import AudioNetwork
 from models.onnx_files import open_onnx, write_onnx
 from models.outputs import main_head
 from models.programs import open_program, write_program
-from tests.models.toys import Levels, Toy
+from tests.models.toys import Levels, Raw, Toy
 
 
 class Decibels(MelFrontEnd):
@@ -81,6 +81,20 @@ def test_files_take_windows_of_any_length(tmp_path):
         wanted = expected(network, inputs, clips, ["clip"])
         assert_close(session.run(None, {"audio": clips.numpy()}), wanted)
         assert_close(program(clips), wanted)
+
+
+def test_a_network_of_samples(tmp_path):
+    network, frontend = Raw(3).eval(), build("waveform", sample_rate=8000)
+    assert network.embedding_shape("clip", frontend.item_shape) == (1, 4)
+    inputs = Inputs(frontend, frontend.mean, frontend.std, audio=True)
+    form = network.export_form(inputs, ["clip"], frames=1000)
+    write_onnx(tmp_path / "x.onnx", form, {}, any_length=True)
+    session = open_onnx(tmp_path / "x.onnx", 1)
+    for samples in (16, 777, 1000, 5000):
+        clips = audio(samples)
+        wanted = expected(network, inputs, clips, ["clip"])
+        assert_close(form(clips), wanted)
+        assert_close(session.run(None, {"audio": clips.numpy()}), wanted)
 
 
 def test_windows_cut_from_features_have_a_frame_for_each_hop():

@@ -142,6 +142,12 @@ def _text(value: Any) -> bool:
     return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
+def _front_end(value: Any) -> bool:
+    if _entries(value):
+        return _text(value.get("name")) and _entries(value.get("arguments", {}))
+    return _text(value)
+
+
 def _entries(value: Any) -> bool:
     return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
 
@@ -154,6 +160,8 @@ _ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "options": (_entries, "options by name"),
     "training": (_entries, "settings by name"),
     "licence": (_text, "the name of a licence"),
+    "frontend": (_front_end, "a front end's name and arguments, or a fingerprint"),
+    "input": (_text, "features or audio"),
 }
 
 

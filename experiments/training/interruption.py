@@ -16,8 +16,8 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 
 from experiments.errors import UserError
+from experiments.messages import say
 from experiments.tracking.logger import log_step
-from experiments.tracks.data import say
 from experiments.training.checkpointing import INTERRUPTED, LAST, Saved, last_batch, stepped, validation_follows
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name))

@@ -18,8 +18,8 @@ from datasets.samplers import EpochSampler
 from datasets.store import Store
 from experiments.errors import UserError
 from experiments.probes.records import folder_name
-from experiments.probes.representations import Representation, block_of, blocks_in, has_tokens
-from experiments.probes.vectors import CHOICES, TOKENS, Reduction, Split, token_mean, token_reduction
+from experiments.probes.representations import ALL, Representation, layer_of, layers_in, token_names
+from experiments.probes.vectors import TOKENS, Reduction, Split, token_mean, token_reduction
 from experiments.settings import DatamoduleSettings, TrainerSettings
 from experiments.training.loading import EvenShare, TrainingLoader
 from experiments.transfer.settings import StoredSettings
@@ -41,7 +41,7 @@ def stored(embeddings: StoredSettings) -> Representation:
     if not (path / "header.json").is_file():
         path = _of_block(path, block)
     store = Store(path, kind="embeddings")
-    there = block_of(store)
+    there = layer_of(store)
     if block is not None and there != block:
         what, taken = ("no block", None) if there == "" else (f"block {there}", there)
         raise UserError(
@@ -49,14 +49,13 @@ def stored(embeddings: StoredSettings) -> Representation:
             f"or extract the other: python ex_pretrain.py extract_embeddings with inference.transformer_block={block}"
         )
     reduction = _reduction(embeddings, store)
-    names = {token_reduction(tokens).name: choice for choice, tokens in CHOICES.items()} | {"stored": ""}
-    tokens = names.get(reduction.name, reduction.name)
+    tokens = {"+".join(TOKENS): ALL, "stored": ""}.get(reduction.name, reduction.name)
     name = embeddings.name or folder_name(str(path))
     return Representation(f"{name} (transfer)", (store,), reduction, there, tokens, "mean")
 
 
 def _of_block(folder: Path, block: int | None) -> Path:
-    found = blocks_in(folder)
+    found = layers_in(folder)
     if not found:
         raise UserError(
             f"embeddings.store={folder}: no store of embeddings; "
@@ -74,7 +73,7 @@ def _of_block(folder: Path, block: int | None) -> Path:
 
 
 def _reduction(embeddings: StoredSettings, store: Store) -> Reduction:
-    if has_tokens(store):
+    if token_names(store) == TOKENS:
         tokens = embeddings.tokens or ["cls"]
         return token_mean(tokens) if embeddings.reduce == "mean" else token_reduction(tokens)
     if embeddings.tokens or embeddings.reduce == "stack":
@@ -120,9 +119,9 @@ class Vectors(Dataset[dict[str, Tensor]]):
         return len(self.x)
 
     def __getitems__(self, indices: Sequence[Any]) -> dict[str, Tensor]:
-        """A batch: `vector`, `target`, `track`, and `window` where items are not drawn."""
+        """A batch: `x`, `target`, `track`, and `window` where items are not drawn."""
         rows = torch.tensor([index[0] if self.drawn else index for index in indices])
-        batch = {"vector": self.x[rows], "target": self.y[rows], "track": self.track[rows]}
+        batch = {"x": self.x[rows], "target": self.y[rows], "track": self.track[rows]}
         return batch if self.drawn else batch | {"window": rows}
 
 

@@ -7,19 +7,28 @@ ICML 2021). Parameters bear the names of the published checkpoints. Blocks are c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import nn
 
+from models.arguments import Count, Positive, Rate
+from models.export import ExportForm, check_layers
 from models.frontends.base import FrontEnd
+from models.frontends.mel import MelFrontEnd
+from models.initial_weights import LoadReport, State
+from models.inputs import Inputs
+from models.maest.adapt import adapt
 from models.maest.compiled import compile_blocks
+from models.maest.export import AudioNetwork
 from models.maest.flops import cost
 from models.maest.grid import PATCH, grid_size
 from models.maest.patchout import Kept, Patchout
 from models.maest.prepared import prepare
+from models.maest.published import FRONT_END, published_arguments
 from models.maest.vit import INIT_STD, Block, init_weights
 from models.network import Network, Outputs
 
@@ -67,9 +76,17 @@ class MAEST(Network, name="maest"):
     """
 
     derived = ("n_classes", "n_bands", "n_frames", "n_classes_dist", "time_positions", "norm_eps", "head_norm_eps")
+    inherited = ("norm_eps", "head_norm_eps")
+    adjustable = (
+        "s_patchout_f_indices",
+        "s_patchout_f_interleaved",
+        "s_patchout_t_indices",
+        "s_patchout_t_interleaved",
+    )
     seconds = 10.0
     min_frames = PATCH
     token_names = ("cls", "dist", "mean")
+    head_prefixes = ("head.", "head_dist.")
 
     def __init__(
         self,
@@ -77,24 +94,24 @@ class MAEST(Network, name="maest"):
         n_classes: int = 400,
         n_bands: int = 96,
         n_frames: int = 1875,
-        stride_f: int = 10,
-        stride_t: int = 10,
-        dim: int = 768,
-        depth: int = 12,
-        heads: int = 12,
-        mlp_ratio: float = 4.0,
-        distilled_type: str = "mean",
+        stride_f: Positive = 10,
+        stride_t: Positive = 10,
+        dim: Positive = 768,
+        depth: Positive = 12,
+        heads: Positive = 12,
+        mlp_ratio: Annotated[float, Field(gt=0)] = 4.0,
+        distilled_type: Literal["mean", "separated"] = "mean",
         n_classes_dist: int | None = None,
-        dropout: float = 0.0,
-        attention_dropout: float = 0.0,
-        stochastic_depth: float = 0.0,
-        u_patchout: int = 0,
-        s_patchout_t: int = 0,
-        s_patchout_f: int = 0,
-        s_patchout_f_indices: Sequence[int] = (),
-        s_patchout_f_interleaved: int = 0,
-        s_patchout_t_indices: Sequence[int] = (),
-        s_patchout_t_interleaved: int = 0,
+        dropout: Rate = 0.0,
+        attention_dropout: Rate = 0.0,
+        stochastic_depth: Rate = 0.0,
+        u_patchout: Count = 0,
+        s_patchout_t: Count = 0,
+        s_patchout_f: Count = 0,
+        s_patchout_f_indices: Sequence[Count] = (),
+        s_patchout_f_interleaved: Count = 0,
+        s_patchout_t_indices: Sequence[Count] = (),
+        s_patchout_t_interleaved: Count = 0,
         time_positions: int | None = None,
         norm_eps: float = 1e-6,
         head_norm_eps: float = 1e-5,
@@ -141,6 +158,23 @@ class MAEST(Network, name="maest"):
         """Classes, bands and frames."""
         return {"n_classes": n_classes, "n_bands": frontend.item_shape[0], "n_frames": frames}
 
+    @classmethod
+    def from_published(cls, state: Mapping[str, torch.Tensor]) -> tuple[dict[str, Any], State, dict[str, Any]] | None:
+        """The layout of MAEST's and PaSST's releases."""
+        own = {key: tensor for key, tensor in state.items() if not key.startswith(FRONT_END)}
+        arguments = published_arguments(own)
+        return None if arguments is None else (arguments, own, {})
+
+    def fit_weights(self, source: Mapping[str, torch.Tensor], name: str, **rules: Any) -> tuple[State, LoadReport]:
+        """Also of other lengths, other bands, more or fewer blocks, and of images; see `models.maest.adapt`."""
+        return adapt(source, self.state_dict(), name, **rules)
+
+    @classmethod
+    def check(cls, arguments: Mapping[str, Any]) -> None:
+        """The heads share the width."""
+        if arguments["dim"] % arguments["heads"]:
+            raise ValueError(f"dim={arguments['dim']} is not divisible by heads={arguments['heads']}")
+
     @property
     def window(self) -> int:
         """Frames of the windows it is made for."""
@@ -178,6 +212,13 @@ class MAEST(Network, name="maest"):
         """Length of the sequence, with CLS and DIST, for an input of `frames` (None: `n_frames`)."""
         columns = grid_size(self.n_frames if frames is None else frames, self.stride_t)
         return self.patchout.count(self.grid[0], columns, training) + 2
+
+    def unpadded(self, frames: int) -> int:
+        """As many as whole patches have; patchout that holds always may leave nothing of them."""
+        if frames < PATCH:
+            raise ValueError(f"{frames} frames: at least {PATCH} are needed, one patch")
+        self.count_tokens(frames)
+        return PATCH + self.stride_t * (grid_size(frames, self.stride_t) - 1)
 
     def forward(self, x: torch.Tensor) -> Outputs:
         """Class logits.
@@ -220,7 +261,7 @@ class MAEST(Network, name="maest"):
         x, tokens = self._run(x, self._blocks(layers), self.depth)
         return self._classify(self.norm(x[:, :2])), tokens
 
-    def embedding_shape(self, layer: str, item_shape: Sequence[int]) -> tuple[int, ...]:
+    def embedding_shape(self, layer: str, item_shape: Sequence[int], frames: int | None = None) -> tuple[int, ...]:
         """`(3, dim)`."""
         return (len(self.token_names), self.dim)
 
@@ -236,6 +277,16 @@ class MAEST(Network, name="maest"):
     def prepared(self) -> MAEST:
         """For inference alone; see `models.maest.prepared`."""
         return prepare(self)
+
+    def export_form(
+        self, inputs: Inputs, layers: Sequence[str], frames: int | None = None, fused: bool = False
+    ) -> ExportForm:
+        """Of plain products, over a mel front end; see `models.maest.export`."""
+        if not isinstance(inputs.frontend, MelFrontEnd) or inputs.audio:
+            return super().export_form(inputs, layers, frames, fused)
+        check_layers(self, layers)
+        blocks = [self.layer_names.index(layer) for layer in layers]
+        return AudioNetwork(self, inputs.frontend, inputs.mean, inputs.std, blocks, frames, fused=fused)
 
     def compile_parts(self, **options: Any) -> None:
         """Block by block; see `models.maest.compiled`."""
@@ -337,8 +388,7 @@ def _check_settings(settings: dict[str, Any]) -> None:
     for name in ("dropout", "attention_dropout", "stochastic_depth"):
         if not 0.0 <= settings[name] < 1.0:
             raise ValueError(f"{name}={settings[name]}: expected a rate of 0 <= rate < 1")
-    if settings["dim"] % settings["heads"]:
-        raise ValueError(f"dim={settings['dim']} is not divisible by heads={settings['heads']}")
+    MAEST.check(settings)
     if settings["distilled_type"] not in DISTILLED_TYPES:
         raise ValueError(f"distilled_type={settings['distilled_type']!r}: expected one of {', '.join(DISTILLED_TYPES)}")
     for name in ("time_positions", "n_classes_dist"):

@@ -53,7 +53,9 @@ FILES: dict[str, tuple[str, ...]] = {
 
 
 def metadata_of(path: Path) -> dict[str, Any]:
-    """Task, labels and licence of a published file; empty for any other."""
+    """Task, labels and licence of a published file; empty for anything else."""
+    if not path.is_file():
+        return {}
     with path.open("rb") as file:
         labels = FILES.get(hashlib.file_digest(file, "sha256").hexdigest())
     return {"task": "tagging", "labels": list(labels), "licence": LICENCE} if labels else {}

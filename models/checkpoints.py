@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from models import networks
+from models import networks, published_taggers
 from models.descriptions import check_arguments, check_metadata, fitting_metadata
 from models.download import fetch, weights_dir
 from models.errors import CheckpointError
@@ -274,7 +274,8 @@ def _published(weights: Weights, path: str | Path) -> tuple[type[Network], dict[
         if published is not None:
             arguments, state, metadata = published
             own, learned = _split(state)
-            return kind, arguments, replace(weights, state=own, frontend=learned), metadata
+            known = {**metadata, **published_taggers.metadata_of(Path(path))}
+            return kind, arguments, replace(weights, state=own, frontend=learned), known
     raise CheckpointError(
         f"{path} ({weights.layout}) does not tell what network it is of: expected a file saved by this suite, one in "
         f"the published layout of {', '.join(networks.names())}, or a folder in that of Hugging Face's AST; otherwise "

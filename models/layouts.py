@@ -27,6 +27,7 @@ from models.pickle_check import check_pickle
 
 HEADER = "ostinato"
 PLAIN, AVERAGED = "net.", "net_swa."
+OTHERS = "model."  # of other programs' Lightning checkpoints, if all names begin so
 FRONTEND = "frontend."  # of our own files
 FRONTENDS = {PLAIN: ("inputs.frontend.",), AVERAGED: ("inputs_swa.frontend.", "inputs.frontend.")}
 PROGRAMS = (".onnx", ".pt2")
@@ -143,6 +144,8 @@ def _choose(state: dict[str, Any], averaged: bool | None, path: Path) -> str:
     """Prefix of the network inside a Lightning `state_dict`."""
     present = [prefix for prefix in (AVERAGED, PLAIN) if any(str(key).startswith(prefix) for key in state)]
     wanted = {True: [AVERAGED], False: [PLAIN], None: [AVERAGED, PLAIN]}[averaged]
+    if not present and not averaged and state and all(str(key).startswith(OTHERS) for key in state):
+        return OTHERS
     chosen = next((prefix for prefix in wanted if prefix in present), None)
     if chosen is None:
         raise CheckpointError(
@@ -159,7 +162,7 @@ def _below(state: dict[str, Any], prefix: str) -> dict[str, Any]:
 
 def _frontend(state: dict[str, Any], chosen: str, path: Path) -> State:
     """What the front end learned that belongs to the chosen network."""
-    learned = next(filter(None, (_below(state, prefix) for prefix in FRONTENDS[chosen])), {})
+    learned = next(filter(None, (_below(state, prefix) for prefix in FRONTENDS.get(chosen, ()))), {})
     return _tensors(learned, path) if learned else {}
 
 

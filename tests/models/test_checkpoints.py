@@ -84,11 +84,11 @@ def test_lightning_checkpoints_prefer_averaged_weights(network, tmp_path):
 
 def test_lightning_checkpoints_without_the_wanted_prefix(network, tmp_path):
     torch.save({"state_dict": prefixed(network, "net.")}, tmp_path / "plain.ckpt")
-    torch.save({"state_dict": prefixed(network, "model.")}, tmp_path / "other.ckpt")
+    torch.save({"state_dict": prefixed(network, "encoder.")}, tmp_path / "other.ckpt")
     with pytest.raises(CheckpointError, match=r"starts with net_swa\.; it has net\."):
         read_weights(tmp_path / "plain.ckpt", averaged=True)
     with pytest.raises(
-        CheckpointError, match=r"starts with net_swa\. or net\.; it has neither \(first key: model\.cls"
+        CheckpointError, match=r"starts with net_swa\. or net\.; it has neither \(first key: encoder\.cls"
     ):
         initialise(network, tmp_path / "other.ckpt")
 

@@ -21,6 +21,14 @@ class PredictionSettings(Section):
     top: Positive = 10  # classes of a file in the ranking
 
 
+class ProbePredictionSettings(PredictionSettings):
+    """The same where no section `model` names the network."""
+
+    network: str | None = (
+        None  # package.module:Class of a checkpoint's network of your own, which is only then imported
+    )
+
+
 class InferenceSettings(PredictionSettings):
     """Extraction and prediction with a trained network; without a checkpoint, that of model.pretrained."""
 

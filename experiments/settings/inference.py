@@ -24,9 +24,7 @@ class PredictionSettings(Section):
 class ProbePredictionSettings(PredictionSettings):
     """The same where no section `model` names the network."""
 
-    network: str | None = (
-        None  # package.module:Class of a checkpoint's network of your own, which is only then imported
-    )
+    network: str | None = None  # package.module:Class, where a checkpoint is of a network of your own
 
 
 class InferenceSettings(PredictionSettings):

@@ -11,7 +11,7 @@ from typing import Any
 
 from models.errors import CheckpointError
 
-LARGEST = 2**20  # whole number that can be an argument of a network: classes, frames, widths
+LARGEST = 2**22  # whole number that can be an argument of a network: classes, widths, samples of a window
 LONGEST = 4096  # list among the arguments
 DEEPEST = 32  # containers within containers
 MOST_VALUES = 2**20  # in one entry

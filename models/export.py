@@ -178,8 +178,8 @@ def check_shapes(form: PlainForm, network: nn.Module) -> None:
     shapes = {layer: tuple(tokens[layer].shape[1:]) for layer in form.layers}
     if len(set(shapes.values())) > 1:
         alike = [[layer for layer in form.layers if shapes[layer] == shape] for shape in dict.fromkeys(shapes.values())]
-        told = ", ".join(f"{layer} {list(shape)}" for layer, shape in shapes.items())
+        listed = ", ".join(f"{layer} {list(shape)}" for layer, shape in shapes.items())
         raise ExportError(
-            f"tokens of these layers have different shapes ({told}): export those of one shape at a time, "
+            f"tokens of these layers have different shapes ({listed}): export those of one shape at a time, "
             f"{' or '.join(' and '.join(group) for group in alike)}"
         )

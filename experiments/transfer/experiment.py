@@ -37,9 +37,9 @@ from experiments.training.averaging import averaging, take_out
 from experiments.training.checkpointing import BEST, AtomicCheckpoints
 from experiments.training.continuing import resume_from, same_data
 from experiments.training.learner import Learner
-from experiments.training.monitoring import LOSS
+from experiments.training.monitoring import LOSS, monitored
 from experiments.training.optimizers import freeze
-from experiments.training.phases import phases
+from experiments.training.phases import phases, total_epochs
 from experiments.training.pretraining import best_epoch, write_predictions
 from experiments.training.recipes import vector_augmentations as augmentations
 from experiments.training.trainer import History, check_accelerator, checkpoint_folder, draw, make_trainer
@@ -66,7 +66,8 @@ def transfer(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     if checkpoint:
         same_data(before, run)
     curves, steps = History(), data.steps_per_epoch(settings.trainer, processes)
-    trainer = make_trainer(settings.trainer, run, curves, steps, averaging(settings.module), learner.monitor)
+    epochs, average = total_epochs(learner.phases, settings.trainer.max_epochs), averaging(settings.module)
+    trainer = make_trainer(settings.trainer, run, curves, steps, average, learner.monitor, max_epochs=epochs)
     trainer.fit(learner, data, ckpt_path=checkpoint, weights_only=True)
     draw(trainer, curves, run)
     result = best_epoch(curves, learner.monitor)
@@ -126,7 +127,8 @@ def prepare(settings: TransferSettings, run: RunHandle) -> tuple[Learner, Stored
     optimizer = settings.module.optimizer.over(settings.trainer.max_epochs)
     freeze(network, settings.module.freeze)
     module = settings.module.model_copy(update={"optimizer": optimizer})
-    monitor = f"val/{task.primary}" if settings.probe.monitor == "metric" else LOSS
+    usual = f"val/{task.primary}" if settings.probe.monitor == "metric" else LOSS
+    monitor = monitored(settings.trainer.monitor) if settings.trainer.monitor else usual
     learner = Learner(
         network, nn.Identity(), Supervised(task), description, phases(module), augmentations(module), monitor
     )

@@ -45,7 +45,8 @@ def evaluate(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
 @ex.command
 def predict(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     """Apply a trained network (inference.checkpoint), or the probe in probe.file, to audio (inference.audio)."""
-    if settings.probe.file is not None:
+    network = settings.inference.checkpoint or settings.model.pretrained
+    if settings.probe.file is not None or network is None:
         from experiments.probes.prediction import predict
 
         return predict(settings, run)

@@ -44,7 +44,8 @@ def predict(settings: TransferSettings | ProbeExperimentSettings, run: RunHandle
     """
     if settings.probe.file is None:
         raise UserError(
-            "probe.file is not set: name a probe that was kept, probe_*.safetensors in the folder of its run"
+            "probe.file is not set: name a probe that was kept, probe_*.safetensors in the folder of its run; or a "
+            "trained network, inference.checkpoint=FILE, where the experiment trains networks"
         )
     probe = FittedProbe.load(settings.probe.file)
     files = audio_named(settings.inference.audio)

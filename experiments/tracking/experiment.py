@@ -146,7 +146,7 @@ class Experiment(Generic[S]):
         """Answer a question, or run a command on this process, whatever its part in a distributed launch."""
         if self._examples and len(argv) == 1:
             lines = "\n".join(f"  python {Path(argv[0]).name} {example}" for example in self._examples)
-            print(f"Say what to do, for example:\n{lines}\nAll there is: --help, print_named_configs", file=sys.stderr)
+            print(f"Name what to run, for example:\n{lines}\nMore: --help, print_named_configs", file=sys.stderr)
             return None, NOTHING_ASKED
         request = commandline.parse(argv, self.sacred, self.named_configs)
         if request.help:
@@ -175,10 +175,11 @@ class Experiment(Generic[S]):
             handle.named = composition.named
             return self._commands[command](settings.model_copy(update={"seed": handle.seed}), handle)
 
+        if ranks.is_global_zero():
+            distributed.join()
         try:
             if not ranks.is_global_zero():
                 return None, ranks.follow(call, settings.tracking.runs_dir, settings.seed)
-            distributed.join()
             return self._run(command, composition, request, call)
         finally:
             if ranks.is_global_zero():

@@ -1,4 +1,4 @@
-"""Transfer learning: MAEST's probe on stored embeddings, the best one judged on the test split and kept as a file."""
+"""Transfer learning: MAEST's probe on stored embeddings, the best one evaluated on the test split and kept."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from experiments import reports
 from experiments.class_report import write_test_report
 from experiments.errors import UserError
 from experiments.intervals import interval
-from experiments.launcher import layout
 from experiments.messages import say
 from experiments.objectives import Supervised
 from experiments.probes.fitted import FittedProbe, ProbeConfig
@@ -36,20 +35,21 @@ from experiments.tracks.unmatched import match, report_unannotated
 from experiments.training.averaging import averaging, take_out
 from experiments.training.checkpointing import BEST, AtomicCheckpoints
 from experiments.training.continuing import resume_from, same_data
+from experiments.training.fitting import fit
 from experiments.training.learner import Learner
 from experiments.training.monitoring import LOSS, monitored
 from experiments.training.optimizers import freeze
-from experiments.training.phases import phases, total_epochs
-from experiments.training.pretraining import best_epoch, write_predictions
+from experiments.training.phases import phases
+from experiments.training.pretraining import write_predictions
 from experiments.training.recipes import vector_augmentations as augmentations
-from experiments.training.trainer import History, check_accelerator, checkpoint_folder, draw, make_trainer
+from experiments.training.trainer import History, check_accelerator, checkpoint_folder
 from experiments.transfer.data import Judged, StoredVectors, stored
 from experiments.transfer.settings import TransferSettings
 from models.mlp import MLP
 
 
 def transfer(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
-    """Train the probe, judge its best checkpoint on the test split, and keep it as a file for `predict`.
+    """Train the probe, evaluate its best checkpoint on the test split, and keep it as a file for `predict`.
 
     Returns:
         `val/*` of the best epoch and, where there is a test split that can be scored, `test/*`.
@@ -59,20 +59,12 @@ def transfer(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     """
     L.seed_everything(run.seed, workers=True, verbose=False)
     check_accelerator(settings.trainer)
-    processes = math.prod(layout(settings.trainer.devices, settings.trainer.num_nodes))
     checkpoint = resume_from(settings, run)
     before = run.known("data")
     learner, data, about = prepare(settings, run)
     if checkpoint:
         same_data(before, run)
-    curves, steps = History(), data.steps_per_epoch(settings.trainer, processes)
-    epochs, average = total_epochs(learner.phases, settings.trainer.max_epochs), averaging(settings.module)
-    trainer = make_trainer(settings.trainer, run, curves, steps, average, learner.monitor, max_epochs=epochs)
-    trainer.fit(learner, data, ckpt_path=checkpoint, weights_only=True)
-    draw(trainer, curves, run)
-    result = best_epoch(curves, learner.monitor)
-    if not result:
-        raise UserError(f"{learner.monitor} was never finite: lower module.optimizer.lr")
+    trainer, curves, result = fit(learner, data, settings.trainer, settings.module, run, checkpoint)
     best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
     taken = take_best(learner, best)
     if run.is_global_zero:
@@ -118,6 +110,7 @@ def prepare(settings: TransferSettings, run: RunHandle) -> tuple[Learner, Stored
     if settings.probe.monitor == "metric":
         _can_be_scored(task, splits["valid"])
     network = MLP(splits["train"].split.x.shape[1], task.n_outputs, settings.probe.hidden, settings.probe.dropout)
+    freeze(network, settings.module.freeze)
     description = {
         "network": network.hyperparameters,
         **task.metadata,

@@ -37,7 +37,7 @@ from experiments.training.checkpointing import BEST, AtomicCheckpoints
 from experiments.training.continuing import resume_from, same_data
 from experiments.training.fitting import fit
 from experiments.training.learner import Learner
-from experiments.training.monitoring import LOSS
+from experiments.training.monitoring import LOSS, monitored
 from experiments.training.optimizers import freeze
 from experiments.training.phases import phases
 from experiments.training.pretraining import write_predictions
@@ -120,7 +120,8 @@ def prepare(settings: TransferSettings, run: RunHandle) -> tuple[Learner, Stored
     optimizer = settings.module.optimizer.over(settings.trainer.max_epochs)
     freeze(network, settings.module.freeze)
     module = settings.module.model_copy(update={"optimizer": optimizer})
-    monitor = f"val/{task.primary}" if settings.probe.monitor == "metric" else LOSS
+    usual = f"val/{task.primary}" if settings.probe.monitor == "metric" else LOSS
+    monitor = monitored(settings.trainer.monitor) if settings.trainer.monitor else usual
     learner = Learner(
         network, nn.Identity(), Supervised(task), description, phases(module), augmentations(module), monitor
     )

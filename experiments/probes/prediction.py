@@ -102,7 +102,7 @@ class _Producer(BaseModel):
     hop_frames: int | float = Field(gt=0, le=LARGEST)
     block: int | str | None = None
     layer: str | None = None
-    blocks: list[int]
+    blocks: list[int | str]
 
 
 def _repeatable(features: Mapping[str, Any]) -> bool:
@@ -202,9 +202,10 @@ def layers_of_probe(features: Mapping[str, Any], encoder: Encoder) -> list[str]:
         UserError: The network has no such layer.
     """
     producer = features["producer"]
-    if layer := producer.get("layer"):
-        return encoder.layers(layer)
-    return block_layers([int(block) for block in features.get("blocks", [producer["block"]])], encoder, "block")
+    stored = features.get("blocks") or [producer["layer"] if "layer" in producer else producer["block"]]
+    layers = [one if isinstance(one, str) else block_layers(one, encoder, "block")[0] for one in stored]
+    encoder.layers(layers)
+    return layers
 
 
 def _side_by_side(network: Network, x: Tensor, layers: Sequence[str]) -> tuple[Tensor]:

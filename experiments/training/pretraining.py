@@ -66,7 +66,9 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         if learner.averaged:
             say("the test is of averaged weights, which were best in validation")
         try:
-            result.update(_report_test(learner, run, clips.splits["test"].ids, clips.splits["train"].targets))
+            train = clips.splits["train"]
+            targets = train.targets if train.clip_level else None
+            result.update(_report_test(learner, run, clips.splits["test"].ids, targets))
         except UserError as error:  # too few test tracks to score anything: the training is none the worse for it
             say(f"no test scores: {error}")
     if run.is_global_zero:
@@ -99,6 +101,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         encoder = open_encoder(settings)
         frontend, kind = encoder.frontend, encoder.input
     else:
+        training_augmentations(module, datamodule, audio=True)  # a mistake there does not wait for work on the audio
         fetch_weights(settings.model, datamodule.clip_length)
         frontend, kind = frontend_from(settings.model), network_class(settings.model).input
     source = open_source(datamodule, frontend, kind)
@@ -130,7 +133,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         objective,
         description,
         phases(module),
-        training_augmentations(module, datamodule, source.audio),
+        None if trained else training_augmentations(module, datamodule, source.audio, frontend.item_shape),
         monitored(settings.trainer.monitor),
     )
     parameters = [parameter for part in (network, learner.inputs) for parameter in part.parameters()]

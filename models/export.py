@@ -100,7 +100,7 @@ class PlainForm(ExportForm):
         self.longest = None if network.max_frames is None else self._audio_of(frontend, network.max_frames)
         self.frontend, self.network = copy.deepcopy(frontend).exportable(), copy.deepcopy(network)
         self.eval().requires_grad_(False)
-        check_shapes(self, network)
+        check_shapes(self)
 
     def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """As described by `ExportForm`."""
@@ -167,7 +167,7 @@ def window_samples(network: nn.Module, inputs: Inputs, frames: int | None) -> in
     return frontend.n_samples(frames) if inputs.audio else frames * frontend.hop
 
 
-def check_shapes(form: PlainForm, network: nn.Module) -> None:
+def check_shapes(form: PlainForm) -> None:
     """Run a window through the network, and refuse layers whose tokens do not fit into one array.
 
     Raises:

@@ -72,7 +72,7 @@ class AudioNetwork(ExportForm):
 
     Args:
         network: A MAEST. Its patchout that holds always is kept.
-        frontend: What it was trained on.
+        frontend: What it was trained on; its hop is half a frame.
         mean: Of the log-mels it was trained on.
         std: Of these; `(x - mean) / (2 std)` is what the network sees.
         blocks: Blocks whose tokens are wanted, counted from 0, in the order of the output.

@@ -281,12 +281,13 @@ class MAEST(Network, name="maest"):
     def export_form(
         self, inputs: Inputs, layers: Sequence[str], frames: int | None = None, fused: bool = False
     ) -> ExportForm:
-        """Of plain products, over a mel front end; see `models.maest.export`."""
-        if not isinstance(inputs.frontend, MelFrontEnd) or inputs.audio:
+        """Of plain products, where a hop is half a frame of a mel front end; see `models.maest.export`."""
+        frontend = inputs.frontend
+        if inputs.audio or not isinstance(frontend, MelFrontEnd) or frontend.n_fft != 2 * frontend.hop:
             return super().export_form(inputs, layers, frames, fused)
         check_layers(self, layers)
         blocks = [self.layer_names.index(layer) for layer in layers]
-        return AudioNetwork(self, inputs.frontend, inputs.mean, inputs.std, blocks, frames, fused=fused)
+        return AudioNetwork(self, frontend, inputs.mean, inputs.std, blocks, frames, fused=fused)
 
     def compile_parts(self, **options: Any) -> None:
         """Block by block; see `models.maest.compiled`."""

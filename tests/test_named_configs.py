@@ -23,7 +23,7 @@ from models.maest import MAEST
 from models.releases import RELEASES
 
 ROOT = Path(__file__).resolve().parents[1]
-ALIASES = {name: config.description.split()[-1] for name, config in PRETRAIN.items() if config.group == maest.ALIASES}
+ALIASES = {name: config.stands_for for name, config in PRETRAIN.items() if config.stands_for}
 SCALES = ("mini_train", "demo", "debug", "ddp")
 TRAINED = [name for name in PRETRAIN if name.endswith("_pretrain") and name not in ALIASES]
 EXTRACTED = [name for name in PRETRAIN if name.endswith("_inference") and name not in ALIASES]
@@ -121,6 +121,7 @@ def test_other_names_stand_for_the_long_ones():
         ALIASES.items() >= {**upstream, **usual, "maest_30s_from_passt_infer": "maest_30s_from_passt_inference"}.items()
     )
     for other, full in ALIASES.items():
+        assert full in PRETRAIN[other].description
         assert PRETRAIN[other].values is PRETRAIN[full].values
 
 

@@ -65,7 +65,8 @@ class Experiment(Generic[S]):
             them by itself.
         alone: commands that several processes cannot do together.
         aliases: other names of commands.
-        examples: what may be typed behind the script; where given, its name alone shows these and does nothing.
+        examples: what may be typed behind the script; where given, a command line with neither a command nor settings
+            shows these and does nothing.
     """
 
     def __init__(
@@ -144,14 +145,14 @@ class Experiment(Generic[S]):
 
     def _obey(self, argv: Sequence[str]) -> tuple[Any, int]:
         """Answer a question, or run a command on this process, whatever its part in a distributed launch."""
-        if self._examples and len(argv) == 1:
-            lines = "\n".join(f"  python {Path(argv[0]).name} {example}" for example in self._examples)
-            print(f"Name what to run, for example:\n{lines}\nMore: --help, print_named_configs", file=sys.stderr)
-            return None, NOTHING_ASKED
         request = commandline.parse(argv, self.sacred, self.named_configs)
         if request.help:
             print(commandline.usage(self.script.name, self.sacred, request.command))
             return None, lifecycle.SUCCESS
+        if self._examples and not request.command and not request.tokens:
+            lines = "\n".join(f"  python {Path(argv[0]).name} {example}" for example in self._examples)
+            print(f"Name what to run, for example:\n{lines}\nMore: --help, print_named_configs", file=sys.stderr)
+            return None, NOTHING_ASKED
         command = request.command or self._default
         command = self._aliases.get(command, command)
         if command == "print_named_configs":

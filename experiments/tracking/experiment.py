@@ -61,7 +61,7 @@ class Experiment(Generic[S]):
         settings: pydantic model, frozen, unknown keys forbidden, a default for every key, with the fields `seed: int`
             and `tracking: TrackingSettings`.
         named_configs: what can follow `with` besides assignments.
-        resumable: commands that go on with an earlier run where the setting `resume` is true, or the launcher repeats
+        resumable: commands that continue an earlier run where the setting `resume` is true, or the launcher repeats
             them by itself.
         alone: commands that several processes cannot do together.
         aliases: other names of commands.
@@ -162,9 +162,9 @@ class Experiment(Generic[S]):
         if command not in self._commands:
             self._show(self._sacred_run(command, composition, request.options))
             return None, lifecycle.SUCCESS
-        if command in self._alone and (found := distributed.launch()):
+        if command in self._alone and (launch := distributed.launch()):
             raise UserError(
-                f"{command} is done by one process, and {found.launcher} started {found.world_size}: "
+                f"{command} is done by one process, and {launch.launcher} started {launch.world_size}: "
                 f"start it by itself, python {self.script.name} {command}"
             )
         settings = _for_commands(composition.settings)
@@ -205,7 +205,7 @@ class Experiment(Generic[S]):
         run.config = plain
         run.config_modifications = ConfigSummary(modified=composition.delta, docs=descriptions(composition.schema))
         if options["--loglevel"] is None:
-            run.run_logger.setLevel(logging.CRITICAL)  # its start and end are said in our words
+            run.run_logger.setLevel(logging.CRITICAL)  # its start and end are reported in our words
         if options["--print-config"]:
             sacred.commands.print_config(run)
         return run

@@ -80,15 +80,13 @@ class PhaseSwitch(Callback):
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Begin a phase, where it is time."""
+        self._remove_start(trainer, pl_module)
         due = sum(start <= trainer.current_epoch for start in starts(pl_module.phases)) - 1
-        kept = self.best.with_name(f"phase_{due + 1}.ckpt")
         if due == pl_module.phase:
-            if due and trainer.is_global_zero:  # by now a checkpoint is of this phase
-                kept.unlink(missing_ok=True)
             return
         pl_module.phase, phase = due, pl_module.phases[due]
         if phase.from_best:
-            self._load_best(trainer, pl_module, kept)
+            self._load_best(trainer, pl_module)
         trainer.strategy.setup_optimizers(trainer)
         for callback in trainer.callbacks:
             if isinstance(callback, EarlyStopping):
@@ -98,11 +96,25 @@ class PhaseSwitch(Callback):
             + (f", from the best checkpoint {self.best}" if phase.from_best else "")
         )
 
-    def _load_best(self, trainer: L.Trainer, learner: L.LightningModule, kept: Path) -> None:
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Nothing is left beside the checkpoints."""
+        self._remove_start(trainer, pl_module)
+
+    def _start(self, learner: L.LightningModule) -> Path:
+        """Where the weights are kept that the learner's phase began with."""
+        return self.best.with_name(f"phase_{learner.phase + 1}.ckpt")
+
+    def _remove_start(self, trainer: L.Trainer, learner: L.LightningModule) -> None:
+        """By now there is a checkpoint of the phase."""
+        if trainer.is_global_zero:
+            self._start(learner).unlink(missing_ok=True)
+
+    def _load_best(self, trainer: L.Trainer, learner: L.LightningModule) -> None:
         """Load the best weights, a copy of which stays until a checkpoint of the phase is written.
 
         A training that is killed before would find a best checkpoint of the new phase when it goes on.
         """
+        kept = self._start(learner)
         if not self.best.is_file() and not kept.is_file():
             raise UserError(
                 f"module.phases: phase {learner.phase + 1} starts from the best checkpoint, and no epoch before it was "

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import shlex
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import lightning as L
 import numpy as np
@@ -16,7 +13,6 @@ from datasets.text import pluralize
 from experiments.class_report import write_test_report
 from experiments.errors import UserError
 from experiments.inference.opening import open_encoder
-from experiments.launcher import layout
 from experiments.messages import say
 from experiments.settings import PretrainSettings
 from experiments.tasks.base import Task
@@ -32,18 +28,17 @@ from experiments.tracks.data import (
 from experiments.tracks.examples import examples, require_nonempty
 from experiments.tracks.unmatched import match, report_unannotated
 from experiments.training import distilling
-from experiments.training.averaging import MovingAverage, SnapshotAverage, averaging
 from experiments.training.checkpointing import BEST
 from experiments.training.continuing import resume_from, same_data
+from experiments.training.fitting import fit
 from experiments.training.initial import fetch_weights, frontend_from, initial, network_class
 from experiments.training.learner import Learner
 from experiments.training.loading import ClipLength, Clips
-from experiments.training.monitoring import LOSS, mode_of, monitored
+from experiments.training.monitoring import monitored
 from experiments.training.optimizers import freeze
-from experiments.training.phases import phases, total_epochs
+from experiments.training.phases import phases
 from experiments.training.recipes import make_objective, training_augmentations
-from experiments.training.trainer import History, check_accelerator, checkpoint_folder, draw, make_trainer
-from models.attention import prefer
+from experiments.training.trainer import History, check_accelerator, checkpoint_folder, make_trainer
 from models.inputs import Inputs
 
 
@@ -57,7 +52,6 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         UserError: The training diverged; or the settings, tracks or weights do not fit.
     """
     L.seed_everything(run.seed, workers=True, verbose=False)
-    processes = math.prod(layout(settings.trainer.devices, settings.trainer.num_nodes))
     checkpoint = resume_from(settings, run)
     before = run.known("data")
     learner, clips = prepare(settings, run)
@@ -65,24 +59,16 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         same_data(before, run)
     if settings.trainer.compile:
         learner.net.compile_parts()
-    curves, steps = History(), clips.steps_per_epoch(settings.trainer, processes)
-    epochs = total_epochs(learner.phases, settings.trainer.max_epochs)
-    trainer = make_trainer(
-        settings.trainer, run, curves, steps, averaging(settings.module), learner.monitor, max_epochs=epochs
-    )
-    with prefer(settings.trainer.attention):
-        trainer.fit(learner, clips, ckpt_path=checkpoint, weights_only=True)
-    draw(trainer, curves, run)
-    result = best_epoch(curves, learner.monitor)
-    if not result:
-        raise UserError(f"{learner.monitor} was never finite: the training diverged; lower module.optimizer.lr")
+    trainer, _, result = fit(learner, clips, settings.trainer, settings.module, run, checkpoint)
     if len(clips.splits["test"]):
         best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
         trainer.test(learner, clips, ckpt_path=best, verbose=False, weights_only=True)
         if learner.averaged:
             say("the test is of averaged weights, which were best in validation")
         try:
-            result.update(_report_test(learner, run, clips.splits["test"].ids, clips.splits["train"].targets))
+            train = clips.splits["train"]
+            targets = train.targets if train.clip_level else None
+            result.update(_report_test(learner, run, clips.splits["test"].ids, targets))
         except UserError as error:  # too few test tracks to score anything: the training is none the worse for it
             say(f"no test scores: {error}")
     if run.is_global_zero:
@@ -115,6 +101,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         encoder = open_encoder(settings)
         frontend, kind = encoder.frontend, encoder.input
     else:
+        training_augmentations(module, datamodule, audio=True)  # a mistake there does not wait for work on the audio
         fetch_weights(settings.model, datamodule.clip_length)
         frontend, kind = frontend_from(settings.model), network_class(settings.model).input
     source = open_source(datamodule, frontend, kind)
@@ -146,7 +133,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         objective,
         description,
         phases(module),
-        training_augmentations(module, datamodule, source.audio),
+        None if trained else training_augmentations(module, datamodule, source.audio, frontend.item_shape),
         monitored(settings.trainer.monitor),
     )
     parameters = [parameter for part in (network, learner.inputs) for parameter in part.parameters()]
@@ -171,24 +158,6 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     outputs = pluralize(len(task.classes), "value" if task.kind == "values" else "class")
     say(f"{source.name}: {sizes} tracks, {outputs}, clips of {length.frames} frames")
     return learner, Clips(datamodule, source.features, splits, length, run.seed, teacher, objective.views)
-
-
-def best_epoch(curves: History, monitor: str = LOSS) -> dict[str, float]:
-    """What was logged at the step of the best checkpoint, of the trained network or of an average.
-
-    Args:
-        curves: Of the training.
-        monitor: As in `make_trainer`.
-    """
-    kinds = [f"{monitor}{suffix}" for suffix in ("", SnapshotAverage.suffix, MovingAverage.suffix)]
-    points = [point for kind in kinds for point in curves.series.get(kind, [])]
-    sign = -1 if mode_of(monitor) == "max" else 1
-    values = [(sign * value, step) for step, value in points if math.isfinite(value)]
-    if not values:
-        return {}
-    _, best = min(values)
-    then = {name: dict(series).get(best) for name, series in curves.series.items() if name.startswith("val/")}
-    return {name: value for name, value in then.items() if value is not None}
 
 
 def _report_test(
@@ -228,8 +197,9 @@ def write_predictions(task: Task, ids: Sequence[str], predictions: Sequence[np.n
 def _what_next(settings: PretrainSettings, run: RunHandle) -> None:
     checkpoint = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
     what = shlex.quote(f"inference.checkpoint={checkpoint}")
-    script = Path(sys.argv[0]).name if Path(sys.argv[0]).name.startswith("ex_") else "ex_pretrain.py"
+    network = settings.model.network
+    own = f" model.network={network}" if ":" in network else ""  # only who names a module has it imported
     say(
         f"best checkpoint: {checkpoint}\n"
-        f"next: python {script} extract_embeddings with {what}{spell(settings.datamodule)}"
+        f"next: python ex_pretrain.py extract_embeddings with {what}{own}{spell(settings.datamodule)}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from experiments.errors import UserError
@@ -13,13 +14,16 @@ from models.augment import Chain
 Steps = list[dict[str, Any]]
 
 
-def training_augmentations(module: ModuleSettings, datamodule: DatamoduleSettings, audio: bool = False) -> Chain:
+def training_augmentations(
+    module: ModuleSettings, datamodule: DatamoduleSettings, audio: bool = False, item_shape: Sequence[int] | None = None
+) -> Chain:
     """What `module.augmentations` lists, else roll, mixup and masking as their own settings have them, in this order.
 
     Args:
         module: Of the training.
         datamodule: Of the clips.
         audio: Whether these are stored as audio.
+        item_shape: Of a frame; None: with bands. Without bands there is no masking.
 
     Raises:
         UserError: There is no such augmentation, or it cannot be used on these clips.
@@ -28,9 +32,12 @@ def training_augmentations(module: ModuleSettings, datamodule: DatamoduleSetting
     usual = [
         *([{"name": "roll", "shift_range": roll.shift_range}] if roll.do else []),
         *_mixup(module),
-        *([{"name": "spec_augment", **masking.model_dump(exclude={"do"})}] if masking.do else []),
+        *([{"name": "spec_augment", **masking.model_dump(exclude={"do"})}] if masking.do and item_shape != () else []),
     ]
-    return _chain(usual if module.augmentations is None else module.augmentations, audio)
+    steps = usual if module.augmentations is None else module.augmentations
+    if item_shape == () and any(step.get("name") == "spec_augment" for step in steps):
+        raise UserError("module.augmentations: spec_augment masks bands, and the network sees samples: leave it out")
+    return _chain(steps, audio)
 
 
 def vector_augmentations(module: ModuleSettings) -> Chain:

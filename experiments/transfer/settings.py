@@ -124,9 +124,13 @@ class TransferSettings(NetworkExperimentSettings):
         return self
 
     def as_pretraining(self) -> PretrainSettings:
-        """The same as settings of `ex_pretrain.py`, whose commands train, evaluate and apply any network."""
+        """The same as settings of `ex_pretrain.py`, whose commands train, evaluate and apply any network.
+
+        Where no network is named, a checkpoint says which one it is, and that of `ex_pretrain.py` stands for it.
+        """
         module = self.module.model_copy(update={"optimizer": self.module.optimizer.over(self.trainer.max_epochs)})
         shared = {
             name: getattr(self, name) for name in PretrainSettings.model_fields if name in type(self).model_fields
         }
-        return PretrainSettings(**(shared | {"module": module}))
+        model = self.model if self.model.network else self.model.model_dump(exclude={"network"})
+        return PretrainSettings(**(shared | {"module": module, "model": model}))

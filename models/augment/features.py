@@ -43,17 +43,19 @@ def spec_augment(
     """Set random stretches of time and bands of frequency to zero, drawn for each clip (Park et al., arXiv 1904.08779).
 
     Args:
-        x: `[batch, frames, bands]`.
+        x: `[batch, frames, bands]`, or `[batch, frames, ..., bands]` with the same bands hidden throughout.
         time_masks: Stretches a clip.
         time_mask_param: Every stretch is shorter than this, frames.
         freq_masks: Bands a clip.
         freq_mask_param: Every band is narrower than this, mel bands.
         p: No stretch of time covers more than this share of the clip.
     """
-    _, frames, bands = x.shape
+    frames, bands = x.shape[1], x.shape[-1]
     hidden_frames = _stretches(x, frames, time_masks, min(time_mask_param, int(p * frames)))
     hidden_bands = _stretches(x, bands, freq_masks, freq_mask_param)
-    return x.masked_fill(hidden_frames[:, :, None] | hidden_bands[:, None, :], 0.0)
+    between = [1] * (x.ndim - 3)
+    frames_and_bands = hidden_frames[:, :, None] | hidden_bands[:, None, :]
+    return x.masked_fill(frames_and_bands.view(len(x), frames, *between, bands), 0.0)
 
 
 def _stretches(x: Tensor, size: int, count: int, longest: int) -> Tensor:

@@ -33,6 +33,16 @@ def test_spec_augment_respects_its_limits(clips):
     assert torch.equal(spec_augment(clips, time_masks=0, freq_masks=0), clips)
 
 
+def test_frames_of_several_rows_of_bands_are_masked_and_rolled_alike():
+    x = torch.randn(3, 60, 6, 16) + 5
+    hidden = spec_augment(x) == 0
+    assert hidden.any()
+    assert torch.equal(hidden, hidden[:, :, :1].expand_as(hidden))
+    rolled = roll(x, 9)
+    for clip, turned in zip(x, rolled, strict=True):
+        assert any(torch.equal(clip.roll(shift, 0), turned) for shift in range(-9, 10))
+
+
 def test_a_30_s_clip_loses_about_a_fifth():
     torch.manual_seed(0)
     masked = spec_augment(torch.ones(64, 1875, 96))

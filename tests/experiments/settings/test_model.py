@@ -159,4 +159,6 @@ def test_settings_of_transfer_are_settings_of_the_training():
     training = given.as_pretraining()
     assert isinstance(training, PretrainSettings)
     assert (training.model, training.trainer) == (given.model, given.trainer)
+    unnamed = transfer("inference.checkpoint=best.ckpt", "model.frontend=own:Front").settings.as_pretraining().model
+    assert unnamed == PretrainSettings(model={"frontend": "own:Front"}).model
     assert (training.module.optimizer.warm_up_len, training.module.optimizer.ramp_down_len) == (2, 10)

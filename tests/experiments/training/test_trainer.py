@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from experiments.errors import UserError
 from experiments.settings import TrainerSettings
 from experiments.training.checkpointing import AtomicCheckpoints, KeepBest
-from experiments.training.pretraining import best_epoch
+from experiments.training.fitting import best_epoch
 from experiments.training.progress import EpochLine, epoch_line
 from experiments.training.trainer import History, check_accelerator
 

@@ -45,14 +45,13 @@ def evaluate(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
 @ex.command
 def predict(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     """Apply a trained network (inference.checkpoint), or the probe in probe.file, to audio (inference.audio)."""
-    network = settings.inference.checkpoint or settings.model.pretrained
-    if settings.probe.file is not None or network is None:
-        from experiments.probes.prediction import predict
+    if settings.probe.file is None and (settings.inference.checkpoint or settings.model.pretrained):
+        from experiments.inference.prediction import predict
 
-        return predict(settings, run)
-    from experiments.inference.prediction import predict
+        return predict(settings.as_pretraining(), run)
+    from experiments.probes.prediction import predict
 
-    return predict(settings.as_pretraining(), run)
+    return predict(settings, run)
 
 
 @ex.command

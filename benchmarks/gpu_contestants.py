@@ -205,7 +205,7 @@ class Plain(nn.Module):
         net = self.net
         grid = net.patch_embed["proj"](x.transpose(1, 2)[:, None])
         rows, columns = grid.shape[2:]
-        kept = net.patchout.draw(rows, columns, self.training)
+        kept = net.patchout.sample(rows, columns, self.training)
         spare = net.grid[1] - columns
         offset = int(torch.randint(spare + 1, ())) if self.training and spare else 0
         grid = grid + net.time_new_pos_embed[:, :, :, offset : offset + columns] + net.freq_new_pos_embed

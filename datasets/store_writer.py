@@ -280,7 +280,7 @@ def index_row(
     """The row of the index of ``rows`` that lie at ``offset`` of a shard."""
     row = {"id": id, "shard": shard, "offset": offset, "length": len(rows), "source": _readable(str(source))}
     row |= {"duration": float(duration), "checksum": str(checksum) or f"crc32:{zlib.crc32(rows):08x}"}
-    return row | {"audio_checksum": audio_checksum and str(audio_checksum)}
+    return row | {"audio_checksum": str(audio_checksum) if audio_checksum else None}
 
 
 def _all_finite(rows: np.ndarray) -> bool:

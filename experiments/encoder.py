@@ -235,7 +235,7 @@ class Encoder:
         """
         windowing = self.windowing_of(seconds, overlapped)
         track = self._opened(audio, rate, windowing, padded=False)
-        logits = self._outputs(track, logits_of, batch_size)[0]
+        (logits,) = self._outputs(track, None, batch_size)
         over_time, whole = self.decode(logits, track.starts, join)
         times = track.starts / windowing.rate
         return Prediction(self.labels, self.task.kind, times, track.length / windowing.rate, over_time, whole)
@@ -253,12 +253,12 @@ class Encoder:
         """Tokens of layers, `[windows, tokens, dim]` float32 by name; arguments as those of `predict`."""
         chosen = self.layers(layers)
         track = self._opened(audio, rate, self.windowing_of(seconds, overlapped), padded=True)
-        return dict(zip(chosen, self._outputs(track, partial(tokens_of, layers=chosen), batch_size), strict=True))
+        return dict(zip(chosen, self._outputs(track, tuple(chosen), batch_size), strict=True))
 
     def decode(self, logits: np.ndarray, starts: np.ndarray, join: str = "mean") -> tuple[np.ndarray, np.ndarray]:
-        """Logits of the windows of a track to the predictions of the windows and of the track."""
+        """Logits of windows, which begin at the rows `starts`, to the predictions of the windows and of the track."""
         over_time = self.task.decode(logits)
-        return over_time, self.task.join(over_time, starts, join)
+        return over_time, self.task.join(over_time, starts / self.frontend.hop if self.audio else starts, join)
 
     def unpadded(self, rows: int, windowing: Windowing) -> int | None:
         """Rows that the network takes of a track with less than nine tenths of a window; None: it is to be padded.
@@ -286,7 +286,14 @@ class Encoder:
         unpadded = None if padded else self.unpadded(len(rows), windowing)
         return OpenTrack("", *cut(rows, windowing.rows, windowing.hop, self.fill(), unpadded))
 
-    def _outputs(self, track: OpenTrack, forward: Forward, batch_size: int) -> list[np.ndarray]:
-        """Arrays `[windows, ...]`, one for each tensor of `forward`."""
-        (done,) = in_batches([track], self.runner(forward), batch_size)
+    @cached_property
+    def _runners(self) -> dict[tuple[str, ...] | None, Runner]:
+        """Made ready once, for calls one after another."""
+        return {}
+
+    def _outputs(self, track: OpenTrack, layers: tuple[str, ...] | None, batch_size: int) -> list[np.ndarray]:
+        """Tokens of layers, or logits, `[windows, ...]` each."""
+        if layers not in self._runners:
+            self._runners[layers] = self.runner(partial(tokens_of, layers=layers) if layers else logits_of)
+        (done,) = in_batches([track], self._runners[layers], batch_size)
         return [np.stack(values) for values in zip(*done.outputs, strict=True)]

@@ -111,13 +111,13 @@ def checked_window(network: Network | type[Network], frontend: FrontEnd, seconds
     """
     if seconds is None:
         return default_window(network, frontend)
-    frames, rate = frames_in(seconds, frontend), frontend.frame_rate
-    if frames < network.min_frames:
+    frames, rate, built = frames_in(seconds, frontend), frontend.frame_rate, isinstance(network, Network)
+    fewest = network.min_frames if built or isinstance(network.min_frames, int) else 1  # a class may compute it
+    if frames < fewest:
         raise UserError(
             f"datamodule.clip_length={seconds:g} s: {frames} frames, this network needs at least "
-            f"{network.min_frames} ({network.min_frames / rate:.2f} s)"
+            f"{fewest} ({fewest / rate:.2f} s)"
         )
-    built = isinstance(network, Network)
     most = (network.window or network.max_frames) if built else None
     if most and frames > most:
         raise UserError(

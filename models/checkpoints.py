@@ -270,9 +270,9 @@ def _load(
 def _published(weights: Weights, path: str | Path) -> tuple[type[Network], dict[str, Any], Weights, dict[str, Any]]:
     """Class, arguments, tensors and metadata of weights in a layout that a network knows as its published one."""
     for kind in map(networks.find, networks.names()):
-        found = kind.from_published(weights.state)
-        if found is not None:
-            arguments, state, metadata = found
+        published = kind.from_published(weights.state)
+        if published is not None:
+            arguments, state, metadata = published
             own, learned = _split(state)
             return kind, arguments, replace(weights, state=own, frontend=learned), metadata
     raise CheckpointError(

@@ -11,7 +11,7 @@ from typing import Any
 
 from models.errors import CheckpointError
 
-LARGEST = 2**20  # whole number that can be an argument of a network: classes, frames, widths
+LARGEST = 2**22  # whole number that can be an argument of a network: classes, widths, samples of a window
 LONGEST = 4096  # list among the arguments
 DEEPEST = 32  # containers within containers
 MOST_VALUES = 2**20  # in one entry
@@ -161,7 +161,8 @@ _ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "training": (_entries, "settings by name"),
     "licence": (_text, "the name of a licence"),
     "frontend": (_front_end, "a front end's name and arguments, or a fingerprint"),
-    "input": (_text, "features or audio"),
+    "input": (lambda value: value in ("features", "audio"), "features or audio"),
+    "window": (lambda value: type(value) is int and 0 < value <= LARGEST, f"frames, from 1 to {LARGEST:,}"),
 }
 
 

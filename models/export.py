@@ -100,7 +100,7 @@ class PlainForm(ExportForm):
         self.longest = None if network.max_frames is None else self._audio_of(frontend, network.max_frames)
         self.frontend, self.network = copy.deepcopy(frontend).exportable(), copy.deepcopy(network)
         self.eval().requires_grad_(False)
-        check_shapes(self, network)
+        check_shapes(self)
 
     def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         """As described by `ExportForm`."""
@@ -167,7 +167,7 @@ def window_samples(network: nn.Module, inputs: Inputs, frames: int | None) -> in
     return frontend.n_samples(frames) if inputs.audio else frames * frontend.hop
 
 
-def check_shapes(form: PlainForm, network: nn.Module) -> None:
+def check_shapes(form: PlainForm) -> None:
     """Run a window through the network, and refuse layers whose tokens do not fit into one array.
 
     Raises:
@@ -178,8 +178,8 @@ def check_shapes(form: PlainForm, network: nn.Module) -> None:
     shapes = {layer: tuple(tokens[layer].shape[1:]) for layer in form.layers}
     if len(set(shapes.values())) > 1:
         alike = [[layer for layer in form.layers if shapes[layer] == shape] for shape in dict.fromkeys(shapes.values())]
-        told = ", ".join(f"{layer} {list(shape)}" for layer, shape in shapes.items())
+        listed = ", ".join(f"{layer} {list(shape)}" for layer, shape in shapes.items())
         raise ExportError(
-            f"tokens of these layers have different shapes ({told}): export those of one shape at a time, "
+            f"tokens of these layers have different shapes ({listed}): export those of one shape at a time, "
             f"{' or '.join(' and '.join(group) for group in alike)}"
         )

@@ -173,12 +173,13 @@ class Network(Named):
             item_shape: Of a frame.
             frames: Of the input, on which the tokens of some layers depend; None: the shortest.
         """
-        device, trained = next(self.parameters()).device, self.training
-        x = torch.zeros(1, frames or max(self.min_frames, 1), *item_shape, device=device)
-        with torch.no_grad():
-            shape = tuple(self.eval().embed(x, [layer])[layer].shape[1:])
-        self.train(trained)
-        return shape
+        x = torch.zeros(1, frames or self.min_frames, *item_shape, device=next(self.parameters()).device)
+        training = self.training
+        try:
+            with torch.no_grad():
+                return tuple(self.eval().embed(x, [layer])[layer].shape[1:])
+        finally:
+            self.train(training)
 
     def macs(self, x_shape: Sequence[int], layer: str | None = None, training: bool = False) -> int:
         """Multiply-accumulates of one window, counted by torch as it runs on no data.

@@ -56,7 +56,7 @@ def find_class(name: Any, path: str | Path, allowed: Collection[str]) -> type[Ne
 
 def build_network(
     kind: type[Network],
-    settings: Mapping[str, Any],
+    arguments: Mapping[str, Any],
     overrides: Mapping[str, Any],
     weights: Weights,
     path: str | Path,
@@ -65,7 +65,7 @@ def build_network(
 
     Args:
         kind: Of the network.
-        settings: Its arguments, as the file tells them.
+        arguments: As the file says.
         overrides: Arguments to change.
         weights: Of the file.
         path: For messages.
@@ -73,7 +73,7 @@ def build_network(
     Raises:
         CheckpointError: They do not belong together.
     """
-    arguments = {**check_arguments(settings, str(path)), **overrides}
+    arguments = {**check_arguments(arguments, str(path)), **overrides}
     check_types(arguments, kind, str(path))
     unknown = [name for name in arguments if name not in inspect.signature(kind).parameters]
     if unknown:
@@ -113,12 +113,12 @@ def build_frontend(
     Raises:
         CheckpointError: There is no such front end, it makes other features by now, or its tensors do not fit.
     """
-    told = metadata.get("frontend")
+    described = metadata.get("frontend")
     try:
-        made = _frontend(told, kind, allowed)
+        made = _frontend(described, kind, allowed)
     except ValueError as error:
         raise CheckpointError(f"{path}: cannot make its front end: {error}") from error
-    expected = told.get("fingerprint") if isinstance(told, Mapping) else None
+    expected = described.get("fingerprint") if isinstance(described, Mapping) else None
     if expected is not None and expected != made.fingerprint:
         raise CheckpointError(
             f"{path}: trained on features {expected} of the front end {made.name}, which makes {made.fingerprint} "
@@ -129,13 +129,14 @@ def build_frontend(
     return made.eval()
 
 
-def _frontend(told: Any, kind: type[Network], allowed: Collection[str]) -> FrontEnd:
-    if told is None:
+def _frontend(described: Any, kind: type[Network], allowed: Collection[str]) -> FrontEnd:
+    if described is None:
         return frontends.build(kind.frontend, allowed, **kind.frontend_arguments)
-    if isinstance(told, Mapping):
-        return frontends.build(told["name"], allowed, **check_arguments(told.get("arguments", {}), told["name"]))
+    if isinstance(described, Mapping):
+        arguments = check_arguments(described.get("arguments", {}), described["name"])
+        return frontends.build(described["name"], allowed, **arguments)
     usual = map(frontends.build, _OLDER_FRONTENDS)
-    found = next((frontend for frontend in usual if frontend.fingerprint == told), None)
-    if found is None:
-        raise ValueError(f"features {told!r:.60} are of none that this version has")
-    return found
+    frontend = next((one for one in usual if one.fingerprint == described), None)
+    if frontend is None:
+        raise ValueError(f"features {described!r:.60} are of none that this version has")
+    return frontend

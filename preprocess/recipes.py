@@ -58,7 +58,7 @@ def recipe(name: str | FrontEnd) -> Recipe:
             lambda path, clip_seconds: audio_clips(path, rate, clip_seconds),
         )
     if name not in frontends.names():
-        known = f"{', '.join(frontends.names())}; of whole tracks {', '.join(SUMMARIES)}; of audio audio_RATE"
+        known = f"{', '.join(frontends.names())}; audio_RATE for audio; for one row a track {', '.join(SUMMARIES)}"
         raise ValueError(f"frontend={name!r}: known front ends are {known}")
     return _of_frontend(frontends.build(name))
 

@@ -306,7 +306,7 @@ def test_a_corpus_of_songs_is_judged_by_song(home):
     [
         (["with"], "embeddings.store is not set"),
         (["with", "embeddings.store=gone"], "no store of embeddings"),
-        (["with", "embeddings.store=stores", *DATA], "there are the blocks 0, 1; choose one: embeddings.block="),
+        (["with", "embeddings.store=stores", *DATA], "it has the blocks 0, 1; choose one: embeddings.block="),
         (["with", "embeddings.store=stores", "embeddings.block=7", *DATA], "stores has the blocks 0, 1; extract it"),
         (["with", "embeddings.store=stores/block_00", "embeddings.block=1", *DATA], "it is: embeddings.block=0"),
         (["with", *STORED, "embeddings.tokens=[cls,cls]"], "give each once"),

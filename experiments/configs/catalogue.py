@@ -19,7 +19,7 @@ from experiments.configs.named import NamedConfig
 
 
 def gather(script: str, modules: Iterable[ModuleType]) -> dict[str, NamedConfig]:
-    """The named configs of a script, system by system.
+    """The named configs of a script: systems, what is composed with them, other names.
 
     Args:
         script: `PRETRAIN`, `TRANSFER` or `PROBE`.
@@ -35,7 +35,7 @@ def gather(script: str, modules: Iterable[ModuleType]) -> dict[str, NamedConfig]
             if name in found:
                 raise ValueError(f"two named configs are called {name}: one is of {module.__name__}")
             found[name] = replace(_sized(name, config, modules), group=config.group or module.TITLE)
-    return dict(sorted(found.items(), key=lambda item: not item[1].system))
+    return dict(sorted(found.items(), key=lambda item: (bool(item[1].stands_for), not item[1].system)))
 
 
 def systems(named: Iterable[str], configs: Mapping[str, NamedConfig]) -> list[str]:

@@ -87,7 +87,6 @@ UPSTREAM: Mapping[str, str] = {
     **{f"passt_discogs_{seconds}sec_pretrain": f"maest_{seconds}s_from_passt_pretrain" for seconds in LENGTHS},
     **{f"maest_{seconds}s_from_passt_infer": f"maest_{seconds}s_from_passt_inference" for seconds in LENGTHS},
 }
-ALIASES = "MAEST, other names"
 
 TODAY = NamedConfig(
     "after any of them: MAEST's code of 2025, without frequency patchout and masking, each epoch in the average",
@@ -125,7 +124,10 @@ def _named(name: str, config: NamedConfig) -> dict[str, NamedConfig]:
     aliases |= {other: f"a name in MAEST's repository, for {name}" for other, full in UPSTREAM.items() if full == name}
     return {
         name: config,
-        **{other: replace(config, description=text, group=ALIASES) for other, text in aliases.items()},
+        **{
+            other: replace(config, description=text, group=f"{TITLE}, other names", stands_for=name)
+            for other, text in aliases.items()
+        },
     }
 
 

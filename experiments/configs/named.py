@@ -20,6 +20,7 @@ class NamedConfig:
             there is none.
         system: Whether it chooses what is trained or applied; all others are laid over it, wherever they stand.
         group: Heading under which it is listed.
+        stands_for: The name that it is another name of; empty where it is its own.
     """
 
     description: str
@@ -27,6 +28,7 @@ class NamedConfig:
     by_network: Mapping[str | None, Mapping[str, Any]] = field(default_factory=dict)
     system: bool = False
     group: str = ""
+    stands_for: str = ""
 
     def layers(self, network: str | None) -> list[Mapping[str, Any]]:
         """Its values with a network, the later ones over the earlier."""

@@ -181,9 +181,8 @@ def _tell(job: Job, form: Format, path: Path, result: Mapping[str, float], notes
     print(printable_lines(f"{path}: {result['bytes'] / 1e6:.1f} MB; licence: {job.about['licence']}"))
     print(f"loaded again and compared with the network, largest difference: {differences}")
     if "{shape}" in form.use:
-        print(
-            f"embeddings: layers {', '.join(job.layers)}, each the tokens {', '.join(job.encoder.network.token_names)}"
-        )
+        tokens = ", ".join(job.encoder.network.token_names)
+        print(f"embeddings: of the layers {', '.join(job.layers)}; tokens: {tokens}")
     print(f"use: {form.use.format(path=str(path), shape=clip)}")
     if job.settings.int8:
         error = result["logits_error"]

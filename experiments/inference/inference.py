@@ -53,9 +53,9 @@ def _cluster(scheduler: str) -> Iterator[Cluster]:
 
 def extract_embeddings(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     """Store the tokens of one or several layers, `[windows, tokens, dim]` a track."""
-    encoder, source = _opened(settings)
+    encoder = open_encoder(settings)
     layers = layers_of(settings.inference, encoder)
-    windowing = windowing_of(settings, encoder)
+    encoder, windowing, source = _with_source(settings, encoder)
     producer = _producer(encoder, windowing)
     folder, item_shape = _folder(settings.inference.out_dir, source, producer), encoder.frontend.item_shape
     network = encoder.network
@@ -78,8 +78,7 @@ def extract_logits(settings: PretrainSettings, run: RunHandle) -> dict[str, floa
     """Store the logits of every window, `[windows, classes]` a track."""
     if settings.inference.random_weights:
         raise UserError("inference.random_weights: an untrained network has no classes; it is for extract_embeddings")
-    encoder, source = _opened(settings)
-    windowing = windowing_of(settings, encoder)
+    encoder, windowing, source = _with_source(settings, open_encoder(settings))
     producer = _producer(encoder, windowing)
     meaning = {key: encoder.description[key] for key in ("task", "labels", "options") if key in encoder.description}
     made = {**producer, **meaning, "frame_rate": encoder.frontend.frame_rate}
@@ -95,11 +94,13 @@ def layer_folder(network: Network, layer: str) -> str:
     return f"layer_{layer}" if block is None else f"block_{block:02d}"
 
 
-def _opened(settings: PretrainSettings) -> tuple[Encoder, DataSource]:
-    """The network, and then the features that it wants."""
-    encoder, datamodule = open_encoder(settings), settings.datamodule
+def _with_source(settings: PretrainSettings, encoder: Encoder) -> tuple[Encoder, Windowing, DataSource]:
+    """The features that a network wants; a length that it does not take is an error before they are computed."""
+    datamodule = settings.datamodule
+    windowing_of(settings, encoder)
     source = open_source(datamodule, encoder.frontend, encoder.input, labelled=_by_table(datamodule))
-    return encoder.fed(source.audio), source
+    encoder = encoder.fed(source.audio)
+    return encoder, windowing_of(settings, encoder), source
 
 
 def _producer(encoder: Encoder, windowing: Windowing) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from models.descriptions import LARGEST, check_arguments
 from models.errors import CheckpointError
 from models.fingerprint import fingerprint
 from models.network import Network
+from models.own_classes import module_of
 from models.releases import RELEASES
 
 DIGEST = "sha256 "  # what the weights of a file are known by, in headers of stores
@@ -51,8 +52,17 @@ def predict(settings: TransferSettings | ProbeExperimentSettings, run: RunHandle
     files = audio_named(settings.inference.audio)
     producer = _producer(probe, settings.probe.file)
     source = settings.inference.checkpoint or _release(producer["weights"])
-    trainer = settings.trainer if isinstance(settings, TransferSettings) else TrainerSettings()
-    encoder = Encoder.load(source, arguments=_adjusted(producer), **runtime_of(trainer, settings.inference.threads))
+    if isinstance(settings, TransferSettings):
+        trainer, network, setting = settings.trainer, settings.model.network, "model.network"
+    else:
+        trainer, network, setting = TrainerSettings(), settings.inference.network, "inference.network"
+    allowed = {module_of(network)} if network and module_of(network) else set()
+    encoder = Encoder.load(
+        source,
+        allowed=allowed,
+        arguments=_adjusted(producer, allowed, setting),
+        **runtime_of(trainer, settings.inference.threads),
+    )
     check_same(encoder, producer, source, settings.probe.file)
     predictor = predictor_of(probe, encoder)
     return predict_files(files, predictor, settings.inference, settings.datamodule.jobs, run)
@@ -92,7 +102,7 @@ class _Producer(BaseModel):
     hop_frames: int | float = Field(gt=0, le=LARGEST)
     block: int | str | None = None
     layer: str | None = None
-    blocks: list[int]
+    blocks: list[int | str]
 
 
 def _repeatable(features: Mapping[str, Any]) -> bool:
@@ -118,12 +128,27 @@ def command(script: str, features: Mapping[str, Any], file: Path) -> str | None:
     if not _repeatable(features) or not features["producer"]["weights"].startswith(DIGEST):  # of no file: random
         return None
     own = "" if is_published(features["producer"]["weights"]) else " inference.checkpoint=CHECKPOINT"
+    if module_of(name := str(features["producer"].get("class", UNNAMED))):
+        own += f" {'model' if script == 'ex_transfer.py' else 'inference'}.network={shlex.quote(name)}"
     return f"python {script} predict with {shlex.quote(f'probe.file={file}')}{own} inference.audio=AUDIO"
 
 
-def _adjusted(producer: Mapping[str, Any], allowed: Collection[str] = ()) -> dict[str, Any]:
-    """Arguments that are not those of the network's training, as patchout that holds always."""
-    kind = networks.find(producer.get("class", UNNAMED), allowed)
+def _adjusted(producer: Mapping[str, Any], allowed: Collection[str], setting: str) -> dict[str, Any]:
+    """Arguments that are not those of the network's training, as patchout that holds always.
+
+    Raises:
+        UserError: Its class cannot be imported, or its module was not named.
+    """
+    name = str(producer.get("class", UNNAMED))
+    if (module := module_of(name)) and module not in allowed:
+        raise UserError(
+            f"the probe was trained on embeddings of the network {name}, which is only imported where you name it: if "
+            f"you trust that module, add {setting}={name}"
+        )
+    try:
+        kind = networks.find(name, allowed)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     return {name: producer["network"][name] for name in kind.adjustable if producer["network"].get(name)}
 
 
@@ -177,9 +202,10 @@ def layers_of_probe(features: Mapping[str, Any], encoder: Encoder) -> list[str]:
         UserError: The network has no such layer.
     """
     producer = features["producer"]
-    if layer := producer.get("layer"):
-        return encoder.layers(layer)
-    return block_layers([int(block) for block in features.get("blocks", [producer["block"]])], encoder, "block")
+    stored = features.get("blocks") or [producer["layer"] if "layer" in producer else producer["block"]]
+    layers = [one if isinstance(one, str) else block_layers(one, encoder, "block")[0] for one in stored]
+    encoder.layers(layers)
+    return layers
 
 
 def _side_by_side(network: Network, x: Tensor, layers: Sequence[str]) -> tuple[Tensor]:

@@ -40,7 +40,7 @@ def fields_of(kind: type, leave_out: Collection[str] = (), taken: Collection[str
         hints = typing.get_type_hints(kind.__init__, include_extras=True)
     except (NameError, TypeError) as error:
         raise UserError(f"{_name(kind)}: an annotation of its constructor cannot be read ({error})") from error
-    said, found = explanations(kind), {}
+    texts, fields = explanations(kind), {}
     for name, parameter in list(inspect.signature(kind.__init__).parameters.items())[1:]:
         if name in leave_out:
             continue
@@ -57,8 +57,8 @@ def fields_of(kind: type, leave_out: Collection[str] = (), taken: Collection[str
             annotation = settable(hints[name])
         except TypeError as error:
             raise UserError(f"{where} is of the type {error}, which no setting can have; there are: {TYPES}") from error
-        found[name] = (annotation, _field(parameter.default, said.get(name)))
-    return found
+        fields[name] = (annotation, _field(parameter.default, texts.get(name)))
+    return fields
 
 
 def settable(annotation: Any) -> Any:
@@ -87,22 +87,22 @@ def explanations(kind: type) -> dict[str, str]:
     """What a docstring in Google's style says of each argument, as one line without a full stop."""
     text = inspect.getdoc(kind.__init__) if kind.__init__.__doc__ else inspect.getdoc(kind)
     section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", text or "", re.MULTILINE | re.DOTALL)
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     name = ""
     for line in textwrap.dedent(section[1]).splitlines() if section else ():
         if start := re.match(r"\*{0,2}(\w+)(?: *\([^)]*\))?: *(.*)", line):
             name = start[1]
-            found[name] = start[2]
+            texts[name] = start[2]
         elif name and line.strip():
-            found[name] += f" {line.strip()}"
-    return {name: line.removesuffix(".") for name, line in found.items()}
+            texts[name] += f" {line.strip()}"
+    return {name: line.removesuffix(".") for name, line in texts.items()}
 
 
-def _field(default: Any, said: str | None) -> FieldInfo:
+def _field(default: Any, description: str | None) -> FieldInfo:
     if isinstance(default, tuple | list | dict):
         plain = list(default) if isinstance(default, tuple) else default
-        return Field(default_factory=lambda: type(plain)(plain), description=said)
-    return Field(default, description=said)
+        return Field(default_factory=lambda: type(plain)(plain), description=description)
+    return Field(default, description=description)
 
 
 def _name(kind: type) -> str:

@@ -21,6 +21,12 @@ class PredictionSettings(Section):
     top: Positive = 10  # classes of a file in the ranking
 
 
+class ProbePredictionSettings(PredictionSettings):
+    """The same where no section `model` names the network."""
+
+    network: str | None = None  # package.module:Class, where a checkpoint is of a network of your own
+
+
 class InferenceSettings(PredictionSettings):
     """Extraction and prediction with a trained network; without a checkpoint, that of model.pretrained."""
 

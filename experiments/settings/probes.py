@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from experiments.probes.grids import grid
 from experiments.settings.base import Count, Positive, Section, TaskName
 from experiments.settings.data import DatamoduleSettings
-from experiments.settings.inference import PredictionSettings
+from experiments.settings.inference import ProbePredictionSettings
 from experiments.tracking.settings import TrackingSettings
 
 ROWS = ("embeddings", "mel statistics", "constant answer")  # of the table of probes
@@ -103,5 +103,5 @@ class ProbeExperimentSettings(Section):
     datamodule: DatamoduleSettings = DatamoduleSettings()
     probe: ProbeSettings = ProbeSettings()
     report: ReportSettings = ReportSettings()
-    inference: PredictionSettings = PredictionSettings()
+    inference: ProbePredictionSettings = ProbePredictionSettings()
     tracking: TrackingSettings = TrackingSettings()

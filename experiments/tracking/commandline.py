@@ -74,12 +74,12 @@ def parse(argv: Sequence[str], experiment: sacred.Experiment, named_configs: Map
         if command is not None and command not in experiment.commands:
             raise UserError(f"no command {command!r}{suggestion(command, experiment.commands)}")
         return Request(tuple(argv), command, {}, (), help=True)
-    usage = format_usage(Path(argv[0]).name, experiment.doc, {}, experiment.all_cli_options)
+    grammar = format_usage(Path(argv[0]).name, experiment.doc, {}, experiment.all_cli_options)
     try:
-        options = dict(docopt(usage, argv[1:], default_help=False))
+        options = dict(docopt(grammar, argv[1:], default_help=False))
     except DocoptExit as error:
-        said = str(error).split("\n")[0]
-        reason = said if not said.startswith("Usage") else f"cannot read {' '.join(argv[1:])!r}"
+        message = str(error).split("\n")[0]
+        reason = message if not message.startswith("Usage") else f"cannot read {' '.join(argv[1:])!r}"
         raise UserError(f"{mask(reason)}; see: python {Path(argv[0]).name} --help") from None
     _check_options(options, experiment)
     return Request(tuple(argv), options.pop("COMMAND"), options, tuple(options.pop("UPDATE") or ()))

@@ -61,11 +61,12 @@ class Experiment(Generic[S]):
         settings: pydantic model, frozen, unknown keys forbidden, a default for every key, with the fields `seed: int`
             and `tracking: TrackingSettings`.
         named_configs: what can follow `with` besides assignments.
-        resumable: commands that go on with an earlier run where the setting `resume` is true, or the launcher repeats
+        resumable: commands that continue an earlier run where the setting `resume` is true, or the launcher repeats
             them by itself.
         alone: commands that several processes cannot do together.
         aliases: other names of commands.
-        examples: what may be typed behind the script; where given, its name alone shows these and does nothing.
+        examples: what may be typed behind the script; where given, a command line with neither a command nor settings
+            shows these and does nothing.
     """
 
     def __init__(
@@ -144,14 +145,14 @@ class Experiment(Generic[S]):
 
     def _obey(self, argv: Sequence[str]) -> tuple[Any, int]:
         """Answer a question, or run a command on this process, whatever its part in a distributed launch."""
-        if self._examples and len(argv) == 1:
-            lines = "\n".join(f"  python {Path(argv[0]).name} {example}" for example in self._examples)
-            print(f"Name what to run, for example:\n{lines}\nMore: --help, print_named_configs", file=sys.stderr)
-            return None, NOTHING_ASKED
         request = commandline.parse(argv, self.sacred, self.named_configs)
         if request.help:
             print(commandline.usage(self.script.name, self.sacred, request.command))
             return None, lifecycle.SUCCESS
+        if self._examples and not request.command and not request.tokens:
+            lines = "\n".join(f"  python {Path(argv[0]).name} {example}" for example in self._examples)
+            print(f"Name what to run, for example:\n{lines}\nMore: --help, print_named_configs", file=sys.stderr)
+            return None, NOTHING_ASKED
         command = request.command or self._default
         command = self._aliases.get(command, command)
         if command == "print_named_configs":
@@ -161,9 +162,9 @@ class Experiment(Generic[S]):
         if command not in self._commands:
             self._show(self._sacred_run(command, composition, request.options))
             return None, lifecycle.SUCCESS
-        if command in self._alone and (found := distributed.launch()):
+        if command in self._alone and (launch := distributed.launch()):
             raise UserError(
-                f"{command} is done by one process, and {found.launcher} started {found.world_size}: "
+                f"{command} is done by one process, and {launch.launcher} started {launch.world_size}: "
                 f"start it by itself, python {self.script.name} {command}"
             )
         settings = _for_commands(composition.settings)
@@ -204,7 +205,7 @@ class Experiment(Generic[S]):
         run.config = plain
         run.config_modifications = ConfigSummary(modified=composition.delta, docs=descriptions(composition.schema))
         if options["--loglevel"] is None:
-            run.run_logger.setLevel(logging.CRITICAL)  # its start and end are said in our words
+            run.run_logger.setLevel(logging.CRITICAL)  # its start and end are reported in our words
         if options["--print-config"]:
             sacred.commands.print_config(run)
         return run

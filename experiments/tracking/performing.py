@@ -1,4 +1,4 @@
-"""A command inside Sacred's Run: how it ended is said before Sacred hears of it, so that the log is whole."""
+"""A command inside Sacred's Run: its end is reported before Sacred learns of it, so that the log is complete."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def perform(run: Any, call: Callable[[], Any], options: Mapping[str, Any], sessi
     Returns:
         What the command returned, and the exit code.
     """
-    said: list[BaseException] = []
+    reported_errors: list[BaseException] = []
 
     def report(error: BaseException) -> None:
-        said.append(error)
+        reported_errors.append(error)
         distributed.report_failure(ranks.label(), "")
         lifecycle.report(error, session.note if session else None, full=options["--debug"])
 
@@ -42,12 +42,12 @@ def perform(run: Any, call: Callable[[], Any], options: Mapping[str, Any], sessi
                 raise failed from error
             raise
 
-    run.call, until = reported, contextlib.ExitStack()  # until Sacred has heard of a failure
+    run.call, until = reported, contextlib.ExitStack()  # until Sacred knows of a failure
     try:
         with until:
             run()
     except BaseException as error:
-        if not said:
+        if not reported_errors:
             report(error)
         if options["--pdb"] and not isinstance(error, KeyboardInterrupt):
             pdb.post_mortem(error.__traceback__)

@@ -1,4 +1,4 @@
-"""The keys of settings: what there is at a dotted key, what it means, and what pydantic has against a value.
+"""The keys of settings: what there is at a dotted key, what it means, and why a value is refused.
 
 Settings whose keys follow the value of one of them say which networks have a key that they lack, by a classmethod
 `elsewhere(key)`.
@@ -53,8 +53,8 @@ def descriptions(model: type[BaseModel], prefix: str = "") -> dict[str, str]:
     found: dict[str, str] = {}
     comments = comments_of(model)
     for name, field in model.model_fields.items():
-        if said := field.description or comments.get(name):
-            found[prefix + name] = said
+        if text := field.description or comments.get(name):
+            found[prefix + name] = text
         for section in models_in(field.annotation):
             found |= descriptions(section, f"{prefix}{name}.")
     return found
@@ -71,14 +71,14 @@ def comments_of(model: type[BaseModel]) -> dict[str, str]:
             source = textwrap.dedent(inspect.getsource(part))
         except (OSError, TypeError):
             continue
-        said = {
+        comments = {
             token.start[0]: token.string.lstrip("# ")
             for token in tokenize.generate_tokens(io.StringIO(source).readline)
             if token.type == tokenize.COMMENT
         }
         for line in ast.parse(source).body[0].body:
             if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
-                texts = [said[at] for at in range(line.lineno, line.end_lineno + 1) if at in said]
+                texts = [comments[at] for at in range(line.lineno, line.end_lineno + 1) if at in comments]
                 found |= {line.target.id: " ".join(texts)} if texts else {}
     return found
 
@@ -163,19 +163,19 @@ def _phrase(detail: Mapping[str, Any]) -> str:
 
 def complaints(model: type[BaseModel], error: ValidationError) -> list[str]:
     """One sentence for each key that pydantic refuses; the branches of a union are joined."""
-    said: dict[str, list[tuple[str, str]]] = {}
+    refusals: dict[str, list[tuple[str, str]]] = {}
     for detail in error.errors(include_url=False):
         key = _key(model, detail["loc"])
         if detail["type"] == "extra_forbidden":
             try:
                 locate(model, key)
             except UserError as unknown:
-                said.setdefault(str(unknown), [])
+                refusals.setdefault(str(unknown), [])
             continue
         whole_section = isinstance(detail["input"], Mapping | BaseModel) or not key
         start = f"{key}: " if whole_section and key else "" if not key else f"{key}={detail['input']!r}: "
-        said.setdefault(start, []).append((detail["type"], _phrase(detail)))
-    return [start + _joined(phrases) for start, phrases in said.items()]
+        refusals.setdefault(start, []).append((detail["type"], _phrase(detail)))
+    return [start + _joined(phrases) for start, phrases in refusals.items()]
 
 
 def _key(model: type[BaseModel], location: Sequence[int | str]) -> str:

@@ -43,7 +43,7 @@ from experiments.training.phases import phases
 from experiments.training.pretraining import write_predictions
 from experiments.training.recipes import vector_augmentations as augmentations
 from experiments.training.trainer import History, check_accelerator, checkpoint_folder
-from experiments.transfer.data import Judged, StoredVectors, stored
+from experiments.transfer.data import NamedSplit, StoredVectors, stored
 from experiments.transfer.settings import TransferSettings
 from models.mlp import MLP
 
@@ -102,11 +102,11 @@ def prepare(settings: TransferSettings, run: RunHandle) -> tuple[Learner, Stored
     )
     corpus, task = build_task(settings.datamodule, corpus)
     report_unannotated(task, corpus, settings.datamodule.max_unmatched, run)
-    found = examples(task, corpus, paired)
-    require_nonempty(found, "train", "valid")
-    check_no_group_leakage(found, corpus)
+    encoded = examples(task, corpus, paired)
+    require_nonempty(encoded, "train", "valid")
+    check_no_group_leakage(encoded, corpus)
     songs = {track.id: str(track.annotations.get("group", track.id)) for track in corpus}
-    splits = {name: _judged(task, one, seen, songs) for name, one in found.items() if len(one)}
+    splits = {name: _named_split(task, one, seen, songs) for name, one in encoded.items() if len(one)}
     if settings.probe.monitor == "metric":
         _can_be_scored(task, splits["valid"])
     network = MLP(splits["train"].split.x.shape[1], task.n_outputs, settings.probe.hidden, settings.probe.dropout)
@@ -125,7 +125,7 @@ def prepare(settings: TransferSettings, run: RunHandle) -> tuple[Learner, Stored
     learner = Learner(
         network, nn.Identity(), Supervised(task), description, phases(module), augmentations(module), monitor
     )
-    data = identify(corpus, {name: one.ids for name, one in found.items()}, task)
+    data = identify(corpus, {name: one.ids for name, one in encoded.items()}, task)
     parameters = sum(weight.numel() for weight in network.parameters())
     run.set_info(
         target=task.name,
@@ -133,7 +133,7 @@ def prepare(settings: TransferSettings, run: RunHandle) -> tuple[Learner, Stored
         store=str(store.path),
         reduction=seen.reduction.name,
     )
-    sizes = ", ".join(f"{len(one)} {name}" for name, one in found.items())
+    sizes = ", ".join(f"{len(one)} {name}" for name, one in encoded.items())
     say(
         f"{source.name}: {sizes} tracks, {task.name}, {pluralize(task.n_outputs, 'output')}; {store.path}, "
         f"{seen.reduction.name}"
@@ -141,11 +141,11 @@ def prepare(settings: TransferSettings, run: RunHandle) -> tuple[Learner, Stored
     return learner, StoredVectors(settings.datamodule, splits, run.seed), About(seen, data)
 
 
-def _can_be_scored(task: Task, valid: Judged) -> None:
+def _can_be_scored(task: Task, valid: NamedSplit) -> None:
     """Refuse a validation split that no checkpoint can be chosen by.
 
     Raises:
-        UserError: It has too few items, or too few kinds of answers.
+        UserError: It has too few items, or too few classes.
     """
     try:
         scorable(task, valid.split)
@@ -153,13 +153,13 @@ def _can_be_scored(task: Task, valid: Judged) -> None:
         raise UserError(f"{error}; or choose the best by its loss: probe.monitor=loss") from None
 
 
-def _judged(task: Task, found: Examples, seen: Representation, songs: Mapping[str, str]) -> Judged:
-    names = [songs[identity] for identity in found.ids]
-    song_targets(task, found.targets, names)
+def _named_split(task: Task, encoded: Examples, seen: Representation, songs: Mapping[str, str]) -> NamedSplit:
+    names = [songs[identity] for identity in encoded.ids]
+    song_targets(task, encoded.targets, names)
     order = tuple(dict.fromkeys(names))
     numbers = {name: number for number, name in enumerate(order)}
-    split = Split(seen.vectors(found.stored), found.targets, list(found.ids), features=seen.origin)
-    return Judged(split, order, np.array([numbers[name] for name in names]))
+    split = Split(seen.vectors(encoded.stored), encoded.targets, list(encoded.ids), features=seen.origin)
+    return NamedSplit(split, order, np.array([numbers[name] for name in names]))
 
 
 def take_best(learner: Learner, checkpoint: Path) -> tuple[int, bool]:
@@ -233,31 +233,31 @@ def _keep(probe: FittedProbe, settings: TransferSettings, run: RunHandle) -> Pat
 
 def _report_test(
     learner: Learner,
-    splits: Mapping[str, Judged],
+    splits: Mapping[str, NamedSplit],
     settings: TransferSettings,
     about: About,
     valid: float | None,
     run: RunHandle,
 ) -> dict[str, float]:
-    task, evaluation, judged = learner.objective.task, learner.evaluation, splits["test"]
+    task, evaluation, test = learner.objective.task, learner.evaluation, splits["test"]
     scores = task.score(evaluation.predictions, evaluation.references)
     result = {f"test/{name}": value for name, value in scores.items()}
     if not run.is_global_zero:
         return result
     predictions, references = evaluation.predictions, evaluation.references
-    names = [judged.names[number] for number in evaluation.tracks]
+    names = [test.names[number] for number in evaluation.tracks]
     block = f", block {about.seen.block}" if about.seen.block != "" else ""
     system = about.seen.encoder + block
     write_test_report(task, predictions, references, run, splits["train"].split.y, system=system)
     write_predictions(task, names, predictions, run)
     ends = interval(task, predictions, references, seed=run.seed)
-    row = replace(_row(task, scores, ends[task.primary], settings, about, len(names) < len(judged)), valid=valid)
+    row = replace(_row(task, scores, ends[task.primary], settings, about, len(names) < len(test)), valid=valid)
     run.add_artifact(write_answers(run.directory / row.predictions, names, predictions[None], references))
     write_scores([row], run)
     for metric, (low, high) in ends.items():
         result |= {f"test/{metric}_low": low, f"test/{metric}_high": high}
-        found = reports.with_interval(scores[metric], low, high)
-        say(f"test {metric} {found} per cent, ± half of the 95 % interval over {len(names)} {row.judged}")
+        score = reports.with_interval(scores[metric], low, high)
+        say(f"test {metric} {score} per cent, ± half of the 95 % interval over {len(names)} {row.judged}")
     return result
 
 

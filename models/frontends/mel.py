@@ -144,6 +144,11 @@ class MelFrontEnd(FrontEnd):
         return self.compress(mel)
 
     @property
+    def fill(self) -> float:
+        """Of silence: bands without energy, compressed."""
+        return float(self.compress(torch.zeros(1)))
+
+    @property
     def min_samples(self) -> int:
         """Shortest audio it is defined for: mirroring so many samples takes one more than them."""
         most = self.n_fft // 2 + (self.hop - 1 if self.past_end else 0)

@@ -72,7 +72,7 @@ class AudioNetwork(ExportForm):
 
     Args:
         network: A MAEST. Its patchout that holds always is kept.
-        frontend: What it was trained on.
+        frontend: What it was trained on; its hop is half a frame.
         mean: Of the log-mels it was trained on.
         std: Of these; `(x - mean) / (2 std)` is what the network sees.
         blocks: Blocks whose tokens are wanted, counted from 0, in the order of the output.
@@ -116,7 +116,9 @@ class AudioNetwork(ExportForm):
     def check_lengths(self) -> None:
         """Patchout has chosen patches of windows of one length."""
         if self.kept is not None:
-            raise ExportError("patchout that holds always fixes the length of clips: export without it, or one length")
+            raise ExportError(
+                "patchout that holds always fixes the length of windows: export one length, or without patchout"
+            )
 
     def forward(self, audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """As described by `ExportForm`; tokens are CLS, DIST and the mean of the others at the output of a block."""
@@ -147,7 +149,7 @@ def _rows(linear: nn.Linear, start: int, stop: int) -> nn.Linear:
 def _kept(network: nn.Module, frames: int) -> torch.Tensor | None:
     """Positions in the flattened grid that patchout leaves; None for all."""
     columns = grid_size(frames, network.stride_t)
-    kept = network.patchout.draw(network.grid[0], columns, training=False)
+    kept = network.patchout.sample(network.grid[0], columns, training=False)
     return None if kept is None else (kept.rows[:, None] * columns + kept.columns).flatten()
 
 

@@ -25,8 +25,8 @@ from models.maest.adapt import adapt
 from models.maest.compiled import compile_blocks
 from models.maest.export import AudioNetwork
 from models.maest.flops import cost
-from models.maest.grid import PATCH, grid_size
-from models.maest.patchout import Kept, Patchout
+from models.maest.grid import PATCH, check_input, grid_size
+from models.maest.patchout import Patchout, cut_patches, sum_positions
 from models.maest.prepared import prepare
 from models.maest.published import FRONT_END, published_arguments
 from models.maest.vit import INIT_STD, Block, init_weights
@@ -41,8 +41,8 @@ class MAEST(Network, name="maest"):
     """Log-mel patches in, class logits and tokens out.
 
     Positions along time are as many as `n_frames` yields; a published checkpoint may hold one more, which
-    `time_positions` states. In training a clip shorter than that is given a random offset in time (one for the batch),
-    which teaches every position; in evaluation it starts at the first. A new network has random weights.
+    `time_positions` states. In training a window shorter than that is given a random offset in time (one for the
+    batch), so that every position is trained; in evaluation it starts at the first. A new network has random weights.
 
     Args:
         n_classes: Number of logits.
@@ -281,12 +281,13 @@ class MAEST(Network, name="maest"):
     def export_form(
         self, inputs: Inputs, layers: Sequence[str], frames: int | None = None, fused: bool = False
     ) -> ExportForm:
-        """Of plain products, over a mel front end; see `models.maest.export`."""
-        if not isinstance(inputs.frontend, MelFrontEnd) or inputs.audio:
+        """Of plain products, where a hop is half a frame of a mel front end; see `models.maest.export`."""
+        frontend = inputs.frontend
+        if inputs.audio or not isinstance(frontend, MelFrontEnd) or frontend.n_fft != 2 * frontend.hop:
             return super().export_form(inputs, layers, frames, fused)
         check_layers(self, layers)
         blocks = [self.layer_names.index(layer) for layer in layers]
-        return AudioNetwork(self, inputs.frontend, inputs.mean, inputs.std, blocks, frames, fused=fused)
+        return AudioNetwork(self, frontend, inputs.mean, inputs.std, blocks, frames, fused=fused)
 
     def compile_parts(self, **options: Any) -> None:
         """Block by block; see `models.maest.compiled`."""
@@ -330,52 +331,20 @@ class MAEST(Network, name="maest"):
 
     def _tokenise(self, x: torch.Tensor) -> torch.Tensor:
         """Embeds the kept patches, adds positions and puts CLS and DIST in front: `[B, N, dim]`."""
-        x = self._check_input(x)
+        x = check_input(x, self.n_bands, self.max_frames).to(self.cls_token.dtype)
         rows, columns = grid_size(x.shape[1], self.stride_f), grid_size(x.shape[2], self.stride_t)
-        kept = self.patchout.draw(rows, columns, self.training)
+        kept = self.patchout.sample(rows, columns, self.training)
         kept = None if kept is None else kept.to(x.device)
         spare = self.grid[1] - columns
         offset = int(torch.randint(spare + 1, ())) if self.training and spare else 0
-        patches = self._cut(x, kept)
+        patches = cut_patches(x, self.stride_f, self.stride_t, kept)
+        time = self.time_new_pos_embed[..., offset : offset + columns]
+        positions = sum_positions(self.freq_new_pos_embed, time, kept)
         proj = self.patch_embed["proj"]
-        patches = F.linear(patches, proj.weight.flatten(1), proj.bias) + self._positions(columns, offset, kept)
+        patches = F.linear(patches, proj.weight.flatten(1), proj.bias) + positions
         special = torch.cat([self.cls_token, self.dist_token], dim=1) + self.new_pos_embed
         special = special.to(patches.dtype).expand(len(x), -1, -1)
         return self.pos_drop(torch.cat([special, patches], dim=1))
-
-    def _cut(self, x: torch.Tensor, kept: Kept | None) -> torch.Tensor:
-        """Patches of `x` `[B, F, T]` as vectors `[B, N, 256]`; what patchout drops is never read."""
-        view = x.unfold(1, PATCH, self.stride_f).unfold(2, PATCH, self.stride_t)
-        if kept is not None:
-            columns = len(kept.columns)
-            row, column = kept.rows.repeat_interleave(columns), kept.columns.repeat(len(kept.rows))
-            if kept.tokens is not None:
-                row, column = row[kept.tokens], column[kept.tokens]
-            view = view[:, row, column]
-        return view.reshape(len(x), -1, PATCH * PATCH)
-
-    def _positions(self, columns: int, offset: int, kept: Kept | None) -> torch.Tensor:
-        """Positional vectors of the kept patches, `[N, dim]`."""
-        frequency = self.freq_new_pos_embed[0, :, :, 0].t()
-        time = self.time_new_pos_embed[0, :, 0, offset : offset + columns].t()
-        if kept is not None:
-            frequency, time = frequency[kept.rows], time[kept.columns]
-        positions = (frequency[:, None] + time[None]).flatten(0, 1)
-        if kept is not None and kept.tokens is not None:
-            positions = positions[kept.tokens]
-        return positions
-
-    def _check_input(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns the input as `[B, F, T]` in the dtype of the weights."""
-        expected = f"expected a tensor [B, T, {self.n_bands}], {PATCH} <= T <= {self.max_frames}"
-        if not isinstance(x, torch.Tensor):
-            raise ValueError(f"got a {type(x).__name__}: {expected}; use torch.from_numpy for an array")
-        if x.ndim != 3 or x.shape[2] != self.n_bands or x.shape[0] == 0 or not PATCH <= x.shape[1] <= self.max_frames:
-            remedy = ""
-            if x.ndim == 3 and x.shape[2] == self.n_bands and x.shape[1] > self.max_frames:
-                remedy = f"; cut the clip into windows of at most {self.max_frames} frames"
-            raise ValueError(f"got shape {list(x.shape)}: {expected}{remedy}")
-        return x.transpose(1, 2).to(self.cls_token.dtype)
 
 
 def _check_settings(settings: dict[str, Any]) -> None:

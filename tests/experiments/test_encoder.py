@@ -141,3 +141,10 @@ def test_what_stores_of_maest_say_of_their_encoder_stays(network):
         "normalisation": [MusiCNNMel().mean, MusiCNNMel().std],
     }
     assert encoder.fed(True).identity["input"] == "audio"
+
+
+@pytest.mark.parametrize(("entry", "value"), [("input", "mel"), ("window", 0), ("window", "80"), ("input", ["audio"])])
+def test_entries_of_a_file_that_cannot_be_are_named(network, tmp_path, entry, value):
+    save_network(tmp_path / "net.safetensors", network, {entry: value})
+    with pytest.raises(CheckpointError, match=f"{entry} is .*, expected"):
+        Encoder.load(str(tmp_path / "net.safetensors"))

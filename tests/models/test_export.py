@@ -15,7 +15,7 @@ from models.maest.export import AudioNetwork
 from models.onnx_files import open_onnx, write_onnx
 from models.outputs import main_head
 from models.programs import open_program, write_program
-from tests.models.toys import Levels, Toy
+from tests.models.toys import Levels, Raw, Toy
 
 
 class Decibels(MelFrontEnd):
@@ -23,8 +23,8 @@ class Decibels(MelFrontEnd):
 
     sample_rate, hop = 16_000, 256
 
-    def __init__(self, bands: int = 8) -> None:
-        super().__init__(hann(512), mel_filters(16_000, 512, bands, scale="htk", norm="none"))
+    def __init__(self, bands: int = 8, n_fft: int = 512) -> None:
+        super().__init__(hann(n_fft), mel_filters(16_000, n_fft, bands, scale="htk", norm="none"))
 
     def compress(self, mel):
         return decibels(mel)
@@ -81,6 +81,20 @@ def test_files_take_windows_of_any_length(tmp_path):
         wanted = expected(network, inputs, clips, ["clip"])
         assert_close(session.run(None, {"audio": clips.numpy()}), wanted)
         assert_close(program(clips), wanted)
+
+
+def test_a_network_of_samples(tmp_path):
+    network, frontend = Raw(3).eval(), build("waveform", sample_rate=8000)
+    assert network.embedding_shape("clip", frontend.item_shape) == (1, 4)
+    inputs = Inputs(frontend, frontend.mean, frontend.std, audio=True)
+    form = network.export_form(inputs, ["clip"], frames=1000)
+    write_onnx(tmp_path / "x.onnx", form, {}, any_length=True)
+    session = open_onnx(tmp_path / "x.onnx", 1)
+    for samples in (16, 777, 1000, 5000):
+        clips = audio(samples)
+        wanted = expected(network, inputs, clips, ["clip"])
+        assert_close(form(clips), wanted)
+        assert_close(session.run(None, {"audio": clips.numpy()}), wanted)
 
 
 def test_windows_cut_from_features_have_a_frame_for_each_hop():
@@ -151,6 +165,19 @@ def test_maest_has_a_form_of_its_own():
     assert_close(plain(clips), expected(network, inputs, clips, ["block_01"]))
     with pytest.raises(ExportError, match=r"expected some of block_00, block_01"):
         network.export_form(inputs, ["block_02"])
+
+
+@pytest.mark.parametrize("n_fft", [512, 1024, 700])
+def test_maest_over_other_front_ends_sees_the_frames_that_features_have(n_fft):
+    network = MAEST(n_classes=3, n_frames=30, n_bands=16, dim=32, depth=2, heads=2).eval()
+    frontend = Decibels(16, n_fft)
+    form = network.export_form(Inputs(frontend, -30.0, 10.0), ["block_00"])
+    clips = audio(form.samples)
+    assert form.samples == 30 * 256
+    inputs = Inputs(frontend, -30.0, 10.0, audio=True)
+    whole = expected(network, inputs, clips, ["block_00"], 30)
+    assert isinstance(form, AudioNetwork) == (n_fft == 512)
+    assert_close(form(clips), whole, atol=1e-3)
 
 
 def test_outputs_of_a_file_are_finite_for_silence(tmp_path):

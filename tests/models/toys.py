@@ -67,3 +67,25 @@ class Levels(FrontEnd):
         samples = self.hop * self.n_frames(audio.shape[-1])
         padded = F.pad(audio, (0, samples - audio.shape[-1]))
         return padded.unflatten(-1, (-1, self.hop)).abs().mean(-1, keepdim=True) * self.gains
+
+
+class Raw(Network):
+    """One convolution over samples, then a head on their mean."""
+
+    frontend = "waveform"
+    frontend_arguments: ClassVar = {"sample_rate": 8000}
+    input = "audio"
+    layer_names = ("clip",)
+    min_frames = 16
+
+    def __init__(self, n_classes: int, width: int = 4) -> None:
+        super().__init__()
+        self.n_classes = n_classes
+        self.conv = nn.Conv1d(1, width, 16, stride=8)
+        self.head = nn.Linear(width, n_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.embed(x, ["clip"])["clip"][:, 0])
+
+    def embed(self, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        return {"clip": F.relu(self.conv(x[:, None])).mean(-1)[:, None]}

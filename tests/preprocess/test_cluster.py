@@ -214,5 +214,5 @@ def test_workers_that_die_and_a_scheduler_that_ends_are_said_in_time(dask_proces
         results = found.unordered(pid_after, [(0.0,), (600.0,)])
         assert next(results) == worker.pid
         dask_processes.started[0].kill()
-        with pytest.raises(ClusterError, match="the scheduler does not answer any more"):
+        with pytest.raises(ClusterError, match="the scheduler no longer answers"):
             next(results)

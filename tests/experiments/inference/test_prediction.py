@@ -26,7 +26,6 @@ from experiments.inference.results import LOCK, Results
 from experiments.prediction import Prediction
 from experiments.settings import PretrainSettings
 from experiments.tracking.run import RunHandle
-from experiments.window_batches import OpenTrack, cut, in_batches
 from models.checkpoints import save_network
 from models.frontends import MusiCNNMel
 from models.maest import MAEST
@@ -277,44 +276,6 @@ def test_patchout_that_leaves_nothing_of_a_short_file_skips_it(music, checkpoint
         trainer={"accelerator": "cpu"},
     )
     assert predict(settings, run) == {"predicted": 4, "already": 0, "skipped": 1}
-
-
-@pytest.mark.parametrize(
-    ("frames", "starts", "lengths"),
-    [
-        (17, [0], [16]),
-        (279, [0], [276]),
-        (280, [0], [276]),
-        (281, [0], [312]),
-        (312, [0], [312]),
-        (500, [0], [312]),
-        (593, [0, 312], [312, 312]),
-    ],
-)
-def test_windows(frames, starts, lengths):
-    taken = MAEST(**SMALL).unpadded(min(frames, 312))
-    begun, clips = cut(np.ones((frames, 96), np.float16), 312, 312, unpadded=taken)
-    assert begun.tolist() == starts
-    assert [len(clip) for clip in clips] == lengths
-
-
-def test_windows_of_one_length_share_batches_whichever_files_they_are_of():
-    sizes = []
-
-    def run_batch(clips):
-        sizes.append(tuple(clips.shape[:2]))
-        return [clips[:, 0].numpy()]
-
-    files = [
-        OpenTrack(str(number), np.arange(count), [np.full((length, 2), 10 * number + clip) for clip in range(count)])
-        for number, (count, length) in enumerate([(1, 5), (3, 5), (1, 4), (5, 5), (1, 4)])
-    ]
-    done = list(in_batches(files, run_batch, 4))
-    assert sizes == [(4, 5), (4, 5), (1, 5), (2, 4)]
-    assert [file.name for file in done] == ["0", "1", "3", "2", "4"]
-    for file in done:
-        expected = [[[10 * int(file.name) + clip] * 2] for clip in range(len(file.starts))]
-        assert np.array(file.outputs).tolist() == expected
 
 
 def test_beside_a_gpu_other_processes_decode_and_nothing_changes(music, network):

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.probes.fitted import FittedProbe, ProbeConfig
-from experiments.probes.prediction import NEEDED, _release, command, identity, predicting
+from experiments.probes.prediction import NEEDED, _release, command, identity, layers_of_probe, predicting
 from experiments.probes.vectors import reduction_named
 from experiments.tasks import Emotion, Tagging
+from models.maest import MAEST
 from models.releases import RELEASES
 
 TAGGING = Tagging(classes=["a", "b", "c"])
@@ -83,3 +85,19 @@ def test_probes_that_predict_otherwise_have_other_names():
     third = probe(4, task=Emotion(mean=[1.0, 2.0], scale=[1.0, 1.0]))
     assert identity(one) == identity(same)
     assert len({identity(one), identity(other), identity(third)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("features", "layers"),
+    [
+        ({"producer": {"block": 1}}, ["block_01"]),
+        ({"producer": {"layer": "block_00", "token_names": ["cls"]}}, ["block_00"]),
+        ({"producer": {"block": 0}, "blocks": [1, 0]}, ["block_01", "block_00"]),
+        ({"producer": {"layer": "block_00"}, "blocks": ["block_01", "block_00"]}, ["block_01", "block_00"]),
+    ],
+)
+def test_layers_of_a_probe_are_found_by_number_and_by_name(features, layers):
+    encoder = Encoder.of(MAEST(n_frames=64, dim=32, depth=2, heads=2), device="cpu")
+    assert layers_of_probe(features, encoder) == layers
+    with pytest.raises(UserError, match="has the layers"):
+        layers_of_probe({"producer": {"layer": "conv3"}}, encoder)

@@ -178,7 +178,7 @@ def test_the_name_of_the_script_alone_asks_what_to_do(run: Run, tmp_path: Path, 
 
     experiment = Experiment("ex_made", tiny.Tiny, tiny.NAMED, examples=["with small", "with wide seed=3"])
     experiment.main(main)
-    for words in ([], ["with"]):
+    for words in ([], ["with"], ["-u"]):
         with pytest.raises(SystemExit) as left:
             run(*words, experiment=experiment)
         assert left.value.code == 2

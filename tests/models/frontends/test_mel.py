@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from models.frontends import build
 from models.frontends.mel import MatrixMel, MelFrontEnd, decibels, hann, hz_to_mel, mel_filters, mel_to_hz
 from tests.peers import peer
 
@@ -120,6 +121,12 @@ def test_counts_are_those_of_what_is_made(n_fft, hop, samples, data):
     assert least <= samples
     assert frontend.n_frames(least) == frames or least == frontend.min_samples
     assert least == frontend.min_samples or frontend.n_frames(least - 1) < frames
+
+
+def test_silence_has_the_value_that_padding_takes():
+    for frontend, fill in ((Mel(), -100.0), (build("musicnn"), 0.0), (build("musicnn_torch"), 0.0)):
+        assert frontend.fill == fill
+        assert (frontend(torch.zeros(5000)) == fill).all()
 
 
 def test_audio_too_short_to_be_mirrored_is_refused():

@@ -24,7 +24,7 @@ SETTINGS = [
 
 def positions(patchout: Patchout, rows: int, columns: int, training: bool) -> list[int]:
     """Kept patches as positions in the whole grid."""
-    kept = patchout.draw(rows, columns, training)
+    kept = patchout.sample(rows, columns, training)
     if kept is None:
         return list(range(rows * columns))
     grid = (kept.rows[:, None] * columns + kept.columns).flatten()
@@ -61,7 +61,7 @@ def test_f23_any_combination_keeps_what_it_counts_or_says_why_not(rows, columns,
     patchout = Patchout(**settings)
     if not enough(rows, columns, training, settings):
         with pytest.raises(ValueError, match="patchout"):
-            patchout.draw(rows, columns, training)
+            patchout.sample(rows, columns, training)
         return
     expected = patchout.count(rows, columns, training)
     kept = positions(patchout, rows, columns, training)
@@ -87,7 +87,7 @@ def test_f23_pairs_on_the_grid_of_30_seconds(pair):
 
 def test_evaluation_ignores_the_random_settings():
     patchout = Patchout(u_patchout=10, s_patchout_t=5, s_patchout_f=2)
-    assert patchout.draw(9, 30, training=False) is None
+    assert patchout.sample(9, 30, training=False) is None
 
 
 def test_draws_follow_the_seed_and_vary():

@@ -9,7 +9,7 @@ import lightning as L
 from experiments.errors import UserError
 from experiments.launcher import layout
 from experiments.settings import ModuleSettings, TrainerSettings
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.training.averaging import MovingAverage, SnapshotAverage, averaging
 from experiments.training.learner import Learner
 from experiments.training.monitoring import LOSS, mode_of

@@ -13,7 +13,7 @@ from experiments.errors import UserError
 from experiments.objectives import Objective, Supervised
 from experiments.settings import DatamoduleSettings, ModuleSettings, TrainerSettings
 from experiments.tasks import build
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.examples import Examples
 from experiments.training.averaging import SnapshotAverage
 from experiments.training.learner import Learner

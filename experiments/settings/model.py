@@ -52,6 +52,10 @@ class ModelSettings(Section):
     def _fits_together(self) -> Self:
         if self.pretrained and self.checkpoint:
             raise ValueError(f"pretrained={self.pretrained} and checkpoint={self.checkpoint}: give one of them")
+        if self.frontend is not None:
+            from models import frontends
+
+            frontends.find(self.frontend, self.allowed)
         if check := getattr(self.kind, "check", None):
             check(self.arguments)
         return self

@@ -15,6 +15,7 @@ from experiments.settings.model import ModelSettings
 from experiments.tracking import overrides, schema
 from experiments.tracking.overrides import Composition
 from experiments.transfer.settings import TransferSettings
+from models import networks
 from models.maest import MAEST
 
 OWN = '''
@@ -71,6 +72,15 @@ def test_the_keys_are_the_arguments_of_the_constructor():
     assert all(said[f"model.{name}"] for name in model.arguments)
 
 
+@pytest.mark.parametrize("name", networks.names())
+def test_every_network_of_the_project_can_be_set(name):
+    found = pretrain(f"model.network={name}")
+    texts = schema.descriptions(found.schema)
+    assert [key for key in found.settings.model.arguments if f"model.{key}" not in texts] == []
+    for key, value in found.settings.model.arguments.items():
+        assert pretrain(f"model.network={name}", f"model.{key}={value}").settings == found.settings
+
+
 def test_a_network_of_the_user_brings_its_own(own):
     found = pretrain(TINY, "model.width=16")
     assert found.settings.model.arguments == {"width": 16, "norm": "batch"}
@@ -109,11 +119,12 @@ def test_a_key_of_another_network_is_an_error_that_says_whose_it_is(own, words, 
         (f"{NAME}:Bare", f"{NAME}:Bare: its argument width has no annotation"),
         ("no_such_module:Net", "there is no module no_such_module"),
         ("json:JSONDecoder", "is no subclass of"),
+        ("maest model.frontend=musicn", "unknown front end 'musicn'; did you mean 'musicnn'?"),
     ],
 )
 def test_a_network_that_cannot_be_had_is_an_error_before_anything_is_made(own, network, message):
     with pytest.raises(UserError) as caught:
-        pretrain(f"model.network={network}")
+        pretrain(*f"model.network={network}".split())
     assert message in str(caught.value)
 
 
@@ -159,6 +170,6 @@ def test_settings_of_transfer_are_settings_of_the_training():
     training = given.as_pretraining()
     assert isinstance(training, PretrainSettings)
     assert (training.model, training.trainer) == (given.model, given.trainer)
-    unnamed = transfer("inference.checkpoint=best.ckpt", "model.frontend=own:Front").settings.as_pretraining().model
-    assert unnamed == PretrainSettings(model={"frontend": "own:Front"}).model
+    unnamed = transfer("inference.checkpoint=best.ckpt", "model.frontend=musicnn").settings.as_pretraining().model
+    assert unnamed == PretrainSettings(model={"frontend": "musicnn"}).model
     assert (training.module.optimizer.warm_up_len, training.module.optimizer.ramp_down_len) == (2, 10)

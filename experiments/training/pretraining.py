@@ -126,7 +126,8 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     if offered:
         teacher, splits = distilling.make_teacher(settings, offered, splits, source, run)
         description["teacher"] = offered.description
-    objective = make_objective(task, offered.task if offered else None, settings.distillation)
+    join = settings.inference.join if trained else "mean"
+    objective = make_objective(task, offered.task if offered else None, settings.distillation, join)
     learner = Learner(
         network,
         Inputs(encoder.frontend, encoder.mean, encoder.std, source.audio),

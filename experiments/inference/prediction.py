@@ -84,8 +84,11 @@ def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         raise UserError("inference.random_weights: an untrained network has no classes; give inference.checkpoint")
     files = audio_named(inference.audio)
     encoder = open_encoder(settings)
+    if settings.datamodule.input is not None:
+        encoder = encoder.fed(settings.datamodule.input == "audio")
     windowing, join = windowing_of(settings, encoder), inference.join
-    encoder.task.join(np.ones((1, encoder.task.n_outputs)), np.zeros(1), join)  # an error comes before the work
+    if encoder.task.clip_level:  # a join that does not fit is an error before the work
+        encoder.task.join(np.ones((1, encoder.task.n_outputs)), np.zeros(1), join)
     predictor = Predictor(
         encoder,
         encoder.task,

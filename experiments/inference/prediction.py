@@ -22,7 +22,6 @@ from experiments.encoder import Encoder
 from experiments.encoder_runtime import Runner, logits_of
 from experiments.errors import UserError
 from experiments.inference.cost import savings
-from experiments.inference.opening import open_encoder, windowing_of
 from experiments.inference.results import Results
 from experiments.labels import display_name
 from experiments.messages import say
@@ -32,6 +31,7 @@ from experiments.settings import PredictionSettings, PretrainSettings
 from experiments.tasks.base import Task
 from experiments.tracking.run import RunHandle
 from experiments.tracks.data import recipe_of
+from experiments.training.opening import open_encoder, windowing_of
 from experiments.window_batches import OpenTrack, Windowing, cut, in_batches
 from models.fingerprint import fingerprint
 from preprocess.files import Candidate, find, storable

@@ -227,6 +227,7 @@ def predicting(
         return np.concatenate([reduction.vector(tokens[:, at]) for at in range(tokens.shape[1])])
 
     def predict(tokens: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `Predictor.predict`."""
         tokens = tokens.astype(np.float32)
         windows = np.stack([vector(tokens[at : at + 1]) for at in range(len(tokens))])
         predictions = probe.predict(np.concatenate([windows, vector(tokens)[None]]))

@@ -97,17 +97,19 @@ class ClipLength:
     Attributes:
         frames: That the network sees.
         rows: Of the store: the same frames, or samples.
+        distance: From one window of a track to the next, rows: as many as its frames are long.
         hop: Rows from one frame to the next.
     """
 
     frames: int
     rows: int
+    distance: int
     hop: int = 1
 
     @classmethod
     def of_features(cls, frames: int) -> ClipLength:
         """A clip of stored frames."""
-        return cls(frames, frames)
+        return cls(frames, frames, frames)
 
     @classmethod
     def of_audio(cls, frontend: FrontEnd, frames: int, samples: int | None = None) -> ClipLength:
@@ -119,8 +121,8 @@ class ClipLength:
             samples: Length of the clip, where a network says it (`window_samples`).
         """
         if samples is None:
-            return cls(frames, frontend.n_samples(frames), frontend.hop)
-        return cls(frontend.n_frames(samples), samples, frontend.hop)
+            return cls(frames, frontend.n_samples(frames), frames * frontend.hop, frontend.hop)
+        return cls(frontend.n_frames(samples), samples, samples, frontend.hop)
 
 
 class Clips(L.LightningDataModule):
@@ -190,7 +192,7 @@ class Clips(L.LightningDataModule):
 
     def test_dataloader(self) -> DataLoader:
         """Every track from its start to its end, clip after clip."""
-        return self._windows("test", distance=self.length.rows)
+        return self._windows("test", distance=self.length.distance)
 
     def _cut(self, split: str) -> dict[str, Any]:
         examples = self.splits[split]

@@ -12,6 +12,7 @@ from experiments.settings import DatamoduleSettings, TrainerSettings
 from experiments.tracks.examples import Examples
 from experiments.training import loading
 from experiments.training.loading import ClipLength, Clips
+from models.frontends import MusiCNNMel
 
 FRAMES, BANDS, TRACKS = 4, 2, 26
 LENGTH = ClipLength.of_features(FRAMES)
@@ -153,3 +154,14 @@ def test_rare_classes_and_tempi_are_drawn_more_often_and_values_alike(kind, targ
     weights = Clips(settings, Features(), {"train": examples}, LENGTH, 0).weights
     assert weights[0] == weights[1] == weights[2]
     assert weights[3] == (weights[0] if common is None else pytest.approx(3 * weights[0]))
+
+
+def test_windows_of_audio_lie_where_those_of_features_do():
+    frontend = MusiCNNMel()
+    length = ClipLength.of_audio(frontend, 100)
+    assert frontend.n_frames(length.rows) == length.frames == 100
+    assert (length.distance, length.hop) == (100 * frontend.hop, frontend.hop)
+    fixed = ClipLength.of_audio(frontend, 100, 59049)
+    assert (fixed.rows, fixed.distance) == (59049, 59049)
+    assert fixed.frames == frontend.n_frames(59049)
+    assert ClipLength.of_features(100) == ClipLength(100, 100, 100, 1)

@@ -129,7 +129,7 @@ def _write_huggingface(path: Path, job: Job) -> Sequence[str]:
 
 
 def _run_network(path: Path, job: Job, audio: Tensor) -> Outputs:
-    network, _ = load_any(path)
+    network, _ = load_any(path, allowed={type(job.encoder.network).__module__})
     return eager(job, audio, network)
 
 

@@ -29,7 +29,10 @@ def savings(network: Network, x_shape: Sequence[int], layer: str | None = None) 
     if changed:
         with torch.device("meta"):
             whole = kind(**{**arguments, **{name: usual[name] for name in changed}})
-    spent, full = network.macs(x_shape, layer), whole.macs(x_shape)
+    try:
+        spent, full = network.macs(x_shape, layer), whole.macs(x_shape)
+    except (RuntimeError, NotImplementedError):  # a network that cannot be counted on no data
+        return None
     if spent * WORTH_SAYING > full:
         return None
     reasons = [f"{name}={arguments[name]}" for name in changed] + ([f"nothing runs after {layer}"] if layer else [])

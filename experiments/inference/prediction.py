@@ -22,7 +22,6 @@ from experiments.encoder import Encoder
 from experiments.encoder_runtime import Runner, logits_of
 from experiments.errors import UserError
 from experiments.inference.cost import savings
-from experiments.inference.opening import open_encoder, windowing_of
 from experiments.inference.results import Results
 from experiments.labels import display_name
 from experiments.messages import say
@@ -32,6 +31,7 @@ from experiments.settings import PredictionSettings, PretrainSettings
 from experiments.tasks.base import Task
 from experiments.tracking.run import RunHandle
 from experiments.tracks.data import recipe_of
+from experiments.training.opening import open_encoder, windowing_of
 from experiments.window_batches import OpenTrack, Windowing, cut, in_batches
 from models.fingerprint import fingerprint
 from preprocess.files import Candidate, find, storable
@@ -84,8 +84,11 @@ def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         raise UserError("inference.random_weights: an untrained network has no classes; give inference.checkpoint")
     files = audio_named(inference.audio)
     encoder = open_encoder(settings)
+    if settings.datamodule.input is not None:
+        encoder = encoder.fed(settings.datamodule.input == "audio")
     windowing, join = windowing_of(settings, encoder), inference.join
-    encoder.task.join(np.ones((1, encoder.task.n_outputs)), np.zeros(1), join)  # an error comes before the work
+    if encoder.task.clip_level:  # a join that does not fit is an error before the work
+        encoder.task.join(np.ones((1, encoder.task.n_outputs)), np.zeros(1), join)
     predictor = Predictor(
         encoder,
         encoder.task,

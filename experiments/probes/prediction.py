@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,14 +16,13 @@ from torch import Tensor
 from experiments.encoder import UNNAMED, Encoder
 from experiments.encoder_runtime import tokens_of
 from experiments.errors import UserError
-from experiments.inference.opening import block_layers, runtime_of
 from experiments.inference.prediction import Predictor, audio_named, predict_files
 from experiments.messages import say
 from experiments.probes.fitted import FittedProbe
 from experiments.probes.vectors import Reduction, reduction_named
 from experiments.settings import ProbeExperimentSettings, TrainerSettings
 from experiments.tracking.run import RunHandle
-from experiments.transfer.settings import TransferSettings
+from experiments.training.opening import block_layers, runtime_of
 from models import networks
 from models.descriptions import LARGEST, check_arguments
 from models.errors import CheckpointError
@@ -31,6 +30,9 @@ from models.fingerprint import fingerprint
 from models.network import Network
 from models.own_classes import module_of
 from models.releases import RELEASES
+
+if TYPE_CHECKING:
+    from experiments.transfer.settings import TransferSettings
 
 DIGEST = "sha256 "  # what the weights of a file are known by, in headers of stores
 NEEDED = ("network", "weights", "frontend", "normalisation", "window_frames", "hop_frames")  # of a producer
@@ -52,10 +54,10 @@ def predict(settings: TransferSettings | ProbeExperimentSettings, run: RunHandle
     files = audio_named(settings.inference.audio)
     producer = _producer(probe, settings.probe.file)
     source = settings.inference.checkpoint or _release(producer["weights"])
-    if isinstance(settings, TransferSettings):
-        trainer, network, setting = settings.trainer, settings.model.network, "model.network"
-    else:
+    if isinstance(settings, ProbeExperimentSettings):
         trainer, network, setting = TrainerSettings(), settings.inference.network, "inference.network"
+    else:
+        trainer, network, setting = settings.trainer, settings.model.network, "model.network"
     allowed = {module_of(network)} if network and module_of(network) else set()
     encoder = Encoder.load(
         source,
@@ -225,6 +227,7 @@ def predicting(
         return np.concatenate([reduction.vector(tokens[:, at]) for at in range(tokens.shape[1])])
 
     def predict(tokens: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `Predictor.predict`."""
         tokens = tokens.astype(np.float32)
         windows = np.stack([vector(tokens[at : at + 1]) for at in range(len(tokens))])
         predictions = probe.predict(np.concatenate([windows, vector(tokens)[None]]))

@@ -13,7 +13,6 @@ from datasets.csv_writing import TableWriter
 from datasets.text import pluralize
 from experiments.class_report import write_test_report
 from experiments.errors import UserError
-from experiments.inference.opening import open_encoder
 from experiments.messages import say
 from experiments.settings import PretrainSettings
 from experiments.tasks.base import Task
@@ -36,6 +35,7 @@ from experiments.training.initial import fetch_weights, frontend_from, initial, 
 from experiments.training.learner import Learner
 from experiments.training.loading import ClipLength, Clips
 from experiments.training.monitoring import monitored
+from experiments.training.opening import open_encoder
 from experiments.training.optimizers import freeze
 from experiments.training.phases import phases
 from experiments.training.recipes import make_objective, training_augmentations

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from models.descriptions import LARGEST, check_metadata, read_json
 from models.errors import CheckpointError
 from models.files import replaced
@@ -261,7 +263,12 @@ def _config(network: MAEST, labels: Sequence[str], metadata: Mapping[str, Any]) 
     }
 
 
-def _check_expressible(network: MAEST, labels: Sequence[str]) -> None:
+def _check_expressible(network: nn.Module, labels: Sequence[str]) -> None:
+    if not isinstance(network, MAEST):
+        raise CheckpointError(
+            f"AST's layout is that of {MAEST.name}, not of {type(network).__name__}: "
+            f"export it as onnx, torch_export or safetensors"
+        )
     if labels and len(labels) != network.n_classes:
         raise CheckpointError(f"{len(labels)} labels for a network of {network.n_classes} classes: give one for each")
     if len(set(labels)) != len(labels):

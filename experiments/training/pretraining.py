@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import lightning as L
 import numpy as np
 
+from datasets.corpus import Corpus
 from datasets.csv_writing import TableWriter
 from datasets.text import pluralize
 from experiments.class_report import write_test_report
@@ -24,7 +25,7 @@ from experiments.tracks.data import (
     read_corpus,
     spell,
 )
-from experiments.tracks.examples import examples, require_nonempty
+from experiments.tracks.examples import Examples, examples, require_nonempty
 from experiments.tracks.unmatched import match, report_unannotated
 from experiments.training import distilling
 from experiments.training.checkpointing import BEST
@@ -137,28 +138,42 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         None if trained else training_augmentations(module, datamodule, source.audio, frontend.item_shape),
         monitored(settings.trainer.monitor),
     )
-    parameters = [parameter for part in (network, learner.inputs) for parameter in part.parameters()]
-    trained_parameters = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    length = ClipLength.of_features(encoder.window)
+    if source.audio:
+        length = ClipLength.of_audio(frontend, encoder.window, network.window_samples)
+    _report(settings, run, learner, corpus, splits, source.name, length.frames)
+    return learner, Clips(datamodule, source.features, splits, length, run.seed, teacher, objective.views)
+
+
+def _report(
+    settings: PretrainSettings,
+    run: RunHandle,
+    learner: Learner,
+    corpus: Corpus,
+    splits: Mapping[str, Examples],
+    name: str,
+    frames: int,
+) -> None:
+    """Note with the run, and tell the user, what is trained on what; `name` is that of the source."""
+    task = learner.objective.task
+    parameters = [parameter for part in (learner.net, learner.inputs) for parameter in part.parameters()]
+    moving = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     total = sum(parameter.numel() for parameter in parameters)
-    if module.freeze and not trained:
+    if moving < total and settings.module.freeze:
         random = "" if settings.model.pretrained or settings.model.checkpoint else "; the frozen ones are random"
-        say(f"module.freeze={module.freeze}: {trained_parameters:,} of {total:,} parameters are trained{random}")
+        say(f"module.freeze={settings.module.freeze}: {moving:,} of {total:,} parameters are trained{random}")
     run.set_info(
         target=task.name,
         data={
             **identify(corpus, {split: examples.ids for split, examples in splits.items()}, task),
-            "corpus": source.name,
+            "corpus": name,
             "parameters": total,
-            "parameters_trained": trained_parameters,
+            "parameters_trained": moving,
         },
     )
-    length = ClipLength.of_features(encoder.window)
-    if source.audio:
-        length = ClipLength.of_audio(frontend, encoder.window, network.window_samples)
     sizes = ", ".join(f"{len(examples)} {split}" for split, examples in splits.items())
     outputs = pluralize(len(task.classes), "value" if task.kind == "values" else "class")
-    say(f"{source.name}: {sizes} tracks, {outputs}, clips of {length.frames} frames")
-    return learner, Clips(datamodule, source.features, splits, length, run.seed, teacher, objective.views)
+    say(f"{name}: {sizes} tracks, {outputs}, clips of {frames} frames")
 
 
 def _report_test(

@@ -12,7 +12,7 @@ from experiments.encoder import Encoder
 from experiments.export.exporting import export
 from experiments.settings import PretrainSettings
 from experiments.tasks import build
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from models.checkpoints import load_checkpoint, save_network
 from models.errors import CheckpointError
 from models.programs import open_program

@@ -11,15 +11,25 @@ from __future__ import annotations
 
 from experiments.configs import catalogue
 from experiments.settings import PretrainSettings
-from experiments.tracking.experiment import Experiment
-from experiments.tracking.run import RunHandle
+from experiments.tracking import Experiment, RunHandle
 
-ex = Experiment("ex_pretrain", PretrainSettings, catalogue.PRETRAIN, resumable=["main"], alone=["predict", "export"])
+ex = Experiment(
+    "ex_pretrain",
+    PretrainSettings,
+    catalogue.PRETRAIN,
+    resumable=["main"],
+    alone=["predict", "export"],
+    aliases={"evaluate": "test"},
+    examples=[
+        "with maest_10s_random_weights_pretrain demo",
+        "with maest_10s_from_passt_pretrain datamodule.base_dir=AUDIO_DIR",
+    ],
+)
 
 
 @ex.main
 def main(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
-    """Train a network on labelled music and judge its best checkpoint."""
+    """Train a network on labelled music and evaluate its best checkpoint."""
     from experiments.training.pretraining import pretrain
 
     return pretrain(settings, run)
@@ -27,7 +37,7 @@ def main(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
 
 @ex.command
 def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
-    """Judge a trained network (inference.checkpoint) on the test split."""
+    """Evaluate a trained network (inference.checkpoint) on the test split."""
     from experiments.training.pretraining import test
 
     return test(settings, run)
@@ -43,7 +53,7 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
 
 @ex.command
 def extract_embeddings(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
-    """Store the tokens of one or several blocks for every track."""
+    """Store the tokens of one or several layers for every track."""
     from experiments.inference.inference import extract_embeddings
 
     return extract_embeddings(settings, run)
@@ -51,7 +61,7 @@ def extract_embeddings(settings: PretrainSettings, run: RunHandle) -> dict[str, 
 
 @ex.command
 def extract_logits(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
-    """Store the logits of every patch of every track."""
+    """Store the logits of every window of every track."""
     from experiments.inference.inference import extract_logits
 
     return extract_logits(settings, run)

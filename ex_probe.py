@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from experiments.configs import catalogue
 from experiments.settings import ProbeExperimentSettings
-from experiments.tracking.experiment import Experiment
-from experiments.tracking.run import RunHandle
+from experiments.tracking import Experiment, RunHandle
 
 ex = Experiment("ex_probe", ProbeExperimentSettings, catalogue.PROBE, alone=["main", "report", "predict"])
 
 
 @ex.main
 def main(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]:
-    """Probe one or several embedding stores, and what must be beaten, on one or several tasks."""
+    """Probe one or several embedding stores, and baselines, on one or several tasks."""
     from experiments.probes.experiment import probe
 
     return probe(settings, run)
@@ -34,7 +33,7 @@ def report(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float
 
 @ex.command
 def predict(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]:
-    """Answer for an audio file or folder (inference.audio): encoder, then the probe in probe.file."""
+    """Predict for an audio file or folder (inference.audio): encoder, then the probe in probe.file."""
     from experiments.probes.prediction import predict
 
     return predict(settings, run)

@@ -1,34 +1,64 @@
-"""Transfer learning: train MAEST's probe on stored embeddings, and apply it to new audio.
+"""Solve a task: train a network from audio, or a probe on stored embeddings, and apply it to new audio.
 
+python ex_transfer.py with mine model.network=my_package.my_module:MyNetwork datamodule.base_dir=AUDIO_DIR
 python ex_transfer.py with target_mtt_tl
 python ex_transfer.py with embeddings.store=STORE datamodule.base_dir=AUDIO_DIR
+python ex_transfer.py evaluate with inference.checkpoint=CHECKPOINT datamodule.base_dir=AUDIO_DIR
+python ex_transfer.py predict with inference.checkpoint=CHECKPOINT inference.audio=song.mp3
 python ex_transfer.py predict with target_mtt_tl inference.audio=song.mp3
 """
 
 from __future__ import annotations
 
 from experiments.configs import catalogue
-from experiments.tracking.experiment import Experiment
-from experiments.tracking.run import RunHandle
+from experiments.tracking import Experiment, RunHandle
 from experiments.transfer.settings import TransferSettings
 
-ex = Experiment("ex_transfer", TransferSettings, catalogue.TRANSFER, resumable=["main"], alone=["predict"])
+ex = Experiment(
+    "ex_transfer",
+    TransferSettings,
+    catalogue.TRANSFER,
+    resumable=["main"],
+    alone=["predict", "export"],
+    aliases={"test": "evaluate"},
+)
 
 
 @ex.main
 def main(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
-    """Train the probe on stored embeddings and judge the best one on the test split."""
+    """Train the network in model.network from audio, or else a probe on stored embeddings; evaluate the best one."""
+    from experiments.training.pretraining import pretrain
     from experiments.transfer.experiment import transfer
 
-    return transfer(settings, run)
+    return transfer(settings, run) if settings.model.network is None else pretrain(settings.as_pretraining(), run)
+
+
+@ex.command
+def evaluate(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
+    """Evaluate a trained network (inference.checkpoint) on the test split."""
+    from experiments.training.pretraining import test
+
+    return test(settings.as_pretraining(), run)
 
 
 @ex.command
 def predict(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
-    """Answer for an audio file or folder (inference.audio): encoder, then the probe in probe.file."""
+    """Apply a trained network (inference.checkpoint), or the probe in probe.file, to audio (inference.audio)."""
+    if settings.probe.file is None and (settings.inference.checkpoint or settings.model.pretrained):
+        from experiments.inference.prediction import predict
+
+        return predict(settings.as_pretraining(), run)
     from experiments.probes.prediction import predict
 
     return predict(settings, run)
+
+
+@ex.command
+def export(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
+    """Write a trained network (inference.checkpoint) for other programs: export.format=onnx, safetensors, ..."""
+    from experiments.export.exporting import export
+
+    return export(settings.as_pretraining(), run)
 
 
 if __name__ == "__main__":

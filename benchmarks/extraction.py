@@ -1,20 +1,27 @@
-"""Memory and time of an extraction over very many short tracks: neither memory nor time a track may grow with them.
+"""Memory and time of an extraction over very many short tracks, and its rate from stored audio.
 
     python -m benchmarks.extraction [--tracks 1000 10000 100000]
 
-Every size runs in a process of its own: a store of synthetic tracks of one window each, a tiny network on one thread,
-the real extraction. Memory is what the process holds for itself (`RssAnon`: without the pages of mapped files, which
-the system takes back at will), sampled while it runs, less what it held before the store was opened.
+Neither memory nor time a track may grow with the number of tracks. Every size runs in a process of its own: a store of
+synthetic tracks of one window each, a tiny network on one thread, the real extraction. Memory is what the process holds
+for itself (`RssAnon`: without the pages of mapped files, which the system takes back at will), sampled while it runs,
+less what it held before the store was opened.
+
+From stored audio, the front end is computed with the network: the second table has the rate of the extraction beside
+that of the network alone, on features that lie in memory, in turns and with one thread.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +29,17 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.machine import race
 from datasets.store import Header, Store, StoreWriter
-from experiments.inference.extraction import Output, extract, header
+from experiments.encoder import Encoder
+from experiments.encoder_runtime import tokens_of
+from experiments.inference.batching import Job, Output
+from experiments.inference.extraction import extract, header
 from models.maest import MAEST
+from preprocess import audio
 
 FRAMES = BANDS = 16
+WINDOWS, BATCH, ROUNDS = 64, 8, 5  # of the rate from audio
 
 
 def make_store(folder: Path, tracks: int) -> None:
@@ -60,26 +73,54 @@ def one(folder: Path) -> None:
     """Extract a store and print bytes and seconds."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    network = MAEST(n_bands=BANDS, n_frames=FRAMES, dim=16, depth=1, heads=1, n_classes=4).eval()
-
-    def run_batch(clips: torch.Tensor) -> torch.Tensor:
-        with torch.inference_mode():
-            return network.embed(clips.float().transpose(1, 2), [0]).tokens[0]
-
+    network = MAEST(n_bands=BANDS, n_frames=FRAMES, dim=16, depth=1, heads=1, n_classes=4)
+    encoder = Encoder.of(network, device="cpu")
+    run_batch = encoder.runner(partial(tokens_of, layers=["block_00"]), torch.float16)
     run_batch(torch.zeros(64, FRAMES, BANDS))
-    output = Output(folder / "embeddings", header("embeddings", (3, 16), "", {}), lambda tokens: tokens)
+    output = Output(folder / "embeddings", header("embeddings", (3, 16), "", {}))
     before = private_bytes()
     sampler = Sampler()
     sampler.start()
     began = time.perf_counter()
     store = Store(folder / "mels")
-    report = extract(store, store.ids, FRAMES, FRAMES, run_batch, [output], batch_size=64)
+    report = extract(Job(store, encoder.windowing(), run_batch, [output], 64), store.ids)
     seconds = time.perf_counter() - began
     sampler.over.set()
     sampler.join()
     if report.written != len(store):
         raise SystemExit(f"{report.written} of {len(store)} tracks were written")
     print(sampler.most - before, seconds)
+
+
+def rates(scratch: Path) -> dict[str, float]:
+    """Windows a second: of a network of 10 s alone, and of its extraction from stored audio."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    encoder = Encoder.of(MAEST(n_frames=625, dim=192, depth=12, heads=3), device="cpu")
+    layers = [encoder.network.layer_names[-1]]
+    forward, whole = partial(tokens_of, layers=layers), encoder.fed(audio=True)
+    rows, rate = whole.windowing().rows, encoder.frontend.sample_rate
+    rng = np.random.default_rng(0)
+    with StoreWriter(scratch / "audio", audio.header(rate)) as writer:
+        for number in range(WINDOWS):
+            writer.append(f"{number}.ogg", rng.integers(-9000, 9000, rows).astype(np.int16))
+    store, features = Store(scratch / "audio"), torch.randn(BATCH, 625, 96).half()
+    network = encoder.runner(forward, torch.float16)
+    made = header("embeddings", (3, 192), "", {})
+
+    def from_audio() -> None:
+        shutil.rmtree(scratch / "out", ignore_errors=True)
+        job = Job(
+            store, whole.windowing(), whole.runner(forward, torch.float16), [Output(scratch / "out", made)], BATCH
+        )
+        extract(job, store.ids)
+
+    def alone() -> None:
+        for _ in range(WINDOWS // BATCH):
+            network(features)
+
+    timings = race({"network alone": alone, "extraction from stored audio": from_audio}, ROUNDS)
+    return {name: WINDOWS / statistics.median(turn.wall for turn in turns) for name, turns in timings.items()}
 
 
 def main() -> None:
@@ -104,6 +145,14 @@ def main() -> None:
         slope = f"{(most - before[1]) / (tracks - before[0]):.0f}" if before else ""
         table.add_row(f"{tracks:,}", f"{most / 1e6:.1f}", slope, f"{1e3 * seconds / tracks:.2f}")
         before = (tracks, most)
+    Console(width=100).print(table)
+    with tempfile.TemporaryDirectory() as scratch:
+        measured = rates(Path(scratch))
+    table = Table(title="windows of 10 s a second, 12 blocks of width 192, one thread")
+    for column in ("", "windows a second", "of the network's own rate"):
+        table.add_column(column, justify="right")
+    for name, rate in measured.items():
+        table.add_row(name, f"{rate:.2f}", f"{rate / measured['network alone']:.0%}")
     Console(width=100).print(table)
 
 

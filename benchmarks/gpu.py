@@ -68,7 +68,7 @@ def infer(bench: Bench, name: str, shape: Shape, **how: Any) -> None:
     if peer:
         run, forward = peer(network)
     if block is not None:
-        forward = lambda x: network.embed(x, [block])  # noqa: E731
+        forward = lambda x: network.embed(x, [network.layer_names[block]])  # noqa: E731
     if pure:
         network.bfloat16()
     if compiled:

@@ -37,9 +37,9 @@ class Shape:
         return MAEST(**{**self.settings, **more})
 
     def clips(self, device: torch.device, batch: int | None = None) -> torch.Tensor:
-        """Random clips `[batch, bands, frames]`."""
+        """Random windows `[batch, frames, bands]`."""
         generator = torch.Generator().manual_seed(1)
-        shape = (batch or self.batch, self.settings["n_bands"], self.settings["n_frames"])
+        shape = (batch or self.batch, self.settings["n_frames"], self.settings["n_bands"])
         return torch.randn(shape, generator=generator).to(device)
 
 
@@ -132,7 +132,7 @@ def training_step(
         network.parameters(), lr=2e-5, weight_decay=1e-4, **({"fused": True} if fused else {})
     )
     x = shape.clips(device)
-    stored = x.transpose(1, 2).half().cpu()
+    stored = x.half().cpu()
     stored = stored.pin_memory() if whole and device.type == "cuda" else stored
     y = (torch.rand(shape.batch, shape.settings["n_classes"], device=device) < 0.02).float()
 
@@ -152,7 +152,7 @@ def training_step(
 def _augmented(stored: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     mel = (stored.float() - 2.0) / 2.5
     mix = augment.mixup_draw(len(mel), 0.3, mel.device)
-    return augment.spec_augment(augment.mixup(mel, *mix)).transpose(1, 2), augment.mixup(y, *mix)
+    return augment.spec_augment(augment.mixup(mel, *mix)), augment.mixup(y, *mix)
 
 
 def inference_step(
@@ -201,11 +201,11 @@ class Plain(nn.Module):
             block.attn = Attention(block.attn)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits of `[B, bands, T]`."""
+        """Logits of `[B, T, bands]`."""
         net = self.net
-        grid = net.patch_embed["proj"](x[:, None])
+        grid = net.patch_embed["proj"](x.transpose(1, 2)[:, None])
         rows, columns = grid.shape[2:]
-        kept = net.patchout.draw(rows, columns, self.training)
+        kept = net.patchout.sample(rows, columns, self.training)
         spare = net.grid[1] - columns
         offset = int(torch.randint(spare + 1, ())) if self.training and spare else 0
         grid = grid + net.time_new_pos_embed[:, :, :, offset : offset + columns] + net.freq_new_pos_embed
@@ -241,7 +241,7 @@ def maest_infer(network: MAEST) -> tuple[nn.Module, Callable[[torch.Tensor], tor
         **{name: own[name] for name in names},
     )
     theirs.load_state_dict(network.state_dict())
-    return theirs, lambda x: theirs(x[:, None], melspectrogram_input=True)[0]
+    return theirs, lambda x: theirs(x.transpose(1, 2)[:, None], melspectrogram_input=True)[0]
 
 
 def gradients(network: nn.Module) -> torch.Tensor:

@@ -24,9 +24,10 @@ from maest_infer.model import MAEST as InferMAEST
 from transformers import ASTConfig, ASTForAudioClassification
 
 from benchmarks.machine import matrix_rate, race, ratio, report
-from models.frontends.musicnn import HOP, build
+from models.frontends import build
+from models.frontends.musicnn import HOP
+from models.inputs import Inputs
 from models.maest import MAEST
-from models.maest.export import AudioNetwork
 from models.maest.flops import cost
 from models.maest.prepared import prepare
 from models.onnx_files import INPUT, open_onnx, write_onnx
@@ -56,18 +57,19 @@ def main() -> None:
     ours, half = prepare(plain), prepare(half)
     infer = maest_infer(plain, arguments.depth)
     ast = transformers_ast(arguments.depth)
-    x = torch.randn(1, 1, BANDS, FRAMES)
-    frames_first = x[0].transpose(1, 2).contiguous()
+    x = torch.randn(1, FRAMES, BANDS)
+    image = x.transpose(1, 2)[:, None].contiguous()
     seventh = min(6, arguments.depth - 1)
+    layers = [plain.layer_names[seventh]]
 
     contestants = {
-        INFER: lambda: infer(x, melspectrogram_input=True),
-        AST: lambda: ast(frames_first).logits,
+        INFER: lambda: infer(image, melspectrogram_input=True),
+        AST: lambda: ast(x).logits,
         PLAIN: lambda: plain(x),
         OURS: lambda: ours(x),
-        EARLY: lambda: ours.embed(x, [seventh]),
+        EARLY: lambda: ours.embed(x, layers),
         HALF: lambda: half(x),
-        BOTH: lambda: half.embed(x, [seventh]),
+        BOTH: lambda: half.embed(x, layers),
     }
     whole = cost(plain, FRAMES, whole=True).flops
     flops = {
@@ -82,7 +84,7 @@ def main() -> None:
     if not arguments.without_int8:
         contestants[INT8], flops[INT8] = int8(plain, seventh, arguments.threads), flops[OURS]
     with torch.inference_mode():
-        difference = (ours(x) - infer(x, melspectrogram_input=True)[0]).abs().max().item()
+        difference = (ours(x) - infer(image, melspectrogram_input=True)[0]).abs().max().item()
         rate = matrix_rate()
         timings = race(contestants, arguments.rounds)
         rate = max(rate, matrix_rate())
@@ -123,7 +125,8 @@ def int8(ours: MAEST, block: int, threads: int) -> Callable[[], object]:
 def write_int8(file: Path, ours: MAEST, block: int) -> None:
     """Writes the ONNX file of a network and its front end."""
     frontend = build("musicnn")
-    network = AudioNetwork(ours, frontend, frontend.mean, frontend.std, [block], FRAMES, fused=True)
+    inputs = Inputs(frontend, frontend.mean, frontend.std)
+    network = ours.export_form(inputs, [ours.layer_names[block]], FRAMES, fused=True)
     write_onnx(file, network, {}, int8=True)
 
 

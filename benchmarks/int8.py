@@ -2,7 +2,7 @@
 
     python -m benchmarks.int8 --checkpoint runs/KEY [--block 2] [--size small]
 
-All three hear the same windows of the same audio; the probes, their choice and their intervals are those of
+All three see the same windows of the same audio; the probes, their choice and their intervals are those of
 `ex_probe.py`. "behind" is how far an ONNX file is behind the network, paired over the test tracks.
 """
 
@@ -17,15 +17,16 @@ import numpy as np
 import torch
 
 from datasets.clips import window_starts
+from datasets.progress import progress
 from datasets.store import StoreWriter
 from ex_probe import ex as probes
+from experiments.encoder import Encoder
 from experiments.inference.extraction import header
-from experiments.networks import Loaded, load
-from experiments.progress import progress
-from experiments.settings import PretrainSettings
-from experiments.tracks.data import Source, open_source
+from experiments.settings import DatamoduleSettings
+from experiments.tracks.data import DataSource, open_source
 from models.frontends.musicnn import HOP
 from models.maest.export import AudioNetwork
+from models.network import main_head
 from models.onnx_files import INPUT, audio_session
 from preprocess.decode import load as decode
 
@@ -42,15 +43,12 @@ def main() -> None:
     parser.add_argument("--grid", default="quick", help="of the probes (default: quick)")
     arguments = parser.parse_args()
     size = int(arguments.size) if arguments.size.isdigit() else arguments.size
-    settings = PretrainSettings(
-        inference={"checkpoint": arguments.checkpoint}, datamodule={"demo_size": size}, tracking={"mongo": "off"}
-    )
-    source = open_source(settings.datamodule)
-    found = load(settings, source.frontend)
-    runs = contestants(found, arguments.block)
+    encoder = Encoder.load(arguments.checkpoint, device="cpu")
+    source = open_source(DatamoduleSettings(demo_size=size), encoder.frontend)
+    runs = contestants(encoder, arguments.block)
     with tempfile.TemporaryDirectory() as folder:
         stores = {name: Path(folder) / name.replace(" ", "_") for name in runs}
-        logits = embed(source, found, runs, stores, arguments.block)
+        logits = embed(source, encoder, runs, stores, arguments.block)
         for name in (WHOLE, SMALL):
             error = logits[name] - logits[EAGER]
             spread = np.sqrt(np.square(error).mean()) / logits[EAGER].std()
@@ -61,18 +59,18 @@ def main() -> None:
         probes.run_commandline(["ex_probe.py", *words])
 
 
-def contestants(found: Loaded, block: int) -> dict[str, Run]:
+def contestants(encoder: Encoder, block: int) -> dict[str, Run]:
     """The network by the way of `predict`, and sessions of its ONNX files: logits and `[windows, 3, dim]`."""
 
     def eager(audio: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        mel = found.frontend(audio)[:, : found.n_frames]
+        mel, layer = encoder.frontend(audio)[:, : encoder.window], encoder.network.layer_names[block]
         with torch.inference_mode():
-            made = found.network.embed(((mel - found.mean) / (2 * found.std)).transpose(1, 2), [block], logits=True)
-        logits = made.logits if isinstance(made.logits, torch.Tensor) else made.logits[0]
-        return logits.numpy(), made.tokens[block].numpy()
+            logits, tokens = encoder.network.forward_and_embed((mel - encoder.mean) / (2 * encoder.std), [layer])
+        return main_head(logits).numpy(), tokens[layer].numpy()
 
     def session(int8: bool) -> Run:
-        network = AudioNetwork(found.network, found.frontend, found.mean, found.std, [block], fused=int8)
+        parts = (encoder.network, encoder.frontend, encoder.mean, encoder.std)
+        network = AudioNetwork(*parts, [block], fused=int8)
         opened = audio_session(network, int8, torch.get_num_threads())
 
         def run(audio: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -85,10 +83,10 @@ def contestants(found: Loaded, block: int) -> dict[str, Run]:
 
 
 def embed(
-    source: Source, found: Loaded, runs: dict[str, Run], stores: dict[str, Path], block: int
+    source: DataSource, encoder: Encoder, runs: dict[str, Run], stores: dict[str, Path], block: int
 ) -> dict[str, np.ndarray]:
     """Fills a store by each contestant; all logits, a row a window."""
-    dim = found.description["network"]["dim"]
+    dim = encoder.network.dim
     writers = {
         name: StoreWriter(stores[name], header("embeddings", (3, dim), "tokens", {"by": name, "block": block}))
         for name in runs
@@ -98,7 +96,7 @@ def embed(
     with progress("embedding", len(ids), "tracks") as advance:
         for identity in ids:
             about = source.features.row(identity)
-            clips = windows(source.base_dir / identity, source.features.length(identity), found.n_frames)
+            clips = windows(source.base_dir / identity, source.features.length(identity), encoder.window)
             for name, run in runs.items():
                 scores, tokens = run(clips)
                 logits[name].append(scores)

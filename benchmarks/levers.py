@@ -28,17 +28,19 @@ from rich.table import Table
 
 from benchmarks.machine import describe, race, ratio
 from datasets.windows import pad_centred
-from experiments import networks
 from experiments.configs.catalogue import PRETRAIN
-from experiments.inference.extraction import Output, extract, header
-from experiments.inference.inference import runner
+from experiments.encoder import Encoder
+from experiments.encoder_runtime import tokens_of
+from experiments.inference.batching import Job, Output
+from experiments.inference.extraction import extract, header
+from experiments.inference.opening import open_encoder
 from experiments.probes.experiment import probe
 from experiments.probes.report import COMPARISON
 from experiments.probes.representations import MAIN
 from experiments.reports import with_interval
 from experiments.settings import DatamoduleSettings, EmbeddingsSettings, PretrainSettings, ProbeExperimentSettings
-from experiments.tracking.run import RunHandle
-from experiments.tracks.data import Source, open_source
+from experiments.tracking import RunHandle
+from experiments.tracks.data import DataSource, open_source
 from models.maest.export import AudioNetwork
 from models.maest.flops import cost
 from models.onnx_files import INPUT, audio_session
@@ -85,7 +87,7 @@ LEVERS: dict[str, Lever] = {
 class Audio:
     """Windows of samples in the place of windows of log-mel, for networks with a front end of their own."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: DataSource) -> None:
         self.source, self.hop = source, source.frontend.hop
         self.last: tuple[str, np.ndarray] = ("", np.empty(0))
 
@@ -115,7 +117,7 @@ class Contest:
 
     def __init__(self, size: str | int, checkpoint: Path, folder: Path, threads: int) -> None:
         self.size, self.checkpoint, self.folder, self.threads = size, checkpoint, folder, threads
-        self.source = open_source(self.settings(Lever()).datamodule)
+        self.source = open_source(self.settings(Lever()).datamodule, self.encoder(Lever()).frontend)
 
     def settings(self, lever: Lever) -> PretrainSettings:
         """As the command line of the demo would give them."""
@@ -127,37 +129,37 @@ class Contest:
         }
         return PretrainSettings(**deep(*(dict(PRETRAIN[name].values) for name in SYSTEM), own))
 
-    def found(self, lever: Lever) -> networks.Loaded:
+    def encoder(self, lever: Lever) -> Encoder:
         """The trained network."""
-        return networks.load(self.settings(lever), self.source.frontend)
+        return open_encoder(self.settings(lever))
 
     @cached_property
     def frames(self) -> int:
         """Of a window."""
-        return self.found(Lever()).n_frames
+        return self.encoder(Lever()).window
 
-    def run_batch(self, name: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    def run_batch(self, name: str) -> Callable[[torch.Tensor], list[np.ndarray]]:
         """From a batch of windows to `[windows, 3, dim]`."""
-        lever, found = LEVERS[name], self.found(LEVERS[name])
+        lever, encoder = LEVERS[name], self.encoder(LEVERS[name])
         if lever.onnx is None:
-            return runner(found, self.settings(lever), lambda net, x: net.embed(x, [lever.block]).tokens[lever.block])
-        int8 = lever.onnx == 8
-        network = AudioNetwork(found.network, found.frontend, found.mean, found.std, [lever.block], fused=int8)
-        session = audio_session(network, int8, self.threads)
-        return lambda clips: torch.from_numpy(session.run(["embeddings"], {INPUT: clips.numpy()})[0][:, 0])
+            layer = encoder.network.layer_names[lever.block]
+            return encoder.runner(partial(tokens_of, layers=[layer]), torch.float16)
+        int8, parts = lever.onnx == 8, (encoder.network, encoder.frontend, encoder.mean, encoder.std)
+        session = audio_session(AudioNetwork(*parts, [lever.block], fused=int8), int8, self.threads)
+        return lambda clips: [session.run(["embeddings"], {INPUT: clips.numpy()})[0][:, 0].astype(np.float16)]
 
     def features(self, lever: Lever) -> Any:
         """What its windows are cut from."""
         return self.source.features if lever.onnx is None else Audio(self.source)
 
-    def store(self, name: str, run_batch: Callable[[torch.Tensor], torch.Tensor]) -> Path:
+    def store(self, name: str, run_batch: Callable[[torch.Tensor], list[np.ndarray]]) -> Path:
         """Extract the corpus."""
-        lever, found = LEVERS[name], self.found(LEVERS[name])
-        producer = {"lever": name, "weights": found.weights}
-        made = header("embeddings", (3, found.network.dim), "CLS, DIST, mean of the other tokens", producer)
-        output = Output(self.folder / name, made, lambda tokens: tokens)
-        ids = self.source.features.ids
-        report = extract(self.features(lever), ids, self.frames, self.frames, run_batch, [output], WINDOWS)
+        lever, encoder = LEVERS[name], self.encoder(LEVERS[name])
+        producer = {"lever": name, "weights": encoder.weights}
+        made = header("embeddings", (3, encoder.network.dim), "CLS, DIST, mean of the other tokens", producer)
+        output = Output(self.folder / name, made)
+        job = Job(self.features(lever), encoder.windowing(self.frames), run_batch, [output], WINDOWS)
+        report = extract(job, self.source.features.ids)
         if report.skipped:
             raise SystemExit(f"{name}: {len(report.skipped)} tracks were skipped, {report.skipped[0]} for instance")
         return output.folder
@@ -165,7 +167,7 @@ class Contest:
     def gigaflops(self, lever: Lever) -> float:
         """Of a window."""
         blocks = None if lever.onnx else lever.block + 1
-        return cost(self.found(lever).network, self.frames, blocks=blocks).flops / 1e9
+        return cost(self.encoder(lever).network, self.frames, blocks=blocks).flops / 1e9
 
     def batch(self, lever: Lever) -> torch.Tensor:
         """Windows for the race."""
@@ -180,10 +182,10 @@ def scores(stores: dict[str, Path], size: str | int, grid: str, folder: Path) ->
         embeddings=EmbeddingsSettings(
             store=str(stores[MAIN]),
             compare={name: str(store) for name, store in stores.items() if name != MAIN},
-            baselines=["constant"],
+            baselines=["majority_or_mean"],
         ),
         datamodule=DatamoduleSettings(demo_size=size),
-        probe={"grid": grid, "tiles_dir": str(folder / "sweeps")},
+        probe={"grid": grid, "sweep_dir": str(folder / "sweeps")},
     )
     folder.mkdir(parents=True, exist_ok=True)
     probe(settings, RunHandle(folder, seed=0))

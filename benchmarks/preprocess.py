@@ -1,4 +1,4 @@
-"""From an audio file to a stored log-mel: CPU time of one core, beside librosa and Essentia at equal quality.
+"""From an audio file to a stored log-mel, or stored audio: CPU time of one core, beside librosa and Essentia.
 
     python -m benchmarks.preprocess [AUDIO_FILE ...] [--rounds 9]
 
@@ -28,11 +28,13 @@ import torch  # noqa: E402
 essentia.log.infoActive = False
 from essentia import standard as essentia_algorithms  # noqa: E402 - its loading speaks unless told not to
 
+from datasets.audio_checksums import audio_checksum  # noqa: E402
 from datasets.store import Store, StoreWriter  # noqa: E402
 from models.frontends import build  # noqa: E402
-from preprocess.build import feature_header  # noqa: E402
+from preprocess.audio import audio_name, audio_track  # noqa: E402
 from preprocess.decode import load  # noqa: E402
 from preprocess.features import track_features  # noqa: E402
+from preprocess.recipes import store_header  # noqa: E402
 
 RATE, ALIAS_LIMIT = 16_000, -80.0
 TONES = (9_000, 10_500, 12_000, 15_000, 18_000, 20_000)  # Hz, above 8 kHz and its transition band
@@ -98,11 +100,16 @@ def synthesise(folder: Path, seconds: int = 120) -> list[Path]:
 def measure(path: Path, quality: int, folder: Path, rounds: int) -> dict[str, list[float]]:
     """CPU seconds of every path, round by round."""
     frontend, target = build("musicnn"), folder / f"store-{path.name}"
-    writer = StoreWriter(target, feature_header("musicnn"))
+    writer = StoreWriter(target, store_header("musicnn"))
+    audio_writer = StoreWriter(folder / f"audio-{path.name}", store_header(audio_name(RATE)))
 
     def ours(number: int) -> None:
         track = track_features(path, frontend)
-        writer.append(str(number), track.frames, str(path), track.seconds)
+        writer.append(str(number), track.frames, str(path), track.seconds, audio_checksum=audio_checksum(path))
+
+    def ours_audio(number: int) -> None:
+        track = audio_track(path, RATE)
+        audio_writer.append(str(number), track.frames, str(path), track.seconds, audio_checksum=audio_checksum(path))
 
     def saved(features: np.ndarray) -> None:
         np.save(folder / "peer.npy", features.astype(np.float16))
@@ -110,6 +117,7 @@ def measure(path: Path, quality: int, folder: Path, rounds: int) -> dict[str, li
     paths: dict[str, Callable[[int], object]] = {
         "decoding alone": lambda _: decode(path),
         "ostinato": ours,
+        "ostinato, 16-bit audio": ours_audio,
         "librosa": lambda _: saved(librosa_features(path)),
         f"essentia (quality {quality})": lambda _: saved(essentia_features(path, quality)),
     }
@@ -121,6 +129,7 @@ def measure(path: Path, quality: int, folder: Path, rounds: int) -> dict[str, li
             if number:  # the first round warms up
                 times[name].append(time.process_time() - start)
     writer.close()
+    audio_writer.close()
     difference = np.abs(Store(target).read("0") - essentia_features(path, quality)[: Store(target).length("0")])
     seconds = soundfile.info(path).duration
     print(f"\n{path.name}: {seconds:.0f} s; median difference to Essentia {np.median(difference):.1e}")
@@ -148,7 +157,7 @@ def main() -> None:
             own = np.array(times["ostinato"])
             for label, seconds in times.items():
                 ratio = np.median(np.array(seconds) / own)
-                print(f"  {label:22s} {min(seconds):7.3f} s CPU (best)   {ratio:5.2f} x ostinato (median)")
+                print(f"  {label:24s} {min(seconds):7.3f} s CPU (best)   {ratio:5.2f} x ostinato (median)")
             print(f"  ostinato takes {np.median(own / np.array(times['decoding alone'])):.2f} x decoding alone")
 
 

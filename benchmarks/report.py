@@ -2,10 +2,10 @@
 
     python -m benchmarks.report [--runs 10000] [--sweeps 40] [--rounds 3]
 
-An embedded server of its own is filled with runs as the suite writes them: sweeps of 12 blocks x 5 choices of tokens,
-a quarter of them each of the sizes of MagnaTagATune (5,329 test tracks, 50 tags), GTZAN, GiantSteps and EmoMusic, with
-the answers of every row; 216 light runs of probes a sweep; trainings for the rest. The report compares ten encoders in
-four tasks, in pairs, on 1,000 resamples of the tracks, and draws. The first round makes the index of scores. For
+An embedded server of its own is filled with runs as the suite writes them: sweeps of 12 blocks x 5 choices of tokens, a
+quarter of them each of the sizes of MagnaTagATune (5,329 test tracks, 50 tags), GTZAN, GiantSteps and EmoMusic, with
+the predictions of every row; 216 child runs of probes a sweep; trainings for the rest. The report compares ten encoders
+in four tasks, in pairs, on 1,000 resamples of the tracks, and draws. The first round makes the index of scores. For
 comparison: reading the same runs without index and projection, as a plain query would.
 """
 
@@ -35,7 +35,7 @@ from rich.table import Table
 from benchmarks.machine import cpu_name
 from experiments.intervals import weighted
 from experiments.leaderboard.comparison import task_of
-from experiments.probes.records import Score, answers_name, write_answers
+from experiments.probes.records import Score, predictions_name, save_predictions
 from experiments.settings import PretrainSettings, ProbeExperimentSettings
 from experiments.tracking import artifacts
 from experiments.tracking.database import prepare
@@ -50,7 +50,7 @@ BATCH = 500  # documents written at once
 START = datetime.datetime(2026, 1, 1)
 
 
-def answers(task: str, quality: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def predicted(task: str, quality: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Predictions and references of a task's size; references are the same in every call."""
     n, outputs = TESTS[task]
     truth = np.random.default_rng(0)
@@ -66,8 +66,8 @@ def answers(task: str, quality: float, rng: np.random.Generator) -> tuple[np.nda
 
 
 def scores(task: str, encoder: str, folder: Path, rng: np.random.Generator) -> tuple[list[Score], Path]:
-    """The rows of a sweep, of which the one with the best validation score has these answers."""
-    predictions, references = answers(task, rng.uniform(0.2, 0.8), rng)
+    """The rows of a sweep, of which the one with the best validation score has these predictions."""
+    predictions, references = predicted(task, rng.uniform(0.2, 0.8), rng)
     judge, once = task_of(task, predictions.shape[1]), np.ones((1, len(references)), np.float32)
     found = {name: float(one[0]) for name, one in weighted(judge, predictions, references, once).items()}
     value = found[judge.primary]
@@ -81,11 +81,11 @@ def scores(task: str, encoder: str, folder: Path, rng: np.random.Generator) -> t
                     task, f"{task} corpus", encoder, "probe", judge.primary, now, now - 0.02, now + 0.02, [now],
                     len(references), "split", "classes", f"{encoder} {block}", block, tokens, "mean",
                     "mean of patches", {"hidden": 512, "learning_rate": 1e-3, "dropout": 0.25, "l2": 1e-4},
-                    answers_name(task, encoder, block, tokens), found, now + 0.01,
+                    predictions_name(task, encoder, block, tokens), found, now + 0.01,
                 )
             )  # fmt: skip
-    path = folder / "answers.npz"
-    return rows, write_answers(path, [f"track {n}" for n in range(len(references))], predictions[None], references)
+    path = folder / "predictions.npz"
+    return rows, save_predictions(path, [f"track {n}" for n in range(len(references))], predictions[None], references)
 
 
 def document(number: int, config: dict[str, Any], log: int, **more: Any) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def document(number: int, config: dict[str, Any], log: int, **more: Any) -> dict
 
 
 def fill(database: Database, runs: int, sweeps: int) -> None:
-    """Write sweeps with their light runs, and trainings until there are so many runs."""
+    """Write sweeps with their child runs, and trainings until there are so many runs."""
     prepare(database)
     rng = np.random.default_rng(1)
     probing = ProbeExperimentSettings().model_dump(mode="json")
@@ -183,7 +183,7 @@ def main() -> None:
                 plain = plain_query(database)
         finally:
             server.release()
-    title = f"{options.runs:,} runs of {size / 1e3:.0f} kB, {options.sweeps} of them sweeps with {PROBES} light runs"
+    title = f"{options.runs:,} runs of {size / 1e3:.0f} kB, {options.sweeps} of them sweeps with {PROBES} child runs"
     table = Table(title=title, title_justify="left")
     for column in ("", "wall, s", "after the start, s", "CPU, s"):
         table.add_column(column, justify="left" if not column else "right")

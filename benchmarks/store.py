@@ -7,8 +7,9 @@ the same tracks, hardly longer than a crop so that 10,000 of them fit into memor
 read songs of the length that MAEST keeps (the middle 300 s); these are few, and stay in memory. All take turns in short
 blocks of other crops each, in an order drawn anew every round; CPU time of the process counts, and of all rounds the
 fastest. ``normalised`` contestants also return ``(crop - mean) / (2 std)``: the MAEST loader does that in float16 with
-numpy on the reading side, so it is set beside the store doing the same in float32 with torch. The last line is the
-whole way of training: balanced draws, random crops, batches of 64.
+numpy on the reading side, so it is set beside the store doing the same in float32 with torch. The last lines are the
+whole way of training: balanced draws, random crops, batches of 64, of log-mels and of stored audio (3.7-s crops at
+16 kHz, which is 59,049 samples; also the store alone).
 """
 
 from __future__ import annotations
@@ -24,16 +25,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import track as progress
 from rich.table import Table
 from torch.utils.data import DataLoader
 
 from datasets.clips import RandomCrops
+from datasets.progress import progress
 from datasets.samplers import EpochSampler, balanced_weights
 from datasets.store import Header, Store, StoreWriter
+from datasets.targets import ClipTargets
 
 BANDS, FRAMES_PER_SECOND, MEAN, STD = 96, 62.5, 2.06755686098554, 1.268292820667291
 CROP = 1875
+RATE, AUDIO_CROP, AUDIO_SECONDS = 16_000, 59_049, 29.1  # Hz; samples; of a clip of MagnaTagATune
 WHOLE = "np.load of whole songs"
 MAEST = "per-track memmap, normalised in float16 (MAEST)"
 OURS = "store, normalised in float32"
@@ -44,11 +47,16 @@ def make_corpus(folder: Path, tracks: int, frames: int) -> list[str]:
     """The same mels as a store and as one raw file."""
     noise = (np.random.default_rng(0).random((frames + 997, BANDS)) * 5).astype(np.float16)
     ids = [f"album_{number // 12:05d}/{number:06d}.mp3" for number in range(tracks)]
-    with StoreWriter(folder / "store", Header("mel", (BANDS,))) as writer, (folder / "big.raw").open("wb") as big:
-        for number, id in enumerate(progress(ids, "writing", console=Console(stderr=True))):
+    with (
+        StoreWriter(folder / "store", Header("mel", (BANDS,))) as writer,
+        (folder / "big.raw").open("wb") as big,
+        progress("writing", tracks, "tracks") as advance,
+    ):
+        for number, id in enumerate(ids):
             mel = noise[number % 997 :][:frames]
             writer.append(id, mel)
             big.write(mel.tobytes())
+            advance()
     return ids
 
 
@@ -101,13 +109,15 @@ def race(readers: dict[str, Reader], ids: list[str], frames: int, reads: int, ro
     """Best CPU seconds for one crop, by contestant."""
     rng = np.random.default_rng(1)
     best = dict.fromkeys(readers, float("inf"))
-    for _ in progress(range(rounds), "reading", console=Console(stderr=True)):
-        for name in rng.permutation(list(readers)):
-            crops = [(ids[track], int(start)) for track, start in draw(rng, len(ids), frames, reads)]
-            began = time.process_time()
-            for id, start in crops:
-                readers[name](id, start)
-            best[name] = min(best[name], (time.process_time() - began) / reads)
+    with progress("reading", rounds, "rounds") as advance:
+        for _ in range(rounds):
+            for name in rng.permutation(list(readers)):
+                crops = [(ids[track], int(start)) for track, start in draw(rng, len(ids), frames, reads)]
+                began = time.process_time()
+                for id, start in crops:
+                    readers[name](id, start)
+                best[name] = min(best[name], (time.process_time() - began) / reads)
+            advance()
     return best
 
 
@@ -133,16 +143,43 @@ def cold(folder: Path, readers: dict[str, Reader], ids: list[str], frames: int, 
     return seconds
 
 
-def batches(folder: Path, ids: list[str], batch: int = 64, draws: int = 6400) -> float:
+def make_audio(folder: Path, tracks: int) -> list[str]:
+    """Stored audio of clips as long as those of MagnaTagATune."""
+    samples = int(AUDIO_SECONDS * RATE)
+    noise = np.random.default_rng(5).integers(-8000, 8000, samples + 997).astype(np.int16)
+    ids = [f"{number % 16:x}/{number:06d}.mp3" for number in range(tracks)]
+    with StoreWriter(folder / "audio", Header("audio", (), "int16")) as writer:
+        for number, id in enumerate(progress(ids, "writing audio", console=Console(stderr=True))):
+            writer.append(id, noise[number % 997 :][:samples])
+    return ids
+
+
+def audio_crops(folder: Path, ids: list[str], reads: int = 4000) -> float:
+    """Crops of stored audio per CPU second, from the store alone."""
+    store, rng = Store(folder / "audio"), np.random.default_rng(6)
+    best = float("inf")
+    for _ in range(3):
+        starts = rng.integers(0, int(AUDIO_SECONDS * RATE) - AUDIO_CROP, reads)
+        crops = [
+            (ids[track], int(start)) for track, start in zip(rng.integers(0, len(ids), reads), starts, strict=True)
+        ]
+        began = time.process_time()
+        for id, start in crops:
+            store.read_crop(id, start, AUDIO_CROP)
+        best = min(best, (time.process_time() - began) / reads)
+    return 1 / best
+
+
+def batches(store: Path, ids: list[str], crop: int, batch: int = 64, draws: int = 6400) -> float:
     """Crops per CPU second as a training gets them."""
     targets = (np.random.default_rng(4).random((len(ids), 400)) < 0.02).astype(np.float32)
-    crops = RandomCrops(Store(folder / "store"), ids, targets, CROP)
+    crops = RandomCrops(Store(store), ids, ClipTargets(targets), crop)
     sampler = EpochSampler(balanced_weights(targets, 100.0, True), min(draws, len(ids)), False, 0, 0, 1)
     loader = DataLoader(crops, batch, sampler=sampler)
     best = float("inf")
     for _ in range(3):
         began = time.process_time()
-        seen = sum(len(batch["mel"]) for batch in loader)
+        seen = sum(len(batch["x"]) for batch in loader)
         best = min(best, (time.process_time() - began) / seen)
     return 1 / best
 
@@ -186,6 +223,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=32.0, help="length of a track, at least 30")
     parser.add_argument("--songs", type=int, default=200)
     parser.add_argument("--song-seconds", type=float, default=300.0)
+    parser.add_argument("--clips", type=int, default=4000, help="of stored audio")
     parser.add_argument("--reads", type=int, default=400, help="crops a block")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--folder", type=Path, help="where to write the scratch files (about 9 GB)")
@@ -200,8 +238,10 @@ def main() -> None:
         check(readers, ids)
         best = race(readers, ids, frames, options.reads, options.rounds)
         disk = cold(folder, readers, ids, frames, min(options.reads, 200))
-        rate = batches(folder, ids)
+        rate = batches(folder / "store", ids, CROP)
         extra = overhead(folder, len(ids) * frames * BANDS * 2)
+        clips = make_audio(folder, options.clips)
+        audio_alone, audio_rate = audio_crops(folder, clips), batches(folder / "audio", clips, AUDIO_CROP)
     conditions = (
         f"{options.tracks:,} tracks of {frames / FRAMES_PER_SECOND:.0f} s, {options.songs} songs of "
         f"{options.song_seconds:.0f} s; {options.rounds} rounds of {options.reads} crops each, best round; 1 thread, "
@@ -209,7 +249,12 @@ def main() -> None:
         f"numpy {np.__version__}, torch {torch.__version__}"
     )
     report(best, disk, extra, conditions)
-    Console(width=110).print(f"batches of training: {rate:,.0f} crops a second and core (bar: 2,000)")
+    console = Console(width=110)
+    console.print(f"batches of training: {rate:,.0f} crops a second and core (bar: 2,000)")
+    console.print(
+        f"stored audio, {options.clips:,} clips of {AUDIO_SECONDS} s, crops of {AUDIO_CROP / RATE:.1f} s: the store "
+        f"alone {audio_alone:,.0f} crops a second and core, batches of training {audio_rate:,.0f} (bar: 2,000)"
+    )
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ python -m benchmarks.sweep gtzan --whole --grid quick    # what the coarser grid
 python -m benchmarks.sweep mtt --device cuda   # torch, numpy and rich are enough for the sweep itself
 
 Vectors are drawn, with signal; sizes are those of MagnaTagATune (18,706/1,825/5,329 clips, 50 tags) and of GTZAN
-without faults (443/197/290, 10 genres), 768 values each. One by one is `probing.fit` with scikit-learn's metric, as the
-field does it, eight probes to their end, two of each form and batch size. Together is `sweep.train_tile` in one process
-a core: the time of a step of every form and batch size, and how many steps the probes of each learning rate take, from
-some that are trained to their end. Times are wall time, so nothing else may run.
+without faults (443/197/290, 10 genres), 768 values each. One by one is `single_probe.fit` with scikit-learn's metric,
+as the field does it, eight probes to their end, two of each form and batch size. Together is `batched.train_batch` in
+one process a core: the time of a step of every form and batch size, and how many steps the probes of each learning rate
+take, from some that are trained to their end. Times are wall time, so nothing else may run.
 """
 
 from __future__ import annotations
@@ -31,10 +31,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import describe, timed
-from experiments.probes.fitted import ProbeConfig
-from experiments.probes.grids import grid
-from experiments.probes.probing import fit
-from experiments.probes.sweep import tiles, train_tile
+from benchmarks.single_probe import fit
+from experiments.probes.batched import batches_of_probes, train_batch
+from experiments.probes.grids import ProbeConfig, grid
 from experiments.probes.vectors import Split
 from experiments.tasks import Genre, Tagging
 
@@ -122,9 +121,9 @@ def hold(name: str, threads: int) -> None:
 
 
 def trained(configs: Sequence[tuple[int, ProbeConfig]], device: str) -> list[tuple[int, float, int]]:
-    """Train a tile in a worker: number, validation score and stop step of its probes."""
+    """Train a batch of probes in a worker: number, validation score and stop step of its probes."""
     splits = _HELD["splits"]
-    results = train_tile(_HELD["task"], splits["train"], splits["valid"], dict(configs), 0, device)
+    results = train_batch(_HELD["task"], splits["train"], splits["valid"], dict(configs), 0, device)
     return [(number, one.probe.value, one.probe.stop_step) for number, one in results.items() if one.probe]
 
 
@@ -147,30 +146,30 @@ class Contest:
         self.jobs = jobs
 
     def together(self, work: Sequence[Sequence[tuple[int, ProbeConfig]]]) -> tuple[float, list[tuple[int, float, int]]]:
-        """Train tiles side by side; wall time and what became of their probes."""
+        """Train batches of probes side by side; wall time and what became of their probes."""
         if self.pool is None:
             torch.set_num_threads(1 if self.device == "cpu" else self.cores)
         began = time.perf_counter()
         if self.pool is None:
-            parts = [trained(tile, self.device) for tile in work]
+            parts = [trained(batch, self.device) for batch in work]
         else:
             parts = list(self.pool.map(trained, work, [self.device] * len(work)))
         return time.perf_counter() - began, [one for part in parts for one in part]
 
-    def dealt(self, configs: Sequence[ProbeConfig]) -> list[list[tuple[int, ProbeConfig]]]:
-        """The tiles of some points."""
-        found = tiles(configs, VALUES, self.task.n_outputs, self.device)
-        return [[(number, configs[number]) for number in tile] for tile in found]
+    def batches(self, configs: Sequence[ProbeConfig]) -> list[list[tuple[int, ProbeConfig]]]:
+        """The batches of some points."""
+        found = batches_of_probes(configs, VALUES, self.task.n_outputs, self.device)
+        return [[(number, configs[number]) for number in batch] for batch in found]
 
     def step(self, form: tuple[int | None, int]) -> float:
         """Seconds of wall time of a step of one probe of a form, evaluation included, all workers busy."""
         points = [one for one in grid("full") if (one.hidden, one.batch_size) == form]
-        work = self.dealt(points)
+        work = self.batches(points)
         work = (work * self.jobs)[: max(self.jobs, len(work) // self.jobs * self.jobs)][: 2 * self.jobs]
-        probes = sum(len(tile) for tile in work)
+        probes = sum(len(batch) for batch in work)
 
         def lasting(steps: int) -> float:
-            limited = [[(number, replace(point, max_steps=steps)) for number, point in tile] for tile in work]
+            limited = [[(number, replace(point, max_steps=steps)) for number, point in batch] for batch in work]
             return self.together(limited)[0]
 
         lasting(8)
@@ -191,8 +190,8 @@ class Contest:
 
     def lengths(self) -> dict[tuple[tuple[int | None, int], float], float]:
         """Stop step by form and learning rate, of probes at the middle of the other axes; kept, and not found twice."""
-        from experiments.probes.sweeping import Workers, sweep
-        from experiments.probes.tile_files import Problem
+        from experiments.probes.sweep import Workers, sweep
+        from experiments.probes.sweep_files import Problem
 
         points = grid("full", {"standardise": [True], "dropout": [0.5], "l2": [1e-4]})
         problem = Problem(self.task, self.splits["train"], self.splits["valid"], points, 0)
@@ -240,8 +239,8 @@ class Contest:
 
     def whole(self, console: Console, grid_name: str, max_steps: int | None) -> None:
         """The whole sweep, with its test score; what was finished before is not timed again, and said."""
-        from experiments.probes.sweeping import Workers, sweep
-        from experiments.probes.tile_files import Problem
+        from experiments.probes.sweep import Workers, sweep
+        from experiments.probes.sweep_files import Problem
 
         points = grid(grid_name, max_steps=max_steps)
         problem = Problem(self.task, self.splits["train"], self.splits["valid"], points, 0)

@@ -40,14 +40,15 @@ def main() -> None:
     peer.load_state_dict(ours.state_dict(), strict=True)
     ours.train()
     peer.train()
-    x = torch.randn(arguments.batch, 1, BANDS, FRAMES)
+    x = torch.randn(arguments.batch, FRAMES, BANDS)
+    image = x.transpose(1, 2)[:, None].contiguous()
     y = (torch.rand(arguments.batch, CLASSES) < 0.02).float()
-    tokens = {OURS: tokens_seen(ours, lambda: ours(x)), PEER: tokens_seen(peer, lambda: logits_of(peer, x))}
+    tokens = {OURS: tokens_seen(ours, lambda: ours(x)), PEER: tokens_seen(peer, lambda: logits_of(peer, image))}
     if len(set(tokens.values())) > 1:
         raise SystemExit(f"the networks see {tokens} tokens: expected equal numbers")
 
     contestants = {
-        PEER: step(lambda: logits_of(peer, x), y, torch.optim.AdamW(peer.parameters(), lr=2e-5, weight_decay=1e-4)),
+        PEER: step(lambda: logits_of(peer, image), y, torch.optim.AdamW(peer.parameters(), lr=2e-5, weight_decay=1e-4)),
         OURS: step(lambda: ours(x), y, torch.optim.AdamW(ours.parameters(), lr=2e-5, weight_decay=1e-4, fused=True)),
     }
     rate = matrix_rate()

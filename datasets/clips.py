@@ -1,108 +1,142 @@
-"""Clips of stored tracks for a network: random crops to train on, fixed windows to judge by."""
+"""Crops of stored tracks for a network: random ones to train on, fixed windows to evaluate.
+
+Items are dictionaries of arrays: `x [length, ...]`, rows of the store as they are stored; `start`, the row of the
+track that is the first of `x`, below 0 where a short track is padded; `track`, its number in `ids`; what its targets
+give, `target` and perhaps `mask`; and the same of further targets under their names, `teacher` and `teacher_mask`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 from torch.utils.data import Dataset
 
-from datasets.windows import exhaustive_windows, offset_range
+from datasets.targets import Targets
+from datasets.windows import centred_padding, exhaustive_windows, offset_range
 
 
-class Features(Protocol):
-    """What clips are cut from: a store of mel frames, or a folder of upstream's files."""
+class Rows(Protocol):
+    """What crops are cut from: a store of features or audio, or a folder of upstream's files."""
 
     def length(self, identity: str) -> int:
-        """Frames of a track."""
+        """Rows of a track: frames, or samples."""
 
     def read_crop(self, identity: str, start: int, length: int) -> np.ndarray:
-        """`[length, bands]` from `start` on; a track shorter than `length` is centred in zeros."""
+        """`[length, ...]` from `start` on; a track shorter than `length` is centred in silence."""
 
 
-class Targets(Protocol):
-    """What a teacher says about clips: `datasets.teachers.Teacher`."""
+class _Crops(Dataset[dict[str, np.ndarray]]):
+    """What random crops and windows share.
 
-    def targets(self, identity: str, start: int, frames: int) -> np.ndarray:
-        """`[classes]` for `frames` frames from `start` on; NaN for a track it has not heard."""
-
-
-class RandomCrops(Dataset[dict[str, np.ndarray]]):
-    """One clip of `frames` frames from a random place of a track (offsets uniform, short tracks centred in zeros).
-
-    Indexed by the pairs that `datasets.samplers.EpochSampler` yields. An item holds `mel [frames, bands]`, `target`
-    and `track` (the number in `ids`), and where there is a teacher what it says about the clip as `teacher`.
+    Args:
+        features: What is cut.
+        ids: Stored track ids.
+        targets: Of these tracks; None where they have none.
+        length: Rows of a crop.
+        extra: Further targets by name, as `teacher`.
+        hop: Rows from one frame of the front end to the next: 1 for stored features, its hop for stored audio. Targets
+            are asked for `length // hop` frames.
     """
 
     def __init__(
         self,
-        features: Features,
+        features: Rows,
         ids: Sequence[str],
-        targets: np.ndarray,
-        frames: int,
-        teacher: Targets | None = None,
+        targets: Targets | None,
+        length: int,
+        extra: Mapping[str, Targets] | None = None,
+        hop: int = 1,
     ) -> None:
-        self.features, self.ids, self.targets, self.frames, self.teacher = features, ids, targets, frames, teacher
+        self.features, self.ids, self.targets, self.length = features, ids, targets, length
+        self.extra, self.hop = dict(extra or {}), hop
+
+    def _item(self, track: int, start: int, rows: int) -> dict[str, np.ndarray]:
+        """The crop of a track of `rows` rows from `start` on."""
+        padding, _ = centred_padding(min(rows - start, self.length), self.length)
+        place = start - padding
+        item = {"x": self.features.read_crop(self.ids[track], start, self.length)}
+        if self.targets is not None:
+            item |= self.targets.crop(track, place / self.hop, self.length // self.hop)
+        for name, targets in self.extra.items():
+            for key, value in targets.crop(track, place / self.hop, self.length // self.hop).items():
+                item[name if key == "target" else f"{name}_{key}"] = value
+        return item | {"track": np.asarray(track), "start": np.int64(place)}
+
+
+class RandomCrops(_Crops):
+    """Crops from random places of a track (offsets uniform, short tracks centred in silence).
+
+    Indexed by the pairs that `datasets.samplers.EpochSampler` yields.
+
+    Args:
+        views: Crops of a track in an item; several are drawn one after another, and stacked: `x [views, length, ...]`,
+            and likewise all but `track`.
+        features, ids, targets, length, extra, hop: As of `_Crops`.
+    """
+
+    def __init__(
+        self,
+        features: Rows,
+        ids: Sequence[str],
+        targets: Targets | None,
+        length: int,
+        extra: Mapping[str, Targets] | None = None,
+        hop: int = 1,
+        views: int = 1,
+    ) -> None:
+        super().__init__(features, ids, targets, length, extra, hop)
+        self.views = views
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, draw: tuple[int, int]) -> dict[str, np.ndarray]:
         track, seed = draw
-        identity = self.ids[track]
-        offsets = offset_range(self.features.length(identity), self.frames)
-        start = offsets[np.random.default_rng(seed).integers(len(offsets))]
-        return _item(self.features, identity, start, self.frames, self.targets[track], track, self.teacher)
+        rng, rows = np.random.default_rng(seed), self.features.length(self.ids[track])
+        offsets = offset_range(rows, self.length)
+        items = [self._item(track, offsets[rng.integers(len(offsets))], rows) for _ in range(self.views)]
+        if self.views == 1:
+            return items[0]
+        return {key: np.stack([item[key] for item in items]) for key in items[0]} | {"track": items[0]["track"]}
 
 
-class Windows(Dataset[dict[str, np.ndarray]]):
+class Windows(_Crops):
     """Fixed windows of every track: its centre, or all of it. Items hold `window`, their number, besides.
 
     Args:
-        features: The store.
-        ids: Stored track ids.
-        targets: `[tracks, ...]`.
-        frames: Length of a window.
-        hop: Distance of windows, frames; None takes the single window at the centre.
-        teacher: What it says about each window is `teacher` of the items.
+        distance: Of windows, in rows; None takes the single window at the centre.
+        features, ids, targets, length, extra, hop: As of `_Crops`.
     """
 
     def __init__(
         self,
-        features: Features,
+        features: Rows,
         ids: Sequence[str],
-        targets: np.ndarray,
-        frames: int,
-        hop: int | None = None,
-        teacher: Targets | None = None,
+        targets: Targets | None,
+        length: int,
+        distance: int | None = None,
+        extra: Mapping[str, Targets] | None = None,
+        hop: int = 1,
     ) -> None:
-        self.features, self.ids, self.targets, self.frames, self.teacher = features, ids, targets, frames, teacher
+        super().__init__(features, ids, targets, length, extra, hop)
+        lengths = [features.length(identity) for identity in ids]
         self.windows = [
-            (track, start)
-            for track, identity in enumerate(ids)
-            for start in window_starts(features.length(identity), frames, hop)
+            (track, start, rows)
+            for track, rows in enumerate(lengths)
+            for start in window_starts(rows, length, distance)
         ]
 
     def __len__(self) -> int:
         return len(self.windows)
 
     def __getitem__(self, number: int) -> dict[str, np.ndarray]:
-        track, start = self.windows[number]
-        item = _item(self.features, self.ids[track], start, self.frames, self.targets[track], track, self.teacher)
-        return item | {"window": np.asarray(number)}
+        return self._item(*self.windows[number]) | {"window": np.asarray(number)}
 
 
-def window_starts(length: int, frames: int, hop: int | None) -> list[int]:
-    """First frames of a track's windows; None as hop gives the one at the centre."""
-    if hop is None:
-        return [max(length - frames, 0) // 2]
-    return [start for start, _ in exhaustive_windows(length, frames, hop)]
-
-
-def _item(
-    features: Features, identity: str, start: int, frames: int, target: np.ndarray, track: int, teacher: Targets | None
-) -> dict[str, np.ndarray]:
-    mel = features.read_crop(identity, start, frames)
-    item = {"mel": mel, "target": np.asarray(target), "track": np.asarray(track)}
-    return item if teacher is None else item | {"teacher": teacher.targets(identity, start, frames)}
+def window_starts(rows: int, length: int, distance: int | None) -> list[int]:
+    """First rows of a track's windows; None as distance gives the one at the centre."""
+    if distance is None:
+        return [max(rows - length, 0) // 2]
+    return [start for start, _ in exhaustive_windows(rows, length, distance)]

@@ -1,4 +1,4 @@
-"""Which column of a table holds what: under its own name, under another one, or told by what stands in it."""
+"""Which column of a table holds what: under its own name, under another one, or recognised by what stands in it."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 A corpus is read from a table its owner can write with a spreadsheet: one row a track, a column with the path of the
 audio relative to the corpus folder, and any of the columns of `ANNOTATIONS`. Several tags share a cell, joined by `;`
 or `|` or as a list (:mod:`datasets.cells`). An empty cell means that nobody annotated the track; one whose listeners
-found no tag fitting has `-`. A column `split` names train, valid and test; without one, tracks are dealt out (see
+found no tag fitting has `-`. A column `split` names train, valid and test; without one, tracks are split by a rule (see
 :mod:`datasets.splits`). Pickled multi-hot arrays are a corpus too; for folders of classes see :mod:`datasets.folders`.
 """
 
@@ -21,7 +21,6 @@ from datasets.identity import composed
 from datasets.pickles import read_groundtruth
 from datasets.splits import SPLITS, hashed_split
 from datasets.tables import Cell, CorpusError, Sheet, read_sheet
-from datasets.text import pluralize
 
 __all__ = ["ANNOTATIONS", "SPLITS", "Corpus", "CorpusError", "Track", "read_groundtruths", "read_table"]
 
@@ -61,7 +60,8 @@ class Track:
     Attributes:
         id: Path of the audio relative to the corpus folder, POSIX separators, accents composed.
         split: One of `SPLITS`.
-        annotations: Parsed cells by annotation name; empty cells are absent.
+        annotations: Parsed cells by annotation name; empty cells are absent. What cannot be parsed is text, and
+            several genres are a tuple, see `read_table`.
     """
 
     id: str
@@ -81,7 +81,7 @@ class Corpus:
     Attributes:
         name: For messages.
         tracks: In the order of the table.
-        split_by: `given`, or the rule that dealt the tracks out.
+        split_by: `given`, or the rule that split the tracks.
         columns: Of the table it was read from.
         notes: What its reader should know.
     """
@@ -135,6 +135,7 @@ def read_table(
     columns: Mapping[str, str | Sequence[str]] | None = None,
     separators: str = SEPARATORS,
     splits: bool = True,
+    lenient: bool = False,
 ) -> Corpus:
     """Read a table of annotations.
 
@@ -143,10 +144,12 @@ def read_table(
         columns: Annotation name -> column name of what is read (`{"tags": "mtt_tags"}`); None reads all there is.
             A column under the annotation's own name may be absent or have one of its other names. Several columns of
             tags are pooled; some of them may be absent, and a track with an empty cell in one that is there counts as
-            not annotated. `path` and `split` can be named in the same way. Of a column of numbers that is only there
-            under its usual name, cells that hold something else are left out with a note.
+            not annotated. `path` and `split` can be named in the same way.
         separators: What stands between the tags of a cell: any of these characters.
-        splits: Whether the column of splits is read; otherwise, whatever stands in it, tracks are dealt out.
+        splits: Whether the column of splits is read; otherwise, whatever stands in it, tracks are split by a rule.
+        lenient: Whether numbers and keys that cannot be read stay as text, and several genres as a tuple, for the task
+            that needs them to refuse. A column of numbers under its usual name that mostly holds something else is
+            not read, with a note.
 
     Raises:
         CorpusError: The file is missing or empty, a column is missing, a cell cannot be read, or a path repeats.
@@ -157,9 +160,8 @@ def read_table(
     split_column = find(sheet, "split", wanted.pop("split", ("split",)))
     found = {name: find(sheet, name, names) for name, names in wanted.items()}
     notes = either(sheet, found, wanted, separators)
-    if columns is not None:
-        sheet, said = _without_words(sheet, found, wanted)
-        notes += said
+    if lenient:
+        notes += _drop_words(sheet, found, wanted)
     if set(found.get("genre", ())) <= set(found.get("tags", ())) and several(sheet, found.get("genre", ()), separators):
         found["genre"] = ()  # a column of tags that is called genre
     named = {name: present for name, present in found.items() if present}
@@ -172,7 +174,7 @@ def read_table(
         annotations = {
             name: value
             for name, present in named.items()
-            if (value := _value(sheet, where, name, present, cells, separators)) is not None
+            if (value := _value(sheet, where, name, present, cells, separators, lenient)) is not None
         }
         tracks.append(Track(identity, split, annotations))
     if not tracks:
@@ -185,38 +187,23 @@ def read_table(
     return Corpus(table.stem, tuple(tracks), split_by, sheet.columns, tuple(notes))
 
 
-def _without_words(
-    sheet: Sheet, found: dict[str, tuple[str, ...]], wanted: Mapping[str, tuple[str, ...]]
-) -> tuple[Sheet, list[str]]:
-    """Leave out what is no number of columns of numbers that nobody named, or most of a column with it.
-
-    Returns:
-        The table without such cells, and what to say; enters into `found` which columns are not read.
-    """
-    notes, emptied = [], {}
+def _drop_words(sheet: Sheet, found: dict[str, tuple[str, ...]], wanted: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Take columns out of `found` that nobody named and that should hold numbers, and mostly do not; a note on each."""
+    notes = []
     for name in NUMBERS:
         if not found.get(name) or wanted[name] != (name,):
             continue
         (column,) = found[name]
         cells = [(where, cell) for where, row in sheet.rows if (cell := row.get(column)) not in (None, "")]
         words = [(where, cell) for where, cell in cells if not _is_number(sheet, name, column, cell)]
-        if not words:
-            continue
-        where, word = words[0]
-        shown = f"{sheet.file.name}, {where}: {column}={word!r} is no number"
         if 2 * len(words) > len(cells):
+            where, word = words[0]
             found[name] = ()
-            notes.append(f"{shown}, nor are most cells of this column, which is not read")
-        else:
-            emptied[column] = {where for where, _ in words}
-            notes.append(f"{shown} and left out, as {len(words)} of {pluralize(len(cells), 'cell')} of this column")
-    if not emptied:
-        return sheet, notes
-    rows = [
-        (where, {column: None if where in emptied.get(column, ()) else cell for column, cell in row.items()})
-        for where, row in sheet.rows
-    ]
-    return replace(sheet, rows=rows), notes
+            notes.append(
+                f"{sheet.file.name}, {where}: {column}={word!r} is no number, nor are most cells of this column, "
+                f"which is not read"
+            )
+    return notes
 
 
 def _is_number(sheet: Sheet, name: str, column: str, cell: str | tuple[str, ...]) -> bool:
@@ -258,7 +245,13 @@ def _identity(file: Path, where: str, cell: Cell, column: str) -> str:
 
 
 def _value(
-    sheet: Sheet, where: str, name: str, columns: Sequence[str], row: Mapping[str, Cell], separators: str
+    sheet: Sheet,
+    where: str,
+    name: str,
+    columns: Sequence[str],
+    row: Mapping[str, Cell],
+    separators: str,
+    lenient: bool,
 ) -> Any | None:
     """The annotation in the cells of a row; None where one of them is empty, or NaN where a number is."""
     cells = [row.get(column) for column in columns]
@@ -271,14 +264,19 @@ def _value(
                 raise ValueError("a formula of the spreadsheet failed there")
             if name == "tags":
                 values += parse_tags(cell, separators)
+            elif lenient and name == "genre":
+                values += _genres(cell, separators)
             else:
                 values += [_parse(sheet, name, one) for one in _single(cell, name, column, separators)]
         except ValueError as error:
+            if lenient and name in (*NUMBERS, "key"):
+                return cell if isinstance(cell, str) else ", ".join(cell)
             what = "cannot be read as tags" if name == "tags" else f"is not a {name}"
             raise CorpusError(f"{sheet.file}, {where}: {column}={cell!r:.80} {what}: {error}") from None
     if name == "tags":
         return tuple(dict.fromkeys(values))
-    return next((value for value in values if value == value), None)
+    values = [value for value in values if value == value]
+    return tuple(values) if len(values) > 1 else next(iter(values), None)
 
 
 def _parse(sheet: Sheet, name: str, cell: str) -> Any:
@@ -292,7 +290,7 @@ def _single(cell: str | tuple[str, ...], name: str, column: str, separators: str
         ValueError: It holds several.
     """
     if name == "genre":
-        texts = distinct(parted(cell, separators) if isinstance(cell, str) else cell)
+        texts = _genres(cell, separators)
     elif isinstance(cell, str):
         texts = (cell,) if name in FREE or (inside := listed(cell)) is None else inside
     else:
@@ -303,6 +301,10 @@ def _single(cell: str | tuple[str, ...], name: str, column: str, separators: str
     return texts
 
 
+def _genres(cell: str | tuple[str, ...], separators: str) -> tuple[str, ...]:
+    return distinct(parted(cell, separators) if isinstance(cell, str) else cell)
+
+
 def _split_of(file: Path, where: str, identity: str, row: Mapping[str, Cell], columns: Sequence[str]) -> str:
     if not columns:
         return hashed_split(identity)
@@ -311,7 +313,7 @@ def _split_of(file: Path, where: str, identity: str, row: Mapping[str, Cell], co
     if name is None:
         raise CorpusError(
             f"{file}, {where}: {columns[0]} {cell!r}; expected one of {', '.join(SPLIT_NAMES)} "
-            f"(leave the row out, or have all tracks dealt out: {option('splits', 'stratified')})"
+            f"(leave the row out, or have all tracks split by a rule: {option('splits', 'stratified')})"
         )
     return name
 

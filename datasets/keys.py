@@ -46,7 +46,7 @@ TWO = re.compile(r"(.+?) ?\((.+)\)|(.+?) ?[/|] ?(.+)|(.+?) - (.+)|(\S+) (\S+)")
 
 
 @dataclass(frozen=True)
-class _Name:
+class _KeyName:
     """A key by the name of its tonic.
 
     Attributes:
@@ -104,7 +104,7 @@ def _of_code(hour: int, ring: str) -> int:
     return (7 * fifths + 9) % 12 + 12 if ring in "Aam" else 7 * fifths % 12
 
 
-def _named(text: str) -> _Name | None:
+def _named(text: str) -> _KeyName | None:
     if found := LETTER.fullmatch(text):
         letter, shift, mode = found.groups()
         shift, mode = (shift or "").strip(" _-").lower(), mode if mode in ("m", "M") else mode.lower()
@@ -112,11 +112,11 @@ def _named(text: str) -> _Name | None:
             return None
         german = letter in "Hh" or mode in GERMAN_MODES
         tonic = B_FLAT if letter in "Bb" and not shift and german else LETTERS[letter.upper()] + SHIFTS[shift]
-        return _Name(tonic, MODES[mode] if mode else "", letter, shift, german)
+        return _KeyName(tonic, MODES[mode] if mode else "", letter, shift, german)
     if found := SYLLABLE.fullmatch(text.lower().translate(ACCENTS)):
         syllable, shift, mode = found.groups()
         if mode in MODES:
-            return _Name(SYLLABLES[syllable] + SHIFTS[shift or ""], MODES[mode], syllable, shift or "", False)
+            return _KeyName(SYLLABLES[syllable] + SHIFTS[shift or ""], MODES[mode], syllable, shift or "", False)
     return None
 
 

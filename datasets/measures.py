@@ -1,4 +1,4 @@
-"""What can be told of stored features without knowing what they are of: their distribution, and which are the same."""
+"""What stored features show without knowing what they are of: their distribution, and which are the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dealing tracks out into train, valid and test, each rule a function of the tracks and a seed, never of their order.
+"""Splitting tracks into train, valid and test, each rule a function of the tracks and a seed, never of their order.
 
 `hashed` looks at the id alone, so that a track keeps its split when others come and go. `stratified` gives every label
 its share of every split: iterative stratification after Sechidis, Tsoumakas and Vlahavas, "On the stratification of
@@ -21,7 +21,7 @@ STEPS = 2**32
 
 
 def hashed_split(identity: str, shares: Sequence[float] = SHARES) -> str:
-    """Deal a track out by a hash of its id, accents composed: stable when tracks are added.
+    """Assign a track by a hash of its id, accents composed: stable when tracks are added.
 
     Args:
         identity: Of the track.
@@ -36,7 +36,7 @@ def hashed_split(identity: str, shares: Sequence[float] = SHARES) -> str:
 
 
 def hashed(labels: Mapping[str, Sequence[Hashable]], shares: Sequence[float] = SHARES) -> dict[str, str]:
-    """Deal tracks out by a hash of their ids.
+    """Split tracks by a hash of their ids.
 
     Args:
         labels: Tracks by id; what labels they have does not matter.
@@ -49,7 +49,7 @@ def hashed(labels: Mapping[str, Sequence[Hashable]], shares: Sequence[float] = S
 
 
 def stratified(labels: Mapping[str, Sequence[str]], shares: Sequence[float] = SHARES, seed: int = 0) -> dict[str, str]:
-    """Deal tracks out so that every label has its share of every split, as nearly as its number of tracks allows.
+    """Split tracks so that every label has its share of every split, as nearly as its number of tracks allows.
 
     Args:
         labels: Of every track, by id.
@@ -69,7 +69,7 @@ def grouped(
     shares: Sequence[float] = SHARES,
     seed: int = 0,
 ) -> dict[str, str]:
-    """Deal tracks out by group, giving every label its share of every split as nearly as the groups allow.
+    """Split tracks by group, giving every label its share of every split as nearly as the groups allow.
 
     Args:
         labels: Of every track, by id.
@@ -88,16 +88,17 @@ def grouped(
     totals: Counter[str] = Counter()
     for found in counts.values():
         totals.update(found)
-    deal = _Deal(shares, len(labels), totals)
-    dealt: dict[Hashable, int] = {}
+    quotas = _Quotas(shares, len(labels), totals)
+    assigned: dict[Hashable, int] = {}
 
     def settle(group: Hashable, label: str | None) -> None:
-        dealt[group] = deal.take(label, len(members[group]), counts[group])
+        assigned[group] = quotas.take(label, len(members[group]), counts[group])
 
     _rarest_first(counts, order, settle)
-    for group in sorted((group for group in members if group not in dealt), key=lambda g: (-len(members[g]), order[g])):
+    unlabelled = [group for group in members if group not in assigned]
+    for group in sorted(unlabelled, key=lambda g: (-len(members[g]), order[g])):
         settle(group, None)
-    return {identity: SPLITS[dealt[groups[identity]]] for identity in labels}
+    return {identity: SPLITS[assigned[groups[identity]]] for identity in labels}
 
 
 def _order(firsts: Mapping[Hashable, str], seed: int) -> dict[Hashable, bytes]:
@@ -132,7 +133,7 @@ def _rarest_first(
             del left[other]
 
 
-class _Deal:
+class _Quotas:
     """How many tracks, and tracks of every label, each split may still take."""
 
     def __init__(self, shares: Sequence[float], tracks: int, totals: Mapping[str, int]) -> None:

@@ -1,7 +1,8 @@
 """The one array store: every array that outlives a run, with random access to any piece of any track.
 
 A store is a folder of plain ``.npy`` shards, a Parquet index and a JSON header (see :mod:`datasets.store_format`). It
-holds mel frames ``[frames, bands]``, embeddings ``[patches, 3, dim]`` or logits ``[patches, classes]``.
+holds features ``[frames, bands]``, audio ``[samples]`` int16, embeddings ``[windows, tokens, dim]``, logits or
+predictions ``[windows, classes]``.
 
     with StoreWriter(folder, Header("mel", (96,), producer=parameters, fingerprint=fingerprint)) as writer:
         for id, mel in tracks:
@@ -52,7 +53,7 @@ class Reader(Protocol):
         """Rows ``start`` to ``stop`` of a track, read-only."""
 
     def read_crop(self, id: str, start: int, length: int) -> np.ndarray:
-        """A new array of ``length`` rows from ``start`` on, zeros half before and half behind where there are fewer."""
+        """A new array of ``length`` rows from ``start`` on, centred in ``header.fill`` where there are fewer."""
 
 
 _EXPECTED: dict[str, Callable[[Any], bool]] = {
@@ -159,7 +160,7 @@ class Store:
         return self._id_column.to_pylist()
 
     def table(self) -> pa.Table:
-        """The index: id, shard, offset, length, source, duration, checksum; sorted by id."""
+        """The index: id, shard, offset, length, source, duration, checksum, audio_checksum; sorted by id."""
         return self._table
 
     def row(self, id: str) -> dict[str, Any]:
@@ -167,7 +168,7 @@ class Store:
         return self._table.slice(self._position(id), 1).to_pylist()[0]
 
     def length(self, id: str) -> int:
-        """Rows (frames, patches) of a track.
+        """Rows (frames, samples, windows) of a track.
 
         Raises:
             StoreError: an unknown id, or its shard is smaller than that.
@@ -196,7 +197,7 @@ class Store:
         return shard.rows[first + start : first + stop]
 
     def read_crop(self, id: str, start: int, length: int) -> np.ndarray:
-        """A new array ``[length, *item_shape]`` with the rows from ``start`` on; zeros around them if there are fewer.
+        """A new array ``[length, *item_shape]`` with the rows from ``start`` on, centred in ``header.fill``.
 
         Raises:
             StoreError: an unknown id, a start outside the track, or a damaged shard.
@@ -206,7 +207,7 @@ class Store:
         check_range(id, start, stop, rows)
         if stop - start == length:
             return shard.copy(first + start, first + stop)
-        return pad_centred(shard.rows[first + start : first + stop], length)
+        return pad_centred(shard.rows[first + start : first + stop], length, self.header.fill)
 
     def _place(self, position: int) -> tuple[MappedShard, int, int]:
         """A track's shard, first row there, and number of rows."""

@@ -89,7 +89,13 @@ class Filling:
         self._rows: list[dict[str, Any]] = []
 
     def append(
-        self, id: str, array: np.ndarray, source: str = "", duration: float = float("nan"), checksum: str = ""
+        self,
+        id: str,
+        array: np.ndarray,
+        source: str = "",
+        duration: float = float("nan"),
+        checksum: str = "",
+        audio_checksum: str | None = None,
     ) -> None:
         """Add one track, as :meth:`datasets.store.StoreWriter.append` does.
 
@@ -102,7 +108,7 @@ class Filling:
             offset = shard.append(rows)
         except OSError as error:
             raise self._failed(f"has no room for {id!r}", error) from error
-        self._rows.append(index_row(id, shard.path.name, offset, rows, source, duration, checksum))
+        self._rows.append(index_row(id, shard.path.name, offset, rows, source, duration, checksum, audio_checksum))
 
     def finish(self) -> list[dict[str, Any]]:
         """Bring the tracks to disk; returns their rows of the index.

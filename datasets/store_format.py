@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from operator import index
 from pathlib import Path
 from reprlib import repr as shown
@@ -28,7 +28,8 @@ from datasets import plain_json
 from datasets.store_files import HEADER, StoreError, own_folders, read_file, replace_file
 
 FORMAT_VERSION = 1
-KINDS = ("mel", "embeddings", "logits", "answers")
+KINDS = ("mel", "audio", "embeddings", "logits", "predictions")
+_FORMER_KINDS = {"answers": "predictions"}  # of stores made before
 _MOST_AXES, _MOST_ROW, _MOST_HEADER = 16, 2**31, 2**26  # of a row: axes and bytes; bytes of header.json
 
 
@@ -38,11 +39,13 @@ class Header:
 
     Attributes:
         kind: one of :data:`KINDS`.
-        item_shape: shape of one row, that is of an array without its first axis: ``(96,)``, ``(3, 768)``, ``(400,)``.
+        item_shape: shape of one row, that is of an array without its first axis: ``(96,)``, ``(3, 768)``, ``(400,)``;
+            ``()`` for audio, whose rows are samples.
         dtype: numpy name of the stored type, for instance ``float16``.
         units: what a number means, for instance ``log10(1 + 10000 * mel power)``.
         producer: JSON-able parameters of whatever computed the arrays.
         fingerprint: of those parameters; None where the maker is unknown (upstream folders).
+        fill: value of silence, which takes the place of rows that a crop wants beyond a track.
         version: of this file format.
 
     Raises:
@@ -55,9 +58,12 @@ class Header:
     units: str = ""
     producer: Mapping[str, Any] | None = None
     fingerprint: str | None = None
+    fill: float = 0.0
     version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
+        if isinstance(self.kind, str):
+            object.__setattr__(self, "kind", _FORMER_KINDS.get(self.kind, self.kind))
         if self.kind not in KINDS:
             raise StoreError(f"kind={shown(self.kind)}: a store holds one of {', '.join(KINDS)}")
         object.__setattr__(self, "item_shape", _shape(self.item_shape))
@@ -68,6 +74,7 @@ class Header:
             raise StoreError(f"units={shown(self.units)}: expected a text")
         if not isinstance(self.fingerprint, str | None):
             raise StoreError(f"fingerprint={shown(self.fingerprint)}: expected a text, or null where it is not known")
+        object.__setattr__(self, "fill", _fill(self.fill))
         if not isinstance(self.producer, Mapping | None):
             raise StoreError(f"producer={shown(self.producer)}: expected a mapping of parameters")
         try:
@@ -93,6 +100,12 @@ def _shape(given: Sequence[int]) -> tuple[int, ...]:
     return shape
 
 
+def _fill(given: float) -> float:
+    if type(given) not in (int, float) or not -(2.0**128) < given < 2.0**128:
+        raise StoreError(f"fill={shown(given)}: expected a finite number, the value of silence")
+    return float(given)
+
+
 def _dtype(given: str) -> str:
     try:
         dtype = None if given is None else np.dtype(given)
@@ -113,7 +126,7 @@ def read_header(path: Path) -> Header:
     """
     file = path / HEADER
     try:
-        fields = plain_json.parse(read_file(file, _MOST_HEADER))
+        stored = plain_json.parse(read_file(file, _MOST_HEADER))
     except (FileNotFoundError, NotADirectoryError) as error:
         what = f"holds no {HEADER}" if path.is_dir() else "does not exist"
         raise StoreError(f"no store at {path}: it {what}; give the folder that was written as a store") from error
@@ -121,11 +134,12 @@ def read_header(path: Path) -> Header:
         raise
     except (OSError, ValueError) as error:
         raise StoreError(f"{file} cannot be read ({error}); restore it from a backup") from error
-    version = fields.get("version") if isinstance(fields, dict) else None
+    version = stored.get("version") if isinstance(stored, dict) else None
     if type(version) is not int or version != FORMAT_VERSION:
         raise StoreError(f"{path}: store format {shown(version)}, {FORMAT_VERSION} can be read; update, or rebuild it")
+    known = {one.name for one in fields(Header)}  # what later versions add is passed over
     try:
-        return Header(**fields)
+        return Header(**{name: value for name, value in stored.items() if name in known})
     except (TypeError, StoreError) as error:
         raise StoreError(f"{file} is not a store's header: {error}") from error
 
@@ -160,6 +174,7 @@ def check_header(
     Raises:
         StoreError: naming what the store is, what is needed, and the parameters that differ.
     """
+    kind = _FORMER_KINDS.get(kind, kind) if kind else kind
     if kind is not None and kind != found.kind:
         raise StoreError(
             f"{path} holds {found.kind}, {kind} is needed; give a store of {kind}, or a new folder to make one"

@@ -29,10 +29,12 @@ SCHEMA = pa.schema(
         ("length", pa.int64()),  # rows
         ("source", pa.string()),
         ("duration", pa.float64()),  # seconds, NaN = unknown
-        ("checksum", pa.string()),
+        ("checksum", pa.string()),  # of the rows
+        ("audio_checksum", pa.string()),  # of the audio file behind them, null = unknown
     ]
 )
 COLUMNS = tuple(SCHEMA.names)
+_NULLABLE = ("audio_checksum",)  # stores made before have no such column
 MOST_ROWS = 2**40  # of a shard: more than any disk holds
 _BLOCK = 4096
 _LONGEST_LINE = 2**20  # bytes: a path has 4,096 at most
@@ -77,7 +79,9 @@ def _part_row(line: bytes) -> dict[str, Any]:
     offset, length, duration = row["offset"], row["length"], row["duration"]
     if type(offset) is not int or type(length) is not int or not (0 <= offset < MOST_ROWS and 0 < length < MOST_ROWS):
         raise ValueError(f"offset {shown(offset)} and length {shown(length)} are no place in a shard")
-    row = {name: row[name] for name in COLUMNS}
+    row = {name: row.get(name) if name in _NULLABLE else row[name] for name in COLUMNS}
+    if type(row["audio_checksum"]) not in (str, type(None)):
+        raise ValueError("audio_checksum must be a text or null")
     if not (type(row["id"]) is type(row["shard"]) is type(row["source"]) is type(row["checksum"]) is str):
         raise ValueError("id, shard, source and checksum must be texts")
     if type(duration) not in (float, int, type(None)):
@@ -143,7 +147,11 @@ def load_parquet(path: Path) -> pa.Table:
         size = file_size(file)  # opened again below by its path: Arrow's threads may outlive what is of Python
         with pq.ParquetFile(file, read_dictionary=["shard"], page_checksum_verification=True) as parquet:
             check_rows(parquet, size)
-            table = parquet.read(columns=list(COLUMNS)).select(COLUMNS).cast(SCHEMA).combine_chunks()
+            stored = set(parquet.schema_arrow.names)
+            table = parquet.read(columns=[name for name in COLUMNS if name in stored or name not in _NULLABLE])
+            for name in (name for name in _NULLABLE if name not in stored):
+                table = table.append_column(name, pa.nulls(len(table), pa.string()))
+            table = table.select(COLUMNS).cast(SCHEMA).combine_chunks()
     except FileNotFoundError:
         return SCHEMA.empty_table()
     except StoreError:
@@ -166,7 +174,7 @@ def _checked(table: pa.Table, file: Path, token: str | None = None) -> pa.Table:
         table.validate(full=True)
     except pa.ArrowException as error:
         raise _damaged(file, str(error).partition("\n")[0]) from error
-    empty = [name for name in COLUMNS if table[name].null_count]
+    empty = [name for name in COLUMNS if name not in _NULLABLE and table[name].null_count]
     if empty:
         raise _damaged(file, f"a row without {empty[0]}")
     for name in {name for chunk in table["shard"].chunks for name in chunk.dictionary.to_pylist()}:

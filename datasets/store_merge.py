@@ -133,7 +133,7 @@ def merge(sources: Sequence[str | Path], destination: str | Path) -> None:
 
 def _check_alike(folder: Path, header: Header, destination: Path, found: Header) -> None:
     check_header(folder, header, found.fingerprint, found.kind, found.producer)
-    for name in ("fingerprint", "item_shape", "dtype"):
+    for name in ("fingerprint", "item_shape", "dtype", "fill"):
         if getattr(header, name) != getattr(found, name):
             raise StoreError(
                 f"{folder} has {name}={getattr(header, name)}, {destination} {getattr(found, name)}; "

@@ -93,7 +93,13 @@ class StoreWriter:
             raise
 
     def append(
-        self, id: str, array: np.ndarray, source: str = "", duration: float = float("nan"), checksum: str = ""
+        self,
+        id: str,
+        array: np.ndarray,
+        source: str = "",
+        duration: float = float("nan"),
+        checksum: str = "",
+        audio_checksum: str | None = None,
     ) -> None:
         """Add one track; every few seconds or 64 MiB this commits.
 
@@ -103,13 +109,14 @@ class StoreWriter:
             source: path of what it was computed from.
             duration: of the source in seconds.
             checksum: of the source; without one, the CRC-32 of the stored bytes is kept as ``crc32:...``.
+            audio_checksum: of the audio file behind it; None where that is not known.
 
         Raises:
             StoreError: an array that does not belong here, an id that is there already, or no room. After no room
                 the store holds every track appended before, once :meth:`close` has returned.
         """
         self._check_usable()
-        self._check_entry(id, source, checksum)
+        self._check_entry(id, source, checksum, audio_checksum)
         if id in self.done or id in self._pending_ids:
             raise StoreError(f"{self.path}: {id!r} is stored already; leave out the ids in `done`")
         rows = checked_rows(self.path, self.header, id, array)
@@ -118,7 +125,7 @@ class StoreWriter:
             offset = shard.append(rows)
         except OSError as error:
             raise self._failed(f"has no room for {id!r}", error) from error
-        self._pending.append(index_row(id, shard.path.name, offset, rows, source, duration, checksum))
+        self._pending.append(index_row(id, shard.path.name, offset, rows, source, duration, checksum, audio_checksum))
         self._pending_ids.add(id)
         self._pending_bytes += rows.nbytes
         much = self._pending_bytes >= _COMMIT_BYTES or len(self._pending) >= _COMMIT_TRACKS
@@ -136,7 +143,7 @@ class StoreWriter:
         """
         self._check_usable()
         for row in rows:
-            self._check_entry(row["id"], row["source"], row["checksum"])
+            self._check_entry(row["id"], row["source"], row["checksum"], row["audio_checksum"])
             if row["id"] not in self.done and row["id"] not in self._pending_ids:
                 self._pending.append(row)
                 self._pending_ids.add(row["id"])
@@ -193,10 +200,10 @@ class StoreWriter:
             with suppress(StoreError):  # the error under way says more
                 self.close()
 
-    def _check_entry(self, id: str, source: str, checksum: str) -> None:
+    def _check_entry(self, id: str, source: str, *checksums: str | None) -> None:
         if not isinstance(id, str) or not id or _readable(id) != id:
             raise StoreError(f"{self.path}: a track's id must be a text that is not empty and valid UTF-8, not {id!r}")
-        if len(id) + len(str(source)) + len(str(checksum)) > _LONGEST:
+        if len(id) + len(str(source)) + sum(len(str(one)) for one in checksums) > _LONGEST:
             raise StoreError(f"{self.path}: {id[:60]!r}... or its source has more than {_LONGEST} letters; shorten it")
 
     def _shard_for(self, size: int) -> ShardWriter:
@@ -213,7 +220,7 @@ class StoreWriter:
 
     def _check_same(self, header: Header) -> None:
         check_header(self.path, self.header, header.fingerprint, header.kind, header.producer)
-        for name in ("item_shape", "dtype"):
+        for name in ("item_shape", "dtype", "fill"):
             found, wanted = getattr(self.header, name), getattr(header, name)
             if found != wanted:
                 raise StoreError(f"{self.path} has {name}={found}, {wanted} is to be written; use another folder")
@@ -261,11 +268,19 @@ def checked_rows(path: Path, header: Header, id: str, array: np.ndarray) -> np.n
 
 
 def index_row(
-    id: str, shard: str, offset: int, rows: np.ndarray, source: str, duration: float, checksum: str
+    id: str,
+    shard: str,
+    offset: int,
+    rows: np.ndarray,
+    source: str,
+    duration: float,
+    checksum: str,
+    audio_checksum: str | None,
 ) -> dict[str, Any]:
     """The row of the index of ``rows`` that lie at ``offset`` of a shard."""
     row = {"id": id, "shard": shard, "offset": offset, "length": len(rows), "source": _readable(str(source))}
-    return row | {"duration": float(duration), "checksum": str(checksum) or f"crc32:{zlib.crc32(rows):08x}"}
+    row |= {"duration": float(duration), "checksum": str(checksum) or f"crc32:{zlib.crc32(rows):08x}"}
+    return row | {"audio_checksum": str(audio_checksum) if audio_checksum else None}
 
 
 def _all_finite(rows: np.ndarray) -> bool:

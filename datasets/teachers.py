@@ -1,9 +1,9 @@
-"""What a teacher said about a clip: the second target of a student, from a store of the teacher's logits.
+"""A teacher's targets for crops of tracks: the second target of a student, from a store of the teacher's logits.
 
-A teacher has judged tracks window by window, a student sees a crop from anywhere. The window that shares most with the
-crop speaks for it, or the mean over all windows does. Hard targets are those of MAEST's teacher-student recipe, soft
-ones those of EfficientAT (Schmid et al., ICASSP 2023) and, between classes that exclude each other, of Hinton et al.
-(arXiv 1503.02531).
+The teacher's logits are stored window by window, a student sees a crop from anywhere. Its target comes from the window
+that shares most with the crop, or from the mean over all windows. Hard targets are those of MAEST's teacher-student
+recipe, soft ones those of EfficientAT (Schmid et al., ICASSP 2023) and, between classes that exclude each other, of
+Hinton et al. (arXiv 1503.02531).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from datasets.store import Reader
 
 THRESHOLD = 0.45  # of MAEST's recipe; exclusive
-PATCHES = ("overlap", "mean")
+WINDOWS = ("overlap", "mean")
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,18 @@ class Rule:
         threshold: Hard targets are 1 where the probability is larger than this, or at the largest if none is.
         temperature: What logits are divided by before they become soft targets.
         exclusive: Whether exactly one class is right (softmax), or each is for itself (sigmoid).
-        patch: "overlap" asks the window that shares most with the clip, "mean" all windows of the track.
+        window: "overlap" takes the window that shares most with the clip, "mean" all windows of the track.
     """
 
     soft: bool = False
     threshold: float = THRESHOLD
     temperature: float = 1.0
     exclusive: bool = False
-    patch: str = "overlap"
+    window: str = "overlap"
 
     def __post_init__(self) -> None:
-        if self.patch not in PATCHES:
-            raise ValueError(f"patch={self.patch!r}: expected one of {', '.join(PATCHES)}")
+        if self.window not in WINDOWS:
+            raise ValueError(f"window={self.window!r}: expected one of {', '.join(WINDOWS)}")
         if not self.temperature > 0:
             raise ValueError(f"temperature={self.temperature}: expected a number above 0")
 
@@ -90,7 +90,7 @@ def overlapping(start: float, length: float, window: float, hop: float, windows:
 
 
 class Teacher:
-    """Targets of clips by track and place.
+    """A teacher's targets by track and place.
 
     Args:
         store: Logits `[windows, classes]` a track.
@@ -99,7 +99,7 @@ class Teacher:
         hop: Their distance, in frames of the student.
         columns: Which logits count, in the order of the student's outputs; None takes all as they are.
         names: Ids of the student's tracks -> ids in the store, where they differ.
-        without: Ids of the student's tracks for which the store says nothing, whatever their names.
+        without: Ids of the student's tracks whose logits do not count, whatever is stored.
     """
 
     def __init__(
@@ -124,24 +124,63 @@ class Teacher:
     def __contains__(self, identity: str) -> bool:
         return identity not in self.without and self.names.get(identity, identity) in self.store
 
-    def targets(self, identity: str, start: int, frames: int) -> np.ndarray:
-        """Target of a clip, float32 `[classes]`; NaN where the teacher has not heard the track.
+    def of(self, ids: Sequence[str]) -> TeacherTargets:
+        """Targets of some tracks, by their number."""
+        return TeacherTargets(self, tuple(ids))
+
+    def targets(self, identity: str, start: float, frames: int) -> np.ndarray:
+        """Target of a clip, float32 `[classes]`; NaN where the store has no logits of the track.
 
         Args:
             identity: The student's id of the track.
-            start: First frame of the clip.
+            start: First frame of the clip; what lies before the track is not counted.
             frames: Its length.
         """
         if identity not in self:
             return np.full(self.n_classes, np.nan, np.float32)
         stored = self.names.get(identity, identity)
         first, stop = 0, self.store.length(stored)
-        if self.rule.patch == "overlap" and stop > 1:
-            first = overlapping(start, frames, self.window, self.hop, stop)
+        if self.rule.window == "overlap" and stop > 1:
+            first = overlapping(max(start, 0), frames, self.window, self.hop, stop)
             stop = first + 1
+        return self._target(stored, first, stop)
+
+    def whole(self, identity: str) -> np.ndarray:
+        """Target of a whole track, from the mean over all its windows; NaN where the store has no logits of it."""
+        if identity not in self:
+            return np.full(self.n_classes, np.nan, np.float32)
+        stored = self.names.get(identity, identity)
+        return self._target(stored, 0, self.store.length(stored))
+
+    def _target(self, stored: str, first: int, stop: int) -> np.ndarray:
+        """From the mean over some windows."""
         logits = self.store.read(stored, first, stop)
         logits = logits if self.columns is None else logits[:, self.columns]
         temperature = self.rule.temperature if self.rule.soft else 1.0
         mean = probabilities(logits, self.rule.exclusive, temperature).mean(axis=0)
         target = mean if self.rule.soft else harden(mean, self.rule.threshold, self.rule.exclusive)
         return target.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class TeacherTargets:
+    """A teacher's targets of a list of tracks, as `datasets.targets.Targets`.
+
+    Attributes:
+        teacher: Whose they are.
+        ids: The student's ids of the tracks.
+    """
+
+    teacher: Teacher
+    ids: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def crop(self, track: int, start: float, frames: int) -> Mapping[str, np.ndarray]:
+        """`target [classes]` of a crop; NaN where there is none."""
+        return {"target": self.teacher.targets(self.ids[track], start, frames)}
+
+    def whole(self, track: int) -> np.ndarray:
+        """Target `[classes]` of the whole track."""
+        return self.teacher.whole(self.ids[track])

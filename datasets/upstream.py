@@ -127,8 +127,8 @@ class UpstreamFolder:
             raise StoreError(f"{self.path / id} changed since it was opened ({error}); open it again") from error
 
     def read_crop(self, id: str, start: int, length: int) -> np.ndarray:
-        """A new array ``[length, 96]`` of the frames from ``start`` on; zeros around them if there are fewer."""
-        return pad_centred(self.read(id, start, min(start + length, self.length(id))), length)
+        """A new array ``[length, 96]`` of the frames from ``start`` on, centred in ``header.fill``."""
+        return pad_centred(self.read(id, start, min(start + length, self.length(id))), length, self.header.fill)
 
     def _frames(self, file: os.DirEntry[str]) -> int:
         if file.name.endswith(".npy"):

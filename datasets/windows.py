@@ -1,6 +1,6 @@
 """Where to cut a track: random crops, consecutive windows, and the padding of what is too short.
 
-Lengths and positions are counted in rows of the stored array (frames of a mel, patches of an embedding).
+Lengths and positions are counted in rows of the stored array (frames of features, samples of audio).
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ def offset_range(rows: int, length: int) -> range:
 
 
 def centred_padding(rows: int, length: int) -> tuple[int, int]:
-    """Rows of zeros before and after ``rows`` rows that centre them in ``length``; an odd one goes behind."""
+    """Rows of padding before and after ``rows`` rows that centre them in ``length``; an odd one goes behind."""
     missing = length - rows
     if missing < 0:
         raise ValueError(f"{rows} rows do not fit into {length}; cut before padding")
     return missing // 2, missing - missing // 2
 
 
-def pad_centred(array: np.ndarray, length: int) -> np.ndarray:
-    """``array`` ``[rows, ...]`` in the middle of a new ``[length, ...]`` of zeros."""
+def pad_centred(array: np.ndarray, length: int, fill: float = 0.0) -> np.ndarray:
+    """``array`` ``[rows, ...]`` in the middle of a new ``[length, ...]`` of ``fill``."""
     before, _ = centred_padding(len(array), length)
-    padded = np.zeros((length, *array.shape[1:]), dtype=array.dtype)
+    padded = np.full((length, *array.shape[1:]), fill, dtype=array.dtype)
     padded[before : before + len(array)] = array
     return padded
 

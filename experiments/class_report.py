@@ -1,4 +1,4 @@
-"""What is shown of a test: every class, and what was taken for what."""
+"""Test results by class, as a table and a picture, and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from datasets.csv_writing import RecordWriter
 from experiments import reports
 from experiments.tasks.base import Task
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.strata import membership
 
 N_TRAIN = "n_train"  # column: training tracks of a class
-UNSEEN = " (not in train)"  # behind the name of a class without one
+UNSEEN = " (not in train)"  # behind the name of a class without any
 
 
 def write_test_report(
@@ -32,30 +32,29 @@ def write_test_report(
         predictions: As the task decodes them, one row a track.
         references: Stacked targets.
         run: Gets the files.
-        train: Stacked targets that were learned from, where they are known: classes without a track are marked.
+        train: Stacked targets of the training tracks, where they are known: classes without a track are marked.
         suffix: Of the file names, where a run reports on several tasks.
-        system: What answered, for the titles of the pictures.
+        system: What made the predictions, for the titles of the pictures.
     """
     per_class = task.score_per_class(predictions, references)
+    if not per_class:
+        return
     measured = next(iter(per_class.values()))
     metric = task.primary if task.primary in measured else "f1"
-    seen = {} if train is None else _training_tracks(task, train, per_class)
-    bars = {name + UNSEEN * (seen.get(name) == 0): row for name, row in per_class.items()}
+    n_train = {} if train is None else _training_tracks(task, train, per_class)
+    bars = {name + UNSEEN * (n_train.get(name) == 0): row for name, row in per_class.items()}
     title = f"{task.name}: {system}" if system else task.name
     run.add_artifact(reports.per_class_bars(bars, metric, run.directory / f"per_class_test{suffix}.png", title))
     table = run.directory / f"per_class_test{suffix}.csv"
     with table.open("w", newline="", encoding="utf-8") as handle:
-        writer = RecordWriter(handle, ["class", *measured, *([N_TRAIN] if seen else [])])
+        writer = RecordWriter(handle, ["class", *measured, *([N_TRAIN] if n_train else [])])
         writer.writeheader()
-        counts = ({N_TRAIN: seen[name]} if seen else {} for name in per_class)
-        writer.writerows(
-            {"class": name, **row} | count for (name, row), count in zip(per_class.items(), counts, strict=True)
-        )
+        for name, row in per_class.items():
+            writer.writerow({"class": name, **row} | ({N_TRAIN: n_train[name]} if n_train else {}))
     run.add_artifact(table)
-    if hasattr(task, "confusion"):
-        counts = task.confusion(predictions, references)
+    if (confusion := task.confusion(predictions, references)) is not None:
         picture = run.directory / f"confusion_test{suffix}.png"
-        run.add_artifact(reports.confusion_matrix(counts, task.classes, picture, title))
+        run.add_artifact(reports.confusion_matrix(confusion, task.classes, picture, title))
 
 
 def _training_tracks(task: Task, train: np.ndarray, per_class: Mapping[str, Mapping[str, float]]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Several processes of one command: who they are, and how they talk.
+"""Several processes of one command: how they meet and exchange values.
 
 A launcher (`torchrun`, SLURM's `srun`) starts them side by side; `join` brings them together and Lightning finds the
 process group made. Where Lightning launches the others itself, the group exists from `Trainer.fit` on. In a single
@@ -11,161 +11,27 @@ import contextlib
 import datetime
 import json
 import os
-import re
 import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from collections.abc import Iterator
+from typing import Any, TypeVar
 
 from experiments.errors import UserError
+from experiments.launcher import Launch, launch, layout, restarted
+
+__all__ = ["Launch", "launch", "layout", "restarted"]  # of the launcher; what else there is here is about talking
 
 T = TypeVar("T")
 
 JOINING = datetime.timedelta(minutes=10)  # until all processes have to be there
 ANSWERING = datetime.timedelta(minutes=30)  # between the first and the last process at one exchange
-SAID_AFTER = 15.0  # seconds of waiting for the others until it is said
-RESTARTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
-SPECIAL_STEPS = 0xFFFFFFF0  # SLURM's numbers of the batch script, an interactive shell and the like begin here
-FOREIGN = {"OMPI_COMM_WORLD_SIZE": "mpirun", "PMI_SIZE": "mpirun", "JSM_NAMESPACE_SIZE": "jsrun"}
-
+REPORTED_AFTER = 15.0  # seconds of waiting for the others until a line says so
 LINGERING = 15.0  # seconds that rank zero gets to finish its record
-FAILURE, LEFT = "failure", "left"  # where a rank leaves its last words, and rank zero that it is gone
+FAILURE, LEFT = "failure", "left"  # keys: why a rank failed; that rank zero has left
 
 _store: Any = None  # where the processes of a launcher meet
-
-
-@dataclass(frozen=True)
-class Launch:
-    """What a launcher says about this process.
-
-    Attributes:
-        launcher: its name.
-        rank: number of this process, from 0, and of how many.
-        local_rank: its number on its node.
-        node: number of its node, and of how many.
-        address: where the processes meet: `host:port`.
-    """
-
-    launcher: str
-    rank: int
-    world_size: int
-    local_rank: int
-    node: int
-    nodes: int
-    address: str
-
-    @property
-    def per_node(self) -> int:
-        """Processes on a node."""
-        return self.world_size // self.nodes
-
-
-def launch(environ: Mapping[str, str] | None = None) -> Launch | None:
-    """What launched this process beside others; None for a single process, and for those that Lightning starts.
-
-    Raises:
-        UserError: The launcher's variables contradict each other, or the launcher is not one of ours.
-    """
-    environ = os.environ if environ is None else environ
-    found = _torchrun(environ) or _srun(environ)
-    if found is None:
-        for name, launcher in FOREIGN.items():
-            if _number(environ, name, 1) > 1:
-                raise UserError(
-                    f"{name}={environ[name]}: processes started by {launcher} do not find each other; "
-                    "start them with torchrun or srun"
-                )
-        return None
-    if found.world_size == 1:
-        return None
-    if found.world_size % found.nodes:
-        raise UserError(
-            f"{found.world_size} processes on {found.nodes} nodes ({found.launcher}): every node needs equally many"
-        )
-    return found
-
-
-def _torchrun(environ: Mapping[str, str]) -> Launch | None:
-    if not {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= environ.keys():
-        return None
-    world_size = _number(environ, "WORLD_SIZE", 1)
-    per_node = _number(environ, "LOCAL_WORLD_SIZE", world_size)
-    rank = _number(environ, "RANK", 0)
-    return Launch(
-        "torchrun",
-        rank,
-        world_size,
-        _number(environ, "LOCAL_RANK", rank % per_node),
-        _number(environ, "GROUP_RANK", rank // per_node),
-        _number(environ, "GROUP_WORLD_SIZE", -(-world_size // per_node)),
-        f"{environ['MASTER_ADDR']}:{environ['MASTER_PORT']}",
-    )
-
-
-def _srun(environ: Mapping[str, str]) -> Launch | None:
-    """A task of a SLURM step; the batch script itself and an interactive shell are single processes."""
-    step = _number(environ, "SLURM_STEP_ID", _number(environ, "SLURM_STEPID", SPECIAL_STEPS))
-    if "SLURM_PROCID" not in environ or step >= SPECIAL_STEPS or environ.get("SLURM_JOB_NAME") == "bash":
-        return None
-    world_size = _number(environ, "SLURM_STEP_NUM_TASKS", _number(environ, "SLURM_NTASKS", 1))
-    nodes = _number(environ, "SLURM_STEP_NUM_NODES", _number(environ, "SLURM_NNODES", 1))
-    hosts = environ.get("SLURM_STEP_NODELIST") or environ.get("SLURM_NODELIST") or environ.get("SLURM_JOB_NODELIST", "")
-    host = environ.get("MASTER_ADDR") or (_first_host(hosts) if nodes > 1 else "127.0.0.1")
-    place = 32 * _number(environ, "SLURM_JOB_ID", 0) + step  # steps of a job may run side by side
-    port = _number(environ, "MASTER_PORT", 15_000 + place % 10_000)
-    rank = _number(environ, "SLURM_PROCID", 0)
-    local, node = _number(environ, "SLURM_LOCALID", rank), _number(environ, "SLURM_NODEID", 0)
-    return Launch("srun", rank, world_size, local, node, nodes, f"{host}:{port}")
-
-
-def _first_host(nodes: str) -> str:
-    """`gpu[03-05,9],cpu1` begins with `gpu03`."""
-    return re.sub(r"\[(\w+)[^\]]*\]", r"\1", nodes).replace(" ", ",").split(",")[0]
-
-
-def _number(environ: Mapping[str, str], name: str, default: int) -> int:
-    text = environ.get(name, "").strip()
-    if not text:
-        return default
-    if not text.isdecimal():
-        raise UserError(f"{name}={text}: expected a number; which process is this?")
-    return int(text)
-
-
-def restarted(environ: Mapping[str, str] | None = None) -> bool:
-    """Whether the launcher gives this command again by itself: after a failure (torchrun), or requeued (SLURM)."""
-    environ = os.environ if environ is None else environ
-    return any(_number(environ, name, 0) for name in RESTARTS)
-
-
-def layout(devices: int | Literal["auto"], num_nodes: int) -> tuple[int, int]:
-    """Processes on a node, and nodes: those that a launcher started, else what the settings ask Lightning to start.
-
-    Args:
-        devices: `trainer.devices`; 1 and auto follow the launcher, without one auto is a process for each GPU here.
-        num_nodes: `trainer.num_nodes`; 1 follows the launcher.
-
-    Raises:
-        UserError: The settings ask for others than were started.
-    """
-    found = launch()
-    if found is None:
-        return (_gpus() or 1 if devices == "auto" else devices), num_nodes
-    if devices not in (1, "auto", found.per_node) or num_nodes not in (1, found.nodes):
-        raise UserError(
-            f"trainer.devices={devices} and trainer.num_nodes={num_nodes}, but {found.launcher} started "
-            f"{found.per_node} processes on each of {found.nodes} nodes; leave these settings out: they follow"
-        )
-    return found.per_node, found.nodes
-
-
-def _gpus() -> int:
-    import torch
-
-    return torch.cuda.device_count()
 
 
 def rank() -> int:
@@ -200,7 +66,7 @@ def join() -> None:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     where = "env://" if found.launcher == "torchrun" else f"tcp://{found.address}"  # torchrun keeps the meeting point
     try:
-        with _said_when_long(found):
+        with _reported_when_long(found):
             place, _, _ = next(distributed.rendezvous(where, found.rank, found.world_size, timeout=JOINING))
             attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # the place may be that of the attempt before
             _store = distributed.PrefixStore(f"attempt {attempt}", place)
@@ -232,7 +98,7 @@ def leave() -> None:
 
 
 def share(value: T) -> T:
-    """Rank zero's value, on every rank; what the others give is left aside."""
+    """Rank zero's value, on every rank; what the others give is ignored."""
     if not _together():
         return value
     values = [value]
@@ -255,7 +121,7 @@ def barrier() -> None:
 
 
 def report_failure(name: str, text: str) -> bool:
-    """Tell the other ranks why this one fails; False where another one had told before."""
+    """Tell the other ranks why this one fails; False where another one did so before."""
     if _store is None:
         return True
     try:
@@ -265,18 +131,18 @@ def report_failure(name: str, text: str) -> bool:
 
 
 def failure() -> tuple[str, str] | None:
-    """Name and message of the rank that failed first; None where none has told."""
+    """Name and message of the rank that failed first; None where none has reported."""
     if _store is None:
         return None
     try:
-        told = json.loads(_store.get(FAILURE)) if _store.check([FAILURE]) else None
+        report = json.loads(_store.get(FAILURE)) if _store.check([FAILURE]) else None
     except RuntimeError:
         return None
-    return tuple(told) if told else None
+    return tuple(report) if report else None
 
 
 def hang_up() -> None:
-    """Close this process's connections, so that whoever waits for it in the middle of a step hears of its failure."""
+    """Close this process's connections, so that whoever waits for it in the middle of a step notices its failure."""
     with contextlib.suppress(OSError):
         for name in os.listdir("/proc/self/fd"):
             with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(name))) as line:
@@ -307,13 +173,13 @@ def _together() -> bool:
 
 
 @contextlib.contextmanager
-def _said_when_long(found: Launch) -> Iterator[None]:
+def _reported_when_long(found: Launch) -> Iterator[None]:
     """Rank zero says what it waits for when that takes long."""
 
     def say() -> None:
         print(f"waiting for the other processes ({found.world_size} in all, {found.launcher})", file=sys.stderr)
 
-    timer = threading.Timer(SAID_AFTER, say)
+    timer = threading.Timer(REPORTED_AFTER, say)
     timer.daemon = True
     if found.rank == 0:
         timer.start()

@@ -8,7 +8,7 @@ of freedom. No interval goes beyond what its metric can be.
 
 Where every resample scores 0, or every one 1, resampling says nothing: no item differs. The interval is then the exact
 one of so many misses, or hits, in a row (Clopper and Pearson 1934). Any other score that does not move is one by
-definition, such as the ROC-AUC of 0.5 of one answer to all items, and its interval has no width.
+definition, such as the ROC-AUC of 0.5 of equal predictions for all items, and its interval has no width.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ SHARES = ("accuracy", "accuracy1", "accuracy2", "ap", "macro_f1", "roc_auc", "we
 def resampled(task: Task, predictions: np.ndarray, references: np.ndarray, n: int, seed: int) -> dict[str, np.ndarray]:
     """Score `n` resamples of the items, drawn with replacement.
 
-    The draws depend on the seed and the number of items alone: two systems that answered the same items see the same
-    resamples.
+    The draws depend on the seed and the number of items alone: two systems with predictions for the same items see the
+    same resamples.
 
     Returns:
         Metric name -> `[n]`; NaN for a resample in which nothing can be scored.
@@ -43,7 +43,7 @@ def resampled(task: Task, predictions: np.ndarray, references: np.ndarray, n: in
 def resampled_together(
     task: Task, systems: Sequence[np.ndarray], references: np.ndarray, n: int, seed: int, only: str | None = None
 ) -> list[dict[str, np.ndarray]]:
-    """`resampled` of several systems that answered the same items, each resample drawn once.
+    """`resampled` of several systems on the same items, each resample drawn once.
 
     With `only`, metrics besides that one may be left out, which can be faster.
     """
@@ -65,10 +65,10 @@ def weighted(
 
     With `only`, metrics besides that one may be left out.
     """
-    if only == getattr(task, "primary", "") and hasattr(task, "primary_resampled"):
-        return {only: task.primary_resampled(predictions, references, weights)}
-    if hasattr(task, "score_resampled"):
-        return task.score_resampled(predictions, references, weights)
+    if only == task.primary and (primary := task.primary_resampled(predictions, references, weights)) is not None:
+        return {only: primary}
+    if (scores := task.score_resampled(predictions, references, weights)) is not None:
+        return scores
     rows = []
     for row in weights.astype(np.int64):
         drawn = np.repeat(np.arange(len(references)), row)
@@ -96,17 +96,6 @@ def interval(
     """
     scores = resampled(task, predictions, references, n, seed)
     return {name: central(name, values, len(references)) for name, values in scores.items()}
-
-
-def difference(
-    task: Task, ours: np.ndarray, theirs: np.ndarray, references: np.ndarray, n: int = 1000, seed: int = 0
-) -> dict[str, tuple[float, float]]:
-    """The central 95 % of `ours - theirs` for two systems that answered the same items, resampled in pairs.
-
-    An interval above 0 says that ours is better on tracks of this kind. Arguments and result as in `interval`.
-    """
-    one, other = resampled_together(task, [ours, theirs], references, n, seed)
-    return {name: _quantiles(_known(name, one[name] - other[name])) for name in one}
 
 
 def central(name: str, values: np.ndarray, n_items: int) -> tuple[float, float]:
@@ -154,17 +143,17 @@ def _quantiles(values: np.ndarray) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class System:
-    """One of several systems that answered the same items.
+class SystemScores:
+    """The scores of one of several systems on the same items.
 
     Attributes:
         seeds: Its score with every seed.
-        drawn: Its score on every resample of the items, mean over seeds, `[resamples]`.
+        resampled: Its score on every resample of the items, mean over seeds, `[resamples]`.
         tried: From how many it was chosen as the best on these items; 1 where it was chosen elsewhere.
     """
 
     seeds: Sequence[float]
-    drawn: np.ndarray
+    resampled: np.ndarray
     tried: int = 1
 
 
@@ -182,7 +171,9 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-def differences(systems: Mapping[str, System], n_items: int, metric: str = "") -> dict[tuple[str, str], Difference]:
+def differences(
+    systems: Mapping[str, SystemScores], n_items: int, metric: str = ""
+) -> dict[tuple[str, str], Difference]:
     """How far every system is ahead of every later one, in intervals that hold together with 95 %.
 
     A difference that is the same on every resample, and not 0, gets the width of an exact sign test: so many items must
@@ -202,12 +193,12 @@ def differences(systems: Mapping[str, System], n_items: int, metric: str = "") -
     pairs = list(itertools.combinations(systems, 2))
     if not pairs:
         return {}
-    if len({len(one.drawn) for one in systems.values()}) > 1:
+    if len({len(one.resampled) for one in systems.values()}) > 1:
         raise UserError(f"{', '.join(systems)}: compared on different numbers of resamples")
-    known = np.isfinite([one.drawn for one in systems.values()]).all(axis=0)
+    known = np.isfinite([one.resampled for one in systems.values()]).all(axis=0)
     if known.sum() < 2:
         raise UserError(f"no two of {len(known)} resamples can be scored for all systems: there are too few items")
-    moved = np.array([systems[one].drawn[known] - systems[other].drawn[known] for one, other in pairs])
+    moved = np.array([systems[one].resampled[known] - systems[other].resampled[known] for one, other in pairs])
     moved -= moved.mean(axis=1, keepdims=True)
     spread = moved.std(axis=1) * math.sqrt(n_items / max(1, n_items - 1))
     ratio = np.divide(np.abs(moved), spread[:, None], out=np.zeros_like(moved), where=spread[:, None] > 0)

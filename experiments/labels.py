@@ -48,7 +48,7 @@ def read_labels(file: str) -> tuple[str, ...]:
     if not labels:
         raise UserError(f"labels={file}: no class names in it; expected {FORMS}")
     if repeated := [label for label, count in Counter(labels).items() if count > 1]:
-        raise UserError(f"labels={file}: {repeated[0]!r} stands in it twice; every class needs a name of its own")
+        raise UserError(f"labels={file}: {repeated[0]!r} is listed twice; every class needs a name of its own")
     return labels
 
 
@@ -100,7 +100,7 @@ def _by_number(names: Mapping[str, Any]) -> list[Any] | None:
 
 
 def _of_checkpoint(named: str) -> tuple[str, ...]:
-    from experiments.networks import checkpoint_file
+    from experiments.checkpoint_files import checkpoint_file
     from models.checkpoints import read_metadata
 
     labels = read_metadata(checkpoint_file(named)).get("labels")

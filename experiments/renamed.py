@@ -3,4 +3,9 @@
 from __future__ import annotations
 
 # Old dotted key -> new dotted key, of every experiment that has the new one.
-RENAMED: dict[str, str] = {}
+RENAMED: dict[str, str] = {
+    "datamodule.max_left_out": "datamodule.max_unmatched",
+    "embeddings.answers": "embeddings.predictions",
+    "probe.tiles_dir": "probe.sweep_dir",
+    "distillation.patch": "distillation.window",
+}

@@ -154,7 +154,7 @@ def per_class_bars(
         per_class: As a task's `score_per_class` gives it.
         metric: One of its values, e.g. `roc_auc`.
         path: Of the PNG file.
-        title: Above the metric, e.g. the task and what answered.
+        title: Above the metric, e.g. the task and what made the predictions.
 
     Raises:
         UserError: No class has the metric.
@@ -198,13 +198,13 @@ def _bar_axes(axis: Any, start: float, end: float, room: float, last_row: int) -
 
 
 def confusion_matrix(matrix: np.ndarray, classes: Sequence[str], path: str | Path, title: str | None = None) -> Path:
-    """Draw counts by reference (row) and answer (column), shaded by the share of the row.
+    """Draw counts by reference (row) and prediction (column), shaded by the share of the row.
 
     Args:
         matrix: Counts `[classes, classes]`.
         classes: Names of rows and columns.
         path: Of the PNG file.
-        title: Above how many are right, e.g. the task and what answered.
+        title: Above how many are right, e.g. the task and what made the predictions.
 
     Raises:
         UserError: The shape is another, or there is no item.
@@ -229,7 +229,7 @@ def confusion_matrix(matrix: np.ndarray, classes: Sequence[str], path: str | Pat
                 axis.text(column, row, f"{matrix[row, column]:.0f}", ha="center", va="center", color=colour)
         axis.grid(visible=False)
         axis.spines[:].set_visible(False)
-        axis.set_xlabel("answer")
+        axis.set_xlabel("prediction")
         axis.set_ylabel("reference")
         lines = textwrap.wrap(title or "", int(9 * (side + 1.8)))  # letters that fit above it
         axis.set_title("\n".join([*lines, right]))

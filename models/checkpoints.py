@@ -1,42 +1,41 @@
 """Weights in and out: initial weights from published files, and networks saved so that they rebuild themselves.
 
-The ladder: `fetch` a published file, `open_weights` of any layout, `adapt` them to a network, `initialise` a network in
-one call; `save_network` and `load_network` for our own files, `load_any` for whatever is at hand.
+The ladder: `fetch` a published file, `open_weights` of any layout, `initialise` a network with them; `save_network` for
+our own files; `load_checkpoint` for whatever is at hand: network, front end and what is known of them.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from models.descriptions import check_arguments, check_metadata, check_types, fitting_metadata
+from models import networks, published_taggers
+from models.descriptions import check_arguments, check_metadata, fitting_metadata
 from models.download import fetch, weights_dir
 from models.errors import CheckpointError
-from models.fit import check_shapes, parameters_at_most
-from models.layouts import HEADER, Weights, published_settings, read_weights, write_safetensors
-from models.maest import MAEST
-from models.maest.adapt import FRONT_END, LoadReport, adapt
-from models.maest.architectures import build
+from models.frontends import FrontEnd
+from models.initial_weights import LoadReport, State, fit_by_name
+from models.layouts import FRONTEND, HEADER, Weights, read_weights, write_safetensors
 from models.maest.ast_layout import has_layout
 from models.maest.huggingface import is_folder, read_huggingface
+from models.network import Network
+from models.rebuilding import build_frontend, build_network, class_name, find_class, names_network
 from models.releases import RELEASES, find
 
 __all__ = [
     "RELEASES",
+    "Checkpoint",
     "CheckpointError",
     "LoadReport",
-    "adapt",
     "fetch",
     "initialise",
     "load_any",
-    "load_network",
+    "load_checkpoint",
     "load_release",
     "metadata_of",
     "open_weights",
@@ -48,8 +47,22 @@ __all__ = [
 ]
 
 _VERSION = 1
-_DEFAULT_CLASS = "maest:MAEST"
-_LONGEST_NAME = 200
+_OF_NETWORK = ("version", "class", "network", "network_class")  # entries that are not metadata
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file of weights is of.
+
+    Attributes:
+        network: In `eval()` mode.
+        frontend: What its input is made with, in `eval()` mode.
+        metadata: What else the file says: `labels`, `task`, `options`, `normalisation`, `frontend`, `licence`, ...
+    """
+
+    network: Network
+    frontend: FrontEnd
+    metadata: dict[str, Any]
 
 
 def open_weights(path: str | Path, averaged: bool | None = None, exact: bool = True) -> Weights:
@@ -70,28 +83,28 @@ def open_weights(path: str | Path, averaged: bool | None = None, exact: bool = T
 
 
 def initialise(
-    network: MAEST,
+    network: Network,
     source: str | Path,
     *,
     averaged: bool | None = None,
-    positions: str = "stretch",
     discard_head: bool = False,
-    missing_blocks: str = "refuse",
     labels: Sequence[str] | None = None,
+    frontend: FrontEnd | None = None,
     hint: str = "",
+    **rules: Any,
 ) -> LoadReport:
-    """Gives a network initial weights, in place.
+    """Give a network initial weights, in place.
 
     Args:
         network: Left as it was if anything goes wrong.
         source: Name of a release (downloaded if need be), path of a file, or of a folder in Hugging Face's layout.
         averaged: See `read_weights`.
-        positions: See `adapt`.
-        discard_head: See `adapt`.
-        missing_blocks: See `adapt`.
+        discard_head: Take nothing that belongs to the heads.
         labels: Names of the network's classes: where the source names its own, rows of its head go to the classes of
             the same name.
+        frontend: Takes what the front end of the source has learned; only one with parameters does.
         hint: See `fetch`.
+        rules: Of `Network.fit_weights`.
 
     Raises:
         CheckpointError: If the weights cannot be had, read or fitted.
@@ -101,104 +114,110 @@ def initialise(
     if not released and not path.exists():
         raise CheckpointError(f"{source} is neither a file nor a release; the releases are {', '.join(RELEASES)}")
     weights = open_weights(path, averaged, exact=False)
-    theirs = metadata_of(weights, source).get("labels")
-    state, report = adapt(
-        weights.state,
-        network.state_dict(),
-        f"{source} ({weights.layout})",
-        positions,
-        discard_head,
-        absent=weights.absent,
-        missing_blocks=missing_blocks,
-        labels=(theirs, labels) if theirs and labels else None,
-    )
+    published = network.from_published(weights.state)
+    known = {**(published[2] if published else {}), **metadata_of(weights, source)}
+    learned = weights.frontend or (_split(published[1])[1] if published else {})
+    theirs = known.get("labels")
+    try:
+        state, report = network.fit_weights(
+            weights.state,
+            f"{source} ({weights.layout})",
+            discard_head=discard_head,
+            absent=weights.absent,
+            labels=(theirs, labels) if theirs and labels else None,
+            **rules,
+        )
+    except CheckpointError as error:
+        other = _other_network(weights, network)
+        if other is None:
+            raise
+        raise CheckpointError(
+            f"{source} holds weights of the network {other}, which do not fit {network.name}: "
+            f"choose model.network={other}, or weights of {network.name}"
+        ) from error
     for key, change in weights.notes.items():
         report.adapted[key] = f"{change}; {report.adapted[key]}" if key in report.adapted else change
     report.loaded = [key for key in report.loaded if key not in report.adapted]
+    if frontend is not None:
+        fitted, of_frontend = fit_by_name(learned, frontend.state_dict(), f"{source} (front end)", heads=())
+        frontend.load_state_dict(fitted)
+        report.loaded += [FRONTEND + key for key in of_frontend.loaded]
     network.load_state_dict(state)
     return report
 
 
-def load_release(name: str, hint: str = "", **overrides: Any) -> tuple[MAEST, LoadReport]:
+def load_release(name: str, hint: str = "", **overrides: Any) -> tuple[Network, LoadReport]:
     """A published network with its own number of classes and positions, strictly loaded, in `eval()` mode.
 
     Args:
-        name: One of `RELEASES` that is an audio network.
+        name: One of `RELEASES` that is an audio network; its `metadata` says what else is known.
         hint: See `fetch`.
-        overrides: Arguments of `MAEST` that change no shape, such as patchout.
+        overrides: Arguments of the network that change no shape, such as patchout.
     """
     release = find(name)
-    if release.architecture is None:
-        raise CheckpointError(f"{name} is an image network: use it as initial weights of another architecture")
-    network = build(release.architecture, **{**release.settings, **overrides})
+    if release.network is None:
+        raise CheckpointError(f"{name} is an image network: use it as initial weights of another network")
+    network = networks.find(release.network)(**{**release.arguments, **overrides})
     report = initialise(network, name, hint=hint)
     return network.eval(), report
 
 
-def save_network(path: str | Path, network: nn.Module, metadata: Mapping[str, Any]) -> None:
-    """Writes one clean file that rebuilds the network by itself: safetensors with a JSON header.
+def save_network(
+    path: str | Path, network: nn.Module, metadata: Mapping[str, Any], frontend: FrontEnd | None = None
+) -> None:
+    """Write one clean file that rebuilds the network by itself: safetensors with a JSON header.
 
     Args:
         path: Where to; replaced in one step.
-        network: Any network of `models` that keeps its arguments in `hyperparameters`.
-        metadata: What else belongs to it (labels, front end, settings of its training); plain JSON values.
+        network: Any `Network` that can be imported by its name.
+        metadata: What else belongs to it (labels, task, settings of its training); plain JSON values.
+        frontend: What its input is made with: its description becomes metadata, and what it has learned is kept.
+
+    Raises:
+        CheckpointError: The network cannot be rebuilt from a file.
     """
     path = Path(path)
+    about = {**metadata, **({} if frontend is None else {"frontend": frontend.description})}
     header = {
         "version": _VERSION,
-        "class": class_name(network),
+        "class": _importable(network),
         "network": network.hyperparameters,
-        "metadata": dict(metadata),
+        "metadata": about,
     }
+    learned = {} if frontend is None else frontend.state_dict()
+    state = {**network.state_dict(), **{FRONTEND + key: tensor for key, tensor in learned.items()}}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_safetensors(path, network.state_dict(), {HEADER: json.dumps(header, allow_nan=False)})
+    write_safetensors(path, state, {HEADER: json.dumps(header, allow_nan=False)})
 
 
-def load_network(path: str | Path, **overrides: Any) -> tuple[nn.Module, dict[str, Any]]:
-    """The network of a file written by `save_network`, in `eval()` mode, and its metadata.
+def load_checkpoint(
+    path: str | Path, averaged: bool | None = None, allowed: Collection[str] = (), **overrides: Any
+) -> Checkpoint:
+    """Network, front end and metadata from anything that tells enough.
+
+    That is a file of `save_network`, a Lightning checkpoint whose `hyper_parameters` hold `class` and `network` (its
+    arguments; the rest is metadata), a folder or file in the layout of Hugging Face's AST, or a file in a layout that
+    a network knows as its published one.
 
     Args:
-        path: The file.
+        path: The file or folder.
+        averaged: See `read_weights`.
+        allowed: Modules outside of this project from which classes may be imported.
         overrides: Arguments of the network to change, such as patchout.
 
     Raises:
-        CheckpointError: If the file is not one of ours.
+        CheckpointError: If the file cannot be read, does not tell what network it is of, or names a class that is not
+            allowed.
     """
-    weights = read_weights(path)
-    if not _is_own(weights):
-        raise CheckpointError(f"{path} has no description of its network; use it as initial weights of a named one")
-    return _load_own(weights, overrides, path)
+    weights, network, metadata = _load(path, averaged, allowed, overrides)
+    return Checkpoint(network, build_frontend(metadata, type(network), weights.frontend, path, allowed), metadata)
 
 
-def load_any(path: str | Path, averaged: bool | None = None, **overrides: Any) -> tuple[nn.Module, dict[str, Any]]:
-    """A network and its metadata from anything that tells enough, in `eval()` mode.
-
-    That is a file of `save_network`, one of our Lightning checkpoints (its `hyper_parameters` hold `network` and, if it
-    is not a MAEST, `network_class`; the rest is metadata), a folder or file in the layout of Hugging Face's AST, or a
-    file in the published layout of MAEST or PaSST, whose shapes tell the network.
-
-    Raises:
-        CheckpointError: If the file cannot be read or does not tell what network it is of.
-    """
-    weights = open_weights(path, averaged)
-    header = weights.header
-    if _is_own(weights):
-        return _load_own(weights, overrides, path)
-    if "head." in weights.absent:
-        raise CheckpointError(f"{path} ({weights.layout}) has no classifier: use it as initial weights")
-    if _names_network(weights):
-        name = header.get("network_class", _DEFAULT_CLASS)
-        return _rebuild(name, header["network"], overrides, weights, path), metadata_of(weights, path)
-    state = {key: value for key, value in weights.state.items() if not key.startswith(FRONT_END)}
-    weights = replace(weights, state=state)
-    settings = published_settings(weights.state)
-    if settings is None:
-        raise CheckpointError(
-            f"{path} ({weights.layout}) does not tell what network it is of: expected a file saved by this suite, one "
-            f"in the published layout of MAEST, or a folder in that of Hugging Face's AST; otherwise use it as initial "
-            f"weights of a named architecture"
-        )
-    return _rebuild(_DEFAULT_CLASS, settings, overrides, weights, path), {}
+def load_any(
+    path: str | Path, averaged: bool | None = None, allowed: Collection[str] = (), **overrides: Any
+) -> tuple[Network, dict[str, Any]]:
+    """Network and metadata alone; see `load_checkpoint`."""
+    return _load(path, averaged, allowed, overrides)[1:]
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
@@ -217,7 +236,7 @@ def read_arguments(path: str | Path) -> dict[str, Any]:
         CheckpointError: If the file cannot be read.
     """
     weights = open_weights(path, exact=False)
-    return check_arguments(weights.header["network"], str(path)) if _names_network(weights) else {}
+    return check_arguments(weights.header["network"], str(path)) if names_network(weights) else {}
 
 
 def metadata_of(weights: Weights, path: str | Path) -> dict[str, Any]:
@@ -228,71 +247,82 @@ def metadata_of(weights: Weights, path: str | Path) -> dict[str, Any]:
     """
     if _is_own(weights):
         return check_metadata(weights.header.get("metadata", {}), str(path))
-    entries = {key: value for key, value in weights.header.items() if key not in ("network", "network_class")}
-    return check_metadata(entries, str(path)) if _names_network(weights) else fitting_metadata(entries)
+    entries = {key: value for key, value in weights.header.items() if key not in _OF_NETWORK}
+    return check_metadata(entries, str(path)) if names_network(weights) else fitting_metadata(entries)
 
 
-def class_name(network: nn.Module) -> str:
-    """`module:Class` of a network of `models`, as files name it."""
+def _load(
+    path: str | Path, averaged: bool | None, allowed: Collection[str], overrides: Mapping[str, Any]
+) -> tuple[Weights, Network, dict[str, Any]]:
+    weights = open_weights(path, averaged)
+    if _is_own(weights):
+        _check_version(weights, path)
+    elif "head." in weights.absent:
+        raise CheckpointError(f"{path} ({weights.layout}) has no classifier: use it as initial weights")
+    if _is_own(weights) or names_network(weights):
+        metadata = metadata_of(weights, path)
+        kind, arguments = find_class(class_name(weights), path, allowed), weights.header["network"]
+    else:
+        kind, arguments, weights, metadata = _published(weights, path)
+    return weights, build_network(kind, arguments, overrides, weights, path), metadata
+
+
+def _published(weights: Weights, path: str | Path) -> tuple[type[Network], dict[str, Any], Weights, dict[str, Any]]:
+    """Class, arguments, tensors and metadata of weights in a layout that a network knows as its published one."""
+    for kind in map(networks.find, networks.names()):
+        published = kind.from_published(weights.state)
+        if published is not None:
+            arguments, state, metadata = published
+            own, learned = _split(state)
+            known = {**metadata, **published_taggers.metadata_of(Path(path))}
+            return kind, arguments, replace(weights, state=own, frontend=learned), known
+    raise CheckpointError(
+        f"{path} ({weights.layout}) does not tell what network it is of: expected a file saved by this suite, one in "
+        f"the published layout of {', '.join(networks.names())}, or a folder in that of Hugging Face's AST; otherwise "
+        f"use it as initial weights of a network that you name"
+    )
+
+
+def _split(state: State) -> tuple[State, State]:
+    """Tensors of the network, and those of its front end."""
+    learned = {key.removeprefix(FRONTEND): tensor for key, tensor in state.items() if key.startswith(FRONTEND)}
+    return {key: tensor for key, tensor in state.items() if not key.startswith(FRONTEND)}, learned
+
+
+def _other_network(weights: Weights, network: Network) -> str | None:
+    """The network that weights are of, if that can be told and is another one."""
+    if names_network(weights):
+        name = class_name(weights)
+    else:
+        try:
+            name = _published(weights, "")[0].name
+        except CheckpointError:
+            return None
+    return name if isinstance(name, str) and name != network.name else None
+
+
+def _importable(network: nn.Module) -> str:
+    """How a file names the class of a network."""
     kind = type(network)
-    if not kind.__module__.startswith("models.") or not hasattr(network, "hyperparameters"):
+    if not isinstance(network, Network):
         raise CheckpointError(
-            f"{kind.__qualname__} cannot rebuild itself: expected a network of models/ that keeps its hyperparameters"
+            f"{kind.__qualname__} cannot rebuild itself: expected a subclass of models.network.Network"
         )
-    return f"{kind.__module__.split('.')[1]}:{kind.__qualname__}"
-
-
-def _names_network(weights: Weights) -> bool:
-    return _is_own(weights) or isinstance(weights.header.get("network"), Mapping)
+    if kind.__module__ == "__main__" or "<locals>" in kind.__qualname__:
+        raise CheckpointError(
+            f"{kind.__qualname__} cannot be imported again: define it at the top of a module, "
+            f"neither in a script nor in a function"
+        )
+    return kind.name
 
 
 def _is_own(weights: Weights) -> bool:
     return {"version", "class", "network"} <= weights.header.keys()
 
 
-def _load_own(weights: Weights, overrides: Mapping[str, Any], path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
-    header = weights.header
-    if type(header["version"]) is not int or header["version"] < 1:
-        raise CheckpointError(f"{path}: version is {header['version']!r:.60}, expected {_VERSION}; was it changed?")
-    if header["version"] > _VERSION:
-        raise CheckpointError(f"{path} has version {header['version']}, this suite reads {_VERSION}: update the suite")
-    metadata = metadata_of(weights, path)
-    return _rebuild(header["class"], header["network"], overrides, weights, path), metadata
-
-
-def _rebuild(
-    name: str, settings: Mapping[str, Any], overrides: Mapping[str, Any], weights: Weights, path: str | Path
-) -> nn.Module:
-    kind = _find_class(name, path)
-    arguments = {**check_arguments(settings, str(path)), **overrides}
-    check_types(arguments, kind, str(path))
-    try:
-        with torch.device("meta"), parameters_at_most(len(weights.state), str(path)):
-            shapes = kind(**arguments).state_dict()  # takes no memory, whatever the description says
-        unwritten = {key for key in shapes if key.startswith(weights.absent)}
-        check_shapes({key: shapes[key] for key in shapes.keys() - unwritten}, weights.state, name, path)
-        network = kind(**arguments)
-    except CheckpointError:
-        raise
-    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: cannot build {name} with {arguments}: {error}") from error
-    state = network.state_dict()
-    network.load_state_dict({**{key: torch.zeros_like(state[key]) for key in unwritten}, **weights.state})
-    return network.eval()
-
-
-def _find_class(name: Any, path: str | Path) -> type[nn.Module]:
-    if not isinstance(name, str) or len(name) > _LONGEST_NAME:
-        raise CheckpointError(f"{path}: the class of its network is {name!r:.60}, expected module:Class")
-    module, _, attribute = name.partition(":")
-    try:
-        if not module.isidentifier():
-            raise ImportError(f"{module!r} is not a module's name")
-        kind = getattr(importlib.import_module(f"models.{module}"), attribute)
-        if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-            raise TypeError(f"{attribute!r} is not a network")
-    except (ImportError, AttributeError, TypeError) as error:
-        raise CheckpointError(
-            f"{path} names the network {name!r}, which this version does not know: {error}"
-        ) from error
-    return kind
+def _check_version(weights: Weights, path: str | Path) -> None:
+    version = weights.header["version"]
+    if type(version) is not int or version < 1:
+        raise CheckpointError(f"{path}: version is {version!r:.60}, expected {_VERSION}; was it changed?")
+    if version > _VERSION:
+        raise CheckpointError(f"{path} has version {version}, this suite reads {_VERSION}: update the suite")

@@ -11,7 +11,7 @@ from typing import Any
 
 from models.errors import CheckpointError
 
-LARGEST = 2**20  # whole number that can be an argument of a network: classes, frames, widths
+LARGEST = 2**22  # whole number that can be an argument of a network: classes, widths, samples of a window
 LONGEST = 4096  # list among the arguments
 DEEPEST = 32  # containers within containers
 MOST_VALUES = 2**20  # in one entry
@@ -142,6 +142,12 @@ def _text(value: Any) -> bool:
     return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
+def _front_end(value: Any) -> bool:
+    if _entries(value):
+        return _text(value.get("name")) and _entries(value.get("arguments", {}))
+    return _text(value)
+
+
 def _entries(value: Any) -> bool:
     return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
 
@@ -154,6 +160,9 @@ _ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "options": (_entries, "options by name"),
     "training": (_entries, "settings by name"),
     "licence": (_text, "the name of a licence"),
+    "frontend": (_front_end, "a front end's name and arguments, or a fingerprint"),
+    "input": (lambda value: value in ("features", "audio"), "features or audio"),
+    "window": (lambda value: type(value) is int and 0 < value <= LARGEST, f"frames, from 1 to {LARGEST:,}"),
 }
 
 

@@ -39,25 +39,26 @@ def parameters_at_most(count: int, where: str) -> Iterator[None]:
         handle.remove()
 
 
-def check_shapes(expected: Mapping[str, Tensor], there: Mapping[str, Tensor], name: str, path: str | Path) -> None:
+def check_shapes(expected: Mapping[str, Tensor], actual: Mapping[str, Tensor], name: str, path: str | Path) -> None:
     """Refuse weights that a network does not take.
 
     Args:
         expected: Tensors that the network would have.
-        there: Tensors of the file.
+        actual: Tensors of the file.
         name: Of the network's class.
         path: Of the file.
 
     Raises:
         CheckpointError: One is missing, too many, or of another shape; names the first.
     """
-    odd = sorted(expected.keys() ^ there.keys())
-    odd += sorted(key for key in expected.keys() & there.keys() if expected[key].shape != there[key].shape)
+    odd = sorted(expected.keys() ^ actual.keys())
+    odd += sorted(key for key in expected.keys() & actual.keys() if expected[key].shape != actual[key].shape)
     if odd:
-        here = [
-            f"{key} {list(one[key].shape) if key in one else 'absent'}" for one in (there, expected) for key in odd[:1]
+        shapes = [
+            f"{key} {list(one[key].shape) if key in one else 'absent'}" for one in (actual, expected) for key in odd[:1]
         ]
         raise CheckpointError(
-            f"{path}: its weights do not fit its own description of {name}: {here[0]} in the file, {here[1]} described"
+            f"{path}: its weights do not fit its own description of {name}: "
+            f"{shapes[0]} in the file, {shapes[1]} described"
             f"{f', and {len(odd) - 1} more' if len(odd) > 1 else ''}"
         )

@@ -24,8 +24,12 @@ class Inputs(nn.Module):
         super().__init__()
         self.frontend, self.mean, self.std, self.audio = frontend, mean, std, audio
 
+    def waveform(self, x: Tensor) -> Tensor:
+        """Stored audio as float32 in [-1, 1]."""
+        return x if x.is_floating_point() else x.float() / FULL_SCALE
+
     def forward(self, x: Tensor) -> Tensor:
         """Network input `[batch, frames, *item_shape]`, float32."""
         if self.audio:
-            x = self.frontend(x if x.is_floating_point() else x.float() / FULL_SCALE)
+            x = self.frontend(self.waveform(x))
         return (x.float() - self.mean) / (2 * self.std)

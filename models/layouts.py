@@ -1,7 +1,8 @@
 """Files of weights, in the layouts in which they are found.
 
 A layout is a flat dictionary of tensors, one wrapped under `model` (as DeiT is published), or a Lightning checkpoint
-whose `state_dict` holds a network under the prefix `net.` and, where weights were averaged, another under `net_swa.`.
+whose `state_dict` holds a network under the prefix `net.` and, where weights were averaged, another under `net_swa.`;
+what its front end has learned stands beside them under `inputs.frontend.`, averaged under `inputs_swa.frontend.`.
 Only tensors and plain values are ever unpickled.
 """
 
@@ -21,26 +22,15 @@ from safetensors.torch import load_file, save
 from models.descriptions import read_object
 from models.errors import CheckpointError
 from models.files import replaced
-from models.maest.grid import PATCH
+from models.initial_weights import State
 from models.pickle_check import check_pickle
 
 HEADER = "ostinato"
 PLAIN, AVERAGED = "net.", "net_swa."
+OTHERS = "model."  # of other programs' Lightning checkpoints, if all names begin so
+FRONTEND = "frontend."  # of our own files
+FRONTENDS = {PLAIN: ("inputs.frontend.",), AVERAGED: ("inputs_swa.frontend.", "inputs.frontend.")}
 PROGRAMS = (".onnx", ".pt2")
-State = dict[str, torch.Tensor]
-_HEAD_WIDTH = 64
-_PUBLISHED_GRIDS = {  # rows and columns of positions -> bands, frames, stride
-    (9, 31): (96, 312, 10),
-    (9, 62): (96, 625, 10),
-    (9, 125): (96, 1250, 10),
-    (9, 187): (96, 1875, 10),
-    (12, 99): (128, 998, 10),
-    (10, 83): (128, 998, 12),
-    (9, 71): (128, 998, 14),
-    (8, 62): (128, 998, 16),
-    (12, 200): (128, 2000, 10),
-    (12, 300): (128, 3000, 10),
-}
 
 
 @dataclass(frozen=True)
@@ -54,6 +44,7 @@ class Weights:
             checkpoint, or the configuration of a Hugging Face folder.
         notes: Tensors that reading changed, with the change in words.
         absent: Beginnings of names that a layout has no place for.
+        frontend: Tensors of a front end with parameters, under the names that the front end gives them.
     """
 
     state: State
@@ -61,6 +52,7 @@ class Weights:
     header: dict[str, Any] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
+    frontend: State = field(default_factory=dict)
 
 
 def read_weights(path: str | Path, averaged: bool | None = None) -> Weights:
@@ -85,9 +77,14 @@ def read_weights(path: str | Path, averaged: bool | None = None) -> Weights:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a dictionary of tensors")
     if isinstance(content.get("state_dict"), dict):
-        state, layout = _choose(content["state_dict"], averaged, path)
+        chosen = _choose(content["state_dict"], averaged, path)
         header = content.get("hyper_parameters", {})
-        return Weights(_tensors(state, path), layout, dict(header) if isinstance(header, dict) else {})
+        return Weights(
+            _tensors(_below(content["state_dict"], chosen), path),
+            f"the prefix {chosen} of a Lightning checkpoint",
+            dict(header) if isinstance(header, dict) else {},
+            frontend=_frontend(content["state_dict"], chosen, path),
+        )
     if isinstance(content.get("model"), dict):
         return Weights(_tensors(content["model"], path), "the dictionary under 'model'")
     return Weights(_tensors(content, path), "a flat dictionary")
@@ -98,38 +95,6 @@ def write_safetensors(path: Path, state: Mapping[str, torch.Tensor], metadata: M
     content = save({key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}, dict(metadata))
     with replaced(path) as aside:
         aside.write_bytes(content)
-
-
-def published_settings(state: State) -> dict[str, Any] | None:
-    """Arguments of `MAEST` told by the shapes of a published file; None if it is not one.
-
-    Stride, bands and length follow from the grid of positions; 64 values per head and the head on the mean of both
-    tokens are taken for granted.
-    """
-    try:
-        dim, rows = state["freq_new_pos_embed"].shape[1:3]
-        positions = state["time_new_pos_embed"].shape[3]
-        hidden = state["blocks.0.mlp.fc1.weight"].shape[0]
-        classes, second = state["head.1.weight"].shape[0], state["head_dist.weight"].shape[0]
-    except (KeyError, IndexError, ValueError):
-        return None
-    if 0 in (dim, rows, positions):
-        return None
-    usual = (PATCH + 10 * (rows - 1), PATCH + 10 * (positions - 1), 10)
-    bands, frames, stride = _PUBLISHED_GRIDS.get((rows, positions), usual)
-    return {
-        "n_classes": classes,
-        **({} if second == classes else {"n_classes_dist": second}),
-        "n_bands": bands,
-        "n_frames": frames,
-        "stride_f": stride,
-        "stride_t": stride,
-        "time_positions": positions,
-        "dim": dim,
-        "heads": max(dim // _HEAD_WIDTH, 1),
-        "depth": len({key.split(".")[1] for key in state if key.startswith("blocks.")}),
-        "mlp_ratio": hidden / dim,
-    }
 
 
 def load_pickled(path: str | Path, map_location: Any = "cpu", mmap: bool = False) -> Any:
@@ -166,17 +131,21 @@ def _read_safetensors(path: Path) -> Weights:
     except Exception as error:  # of the library, of the disk, or a type of numbers that torch does not have
         raise CheckpointError(f"{path} is not a readable safetensors file: {_first_line(error)}") from error
     header = read_object(metadata.get(HEADER, "{}"), f"{path}: its header {HEADER!r}")
-    return Weights(state, "safetensors", header)
+    learned = _below(state, FRONTEND) if header else {}
+    state = {key: tensor for key, tensor in state.items() if not (learned and key.startswith(FRONTEND))}
+    return Weights(state, "safetensors", header, frontend=learned)
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _choose(state: dict[str, Any], averaged: bool | None, path: Path) -> tuple[dict[str, Any], str]:
-    """The network inside a Lightning `state_dict`, by prefix."""
+def _choose(state: dict[str, Any], averaged: bool | None, path: Path) -> str:
+    """Prefix of the network inside a Lightning `state_dict`."""
     present = [prefix for prefix in (AVERAGED, PLAIN) if any(str(key).startswith(prefix) for key in state)]
     wanted = {True: [AVERAGED], False: [PLAIN], None: [AVERAGED, PLAIN]}[averaged]
+    if not present and not averaged and state and all(str(key).startswith(OTHERS) for key in state):
+        return OTHERS
     chosen = next((prefix for prefix in wanted if prefix in present), None)
     if chosen is None:
         raise CheckpointError(
@@ -184,8 +153,17 @@ def _choose(state: dict[str, Any], averaged: bool | None, path: Path) -> tuple[d
             f"{', '.join(present) or 'neither'} (first key: {next(iter(state), 'none')}); "
             f"choose averaged or plain weights accordingly"
         )
-    network = {str(key).removeprefix(chosen): value for key, value in state.items() if str(key).startswith(chosen)}
-    return network, f"the prefix {chosen} of a Lightning checkpoint"
+    return chosen
+
+
+def _below(state: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {str(key).removeprefix(prefix): value for key, value in state.items() if str(key).startswith(prefix)}
+
+
+def _frontend(state: dict[str, Any], chosen: str, path: Path) -> State:
+    """What the front end learned that belongs to the chosen network."""
+    learned = next(filter(None, (_below(state, prefix) for prefix in FRONTENDS.get(chosen, ()))), {})
+    return _tensors(learned, path) if learned else {}
 
 
 def _tensors(state: dict[str, Any], path: Path) -> State:

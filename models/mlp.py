@@ -24,10 +24,14 @@ class MLP(Network):
         ValueError: A width below 1, or a share outside of 0 to 1.
     """
 
+    derived = ("n_in", "n_out")
+    head_prefixes = ("net.3.",)
+
     def __init__(self, n_in: int, n_out: int, hidden: int = 512, dropout: float = 0.5) -> None:
         super().__init__()
         if min(n_in, n_out, hidden) < 1:
             raise ValueError(f"n_in={n_in}, hidden={hidden}, n_out={n_out}: each must be at least 1")
+        self.n_classes = n_out
         self.net = nn.Sequential(nn.Linear(n_in, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, n_out))
 
     def forward(self, x: Tensor) -> Tensor:

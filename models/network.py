@@ -18,15 +18,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from models.errors import CheckpointError, ExportError
+from models.export import ExportForm, PlainForm
 from models.frontends.base import FrontEnd
+from models.initial_weights import Labels, LoadReport, State, fit_by_name
+from models.inputs import Inputs
 from models.named import Named
+from models.outputs import Outputs, main_head
 
-Outputs = Tensor | dict[str, Tensor]  # logits `[batch, n_classes]`, or those of several heads by name, main one first
-
-
-def main_head(outputs: Outputs) -> Tensor:
-    """Logits of the only or the first head."""
-    return outputs if isinstance(outputs, Tensor) else next(iter(outputs.values()))
+__all__ = ["Network", "Outputs", "main_head"]
 
 
 class Network(Named):
@@ -38,6 +38,7 @@ class Network(Named):
         input: What it is trained from unless a setting says otherwise: stored features, or stored audio with the front
             end computed on the device.
         derived: Arguments of the constructor that follow from data and front end, so that they are no settings.
+        adjustable: Arguments that change no weight, so that they may differ from those of a checkpoint's training.
         seconds: Length of its windows where no setting says otherwise; None where `window_samples` says it.
         window_samples: The same in samples, where the length is part of the network.
         window: Frames of the windows it is made for; None where any length will do.
@@ -46,6 +47,8 @@ class Network(Named):
         layer_names: Layers whose tokens can be had, from the input on.
         token_names: What the tokens of a layer are.
         default_layer: The layer whose tokens are taken where none is named.
+        head_prefixes: Beginnings of the names of parameters that belong to its classifiers.
+        inherited: Arguments in `derived` that it takes over from a checkpoint that it starts from.
         n_classes: Number of logits.
     """
 
@@ -53,6 +56,7 @@ class Network(Named):
     frontend_arguments: ClassVar[Mapping[str, Any]] = {}
     input: ClassVar[Literal["features", "audio"]] = "features"
     derived: ClassVar[tuple[str, ...]] = ("n_classes",)
+    adjustable: ClassVar[tuple[str, ...]] = ()
     seconds: ClassVar[float | None] = None
     window_samples: ClassVar[int | None] = None
     window: int | None = None
@@ -60,6 +64,8 @@ class Network(Named):
     max_frames: int | None = None
     layer_names: tuple[str, ...] = ()
     token_names: tuple[str, ...] = ("mean",)
+    head_prefixes: ClassVar[tuple[str, ...]] = ("head.",)
+    inherited: ClassVar[tuple[str, ...]] = ()
     n_classes: int
 
     @classmethod
@@ -73,10 +79,79 @@ class Network(Named):
         """
         return {"n_classes": n_classes}
 
+    @classmethod
+    def from_published(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Any], State, dict[str, Any]] | None:
+        """What weights in a layout that others publish are of, if that is a network of this class.
+
+        Args:
+            state: Tensors by name, of a file that does not describe its network.
+
+        Returns:
+            Arguments of the constructor, the tensors under the names of this class (those of a front end with
+            parameters under `frontend.`), and what else is known (`labels`, `frontend`, ...); None for weights of
+            anything else.
+        """
+        return None
+
+    def fit_weights(
+        self,
+        source: Mapping[str, Tensor],
+        name: str,
+        *,
+        discard_head: bool = False,
+        absent: Sequence[str] = (),
+        labels: Labels | None = None,
+        positions: str = "stretch",
+        missing_blocks: str = "refuse",
+    ) -> tuple[State, LoadReport]:
+        """A complete state for this network from weights to start from, and what became of every tensor.
+
+        By name and shape, unless a class knows better; only the heads may have another number of classes.
+
+        Args:
+            source: Tensors under the names of this class, or of its published layout.
+            name: What to call them in messages.
+            discard_head: Take nothing that belongs to the heads.
+            absent: Beginnings of names that the source's layout has no place for; such tensors keep their values.
+            labels: Names of the source's classes and of this network's, where both are known.
+            positions: A rule for networks with positions along time.
+            missing_blocks: A rule for networks of blocks.
+
+        Raises:
+            CheckpointError: They do not fit, or a rule is given that means nothing here.
+        """
+        rules = {"positions": (positions, "stretch"), "missing_blocks": (missing_blocks, "refuse")}
+        for setting, (value, usual) in rules.items():
+            if value != usual:
+                raise CheckpointError(f"{setting}={value!r} means nothing to the network {self.name}; leave it out")
+        published = self.from_published(source)
+        if published is not None:
+            source = {key: tensor for key, tensor in published[1].items() if not key.startswith("frontend.")}
+        return fit_by_name(source, self.state_dict(), name, self.head_prefixes, discard_head, absent, labels)
+
+    @classmethod
+    def check(cls, arguments: Mapping[str, Any]) -> None:
+        """Refuse arguments that do not go together, before anything is computed.
+
+        Args:
+            arguments: Those of the constructor that are not in `derived`, each of the type that it has there.
+
+        Raises:
+            ValueError: Names them.
+        """
+
     @property
     def default_layer(self) -> str:
         """The last layer."""
         return self.layer_names[-1]
+
+    def unpadded(self, frames: int) -> int | None:
+        """How many frames it takes of a track that is shorter than a window, without padding; None: it is padded.
+
+        Raises:
+            ValueError: It can see nothing in so few frames.
+        """
+        return None
 
     def forward(self, x: Tensor) -> Outputs:
         """Logits of a batch `[batch, frames, *item_shape]`."""
@@ -90,14 +165,21 @@ class Network(Named):
         """Both, in one pass where the network can do so."""
         return self(x), self.embed(x, layers)
 
-    def embedding_shape(self, layer: str, item_shape: Sequence[int]) -> tuple[int, ...]:
-        """`(tokens, dim)` of a layer, found by a pass through the shortest input."""
-        device = next(self.parameters()).device
-        frames = max(self.min_frames, 1)
-        with torch.no_grad():
-            return tuple(
-                self.eval().embed(torch.zeros(1, frames, *item_shape, device=device), [layer])[layer].shape[1:]
-            )
+    def embedding_shape(self, layer: str, item_shape: Sequence[int], frames: int | None = None) -> tuple[int, ...]:
+        """`(tokens, dim)` of a layer, found by a pass.
+
+        Args:
+            layer: Of `layer_names`.
+            item_shape: Of a frame.
+            frames: Of the input, on which the tokens of some layers depend; None: the shortest.
+        """
+        x = torch.zeros(1, frames or self.min_frames, *item_shape, device=next(self.parameters()).device)
+        training = self.training
+        try:
+            with torch.no_grad():
+                return tuple(self.eval().embed(x, [layer])[layer].shape[1:])
+        finally:
+            self.train(training)
 
     def macs(self, x_shape: Sequence[int], layer: str | None = None, training: bool = False) -> int:
         """Multiply-accumulates of one window, counted by torch as it runs on no data.
@@ -116,6 +198,24 @@ class Network(Named):
     def prepared(self) -> Network:
         """A copy for inference only: evaluation, no gradients; it need not be able to be trained or saved."""
         return copy.deepcopy(self).eval().requires_grad_(False)
+
+    def export_form(
+        self, inputs: Inputs, layers: Sequence[str], frames: int | None = None, fused: bool = False
+    ) -> ExportForm:
+        """Front end, normalisation and network as one module that can be written for other programs.
+
+        Args:
+            inputs: Front end and normalisation.
+            layers: Whose tokens are wanted.
+            frames: Of a window; None for the network's own.
+            fused: With operations that onnxruntime alone has, as its 8-bit form takes them.
+
+        Raises:
+            ExportError: There is no such form; says what there is.
+        """
+        if fused:
+            raise ExportError(f"the network {self.name} has no 8-bit form: export it with int8=False")
+        return PlainForm(self, inputs, layers, frames)
 
     def compile_parts(self, **options: Any) -> None:
         """Have the network compiled by `torch.compile` when it is first called, in place."""

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from models.errors import CheckpointError, ExportError
+from models.export import NAMES, ExportForm
 from models.files import replaced
-from models.maest.export import AudioNetwork, free_axes
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -29,14 +29,13 @@ if TYPE_CHECKING:
 
 OPSET = 20  # the first with GELU as one operation
 LARGEST = 2**31 - 1  # bytes of a file without a second one for its weights
-INPUT, OUTPUTS = "audio", ("logits", "embeddings")
-BLOCKS = "blocks."  # how the names of products in the blocks begin
+INPUT, OUTPUTS = "audio", NAMES
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 def write_onnx(
     path: str | Path,
-    network: AudioNetwork,
+    network: ExportForm,
     metadata: Mapping[str, str],
     int8: bool = False,
     any_length: bool = False,
@@ -48,15 +47,17 @@ def write_onnx(
         network: For `int8` a fused one.
         metadata: Properties that the file keeps.
         int8: Weights of the blocks in 8 bits.
-        any_length: See `models.maest.export.free_axes`.
+        any_length: See `ExportForm.free_axes`.
 
     Raises:
-        ExportError: The file would exceed 2 GB, or patchout fixes the length.
+        ExportError: The file would exceed 2 GB, or the network has no such form.
     """
     path = Path(path)
+    if int8 and not network.rounded:
+        raise ExportError("this network has no 8-bit form: export it with int8=False")
     model = _trace(network, any_length)
     if int8:
-        model = _quantise(model)
+        model = _quantise(model, network.rounded)
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
     if (size := model.ByteSize()) > LARGEST:
@@ -83,7 +84,7 @@ def open_onnx(path: str | Path, threads: int | None = None) -> InferenceSession:
         raise CheckpointError(f"{path} is not a readable ONNX file: {str(error)[:200]}; export it again") from error
 
 
-def audio_session(network: AudioNetwork, int8: bool = False, threads: int | None = None) -> InferenceSession:
+def audio_session(network: ExportForm, int8: bool = False, threads: int | None = None) -> InferenceSession:
     """A session of a network without a file that stays: for measuring. For `int8` a fused network."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "network.onnx"
@@ -101,33 +102,34 @@ def quantised(model: ModelProto) -> list[str]:
     return [node.name.removesuffix("_quant") for node in model.graph.node if node.op_type == "MatMulInteger"]
 
 
-def _trace(network: AudioNetwork, any_length: bool) -> ModelProto:
-    example = torch.zeros(2, network.samples)
+def _trace(network: ExportForm, any_length: bool) -> ModelProto:
+    axes = network.free_axes(any_length)
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
             network,
-            (example,),
+            (network.example(any_length),),
             dynamo=True,
             opset_version=OPSET,
-            dynamic_shapes=(free_axes(network, any_length),),
+            dynamic_shapes=(axes,),
             input_names=[INPUT],
             output_names=list(OUTPUTS),
             verbose=False,
         )
     for node in program.model.graph:
         scopes = node.metadata_props.get(_SCOPES, "").strip("[]").split(", ")
-        if node.op_type == "MatMul" and node.inputs[1].is_initializer() and BLOCKS in scopes[-2]:
+        product = node.op_type == "MatMul" and node.inputs[1].is_initializer()
+        if product and network.rounded and network.rounded in scopes[-2]:
             node.name = scopes[-2].strip("'\"")
         node.metadata_props.clear()
     return program.model_proto
 
 
-def _quantise(model: ModelProto) -> ModelProto:
+def _quantise(model: ModelProto, rounded: str) -> ModelProto:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     del model.graph.value_info[:]  # shapes of what the tool transposes
-    names = [node.name for node in model.graph.node if node.op_type == "MatMul" and node.name.startswith(BLOCKS)]
+    names = [node.name for node in model.graph.node if node.op_type == "MatMul" and node.name.startswith(rounded)]
     with tempfile.TemporaryDirectory() as folder, _quiet():
         file = Path(folder) / "quantised.onnx"
         quantize_dynamic(

@@ -11,30 +11,28 @@ import torch
 
 from models.descriptions import read_object
 from models.errors import CheckpointError
+from models.export import ExportForm
 from models.files import replaced
-from models.maest.export import AudioNetwork, free_axes
 
 _METADATA = "metadata.json"
 
 
-def write_program(
-    path: str | Path, network: AudioNetwork, metadata: Mapping[str, str], any_length: bool = False
-) -> None:
-    """Writes a `.pt2` file with the signature of `AudioNetwork.forward`.
+def write_program(path: str | Path, network: ExportForm, metadata: Mapping[str, str], any_length: bool = False) -> None:
+    """Writes a `.pt2` file with the signature of `ExportForm.forward`.
 
     Args:
         path: Where to; replaced in one step.
         network: Not a fused one.
         metadata: Kept in the file as `metadata.json`.
-        any_length: See `models.maest.export.free_axes`.
+        any_length: See `ExportForm.free_axes`.
 
     Raises:
-        ExportError: Patchout fixes the length of clips.
+        ExportError: It takes windows of one length alone.
     """
     path = Path(path)
+    axes = network.free_axes(any_length)
     with torch.no_grad():
-        axes = free_axes(network, any_length)
-        program = torch.export.export(network, (torch.zeros(2, network.samples),), dynamic_shapes=(axes,))
+        program = torch.export.export(network, (network.example(any_length),), dynamic_shapes=(axes,))
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced(path, ".new.pt2") as aside:  # torch wants that suffix
         torch.export.save(program, aside, extra_files={_METADATA: json.dumps(dict(metadata))})

@@ -7,7 +7,7 @@ those of PaSST and DeiT under Apache-2.0.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from models.errors import CheckpointError
@@ -27,26 +27,28 @@ class Release:
         url: Where it is; the last part is the file's name.
         sha256: Its SHA-256, or as much of its beginning as is published.
         bytes: Its size; None if it is not published.
-        architecture: Name in `models.maest.architectures.ARCHITECTURES`; None for image networks.
-        settings: Arguments beyond the architecture that make its layout fit strictly.
+        network: Name in `models.networks`; None for image networks, which are only started from.
+        arguments: Of that network; its layout fits them strictly.
         classes: Outputs of its classifier.
         frames: Nominal length of its input in frames (image networks: pixels).
         licence: Licence of the weights.
         huggingface: Name of the same weights on Hugging Face, in the layout that `models.maest.huggingface` reads.
         timm: Name of the same weights in timm's registry, and of its copy on Hugging Face.
+        metadata: What a checkpoint of ours would say besides (`labels`, `task`, `frontend`, `normalisation`).
     """
 
     name: str
     url: str
     sha256: str
     bytes: int | None
-    architecture: str | None
-    settings: Mapping[str, Any]
+    network: str | None
+    arguments: Mapping[str, Any]
     classes: int
     frames: int
     licence: str
     huggingface: str | None = None
     timm: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def file(self) -> str:
@@ -55,52 +57,52 @@ class Release:
 
 
 def _maest(
-    name: str, architecture: str, positions: int, frames: int, size: int, sha256: str, classes: int = 400
+    name: str, positions: int, frames: int, size: int, sha256: str, classes: int = 400, **arguments: Any
 ) -> Release:
     url = f"{_MAEST}{name}-swa.ckpt"
-    settings = {"time_positions": positions}
+    arguments = {"n_classes": classes, "n_frames": frames, "time_positions": positions, **arguments}
     return Release(
-        name, url, sha256, size, architecture, settings, classes, frames, MAEST_LICENCE, huggingface=f"mtg-upf/{name}"
+        name, url, sha256, size, "maest", arguments, classes, frames, MAEST_LICENCE, huggingface=f"mtg-upf/{name}"
     )
 
 
 _TABLE = (
     _maest(
-        "discogs-maest-5s-pw-129e", "maest_5s", 31, 312, 343_668_755,
+        "discogs-maest-5s-pw-129e", 31, 312, 343_668_755,
         "cc626ee9f0a816cadbef0a698f87424d72d7b5d84aef68983dac83bf2a03052a",
     ),
     _maest(
-        "discogs-maest-10s-fs-129e", "maest_10s", 62, 625, 343_764_150,
+        "discogs-maest-10s-fs-129e", 62, 625, 343_764_150,
         "62f369fbf60e93c1e93869fbac2bc60ecbcc4eb0fe99ab523f8218212490520c",
     ),
     _maest(
-        "discogs-maest-10s-pw-129e", "maest_10s", 62, 625, 343_764_150,
+        "discogs-maest-10s-pw-129e", 62, 625, 343_764_150,
         "9862dbc5945a62de01de0c2cccd5e499563210e307324bf6305f6932ad967f1f",
     ),
     _maest(
-        "discogs-maest-10s-dw-75e", "maest_10s", 62, 625, 343_763_987,
+        "discogs-maest-10s-dw-75e", 62, 625, 343_763_987,
         "1265f4cab278eb1da66a7946f4c870e2ca659076ed1aa1de718f55dc72766b68",
     ),
     _maest(
-        "discogs-maest-20s-pw-129e", "maest_20s", 125, 1250, 343_957_686,
+        "discogs-maest-20s-pw-129e", 125, 1250, 343_957_686,
         "1ea0880da17aed1b149323ae46c7dbbe6cf6c02c9d30a3f7931a962f7169353b",
     ),
     _maest(
-        "discogs-maest-30s-pw-129e", "maest_30s", 187, 1875, 344_148_150,
+        "discogs-maest-30s-pw-129e", 187, 1875, 344_148_150,
         "2e8ac8ebdc8ac4a3750583df23fd715605935286cbd9d2c4231dfeaa3736ad01",
     ),
     _maest(
-        "discogs-maest-30s-pw-73e-ts", "maest_30s_ts", 187, 1875, 344_148_476,
-        "26b954652cd75b0951a67b7ab8f85b8b4c459f63a921a04f62829de85ea801fb",
+        "discogs-maest-30s-pw-73e-ts", 187, 1875, 344_148_476,
+        "26b954652cd75b0951a67b7ab8f85b8b4c459f63a921a04f62829de85ea801fb", distilled_type="separated",
     ),
     _maest(
-        "discogs-maest-30s-pw-129e-519l", "maest_30s_519l", 187, 1875, 344_878_270,
+        "discogs-maest-30s-pw-129e-519l", 187, 1875, 344_878_270,
         "d6044e642b6ae295ee1164cc52b33ac663e247f03b4b100a0af1a5edfab18cdb", 519,
     ),
     Release(
         "passt_s_swa_p16_128_ap476", f"{_PASST}passt-s-f128-p16-s10-ap.476-swa.pt",
         "302903fa8c4aee817b11dc982da0b29aaf8d11a3e722420476d0a12c9db70c2c", 344_665_734,
-        "passt_s", {}, 527, 998, "Apache-2.0",
+        "maest", {"n_bands": 128, "n_frames": 998, "n_classes": 527}, 527, 998, "Apache-2.0",
     ),
     Release(
         "passt_deit_bd_p16_384", f"{_DEIT}deit_base_distilled_patch16_384-d0272ac0.pth",

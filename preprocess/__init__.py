@@ -1,4 +1,4 @@
-"""Audio files to stores of features: decode, mix to mono, resample, transform, in parallel and resumable.
+"""Audio files to stores: decode, mix to mono, resample, compute features, in parallel and resumable.
 
 The ladder, each rung usable alone: `decode.load` (file -> samples), `features.track_features` (file -> log-mel),
 `build_store` (folder -> store), `python -m preprocess` (the same from a shell).
@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from preprocess.build import Report, build_store
+    from preprocess.build import build_store
+    from preprocess.build_report import BuildReport
     from preprocess.decode import AudioError, load
 
-_HOMES = {"build_store": "build", "Report": "build", "load": "decode", "AudioError": "decode"}
-__all__ = ["AudioError", "Report", "build_store", "load"]
+_HOMES = {"build_store": "build", "BuildReport": "build_report", "load": "decode", "AudioError": "decode"}
+__all__ = ["AudioError", "BuildReport", "build_store", "load"]
 
 
 def __getattr__(name: str) -> Any:

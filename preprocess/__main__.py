@@ -1,4 +1,4 @@
-"""`python -m preprocess AUDIO_DIR STORE_DIR`: any folder of audio to a store of features.
+"""`python -m preprocess AUDIO_DIR STORE_DIR`: any folder of audio to a store of features, or of audio at one rate.
 
 `python -m preprocess CORPUS DATA_DIR STORE_DIR`: a published corpus to a store with its splits and annotations.
 """
@@ -17,22 +17,24 @@ from datasets.text import printable, printable_lines
 
 if TYPE_CHECKING:
     from datasets.corpora import Definition
-    from preprocess.build import Report
+    from preprocess.build_report import BuildReport
     from preprocess.cluster import Cluster
 
 DESCRIPTION = """\
 Compute the features of every audio file below AUDIO_DIR (wav, flac, ogg, opus, mp3, aiff; m4a and more where ffmpeg is
-on the PATH) and keep them in STORE_DIR. Stopped at any moment, the same command goes on where it was. Files that cannot
-be used are skipped and listed with the reason in STORE_DIR/skipped.csv."""
+on the PATH) and keep them in STORE_DIR. With --audio RATE, keep the audio itself: mono, 16 bits, at that sample rate,
+for networks that compute their features in training. If the command is stopped, run it again: it continues where it
+was. Files that cannot be used are skipped and listed with the reason in STORE_DIR/skipped.csv."""
 
 CORPUS_DESCRIPTION = """\
-Find the recordings of {title} below DATA_DIR by the names of their files, compute their features into STORE_DIR, and
-write splits and annotations beside them (tracks.csv), so that datamodule.base_dir=STORE_DIR is all that a run needs.
-What is missing or unreadable is listed with the reason in STORE_DIR/missing.csv."""
+Find the recordings of {title} below DATA_DIR by the names of their files, compute their features (or, with --audio
+RATE, keep their audio) into STORE_DIR, and write splits and annotations beside them (tracks.csv). Then
+datamodule.base_dir=STORE_DIR is all that a run needs. Recordings that are missing or unreadable are listed with the
+reason in STORE_DIR/missing.csv."""
 
 FRONTENDS = (
     "the features: log-mels by musicnn or musicnn_torch; or one row a track: the statistics chroma or mfcc, or the "
-    "answers of librosa_tempo, librosa_tempo_regression, key_krumhansl or key_temperley"
+    "predictions of librosa_tempo, librosa_tempo_regression, key_krumhansl or key_temperley"
 )
 
 EPILOG = """\
@@ -56,7 +58,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     corpus = CORPORA.get(argv[0]) if argv else None
     arguments = _corpus_parser(corpus).parse_args(argv[1:]) if corpus else _parser().parse_args(argv)
     options = {
-        "frontend": arguments.frontend,
         "jobs": arguments.jobs,
         "progress": not arguments.quiet,
         "max_seconds": arguments.max_seconds,
@@ -65,10 +66,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> list[str]:
         with _backend(arguments.backend, arguments.scheduler) as cluster:
-            given = {**options, "cluster": cluster}
+            given = {**options, "frontend": _recipe(arguments), "cluster": cluster}
             return list(_corpus(corpus, arguments, given) if corpus else _folder(arguments, given))
 
     return _say(work)
+
+
+def _recipe(arguments: argparse.Namespace) -> str:
+    """Name of what is stored.
+
+    Raises:
+        ValueError: A sample rate that is none of audio.
+    """
+    if arguments.audio is None:
+        return arguments.frontend
+    from preprocess.audio import audio_name
+
+    return audio_name(arguments.audio)
 
 
 def _say(work: Callable[[], Iterable[str]]) -> int:
@@ -83,7 +97,7 @@ def _say(work: Callable[[], Iterable[str]]) -> int:
         print(f"error: {where}: {error.strerror or error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted: what is done is kept, the same command goes on from there", file=sys.stderr)
+        print("interrupted: what is done is kept; run the same command again to continue", file=sys.stderr)
         return 130
     print(printable_lines("\n".join(lines)))
     return 0
@@ -95,7 +109,7 @@ def _folder(arguments: argparse.Namespace, options: dict[str, Any]) -> Iterator[
     if arguments.renew:
         from preprocess.renewal import drop_outdated
 
-        drop_outdated(arguments.audio_dir, arguments.store_dir, arguments.frontend)
+        drop_outdated(arguments.audio_dir, arguments.store_dir, options["frontend"])
     return summary(build_store(arguments.audio_dir, arguments.store_dir, **options))
 
 
@@ -116,10 +130,10 @@ def _corpus(definition: Definition, arguments: argparse.Namespace, options: dict
     return protocols.summary(done)
 
 
-def summary(report: Report) -> Iterator[str]:
+def summary(report: BuildReport) -> Iterator[str]:
     """Lines that say what is in the store now, what is not and why, and what to do next."""
     from datasets.text import pluralize
-    from preprocess.build import changed_line, common_reasons
+    from preprocess.build_report import changed_line, common_reasons
 
     hours = f"{report.seconds / 3600:.2f} hours of audio"
     written = f"{report.store}: {report.written} tracks written ({hours}), {report.already} already there"
@@ -128,7 +142,7 @@ def summary(report: Report) -> Iterator[str]:
         example = next(id for id, why in report.skipped if why.split(":")[0] == reason)
         yield f"  {count:6d} {reason}, for instance {printable(example)}"
     if report.skipped:
-        yield f"  all in {report.store / 'skipped.csv'}; they are tried again when they change, or with --retry"
+        yield f"  listed in {report.store / 'skipped.csv'}; they are tried again when they change, or with --retry"
     if report.noted:
         kinds = Counter(note.partition(":")[0] for _, note in report.noted).most_common(3)
         why = ", ".join(f"{count} {kind}" for kind, count in kinds)
@@ -139,7 +153,7 @@ def summary(report: Report) -> Iterator[str]:
     if report.ignored:
         yield "not audio: " + ", ".join(f"{count} {suffix}" for suffix, count in report.ignored.most_common(5))
     if report.passed_over:
-        yield f"folders of the system, passed over: {', '.join(report.passed_over)}"
+        yield f"system folders that were not searched: {', '.join(report.passed_over)}"
     yield f"next: {_next(report.store)}"
 
 
@@ -148,6 +162,8 @@ def _next(store: Path) -> str:
     from datasets.store import Store
 
     header = Store(store).header
+    if header.kind == "audio":
+        return f"python ex_transfer.py with NETWORK datamodule.base_dir={store} datamodule.groundtruth=TRACKS.csv"
     if header.kind == "mel":
         return f"python ex_pretrain.py describe with datamodule.base_dir={store} datamodule.groundtruth=TRACKS.csv"
     if header.kind == "embeddings":
@@ -161,9 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m preprocess", None, DESCRIPTION, EPILOG, formatter_class=Formatter)
     parser.add_argument("audio_dir", metavar="AUDIO_DIR", help="folder of audio files, searched with its sub-folders")
     parser.add_argument("store_dir", metavar="STORE_DIR", help="folder of the store; made, or added to")
-    parser.add_argument(
-        "--renew", action="store_true", help="begin again where files were replaced or taken away since"
-    )
+    parser.add_argument("--renew", action="store_true", help="start over if files were replaced or removed since")
     _add_options(parser)
     return parser
 
@@ -201,12 +215,14 @@ class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionH
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--frontend", default="musicnn", metavar="NAME", help=FRONTENDS)
+    stored = parser.add_mutually_exclusive_group()
+    stored.add_argument("--frontend", default="musicnn", metavar="NAME", help=FRONTENDS)
+    stored.add_argument("--audio", type=int, metavar="RATE", help="keep the audio at this sample rate in Hz instead")
     parser.add_argument("--jobs", type=int, default=-1, metavar="N", help="workers; -1 is one a core")
-    parser.add_argument("--max-seconds", type=float, metavar="S", help="keep the middle of longer tracks")
-    parser.add_argument("--retry", action="store_true", help="try files again that were skipped before")
+    parser.add_argument("--max-seconds", type=float, metavar="S", help="keep only the middle of longer tracks")
+    parser.add_argument("--retry", action="store_true", help="try skipped files again")
     parser.add_argument("--backend", default="loky", help="joblib backend: loky (processes), threading, ...")
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask scheduler, whose workers compute")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask scheduler whose workers compute")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 

@@ -1,83 +1,55 @@
-"""A folder of audio to a store of features: in parallel, resumable, with every file that was left out accounted for.
+"""A folder of audio to a store: in parallel, resumable, with every file that gave no track accounted for.
 
-The main process finds the files and keeps the index of the store; workers decode, transform, and write the features
+The main process finds the files and keeps the index of the store; workers decode, transform, and write the tracks
 into shards of their own. They are processes of this machine (or what else the caller chose with
 `joblib.parallel_config`), or the workers of a Dask cluster whose machines see both folders under the same paths.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
-from joblib import delayed, effective_n_jobs
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from joblib import delayed
 
 from datasets import crashes
-from datasets.store import Header, StoreError, StoreWriter, stated
-from datasets.store_files import open_lock
+from datasets.progress import progress as bar
+from datasets.store import StoreWriter
 from datasets.store_filling import Filler
-from datasets.text import printable
 from datasets.workers import workers
-from models import frontends
+from models.frontends import FrontEnd
 from preprocess import compiled
-from preprocess.cluster import Cluster, ClusterError
-from preprocess.files import Candidate, choose, clip_id, find, named
+from preprocess.build_report import BuildReport, common_reasons
+from preprocess.cluster import Cluster
+from preprocess.files import AudioFiles, Candidate, choose, clip_id, find, named
+from preprocess.filling import enter, opened, remember, save
+from preprocess.groups import groups, processes, total_bytes
 from preprocess.ledger import Ledger
-from preprocess.sources import MISSING, AudioError
-from preprocess.summaries import SUMMARIES, header
-from preprocess.worker import Done, Work, attempt_all
-
-# Of files that a worker is given at a time; what it makes of them is committed together.
-GROUP_TRACKS, GROUP_BYTES = 256, 64 * 2**20
-GROUPS = 4  # that every worker gets at least, where there are files enough
-# Of audio files: one worker decodes this sooner than another has started.
-WORKER_BYTES = 16 * 2**20
+from preprocess.recipes import store_header
+from preprocess.sources import AudioError
+from preprocess.summaries import SUMMARIES
+from preprocess.worker import Work, attempt_all
 
 
-@dataclass
-class Report:
-    """What became of the files.
+@dataclass(frozen=True)
+class _Workers:
+    """Who computes: processes of this machine, or a cluster; and whether a bar is shown."""
 
-    Attributes:
-        store: Folder of the store.
-        written: Tracks added in this run.
-        already: Tracks that were in the store before.
-        skipped: (id, reason) of files that gave no track, now or in an earlier run.
-        changed: Tracks in the store whose file is another one now; the store keeps what it has.
-        noted: (id, note) of tracks that hold less than their file promised, or something else than the mean of its
-            channels, now or in an earlier run.
-        decoded: Files opened in this run.
-        seconds: Audio behind the tracks added in this run.
-        ignored: Number of files that are not audio, by suffix.
-        passed_over: Folders of the system, which were not searched.
-    """
-
-    store: Path
-    written: int = 0
-    already: int = 0
-    skipped: list[tuple[str, str]] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
-    noted: list[tuple[str, str]] = field(default_factory=list)
-    decoded: int = 0
-    seconds: float = 0.0
-    ignored: Counter[str] = field(default_factory=Counter)
-    passed_over: list[str] = field(default_factory=list)
+    jobs: int
+    cluster: Cluster | None
+    progress: bool
 
 
 def build_store(
     audio_dir: str | Path,
     store_dir: str | Path,
-    frontend: str = "musicnn",
+    frontend: str | FrontEnd = "musicnn",
     jobs: int = -1,
     ids: Sequence[str] | Mapping[str, Path] | None = None,
     progress: bool = True,
@@ -85,8 +57,8 @@ def build_store(
     retry: bool = False,
     clip_seconds: float | None = None,
     cluster: Cluster | None = None,
-) -> Report:
-    """Compute the features of every audio file in a folder that the store does not hold yet.
+) -> BuildReport:
+    """Store the features, or the audio, of every audio file in a folder that the store does not hold yet.
 
     Killed at any moment, the same call goes on behind the last commit, so that some seconds of every worker's work are
     done again. A file that was skipped is skipped again until it changes; one that changed after its track was
@@ -97,7 +69,8 @@ def build_store(
     Args:
         audio_dir: Folder of audio files, searched with its sub-folders.
         store_dir: The store; made, or added to.
-        frontend: Name in `models.frontends.FRONTENDS`, or in `preprocess.summaries.SUMMARIES` for one row a track.
+        frontend: A front end, or its name in `models.frontends`; `audio_RATE`, as `audio_16000`, for samples at that
+            rate in place of features; or a name in `preprocess.summaries.SUMMARIES` for one row a track.
         jobs: Workers; -1 for one a core. Fewer are started where there is little to do.
         ids: Only these tracks (paths below `audio_dir`, or any ids and the path of each); None takes every audio file.
         progress: Show a bar with the time left on standard error.
@@ -116,123 +89,68 @@ def build_store(
         raise ValueError("jobs=0: give the number of workers, or -1 for one a core")
     if max_seconds is not None and not max_seconds > 0:
         raise ValueError(f"max_seconds={max_seconds}: give a length above 0 s, or none to keep whole tracks")
-    audio_dir, report = Path(audio_dir), Report(Path(store_dir))
-    about = feature_header(frontend, max_seconds)
-    if cluster:  # a path that does not depend on where a worker was started
-        audio_dir = audio_dir.absolute()
-        ids = {id: path.absolute() for id, path in ids.items()} if isinstance(ids, Mapping) else ids
-    if ids is None:
-        found = find(audio_dir)
-        files, report.ignored, report.passed_over = found.files, found.others, found.passed_over
-    else:
-        files = named(ids) if isinstance(ids, Mapping) else choose(audio_dir, ids)
-    with _opened(report.store, about) as (writer, ledger):
-        _check_same_length(writer, max_seconds)
+    header, report = store_header(frontend, max_seconds), BuildReport(Path(store_dir))
+    found = _found(Path(audio_dir), ids, absolute=cluster is not None)
+    report.ignored, report.passed_over = found.others, found.passed_over
+    with opened(report.store, header, max_seconds) as (writer, ledger):
         if ids is None:
             ledger.list_folders(found)
-        new = [file for file in files if _first(file, clip_seconds) not in writer.done]
-        report.already = len(files) - len(new)
-        stored = [file for file in files if _first(file, clip_seconds) in writer.done]
-        report.changed = [file.id for file in stored if ledger.changed(file)]
-        _remember(ledger, [file for file in stored if file.id not in ledger.sources], report.store)
-        todo = [file for file in new if retry or not ledger.settled(file)]
+        todo = _todo(found.files, clip_seconds, retry, writer, ledger, report)
         if todo and frontend in SUMMARIES and not cluster:
             compiled.prepare(frontend)
         work = Work(frontend, max_seconds, clip_seconds, Filler.of(writer), os.getpid())
-
-        def run() -> None:
-            left = [file for file in todo if _first(file, clip_seconds) not in writer.done]
-            _run(left, work, jobs, cluster, progress, writer, ledger, report)
-
         try:
-            _retried(run, frontend)
+            _retried(lambda: _run(todo, work, _Workers(jobs, cluster, progress), writer, ledger, report), frontend)
         except BrokenProcessPool as error:
             raise AudioError(audio_dir, crashes.explain(error)) from error
         finally:
-            _save(ledger.save, report.store)
-    left_out = [file.id for file in new] + ([] if ids is not None else list(found.unlisted))
-    report.skipped = [(id, ledger.skipped[id].reason) for id in left_out if id in ledger.skipped]
-    report.noted = [(file.id, ledger.noted[file.id].note) for file in files if file.id in ledger.noted]
-    if files and not report.written and not report.already:
+            save(ledger.save, report.store)
+        _list_exceptions(found, clip_seconds, writer, ledger, report)
+    if found.files and not report.written and not report.already:
         reasons = ", ".join(f"{count} {reason}" for reason, count in common_reasons(report))
-        raise AudioError(audio_dir, f"none of {len(files)} files could be used ({reasons}): see {ledger.skipped_path}")
+        raise AudioError(
+            audio_dir, f"none of {len(found.files)} files could be used ({reasons}): see {ledger.skipped_path}"
+        )
     return report
 
 
-def feature_header(frontend: str, max_seconds: float | None = None) -> Header:
-    """What a store made by a front end or a summary says of itself, and how much of long tracks is in it.
-
-    Raises:
-        ValueError: Unknown name; the message lists the known ones.
-    """
-    if frontend in SUMMARIES:
-        about = header(frontend)
-    elif frontend in frontends.FRONTENDS:
-        made = frontends.build(frontend)
-        about = Header("mel", (made.n_bands,), "float16", made.units, made.parameters_dict, made.fingerprint)
-    else:
-        known = f"{', '.join(frontends.FRONTENDS)}; of whole tracks {', '.join(SUMMARIES)}"
-        raise ValueError(f"frontend={frontend!r}: known front ends are {known}")
-    if max_seconds is None:
-        return about
-    return replace(about, producer={**(about.producer or {}), "max_seconds": max_seconds})
+def _found(audio_dir: Path, ids: Sequence[str] | Mapping[str, Path] | None, absolute: bool) -> AudioFiles:
+    """The files that are wanted; `absolute` makes their paths independent of where a worker was started."""
+    audio_dir = audio_dir.absolute() if absolute else audio_dir
+    if ids is None:
+        return find(audio_dir)
+    if isinstance(ids, Mapping):
+        return AudioFiles(named({id: path.absolute() if absolute else path for id, path in ids.items()}))
+    return AudioFiles(choose(audio_dir, ids))
 
 
-def common_reasons(report: Report) -> list[tuple[str, int]]:
-    """Kinds of reasons why files were skipped, the commonest first."""
-    return Counter(reason.split(":")[0] for _, reason in report.skipped).most_common()
+def _todo(
+    files: Sequence[Candidate],
+    clip_seconds: float | None,
+    retry: bool,
+    writer: StoreWriter,
+    ledger: Ledger,
+    report: BuildReport,
+) -> list[Candidate]:
+    """Files that have to be decoded; those that are stored are counted, and reported where they changed."""
+    stored = [file for file in files if _first(file, clip_seconds) in writer.done]
+    report.already = len(stored)
+    report.changed = [file.id for file in stored if ledger.changed(file)]
+    remember(ledger, [file for file in stored if file.id not in ledger.sources], report.store)
+    new = (file for file in files if _first(file, clip_seconds) not in writer.done)
+    return [file for file in new if retry or not ledger.settled(file)]
 
 
-def changed_line(report: Report, elsewhere: str) -> str:
-    """What to do about files that changed; `elsewhere` says how another store is given."""
-    return (
-        f"{len(report.changed)} files have another size or date than when their features were computed, for instance "
-        f"{report.changed[0]}: the store keeps the old features; to have new ones give {elsewhere}, and if only the "
-        f"dates changed, delete {report.store / 'sources.jsonl'}"
-    )
+def _list_exceptions(
+    found: AudioFiles, clip_seconds: float | None, writer: StoreWriter, ledger: Ledger, report: BuildReport
+) -> None:
+    """Enter into the report what was skipped, and what there is to note."""
+    skipped = [file.id for file in found.files if _first(file, clip_seconds) not in writer.done] + list(found.unlisted)
+    report.skipped = [(id, ledger.skipped[id].reason) for id in skipped if id in ledger.skipped]
+    report.noted = [(file.id, ledger.noted[file.id].note) for file in found.files if file.id in ledger.noted]
 
 
-@contextmanager
-def alone(store: Path) -> Iterator[None]:
-    """The only process that computes features into a store; the others wait for it."""
-    try:
-        store.mkdir(parents=True, exist_ok=True)
-        descriptor = open_lock(store / ".build.lock")
-    except OSError as error:
-        raise StoreError(f"the store {store} cannot be opened for writing: {error.strerror}") from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting = f"{printable(store)}: another process computes its features, waiting until it ends"
-            print(waiting, file=sys.stderr, flush=True)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _opened(store: Path, about: Header) -> Iterator[tuple[StoreWriter, Ledger]]:
-    """The store and its tables, which know of a track before it is committed: a killed run does it once, and whole."""
-    with alone(store):
-        ledger = Ledger(store)
-        with StoreWriter(store, about, before_commit=lambda: _save(ledger.save_kept, store)) as writer:
-            yield writer, ledger
-
-
-def _check_same_length(writer: StoreWriter, max_seconds: float | None) -> None:
-    """What is kept of long tracks is no matter of the fingerprint: crops of both are alike."""
-    found = stated(writer, "max_seconds", "a number above 0")
-    if found != max_seconds:
-        kept, wanted = (f"the middle {one:g} s of tracks" if one else "whole tracks" for one in (found, max_seconds))
-        raise StoreError(
-            f"{writer.path} holds {kept}, {wanted} are asked for: give the same max_seconds "
-            "(--max-seconds), or another folder"
-        )
-
-
-def _retried(run: Callable[[], None], frontend: str) -> None:
+def _retried(run: Callable[[], None], frontend: str | FrontEnd) -> None:
     """Run; after a crash in librosa's compiled functions once more, with a fresh cache of them."""
     try:
         run()
@@ -246,117 +164,32 @@ def _retried(run: Callable[[], None], frontend: str) -> None:
 
 
 def _run(
-    todo: list[Candidate],
+    todo: Sequence[Candidate],
     work: Work,
-    jobs: int,
-    cluster: Cluster | None,
-    progress: bool,
+    by: _Workers,
     writer: StoreWriter,
     ledger: Ledger,
-    report: Report,
+    report: BuildReport,
 ) -> None:
-    """Attempt the files group by group and enter each into the store or the ledger."""
-    if not todo:
+    """Attempt the files that are not stored yet, group by group, and enter each into the store or the ledger."""
+    files = [file for file in todo if _first(file, work.clip_seconds) not in writer.done]
+    if not files:
         return
-    count = cluster.threads() if cluster else _worth(todo, work.frontend, jobs)
-    groups = _groups(todo, count)
-    with warnings.catch_warnings(), _bar(todo, progress) as bar:
+    count = by.cluster.threads() if by.cluster else processes(files, work.frontend, by.jobs)
+    weight = total_bytes(files)  # bytes foretell the time left better than files of all lengths do
+    with warnings.catch_warnings(), bar("decoding", len(files), "files", weight=weight, show=by.progress) as advance:
         warnings.filterwarnings("ignore", "[0-9]+ tasks which were", UserWarning)  # cancelled when the disk is full
-        if cluster:
-            outcomes = cluster.unordered(attempt_all, ((group, work) for group in groups))
+        if by.cluster:
+            outcomes = by.cluster.unordered(attempt_all, ((group, work) for group in groups(files, count)))
         else:
             parallel = workers(count, return_as="generator_unordered", batch_size=1)
-            outcomes = parallel(delayed(attempt_all)(group, work) for group in groups)
+            outcomes = parallel(delayed(attempt_all)(group, work) for group in groups(files, count))
         with closing(outcomes):
             for done in outcomes:
-                _enter(done, writer, ledger, report)
-                bar.update(bar.task_ids[0], advance=_bytes([one.file for one in done.attempts]), done=report.decoded)
-
-
-def _worth(todo: list[Candidate], frontend: str, jobs: int) -> int:
-    """How many processes of this machine are worth their start."""
-    worth = min(len(todo), 1 + _bytes(todo) // WORKER_BYTES)
-    if frontend in SUMMARIES:
-        worth = max(worth, 2)  # two are processes of their own: a crash in compiled code does not end this one
-    return min(effective_n_jobs(jobs), worth)
+                enter(done, writer, ledger, report)
+                advance(len(done.attempts), total_bytes([one.file for one in done.attempts]))
 
 
 def _first(file: Candidate, clip_seconds: float | None) -> str:
     """The track whose presence tells that all of a file's are there."""
     return file.id if clip_seconds is None else clip_id(file.id, 0)
-
-
-def _enter(done: Done, writer: StoreWriter, ledger: Ledger, report: Report) -> None:
-    """Tracks go into the index, reasons into the ledger.
-
-    Raises:
-        StoreError: The store took no more.
-        ClusterError: A worker does not see a file that is there.
-    """
-    kept = [one for one in done.attempts if not one.reason]
-    _remember(ledger, [one.file for one in kept], report.store)
-    for one in done.attempts:
-        report.decoded += 1
-        if one.reason == MISSING and one.file.bytes >= 0 and one.file.path.exists():
-            raise ClusterError(
-                f"{one.file.path}: the worker on {done.host} does not see this file; the folder of audio must have the "
-                "same path on every machine of a cluster"
-            )
-        if one.reason:
-            ledger.leave_out(one.file, one.reason)
-            continue
-        ledger.keep(one.file, one.notes)
-        report.seconds += one.seconds
-        report.written += 1
-    writer.adopt(done.rows)
-    _save(ledger.save_in_time, report.store)
-    if done.failure:
-        raise StoreError(done.failure)
-
-
-def _groups(todo: list[Candidate], workers: int) -> Iterator[list[Candidate]]:
-    """Longest files first, so that the last ones to finish are short, in groups that keep all workers busy."""
-    most = min(GROUP_TRACKS, max(1, len(todo) // (GROUPS * workers)))
-    heaviest = min(GROUP_BYTES, _bytes(todo) // (GROUPS * workers))
-    group: list[Candidate] = []
-    for file in sorted(todo, key=lambda file: (-file.bytes, file.id)):
-        if group and (len(group) == most or _bytes([*group, file]) > heaviest):
-            yield group
-            group = []
-        group.append(file)
-    if group:
-        yield group
-
-
-def _bytes(files: list[Candidate]) -> int:
-    """Of files that may be missing or empty, but still take a moment each."""
-    return sum(max(file.bytes, 1) for file in files)
-
-
-def _bar(todo: list[Candidate], progress: bool) -> Progress:
-    """Progress in bytes, which foretells the time left better than files of all lengths do."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]} of {task.fields[all]}"))
-    times = (
-        TextColumn("tracks,"),
-        TimeElapsedColumn(),
-        TextColumn("so far,"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
-    bar = Progress(*columns, *times, console=Console(stderr=True), disable=not progress)
-    bar.add_task("features", total=_bytes(todo), done=0, all=len(todo))
-    return bar
-
-
-def _remember(ledger: Ledger, files: list[Candidate], store: Path) -> None:
-    try:
-        ledger.remember(files)
-    except OSError as error:
-        raise StoreError(f"{store}: the table of source files cannot be written ({error.strerror})") from error
-
-
-def _save(save: Callable[[], None], store: Path) -> None:
-    try:
-        save()
-    except OSError as error:
-        raise StoreError(f"{store}: the table of skipped files cannot be written ({error.strerror})") from error

@@ -29,7 +29,7 @@ AHEAD = 3  # calls that a thread has before it, so that it need not wait for the
 
 
 class ClusterError(ValueError):
-    """A cluster that is not there, or cannot do what it is asked for."""
+    """A cluster that cannot be reached, or cannot run this."""
 
 
 @contextmanager
@@ -78,10 +78,10 @@ class Cluster:
         self._known: dict[str, int] = {}
         self._looked, self._seen = 0.0, time.monotonic()
         try:
-            told = client.run_on_scheduler(about, module)
+            version = client.run_on_scheduler(about, module)
         except Exception as error:
             raise self._lacking("the scheduler", "scheduler", error) from None
-        self._compare("the scheduler", told)
+        self._compare("the scheduler", version)
         self._await_worker()
 
     def threads(self) -> int:
@@ -95,20 +95,20 @@ class Cluster:
             return sum(self._known.values())
         self._looked = now
         try:
-            there = dict(self._client.ncores())
-            new = [address for address in there if address not in self._known]
-            told = self._client.run(about, self._module, workers=new, on_error="return") if new else {}
+            threads = dict(self._client.ncores())
+            new = [address for address in threads if address not in self._known]
+            versions = self._client.run(about, self._module, workers=new, on_error="return") if new else {}
         except (OSError, CancelledError, RuntimeError) as error:
             raise self._gone() from error
-        for address, answer in told.items():
-            if isinstance(answer, OSError):  # it has gone again
-                there.pop(address, None)
-            elif isinstance(answer, BaseException):
-                raise self._lacking(f"the worker {address}", "worker", answer)
+        for address, version in versions.items():
+            if isinstance(version, OSError):  # it has gone again
+                threads.pop(address, None)
+            elif isinstance(version, BaseException):
+                raise self._lacking(f"the worker {address}", "worker", version)
             else:
-                self._compare(f"the worker {address}", answer)
-        self._known = there
-        if there:
+                self._compare(f"the worker {address}", version)
+        self._known = threads
+        if threads:
             self._seen = now
         elif now - self._seen > ARRIVAL:
             raise ClusterError(
@@ -116,7 +116,7 @@ class Cluster:
                 + START.format("worker ADDRESS")
                 + " and give the same command again: what is done is kept"
             )
-        return sum(there.values())
+        return sum(threads.values())
 
     def share(self, value: Any) -> Any:
         """Send something large to all workers once; what comes back takes its place among the arguments of calls."""
@@ -174,8 +174,8 @@ class Cluster:
             except (Empty, TimeoutError):
                 self.threads()
 
-    def _compare(self, who: str, told: str) -> None:
-        if told != about(self._module):
+    def _compare(self, who: str, version: str) -> None:
+        if version != about(self._module):
             raise ClusterError(
                 f"{self._setting}: {who} has another version of this project than this command; give all machines the "
                 "same one, and start scheduler and workers again"
@@ -194,14 +194,14 @@ class Cluster:
 
     def _gone(self) -> ClusterError:
         return ClusterError(
-            f"{self._setting}: the scheduler does not answer any more; start it and its workers again, and give the "
+            f"{self._setting}: the scheduler no longer answers; start it and its workers again, and give the "
             "same command again: what is done is kept"
         )
 
 
 @cache
 def about(module: str) -> str:
-    """Import a module of this project, and tell what the project is: a digest of its code, as it was then."""
+    """Import a module of this project, and return the version of the project: a digest of its code, as it was then."""
     importlib.import_module(module)
     root, total = Path(__file__).parents[1], hashlib.sha256()
     for room in ("models", "datasets", "preprocess", "experiments"):

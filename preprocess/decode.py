@@ -19,7 +19,7 @@ import soxr
 
 from datasets.text import printable
 from preprocess.opening import open_sources
-from preprocess.sources import AudioError, Source, Unreadable
+from preprocess.sources import AudioError, AudioSource, UnreadableAudio
 
 LOUDEST = 100.0  # full scale is 1: audio beyond this was scaled to integers, or is not audio
 # Energy of the mean of n channels, times n, as a share of that of a channel: 1 where they have nothing in common, n
@@ -55,7 +55,7 @@ def load(path: str | Path, sample_rate: int) -> np.ndarray:
 
 
 def whole(path: str | Path, sample_rate: int, notes: list[str]) -> np.ndarray:
-    """As `load`, with `notes` to take the remarks."""
+    """As `load`, with `notes` to take what is noted of the file."""
     try:
         return np.concatenate(list(stream(path, sample_rate, notes)))
     except OppositeChannels as error:
@@ -76,7 +76,7 @@ def stream(
     Args:
         path: Audio file.
         sample_rate: Hz of the result.
-        notes: Takes remarks on a file that was decoded only in part.
+        notes: Takes a note on a file that was decoded only in part.
         mixed: Take the mean of the channels, not the first one alone.
 
     Yields:
@@ -122,7 +122,7 @@ class _Tally:
         self.short, self.damage, self.flaws = False, "", []
         self.mean_energy = self.channel_energy = 0.0
 
-    def mono(self, source: Source, mixed: bool) -> Iterator[np.ndarray]:
+    def mono(self, source: AudioSource, mixed: bool) -> Iterator[np.ndarray]:
         """Samples of a stream, [n] float32 a block; one that breaks off after some blocks ends there."""
         weights = np.full(source.channels, 1 / source.channels, np.float32)
         frames, damage = 0, ""
@@ -132,7 +132,7 @@ class _Tally:
                 mono = block @ weights if mixed else block[:, 0].copy()
                 self._weigh(block, mono)
                 yield mono
-        except Unreadable:
+        except UnreadableAudio:
             raise
         except AudioError as error:
             if not (frames or self.seconds):

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import urllib.error
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from datasets.corpora import Definition, Item
 from datasets.corpora.archives import unpack
-from datasets.corpora.base import Archive, File
+from datasets.corpora.base import Archive, CorpusFile
 from datasets.corpora.copies import digest, published_sum, verify
+from datasets.progress import progress as bar
 from datasets.tables import CorpusError
 from models.fetching import FAILURES, transfer
 
@@ -28,7 +25,7 @@ def download(definition: Definition, items: Sequence[Item], data_dir: Path, say:
         definition: The corpus.
         items: The recordings wanted.
         data_dir: The user's copy; made if absent.
-        say: Takes remarks.
+        say: Takes messages.
         progress: Show bars on standard error.
 
     Raises:
@@ -62,12 +59,15 @@ def _archive(
 ) -> None:
     paths = [_fetch(definition, items, file, data_dir, say, progress) for file in archive.parts]
     folder = data_dir / archive.into
-    with _bar(f"unpacking {paths[0].name}", None, progress) as advance:
-        written = unpack(paths, folder, advance)
+    packed = sum(path.stat().st_size for path in paths)
+    with bar(f"unpacking {paths[0].name}", None, "files", weight=packed, show=progress) as advance:
+        written = unpack(paths, folder, lambda read: advance(1, read))
     say(f"{written} files unpacked into {folder}; {', '.join(path.name for path in paths)} can be deleted")
 
 
-def _fetch(definition: Definition, items: Sequence[Item], file: File, data_dir: Path, say: Say, progress: bool) -> Path:
+def _fetch(
+    definition: Definition, items: Sequence[Item], file: CorpusFile, data_dir: Path, say: Say, progress: bool
+) -> Path:
     """A published file in the folder of the copy, there already or downloaded."""
     path = data_dir / file.name
     part = path.with_name(f"{path.name}.part")
@@ -100,7 +100,7 @@ def _single_files(definition: Definition, items: Sequence[Item], data_dir: Path,
         definition.name_of(path): path for path in sorted(data_dir.rglob("*.md5"))
     }  # unpacked with the archive of annotations
     refused, harmed = [], []
-    with _bar(definition.title, len(items), progress) as advance:
+    with bar(definition.title, len(items), "files", show=progress) as advance:
         for number, item in enumerate(items, 1):
             path = data_dir / definition.place(item)
             part = path.with_name(f"{path.name}.part")
@@ -121,15 +121,7 @@ def _single_files(definition: Definition, items: Sequence[Item], data_dir: Path,
                     part.unlink()
                 else:
                     os.replace(part, path)
-            advance(number)
+            advance()
     for urls, what in ((refused, "are not there"), (harmed, "have another MD5 than published, and were left out")):
         if urls:
             say(f"{len(urls)} of {len(items)} files {what}, for instance {urls[0]}")
-
-
-@contextmanager
-def _bar(what: str, total: int | None, progress: bool) -> Iterator[Callable[[int], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done: bar.update(task, completed=done)

@@ -17,7 +17,7 @@ UNUSED = ("masked_spec_embed", "pooler")  # parts of a network that hidden state
 
 
 class EncoderError(ValueError):
-    """An encoder that cannot be loaded or used as asked."""
+    """An encoder that cannot be loaded or used."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ def load_encoder(folder: Path, device: str = "cpu") -> Encoder:
             folder, config=config, use_safetensors=True, output_loading_info=True, dtype=torch.float32, **local
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise EncoderError(f"{folder}: transformers cannot load it: {said}") from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise EncoderError(f"{folder}: transformers cannot load it: {reason}") from error
     if missing := sorted(name for name in loaded["missing_keys"] if not any(part in name for part in UNUSED)):
         raise EncoderError(
             f"{folder}: the weights lack {len(missing)} tensors of {type(network).__name__}, such as {missing[0]}, "

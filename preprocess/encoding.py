@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from datasets.audio_checksums import audio_checksum
+from datasets.progress import progress as bar
 from datasets.store import Header, StoreWriter
 from models.fingerprint import fingerprint
-from preprocess.bars import counted
-from preprocess.build import alone
 from preprocess.encoders import Encoder, EncoderError, hidden_states, load_encoder, windows
-from preprocess.features import audible
 from preprocess.files import Candidate, find, storable
+from preprocess.filling import alone
 from preprocess.ledger import Ledger
 from preprocess.sources import AudioError
+from preprocess.tracks import audible
 
 WINDOW = 10.0  # seconds, of encoders that take audio of any length
 SHORTEST = 0.5  # seconds of audio
@@ -175,7 +176,7 @@ def _run(
     report.changed = [file.id for file in files if file.id in done and ledger.changed(file)]
     todo = [file for file in new if retry or not ledger.settled(file)]
     try:
-        with counted("hidden states", len(todo), "tracks", progress) as advance:
+        with bar("hidden states", len(todo), "tracks", show=progress) as advance:
             for number, file in enumerate(todo, start=1):
                 report.written += _store(file, recipe, writers, ledger)
                 if number % SAVE_EVERY == 0:
@@ -183,8 +184,8 @@ def _run(
                 advance()
     finally:
         ledger.save()
-    left_out = [file.id for file in new] + [id for id in ledger.skipped if id.endswith("/")]
-    report.skipped = [(id, ledger.skipped[id].reason) for id in left_out if id in ledger.skipped]
+    skipped = [file.id for file in new] + [id for id in ledger.skipped if id.endswith("/")]
+    report.skipped = [(id, ledger.skipped[id].reason) for id in skipped if id in ledger.skipped]
     report.noted = [(file.id, ledger.noted[file.id].note) for file in files if file.id in ledger.noted]
 
 
@@ -196,14 +197,15 @@ def _store(file: Candidate, recipe: Recipe, writers: Mapping[int, StoreWriter], 
         samples = audible(file.path, rate, SHORTEST, notes)
         states = recipe.vectors(samples)
     except AudioError as error:
-        ledger.leave_out(file, error.reason)
+        ledger.skip(file, error.reason)
         return False
     except EncoderError as error:
-        ledger.leave_out(file, str(error))
+        ledger.skip(file, str(error))
         return False
     ledger.remember([file])
     ledger.keep(file, notes)
+    source, checksum = storable(file.path), audio_checksum(file.path)
     for block, writer in writers.items():
         if file.id not in writer.done:
-            writer.append(file.id, states[block][:, None, :], storable(file.path), len(samples) / rate)
+            writer.append(file.id, states[block][:, None, :], source, len(samples) / rate, audio_checksum=checksum)
     return True

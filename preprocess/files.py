@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets.system_folders import is_system_folder, leads_above
-from preprocess.sources import UNREADABLE, AudioError, Unreadable
+from preprocess.sources import UNREADABLE, AudioError, UnreadableAudio
 
 LIBSNDFILE = {
     ".wav",
@@ -77,7 +77,7 @@ class Candidate:
 
 
 @dataclass
-class Found:
+class AudioFiles:
     """What lies below a folder.
 
     Attributes:
@@ -98,7 +98,7 @@ class Found:
         return {id for id in set(ids) - {file.id for file in self.files} if not id.startswith(tuple(self.unlisted))}
 
 
-def find(audio_dir: Path) -> Found:
+def find(audio_dir: Path) -> AudioFiles:
     """Audio files below a folder, known by their suffix, and what else there is.
 
     Links are followed, but a folder that is reached in several ways is taken once, where it really lies if that is
@@ -109,7 +109,7 @@ def find(audio_dir: Path) -> Found:
         AudioError: No such folder, one that cannot be listed, or no audio file in it.
     """
     _check_folder(audio_dir)
-    found, seen, waiting, links = Found(), set(), [audio_dir], []
+    found, seen, waiting, links = AudioFiles(), set(), [audio_dir], []
     while waiting or links:
         folder = waiting.pop() if waiting else links.pop(0)
         try:
@@ -121,7 +121,7 @@ def find(audio_dir: Path) -> Found:
                 listed = sorted((one for one in entries if not one.name.startswith(".")), key=lambda one: one.name)
         except OSError as error:
             if folder == audio_dir:
-                raise Unreadable.of(audio_dir, error) from error
+                raise UnreadableAudio.of(audio_dir, error) from error
             found.unlisted[f"{_id(audio_dir, folder)}/"] = f"folder {UNREADABLE}: {error.strerror or error}"
             continue
         files = []
@@ -150,7 +150,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _sort_out(audio_dir: Path, paths: Sequence[Path], found: Found) -> None:
+def _sort_out(audio_dir: Path, paths: Sequence[Path], found: AudioFiles) -> None:
     """Enter the files of one folder."""
     audio = [path for path in paths if path.suffix.lower() in SUFFIXES]
     tracks = {path.stem for path in audio}
@@ -159,7 +159,7 @@ def _sort_out(audio_dir: Path, paths: Sequence[Path], found: Found) -> None:
     found.others.update(path.suffix.lower() or path.name for path in rest)
 
 
-def _nothing(found: Found) -> str:
+def _nothing(found: AudioFiles) -> str:
     """Why there is no audio, as far as one can see."""
     what = ", ".join(f"{count} {suffix}" for suffix, count in found.others.most_common(3)) or "nothing"
     text = f"no audio file in this folder, only {what}"
@@ -202,7 +202,7 @@ def _check_folder(audio_dir: Path) -> None:
             what = "a file, not a folder" if audio_dir.exists() else "no such folder"
             raise AudioError(audio_dir, f"{what}: give the folder that holds the audio files")
     except OSError as error:
-        raise Unreadable.of(audio_dir, error) from error
+        raise UnreadableAudio.of(audio_dir, error) from error
 
 
 def _id(audio_dir: Path, path: Path) -> str:

@@ -12,14 +12,14 @@ import numpy as np
 
 from datasets.corpora import CORPORA
 from datasets.matching import match_tracks
+from datasets.progress import progress as bar
 from datasets.store import Header, Store, StoreWriter
 from datasets.tables import CorpusError
 from models.fingerprint import fingerprint
-from preprocess.bars import counted
-from preprocess.build import alone
-from preprocess.files import Candidate, Found, find, storable
+from preprocess.files import AudioFiles, Candidate, find, storable
+from preprocess.filling import alone
 from preprocess.ledger import Ledger
-from preprocess.vector_files import ForeignError, Vectors, open_vectors
+from preprocess.vector_files import ForeignError, ForeignVectors, open_vectors
 
 
 @dataclass
@@ -91,9 +91,9 @@ def import_features(
     report.size, report.passed_over = first.shape[1], list(getattr(vectors, "texts", ()))
     header = _header(vectors, encoder or storable(source.resolve().stem), report.size, block)
     with alone(report.store), StoreWriter(report.store, header) as writer:
-        _leave_out(report)
+        _list_unmatched(report)
         stored = Store(report.store) if writer.done else None
-        with counted("vectors", len(named), "tracks", progress) as advance:
+        with bar("vectors", len(named), "tracks", show=progress) as advance:
             for id, array, file in vectors:
                 if id not in named:
                     continue
@@ -108,7 +108,7 @@ def import_features(
     return report
 
 
-def _header(vectors: Vectors, encoder: str, size: int, block: int | None) -> Header:
+def _header(vectors: ForeignVectors, encoder: str, size: int, block: int | None) -> Header:
     producer: dict[str, Any] = {
         "encoder": encoder,
         "source": f"{vectors.layout}: {storable(vectors.path.resolve().name)}",
@@ -121,7 +121,7 @@ def _header(vectors: Vectors, encoder: str, size: int, block: int | None) -> Hea
 
 
 def _named(
-    vectors: Vectors, audio: str | Path | None, corpus: str | None, most: float, report: Imported
+    vectors: ForeignVectors, audio: str | Path | None, corpus: str | None, most: float, report: Imported
 ) -> Mapping[str, str]:
     """The stored id of every vector that has one; the others are in the report.
 
@@ -182,15 +182,15 @@ def _nearest(id: str, known: Sequence[str]) -> str:
     return f"the nearest there is {by_name[near[0]]!r}" if near else "there is no audio"
 
 
-def _leave_out(report: Imported) -> None:
+def _list_unmatched(report: Imported) -> None:
     ledger = Ledger(report.store)
-    ledger.list_folders(Found())
+    ledger.list_folders(AudioFiles())
     for id, reason in report.unmatched:
-        ledger.leave_out(Candidate(id, Path(id)), reason)
+        ledger.skip(Candidate(id, Path(id)), reason)
     ledger.save()
 
 
-def _check(id: str, array: np.ndarray, size: int, vectors: Vectors) -> None:
+def _check(id: str, array: np.ndarray, size: int, vectors: ForeignVectors) -> None:
     if array.shape[1] != size:
         raise ForeignError(
             f"{vectors.path}: {id!r} has {array.shape[1]} values, those before it {size}; were two encoders mixed?"

@@ -75,7 +75,7 @@ def run_huggingface(argv: Sequence[str]) -> Iterator[str]:
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where it runs")
     parser.add_argument("--retry", action="store_true", help="try files again that were skipped before")
     given = parser.parse_args(argv)
-    from preprocess.build import changed_line
+    from preprocess.build_report import changed_line
     from preprocess.encoding import extract
 
     report = extract(

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from datasets.csv_writing import TableWriter, bare
 from datasets.store_files import StoreError, open_file, remove_asides, replace_file
-from preprocess.files import Candidate, Found
+from preprocess.files import AudioFiles, Candidate
 from preprocess.sources import NO_FFMPEG, UNREADABLE, AudioError
 
 SAVING, LATEST = 20.0, 5.0  # times as long as the last saving took, at most so many seconds, until the next one
@@ -41,7 +41,7 @@ class Noted:
 
 
 class Ledger:
-    """What became of the files that are not simply in the store; one process has it at a time (`build.alone`).
+    """What became of the files that are not simply in the store; one process has it at a time (`filling.alone`).
 
     Attributes:
         skipped: Rows of `skipped.csv` by id.
@@ -88,7 +88,7 @@ class Ledger:
                 lines.write(text.encode())
         self.sources |= known
 
-    def leave_out(self, file: Candidate, reason: str) -> None:
+    def skip(self, file: Candidate, reason: str) -> None:
         """Enter a file that gave no track."""
         self.skipped[file.id] = Skipped(file.id, reason, file.bytes, file.mtime_ns)
         self._changed = True
@@ -101,13 +101,13 @@ class Ledger:
         if before != (None, self.noted.get(file.id)):
             self._changed = self._kept_changed = True
 
-    def list_folders(self, found: Found) -> None:
+    def list_folders(self, found: AudioFiles) -> None:
         """Enter folders that could not be listed, and drop skipped files and folders that are not there any more."""
         gone = found.gone(self.skipped)
         for id in gone:
             del self.skipped[id]
         for id, reason in found.unlisted.items():
-            self.leave_out(Candidate(id, Path(id)), reason)
+            self.skip(Candidate(id, Path(id)), reason)
         self._changed |= bool(gone)
 
     def save(self) -> None:

@@ -18,7 +18,7 @@ OPEN_END = 4096  # bytes within which a length near 2**31 or 2**32 means that wh
 
 
 @dataclass(frozen=True)
-class Data:
+class SampleBytes:
     """Where the samples of a file lie.
 
     Attributes:
@@ -42,7 +42,7 @@ class Data:
         return self.promised == 0 and self.present > 0
 
 
-def data(peek: Peek) -> Data | None:
+def data(peek: Peek) -> SampleBytes | None:
     """Find the samples of a file: RIFF and RF64 WAVE, Wave64, AIFF, AU, CAF; None for any other, or without samples.
 
     Raises:
@@ -55,19 +55,19 @@ def data(peek: Peek) -> Data | None:
         return _aiff(peek)
     if head[:4] == b".snd" and len(head) >= 12:
         start, size = struct.unpack_from(">II", head, 4)
-        return Data(start, _known(size), max(peek.size - start, 0))
+        return SampleBytes(start, _known(size), max(peek.size - start, 0))
     if head[:4] == b"caff":
         for id, start, size in chunks(peek, 8, ">4sq"):
             if id == b"data":  # behind a count of edits
-                return Data(start + 4, None if size < 0 else max(size - 4, 0), max(peek.size - start - 4, 0))
+                return SampleBytes(start + 4, None if size < 0 else max(size - 4, 0), max(peek.size - start - 4, 0))
     if head[:16] == W64_RIFF:
         for id, start, size in chunks(peek, 40, "<16sq", counts_itself=True, alignment=8):
             if id == W64_DATA:
-                return Data(start, max(size, 0), max(peek.size - start, 0))
+                return SampleBytes(start, max(size, 0), max(peek.size - start, 0))
     return None
 
 
-def _riff(peek: Peek) -> Data | None:
+def _riff(peek: Peek) -> SampleBytes | None:
     """RIFF and RF64, whose length of more than 32 bits stands in a chunk of its own."""
     long = None
     for id, start, size in chunks(peek, 12, "<4sI", alignment=2):
@@ -76,16 +76,18 @@ def _riff(peek: Peek) -> Data | None:
         if id == b"data":
             promised = long if size == 0xFFFFFFFF and long is not None else _known(size)
             present = max(peek.size - start, 0)
-            return Data(start, promised, 0 if promised == 0 and _is_chunk(peek, start, "<4sI") else present)
+            return SampleBytes(start, promised, 0 if promised == 0 and _is_chunk(peek, start, "<4sI") else present)
     return None
 
 
-def _aiff(peek: Peek) -> Data | None:
+def _aiff(peek: Peek) -> SampleBytes | None:
     for id, start, size in chunks(peek, 12, ">4sI", alignment=2):
         if id == b"SSND":  # behind an offset and the size of blocks
             promised = None if _known(size) is None else max(size - 8, 0)
             present = max(peek.size - start - 8, 0)
-            return Data(start + 8, promised, 0 if promised == 0 and _is_chunk(peek, start + 8, ">4sI") else present)
+            return SampleBytes(
+                start + 8, promised, 0 if promised == 0 and _is_chunk(peek, start + 8, ">4sI") else present
+            )
     return None
 
 

@@ -20,7 +20,7 @@ import soundfile
 from preprocess import lengths, mpeg, ogg
 from preprocess.blocks import break_off
 from preprocess.ffmpeg import open_ffmpeg
-from preprocess.sources import BLOCK, MISSING, AudioError, Source, Unreadable
+from preprocess.sources import BLOCK, MISSING, AudioError, AudioSource, UnreadableAudio
 from preprocess.spans import READ_AHEAD, Peek, Spans
 
 HEADERS = 4096  # bytes read at a time where only headers are of interest
@@ -31,7 +31,7 @@ MPEG_SLACK = 4  # frames: the encoder's delay, and one at either end that needs 
 OGG_SLACK = 8192  # samples: the longest block of Vorbis, the last of which may be left out; Opus has shorter ones
 
 
-def open_sources(path: Path) -> Iterator[Source]:
+def open_sources(path: Path) -> Iterator[AudioSource]:
     """Open an audio file.
 
     Yields:
@@ -54,10 +54,10 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Unreadable.of(path, error) from error
+        raise UnreadableAudio.of(path, error) from error
 
 
-def _recognised(raw: BinaryIO, path: Path) -> Iterator[Source]:
+def _recognised(raw: BinaryIO, path: Path) -> Iterator[AudioSource]:
     try:
         file = _ForwardFile(os.fsencode(path))
     except (soundfile.LibsndfileError, TypeError):  # TypeError: a headerless format, known by its suffix
@@ -79,7 +79,7 @@ class _ForwardFile(soundfile.SoundFile):
         return False
 
 
-def _by_others(raw: BinaryIO, path: Path) -> Iterator[Source]:
+def _by_others(raw: BinaryIO, path: Path) -> Iterator[AudioSource]:
     """An mp3 behind something else, a chain of Ogg whose first stream is damaged, or what ffmpeg reads."""
     if path.suffix.lower() in MPEG_SUFFIXES:
         stretches = mpeg.walk(raw)
@@ -106,7 +106,7 @@ def _ends_early(raw: BinaryIO) -> str:
     return "cut short: the file ends within its audio" if cut else ""
 
 
-def _counted(file: soundfile.SoundFile, raw: BinaryIO, path: Path) -> Iterator[Source]:
+def _counted(file: soundfile.SoundFile, raw: BinaryIO, path: Path) -> Iterator[AudioSource]:
     """Formats whose header tells how many samples there are."""
     found = lengths.data(Peek(raw, HEADERS))
     promised = _promised(file)
@@ -117,24 +117,24 @@ def _counted(file: soundfile.SoundFile, raw: BinaryIO, path: Path) -> Iterator[S
     if found and found.cut and found.present:
         promised = max(round(file.frames * found.promised / found.present), file.frames + 1)
     blocks = _verified(_decoded(file, path), promised, raw, path)
-    yield Source(file.samplerate, file.channels, blocks, promised)
+    yield AudioSource(file.samplerate, file.channels, blocks, promised)
 
 
-def _to_the_end(file: soundfile.SoundFile, found: lengths.Data, raw: BinaryIO, path: Path) -> Source:
+def _to_the_end(file: soundfile.SoundFile, found: lengths.SampleBytes, raw: BinaryIO, path: Path) -> AudioSource:
     """All the samples behind a header that was never completed."""
     if file.format not in ("WAV", "WAVEX") or file.subtype not in soundfile.available_subtypes("RAW"):
         where = f"the header says 0 bytes, but {found.present:,} follow it: have it repaired by a sound editor"
         raise AudioError(path, f"length missing: {where}")
     spans = Spans(raw, [(found.start, found.start + found.present)])
     samples = _ForwardFile(spans, "r", file.samplerate, file.channels, file.subtype, "LITTLE", "RAW")
-    return Source(samples.samplerate, samples.channels, _decoded(samples, path, spans), samples.frames)
+    return AudioSource(samples.samplerate, samples.channels, _decoded(samples, path, spans), samples.frames)
 
 
-def _mpeg(file: soundfile.SoundFile, raw: BinaryIO, path: Path) -> Iterator[Source]:
+def _mpeg(file: soundfile.SoundFile, raw: BinaryIO, path: Path) -> Iterator[AudioSource]:
     """An mp3 as it is, unless libsndfile would stop too early."""
     stretches = mpeg.walk(raw)
     if not stretches:
-        yield Source(file.samplerate, file.channels, _decoded(file, path))
+        yield AudioSource(file.samplerate, file.channels, _decoded(file, path))
     elif len(stretches) == 1 and len(stretches[0].spans) == 1 and file.frames >= _length(stretches[0]):
         yield _described(stretches[0], file, _decoded(file, path))
     else:
@@ -142,7 +142,7 @@ def _mpeg(file: soundfile.SoundFile, raw: BinaryIO, path: Path) -> Iterator[Sour
         yield from _stretches(stretches, raw, path)
 
 
-def _stretches(stretches: Sequence[mpeg.Stretch], raw: BinaryIO, path: Path) -> Iterator[Source]:
+def _stretches(stretches: Sequence[mpeg.Stretch], raw: BinaryIO, path: Path) -> Iterator[AudioSource]:
     """Nothing but the frames, so that nothing else is counted or stopped at."""
     for stretch in stretches:
         announcement = mpeg.corrected(stretch)
@@ -159,7 +159,7 @@ def _length(stretch: mpeg.Stretch, missing: int = 0) -> int:
     return max((stretch.frames + missing) * stretch.kind.samples - trimmed, 0)
 
 
-def _described(stretch: mpeg.Stretch, file: soundfile.SoundFile, blocks: Iterator[np.ndarray]) -> Source:
+def _described(stretch: mpeg.Stretch, file: soundfile.SoundFile, blocks: Iterator[np.ndarray]) -> AudioSource:
     kind, flaw = stretch.kind, ""
     each = sum(end - start for start, end in stretch.spans) / stretch.frames
     if stretch.cut:
@@ -167,21 +167,21 @@ def _described(stretch: mpeg.Stretch, file: soundfile.SoundFile, blocks: Iterato
     elif stretch.alien / each * kind.samples > kind.sample_rate:  # room for a second of audio
         flaw = f"damaged: {stretch.alien:,} bytes between its frames are no audio"
     promised = _length(stretch, stretch.missing)
-    return Source(file.samplerate, file.channels, blocks, promised, MPEG_SLACK * kind.samples, flaw)
+    return AudioSource(file.samplerate, file.channels, blocks, promised, MPEG_SLACK * kind.samples, flaw)
 
 
-def _ogg(file: soundfile.SoundFile, raw: BinaryIO, path: Path) -> Iterator[Source]:
+def _ogg(file: soundfile.SoundFile, raw: BinaryIO, path: Path) -> Iterator[AudioSource]:
     """One stream as it is, several one by one."""
     chain = ogg.links(raw)
     if len(chain) < 2:
         flaw = _missing(chain[0], "its") if chain else ""
-        yield Source(file.samplerate, file.channels, _decoded(file, path), _promised(file), OGG_SLACK, flaw)
+        yield AudioSource(file.samplerate, file.channels, _decoded(file, path), _promised(file), OGG_SLACK, flaw)
         return
     file.close()
     yield from _links(chain, raw, path)
 
 
-def _links(chain: Sequence[ogg.Link], raw: BinaryIO, path: Path) -> Iterator[Source]:
+def _links(chain: Sequence[ogg.Link], raw: BinaryIO, path: Path) -> Iterator[AudioSource]:
     for number, link in enumerate(chain, start=1):
         spans = _span(link, raw)
         one = _understood(spans)
@@ -189,7 +189,7 @@ def _links(chain: Sequence[ogg.Link], raw: BinaryIO, path: Path) -> Iterator[Sou
             yield _lost(f"stream {number} of {len(chain)} cannot be decoded")
             continue
         flaw = _missing(link, f"of stream {number} of {len(chain)} the")
-        yield Source(one.samplerate, one.channels, _decoded(one, path, spans), _promised(one), OGG_SLACK, flaw)
+        yield AudioSource(one.samplerate, one.channels, _decoded(one, path, spans), _promised(one), OGG_SLACK, flaw)
 
 
 def _span(link: ogg.Link, raw: BinaryIO) -> Spans:
@@ -215,9 +215,9 @@ def _understood(spans: Spans) -> soundfile.SoundFile | None:
         return None
 
 
-def _lost(what: str) -> Source:
+def _lost(what: str) -> AudioSource:
     """In the place of a piece that is there, but is none that libsndfile reads."""
-    return Source(UNHEARD, 1, iter(()), flaw=f"damaged: {what}")
+    return AudioSource(UNHEARD, 1, iter(()), flaw=f"damaged: {what}")
 
 
 def _decoded(file: soundfile.SoundFile, path: Path, spans: Spans | None = None) -> Iterator[np.ndarray]:
@@ -231,7 +231,7 @@ def _decoded(file: soundfile.SoundFile, path: Path, spans: Spans | None = None) 
             yield buffer[: min(max(file.tell() - done, 0), BLOCK)]  # decoded before it gave up
             raise AudioError(path, f"damaged: {_reason(error)}") from error
     if spans and spans.error:
-        raise Unreadable.of(path, spans.error)
+        raise UnreadableAudio.of(path, spans.error)
 
 
 def _verified(blocks: Iterator[np.ndarray], promised: int, raw: BinaryIO, path: Path) -> Iterator[np.ndarray]:

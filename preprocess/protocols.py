@@ -1,4 +1,4 @@
-"""What stands beside the features of a published corpus: a table a protocol, what was published, and what is here."""
+"""What stands beside the stored recordings of a published corpus: a table a protocol, and what was published."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from datasets.corpora.base import cut, sizes, within
 from datasets.corpora.copies import write_rows
 from datasets.store import Store
 from datasets.store_files import replace_file
-from preprocess.build import Report
+from preprocess.build_report import BuildReport
 from preprocess.files import clip_id
 
 ABOUT = "corpus.json"
@@ -32,25 +32,27 @@ class Prepared:
         definition: The corpus.
         items: The recordings wanted.
         store: Folder of the store.
-        report: Of the features.
+        report: Of the store.
         tables: By protocol.
-        absent: Recordings without features, and why.
-        counts: Recordings with features, by protocol and split.
+        absent: Recordings that are not stored, and why.
+        counts: Stored recordings, by protocol and split.
         clips: Clips by split, where recordings are cut into clips.
         cut_to: The list that recordings were chosen by.
         notes: What else to know.
+        kind: Of the store.
     """
 
     definition: Definition
     items: tuple[Item, ...]
     store: Path
-    report: Report
+    report: BuildReport
     tables: dict[str, Path] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     clips: dict[str, int] = field(default_factory=dict)
     cut_to: Path | None = None
     notes: list[str] = field(default_factory=list)
+    kind: str = "mel"
 
 
 def family(definition: Definition) -> list[Definition]:
@@ -59,7 +61,7 @@ def family(definition: Definition) -> list[Definition]:
 
 
 def absent_file(definition: Definition, store_dir: Path) -> Path:
-    """The list of recordings without features; corpora that share a store have one each."""
+    """The list of recordings that are not stored; corpora that share a store have one each."""
     return store_dir / (f"missing_{definition.name}.csv" if definition.family else "missing.csv")
 
 
@@ -107,7 +109,7 @@ def _clip_counts(items: Sequence[Item], protocol: str, clips: Mapping[str, Seque
 def _rows(
     definition: Definition, item: Item, protocol: str, clips: Mapping[str, Sequence[int]]
 ) -> Iterator[dict[str, str]]:
-    """The lines of a recording: one, or one a clip; of a recording without features, its first clip."""
+    """The lines of a recording: one, or one a clip; of a recording that is not stored, its first clip."""
     row = item.rows[protocol]
     jukemir = {"jukemir": item.jukemir} if item.jukemir else {}
     if definition.clip_seconds is None:
@@ -153,12 +155,12 @@ def _write_about(done: Prepared) -> None:
 
 
 def summary(done: Prepared) -> Iterator[str]:
-    """Lines that say what is there, what is not and why, and what to do next."""
+    """Lines that say what is stored, what is not and why, and what to do next."""
     definition, report = done.definition, done.report
     present = len(done.items) - len(done.absent)
     hours = f"{report.seconds / 3600:.2f} hours"
-    there = f"{present} of {len(done.items)} recordings have features in {done.store}"
-    yield f"{definition.title}: {there} ({report.written} new, {hours})"
+    available = f"{present} of {len(done.items)} recordings are stored in {done.store}"
+    yield f"{definition.title}: {available} ({report.written} new, {hours})"
     if done.cut_to:
         yield f"  cut to the list {done.cut_to}: not a published test"
     for name, counts in done.counts.items():
@@ -172,11 +174,14 @@ def summary(done: Prepared) -> Iterator[str]:
     split_of = {item.id: next(iter(item.rows.values())).split for item in done.items}
     for identity, reason in list(done.absent.items())[:MOST_SHOWN]:
         known = f"; {definition.known[identity]}" if identity in definition.known else ""
-        yield f"  without features: {identity} ({split_of[identity]}): {reason}{known}"
+        yield f"  not stored: {identity} ({split_of[identity]}): {reason}{known}"
     if done.absent:
-        yield f"  {len(done.absent)} without features, all in {absent_file(definition, done.store)}"
+        yield f"  {len(done.absent)} not stored, all listed in {absent_file(definition, done.store)}"
     yield from (f"  {note}" for note in done.notes)
-    yield f"next: python ex_pretrain.py extract_embeddings with maest_30s_inference {_target(done)}"
+    if done.kind == "audio":
+        yield f"next: python ex_transfer.py with NETWORK datamodule.base_dir={shlex.quote(str(done.store))}"
+    else:
+        yield f"next: python ex_pretrain.py extract_embeddings with maest_30s_inference {_target(done)}"
 
 
 def _target(done: Prepared) -> str:

@@ -1,7 +1,7 @@
-"""A copy of a published corpus to a store with its tables: verify, compute features, write splits and annotations.
+"""A copy of a published corpus to a store with its tables: verify, decode, write splits and annotations.
 
-Beside the features, the store gets `tracks.csv` (the usual protocol; `tracks_NAME.csv` for others), which has every
-recording of the protocol whether its audio was there or not, so that whoever reads it is told what is missing;
+Beside the recordings, the store gets `tracks.csv` (the usual protocol; `tracks_NAME.csv` for others), which has every
+recording of the protocol whether its audio was there or not, so that a run can report what is missing;
 `missing.csv` with the reasons (`missing_CORPUS.csv` of corpora that share a table); and `corpus.json`, which says what
 was published and what is here.
 """
@@ -18,7 +18,8 @@ from datasets.corpora.copies import MOST_ABSENT, Copy, verify, write_absent
 from datasets.store import Store
 from datasets.tables import CorpusError
 from datasets.text import pluralize
-from preprocess.build import Report, build_store, changed_line
+from preprocess.build import build_store
+from preprocess.build_report import BuildReport, changed_line
 from preprocess.downloads import advice, download
 from preprocess.protocols import Prepared, absent_file, family, write_tables
 
@@ -45,7 +46,7 @@ def prepare(
         only: A text file with the ids of recordings, one a line: all others are left out, of the tables too. The
             annotations are counted before.
         metadata: Folder of annotations, of a corpus that does not bring them.
-        max_missing: Share of recordings that may lack features.
+        max_missing: Share of recordings that may be missing.
         fetch: Download and unpack what is missing.
         progress: Show bars.
         **options: Of `build_store`.
@@ -85,13 +86,14 @@ def prepare(
     absent = copy.absent | dict(report.skipped)
     write_absent(absent_file(definition, store_dir), items, absent, chosen[0])
     _refuse_gaps(definition, items, absent, max_missing, store_dir, "")
-    notes += _remarks(copy, report)
-    done = Prepared(definition, items, store_dir, report, absent=absent, cut_to=only, notes=notes)
+    notes += _notes(copy, report)
+    kind = Store(store_dir).header.kind
+    done = Prepared(definition, items, store_dir, report, absent=absent, cut_to=only, notes=notes, kind=kind)
     write_tables(done, chosen, folder, wanted)
     return done
 
 
-def _remarks(copy: Copy, report: Report) -> Iterator[str]:
+def _notes(copy: Copy, report: BuildReport) -> Iterator[str]:
     if copy.repeated:
         yield f"{copy.repeated} files are there more than once, under other names: one of each was taken"
     if report.changed:
@@ -139,7 +141,7 @@ def _listed(definition: Definition, only: Path | None, metadata: Path | None) ->
 
 
 def _stored(store_dir: Path) -> frozenset[str]:
-    """Recordings that have features."""
+    """Recordings that are stored."""
     if not (store_dir / "header.json").is_file():
         return frozenset()
     ids = Store(store_dir).ids

@@ -16,7 +16,7 @@ _terminal = -1
 def quiet_libraries() -> Iterator[None]:
     """Send what C code writes to standard error nowhere, for the whole process, until the last thread has left.
 
-    libsndfile's mp3 decoder remarks on every oddity of a file there, in the middle of the main process's progress bar.
+    libsndfile's mp3 decoder prints a line there for every oddity of a file, in the middle of the progress bar.
     """
     global _inside, _terminal
     with _lock:

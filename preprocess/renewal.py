@@ -6,9 +6,10 @@ from pathlib import Path
 
 from datasets.store import Store
 from datasets.store_files import remove_all
-from preprocess.build import alone, feature_header
 from preprocess.files import find
+from preprocess.filling import alone
 from preprocess.ledger import Ledger
+from preprocess.recipes import store_header
 
 
 def drop_outdated(audio_dir: str | Path, store_dir: str | Path, frontend: str) -> bool:
@@ -24,7 +25,7 @@ def drop_outdated(audio_dir: str | Path, store_dir: str | Path, frontend: str) -
         StoreError: The store is damaged, or has not the features of this front end.
         ValueError: Unknown front end.
     """
-    folder, about = Path(store_dir), feature_header(frontend)
+    folder, about = Path(store_dir), store_header(frontend)
     if not (folder / "header.json").is_file():
         return False
     found = find(Path(audio_dir))

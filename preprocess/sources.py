@@ -30,17 +30,17 @@ class AudioError(ValueError):
         return type(self), (self.path, self.reason)
 
 
-class Unreadable(AudioError):
+class UnreadableAudio(AudioError):
     """A file or folder that the system does not let us read: no right to, or a fault of the disk or the network."""
 
     @classmethod
-    def of(cls, path: str | Path, error: OSError) -> Unreadable:
+    def of(cls, path: str | Path, error: OSError) -> UnreadableAudio:
         """From what the system said."""
         return cls(path, f"{UNREADABLE}: {error.strerror or error}")
 
 
 @dataclass(frozen=True)
-class Source:
+class AudioSource:
     """A stream of audio: what its headers say, and its samples.
 
     Attributes:

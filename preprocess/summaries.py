@@ -1,8 +1,8 @@
-"""What is computed of whole tracks, one row a track: statistics that stand for a network, and answers to a task.
+"""What is computed of whole tracks, one row a track: statistics in place of a network, and predictions of a task.
 
 A representation is worth something only beside these: chroma and MFCC statistics are the hand-made features of
 Castellon, Donahue and Liang ("Codified audio language modeling learns useful representations for music information
-retrieval", ISMIR 2021); `librosa`'s tempo and templates of keys are answers that nothing was trained for. Each is a
+retrieval", ISMIR 2021); `librosa`'s tempo and templates of keys are predictions without any training. Each is a
 row of `SUMMARIES`, and its name is taken wherever the name of a front end is.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 from datasets.store import Header
 from models.fingerprint import fingerprint
 from preprocess import compiled
-from preprocess.features import CLIP_TOLERANCE, SILENCE, Track, audible
+from preprocess.tracks import SILENCE, DecodedTrack, audible, clips, middle
 
 SAMPLE_RATE, HOP = 22_050, 512
 SHORTEST = 0.5  # seconds: below it the constant-Q filters of low tones see little but padding
@@ -43,7 +43,7 @@ class Summary:
     """A rule that makes one vector of a track.
 
     Attributes:
-        kind: Of the store it is kept in, `embeddings` or `answers`.
+        kind: Of the store it is kept in, `embeddings` or `predictions`.
         size: Values of the vector.
         units: What they are.
         vector: Samples [n] float32 at `SAMPLE_RATE`, peak 1, to [size].
@@ -92,7 +92,7 @@ def summarise(samples: np.ndarray, name: str) -> np.ndarray:
     return vector.reshape(1, *summary.item_shape)
 
 
-def summary_track(path: str | Path, name: str, max_seconds: float | None = None) -> Track:
+def summary_track(path: str | Path, name: str, max_seconds: float | None = None) -> DecodedTrack:
     """Decode a file and summarise it.
 
     Args:
@@ -105,23 +105,19 @@ def summary_track(path: str | Path, name: str, max_seconds: float | None = None)
     """
     notes: list[str] = []
     samples = audible(path, SAMPLE_RATE, SHORTEST, notes)
-    keep = len(samples) if max_seconds is None else max(round(max_seconds * SAMPLE_RATE), round(SHORTEST * SAMPLE_RATE))
-    start = max(len(samples) - keep, 0) // 2
-    return Track(summarise(samples[start : start + keep], name), len(samples) / SAMPLE_RATE, tuple(notes))
+    kept = middle(samples, max_seconds, SAMPLE_RATE, round(SHORTEST * SAMPLE_RATE))
+    return DecodedTrack(summarise(kept, name), len(samples) / SAMPLE_RATE, tuple(notes))
 
 
-def summary_clips(path: str | Path, name: str, clip_seconds: float) -> list[Track]:
-    """Decode a file and summarise its clips, each as if it were a file of its own; as `features.clip_features`.
+def summary_clips(path: str | Path, name: str, clip_seconds: float) -> list[DecodedTrack]:
+    """Decode a file and summarise its clips, each as if it were a file of its own.
 
     Raises:
-        AudioError: As `summary_track`; also for audio that is shorter than one clip.
+        AudioError: As `preprocess.tracks.clips`.
     """
     notes: list[str] = []
-    samples = audible(path, SAMPLE_RATE, clip_seconds - CLIP_TOLERANCE, notes)
-    length = round(clip_seconds * SAMPLE_RATE)
-    count = (len(samples) + round(CLIP_TOLERANCE * SAMPLE_RATE)) // length
-    clips = [samples[start : start + length] for start in range(0, count * length, length)]
-    return [Track(summarise(clip, name), len(clip) / SAMPLE_RATE, tuple(notes)) for clip in clips]
+    found = clips(path, SAMPLE_RATE, clip_seconds, notes)
+    return [DecodedTrack(summarise(clip, name), len(clip) / SAMPLE_RATE, tuple(notes)) for clip in found]
 
 
 def moments(frames: np.ndarray) -> np.ndarray:
@@ -160,9 +156,9 @@ def tempo(samples: np.ndarray) -> np.ndarray:
 
 def tempo_class(samples: np.ndarray) -> np.ndarray:
     """The same as one of the classes of tempo, the nearest: 1 there, 0 elsewhere; [n] to [256]."""
-    answer = np.zeros(FASTEST - SLOWEST + 1)
-    answer[round(min(max(float(tempo(samples)[0]), SLOWEST), FASTEST)) - SLOWEST] = 1.0
-    return answer
+    one_hot = np.zeros(FASTEST - SLOWEST + 1)
+    one_hot[round(min(max(float(tempo(samples)[0]), SLOWEST), FASTEST)) - SLOWEST] = 1.0
+    return one_hot
 
 
 def match_keys(chroma: np.ndarray, profiles: tuple[tuple[float, ...], tuple[float, ...]]) -> np.ndarray:
@@ -206,8 +202,8 @@ _KEY = {"task": "key", "classes": list(KEYS), "chroma": "stft"}
 SUMMARIES: dict[str, Summary] = {
     "chroma": Summary("embeddings", 72, _MOMENTS.format("chroma"), chroma, {"tokens": [""], "chroma": "cqt"}),
     "mfcc": Summary("embeddings", 120, _MOMENTS.format("MFCC"), mfcc, {"tokens": [""], "coefficients": 20}),
-    "librosa_tempo": Summary("answers", 256, "1 at the tempo in BPM", tempo_class, {"task": "tempo"}),
-    "librosa_tempo_regression": Summary("answers", 1, "BPM", tempo, {"task": "tempo_regression"}),
-    "key_krumhansl": Summary("answers", 24, "softmax of correlations", krumhansl, _KEY | {"profiles": KRUMHANSL}),
-    "key_temperley": Summary("answers", 24, "softmax of correlations", temperley, _KEY | {"profiles": TEMPERLEY}),
+    "librosa_tempo": Summary("predictions", 256, "1 at the tempo in BPM", tempo_class, {"task": "tempo"}),
+    "librosa_tempo_regression": Summary("predictions", 1, "BPM", tempo, {"task": "tempo_regression"}),
+    "key_krumhansl": Summary("predictions", 24, "softmax of correlations", krumhansl, _KEY | {"profiles": KRUMHANSL}),
+    "key_temperley": Summary("predictions", 24, "softmax of correlations", temperley, _KEY | {"profiles": TEMPERLEY}),
 }

@@ -31,7 +31,7 @@ class ForeignError(ValueError):
     """Features of another program that cannot be taken as they are."""
 
 
-class Vectors(Protocol):
+class ForeignVectors(Protocol):
     """Where vectors come from; their ids are known before any is read.
 
     Attributes:
@@ -242,7 +242,7 @@ def _column(values: pa.Array) -> np.ndarray:
 
 def open_vectors(
     path: Path, layout: str | None = None, id_column: str | None = None, columns: Sequence[str] | None = None
-) -> Vectors:
+) -> ForeignVectors:
     """Open what another program wrote.
 
     Args:

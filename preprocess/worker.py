@@ -1,4 +1,4 @@
-"""What runs beside the main process: files to features in shards of the store, or to the reasons why there are none."""
+"""What runs beside the main process: files to tracks in shards of the store, or to the reasons why there are none."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
+from datasets.audio_checksums import audio_checksum
 from datasets.store import StoreError
 from datasets.store_filling import Filler
-from models import frontends
+from models.frontends import FrontEnd
 from preprocess import compiled
-from preprocess.features import Track, clip_features, track_features
 from preprocess.files import Candidate, clip_id, storable
 from preprocess.opening import MPEG_SUFFIXES
 from preprocess.quiet import quiet_libraries
+from preprocess.recipes import recipe
 from preprocess.sources import AudioError
-from preprocess.summaries import SUMMARIES, summary_clips, summary_track
+from preprocess.summaries import SUMMARIES
+from preprocess.tracks import DecodedTrack
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,14 @@ class Work:
     """What is done with every file.
 
     Attributes:
-        frontend: Name in `models.frontends.FRONTENDS` or in `preprocess.summaries.SUMMARIES`.
+        frontend: Name of a recipe (`preprocess.recipes.recipe`).
         max_seconds: Keep the middle of a longer track.
         clip_seconds: Cut files into clips of this length, each a track; None: a file is one track.
-        filler: Takes the features.
+        filler: Takes the tracks.
         main_process: Id of the process that asks.
     """
 
-    frontend: str
+    frontend: str | FrontEnd
     max_seconds: float | None
     clip_seconds: float | None
     filler: Filler
@@ -42,7 +43,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What became of a file: seconds of audio in its tracks and remarks on them, or the reason why there are none."""
+    """What became of a file: seconds of audio in its tracks and notes on them, or the reason why there are none."""
 
     file: Candidate
     reason: str = ""
@@ -68,7 +69,7 @@ class Done:
 
 
 def attempt_all(files: Sequence[Candidate], work: Work) -> Done:
-    """Bring the features of some files to the store's disk; the index is left to the main process.
+    """Bring the tracks of some files to the store's disk; the index is left to the main process.
 
     Raises:
         AudioError: This machine cannot keep librosa's compiled functions.
@@ -84,9 +85,11 @@ def attempt_all(files: Sequence[Candidate], work: Work) -> Done:
                     if isinstance(outcome, str):
                         done.attempts.append(Attempt(file, outcome))
                         continue
+                    checksum = audio_checksum(file.path)
                     for number, track in reversed(list(enumerate(outcome))):  # the first tells that all are there
                         id = file.id if work.clip_seconds is None else clip_id(file.id, number)
-                        filling.append(id, track.frames, storable(file.path), track.seconds)
+                        source = storable(file.path)
+                        filling.append(id, track.frames, source, track.seconds, audio_checksum=checksum)
                     seconds = sum(track.seconds for track in outcome)
                     done.attempts.append(Attempt(file, "", seconds, outcome[0].notes))
             except StoreError as error:
@@ -98,13 +101,13 @@ def attempt_all(files: Sequence[Candidate], work: Work) -> Done:
 
 
 def attempt(
-    file: Candidate, frontend: str, max_seconds: float | None, clip_seconds: float | None, main_process: int
-) -> tuple[Candidate, list[Track] | str]:
-    """Compute the features of a file; no file ends the run.
+    file: Candidate, frontend: str | FrontEnd, max_seconds: float | None, clip_seconds: float | None, main_process: int
+) -> tuple[Candidate, list[DecodedTrack] | str]:
+    """Make the tracks of a file; no file ends the run.
 
     Args:
         file: What to decode.
-        frontend: Name in `models.frontends.FRONTENDS` or in `preprocess.summaries.SUMMARIES`.
+        frontend: Name of a recipe (`preprocess.recipes.recipe`).
         max_seconds: Keep the middle of a longer track.
         clip_seconds: Cut the file into clips of this length, each a track; None: it is one track.
         main_process: Id of the process that asks; in another one, C libraries are kept quiet, and
@@ -113,29 +116,20 @@ def attempt(
     Returns:
         The file, and its tracks or the reason why there is none.
     """
-    if os.getpid() == main_process and file.path.suffix.lower() not in MPEG_SUFFIXES:  # the only decoder that remarks
+    if os.getpid() == main_process and file.path.suffix.lower() not in MPEG_SUFFIXES:  # the only decoder that prints
         return file, _outcome(file, frontend, max_seconds, clip_seconds)
     with quiet_libraries():
         return file, _outcome(file, frontend, max_seconds, clip_seconds)
 
 
 def _outcome(
-    file: Candidate, frontend: str, max_seconds: float | None, clip_seconds: float | None
-) -> list[Track] | str:
+    file: Candidate, frontend: str | FrontEnd, max_seconds: float | None, clip_seconds: float | None
+) -> list[DecodedTrack] | str:
     try:
-        if frontend in SUMMARIES and clip_seconds is not None:
-            return summary_clips(file.path, frontend, clip_seconds)
-        if frontend in SUMMARIES:
-            return [summary_track(file.path, frontend, max_seconds)]
         if clip_seconds is not None:
-            return clip_features(file.path, _front_end(frontend), clip_seconds)
-        return [track_features(file.path, _front_end(frontend), max_seconds)]
+            return recipe(frontend).clips(file.path, clip_seconds)
+        return [recipe(frontend).track(file.path, max_seconds)]
     except AudioError as error:
         return error.reason
     except Exception as error:
         return f"failed with {type(error).__name__}: {error}"
-
-
-@lru_cache(maxsize=4)
-def _front_end(name: str) -> frontends.MusiCNNMel:
-    return frontends.build(name)

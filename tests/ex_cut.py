@@ -8,13 +8,13 @@ import signal
 import torch
 
 from ex_pretrain import ex
-from experiments.learners.supervised import SupervisedLearner
+from experiments.training.learner import Learner
 
 rank, step, how = os.environ["CUT"].split(":")
-training_step = SupervisedLearner.training_step
+training_step = Learner.training_step
 
 
-def cut(self: SupervisedLearner, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+def cut(self: Learner, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
     """Train on, up to the step."""
     if (self.global_rank, self.global_step) == (int(rank), int(step)):
         if how == "kill":
@@ -23,7 +23,7 @@ def cut(self: SupervisedLearner, batch: dict[str, torch.Tensor], batch_idx: int)
     return training_step(self, batch, batch_idx)
 
 
-SupervisedLearner.training_step = cut
+Learner.training_step = cut
 
 if __name__ == "__main__":
     ex.run_commandline()

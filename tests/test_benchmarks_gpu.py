@@ -94,7 +94,7 @@ def test_the_restatement_is_the_same_network(training):
     torch.manual_seed(0)
     ours = MAEST(**TINY, s_patchout_t=3, s_patchout_f=2, u_patchout=4).train(training)
     plain = Plain(ours).train(training)
-    x = torch.randn(2, 96, 115)
+    x = torch.randn(2, 115, 96)
     logits = []
     for network in (ours, plain):
         torch.manual_seed(7)

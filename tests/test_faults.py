@@ -23,8 +23,8 @@ from datasets.teachers import Rule
 from experiments import settings
 from experiments.errors import UserError
 from experiments.settings import PretrainSettings
-from experiments.tracking import overrides
-from experiments.tracking.experiment import VERBS, Experiment
+from experiments.tracking import Experiment, overrides
+from experiments.tracking.commandline import VERBS
 from models import augment
 from models.maest import MAEST
 from models.releases import RELEASES
@@ -204,6 +204,7 @@ def test_f28_every_command_that_is_shown_exists_with_its_settings(line, experime
         assert all(f'{option}"' in source for option in re.findall(r"--[\w-]+", line)), line
         return
     experiment = experiments[program]
+    words = [word.replace("my_package.my_module:MyNetwork", "models.maest:MAEST") for word in words]
     before, tokens = words, []
     if "with" in words:
         before, tokens = words[: words.index("with")], words[words.index("with") + 1 :]
@@ -225,7 +226,7 @@ def annotation_of(key: str, models: list[type]) -> Any:
 
 
 def test_f28_every_setting_and_config_that_is_named_exists(experiments):
-    models = [experiment.model for experiment in experiments.values()]
+    models = [overrides.compose(experiment.model, {}, []).schema for experiment in experiments.values()]
     configs = {name for experiment in experiments.values() for name in experiment.named_configs}
     found = 0
     for path in DOCUMENTS[:2]:
@@ -305,7 +306,7 @@ def test_f30_every_package_that_is_declared_is_used():
 @pytest.mark.parametrize(
     ("made", "section"),
     [
-        (MAEST, settings.ModelSettings),
+        (MAEST, lambda: settings.PretrainSettings().model),
         (augment.spec_augment, settings.MaskingSettings),
         (augment.roll, settings.RollSettings),
         (Rule, settings.DistillationSettings),

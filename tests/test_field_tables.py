@@ -124,16 +124,22 @@ def test_german_keys_are_read_as_german_and_said(capfd):
 def test_tempi_in_hundredths_are_reported_and_refused(capfd):
     write(genre=GENRES, tempo=tuple(f"{bpm}00" for bpm in BPM))
     assert run("describe")["unreadable_tempo"] == 24
-    assert "11000 BPM is no tempo, which is 10 to 1000 BPM (is 110 BPM meant?)" in capfd.readouterr().out
+    said = capfd.readouterr().out
+    assert "11000 BPM is no tempo, which is 10 to 1000 BPM (is 110 BPM meant?)" in said
+    assert "tempo: 24 tracks, 24 cannot be read" in said
     assert "(is 110 BPM meant?)" in refused(capfd, "probe")
 
 
-def test_one_tempo_that_is_no_number_costs_one_track(capfd):
-    write(genre=GENRES, tempo=(*BPM[:5], "~125", *BPM[6:]))
-    assert run("describe")["not_annotated_tempo"] == 1
-    said = capfd.readouterr()
-    assert "t.csv, line 7: tempo='~125' is no number and left out, as 1 of 24 cells of this column" in said.err
-    assert "tempo: 23 tracks, 110 to 133" in said.out
+@pytest.mark.parametrize("cell", ["~125", "12800"])
+def test_a_tempo_that_cannot_be_read_is_reported_refused_and_left_out_on_request_as_a_key_is(capfd, cell):
+    write(genre=GENRES, tempo=(*BPM[:5], cell, *BPM[6:]))
+    assert run("describe")["unreadable_tempo"] == 1
+    assert "tempo: 24 tracks, 110 to 133, 1 cannot be read" in capfd.readouterr().out
+    said = refused(capfd, "probe")
+    assert re.search(rf"{re.escape(IDS[5])} \(\w+\): tempo: .*{cell}", said)
+    hint = re.search(r"datamodule\.unknown_labels=drop", said)[0]
+    assert {name.partition("/")[0] for name in run("probe", hint)} == {"genre", "tempo"}
+    assert {name.partition("/")[0] for name in run("probe", "probe.tasks=[genre]")} == {"genre"}
 
 
 def test_a_column_bpm_is_pointed_at_and_the_hint_leads_to_tempo(capfd):
@@ -153,7 +159,7 @@ def test_a_refusal_to_describe_names_the_tracks_that_did_not_pair(capfd):
     write([identity.replace("house", "lost") for identity in IDS], genre=GENRES)
     said = refused(capfd, "describe")
     assert "genre: 1 class given" in said
-    assert "12 tracks are labelled but not there: lost/00.wav" in said
+    assert "12 tracks are labelled but not stored: lost/00.wav" in said
 
 
 def test_ratings_on_two_scales_are_worth_a_look(capfd):
@@ -168,7 +174,6 @@ def test_ratings_on_two_scales_are_worth_a_look(capfd):
     ("column", "cells", "line"),
     [
         ("tags", [f"{genre}, loud" for genre in GENRES], 2),
-        ("genre", [f"{genre}|loud" for genre in GENRES], 2),
         ("genre", [*GENRES[:-1], "house, techno"], 25),
     ],
 )
@@ -179,6 +184,52 @@ def test_hints_about_several_labels_in_a_cell_lead_to_tags(capfd, column, cells,
     hints = re.findall(r"datamodule\.(?:separators=,|columns\.tags=genre)", said)
     run("describe", *hints)
     assert "24 tracks with tags" in capfd.readouterr().out
+
+
+def test_tracks_with_several_genres_are_reported_and_refused(capfd):
+    write(genre=[f"['{genre}', 'loud']" if n % 8 == 0 else genre for n, genre in enumerate(GENRES)])
+    assert run("describe")["unreadable"] == 3
+    said = capfd.readouterr().out
+    assert "3 tracks have several values as genre, which a training refuses" in said
+    assert "house/00.wav (train) = 'house', 'loud'" in said
+    hint = re.search(r"datamodule\.columns\.tags=genre", said)[0]
+    assert "house/00.wav (train): genre: 'house' and 'loud' given, expected one" in refused(capfd, "probe")
+    assert run("describe", "datamodule.unknown_labels=drop")["tracks"] == 21
+    run("describe", hint)
+    assert "24 tracks with tags" in capfd.readouterr().out
+
+
+OWN_TASK = """
+import numpy as np
+from experiments.tasks.base import Task
+
+
+class Fast(Task):
+    name, annotations, kind, primary, classes = "fast", ("tempo",), "values", "closeness", ("BPM",)
+    options = {}
+
+    def encode(self, annotation):
+        return np.array([annotation], np.float32)
+
+    def loss(self, outputs, targets):
+        return ((outputs.float() - targets / 100) ** 2).mean()
+
+    def decode(self, outputs):
+        return 100 * np.asarray(outputs, np.float32)
+
+    def score(self, predictions, references):
+        return {"closeness": -float(np.abs(predictions - references).mean()), "n_items": float(len(references))}
+"""
+
+
+def test_a_task_of_the_users_own_is_described_and_probed(capfd, monkeypatch):
+    Path("fast_music.py").write_text(OWN_TASK)
+    monkeypatch.syspath_prepend(Path.cwd())
+    write(tempo=BPM)
+    assert run("describe", "datamodule.task=fast_music:Fast")["tracks"] == 24
+    capfd.readouterr()
+    assert "fast/embeddings/closeness" in run("probe", "probe.tasks=[fast_music:Fast]")
+    assert "fast, 6 test tracks" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])

@@ -16,15 +16,14 @@ from pydantic import ValidationError
 
 from datasets.store import Store
 from experiments.configs import maest
-from experiments.configs.catalogue import PRETRAIN, PROBE
+from experiments.configs.catalogue import PRETRAIN, PROBE, TRANSFER
 from experiments.settings import PretrainSettings
 from experiments.tracking import overrides
 from models.maest import MAEST
 from models.releases import RELEASES
 
 ROOT = Path(__file__).resolve().parents[1]
-SHORT = {config.description.removeprefix("short for "): name for name, config in PRETRAIN.items()}
-ALIASES = {name: full for full, name in SHORT.items() if full in PRETRAIN}
+ALIASES = {name: config.stands_for for name, config in PRETRAIN.items() if config.stands_for}
 SCALES = ("mini_train", "demo", "debug", "ddp")
 TRAINED = [name for name in PRETRAIN if name.endswith("_pretrain") and name not in ALIASES]
 EXTRACTED = [name for name in PRETRAIN if name.endswith("_inference") and name not in ALIASES]
@@ -53,10 +52,8 @@ def published(name: str) -> dict[str, torch.Tensor]:
     """Random weights in the layout of a release, as narrow as `WIDTH`."""
     torch.manual_seed(len(name))
     release = RELEASES[name]
-    if release.architecture:
-        shape = {"n_classes": release.classes, "n_frames": release.frames, **release.settings}
-        bands = {"n_bands": 128} if name.startswith("passt") else {}
-        return MAEST(**WIDTH, **shape, **bands).state_dict()
+    if release.network:
+        return MAEST(**WIDTH, **release.arguments).state_dict()
     state = MAEST(**WIDTH, n_classes=release.classes).state_dict()
     for key in [key for key in state if key.endswith("new_pos_embed") or key.startswith("head.")]:
         del state[key]
@@ -79,8 +76,8 @@ def home(tiny_corpus, tmp_path_factory):
             file = weights / release.file
             torch.save(published(name), file)
             digest = hashlib.sha256(file.read_bytes()).hexdigest()
-            narrow = {**release.settings, **WIDTH} if release.architecture else release.settings
-            row = replace(release, url=f"file://{file}", sha256=digest, bytes=file.stat().st_size, settings=narrow)
+            narrow = {**release.arguments, **WIDTH} if release.network else {}
+            row = replace(release, url=f"file://{file}", sha256=digest, bytes=file.stat().st_size, arguments=narrow)
             patch.setitem(RELEASES, name, row)
         yield folder
     shutil.rmtree(weights)
@@ -109,25 +106,32 @@ def test_each_is_described_in_a_line(capsys):
     shown = capsys.readouterr().out
     for name, config in PRETRAIN.items():
         assert re.search(rf"^  {name} +# {re.escape(config.description)}$", shown, re.MULTILINE)
-    for config in (*PRETRAIN.values(), *PROBE.values()):
+    for config in (*PRETRAIN.values(), *TRANSFER.values(), *PROBE.values()):
         assert "\n" not in config.description
         assert 10 < len(config.description) < 130
 
 
-def test_short_names_are_the_long_ones():
-    assert len(ALIASES) == 10
-    for short, full in ALIASES.items():
-        assert PRETRAIN[short].values is PRETRAIN[full].values
+def test_other_names_stand_for_the_long_ones():
+    known = {f"maest_discogs_{seconds}sec_pretrain": f"maest_{seconds}s_from_passt_pretrain" for seconds in (5, 30)}
+    known |= {"maest_30s_from_passt_infer": "maest_30s_from_passt_inference"}
+    known |= {"maest_30s_teacher_student_pretrain": "maest_30s_from_passt_teacher_student_pretrain"}
+    assert known.items() <= ALIASES.items()
+    for other, full in ALIASES.items():
+        assert full in PRETRAIN[other].description
+        assert PRETRAIN[other].values is PRETRAIN[full].values
 
 
-@pytest.mark.parametrize("scale", [*SCALES, "target_mtt", "maest_recipe_2025"])
-def test_scales_and_targets_compose_with_every_system(scale):
+@pytest.mark.parametrize("scale", [*SCALES, "target_mtt", "maest_recipe_2025", "random_network"])
+def test_scales_and_targets_compose_with_every_system_in_any_order(scale):
     for name in (*TRAINED, *EXTRACTED):
         given = settings(name, scale)
-        for section, values in PRETRAIN[scale].values.items():
-            chosen = getattr(given, section).model_dump()
-            for key, value in values.items():
-                assert chosen[key] == value or (isinstance(value, dict) and value.items() <= chosen[key].items())
+        assert given == settings(scale, name)
+        wanted: dict = {}
+        for layer in PRETRAIN[scale].layers("maest"):
+            overrides.merge(wanted, layer)
+        chosen = dict(overrides.flat(given.model_dump()))
+        for key, value in overrides.flat(wanted):
+            assert chosen[key] == value, key
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -135,16 +139,10 @@ def test_f08_training_sees_most_of_the_clip(name):
     given = settings(name)
     frames = int(given.datamodule.clip_length * 62.5)
     with torch.device("meta"):
-        network = MAEST(**given.model.model_dump(exclude={"pretrained", "checkpoint", *extra()}), n_frames=frames)
+        network = MAEST(**given.model.arguments, n_frames=frames)
     columns = {312: 30, 625: 61, 1250: 124, 1875: 186}[frames]
     assert network.count_tokens(training=True) == 6 * (columns - maest.LENGTHS[given.datamodule.clip_length]) + 2
     assert network.count_tokens(training=True) == {312: 92, 625: 188, 1250: 386, 1875: 578}[frames]
-
-
-def extra() -> set[str]:
-    """Settings of a network that are no arguments of its class."""
-    arguments = MAEST(**WIDTH, n_classes=1, n_frames=16).hyperparameters
-    return set(PretrainSettings().model.model_dump()) - set(arguments)
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -163,7 +161,7 @@ def test_it_trains(name, teacher, capfd):
     assert described["n_frames"] == int(given.datamodule.clip_length * 62.5)
     assert described["s_patchout_t"] == given.model.s_patchout_t > 0
     assert described["distilled_type"] == given.model.distilled_type
-    if start and RELEASES[start].architecture:
+    if start and RELEASES[start].network:
         before = torch.load(Path(RELEASES[start].url.removeprefix("file://")), weights_only=True)["cls_token"]
         moved = (saved["state_dict"]["net.cls_token"] - before).abs().max()
         assert 0 < moved < 1e-3
@@ -186,7 +184,7 @@ def test_f10_a_student_learns_from_its_teacher_at_random_crops(teacher):
 
 def test_any_config_has_a_student_with_one_head_too(teacher, capfd):
     given = ["maest_5s_random_weights_pretrain", "debug", *FEW, f"distillation.logits={teacher.path}"]
-    result = run("with", *given, "distillation.targets=soft", "distillation.temperature=2", "distillation.patch=mean")
+    result = run("with", *given, "distillation.targets=soft", "distillation.temperature=2", "distillation.window=mean")
     assert np.isfinite(result["val/loss_teacher"])
     assert "soft targets" in capfd.readouterr().err
 
@@ -259,7 +257,7 @@ def test_f30_networks_are_written_down_once():
     for name, release in RELEASES.items():
         if name.startswith("discogs-maest"):
             with torch.device("meta"):
-                assert MAEST(n_frames=release.frames, **release.settings).n_bands == 96
+                assert MAEST(**release.arguments).n_bands == 96
     values = [repr(PRETRAIN[name].values) for name in (*TRAINED, *EXTRACTED)]
     assert len(set(values)) == len(values)
     with pytest.raises(ValidationError):

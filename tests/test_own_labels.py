@@ -105,7 +105,7 @@ def test_a_table_of_any_form_is_trained_on(at_home, table, score, classes):
     assert data_of(newest())["classes"] == classes
 
 
-def test_a_report_says_what_spoils_figures_first_and_leaves_tables_and_a_picture(at_home, capfd):
+def test_a_report_lists_problems_first_and_leaves_tables_and_a_picture(at_home, capfd):
     with Path("leaks.csv").open("w", newline="") as handle:
         writer = csv.writer(handle)
         writer.writerow(["path", "split", "tags", "artist"])
@@ -120,10 +120,10 @@ def test_a_report_says_what_spoils_figures_first_and_leaves_tables_and_a_picture
     shown = capfd.readouterr()
     lines = shown.out.splitlines()
     assert lines[0] == "mels: 30 tracks with tags, 0.05 hours, 3 classes"
-    assert lines[2] == "these spoil figures:"
+    assert lines[2] == "problems that distort results:"
     assert "8 of 10 artists have tracks in several splits" in shown.out.split("worth a look")[0]
     assert "1 of 3 labels (tags) without a track in train: cannot be learned: kazoo" in shown.out
-    assert "1 spelling of labels (tags) brought together" in shown.err
+    assert "1 spelling of labels (tags) merged" in shown.err
     expected = {"tracks": 30, "train": 18, "valid": 6, "test": 6, "labels": 3, "artist_in_two_splits": 8}
     assert expected | {"no_audio": 1, "no_labels": 9, "not_annotated": 1, "short": 30} == {
         key: result[key] for key in (*expected, "no_audio", "no_labels", "not_annotated", "short")

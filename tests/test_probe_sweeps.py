@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,13 +19,13 @@ from datasets.store import Header, Store, StoreWriter
 from experiments.leaderboard import ranking
 from experiments.leaderboard.sources import DiskSource, Wanted
 from experiments.probes.fitted import FittedProbe
-from experiments.probes.records import read_answers, read_scores_csv
+from experiments.probes.records import load_predictions, read_scores_csv
 
 ROOT = Path(__file__).resolve().parents[1]
 GENRES = ("blues", "jazz", "rock")
 SONG = 3  # clips
 FAST = ["probe.jobs=1", "probe.max_steps=24", "probe.axes.patience=[4]", "tracking.mongo=off", "probe.tasks=[genre]"]
-PLAIN = ["datamodule.base_dir=mels", "embeddings.baselines=[constant]"]
+PLAIN = ["datamodule.base_dir=mels", "embeddings.baselines=[majority_or_mean]"]
 
 
 def run(*arguments: str) -> dict:
@@ -111,13 +112,13 @@ def test_blocks_tokens_pooling_sum_seeds_and_other_encoders_are_rows_of_one_tabl
     assert len(scores) == len(rows) == 3 * 2 * 2 + 2 + 1
     assert ("embeddings", "sum", "cls", "max") in rows
     assert ("foreign", "", "", "mean") in rows
-    assert ("constant answer", "", "", "") in rows
+    assert ("majority class or mean", "", "", "") in rows
     assert all(len(one.seeds) == 2 and one.valid is not None for one in scores if one.kind == "probe")
     best = max((one for one in scores if one.encoder == "embeddings"), key=lambda one: one.valid)
     assert best.block in (1, "sum")
-    assert best.score > 0.7 > result["genre/constant answer/accuracy"]
+    assert best.score > 0.7 > result["genre/majority class or mean/accuracy"]
     for one in scores:
-        answers = read_answers(last_run() / "files" / one.predictions)
+        answers = load_predictions(last_run() / "files" / one.predictions)
         accuracy = np.mean(answers.by_seed.argmax(-1) == answers.references, axis=1)
         np.testing.assert_allclose(accuracy, one.seeds)
         assert len(answers.ids) == one.n == 30
@@ -125,7 +126,7 @@ def test_blocks_tokens_pooling_sum_seeds_and_other_encoders_are_rows_of_one_tabl
     learned = next(one for one in scores if one.block == "sum" and one.tokens == "all")
     assert sum(learned.config["block_shares"]) == pytest.approx(1, abs=1e-3)
     assert "genre, 30 test tracks; per cent ± half of the 95 % interval over tracks and 2 seeds" in said
-    assert f"behind embeddings, {'sum of blocks' if best.block == 'sum' else 'block 1'}" in said
+    assert re.search(f"embeddings, {'sum of blocks' if best.block == 'sum' else 'block 1'}.* better by", said)
     with (last_run() / "probes.csv").open(newline="") as handle:
         points = list(csv.DictReader(handle))
     assert len(points) == 14 * 2 * 4
@@ -141,13 +142,13 @@ def test_an_encoder_has_the_name_that_is_given_or_in_the_leaderboard_that_of_its
     run(*FAST, *PLAIN, "embeddings.store=net/block_01", "embeddings.compare.other=plain")
     capfd.readouterr()
     (unnamed,) = DiskSource(Path("runs")).sweeps(Wanted())
-    assert {entry.name for entry in ranking.named([unnamed])} == {"net", "other", "constant answer"}
+    assert {entry.name for entry in ranking.named([unnamed])} == {"net", "other", "majority class or mean"}
     run(*FAST, *PLAIN, "embeddings.store=net/block_01", "embeddings.name=mine")
     said = capfd.readouterr().err
-    assert "behind mine" in said
+    assert "mine better by" in said
     named = [one for one in DiskSource(Path("runs")).sweeps(Wanted()) if one.key != unnamed.key]
     assert f"/{named[0].key}\nnext: python ex_probe.py report\n" in said
-    assert {entry.name for entry in ranking.named(named)} == {"mine", "constant answer"}
+    assert {entry.name for entry in ranking.named(named)} == {"mine", "majority class or mean"}
     assert (last_run() / "probe_genre.safetensors").is_file()
 
 
@@ -181,31 +182,57 @@ def test_a_sweep_that_was_killed_goes_on_to_the_same_scores(home):
     assert 3 <= finished < len(list(Path("outputs/sweeps").glob("*/*.json")))
 
 
-def test_clips_of_songs_are_judged_as_songs(home):
+def test_clips_of_songs_are_evaluated_as_songs(home):
     write_table(home / "mels" / "tracks.csv", group=True)
     result = run(*FAST, *PLAIN, "embeddings.store=net", "embeddings.blocks=[1]", "probe.axes.learning_rate=[1e-2]")
     for one in read_scores_csv(last_run() / "scores.csv"):
         assert one.n == 10
         assert "song: " in one.aggregation
-        assert set(read_answers(last_run() / one.predictions).ids) <= {f"song {number}" for number in range(50)}
+        assert set(load_predictions(last_run() / one.predictions).ids) <= {f"song {number}" for number in range(50)}
     assert result["genre/embeddings/accuracy"] > 0.8
 
 
-def test_answers_that_nothing_is_trained_for_are_rows(home):
+def test_layers_and_tokens_of_any_network_are_rows_by_their_names(home, capfd):
+    for layer in ("conv1", "conv2"):
+        store(Path("cnn") / f"layer_{layer}", (2, 8), network="cnn", layer=layer, token_names=["mean", "max"])
+    words = [*FAST, *PLAIN, "embeddings.store=cnn", "probe.axes.hidden=[4]", "probe.axes.dropout=[0.25]"]
+    run(*words, "embeddings.tokens=[max,all]", "embeddings.layers=[conv2]", "embeddings.compare.maest=net/block_01")
+    scores = read_scores_csv(last_run() / "scores.csv")
+    assert {(one.encoder, one.block, one.tokens) for one in scores if one.kind == "probe"} == {
+        ("embeddings", "conv2", "max"),
+        ("embeddings", "conv2", "all"),
+        ("maest", 1, "all"),
+    }
+    run(*words, "embeddings.block_sum=True")
+    assert {one.block for one in read_scores_csv(last_run() / "scores.csv")} == {"conv1", "conv2", "sum", ""}
+    assert "embeddings, layer conv1" in capfd.readouterr().err
+    (unnamed, *_) = DiskSource(Path("runs")).sweeps(Wanted())
+    assert "cnn" in {entry.name for entry in ranking.named([unnamed])}
+    for wrong, said in (
+        ("embeddings.tokens=[cls]", "has the tokens mean, max; choose one, several joined by +, or all"),
+        ("embeddings.layers=[conv3]", "embeddings.layers: cnn has no layer conv3, there is conv1, conv2"),
+        ("embeddings.blocks=[3]", "embeddings.blocks: no store is of block 3; there is layer conv1, layer conv2"),
+    ):
+        with pytest.raises(SystemExit):
+            run(*words, wrong)
+        assert said in capfd.readouterr().err
+
+
+def test_stored_predictions_are_rows(home):
     header = Header("answers", (3,), producer={"task": "genre", "encoder": "oracle"}, fingerprint="0" * 16)
     with StoreWriter(home / "oracle", header) as writer:
         for name, _, genre, _ in tracks():
             writer.append(name, np.eye(3, dtype=np.float16)[[GENRES.index(genre)]])
-    result = run(*FAST, *PLAIN, "embeddings.store=plain", "embeddings.answers.oracle=oracle")
+    result = run(*FAST, *PLAIN, "embeddings.store=plain", "embeddings.predictions.oracle=oracle")
     assert result["genre/oracle/accuracy"] == 1
     row = next(one for one in read_scores_csv(last_run() / "scores.csv") if one.encoder == "oracle")
     assert (row.kind, row.network, row.config) == ("baseline", "0" * 16, {})
 
 
-def test_few_shots_are_all_that_the_constant_answer_and_the_report_by_class_know(home):
+def test_few_shots_are_all_that_the_baseline_and_the_report_by_class_know(home):
     write_table(Path("mels/tracks.csv"), [row for row in tracks() if row[1:3] != ("train", "jazz")])
     run(*FAST, *PLAIN, "embeddings.store=plain", "probe.shots=3", "probe.seeds=2")
-    answers = read_answers(last_run() / "files/predictions_genre_constant-answer.npz")
+    answers = load_predictions(last_run() / "files/predictions_genre_majority-class-or-mean.npz")
     assert answers.by_seed.shape == (2, 30, 3)
     np.testing.assert_allclose(answers.by_seed, np.broadcast_to([0.5, 0.0, 0.5], answers.by_seed.shape))
     with (last_run() / "files/per_class_test_genre.csv").open() as handle:
@@ -243,7 +270,7 @@ def fewer_tracks() -> list[str]:
     with StoreWriter("half", Store("plain").header) as writer:
         for name, *_ in tracks()[::2]:
             writer.append(name, np.zeros((1, 1, 8), np.float16))
-    return ["embeddings.compare.half=half", "datamodule.max_left_out=0.1"]
+    return ["embeddings.compare.half=half", "datamodule.max_unmatched=0.1"]
 
 
 def other_tracks() -> list[str]:
@@ -262,16 +289,16 @@ def a_class_less() -> list[str]:
     return []
 
 
-def wrong_answers() -> list[str]:
+def other_outputs() -> list[str]:
     with StoreWriter("two", Header("answers", (2,), producer={"task": "genre"}, fingerprint="0")) as writer:
         writer.append("000.ogg", np.zeros((1, 2), np.float16))
-    return ["embeddings.answers.two=two"]
+    return ["embeddings.predictions.two=two"]
 
 
-def few_answers() -> list[str]:
+def too_few_predictions() -> list[str]:
     with StoreWriter("few", Header("answers", (3,), producer={"task": "genre"}, fingerprint="0")) as writer:
         writer.append("000.ogg", np.zeros((1, 3), np.float16))
-    return ["embeddings.answers.few=few"]
+    return ["embeddings.predictions.few=few"]
 
 
 @pytest.mark.parametrize(
@@ -283,12 +310,12 @@ def few_answers() -> list[str]:
         (other_tracks, "have no track in common"),
         (fewer_tracks, "75 of 150 tracks (50.0%) are labelled but not in half; all of them: "),
         (no_validation, "no tracks in split valid"),
-        (wrong_answers, "holds answers of shape [2], genre has 3 outputs"),
-        (lambda: [wrong_answers()[0].replace("answers", "compare")], "give it as embeddings.answers.NAME=two"),
-        (lambda: ["embeddings.answers.plain=plain"], "give it as embeddings.compare.NAME=plain"),
-        (few_answers, "lacks 30 of 30 test tracks"),
+        (other_outputs, "holds predictions of shape [2], genre has 3 outputs"),
+        (lambda: [other_outputs()[0].replace("predictions", "compare")], "give it as embeddings.predictions.NAME=two"),
+        (lambda: ["embeddings.predictions.plain=plain"], "give it as embeddings.compare.NAME=plain"),
+        (too_few_predictions, "lacks 30 of 30 test tracks"),
         (lambda: ["probe.axes.learning_rate=[1e30]", "probe.axes.hidden=[8]"], "none of 2 probes could be trained"),
-        (lambda: ["embeddings.answers.constant answer=x"], "rows of the table already"),
+        (lambda: ["embeddings.predictions.majority class or mean=x"], "rows of the table already"),
         (lambda: ["embeddings.name=mel statistics"], "name=mel statistics: this is a row of the table already"),
         (lambda: ["embeddings.name=x", "embeddings.compare.x=plain"], "name=x and compare.x: one name for two rows"),
         (lambda: ["probe.shots=2", "probe.train_share=0.5"], "give one of them"),

@@ -125,7 +125,7 @@ def broken(place):
 def test_two_processes_are_one_run_and_speak_with_one_voice(side_by_side):
     run, said = side_by_side
     assert end_of(run)["status"] == "COMPLETED"
-    assert said.count("begins: ") == said.count("epoch 2/2") == said.count("best checkpoint") == 1
+    assert said.count("started: ") == said.count("epoch 2/2") == said.count("best checkpoint") == 1
     (segment,) = (record for record in read(run, metrics=False) if record["kind"] == "segment")
     assert segment["processes"] == 2
     assert not list(run.glob("rank*.log"))

@@ -1,4 +1,4 @@
-"""Tasks without a vocabulary by the commands that are typed: trained, judged, described, and answers for audio."""
+"""Tasks without a vocabulary, by the commands that are typed: training, test, report and predictions."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def data(tiny_corpus, tiny_mels) -> list[str]:
 
 
 @pytest.mark.parametrize("task", list(METRICS))
-def test_trained_judged_and_asked_about_a_file(task, data, tiny_corpus, capsys):
+def test_trained_evaluated_and_used_on_a_file(task, data, tiny_corpus, capsys):
     few = ["trainer.max_epochs=1", "trainer.limit_train_batches=2", f"trainer.checkpoint_dir=weights_{task}"]
     trained = run(
         "with", "maest_5s_random_weights_pretrain", "debug", OFF, f"datamodule.task={task}", *data, *few
@@ -61,9 +61,9 @@ def test_trained_judged_and_asked_about_a_file(task, data, tiny_corpus, capsys):
     assert {name: value for name, value in trained.items() if name.startswith("test/")} == pytest.approx(again)
     capsys.readouterr()
     song = tiny_corpus / "audio" / "00003.flac"
-    run("predict", "with", "debug", OFF, best, f"inference.audio={song}", f"inference.out_dir=said_{task}")
-    (answer,) = json.loads(Path(f"said_{task}/predictions.json").read_text())
-    values = answer.get("values", answer.get("ranked"))
+    run("predict", "with", "debug", OFF, best, f"inference.audio={song}", f"inference.out_dir=predicted_{task}")
+    (prediction,) = json.loads(Path(f"predicted_{task}/predictions.json").read_text())
+    values = prediction.get("values", prediction.get("ranked"))
     if task == "key":
         assert set(values) <= set(CLASSES)
         assert list(values.values()) == sorted(values.values(), reverse=True)
@@ -77,22 +77,22 @@ def test_trained_judged_and_asked_about_a_file(task, data, tiny_corpus, capsys):
 
 def test_the_report_on_a_corpus_counts_keys_and_ranges(data, tiny_corpus, capsys):
     run("describe", "with", OFF, "datamodule.task=key", *data)
-    said = capsys.readouterr().out
-    assert "40 tracks with key" in said
-    assert "labels (key class) without a track in train: cannot be learned" in said
-    assert re.search(r"^tempo: 40 tracks, \d+(\.\d+)? to \d+", said, re.MULTILINE)
+    printed = capsys.readouterr().out
+    assert "40 tracks with key" in printed
+    assert "labels (key class) without a track in train: cannot be learned" in printed
+    assert re.search(r"^tempo: 40 tracks, \d+(\.\d+)? to \d+", printed, re.MULTILINE)
     with (newest() / "corpus_tracks.csv").open(newline="") as handle:
         first = next(csv.DictReader(handle))
     with (tiny_corpus / "tracks.csv").open(newline="") as handle:
         assert next(csv.DictReader(handle))["key"] == first["key"]
     run("describe", "with", OFF, "datamodule.task=emotion", *data)
-    said = capsys.readouterr().out
-    assert "low arousal, high valence" in said
-    assert "2 values a track" in said
-    assert re.search(r"^key: 40 tracks, \d+ different$", said, re.MULTILINE)
+    printed = capsys.readouterr().out
+    assert "low arousal, high valence" in printed
+    assert "2 values a track" in printed
+    assert re.search(r"^key: 40 tracks, \d+ different$", printed, re.MULTILINE)
 
 
-def test_an_unreadable_key_is_named_reported_and_left_out_on_request(tiny_corpus, tiny_mels, capsys):
+def test_an_unreadable_key_is_named_reported_and_dropped_on_request(tiny_corpus, tiny_mels, capsys):
     table = (tiny_corpus / "tracks.csv").read_text().splitlines()
     head = table[0].split(",")
     at = head.index("key")
@@ -109,6 +109,6 @@ def test_an_unreadable_key_is_named_reported_and_left_out_on_request(tiny_corpus
     run("with", *small, *words, "datamodule.unknown_labels=drop")
     assert "leaves out 1 track without a readable key: H mixolydian" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        run("with", *small, *words, "datamodule.unknown_labels=drop", "datamodule.max_left_out=0")
-    assert "max_left_out=0: 1 of 40 tracks (2.5%) is without key" in capsys.readouterr().err
-    assert (newest() / "left_out_key.csv").is_file()
+        run("with", *small, *words, "datamodule.unknown_labels=drop", "datamodule.max_unmatched=0")
+    assert "max_unmatched=0: 1 of 40 tracks (2.5%) is without key" in capsys.readouterr().err
+    assert (newest() / "unmatched_key.csv").is_file()

@@ -17,10 +17,11 @@ from torch import nn
 from datasets.corpus import SPLITS, read_table
 from datasets.store import Store, StoreWriter
 from experiments.inference.extraction import header
-from experiments.learners.vectors import VectorLearner
-from experiments.probes.fitted import FittedProbe, ProbeConfig
-from experiments.probes.records import read_answers, read_scores
+from experiments.probes.fitted import FittedProbe
+from experiments.probes.grids import ProbeConfig
+from experiments.probes.records import load_predictions, read_scores
 from experiments.tasks import Emotion, Genre, Key, Tagging, Tempo, TempoRegression
+from experiments.training.learner import Learner
 from models.checkpoints import save_network
 from models.frontends import MusiCNNMel
 from models.maest import MAEST
@@ -125,7 +126,7 @@ def test_training_leaves_a_probe_scores_with_intervals_pictures_and_answers(trai
     assert (score.task, score.block, score.metric, score.n) == ("tagging", 1, "roc_auc", 10)
     assert score.score == result["test/roc_auc"]
     assert score.low <= score.score <= score.high
-    answers = read_answers(folder / score.predictions)
+    answers = load_predictions(folder / score.predictions)
     np.testing.assert_allclose(probe.predict(vectors(answers.ids, [0, 1])), answers.predictions, atol=1e-5)
     assert probe.task.score(answers.predictions, answers.references)["roc_auc"] == pytest.approx(score.score)
     assert probe.value == pytest.approx(max(value for _, value in probe.curve))
@@ -171,13 +172,13 @@ def test_an_average_that_is_better_is_what_is_kept_and_judged(home, average, suf
 
 def test_f16_tracks_are_shuffled_every_epoch_and_all_of_them_seen(home, monkeypatch):
     seen: list[list[int]] = []
-    step = VectorLearner.training_step
+    step = Learner.training_step
 
     def spy(self, batch, batch_idx):
         seen.append(batch["track"].tolist())
         return step(self, batch, batch_idx)
 
-    monkeypatch.setattr(VectorLearner, "training_step", spy)
+    monkeypatch.setattr(Learner, "training_step", spy)
     run("ex_transfer.py", "with", *STORED, "trainer.max_epochs=2", "datamodule.batch_size_train=8")
     first, second = [*itertools.chain(*seen[:3])], [*itertools.chain(*seen[3:])]
     assert sorted(first) == sorted(second) == list(range(20))
@@ -187,7 +188,7 @@ def test_f16_tracks_are_shuffled_every_epoch_and_all_of_them_seen(home, monkeypa
 def test_a_training_that_is_cut_ends_with_the_same_weights(home, monkeypatch):
     words = ["with", *QUICK, *STORED, "datamodule.batch_size_train=8", "trainer.log_every_n_steps=1"]
     run("ex_transfer.py", *words, "trainer.checkpoint_dir=whole")
-    calls, step = [], VectorLearner.training_step
+    calls, step = [], Learner.training_step
 
     def killed(self, batch, batch_idx):
         calls.append(batch_idx)
@@ -196,7 +197,7 @@ def test_a_training_that_is_cut_ends_with_the_same_weights(home, monkeypatch):
         return step(self, batch, batch_idx)
 
     with monkeypatch.context() as patch:
-        patch.setattr(VectorLearner, "training_step", killed)
+        patch.setattr(Learner, "training_step", killed)
         with pytest.raises(SystemExit) as ended:
             run("ex_transfer.py", *words, "trainer.checkpoint_dir=cut")
     assert ended.value.code == 128 + signal.SIGTERM
@@ -292,7 +293,7 @@ def test_a_corpus_of_songs_is_judged_by_song(home):
     assert result["test/n_items"] == 5
     newest = max(Path("runs").iterdir(), key=lambda folder: folder.stat().st_mtime)
     (score,) = read_scores(known(newest)["scores"])
-    answers = read_answers(newest / score.predictions)
+    answers = load_predictions(newest / score.predictions)
     assert (score.n, score.aggregation, answers.ids[0]) == (5, "mean of patches; song: mean", "test 0")
     probe = FittedProbe.load(newest / "probe_genre.safetensors")
     store = Store("stores/block_00")
@@ -306,7 +307,7 @@ def test_a_corpus_of_songs_is_judged_by_song(home):
     [
         (["with"], "embeddings.store is not set"),
         (["with", "embeddings.store=gone"], "no store of embeddings"),
-        (["with", "embeddings.store=stores", *DATA], "there are the blocks 0, 1; choose one: embeddings.block="),
+        (["with", "embeddings.store=stores", *DATA], "it has the blocks 0, 1; choose one: embeddings.block="),
         (["with", "embeddings.store=stores", "embeddings.block=7", *DATA], "stores has the blocks 0, 1; extract it"),
         (["with", "embeddings.store=stores/block_00", "embeddings.block=1", *DATA], "it is: embeddings.block=0"),
         (["with", *STORED, "embeddings.tokens=[cls,cls]"], "give each once"),
@@ -314,7 +315,7 @@ def test_a_corpus_of_songs_is_judged_by_song(home):
         (["with", "embeddings.store=mels", *DATA], "mel"),
         (["with", *STORED, "datamodule.groundtruth=few.csv", "datamodule.task=key"], "no track of few has key"),
         (["with", *STORED, "datamodule.groundtruth=one_split.csv"], "no tracks in split valid"),
-        (["with", *STORED, "datamodule.masking.do=False"], "datamodule.masking is about clips"),
+        (["with", *STORED, "datamodule.masking.do=False"], "datamodule.masking is about windows of audio"),
         (["with", *STORED, "module.freeze=1"], "leave this setting out"),
         (["predict", "with", "inference.audio=audio"], "probe.file is not set"),
         (["predict", "with", "probe.file=gone.safetensors", "inference.audio=audio"], "no such probe; ex_probe"),

@@ -70,13 +70,13 @@ class Joined(io.RawIOBase):
         return 0
 
 
-def unpack(parts: Sequence[Path], folder: Path, progress: Progress = lambda done: None) -> int:
+def unpack(parts: Sequence[Path], folder: Path, progress: Progress = lambda read: None) -> int:
     """Unpack an archive; files that are there already with their size stay as they are.
 
     Args:
         parts: Of the archive, in order.
         folder: Made if absent.
-        progress: Told how many members are done.
+        progress: Called after each member with the bytes of the archive read for it.
 
     Returns:
         Files written.
@@ -93,13 +93,15 @@ def unpack(parts: Sequence[Path], folder: Path, progress: Progress = lambda done
             zipped = ".zip" in parts[0].name
             limits = _Limits(sum(part.stat().st_size for part in parts), parts, folder)
             members = _zip_members(whole, stack, limits) if zipped else _tar_members(whole, stack, limits)
-            for number, (name, size, opened) in enumerate(members, 1):
+            place = 0
+            for name, size, opened in members:
                 target = _inside(folder, name)
                 if not (target.is_file() and target.stat().st_size == size):
                     limits.ask_room(size)
                     _write(target, opened)
                     written += 1
-                progress(number)
+                progress(max(whole.tell() - place, 0))
+                place = max(whole.tell(), place)
     except CorpusError:
         raise
     except DAMAGE as error:

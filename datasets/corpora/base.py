@@ -48,7 +48,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class File:
+class CorpusFile:
     """A published file.
 
     Attributes:
@@ -73,7 +73,7 @@ class Archive:
         into: Folder below the corpus folder that it is unpacked into.
     """
 
-    parts: tuple[File, ...]
+    parts: tuple[CorpusFile, ...]
     into: str = ""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from datasets.corpora.base import Archive, Definition, File, Item, Row, numbered, shipped
+from datasets.corpora.base import Archive, CorpusFile, Definition, Item, Row, numbered, shipped
 
 HOST = "http://cvml.unige.ch/databases/emoMusic"
 SCALE = {"arousal": (4.7561, 1.3860), "valence": (4.9739, 1.2546)}  # mean and deviation, on the scale of 1 to 9
@@ -44,7 +44,7 @@ EMOMUSIC = Definition(
     archives=(
         Archive(
             (
-                File(
+                CorpusFile(
                     "clips_45sec.tar.gz",
                     f"{HOST}/clips_45sec.tar.gz",
                     "3994a5d5fefc27f9540d1a69cd7f1294c68e6cb311ce49765021e2e9c7a1057b",

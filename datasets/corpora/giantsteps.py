@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from datasets.corpora.base import Archive, Definition, File, Item, Row, numbered, shipped
+from datasets.corpora.base import Archive, CorpusFile, Definition, Item, Row, numbered, shipped
 
 CLIP_SECONDS = 30.0
 FAMILY = ("giantsteps_key", "giantsteps_mtg_key")
@@ -58,7 +58,7 @@ KEY = Definition(
     archives=(
         Archive(
             (
-                File(
+                CorpusFile(
                     "giantsteps-key-dataset.zip",
                     f"{GITHUB}/giantsteps-key-dataset/archive/c8cb8aad2cb53f165be51ea099d0dc75c64a844f.zip",
                     "7749bee0f919b0f53db2c540fa6707f322b82a5d140e453f10f9af7875ad5bb8",
@@ -86,7 +86,7 @@ MTG_KEY = Definition(
     archives=(
         Archive(
             (
-                File(
+                CorpusFile(
                     "giantsteps-mtg-key-dataset.zip",
                     f"{GITHUB}/giantsteps-mtg-key-dataset/archive/fd7b8c584f7bd6d720d170c325a6d42c9bf75a6b.zip",
                     "c754c3fabbc0bf275d399028e212fa2c9c6680084bd003e3a283ae7b3ea22996",

@@ -10,7 +10,7 @@ import hashlib
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from datasets.corpora.base import Archive, Definition, File, Item, Row, shipped
+from datasets.corpora.base import Archive, CorpusFile, Definition, Item, Row, shipped
 
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 
@@ -45,7 +45,7 @@ GTZAN = Definition(
     archives=(
         Archive(
             (
-                File(
+                CorpusFile(
                     "genres.tar.gz",
                     "https://web.archive.org/web/2020id_/http://opihi.cs.uvic.ca/sound/genres.tar.gz",
                     "24347e0223d2ba798e0a558c4c172d9d4a19c00bb7963fe055d183dadb4ef2c6",

@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from datasets.corpora.base import Archive, Definition, File, Item, Row, shipped
+from datasets.corpora.base import Archive, CorpusFile, Definition, Item, Row, shipped
 
 TAGS = (
     "guitar", "classical", "slow", "techno", "strings", "drums", "electronic", "rock", "fast", "piano", "ambient",
@@ -60,17 +60,17 @@ MTT = Definition(
     archives=(
         Archive(
             (
-                File(
+                CorpusFile(
                     "mp3.zip.001",
                     f"{HOST}/mp3.zip.001",
                     "f857fe185968773058cc71662c2ef5d8f2d4b7338e3c122cfd52f82dcb9760b9",
                 ),
-                File(
+                CorpusFile(
                     "mp3.zip.002",
                     f"{HOST}/mp3.zip.002",
                     "fc2e1ec441755556ed1398b1808f1b08b6034372f8bc27394510c0c58cdb52ce",
                 ),
-                File(
+                CorpusFile(
                     "mp3.zip.003",
                     f"{HOST}/mp3.zip.003",
                     "83a689824c17e82f6eb81cdbc4e4ca239a4cfc1fb41f1a5c80b861caec90450f",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from datasets.demo.styles import FAMILIES, GENRES, KIT, LEVELS, PRESENCE, ROLES, STYLES, Family, Style
 from datasets.demo.synth import Note
-from datasets.demo.theory import KEYS, Chord, Key, nearest, progression, voice
+from datasets.demo.theory import KEYS, Chord, Tonality, nearest, progression, voice
 
 VERSION = 2  # raise with every change of a note: the version seeds the composer and names the cached corpus
 STEPS = 4  # grid steps a beat
@@ -41,7 +41,7 @@ class Piece:
     """
 
     style: str
-    key: Key
+    key: Tonality
     meter: int
     beats: tuple[float, ...]
     chords: tuple[tuple[Chord, ...], ...]
@@ -57,7 +57,7 @@ class Sketch:
 
     rng: random.Random
     style: Style
-    key: Key
+    key: Tonality
     bars: tuple[tuple[Chord, ...], ...]
     clock: Callable[[float], float]  # beats -> seconds, with tempo drift and swing
     looseness: float  # standard deviation of the onsets in seconds
@@ -83,7 +83,7 @@ class Sketch:
 def compose(seed: int, index: int, seconds: float) -> Piece:
     """Compose piece number `index` of the corpus `seed`. The same arguments always give the same piece.
 
-    Styles follow one another in order; the 24 keys are dealt from shuffled packs, so that each comes once in 24 pieces.
+    Styles follow one another in order; the 24 keys come from shuffled packs, so that each comes once in 24 pieces.
     """
     rng = random.Random(f"ostinato/{VERSION}/{seed}/{index}")
     name = GENRES[index % len(GENRES)]

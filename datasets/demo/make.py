@@ -13,7 +13,6 @@ from pathlib import Path
 from joblib import delayed
 
 from datasets.cache import cache_dir as default_cache
-from datasets.demo import truth
 from datasets.demo.compose import VERSION, compose
 from datasets.demo.errors import DemoError
 from datasets.demo.output import table, watched, write_text
@@ -21,6 +20,7 @@ from datasets.demo.render import RENDERER, render_piece, write_audio
 from datasets.demo.styles import GENRES
 from datasets.demo.synth import check_soundfont, soundfont_hash
 from datasets.demo.tones import SAMPLE_RATE
+from datasets.demo.truth import COLUMNS, beats, splits, table_row
 from datasets.store_files import open_lock
 
 SIZES: dict[str, tuple[int, float]] = {"tiny": (40, 6.0), "small": (1000, 12.0)}  # tracks, seconds each
@@ -68,10 +68,10 @@ def build(
             (partial / place).mkdir(parents=True, exist_ok=True)
         for leftover in partial.rglob("*.tmp"):
             leftover.unlink()
-        assigned = truth.splits([GENRES[index % len(GENRES)] for index in range(count)], seed)
+        assigned = splits([GENRES[index % len(GENRES)] for index in range(count)], seed)
         work = (delayed(make_track)(partial, seed, index, seconds, split, font) for index, split in enumerate(assigned))
         rows = list(watched(work, count, jobs, TRACKS_A_PROCESS, progress, "Composing and rendering the demo corpus"))
-        write_text(partial / "tracks.csv", table(truth.COLUMNS, sorted(rows, key=lambda row: row["path"])))
+        write_text(partial / "tracks.csv", table(COLUMNS, sorted(rows, key=lambda row: row["path"])))
         facts = {
             "size": size,
             "tracks": count,
@@ -121,9 +121,9 @@ def make_track(folder: Path, seed: int, index: int, seconds: float, split: str, 
     piece = compose(seed, index, seconds)
     mix = render_piece(piece, soundfont)
     write_audio(folder / "audio" / f"{name}.flac", mix.audio)
-    beats = "".join(f"{time:.4f}\t{position}\n" for time, position in truth.beats(piece))
-    write_text(folder / "audio" / f"{name}.beats", beats)
-    row = truth.row(f"{name}.flac", split, piece, mix.levels)
+    lines = "".join(f"{time:.4f}\t{position}\n" for time, position in beats(piece))
+    write_text(folder / "audio" / f"{name}.beats", lines)
+    row = table_row(f"{name}.flac", split, piece, mix.levels)
     write_text(done, json.dumps(row))
     return row
 

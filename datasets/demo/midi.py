@@ -161,5 +161,5 @@ def bends(wheel: list[tuple[float, float]], start: float, end: float) -> tuple[t
     """Where the pitch wheel stands from the start of a note until it has died away; empty where it is at rest."""
     first = max(0, bisect.bisect_right(wheel, (start, float("inf"))) - 1)
     last = bisect.bisect_left(wheel, (end + LONGEST_TAIL,))
-    heard = tuple((max(0.0, time - start), semitones) for time, semitones in wheel[first:last])
-    return heard if any(semitones for _, semitones in heard) else ()
+    bends = tuple((max(0.0, time - start), semitones) for time, semitones in wheel[first:last])
+    return bends if any(semitones for _, semitones in bends) else ()

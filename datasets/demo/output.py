@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import io
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from joblib import effective_n_jobs
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from datasets import crashes
 from datasets.csv_writing import RecordWriter
 from datasets.demo.errors import DemoError
+from datasets.progress import progress as bar
 from datasets.workers import workers
 
 
@@ -31,10 +29,11 @@ def watched(work: Iterable, count: int, jobs: int, share: int, progress: bool, w
     """
     jobs = min(effective_n_jobs(jobs), -(-count // share))
     results = workers(jobs, return_as="generator_unordered")(work)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(file=sys.stderr), disable=not progress) as bar:
+    with bar(what, count, "files", show=progress) as advance:
         try:
-            yield from bar.track(results, total=count, description=what)
+            for result in results:
+                yield result
+                advance()
         except BrokenProcessPool as error:
             raise DemoError(f"{what}: {crashes.explain(error)}") from error
 

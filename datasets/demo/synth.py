@@ -96,8 +96,8 @@ def play(notes: Iterable[Note], program: int, drum: bool, soundfont: Path, start
             continue
         cut = max(0, -begin)
         for zone in font.zones(program, drum, note.pitch, note.velocity):
-            heard = _played(note, zone)[cut : samples - begin]
-            sound[begin + cut : begin + cut + len(heard)] += heard
+            sounding = _played(note, zone)[cut : samples - begin]
+            sound[begin + cut : begin + cut + len(sounding)] += sounding
     return sound
 
 

@@ -30,7 +30,7 @@ NUMERAL = re.compile(r"([b#]?)([IV]+|[iv]+)(.*)")
 
 
 @dataclass(frozen=True)
-class Key:
+class Tonality:
     """A tonic (pitch class 0..11, C = 0) and a mode, "major" or "minor"."""
 
     tonic: int
@@ -47,7 +47,7 @@ class Key:
         return tuple((self.tonic + step) % 12 for step in SCALES[self.mode])
 
 
-KEYS = tuple(Key(tonic, mode) for mode in SCALES for tonic in range(12))
+KEYS = tuple(Tonality(tonic, mode) for mode in SCALES for tonic in range(12))
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Chord:
         return self.intervals[{"3": 1, "5": 2}[which]]
 
 
-def chord(numeral: str, key: Key) -> Chord:
+def chord(numeral: str, key: Tonality) -> Chord:
     """The chord that a Roman numeral means in a key.
 
     Upper case has a major third, lower case a minor one; degrees in minor are those of the natural minor scale, so that
@@ -85,7 +85,7 @@ def chord(numeral: str, key: Key) -> Chord:
     return Chord(root % 12, QUALITIES[suffix][roman.islower()])
 
 
-def progression(text: str, key: Key) -> list[list[Chord]]:
+def progression(text: str, key: Tonality) -> list[list[Chord]]:
     """Bars of chords from text such as "ii7 V7 | Imaj7": bars parted by `|`, chords of one bar by blanks."""
     return [[chord(numeral, key) for numeral in bar.split()] for bar in text.split("|")]
 

@@ -31,12 +31,12 @@ def tempo(piece: Piece) -> float:
 
 def tags(piece: Piece, levels: Mapping[str, float]) -> list[str]:
     """The instrument families that one can hear: with enough notes, and a part not far below the mix (dB by role)."""
-    heard = set()
+    sounding = set()
     for part in piece.parts:
         enough = len(audible(part.notes, piece)) >= AUDIBLE_NOTES
         if enough and levels.get(part.role, -100.0) >= AUDIBLE_LEVEL:
-            heard.add(part.family)
-    return [name for name in TAGS if name in heard]
+            sounding.add(part.family)
+    return [name for name in TAGS if name in sounding]
 
 
 def density(piece: Piece) -> float:
@@ -76,7 +76,7 @@ def valence(piece: Piece) -> float:
     return 1 + 8 * (share + 0.2 * unit(tempo(piece), SLOWEST, FASTEST) + 0.15 * high)
 
 
-def row(path: str, split: str, piece: Piece, levels: Mapping[str, float]) -> dict[str, str]:
+def table_row(path: str, split: str, piece: Piece, levels: Mapping[str, float]) -> dict[str, str]:
     """The line of `tracks.csv` for a rendered piece."""
     return {
         "path": path,

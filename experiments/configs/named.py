@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+ANY = "*"  # any network
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,21 @@ class NamedConfig:
     Attributes:
         description: One line, shown by `print_named_configs`.
         values: Nested dictionary of settings; what it does not name keeps its default.
+        by_network: Further values by the network that is chosen, its name in `model.network`: `ANY` for all, None where
+            there is none.
+        system: Whether it chooses what is trained or applied; all others are laid over it, wherever they stand.
+        group: Heading under which it is listed.
+        stands_for: The name that it is another name of; empty where it is its own.
     """
 
     description: str
     values: Mapping[str, Any]
+    by_network: Mapping[str | None, Mapping[str, Any]] = field(default_factory=dict)
+    system: bool = False
+    group: str = ""
+    stands_for: str = ""
+
+    def layers(self, network: str | None) -> list[Mapping[str, Any]]:
+        """Its values with a network, the later ones over the earlier."""
+        names = [None] if network is None else [ANY, network]
+        return [self.values, *(self.by_network[name] for name in names if name in self.by_network)]

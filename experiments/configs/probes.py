@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from experiments.configs.named import NamedConfig
 
-CONFIGS: dict[str, NamedConfig] = {
+TITLE = "Probes"
+
+PROBE: dict[str, NamedConfig] = {
     "demo": NamedConfig(
         "all tasks on the demo corpus: the pre-trained network, one of random weights, what needs no network",
         {
@@ -16,7 +18,7 @@ CONFIGS: dict[str, NamedConfig] = {
             "embeddings": {
                 "store": "outputs/demo/pretrained/block_02",
                 "compare": {"random weights": "outputs/demo/random_weights/block_02"},
-                "answers": {
+                "predictions": {
                     "librosa tempo": "outputs/demo/librosa_tempo",
                     "key templates": "outputs/demo/key_krumhansl",
                 },

@@ -33,6 +33,8 @@ class Target:
     table: str = ""
 
 
+TITLE = "Published corpora, with any system"
+
 TARGETS: tuple[Target, ...] = (
     Target("mtt", "MagnaTagATune, 12:1:3, with untagged clips", "tagging", "mtt"),
     Target("mtt_public", "MagnaTagATune, 12:1:3, without untagged clips", "tagging", "mtt", "tracks_public.csv"),
@@ -63,5 +65,5 @@ def _probe(target: Target) -> NamedConfig:
     return NamedConfig(f"{target.task} on {target.about}, 216 probes: annotations in data/{target.folder}/mels", values)
 
 
-CONFIGS: dict[str, NamedConfig] = {f"target_{target.name}": _target(target) for target in TARGETS}
-PROBES: dict[str, NamedConfig] = {f"probe_{target.name}": _probe(target) for target in TARGETS if target.task in TASKS}
+PRETRAIN: dict[str, NamedConfig] = {f"target_{target.name}": _target(target) for target in TARGETS}
+PROBE: dict[str, NamedConfig] = {f"probe_{target.name}": _probe(target) for target in TARGETS if target.task in TASKS}

@@ -1,4 +1,4 @@
-"""MAEST's probe on stored embeddings: which corpus, and how much of the training.
+"""MAEST's probe on stored embeddings: which corpus.
 
 One row of `experiments.configs.targets.TARGETS` makes `target_NAME_tl`, on the embeddings of block 6, the "block 7" of
 the MAEST paper, that `python ex_pretrain.py extract_embeddings with maest_30s_inference target_NAME` leaves.
@@ -12,6 +12,7 @@ from experiments.configs.named import NamedConfig
 from experiments.configs.targets import TARGETS, Target, data_of
 from experiments.tasks import TASKS
 
+TITLE = "MAEST's probe on stored embeddings"
 BLOCK = 6
 
 
@@ -22,10 +23,10 @@ def _transfer(target: Target) -> NamedConfig:
         "embeddings": {"store": store, "block": BLOCK},
         "probe": {"file": f"outputs/probes/{target.name}_tl.safetensors"},
     }
-    return NamedConfig(f"{target.task} on {target.about}: embeddings of block {BLOCK} in {store}", values)
+    return NamedConfig(f"{target.task} on {target.about}: embeddings of block {BLOCK} in {store}", values, system=True)
 
 
-CONFIGS: dict[str, NamedConfig] = {
+TRANSFER: dict[str, NamedConfig] = {
     **{f"target_{target.name}_tl": _transfer(target) for target in TARGETS if target.task in TASKS},
     "target_demo_tl": NamedConfig(
         "tagging on the demo corpus: embeddings that `make demo` leaves in outputs/demo/pretrained",
@@ -33,24 +34,6 @@ CONFIGS: dict[str, NamedConfig] = {
             "embeddings": {"store": "outputs/demo/pretrained", "block": 2},
             "probe": {"file": "outputs/probes/demo_tl.safetensors"},
         },
-    ),
-    "mini_train": NamedConfig(
-        "5 training and 5 validation batches an epoch", {"trainer": {"limit_train_batches": 5, "limit_val_batches": 5}}
-    ),
-    "demo": NamedConfig(
-        "a short schedule at a higher rate in small batches, for a thousand tracks: seconds on two CPU cores",
-        {
-            "datamodule": {"batch_size_train": 32},
-            "trainer": {"max_epochs": 30},
-            "module": {"optimizer": {"lr": 1e-3}},
-        },
-    ),
-    "debug": NamedConfig(
-        "a narrow probe on the tiny demo corpus for two epochs: to see that everything runs",
-        {
-            "datamodule": {"demo_size": "tiny", "batch_size_train": 4},
-            "probe": {"hidden": 16},
-            "trainer": {"max_epochs": 2, "limit_train_batches": 3, "log_every_n_steps": 1},
-        },
+        system=True,
     ),
 }

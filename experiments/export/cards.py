@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.networks import Loaded, checkpoint_file
-from experiments.settings import PretrainSettings
+from experiments.checkpoint_files import checkpoint_file
+from experiments.encoder import Encoder
 from experiments.tracking.journal import read
 from models.checkpoints import read_metadata
 from models.releases import RELEASES
@@ -18,31 +18,35 @@ TRAINED_WITH = ("seed", "trainer", "datamodule", "model", "module", "distillatio
 _START = "start"  # the first record of a journal
 
 
-def card(settings: PretrainSettings, found: Loaded) -> dict[str, Any]:
-    """Plain JSON values: `task`, `labels`, `frontend` (fingerprint), `front_end` (its parameters), `sample_rate`,
-    `normalisation`, `licence`, `weights` (their SHA-256), `suite` (version), and `training` where it is known.
+def card(encoder: Encoder, checkpoint: str | None, release: str | None) -> dict[str, Any]:
+    """Plain JSON values: `task`, `labels`, `frontend` (its name, arguments and fingerprint), `front_end` (all its
+    parameters), `sample_rate`, `normalisation`, `input`, `licence`, `weights` (their SHA-256), `suite` (version), and
+    `training` where it is known.
 
-    Settings of a training are told without the places of files.
+    Settings of a training are given without the places of files.
+
+    Args:
+        encoder: The network.
+        checkpoint: It was loaded from; None: a release.
+        release: Its name, where it is one.
     """
-    named = settings.inference.checkpoint
-    file = checkpoint_file(named) if named else None
+    file = checkpoint_file(checkpoint) if checkpoint else None
     metadata = read_metadata(file) if file else {}
     training = metadata.get("training") or (_training(file) if file else None)
-    description = {key: value for key, value in found.description.items() if key != "network"}
+    description = {key: value for key, value in encoder.description.items() if key not in ("network", "class")}
     return {
         **description,
-        "front_end": found.frontend.parameters_dict,
-        "sample_rate": found.frontend.sample_rate,
-        "licence": metadata.get("licence") or _licence(settings, found, training),
-        "weights": found.weights,
+        "front_end": encoder.frontend.parameters_dict,
+        "sample_rate": encoder.frontend.sample_rate,
+        "licence": metadata.get("licence") or _licence(encoder, None if checkpoint else release, training),
+        "weights": encoder.weights,
         "suite": f"ostinato {_version()}",
         **({"training": training} if training else {}),
     }
 
 
-def _licence(settings: PretrainSettings, found: Loaded, training: Mapping[str, Any] | None) -> str:
-    digest = found.weights.removeprefix("sha256 ")
-    by_name = None if settings.inference.checkpoint else settings.model.pretrained
+def _licence(encoder: Encoder, by_name: str | None, training: Mapping[str, Any] | None) -> str:
+    digest = encoder.weights.removeprefix("sha256 ")
     for release in RELEASES.values():
         if release.name == by_name or release.sha256.startswith(digest):
             return release.licence

@@ -12,18 +12,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from datasets.progress import progress
 from datasets.text import printable_lines
-from experiments import networks
+from experiments.checkpoint_files import checkpoint_file
+from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.export.cards import card
 from experiments.export.formats import FORMATS, Format, Job, eager
-from experiments.inference.inference import window_frames
-from experiments.networks import Loaded
-from experiments.progress import progress
-from experiments.settings import PretrainSettings
-from experiments.tracking.run import RunHandle
-from experiments.tracks.data import FRONTEND, say
-from models.frontends import build as build_frontend
+from experiments.inference.opening import block_layers, layers_of, open_encoder, windowing_of
+from experiments.messages import say
+from experiments.settings import ExportSettings, PretrainSettings
+from experiments.tracking import RunHandle
 from models.maest.huggingface import is_folder
 
 CLIPS = 2  # that a file is compared on
@@ -47,12 +46,13 @@ def export(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     chosen = settings.export
     form = FORMATS[chosen.format]
     _check_packages(chosen.format, form)
-    path = place(settings, form)
+    path = place(chosen, form, settings.inference.checkpoint, settings.model.pretrained)
     if settings.inference.random_weights:
         raise UserError("inference.random_weights: an untrained network is of no use elsewhere; give a checkpoint")
-    networks.fetch_weights(settings, trained=True)
-    found = networks.load(settings, build_frontend(FRONTEND))
-    job = Job(chosen, found, _blocks(settings, found), window_frames(settings, found), card(settings, found))
+    encoder = open_encoder(settings)
+    frames = windowing_of(settings, encoder).frames
+    about = card(encoder, settings.inference.checkpoint, settings.model.pretrained)
+    job = Job(chosen, encoder, _layers(settings, encoder), frames, about)
     aside = path.with_name(f".{path.stem}.{os.getpid()}.new{path.suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -70,14 +70,17 @@ def export(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     return result
 
 
-def place(settings: PretrainSettings, form: Format) -> Path:
-    """Where the file goes: `export.path`, else a name after the checkpoint.
+def place(chosen: ExportSettings, form: Format, checkpoint: str | None, release: str | None) -> Path:
+    """Where the file goes: `export.path`, else a name after the checkpoint, or the release.
 
     Raises:
         UserError: Another suffix than the format's, or something is there already.
     """
-    chosen = settings.export
-    path = Path(chosen.path).expanduser() if chosen.path else _default_place(settings, form)
+    if chosen.path:
+        path = Path(chosen.path).expanduser()
+    else:
+        name = _name(checkpoint) if checkpoint else release or "network"
+        path = Path("outputs/exports") / f"{name}{'-int8' if chosen.int8 else ''}{form.suffix}"
     if form.suffix and path.suffix != form.suffix:
         raise UserError(f"export.path={chosen.path}: a file of export.format={chosen.format} ends in {form.suffix}")
     if not path.exists():
@@ -92,14 +95,9 @@ def place(settings: PretrainSettings, form: Format) -> Path:
     return path
 
 
-def _default_place(settings: PretrainSettings, form: Format) -> Path:
-    named = settings.inference.checkpoint
-    if named:
-        file = networks.checkpoint_file(named).resolve()
-        name = file.parent.parent.name if file.parent.name == "checkpoints" else file.stem
-    else:
-        name = settings.model.pretrained or "network"
-    return Path("outputs/exports") / f"{name}{'-int8' if settings.export.int8 else ''}{form.suffix}"
+def _name(checkpoint: str) -> str:
+    file = checkpoint_file(checkpoint).resolve()
+    return file.parent.parent.name if file.parent.name == "checkpoints" else file.stem
 
 
 def _check_packages(name: str, form: Format) -> None:
@@ -111,15 +109,18 @@ def _check_packages(name: str, form: Format) -> None:
         )
 
 
-def _blocks(settings: PretrainSettings, found: Loaded) -> list[int]:
-    depth = found.description["network"]["depth"]
-    blocks = settings.export.blocks
-    if blocks is None:
-        blocks = networks.blocks_of(settings, depth)
-        return blocks if max(blocks) < depth else [depth - 1]
-    if max(blocks) >= depth or len(set(blocks)) < len(blocks):
-        raise UserError(f"export.blocks={blocks}: this network has the blocks 0 to {depth - 1}, name each once")
-    return blocks
+def _layers(settings: PretrainSettings, encoder: Encoder) -> list[str]:
+    """The layers whose embeddings the file gives, in the order that is asked for."""
+    chosen = settings.export
+    if chosen.layers and chosen.blocks:
+        raise UserError("export.layers and export.blocks: give one of them")
+    if chosen.layers is None and chosen.blocks is None:
+        return layers_of(settings.inference, encoder)
+    layers = chosen.layers or block_layers(chosen.blocks, encoder, "export.blocks")
+    encoder.layers(layers)
+    if len(set(layers)) < len(layers):
+        raise UserError(f"export.layers=[{','.join(layers)}]: name each once")
+    return layers
 
 
 def compare(job: Job, form: Format, path: Path) -> dict[str, float]:
@@ -128,7 +129,7 @@ def compare(job: Job, form: Format, path: Path) -> dict[str, float]:
     Raises:
         UserError: They are too large, or not numbers.
     """
-    audio = example(CLIPS, job.frames * job.found.frontend.hop, job.found.frontend.sample_rate)
+    audio = example(CLIPS, job.samples, job.encoder.frontend.sample_rate)
     names = ("logits", "embeddings")
     result: dict[str, float] = {}
     for name, ours, theirs in zip(names, eager(job, audio), form.run(path, job, audio), strict=True):
@@ -160,7 +161,7 @@ def example(clips: int, samples: int, sample_rate: int) -> Tensor:
 
 def _other_logits(job: Job) -> bool:
     """Whether the format has no logits of its own head, of which it then gives notice."""
-    return job.settings.format == "huggingface" and job.found.description["network"]["distilled_type"] == "separated"
+    return job.settings.format == "huggingface" and not job.encoder.network.unused_heads()
 
 
 def _put(aside: Path, path: Path) -> None:
@@ -173,14 +174,15 @@ def _put(aside: Path, path: Path) -> None:
 
 
 def _tell(job: Job, form: Format, path: Path, result: Mapping[str, float], notes: Sequence[str]) -> None:
-    clip = f"[batch, {job.frames * job.found.frontend.hop}]"
+    clip = f"[batch, {job.samples}]"
     differences = ", ".join(
         f"{key.removesuffix('_difference')} {value:.1e}" for key, value in result.items() if key.endswith("difference")
     )
     print(printable_lines(f"{path}: {result['bytes'] / 1e6:.1f} MB; licence: {job.about['licence']}"))
     print(f"loaded again and compared with the network, largest difference: {differences}")
     if "{shape}" in form.use:
-        print(f"embeddings: blocks {job.blocks}, each CLS, DIST and the mean of the other tokens")
+        tokens = ", ".join(job.encoder.network.token_names)
+        print(f"embeddings: of the layers {', '.join(job.layers)}; tokens: {tokens}")
     print(f"use: {form.use.format(path=str(path), shape=clip)}")
     if job.settings.int8:
         error = result["logits_error"]

@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from experiments.networks import Loaded
+from experiments.encoder import Encoder
 from experiments.settings import ExportSettings
 from models.checkpoints import load_any, save_network
-from models.maest.export import AudioNetwork
+from models.export import ExportForm, window_samples
+from models.inputs import Inputs
 from models.maest.huggingface import write_huggingface
-from models.network import main_head
+from models.network import Network, main_head
 from models.onnx_files import INPUT, open_onnx, write_onnx
 from models.programs import open_program, write_program
 
-Outputs = tuple[Tensor, Tensor]  # logits `[B, classes]`, embeddings `[B, blocks, 3, dim]`
+Outputs = tuple[Tensor, Tensor]  # logits `[B, classes]`, embeddings `[B, layers, tokens, dim]`
 
 
 @dataclass(frozen=True)
@@ -29,26 +31,38 @@ class Job:
 
     Attributes:
         settings: Of the export.
-        found: The network.
-        blocks: Blocks whose embeddings the file gives, or is compared on.
-        frames: Length of a clip.
+        encoder: The network.
+        layers: Whose embeddings the file gives, or is compared on.
+        frames: Length of a window.
         about: What the file says of itself.
     """
 
     settings: ExportSettings
-    found: Loaded
-    blocks: list[int]
+    encoder: Encoder
+    layers: list[str]
     frames: int
     about: Mapping[str, Any]
 
-    def audio_network(self, fused: bool = False) -> AudioNetwork:
+    def form(self, fused: bool = False) -> ExportForm:
         """Front end and network as one module."""
-        found = self.found
-        return AudioNetwork(found.network, found.frontend, found.mean, found.std, self.blocks, self.frames, fused=fused)
+        return self.encoder.network.export_form(self.encoder.inputs, self.layers, self.frames, fused)
+
+    @cached_property
+    def samples(self) -> int:
+        """Audio of a window, as a file for other programs takes it."""
+        return window_samples(self.encoder.network, self.encoder.inputs, self.frames)
 
     def properties(self) -> dict[str, str]:
         """What the file says of itself, as text: JSON but for what is text already."""
-        about = {**self.about, "clip_samples": self.frames * self.found.frontend.hop, "blocks": self.blocks}
+        described = [self.encoder.network.describe_layer(layer) for layer in self.layers]
+        blocks = [one["block"] for one in described if "block" in one]
+        about = {
+            **self.about,
+            "frontend": self.encoder.frontend.fingerprint,
+            "clip_samples": self.samples,
+            "layers": self.layers,
+            **({"blocks": blocks} if blocks else {}),
+        }
         return {
             key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             for key, value in about.items()
@@ -74,21 +88,19 @@ class Format:
     packages: tuple[str, ...] = ()
 
 
-def eager(job: Job, audio: Tensor, network: torch.nn.Module | None = None) -> Outputs:
+def eager(job: Job, audio: Tensor, network: Network | None = None) -> Outputs:
     """What the network of a job, or another, makes of audio `[B, samples]` by the way of `predict`."""
-    found = job.found
-    mel = found.frontend(audio)[:, : job.frames]
-    x = (mel - found.mean) / (2 * found.std)
-    network = found.network if network is None else network
-    layers = [network.layer_names[block] for block in job.blocks]
+    encoder = job.encoder
+    network = encoder.network if network is None else network
+    inputs = Inputs(encoder.frontend, encoder.mean, encoder.std, audio=True)
     with torch.inference_mode():
-        outputs, tokens = network.forward_and_embed(x, layers)
-    return main_head(outputs), torch.stack([tokens[layer] for layer in layers], 1)
+        outputs, tokens = network.forward_and_embed(inputs(audio)[:, : job.frames], job.layers)
+    return main_head(outputs), torch.stack([tokens[layer] for layer in job.layers], 1)
 
 
 def _write_onnx(path: Path, job: Job) -> Sequence[str]:
     settings = job.settings
-    write_onnx(path, job.audio_network(fused=settings.int8), job.properties(), settings.int8, settings.any_length)
+    write_onnx(path, job.form(fused=settings.int8), job.properties(), settings.int8, settings.any_length)
     return ()
 
 
@@ -98,7 +110,7 @@ def _run_onnx(path: Path, job: Job, audio: Tensor) -> Outputs:
 
 
 def _write_program(path: Path, job: Job) -> Sequence[str]:
-    write_program(path, job.audio_network(), job.properties(), job.settings.any_length)
+    write_program(path, job.form(), job.properties(), job.settings.any_length)
     return ()
 
 
@@ -108,12 +120,12 @@ def _run_program(path: Path, job: Job, audio: Tensor) -> Outputs:
 
 
 def _write_safetensors(path: Path, job: Job) -> Sequence[str]:
-    save_network(path, job.found.network, job.about)
+    save_network(path, job.encoder.network, job.about, job.encoder.frontend)
     return ()
 
 
 def _write_huggingface(path: Path, job: Job) -> Sequence[str]:
-    return write_huggingface(path, job.found.network, list(job.found.labels), job.about)
+    return write_huggingface(path, job.encoder.network, list(job.encoder.labels), job.about)
 
 
 def _run_network(path: Path, job: Job, audio: Tensor) -> Outputs:

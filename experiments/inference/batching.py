@@ -1,21 +1,19 @@
-"""Windows of many tracks in batches through a network, and the tracks put together again."""
+"""Windows of many stored tracks in batches through a network, and the tracks put together again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from datasets.clips import window_starts
 from datasets.store import Header, Reader, Store
 from datasets.windows import is_short
-
-Batch = list[tuple[str, int]]
+from experiments.encoder_runtime import Runner
+from experiments.window_batches import OpenTrack, Windowing, in_batches
 
 
 @dataclass(frozen=True)
@@ -25,17 +23,15 @@ class Output:
     Attributes:
         folder: Of the store.
         header: Kind, shape and producer.
-        pick: From what the network gave for a batch to `[windows, *header.item_shape]`.
     """
 
     folder: Path
     header: Header
-    pick: Callable[[Any], Tensor]
 
 
 @dataclass
-class Report:
-    """What an extraction did: tracks stored now, stored before, and left out with the reason.
+class ExtractionReport:
+    """What an extraction did: tracks stored now, stored before, and skipped with the reason.
 
     `short` are those seen now whose only window is padded because they have less than nine tenths of one.
     """
@@ -46,58 +42,48 @@ class Report:
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
 
-def tracks_through(
-    features: Reader,
-    ids: Iterable[str],
-    frames: int,
-    hop: int,
-    run_batch: Callable[[Tensor], Any],
-    outputs: Sequence[Output],
-    batch_size: int,
-    report: Report,
-) -> Iterator[tuple[str, list[np.ndarray]]]:
+@dataclass(frozen=True)
+class Job:
+    """What is to be known to extract any track.
+
+    Attributes:
+        features: Reader of tracks, features or audio.
+        windowing: How they are cut.
+        run_batch: Stored windows to arrays `[windows, *item_shape]` float16, one for each output. It is sent to the
+            workers of a cluster, once to each.
+        outputs: What is stored, and where.
+        batch_size: Windows at once.
+    """
+
+    features: Reader
+    windowing: Windowing
+    run_batch: Runner
+    outputs: Sequence[Output]
+    batch_size: int = 16
+
+
+def tracks_through(job: Job, ids: Iterable[str], report: ExtractionReport) -> Iterator[tuple[str, list[np.ndarray]]]:
     """Finished tracks: the id and, for every output, `[windows, *item_shape]`."""
-    parts: dict[str, list[list[np.ndarray]]] = {}
-    left: dict[str, int] = {}
-    for batch, clips in _batches(features, ids, frames, hop, batch_size, left, report):
-        given = run_batch(torch.from_numpy(clips))
-        picked = [output.pick(given).cpu().to(torch.float16).numpy() for output in outputs]
-        for number, (identity, _) in enumerate(batch):
-            for kept, values in zip(parts.setdefault(identity, [[] for _ in outputs]), picked, strict=True):
-                kept.append(values[number])
-            left[identity] -= 1
-        for identity in dict.fromkeys(identity for identity, _ in batch if not left[identity]):
-            arrays = [np.stack(kept) for kept in parts.pop(identity)]
-            del left[identity]
-            if all(np.isfinite(array).all() for array in arrays):
-                yield identity, arrays
-            else:
-                report.skipped.append((identity, "the network gave values that are not finite as float16"))
+    for track in in_batches(_opened(job, ids, report), job.run_batch, job.batch_size):
+        arrays = [np.stack(values) for values in zip(*track.outputs, strict=True)]
+        if all(np.isfinite(array).all() for array in arrays):
+            yield track.name, arrays
+        else:
+            report.skipped.append((track.name, "the network gave values that are not finite as float16"))
 
 
-def _batches(
-    features: Reader, ids: Iterable[str], frames: int, hop: int, batch_size: int, left: dict[str, int], report: Report
-) -> Iterator[tuple[Batch, np.ndarray]]:
-    """Full batches of windows; `left` gets the number of windows of every track that is begun."""
-    batch: Batch = []
-    clips: list[np.ndarray] = []
+def _opened(job: Job, ids: Iterable[str], report: ExtractionReport) -> Iterator[OpenTrack]:
+    """Tracks with their windows; what cannot be read goes to the report."""
+    features, rows = job.features, job.windowing.rows
     for identity in ids:
         try:
-            starts = window_starts(features.length(identity), frames, hop)
-            cut = [features.read_crop(identity, start, frames) for start in starts]
+            starts = window_starts(features.length(identity), rows, job.windowing.hop)
+            windows = [features.read_crop(identity, start, rows) for start in starts]
         except (OSError, ValueError) as error:
             report.skipped.append((identity, str(error)))
             continue
-        report.short += is_short(features.length(identity), frames)
-        left[identity] = len(starts)
-        for start, clip in zip(starts, cut, strict=True):
-            batch.append((identity, start))
-            clips.append(clip)
-            if len(batch) == batch_size:
-                yield batch, np.stack(clips)
-                batch, clips = [], []
-    if batch:
-        yield batch, np.stack(clips)
+        report.short += is_short(features.length(identity), rows)
+        yield OpenTrack(identity, np.array(starts), windows)
 
 
 def origin(features: Reader, identity: str) -> dict[str, Any]:
@@ -105,4 +91,4 @@ def origin(features: Reader, identity: str) -> dict[str, Any]:
     if not isinstance(features, Store):
         return {}
     row = features.row(identity)
-    return {name: row[name] for name in ("source", "duration", "checksum")}
+    return {name: row[name] for name in ("source", "duration", "checksum", "audio_checksum")}

@@ -1,45 +1,41 @@
-"""What inference spends: threads of the processor, and operations of the network."""
+"""What a window costs of what the whole network would."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
+
 import torch
 
-from models.maest import MAEST
-from models.maest.flops import cost
+from models.network import Network
 
 WORTH_SAYING = 1.2  # times fewer operations
 
 
-def use_threads(threads: int | None) -> None:
-    """Let torch compute with so many threads in this process; None leaves it as it is."""
-    if threads is not None:
-        torch.set_num_threads(threads)
-
-
-def savings(network: torch.nn.Module, frames: int, last_block: int | None = None) -> str | None:
-    """What inference patchout and an early exit leave of the cost of a window, as one line; None if little is saved.
+def savings(network: Network, x_shape: Sequence[int], layer: str | None = None) -> str | None:
+    """What arguments for inference (patchout) and an early exit leave of the cost of a window; None: little is saved.
 
     Args:
         network: As it runs.
-        frames: Of a window.
-        last_block: Nothing runs after it (embeddings); None runs to the logits.
+        x_shape: Of a window, `[frames, *item_shape]`.
+        layer: Nothing runs after it (embeddings); None runs to the logits.
     """
-    if not isinstance(network, MAEST):
+    kind, arguments = type(network), network.hyperparameters
+    usual = {name: inspect.signature(kind).parameters[name].default for name in kind.adjustable}
+    changed = [name for name, value in usual.items() if _plain(arguments[name]) != _plain(value)]
+    if not changed and layer in (None, network.layer_names[-1]):
         return None
-    off = {"s_patchout_f_indices": (), "s_patchout_t_indices": ()}
-    off |= {"s_patchout_f_interleaved": 0, "s_patchout_t_interleaved": 0}
-    with torch.device("meta"):
-        whole = MAEST(**{**network.hyperparameters, **off})
-    blocks = None if last_block is None else last_block + 1
-    spent, full = cost(network, frames, blocks=blocks), cost(whole, frames)
-    if spent.macs >= full.macs or (spent.tokens == full.tokens and blocks in (None, network.depth)):
+    whole = network
+    if changed:
+        with torch.device("meta"):
+            whole = kind(**{**arguments, **{name: usual[name] for name in changed}})
+    spent, full = network.macs(x_shape, layer), whole.macs(x_shape)
+    if spent * WORTH_SAYING > full:
         return None
-    parts = []
-    if spent.tokens < full.tokens:
-        parts.append(f"patchout keeps {spent.tokens} of {full.tokens} tokens a window")
-    if blocks is not None and blocks < network.depth:
-        parts.append(f"{blocks} of {network.depth} blocks run")
-    share = spent.macs / full.macs
-    if 1 / share < WORTH_SAYING:
-        return None
-    return f"{', '.join(parts)}: {share:.0%} of the operations of the whole network, {1 / share:.1f} times fewer"
+    reasons = [f"{name}={arguments[name]}" for name in changed] + ([f"nothing runs after {layer}"] if layer else [])
+    share = spent / full
+    return f"{', '.join(reasons)}: {share:.0%} of the operations of the whole network, {1 / share:.1f} times fewer"
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value

@@ -9,35 +9,28 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from torch import Tensor
-
 from datasets.clips import window_starts
 from datasets.store import Reader, StoreError, StoreWriter
 from datasets.store_filling import Filler
-from experiments.inference.batching import Output, Report, origin, tracks_through
+from experiments.inference.batching import ExtractionReport, Job, origin, tracks_through
 from preprocess.cluster import Cluster
 
 BATCHES, GROUPS = 8, 4  # of windows in a group of tracks; groups that a thread of a cluster gets at least
 
 
 @dataclass(frozen=True)
-class Job:
-    """What a worker has to know to extract any track: the arguments of `extraction.extract`, and leave to store."""
+class SentJob:
+    """A job, and leave to store."""
 
-    features: Reader
-    frames: int
-    hop: int
-    run_batch: Callable[[Tensor], Any]
-    outputs: Sequence[Output]
+    job: Job
     fillers: Sequence[Filler]
-    batch_size: int
 
 
 @dataclass
 class Group:
     """What became of some tracks: rows of the index of each store, and why one of them took no more."""
 
-    report: Report = field(default_factory=Report)
+    report: ExtractionReport = field(default_factory=ExtractionReport)
     rows: list[list[dict[str, Any]]] = field(default_factory=list)
     failure: str = ""
 
@@ -47,7 +40,7 @@ def extract_by(
     job: Job,
     ids: Sequence[str],
     writers: Sequence[StoreWriter],
-    report: Report,
+    report: ExtractionReport,
     advance: Callable[[], None],
 ) -> None:
     """Extract tracks on the workers of a cluster and enter them into the stores here.
@@ -67,7 +60,7 @@ def extract_by(
     if not ids:
         return
     job = replace(job, features=_everywhere(job.features))
-    sent = cluster.share(job)
+    sent = cluster.share(SentJob(job, [Filler.of(writer) for writer in writers]))
     calls = ((sent, group) for group in _groups(job, ids, cluster.threads()))
     with closing(cluster.unordered(extract_group, calls)) as groups:
         for group in groups:
@@ -82,9 +75,9 @@ def extract_by(
                 advance()
 
 
-def extract_group(job: Job, ids: Sequence[str]) -> Group:
+def extract_group(sent: SentJob, ids: Sequence[str]) -> Group:
     """Extract some tracks in a worker and bring them to the disk of the stores."""
-    group, given = Group(), job.features
+    group, job, given = Group(), sent.job, sent.job.features
     if not given.path.is_dir():
         return Group(
             rows=[[] for _ in job.outputs],
@@ -93,10 +86,8 @@ def extract_group(job: Job, ids: Sequence[str]) -> Group:
         )
     try:
         with ExitStack() as stack:
-            fillings = [stack.enter_context(filler.open()) for filler in job.fillers]
-            for identity, arrays in tracks_through(
-                given, ids, job.frames, job.hop, job.run_batch, job.outputs, job.batch_size, group.report
-            ):
+            fillings = [stack.enter_context(filler.open()) for filler in sent.fillers]
+            for identity, arrays in tracks_through(job, ids, group.report):
                 for filling, array in zip(fillings, arrays, strict=True):
                     filling.append(identity, array, **origin(given, identity))
                 group.report.written += 1
@@ -114,7 +105,7 @@ def _groups(job: Job, ids: Sequence[str], threads: int) -> Iterator[list[str]]:
     for identity in ids:
         group.append(identity)
         with suppress(OSError, ValueError):  # whoever reads it will say why not
-            windows += len(window_starts(job.features.length(identity), job.frames, job.hop))
+            windows += len(window_starts(job.features.length(identity), job.windowing.rows, job.windowing.hop))
         if windows >= BATCHES * job.batch_size or len(group) == most:
             yield group
             group, windows = [], 0

@@ -1,88 +1,42 @@
-"""A trained network over a corpus or over single files: embeddings, logits, ranked classes."""
+"""A trained network over a corpus: stores of embeddings and of logits."""
 
 from __future__ import annotations
 
 import contextlib
 import shlex
 import shutil
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from datasets.store import Store
-from experiments import distributed, networks
+from datasets.text import pluralize
+from experiments import distributed
+from experiments.encoder import Encoder
+from experiments.encoder_runtime import logits_of, tokens_of
 from experiments.errors import UserError
-from experiments.inference.cost import savings, use_threads
-from experiments.inference.extraction import Output, Report, extract, header, made_of_other
+from experiments.inference.batching import ExtractionReport, Job, Output
+from experiments.inference.cost import savings
+from experiments.inference.extraction import extract, header, made_of_other
+from experiments.inference.opening import layers_of, open_encoder, windowing_of
+from experiments.messages import say
 from experiments.settings import DatamoduleSettings, PretrainSettings
-from experiments.tracking.run import RunHandle
-from experiments.tracks.data import Source, clip_frames, open_source, pluralize, read_corpus, say, spell
-from experiments.tracks.left_out import match
-from experiments.training.trainer import check_accelerator, precision
-from models.attention import prefer
+from experiments.tracking import RunHandle
+from experiments.tracks.data import DataSource, open_source, read_corpus, spell
+from experiments.tracks.unmatched import match
+from experiments.window_batches import Windowing
 from models.fingerprint import fingerprint
+from models.network import Network
 from preprocess.cluster import Cluster, ClusterError, connected
 
-_made_once = threading.Lock()
-STUDENT = "ex_pretrain.py with maest_30s_teacher_student_pretrain"
-
-
-def device_of(settings: PretrainSettings) -> torch.device:
-    """Where inference runs: CUDA where there is one, unless the trainer's accelerator says otherwise."""
-    wanted = settings.trainer.accelerator
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    launch = distributed.launch()
-    return torch.device(wanted, launch.local_rank) if wanted == "cuda" and launch else torch.device(wanted)
-
-
-def runner(
-    found: networks.Loaded, settings: PretrainSettings, forward: Callable[[nn.Module, Tensor], Any]
-) -> Callable[[Tensor], Any]:
-    """Wrap a network's function: stored clips `[windows, frames, bands]` in, whatever it gives out, no gradients."""
-    use_threads(settings.inference.threads)
-    device = device_of(settings)
-    mixed = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision(settings.trainer))
-    if device.type == "cpu" and mixed is torch.float16:
-        raise UserError("trainer.precision=16-mixed: not on a CPU; set it to bf16-mixed or auto")
-    network = found.network.to(device)
-    network = network if mixed else network.prepared()  # what is prepared computes in float32
-
-    def run_batch(clips: Tensor) -> Any:
-        x = (clips.to(device, non_blocking=True).float() - found.mean) / (2 * found.std)
-        cast = torch.autocast(device.type, mixed) if mixed else contextlib.nullcontext()
-        with torch.inference_mode(), prefer(settings.trainer.attention), cast:
-            return forward(network, x)
-
-    return run_batch
-
-
-@dataclass
-class RunnerThere:
-    """A `runner` that is made where it is first called, so that it can be sent to another machine, and its device."""
-
-    found: networks.Loaded
-    settings: PretrainSettings
-    forward: Callable[[nn.Module, Tensor], Any]
-
-    @cached_property
-    def _run_batch(self) -> Callable[[Tensor], Any]:
-        return runner(self.found, self.settings, self.forward)
-
-    def __call__(self, clips: Tensor) -> Any:
-        with _made_once:
-            run_batch = self._run_batch
-        return run_batch(clips)
+STUDENTS = {"maest": "maest_30s_teacher_student_pretrain"}  # network: named config that learns from a teacher
 
 
 @contextlib.contextmanager
-def _cluster(settings: PretrainSettings) -> Iterator[Cluster]:
+def _cluster(scheduler: str) -> Iterator[Cluster]:
     """The Dask cluster that extracts.
 
     Raises:
@@ -91,65 +45,105 @@ def _cluster(settings: PretrainSettings) -> Iterator[Cluster]:
     if distributed.world_size() > 1:
         raise UserError("inference.scheduler: a cluster is asked by one process; leave the launcher out")
     try:
-        with connected(settings.inference.scheduler, "inference.scheduler", __name__) as cluster:
+        with connected(scheduler, "inference.scheduler", __name__) as cluster:
             yield cluster
     except ClusterError as error:
         raise UserError(str(error)) from error
 
 
 def extract_embeddings(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
-    """Store CLS, DIST and the mean of the other tokens of one or several blocks, `[patches, 3, dim]` a track."""
-    return _extract(settings, run, embeddings=True)
+    """Store the tokens of one or several layers, `[windows, tokens, dim]` a track."""
+    encoder = open_encoder(settings)
+    layers = layers_of(settings.inference, encoder)
+    encoder, windowing, source = _with_source(settings, encoder)
+    producer = _producer(encoder, windowing)
+    folder, item_shape = _folder(settings.inference.out_dir, source, producer), encoder.frontend.item_shape
+    network = encoder.network
+    outputs = [
+        Output(
+            folder / layer_folder(network, layer),
+            header(
+                "embeddings",
+                network.embedding_shape(layer, item_shape, windowing.frames),
+                f"tokens: {', '.join(network.token_names)}",
+                {**producer, **network.describe_layer(layer)},
+            ),
+        )
+        for layer in layers
+    ]
+    return _extract(settings, run, encoder, source, windowing, outputs, layers)
 
 
 def extract_logits(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
-    """Store the logits of every patch, `[patches, classes]` a track."""
-    return _extract(settings, run, embeddings=False)
-
-
-def _extract(settings: PretrainSettings, run: RunHandle, embeddings: bool) -> dict[str, float]:
-    check_accelerator(settings.trainer)
-    if settings.inference.random_weights and not embeddings:
+    """Store the logits of every window, `[windows, classes]` a track."""
+    if settings.inference.random_weights:
         raise UserError("inference.random_weights: an untrained network has no classes; it is for extract_embeddings")
-    networks.fetch_weights(settings, trained=True)
-    source = open_source(settings.datamodule, labelled=_by_table(settings.datamodule))
-    found = networks.load(settings, source.frontend)
-    frames = window_frames(settings, found)
-    hop = frames // 2 if settings.inference.half_overlapped_inference else frames
-    depth = found.description["network"]["depth"]
-    chosen = networks.blocks_of(settings, depth)
-    blocks = sorted(set(chosen)) if embeddings else []
-    if blocks and blocks[-1] >= depth:
-        raise UserError(f"inference.transformer_block={chosen}: this network has the blocks 0 to {depth - 1}")
-    producer = {
-        "network": found.description["network"],
-        "weights": found.weights,
-        "frontend": source.frontend.fingerprint,
-        "normalisation": [found.mean, found.std],
-        "window_frames": frames,
-        "hop_frames": hop,
+    encoder, windowing, source = _with_source(settings, open_encoder(settings))
+    producer = _producer(encoder, windowing)
+    meaning = {key: encoder.description[key] for key in ("task", "labels", "options") if key in encoder.description}
+    made = {**producer, **meaning, "frame_rate": encoder.frontend.frame_rate}
+    shape = (encoder.network.n_classes,)
+    folder = _folder(settings.inference.out_dir, source, producer) / "logits"
+    outputs = [Output(folder, header("logits", shape, "logit", made))]
+    return _extract(settings, run, encoder, source, windowing, outputs)
+
+
+def layer_folder(network: Network, layer: str) -> str:
+    """Where a store of a layer is kept: `block_06` of a transformer, `layer_NAME` of other networks."""
+    block = network.describe_layer(layer).get("block")
+    return f"layer_{layer}" if block is None else f"block_{block:02d}"
+
+
+def _with_source(settings: PretrainSettings, encoder: Encoder) -> tuple[Encoder, Windowing, DataSource]:
+    """The features that a network wants; a length that it does not take is an error before they are computed."""
+    datamodule = settings.datamodule
+    windowing_of(settings, encoder)
+    source = open_source(datamodule, encoder.frontend, encoder.input, labelled=_by_table(datamodule))
+    encoder = encoder.fed(source.audio)
+    return encoder, windowing_of(settings, encoder), source
+
+
+def _producer(encoder: Encoder, windowing: Windowing) -> dict[str, Any]:
+    """What made a store, so that nothing else is added to it."""
+    return {
+        **encoder.identity,
+        "weights": encoder.weights,
+        "window_frames": windowing.frames,
+        "hop_frames": windowing.hop_frames,
     }
-    outputs = _outputs(_folder(settings, source, producer), producer, blocks, found)
-    if line := savings(found.network, frames, blocks[-1] if blocks else None):
+
+
+def _extract(
+    settings: PretrainSettings,
+    run: RunHandle,
+    encoder: Encoder,
+    source: DataSource,
+    windowing: Windowing,
+    outputs: list[Output],
+    layers: Sequence[str] = (),
+) -> dict[str, float]:
+    """Fill the stores: with tokens of layers, without any with logits."""
+    inference = settings.inference
+    x_shape = (windowing.frames, *encoder.frontend.item_shape)
+    if line := savings(encoder.network, x_shape, layers[-1] if layers else None):
         say(line)
-    forward = partial(_tokens, blocks=blocks) if embeddings else networks.classify
-    ids = _wanted(settings, source)
+    ids = _wanted(settings.datamodule, source)
     if distributed.rank() == 0:
         for output in outputs:
-            _make_way(output, source, ids, settings.inference.overwrite)
+            _make_way(output, source, ids, inference.overwrite)
         _tell_of_gone(source, ids)
     distributed.barrier()
-    what = (source.features, ids, frames, hop)
-    if settings.inference.scheduler is None:
-        report = extract(*what, runner(found, settings, forward), outputs, settings.inference.batch_size)
+    forward = partial(tokens_of, layers=layers) if layers else logits_of
+    job = Job(source.features, windowing, encoder.runner(forward, torch.float16), outputs, inference.batch_size)
+    if inference.scheduler is None:
+        report = extract(job, ids)
     else:
-        with _cluster(settings) as cluster:
-            run_batch = RunnerThere(found, settings, forward)
-            report = extract(*what, run_batch, outputs, settings.inference.batch_size, cluster)
+        with _cluster(inference.scheduler) as cluster:
+            report = extract(job, ids, cluster)
     if report.short:
-        seconds = frames / source.frontend.frame_rate
-        say(f"{report.short} tracks are shorter than nine tenths of a window ({seconds:.1f} s): padded with zeros")
-    _tell(report, outputs, settings, embeddings)
+        seconds = windowing.rows / windowing.rate
+        say(f"{report.short} tracks are shorter than nine tenths of a window ({seconds:.1f} s): padded with silence")
+    _tell(report, outputs, settings.datamodule, encoder.network.name)
     run.set_info(
         stores=[str(output.folder) for output in outputs], skipped=len(report.skipped), shorter_than_window=report.short
     )
@@ -159,19 +153,14 @@ def _extract(settings: PretrainSettings, run: RunHandle, embeddings: bool) -> di
     return {"written": report.written, "already": report.already, "skipped": len(report.skipped)}
 
 
-def _tokens(network: nn.Module, x: Tensor, blocks: list[int]) -> dict[int, Tensor]:
-    tokens = network.embed(x, [network.layer_names[block] for block in blocks])
-    return {block: tokens[network.layer_names[block]] for block in blocks}
-
-
-def _make_way(output: Output, source: Source, ids: Sequence[str], overwrite: bool) -> None:
+def _make_way(output: Output, source: DataSource, ids: Sequence[str], overwrite: bool) -> None:
     """Refuse, or remove where that is wanted, a store in the folder that was made otherwise or from other audio."""
     if not (output.folder / "header.json").is_file():
         return
-    there = Store(output.folder)
-    if there.header.fingerprint != output.header.fingerprint:
-        what = "is of another network, block or window"
-    elif other := made_of_other(there, source.features, ids):
+    store = Store(output.folder)
+    if store.header.fingerprint != output.header.fingerprint:
+        what = "is of another network, layer or window"
+    elif other := made_of_other(store, source.features, ids):
         what = f"has {len(other)} tracks of the same name but other audio, for instance {other[0]!r}"
     else:
         return
@@ -183,7 +172,7 @@ def _make_way(output: Output, source: Source, ids: Sequence[str], overwrite: boo
     shutil.rmtree(output.folder)
 
 
-def _tell_of_gone(source: Source, ids: Sequence[str]) -> None:
+def _tell_of_gone(source: DataSource, ids: Sequence[str]) -> None:
     """Say how many tracks have features, but no audio any more; only where the features were made of a folder."""
     if source.features.path.resolve() == source.base_dir.resolve():
         return
@@ -195,24 +184,12 @@ def _tell_of_gone(source: Source, ids: Sequence[str]) -> None:
         )
 
 
-def window_frames(settings: PretrainSettings, found: networks.Loaded) -> int:
-    """Length of a window: what the network was made for, or the shorter one that is asked for.
-
-    Raises:
-        UserError: The network takes no clip as long as that.
-    """
-    seconds = settings.datamodule.clip_length
-    if seconds is None:
-        return found.n_frames
-    return found.check_frames(clip_frames(seconds, found.frontend))
-
-
-def _wanted(settings: PretrainSettings, source: Source) -> list[str]:
+def _wanted(datamodule: DatamoduleSettings, source: DataSource) -> list[str]:
     """Stored ids: the labelled ones where a table is given explicitly, else all."""
-    datamodule = settings.datamodule
     if not _by_table(datamodule):
         return list(source.features.ids)
-    _, stored = match(read_corpus(datamodule, source), source.features.ids, source.base_dir, datamodule)
+    corpus = read_corpus(datamodule, source)
+    _, stored = match(corpus, source.features.ids, source.base_dir, datamodule.max_unmatched)
     return list(stored.values())
 
 
@@ -222,38 +199,23 @@ def _by_table(datamodule: DatamoduleSettings) -> bool:
     return any(getattr(datamodule, name) for name in tables)
 
 
-def _folder(settings: PretrainSettings, source: Source, producer: dict[str, Any]) -> Path:
-    if settings.inference.out_dir:
-        return Path(settings.inference.out_dir).expanduser()
+def _folder(out_dir: str | None, source: DataSource, producer: dict[str, Any]) -> Path:
+    if out_dir:
+        return Path(out_dir).expanduser()
     made = fingerprint({**producer, "folder": str(source.base_dir.resolve())})
     return Path("outputs/embeddings") / f"{source.name}-{made[:8]}"
 
 
-def _outputs(folder: Path, producer: dict[str, Any], blocks: list[int], found: networks.Loaded) -> list[Output]:
-    if not blocks:
-        shape = (found.n_classes,)
-        meaning = {key: found.description[key] for key in ("task", "labels", "options") if key in found.description}
-        made = {**producer, **meaning, "frame_rate": found.frontend.frame_rate}
-        return [Output(folder / "logits", header("logits", shape, "logit", made), lambda logits: logits)]
-    dim = found.description["network"]["dim"]
-    return [
-        Output(
-            folder / f"block_{block:02d}",
-            header("embeddings", (3, dim), "CLS, DIST, mean of the other tokens", {**producer, "block": block}),
-            lambda tokens, block=block: tokens[block],
-        )
-        for block in blocks
-    ]
-
-
-def _tell(report: Report, outputs: list[Output], settings: PretrainSettings, embeddings: bool) -> None:
+def _tell(report: ExtractionReport, outputs: list[Output], datamodule: DatamoduleSettings, network: str) -> None:
     written = pluralize(report.written, "track")
     say(f"{written} stored, {report.already} were there already, {len(report.skipped)} skipped")
     if report.skipped:
         say(f"skipped tracks and why: {outputs[0].folder / 'skipped.csv'}")
     for output in outputs:
         say(f"{output.header.kind}: {output.folder}")
-    kind, system = ("embeddings.store", "ex_probe.py with") if embeddings else ("distillation.logits", STUDENT)
+    embeddings = outputs[0].header.kind == "embeddings"
+    student = f"ex_pretrain.py with {STUDENTS.get(network, f'model.network={network}')}"
+    kind, system = ("embeddings.store", "ex_probe.py with") if embeddings else ("distillation.logits", student)
     folder = outputs[0].folder.parent if len(outputs) > 1 else outputs[0].folder
     store = shlex.quote(f"{kind}={folder}")
-    say(f"next: python {system} {store}{spell(settings.datamodule)}")
+    say(f"next: python {system} {store}{spell(datamodule)}")

@@ -11,49 +11,19 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
 from datasets.csv_writing import TableWriter
 from experiments.errors import UserError
-from experiments.tracking.locks import close_lock, open_lock, wait_exclusive
+from experiments.locks import close_lock, open_lock, wait_exclusive
+from experiments.prediction import Prediction
 
 LINES, WINDOWS, DOCUMENT, RANKED = "predictions.jsonl", "predictions.csv", "predictions.json", "ranked.csv"
 LOCK = ".predictions.lock"
 END = "csv_bytes"  # of a line: how long the table of windows is after its file
 STAMP = "file"  # of a line: size and time of the last change of its file
 DIGITS = 5
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Probabilities, or values, of one file.
-
-    Attributes:
-        audio: The file.
-        times: Start of every window, seconds.
-        window: Length of a window, seconds; shorter where the file is.
-        over_time: `[windows, classes]`.
-        whole: Of the file, `[classes]`.
-    """
-
-    audio: str
-    times: np.ndarray
-    window: float
-    over_time: np.ndarray
-    whole: np.ndarray
-
-    def ranked(self, labels: Sequence[str], top: int) -> dict[str, float]:
-        """The classes of the largest probability for the file, the most probable first."""
-        order = np.argsort(-self.whole, kind="stable")[:top]
-        return {labels[number]: round(float(self.whole[number]), DIGITS) for number in order}
-
-    def values(self, labels: Sequence[str]) -> dict[str, float]:
-        """All values of the file by their names, in the order there is."""
-        return {label: round(float(value), DIGITS) for label, value in zip(labels, self.whole, strict=True)}
 
 
 class Results:
@@ -63,9 +33,9 @@ class Results:
         folder: Made if need be; goes on with what is there.
         made: What the predictions are made with; plain values.
         labels: Names of the classes.
+        kind: Of the task: all `values` are wanted, of probabilities the largest.
         top: Classes of a file in the ranking.
         overwrite: Begin anew even where predictions were made otherwise.
-        values: The classes have values, all of which are wanted, not probabilities, of which the largest are.
 
     Attributes:
         done: Files that are through, each with what was given as its stamp.
@@ -80,12 +50,12 @@ class Results:
         folder: Path,
         made: Mapping[str, Any],
         labels: Sequence[str],
+        kind: str,
         top: int,
         overwrite: bool = False,
-        values: bool = False,
     ) -> None:
-        self.folder, self.labels, self.top, self.values = folder, list(labels), top, values
-        self.key = "values" if values else "ranked"
+        self.folder, self.labels, self.top, self.values = folder, list(labels), top, kind == "values"
+        self.key = "values" if self.values else "ranked"
         self._lock = -1
         self._lines: BinaryIO | None = None
         self._windows: BinaryIO | None = None
@@ -126,33 +96,34 @@ class Results:
                 file.close()
         close_lock(self._lock)
 
-    def enter(self, prediction: Prediction, stamp: Any = None) -> dict[str, Any]:
+    def enter(self, audio: str, prediction: Prediction, stamp: Any = None) -> dict[str, Any]:
         """Write a file's windows and its ranking; returns what `predictions.json` will say of it.
 
         Args:
-            prediction: Of the file.
+            audio: The file.
+            prediction: Of it.
             stamp: Tells its content from another; a plain value.
         """
         rows = io.StringIO()
         writer = TableWriter(rows)
         for time, row in zip(prediction.times, prediction.over_time, strict=True):
-            writer.writerow([prediction.audio, f"{time:.3f}", *(f"{value:.{DIGITS}f}" for value in row)])
+            writer.writerow([audio, f"{time:.3f}", *(f"{value:.{DIGITS}f}" for value in row)])
         self._windows.write(rows.getvalue().encode())
         self._windows.flush()
-        ranked = prediction.values(self.labels) if self.values else prediction.ranked(self.labels, self.top)
+        ranked = {label: round(value, DIGITS) for label, value in prediction.best(self.top).items()}
         columns = [(label, self.labels.index(label)) for label in ranked]
         over_time = [
             {"seconds": round(float(time), 3), **{label: round(float(row[at]), DIGITS) for label, at in columns}}
             for time, row in zip(prediction.times, prediction.over_time, strict=True)
         ]
         summary = {
-            "audio": prediction.audio,
+            "audio": audio,
             "window_seconds": round(prediction.window, 3),
             self.key: ranked,
             "over_time": over_time,
         }
         self._line({**summary, STAMP: stamp, END: self._windows.tell()})
-        self.done[prediction.audio] = stamp
+        self.done[audio] = stamp
         return summary
 
     def summaries(self) -> Iterator[dict[str, Any]]:
@@ -220,11 +191,11 @@ class Results:
         self._windows.truncate(end)
         self._windows.seek(0, os.SEEK_END)
 
-    def _check_made(self, there: Any, made: Mapping[str, Any]) -> None:
-        there = there if isinstance(there, Mapping) else {}
-        other = [key for key in {**there, **made} if there.get(key) != made.get(key)]
+    def _check_made(self, before: Any, made: Mapping[str, Any]) -> None:
+        before = before if isinstance(before, Mapping) else {}
+        other = [key for key in {**before, **made} if before.get(key) != made.get(key)]
         if other:
-            differences = ", ".join(f"{key} {there.get(key)} there, {made.get(key)} now" for key in other)
+            differences = ", ".join(f"{key} {before.get(key)} there, {made.get(key)} now" for key in other)
             raise UserError(
                 f"{self.folder} holds predictions that were made otherwise ({differences}): choose another "
                 f"inference.out_dir, or replace them with inference.overwrite=True"

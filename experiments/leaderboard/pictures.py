@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.leaderboard.ranking import Board, Entry, Standing, Test, judged
+from experiments.leaderboard.ranking import Board, Entry, Standing, Test, units
 from experiments.leaderboard.tables import headings
 from experiments.probes.records import SUM
 from experiments.reports import COLOUR_MAP, COLOURS, MARKERS, comparison_bars, picture, short_names
@@ -79,7 +79,7 @@ def heat_map(encoders: Mapping[str, Sequence[Entry]], best: Mapping[str, Standin
             axis.grid(visible=False)
             axis.spines[:].set_visible(False)
             axis.set_title(name, fontsize=13)
-        axes[-1].set_xlabel("block")
+        axes[-1].set_xlabel(_layers({column for columns, _, _ in tables.values() for column in columns}))
         axes[0].figure.suptitle(title, x=0.01, ha="left", fontsize=14)
         axes[0].figure.colorbar(image, ax=axes, label="per cent", fraction=0.04)
     return path
@@ -152,7 +152,7 @@ def block_curves(
                 star = places.index(chosen.score.block) + offset, 100 * chosen.score.score
                 axis.plot(*star, marker="*", markersize=20, color=colour, markeredgecolor="black", linestyle="none")
         axis.set_xticks(range(len(places)), [str(place) for place in places])
-        axis.set_xlabel("block")
+        axis.set_xlabel(_layers(blocks))
         shown = [entry for entries in encoders.values() for entry in entries]
         axis.set_ylabel(f"{metric}, per cent, 95 % interval\nover {_over(shown)}")
         axis.set_title(title)
@@ -160,6 +160,11 @@ def block_curves(
     return path
 
 
+def _layers(blocks: Set[int | str]) -> str:
+    """What a network's layers are called: blocks where they have numbers."""
+    return "layer" if any(isinstance(block, str) for block in blocks - {"", SUM}) else "block"
+
+
 def _over(entries: Sequence[Entry]) -> str:
     """What the intervals of entries are over."""
-    return judged(entries) + (" and seeds" if any(len(entry.score.seeds) > 1 for entry in entries) else "")
+    return units(entries) + (" and seeds" if any(len(entry.score.seeds) > 1 for entry in entries) else "")

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from datasets.text import pluralize
 from experiments.intervals import bounds
-from experiments.probes.records import SUM, Score
+from experiments.probes.records import SUM, Score, layer_name
 from experiments.settings import ROWS
 from experiments.tasks.base import unknown
 
@@ -42,7 +42,7 @@ class Sweep:
 
     @property
     def name(self) -> str:
-        """How the run is called in the run browser, or on disk."""
+        """What the run is called in the run browser, or on disk."""
         return self.key if self.number is None else str(self.number)
 
 
@@ -96,9 +96,9 @@ class Standing:
     by: Literal["valid", "test"]
 
 
-def judged(entries: Iterable[Entry]) -> str:
-    """What entries were judged on: tracks, songs, or some on the ones and some on the others."""
-    return " or ".join(sorted({entry.score.judged for entry in entries}, reverse=True))
+def units(entries: Iterable[Entry]) -> str:
+    """What entries were evaluated on: tracks, songs, or some on the ones and some on the others."""
+    return " or ".join(sorted({entry.score.unit for entry in entries}, reverse=True))
 
 
 Board = dict[Test, dict[str, list[Entry]]]  # encoder -> its entries, blocks and tokens in order
@@ -106,7 +106,7 @@ Board = dict[Test, dict[str, list[Entry]]]  # encoder -> its entries, blocks and
 
 @dataclass(eq=False)  # two are the same only where they are one
 class _Encoder:
-    """What runs call by one name and made by one network.
+    """What runs call by one name and was made by one network.
 
     Attributes:
         networks: Fingerprints, one a block.
@@ -184,13 +184,12 @@ def filtered(
     Raises:
         UserError: None has such a name; the message names the nearest.
     """
-    for kind, key, wanted in (("task", "task", tasks), ("corpus", "corpus", corpora), ("encoder", "encoder", encoders)):
-        there = {getattr(entry.score, key) for entry in entries} | (
-            {e.name for e in entries} if key == "encoder" else set()
-        )
+    for key, wanted in (("task", tasks), ("corpus", corpora), ("encoder", encoders)):
+        known = {getattr(entry.score, key) for entry in entries}
+        known |= {entry.name for entry in entries} if key == "encoder" else set()
         for name in wanted:
-            if name not in there:
-                raise unknown(f"{kind} of a sweep", name, sorted(there))
+            if name not in known:
+                raise unknown(f"{key} of a sweep", name, sorted(known))
     return [
         entry
         for entry in entries
@@ -239,7 +238,7 @@ def _place(block: int | str, tokens: str, pooling: str) -> tuple[Any, ...]:
 
 
 def standings(encoders: Mapping[str, Sequence[Entry]]) -> dict[str, Standing]:
-    """The best entry of every encoder, best first; chosen on validation where every entry of it was judged there."""
+    """The best entry of every encoder, best first; chosen on validation where every entry of it was evaluated there."""
     found = {}
     for name, entries in encoders.items():
         by_valid = len(entries) == 1 or all(entry.score.valid is not None for entry in entries)
@@ -249,7 +248,7 @@ def standings(encoders: Mapping[str, Sequence[Entry]]) -> dict[str, Standing]:
 
 
 def ranked(tests: Mapping[Test, Mapping[str, Standing]]) -> list[str]:
-    """All encoders, by the share that they beat of the others they met in any test; then by name."""
+    """All encoders, by the share of the others that they beat in the tests they share; then by name."""
     beaten: dict[str, int] = {}
     met: dict[str, int] = {}
     for standing in tests.values():
@@ -260,7 +259,6 @@ def ranked(tests: Mapping[Test, Mapping[str, Standing]]) -> list[str]:
 
 
 def describe(view: tuple[int | str, str, str]) -> str:
-    """Block, tokens and pooling in words; empty where there are none. The mean of the patches goes without saying."""
+    """Block, tokens and pooling in words; empty where there are none. The mean of the windows goes without saying."""
     block, tokens, pooling = view
-    words = [f"block {block}" if isinstance(block, int) else "sum of blocks" if block == SUM else str(block), tokens]
-    return ", ".join(word for word in (*words, "" if pooling == "mean" else pooling) if word)
+    return ", ".join(word for word in (layer_name(block), tokens, "" if pooling == "mean" else pooling) if word)

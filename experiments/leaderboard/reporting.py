@@ -1,4 +1,4 @@
-"""The report command: the leaderboard of all sweeps, whether its differences are luck, tables and pictures of it."""
+"""The report command: the leaderboard of all sweeps, whether its differences are chance, tables and pictures of it."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from datasets.progress import progress
 from datasets.text import pluralize, printable_lines
 from experiments.errors import UserError
 from experiments.leaderboard import comparison, pictures, ranking, tables
 from experiments.leaderboard.comparison import Comparison
 from experiments.leaderboard.ranking import Board, Entry, Standing, Sweep, Test
-from experiments.leaderboard.sources import DatabaseSource, DiskSource, Source, Wanted, moment
-from experiments.progress import progress
+from experiments.leaderboard.sources import DatabaseSource, DiskSource, RunSource, Wanted, moment
 from experiments.settings import ProbeExperimentSettings, ReportSettings
+from experiments.tracking import RunHandle, TrackingSettings
 from experiments.tracking.home import pending_directory
 from experiments.tracking.location import Location, located
 from experiments.tracking.masking import for_terminal
-from experiments.tracking.run import RunHandle
 
 
 def report(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]:
@@ -32,20 +32,20 @@ def report(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float
     Raises:
         UserError: There are no sweeps, none as wanted, or they cannot be read.
     """
-    asked, began = settings.report, time.monotonic()
-    with opened(settings, run) as source:
-        board = collect(asked, source, run)
+    wanted, began = settings.report, time.monotonic()
+    with opened(wanted.source, settings.tracking, run.location) as source:
+        board = collect(wanted, source, run)
         standings = {test: ranking.standings(encoders) for test, encoders in board.items()}
         print(printable_lines(f"\n{tables.text(standings)}\n\n{tables.legend(standings)}"), flush=True)
         with ThreadPoolExecutor(1) as beside:  # arithmetic that leaves Python free to draw
-            comparing = beside.submit(_compared, standings, source, asked.resamples, run.seed)
+            comparing = beside.submit(_compared, standings, source, wanted.resamples, run.seed)
             drawn = pictures.draw(board, standings, run.directory)
             comparisons = comparing.result()
         place = source.place
     notes = tables.kept_apart(list(board))
     for line in notes:
         print(printable_lines(line))
-    for heading, lines in tables.said(standings, comparisons):
+    for heading, lines in tables.summaries(standings, comparisons):
         print(printable_lines("\n".join([f"\n{heading}", *(f"  {line}" for line in lines)])), flush=True)
     _keep(board, standings, comparisons, notes, drawn, run)
     entries = [entry for encoders in board.values() for of_one in encoders.values() for entry in of_one]
@@ -59,82 +59,80 @@ def report(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float
 
 
 @contextmanager
-def opened(settings: ProbeExperimentSettings, run: RunHandle) -> Iterator[Source]:
+def opened(source: str, tracking: TrackingSettings, location: Location | None) -> Iterator[RunSource]:
     """Where the sweeps are, open as long as the block runs.
+
+    Args:
+        source: `report.source`.
+        tracking: Where the runs are.
+        location: Of this run's database; None: that of the settings.
 
     Raises:
         UserError: A database is asked for, and there is none.
     """
-    if settings.report.source == "disk":
-        yield DiskSource(Path(settings.tracking.runs_dir))
-    elif run.location is not None:
-        with _source(settings, run.location) as source:
-            yield source
-    else:
-        with located(settings.tracking) as location, _source(settings, location) as source:
-            yield source
-
-
-@contextmanager
-def _source(settings: ProbeExperimentSettings, location: Location) -> Iterator[Source]:
-    if location.url is None:
-        if settings.report.source == "database":
-            raise UserError(f"report.source=database: {location.line}")
-        yield DiskSource(Path(settings.tracking.runs_dir))
+    disk = DiskSource(Path(tracking.runs_dir))
+    if source == "disk":
+        yield disk
         return
-    database = location.connect()
-    try:
-        yield DatabaseSource(database, location.masked_url if location.kind == "given" else "the embedded database")
-    finally:
-        database.client.close()
+    with located(tracking) if location is None else nullcontext(location) as place:
+        if place.url is None:
+            if source == "database":
+                raise UserError(f"report.source=database: {place.line}")
+            yield disk
+            return
+        database = place.connect()
+        try:
+            yield DatabaseSource(database, place.masked_url if place.kind == "given" else "the embedded database")
+        finally:
+            database.client.close()
 
 
-def collect(asked: ReportSettings, source: Source, run: RunHandle) -> Board:
+def collect(filters: ReportSettings, source: RunSource, run: RunHandle) -> Board:
     """The entries that are asked for, by test and encoder.
 
     Raises:
         UserError: There are none.
     """
-    wanted = Wanted(moment(asked.since), [str(one) for one in asked.runs], asked.group)
+    wanted = Wanted(moment(filters.since), [str(one) for one in filters.runs], filters.group)
     sweeps = source.sweeps(wanted)
     if not any(sweep.scores for sweep in sweeps):
         raise UserError(_nothing(wanted, source, run))
     if missing := [name for name in wanted.runs if not any(name in (one.key, one.name) for one in sweeps)]:
-        there = _names(source.sweeps(Wanted()))
-        raise UserError(f"report.runs: {missing[0]} is no run with scores in {source.place}; there: {there}")
+        known = _names(source.sweeps(Wanted()))
+        raise UserError(f"report.runs: {missing[0]} is no run with scores in {source.place}; there is {known}")
     entries = ranking.named(sweeps)
     if lost := sum(len(sweep.scores) for sweep in sweeps) - len(entries):
-        _say(f"{pluralize(lost, 'score is no number', 'scores are no numbers')}, and left out: probes that failed")
-    entries = ranking.filtered(entries, asked.tasks, asked.corpora, asked.encoders)
-    kept = ranking.latest(entries) if asked.repeats == "latest" else ranking.apart(entries)
+        _say(f"{pluralize(lost, 'score is', 'scores are')} not finite and left out: their probes failed")
+    entries = ranking.filtered(entries, filters.tasks, filters.corpora, filters.encoders)
+    kept = ranking.latest(entries) if filters.repeats == "latest" else ranking.apart(entries)
     if not kept:
         raise UserError(
-            f"no score is of these tasks, corpora and encoders together; leave one of report.tasks={asked.tasks}, "
-            f"report.corpora={asked.corpora}, report.encoders={asked.encoders} out"
+            f"no score is of these tasks, corpora and encoders together; leave one of report.tasks={filters.tasks}, "
+            f"report.corpora={filters.corpora}, report.encoders={filters.encoders} out"
         )
     if len(kept) < len(entries):
         _say(f"{pluralize(len(entries) - len(kept), 'score')} of earlier runs left out; report.repeats=all shows all")
     return ranking.board(kept)
 
 
-def _nothing(wanted: Wanted, source: Source, run: RunHandle) -> str:
-    waiting = _waiting(run) if isinstance(source, DatabaseSource) else 0
+def _nothing(wanted: Wanted, source: RunSource, run: RunHandle) -> str:
+    waiting = _waiting(run.key) if isinstance(source, DatabaseSource) else 0
     hint = (
         f" {pluralize(waiting, 'run')} of this machine not fully sent yet: python ex_probe.py sync" if waiting else ""
     )
     if wanted:
         names = {"report.since": wanted.since, "report.runs": wanted.runs, "report.group": wanted.group}
         given = ", ".join(name for name, value in names.items() if value)
-        return f"no sweep in {source.place} is as {given} asks for; there: {_names(source.sweeps(Wanted()))}.{hint}"
+        return f"no sweep in {source.place} matches {given}; there is {_names(source.sweeps(Wanted()))}.{hint}"
     return (
         f"no sweep has left scores in {source.place}. Make one with: "
         f"python ex_probe.py with embeddings.store=STORE (or with demo, after make demo), then repeat this.{hint}"
     )
 
 
-def _waiting(run: RunHandle) -> int:
-    """How many other runs of this machine the database has not got whole."""
-    return sum(run.key not in pointer.name for pointer in pending_directory().glob("*") if pointer.is_file())
+def _waiting(key: str) -> int:
+    """How many other runs of this machine are not yet whole in the database."""
+    return sum(key not in pointer.name for pointer in pending_directory().glob("*") if pointer.is_file())
 
 
 def _names(sweeps: Sequence[Sweep], most: int = 8) -> str:
@@ -144,7 +142,7 @@ def _names(sweeps: Sequence[Sweep], most: int = 8) -> str:
 
 
 def _compared(
-    standings: Mapping[Test, Mapping[str, Standing]], source: Source, resamples: int, seed: int
+    standings: Mapping[Test, Mapping[str, Standing]], source: RunSource, resamples: int, seed: int
 ) -> dict[Test, Comparison]:
     several = {test: encoders for test, encoders in standings.items() if len(encoders) > 1}
     found = {}

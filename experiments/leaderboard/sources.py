@@ -1,6 +1,6 @@
 """Where the scores of sweeps are read from: the database of the runs, or their folders on disk.
 
-The light runs of single probes are never read: the database finds the runs that have scores by an index that holds no
+The child runs of single probes are never read: the database finds the runs that have scores by an index that holds no
 others, and a journal on disk is parsed only where its bytes name the scores.
 """
 
@@ -24,7 +24,7 @@ from experiments.tracking.folder import open_inside
 from experiments.tracking.masking import mask
 
 SCORED = "info.scores.task"  # indexed: a run without scores has no such path
-IN_TABLE = "info.tracking.changed.info,scores"  # said of scores that are too many for a run document
+IN_TABLE = "info.tracking.changed.info,scores"  # where scores are too many for a run document
 FIELDS = ("info.scores", "artifacts", "ostinato.key", "start_time", "meta.group", "config.embeddings")
 MARK = b'"info.scores"'
 SECONDS = {"h": 3600, "d": 86400, "w": 7 * 86400}
@@ -52,7 +52,7 @@ class Wanted:
         return self.since is not None or bool(self.runs) or self.group is not None
 
 
-class Source(Protocol):
+class RunSource(Protocol):
     """Where sweeps are.
 
     Attributes:
@@ -101,7 +101,7 @@ class DatabaseSource:
         """The runs with scores.
 
         Raises:
-            UserError: The database does not answer or does not let itself be read.
+            UserError: The database does not answer or cannot be read.
         """
         from pymongo.errors import PyMongoError
 
@@ -115,7 +115,7 @@ class DatabaseSource:
             ) from error
 
     def artifact(self, sweep: Sweep, name: str) -> bytes | None:
-        """The content of a file of a run; None where it is missing, or not all there."""
+        """The content of a file of a run; None where it is missing, or not whole."""
         from pymongo.errors import PyMongoError
 
         from experiments.tracking import artifacts
@@ -199,15 +199,14 @@ class DiskSource:
 
     def _sweep(self, path: Path, wanted: Wanted) -> Sweep | None:
         try:
-            return self._told(path, wanted)
+            return self._from_journal(path, wanted)
         except OSError as error:
             log.warning("%s cannot be read: %s", path, error.strerror or error)
         except (AttributeError, LookupError, TypeError, OverflowError) as error:
             log.warning("%s is left out: not as a run writes it (%s: %s)", path, type(error).__name__, error)
         return None
 
-    def _told(self, path: Path, wanted: Wanted) -> Sweep | None:
-        """What a journal says."""
+    def _from_journal(self, path: Path, wanted: Wanted) -> Sweep | None:
         records = list(_marked(path))
         if not records:
             return None
@@ -253,7 +252,7 @@ def _folder(document: Mapping[str, Any]) -> str:
 
 
 def _with_scores(sweep: Sweep, rows: Any, table: bytes | None = None) -> Sweep | None:
-    """The run with its rows, or those of its table; None, and a word about it, where they cannot be read."""
+    """The run with its rows, or those of its table; None, with a warning, where they cannot be read."""
     try:
         if table is not None:
             return replace(sweep, scores=from_bytes(read_scores_csv, table))

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from datasets.csv_writing import RecordWriter, TableWriter
-from experiments.leaderboard.comparison import Comparison, remarks
-from experiments.leaderboard.ranking import Board, Entry, Standing, Test, describe, judged, ranked
+from experiments.leaderboard.comparison import Comparison, summary
+from experiments.leaderboard.ranking import Board, Entry, Standing, Test, describe, ranked, units
 from experiments.reports import with_interval
 
 WIDTH = 118  # characters of a line on the terminal
-BEST = "* the highest"  # what a legend says of the best cell
+BEST = "* the highest"  # of the best cell, in a legend
 Standings = Mapping[Test, Mapping[str, Standing]]
 COLUMNS = (
     "task", "corpus", "metric", "n", "split", "classes", "encoder", "kind", "block", "tokens", "pooling", "score",
@@ -49,7 +49,7 @@ def kept_apart(tests: Sequence[Test]) -> list[str]:
                 f"{names[test][0].rpartition(' ')[2]} " + ", ".join(f"{key} {getattr(test, key)}" for key in differ)
                 for test in alike
             )
-            lines.append(f"{task}, {corpus}: {len(alike)} tests that cannot be compared, in columns apart ({each})")
+            lines.append(f"{task}, {corpus}: {len(alike)} tests that cannot be compared, in separate columns ({each})")
     return lines
 
 
@@ -94,14 +94,14 @@ def text(standings: Standings) -> str:
 
 
 def legend(standings: Standings) -> str:
-    """How a cell is read."""
+    """How to read a cell."""
     by = {standing.by for encoders in standings.values() for standing in encoders.values() if standing.tried > 1}
     chosen = {
         frozenset(): "",
         frozenset({"valid"}): " Block and tokens were chosen on validation.",
-        frozenset({"test"}): " Block and tokens are the best on these very items, hence a little lucky.",
+        frozenset({"test"}): " Block and tokens were chosen on these very items, so the scores are a little high.",
     }.get(frozenset(by), " Block and tokens were chosen on validation where it is known, else on these very items.")
-    over = judged(standing.entry for encoders in standings.values() for standing in encoders.values())
+    over = units(standing.entry for encoders in standings.values() for standing in encoders.values())
     return f"Per cent ± half of the 95 % interval over {over} and seeds; {BEST}.{chosen}"
 
 
@@ -148,19 +148,19 @@ def write_comparisons(comparisons: Mapping[Test, Comparison], path: Path) -> Pat
     return path
 
 
-def said(standings: Standings, comparisons: Mapping[Test, Comparison]) -> list[tuple[str, list[str]]]:
-    """What is said of every test: its heading, and a line for each encoder beside the best one."""
+def summaries(standings: Standings, comparisons: Mapping[Test, Comparison]) -> list[tuple[str, list[str]]]:
+    """Every test in sentences: its heading, and a line for each encoder beside the best one."""
     heads = headings(list(standings))
     found = []
     for test, comparison in comparisons.items():
         leader = next((pair[0] for pair in comparison.differences), None)
-        if lines := remarks(comparison, leader):
+        if lines := summary(comparison, leader):
             found.append((", ".join(heads[test]), lines))
     return found
 
 
 def markdown(standings: Standings, comparisons: Mapping[Test, Comparison], notes: Sequence[str]) -> str:
-    """The table and what is said of it, for a README."""
+    """The table and its comparisons in sentences, for a README."""
     rows, _ = grid(standings)
     out = io.StringIO()
     for number, row in enumerate(_joined_heads(rows)):
@@ -172,7 +172,7 @@ def markdown(standings: Standings, comparisons: Mapping[Test, Comparison], notes
     out.write(f"\n{_plain_legend(standings)}\n")
     for note in notes:
         out.write(f"\n{note}\n")
-    for heading, lines in said(standings, comparisons):
+    for heading, lines in summaries(standings, comparisons):
         out.write(f"\n{heading}:\n\n" + "".join(f"- {line}\n" for line in lines))
     return out.getvalue()
 
@@ -200,7 +200,7 @@ def page(
         body.append("<tr>" + "".join(_html_cell(tag, cell) for cell in row) + "</tr>")
     body.append(f"</table></div><p>{html.escape(_plain_legend(standings))}</p>")
     body += [f"<p>{html.escape(note)}</p>" for note in notes]
-    for heading, lines in said(standings, comparisons):
+    for heading, lines in summaries(standings, comparisons):
         body.append(f"<h2>{html.escape(heading)}</h2><ul>")
         body += [f"<li>{html.escape(line)}</li>" for line in lines] + ["</ul>"]
     for picture in pictures:

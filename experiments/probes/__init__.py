@@ -1,1 +1,1 @@
-"""Small probes on stored embeddings: grids of them trained at once, chosen, judged and kept."""
+"""Small probes on stored embeddings: grids of them trained at once, chosen, evaluated and kept."""

@@ -10,151 +10,159 @@ from typing import Any
 
 import numpy as np
 
-from datasets.corpus import SPLITS, Corpus
+from datasets.corpus import SPLITS
+from datasets.progress import progress
 from datasets.text import pluralize
 from experiments.errors import UserError
-from experiments.probes import grids
-from experiments.probes.baselines import MEL_STATISTICS, constant
-from experiments.probes.few_shot import fewer
-from experiments.probes.light_runs import write_light_runs
+from experiments.messages import say
+from experiments.probes.grids import ProbeConfig, grid
 from experiments.probes.prediction import command
-from experiments.probes.ready_answers import answer_stores, read_answers
-from experiments.probes.remarks import (
-    say_failures,
-    say_missing_classes,
-    say_scarce_classes,
-    say_ties,
+from experiments.probes.report import (
+    Trained,
+    format_table,
+    warn_of_failures,
+    warn_of_ties,
+    write_child_runs,
+    write_chosen,
+    write_points,
+    write_rows,
+)
+from experiments.probes.representations import MAIN, MAJORITY_OR_MEAN, MEL, Representation, labels, representations
+from experiments.probes.rows import (
+    Row,
+    majority_or_mean,
+    prediction_stores,
+    predictions_row,
+    probe_row,
+    stored_predictions,
+)
+from experiments.probes.splits import (
+    LabelledTracks,
+    few_shot_subset,
+    warn_of_missing_classes,
     warn_of_other_audio,
+    warn_of_underrepresented_classes,
 )
-from experiments.probes.report import format_table, keep_scores, write_chosen, write_points, write_rows
-from experiments.probes.representations import (
-    CONSTANT,
-    MEL,
-    Annotated,
-    Representation,
-    annotated_tracks,
-    labels,
-    main_name,
-    representations,
-)
-from experiments.probes.scores import Judged, answer_row, probe_row
-from experiments.probes.sweeping import Outcome, Workers, seeds_of, sweep
-from experiments.probes.tile_files import Problem
-from experiments.probes.vectors import Split
-from experiments.progress import progress
-from experiments.settings import ProbeExperimentSettings, ProbeSettings
+from experiments.probes.sweep import Outcome, Workers, seeds_of, sweep
+from experiments.probes.sweep_files import Problem
+from experiments.probes.vectors import MEL_STATISTICS, Split
+from experiments.settings import DatamoduleSettings, ProbeExperimentSettings, ProbeSettings
 from experiments.tasks.base import Task
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.annotations import shown, tasks_of
-from experiments.tracks.data import Source, build_task, identify, open_source, read_corpus, say
+from experiments.tracks.data import DataSource, build_task, identify, open_source, read_corpus
 from experiments.tracks.examples import check_no_group_leakage, examples, require_nonempty
-from experiments.tracks.left_out import match, tell_unannotated
+from experiments.tracks.unmatched import match, report_unannotated
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A task with its annotated tracks, and what `identify` says of them."""
+
+    task: Task
+    tracks: LabelledTracks
+    data: Mapping[str, Any]
 
 
 @dataclass
-class Found:
-    """What a sweep has found so far.
+class Results:
+    """What a sweep has given so far.
 
     Attributes:
         rows: By task, in the order of the table.
-        trained: Task, label, seed and outcome of every grid.
+        trained: Every grid.
         best: The row of the embeddings that is best on validation, and its first seed's outcome, by task.
     """
 
-    rows: dict[str, list[Judged]] = field(default_factory=lambda: defaultdict(list))
-    trained: list[tuple[str, str, int, Outcome]] = field(default_factory=list)
-    best: dict[str, tuple[Judged, Outcome]] = field(default_factory=dict)
+    rows: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
+    trained: list[Trained] = field(default_factory=list)
+    best: dict[str, tuple[Row, Outcome]] = field(default_factory=dict)
 
 
 def probe(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]:
-    """Train the grid on every representation and task, choose on validation, judge once on the test split.
+    """Train the grid on every representation and task, choose on validation, evaluate once on the test split.
 
     Returns:
         `task/representation/metric` of the test split.
     """
-    compared = representations(settings.embeddings)
+    embeddings, probes = settings.embeddings, settings.probe
+    compared = representations(embeddings)
     source = open_source(settings.datamodule)
-    if "mel_statistics" in settings.embeddings.baselines:
+    if "mel_statistics" in embeddings.baselines:
         compared.append(Representation(MEL, (source.features,), MEL_STATISTICS))
     warn_of_other_audio(compared, source)
-    tasks, corpus, stored = _tasks(settings, source, compared, run)
-    tracks, data = {}, {}
-    for name, task in tasks.items():
-        tell_unannotated(task, corpus, settings.datamodule, run)
-        splits = examples(task, corpus, stored)
-        require_nonempty(splits, *SPLITS)
-        check_no_group_leakage(splits, corpus)
-        tracks[name] = annotated_tracks(splits, corpus)
-        say_missing_classes(task, tracks[name])
-        say_scarce_classes(task, tracks[name], settings.probe.shots)
-        data[name] = identify(corpus, {split: splits[split].ids for split in SPLITS}, task)
-        data[name]["split_fingerprint"] += _few(settings.probe)
-    run.set_info(target=", ".join(tasks), data=data)
-    answers = answer_stores(settings.embeddings.answers, tasks)
-    found, named = Found(), labels(compared)
+    problems = _labelled(settings.datamodule, probes, source, compared, run)
+    data = {name: one.data for name, one in problems.items()}
+    run.set_info(target=", ".join(problems), data=data)
+    stores = prediction_stores(embeddings.predictions, {name: one.task for name, one in problems.items()})
+    configs, seeds = grid(probes.grid, probes.axes, probes.max_steps), seeds_of(probes.seeds, run.seed)
+    results, named = Results(), labels(compared)
     for row in compared:
-        _probe_representation(row, named[row], tasks, tracks, data, settings, run.seed, found)
-    test = {name: _split(tracks[name], "test") for name in tasks}
-    for name, task in tasks.items():
-        if "constant" in settings.embeddings.baselines:
-            said = _constant(task, _split(tracks[name], "train"), len(test[name].ids), settings.probe, run.seed)
-            found.rows[name].append(answer_row(task, data[name], CONSTANT, "", test[name], said))
-    for name, store in answers:
-        task, split = tasks[store.header.producer["task"]], test[store.header.producer["task"]]
-        said, network = read_answers(name, store, split.ids), store.header.fingerprint or ""
-        found.rows[task.name].append(answer_row(task, data[task.name], name, network, split, said[None]))
-    return _leave(found, tasks, {name: _split(tracks[name], "train") for name in tasks}, settings, run)
+        main = row.encoder == (embeddings.name or MAIN)
+        _probe_representation(row, named[row], main, problems, configs, seeds, probes, results)
+    for name, one in problems.items():
+        if "majority_or_mean" in embeddings.baselines:
+            train, test = one.tracks.split("train"), one.tracks.split("test")
+            few = probes.shots is not None or probes.train_share is not None
+            seen = [_few_shot(one.task, train, probes, seed) for seed in (seeds if few else [run.seed])]
+            made = [majority_or_mean(one.task, _probabilities(one.task, few.y), len(test.ids)) for few in seen]
+            results.rows[name].append(predictions_row(one.task, data[name], MAJORITY_OR_MEAN, "", test, np.stack(made)))
+    for name, task, store in stores:
+        test = problems[task.name].tracks.split("test")
+        made, network = stored_predictions(name, store, test.ids)[None], store.header.fingerprint or ""
+        results.rows[task.name].append(predictions_row(task, data[task.name], name, network, test, made))
+    return _finish(results, problems, probes, run)
 
 
-def _few(probe: ProbeSettings) -> str:
-    """What a split's name says of training on fewer tracks: such scores are not compared with others."""
-    if probe.shots is not None:
-        return f", {pluralize(probe.shots, 'shot')}"
-    return "" if probe.train_share is None else f", {probe.train_share:g} of the training tracks"
+def _few_shot(task: Task, train: Split, probes: ProbeSettings, seed: int) -> Split:
+    return few_shot_subset(task, train, probes.shots, probes.train_share, seed)
 
 
-def _leave(
-    found: Found,
-    tasks: Mapping[str, Task],
-    train_of: Mapping[str, Split],
-    settings: ProbeExperimentSettings,
-    run: RunHandle,
+def _probabilities(task: Task, targets: np.ndarray) -> np.ndarray:
+    """Targets as probabilities of classes, where they are classes."""
+    import torch
+
+    return task.smooth_labels(torch.from_numpy(targets)).numpy()
+
+
+def _finish(
+    results: Results, problems: Mapping[str, Labelled], probes: ProbeSettings, run: RunHandle
 ) -> dict[str, float]:
     """Put everything into the run and on the screen."""
-    rows = [row for name in tasks for row in found.rows[name]]
-    best = {name: row for name, (row, _) in found.best.items()}
-    say_ties(found.trained)
+    rows = [row for name in problems for row in results.rows[name]]
+    best = {name: row for name, (row, _) in results.best.items()}
+    warn_of_ties(results.trained)
     write_rows(rows, best, run)
-    for name, (row, outcome) in found.best.items():
-        train = fewer(tasks[name], train_of[name], settings.probe.shots, settings.probe.train_share, outcome.probe.seed)
-        write_chosen(tasks[name], row, outcome, train.y, len(tasks), run)
-    write_points(found.trained, run)
-    keep_scores(rows, run)
-    if settings.probe.runs:
-        write_light_runs(found.trained, {name: task.primary for name, task in tasks.items()}, run)
+    for name, (row, outcome) in results.best.items():
+        task = problems[name].task
+        train = _few_shot(task, problems[name].tracks.split("train"), probes, outcome.probe.seed)
+        write_chosen(task, row, outcome, train.y, len(problems), run)
+    write_points(results.trained, run)
+    if probes.runs:
+        write_child_runs(results.trained, {name: one.task.primary for name, one in problems.items()}, run)
     say(format_table(rows, best))
-    say(_what_next(found, run))
+    say(f"\nscores.csv, pictures (files) and the chosen probes: {run.directory}\nnext: python ex_probe.py report")
+    for name, (_, outcome) in results.best.items():
+        if apply := command("ex_probe.py", outcome.probe.features, run.directory / f"probe_{name}.safetensors"):
+            say(f"  or: {apply}")
+            break
     return {
         f"{row.score.task}/{row.label}/{metric}": value for row in rows for metric, value in row.score.metrics.items()
     }
 
 
-def _what_next(found: Found, run: RunHandle) -> str:
-    """Where everything is, and the commands that go on with it."""
-    lines = [
-        f"\nscores.csv, pictures (files) and the chosen probes: {run.directory}",
-        "next: python ex_probe.py report",
-    ]
-    for task, (_, outcome) in found.best.items():
-        if applied := command("ex_probe.py", outcome.probe.features, run.directory / f"probe_{task}.safetensors"):
-            return "\n".join([*lines, f"  or: {applied}"])
-    return "\n".join(lines)
+def _labelled(
+    datamodule: DatamoduleSettings,
+    probes: ProbeSettings,
+    source: DataSource,
+    compared: Sequence[Representation],
+    run: RunHandle,
+) -> dict[str, Labelled]:
+    """The tasks by name, with the annotated tracks that every representation has.
 
-
-def _tasks(
-    settings: ProbeExperimentSettings, source: Source, compared: Sequence[Representation], run: RunHandle
-) -> tuple[dict[str, Task], Corpus, Mapping[str, str]]:
-    """The tasks, and the tracks that every representation has."""
+    Raises:
+        UserError: There are none.
+    """
     shared = set.intersection(*(row.ids for row in compared))
     if not shared:
         one, other = next((a, b) for a in compared for b in compared if not a.ids & b.ids)
@@ -163,12 +171,29 @@ def _tasks(
             f"common: {min(one.ids, default='nothing')!r}, {min(other.ids, default='nothing')!r}; "
             f"were they made from the same folder?"
         )
-    where, labelled = _where(compared, shared), read_corpus(settings.datamodule, source)
-    corpus, stored = match(labelled, sorted(shared), where, settings.datamodule, run)
+    where = _where(compared, shared)
+    corpus, stored = match(read_corpus(datamodule, source), sorted(shared), where, datamodule.max_unmatched, run)
     tasks: dict[str, Task] = {}
-    for name in tasks_of(settings.probe.tasks, corpus):
-        corpus, tasks[name] = build_task(settings.datamodule, corpus, name)
-    return tasks, corpus, stored
+    for name in tasks_of(probes.tasks, corpus):
+        corpus, task = build_task(datamodule, corpus, name)
+        tasks[task.name] = task
+    few = ""  # of the name of a split: scores of few-shot subsets are not compared with others
+    if probes.shots is not None:
+        few = f", {pluralize(probes.shots, 'shot')}"
+    elif probes.train_share is not None:
+        few = f", {probes.train_share:g} of the training tracks"
+    problems = {}
+    for name, task in tasks.items():
+        report_unannotated(task, corpus, datamodule.max_unmatched, run)
+        splits = examples(task, corpus, stored)
+        require_nonempty(splits, *SPLITS)
+        check_no_group_leakage(splits, corpus)
+        tracks = LabelledTracks.of(splits, corpus)
+        warn_of_missing_classes(task, tracks)
+        warn_of_underrepresented_classes(task, tracks, probes.shots)
+        data = identify(corpus, {split: splits[split].ids for split in SPLITS}, task)
+        problems[name] = Labelled(task, tracks, data | {"split_fingerprint": data["split_fingerprint"] + few})
+    return problems
 
 
 def _where(compared: Sequence[Representation], shared: Set[str]) -> str:
@@ -182,82 +207,59 @@ def _where(compared: Sequence[Representation], shared: Set[str]) -> str:
 def _probe_representation(
     row: Representation,
     label: str,
-    tasks: Mapping[str, Task],
-    tracks: Mapping[str, Annotated],
-    data: Mapping[str, Any],
-    settings: ProbeExperimentSettings,
-    seed: int,
-    found: Found,
+    main: bool,
+    problems: Mapping[str, Labelled],
+    configs: tuple[ProbeConfig, ...],
+    seeds: Sequence[int],
+    probes: ProbeSettings,
+    results: Results,
 ) -> None:
-    """Sweep a representation on all tasks and seeds."""
-    wanted = sorted({identity for one in tracks.values() for ids in one.ids.values() for identity in ids})
+    """Sweep a representation on all tasks and seeds; the best of the main encoder is remembered."""
+    wanted = sorted({identity for one in problems.values() for ids in one.tracks.ids.values() for identity in ids})
     x, numbers = row.vectors(wanted), {identity: number for number, identity in enumerate(wanted)}
-    configs = grids.grid(settings.probe.grid, settings.probe.axes, settings.probe.max_steps)
-    seeds, problems, splits = seeds_of(settings.probe.seeds, seed), [], {}
-    for name, task in tasks.items():
-        splits[name] = tracks[name].splits(numbers, x, row)
-        for one in seeds:
-            train = fewer(task, splits[name]["train"], settings.probe.shots, settings.probe.train_share, one)
-            problems.append(Problem(task, train, splits[name]["valid"], configs, one))
-    points = len(problems) * len(configs)
+    to_train, splits = [], {}
+    for name, one in problems.items():
+        splits[name] = {
+            split: one.tracks.split(split, x[[numbers[identity] for identity in ids]], row)
+            for split, ids in one.tracks.ids.items()
+        }
+        for seed in seeds:
+            train = _few_shot(one.task, splits[name]["train"], probes, seed)
+            to_train.append(Problem(one.task, train, splits[name]["valid"], configs, seed))
+    points = len(to_train) * len(configs)
     try:
         with progress(f"probes: {label}", points, "probes") as advance:
-            outcomes = sweep(
-                problems, Path(settings.probe.tiles_dir), workers(settings), lambda n: _advance(advance, n)
-            )
+
+            def finished(n: int) -> None:
+                for _ in range(n):
+                    advance()
+
+            outcomes = sweep(to_train, Path(probes.sweep_dir), workers(probes), finished)
     except KeyboardInterrupt:
-        say(f"probes that were trained are kept in {settings.probe.tiles_dir}; give the same command again to go on")
+        say(f"probes that were trained are kept in {probes.sweep_dir}; give the same command again to go on")
         raise
     if reused := sum(outcome.reused for outcome in outcomes):
-        say(f"{label}: {reused} of {pluralize(points, 'probe')} trained before, taken from {settings.probe.tiles_dir}")
-    for number, (name, task) in enumerate(tasks.items()):
+        say(f"{label}: {reused} of {pluralize(points, 'probe')} trained before, taken from {probes.sweep_dir}")
+    for number, (name, one) in enumerate(problems.items()):
         own = outcomes[number * len(seeds) : (number + 1) * len(seeds)]
-        say_failures(name, label, own)
-        judged = probe_row(task, data[name], row, label, splits[name], own)
-        found.rows[name].append(judged)
-        found.trained += [(name, label, one, outcome) for one, outcome in zip(seeds, own, strict=True)]
-        before, main = found.best.get(name), main_name(settings.embeddings)
-        if row.encoder == main and (before is None or judged.score.valid > before[0].score.valid):
-            found.best[name] = judged, own[0]
+        warn_of_failures(name, label, own)
+        evaluated = probe_row(one.task, one.data, row, label, splits[name], own)
+        results.rows[name].append(evaluated)
+        results.trained += [Trained(name, label, seed, outcome) for seed, outcome in zip(seeds, own, strict=True)]
+        best = results.best.get(name)
+        if main and (best is None or evaluated.score.valid > best[0].score.valid):
+            results.best[name] = evaluated, own[0]
 
 
-def workers(settings: ProbeExperimentSettings) -> Workers:
+def workers(probes: ProbeSettings) -> Workers:
     """Who computes: on a GPU one process, else one a core where nobody says otherwise."""
     import joblib
     import torch
 
-    probe = settings.probe
-    device = probe.device if probe.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    device = probes.device if probes.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("probe.device=cuda: there is no CUDA device here; leave it out")
-    jobs = probe.jobs
-    if jobs is None and joblib.effective_n_jobs() == 1 and device == "cpu" and probe.scheduler is None:
+    jobs = probes.jobs
+    if jobs is None and joblib.effective_n_jobs() == 1 and device == "cpu" and probes.scheduler is None:
         jobs = -1
-    return Workers(jobs, probe.backend, probe.scheduler, device)
-
-
-def _advance(advance: Any, points: int) -> None:
-    for _ in range(points):
-        advance()
-
-
-def _constant(task: Task, train: Split, items: int, probe: ProbeSettings, seed: int) -> np.ndarray:
-    """The constant answer `[seeds, items, ...]` of the tracks that the probes of every seed learn from."""
-    seeds = seeds_of(probe.seeds, seed) if probe.shots is not None or probe.train_share is not None else [seed]
-    seen = [fewer(task, train, probe.shots, probe.train_share, one).y for one in seeds]
-    return np.stack([constant(task, _probabilities(task, y), items) for y in seen])
-
-
-def _probabilities(task: Task, targets: np.ndarray) -> np.ndarray:
-    """Targets as probabilities of classes, where they are something else."""
-    if not hasattr(task, "spread"):
-        return targets
-    import torch
-
-    return task.spread(torch.from_numpy(targets)).numpy()
-
-
-def _split(tracks: Annotated, split: str) -> Split:
-    """Tracks and targets of a split, for answers that need no vectors."""
-    ids, groups = tracks.ids[split], tracks.groups[split] if tracks.groups else None
-    return Split(np.zeros((len(ids), 1), np.float32), tracks.targets[split], ids, groups=groups)
+    return Workers(jobs, probes.backend, probes.scheduler, device)

@@ -12,50 +12,15 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from experiments import tasks
 from experiments.errors import UserError
+from experiments.probes.grids import ProbeConfig
 from experiments.probes.vectors import Split
+from experiments.tasks import from_metadata
 from experiments.tasks.base import Task
 from models.descriptions import read_object
 from models.errors import CheckpointError
 
 FORMAT = "ostinato probe 1"
-
-
-@dataclass(frozen=True)
-class ProbeConfig:
-    """One point of a grid.
-
-    Attributes:
-        standardise: Subtract the training mean and divide by the training deviation.
-        hidden: Width of the hidden layer; None for a linear probe.
-        batch_size: Tracks a step; all of them where there are fewer.
-        learning_rate: Of Adam, constant.
-        dropout: Of the input, and of the hidden layer.
-        l2: Coupled, on weights and biases.
-        evaluate_every: Steps between evaluations; the first precedes the first step.
-        patience: Evaluations in a row without a new best before it stops.
-        max_steps: Ends at this step with the best weights so far; None for no limit.
-    """
-
-    standardise: bool = True
-    hidden: int | None = None
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    dropout: float = 0.5
-    l2: float = 0.0
-    evaluate_every: int = 8
-    patience: int = 256
-    max_steps: int | None = None
-
-    def describe(self) -> str:
-        """One short line, for tables and errors."""
-        form = "linear" if self.hidden is None else f"hidden {self.hidden}"
-        scaled = "standardised" if self.standardise else "raw"
-        return (
-            f"{form}, {scaled}, batch {self.batch_size}, lr {self.learning_rate:g}, "
-            f"dropout {self.dropout:g}, l2 {self.l2:g}"
-        )
 
 
 def scaler(x: np.ndarray, standardise: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -93,7 +58,7 @@ class FittedProbe:
     Attributes:
         task: Decodes the outputs.
         config: How it was trained.
-        seed: Of weights, batches and masks.
+        seed: Of weights, batches and dropout.
         weights: `0.weight`, `0.bias` and, with a hidden layer, `1.weight`, `1.bias`; float32, `[out, in]` and `[out]`.
             With a learned sum of blocks, `blocks`: `[blocks]`, whose softmax are their shares.
         mean: Subtracted from the features, float64 `[values]`.
@@ -104,7 +69,7 @@ class FittedProbe:
         best_step: Where the weights are from.
         stop_step: Where training stopped.
         curve: Primary metric on validation by step.
-        recipe: How it was trained, where that was otherwise than by `probing.fit`; then `config` is its shape.
+        recipe: How it was trained, where that was not by a sweep; then `config` is its shape.
     """
 
     task: Task
@@ -164,7 +129,7 @@ class FittedProbe:
 
         own = {name: getattr(self, name) for name in ("seed", "value", "loss", "best_step", "stop_step", "curve")}
         document = own | {
-            "task": self.task.name,
+            "task": self.task.metadata["task"],
             "options": dict(self.task.options),
             "config": asdict(self.config),
             "features": dict(self.features),
@@ -205,17 +170,17 @@ class FittedProbe:
             raise UserError(f"{path}: format {metadata.get('format')!r:.60}, expected {FORMAT!r}; is it a probe?")
         document = _document(metadata.get("probe", ""), path)
         try:
-            task = tasks.build(document.task, **document.options)
-        except (TypeError, ValueError) as error:
+            task = from_metadata(document.task, None, document.options)
+        except UserError as error:
             raise UserError(f"{path}: its task cannot be built ({error}); was the file changed?") from None
         _check_arrays(arrays, task.n_outputs, path)
         mean, scale = arrays.pop("scaler.mean"), arrays.pop("scaler.scale")
-        told = {name: getattr(document, name) for name in _Document.model_fields if name not in ("task", "options")}
-        return cls(task, weights=arrays, mean=mean, scale=scale, **told)
+        rest = {name: getattr(document, name) for name in _Document.model_fields if name not in ("task", "options")}
+        return cls(task, weights=arrays, mean=mean, scale=scale, **rest)
 
 
 class _Document(BaseModel):
-    """What the header of a file says."""
+    """The header of a file."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -9,15 +9,51 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any
 
 from experiments.errors import UserError
-from experiments.probes.fitted import ProbeConfig
 from experiments.tasks.base import unknown
 
 Axes = Mapping[str, Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class ProbeConfig:
+    """One point of a grid.
+
+    Attributes:
+        standardise: Subtract the training mean and divide by the training deviation.
+        hidden: Width of the hidden layer; None for a linear probe.
+        batch_size: Tracks a step; all of them where there are fewer.
+        learning_rate: Of Adam, constant.
+        dropout: Of the input, and of the hidden layer.
+        l2: Coupled, on weights and biases.
+        evaluate_every: Steps between evaluations; the first precedes the first step.
+        patience: Evaluations in a row without a new best before it stops.
+        max_steps: Ends at this step with the best weights so far; None for no limit.
+    """
+
+    standardise: bool = True
+    hidden: int | None = None
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    dropout: float = 0.5
+    l2: float = 0.0
+    evaluate_every: int = 8
+    patience: int = 256
+    max_steps: int | None = None
+
+    def describe(self) -> str:
+        """One short line, for tables and errors."""
+        form = "linear" if self.hidden is None else f"hidden {self.hidden}"
+        scaled = "standardised" if self.standardise else "raw"
+        return (
+            f"{form}, {scaled}, batch {self.batch_size}, lr {self.learning_rate:g}, "
+            f"dropout {self.dropout:g}, l2 {self.l2:g}"
+        )
+
 
 GRIDS: Mapping[str, Axes] = MappingProxyType(
     {
@@ -51,7 +87,6 @@ ELSEWHERE = {
     "seed": "probe.seeds=[0,1,2]",
     "seeds": "probe.seeds=[0,1,2]",
 }
-POSITIVE = ("hidden", "batch_size", "evaluate_every", "patience")
 
 
 def points(**axes: Sequence[Any]) -> tuple[ProbeConfig, ...]:
@@ -59,12 +94,12 @@ def points(**axes: Sequence[Any]) -> tuple[ProbeConfig, ...]:
     return tuple(ProbeConfig(**dict(zip(axes, values, strict=True))) for values in itertools.product(*axes.values()))
 
 
-def grid(name: str, axes: Axes | None = None, max_steps: int | None = None) -> tuple[ProbeConfig, ...]:
+def grid(name: str, axes: Mapping[str, Any] | None = None, max_steps: int | None = None) -> tuple[ProbeConfig, ...]:
     """The points of a grid.
 
     Args:
         name: A key of `GRIDS`.
-        axes: Takes the place of the grid's values of an axis, or adds an axis behind the others.
+        axes: Takes the place of the grid's values of an axis, or adds an axis behind the others; a value, or several.
         max_steps: No probe is trained for longer; it keeps its best weights.
 
     Raises:
@@ -73,8 +108,14 @@ def grid(name: str, axes: Axes | None = None, max_steps: int | None = None) -> t
     if name not in GRIDS:
         raise unknown("grid", name, GRIDS)
     wanted = dict(GRIDS[name])
-    for axis, values in (axes or {}).items():
-        wanted[_axis(axis)] = [_value(axis, value) for value in _values(axis, values)]
+    for given, values in (axes or {}).items():
+        values = list(values) if isinstance(values, list | tuple) else [values]
+        if not values:
+            raise UserError(
+                f"probe.axes.{given}=[]: give the values of the axis, for instance probe.axes.{given}=[...]"
+            )
+        axis = _axis(given)
+        wanted[axis] = [_value(axis, value, given) for value in values]
     made = points(**wanted)
     if max_steps is not None:
         made = tuple(replace(one, max_steps=min(max_steps, one.max_steps or max_steps)) for one in made)
@@ -90,42 +131,24 @@ def _axis(name: str) -> str:
     raise unknown("axis of the grid", name, AXES)
 
 
-def _values(name: str, values: Any) -> Sequence[Any]:
-    values = list(values) if isinstance(values, list | tuple) else [values]
-    if not values:
-        raise UserError(f"probe.axes.{name}=[]: give the values of the axis, for instance probe.axes.{name}=[...]")
-    return values
-
-
-def _value(name: str, value: Any) -> Any:
-    """A value as the axis takes it.
+def _value(axis: str, value: Any, given: str) -> Any:
+    """A value as the axis takes it; `given` is what the user called the axis.
 
     Raises:
         UserError: Another type, or out of range.
     """
-    axis = _axis(name)
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    whole = number and int(value) == value
-    if axis == "standardise" and isinstance(value, bool):
-        return value
-    if axis in ("hidden", "max_steps") and value is None:
+    whole = number and float(value).is_integer()
+    expected, fits, made = {
+        "standardise": ("True or False", isinstance(value, bool), bool),
+        "hidden": ("None (linear) or a width above 0", whole and value > 0, int),
+        "max_steps": ("None or a number of steps", whole and value >= 0, int),
+        "learning_rate": ("a number above 0", number and value > 0, float),
+        "dropout": ("a number from 0 up to, and without, 1", number and 0 <= value < 1, float),
+        "l2": ("a number from 0 up", number and value >= 0, float),
+    }.get(axis, ("a whole number above 0", whole and value > 0, int))
+    if value is None and axis in ("hidden", "max_steps"):
         return None
-    if axis in POSITIVE and whole and value > 0:
-        return int(value)
-    if axis == "max_steps" and whole and value >= 0:
-        return int(value)
-    if axis == "learning_rate" and number and value > 0:
-        return float(value)
-    if axis == "dropout" and number and 0 <= value < 1:
-        return float(value)
-    if axis == "l2" and number and value >= 0:
-        return float(value)
-    expected = {
-        "standardise": "True or False",
-        "hidden": "None (linear) or a width above 0",
-        "max_steps": "None or a number of steps",
-        "learning_rate": "a number above 0",
-        "dropout": "a number from 0 up to, and without, 1",
-        "l2": "a number from 0 up",
-    }
-    raise UserError(f"probe.axes.{name}: {value!r}, expected {expected.get(axis, 'a whole number above 0')}")
+    if not fits:
+        raise UserError(f"probe.axes.{given}: {value!r}, expected {expected}")
+    return made(value)

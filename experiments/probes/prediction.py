@@ -1,53 +1,71 @@
-"""A kept probe on new audio: audio, front end, encoder, tokens of its blocks, probe, answers."""
+"""A kept probe on new audio: audio, front end, encoder, tokens of its layers, probe, predictions."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from pydantic import BaseModel, Field, ValidationError
-from torch import Tensor, nn
+from torch import Tensor
 
-from experiments import networks
+from experiments.encoder import UNNAMED, Encoder
+from experiments.encoder_runtime import tokens_of
 from experiments.errors import UserError
-from experiments.inference.prediction import System, answer_files, audio_named
+from experiments.inference.opening import block_layers, runtime_of
+from experiments.inference.prediction import Predictor, audio_named, predict_files
+from experiments.messages import say
 from experiments.probes.fitted import FittedProbe
 from experiments.probes.vectors import Reduction, reduction_named
-from experiments.settings import PredictionSettings, PretrainSettings, ProbeExperimentSettings, TrainerSettings
-from experiments.tracking.run import RunHandle
-from experiments.tracks.data import FRONTEND, say
-from experiments.training.trainer import check_accelerator
+from experiments.settings import ProbeExperimentSettings, TrainerSettings
+from experiments.tracking import RunHandle
 from experiments.transfer.settings import TransferSettings
+from models import networks
 from models.descriptions import LARGEST, check_arguments
 from models.errors import CheckpointError
 from models.fingerprint import fingerprint
-from models.frontends import build as build_frontend
+from models.network import Network
+from models.own_classes import module_of
 from models.releases import RELEASES
 
 DIGEST = "sha256 "  # what the weights of a file are known by, in headers of stores
-NEEDED = ("network", "weights", "frontend", "normalisation", "window_frames", "hop_frames", "block")  # of a producer
+NEEDED = ("network", "weights", "frontend", "normalisation", "window_frames", "hop_frames")  # of a producer
+LAYER = ("block", "layer")  # one of these
 
 
 def predict(settings: TransferSettings | ProbeExperimentSettings, run: RunHandle) -> dict[str, float]:
-    """Answer for audio files with the probe in `probe.file`; see `prediction.answer_files` for what is left.
+    """Predict audio files with the probe in `probe.file`; see `experiments.inference.prediction.predict_files`.
 
     Raises:
         UserError: No probe or no audio was named, or the encoder is not the one that the probe was trained on.
     """
     if settings.probe.file is None:
         raise UserError(
-            "probe.file is not set: name a probe that was kept, probe_*.safetensors in the folder of its run"
+            "probe.file is not set: name a probe that was kept, probe_*.safetensors in the folder of its run; or a "
+            "trained network, inference.checkpoint=FILE, where the experiment trains networks"
         )
     probe = FittedProbe.load(settings.probe.file)
     files = audio_named(settings.inference.audio)
     producer = _producer(probe, settings.probe.file)
-    encoder = _encoder(settings, producer)
-    check_accelerator(encoder.trainer)
-    return answer_files(files, system(probe, encoder, settings.probe.file), encoder, run)
+    source = settings.inference.checkpoint or _release(producer["weights"])
+    if isinstance(settings, TransferSettings):
+        trainer, network, setting = settings.trainer, settings.model.network, "model.network"
+    else:
+        trainer, network, setting = TrainerSettings(), settings.inference.network, "inference.network"
+    allowed = {module_of(network)} if network and module_of(network) else set()
+    encoder = Encoder.load(
+        source,
+        allowed=allowed,
+        arguments=_adjusted(producer, allowed, setting),
+        **runtime_of(trainer, settings.inference.threads),
+    )
+    check_same(encoder, producer, source, settings.probe.file)
+    predictor = predictor_of(probe, encoder)
+    return predict_files(files, predictor, settings.inference, settings.datamodule.jobs, run)
 
 
 def _producer(probe: FittedProbe, file: str) -> Mapping[str, Any]:
@@ -81,15 +99,17 @@ class _Producer(BaseModel):
     weights: str
     network: dict[str, Any]
     window_frames: int = Field(ge=1, le=LARGEST)
-    hop_frames: int = Field(ge=1, le=LARGEST)
-    block: int | str | None
-    blocks: list[int]
+    hop_frames: int | float = Field(gt=0, le=LARGEST)
+    block: int | str | None = None
+    layer: str | None = None
+    blocks: list[int | str]
 
 
 def _repeatable(features: Mapping[str, Any]) -> bool:
     """Whether what vectors were made by can be repeated on audio here."""
     producer = _producer_of(features)
-    return features.get("kind") == "embeddings" and all(key in producer for key in NEEDED)
+    named = any(key in producer for key in LAYER)
+    return features.get("kind") == "embeddings" and named and all(key in producer for key in NEEDED)
 
 
 def _producer_of(features: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -108,24 +128,28 @@ def command(script: str, features: Mapping[str, Any], file: Path) -> str | None:
     if not _repeatable(features) or not features["producer"]["weights"].startswith(DIGEST):  # of no file: random
         return None
     own = "" if is_published(features["producer"]["weights"]) else " inference.checkpoint=CHECKPOINT"
+    if module_of(name := str(features["producer"].get("class", UNNAMED))):
+        own += f" {'model' if script == 'ex_transfer.py' else 'inference'}.network={shlex.quote(name)}"
     return f"python {script} predict with {shlex.quote(f'probe.file={file}')}{own} inference.audio=AUDIO"
 
 
-def _encoder(settings: TransferSettings | ProbeExperimentSettings, producer: Mapping[str, Any]) -> PretrainSettings:
-    """Settings that load the network which made the vectors: the one that is named, else a published one."""
-    given: PredictionSettings = settings.inference
-    model = {key: producer["network"][key] for key in networks.PATCHOUT_ALWAYS if producer["network"].get(key)}
-    if given.checkpoint is None:
-        model["pretrained"] = _release(producer["weights"])
-    trainer = getattr(settings, "trainer", TrainerSettings())
-    return PretrainSettings.model_validate(
-        {
-            "inference": given.model_dump(),
-            "model": model,
-            "trainer": trainer.model_dump(),
-            "datamodule": {"jobs": settings.datamodule.jobs},
-        }
-    )
+def _adjusted(producer: Mapping[str, Any], allowed: Collection[str], setting: str) -> dict[str, Any]:
+    """Arguments that are not those of the network's training, as patchout that holds always.
+
+    Raises:
+        UserError: Its class cannot be imported, or its module was not named.
+    """
+    name = str(producer.get("class", UNNAMED))
+    if (module := module_of(name)) and module not in allowed:
+        raise UserError(
+            f"the probe was trained on embeddings of the network {name}, which is only imported where you name it: if "
+            f"you trust that module, add {setting}={name}"
+        )
+    try:
+        kind = networks.find(name, allowed)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return {name: producer["network"][name] for name in kind.adjustable if producer["network"].get(name)}
 
 
 def is_published(weights: str) -> bool:
@@ -149,56 +173,64 @@ def _release(weights: str) -> str:
     )
 
 
-def system(probe: FittedProbe, encoder: PretrainSettings, file: str) -> System:
-    """The encoder and the probe as what answers.
+def predictor_of(probe: FittedProbe, encoder: Encoder) -> Predictor:
+    """The encoder and the probe as what predicts.
 
     Args:
         probe: On embeddings.
-        encoder: Settings that load its network.
-        file: Of the probe, for messages.
-
-    Raises:
-        UserError: The network is not the one that the probe was trained on.
+        encoder: That made them.
     """
     producer = probe.features["producer"]
-    found = networks.load(encoder, build_frontend(FRONTEND), classes=False)
-    _check(found, producer, encoder.inference.checkpoint or encoder.model.pretrained, file)
-    blocks = [int(block) for block in probe.features.get("blocks", [producer["block"]])]
-    reduction = reduction_named(probe.features["reduction"])
-
-    def forward(network: nn.Module, x: Tensor) -> Tensor:
-        layers = [network.layer_names[block] for block in blocks]
-        tokens = network.embed(x, layers)
-        return torch.stack([tokens[layer] for layer in layers], dim=1).to(torch.float16)
-
-    return System(
-        found,
+    encoder = encoder.fed(producer.get("input") == "audio")
+    layers = layers_of_probe(probe.features, encoder)
+    return Predictor(
+        encoder,
         probe.task,
-        frames=int(producer["window_frames"]),
-        hop=int(producer["hop_frames"]),
-        forward=forward,
-        answer=answering(probe, reduction),
+        encoder.windowing(int(producer["window_frames"]), producer["hop_frames"]),
+        encoder.runner(partial(_side_by_side, layers=layers), torch.float16),
+        predicting(probe, reduction_named(probe.features["reduction"])),
         made={"probe": identity(probe)},
         padded=True,
-        last_block=max(blocks),
+        last_layer=max(layers, key=encoder.network.layer_names.index),
     )
 
 
-def answering(probe: FittedProbe, reduction: Reduction) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """What `System.answer` is for a probe: tokens `[windows, blocks, 3, dim]` to answers of windows and of the file.
+def layers_of_probe(features: Mapping[str, Any], encoder: Encoder) -> list[str]:
+    """The layers that the vectors of a probe are made of, in their order.
 
-    A window is answered as a track of one window would be.
+    Raises:
+        UserError: The network has no such layer.
+    """
+    producer = features["producer"]
+    stored = features.get("blocks") or [producer["layer"] if "layer" in producer else producer["block"]]
+    layers = [one if isinstance(one, str) else block_layers(one, encoder, "block")[0] for one in stored]
+    encoder.layers(layers)
+    return layers
+
+
+def _side_by_side(network: Network, x: Tensor, layers: Sequence[str]) -> tuple[Tensor]:
+    """Tokens `[windows, layers, tokens, dim]`."""
+    return (torch.stack(tokens_of(network, x, layers), dim=1),)
+
+
+def predicting(
+    probe: FittedProbe, reduction: Reduction
+) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """What `Predictor.predict` is for a probe: tokens `[windows, layers, tokens, dim]` to predictions.
+
+    A window is predicted as a track of one window would be.
     """
 
     def vector(tokens: np.ndarray) -> np.ndarray:
         return np.concatenate([reduction.vector(tokens[:, at]) for at in range(tokens.shape[1])])
 
-    def answer(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def predict(tokens: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        tokens = tokens.astype(np.float32)
         windows = np.stack([vector(tokens[at : at + 1]) for at in range(len(tokens))])
-        answers = probe.predict(np.concatenate([windows, vector(tokens)[None]]))
-        return answers[:-1], answers[-1]
+        predictions = probe.predict(np.concatenate([windows, vector(tokens)[None]]))
+        return predictions[:-1], predictions[-1]
 
-    return answer
+    return predict
 
 
 def identity(probe: FittedProbe) -> str:
@@ -208,16 +240,21 @@ def identity(probe: FittedProbe) -> str:
     return fingerprint({"weights": weights, "scaler": scaler, "task": probe.task.name, "options": probe.task.options})
 
 
-def _check(found: networks.Loaded, producer: Mapping[str, Any], named: str | None, file: str) -> None:
-    """Refuse a network that differs in anything from the one whose embeddings a probe was trained on."""
-    here = {
-        "weights": found.weights,
-        "frontend": found.frontend.fingerprint,
-        "network": found.description["network"],
-        "normalisation": [found.mean, found.std],
-    }
-    for key, value in here.items():
-        was = producer[key]
+def check_same(encoder: Encoder, producer: Mapping[str, Any], named: str, file: str) -> None:
+    """Refuse a network that differs in anything from the one whose embeddings a probe was trained on.
+
+    Args:
+        encoder: The network.
+        producer: Of the embeddings.
+        named: What the network was loaded from.
+        file: Of the probe.
+
+    Raises:
+        UserError: It does.
+    """
+    identity = encoder.fed(producer.get("input") == "audio").identity
+    for key, value in {"weights": encoder.weights, **identity}.items():
+        was = producer.get(key)
         if fingerprint({"of": value}) != fingerprint({"of": was}):
             one, other = _difference(was, value)
             raise UserError(

@@ -1,8 +1,8 @@
-"""What a sweep leaves behind for whoever compares scores: rows, and the answers they were computed from.
+"""What a sweep leaves for whoever compares scores: rows, and the predictions they were computed from.
 
 A run of a sweep has its rows in `info.scores` and in the artifact `scores.csv`, one a task, encoder, block, choice of
-tokens and kind, and beside them one artifact of answers a row. Reports read these, from the database or from the
-folders of runs, and nothing else of a sweep.
+tokens and kind, and beside them one artifact of predictions a row. The leaderboard reads these, from the database or
+from the folders of runs, and nothing else of a sweep.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,13 +23,17 @@ from datasets.csv_writing import RecordWriter, bare
 from datasets.npy_files import read_npz
 from datasets.text import pluralize
 from experiments.errors import UserError
+from experiments.settings import ROWS
 
 if TYPE_CHECKING:
-    from experiments.tracking.run import RunHandle
+    from experiments.tracking import RunHandle
 
+MAJORITY_OR_MEAN = ROWS[2]
 SCORES = "scores.csv"
 SUM = "sum"  # the block of a learned weighted sum of blocks
-WORDS = ("seeds", "config", "metrics")  # columns that hold JSON in a table
+PREDICTIONS = ("predictions", "answers")  # kinds of stores of decoded predictions; the second is the former name
+OF_JSON = ("seeds", "config", "metrics")  # columns that hold JSON in a table
+FORMER_ROWS = {"constant answer": MAJORITY_OR_MEAN}  # names of baselines in runs of earlier versions
 
 
 @dataclass(frozen=True)
@@ -40,25 +44,25 @@ class Score:
         task: Name.
         corpus: Name.
         encoder: What the row is called: the setting's name of a store, or a baseline's.
-        kind: A probe was trained, or there was nothing to train.
+        kind: Whether a probe was trained.
         metric: The task's primary metric.
         score: Of the test split, mean over seeds.
         low: Lower end of the 95 % bootstrap interval over items.
         high: Upper end.
         seeds: The score of every seed.
-        n: Items judged: songs where clips are judged together.
+        n: Items evaluated: songs where clips are evaluated together.
         split: `split_fingerprint` of `data.identify`: equal for equal tracks in equal splits.
         classes: `classes_fingerprint` of `data.identify`.
         network: Fingerprint of the store; empty where there is none.
-        block: Of the network, counted from 0; `sum` for the learned sum; empty where there is none.
-        tokens: `cls`, `dist`, `mean`, `cls+dist` or `all`; empty where there are none.
-        pooling: How the patches of a track became one; empty where there are none.
-        aggregation: In words, e.g. "mean of patches; song: gmean".
+        block: Of the network, counted from 0, or the name of a layer; `sum` for the learned sum; empty for none.
+        tokens: Their names, e.g. `cls+dist`, or `all`; empty where they have none.
+        pooling: How the windows of a track became one; empty where there are none.
+        aggregation: In words, e.g. "mean of windows; song: gmean".
         config: The probe that was chosen with the first seed.
-        predictions: Name of the artifact with the answers.
+        predictions: Name of the artifact with the predictions.
         metrics: Every metric of the test split, mean over seeds.
         valid: The primary metric of the validation split, mean over seeds, which reports choose blocks and tokens by;
-            None where nothing was judged there.
+            None where nothing was evaluated there.
     """
 
     task: str
@@ -84,8 +88,8 @@ class Score:
     valid: float | None = None
 
     @property
-    def judged(self) -> str:
-        """What was judged, in the plural: tracks, or the songs that they are clips of."""
+    def unit(self) -> str:
+        """What was evaluated, in the plural: tracks, or the songs that they are clips of."""
         return "songs" if "song" in self.aggregation else "tracks"
 
     def plain(self) -> dict[str, Any]:
@@ -105,7 +109,7 @@ def write_scores(scores: Sequence[Score], run: RunHandle) -> Path:
         writer.writeheader()
         for score in scores:
             plain = score.plain()
-            writer.writerow(plain | {name: json.dumps(plain[name]) for name in WORDS})
+            writer.writerow(plain | {name: json.dumps(plain[name]) for name in OF_JSON})
     os.replace(aside, table)
     run.set_info(scores=[score.plain() for score in scores])
     run.add_artifact(table)
@@ -124,12 +128,14 @@ def read_scores(rows: Iterable[Mapping[str, Any]]) -> list[Score]:
         if not isinstance(row, Mapping):
             raise UserError(f"row {number} of a sweep's scores is a {type(row).__name__}, expected values by name")
         try:
-            read.append(_SCORE.validate_python({name: value for name, value in row.items() if name in known}))
+            score = _SCORE.validate_python({name: value for name, value in row.items() if name in known})
         except ValidationError as error:
             first = error.errors()[0]
             raise UserError(
                 f"row {number} of a sweep's scores: {'.'.join(map(str, first['loc']))!r}: {first['msg']}"
             ) from None
+        former = score.kind == "baseline" and not score.network and FORMER_ROWS.get(score.encoder)
+        read.append(replace(score, encoder=former) if former else score)
     return read
 
 
@@ -156,17 +162,17 @@ def _typed(written: Mapping[str, str]) -> dict[str, Any]:
     row = {name: bare(text) for name, text in written.items()}
     block = int(row["block"]) if row["block"].isdigit() else row["block"]
     numbers = {name: float(row[name]) for name in ("score", "low", "high")}
-    words = {name: json.loads(row[name]) for name in WORDS}
+    parsed = {name: json.loads(row[name]) for name in OF_JSON}
     valid = float(row["valid"]) if row.get("valid") else None
-    return dict(row) | numbers | words | {"block": block, "n": int(row["n"]), "valid": valid}
+    return dict(row) | numbers | parsed | {"block": block, "n": int(row["n"]), "valid": valid}
 
 
 @dataclass(frozen=True)
-class Answers:
-    """The answers a score was computed from.
+class Predictions:
+    """The predictions a score was computed from.
 
     Attributes:
-        ids: Items, in the order of the rows; songs where clips are judged together.
+        ids: Items, in the order of the rows; songs where clips are evaluated together.
         predictions: As the task decodes them, of the first seed, `[items, outputs]`.
         references: Stacked targets, `[items, ...]`.
         by_seed: The same of every seed, `[seeds, items, outputs]`.
@@ -181,17 +187,24 @@ class Answers:
 def folder_name(store: str) -> str:
     """What a network's stores are called: the name of the folder that holds those of its blocks."""
     path = Path(store).expanduser().absolute()
-    return (path.parent if path.name.startswith("block_") else path).name
+    return (path.parent if path.name.startswith(("block_", "layer_")) else path).name
 
 
-def answers_name(task: str, encoder: str, block: int | str = "", tokens: str = "", pooling: str = "") -> str:
-    """The name of a row's artifact of answers."""
+def layer_name(block: int | str) -> str:
+    """A layer in words: `block 6`, `sum of blocks`, `layer conv5`; empty where there is none."""
+    if isinstance(block, int):
+        return f"block {block}"
+    return "sum of blocks" if block == SUM else f"layer {block}" if block else ""
+
+
+def predictions_name(task: str, encoder: str, block: int | str = "", tokens: str = "", pooling: str = "") -> str:
+    """The name of a row's artifact of predictions."""
     parts = (task, encoder, str(block), tokens, "" if pooling == "mean" else pooling)
     return "predictions_" + "_".join(re.sub(r"[^\w+-]+", "-", part) for part in parts if part) + ".npz"
 
 
-def write_answers(path: str | Path, ids: Sequence[str], by_seed: np.ndarray, references: np.ndarray) -> Path:
-    """Write answers `[seeds, items, outputs]` without pickles; the file is replaced whole.
+def save_predictions(path: str | Path, ids: Sequence[str], by_seed: np.ndarray, references: np.ndarray) -> Path:
+    """Write predictions `[seeds, items, outputs]` without pickles; the file is replaced whole.
 
     Raises:
         UserError: The arrays do not fit together.
@@ -199,9 +212,8 @@ def write_answers(path: str | Path, ids: Sequence[str], by_seed: np.ndarray, ref
     path = Path(path)
     if by_seed.ndim < 2 or not len(ids) == by_seed.shape[1] == len(references):
         raise UserError(
-            f"{path.name}: {pluralize(len(ids), 'id')}, answers of shape {list(by_seed.shape)} and "
-            f"references of shape "
-            f"{list(references.shape)}: expected [seeds, items, ...] and one reference an item"
+            f"{path.name}: {pluralize(len(ids), 'id')}, predictions of shape {list(by_seed.shape)} and references of "
+            f"shape {list(references.shape)}: expected [seeds, items, ...] and one reference an item"
         )
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     arrays = {"ids": np.array(ids, dtype=np.str_), "predictions": by_seed[0], "references": references}
@@ -211,23 +223,23 @@ def write_answers(path: str | Path, ids: Sequence[str], by_seed: np.ndarray, ref
     return path
 
 
-def read_answers(path: str | Path) -> Answers:
-    """Read what `write_answers` wrote.
+def load_predictions(path: str | Path) -> Predictions:
+    """Read what `save_predictions` wrote.
 
     Raises:
         UserError: The file is missing or holds something else.
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such file of answers")
+        raise UserError(f"{path}: no such file of predictions")
     try:
         arrays = read_npz(path)
         ids, predictions, references = (arrays[name] for name in ("ids", "predictions", "references"))
     except (KeyError, ValueError) as error:
-        raise UserError(f"{path}: no answers of a sweep ({error})") from None
+        raise UserError(f"{path}: no predictions of a sweep ({error})") from None
     by_seed = arrays.get("by_seed", predictions[None])
     if ids.ndim != 1 or ids.dtype.kind != "U" or not len(ids) == len(predictions) == len(references):
-        raise UserError(f"{path}: no answers of a sweep (ids, predictions and references do not belong together)")
+        raise UserError(f"{path}: no predictions of a sweep (ids, predictions and references do not belong together)")
     if by_seed.shape[1:] != predictions.shape or not len(by_seed):
-        raise UserError(f"{path}: no answers of a sweep (by_seed of shape {list(by_seed.shape)})")
-    return Answers(ids.tolist(), predictions, references, by_seed)
+        raise UserError(f"{path}: no predictions of a sweep (by_seed of shape {list(by_seed.shape)})")
+    return Predictions(ids.tolist(), predictions, references, by_seed)

@@ -1,98 +1,96 @@
-"""What a sweep shows and leaves in its run: the table, the points of the grids, pictures, chosen probes."""
+"""What a sweep shows and leaves in its run: table, points of the grids, pictures, chosen probes, child runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+import textwrap
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from datasets.csv_writing import RecordWriter
+from datasets.text import pluralize
 from experiments import reports
 from experiments.class_report import write_test_report
-from experiments.probes.records import write_answers, write_scores
-from experiments.probes.scores import Judged, behind
-from experiments.probes.sweeping import Outcome
-from experiments.probes.tile_files import thinned
+from experiments.messages import say
+from experiments.probes.grids import ProbeConfig
+from experiments.probes.records import save_predictions, write_scores
+from experiments.probes.rows import Row, ahead_of
+from experiments.probes.sweep import Outcome, thinned
+from experiments.probes.sweep_files import Record
 from experiments.tasks.base import Task
-from experiments.tracking.run import RunHandle
+from experiments.tracking import ChildRun, RunHandle
 
 MOST_POINTS = 1000  # of the curves of a run
 MOST_BARS = 24
+MOST_CELLS = 1500  # of the picture of a grid
 POINTS = "probes.csv"
 COMPARISON = "comparison.csv"
 TABLE = "comparison.txt"
 FOUND = ("value", "loss", "best_step", "stop_step", "failure")
+SHORT = {"standardise": "scaled", "batch_size": "batch", "learning_rate": "lr", "hidden": "hidden", "dropout": "drop"}
 
 
-def format_table(rows: Sequence[Judged], best: Mapping[str, Judged]) -> str:
-    """The rows as text: a block a task, a line a row, a column a metric in per cent, and how far it is behind."""
+class Trained(NamedTuple):
+    """A grid that was trained: its task, the label of its row, its seed and what it ended with."""
+
+    task: str
+    label: str
+    seed: int
+    outcome: Outcome
+
+
+def format_table(rows: Sequence[Row], best: Mapping[str, Row]) -> str:
+    """The rows as text: a block a task, a line a row, a column a metric in per cent, and how far the best is ahead."""
     lines = []
-    for task in dict.fromkeys(row.score.task for row in rows):
-        of_task = [row for row in rows if row.score.task == task]
-        first = of_task[0]
-        metrics, main = list(first.metrics), best[task]
+    for task, of_task in _by_task(rows).items():
+        metrics, main = list(of_task[0].metrics), best[task]
         width = max(20, *(len(row.label) + 2 for row in of_task))
         lines += ["", f"{_tested(main)}; per cent ± half of the 95 % interval over {_over(main)}"]
-        lines.append(" " * width + _cells([*metrics, f"behind {main.label}"]))
+        lines.append(" " * width + _cells([*metrics, f"{main.label} better by"]))
         for row in of_task:
-            cells = [reports.with_interval(*found) for found in row.metrics.values()]
+            cells = [reports.with_interval(*measured) for measured in row.metrics.values()]
             if row is not main:
-                gap = behind(main, row)
+                gap = ahead_of(main, row)
                 chance = "" if gap.more_than_chance else "  may be chance"
                 cells.append(f"{100 * gap.ahead:+z.1f} ({100 * gap.low:+z.1f} to {100 * gap.high:+z.1f}){chance}")
             lines.append(f"{row.label:<{width}}" + _cells(cells))
     return "\n".join(lines)
 
 
+def _by_task(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    return {task: [row for row in rows if row.score.task == task] for task in dict.fromkeys(r.score.task for r in rows)}
+
+
 def _cells(cells: Sequence[str]) -> str:
     return "".join(f"{cell:<18}" for cell in cells).rstrip()
 
 
-def _tested(row: Judged) -> str:
-    return f"{row.score.task}, {row.score.n} test {row.score.judged}"
+def _tested(row: Row) -> str:
+    return f"{row.score.task}, {row.score.n} test {row.score.unit}"
 
 
-def _over(row: Judged) -> str:
+def _over(row: Row) -> str:
     seeds = len(row.score.seeds)
-    return f"{row.score.judged} and {seeds} seeds" if seeds > 1 else row.score.judged
+    return f"{row.score.unit} and {seeds} seeds" if seeds > 1 else row.score.unit
 
 
-def write_points(trained: Sequence[tuple[str, str, int, Outcome]], run: RunHandle) -> Path:
-    """Attach every point of every grid with its validation score: `probes.csv`.
+def write_rows(rows: Sequence[Row], best: Mapping[str, Row], run: RunHandle) -> None:
+    """Attach the rows: pictures, the table as text and as CSV, and what the leaderboard reads.
 
     Args:
-        trained: Task, label of the row, seed, outcome.
-        run: Gets the file.
+        rows: Of all tasks.
+        best: The row of the best embeddings by task, which the others are compared with.
+        run: Gets the files.
     """
-    path = run.directory / POINTS
-    with path.open("w", newline="", encoding="utf-8") as handle:
-        writer = None
-        for task, label, seed, outcome in trained:
-            chosen, tied = min(outcome.records, key=lambda record: record.rank), outcome.tied
-            for record in outcome.records:
-                named = {"task": task, "representation": label, "seed": seed, "point": record.number}
-                found = {name: getattr(record, name) for name in FOUND} | {
-                    "chosen": record is chosen,
-                    "tied": record in tied,
-                }
-                row = named | asdict(record.config) | found
-                if writer is None:
-                    writer = RecordWriter(handle, list(row))
-                    writer.writeheader()
-                writer.writerow(row)
-    run.add_artifact(path)
-    return path
-
-
-def write_rows(rows: Sequence[Judged], best: Mapping[str, Judged], run: RunHandle) -> None:
-    """Attach pictures of the rows of each task, and all metrics beside how far rows are behind the best embeddings.
-
-    The table is kept twice: as a CSV file with the ends of the intervals, and as the text that is printed.
-    """
-    for task in dict.fromkeys(row.score.task for row in rows):
-        _bars([row for row in rows if row.score.task == task][:MOST_BARS], best[task], run)
+    for task, of_task in _by_task(rows).items():
+        main = best[task]
+        bars = {row.label: row.metrics[main.score.metric] for row in of_task[:MOST_BARS]}
+        path = run.directory / f"probes_{task}.png"
+        run.add_artifact(reports.comparison_bars(bars, main.score.metric, path, _tested(main), _over(main)))
     path = run.directory / COMPARISON
     with path.open("w", newline="", encoding="utf-8") as handle:
         names = ("task", "representation", "metric", "value", "low", "high", "behind", "behind_low", "behind_high", "n")
@@ -100,7 +98,7 @@ def write_rows(rows: Sequence[Judged], best: Mapping[str, Judged], run: RunHandl
         writer.writeheader()
         for row in rows:
             main = best[row.score.task]
-            gap = None if row is main else behind(main, row)
+            gap = None if row is main else ahead_of(main, row)
             for metric, (value, low, high) in row.metrics.items():
                 line = {"task": row.score.task, "representation": row.label, "metric": metric, "n": row.score.n}
                 line |= {"value": value, "low": low, "high": high}
@@ -111,34 +109,22 @@ def write_rows(rows: Sequence[Judged], best: Mapping[str, Judged], run: RunHandl
     table = run.directory / TABLE
     table.write_text(format_table(rows, best).lstrip() + "\n", encoding="utf-8")
     run.add_artifact(table)
-
-
-def keep_scores(rows: Sequence[Judged], run: RunHandle) -> None:
-    """Attach the answers of all rows, and the scores: what the leaderboard reads."""
     for row in rows:
-        run.add_artifact(write_answers(run.directory / row.score.predictions, row.ids, row.by_seed, row.references))
+        run.add_artifact(save_predictions(run.directory / row.score.predictions, row.ids, row.by_seed, row.references))
     write_scores([row.score for row in rows], run)
 
 
-def _bars(rows: Sequence[Judged], main: Judged, run: RunHandle) -> None:
-    metric, path = main.score.metric, run.directory / f"probes_{main.score.task}.png"
-    bars = {row.label: row.metrics[metric] for row in rows}
-    run.add_artifact(reports.comparison_bars(bars, metric, path, _tested(main), _over(main)))
-
-
-def write_chosen(task: Task, row: Judged, outcome: Outcome, train: np.ndarray, tasks: int, run: RunHandle) -> None:
+def write_chosen(task: Task, row: Row, outcome: Outcome, train: np.ndarray, tasks: int, run: RunHandle) -> None:
     """Attach the chosen probe of a task, its curve, its figures by class, and the picture of its grid.
 
     Args:
-        task: It answers.
+        task: It solves.
         row: Of the table.
         outcome: Of its grid.
         train: Stacked targets of the tracks it learned from.
         tasks: Of the run, which share the points of its curves.
         run: Gets the files.
     """
-    from experiments.probes.grid_picture import grid_picture
-
     probe = outcome.probe
     for step, value in thinned(probe.curve, probe.best_step, MOST_POINTS // tasks):
         run.log_scalar(f"probe/{task.name}_{task.primary}", value, step)
@@ -148,3 +134,115 @@ def write_chosen(task: Task, row: Judged, outcome: Outcome, train: np.ndarray, t
     picture = run.directory / f"grid_{task.name}.png"
     if grid_picture(outcome.records, task.primary, picture, f"{task.name}: {system}, validation"):
         run.add_artifact(picture)
+
+
+def grid_picture(records: Sequence[Record], metric: str, path: str | Path, title: str) -> Path | None:
+    """Draw the points in per cent by two halves of the axes that vary; failed ones stay white, the best is framed.
+
+    Returns:
+        The file; None where there is but one point, or far too many.
+    """
+    if not 1 < len(records) <= MOST_CELLS:
+        return None
+    configs = [record.config for record in records]
+    names = [one.name for one in fields(ProbeConfig)]
+    varying = [name for name in names if len({getattr(config, name) for config in configs}) > 1]
+    rows, columns = varying[: len(varying) // 2], varying[len(varying) // 2 :]
+    places = [tuple(tuple(getattr(config, name) for name in half) for half in (rows, columns)) for config in configs]
+    across = [list(dict.fromkeys(place[half] for place in places)) for half in (0, 1)]
+    values = np.full((len(across[0]), len(across[1])), np.nan)
+    for record, (row, column) in zip(records, places, strict=True):
+        if record.value is not None:
+            values[across[0].index(row), across[1].index(column)] = 100 * record.value
+    best = places[min(range(len(records)), key=lambda number: records[number].rank)]
+    width, height = max(7.0, 3.2 + 0.42 * len(across[1])), max(3.0, 2.2 + 0.42 * len(across[0]))
+    path = Path(path)
+    with reports.picture(path, width, height) as (axis,):
+        image = axis.imshow(values, aspect="auto", cmap="viridis")
+        axis.set_xticks(range(len(across[1])), [_cell(columns, cell) for cell in across[1]], rotation=90, fontsize=8)
+        axis.set_yticks(range(len(across[0])), [_cell(rows, cell) for cell in across[0]], fontsize=8)
+        frame = (across[1].index(best[1]), across[0].index(best[0]))
+        axis.plot(*frame, marker="s", markersize=13, markerfacecolor="none", markeredgecolor="red", markeredgewidth=2)
+        axis.grid(visible=False)
+        axis.set_title(textwrap.fill(title, int(9 * width - 13)), fontsize=11)
+        axis.figure.colorbar(image, ax=axis, label=f"{metric}, per cent")
+    return path
+
+
+def _cell(names: Sequence[str], values: Sequence[object]) -> str:
+    words = {"None": "none", "True": "yes", "False": "no"}
+    texts = [f"{value:g}" if isinstance(value, float) else words.get(str(value), str(value)) for value in values]
+    return ", ".join(f"{SHORT.get(name, name)} {text}" for name, text in zip(names, texts, strict=True))
+
+
+def write_points(trained: Sequence[Trained], run: RunHandle) -> Path:
+    """Attach every point of every grid with its validation score: `probes.csv`."""
+    path = run.directory / POINTS
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        columns = ("task", "representation", "seed", "point", *(one.name for one in fields(ProbeConfig)))
+        writer = RecordWriter(handle, [*columns, *FOUND, "chosen", "tied"])
+        writer.writeheader()
+        for task, label, seed, outcome in trained:
+            chosen, tied = min(outcome.records, key=lambda record: record.rank), outcome.tied
+            for record in outcome.records:
+                row = {"task": task, "representation": label, "seed": seed, "point": record.number}
+                row |= asdict(record.config) | {name: getattr(record, name) for name in FOUND}
+                writer.writerow(row | {"chosen": record is chosen, "tied": record in tied})
+    run.add_artifact(path)
+    return path
+
+
+def write_child_runs(trained: Sequence[Trained], metrics: Mapping[str, str], run: RunHandle) -> None:
+    """Record every probe as a run of its own, to filter, sort and compare them in the run browser.
+
+    They are one file in the run's folder and, where there is a database, runs there; without one, `sync` sends them
+    later. A probe's point is `config.probe_point`, its validation score `result`, with a thin curve; the key of the
+    sweep is `info.sweep_key`, its number in the database `info.sweep`.
+
+    Args:
+        trained: Every grid.
+        metrics: The primary metric of every task.
+        run: Of the sweep.
+    """
+    run.add_child_runs(_child_runs(trained, metrics, run.key), "light_runs.jsonl")
+
+
+def _child_runs(trained: Sequence[Trained], metrics: Mapping[str, str], key: str) -> Iterator[ChildRun]:
+    now = time.time()
+    for number, (task, label, seed, outcome) in enumerate(trained):
+        chosen = min(outcome.records, key=lambda record: record.rank)
+        for record in outcome.records:
+            about = {"task": task, "representation": label, "seed": seed}
+            info = {"target": task, "sweep_key": key, "point": record.number, "chosen": record is chosen}
+            info |= {"best_step": record.best_step, "stop_step": record.stop_step, "loss": record.loss}
+            yield ChildRun(
+                name=f"{number:04d}-{record.number:04d}",
+                command="probe",
+                config=about | {"probe_point": asdict(record.config)},
+                result=record.value,
+                time=now,
+                info=info,
+                metrics={f"valid/{metrics[task]}": record.curve} if record.curve else {},
+                failure=record.failure,
+                tags=(task, "probe"),
+            )
+
+
+def warn_of_failures(task: str, label: str, outcomes: Sequence[Outcome]) -> None:
+    """Say how many probes of a row failed, and why the first did."""
+    failed = [record for outcome in outcomes for record in outcome.failed]
+    if failed:
+        points = pluralize(sum(len(outcome.records) for outcome in outcomes), "probe")
+        say(f"{task}, {label}: {len(failed)} of {points} failed (probes.csv), e.g. {failed[0].failure}")
+
+
+def warn_of_ties(trained: Sequence[Trained]) -> None:
+    """Say where validation alone did not decide."""
+    tied = [one for one in trained if len(one.outcome.tied) > 1]
+    if tied:
+        task, label, _, outcome = tied[0]
+        say(
+            f"{pluralize(len(tied), 'choice was a tie', 'choices were ties')} of {len(trained)}, broken by validation "
+            f"loss, then by place in the grid: in {task}, {label}, for instance, {len(outcome.tied)} probes share "
+            f"{outcome.probe.value:.4f} (column tied of probes.csv)"
+        )

@@ -1,24 +1,23 @@
-"""What a row of the table stands for: an encoder, its block or a learned sum of blocks, tokens and pooling."""
+"""What a row of the table stands for: an encoder, its layer or a learned sum of blocks, tokens and pooling."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from datasets.corpus import SPLITS, Corpus
 from datasets.store import Reader, Store, stated
 from datasets.store_format import read_header
 from experiments.errors import UserError
-from experiments.probes.records import SUM
-from experiments.probes.vectors import CHOICES, TOKENS, Reduction, Split, gather, token_reduction
+from experiments.probes.records import PREDICTIONS, SUM, layer_name
+from experiments.probes.vectors import TOKENS, Reduction, gather, token_reduction
 from experiments.settings import ROWS, EmbeddingsSettings
-from experiments.tracks.examples import Examples
 
-MAIN, MEL, CONSTANT = ROWS
+MAIN, MEL, MAJORITY_OR_MEAN = ROWS
+ALL = "all"  # the choice of all tokens, side by side
 MOST_STORES = 6  # named in an error
 
 
@@ -30,9 +29,9 @@ class Representation:
         encoder: The setting's name of the store, or a baseline's.
         stores: One, or those of the blocks of a learned sum.
         reduction: From a stored array to a vector.
-        block: Of the network; `sum` for a learned one; empty where there is none.
-        tokens: A key of `CHOICES`; empty where there are none.
-        pooling: A key of `POOLINGS`; empty where there are no patches.
+        block: Number of a block or name of a layer; `sum` for a learned sum; empty where there is none.
+        tokens: Names of tokens, joined by `+`, or `all`; empty where they have no names.
+        pooling: A key of `POOLINGS`; empty where there are no windows.
     """
 
     encoder: str
@@ -52,7 +51,7 @@ class Representation:
         """As `Split.features` has it."""
         made = {"kind": self.reduction.kind, "fingerprint": self.network, "reduction": self.reduction.name}
         made["producer"] = dict(self.stores[0].header.producer or {})  # by which they can be made of new audio
-        return made | ({"blocks": [block_of(store) for store in self.stores]} if self.block == SUM else {})
+        return made | ({"blocks": [layer_of(store) for store in self.stores]} if self.block == SUM else {})
 
     @property
     def ids(self) -> set[str]:
@@ -61,14 +60,14 @@ class Representation:
 
     def vectors(self, ids: Sequence[str]) -> np.ndarray:
         """float32 `[tracks, values]`; those of several blocks side by side."""
-        return np.concatenate([gather(store, ids, self.reduction)[0] for store in self.stores], axis=1)
+        return np.concatenate([gather(store, ids, self.reduction) for store in self.stores], axis=1)
 
 
 def representations(embeddings: EmbeddingsSettings) -> list[Representation]:
-    """Every encoder, block, choice of tokens and pooling that the settings ask for.
+    """Every encoder, layer, choice of tokens and pooling that the settings ask for.
 
     Raises:
-        UserError: No store was named, one is not there, or blocks are missing or of different networks.
+        UserError: No store was named, one is not there, or layers or tokens are missing or of different networks.
         StoreError: One holds something else.
     """
     if embeddings.store is None:
@@ -76,85 +75,123 @@ def representations(embeddings: EmbeddingsSettings) -> list[Representation]:
             "embeddings.store is not set: name a store of embeddings, which "
             "`python ex_pretrain.py extract_embeddings with ...` writes and names at its end"
         )
-    rows, main = [], main_name(embeddings)
-    for name, place in {main: embeddings.store, **embeddings.compare}.items():
-        stores = _stores(name, Path(place).expanduser(), embeddings.blocks)
+    rows: list[Representation] = []
+    tokens_had: set[str] = set()
+    for name, place in {embeddings.name or MAIN: embeddings.store, **embeddings.compare}.items():
+        stores = _stores(name, Path(place).expanduser(), embeddings.blocks, embeddings.layers)
         _same_network(name, stores)
-        parts: list[tuple[int | str, tuple[Store, ...]]] = [(block_of(store), (store,)) for store in stores]
+        parts: list[tuple[int | str, tuple[Store, ...]]] = [(layer_of(store), (store,)) for store in stores]
         if embeddings.block_sum and len(stores) > 1:
             parts.append((SUM, tuple(stores)))
-        elif embeddings.block_sum and name == main:
+        elif embeddings.block_sum and not rows:
             raise UserError(
                 f"embeddings.block_sum=True: {place} is the store of one block; give the folder of several, which "
                 f"extract_embeddings writes with inference.transformer_block=[...]"
             )
         for block, those in parts:
-            for tokens in _choices(those[0], embeddings.tokens):
+            names = token_names(those[0])
+            choices = _choices(those[0], names, embeddings.tokens)
+            tokens_had |= choices.keys()
+            for choice, tokens in choices.items() if len(names) > 1 else [("", ())]:
                 for pooling in embeddings.pooling:
-                    reduction = token_reduction(CHOICES[tokens] if tokens else (), pooling)
-                    rows.append(Representation(name, those, reduction, block, tokens, pooling))
+                    reduction = token_reduction(tokens, pooling, names)
+                    rows.append(Representation(name, those, reduction, block, choice, pooling))
+    if missing := [choice for choice in embeddings.tokens if choice not in tokens_had]:
+        raise UserError(f"embeddings.tokens: no store has {missing[0]!r}; {_described(rows[0].stores[0])}")
+    layers = list(dict.fromkeys(row.block for row in rows))
+    for setting, wanted in (("blocks", embeddings.blocks), ("layers", embeddings.layers)):
+        if missing := [layer for layer in wanted or () if layer not in layers]:
+            stored = ", ".join(layer_name(layer) or "a store of no layer" for layer in layers)
+            raise UserError(f"embeddings.{setting}: no store is of {layer_name(missing[0])}; there is {stored}")
     return rows
 
 
-def main_name(embeddings: EmbeddingsSettings) -> str:
-    """What the encoder of `embeddings.store` is called in tables."""
-    return embeddings.name or MAIN
+def token_names(store: Reader) -> tuple[str, ...]:
+    """Names of the tokens of every window, the first axis of what is stored; none where they have no names."""
+    shape = store.header.item_shape
+    default = list(TOKENS) if len(shape) == 2 and shape[0] == len(TOKENS) else []
+    names = stated(store, "token_names", "a list of texts", stated(store, "tokens", "a list of texts", default))
+    return tuple(names) if len(shape) == 2 and shape[0] == len(names) and all(names) else ()
 
 
-def _choices(store: Store, wanted: Sequence[str]) -> list[str]:
-    """The choices of tokens that a store has; the empty one, for all it holds, where it has no tokens of that name."""
-    return list(dict.fromkeys(wanted)) if has_tokens(store) else [""]
+def _choices(store: Store, names: Sequence[str], wanted: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Those of the wanted choices of tokens that a store has.
+
+    Raises:
+        UserError: It has names of tokens, and none of those wanted.
+    """
+    split = {choice: tuple(names) if choice == ALL else tuple(choice.split("+")) for choice in wanted}
+    found = {choice: tokens for choice, tokens in split.items() if choice == ALL or set(tokens) <= set(names)}
+    if names and not found:
+        raise UserError(
+            f"embeddings.tokens=[{','.join(wanted)}]: {_described(store)}; choose one, several joined by +, or all"
+        )
+    return found
 
 
-def has_tokens(store: Reader) -> bool:
-    """Whether a store holds `TOKENS` of every patch, not something else."""
-    shape, names = store.header.item_shape, stated(store, "tokens", "a list of texts", TOKENS)
-    return len(shape) == 2 and shape[0] == len(TOKENS) and tuple(names) == TOKENS
+def _described(store: Reader) -> str:
+    tokens = token_names(store)
+    return f"{store.path} has " + (f"the tokens {', '.join(tokens)}" if tokens else "no names of tokens")
 
 
-def blocks_in(folder: Path) -> dict[int, Path]:
-    """The stores of several blocks in a folder, as an extraction leaves them."""
-    places = {header.parent.name.removeprefix("block_"): header.parent for header in folder.glob("block_*/header.json")}
-    return {int(number): places[number] for number in sorted(places) if number.isascii() and number.isdecimal()}
+def layer_of(store: Reader) -> int | str:
+    """The layer of a network that a store is of: the number of a block, or a name; empty where it is of none."""
+    return stated(store, "layer", "a text", stated(store, "block", "a number of a block", ""))
 
 
-def _stores(name: str, path: Path, blocks: Sequence[int] | None) -> list[Store]:
+def layers_in(folder: Path) -> dict[int | str, Path]:
+    """The stores of several layers in a folder, as an extraction leaves them: `block_NN` by number, `layer_NAME`."""
+    found: dict[int | str, Path] = {}
+    for header in folder.glob("*_*/header.json"):
+        kind, _, name = header.parent.name.partition("_")
+        if kind == "block" and name.isascii() and name.isdecimal():
+            found[int(name)] = header.parent
+        elif kind == "layer":
+            found[name] = header.parent
+    return dict(sorted(found.items(), key=lambda pair: (isinstance(pair[0], str), pair[0])))
+
+
+def _stores(name: str, path: Path, blocks: Sequence[int] | None, layers: Sequence[str] | None) -> list[Store]:
+    """The stores of an encoder: numbered ones as `blocks` chooses, those with names as `layers` does."""
+
+    def choice(layer: int | str) -> tuple[str, Sequence[int | str] | None]:
+        return ("blocks", blocks) if isinstance(layer, int) else ("layers", layers)
+
     if (path / "header.json").is_file():
-        if read_header(path).kind == "answers":
+        if read_header(path).kind in PREDICTIONS:
             raise UserError(
-                f"{name}: {path} holds answers, for which nothing is trained: give it as embeddings.answers.NAME={path}"
+                f"{name}: {path} holds predictions, for which nothing is trained: give it as "
+                f"embeddings.predictions.NAME={path}"
             )
         store = Store(path, kind="embeddings")
-        if blocks is not None and block_of(store) not in (*blocks, ""):
-            raise UserError(f"embeddings.blocks={list(blocks)}: {path} is of block {block_of(store)}")
+        setting, wanted = choice(layer := layer_of(store))
+        if wanted and layer not in (*wanted, ""):
+            raise UserError(f"embeddings.{setting}={list(wanted)}: {path} is of {layer_name(layer)}")
         return [store]
-    found = blocks_in(path)
+    found = layers_in(path)
     if not found:
         inside = sorted(str(header.parent) for header in path.glob("*/header.json"))
         hint = f"there is {', '.join(inside)}" if inside else _elsewhere(Path("outputs/embeddings"))
         raise UserError(f"{name}: {path} is no store of embeddings; {hint}")
-    if missing := [block for block in blocks or () if block not in found]:
-        there = ", ".join(str(block) for block in sorted(found))
-        raise UserError(f"embeddings.blocks: {path} has no block {missing[0]}, there is {there}")
-    return [Store(found[block], kind="embeddings") for block in sorted(blocks or found)]
+    for setting, wanted in {choice(layer)[0]: choice(layer)[1] for layer in found}.items():
+        if missing := [layer for layer in wanted or () if layer not in found]:
+            stored = ", ".join(map(str, found))
+            raise UserError(f"embeddings.{setting}: {path} has no {layer_name(missing[0])}, there is {stored}")
+    chosen = [layer for layer in found if not (wanted := choice(layer)[1]) or layer in wanted]
+    return [Store(found[layer], kind="embeddings") for layer in chosen]
 
 
 def _elsewhere(folder: Path) -> str:
     """Where stores come from, and those that lie where extractions leave them."""
-    there = sorted({str(header.parent) for pattern in ("*", "*/*") for header in folder.glob(f"{pattern}/header.json")})
-    more = f" and {len(there) - MOST_STORES} more" if len(there) > MOST_STORES else ""
-    found = f"; there is {', '.join(there[:MOST_STORES])}{more}" if there else ""
+    stored = sorted({str(one.parent) for pattern in ("*", "*/*") for one in folder.glob(f"{pattern}/header.json")})
+    more = f" and {len(stored) - MOST_STORES} more" if len(stored) > MOST_STORES else ""
+    found = f"; there is {', '.join(stored[:MOST_STORES])}{more}" if stored else ""
     return f"`python ex_pretrain.py extract_embeddings with ...` writes one and names it at its end{found}"
 
 
-def block_of(store: Reader) -> int | str:
-    """The block of a network that a store is of; empty where it is of none."""
-    return stated(store, "block", "a number of a block", "")
-
-
 def _same_network(name: str, stores: Sequence[Store]) -> None:
-    """Refuse a folder of blocks that are not of one network and its windows: tables would call them one encoder."""
-    first, *others = ({**(store.header.producer or {}), "block": None} for store in stores)
+    """Refuse a folder of layers that are not of one network and its windows: tables would call them one encoder."""
+    first, *others = ({**(store.header.producer or {}), "block": None, "layer": None} for store in stores)
     for store, other in zip(stores[1:], others, strict=True):
         if differ := sorted(key for key in {*first, *other} if first.get(key) != other.get(key)):
             raise UserError(
@@ -168,58 +205,7 @@ def labels(rows: Sequence[Representation]) -> dict[Representation, str]:
     named = {}
     for row in rows:
         own = [other for other in rows if other.encoder == row.encoder]
-        parts = {"block": f"block {row.block}" if row.block != SUM else "sum of blocks"}
-        parts |= {"tokens": row.tokens, "pooling": row.pooling}
-        several = [name for name in parts if len({getattr(other, name) for other in own}) > 1]
-        named[row] = ", ".join([row.encoder, *(parts[name] for name in several)])
+        parts = {"block": layer_name(row.block), "tokens": row.tokens, "pooling": row.pooling}
+        several = [part for part in parts if len({getattr(other, part) for other in own}) > 1]
+        named[row] = ", ".join([row.encoder, *(parts[part] for part in several)])
     return named
-
-
-@dataclass(frozen=True)
-class Annotated:
-    """The annotated tracks of a task by split: stored ids, targets, and songs where tracks are clips of songs."""
-
-    ids: Mapping[str, list[str]]
-    targets: Mapping[str, np.ndarray]
-    groups: Mapping[str, tuple[str, ...]] | None
-
-    def splits(self, rows: Mapping[str, int], x: np.ndarray, representation: Representation) -> dict[str, Split]:
-        """The splits with the vectors of a representation.
-
-        Args:
-            rows: Stored id -> row of `x`.
-            x: Vectors of all tracks.
-            representation: What they are.
-        """
-        made = {}
-        for split in SPLITS:
-            chosen = x[[rows[identity] for identity in self.ids[split]]]
-            groups = self.groups[split] if self.groups else None
-            made[split] = Split(
-                chosen,
-                self.targets[split],
-                self.ids[split],
-                features=representation.origin,
-                groups=groups,
-                layers=len(representation.stores),
-            )
-        return made
-
-
-def annotated_tracks(found: Mapping[str, Examples], corpus: Corpus) -> Annotated:
-    """The annotated tracks of a task; where some are clips of songs, the others are songs of one clip."""
-    ids = {split: list(one.stored) for split, one in found.items()}
-    targets = {split: one.targets for split, one in found.items()}
-    songs = {track.id: str(track.annotations["group"]) for track in corpus if "group" in track.annotations}
-    groups = {split: tuple(songs.get(track, track) for track in one.ids) for split, one in found.items()}
-    clips = any(track in songs for one in found.values() for track in one.ids)
-    return Annotated(ids, targets, groups if clips else None)
-
-
-def subset(data: Annotated, split: str, keep: Iterable[int]) -> Annotated:
-    """The same with some tracks of a split alone."""
-    rows = list(keep)
-    ids = {**data.ids, split: [data.ids[split][row] for row in rows]}
-    targets = {**data.targets, split: data.targets[split][rows]}
-    groups = {**data.groups, split: tuple(data.groups[split][row] for row in rows)} if data.groups else None
-    return replace(data, ids=ids, targets=targets, groups=groups)

@@ -1,138 +1,246 @@
-"""Many probes trained at once.
-
-Probes that share form and batch size are trained in tiles: one product of a batch with the weights of all probes of the
-tile side by side, instead of one product a probe. A tile is as large as the cache of a core allows (on a GPU, as large
-as the grid), and tiles need nothing of one another, so cores or a cluster can share them. `probing.fit` trains one
-probe alone; a tile agrees with it up to the rounding of sums.
-
-The method is that of Castellon, Donahue and Liang (ISMIR 2021); what is shared is what their procedure shares: batches,
-initial weights and dropout draws depend on the seed alone.
-"""
+"""Grids of probes on several problems, shared out over cores or a cluster in batches of probes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from experiments.probes import draws
-from experiments.probes.block_sum import BlockTile
-from experiments.probes.fitted import FittedProbe, ProbeConfig
-from experiments.probes.probing import Result, checked, diverged
-from experiments.probes.tiles import Data, Probe, Tile, load, shared_input
+from datasets.workers import workers as processes
+from experiments.errors import UserError
+from experiments.probes.fitted import FittedProbe
+from experiments.probes.grids import ProbeConfig
+from experiments.probes.sweep_files import Problem, Record, SweepFiles
+from experiments.probes.validation import check_splits
 from experiments.probes.vectors import Split
 from experiments.tasks.base import Task
+from preprocess.cluster import ClusterError, connected
 
-TILE_VALUES = 450_000  # weights of a tile on a CPU: with gradient and both moments they stay in the cache of a core
-BLOCK_TILE = 9  # probes of a tile that learn a sum of blocks: each has an input of its own
+CURVE_POINTS = 24  # kept of every probe's curve
+Part = tuple[int, list[int]]  # a batch of probes: number of the problem, numbers of points
+Trained = tuple[Part, list[Record], FittedProbe | None]  # what became of every point, and the best probe
 
 
-def tiles(
-    configs: Sequence[ProbeConfig], n_in: int, n_out: int, device: str = "cpu", blocks: int = 1
-) -> list[list[int]]:
-    """Deal the points of a grid into tiles: lists of their numbers, probes of a tile alike in form and batch size.
+@dataclass(frozen=True)
+class Outcome:
+    """What a grid ends with.
 
-    Args:
-        configs: The grid.
-        n_in: Values of a vector, of one block.
-        n_out: Outputs of the task.
-        device: Where tiles will be trained.
-        blocks: Of a learned sum.
+    Attributes:
+        probe: The best on validation.
+        records: Of all points, in the order of the grid.
+        reused: Points that had been trained before.
     """
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    for number, config in enumerate(configs):
-        shape = (config.hidden or 0, config.batch_size, config.evaluate_every, config.patience, config.max_steps)
-        groups.setdefault(shape, []).append(number)
-    dealt = []
-    for (hidden, *_), numbers in groups.items():
-        numbers = sorted(numbers, key=lambda number: shared_input(configs[number]))
-        weights = hidden * (n_in + n_out) if hidden else n_in * n_out
-        size = len(numbers) if device != "cpu" else max(1, TILE_VALUES // weights)
-        size = min(size, BLOCK_TILE) if blocks > 1 else size
-        dealt += [numbers[start : start + size] for start in range(0, len(numbers), size)]
-    return dealt
+
+    probe: FittedProbe
+    records: tuple[Record, ...]
+    reused: int = 0
+
+    @property
+    def failed(self) -> list[Record]:
+        """Points whose outputs became infinite."""
+        return [record for record in self.records if record.failure is not None]
+
+    @property
+    def tied(self) -> list[Record]:
+        """Points with the metric of the best one, itself included; the smaller loss, then the grid, decided."""
+        return [record for record in self.records if record.value == self.probe.value]
 
 
-@torch.no_grad()
-def train_tile(
-    task: Task, train: Split, valid: Split, configs: Mapping[int, ProbeConfig], seed: int, device: str = "cpu"
-) -> dict[int, Result]:
-    """Train the probes of a tile; each ends as `probing.fit` would end it alone.
+@dataclass(frozen=True)
+class Workers:
+    """Who computes.
+
+    Attributes:
+        jobs: Processes, -1 for one a core; None leaves it to `joblib.parallel_config`.
+        backend: Of joblib, e.g. `loky`, `threading`; None leaves it to `joblib.parallel_config`.
+        scheduler: Address of a Dask scheduler, whose workers compute in place of joblib's.
+        device: Where the arithmetic is done.
+    """
+
+    jobs: int | None = None
+    backend: str | None = None
+    scheduler: str | None = None
+    device: str = "cpu"
+
+    @contextlib.contextmanager
+    def ready(self) -> Iterator[None]:
+        """Joblib as these settings have it.
+
+        Raises:
+            UserError: There is no such backend.
+        """
+        import joblib
+
+        given = {"n_jobs": self.jobs, "backend": self.backend}
+        try:
+            chosen = joblib.parallel_config(**{name: value for name, value in given.items() if value is not None})
+        except (ValueError, ImportError) as error:
+            hint = "; for a Dask cluster give probe.scheduler=tcp://HOST:8786" if self.backend == "dask" else ""
+            raise UserError(f"probe.backend={self.backend}: {str(error).splitlines()[0]}{hint}") from None
+        with chosen:
+            yield
+
+
+def sweep(
+    problems: Sequence[Problem],
+    folder: Path,
+    workers: Workers | None = None,
+    on_points: Callable[[int], None] = lambda points: None,
+) -> list[Outcome]:
+    """Train the grids of some problems; parts that are in the folder are not trained again.
 
     Args:
-        task: Loss and metrics.
-        train: Vectors and targets to learn from.
-        valid: Vectors and targets for early stopping.
-        configs: Points of a grid by their number, alike in form, batch size and patience, in the order of `tiles`.
-        seed: Of weights, batches and masks.
-        device: Where the arithmetic is done.
+        problems: Each with a grid.
+        folder: Gets the files of every finished batch of probes, at once.
+        workers: Who computes; None leaves it to `joblib.parallel_config`.
+        on_points: Called with the number of points whenever some are finished.
 
     Returns:
-        The results by number.
+        The outcomes, in the order of the problems.
 
     Raises:
-        UserError: The splits do not fit together, or validation cannot be scored.
+        UserError: The splits of a problem do not fit together, or all of its probes failed.
     """
-    checked(task, train, valid)
-    data = load(task, train, valid, {config.standardise for config in configs.values()}, device)
-    form = next(iter(configs.values()))
-    sizes = [n for n in (train.x.shape[1] // train.layers, form.hidden, task.n_outputs) if n is not None]
-    kind = BlockTile if train.layers > 1 else Tile
-    tile = kind([Probe(number, config) for number, config in configs.items()], sizes, seed, device, train.layers)
-    results: dict[int, Result] = {}
-
-    def end(probes: list[int], step: int) -> None:
-        for number in probes:
-            probe = tile.probes[number]
-            weights = {name: weight.cpu().numpy() for name, weight in probe.weights.items()}
-            mean, scale = data.scalers[probe.config.standardise]
-            found = (probe.value, probe.loss, probe.step, step, tuple(probe.curve))
-            fitted = FittedProbe(task, probe.config, seed, weights, mean, scale, dict(train.features), *found)
-            results[probe.number] = Result(probe.config, fitted)
-        tile.drop(probes)
-
-    step = 0
-    while True:
-        if step % form.evaluate_every == 0:
-            end([number for number, probe in enumerate(tile.probes) if probe.waited == form.patience], step)
-            results |= _evaluate(tile, task, data, step)
-        if step == form.max_steps:
-            end(list(range(len(tile.probes))), step)
-        if not tile.probes:
-            return results
-        tile.learn(task, data, draws.batch(seed, step, len(train.x), form.batch_size), step, seed)
-        step += 1
+    workers = workers or Workers()
+    files = [SweepFiles(folder, problem) for problem in problems]
+    left: list[Part] = []
+    finished: list[dict[tuple[int, ...], list[Record]]] = [{} for _ in problems]
+    for number, points in _parts(problems, workers.device):
+        if (records := files[number].read(points)) is not None:
+            finished[number][tuple(points)] = records
+        else:
+            left.append((number, points))
+    reused = [sum(map(len, parts)) for parts in finished]
+    on_points(sum(reused))
+    if left:
+        train = _by_cluster if workers.scheduler else _by_joblib
+        with contextlib.closing(train(problems, left, workers)) as trained:
+            for (number, points), records, best in trained:
+                files[number].write(points, records, best)
+                finished[number][tuple(points)] = records
+                on_points(len(points))
+    return [
+        _outcome(problem, files[number], finished[number], workers.device, reused[number])
+        for number, problem in enumerate(problems)
+    ]
 
 
-def _evaluate(tile: Tile, task: Task, data: Data, step: int) -> dict[int, Result]:
-    """Score all probes on validation and keep the weights of those that were never better; give back what diverged."""
-    by_scaling: dict[bool, list[int]] = {}
-    for number, probe in enumerate(tile.probes):
-        by_scaling.setdefault(probe.config.standardise, []).append(number)
-    broken: list[int] = []
-    for standardise, numbers in by_scaling.items():
-        outputs = tile.outputs(data.valid[standardise], slice(numbers[0], numbers[-1] + 1))
-        finite = torch.isfinite(outputs).flatten(1).all(1).tolist()
-        values = data.judge.scores(outputs.nan_to_num(0.0, 0.0, 0.0)).tolist()
-        for row, number in enumerate(numbers):
-            if finite[row]:
-                _see(tile, number, step, values[row], partial(task.loss, outputs[row], data.references))
-            else:
-                broken.append(number)
-    probes = [tile.probes[number] for number in broken]
-    tile.drop(broken)
-    return {probe.number: Result(probe.config, None, diverged(probe.config, step)) for probe in probes}
+def _parts(problems: Sequence[Problem], device: str) -> list[Part]:
+    """The batches of probes of all problems, the longest work first."""
+    from experiments.probes.batched import batches_of_probes
+
+    parts = []
+    for number, problem in enumerate(problems):
+        check_splits(problem.task, problem.train, problem.valid)
+        width, layers, outputs = problem.train.x.shape[1], problem.train.layers, problem.task.n_outputs
+        for points in batches_of_probes(problem.configs, width // layers, outputs, device.partition(":")[0], layers):
+            first = problem.configs[points[0]]
+            work = len(points) * (first.hidden or outputs) * min(first.batch_size, len(problem.train.x))
+            parts.append((work * width, number, points))
+    return [(number, points) for _, number, points in sorted(parts, key=lambda part: -part[0])]
 
 
-def _see(tile: Tile, number: int, step: int, value: float, loss: Callable[[], Tensor]) -> None:
-    """Keep a strictly better evaluation, count another."""
-    probe = tile.probes[number]
-    probe.curve.append((step, value))
-    if value > probe.value:
-        probe.value, probe.loss, probe.step, probe.waited = value, float(loss()), step, 0
-        probe.weights = {name: weight[number].clone() for name, weight in tile.weights.items()}
-    else:
-        probe.waited += 1
+def _by_joblib(problems: Sequence[Problem], left: Sequence[Part], workers: Workers) -> Iterator[Trained]:
+    """Train parts in the processes, or whatever else, that joblib has; back they come in any order."""
+    import joblib
+
+    with workers.ready():
+        try:
+            parallel = processes(return_as="generator_unordered", batch_size=1)
+        except ValueError:  # a backend that gives all back at the end
+            parallel = processes(batch_size=1)
+        jobs = joblib.effective_n_jobs(parallel.n_jobs)
+        threads = max(1, (os.cpu_count() or 1) // jobs) if jobs > 1 else None
+        yield from parallel(
+            joblib.delayed(_train)(part, *_arguments(problems[part[0]], part[1]), workers.device, threads)
+            for part in left
+        )
+
+
+def _by_cluster(problems: Sequence[Problem], left: Sequence[Part], workers: Workers) -> Iterator[Trained]:
+    """Train parts on the workers of a Dask cluster, which get the vectors of a problem once."""
+    try:
+        with connected(workers.scheduler, "probe.scheduler", "experiments.probes.batched") as cluster:
+            sent: dict[int, Any] = {}
+
+            def calls() -> Iterator[tuple[Any, ...]]:
+                for part in left:
+                    task, train, valid, *rest = _arguments(problems[part[0]], part[1])
+                    for split in (train, valid):
+                        if id(split) not in sent:
+                            sent[id(split)] = cluster.share(split)
+                    yield part, task, sent[id(train)], sent[id(valid)], *rest, workers.device, None
+
+            yield from cluster.unordered(_train, calls())
+    except ClusterError as error:
+        raise UserError(str(error)) from error
+
+
+def _arguments(problem: Problem, points: Sequence[int]) -> tuple[Task, Split, Split, dict[int, ProbeConfig], int]:
+    return problem.task, problem.train, problem.valid, {one: problem.configs[one] for one in points}, problem.seed
+
+
+def _train(
+    part: Part,
+    task: Task,
+    train: Split,
+    valid: Split,
+    configs: Mapping[int, ProbeConfig],
+    seed: int,
+    device: str,
+    threads: int | None,
+) -> Trained:
+    """Train a batch of probes in a worker, with so many threads; None leaves them as they are."""
+    import torch
+
+    from experiments.probes.batched import train_batch
+
+    if threads is not None and threads != torch.get_num_threads():
+        torch.set_num_threads(threads)
+    results = train_batch(task, train, valid, configs, seed, device)
+    records = []
+    for number in configs:
+        config, probe, failure = results[number].config, results[number].probe, results[number].failure
+        if probe is None:
+            records.append(Record(number, config, failure=failure))
+            continue
+        best = (probe.value, probe.loss, probe.best_step, probe.stop_step)
+        records.append(Record(number, config, *best, curve=thinned(probe.curve, probe.best_step, CURVE_POINTS)))
+    return part, records, results[min(records, key=lambda record: record.rank).number].probe
+
+
+def thinned(curve: Sequence[tuple[int, float]], best_step: int, most: int) -> tuple[tuple[int, float], ...]:
+    """Evenly spaced points of a curve, with its ends and its best step."""
+    if len(curve) <= most:
+        return tuple(curve)
+    rows = set(np.linspace(0, len(curve) - 1, most - 1).round().astype(int).tolist())
+    rows |= {row for row, (step, _) in enumerate(curve) if step == best_step}
+    return tuple(curve[row] for row in sorted(rows))
+
+
+def _outcome(
+    problem: Problem, files: SweepFiles, finished: Mapping[tuple[int, ...], list[Record]], device: str, reused: int
+) -> Outcome:
+    records = sorted((record for part in finished.values() for record in part), key=lambda record: record.number)
+    best = min(records, key=lambda record: record.rank)
+    if best.value is None:
+        raise UserError(f"none of {len(records)} probes could be trained: {best.failure}")
+    points = next(points for points, part in finished.items() if best in part)
+    probe = files.probe(points)
+    if probe is None:  # its file was deleted
+        _, again, probe = _train((0, list(points)), *_arguments(problem, points), device, None)
+        files.write(points, again, probe)
+    files.keep_probe(points)
+    return Outcome(probe, tuple(records), reused)
+
+
+def seeds_of(seeds: int | Sequence[int] | None, seed: int) -> list[int]:
+    """The seeds that settings ask for: those given, so many from the run's on, or the run's alone."""
+    if seeds is None:
+        return [seed]
+    return [seed + number for number in range(seeds)] if isinstance(seeds, int) else list(dict.fromkeys(seeds))

@@ -1,4 +1,4 @@
-"""From a store of arrays to one vector a track, with its target: what a probe is trained on."""
+"""One vector a track: what probes are trained on, and how stored tokens are pooled over the windows of a track."""
 
 from __future__ import annotations
 
@@ -16,20 +16,13 @@ from experiments.tasks.base import unknown
 if TYPE_CHECKING:
     from datasets.store import Reader
 
-TOKENS = ("cls", "dist", "mean")  # order of the second axis of stored embeddings
-CHOICES: Mapping[str, tuple[str, ...]] = {
-    "cls": ("cls",),
-    "dist": ("dist",),
-    "mean": ("mean",),
-    "cls+dist": ("cls", "dist"),
-    "all": TOKENS,
-}
+TOKENS = ("cls", "dist", "mean")  # of stores whose header names none and whose rows are [3, dim]
 AVERAGED = "mean of "  # in names of reductions, before tokens that are averaged
-POOLINGS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {  # `[patches, ...]` to one array, in double
-    "mean": lambda patches: patches.mean(axis=0, dtype=np.float64),
-    "max": lambda patches: patches.max(axis=0).astype(np.float64),
-    "mean+std": lambda patches: np.concatenate(
-        [patches.mean(axis=0, dtype=np.float64), patches.std(axis=0, dtype=np.float64)], axis=-1
+POOLINGS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {  # `[windows, ...]` to one array, in double
+    "mean": lambda windows: windows.mean(axis=0, dtype=np.float64),
+    "max": lambda windows: windows.max(axis=0).astype(np.float64),
+    "mean+std": lambda windows: np.concatenate(
+        [windows.mean(axis=0, dtype=np.float64), windows.std(axis=0, dtype=np.float64)], axis=-1
     ),
 }
 
@@ -44,7 +37,7 @@ class Split:
         ids: The tracks, in the order of the rows.
         features: What made the vectors: `kind`, `fingerprint`, `reduction`, and where they can be made of new audio
             the `producer` of the store.
-        groups: What each track is a clip of, where clips are judged together; None where each is judged alone.
+        groups: What each track is a clip of, where clips are evaluated together; None where each is evaluated alone.
         layers: How many vectors of equal width stand side by side in a row, for a learned sum of them.
     """
 
@@ -90,13 +83,16 @@ class Reduction:
     vector: Callable[[np.ndarray], np.ndarray]
 
 
-def pool(embeddings: np.ndarray, tokens: Sequence[str], pooling: str = "mean") -> np.ndarray:
-    """Make one array of the patches of a track and set the chosen tokens side by side.
+def pool(
+    embeddings: np.ndarray, tokens: Sequence[str], pooling: str = "mean", names: Sequence[str] = TOKENS
+) -> np.ndarray:
+    """Make one array of the windows of a track and set the chosen tokens side by side.
 
     Args:
-        embeddings: `[patches, 3, dim]`, the tokens in the order of `TOKENS`; `[patches, ...]` where none are named.
-        tokens: Names from `TOKENS`, in the order wanted; none for all there is, in the order there is.
+        embeddings: `[windows, tokens, dim]`; `[windows, ...]` where no tokens are chosen.
+        tokens: Names from `names`, in the order wanted; none for all there is, in the order there is.
         pooling: A key of `POOLINGS`.
+        names: Of the stored tokens, in their order.
 
     Returns:
         float32 `[values]`; computed in double, since stored values are float16.
@@ -105,81 +101,93 @@ def pool(embeddings: np.ndarray, tokens: Sequence[str], pooling: str = "mean") -
         UserError: An unknown token or pooling, a repeated token, or another shape.
     """
     for token in tokens:
-        if token not in TOKENS:
-            raise unknown("token", token, TOKENS)
+        if token not in names:
+            raise unknown("token", token, names)
     if pooling not in POOLINGS:
         raise unknown("pooling", pooling, POOLINGS)
     if len(set(tokens)) < len(tokens):
-        raise UserError(f"tokens={list(tokens)}: give one or more of {', '.join(TOKENS)}, each once")
-    if (tokens and (embeddings.ndim != 3 or embeddings.shape[1] != len(TOKENS))) or not len(embeddings):
-        raise UserError(f"embeddings of shape {list(embeddings.shape)}, expected [patches, {len(TOKENS)}, dim]")
+        raise UserError(f"tokens={list(tokens)}: give one or more of {', '.join(names)}, each once")
+    if (tokens and (embeddings.ndim != 3 or embeddings.shape[1] != len(names))) or not len(embeddings):
+        raise UserError(f"embeddings of shape {list(embeddings.shape)}, expected [windows, {len(names)}, dim]")
     pooled = POOLINGS[pooling](embeddings)
-    chosen = pooled[[TOKENS.index(token) for token in tokens]] if tokens else pooled
+    chosen = pooled[[names.index(token) for token in tokens]] if tokens else pooled
     return chosen.reshape(-1).astype(np.float32)
 
 
-def token_reduction(tokens: Sequence[str], pooling: str = "mean") -> Reduction:
+def token_reduction(tokens: Sequence[str], pooling: str = "mean", names: Sequence[str] = TOKENS) -> Reduction:
     """The reduction that pools stored embeddings with `pool`."""
-    name = ("+".join(tokens) or "stored") + (f", {pooling} of patches" if pooling != "mean" else "")
-    return Reduction(name, "embeddings", partial(pool, tokens=tuple(tokens), pooling=pooling))
+    name = "+".join(tokens) or "stored"
+    name += f", {pooling} of patches" if pooling != "mean" else ""  # windows, as files of probes know them
+    return Reduction(name, "embeddings", partial(pool, tokens=tuple(tokens), pooling=pooling, names=tuple(names)))
 
 
-def token_mean(tokens: Sequence[str]) -> Reduction:
-    """The reduction that averages the chosen tokens, as wide as one of them, over tokens and patches."""
+def token_mean(tokens: Sequence[str], names: Sequence[str] = TOKENS) -> Reduction:
+    """The reduction that averages the chosen tokens, as wide as one of them, over tokens and windows."""
     if len(tokens) == 1:
-        return token_reduction(tokens)
+        return token_reduction(tokens, names=names)
 
     def vector(embeddings: np.ndarray) -> np.ndarray:
-        return pool(embeddings, tokens).reshape(len(tokens), -1).mean(axis=0, dtype=np.float64).astype(np.float32)
+        pooled = pool(embeddings, tokens, names=names).reshape(len(tokens), -1)
+        return pooled.mean(axis=0, dtype=np.float64).astype(np.float32)
 
     return Reduction(AVERAGED + "+".join(tokens), "embeddings", vector)
 
 
-def reduction_named(name: str) -> Reduction:
+def reduction_named(name: str, names: Sequence[str] = TOKENS) -> Reduction:
     """The reduction of embeddings that has this name, as `Split.features` and a saved probe have it.
+
+    Args:
+        name: Of the reduction.
+        names: Of the stored tokens.
 
     Raises:
         UserError: None has.
     """
-    if name.startswith(AVERAGED) and set(chosen := name.removeprefix(AVERAGED).split("+")) <= set(TOKENS):
-        return token_mean(chosen)
+    if name.startswith(AVERAGED) and set(chosen := name.removeprefix(AVERAGED).split("+")) <= set(names):
+        return token_mean(chosen, names)
     tokens, _, rest = name.partition(", ")
     pooling = rest.removesuffix(" of patches") or "mean"
-    found = token_reduction(() if tokens == "stored" else tokens.split("+"), pooling)
-    known = pooling in POOLINGS and (tokens == "stored" or set(tokens.split("+")) <= set(TOKENS))
-    if not known or found.name != name:
+    made = token_reduction(() if tokens == "stored" else tokens.split("+"), pooling, names)
+    known = pooling in POOLINGS and (tokens == "stored" or set(tokens.split("+")) <= set(names))
+    if not known or made.name != name:
         raise UserError(f"reduction {name!r}: not one of embeddings, such as 'cls+dist+mean' or 'cls, max of patches'")
-    return found
+    return made
 
 
-def gather(store: Reader, ids: Sequence[str], reduction: Reduction) -> tuple[np.ndarray, list[str], tuple[str, ...]]:
+def _mean_and_deviation(mel: np.ndarray) -> np.ndarray:
+    """Mean and population deviation over time of every band: `[frames, bands]` to float32 `[2 * bands]`.
+
+    Computed in double, since stored frames are float16.
+    """
+    return np.concatenate([mel.mean(axis=0, dtype=np.float64), mel.std(axis=0, dtype=np.float64)]).astype(np.float32)
+
+
+MEL_STATISTICS = Reduction("mean and deviation over time", "mel", _mean_and_deviation)
+
+
+def gather(store: Reader, ids: Sequence[str], reduction: Reduction) -> np.ndarray:
     """Read tracks from a store, one vector each.
 
     Args:
         store: A reader of the reduction's kind.
-        ids: Tracks wanted; a store knows them by the same ids.
+        ids: Tracks wanted, all of them stored.
         reduction: How an array becomes a vector.
 
     Returns:
-        float32 `[tracks found, values]`, the tracks found in the order of `ids`, and the ids that the store lacks.
+        float32 `[tracks, values]`, in the order of `ids`.
 
     Raises:
-        UserError: The store holds another kind of array, or none of the tracks.
+        UserError: The store holds another kind of array, or lacks a track.
     """
-    from experiments.progress import progress
+    from datasets.progress import progress
 
     if store.header.kind != reduction.kind:
         raise UserError(f"the store holds {store.header.kind}; {reduction.name} is made from {reduction.kind}")
-    stored = set(store.ids)
-    found = [identity for identity in ids if identity in stored]
-    missing = tuple(identity for identity in ids if identity not in stored)
-    if not found:
-        wanted = f"the first wanted is {missing[0]!r}" if missing else "no track is wanted"
-        known = f"the first stored is {min(stored)!r}" if stored else "the store is empty"
-        raise UserError(f"none of {len(ids)} tracks is among the {len(stored)} of the store: {wanted}, {known}")
+    if missing := set(ids) - set(store.ids):
+        raise UserError(f"{len(missing)} of {len(ids)} tracks are not stored, {min(missing)!r} is one")
     vectors = []
-    with progress("Reading vectors", len(found), "tracks") as advance:
-        for identity in found:
+    with progress("Reading vectors", len(ids), "tracks") as advance:
+        for identity in ids:
             vectors.append(reduction.vector(store.read(identity)))
             advance()
-    return np.stack(vectors), found, missing
+    return np.stack(vectors)

@@ -1,15 +1,17 @@
 """What can be asked of a recording: one file a task, one row here.
 
 `build("genre", classes=[...])` gives the task that pre-training, transfer and probing share, so that a target encoding,
-a loss and a metric exist once. A new task is one file beside this one and one row in `TASKS`.
+a loss and a metric exist once. A new task is one file beside this one and one row in `TASKS`; a task of the user's own
+is any subclass of `Task`, named as `package.module:Class`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from datasets.corpus import LABELS
+from experiments import own_modules
 from experiments.errors import UserError
 from experiments.tasks.base import Task, unknown
 from experiments.tasks.emotion import Emotion
@@ -17,6 +19,7 @@ from experiments.tasks.genre import Genre
 from experiments.tasks.key import Key
 from experiments.tasks.tagging import Tagging
 from experiments.tasks.tempo import Tempo, TempoRegression
+from models.own_classes import import_class
 
 TASKS: dict[str, type[Task]] = {
     "tagging": Tagging,
@@ -28,59 +31,73 @@ TASKS: dict[str, type[Task]] = {
 }
 
 
-def find(name: str) -> type[Task]:
-    """Look a task up by name.
-
-    Raises:
-        UserError: No task has this name; the message lists those that exist.
-    """
-    if name not in TASKS:
-        raise unknown("task", name, TASKS)
-    return TASKS[name]
-
-
-def build(name: str, **options) -> Task:
-    """Make a task by name.
+def find(name: str, typed: bool = True, allowed: Collection[str] = ()) -> type[Task]:
+    """Look a task up by name; a class of the user's own is imported.
 
     Args:
-        name: A key of `TASKS`.
+        name: A key of `TASKS`, or `package.module:Class`.
+        typed: Whether the user gave the name, so that its module may be imported, from now on for files too. A name
+            that a file gives is only imported if the user named that module.
+        allowed: Further modules that may be imported.
+
+    Raises:
+        UserError: No task has this name; the message lists those that exist. Or the class cannot be imported.
+    """
+    if name in TASKS:
+        return TASKS[name]
+    if ":" not in name:
+        raise unknown("task", name, TASKS)
+    if typed:
+        own_modules.allow(name)
+    try:
+        return import_class(name, Task, own_modules.allowed().union(allowed), "datamodule.task")
+    except ValueError as error:
+        raise UserError(f"task {error}") from None
+
+
+def build(name: str, **options: Any) -> Task:
+    """Make a task that the user named.
+
+    Args:
+        name: As `find` takes it.
         **options: What the task's constructor takes: `classes` for tagging and genre, what `measured` gives for tasks
             about values, or the `options` of a task that was made before.
 
     Raises:
-        UserError: No task has this name; the message lists those that exist.
+        UserError: As `find`.
     """
     return find(name)(**options)
 
 
-def told(task: Task) -> dict[str, Any]:
-    """What a file says of a task, for `rebuild`: `task`, `labels`, and `options` where labels are not all there is."""
-    own = {} if "classes" in task.options else {"options": dict(task.options)}
-    return {"task": task.name, "labels": list(task.classes), **own}
-
-
-def rebuild(name: str, labels: Sequence[str], options: Mapping[str, Any] | None = None) -> Task:
-    """Make the task of a file again.
+def from_metadata(
+    name: str,
+    labels: Sequence[str] | None,
+    options: Mapping[str, Any] | None = None,
+    allowed: Collection[str] = (),
+) -> Task:
+    """Make the task that a file describes, see `Task.metadata`.
 
     Args:
-        name: A key of `TASKS`.
-        labels: Names of its outputs.
-        options: What the file says besides; None where labels are all there is.
+        name: A key of `TASKS`, or `package.module:Class` of a module that the user named too.
+        labels: Names of its outputs; None where the file does not give them.
+        options: What its constructor took; None where labels are all there is.
+        allowed: Modules that may be imported besides those that settings named.
 
     Raises:
-        UserError: No task has this name, or it does not have these outputs.
+        UserError: No task has this name, its module was not named, or it does not have these outputs.
     """
-    if options is None and find(name).annotations[0] in LABELS:
-        return build(name, classes=labels)
+    kind = find(name, typed=False, allowed=allowed)
+    if options is None and labels is not None and "classes" in inspect.signature(kind).parameters:
+        options = {"classes": labels}
     try:
-        task = build(name, **(options or {}))
+        task = kind(**(options or {}))
     except UserError:
         raise
     except (TypeError, ValueError):
         raise UserError(
             f"{name}: the file says {options!r:.200} of this task, which cannot be; was it changed?"
         ) from None
-    if len(task.classes) != len(labels):
+    if labels is not None and len(task.classes) != len(labels):
         raise UserError(f"{name}: {len(labels)} outputs, expected {task.n_outputs}; was the file changed?")
     return task
 
@@ -96,6 +113,5 @@ __all__ = [
     "TempoRegression",
     "build",
     "find",
-    "rebuild",
-    "told",
+    "from_metadata",
 ]

@@ -1,42 +1,37 @@
-"""What every task offers, and the checks they share."""
+"""What every task offers: targets, loss, decoding, joining of windows and metrics."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from datasets.text import pluralize
+from datasets.targets import ClipTargets, Targets
 from experiments.errors import UserError
+from experiments.tasks.joining import JOINS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@runtime_checkable
-class Task(Protocol):
-    """A question asked of a recording: targets, loss, decoding and metrics.
+class Task(ABC):
+    """A question asked of a recording. A new task is a subclass in one file and a row in `experiments.tasks.TASKS`.
 
     Attributes:
-        name: Key in `experiments.tasks.TASKS`.
+        name: Key in `experiments.tasks.TASKS`; in settings, a task of the user's own is `package.module:Class`.
         annotations: Which annotations of a track it is about, keys of `datasets.corpus.ANNOTATIONS`; a track that lacks
             one of several is not annotated.
-        kind: What an answer is: one of the classes, any number of them, or values.
+        kind: What a prediction is: one of the classes, any number of them, or values.
         options: What its constructor takes to make it again; plain values. A task whose classes are those of a corpus
             has them there as `classes`.
-        classes: Names of the answers, in the order of the outputs.
-        n_outputs: Values a network must give per item.
+        classes: Names of the outputs, in their order.
         primary: The metric that early stopping and selection look at; higher is better.
-
-    A task may also define `score_resampled(predictions, references, weights)`, the metrics under many weightings of the
-    items at once; `experiments.intervals` uses it where it exists and calls `score` on every resample otherwise.
-    `primary_resampled`, with the same arguments, gives the primary metric alone where that is faster.
-    `measured(annotations)`, a class method, gives the options that depend on the annotated values of all tracks but
-    those of the test. `spread(targets)` makes probabilities of classes of targets that are something else.
-    `strata(targets)` names what kind of track each is, where targets are neither classes nor tags.
-    `doubtful(annotations)`, a class method, gives what is implausible about annotated values, and whose they are.
+        clip_level: Whether a target and a prediction hold for a whole recording, so that those of several recordings
+            can be stacked. `score` of other tasks takes lists, one array a recording, and such a task overrides
+            `targets` and `join`.
     """
 
     name: str
@@ -44,26 +39,110 @@ class Task(Protocol):
     kind: Literal["class", "tags", "values"]
     options: Mapping[str, Any]
     classes: tuple[str, ...]
-    n_outputs: int
     primary: str
+    clip_level: bool = True
 
+    @property
+    def n_outputs(self) -> int:
+        """Values a network must give per item."""
+        return len(self.classes)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What a file says of the task: `task`, `labels`, and `options` where labels are not all there is.
+
+        `experiments.tasks.from_metadata` makes the task of it again.
+        """
+        kind = type(self)
+        ours = kind.__module__.startswith("experiments.tasks.")
+        name = self.name if ours else f"{kind.__module__}:{kind.__qualname__}"
+        own = {} if "classes" in self.options else {"options": dict(self.options)}
+        return {"task": name, "labels": list(self.classes), **own}
+
+    @abstractmethod
     def encode(self, annotation: Any) -> np.ndarray:
-        """Turn an annotation as a person wrote it, or a tuple of several, into a target of one item."""
+        """Turn an annotation as a person wrote it, or a tuple of several, into a target of one item.
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Compare raw outputs `[items, n_outputs]` with a batch of targets; a scalar, computed in float32."""
+        Raises:
+            UserError: It cannot be read.
+        """
 
+    def targets(self, annotations: Sequence[Any], frame_times: Callable[[int], np.ndarray] | None = None) -> Targets:
+        """What crops of tracks are trained against.
+
+        Args:
+            annotations: One a track, as `encode` takes them.
+            frame_times: Number of frames -> the time of each in seconds, as the front end has it; for targets over
+                time.
+
+        Raises:
+            UserError: An annotation cannot be read.
+        """
+        encoded = [self.encode(one) for one in annotations]
+        return ClipTargets(np.stack(encoded) if encoded else np.empty((0, self.n_outputs), np.float32))
+
+    def smooth_labels(self, targets: Tensor) -> Tensor:
+        """Targets as numbers that can be mixed: class numbers become one-hot float32 `[items, n_outputs]`.
+
+        Everything else stays as it is.
+        """
+        from torch.nn.functional import one_hot
+
+        return targets if targets.is_floating_point() else one_hot(targets.long(), self.n_outputs).float()
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Compare raw outputs `[items, n_outputs]` with a batch of targets.
+
+        Args:
+            outputs: Of the network.
+            targets: Encoded, or smoothed and mixed.
+            mask: Which values of the targets count; only given where the task's targets have a mask, so a task without
+                one need not take it.
+
+        Returns:
+            A scalar, computed in float32.
+        """
+
+    @abstractmethod
     def decode(self, outputs: Any) -> np.ndarray:
         """Turn raw outputs `[items, n_outputs]`, a tensor or an array, into predictions."""
 
-    def score(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:
-        """Measure predictions against stacked targets; flat, finite, plain floats, counts with the prefix `n_`."""
+    def join(self, predictions: np.ndarray, starts: np.ndarray | None = None, how: str = "mean") -> np.ndarray:
+        """Turn the predictions of a track's windows into the prediction of the track.
 
-    def score_per_class(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, dict[str, float]]:
+        Args:
+            predictions: As decoded, `[windows, ...]`, one window or more, in the order of the track.
+            starts: First frame of every window, `[windows]`; for tasks over time.
+            how: A key of `experiments.tasks.joining.JOINS`.
+
+        Raises:
+            UserError: No such way to join, or none for this kind of task.
+        """
+        if how not in JOINS:
+            raise unknown("way to join windows", how, JOINS)
+        function, kinds = JOINS[how]
+        if self.kind not in kinds:
+            possible = ", ".join(name for name, (_, fitting) in JOINS.items() if self.kind in fitting)
+            raise UserError(f"{self.name}: windows cannot be joined by {how}. Valid: {possible}")
+        return function(predictions)
+
+    @abstractmethod
+    def score(self, predictions: Any, references: Any) -> dict[str, float]:
+        """Measure predictions against references; flat, finite, plain floats, counts with the prefix `n_`.
+
+        Args:
+            predictions: Stacked, `[items, ...]`; of a task that is not clip-level, a list with one array an item.
+            references: Targets, likewise.
+        """
+
+    def score_per_class(self, predictions: Any, references: Any) -> dict[str, dict[str, float]]:
         """Measure every class that the references allow to be measured; the others are absent."""
+        return {}
 
-    def primary_score(self, predictions: np.ndarray, references: np.ndarray) -> float:
+    def primary_score(self, predictions: Any, references: Any) -> float:
         """The value of `score(...)[primary]` alone, fast enough to be asked every few steps."""
+        return self.score(predictions, references)[self.primary]
 
     def primary_scores(self, outputs: Tensor, references: Tensor) -> Tensor:
         """`primary_score` of many systems at once, on their device.
@@ -75,6 +154,50 @@ class Task(Protocol):
         Returns:
             float64 `[systems]`.
         """
+        import torch
+
+        wanted = references.detach().cpu().numpy()
+        values = [self.primary_score(self.decode(one), wanted) for one in outputs]
+        return torch.tensor(values, dtype=torch.float64, device=outputs.device)
+
+    def score_resampled(
+        self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray
+    ) -> dict[str, np.ndarray] | None:
+        """The metrics of `score`, without counts, for many resamples of the items at once.
+
+        Args:
+            predictions: `[items, ...]`.
+            references: Stacked targets.
+            weights: `[resamples, items]`, how often each resample holds each item.
+
+        Returns:
+            `[resamples]` by metric, NaN where a resample cannot be scored; None: call `score` on every resample.
+        """
+        return None
+
+    def primary_resampled(
+        self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray | None:
+        """The primary metric of `score_resampled` alone, `[resamples]`; None where that is not faster."""
+        return None
+
+    def confusion(self, predictions: np.ndarray, references: np.ndarray) -> np.ndarray | None:
+        """Count items by reference (row) and prediction (column), int64 `[n_outputs, n_outputs]`; None: no classes."""
+        return None
+
+    def strata(self, targets: np.ndarray) -> list[str] | None:
+        """What kind of track each is, where targets are neither classes nor tags; None: the classes tell."""
+        return None
+
+    @classmethod
+    def measured(cls, annotations: Sequence[Any]) -> dict[str, Any]:
+        """The options that depend on the annotated values of all tracks but those of the test."""
+        return {}
+
+    @classmethod
+    def implausible(cls, annotations: Sequence[Any]) -> dict[str, list[int]]:
+        """What is implausible about annotated values, and the numbers of those it is true of."""
+        return {}
 
 
 def annotated(names: Sequence[str], annotations: Mapping[str, Any]) -> Any | None:
@@ -87,10 +210,10 @@ def annotated(names: Sequence[str], annotations: Mapping[str, Any]) -> Any | Non
     Returns:
         The annotation, or a tuple where the task is about several; None where one is missing.
     """
-    found = tuple(annotations.get(name) for name in names)
-    if any(one is None for one in found):
+    values = tuple(annotations.get(name) for name in names)
+    if any(one is None for one in values):
         return None
-    return found if len(found) > 1 else found[0]
+    return values if len(values) > 1 else values[0]
 
 
 def unknown(kind: str, name: Any, valid: Iterable[str]) -> UserError:
@@ -107,106 +230,3 @@ def unknown(kind: str, name: Any, valid: Iterable[str]) -> UserError:
     hint = f"; did you mean {folded[near[0]]!r}?" if near else "."
     listed = ", ".join(names[:30]) + (f", ... ({len(names)} in all)" if len(names) > 30 else "")
     return UserError(f"unknown {kind} {name!r}{hint} Valid: {listed}")
-
-
-def checked_classes(kind: str, classes: Sequence[str], at_least: int) -> tuple[str, ...]:
-    """Return the classes as a tuple.
-
-    Raises:
-        UserError: Too few, a repeated name, or a name that is empty or no string.
-    """
-    if isinstance(classes, str):
-        raise UserError(f"{kind}: classes={classes!r} is one string; give a list of names")
-    names = tuple(classes)
-    wrong = [name for name in names if not isinstance(name, str) or not name.strip()]
-    if wrong:
-        raise UserError(f"{kind}: {wrong[0]!r} is not the name of a class; give non-empty strings")
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise UserError(f"{kind}: class {repeated[0]!r} is listed more than once")
-    if len(names) < at_least:
-        raise UserError(
-            f"{kind}: {pluralize(len(names), 'class')} given, at least {at_least} needed; are there annotations?"
-        )
-    return names
-
-
-def as_float32(outputs: Any) -> np.ndarray:
-    """Return a tensor of any device and precision, or an array, as a float32 array."""
-    if hasattr(outputs, "detach"):
-        return outputs.detach().float().cpu().numpy()
-    return np.asarray(outputs, dtype=np.float32)
-
-
-def as_array(values: Any) -> np.ndarray:
-    """Return a tensor or an array as an array of its own type."""
-    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
-
-
-def checked_predictions(task: Task, predictions: Any) -> np.ndarray:
-    """Return predictions `[items, classes]` as float32.
-
-    Raises:
-        UserError: Another shape, no item, or values that are not finite.
-    """
-    values = as_float32(predictions)
-    if values.ndim != 2 or values.shape[1] != task.n_outputs or not len(values):
-        raise UserError(
-            f"{task.name}: predictions of shape {list(values.shape)}, "
-            f"expected [items, {task.n_outputs}] with 1 item or more"
-        )
-    broken = np.argwhere(~np.isfinite(values))
-    if len(broken):
-        item, column = broken[0]
-        raise UserError(
-            f"{task.name}: {pluralize(len(broken), 'prediction')} not finite, the first of item {item}, "
-            f"class {task.classes[column]!r}; the training diverged: lower the learning rate"
-        )
-    return values
-
-
-def checked_numbers(task: Task, references: Any, n_items: int) -> np.ndarray:
-    """Return class numbers `[items]`.
-
-    Raises:
-        UserError: Another shape or type, or a number that no class has.
-    """
-    targets = as_array(references)
-    if targets.shape != (n_items,) or not np.issubdtype(targets.dtype, np.integer):
-        raise UserError(
-            f"{task.name}: references of shape {list(targets.shape)} and type {targets.dtype}, "
-            f"expected one class number for each of {n_items} items"
-        )
-    if targets.min() < 0 or targets.max() >= task.n_outputs:
-        wrong = targets[(targets < 0) | (targets >= task.n_outputs)][0]
-        raise UserError(f"{task.name}: class number {wrong} in the references, expected 0..{task.n_outputs - 1}")
-    return targets
-
-
-def checked_values(task: Task, references: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Return annotated values as float64.
-
-    Raises:
-        UserError: Another shape, or values that are not finite.
-    """
-    targets = np.asarray(as_array(references), dtype=np.float64)
-    if targets.shape != shape:
-        raise UserError(f"{task.name}: references of shape {list(targets.shape)}, expected {list(shape)}")
-    if not np.isfinite(targets).all():
-        raise UserError(f"{task.name}: {pluralize(int((~np.isfinite(targets)).sum()), 'reference')} not finite")
-    return targets
-
-
-def finite_number(kind: str, value: Any) -> float:
-    """Return an annotated number.
-
-    Raises:
-        UserError: It is none, or not finite.
-    """
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = np.nan
-    if not np.isfinite(number):
-        raise UserError(f"{kind}: {value!r} is no number; leave the cell empty where nobody annotated the track")
-    return number

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.errors import UserError
-from experiments.tasks import regression
-from experiments.tasks.base import as_float32, checked_predictions, checked_values, finite_number
+from experiments.tasks.checks import as_float32, as_number, checked_predictions, checked_values, finite_number
+from experiments.tasks.regression import Regression, constants, correlation, r2, r2_of_many, resampled_r2
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 SCALES = ((-1.0, 1.0), (0.0, 10.0), (-10.0, 10.0), (0.0, 100.0), (-100.0, 100.0))  # or within, as 1 to 9
-MOST = 0.9  # share of the values that tells a scale
+MOST = 0.9  # share of the values that must lie on a scale
 
 
 def scale_of(values: np.ndarray) -> tuple[float, float] | None:
@@ -27,38 +27,25 @@ def scale_of(values: np.ndarray) -> tuple[float, float] | None:
     return next((one for one in SCALES if ((values >= one[0]) & (values <= one[1])).mean() >= MOST), None)
 
 
-class Emotion:
-    """Regression of arousal and valence, in this order.
-
-    Args:
-        mean: Of the annotated values, that of arousal first.
-        scale: What one unit of an output means: their population deviations.
-
-    Raises:
-        UserError: Not two of each, or a scale that is not above zero.
-    """
+class Emotion(Regression):
+    """Regression of arousal and valence, in this order."""
 
     name = "emotion"
     annotations = ("arousal", "valence")
-    kind = "values"
     primary = "r2"
     classes = ("arousal", "valence")
-    n_outputs = 2
-
-    def __init__(self, mean: Sequence[float], scale: Sequence[float]) -> None:
-        self.mean, self.scale = regression.checked_constants(self.name, mean, scale, self.n_outputs)
-        self.options = {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
 
     @classmethod
     def measured(cls, annotations: Sequence[tuple[float, float]]) -> dict[str, list[float]]:
         """Mean and population deviation of annotated pairs, as the constructor takes them."""
-        return regression.constants(np.array(annotations, dtype=np.float64).reshape(-1, cls.n_outputs))
+        values = np.array([[as_number(value) for value in pair] for pair in annotations], dtype=np.float64)
+        return constants(values.reshape(-1, len(cls.classes)))
 
     @classmethod
-    def doubtful(cls, annotations: Sequence[tuple[float, float]]) -> dict[str, list[int]]:
+    def implausible(cls, annotations: Sequence[tuple[float, float]]) -> dict[str, list[int]]:
         """Values far from the scale that the others are on, and two scales."""
-        values = np.array(annotations, dtype=np.float64).reshape(-1, cls.n_outputs)
-        found, scales = {}, {}
+        values = np.array(annotations, dtype=np.float64).reshape(-1, len(cls.classes))
+        findings, scales = {}, {}
         for name, column in zip(cls.classes, values.T, strict=True):
             if not len(column) or (scale := scale_of(column)) is None:
                 continue
@@ -66,11 +53,11 @@ class Emotion:
             beside = (high - low) / 2  # some people mark a little more than a scale has
             far = np.flatnonzero((column < low - beside) | (column > high + beside)).tolist()
             if far:
-                found[f"{name} far from {low:g} to {high:g}, where the others have it"] = far
+                findings[f"{name} far from {low:g} to {high:g}, where the others have it"] = far
         if len(set(scales.values())) > 1:
             on = " and ".join(f"{name} on a scale of {low:g} to {high:g}" for name, (low, high) in scales.items())
-            found[on] = list(range(len(values)))
-        return found
+            findings[on] = list(range(len(values)))
+        return findings
 
     def encode(self, annotation: tuple[float, float]) -> np.ndarray:
         """Return arousal and valence as they were annotated, float32 `[2]`.
@@ -89,7 +76,7 @@ class Emotion:
             outputs: Standardised, `[items, 2]`.
             targets: As annotated, `[items, 2]`; mixed ones are welcome.
         """
-        return regression.squared_error(outputs, targets, self.mean, self.scale)
+        return self.squared_error(outputs, targets)
 
     def decode(self, outputs: Any) -> np.ndarray:
         """Return arousal and valence in the unit of the annotations, float32 `[items, 2]`."""
@@ -120,13 +107,17 @@ class Emotion:
 
     def score_per_class(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, dict[str, float]]:
         """Return `r2`, `rmse` (in the unit of the annotations) and Pearson's `correlation` of both; 0 for none."""
+        from sklearn.metrics import root_mean_squared_error
+
         values, targets = self._checked(predictions, references)
-        found = regression.r2(values, targets)
-        error = np.sqrt(np.mean((values - targets) ** 2, axis=0))
-        together = regression.correlation(values, targets)
+        columns = (
+            r2(values, targets),
+            root_mean_squared_error(targets, values, multioutput="raw_values"),
+            correlation(values, targets),
+        )
         return {
-            name: {"r2": float(found[at]), "rmse": float(error[at]), "correlation": float(together[at])}
-            for at, name in enumerate(self.classes)
+            name: dict(zip(("r2", "rmse", "correlation"), map(float, row), strict=True))
+            for name, row in zip(self.classes, zip(*columns, strict=True), strict=True)
         }
 
     def strata(self, targets: np.ndarray) -> list[str]:
@@ -139,30 +130,18 @@ class Emotion:
 
     def primary_score(self, predictions: np.ndarray, references: np.ndarray) -> float:
         """The mean of the two coefficients of determination alone."""
-        return float(regression.r2(*self._checked(predictions, references)).mean())
+        return float(r2(*self._checked(predictions, references)).mean())
 
     def primary_scores(self, outputs: Tensor, references: Tensor) -> Tensor:
         """`primary_score` of many systems at once: outputs `[systems, items, 2]` to float64 `[systems]`."""
-        import torch
-
-        scale, mean = (torch.from_numpy(one).to(outputs.device) for one in (self.scale, self.mean))
-        return regression.r2_of_many(outputs.float() * scale + mean, references).mean(-1)
+        return r2_of_many(self.values(outputs), references).mean(-1)
 
     def score_resampled(
         self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """The metrics of `score` for many resamples of the items at once.
-
-        Args:
-            predictions: `[items, 2]`.
-            references: `[items, 2]`.
-            weights: `[resamples, items]`, how often each resample holds each item.
-
-        Returns:
-            `r2`, `r2_arousal` and `r2_valence`, each `[resamples]`.
-        """
-        found = regression.resampled_r2(*self._checked(predictions, references), weights)
-        return {"r2": found.mean(axis=1), **{f"r2_{name}": found[:, at] for at, name in enumerate(self.classes)}}
+        """`r2`, `r2_arousal` and `r2_valence` under weightings of the items, `[resamples]` each."""
+        values = resampled_r2(*self._checked(predictions, references), weights)
+        return {"r2": values.mean(axis=1), **{f"r2_{name}": values[:, at] for at, name in enumerate(self.classes)}}
 
     def _checked(self, predictions: Any, references: Any) -> tuple[np.ndarray, np.ndarray]:
         values = checked_predictions(self, predictions).astype(np.float64)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.tasks.base import as_float32, checked_classes, checked_numbers, checked_predictions, unknown
+from experiments.errors import UserError
+from experiments.tasks.base import unknown
+from experiments.tasks.checks import checked_classes
+from experiments.tasks.single_label import SingleLabel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Genre:
+class Genre(SingleLabel):
     """Single-label classification.
 
     Args:
@@ -22,41 +25,29 @@ class Genre:
 
     name = "genre"
     annotations = ("genre",)
-    kind = "class"
     primary = "accuracy"
 
     def __init__(self, classes: Sequence[str]):
         self.classes = checked_classes(self.name, classes, at_least=2)
         self.options = {"classes": list(self.classes)}
-        self.n_outputs = len(self.classes)
         self._column = {genre: column for column, genre in enumerate(self.classes)}
 
     def encode(self, annotation: str) -> np.ndarray:
         """Return the number of a genre, an int64 array of shape `[]`.
 
         Raises:
-            UserError: The genre is not among the classes.
+            UserError: The genre is not among the classes, or there are several.
         """
+        if isinstance(annotation, tuple) and len(annotation) == 1:
+            (annotation,) = annotation
+        if isinstance(annotation, tuple):
+            raise UserError(
+                f"genre: {' and '.join(map(repr, annotation)) or 'none'} given, expected one; "
+                f"datamodule.columns.tags=COLUMN reads a column of several as tags"
+            )
         if not isinstance(annotation, str) or annotation not in self._column:
             raise unknown("genre", annotation, self.classes)
         return np.array(self._column[annotation], dtype=np.int64)
-
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy, mean over items.
-
-        Args:
-            outputs: Logits `[items, n_outputs]`.
-            targets: Class numbers `[items]`, or class probabilities `[items, n_outputs]`, as mixup gives.
-        """
-        from torch.nn.functional import cross_entropy
-
-        return cross_entropy(outputs.float(), targets.float() if targets.is_floating_point() else targets.long())
-
-    def decode(self, outputs: Any) -> np.ndarray:
-        """Return class probabilities, float32 `[items, n_outputs]`: the softmax of the logits."""
-        from scipy.special import softmax
-
-        return softmax(as_float32(outputs), axis=-1)
 
     def score(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:
         """Accuracy of the most probable class, and F1 averaged over the classes that the references hold.
@@ -73,11 +64,11 @@ class Genre:
         """
         from sklearn.metrics import accuracy_score, f1_score
 
-        answers, targets = self._checked(predictions, references)
+        predicted, targets = self._checked(predictions, references)
         present = np.unique(targets)
         return {
-            "accuracy": float(accuracy_score(targets, answers)),
-            "macro_f1": float(f1_score(targets, answers, labels=present, average="macro", zero_division=0)),
+            "accuracy": float(accuracy_score(targets, predicted)),
+            "macro_f1": float(f1_score(targets, predicted, labels=present, average="macro", zero_division=0)),
             "n_scorable": float(len(present)),
             "n_items": float(len(targets)),
         }
@@ -86,26 +77,19 @@ class Genre:
         """Return `f1`, `precision`, `recall` and `n_positive` of every class that the references hold."""
         from sklearn.metrics import precision_recall_fscore_support
 
-        answers, targets = self._checked(predictions, references)
+        predicted, targets = self._checked(predictions, references)
         present = np.unique(targets)
-        columns = precision_recall_fscore_support(targets, answers, labels=present, zero_division=0)
+        columns = precision_recall_fscore_support(targets, predicted, labels=present, zero_division=0)
         names = ("precision", "recall", "f1", "n_positive")
         return {
             self.classes[number]: {name: float(column[row]) for name, column in zip(names, columns, strict=True)}
             for row, number in enumerate(present)
         }
 
-    def confusion(self, predictions: np.ndarray, references: np.ndarray) -> np.ndarray:
-        """Count items by reference (row) and answer (column): int64 `[n_outputs, n_outputs]`."""
-        from sklearn.metrics import confusion_matrix
-
-        answers, targets = self._checked(predictions, references)
-        return confusion_matrix(targets, answers, labels=range(self.n_outputs))
-
     def primary_score(self, predictions: np.ndarray, references: np.ndarray) -> float:
         """Accuracy alone."""
-        answers, targets = self._checked(predictions, references)
-        return float(np.mean(answers == targets))
+        predicted, targets = self._checked(predictions, references)
+        return float(np.mean(predicted == targets))
 
     def primary_scores(self, outputs: Tensor, references: Tensor) -> Tensor:
         """`primary_score` of many systems at once: outputs `[systems, items, n_outputs]` to float64 `[systems]`."""
@@ -114,24 +98,12 @@ class Genre:
     def score_resampled(
         self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """The metrics of `score` for many resamples of the items at once.
-
-        Args:
-            predictions: Probabilities `[items, n_outputs]`.
-            references: Class numbers `[items]`.
-            weights: `[resamples, items]`, how often each resample holds each item.
-
-        Returns:
-            `accuracy` and `macro_f1`, each `[resamples]`.
-        """
-        answers, targets = self._checked(predictions, references)
+        """`accuracy` and `macro_f1` under weightings of the items, `[resamples]` each."""
+        predicted, targets = self._checked(predictions, references)
         weights = np.asarray(weights, dtype=np.float64)
         is_class = targets[:, None] == np.arange(self.n_outputs)
-        said_class = answers[:, None] == np.arange(self.n_outputs)
-        held, said, right = weights @ is_class, weights @ said_class, weights @ (is_class & said_class)
-        f1 = np.divide(2 * right, held + said, out=np.zeros_like(right), where=held > 0)
-        return {"accuracy": right.sum(1) / weights.sum(1), "macro_f1": f1.sum(1) / (held > 0).sum(1)}
-
-    def _checked(self, predictions: Any, references: Any) -> tuple[np.ndarray, np.ndarray]:
-        answers = checked_predictions(self, predictions).argmax(axis=1)
-        return answers, checked_numbers(self, references, len(answers))
+        predicted_class = predicted[:, None] == np.arange(self.n_outputs)
+        of_class, of_predicted = weights @ is_class, weights @ predicted_class
+        correct = weights @ (is_class & predicted_class)
+        f1 = np.divide(2 * correct, of_class + of_predicted, out=np.zeros_like(correct), where=of_class > 0)
+        return {"accuracy": correct.sum(1) / weights.sum(1), "macro_f1": f1.sum(1) / (of_class > 0).sum(1)}

@@ -1,7 +1,7 @@
 """What tasks about values share: standardised targets, squared error, and R² of many systems or resamples at once.
 
-R² is 1 - sum (y - answer)² / sum (y - mean of y)², as scikit-learn has it: where all references of an output are equal,
-1 for exact answers and 0 for others.
+R² is 1 - sum (y - prediction)² / sum (y - mean of y)², as scikit-learn has it: where all references of an output are
+equal, 1 for exact predictions and 0 for others.
 """
 
 from __future__ import annotations
@@ -12,9 +12,52 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.errors import UserError
+from experiments.tasks.base import Task
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class Regression(Task):
+    """Prediction of values; a network's outputs are standardised.
+
+    Args:
+        mean: Of the annotated values (`measured`), `[n_outputs]`.
+        scale: What one unit of an output means: their population deviations.
+
+    Raises:
+        UserError: Another number of them, not finite, or a scale that is not above zero.
+    """
+
+    kind = "values"
+
+    def __init__(self, mean: Sequence[float], scale: Sequence[float]) -> None:
+        self.mean, self.scale = np.asarray(mean, dtype=np.float32), np.asarray(scale, dtype=np.float32)
+        fits = all(one.shape == (self.n_outputs,) and np.isfinite(one).all() for one in (self.mean, self.scale))
+        if not fits or not (self.scale > 0).all():
+            raise UserError(
+                f"{self.name}: mean={mean} and scale={scale}: expected {self.n_outputs} finite numbers each, "
+                f"the scale above zero"
+            )
+        self.options = {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
+
+    def squared_error(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean over items and outputs of the squared error of standardised values, both `[items, n_outputs]`."""
+        import torch
+
+        mean, scale = self._constants(outputs)
+        return torch.nn.functional.mse_loss(outputs.float(), (targets.float() - mean) / scale)
+
+    def values(self, outputs: Tensor) -> Tensor:
+        """What standardised outputs `[..., n_outputs]` mean, float32 on their device."""
+        mean, scale = self._constants(outputs)
+        return outputs.float() * scale + mean
+
+    def _constants(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        import torch
+
+        mean, scale = (torch.from_numpy(one).to(outputs.device) for one in (self.mean, self.scale))
+        return mean, scale
 
 
 def constants(values: np.ndarray) -> dict[str, list[float]]:
@@ -28,31 +71,6 @@ def constants(values: np.ndarray) -> dict[str, list[float]]:
     constant = np.ptp(values, axis=0) == 0
     mean, scale = np.where(constant, values[0], values.mean(axis=0)), np.where(constant, 1.0, values.std(axis=0))
     return {"mean": mean.tolist(), "scale": scale.tolist()}
-
-
-def checked_constants(
-    kind: str, mean: Sequence[float], scale: Sequence[float], n_outputs: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and scale as float32 `[n_outputs]`.
-
-    Raises:
-        UserError: Another number of them, not finite, or a scale that is not above zero.
-    """
-    found = np.asarray(mean, dtype=np.float32), np.asarray(scale, dtype=np.float32)
-    fits = all(one.shape == (n_outputs,) and np.isfinite(one).all() for one in found)
-    if not fits or not (found[1] > 0).all():
-        raise UserError(
-            f"{kind}: mean={mean} and scale={scale}: expected {n_outputs} finite numbers each, the scale above zero"
-        )
-    return found
-
-
-def squared_error(outputs: Tensor, targets: Tensor, mean: np.ndarray, scale: np.ndarray) -> Tensor:
-    """Mean over items and outputs of the squared error of standardised values, both `[items, outputs]`; float32."""
-    import torch
-
-    centre, unit = (torch.from_numpy(one).to(outputs.device) for one in (mean, scale))
-    return torch.nn.functional.mse_loss(outputs.float(), (targets.float() - centre) / unit)
 
 
 def r2(values: np.ndarray, targets: np.ndarray) -> np.ndarray:

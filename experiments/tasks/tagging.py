@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.errors import UserError
-from experiments.tasks import ranking
-from experiments.tasks.base import as_array, as_float32, checked_classes, checked_predictions, unknown
+from experiments.tasks.base import Task, unknown
+from experiments.tasks.checks import as_array, as_float32, checked_classes, checked_predictions
+from experiments.tasks.ranking import resampled_average_precision, resampled_roc_auc, roc_auc, roc_auc_of_many
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Tagging:
+class Tagging(Task):
     """Multi-label classification with independent tags.
 
     Args:
@@ -34,7 +35,6 @@ class Tagging:
     def __init__(self, classes: Sequence[str]):
         self.classes = checked_classes(self.name, classes, at_least=1)
         self.options = {"classes": list(self.classes)}
-        self.n_outputs = len(self.classes)
         self._column = {tag: column for column, tag in enumerate(self.classes)}
 
     def encode(self, annotation: Iterable[str]) -> np.ndarray:
@@ -111,7 +111,7 @@ class Tagging:
     def primary_score(self, predictions: np.ndarray, references: np.ndarray) -> float:
         """Macro ROC-AUC from average ranks: the value of `score`, without a call per tag."""
         scores, positives, scorable = self._checked(predictions, references)
-        return float(ranking.roc_auc(scores[:, scorable], positives[:, scorable]).mean())
+        return float(roc_auc(scores[:, scorable], positives[:, scorable]).mean())
 
     def primary_scores(self, outputs: Tensor, references: Tensor) -> Tensor:
         """`primary_score` of many systems at once: outputs `[systems, items, n_outputs]` to float64 `[systems]`."""
@@ -119,30 +119,21 @@ class Tagging:
         scorable = positives.any(0) & ~positives.all(0)
         if not scorable.all():
             outputs, positives = outputs[..., scorable], positives[:, scorable]
-        return ranking.roc_auc_of_many(outputs.float().sigmoid(), positives).mean(-1)
+        return roc_auc_of_many(outputs.float().sigmoid(), positives).mean(-1)
 
     def score_resampled(
         self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """The metrics of `score` for many resamples of the items at once.
-
-        Args:
-            predictions: Probabilities `[items, n_outputs]`.
-            references: Multi-hot targets `[items, n_outputs]`.
-            weights: `[resamples, items]`, how often each resample holds each item.
-
-        Returns:
-            `roc_auc` and `ap`, each `[resamples]`; NaN for a resample in which no tag can be scored.
-        """
+        """`roc_auc` and `ap` under weightings of the items, `[resamples]` each; NaN where no tag can be scored."""
         scores, positives, scorable = self._checked(predictions, references)
         return {
-            "roc_auc": _macro(ranking.resampled_roc_auc, scores, positives, scorable, weights),
-            "ap": _macro(ranking.resampled_average_precision, scores, positives, scorable, weights),
+            "roc_auc": _macro(resampled_roc_auc, scores, positives, scorable, weights),
+            "ap": _macro(resampled_average_precision, scores, positives, scorable, weights),
         }
 
     def primary_resampled(self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """`roc_auc` of `score_resampled` alone, in half the time."""
-        return _macro(ranking.resampled_roc_auc, *self._checked(predictions, references), weights)
+        return _macro(resampled_roc_auc, *self._checked(predictions, references), weights)
 
     def _checked(self, predictions: Any, references: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         scores = checked_predictions(self, predictions)

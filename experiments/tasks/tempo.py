@@ -5,10 +5,10 @@ a convolutional neural network", ISMIR 2018); their targets are widened to neigh
 Knees do ("Multi-task learning of tempo and beat", ISMIR 2019). Regression is of the logarithm, so that equal ratios
 cost the same.
 
-Accuracy1 counts answers within 4 % of the reference, Accuracy2 also those within 4 % of its double, triple, half or
+Accuracy1 counts predictions within 4 % of the reference, Accuracy2 also those within 4 % of its double, triple, half or
 third (Gouyon et al., "An experimental comparison of audio tempo induction algorithms", 2006). `mir_eval.tempo` measures
-something else: the P-score weighs two reference tempi and takes 8 %. With one reference, one answer and a tolerance of
-4 % its flag for one correct tempo is Accuracy1; Accuracy2 it does not have.
+something else: the P-score weighs two reference tempi and takes 8 %. With one reference, one prediction and a
+tolerance of 4 % its flag for one correct tempo is Accuracy1; Accuracy2 it does not have.
 """
 
 from __future__ import annotations
@@ -19,28 +19,36 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.errors import UserError
-from experiments.tasks import regression
-from experiments.tasks.base import as_float32, checked_predictions, checked_values, finite_number
+from experiments.tasks.base import Task
+from experiments.tasks.checks import (
+    as_float32,
+    as_number,
+    checked_predictions,
+    checked_values,
+    finite_number,
+    weighted_means,
+)
+from experiments.tasks.regression import Regression, constants
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 SLOWEST, FASTEST = 30, 285  # BPM, of the classes
-LOWEST, HIGHEST = 10, 1000  # BPM: what is beyond is no tempo, but a mistake in its unit
+LOWEST, HIGHEST = 10, 1000  # BPM: anything beyond is a mistake in the unit
 WIDTH = 1.0  # classes: deviation of a widened target
-OCTAVES = 12.0  # regression answers between 1 and 2 ** 12 BPM, whatever a network says
+OCTAVES = 12.0  # regression predicts between 1 and 2 ** 12 BPM, whatever the outputs
 TOLERANCE = 0.04
 FACTORS = (1.0, 2.0, 3.0, 1 / 2, 1 / 3)
 RANGE = 20  # BPM, of the rows of `score_per_class`
 
 
-def right(estimates: np.ndarray, references: np.ndarray, factors: Sequence[float] = (1.0,)) -> np.ndarray:
+def correct(estimates: np.ndarray, references: np.ndarray, factors: Sequence[float] = (1.0,)) -> np.ndarray:
     """Which estimates are within 4 % of a reference times any of the factors; booleans in the common shape."""
     expected = np.multiply.outer(np.asarray(factors, dtype=np.float64), np.asarray(references, dtype=np.float64))
     return (np.abs(expected - np.asarray(estimates, dtype=np.float64)) / expected <= TOLERANCE).any(axis=0)
 
 
-class _Tempo:
+class _Tempo(Task):
     """What both forms share: annotations and metrics."""
 
     annotations = ("tempo",)
@@ -62,13 +70,13 @@ class _Tempo:
         return np.array(bpm, dtype=np.float32)
 
     @classmethod
-    def doubtful(cls, annotations: Sequence[float]) -> dict[str, list[int]]:
+    def implausible(cls, annotations: Sequence[float]) -> dict[str, list[int]]:
         """Tempi beyond the classes, which are more often a mistake than music."""
         beyond = [number for number, bpm in enumerate(annotations) if not SLOWEST <= float(bpm) <= FASTEST]
         return {f"a tempo outside of {SLOWEST} to {FASTEST} BPM": beyond} if beyond else {}
 
     def score(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:
-        """Share of the answers that are right.
+        """Share of the predictions that are correct.
 
         Args:
             predictions: As decoded, `[items, n_outputs]`.
@@ -82,23 +90,23 @@ class _Tempo:
         """
         estimates, targets = self._checked(predictions, references)
         return {
-            "accuracy1": float(right(estimates, targets).mean()),
-            "accuracy2": float(right(estimates, targets, FACTORS).mean()),
+            "accuracy1": float(correct(estimates, targets).mean()),
+            "accuracy2": float(correct(estimates, targets, FACTORS).mean()),
             "n_items": float(len(targets)),
         }
 
     def score_per_class(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, dict[str, float]]:
         """Return `accuracy1`, `accuracy2` and `n_positive` of the references in every range of 20 BPM."""
         estimates, targets = self._checked(predictions, references)
-        ranges, found = np.array(self.strata(targets)), {}
+        ranges, rows = np.array(self.strata(targets)), {}
         for name in dict.fromkeys(ranges[np.argsort(targets, kind="stable")].tolist()):
             inside = ranges == name
-            found[name] = {
-                "accuracy1": float(right(estimates[inside], targets[inside]).mean()),
-                "accuracy2": float(right(estimates[inside], targets[inside], FACTORS).mean()),
+            rows[name] = {
+                "accuracy1": float(correct(estimates[inside], targets[inside]).mean()),
+                "accuracy2": float(correct(estimates[inside], targets[inside], FACTORS).mean()),
                 "n_positive": float(inside.sum()),
             }
-        return found
+        return rows
 
     @staticmethod
     def strata(targets: np.ndarray) -> list[str]:
@@ -107,26 +115,15 @@ class _Tempo:
 
     def primary_score(self, predictions: np.ndarray, references: np.ndarray) -> float:
         """Accuracy1 alone."""
-        return float(right(*self._checked(predictions, references)).mean())
+        return float(correct(*self._checked(predictions, references)).mean())
 
     def score_resampled(
         self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """The metrics of `score` for many resamples of the items at once.
-
-        Args:
-            predictions: As decoded, `[items, n_outputs]`.
-            references: BPM, `[items]`.
-            weights: `[resamples, items]`, how often each resample holds each item.
-
-        Returns:
-            `accuracy1` and `accuracy2`, each `[resamples]`.
-        """
+        """`accuracy1` and `accuracy2` under weightings of the items, `[resamples]` each."""
         estimates, targets = self._checked(predictions, references)
-        points = np.stack([right(estimates, targets), right(estimates, targets, FACTORS)], axis=1)
-        drawn = np.asarray(weights, dtype=np.float64)
-        first, second = (drawn @ points / drawn.sum(axis=1, keepdims=True)).T
-        return {"accuracy1": first, "accuracy2": second}
+        one, two = correct(estimates, targets), correct(estimates, targets, FACTORS)
+        return weighted_means({"accuracy1": one, "accuracy2": two}, weights)
 
     def _checked(self, predictions: Any, references: Any) -> tuple[np.ndarray, np.ndarray]:
         """Estimates and references, BPM, float64 `[items]` each."""
@@ -143,18 +140,19 @@ class Tempo(_Tempo):
     name = "tempo"
     kind = "class"
     classes = tuple(f"{bpm} BPM" for bpm in range(SLOWEST, FASTEST + 1))
-    n_outputs = len(classes)
 
     def __init__(self) -> None:
         self.options: dict[str, Any] = {}
 
-    def spread(self, targets: Tensor) -> Tensor:
+    def smooth_labels(self, targets: Tensor) -> Tensor:
         """Turn tempi `[items]` into class probabilities `[items, 256]`: a bell around each, of deviation one class.
 
-        A tempo outside of the classes is taken for the nearest of them.
+        A tempo outside of the classes is taken for the nearest of them. Probabilities stay as they are.
         """
         import torch
 
+        if targets.ndim == 2:
+            return targets
         bpm = targets.float().clamp(SLOWEST, FASTEST)
         distance = torch.arange(SLOWEST, FASTEST + 1, device=bpm.device) - bpm[:, None]
         return torch.softmax(-0.5 * (distance / WIDTH) ** 2, dim=-1)
@@ -168,7 +166,7 @@ class Tempo(_Tempo):
         """
         from torch.nn.functional import cross_entropy
 
-        return cross_entropy(outputs.float(), targets.float() if targets.ndim == 2 else self.spread(targets))
+        return cross_entropy(outputs.float(), self.smooth_labels(targets).float())
 
     def decode(self, outputs: Any) -> np.ndarray:
         """Return class probabilities, float32 `[items, 256]`: the softmax of the logits."""
@@ -185,31 +183,17 @@ class Tempo(_Tempo):
         return _accuracy1(outputs.argmax(-1).double() + SLOWEST, references)
 
 
-class TempoRegression(_Tempo):
-    """Regression of the binary logarithm of the tempo.
-
-    Args:
-        mean: Of the logarithms of the annotated tempi, one number in a list.
-        scale: What one unit of the output means: their population deviation.
-
-    Raises:
-        UserError: Not one of each, or a scale that is not above zero.
-    """
+class TempoRegression(_Tempo, Regression):
+    """Regression of the binary logarithm of the tempo, of which mean and scale are."""
 
     name = "tempo_regression"
-    kind = "values"
     classes = ("BPM",)
-    n_outputs = 1
-
-    def __init__(self, mean: Sequence[float], scale: Sequence[float]) -> None:
-        self.mean, self.scale = regression.checked_constants(self.name, mean, scale, self.n_outputs)
-        self.options = {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
 
     @classmethod
     def measured(cls, annotations: Sequence[float]) -> dict[str, list[float]]:
         """Mean and population deviation of the logarithms of annotated tempi, as the constructor takes them."""
-        tempi = np.array(annotations, dtype=np.float64).reshape(-1, 1)
-        return regression.constants(np.log2(tempi, out=np.full_like(tempi, np.nan), where=tempi > 0))
+        tempi = np.array([as_number(bpm) for bpm in annotations], dtype=np.float64).reshape(-1, 1)
+        return constants(np.log2(tempi, out=np.full_like(tempi, np.nan), where=tempi > 0))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Squared error of standardised logarithms, mean over items.
@@ -218,7 +202,7 @@ class TempoRegression(_Tempo):
             outputs: Standardised, `[items, 1]`.
             targets: BPM `[items]`; mixed ones are welcome.
         """
-        return regression.squared_error(outputs, targets.float().log2()[:, None], self.mean, self.scale)
+        return self.squared_error(outputs, targets.float().log2()[:, None])
 
     def decode(self, outputs: Any) -> np.ndarray:
         """Return the tempo, BPM, float32 `[items, 1]`, at least 1 and at most 4,096."""
@@ -230,14 +214,11 @@ class TempoRegression(_Tempo):
 
     def primary_scores(self, outputs: Tensor, references: Tensor) -> Tensor:
         """`primary_score` of many systems at once: outputs `[systems, items, 1]` to float64 `[systems]`."""
-        import torch
-
-        scale, mean = (torch.from_numpy(one).to(outputs.device) for one in (self.scale, self.mean))
-        logarithms = (outputs.float() * scale + mean).clamp(0.0, OCTAVES)
+        logarithms = self.values(outputs).clamp(0.0, OCTAVES)
         return _accuracy1(logarithms.exp2().double()[..., 0], references)
 
 
 def _accuracy1(estimates: Tensor, references: Tensor) -> Tensor:
-    """Share of the estimates `[systems, items]` within 4 % of the references `[items]`, in double as in `right`."""
+    """Share of the estimates `[systems, items]` within 4 % of the references `[items]`, in double as in `correct`."""
     expected = references.double()
     return ((estimates - expected).abs() / expected <= TOLERANCE).double().mean(-1)

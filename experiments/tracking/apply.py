@@ -1,15 +1,15 @@
 """One run's journal records, applied to a database so that any of them may be applied again without harm.
 
 The documents are Sacred's. Records of the run document carry their `seq` into `ostinato.seq` and are applied only where
-that is lower; a series carries its own, and files are told by their names. Both are gathered and written together.
+that is lower; a series carries its own, and files are identified by name. Both are gathered and written together.
 
 Every write is acknowledged from the server's own journal, so that nothing it has once confirmed is gone when it is
-killed. What such a server, or one with other habits, lost all the same `verify` finds and sends again.
+killed. What a server lost all the same, `verify` finds and sends again.
 """
 
 from __future__ import annotations
 
-import os
+import logging
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -24,8 +24,8 @@ from experiments.tracking.checkpoints_copy import CheckpointsCopy
 from experiments.tracking.database import journaled, prepare
 from experiments.tracking.faults import Rejected, is_outage
 from experiments.tracking.files_copy import File, FilesCopy, inside
-from experiments.tracking.finish import FINAL, LOG, log_ends
-from experiments.tracking.folder import NotInside, open_inside
+from experiments.tracking.finish import FINAL, LOG, log_ends, make_file
+from experiments.tracking.folder import NotInside, file_state, open_inside
 from experiments.tracking.information import Information
 from experiments.tracking.journal import Record, read_points
 from experiments.tracking.masking import mask
@@ -35,6 +35,8 @@ from experiments.tracking.series_copy import SeriesCopy, when
 from experiments.tracking.values import storable_key
 
 CHANGED_LIMIT = 300
+
+log = logging.getLogger("ostinato.tracking")
 
 
 class RunCopy:
@@ -60,13 +62,13 @@ class RunCopy:
         self._metrics = SeriesCopy(run_dir.name, max_points)
         self._changed: dict[str, str] = {}
         self._changed_sent = 0
-        self._files = FilesCopy(lambda name, why: self._remark(f"artifact {name}", why))
-        self._information = Information(self._remark)
+        self._files = FilesCopy(lambda name, why: self._warn(f"artifact {name}", why))
+        self._information = Information(self._warn)
         self._sources: dict[Any, File] = {}
-        self._light: list[str] = []  # files of light runs
+        self._child_runs: list[str] = []  # files of child runs
         self._checkpoints = CheckpointsCopy(run_dir, own)
         self._segments: list[dict[str, Any]] = []
-        self._log_state: tuple[int, float] | None = None
+        self._log_state: tuple[int, int] | None = None
         self._last_end: Record | None = None
         self._rejects = Rejects(run_dir)
         self.left_out: set[str] = set()
@@ -124,13 +126,28 @@ class RunCopy:
         writer(self, record)
         self._stored = max(self._stored, seq)
 
+    def take(self, record: Record) -> None:
+        """`apply`, and `reject` where the content is refused.
+
+        Raises:
+            PyMongoError, UserError: An outage: the record is to be taken again.
+        """
+        try:
+            self.apply(record)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            reason = mask(f"{type(error).__name__}: {error}")
+            log.warning("record %d (%s) of run %s is set aside: %s", record["seq"], record["kind"], self.key, reason)
+            self.reject(record, error)
+
     def reject(self, record: Record, error: Exception) -> None:
         """Set a record aside in `rejected.jsonl`, with the reason, and count it in the run document."""
         reason = mask(f"{type(error).__name__}: {error}")
         if isinstance(error, NotInside):
             self.left_out.add(str(record.get("file")))
         self._rejects.add(record, reason)
-        self._remark(f"{record['kind']} {record.get('name', record['seq'])}", f"refused: {reason}"[:500])
+        self._warn(f"{record['kind']} {record.get('name', record['seq'])}", f"refused: {reason}"[:500])
         if record["kind"] == "start" and self.run_id is None:  # the run is recorded all the same
             document = run_document.started(run_document.essential(record), self.key)
             self.run_id = run_document.insert(self._database, document)
@@ -144,7 +161,7 @@ class RunCopy:
         self._stored = max(self._stored, record["seq"])
 
     def flush(self, everything: bool = True) -> None:
-        """Write the gathered points, files and remarks.
+        """Write the gathered points, files and warnings.
 
         Args:
             everything: False may leave the names of new files for later, where there are thousands already.
@@ -153,7 +170,7 @@ class RunCopy:
             return
         self._files.flush(self._database, self.run_id, everything)
         for name, why in self._metrics.flush(self._database, self.run_id).items():
-            self._remark(f"metrics {name}", why)
+            self._warn(f"metrics {name}", why)
         if len(self._changed) > self._changed_sent:
             self._update({f"info.tracking.changed.{name}": what for name, what in self._changed.items()})
             self._changed_sent = len(self._changed)
@@ -183,9 +200,9 @@ class RunCopy:
             except OperationFailure as error:  # as when it was first sent
                 if is_outage(error):
                     raise
-        for path in self._light:
+        for path in self._child_runs:
             try:
-                self._send_light_runs(path)
+                self._send_child_runs(path)
             except Exception as error:  # not here any more, or refused as when it was first sent
                 if is_outage(error):
                     raise
@@ -209,7 +226,7 @@ class RunCopy:
         elif kind == "start":
             self._absorb_start(record)
         elif kind == "children":
-            self._light.append(record["file"])
+            self._child_runs.append(record["file"])
         elif kind in ("info", "beat"):
             self._information.note(self._information.allowed(paths_set(record), record["seq"]))
         elif kind == "rewind":
@@ -252,7 +269,7 @@ class RunCopy:
 
     def _beat(self, record: Record) -> None:
         values = self._information.allowed(paths_set(record), record["seq"])
-        state = _file_state(self.directory / LOG)
+        state = file_state(self.directory / LOG)
         if state is not None and state != self._log_state:
             values |= self._log()
         self._update(values | {"heartbeat": when(record["time"])}, record["seq"])
@@ -270,12 +287,12 @@ class RunCopy:
         if record["seq"] > self._stored or not (listed or record["seq"] in self._rejects):
             self._files.add(self._database, file)
 
-    def _send_light_runs(self, path: str) -> None:
+    def _send_child_runs(self, path: str) -> None:
         with open_inside(self.directory, path) as file:
             children.insert(self._database, file, self.run_id, self.key)
 
     def _children(self, record: Record) -> None:
-        self._send_light_runs(record["file"])
+        self._send_child_runs(record["file"])
         self._update({}, record["seq"])
 
     def _checkpoint(self, record: Record) -> None:
@@ -312,7 +329,7 @@ class RunCopy:
         values = {"status": record["status"], "stop_time": stop, "heartbeat": stop}
         if record.get("fail_trace"):
             values["fail_trace"] = last_lines(record["fail_trace"])
-        if _file_state(self.directory / LOG) is not None:
+        if file_state(self.directory / LOG) is not None:
             values |= self._log()
         if self._segments:
             values["info.segments"] = self._segments
@@ -334,7 +351,7 @@ class RunCopy:
         """Make and send what is made at the end; a file that cannot be had is named, and the others are sent."""
         for name in [name for name in FINAL if name not in listed]:
             try:
-                path = FINAL[name](self.directory, self._checkpoints.listed())
+                path = make_file(name, self.directory, self._checkpoints.listed())
                 if path is not None:
                     self._files.add(self._database, inside(self.directory, name, path))
             except Exception as error:
@@ -352,9 +369,9 @@ class RunCopy:
     def _leave_out(self, what: str, path: str, error: Exception) -> None:
         if isinstance(error, NotInside):
             self.left_out.add(path)
-        self._remark(what, str(error))
+        self._warn(what, str(error))
 
-    def _remark(self, path: str, what: str) -> None:
+    def _warn(self, path: str, what: str) -> None:
         if len(self._changed) < CHANGED_LIMIT:
             self._changed[storable_key(path)] = what
 
@@ -379,11 +396,3 @@ _WRITERS = {
     "rewind": RunCopy._rewind,
     "end": RunCopy._end,
 }
-
-
-def _file_state(path: Path) -> tuple[int, float] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_size, found.st_mtime

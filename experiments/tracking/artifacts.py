@@ -12,9 +12,9 @@ from typing import Any, BinaryIO
 from bson import Binary, ObjectId
 from pymongo import ASCENDING
 from pymongo.database import Database
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.errors import DuplicateKeyError
 
-from experiments.tracking.faults import only_duplicates
+from experiments.tracking.faults import insert_missing
 
 CHUNK = 255 * 1024  # bytes, GridFS's default
 BATCH = 16  # chunks sent at once: 4 MB, far below the socket's time-out on a slow line
@@ -79,12 +79,13 @@ def put(database: Database, file: BinaryIO, name: str, digest: str | None = None
     if database["fs.files"].find_one({"_id": identity}, {"_id": 1}) is not None:
         return identity
     found, length = hashlib.sha256(), 0
-    chunks = enumerate(_blocks(file))
-    while batch := list(itertools.islice(chunks, BATCH)):
+    blocks = enumerate(_blocks(file))
+    while batch := list(itertools.islice(blocks, BATCH)):
         for _, block in batch:
             found.update(block)
             length += len(block)
-        _insert([{"files_id": identity, "n": n, "data": Binary(block)} for n, block in batch], database)
+        chunks = [{"files_id": identity, "n": n, "data": Binary(block)} for n, block in batch]
+        insert_missing(database["fs.chunks"], chunks)
     if found.hexdigest() != digest:
         database["fs.chunks"].delete_many({"files_id": identity})
         raise FileChanged(f"{name} changed while it was stored")
@@ -101,15 +102,8 @@ def put_small(database: Database, files: Sequence[Small]) -> None:
     there = {one["_id"] for one in database["fs.files"].find({"_id": {"$in": list(by_id)}}, {"_id": 1})}
     new = {identity: file for identity, file in by_id.items() if identity not in there}
     chunks = [{"files_id": key, "n": 0, "data": Binary(file.content)} for key, file in new.items() if file.content]
-    if chunks:
-        _insert(chunks, database)
-    if new:
-        entries = [_entry(file.name, len(file.content), file.digest) for file in new.values()]
-        try:
-            database["fs.files"].insert_many(entries, ordered=False)
-        except BulkWriteError as error:
-            if not only_duplicates(error):
-                raise
+    insert_missing(database["fs.chunks"], chunks)
+    insert_missing(database["fs.files"], [_entry(file.name, len(file.content), file.digest) for file in new.values()])
 
 
 def incomplete(database: Database, identities: Collection[ObjectId]) -> set[ObjectId]:
@@ -157,14 +151,6 @@ def _entry(name: str, length: int, digest: str) -> dict[str, Any]:
         "uploadDate": datetime.datetime.now(datetime.UTC),
         "metadata": {"sha256": digest},
     }
-
-
-def _insert(chunks: list[dict[str, Any]], database: Database) -> None:
-    try:
-        database["fs.chunks"].insert_many(chunks, ordered=False)
-    except BulkWriteError as error:
-        if not only_duplicates(error):
-            raise
 
 
 def _blocks(file: BinaryIO) -> Iterator[bytes]:

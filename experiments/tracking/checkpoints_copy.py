@@ -61,7 +61,7 @@ class CheckpointsCopy:
                     self.hashed(entry, sha256(handle))
 
     def hashed(self, record: Mapping[str, Any], digest: str | None) -> None:
-        """Note the SHA-256 of a record's file; None: it cannot be told."""
+        """Note the SHA-256 of a record's file; None where it is not known."""
         self._hashes.pop(_mark(record), None)
         if digest is not None:
             self._hashes[_mark(record)] = digest

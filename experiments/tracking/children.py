@@ -1,4 +1,4 @@
-"""The light runs of a run in a database: written in bulk, and what it holds already not again."""
+"""The child runs of a run in a database: written in bulk, and what it holds already not again."""
 
 from __future__ import annotations
 
@@ -9,20 +9,17 @@ from typing import Any
 
 from bson import ObjectId
 from pymongo import ReplaceOne
-from pymongo.collection import Collection
 from pymongo.database import Database
-from pymongo.errors import BulkWriteError
 
-from experiments.tracking.faults import only_duplicates
-from experiments.tracking.numbers import next_light_numbers
+from experiments.tracking.faults import BATCH, insert_missing
+from experiments.tracking.run_document import next_child_numbers
 from experiments.tracking.series_copy import when
 
-BATCH = 1000
 INHERITED = {"experiment": 1, "format": 1, "host": 1, "start_time": 1}
 
 
 def insert(database: Database, file: Iterable[bytes], parent: Any, key: str) -> int:
-    """Bring the light runs of a file into the database.
+    """Bring the child runs of a file into the database.
 
     Args:
         database: Of the runs.
@@ -38,8 +35,8 @@ def insert(database: Database, file: Iterable[bytes], parent: Any, key: str) -> 
     known = {one["ostinato"]["key"] for one in runs.find(own, {"ostinato.key": 1})}
     new = [line for line in lines if f"{key}/{line['name']}" not in known]
     inherited = runs.find_one({"_id": parent}, INHERITED) or {}
-    numbers = next_light_numbers(database, len(new)) if new else range(0)
-    _add(runs, (_document(line, parent, key, inherited, n) for line, n in zip(new, numbers, strict=True)))
+    numbers = next_child_numbers(database, len(new)) if new else range(0)
+    insert_missing(runs, [_document(line, parent, key, inherited, n) for line, n in zip(new, numbers, strict=True)])
     numbered = {one["ostinato"]["key"]: one["_id"] for one in runs.find(own, {"ostinato.key": 1})}
     series = [one for line in lines for one in _series(line, key, numbered)]
     held = {one["_id"] for one in database["metrics"].find({"run_id": {"$in": list(numbered.values())}}, {"_id": 1})}
@@ -88,14 +85,3 @@ def _series(line: Mapping[str, Any], key: str, numbered: Mapping[str, Any]) -> I
 
 def _id(full: str, name: str) -> ObjectId:
     return ObjectId(hashlib.sha256(f"{full} {name}".encode()).digest()[:12])
-
-
-def _add(collection: Collection, documents: Iterable[dict[str, Any]]) -> None:
-    """Insert what is not there."""
-    waiting = list(documents)
-    for first in range(0, len(waiting), BATCH):
-        try:
-            collection.insert_many(waiting[first : first + BATCH], ordered=False)
-        except BulkWriteError as error:
-            if not only_duplicates(error):
-                raise

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from datasets.text import printable
 from experiments.errors import UserError
 from experiments.tracking import overrides
 from experiments.tracking.masking import for_terminal
@@ -21,6 +19,15 @@ class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     tracking: TrackingSettings = TrackingSettings()
+
+
+def tracking_settings(assignments: Sequence[str]) -> TrackingSettings:
+    """The settings that `tracking.KEY=VALUE ...` stand for.
+
+    Raises:
+        UserError: A setting does not exist, or has another type.
+    """
+    return overrides.compose(_Settings, {}, assignments).settings.tracking
 
 
 def sync(arguments: Sequence[str]) -> int:
@@ -36,7 +43,7 @@ def sync(arguments: Sequence[str]) -> int:
     from experiments.tracking.sync import sync as send_all
 
     folders, tokens = _split(arguments)
-    tracking = overrides.compose(_Settings, {}, tokens).settings.tracking
+    tracking = tracking_settings(tokens)
     missing = [folder for folder in folders if not Path(folder).is_dir()]
     if missing:
         raise UserError(f"sync {missing[0]}: no such folder; name run directories or folders of them")
@@ -50,7 +57,7 @@ def sync(arguments: Sequence[str]) -> int:
                 runs=folders,
                 max_points=tracking.max_points,
                 upload_limit_mb=tracking.upload_limit_mb,
-                on_run=lambda directory: print(f"sending {printable(directory.name)}", file=sys.stderr),
+                show=True,
             )
         finally:
             database.client.close()
@@ -59,7 +66,7 @@ def sync(arguments: Sequence[str]) -> int:
 
 
 def server(arguments: Sequence[str]) -> int:
-    """`server status`: whether the embedded database runs, and where; `server stop`: end it, whoever uses it.
+    """`server status`: whether the embedded database runs, and where; `server stop`: stop it, even when it is in use.
 
     Returns:
         0, or 1 when none is running.
@@ -74,7 +81,7 @@ def server(arguments: Sequence[str]) -> int:
         if state is None:
             print("no embedded MongoDB is running")
             return 1
-        where = state.socket or (f"127.0.0.1:{state.port}" if state.port else "an address that somebody else chose")
+        where = state.socket or (f"127.0.0.1:{state.port}" if state.port else "an unknown address")
         print(f"MongoDB {state.version} runs as process {state.pid} at {where}")
         return 0
     if list(arguments) == ["stop"]:

@@ -6,7 +6,8 @@ import hashlib
 
 from bson import ObjectId
 from pymongo.database import Database
-from pymongo.errors import BulkWriteError
+
+from experiments.tracking.faults import insert_missing
 
 COLLECTION = "omniboard.custom.columns"
 
@@ -55,9 +56,5 @@ def seed(database: Database) -> bool:
         {"_id": ObjectId(hashlib.sha256(title.encode()).digest()[:12]), "name": title, "config_path": path}
         for title, path in COLUMNS.items()
     ]
-    try:
-        database[COLLECTION].insert_many(rows, ordered=False)
-    except BulkWriteError as error:
-        if any(problem["code"] != 11000 for problem in error.details["writeErrors"]):  # 11000: there already
-            raise
+    insert_missing(database[COLLECTION], rows)
     return True

@@ -67,7 +67,7 @@ class Lines:
         self._pid = os.getpid()
 
     def feed(self, text: str) -> None:
-        """Take what is written to the terminal; complete lines go out, lines of a live display when it has gone by."""
+        """Take what is written to the terminal; complete lines go out, those of a live display once it has ended."""
         if os.getpid() != self._pid:  # a forked worker starts its own line
             self._current, self._held, self._pid = "", [], os.getpid()
         for token in _TOKENS.findall(text):
@@ -121,7 +121,7 @@ class Tee:
 
     def write(self, text: str) -> int:
         """Write to the stream first, so that a broken log never costs the terminal its text."""
-        with contextlib.suppress(BrokenPipeError):  # the reader of a pipe has left; the log goes on
+        with contextlib.suppress(BrokenPipeError):  # the reader of a pipe has left; the log is still written
             self._stream.write(text)
         with self._lock:
             self._lines.feed(text)

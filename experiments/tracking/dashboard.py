@@ -10,25 +10,16 @@ import signal
 import threading
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict
 from pymongo.errors import OperationFailure, PyMongoError
 
 from experiments.errors import UserError
-from experiments.tracking import columns, overrides
+from experiments.tracking import columns
+from experiments.tracking.cli import tracking_settings
 from experiments.tracking.location import Location, located, open_database
 from experiments.tracking.masking import for_terminal, mask
 from experiments.tracking.omniboard import FIRST_PORT, Omniboard
-from experiments.tracking.settings import TrackingSettings
 
 FIRST_RUN = "python ex_pretrain.py with maest_10s_random_weights_pretrain demo"
-
-
-class DashboardSettings(BaseModel):
-    """What may follow `with`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    tracking: TrackingSettings = TrackingSettings()
 
 
 def ssh_hint(port: int) -> str | None:
@@ -98,16 +89,16 @@ def serve(
     name = open_database(location.url).name
     with Omniboard(location.url, name, port, check_every, patience) as omniboard:
         omniboard.wait(stop=stop)
-        _say(f"{count} {'run' if count == 1 else 'runs'} in the database {name}: {omniboard.url}")
+        _print(f"{count} {'run' if count == 1 else 'runs'} in the database {name}: {omniboard.url}")
         if count == 0:
-            _say(f"The first run comes from: make demo  (or: {FIRST_RUN})")
+            _print(f"To record a first run: make demo  (or: {FIRST_RUN})")
         if hint := ssh_hint(omniboard.port):
-            _say(f"From the computer you have logged in from: {hint}")
-        _say("Ctrl-C ends it.")
-        omniboard.watch(stop, _say, location.server.revive if location.server else None)
+            _print(f"From the computer you have logged in from: {hint}")
+        _print("Press Ctrl-C to stop.")
+        omniboard.watch(stop, _print, location.server.revive if location.server else None)
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(for_terminal(line), flush=True)
 
 
@@ -126,8 +117,8 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--port", type=int, help=f"port on 127.0.0.1 (default: the first free one from {FIRST_PORT})")
     options = parser.parse_args(words[:cut])
-    settings = overrides.compose(DashboardSettings, {}, words[cut + 1 :]).settings
+    settings = tracking_settings(words[cut + 1 :])
     stop = stop_event()
-    with located(settings.tracking) as location:
+    with located(settings) as location:
         serve(location, stop, options.port)
     return 0

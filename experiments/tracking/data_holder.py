@@ -17,10 +17,10 @@ from pathlib import Path
 
 import psutil
 
+from experiments.locks import is_held
 from experiments.tracking import endpoint
 from experiments.tracking.endpoint import Endpoint
-from experiments.tracking.locks import is_held
-from experiments.tracking.processes import Identity, identify, lives, recorded
+from experiments.tracking.processes import Identity, identify, is_running, recorded
 from experiments.tracking.server_record import State, read_state
 
 LOCK = "mongod.lock"
@@ -74,7 +74,7 @@ def is_data_locked(directory: Path) -> bool:
 
 
 def in_use(directory: Path) -> str:
-    """The sentence for data that are used by somebody who cannot be joined, with all that is known of him."""
+    """The error for data in use by a server that cannot be joined, with all that is known of it."""
     data, state = directory / "data", read_state(directory)
     who = f"another MongoDB, not seen from here (last on the host {state.host})" if state else "another MongoDB"
     for pid in _named(directory):
@@ -94,7 +94,7 @@ def _named(directory: Path) -> Iterator[int]:
         yield pid
     state = read_state(directory)
     identity = recorded(vars(state)) if state is not None else None
-    if identity is not None and lives(identity):
+    if identity is not None and is_running(identity):
         yield identity.pid
 
 
@@ -106,7 +106,7 @@ def _lock_pid(directory: Path) -> int | None:
 
 
 def _holder(pid: int, data: Path, named: bool = True) -> Holder | None:
-    """The process if it is this user's, lives and has the data open."""
+    """The process if it is this user's, runs and has the data open."""
     try:
         process = psutil.Process(pid)
         words = process.cmdline()  # none in a process that is being taken down
@@ -121,7 +121,7 @@ def _holder(pid: int, data: Path, named: bool = True) -> Holder | None:
 
 
 def _has_open(process: psutil.Process, data: Path) -> bool:
-    """Whether the process has mongod's lock file open, wherever it was told of it."""
+    """Whether the process has mongod's lock file open, whichever path it was given."""
     return os.path.realpath(data / LOCK) in (file.path for file in process.open_files())
 
 

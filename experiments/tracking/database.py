@@ -15,7 +15,7 @@ log = logging.getLogger("ostinato.tracking")
 
 
 def prepare(database: Database) -> None:
-    """Indexes, and the run browser's columns in a new database. A database with other habits is used as it is."""
+    """Indexes, and the run browser's columns in a new database. One that refuses an index is used without it."""
     try:
         database["runs"].create_index([("ostinato.key", ASCENDING)], unique=True, sparse=True)
         database["runs"].create_index([("artifacts.file_id", ASCENDING)])

@@ -88,7 +88,7 @@ class Endpoint:
 
         Raises:
             FileNotFoundError, ConnectionRefusedError: Nobody listens.
-            OSError: It cannot be told: the listener does not take connections.
+            OSError: Unknown: the listener does not take connections.
         """
         if self.socket is not None:
             os.lstat(self.socket)
@@ -99,7 +99,7 @@ class Endpoint:
             return before and _listens(pid, self.port)
 
     def is_gone(self) -> bool:
-        """Whether the folder of the socket has been removed, or is somebody else's now."""
+        """Whether the folder of the socket has been removed, or now belongs to another user."""
         return self.socket is not None and not is_private(Path(self.socket).parent)
 
     def is_hidden(self, pid: int) -> bool:
@@ -135,7 +135,7 @@ def free_port() -> int:
 
 
 def ask(url: str, milliseconds: int = 2000) -> tuple[int, str] | None:
-    """The process that answers at `url` and its version, by its own account; None when it is not ready.
+    """The process that answers at `url` and its version, as it reports itself; None when it is not ready.
 
     Raises:
         PasswordRefused: It does not take the password.

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, ConnectionFailure, ExecutionTimeout, InvalidOperation, OperationFailure
 
 from experiments.errors import UserError
 from experiments.tracking.masking import mask
 
+BATCH = 1000  # documents inserted at once
 DUPLICATE = 11000
 WRONG_LOGIN, NOT_ALLOWED, NO_ROOM = frozenset({11, 18, 8000}), frozenset({13}), frozenset({14031})
 # Codes of a server that is going down, not ready, without room, without enough others, or without our credentials.
@@ -33,14 +38,24 @@ def explained(error: BaseException) -> str:
     code = error.code if isinstance(error, OperationFailure) else None
     reason = mask(str(error)).split(" (configured timeouts")[0].split(", full error:")[0][:200]
     if code in WRONG_LOGIN:
-        return f"authentication failed: the database refuses this user name or password ({reason})"
+        return f"authentication failed: the database rejects this user name or password ({reason})"
     if code in NOT_ALLOWED:
-        return f"the database does not let this user read and write runs ({reason})"
+        return f"this user may not read and write runs in the database ({reason})"
     if code in NO_ROOM:
         return f"the database has no room left ({reason})"
     if not is_outage(error):
         return f"records cannot be sent ({type(error).__name__}: {reason})"
     return f"the database does not answer ({reason})"
+
+
+def insert_missing(collection: Collection, documents: Sequence[Mapping[str, Any]]) -> None:
+    """Insert the documents that are missing; another process may do the same at this moment."""
+    for first in range(0, len(documents), BATCH):
+        try:
+            collection.insert_many(documents[first : first + BATCH], ordered=False)
+        except BulkWriteError as error:
+            if not only_duplicates(error):
+                raise
 
 
 def only_duplicates(error: BulkWriteError) -> bool:

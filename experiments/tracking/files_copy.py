@@ -46,11 +46,11 @@ class FilesCopy:
     """Gathers the files that a journal names and brings them into the database.
 
     Args:
-        remark: told the name and the fate of a file that is not listed.
+        warn: called with the name of a file that is not listed, and why.
     """
 
-    def __init__(self, remark: Callable[[str, str], None]):
-        self._remark = remark
+    def __init__(self, warn: Callable[[str, str], None]):
+        self._warn = warn
         self._named: dict[str, File] = {}  # what the journal says, the newest of each name
         self._sent: dict[str, ObjectId] = {}  # what was sent since this object was made
         self._listed: dict[str, ObjectId] = {}  # what the run document says
@@ -148,7 +148,7 @@ class FilesCopy:
                 with file.open() as handle:
                     artifacts.put(database, handle, file.name)
             except (OSError, artifacts.FileChanged) as error:
-                self._remark(file.name, str(error))
+                self._warn(file.name, str(error))
         self.flush(database, run_id, everything=True)
 
     def _see(self, listed: Iterable[Mapping[str, Any]]) -> None:
@@ -188,7 +188,7 @@ class FilesCopy:
         for name, identity in new.items():
             size += len(name.encode()) + ENTRY_BYTES
             if size > LIST_BYTES:
-                self._remark("artifacts", f"{name} and later ones are not listed: a run document has no room for more")
+                self._warn("artifacts", f"{name} and later ones are not listed: a run document has no room for more")
                 del self._sent[name]
             else:
                 fitting[name] = identity

@@ -4,40 +4,41 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from datasets.store_files import replace_file
 from experiments.tracking.folder import NotInside, is_inside, open_inside
 from experiments.tracking.journal import read_points
 
-METRICS, CHECKPOINTS, LOG = "files/metrics.parquet", "files/checkpoints.json", "run.log"
+FINAL = METRICS, CHECKPOINTS, LOG = "metrics.parquet", "checkpoints.json", "run.log"
 HEAD, TAIL = 64 * 1024, 192 * 1024  # bytes of the run log that the run document holds
 ROWS = 100_000  # points in one row group of the table of metrics
 
 
-def _metrics_file(run_dir: Path, _: Sequence[dict[str, Any]]) -> str | None:
-    return METRICS if write_metrics(run_dir, _files(run_dir) / Path(METRICS).name) else None
+def make_file(name: str, run_dir: Path, checkpoints: Sequence[dict[str, Any]]) -> str | None:
+    """Make one of the artifacts of a run's end.
 
+    Args:
+        name: one of `FINAL`.
+        run_dir: the run's folder.
+        checkpoints: the list of them.
 
-def _checkpoints_file(run_dir: Path, checkpoints: Sequence[dict[str, Any]]) -> str | None:
-    if not checkpoints:
-        return None
-    _replace(_files(run_dir) / Path(CHECKPOINTS).name, json.dumps(list(checkpoints), indent=1) + "\n")
-    return CHECKPOINTS
+    Returns:
+        Its path in the folder; None where there is no content.
 
-
-def _log_file(run_dir: Path, _: Sequence[dict[str, Any]]) -> str | None:
-    return LOG if is_inside(run_dir, LOG) else None
-
-
-# Artifacts made at the end, each from the run's folder and the list of checkpoints. They give their path in the folder,
-# None where there is no content, or an OSError where it cannot be written.
-FINAL: dict[str, Callable[[Path, Sequence[dict[str, Any]]], str | None]] = {
-    "metrics.parquet": _metrics_file,
-    "checkpoints.json": _checkpoints_file,
-    "run.log": _log_file,
-}
+    Raises:
+        OSError: it cannot be written.
+    """
+    if name == LOG:
+        return LOG if is_inside(run_dir, LOG) else None
+    path = _files(run_dir) / name
+    if name == METRICS:
+        return f"files/{METRICS}" if write_metrics(run_dir, path) else None
+    if checkpoints:
+        replace_file(path, (json.dumps(list(checkpoints), indent=1) + "\n").encode())
+    return f"files/{CHECKPOINTS}" if checkpoints else None
 
 
 def _files(run_dir: Path) -> Path:
@@ -103,9 +104,3 @@ def _rows(run_dir: Path) -> Iterator[list[tuple[str, float, float, float]]]:
             rows = []
     if rows:
         yield rows
-
-
-def _replace(path: Path, text: str) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)

@@ -56,3 +56,12 @@ def is_inside(folder: Path, name: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def file_state(path: Path) -> tuple[int, int] | None:
+    """What tells one content of a file from the next: time of change and size; None where there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

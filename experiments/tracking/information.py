@@ -15,11 +15,11 @@ class Information:
     """The information and the result of one run, as far as its journal has been read.
 
     Args:
-        remark: told the path of a value that is left out, and why.
+        warn: called with the path of a value that is left out, and why.
     """
 
-    def __init__(self, remark: Callable[[str, str], None]):
-        self._remark = remark
+    def __init__(self, warn: Callable[[str, str], None]):
+        self._warn = warn
         self._sizes: dict[str, int] = {}
         self._values: dict[str, Any] = {}  # `info.key` or `result` -> what the database should hold
 
@@ -36,13 +36,11 @@ class Information:
         for path, value in _spread(values).items():
             root = path.split(".")[:2]
             if root[0] not in ("info", "result") or root in (["info", "metrics"], ["info", "tracking"]):
-                self._remark(path, f"record {seq} may not set this")
+                self._warn(path, f"record {seq} may not set this")
                 continue
             total = sum(self._sizes.values()) - self._sizes.get(path, 0) + size(value)
             if total > LIMIT:
-                self._remark(
-                    path, f"left out: {size(value)} bytes more than the {LIMIT} that fit; it is in the journal"
-                )
+                self._warn(path, f"left out: {size(value)} bytes more than the {LIMIT} that fit; it is in the journal")
                 continue
             self._sizes[path] = size(value)
             allowed[path] = value

@@ -23,10 +23,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from datasets.store_files import replace_file
 from experiments.tracking.folder import open_inside
-from experiments.tracking.home import home as default_home
 from experiments.tracking.home import pending_directory
-from experiments.tracking.lifecycle import whole
+from experiments.tracking.lifecycle import signals_deferred
 from experiments.tracking.masking import mask
 from experiments.tracking.values import Changes, metric_points, storable, storable_key
 
@@ -68,8 +68,8 @@ def read(run_dir: Path | str, after: int = 0, metrics: bool = True) -> Iterator[
 def read_points(run_dir: Path | str, until: int | None = None) -> Iterator[Record]:
     """The metrics records of a journal, without the points that a later `rewind` took back.
 
-    A run that goes on from a checkpoint at step n repeats what came after; a `rewind` record with that step says that
-    every earlier record's points from step n on count no more.
+    A run that is resumed from a checkpoint at step n repeats what came after; a `rewind` record with that step takes
+    back every earlier record's points from step n on.
 
     Args:
         until: leaves out what has a higher `seq`, rewinds too.
@@ -87,7 +87,7 @@ def read_points(run_dir: Path | str, until: int | None = None) -> Iterator[Recor
 
 
 def damage(run_dir: Path | str) -> str | None:
-    """What keeps a journal from being gone on with: a phrase, or None. A torn last line is no damage."""
+    """Why a journal cannot be continued: a phrase, or None. A torn last line is no damage."""
     expected, kind = 0, None
     with open(Path(run_dir) / FILE_NAME, "rb") as file:
         for number, line in enumerate(file, 1):
@@ -114,7 +114,7 @@ def parse(line: bytes) -> Record | None:
 
 
 class Journal:
-    """The one writer of a run's journal. Any thread may append; a forked child may not, and is told so once.
+    """The one writer of a run's journal. Any thread may append; a forked child may not, and gets one warning.
 
     Attributes:
         key: the run's key, also the name of its directory.
@@ -131,7 +131,7 @@ class Journal:
         self._named: set[tuple[str, str, str]] = set()
         self._dropped = 0
         self._why: OSError | None = None  # the disk was full, or worse, when it was last tried
-        self._child_told = self._closed = False
+        self._child_warned = self._closed = False
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._file = os.open(directory / FILE_NAME, flags, 0o600)
         self._size = os.fstat(self._file).st_size
@@ -143,7 +143,7 @@ class Journal:
         """Make a run's directory under `runs_dir` and an empty journal in it.
 
         Args:
-            key: the run's key when it is already known (other ranks were told it); else a new one.
+            key: the run's key when it is already known (other ranks use it); else a new one.
             home: holds `pending/`, the pointers to what is not fully sent; default `home.home()`.
         """
         directory = Path(runs_dir).absolute() / (key or new_key())
@@ -153,10 +153,10 @@ class Journal:
 
     @classmethod
     def open(cls, run_dir: Path | str, home: Path | None = None, pending: bool = True) -> Journal:
-        """Go on with an existing journal; a torn last line is cut off first.
+        """Continue an existing journal; a torn last line is cut off first.
 
         Args:
-            pending: False for a run of somebody else's, which is sent when it is asked for and not later by itself.
+            pending: False for another user's run, which is sent on request only.
         """
         directory = Path(run_dir).absolute()
         seq = whole = 0
@@ -169,7 +169,7 @@ class Journal:
             file.truncate(whole)
         return cls(directory, seq, home, pending)
 
-    @whole()
+    @signals_deferred()
     def append(self, kind: str, *, time_: float | None = None, **fields: Any) -> int:
         """Write one record and return its `seq` (0 in a forked child, where nothing is written).
 
@@ -180,7 +180,7 @@ class Journal:
             time_: unix time of the event; now when left out.
         """
         if os.getpid() != self._pid:
-            self._tell_child(kind)
+            self._warn_child(kind)
             return 0
         record, changes = self._plain(kind, fields)
         if changes := self._news(kind, changes):
@@ -224,7 +224,7 @@ class Journal:
         return self._dropped + len(self._backlog), why
 
     def flush(self) -> None:
-        """Force what was appended to the disk; the other threads may go on appending meanwhile."""
+        """Force what was appended to the disk; other threads may append meanwhile."""
         if self._closed or os.getpid() != self._pid:
             return
         try:
@@ -246,7 +246,7 @@ class Journal:
         changes: Changes = {}
         given = dict(fields)
         points = given.pop("points", None) if kind == "metrics" else None
-        said = given.pop("changed", {})
+        earlier = given.pop("changed", {})
         plain: Record = {}
         for key, value in given.items():
             if key == "set" and isinstance(value, Mapping):  # its keys are paths: their dots are meant
@@ -260,7 +260,7 @@ class Journal:
         if points is not None:
             plain["points"], found = metric_points(points, str(given.get("name", "")))
             changes |= found
-        return mask(plain, self.secrets), mask(changes | said, self.secrets)
+        return mask(plain, self.secrets), mask(changes | earlier, self.secrets)
 
     def _news(self, kind: str, changes: Changes) -> Changes:
         """The changes under keys not named before, which go into the log now."""
@@ -306,16 +306,16 @@ class Journal:
     def _report(self, error: OSError) -> None:
         if self._why is None:
             log.error(
-                "%s cannot be written (%s). The run goes on; its last %d records wait in memory. Make room.",
+                "%s cannot be written (%s). The run continues; its last %d records stay in memory. Free some space.",
                 self.directory / FILE_NAME,
                 error.strerror or error,
                 BACKLOG,
             )
         self._why = error
 
-    def _tell_child(self, kind: str) -> None:
-        if not self._child_told:
-            self._child_told = True
+    def _warn_child(self, kind: str) -> None:
+        if not self._child_warned:
+            self._child_warned = True
             log.warning(
                 "run %s: a %s record from a forked process is not kept; return the value to the main process instead",
                 self.key,
@@ -349,13 +349,14 @@ def keep_file(source: Path, kept: Path) -> int:
 
 def _point_to(directory: Path, home: Path | None) -> None:
     """Leave a pointer to a journal that is not fully sent; `sync` walks these."""
-    pending = pending_directory(home or default_home())
+    pending = pending_directory(home)
     try:
         pending.mkdir(mode=0o700, parents=True, exist_ok=True)
-        aside = pending / f".{directory.name}.{os.getpid()}"
-        aside.write_text(json.dumps({"run": str(directory)}), encoding="utf-8")
-        os.replace(aside, pending / f"{directory.name}.json")
+        replace_file(pending / f"{directory.name}.json", json.dumps({"run": str(directory)}).encode())
     except OSError as error:
         log.warning(
-            "%s cannot be written (%s): a later sync has to be told of %s", pending, error.strerror or error, directory
+            "%s cannot be written (%s): a later sync finds this run only when it is named: %s",
+            pending,
+            error.strerror or error,
+            directory,
         )

@@ -8,8 +8,8 @@
 | Ctrl-C (SIGINT)                         | INTERRUPTED | 130       |
 | SIGTERM, SIGHUP, SIGUSR1 outside SLURM  | INTERRUPTED | 128 + n   |
 
-The same holds inside `Trainer.fit`, which turns interrupts into a SystemExit of its own. A second Ctrl-C leaves at
-once: what was recorded is on the disk, and the run is closed as interrupted at the next start.
+The same holds inside `Trainer.fit`, which turns interrupts into a SystemExit of its own. A second Ctrl-C stops
+the process at once: what was recorded is on disk, and the run is closed as interrupted at the next start.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ _waiting: int | None = None
 
 
 @contextlib.contextmanager
-def whole() -> Iterator[None]:
-    """Something is written that must be whole: meanwhile signals wait, but a second Ctrl-C."""
+def signals_deferred() -> Iterator[None]:
+    """While a record is written, signals wait until it is complete; only a second Ctrl-C does not."""
     global _writing, _waiting
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -111,7 +111,7 @@ def signals() -> Iterator[None]:
         if signum == signal.SIGINT:
             interrupts += 1
             if interrupts > 1:
-                os.write(2, b"\nleft at once; what was recorded so far is on the disk\n")
+                os.write(2, b"\nstopped at once; what was recorded so far is on disk\n")
                 os._exit(128 + signum)
         if _writing:
             _waiting = signum
@@ -121,7 +121,7 @@ def signals() -> Iterator[None]:
     before = {}
     for signum in watched_signals():
         if signum == getattr(signal, "SIGHUP", None) and signal.getsignal(signum) == signal.SIG_IGN:
-            continue  # started by nohup: stays deaf to it
+            continue  # started by nohup: it stays ignored
         before[signum] = signal.signal(signum, handle)
     try:
         yield
@@ -200,30 +200,28 @@ def _own_frames(frames: TracebackType | None) -> TracebackType | None:
 
 
 def report(error: BaseException, note: Callable[[str], None] | None = None, full: bool = False) -> None:
-    """Say on standard error how the command ended; the trace of a plain error goes into the log alone.
+    """Print on standard error how the command ended; the trace of a plain error goes into the log alone.
 
     Args:
         note: writes a text into the run log and nowhere else.
         full: show the trace of a plain error too.
     """
     note = note or (lambda text: None)
+    text: str | None = None
     if isinstance(error, KeyboardInterrupt):
-        name = signal.Signals(getattr(error, "signum", signal.SIGINT)).name
-        note(trace(error))
-        print(f"interrupted by {name}", file=sys.stderr)
+        text = f"interrupted by {signal.Signals(getattr(error, 'signum', signal.SIGINT)).name}"
     elif isinstance(error, SystemExit):
-        note(trace(error))
-        if not isinstance(error.code, int):
-            print(for_terminal(error.code), file=sys.stderr)
-    elif brief := getattr(error, "brief", ""):  # its trace was shown by whoever it is about
-        note(trace(error))
-        print(f"error: {for_terminal(brief)}", file=sys.stderr)
+        text = "" if isinstance(error.code, int) else str(error.code)
+    elif brief := getattr(error, "brief", ""):  # the failed rank has shown its trace
+        text = f"error: {brief}"
     elif is_plain(error) and not full:
-        note(trace(error))
-        print(f"error: {for_terminal(error)}", file=sys.stderr)
+        text = f"error: {error}"
     elif isinstance(error, BrokenProcessPool) and not full:
-        note(trace(error))
-        print(f"error: {crashes.explain(error)}", file=sys.stderr)
-    else:
+        text = f"error: {crashes.explain(error)}"
+    if text is None:
         print(printable_lines(trace(error)), end="", file=sys.stderr)
+    else:
+        note(trace(error))
+        if text:
+            print(for_terminal(text), file=sys.stderr)
     sys.stderr.flush()

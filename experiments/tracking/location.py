@@ -7,40 +7,34 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from pymongo import MongoClient
 from pymongo.database import Database
 
 from experiments.errors import UserError
-from experiments.tracking import urls
 from experiments.tracking.masking import mask
 from experiments.tracking.server import DATABASE, EmbeddedServer
+from experiments.tracking.settings import TrackingSettings
 
 log = logging.getLogger("ostinato.tracking")
 
 VARIABLE, FILE_VARIABLE = "OSTINATO_MONGO_URL", "OSTINATO_MONGO_URL_FILE"
 SYNC = "python ex_pretrain.py sync"
+ESCAPES = "/ as %2F, : as %3A, @ as %40, ? as %3F, # as %23, % as %25, a space as %20"
+_PART = re.compile(r"(?:[^/?#\[\]@:%\s]|%[0-9A-Fa-f]{2})*")
+_HOST = re.compile(r"[^:@\s]+(?::\d+)?|\[[^\]]+\](?::\d+)?")
 PATIENCE = {"serverSelectionTimeoutMS": 2000, "connectTimeoutMS": 2000, "socketTimeoutMS": 10000}
 # A write counts when it is in the server's journal; one whose answer is lost is not repeated behind our back, since a
 # server that was restarted meanwhile may have forgotten what came before it.
 CERTAINTY = {"journal": True, "retryWrites": False, "retryReads": False}
-
-
-class WhereSettings(Protocol):
-    """The settings that decide: `experiments.tracking.settings.TrackingSettings` has them."""
-
-    mongo_url: str | None
-    mongo: Literal["auto", "required", "off"]
-    listen: Literal["socket", "tcp"]
-    keep_server: bool
-    runs_dir: str
 
 
 @dataclass
@@ -81,7 +75,7 @@ class Location:
             self.server.release()
 
 
-def resolve(settings: WhereSettings, home: Path | None = None) -> Location:
+def resolve(settings: TrackingSettings) -> Location:
     """Decide where runs go; starts the embedded server, or joins it, when no URL is given.
 
     A given URL is never replaced by the embedded server, not even when nobody answers there: the journal waits for it.
@@ -95,7 +89,7 @@ def resolve(settings: WhereSettings, home: Path | None = None) -> Location:
     if settings.mongo == "off":
         reason = "tracking.mongo=off"
     else:
-        server = EmbeddedServer(home, settings.listen, settings.keep_server)
+        server = EmbeddedServer(listen=settings.listen, keep_server=settings.keep_server)
         try:
             url = server.acquire()
             return Location("embedded", f"Runs go to the embedded MongoDB in {server.directory}", url, server)
@@ -109,23 +103,23 @@ def resolve(settings: WhereSettings, home: Path | None = None) -> Location:
 
 
 @contextmanager
-def located(settings: WhereSettings, home: Path | None = None) -> Iterator[Location]:
+def located(settings: TrackingSettings) -> Iterator[Location]:
     """`resolve`, and the release afterwards."""
-    location = resolve(settings, home)
+    location = resolve(settings)
     try:
         yield location
     finally:
         location.release()
 
 
-def given_url(settings: WhereSettings) -> str | None:
+def given_url(settings: TrackingSettings) -> str | None:
     """The URL from `tracking.mongo_url`, the environment, or the private file it names; with a database in its path.
 
     Raises:
         UserError: it is not a MongoDB URL, or the file can be read by others.
     """
     if settings.mongo_url:
-        url = with_database(settings.mongo_url, "tracking.mongo_url")
+        url = with_database(settings.mongo_url.get_secret_value(), "tracking.mongo_url")
         if mask(url) != url:
             log.warning(
                 "tracking.mongo_url holds a password, which other users of this machine can read in the list of "
@@ -148,20 +142,19 @@ def with_database(url: str, origin: str) -> str:
         UserError: it is not a MongoDB URL.
     """
     url = url.strip()
-    shown = f"{origin}={urls.hide_all(url)}"
     if not url.startswith(("mongodb://", "mongodb+srv://")):
-        raise UserError(f"{shown}: expected mongodb://host:27017/{DATABASE}")
-    if not urls.is_escaped(url):
-        raise UserError(f"{shown}: user name and password must be escaped: {urls.ESCAPES}")
+        raise _refused(url, f"expected mongodb://host:27017/{DATABASE}", origin)
+    if not is_escaped(url):
+        raise _refused(url, f"user name and password must be escaped: {ESCAPES}", origin)
     try:
         parts = urlsplit(url)
         name = unquote(parts.path.lstrip("/"))
     except ValueError as error:
-        raise UserError(f"{shown}: not a URL ({mask(str(error), set(urls.secrets(url)))})") from None
+        raise _refused(url, f"not a URL ({error})", origin) from None
     if not parts.netloc:
-        raise UserError(f"{shown}: expected mongodb://host:27017/{DATABASE}")
+        raise _refused(url, f"expected mongodb://host:27017/{DATABASE}", origin)
     if any(letter in name for letter in '/\\. "$'):
-        raise UserError(f"{shown}: {name!r} cannot be the name of a database")
+        raise _refused(url, f"{name!r} cannot be the name of a database", origin)
     return url if name else parts._replace(path=f"/{DATABASE}").geturl()
 
 
@@ -174,8 +167,29 @@ def open_database(url: str) -> Database:
     try:
         client: MongoClient = MongoClient(url, appname="ostinato", maxPoolSize=4, **PATIENCE, **CERTAINTY)
     except Exception as error:
-        raise UserError(f"{urls.hide_all(url)}: {mask(str(error), set(urls.secrets(url)))}") from None
+        raise _refused(url, str(error)) from None
     return client.get_default_database(DATABASE)
+
+
+def is_escaped(url: str) -> bool:
+    """Whether every reader of a URL takes the same for its user name and password."""
+    rest = url.partition("://")[2]
+    authority, tail = re.match(r"([^/?]*)(.*)", rest, re.DOTALL).groups()
+    path, _, options = tail.partition("?")
+    login, _, hosts = authority.rpartition("@")
+    user, _, password = login.partition(":")
+    if "@" in path or not (_PART.fullmatch(user) and _PART.fullmatch(password)):
+        return False
+    if "@" not in options:
+        return True
+    named = all(re.fullmatch(r"\w+=.*", option) for option in re.split("[&;]", options))
+    return named and all(_HOST.fullmatch(host) for host in hosts.split(","))
+
+
+def _refused(url: str, problem: str, origin: str = "") -> UserError:
+    """The error of a URL that cannot be used, with nothing of its login in it, however short."""
+    masked = mask({"mongo_url": url, "problem": problem}, shortest=3)
+    return UserError(f"{origin}{'=' if origin else ''}{masked['mongo_url']}: {masked['problem']}")
 
 
 def _read_private(path: Path) -> str:

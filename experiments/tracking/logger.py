@@ -13,13 +13,14 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from experiments.tracking.folder import file_state
 from experiments.tracking.run import RunHandle
 
 EPOCH = "epoch"  # Lightning adds it to every call; kept beside the series, not as one of them
 
 
 class LogBeforeSaving(Callback):
-    """Writes what was logged before a checkpoint is written: whoever goes on from it does not log it again.
+    """Writes what was logged before a checkpoint is written: a training resumed from it does not log it again.
 
     Lightning logs a step after the last of its hooks, in which checkpoints are saved; see `log_step`.
     """
@@ -104,7 +105,7 @@ class RunLogger(Logger):
         newest = str(getattr(checkpoint_callback, "_last_checkpoint_saved", "") or "")
         others = [*scores, str(checkpoint_callback.last_model_path or ""), best]
         for name in [*dict.fromkeys(path for path in others if path and path != newest), *filter(None, [newest])]:
-            mark = _mark(Path(name))
+            mark = file_state(Path(name))
             if mark is None or self._registered.get(name) == mark:
                 continue
             self._registered[name] = mark
@@ -143,12 +144,3 @@ def _number(value: Any) -> float | None:
 def _rounded(value: float) -> float:
     """To four digits, as a person reads it."""
     return float(f"{value:.4g}")
-
-
-def _mark(path: Path) -> tuple[int, int] | None:
-    """What tells one content of a file from the next: time of change and size; None where there is no file."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size

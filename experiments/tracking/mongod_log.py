@@ -29,8 +29,8 @@ def last_error(path: Path) -> str:
     if not entries:
         return f"see {path}"
     attributes = entries[-1].get("attr") or {}
-    if isinstance(told := attributes.get("message"), dict):  # of the storage engine
-        return f"{told.get('msg', '')} {told.get('error_str', '')}".strip() + f" (see {path})"
+    if isinstance(message := attributes.get("message"), dict):  # of the storage engine
+        return f"{message.get('msg', '')} {message.get('error_str', '')}".strip() + f" (see {path})"
     detail = attributes.get("error") or attributes.get("reason") or ""
     detail = detail if isinstance(detail, str) else json.dumps(detail)
     return f"{entries[-1].get('msg', '')} {detail} (see {path})"
@@ -52,11 +52,11 @@ def damage(path: Path, pid: int) -> str | None:
     if first is None:
         return None
     attributes = first.get("attr") or {}
-    code, told = attributes.get("error"), attributes.get("message")
+    code, message = attributes.get("error"), attributes.get("message")
     if isinstance(code, int) and code > 0 and code != NO_ENTRY:
         return None
-    if isinstance(told, dict):
-        return str(told.get("msg", "")) or str(first.get("msg"))
+    if isinstance(message, dict):
+        return str(message.get("msg", "")) or str(first.get("msg"))
     return str(attributes.get("reason") or first.get("msg"))
 
 

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 from sacred.observers import RunObserver
 
+from experiments.tracking.liveness import this_process
 from experiments.tracking.run import Recorder
-from experiments.tracking.standing import me
 from experiments.tracking.values import storable
 
 FORMAT = "MongoObserver-0.7.0"  # the schema that Omniboard reads
@@ -73,7 +73,7 @@ class JournalObserver(RunObserver):
         started: called once the start record is on the disk.
         before_end: called before the end record is written, when nothing more is printed by the command.
         sample: measurements of the machine, asked for at each heartbeat.
-        goes_on: the run began earlier: its document is in the journal.
+        resumed: the run started earlier, so its document is in the journal.
     """
 
     priority = 50  # before a file observer, which takes over the name of the run
@@ -86,11 +86,11 @@ class JournalObserver(RunObserver):
         started: Callable[[], None] = lambda: None,
         before_end: Callable[[], None] = lambda: None,
         sample: Callable[[], Mapping[str, Any]] = dict,
-        goes_on: bool = False,
+        resumed: bool = False,
     ):
         self._recorder, self._facts, self._sources = recorder, facts, sources
         self._started, self._before_end, self._sample = started, before_end, sample
-        self._goes_on, self._ended = goes_on, False
+        self._resumed, self._ended = resumed, False
 
     def started_event(
         self,
@@ -104,7 +104,7 @@ class JournalObserver(RunObserver):
     ) -> str:
         """Write the run document and return the run's key, by which other observers name it."""
         journal = self._recorder.journal
-        if self._goes_on:
+        if self._resumed:
             self._started()
             return journal.key
         document = {
@@ -123,7 +123,7 @@ class JournalObserver(RunObserver):
             "heartbeat": _unix(start_time),
             "result": None,
             "omniboard": {"tags": list(self._facts.tags)},
-            "ostinato": {"key": journal.key, **me()},
+            "ostinato": {"key": journal.key, **this_process()},
         }
         journal.append("start", document=document, sources=list(self._sources))
         self._started()
@@ -157,7 +157,7 @@ class JournalObserver(RunObserver):
     def artifact_event(
         self, name: str, filename: str, metadata: dict[str, Any] | None = None, content_type: str | None = None
     ) -> None:
-        self._recorder.artifact(filename, name)
+        self._recorder.add_artifact(filename, name)
 
     def _end(
         self, status: str, when: datetime.datetime, result: Any = None, fail_trace: list[str] | None = None

@@ -1,36 +1,32 @@
 """Command-line settings: `a.b=c` read by the type of the key, named configs laid over the defaults, typos named.
 
-Precedence, lowest first: the defaults, the named configs from left to right, the assignments from left to right.
-Sections are merged key by key; lists and values are replaced.
+Precedence, lowest first: the defaults, the named configs, the assignments from left to right. Of the named configs
+those of a system come first and what is composed with any system after them, each from left to right, so that the order
+of the words does not matter between the two. Sections are merged key by key; lists and values are replaced.
 """
 
 from __future__ import annotations
 
 import ast
 import difflib
-import functools
-import inspect
-import io
 import math
-import textwrap
-import tokenize
-import types
-import typing
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
 
 from experiments.configs.named import NamedConfig
 from experiments.errors import UserError
+from experiments.tracking import renaming
+from experiments.tracking.masking import for_terminal
+from experiments.tracking.schema import NOTHING, complaints, expectations, listed, locate, optional, section_fields
 
 S = TypeVar("S", bound=BaseModel)
 
 _WORDS = {"none": None, "null": None, "true": True, "false": False}
-_NOTHING = object()
 
 
 @dataclass(frozen=True)
@@ -39,12 +35,14 @@ class Composition(Generic[S]):
 
     Attributes:
         settings: validated settings.
+        schema: class with all their keys, where some follow the value of one of them; else that of `settings`.
         named: names of the named configs, in order.
         updates: assignments, dotted key -> plain value.
         delta: keys that differ from the defaults, dotted key -> plain value.
     """
 
     settings: S
+    schema: type[S]
     named: tuple[str, ...]
     updates: dict[str, Any]
     delta: dict[str, Any]
@@ -52,6 +50,9 @@ class Composition(Generic[S]):
 
 def compose(model: type[S], catalogue: Mapping[str, NamedConfig], tokens: Sequence[str]) -> Composition[S]:
     """Lay the named configs and assignments of a command line over the defaults of `model`.
+
+    Settings whose keys follow the value of one of them have `follows`, the dotted key, and the classmethods
+    `following(value)`, which gives a class with all keys, and `elsewhere(key)`, for which see `schema.locate`.
 
     Args:
         model: settings with a default for every key and `extra="forbid"`.
@@ -62,20 +63,68 @@ def compose(model: type[S], catalogue: Mapping[str, NamedConfig], tokens: Sequen
         UserError: An unknown name or key (the nearest is suggested), or a value that the key does not take.
     """
     named, assignments = split(tokens, catalogue)
-    values = model().model_dump()
-    for name in named:
-        merge(values, catalogue[name].values)
+    assignments = [(_by_todays_name(model, key, text), text) for key, text in assignments]
+    configs = sorted((catalogue[name] for name in named), key=lambda config: not config.system)
+    schema, choice = _followed(model, configs, assignments)
+    defaults = schema()
+    values = defaults.model_dump()
+    for config in configs:
+        for layer in config.layers(choice):
+            merge(values, layer)
     updates: dict[str, Any] = {}
     for key, text in assignments:
-        value = read(key, text, locate(model, key))
+        value = read(key, text, locate(schema, key))
         updates[key] = value
         place(values, key, value)
-    settings = validated(model, values, named)
-    return Composition(settings, tuple(named), updates, delta(settings))
+    settings = validated(model, values, named, schema)
+    return Composition(settings, schema, tuple(named), updates, delta(settings, defaults))
 
 
-def validated(model: type[S], values: Mapping[str, Any], named: Sequence[str] = ()) -> S:
+def _followed(
+    model: type[S], configs: Sequence[NamedConfig], assignments: Sequence[tuple[str, str]]
+) -> tuple[type[S], Any]:
+    """The class with all keys, and the value that decides which there are; None where none does."""
+    decisive = getattr(model, "follows", None)
+    if decisive is None:
+        return model, None
+    for key, _ in assignments:
+        if key.partition(".")[0] != decisive.partition(".")[0]:
+            locate(model, key)  # a typo outside of the section is named before anything is imported for it
+    values: dict[str, Any] = {}
+    for config in configs:
+        merge(values, config.values)
+    for key, text in assignments:
+        if f"{decisive}.".startswith(f"{key}."):
+            place(values, key, read(key, text, locate(model, key)))
+    given = dict(flat(values)) if decisive in dict(flat(values)) else dict(flat(model().model_dump()))
+    return model.following(given[decisive]), given[decisive]
+
+
+def _by_todays_name(model: type[BaseModel], key: str, text: str) -> str:
+    """The name that a key has today; one by an earlier name is answered by a line that says so."""
+    today = renaming.today(key)
+    if today == key or _has(model, key) or not _has(model, today):
+        return key
+    print(for_terminal(f"{key} has another name now: write {today}={text}"), file=sys.stderr)
+    return today
+
+
+def _has(model: type[BaseModel], key: str) -> bool:
+    try:
+        locate(model, key)
+    except UserError:
+        return False
+    return True
+
+
+def validated(model: type[S], values: Mapping[str, Any], named: Sequence[str] = (), schema: type[S] | None = None) -> S:
     """Settings from nested plain values.
+
+    Args:
+        model: their class.
+        values: nested plain values.
+        named: named configs that they are from, for the message.
+        schema: class with all keys; see `compose`.
 
     Raises:
         UserError: Names every key whose value is refused, the value and the expectation.
@@ -84,7 +133,7 @@ def validated(model: type[S], values: Mapping[str, Any], named: Sequence[str] = 
         return model.model_validate(values)
     except ValidationError as error:
         hint = f" (named configs: {', '.join(named)})" if named else ""
-        raise UserError("; ".join(_complaints(model, error)) + hint) from error
+        raise UserError("; ".join(complaints(schema or model, error)) + hint) from error
 
 
 def split(tokens: Sequence[str], catalogue: Mapping[str, NamedConfig]) -> tuple[list[str], list[tuple[str, str]]]:
@@ -124,28 +173,6 @@ def suggestion(word: str, options: Mapping[str, Any] | Sequence[str]) -> str:
     return f": did you mean {near[0]!r}?" if near else ""
 
 
-def locate(model: type[BaseModel], key: str) -> Any:
-    """Annotation (with its constraints) of a dotted key.
-
-    Raises:
-        UserError: The key does not exist; the nearest one at the depth of the fault is suggested.
-    """
-    here: Any = model
-    parts = key.split(".")
-    for depth, part in enumerate(parts):
-        walked = ".".join(parts[:depth])
-        fields = section_fields(here)
-        if fields:
-            if part not in fields:
-                raise UserError(_unknown(model, key, walked, part, fields))
-            here = _annotation(fields[part])
-        elif (inner := _mapping_value(here)) is not _NOTHING:
-            here = inner
-        else:
-            raise UserError(f"{key}: {walked} is a value, not a section: write {walked}=VALUE")
-    return here
-
-
 def read(key: str, text: str, annotation: Any) -> Any:
     """Value of type `annotation` that `text` stands for: numbers, lists and None as in Python, text without quotes.
 
@@ -154,10 +181,10 @@ def read(key: str, text: str, annotation: Any) -> Any:
     """
     if section_fields(annotation):
         value = _literal(text)
-        if isinstance(value, dict) or (value is None and _optional(annotation)):
+        if isinstance(value, dict) or (value is None and optional(annotation)):
             return value
         fields = section_fields(annotation)
-        raise UserError(f"{key}={text}: {key} is a section; set one of its keys: " + _listed(key, fields))
+        raise UserError(f"{key}={text}: {key} is a section; set one of its keys: " + listed(key, fields))
     adapter = TypeAdapter(annotation)
     refusal: ValidationError | None = None
     for candidate in _candidates(text):
@@ -171,7 +198,7 @@ def read(key: str, text: str, annotation: Any) -> Any:
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{key}={text}: should be a finite number")
         return adapter.dump_python(value)
-    expectation = _expectations(refusal) if refusal else "is of the wrong type: true and false are no numbers"
+    expectation = expectations(refusal) if refusal else "is of the wrong type: true and false are no numbers"
     raise UserError(f"{key}={text}: {expectation}")
 
 
@@ -212,93 +239,22 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def delta(settings: BaseModel) -> dict[str, Any]:
+def delta(settings: BaseModel, defaults: BaseModel) -> dict[str, Any]:
     """Keys whose value differs from the default, dotted, as plain values."""
-    defaults = dict(flat(type(settings)().model_dump(mode="json")))
+    usual = dict(flat(defaults.model_dump(mode="json")))
     found = dict(flat(settings.model_dump(mode="json")))
-    gone = {key: None for key in defaults if key not in found and not any(k.startswith(f"{key}.") for k in found)}
-    return {key: value for key, value in found.items() if defaults.get(key, _NOTHING) != value} | gone
-
-
-def descriptions(model: type[BaseModel], prefix: str = "") -> dict[str, str]:
-    """What every key means, by dotted key: its description, or else the comment behind it in the source."""
-    found: dict[str, str] = {}
-    comments = comments_of(model)
-    for name, field in model.model_fields.items():
-        if said := field.description or comments.get(name):
-            found[prefix + name] = said
-        for section in _models(field.annotation):
-            found |= descriptions(section, f"{prefix}{name}.")
-    return found
-
-
-@functools.cache
-def comments_of(model: type[BaseModel]) -> dict[str, str]:
-    """The comment behind every key in the source of a model and of those it extends; none without source."""
-    found: dict[str, str] = {}
-    for part in reversed(model.__mro__):
-        if not issubclass(part, BaseModel) or part is BaseModel:
-            continue
-        try:
-            source = textwrap.dedent(inspect.getsource(part))
-        except (OSError, TypeError):
-            continue
-        said = {
-            token.start[0]: token.string.lstrip("# ")
-            for token in tokenize.generate_tokens(io.StringIO(source).readline)
-            if token.type == tokenize.COMMENT
-        }
-        for line in ast.parse(source).body[0].body:
-            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
-                texts = [said[at] for at in range(line.lineno, line.end_lineno + 1) if at in said]
-                found |= {line.target.id: " ".join(texts)} if texts else {}
-    return found
-
-
-def section_fields(annotation: Any) -> dict[str, FieldInfo]:
-    """Keys below an annotation; empty for a value."""
-    return {name: field for section in _models(annotation) for name, field in section.model_fields.items()}
-
-
-def _annotation(field: FieldInfo) -> Any:
-    return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
-
-
-def _alternatives(annotation: Any) -> tuple[Any, ...]:
-    """Members of a union, through Annotated; the annotation itself where it is none."""
-    origin = typing.get_origin(annotation)
-    if origin is Annotated:
-        return _alternatives(typing.get_args(annotation)[0])
-    if origin in (typing.Union, types.UnionType):
-        return tuple(inner for member in typing.get_args(annotation) for inner in _alternatives(member))
-    return (annotation,)
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    return [a for a in _alternatives(annotation) if isinstance(a, type) and issubclass(a, BaseModel)]
-
-
-def _optional(annotation: Any) -> bool:
-    return types.NoneType in _alternatives(annotation)
-
-
-def _mapping_value(annotation: Any) -> Any:
-    for member in _alternatives(annotation):
-        if member in (Any, object):
-            return Any
-        if member is dict or typing.get_origin(member) in (dict, Mapping):
-            return (typing.get_args(member) or (Any, Any))[1]
-    return _NOTHING
+    gone = {key: None for key in usual if key not in found and not any(k.startswith(f"{key}.") for k in found)}
+    return {key: value for key, value in found.items() if usual.get(key, NOTHING) != value} | gone
 
 
 def _literal(text: str) -> Any:
-    """Python literal in `text`, `_NOTHING` where there is none."""
+    """Python literal in `text`, `NOTHING` where there is none."""
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return _NOTHING
+        return NOTHING
 
 
 def _candidates(text: str) -> Iterator[Any]:
@@ -307,7 +263,7 @@ def _candidates(text: str) -> Iterator[Any]:
     if value is None:
         yield None  # never the text "None"
         return
-    if value is not _NOTHING:
+    if value is not NOTHING:
         yield value
     elif text[:1] + text[-1:] in ("[]", "()"):
         yield [_element(part) for part in text[1:-1].split(",") if part.strip()]
@@ -318,77 +274,4 @@ def _candidates(text: str) -> Iterator[Any]:
 
 def _element(part: str) -> Any:
     value = _literal(part.strip())
-    return part.strip() if value is _NOTHING else value
-
-
-def _listed(prefix: str, fields: Mapping[str, FieldInfo]) -> str:
-    return ", ".join(f"{prefix}.{name}" if prefix else name for name in fields)
-
-
-def _unknown(model: type[BaseModel], key: str, walked: str, part: str, fields: Mapping[str, FieldInfo]) -> str:
-    """A key that looks alike at this depth, else the same key elsewhere, else one that looks a little alike."""
-    before, after = walked + "." if walked else "", key[len(walked) + len(part) + (1 if walked else 0) :]
-    last = key.rpartition(".")[2]
-    options = (
-        [f"{before}{near}{after}" for near in difflib.get_close_matches(part, list(fields), n=1, cutoff=0.6)]
-        or [path for path in _paths(model) if path.rpartition(".")[2] == last][:3]
-        or [f"{before}{near}{after}" for near in difflib.get_close_matches(part, list(fields), n=1, cutoff=0.45)]
-    )
-    if options:
-        return f"no setting {key!r}: did you mean {' or '.join(options)}?"
-    return f"no setting {key!r}; there are: {_listed(walked, fields)}"
-
-
-def _paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    for name, field in model.model_fields.items():
-        yield prefix + name
-        for section in _models(field.annotation):
-            yield from _paths(section, f"{prefix}{name}.")
-
-
-def _expectations(error: ValidationError) -> str:
-    return _joined([(detail["type"], _phrase(detail)) for detail in error.errors(include_url=False)])
-
-
-def _joined(phrases: Sequence[tuple[str, str]]) -> str:
-    """What the branches of a union expect; a check of ours says all, the literal beside it included."""
-    checked = any(kind == "value_error" for kind, _ in phrases)
-    return " or ".join(dict.fromkeys(text for kind, text in phrases if not (checked and kind == "literal_error")))
-
-
-def _phrase(detail: Mapping[str, Any]) -> str:
-    text = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    return text.replace("Input should be", "should be").partition(", unable to parse")[0].partition(", got ")[0]
-
-
-def _complaints(model: type[BaseModel], error: ValidationError) -> list[str]:
-    """One sentence for each key that pydantic refuses; the branches of a union are joined."""
-    said: dict[str, list[tuple[str, str]]] = {}
-    for detail in error.errors(include_url=False):
-        key = _key(model, detail["loc"])
-        if detail["type"] == "extra_forbidden":
-            try:
-                locate(model, key)
-            except UserError as unknown:
-                said.setdefault(str(unknown), [])
-            continue
-        whole_section = isinstance(detail["input"], Mapping | BaseModel) or not key
-        start = f"{key}: " if whole_section and key else "" if not key else f"{key}={detail['input']!r}: "
-        said.setdefault(start, []).append((detail["type"], _phrase(detail)))
-    return [start + _joined(phrases) for start, phrases in said.items()]
-
-
-def _key(model: type[BaseModel], location: Sequence[int | str]) -> str:
-    """Dotted key of a pydantic location, without the names of union branches and list positions."""
-    parts: list[str] = []
-    here: Any = model
-    for step in location:
-        fields = section_fields(here)
-        inner = _mapping_value(here)
-        if isinstance(step, str) and (step in fields or (fields and step == location[-1])):
-            parts.append(step)
-            here = _annotation(fields[step]) if step in fields else Any
-        elif isinstance(step, str) and not fields and inner is not _NOTHING and step != "[key]":
-            parts.append(step)
-            here = inner
-    return ".".join(parts)
+    return part.strip() if value is NOTHING else value

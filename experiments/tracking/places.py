@@ -72,7 +72,7 @@ def owned_directory(path: Path) -> Path:
     """`path` as a directory of ours, mode 0700, in a place where others may write too.
 
     Raises:
-        UserError: somebody else made it, or it is a link.
+        UserError: another user made it, or it is a link.
         OSError: it cannot be made.
     """
     try:
@@ -81,7 +81,7 @@ def owned_directory(path: Path) -> Path:
         found = path.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
             raise UserError(
-                f"{path}: made by somebody else; set OSTINATO_HOME to a directory of yours on a local disk"
+                f"{path} belongs to another user; set OSTINATO_HOME to a directory of yours on a local disk"
             ) from None
         if found.st_mode & 0o077:
             path.chmod(0o700)

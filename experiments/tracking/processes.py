@@ -65,7 +65,7 @@ def recorded(record: Mapping[str, Any]) -> Identity | None:
     return Identity(**values) if "pid" in values else None
 
 
-def lives(identity: Identity) -> bool:
+def is_running(identity: Identity) -> bool:
     """Whether the very process still runs; a zombie does not."""
     now = identify(identity.pid)
     if now is None:

@@ -1,11 +1,10 @@
 """What a run was made of: the commit and what differs from it, the machine, the packages, the sources.
 
-Nothing here may stop a run: a tool that is missing, refuses or hangs leaves a gap and a word about it.
+Nothing here may stop a run: a tool that is missing, refuses or hangs leaves a gap and a log line.
 """
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import importlib.metadata
 import os
@@ -126,8 +125,8 @@ def _git(directory: Path, *arguments: str, codes: tuple[int, ...] = (0,)) -> byt
     except OSError as error:
         raise Unreadable(f"git cannot be started: {error}") from error
     if done.returncode not in codes:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {done.returncode}"]
-        raise Unreadable(str(mask(said[0])))
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {done.returncode}"]
+        raise Unreadable(str(mask(lines[0])))
     return done.stdout
 
 
@@ -229,46 +228,35 @@ def _version(package: str) -> str | None:
         return None
 
 
-def gpus(library: str = "libnvidia-ml.so.1", seconds: float = NVML_SECONDS) -> dict[str, Any] | None:
-    """Model and memory of each NVIDIA card, and the driver's version; None where there is none or no answer in time."""
+def gpus(seconds: float = NVML_SECONDS) -> dict[str, Any] | None:
+    """Model and memory (MiB) of each NVIDIA card, and the driver's version; None without an answer in time."""
     answer: list[dict[str, Any] | None] = []
-    asked = threading.Thread(target=lambda: answer.append(_ask_nvml(library)), daemon=True, name="nvml")
-    asked.start()
-    asked.join(seconds)
+    thread = threading.Thread(target=lambda: answer.append(_ask_nvml()), daemon=True, name="nvml")
+    thread.start()
+    thread.join(seconds)
     return answer[0] if answer else None
 
 
-class _Memory(ctypes.Structure):
-    """nvmlMemory_t, bytes."""
-
-    _fields_ = (("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong))
-
-
-def _ask_nvml(library: str) -> dict[str, Any] | None:
+def _ask_nvml() -> dict[str, Any] | None:
     try:
-        nvml = ctypes.CDLL(library)
-        if nvml.nvmlInit_v2() != 0:
-            return None
-    except (OSError, AttributeError):
+        import pynvml as nvml
+
+        nvml.nvmlInit()
+    except Exception:  # it is not installed, or there is no driver
         return None
     try:
-        count = ctypes.c_uint()
-        if nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)) != 0:
-            return None
-        text = ctypes.create_string_buffer(96)
-        driver = text.value.decode() if nvml.nvmlSystemGetDriverVersion(text, 96) == 0 else None
-        return {"driver_version": driver, "gpus": [_card(nvml, index) for index in range(count.value)]}
-    except AttributeError:
+        cards = [_card(nvml, nvml.nvmlDeviceGetHandleByIndex(index)) for index in range(nvml.nvmlDeviceGetCount())]
+        return {"driver_version": nvml.nvmlSystemGetDriverVersion(), "gpus": cards}
+    except nvml.NVMLError:
         return None
     finally:
         nvml.nvmlShutdown()
 
 
-def _card(nvml: Any, index: int) -> dict[str, Any]:
-    """One card; what the driver does not report (memory of a partitioned card, say) is None."""
-    handle, name, memory = ctypes.c_void_p(), ctypes.create_string_buffer(96), _Memory()
-    if nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)) != 0:
-        return {"model": None, "total_memory": None}
-    model = name.value.decode("utf-8", "replace") if nvml.nvmlDeviceGetName(handle, name, 96) == 0 else None
-    known = nvml.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory)) == 0
-    return {"model": model, "total_memory": memory.total // 2**20 if known else None}  # MiB
+def _card(nvml: Any, handle: Any) -> dict[str, Any]:
+    """One card; the memory of a partitioned one is not known."""
+    try:
+        memory = nvml.nvmlDeviceGetMemoryInfo(handle).total // 2**20
+    except nvml.NVMLError:
+        memory = None
+    return {"model": nvml.nvmlDeviceGetName(handle), "total_memory": memory}

@@ -12,83 +12,49 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from datasets.text import printable_lines
 from experiments import distributed
 from experiments.errors import UserError
+from experiments.launcher import LOCAL_RANK, label
+from experiments.launcher import is_global_zero as is_global_zero  # which `experiment` asks here
 from experiments.tracking import history, lifecycle
 from experiments.tracking.journal import FILE_NAME
 from experiments.tracking.run import RunHandle
 
-GLOBAL_RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "JSM_NAMESPACE_RANK")
-NODE_RANKS = ("NODE_RANK", "GROUP_RANK")
-LOCAL_RANK = "LOCAL_RANK"
 LOOKS, GRACE = 1.0, 4.0  # seconds between looks for ranks that failed, and until what follows is helped along
 RUN_VARIABLE = "OSTINATO_RUN"
 SEED_VARIABLE = "OSTINATO_SEED"
 
 
-def _number(environ: Mapping[str, str], name: str) -> int:
-    """Value of a rank variable; 0 if absent or not a number."""
-    text = environ.get(name, "").strip()
-    return int(text) if text.isdecimal() else 0
-
-
-def is_global_zero(environ: Mapping[str, str] | None = None) -> bool:
-    """Whether this process is the one that keeps the record: every rank variable is absent or 0."""
-    environ = os.environ if environ is None else environ
-    return not any(_number(environ, name) for name in (*GLOBAL_RANKS, *NODE_RANKS, LOCAL_RANK))
-
-
-def label(environ: Mapping[str, str] | None = None) -> str:
-    """Name of this rank for file names: `3`, or `1.2` (node, local) where no global rank is known."""
-    environ = os.environ if environ is None else environ
-    for name in GLOBAL_RANKS:
-        if _number(environ, name):
-            return str(_number(environ, name))
-    node = max(_number(environ, name) for name in NODE_RANKS)
-    local = _number(environ, LOCAL_RANK)
-    return f"{node}.{local}" if node else str(local)
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What rank zero tells the ranks that were launched beside it: all that they need of its run."""
-
-    directory: str
-    seed: int
-    fingerprint: str
-    origin: str | None
-
-
 class Others:
-    """The ranks that a launcher started beside rank zero, as rank zero sees them: each waits to be told once."""
+    """The ranks that a launcher started beside rank zero, as rank zero sees them: each waits for one message."""
 
     def __init__(self) -> None:
-        self._told = False
+        self._shared = False
 
     def tell(self, run: RunHandle) -> None:
-        """Let them work in this run."""
-        if not self._told:
-            self._told = True
-            origin = str(run.origin) if run.origin else None
-            distributed.share(Terms(str(run.directory), run.seed, run.fingerprint, origin))
+        """Send them the run to work in."""
+        fields = ("directory", "seed", "fingerprint", "origin")
+        self._share({field: getattr(run, field) for field in fields})
 
     def dismiss(self) -> None:
-        """Send them away, where there is no run."""
-        if not self._told:
-            self._told = True
-            with contextlib.suppress(RuntimeError):  # they are gone already
-                distributed.share(None)
+        """Let them exit, where there is no run."""
+        with contextlib.suppress(RuntimeError):  # they are gone already
+            self._share(None)
+
+    def _share(self, fields: dict[str, Any] | None) -> None:
+        if not self._shared:
+            self._shared = True
+            distributed.share(fields)
 
 
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
-    """Say nothing: rank zero says the same."""
+    """Print nothing: rank zero prints the same."""
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         yield
 
@@ -96,14 +62,14 @@ def silence() -> Iterator[None]:
 def follow(command: Callable[[RunHandle], Any], runs_dir: str, seed: int) -> int:
     """Run `command` on a rank other than zero, in the directory of rank zero's run, and return its exit code.
 
-    Where rank zero started this process, it left the run's key in the environment; else it tells now.
+    Where rank zero started this process, the run's key is in the environment; else rank zero sends it now.
     """
     from sacred.randomness import set_global_seed
 
     with lifecycle.signals():
         try:
             handle = _joined() if distributed.launch() else _started(runs_dir, seed)
-        except BaseException as error:  # rank zero is gone, and says why
+        except BaseException as error:  # rank zero is gone, and reports why
             return lifecycle.exit_code(error)
         if handle is None:
             return lifecycle.FAILURE
@@ -118,11 +84,8 @@ def follow(command: Callable[[RunHandle], Any], runs_dir: str, seed: int) -> int
 
 
 def _joined() -> RunHandle | None:
-    terms = distributed.share(None)
-    if terms is None:
-        return None
-    directory, origin = Path(terms.directory), Path(terms.origin) if terms.origin else None
-    return RunHandle(directory, terms.seed, fingerprint=terms.fingerprint, is_global_zero=False, origin=origin)
+    fields = distributed.share(None)
+    return RunHandle(**fields, is_global_zero=False) if fields else None
 
 
 def _started(runs_dir: str, seed: int) -> RunHandle:
@@ -141,7 +104,7 @@ def _leave_trace(directory: Path, error: BaseException) -> None:
     ended = (directory / FILE_NAME).is_file() and history.end_of(directory) is not None
     first = not ended and distributed.report_failure(label(), text)
     if first:
-        if not lifecycle.is_plain(error):  # else the others say the same
+        if not lifecycle.is_plain(error):  # else the others print the same
             print(f"rank {label()}:\n{printable_lines(text)}", end="", file=sys.__stderr__, flush=True)
         _write(directory / f"rank{label()}.log", text)
     if distributed.launch() is None:  # Lightning kills rank zero when this process has ended
@@ -196,7 +159,7 @@ class RankFailure(RuntimeError):
     """Another rank failed, and this one with it.
 
     Attributes:
-        brief: which one, and its last words.
+        brief: which one, and its error.
     """
 
     def __init__(self, traces: str):
@@ -213,9 +176,9 @@ def failure_behind(error: BaseException, directory: Path) -> RankFailure | None:
     if lifecycle.is_plain(error) or getattr(error, "signum", None) == signal.SIGINT:
         return None
     found = trace_files(directory)
-    told = distributed.failure()
-    if not found and told is not None and told[0] != label():
-        _write(directory / f"rank{told[0]}.log", told[1])
+    failed = distributed.failure()
+    if not found and failed is not None and failed[0] != label():
+        _write(directory / f"rank{failed[0]}.log", failed[1])
         found = trace_files(directory)
     return (
         RankFailure("".join(f"{path.stem}:\n{path.read_text('utf-8', 'replace')}" for path in found)) if found else None

@@ -34,7 +34,7 @@ class Rejects:
         return seq in self._numbers
 
     def add(self, record: Record, reason: str) -> None:
-        """Write a record down, with the reason; a file that cannot be written is only said."""
+        """Write a record down, with the reason; one that cannot be written is only logged."""
         if record["seq"] in self._numbers:
             return
         self._numbers.add(record["seq"])

@@ -1,4 +1,4 @@
-"""Which earlier run a command goes on with: in that run itself where this is clean, else in a new one linked to it."""
+"""Which earlier run a command resumes: that run itself where it can be continued, else a new one linked to it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.errors import UserError
-from experiments.tracking import history, standing
+from experiments.tracking import history, liveness
 from experiments.tracking.journal import FILE_NAME, damage, read
+from experiments.tracking.liveness import RunLock
 from experiments.tracking.masking import for_terminal
-from experiments.tracking.standing import RunLock
 
 ENDING = 15.0  # seconds that a run that has ended may take to leave
 LOOKS = 1.0  # seconds between two looks at a run of another machine
@@ -24,9 +24,9 @@ class Choice:
     """What `choose` found.
 
     Attributes:
-        origin: folder of the run to go on with; None: begin.
-        lock: of that run, held: its own journal goes on. None: a new run does, linked to it.
-        reason: why there is nothing to go on with, or why the run itself cannot go on; "" where it does.
+        origin: folder of the run to continue; None for a fresh start.
+        lock: held on that run, whose journal is continued; None: a new run is linked to it.
+        reason: why there is nothing to resume, or why that run cannot be continued itself; "" where it can.
     """
 
     origin: Path | None = None
@@ -41,57 +41,57 @@ def choose(earlier: Sequence[Path]) -> Choice:
         earlier: folders of the runs with these settings, oldest first.
 
     Raises:
-        UserError: It still runs.
+        UserError: It is still running.
     """
     found: Path | None = None
     for folder in reversed(earlier):
-        if standing.standing(folder) == "empty":
+        if liveness.run_state(folder) == "empty":
             continue
-        _refuse_living(folder)
+        _refuse_running(folder)
         end = history.end_of(folder)
         if end is not None and end["status"] == "COMPLETED":
             if found is None:
-                return Choice(reason=f"the newest run with these settings, {folder.name}, is finished")
+                return Choice(reason=f"the newest run with the same settings, {folder.name}, is finished")
             break
         found = found or folder
         if _left_checkpoint(folder):
             found = folder
             break
     if found is None:
-        return Choice(reason="no run with these settings was interrupted")
+        return Choice(reason="no run with the same settings was interrupted")
     if reason := _obstacle(found):
         return Choice(found, reason=reason)
     lock = RunLock(found)
     if not lock.acquire(ENDING if history.end_of(found) else 1.0):
-        raise _living(found)
+        raise _still_running(found)
     return Choice(found, lock)
 
 
-def _refuse_living(folder: Path) -> None:
-    """Raise where a run lives; one of another machine that nobody has locked is watched until it counts as dead."""
-    state = standing.standing(folder)
+def _refuse_running(folder: Path) -> None:
+    """Raise where a run is running; of another machine, unlocked, it is watched until it is taken for dead."""
+    state = liveness.run_state(folder)
     if state == "running":
-        raise _living(folder)
+        raise _still_running(folder)
     if state != "elsewhere":
         return
-    owner, _ = standing.ownership(folder)
-    sign, host = standing.last_sign(folder), (owner or {}).get("host")
-    while (left := sign + standing.SILENT - time.time()) > 0:
-        line = f"run {folder.name} of {host} has no end; it counts as dead in {left:.0f} s"
+    owner, _ = liveness.ownership(folder)
+    since, host = liveness.last_activity(folder), (owner or {}).get("host")
+    while (left := since + liveness.SILENT - time.time()) > 0:
+        line = f"run {folder.name} on {host} has not ended; it is taken for dead in {left:.0f} s"
         print(for_terminal(line), file=sys.stderr, flush=True)
         deadline = time.time() + left
         while time.time() < deadline:
-            if standing.last_sign(folder) > sign:
-                raise _living(folder)
+            if liveness.last_activity(folder) > since:
+                raise _still_running(folder)
             time.sleep(min(LOOKS, max(deadline - time.time(), 0.0)))
 
 
-def _living(folder: Path) -> UserError:
-    owner, _ = standing.ownership(folder)
+def _still_running(folder: Path) -> UserError:
+    owner, _ = liveness.ownership(folder)
     who = f"process {owner.get('pid')} on {owner.get('host')}" if owner else "another process"
     return UserError(
-        f"resume=True: run {folder.name} with these settings still runs ({who}); "
-        "wait for its end, or stop it, and give the command again"
+        f"resume=True: run {folder.name} with the same settings is still running ({who}); "
+        "wait for it to end or stop it, then repeat the command"
     )
 
 
@@ -103,7 +103,7 @@ def _left_checkpoint(folder: Path) -> bool:
 
 
 def _obstacle(folder: Path) -> str:
-    """What keeps a run from going on in its own journal; "" if nothing does."""
+    """Why a run cannot be continued in its own journal; "" where it can."""
     for path in (folder, folder / FILE_NAME):
         if not os.access(path, os.W_OK):
             return f"{path} cannot be written to"

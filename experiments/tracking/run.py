@@ -1,10 +1,11 @@
-"""What a command is given of its run: a directory, a seed, and where to put what it finds out.
+"""The run as its command sees it: a directory, a seed, and where to record results.
 
-`Recorder` writes into the journal and never raises: a value that cannot be kept is named, and the run goes on.
+`Recorder` writes into the journal and never raises: a value that cannot be kept is named, and the run continues.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import os
@@ -12,12 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from experiments.tracking import light
+from experiments.tracking import child_run
 from experiments.tracking.journal import Journal, read
-from experiments.tracking.lifecycle import whole
-from experiments.tracking.values import NonFinite, split_finite, storable, storable_key
+from experiments.tracking.lifecycle import signals_deferred
+from experiments.tracking.values import NonFinite, is_nonfinite, storable, storable_key
 
 if TYPE_CHECKING:
     from experiments.tracking.location import Location
@@ -28,6 +29,8 @@ NONFINITE_SERIES = "health/nonfinite"
 OWN_INFO = ("metrics", "tracking", "checkpoints", "segments")  # kept by the record itself
 
 log = logging.getLogger("ostinato.tracking")
+
+P, T = ParamSpec("P"), TypeVar("T")
 
 
 class Recorder:
@@ -45,19 +48,22 @@ class Recorder:
         self.on_scalar: Callable[[str, Any, Any], None] | None = None
         self._lock = threading.RLock()
         self._pid = os.getpid()
-        self._told_child = False
+        self._warned_child = False
         self._points: dict[str, list[list[Any]]] = {}
         self._count, self._written = 0, time.monotonic()
         self._next_step: dict[str, int] = {}
         self._nonfinite: dict[str, NonFinite] = {}
         self._nonfinite_news = False
         self._info: dict[str, Any] = {}
-        for record in read(journal.directory, metrics=False):  # of a run that goes on
+        for record in read(journal.directory, metrics=False):  # of a resumed run
             if record["kind"] == "info":
                 self._info |= {path.removeprefix("info."): value for path, value in record["set"].items()}
 
-    def scalar(self, name: str, value: Any, step: Any = None) -> None:
-        """Add a point to a series; NaN and infinities are counted instead, and announced when the first one appears."""
+    def log_scalar(self, name: str, value: Any, step: int | None = None) -> None:
+        """Add a point to the series `name` (`group/name`); the step counts optimiser steps, from 0.
+
+        NaN and infinities are counted instead, and announced when the first one appears.
+        """
         if self._in_child(name):
             return
         name = str(name).replace(".", "_")  # the run browser takes both for the same name
@@ -66,7 +72,7 @@ class Recorder:
                 step = self._next_step.get(name, 0)
             self._next_step[name] = int(step) + 1 if isinstance(step, int | float) and math.isfinite(step) else 0
             point = [step, value, time.time()]
-            if not (type(value) is float and math.isfinite(value)) and split_finite([point])[1].count:
+            if not (type(value) is float and math.isfinite(value)) and is_nonfinite(value):
                 self._count_nonfinite(name, value, step)
                 return
             self._add(name, point)
@@ -75,9 +81,9 @@ class Recorder:
             if self._count >= BATCH_POINTS or time.monotonic() - self._written > BATCH_SECONDS:
                 self.flush()
 
-    @whole()
+    @signals_deferred()
     def flush(self) -> None:
-        """Write the gathered points, one record a series."""
+        """Write what was logged so far into the journal: a checkpoint must not know of steps that the journal lacks."""
         with self._lock:
             points, self._points = self._points, {}
             self._count, self._written = 0, time.monotonic()
@@ -91,7 +97,7 @@ class Recorder:
                 }
                 self.info({"nonfinite": counted})
 
-    @whole()
+    @signals_deferred()
     def info(self, values: Mapping[str, Any]) -> None:
         """Set keys of the run's information; nested dictionaries replace what was there."""
         if self._in_child("info"):
@@ -110,37 +116,47 @@ class Recorder:
                 self.on_info(self._info)
 
     def rewind(self, step: int) -> None:
-        """Take back every point from `step` on: the run repeats what came after its checkpoint."""
+        """Take back the points from `step` on, before a run that is resumed from a checkpoint logs them again."""
         with self._lock:
             self.flush()
             self.journal.append("rewind", step=step)
 
     def known(self, name: str) -> Any:
-        """A key of the run's information; None where it is not set."""
+        """What a key of the run's information holds, from before an interruption too; None where it is not set."""
         return self._info.get(name)
 
-    def artifact(self, path: Path | str, name: str | None = None) -> None:
-        """Keep a file with the run; a second one of the same name replaces the first."""
+    def add_artifact(self, path: Path | str, name: str | None = None) -> None:
+        """Keep a file with the run, in the place of one of the same name.
+
+        The run browser shows pictures, tables and pages (names without slashes).
+        """
         if not self._in_child("artifact"):
             self.journal.add_file(path, name)
 
-    def light_runs(self, runs: Iterable[light.LightRun], name: str) -> None:
-        """Keep light runs in a file of the run; the database gets each as a run."""
-        if self._in_child("light runs"):
+    def add_child_runs(self, runs: Iterable[child_run.ChildRun], name: str) -> None:
+        """Keep many small results in a file of the run; the run browser shows each as a run, to filter and compare."""
+        if self._in_child("child runs"):
             return
         runs = list(runs)
         try:
-            size = light.write(runs, self.journal.directory / "files" / name).stat().st_size
+            size = child_run.write(runs, self.journal.directory / "files" / name).stat().st_size
         except OSError as error:
             log.error("%d results of run %s cannot be kept: %s", len(runs), self.journal.key, error.strerror or error)
             return
         self.journal.append("children", name=name, file=f"files/{name}", bytes=size)
 
-    def checkpoint(self, path: Path, *, epoch: int | None, step: int | None, score: Any, best: bool) -> None:
-        """Register a checkpoint file where it lies."""
+    def register_checkpoint(
+        self,
+        path: Path | str,
+        epoch: int | None = None,
+        step: int | None = None,
+        score: float | None = None,
+        best: bool = False,
+    ) -> None:
+        """Record a checkpoint: where it lies, its size and hash, what it scored."""
         if self._in_child("checkpoint"):
             return
-        path = path.absolute()
+        path = Path(path).absolute()
         inside = path.is_relative_to(self.journal.directory)
         self.journal.append(
             "checkpoint",
@@ -168,13 +184,23 @@ class Recorder:
         self._nonfinite_news = True
 
     def _in_child(self, what: str) -> bool:
-        """Whether this is a forked worker, where nothing can be recorded; said once."""
+        """Whether this is a forked worker, where nothing can be recorded; warns once."""
         if os.getpid() == self._pid:
             return False
-        if not self._told_child:
-            self._told_child = True
+        if not self._warned_child:
+            self._warned_child = True
             log.warning("%s: not recorded from a worker process; return the value to the main process", what)
         return True
+
+
+def _recorded(method: Callable[Concatenate[Recorder, P], T]) -> Callable[Concatenate[RunHandle, P], T | None]:
+    """A method of the recorder as one of the handle, which does nothing where nothing is recorded."""
+
+    @functools.wraps(method)
+    def recorded(handle: RunHandle, *args: P.args, **kwargs: P.kwargs) -> T | None:
+        return method(handle._recorder, *args, **kwargs) if handle._recorder is not None else None
+
+    return recorded
 
 
 class RunHandle:
@@ -185,10 +211,13 @@ class RunHandle:
         key: name of the run before and besides its number.
         seed: the seed all ranks share.
         fingerprint: equal for runs of the same command with the same settings.
-        origin: folder of the run that this one goes on with: its own where it is that run itself; None at a beginning.
+        origin: folder of the run that this one continues, its own where it is resumed itself; None for a fresh start.
         is_global_zero: whether this process keeps the record; elsewhere, and with `-u`, every method does nothing.
         location: where the record goes, for commands that read other runs; None where nothing is recorded.
+        named: named configs of the command line, in order.
     """
+
+    named: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -206,48 +235,15 @@ class RunHandle:
         self.is_global_zero = is_global_zero
         self._recorder = recorder
 
-    def log_scalar(self, name: str, value: Any, step: int | None = None) -> None:
-        """Add a point to the series `name` (`group/name`); the step counts optimiser steps, from 0."""
-        if self._recorder is not None:
-            self._recorder.scalar(name, value, step)
-
-    def add_artifact(self, path: Path | str, name: str | None = None) -> None:
-        """Keep a file with the run; the run browser shows pictures, tables and pages (names without slashes)."""
-        if self._recorder is not None:
-            self._recorder.artifact(path, name)
-
-    def add_light_runs(self, runs: Iterable[light.LightRun], name: str) -> None:
-        """Record many small results as runs of their own, which the run browser can filter, sort and compare."""
-        if self._recorder is not None:
-            self._recorder.light_runs(runs, name)
-
-    def register_checkpoint(
-        self,
-        path: Path | str,
-        epoch: int | None = None,
-        step: int | None = None,
-        score: float | None = None,
-        best: bool = False,
-    ) -> None:
-        """Record a checkpoint: where it lies, its size and hash, what it scored."""
-        if self._recorder is not None:
-            self._recorder.checkpoint(Path(path), epoch=epoch, step=step, score=score, best=best)
+    log_scalar = _recorded(Recorder.log_scalar)
+    add_artifact = _recorded(Recorder.add_artifact)
+    add_child_runs = _recorded(Recorder.add_child_runs)
+    register_checkpoint = _recorded(Recorder.register_checkpoint)
+    known = _recorded(Recorder.known)
+    rewind = _recorded(Recorder.rewind)
+    flush = _recorded(Recorder.flush)
 
     def set_info(self, **values: Any) -> None:
         """Set keys of the run's information, seen under "Run Info"."""
         if self._recorder is not None:
             self._recorder.info(values)
-
-    def known(self, name: str) -> Any:
-        """What a key of the run's information holds, from before an interruption too; None if nothing is recorded."""
-        return self._recorder.known(name) if self._recorder is not None else None
-
-    def rewind(self, step: int) -> None:
-        """Take back the points from `step` on, before a run that goes on logs them again."""
-        if self._recorder is not None:
-            self._recorder.rewind(step)
-
-    def flush(self) -> None:
-        """Bring what was logged so far into the journal: a checkpoint must not know of steps that the journal lacks."""
-        if self._recorder is not None:
-            self._recorder.flush()

@@ -128,7 +128,7 @@ class SeriesCopy:
         replace = [name for name in names if name not in set(append)]
         if append:
             result = metrics.bulk_write([self._append(run_id, name) for name in append], ordered=False)
-            if result.matched_count < len(append):  # somebody else wrote
+            if result.matched_count < len(append):  # another process wrote
                 replace = list(names)
         if replace:
             try:

@@ -1,9 +1,9 @@
 """An embedded MongoDB that concurrent runs of one user share and that stops with the last of them.
 
 Locks of the kernel (`flock`) decide, nothing else: who starts the server holds `start.lock`; who uses it holds a shared
-lock on `clients.lock`, and whoever turns that into an exclusive one on leaving was the last. A killed client loses its
-lock with its life. Which server runs is told by the lock on its data (`data_holder`), also when our record of it is
-missing or old. It listens on a Unix socket of mode 0600 in a private folder (`sockets`), or, on request and where
+lock on `clients.lock`, and the client that can turn its share into an exclusive lock when it leaves was the last. A
+killed client loses its lock. The lock on its data tells which server runs (`data_holder`), also when our record of
+it is missing or old. It listens on a Unix socket of mode 0600 in a private folder (`sockets`), or, on request and where
 sockets are impossible, on 127.0.0.1 behind a password (`endpoint`).
 
     with lease() as url:
@@ -22,10 +22,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from experiments.errors import UserError
+from experiments.locks import close_lock, locked, open_lock, try_exclusive
 from experiments.tracking import places
 from experiments.tracking.endpoint import DATABASE
 from experiments.tracking.home import home as default_home
-from experiments.tracking.locks import close_lock, locked, open_lock, try_exclusive
 from experiments.tracking.server_join import join
 from experiments.tracking.server_start import DataInUse, damage_of_last, start
 from experiments.tracking.server_stop import LOCK_SECONDS, status, stop, stop_server
@@ -34,8 +34,8 @@ __all__ = ["DATABASE", "EmbeddedServer", "lease", "status", "stop", "stop_server
 
 log = logging.getLogger("ostinato.tracking")
 
-RELEASE_SECONDS = 2.5  # whoever holds the start lock longer than that keeps the server himself
-PATIENCE = 3  # questions, of up to two seconds each, to a server whose process lives
+RELEASE_SECONDS = 2.5  # another client that holds the start lock longer keeps the server running
+PATIENCE = 3  # questions, of up to two seconds each, to a server whose process runs
 
 
 @contextlib.contextmanager
@@ -121,7 +121,7 @@ class EmbeddedServer:
     def _start(self) -> str:
         try:
             self._child, url = start(self.directory, self.listen)
-        except DataInUse:  # a server that nobody waits for any more was on its way when we looked
+        except DataInUse:  # an abandoned server was still starting when we looked
             url = self._join(PATIENCE)
             if not url:
                 self._child, url = start(self.directory, self.listen)

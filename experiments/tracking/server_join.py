@@ -1,4 +1,4 @@
-"""Joining the server that has the data, whoever started it; one that cannot be reached any more is ended."""
+"""Joining the server that has the data, whichever process started it; one that can no longer be reached is stopped."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from experiments.errors import UserError
 from experiments.tracking import data_holder
 from experiments.tracking.data_holder import Holder
 from experiments.tracking.endpoint import Endpoint, PasswordRefused, ask
-from experiments.tracking.processes import Identity, lives
+from experiments.tracking.processes import Identity, is_running
 from experiments.tracking.server_record import read_state, write_state
 from experiments.tracking.server_stop import end
 
 log = logging.getLogger("ostinato.tracking")
 
-LISTEN_SECONDS = 10.0  # for a server that somebody else started to listen
+LISTEN_SECONDS = 10.0  # for a server started by another process to listen
 NOBODY_LISTENS = (FileNotFoundError, NotADirectoryError, ConnectionRefusedError)
 
 
 class Unreachable(Exception):
-    """The server can never be reached at its address, by nobody."""
+    """No process can reach the server at its address any more."""
 
 
 def join(directory: Path, patience: int) -> str | None:
-    """The URL of the server that has the data; None when there is none, or no longer one.
+    """The URL of the server that has the data; None when there is none.
 
     Args:
         directory: Of the server. Call it under `start.lock`.
-        patience: How many questions, of up to two seconds each, a server whose process lives may leave unanswered.
+        patience: How many questions, of up to two seconds each, a server whose process runs may leave unanswered.
 
     Raises:
         UserError: It does not answer, or it is none that the suite has started.
@@ -46,10 +46,10 @@ def join(directory: Path, patience: int) -> str | None:
             if version := answering(holder.endpoint, directory, holder.pid):
                 _note(directory, holder, version)
                 return holder.endpoint.url(directory)
-            if not lives(holder.identity):
+            if not is_running(holder.identity):
                 return None
     except Unreachable as problem:
-        if not lives(holder.identity):
+        if not is_running(holder.identity):
             return None
         log.warning("the embedded server (process %d) is replaced: %s", holder.pid, problem)
         end(holder)
@@ -64,11 +64,11 @@ def answering(endpoint: Endpoint, directory: Path, pid: int, milliseconds: int =
     """The version of the server `pid` if it answers at its address; None when it does not yet, or not now.
 
     Raises:
-        Unreachable: Somebody else listens there, or the password is not known any more.
+        Unreachable: Another process listens there, or the password is not known any more.
     """
     try:
         if not endpoint.is_served_by(pid):
-            raise Unreachable(f"somebody else listens at {endpoint}")
+            raise Unreachable(f"another process listens at {endpoint}")
         url = endpoint.url(directory)
         if url is None:
             raise Unreachable(f"its password is missing from {directory}")
@@ -81,14 +81,14 @@ def answering(endpoint: Endpoint, directory: Path, pid: int, milliseconds: int =
 
 
 def _wait_until_it_listens(endpoint: Endpoint, identity: Identity) -> None:
-    """Give a server that was started just now, by somebody who is gone, the time to open its address.
+    """Give a server that was started just now, by a process that is gone, the time to open its address.
 
     Raises:
         Unreachable: It does not, or its socket has been removed (as /tmp is tidied, or a session of the user ends).
         UserError: Its socket lies in a file system that this process does not see.
     """
     deadline = time.monotonic() + LISTEN_SECONDS
-    while lives(identity):
+    while is_running(identity):
         try:
             endpoint.is_served_by(identity.pid)
             return
@@ -99,7 +99,7 @@ def _wait_until_it_listens(endpoint: Endpoint, identity: Identity) -> None:
                     f"see: set XDG_RUNTIME_DIR to a directory that both see, and end it with: kill {identity.pid}"
                 ) from None
             if endpoint.is_gone() or time.monotonic() > deadline:
-                raise Unreachable(f"nobody listens at {endpoint}") from None
+                raise Unreachable(f"nothing listens at {endpoint}") from None
             time.sleep(0.03)
         except OSError:
             return

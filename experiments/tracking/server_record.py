@@ -1,14 +1,17 @@
 """`server.json`: which server runs, where it listens, and the version of the data when none does.
 
-It is read for what nothing else tells. That a server lives is never taken from here: `data_holder` asks the kernel.
+It is read for what is known from nowhere else. Whether a server runs is asked of the kernel (`data_holder`).
 """
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
+
+from pydantic import TypeAdapter
+from pydantic.dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -25,18 +28,15 @@ class State:
     ticks: int | None = None
 
 
-KINDS = {"host": str, "version": str, "pid_started": (int, float), "socket": str, "boot": str}  # all others are int
+_STATE = TypeAdapter(State)
 
 
 def read_state(directory: Path) -> State | None:
     """The content of `server.json`; None when it is missing or not readable as such."""
     try:
-        record = json.loads((directory / "server.json").read_text(encoding="utf-8"))
-        values = {field.name: record[field.name] for field in fields(State) if record.get(field.name) is not None}
-        state = State(**values)
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return _STATE.validate_json((directory / "server.json").read_bytes(), strict=True)
+    except (OSError, ValueError):
         return None
-    return state if all(isinstance(value, KINDS.get(name, int)) for name, value in values.items()) else None
 
 
 def write_state(directory: Path, state: State) -> None:

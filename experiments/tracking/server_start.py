@@ -120,7 +120,7 @@ def _start_at(endpoint: Endpoint, directory: Path, binary: mongod.Binary) -> tup
 
 
 def _wait(child: subprocess.Popen[bytes], endpoint: Endpoint, directory: Path) -> None:
-    """Wait until our own child, and nobody else, answers at the address.
+    """Wait until our own child, and no other process, answers at the address.
 
     Raises:
         UserError: It ends, or does not in time.
@@ -132,7 +132,7 @@ def _wait(child: subprocess.Popen[bytes], endpoint: Endpoint, directory: Path) -
         try:
             if answering(endpoint, directory, child.pid, 500):
                 return
-        except Unreachable:  # a stranger at the port, which the child will find taken
+        except Unreachable:  # another process has the port, which the child will find taken
             pass
         time.sleep(0.03)
     raise UserError(f"mongod was not ready after {START_SECONDS:.0f} s; see {directory / 'mongod.log'}")

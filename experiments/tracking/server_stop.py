@@ -1,4 +1,4 @@
-"""Asking after the server of a home, and ending it, whoever started it."""
+"""The status of a home's server, and stopping it, whichever process started it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 import psutil
 
 from experiments.errors import UserError
+from experiments.locks import LockHeld, locked
 from experiments.tracking import data_holder, places
 from experiments.tracking.data_holder import Holder
 from experiments.tracking.endpoint import PasswordRefused, ask
 from experiments.tracking.home import home as default_home
-from experiments.tracking.locks import LockHeld, locked
-from experiments.tracking.processes import lives
+from experiments.tracking.processes import is_running
 from experiments.tracking.server_record import State, read_state, write_state
 from experiments.tracking.sockets import remove_socket
 
@@ -27,12 +27,12 @@ def status(home: Path | None = None) -> State | None:
     """The server that runs for `home`, or None.
 
     Raises:
-        UserError: The data are used by somebody who cannot be seen from here.
+        UserError: The data are used by a process that cannot be seen from here.
     """
     directory = places.server_directory(home or default_home())
     holder = data_holder.find(directory)
     if holder is None:
-        # LockHeld: somebody starts or ends a server just now
+        # LockHeld: another process is starting or stopping a server
         with contextlib.suppress(LockHeld), locked(directory / "start.lock", 0.0):
             holder = data_holder.find(directory, start_locked=True)
             if holder is None and data_holder.is_data_locked(directory):
@@ -41,7 +41,7 @@ def status(home: Path | None = None) -> State | None:
 
 
 def stop(home: Path | None = None) -> bool:
-    """Stop the server of `home`, whether somebody uses it or not; False when none was running.
+    """Stop the server of `home`, even when it is in use; False when none was running.
 
     Raises:
         UserError: See `stop_server`.
@@ -52,7 +52,7 @@ def stop(home: Path | None = None) -> bool:
 
 
 def stop_server(directory: Path) -> bool:
-    """Ask the server that has the data to end and wait for it; one that is frozen gets the request when it thaws.
+    """Ask the server that has the data to end and wait for it; one that is frozen gets the request when it continues.
 
     Call it under `start.lock`.
 
@@ -60,7 +60,7 @@ def stop_server(directory: Path) -> bool:
         Whether a server was running.
 
     Raises:
-        UserError: It has not ended yet, or the data are used by somebody who cannot be seen from here.
+        UserError: It has not ended yet, or the data are used by a process that cannot be seen from here.
     """
     holder = data_holder.find(directory, start_locked=True)
     if holder is None:
@@ -82,14 +82,14 @@ def end(holder: Holder) -> None:
     named = f"the embedded MongoDB (process {holder.pid})"
     try:
         process = psutil.Process(holder.pid)
-        if lives(holder.identity):
+        if is_running(holder.identity):
             process.send_signal(signal.SIGTERM)
             if process.status() == psutil.STATUS_STOPPED:
                 raise UserError(f"{named} is frozen; it ends as soon as it is continued: kill -CONT {holder.pid}")
     except psutil.NoSuchProcess:
         pass
     deadline = time.monotonic() + STOP_SECONDS
-    while lives(holder.identity):
+    while is_running(holder.identity):
         if time.monotonic() > deadline:
             raise UserError(f"{named} is still shutting down")
         time.sleep(0.02)

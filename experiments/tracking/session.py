@@ -14,15 +14,15 @@ from typing import Any
 
 from experiments import distributed
 from experiments.errors import UserError
-from experiments.tracking import history, provenance, ranks, resuming, standing
+from experiments.tracking import history, liveness, provenance, ranks, resuming
 from experiments.tracking.console import Console
 from experiments.tracking.journal import Journal, read
+from experiments.tracking.liveness import RunLock
 from experiments.tracking.location import Location, resolve
 from experiments.tracking.masking import for_terminal, mask
 from experiments.tracking.observer import Facts, JournalObserver, MaskedObserver
 from experiments.tracking.run import Recorder, RunHandle
 from experiments.tracking.settings import TrackingSettings
-from experiments.tracking.standing import RunLock
 from experiments.tracking.sync import close_interrupted, sweep
 from experiments.tracking.system import Sampler
 from experiments.tracking.uploader import Uploader
@@ -44,7 +44,7 @@ class Plan:
         seed: shared by all ranks.
         facts: what the run document says besides Sacred's own.
         revision: state of the script's repository; None when unknown.
-        resume: go on with an earlier run with the same fingerprint.
+        resume: continue an earlier run of the same fingerprint.
     """
 
     tracking: TrackingSettings
@@ -60,30 +60,29 @@ class Session:
     """Context of a recorded run.
 
     Raises:
-        UserError: `tracking.mongo=required` without a database, the run directory cannot be made, or the run to go on
-            with still runs.
+        UserError: `tracking.mongo=required` without a database, the run directory cannot be made, or the run to be
+            resumed is still running.
     """
 
     def __init__(self, plan: Plan):
         self._plan = plan
         self._earlier = history.runs_with(plan.tracking.runs_dir, plan.fingerprint)
         self._choice = resuming.choose(self._earlier) if plan.resume else resuming.Choice()
-        try:
+        with contextlib.ExitStack() as undo:
+            if self._choice.lock is not None:
+                undo.callback(self._choice.lock.release)
             self.location: Location = resolve(plan.tracking)
-        except BaseException:
-            self._forgo()
-            raise
-        try:
-            self.journal, self._lock = self._opened()
-            self._sources = provenance.keep_sources(provenance.sources(plan.script), self.journal.directory)
-            self._console = Console(self.journal.directory, self.masked, plan.tracking.capture)
-        except OSError as error:
-            self._forgo()
-            self.location.release()
-            raise UserError(
-                f"tracking.runs_dir={plan.tracking.runs_dir}: no run directory can be made there "
-                f"({error.strerror or error}); set it to a folder that can be written to"
-            ) from error
+            undo.callback(self.location.release)
+            try:
+                self.journal, self._lock = self._opened()
+                self._sources = provenance.keep_sources(provenance.sources(plan.script), self.journal.directory)
+                self._console = Console(self.journal.directory, self.masked, plan.tracking.capture)
+            except OSError as error:
+                raise UserError(
+                    f"tracking.runs_dir={plan.tracking.runs_dir}: no run directory can be made there "
+                    f"({error.strerror or error}); set it to a folder that can be written to"
+                ) from error
+            undo.pop_all()
         mask(self.location.url or "", self.journal.secrets)  # remembers the password, to mask it wherever it turns up
         self.recorder = Recorder(self.journal)
         self.handle = RunHandle(
@@ -99,17 +98,12 @@ class Session:
         self._exported: dict[str, str | None] = {}
 
     @property
-    def goes_on(self) -> bool:
-        """Whether this is an earlier run that goes on, not a new one."""
+    def resumed(self) -> bool:
+        """Whether this is an earlier run, not a new one."""
         return self._choice.lock is not None
 
-    def _forgo(self) -> None:
-        """Let go of the run that was to go on."""
-        if self._choice.lock is not None:
-            self._choice.lock.release()
-
     def _opened(self) -> tuple[Journal, RunLock]:
-        """The journal of the run that goes on, or of a new one, and the lock on its directory."""
+        """The journal of the resumed or of a new run, and the lock on its directory."""
         if self._choice.lock is not None:
             journal = Journal.open(self._choice.origin)
             if history.end_of(journal.directory) is None:
@@ -141,9 +135,9 @@ class Session:
         self._lock.release()
         self.location.release()
 
-    def masked(self, text: str) -> str:
-        """A text without the secrets of this run."""
-        return mask(text, self.journal.secrets)
+    def masked(self, value: Any) -> Any:
+        """A text or nested value without the secrets of this run."""
+        return mask(value, self.journal.secrets)
 
     def note(self, text: str) -> None:
         """Put a text into the run log and nowhere else."""
@@ -154,10 +148,7 @@ class Session:
         if run.observers:
             self.recorder.on_info = lambda info: setattr(run, "info", info)
             self.recorder.on_scalar = run.log_scalar
-        run.observers = [self._observer(), *(MaskedObserver(other, self._masked_value) for other in run.observers)]
-
-    def _masked_value(self, value: Any) -> Any:
-        return mask(value, self.journal.secrets)
+        run.observers = [self._observer(), *(MaskedObserver(other, self.masked) for other in run.observers)]
 
     def _observer(self) -> JournalObserver:
         return JournalObserver(
@@ -167,7 +158,7 @@ class Session:
             started=self._started,
             before_end=self._console.settle,
             sample=Sampler(),
-            goes_on=self.goes_on,
+            resumed=self.resumed,
         )
 
     def watched(self) -> ranks.Watch:
@@ -176,7 +167,7 @@ class Session:
 
     def _abandon(self, failure: ranks.RankFailure) -> None:
         """Write the end of a command that cannot be ended in order, from another thread."""
-        _tell(f"error: {failure.brief}")
+        _print(f"error: {failure.brief}")
         self.note(str(failure))
         self.recorder.flush()
         now = time.time()
@@ -184,7 +175,7 @@ class Session:
         self.conclude("FAILED")
 
     def conclude(self, status: str) -> bool:
-        """Send what is left for as long as the settings allow, and say where the run is and what may come next.
+        """Send what is left for as long as the settings allow, and print where the run is and what can be done next.
 
         Returns:
             Whether all of its record is on the disk.
@@ -195,29 +186,29 @@ class Session:
         try:
             pending = self._uploader.drain(self._plan.tracking.drain_seconds) if self._uploader else 0
         finally:
-            _tell(f"{self._name()} {status.lower()} after {took}: {directory}")
-            whole = self._say_unwritten(directory, complete=self._uploader is not None and not pending)
+            _print(f"{self._name()} {status.lower()} after {took}: {directory}")
+            whole = self._report_unwritten(directory, complete=self._uploader is not None and not pending)
             if pending:
-                _tell(f"{pending} records are still to be sent; send them with: python {script} sync")
+                _print(f"{pending} records are still to be sent; send them with: python {script} sync")
             elif self._uploader:
-                _tell(f"Browse all runs with: python {script} dashboard")
+                _print(f"Browse all runs with: python {script} dashboard")
         return whole
 
-    def _say_unwritten(self, directory: str, complete: bool) -> bool:
-        """Say what a full disk has kept from the journal, and whether nothing has."""
+    def _report_unwritten(self, directory: str, complete: bool) -> bool:
+        """Print how many records a full disk kept from the journal; True where there are none."""
         count, why = self.journal.unwritten()
         if count:
-            fate = "only the database has them" if complete else "they are lost, the end of the run with them"
+            what = "only the database has them" if complete else "they are lost, and with them the end of the run"
             records = "the last record was" if count == 1 else f"the last {count} records were"
-            _tell(f"error: {records} never written to {directory} ({why}); {fate}")
+            _print(f"error: {records} never written to {directory} ({why}); {what}")
         return not count
 
     def _started(self) -> None:
-        """The start record is on the disk: add what belongs to it, begin to send, and say where the run goes."""
+        """The start record is on disk: add what belongs to it, start sending, and print where the run goes."""
         revision = self._plan.revision
         commit = revision.commit if revision else None
         self.journal.append(
-            "segment", commit=commit, started=time.time(), processes=distributed.world_size(), **standing.me()
+            "segment", commit=commit, started=time.time(), processes=distributed.world_size(), **liveness.this_process()
         )
         if revision is not None and revision.dirty:
             self._keep_difference(revision)
@@ -232,27 +223,29 @@ class Session:
             self._uploader.start()
             self._uploader.wait_for_number(NUMBER_SECONDS)
         sweep(self.location.connect)
-        _tell(self.location.line)
-        self._say_where()
+        _print(self.location.line)
+        self._print_where()
 
-    def _say_where(self) -> None:
+    def _print_where(self) -> None:
         directory, origin = _short(self.journal.directory), self._choice.origin
-        if self.goes_on:
-            _tell(f"{self._name()} goes on: {directory}")
+        if self.resumed:
+            _print(f"{self._name()} resumed: {directory}")
             if changed := self._changed_sources():
-                log.warning("the code is not what this run began with: %s", ", ".join(changed))
+                log.warning("the code has changed since this run started: %s", ", ".join(changed))
             return
-        _tell(f"{self._name()} begins: {directory}")
+        _print(f"{self._name()} started: {directory}")
         if origin is not None:
             self.recorder.info({"resumed_from": origin.name})
-            log.warning("run %s itself cannot go on (%s); a new one does", origin.name, self._choice.reason)
+            log.warning(
+                "run %s cannot be resumed itself (%s): a new run continues from it", origin.name, self._choice.reason
+            )
             return
         if self._plan.resume:
-            _tell(f"nothing to resume: {self._choice.reason}; starting from the beginning")
+            _print(f"nothing to resume: {self._choice.reason}; starting from the beginning")
         for earlier in self._earlier[-1:]:
             end = history.end_of(earlier)
             how = end["status"].lower() if end else "did not end"
-            _tell(f"Run {earlier.name} ({how}) had these settings")
+            _print(f"Run {earlier.name} ({how}) had the same settings")
 
     def _changed_sources(self) -> list[str]:
         """Source files that are not as they were when the run began."""
@@ -280,16 +273,16 @@ class Session:
 
 
 def read_revision(script: Path, enforce_clean: bool) -> provenance.Revision | None:
-    """State of the script's repository; None, and a word about it, when it cannot be read.
+    """State of the script's repository; None, with a log line, when it cannot be read.
 
     Raises:
-        UserError: `enforce_clean` and there are changes, or nobody can say.
+        UserError: `enforce_clean` and there are changes, or this cannot be found out.
     """
     try:
         found = provenance.revision(script.parent)
     except provenance.Unreadable as error:
         if enforce_clean:
-            raise UserError(f"-e: whether all changes are committed cannot be told: {error}") from error
+            raise UserError(f"-e: cannot tell whether all changes are committed: {error}") from error
         log.info("the run has no commit: %s", error)
         return None
     if enforce_clean and (found.dirty or found.commit is None):
@@ -298,7 +291,7 @@ def read_revision(script: Path, enforce_clean: bool) -> provenance.Revision | No
 
 
 def experiment_info(name: str, plan: Plan) -> dict[str, Any]:
-    """The `experiment` part of the run document; its sources are filled in by whoever stores them."""
+    """The `experiment` part of the run document; its sources are filled in where it is stored."""
     return {
         "name": name,
         "base_dir": str(plan.script.parent),
@@ -309,7 +302,7 @@ def experiment_info(name: str, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _tell(text: str) -> None:
+def _print(text: str) -> None:
     print(for_terminal(text), file=sys.stderr)
 
 

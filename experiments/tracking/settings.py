@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_serializer
+
+from experiments.tracking.masking import mask
 
 
 class TrackingSettings(BaseModel):
@@ -12,7 +14,7 @@ class TrackingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    mongo_url: str | None = Field(None, description="database of the runs; better set by OSTINATO_MONGO_URL")
+    mongo_url: SecretStr | None = Field(None, description="database of the runs; better set by OSTINATO_MONGO_URL")
     mongo: Literal["auto", "required", "off"] = Field("auto", description="auto falls back on files alone")
     listen: Literal["socket", "tcp"] = Field("socket", description="how the embedded server is reached")
     keep_server: bool = Field(False, description="leave the embedded server running after the last run")
@@ -23,3 +25,8 @@ class TrackingSettings(BaseModel):
     group: str | None = Field(None, description="name shared by the runs of one study")
     runs_dir: str = Field("runs", description="folder of the run directories")
     capture: Literal["python", "fd"] = Field("python", description="fd also records what C libraries print")
+
+    @field_serializer("mongo_url")
+    def _without_login(self, url: SecretStr | None) -> str | None:
+        """The URL as it may be shown and stored."""
+        return mask({"mongo_url": url.get_secret_value()})["mongo_url"] if url else None

@@ -1,6 +1,6 @@
-"""The folder of the server's socket: new, with a name nobody can guess, where nobody else can put another in its place.
+"""The folder of the server's socket: new, with a name that cannot be guessed, where no other user can replace it.
 
-A folder with a name known beforehand could be made by somebody else first, in a place such as /tmp where all may write.
+A folder with a name known beforehand could be made by another user first, in a place such as /tmp where all may write.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-SOCKET_NAME = "mongodb-27017.sock"  # the name mongod gives to the socket it always makes besides the one it is told of
+SOCKET_NAME = "mongodb-27017.sock"  # the name mongod gives to the socket it always makes besides the one it is given
 PREFIX = "ostinato-"
 PATH_LIMIT = 103 if sys.platform == "darwin" else 107  # bytes of a Unix socket's path, its final zero not counted
 UNUSABLE = set(",:[]")  # mongod takes a path apart at a comma, and closes connections to one with the others
@@ -54,7 +54,7 @@ def take_over(path: Path) -> bool:
     """Make room for a new socket where a server that has died had its own, so that its address stays the same.
 
     Returns:
-        Whether a server may be told to listen there. Only this user can have made the folder, and nobody listens.
+        Whether a server may listen there. Only this user can have made the folder, and nothing listens.
     """
     if not _is_ours(path) or _exposed(os.path.realpath(path.parent.parent)) is not None:
         return False
@@ -63,10 +63,10 @@ def take_over(path: Path) -> bool:
 
 
 def remove_socket(path: Path) -> None:
-    """Remove a socket that nobody listens at any more, and its folder if it is one of ours and holds nothing else."""
+    """Remove a socket that nothing listens at any more, and its folder if it is one of ours and holds nothing else."""
     if _is_ours(path):
         _unlink(path)
-        with contextlib.suppress(OSError):  # not empty: somebody else's file lies there
+        with contextlib.suppress(OSError):  # not empty: another file lies there
             path.parent.rmdir()
 
 
@@ -75,7 +75,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _unlink(path: Path) -> None:
-    """Remove the socket at `path` unless somebody listens there."""
+    """Remove the socket at `path` unless something listens there."""
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             return
@@ -94,7 +94,7 @@ def _places(directory: Path) -> Iterator[str]:
 
 
 def _unfit(place: str) -> str | None:
-    """Why no socket can lie in a folder in `place`, as far as that can be told without trying."""
+    """Why no socket can lie in a folder in `place`, as far as is known without trying."""
     length = len(os.fsencode(place)) + len(f"/{PREFIX}/{SOCKET_NAME}") + 8  # letters that `mkdtemp` adds
     if length > PATH_LIMIT:
         return f"a socket's path there would have {length} bytes, of {PATH_LIMIT} at most"

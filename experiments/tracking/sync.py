@@ -19,16 +19,16 @@ from typing import Any
 
 from pymongo.database import Database
 
+from datasets.progress import progress
 from experiments.errors import UserError
+from experiments.locks import close_lock, open_lock, wait_exclusive
 from experiments.tracking.apply import RunCopy
 from experiments.tracking.faults import explained, is_outage
 from experiments.tracking.folder import open_inside
-from experiments.tracking.home import home as default_home
 from experiments.tracking.home import pending_directory
 from experiments.tracking.journal import FILE_NAME, Journal, read
-from experiments.tracking.locks import close_lock, open_lock, wait_exclusive
+from experiments.tracking.liveness import RunLock, run_state
 from experiments.tracking.masking import mask
-from experiments.tracking.standing import RunLock, standing
 
 log = logging.getLogger("ostinato.tracking")
 
@@ -43,7 +43,7 @@ class Report:
 
     Attributes:
         sent: number of each run -> key, for those that are complete in the database now.
-        running: runs whose process still lives; what they have written so far is sent.
+        running: runs that are still running; what they have written so far is sent.
         elsewhere: runs of other machines without an end; they are sent but not closed.
         interrupted: runs whose process was gone without an end; they are closed as INTERRUPTED.
         gone: run directories that exist no more; their pointers are removed.
@@ -67,8 +67,8 @@ class Report:
         for label, keys in (
             ("closed as INTERRUPTED", self.interrupted),
             ("still running", self.running),
-            ("without an end, of another machine", self.elsewhere),
-            ("deleted meanwhile", self.gone),
+            ("not ended, on another machine", self.elsewhere),
+            ("deleted", self.gone),
             ("failed", [f"{key} ({why})" for key, why in self.failed.items()]),
         ):
             if keys:
@@ -77,51 +77,59 @@ class Report:
             parts.append(f"{self.rejected} record(s) set aside, see rejected.jsonl in the run directories")
         for key, names in self.left_out.items():
             shown = ", ".join(repr(name) for name in names[:NAMED]) + (", …" if len(names) > NAMED else "")
-            parts.append(f"{key}: {len(names)} left out that are no regular files inside of its folder: {shown}")
+            parts.append(f"{key}: {len(names)} skipped that are not regular files inside its folder: {shown}")
         return "; ".join(parts)
 
 
 def sync(
     database: Database,
-    home: Path | None = None,
     runs: Iterable[Path | str] = (),
     *,
     max_points: int = 5000,
     upload_limit_mb: float = 64,
-    on_run: Callable[[Path], None] = lambda run_dir: None,
+    show: bool = False,
 ) -> Report:
-    """Send every pending run of `home`, and the given run directories, to `database`.
+    """Send every pending run of this user, and the given run directories, to `database`.
 
     Args:
         runs: further run directories, or folders that hold run directories.
-        on_run: called with each run directory before it is sent.
+        show: show a progress bar.
 
     Raises:
-        UserError: the database does not answer; nothing is lost, the same command goes on later.
+        UserError: the database does not answer; nothing is lost, the same command continues later.
     """
     report = Report()
-    close_stale(home, runs, report)
-    for pointer, run_dir in _pending(home, runs, report):
-        with _alone(pointer) as alone:
-            if not alone:
-                report.failed[run_dir.name] = "another sync is sending it"
-                continue
-            if pointer is not None and _is_empty(run_dir):
-                if time.time() - (run_dir / FILE_NAME).stat().st_mtime > ABANDONED:
-                    pointer.unlink(missing_ok=True)
-                continue
-            on_run(run_dir)
-            try:
-                _check_journal(run_dir)
-                send(run_dir, database, report, max_points, upload_limit_mb, own=pointer is not None)
-            except Exception as error:
-                if is_outage(error):
-                    raise UserError(f"{explained(error)}. Nothing is lost: run sync again.") from error
-                report.failed[run_dir.name] = mask(f"{type(error).__name__}: {error}")[:300]
-                continue
-            if run_dir.name in report.sent and pointer is not None:
-                pointer.unlink(missing_ok=True)
+    close_stale(runs, report)
+    pending = list(_pending(runs, report))
+    with progress("sending", len(pending), "runs", show=show) as advance:
+        for pointer, run_dir in pending:
+            with _alone(pointer) as alone:
+                if alone:
+                    _send_pending(pointer, run_dir, database, report, max_points, upload_limit_mb)
+                else:
+                    report.failed[run_dir.name] = "another sync is sending it"
+            advance()
     return report
+
+
+def _send_pending(
+    pointer: Path | None, run_dir: Path, database: Database, report: Report, max_points: int, upload_limit_mb: float
+) -> None:
+    """Send one run, and remove its pointer when it is complete in the database."""
+    if pointer is not None and _is_empty(run_dir):
+        if time.time() - (run_dir / FILE_NAME).stat().st_mtime > ABANDONED:
+            pointer.unlink(missing_ok=True)
+        return
+    try:
+        _check_journal(run_dir)
+        send(run_dir, database, report, max_points, upload_limit_mb, own=pointer is not None)
+    except Exception as error:
+        if is_outage(error):
+            raise UserError(f"{explained(error)}. Nothing is lost: run sync again.") from error
+        report.failed[run_dir.name] = mask(f"{type(error).__name__}: {error}")[:300]
+        return
+    if run_dir.name in report.sent and pointer is not None:
+        pointer.unlink(missing_ok=True)
 
 
 def send(
@@ -132,7 +140,7 @@ def send(
     upload_limit_mb: float = 64,
     own: bool = False,
 ) -> None:
-    """Send one run's journal, compare what the database holds with it, and note in `report` how the run stands.
+    """Send one run's journal, compare what the database holds with it, and note in `report` the state of the run.
 
     Args:
         own: the run is of this user and machine; see `RunCopy`.
@@ -141,12 +149,7 @@ def send(
     copy.attach(database)
     rejected = copy.rejected
     for count, record in enumerate(read(run_dir), 1):
-        try:
-            copy.apply(record)
-        except Exception as error:
-            if is_outage(error):
-                raise
-            copy.reject(record, error)
+        copy.take(record)
         if count % RECORDS == 0:
             copy.flush(everything=False)
     copy.verify()
@@ -157,25 +160,25 @@ def send(
         report.sent[run_dir.name] = copy.run_id
 
 
-def close_stale(home: Path | None = None, runs: Iterable[Path | str] = (), report: Report | None = None) -> list[str]:
+def close_stale(runs: Iterable[Path | str] = (), report: Report | None = None) -> list[str]:
     """Write the end of every pending run of this machine whose process is gone: INTERRUPTED, at its last record."""
     report = report or Report()
-    for pointer, run_dir in _pending(home, runs, Report()):
+    for pointer, run_dir in _pending(runs, Report()):
         with _alone(pointer) as alone:
             try:
-                state = _standing(run_dir) if alone else "busy"
+                state = _checked_state(run_dir) if alone else "busy"
                 if state == "running":
                     report.running.append(run_dir.name)
                 elif state == "elsewhere":
                     report.elsewhere.append(run_dir.name)
-                elif state == "stale" and _interrupt(run_dir, home, own=pointer is not None):
+                elif state == "stale" and _interrupt(run_dir, own=pointer is not None):
                     report.interrupted.append(run_dir.name)
             except Exception as error:  # of a journal that is not as ours are, or a folder that is not ours
                 report.failed[run_dir.name] = mask(f"{type(error).__name__}: {error}")[:300]
     return report.interrupted
 
 
-def sweep(connect: Callable[[], Database], home: Path | None = None, **options: Any) -> threading.Thread:
+def sweep(connect: Callable[[], Database], **options: Any) -> threading.Thread:
     """Close and send in the background what earlier runs of this machine left behind; called when a run starts.
 
     Runs that are still going are left to themselves.
@@ -183,11 +186,11 @@ def sweep(connect: Callable[[], Database], home: Path | None = None, **options: 
 
     def work() -> None:
         try:
-            stale = close_stale(home)
+            stale = close_stale()
             if stale:
                 database = connect()
                 for key in stale:
-                    pointer = pending_directory(home or default_home()) / f"{key}.json"
+                    pointer = pending_directory() / f"{key}.json"
                     report, run_dir = Report(), _target(pointer)
                     with _alone(pointer) as alone:
                         if alone and run_dir is not None:
@@ -196,22 +199,22 @@ def sweep(connect: Callable[[], Database], home: Path | None = None, **options: 
                         pointer.unlink(missing_ok=True)
                 database.client.close()
         except Exception as error:
-            log.info("earlier runs were not sent now (%s); a later sync sends them", explained(error))
+            log.info("earlier runs were not sent (%s); sync sends them later", explained(error))
 
     thread = threading.Thread(target=work, name="ostinato-sweep", daemon=True)
     thread.start()
     return thread
 
 
-def _standing(run_dir: Path) -> str:
+def _checked_state(run_dir: Path) -> str:
     _check_journal(run_dir)
-    return standing(run_dir)
+    return run_state(run_dir)
 
 
 def _is_empty(run_dir: Path) -> bool:
     try:
-        return _standing(run_dir) == "empty"
-    except Exception:  # it is said when the run is sent
+        return _checked_state(run_dir) == "empty"
+    except Exception:  # the error is reported when the run is sent
         return False
 
 
@@ -220,14 +223,14 @@ def _check_journal(run_dir: Path) -> None:
     open_inside(run_dir, FILE_NAME).close()
 
 
-def _interrupt(run_dir: Path, home: Path | None, own: bool) -> bool:
-    """Close a stale run, unless somebody goes on with it at this moment."""
+def _interrupt(run_dir: Path, own: bool) -> bool:
+    """Close a stale run, unless another process resumes it at this moment."""
     lock = RunLock(run_dir)
     if not lock.acquire(seconds=0):
         return False
     try:
-        if standing(run_dir) != "ended":
-            journal = Journal.open(run_dir, home, pending=own)
+        if run_state(run_dir) != "ended":
+            journal = Journal.open(run_dir, pending=own)
             close_interrupted(journal)
             journal.close()
     finally:
@@ -241,9 +244,9 @@ def close_interrupted(journal: Journal) -> None:
     journal.append("end", time_=last, status="INTERRUPTED", stop_time=last, result=None, fail_trace=None)
 
 
-def _pending(home: Path | None, runs: Iterable[Path | str], report: Report) -> Iterator[tuple[Path | None, Path]]:
+def _pending(runs: Iterable[Path | str], report: Report) -> Iterator[tuple[Path | None, Path]]:
     """Pointer and directory of each run to look at, oldest first; pointers to nothing are removed."""
-    directory = pending_directory(home or default_home())
+    directory = pending_directory()
     found: dict[Path, Path | None] = {}
     for pointer in sorted(directory.glob("*.json")):
         try:

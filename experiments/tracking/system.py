@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -56,13 +57,16 @@ class _Process:
                 continue
             alive[process.pid] = process
         self._known = alive
-        return {"cpu_percent": cpu, "ram_gb": memory} | _gpu_memory()
+        return {"cpu_percent": cpu, "ram_gb": memory} | _gpu()
 
 
-def _gpu_memory() -> dict[str, float]:
-    """Memory in use on the current GPU, GiB; nothing before the run has used one."""
+def _gpu() -> dict[str, float]:
+    """Memory in use on the current GPU, GiB, and how busy it is, per cent; nothing before the run has used one."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
         return {}
     free, total = torch.cuda.mem_get_info()
-    return {"gpu_memory_gb": (total - free) / 2**30}
+    measured = {"gpu_memory_gb": (total - free) / 2**30}
+    with contextlib.suppress(Exception):  # without nvidia-ml-py, and on a card that does not tell
+        measured["gpu_percent"] = float(torch.cuda.utilization())
+    return measured

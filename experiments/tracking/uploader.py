@@ -1,6 +1,6 @@
-"""The thread that copies a run's journal to a database, behind the run's back and as often as it takes.
+"""The thread that copies a run's journal to a database, in the background, with as many attempts as it takes.
 
-It reads the journal file, so it knows nothing of who writes it; a database that is slow, frozen, absent or gone for
+It reads the journal file alone; a database that is slow, frozen, absent or gone for
 good costs the run nothing but a bounded wait at the very end.
 """
 
@@ -20,11 +20,9 @@ from pymongo.database import Database
 from pymongo.errors import AutoReconnect
 
 from experiments.tracking.apply import RunCopy
-from experiments.tracking.faults import explained, is_outage
-from experiments.tracking.home import home as default_home
+from experiments.tracking.faults import explained
 from experiments.tracking.home import pending_directory
 from experiments.tracking.journal import FILE_NAME, Record, parse
-from experiments.tracking.masking import mask
 
 log = logging.getLogger("ostinato.tracking")
 
@@ -78,7 +76,6 @@ class Uploader:
         max_points: points of a series kept in the database.
         upload_limit_mb: size up to which checkpoints are stored too.
         backlog: records that a full disk keeps out of the journal (`Journal.backlog`).
-        home: holds `pending/`.
     """
 
     def __init__(
@@ -89,12 +86,11 @@ class Uploader:
         max_points: int = 5000,
         upload_limit_mb: float = 64,
         backlog: Callable[[], list[Record]] | None = None,
-        home: Path | None = None,
         waits: Waits | None = None,
     ):
         self.directory = Path(run_dir)
         self.copy = RunCopy(self.directory, max_points, upload_limit_mb, own=True)
-        self._connect, self._backlog, self._home = connect, backlog or list, home
+        self._connect, self._backlog = connect, backlog or list
         self._waits = waits or Waits()
         self._tail = Tail(self.directory)
         self._queue: collections.deque[Record] = collections.deque()
@@ -184,7 +180,7 @@ class Uploader:
             self._attach()
         idle = not self._queue
         while self._queue and not self._stop.is_set():
-            self._send(self._queue[0])
+            self.copy.take(self._queue[0])
             record = self._queue.popleft()
             if record["kind"] != "metrics":
                 self._recent.append((time.monotonic(), record))
@@ -200,18 +196,6 @@ class Uploader:
         records = self._tail.read() or self._backlog()  # a record may have gone from the second to the first
         self._queue.extend(record for record in records if record["seq"] > self._last)
         self._last = max([self._last, *(record["seq"] for record in self._queue)])
-
-    def _send(self, record: Record) -> None:
-        try:
-            self.copy.apply(record)
-        except Exception as error:
-            if is_outage(error):
-                raise
-            reason = mask(f"{type(error).__name__}: {error}")
-            log.warning(
-                "record %d (%s) of run %s was set aside: %s", record["seq"], record["kind"], self.copy.key, reason
-            )
-            self.copy.reject(record, error)
 
     def _attach(self) -> None:
         gone = time.monotonic() - self._gone_since if self._gone_since is not None else None
@@ -232,7 +216,7 @@ class Uploader:
     def _well(self) -> None:
         if self._gone_since is not None:
             gone = time.monotonic() - self._gone_since
-            log.warning("the database answers again after %.0f s; run %s goes on there", gone, self.copy.key)
+            log.warning("the database answers again after %.0f s; run %s is sent on", gone, self.copy.key)
         self._gone_since, self._pause = None, self._waits.first
         while self._recent and self._recent[0][0] < time.monotonic() - self._waits.repeat:
             self._recent.popleft()
@@ -241,7 +225,7 @@ class Uploader:
         self._attached = False
         if self._gone_since is None:
             self._gone_since = time.monotonic()
-            log.warning("%s; run %s goes on in its journal", explained(error), self.copy.key)
+            log.warning("%s; run %s is recorded in its journal meanwhile", explained(error), self.copy.key)
 
     def _finish(self) -> None:
         """All is sent: see whether all has arrived, and forget that the run is to be sent."""
@@ -249,7 +233,7 @@ class Uploader:
             self.copy.verify()
             if self._server != server_process(self._database):
                 raise AutoReconnect("the server was started again")
-            pointer = pending_directory(self._home or default_home()) / f"{self.copy.key}.json"
+            pointer = pending_directory() / f"{self.copy.key}.json"
             pointer.unlink(missing_ok=True)
         self._close()
         self._drained.set()

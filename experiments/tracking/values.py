@@ -54,12 +54,12 @@ def metric_points(points: Iterable[Sequence[Any]], name: str = "") -> tuple[list
         if type(value) is float and type(step) is int and math.isfinite(value) and -INT64 <= step < INT64:
             kept.append([step, value, float(when)])
             continue
-        number, said = _number(value)
-        place, said_step = _number(step)
-        if said or said_step:
-            _add(changes, name, said or f"step: {said_step}")
+        number, change = _number(value)
+        place, step_change = _number(step)
+        if change or step_change:
+            _add(changes, name, change or f"step: {step_change}")
         if number is None or place is None or not math.isfinite(number) or not math.isfinite(place):
-            if not said:
+            if not change:
                 _add(changes, name, f"value {number} at step {place} left out: not finite")
             continue
         kept.append([int(place) if place == int(place) and abs(place) < INT64 else place, float(number), float(when)])
@@ -86,19 +86,10 @@ class NonFinite:
         self.last = step
 
 
-def split_finite(points: Iterable[Sequence[Any]]) -> tuple[list[Sequence[Any]], NonFinite]:
-    """Separate `[step, value, time]` points with a finite value from those with NaN or an infinity, which are counted.
-
-    A value that is not a number at all stays among the finite ones: `metric_points` names it.
-    """
-    finite, bad = [], NonFinite()
-    for point in points:
-        number, _ = _number(point[1])
-        if number is None or math.isfinite(number):
-            finite.append(point)
-        else:
-            bad.add(point[0])
-    return finite, bad
+def is_nonfinite(value: Any) -> bool:
+    """Whether a value is a number (or an array of one) that is NaN or infinite."""
+    number, _ = _number(value)
+    return number is not None and not math.isfinite(number)
 
 
 def _number(value: Any) -> tuple[float | int | None, str | None]:
@@ -135,7 +126,9 @@ class _Plain:
         try:
             plain = self._convert(value, path, depth)
         except Exception as error:  # a foreign object's own code may raise anything
-            plain = self._say(path, f"<{_kind(value)}>", f"{_kind(value)} replaced by its type: {type(error).__name__}")
+            plain = self._note(
+                path, f"<{_kind(value)}>", f"{_kind(value)} replaced by its type: {type(error).__name__}"
+            )
         self.left -= len(plain) + 4 if isinstance(plain, str) else 8
         return plain
 
@@ -144,7 +137,7 @@ class _Plain:
             return value
         if isinstance(value, enum.Enum):
             text = value.value if isinstance(value.value, str) else value.name
-            return self._say(path, self._text(text, path), f"{_kind(value)} stored as text")
+            return self._note(path, self._text(text, path), f"{_kind(value)} stored as text")
         if isinstance(value, str):
             return self._text(str(value), path)
         if isinstance(value, int):
@@ -153,7 +146,7 @@ class _Plain:
             return self._float(float(value), path)
         if isinstance(value, Mapping | list | tuple | set | frozenset):
             if depth >= DEPTH_LIMIT:
-                return self._say(path, f"<{_kind(value)}>", f"left out: deeper than {DEPTH_LIMIT} levels")
+                return self._note(path, f"<{_kind(value)}>", f"left out: deeper than {DEPTH_LIMIT} levels")
             return self._container(value, path, depth)
         return self._foreign(value, path, depth)
 
@@ -162,7 +155,7 @@ class _Plain:
             return self._mapping(value, path, depth)
         items = value
         if isinstance(value, set | frozenset):
-            self._say(path, None, "set stored as a sorted list")
+            self._note(path, None, "set stored as a sorted list")
             items = sorted(value, key=lambda item: (_kind(item), str(item) if not isinstance(item, int) else "", item))
         plain = []
         for index, item in enumerate(items):
@@ -181,7 +174,7 @@ class _Plain:
             text = storable_key(key)
             here = f"{path}.{text}" if path else text
             if text != key:
-                self._say(here, None, f"key {str(key)[:80]!r} stored as {text[:80]!r}")
+                self._note(here, None, f"key {str(key)[:80]!r} stored as {text[:80]!r}")
             while text in plain:
                 text += "~"
             self.left -= len(text)
@@ -197,24 +190,24 @@ class _Plain:
         if torch is not None and isinstance(value, torch.Tensor):
             return self._array(value.detach(), value.numel(), path, depth)
         if isinstance(value, datetime.datetime | datetime.date | datetime.time):
-            return self._say(path, value.isoformat(), f"{_kind(value)} stored as text")
+            return self._note(path, value.isoformat(), f"{_kind(value)} stored as text")
         if isinstance(value, PurePath) or type(value).__name__.lower().endswith("dtype"):
-            return self._say(path, self._text(str(value), path), f"{_kind(value)} stored as text")
+            return self._note(path, self._text(str(value), path), f"{_kind(value)} stored as text")
         if isinstance(value, bytes | bytearray):
-            return self._say(path, f"<{len(value)} bytes>", "bytes replaced by their number")
+            return self._note(path, f"<{len(value)} bytes>", "bytes replaced by their number")
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-            return self._say(path, self._mapping(fields, path, depth), f"{_kind(value)} stored as a dict")
+            return self._note(path, self._mapping(fields, path, depth), f"{_kind(value)} stored as a dict")
         if callable(value):
             label = f"<{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', _kind(value))}>"
-            return self._say(path, label, f"{_kind(value)} replaced by its name")
-        return self._say(path, self._text(repr(value), path), f"{_kind(value)} stored as its text")
+            return self._note(path, label, f"{_kind(value)} replaced by its name")
+        return self._note(path, self._text(repr(value), path), f"{_kind(value)} stored as its text")
 
     def _array(self, value: Any, size: int, path: str, depth: int) -> Any:
         what = f"{_kind(value)} of shape {list(value.shape)}"
         if size == 1:
             item = value.reshape(-1)[0].item()
-            return self._say(path, self._convert(item, path, depth), f"{what} stored as a number")
+            return self._note(path, self._convert(item, path, depth), f"{what} stored as a number")
         summary: dict[str, Any] = {"shape": [int(n) for n in value.shape], "dtype": str(value.dtype)}
         if (
             0 < size <= SUMMARY_LIMIT
@@ -225,29 +218,29 @@ class _Plain:
             for label in ("min", "mean", "max"):
                 number = float(getattr(numbers, label)())
                 summary[label] = number if math.isfinite(number) else str(number)
-        return self._say(path, summary, f"{what} replaced by its shape and summary")
+        return self._note(path, summary, f"{what} replaced by its shape and summary")
 
     def _text(self, text: str, path: str) -> str:
         if not text.isascii():
             text = text.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair is no text
         keep = min(TEXT_LIMIT, max(self.left, 0))
         if len(text) > keep:
-            return self._say(path, text[:keep] + " […]", f"text of {len(text)} characters cut to {keep}")
+            return self._note(path, text[:keep] + " […]", f"text of {len(text)} characters cut to {keep}")
         return text
 
     def _integer(self, number: int, path: str) -> int | str:
         if -INT64 <= number < INT64:
             return number
         text = str(number) if number.bit_length() < 4096 else hex(number)[:1024]
-        return self._say(path, text, "integer beyond 63 bits stored as text")
+        return self._note(path, text, "integer beyond 63 bits stored as text")
 
     def _float(self, number: float, path: str) -> float | str:
-        return number if math.isfinite(number) else self._say(path, str(number), f"{number} stored as text")
+        return number if math.isfinite(number) else self._note(path, str(number), f"{number} stored as text")
 
     def _left_out(self, path: str) -> str:
-        return self._say(path, "<left out>", f"cut: more than {self.limit / 2**20:.1f} MB in one record")
+        return self._note(path, "<left out>", f"cut: more than {self.limit / 2**20:.1f} MB in one record")
 
-    def _say(self, path: str, plain: Any, what: str) -> Any:
+    def _note(self, path: str, plain: Any, what: str) -> Any:
         self.changes.setdefault(path, what)
         return plain
 

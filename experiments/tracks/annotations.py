@@ -1,6 +1,6 @@
-"""From the settings of a data module to annotated tracks: what is read, how it is dealt out, which labels count.
+"""From the settings of a data module to annotated tracks: what is read, how it is split, which labels count.
 
-Nothing is said here: a corpus carries what its reader should know in its `notes`.
+Nothing is printed here: a corpus carries what the user should know in its `notes`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def table_near(base: Path) -> Path | None:
 
 
 def table_found(settings: DatamoduleSettings, base: Path) -> Path | None:
-    """The table that labels come from though the settings name none."""
+    """The table near the audio that labels come from; None where the settings name one."""
     named = settings.groundtruth, settings.groundtruth_train, settings.groundtruth_val, settings.groundtruth_test
     return None if any(named) else table_near(base)
 
@@ -45,10 +45,10 @@ def from_files(settings: DatamoduleSettings, base: Path) -> Corpus | None:
     """The tracks of the table or the pickles that the settings name, or of the table in or beside a folder of audio.
 
     Returns:
-        The tracks, dealt out; None where there is no such file, or folders are to be the classes.
+        The tracks, split; None where there is no such file, or folders are to be the classes.
 
     Raises:
-        UserError: The labels or splits that are asked for cannot be had.
+        UserError: The labels or splits of the settings cannot be made.
         CorpusError, StoreError: The files cannot be read.
     """
     pickles = {
@@ -66,16 +66,17 @@ def from_files(settings: DatamoduleSettings, base: Path) -> Corpus | None:
 
 
 def read(settings: DatamoduleSettings, table: Path) -> Corpus:
-    """Read a table with the columns of the settings; its splits only where no others are asked for."""
-    return read_table(table, settings.columns.model_dump(), settings.separators, splits=settings.splits is None)
+    """Read a table with the columns of the settings; its splits only where the settings choose no others."""
+    columns, own_splits = settings.columns.model_dump(), settings.splits is None
+    return read_table(table, columns, settings.separators, splits=own_splits, lenient=True)
 
 
 def from_folders(settings: DatamoduleSettings, base: Path, ids: Sequence[str]) -> Corpus:
-    """Take folders for classes: where that is asked for, or where they can be nothing else.
+    """Take folders for classes: where the settings say so, or where they can be nothing else.
 
     Raises:
-        UserError: It was not asked for, and the folders may be something else; or the labels or splits that are asked
-            for cannot be had.
+        UserError: The settings do not say so, and the folders may be something else; or the labels or splits of the
+            settings cannot be made.
         CorpusError: There are fewer than two.
     """
     if settings.groundtruth != FOLDERS and not are_classes(ids):
@@ -88,27 +89,27 @@ def from_folders(settings: DatamoduleSettings, base: Path, ids: Sequence[str]) -
 
 
 def arrange(settings: DatamoduleSettings, corpus: Corpus) -> Corpus:
-    """Bring spellings together and deal the tracks out, where the settings say so; adds to the notes.
+    """Merge spellings and split the tracks, where the settings say so; adds to the notes.
 
     Raises:
-        UserError: The splits that are asked for cannot be made.
+        UserError: The splits of the settings cannot be made.
     """
     notes = list(corpus.notes)
     known = read_labels(settings.labels) if settings.labels else ()
     if settings.merge_spellings:
         for annotation in LABELS:
             corpus, merged = merge_spellings(corpus, annotation, known)
-            notes += said_of_merged(annotation, merged)
+            notes += _merged_note(annotation, merged)
     changed = settings.split_shares != list(splits.SHARES)
     if settings.splits is None and corpus.split_by == GIVEN:
         if changed:
             raise UserError(
-                f"datamodule.split_shares={settings.split_shares}: the splits are given by {corpus.name} and not "
-                f"dealt out; to deal them out all the same, datamodule.splits=stratified"
+                f"datamodule.split_shares={settings.split_shares} has no effect: the splits are given by "
+                f"{corpus.name}; to split its tracks again, add datamodule.splits=stratified"
             )
         return replace(corpus, notes=tuple(notes))
     replaced = corpus.split_by == GIVEN
-    corpus = deal(settings, corpus)
+    corpus = split_tracks(settings, corpus)
     sizes = ", ".join(f"{len(corpus.split(name))} {name}" for name in splits.SPLITS)
     better = settings.splits is None and _stratified_fills(settings, corpus)
     other = " (datamodule.splits=stratified gives every label its share)" if better else ""
@@ -116,11 +117,11 @@ def arrange(settings: DatamoduleSettings, corpus: Corpus) -> Corpus:
     return replace(corpus, notes=tuple(notes))
 
 
-def deal(settings: DatamoduleSettings, corpus: Corpus) -> Corpus:
-    """Deal all tracks out by the rule of the settings; the clips of a song stay together.
+def split_tracks(settings: DatamoduleSettings, corpus: Corpus) -> Corpus:
+    """Split all tracks by the rule of the settings; the clips of a song stay together.
 
     Raises:
-        UserError: Groups are asked for, and no track belongs to any.
+        UserError: Artists are to stay together, and no track has one.
     """
     rule, shares, seed = settings.splits or "hashed", settings.split_shares, settings.split_seed
     labels = {
@@ -129,10 +130,10 @@ def deal(settings: DatamoduleSettings, corpus: Corpus) -> Corpus:
     songs = {track.id: str(track.annotations.get("group", track.id)) for track in corpus}
     clips = any(song != identity for identity, song in songs.items())
     if rule == "hashed":
-        dealt = {identity: splits.hashed_split(song, shares) for identity, song in songs.items()}
+        assigned = {identity: splits.hashed_split(song, shares) for identity, song in songs.items()}
         how = f"by a hash of the {settings.columns.group if clips else 'path'}"
     elif rule == "stratified":
-        dealt, how = splits.grouped(labels, songs, shares, seed), f"stratified by label, seed {seed}"
+        assigned, how = splits.grouped(labels, songs, shares, seed), f"stratified by label, seed {seed}"
     else:
         groups = {track.id: folded(track.annotations.get("artist", "")) for track in corpus}
         if not any(groups.values()):
@@ -141,8 +142,9 @@ def deal(settings: DatamoduleSettings, corpus: Corpus) -> Corpus:
                 f"datamodule.columns.artist (there is {', '.join(corpus.columns) or 'no table'})"
             )
         alone = {identity: (group,) if group else (group, songs[identity]) for identity, group in groups.items()}
-        dealt, how = splits.grouped(labels, alone, shares, seed), f"grouped by {settings.columns.artist}, seed {seed}"
-    tracks = tuple(replace(track, split=dealt[track.id]) for track in corpus)
+        assigned = splits.grouped(labels, alone, shares, seed)
+        how = f"grouped by {settings.columns.artist}, seed {seed}"
+    tracks = tuple(replace(track, split=assigned[track.id]) for track in corpus)
     return replace(corpus, tracks=tracks, split_by=how)
 
 
@@ -150,26 +152,26 @@ def _stratified_fills(settings: DatamoduleSettings, corpus: Corpus) -> bool:
     """Whether stratified splits would leave none empty that has a share, as they do where labels have few tracks."""
     if len(corpus) > MANY_TRACKS:
         return True
-    dealt = deal(settings.model_copy(update={"splits": "stratified"}), corpus)
+    stratified = split_tracks(settings.model_copy(update={"splits": "stratified"}), corpus)
     wanted = {split for split, share in zip(splits.SPLITS, settings.split_shares, strict=True) if share > 0}
-    return {track.split for track in dealt} == wanted
+    return {track.split for track in stratified} == wanted
 
 
-def task_of(settings: DatamoduleSettings, corpus: Corpus) -> str:
-    """The task of the settings, or the one that the annotations are for."""
-    if settings.task != "auto":
-        return settings.task
-    there = set(corpus.annotations)
-    return next((name for name, kind in TASKS.items() if there.issuperset(kind.annotations)), "tagging")
+def task_of(task: str, corpus: Corpus) -> str:
+    """The task of that name, or for `auto` the one that the annotations are for."""
+    if task != "auto":
+        return task
+    present = set(corpus.annotations)
+    return next((name for name, kind in TASKS.items() if present.issuperset(kind.annotations)), "tagging")
 
 
-def tasks_of(asked: Literal["auto"] | Sequence[str], corpus: Corpus) -> list[str]:
-    """The tasks asked for, each once; for `auto` those that the tracks are annotated for, one a kind of annotation."""
-    if asked != "auto":
-        return list(dict.fromkeys(asked))
-    there = set(corpus.annotations)
-    found = {kind.annotations: name for name, kind in reversed(TASKS.items()) if there.issuperset(kind.annotations)}
-    return [name for name in TASKS if name in found.values()] or ["tagging"]
+def tasks_of(tasks: Literal["auto"] | Sequence[str], corpus: Corpus) -> list[str]:
+    """The tasks of those names, each once; for `auto` one for each kind of annotation that the tracks have."""
+    if tasks != "auto":
+        return list(dict.fromkeys(tasks))
+    present = set(corpus.annotations)
+    first = {kind.annotations: name for name, kind in reversed(TASKS.items()) if present.issuperset(kind.annotations)}
+    return [name for name in TASKS if name in first.values()] or ["tagging"]
 
 
 def choose_labels(settings: DatamoduleSettings, corpus: Corpus, annotation: str) -> tuple[Corpus, tuple[str, ...]]:
@@ -186,25 +188,25 @@ def choose_labels(settings: DatamoduleSettings, corpus: Corpus, annotation: str)
     known = read_labels(settings.labels) if settings.labels else None
     notes = list(corpus.notes)
     if known is not None:
-        corpus, notes = _keep(settings, corpus, annotation, known, notes)
+        corpus, notes = _keep(settings.unknown_labels == "drop", corpus, annotation, known, notes)
     training, everywhere = counted(corpus.split("train"), annotation), counted(corpus, annotation)
     classes = known or corpus.vocabulary(annotation)
-    notes += _said_of_singles(settings, everywhere, len(corpus.annotated(annotation)))
+    notes += _singles_note(settings.separators, everywhere, len(corpus.annotated(annotation)))
     if settings.min_tracks:
         corpus, dropped = drop_rare(corpus, annotation, settings.min_tracks)
         dropped += tuple(Dropped(label, 0, 0) for label in classes if label not in everywhere)
-        notes += said_of_dropped(annotation, f"datamodule.min_tracks={settings.min_tracks}", dropped, len(classes))
+        notes += _dropped_note(annotation, f"datamodule.min_tracks={settings.min_tracks}", dropped, len(classes))
         classes = tuple(label for label in classes if training[label] >= settings.min_tracks)
         if not classes:
             most, count = training.most_common(1)[0] if training else ("none", 0)
             raise UserError(
                 f"datamodule.min_tracks={settings.min_tracks} leaves no label of {corpus.name}: "
-                f"the commonest, {most!r}, has {count} training tracks"
+                f"the most common, {most!r}, has {count} training tracks"
             )
     elif unseen := [label for label in classes if not training[label]]:
         notes.append(
-            f"{len(unseen)} of {len(classes)} labels ({annotation}) without a training track, "
-            f"which cannot be learned: {shown(unseen)} (datamodule.min_tracks=1 leaves them out)"
+            f"{len(unseen)} of {len(classes)} labels ({annotation}) have no training track and cannot be learned: "
+            f"{shown(unseen)} (datamodule.min_tracks=1 leaves them out)"
         )
     return replace(corpus, notes=tuple(notes)), classes
 
@@ -214,44 +216,42 @@ def conform(settings: DatamoduleSettings, corpus: Corpus, annotation: str, class
     notes = list(corpus.notes)
     if settings.merge_spellings:
         corpus, merged = merge_spellings(corpus, annotation, classes)
-        notes += said_of_merged(annotation, merged)
+        notes += _merged_note(annotation, merged)
     if settings.min_tracks:
         corpus, _ = drop_rare(corpus, annotation, settings.min_tracks)
-    corpus, notes = _keep(settings, corpus, annotation, classes, notes)
+    corpus, notes = _keep(settings.unknown_labels == "drop", corpus, annotation, classes, notes)
     return replace(corpus, notes=tuple(notes))
 
 
 def measured(corpus: Corpus, kind: type[Task]) -> dict[str, Any]:
     """Options of a task that depend on annotated values, of all tracks but those of the test."""
-    if not hasattr(kind, "measured"):
-        return {}
     values = [annotated(kind.annotations, track.annotations) for track in corpus if track.split != "test"]
     return kind.measured([value for value in values if value is not None])
 
 
 def _keep(
-    settings: DatamoduleSettings, corpus: Corpus, annotation: str, known: Sequence[str], notes: list[str]
+    drop: bool, corpus: Corpus, annotation: str, known: Sequence[str], notes: list[str]
 ) -> tuple[Corpus, list[str]]:
-    if settings.unknown_labels == "refuse":
+    if not drop:
         return corpus, notes
-    there = len(counted(corpus, annotation))
+    before = len(counted(corpus, annotation))
     corpus, dropped = keep_known(corpus, annotation, known)
-    return corpus, notes + said_of_dropped(annotation, "datamodule.unknown_labels=drop", dropped, there)
+    return corpus, notes + _dropped_note(annotation, "datamodule.unknown_labels=drop", dropped, before)
 
 
-def said_of_merged(annotation: str, merged: Sequence[Merged]) -> list[str]:
-    """One line about spellings that were brought together, or none."""
+def _merged_note(annotation: str, merged: Sequence[Merged]) -> list[str]:
+    """One line about spellings that were merged, or none."""
     if not merged:
         return []
     spelled = [f"{', '.join(map(ascii, one.others))} -> {one.label!r}" for one in merged]
     count = sum(len(one.others) for one in merged)
     return [
-        f"{pluralize(count, 'spelling')} of labels ({annotation}) brought together: {shown(spelled)} "
+        f"{pluralize(count, 'spelling')} of labels ({annotation}) merged: {shown(spelled)} "
         f"(datamodule.merge_spellings=False keeps them apart)"
     ]
 
 
-def said_of_dropped(annotation: str, why: str, dropped: Sequence[Dropped], of: int) -> list[str]:
+def _dropped_note(annotation: str, why: str, dropped: Sequence[Dropped], of: int) -> list[str]:
     """One line about labels that were left out, or none."""
     if not dropped:
         return []
@@ -259,14 +259,14 @@ def said_of_dropped(annotation: str, why: str, dropped: Sequence[Dropped], of: i
     return [f"{why} leaves out {len(dropped)} of {of} labels ({annotation}): {shown(listed)}"]
 
 
-def _said_of_singles(settings: DatamoduleSettings, counts: Counter[str], tracks: int) -> list[str]:
-    """One line where most labels belong to one track alone, as they do where a cell was not parted, or none."""
+def _singles_note(separators: str, counts: Counter[str], tracks: int) -> list[str]:
+    """One line where most labels belong to a single track, as they do where a cell should be split, or none."""
     singles = [label for label, count in counts.items() if count == 1]
     if len(singles) < max(MANY_SINGLES, tracks / 2):
         return []
     return [
-        f"{len(singles)} of {len(counts)} labels belong to one track alone, {min(singles)!r} for instance: are these "
-        f"labels? Where a cell holds several, say what joins them: datamodule.separators ({settings.separators!r})"
+        f"{len(singles)} of {len(counts)} labels belong to a single track, such as {min(singles)!r}: are these labels? "
+        f"If a cell holds several, give the characters between them: datamodule.separators ({separators!r})"
     ]
 
 

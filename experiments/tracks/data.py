@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from datasets import plain_json
 from datasets.columns import likely, option
 from datasets.corpus import LABELS, Corpus
 from datasets.identity import FEATURE_SUFFIXES
+from datasets.store import Reader, Store
+from datasets.store_format import producer_differences
 from datasets.text import pluralize
 from datasets.upstream import open_features
 from experiments.errors import UserError
+from experiments.messages import say
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import TASKS, Task, build, find
-from experiments.tracking import ranks
-from experiments.tracking.masking import for_terminal
 from experiments.tracks import annotations
-from experiments.tracks.readable import doubts, drop_unreadable, instead
+from experiments.tracks.readable import drop_several, drop_unreadable, implausible, other_tasks_hint
 from models.fingerprint import fingerprint
-from models.frontends import MusiCNNMel
+from models.frontends import FrontEnd
 from models.frontends import build as build_frontend
+from preprocess.audio import audio_name
 from preprocess.files import SUFFIXES as AUDIO_SUFFIXES
 from preprocess.files import find as find_audio
 
-FRONTEND = "musicnn"
-MIN_FRAMES = 16  # one patch
+WITHOUT_NETWORK = "musicnn"  # features of tracks where no network says which it wants
+MADE_ELSEWHERE = "musicnn"  # features in folders of MAEST's code base, which do not say what made them
 NAMING = (  # settings that decide which tracks there are, with which splits and labels
     "base_dir",
     "demo_size",
@@ -52,53 +53,57 @@ NAMING = (  # settings that decide which tracks there are, with which splits and
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """What a data module points at.
 
     Attributes:
         name: For messages and folder names.
         base_dir: Folder of the audio, store or upstream features.
-        features: Reader of mel frames (`datasets.store.Store` or `datasets.upstream`'s).
-        frontend: What the features were made with, or must have been.
-        corpus: What a file of annotations says; None where folders are the classes, or where nobody asked.
+        features: Reader of tracks, frames of features or samples of audio.
+        frontend: What the features were made with, or what is computed of the audio.
+        corpus: What a file of annotations says; None where folders are the classes, or where none are needed.
+        audio: Whether tracks are audio.
     """
 
     name: str
     base_dir: Path
-    features: Any
-    frontend: MusiCNNMel
+    features: Reader
+    frontend: FrontEnd
     corpus: Corpus | None = None
-
-
-def say(line: str) -> None:
-    """Tell the user one thing, once, on standard error, so that a command's own output stays clean."""
-    if ranks.is_global_zero():
-        print(for_terminal(line), file=sys.stderr, flush=True)
+    audio: bool = False
 
 
 def there_is(names: Iterable[str]) -> str:
-    """What a corpus has, as the end of a sentence."""
+    """Which annotations a corpus has, as the end of a sentence."""
     return f"there is {' and '.join(names)}" if (names := list(names)) else "it has no annotation at all"
 
 
-def open_source(settings: DatamoduleSettings, labelled: bool = True) -> Source:
-    """Find the features and annotations, rendering the demo corpus and computing features where that was not done yet.
+def open_source(
+    settings: DatamoduleSettings,
+    frontend: FrontEnd | None = None,
+    input: Literal["features", "audio"] = "features",
+    labelled: bool = True,
+) -> DataSource:
+    """Find the tracks and annotations, rendering the demo corpus and filling stores where that was not done yet.
 
     Annotations are settled first: a mistake in them, or in the settings about them, does not wait for hours of work on
     the audio.
 
     Args:
         settings: What to open.
+        frontend: Of the network; None: there is no network.
+        input: What the network takes where `settings.input` does not say it and `settings.base_dir` is no store.
         labelled: Whether annotations are needed.
 
     Raises:
-        UserError: The folder does not exist, or there are no annotations.
-        StoreError, AudioError: The features are of another front end; no audio could be read.
+        UserError: The folder does not exist, there are no annotations, or it is a store of what the network does not
+            take.
+        StoreError, AudioError: A store is damaged; no audio could be read.
         CorpusError: The annotations cannot be read.
     """
-    frontend = build_frontend(FRONTEND)
+    frontend = frontend or build_frontend(WITHOUT_NETWORK)
     if settings.base_dir is None:
-        return _demo(settings, labelled, frontend)
+        return _demo(settings, labelled, frontend, (settings.input or input) == "audio")
     base = Path(settings.base_dir).expanduser()
     if not base.is_dir():
         what = "a file; give the folder it is in" if base.exists() else "no such folder"
@@ -109,45 +114,97 @@ def open_source(settings: DatamoduleSettings, labelled: bool = True) -> Source:
     corpus, stored = annotations.from_files(settings, base) if labelled else None, _holds_features(base)
     if labelled and corpus is None and not stored:
         annotations.from_folders(settings, base, [audio.id for audio in find_audio(base).files])
-    features = _features(base, settings, frontend, None if stored else _store_dir(base, settings, frontend))
-    return Source(base.resolve().name, base, features, frontend, corpus)
+    if stored:
+        features = _opened(base, frontend, settings.input)
+        return DataSource(base.resolve().name, base, features, frontend, corpus, features.header.kind == "audio")
+    audio = (settings.input or input) == "audio"
+    features = _computed(base, _store_dir(base, settings, frontend, audio), settings, frontend, audio)
+    return DataSource(base.resolve().name, base, features, frontend, corpus, audio)
 
 
-def _demo(settings: DatamoduleSettings, labelled: bool, frontend: MusiCNNMel) -> Source:
+def _demo(settings: DatamoduleSettings, labelled: bool, frontend: FrontEnd, audio: bool) -> DataSource:
     from datasets import demo
 
     folder = demo.build(settings.demo_size)
     say(f"datamodule.base_dir is not set: using the demo corpus in {folder}")
     base = folder / "audio"
     corpus = annotations.from_files(settings, base) if labelled else None
-    store_dir = Path(settings.store_dir).expanduser() if settings.store_dir else folder / "mels"
-    return Source("demo", base, _features(base, settings, frontend, store_dir), frontend, corpus)
+    usual = frontend.fingerprint == build_frontend(WITHOUT_NETWORK).fingerprint
+    own = f"audio-{frontend.sample_rate}" if audio else "mels" if usual else f"mels-{frontend.fingerprint[:8]}"
+    store_dir = Path(settings.store_dir).expanduser() if settings.store_dir else folder / own
+    return DataSource("demo", base, _computed(base, store_dir, settings, frontend, audio), frontend, corpus, audio)
 
 
-def _store_dir(base: Path, settings: DatamoduleSettings, frontend: MusiCNNMel) -> Path:
-    """Where the log-mels of a folder of audio are kept."""
+def _store_dir(base: Path, settings: DatamoduleSettings, frontend: FrontEnd, audio: bool) -> Path:
+    """Where the features of a folder of audio, or its samples, are kept."""
     if settings.store_dir:
         return Path(settings.store_dir).expanduser()
     place = hashlib.sha256(str(base.resolve()).encode()).hexdigest()[:8]
-    return Path("outputs/mels") / f"{base.resolve().name}-{place}-{frontend.fingerprint[:8]}"
+    kind, made = ("audio", frontend.sample_rate) if audio else ("mels", frontend.fingerprint[:8])
+    return Path("outputs") / kind / f"{base.resolve().name}-{place}-{made}"
 
 
-def _features(base: Path, settings: DatamoduleSettings, frontend: MusiCNNMel, store_dir: Path | None) -> Any:
-    """The features of a folder that holds them, or those of its audio in a store, computed where they are missing."""
-    if store_dir is None:
-        return open_features(base, fingerprint=frontend.fingerprint)
-    from preprocess.build import build_store, changed_line
+def _opened(base: Path, frontend: FrontEnd, input: str | None) -> Reader:
+    """A folder that holds features or audio already.
 
-    report = build_store(base, store_dir, frontend=FRONTEND, jobs=settings.jobs)
+    Raises:
+        UserError: They are not what the network takes.
+    """
+    features = open_features(base)
+    header, producer = features.header, features.header.producer or {}
+    if header.kind == "audio":
+        if input == "features":
+            raise UserError(f"{base} holds audio: leave datamodule.input=features out, or give a store of features")
+        if (rate := producer.get("sample_rate")) != frontend.sample_rate:
+            raise UserError(
+                f"{base} holds audio at {rate} Hz, the front end {frontend.name} takes {frontend.sample_rate} Hz; "
+                "give a store of that rate, or the folder of the audio files"
+            )
+        return features
+    if input == "audio":
+        raise UserError(
+            f"{base} holds {header.kind}, and datamodule.input=audio takes audio: give the folder of the audio files, "
+            "or a store of audio"
+        )
+    makers = frontend.parameters_dict
+    other = header.fingerprint != frontend.fingerprint
+    if not isinstance(features, Store):
+        producer, other = build_frontend(MADE_ELSEWHERE).parameters_dict, frontend.name != MADE_ELSEWHERE
+    if other:
+        maker = producer.get("front_end", f"another front end ({header.fingerprint})")
+        raise UserError(
+            f"{base} holds {header.kind} of {maker}, the network takes those of {makers['front_end']} "
+            f"({producer_differences(producer, makers)}); give the folder "
+            "of the audio files, or a network of that front end"
+        )
+    return features
+
+
+def recipe_of(frontend: FrontEnd, audio: bool) -> str | FrontEnd:
+    """What `preprocess` makes of files: the features of a front end, or the audio that it takes."""
+    return audio_name(frontend.sample_rate) if audio else frontend
+
+
+def _computed(base: Path, store_dir: Path, settings: DatamoduleSettings, frontend: FrontEnd, audio: bool) -> Reader:
+    """The features, or the samples, of a folder of audio in a store, computed where they are missing."""
+    from preprocess.build import build_store
+    from preprocess.build_report import changed_line
+
+    if not audio and any(True for _ in frontend.parameters()):
+        raise UserError(
+            f"the front end {frontend.name} is learned, so its output is not stored: datamodule.input=audio"
+        )
+    report = build_store(base, store_dir, frontend=recipe_of(frontend, audio), jobs=settings.jobs)
     if report.written:
-        say(f"log-mels of {pluralize(report.written, 'track')} are in {store_dir}")
+        what = "audio" if audio else "log-mels" if len(frontend.item_shape) == 1 else "features"
+        say(f"{what} of {pluralize(report.written, 'track')} {'is' if audio else 'are'} in {store_dir}")
     if report.skipped:
         say(f"{pluralize(len(report.skipped), 'file')} skipped, see {store_dir / 'skipped.csv'}")
     if report.passed_over:
         say(f"{base}: folders of the system are passed over: {', '.join(report.passed_over)}")
     if report.changed:
         say(changed_line(report, "another datamodule.store_dir"))
-    return open_features(store_dir, fingerprint=frontend.fingerprint)
+    return open_features(store_dir)
 
 
 def _holds_features(base: Path) -> bool:
@@ -162,11 +219,11 @@ def _holds_features(base: Path) -> bool:
     return found
 
 
-def read_corpus(settings: DatamoduleSettings, source: Source) -> Corpus:
-    """The annotations that belong to a source, its tracks dealt out where they have no splits; says how.
+def read_corpus(settings: DatamoduleSettings, source: DataSource) -> Corpus:
+    """The annotations that belong to a source, its tracks split where the table does not; reports how.
 
     Raises:
-        UserError: None were given, none lie beside the audio, and its folders are no classes.
+        UserError: No table was given, none lies beside the audio, and its folders are no classes.
         CorpusError: Folders are the classes, and there are too few.
     """
     corpus = source.corpus or annotations.from_folders(settings, source.base_dir, source.features.ids)
@@ -175,8 +232,8 @@ def read_corpus(settings: DatamoduleSettings, source: Source) -> Corpus:
     return corpus
 
 
-def corpus_name(source: Source, table: str) -> str:
-    """What a corpus is called: its published name, and that of its table where this says more than `tracks`."""
+def corpus_name(source: DataSource, table: str) -> str:
+    """The name of a corpus: the published one, and that of its table unless this is just `tracks`."""
     try:
         about = plain_json.parse((source.base_dir / "corpus.json").read_bytes())
     except (OSError, ValueError):
@@ -189,66 +246,68 @@ def corpus_name(source: Source, table: str) -> str:
 
 
 def say_notes(corpus: Corpus, before: Corpus | None = None) -> None:
-    """Say what is new to know about a corpus."""
+    """Report the notes of a corpus, without those that it had before."""
     for note in corpus.notes[len(before.notes) if before else 0 :]:
         say(note)
 
 
 def build_task(settings: DatamoduleSettings, corpus: Corpus, name: str | None = None) -> tuple[Corpus, Task]:
-    """Make a task as `prepare_task` does, and say what is to be known of it and of implausible values."""
+    """Make a task as `prepare_task` does, and report new notes on the corpus and implausible values."""
     chosen, task = prepare_task(settings, corpus, name)
-    doubted = [f"{one.said}: {annotations.shown(map(str, one.cases), 3)}" for one in doubts(task, chosen)]
-    chosen = replace(chosen, notes=(*chosen.notes, *doubted))
+    warnings = [f"{one.said}: {annotations.shown(map(str, one.cases), 3)}" for one in implausible(task, chosen)]
+    chosen = replace(chosen, notes=(*chosen.notes, *warnings))
     say_notes(chosen, corpus)
     return chosen, task
 
 
 def prepare_task(settings: DatamoduleSettings, corpus: Corpus, name: str | None = None) -> tuple[Corpus, Task]:
-    """Make a task with the classes of a corpus, or those of the settings; says nothing.
+    """Make a task with the classes of a corpus, or those of the settings; prints nothing.
 
     Args:
         settings: Which labels count.
         corpus: Tracks with features.
-        name: Of the task; None: the settings'.
+        name: Of the task; None: that of the settings.
 
     Returns:
-        The corpus without the labels that do not count, which its notes tell, and the task.
+        The corpus without the labels that do not count, with a note on them, and the task.
 
     Raises:
         UserError: No track has the annotation, none can be read, or there are too few classes.
     """
-    name = name or annotations.task_of(settings, corpus)
+    name = name or annotations.task_of(settings.task, corpus)
     kind = find(name)
-    missing = [one for one in kind.annotations if one not in corpus.annotations]
-    if missing:
-        asked = dict.fromkeys(one for other in TASKS.values() for one in other.annotations)
-        present = [one for one in asked if one in corpus.annotations]
-        other = ""
-        if name == "tagging" and not present:
-            other = " (or datamodule.columns.genre, where tracks have one label each)"
-        there = f"; the table has {', '.join(map(repr, corpus.columns))}" if corpus.columns else ""
-        guesses = {one: column for one, column in likely(corpus.columns).items() if one not in present}
-        guess = "".join(
-            f"column {column!r} may be the {one}: {option(f'columns.{one}', column)}; or "
-            for one, column in guesses.items()
-        )
-        raise UserError(
-            f"{name}: no track of {corpus.name} has {missing[0]}, {there_is(present)}; {guess}"
-            f"name its column with datamodule.columns.{missing[0]}{other}{instead(corpus, name)}{there}"
-        )
+    if missing := [one for one in kind.annotations if one not in corpus.annotations]:
+        raise _not_annotated(name, corpus, kind.annotations, missing[0])
+    drop = settings.unknown_labels == "drop"
     if kind.annotations[0] in LABELS:
+        corpus = drop_several(corpus, kind.annotations[0]) if drop else corpus
         chosen, classes = annotations.choose_labels(settings, corpus, kind.annotations[0])
-        task = build(name, classes=classes)
-    else:
-        task = build(name, **annotations.measured(corpus, kind))
-        chosen = drop_unreadable(settings, corpus, task)
-        if chosen is not corpus:
-            task = build(name, **annotations.measured(chosen, kind))
-    return chosen, task
+        return chosen, build(name, classes=classes)
+    task = build(name, **annotations.measured(corpus, kind))
+    chosen = drop_unreadable(corpus, task) if drop else corpus
+    return chosen, task if chosen is corpus else build(name, **annotations.measured(chosen, kind))
+
+
+def _not_annotated(name: str, corpus: Corpus, needed: Sequence[str], missing: str) -> UserError:
+    """The error for a task of whose annotations a corpus lacks one: which column it may be, and other tasks."""
+    known = dict.fromkeys(one for other in TASKS.values() for one in other.annotations)
+    present = [one for one in known if one in corpus.annotations]
+    single = " (or datamodule.columns.genre, where tracks have one label each)"
+    columns = f"; the table has {', '.join(map(repr, corpus.columns))}" if corpus.columns else ""
+    guesses = "".join(
+        f"column {column!r} may be the {one}: {option(f'columns.{one}', column)}; or "
+        for one, column in likely(corpus.columns).items()
+        if one not in present
+    )
+    return UserError(
+        f"{name}: no track of {corpus.name} has {missing}, {there_is(present)}; {guesses}"
+        f"name its column with datamodule.columns.{missing}{single if name == 'tagging' and not present else ''}"
+        f"{other_tasks_hint(corpus, needed)}{columns}"
+    )
 
 
 def fit_labels(settings: DatamoduleSettings, corpus: Corpus, task: Task) -> Corpus:
-    """Fit the labels of a corpus to the classes of a trained network, and say what was changed.
+    """Fit the labels of a corpus to the classes of a trained network, and report what was changed.
 
     Raises:
         UserError: No track has what the network was trained for.
@@ -260,16 +319,18 @@ def fit_labels(settings: DatamoduleSettings, corpus: Corpus, task: Task) -> Corp
                 f"{there_is(corpus.annotations)}; name a column with "
                 f"datamodule.columns.{annotation}"
             )
+    drop = settings.unknown_labels == "drop"
     if task.annotations[0] in LABELS:
-        fitted = annotations.conform(settings, corpus, task.annotations[0], task.classes)
+        fitted = drop_several(corpus, task.annotations[0]) if drop else corpus
+        fitted = annotations.conform(settings, fitted, task.annotations[0], task.classes)
     else:
-        fitted = drop_unreadable(settings, corpus, task)
+        fitted = drop_unreadable(corpus, task) if drop else corpus
     say_notes(fitted, corpus)
     return fitted
 
 
 def identify(corpus: Corpus, splits: Mapping[str, Sequence[str]], task: Task) -> dict[str, Any]:
-    """What figures on a corpus hold for: splits, classes and numbers of tracks, as plain values.
+    """The conditions that figures on a corpus hold under: splits, classes and numbers of tracks, as plain values.
 
     `split_fingerprint` is equal for equal tracks in equal splits, `classes_fingerprint` for equal classes in order.
 
@@ -300,17 +361,3 @@ def spell(settings: DatamoduleSettings) -> str:
         key: f"[{','.join(map(str, value))}]" if isinstance(value, list) else value for key, value in named.items()
     }
     return "".join(" " + shlex.quote(f"datamodule.{key}={value}") for key, value in spelled.items())
-
-
-def clip_frames(seconds: float, frontend: MusiCNNMel) -> int:
-    """Frames of a clip, `floor(seconds * rate / hop)`.
-
-    Raises:
-        UserError: Shorter than one patch of a network.
-    """
-    frames = int(seconds * frontend.sample_rate / frontend.hop)
-    if frames < MIN_FRAMES:
-        raise UserError(
-            f"datamodule.clip_length={seconds} s: {frames} frames, at least {MIN_FRAMES} are needed (0.26 s)"
-        )
-    return frames

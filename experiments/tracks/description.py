@@ -1,4 +1,4 @@
-"""The report on a corpus: what is in it, what would spoil figures, and what its features are normalised with."""
+"""The report on a corpus: what is in it, which problems distort results, and what its features are normalised with."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import Any
 import numpy as np
 
 from datasets.cells import BRACKETS
-from datasets.census import Case, Finding, LabelRow, artist_finding, audio_findings, label_findings, label_rows
 from datasets.corpus import LABELS, SPLITS, Corpus, Track
+from datasets.corpus_audit import Case, Finding, LabelRow, artist_finding, audio_findings, label_findings, label_rows
 from datasets.csv_writing import RecordWriter
 from datasets.identity import composed
 from datasets.labels import counted
 from datasets.matching import Match, match_tracks
 from datasets.measures import Distribution, distribution, same_features, seconds_of
 from datasets.near_duplicates import merged, near_duplicates
+from datasets.progress import progress
 from datasets.system_folders import is_system_folder
 from datasets.text import pluralize, printable_lines
 from experiments.errors import UserError
-from experiments.progress import progress
 from experiments.settings import DatamoduleSettings, PretrainSettings
 from experiments.tasks import Task
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.annotations import shown
-from experiments.tracks.data import Source, identify, open_source, prepare_task, read_corpus, say_notes
-from experiments.tracks.other_tasks import empty_splits, other_tasks, readings
+from experiments.tracks.data import DataSource, identify, open_source, prepare_task, read_corpus, say_notes
+from experiments.tracks.other_tasks import empty_splits, other_tasks, readings, unreadable_ids
 from experiments.tracks.picture import corpus_picture
 from experiments.tracks.strata import label_of, labelled
 from experiments.tracks.summary import normalisation_lines, other_annotations, summary
@@ -51,7 +51,7 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     try:
         corpus, task = prepare_task(datamodule, paired)
     except UserError as error:
-        raise UserError(f"{error}{_alone(matched, source)}") from None
+        raise UserError(f"{error}{_unpaired(matched, source)}") from None
     say_notes(corpus, written)
     annotated = corpus.annotated(*task.annotations)
     used = labelled(task, annotated)
@@ -70,19 +70,21 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     by_split = {split: [track.id for track in used.split(split)] for split in SPLITS}
     run.set_info(target=task.name, data={**identify(corpus, by_split, task), "corpus": source.name})
     if run.is_global_zero:
-        _write(run, datamodule, annotated, task, rows, found, seconds)
+        _write(run, datamodule.separators, annotated, task, rows, found, seconds)
         lengths_of = {split: np.array([seconds[one] for one in inside]) for split, inside in by_split.items()}
         title = f"{source.name}: {own}"
         if rows.get(own):
             run.add_artifact(corpus_picture(rows[own], lengths_of, run.directory / "corpus.png", title))
         lines = summary(source.name, used, task, rows, found, seconds, counted_on)
-        lines += other_annotations(corpus, {*rows, *task.annotations})
+        unreadable = {name: unreadable_ids(found, name) for name in corpus.annotations}
+        lines += other_annotations(corpus, {*rows, *task.annotations}, unreadable)
         print(printable_lines("\n".join(lines)), flush=True)
     measured = _measure(source, [matched.stored[one] for one in by_split["train"]])
     if measured and run.is_global_zero:
         print(printable_lines("\n".join(normalisation_lines(measured, source, datamodule))))
-        drawn = ", corpus.png" * bool(rows.get(own))
-        print(f"\nall of it: corpus_labels.csv, corpus_tracks.*, corpus_findings.csv{drawn} in {run.directory}")
+        picture = ", corpus.png" * bool(rows.get(own))
+        files = f"corpus_labels.csv, corpus_tracks.*, corpus_findings.csv{picture}"
+        print(f"\nthe whole report: {files} in {run.directory}")
     return {
         "tracks": len(used),
         **{split: len(inside) for split, inside in by_split.items()},
@@ -95,7 +97,7 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
 
 def findings(
     settings: DatamoduleSettings,
-    source: Source,
+    source: DataSource,
     written: Corpus,
     corpus: Corpus,
     task: Task,
@@ -104,7 +106,7 @@ def findings(
     seconds: Mapping[str, float],
     rows: Mapping[str, Sequence[LabelRow]],
 ) -> list[Finding]:
-    """Everything that should be looked at of the task that would be trained, and what was not found of it."""
+    """Everything to look at before a training: tracks, audio, artists, labels and splits, some without any case."""
     name_of = {stored: one for one, stored in matched.stored.items()}
     annotation, what, inside = label_of(task), " and ".join(task.annotations), f"in {source.base_dir}"
     twins = [
@@ -113,78 +115,52 @@ def findings(
     ]
     found = [
         empty_splits(used),
-        *readings(task, used),
+        *readings(task, used, settings.columns.genre),
         *audio_findings(used, twins, list(rows)),
         artist_finding(used, "" if settings.splits == "grouped" else " (datamodule.splits=grouped keeps them apart)"),
         *label_findings(rows.get(annotation, ()), annotation),
-        _of(
-            "unknown label",
-            "label is not among datamodule.labels, which a training refuses",
-            "labels are not among datamodule.labels, which a training refuses",
-            _unknown(corpus, task),
-        ),
-        _of(
-            "not annotated",
-            f"track without {what} is left out",
-            f"tracks without {what} are left out",
-            _without(corpus, task.annotations),
-        ),
-        _of(
-            "no audio",
-            f"track is labelled but not {inside}",
-            f"tracks are labelled but not {inside}",
-            matched.without_audio,
-        ),
-        _of(
-            "other case",
-            "path differs in case only from what is stored",
-            "paths differ in case only from what is stored",
-            matched.other_case,
-        ),
-        _of("no labels", f"track {inside} has no labels", f"tracks {inside} have no labels", matched.without_labels),
-        _of(
-            "empty class",
-            "folder holds no audio that can be read",
-            "folders hold no audio that can be read",
-            _empty_folders(source, written),
-        ),
-        _of(
-            "no tag",
-            "track is annotated without a tag",
-            "tracks are annotated without a tag",
-            _untagged(used, annotation),
-        ),
     ]
-    if settings.clip_length:
-        short = [one for one, length in seconds.items() if length < settings.clip_length]
-        than = f"shorter than a clip of {settings.clip_length:g} s"
-        found.append(_of("short", f"track is {than}", f"tracks are {than}", short))
+    least = settings.clip_length or 0
+    short = [one for one, length in seconds.items() if length < least]
+    cases = {
+        "unknown label": (
+            _unknown(corpus, task),
+            "label is|labels are",
+            "not among datamodule.labels, which a training refuses",
+        ),
+        "not annotated": (_without(corpus, task.annotations), "track is|tracks are", f"without {what} and not used"),
+        "no audio": (matched.without_audio, "track is|tracks are", f"labelled but not {inside}"),
+        "other case": (matched.other_case, "path differs|paths differ", "in case only from what is stored"),
+        "no labels": (matched.without_labels, "track has|tracks have", f"no labels {inside}"),
+        "empty class": (_empty_folders(source, written), "folder holds|folders hold", "no audio that can be read"),
+        "no tag": (_untagged(used, annotation), "track is|tracks are", "annotated without a tag"),
+        "short": (short, "track is|tracks are", f"shorter than a clip of {least:g} s"),
+    }
+    for kind, (ids, subject, predicate) in cases.items():
+        counted_ids = pluralize(len(ids), *subject.split("|"))
+        found.append(Finding(kind, f"{counted_ids} {predicate}", tuple(map(Case, ids))))
     return found
 
 
-def _same_recording(source: Source, ids: Sequence[str], seconds: Sequence[float]) -> list[tuple[str, ...]]:
+def _same_recording(source: DataSource, ids: Sequence[str], seconds: Sequence[float]) -> list[tuple[str, ...]]:
     """Groups of tracks with equal features, or with those of one recording in different encodings."""
-    with progress("Looking for recordings that are there twice", len(ids), "tracks") as advance:
+    with progress("Looking for duplicate recordings", len(ids), "tracks") as advance:
         pairs = near_duplicates(source.features, ids, seconds, source.frontend.frame_rate, advance)
     return merged([*same_features(source.features, ids), *pairs])
-
-
-def _of(kind: str, one: str, several: str, things: Sequence[str], grave: bool = False) -> Finding:
-    return Finding(kind, pluralize(len(things), one, several), tuple(map(Case, things)), grave)
 
 
 def _untagged(corpus: Corpus, annotation: str) -> list[str]:
     return [track.id for track in corpus if track.labels(annotation) == ()]
 
 
-def _alone(matched: Match, source: Source) -> str:
-    """Which tracks do not pair, as the end of a sentence."""
-    said = ""
-    for alone, what in ((matched.without_audio, "labelled but not there"), (matched.without_labels, "without labels")):
-        if alone:
-            tracks = pluralize(len(alone), "track is", "tracks are")
-            said += f"; of {source.base_dir} {tracks} {what}: {shown(alone, 3)}"
-    return said
+def _unpaired(matched: Match, source: DataSource) -> str:
+    """Which tracks have no partner, as the end of a sentence."""
+    ending = ""
+    for ids, what in ((matched.without_audio, "labelled but not stored"), (matched.without_labels, "without labels")):
+        if ids:
+            tracks = pluralize(len(ids), "track is", "tracks are")
+            ending += f"; in {source.base_dir} {tracks} {what}: {shown(ids, 3)}"
+    return ending
 
 
 def _unknown(corpus: Corpus, task: Task) -> list[str]:
@@ -196,7 +172,7 @@ def _without(corpus: Corpus, annotations: Sequence[str]) -> list[str]:
     return [track.id for track in corpus if not all(one in track.annotations for one in annotations)]
 
 
-def _empty_folders(source: Source, written: Corpus) -> list[str]:
+def _empty_folders(source: DataSource, written: Corpus) -> list[str]:
     """Folders that would be classes, had they any track; a link to another folder of audio is none."""
     if source.corpus is not None or (source.base_dir / "header.json").is_file():
         return []
@@ -210,7 +186,7 @@ def _empty_folders(source: Source, written: Corpus) -> list[str]:
     return sorted(folders - tops)
 
 
-def _measure(source: Source, training: Sequence[str]) -> Distribution | None:
+def _measure(source: DataSource, training: Sequence[str]) -> Distribution | None:
     if not training:
         return None
     with progress("Measuring log-mels", len(training), "tracks") as advance:
@@ -219,7 +195,7 @@ def _measure(source: Source, training: Sequence[str]) -> Distribution | None:
 
 def _write(
     run: RunHandle,
-    settings: DatamoduleSettings,
+    separators: str,
     used: Corpus,
     task: Task,
     rows: Mapping[str, Sequence[LabelRow]],
@@ -232,13 +208,13 @@ def _write(
     cases = [{"kind": finding.kind, **asdict(case)} for finding in found for case in finding.cases]
     _table(run, "corpus_findings.csv", ["kind", *(field.name for field in fields(Case))], cases)
     names = [name for name in dict.fromkeys([*LABELS, *task.annotations, "artist"]) if name in used.annotations]
-    apart = {*settings.separators, *",\n\r"}  # a label with one of these is not told from several in a cell of CSV
+    apart = {*separators, *",\n\r"}  # in a cell of CSV, a label with one of these looks like several
     if any(apart & set(row.label) or row.label.startswith(tuple(BRACKETS)) for row in rows.get("tags", ())):
         path = run.directory / "corpus_tracks.jsonl"
         path.write_text("".join(f"{json.dumps(_plain(track, seconds, names))}\n" for track in used), encoding="utf-8")
         run.add_artifact(path)
         return
-    join = settings.separators[0].join
+    join = separators[0].join
     plain = (_plain(track, seconds, names) for track in used)
     written = [
         {key: join(value) or "-" if isinstance(value, tuple) else value for key, value in row.items()} for row in plain

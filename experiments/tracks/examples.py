@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from datasets import splits as dealing
 from datasets.corpus import LABELS, SPLITS, Corpus, CorpusError, Track
+from datasets.splits import hashed, stratified
+from datasets.targets import ClipTargets, Targets
 from datasets.text import pluralize
 from experiments.errors import UserError
 from experiments.tasks.base import Task, annotated
@@ -22,26 +23,52 @@ class Examples:
     Attributes:
         ids: Labelled ids.
         stored: The same tracks' ids in the store.
-        targets: Encoded annotations, one row a track.
+        crops: What crops of them are trained against; an array holds one target a track.
         kind: What a target is, as `Task.kind`.
     """
 
     ids: tuple[str, ...]
     stored: tuple[str, ...]
-    targets: np.ndarray
+    crops: Targets
     kind: str = "tags"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.crops, np.ndarray):
+            object.__setattr__(self, "crops", ClipTargets(self.crops))
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def clip_level(self) -> bool:
+        """Whether every track has one target."""
+        return isinstance(self.crops, ClipTargets)
 
-def examples(task: Task, corpus: Corpus, stored: Mapping[str, str]) -> dict[str, Examples]:
-    """Encode the annotations of every split; tracks without one are left out.
+    @property
+    def targets(self) -> np.ndarray:
+        """The one target of every track, `[tracks, ...]`.
+
+        Raises:
+            UserError: Targets change within a track.
+        """
+        if not self.clip_level:
+            raise UserError("the targets of this task change within a track; here one target a track is needed")
+        return self.crops.array
+
+
+def examples(
+    task: Task,
+    corpus: Corpus,
+    stored: Mapping[str, str],
+    frame_times: Callable[[int], np.ndarray] | None = None,
+) -> dict[str, Examples]:
+    """Encode the annotations of every split; tracks without one are not among the examples.
 
     Args:
         task: Encodes annotations.
         corpus: Tracks and splits, all of them stored.
         stored: Their ids in the store.
+        frame_times: Number of frames -> their times in seconds, for targets over time.
 
     Raises:
         UserError: A label that is not among the task's classes, or an annotation that cannot be read.
@@ -49,27 +76,35 @@ def examples(task: Task, corpus: Corpus, stored: Mapping[str, str]) -> dict[str,
     made = {}
     for split in SPLITS:
         tracks = [track for track in corpus.split(split) if annotated(task.annotations, track.annotations) is not None]
-        targets = [_encode(task, track, corpus) for track in tracks]
         made[split] = Examples(
             tuple(track.id for track in tracks),
             tuple(stored[track.id] for track in tracks),
-            np.stack(targets) if targets else np.empty((0, task.n_outputs), np.float32),
+            _targets(task, tracks, corpus, frame_times),
             task.kind,
         )
     return made
 
 
-def _encode(task: Task, track: Track, corpus: Corpus) -> np.ndarray:
+def _targets(
+    task: Task, tracks: Sequence[Track], corpus: Corpus, frame_times: Callable[[int], np.ndarray] | None
+) -> Targets:
+    """The targets of tracks; an error names the track whose annotation cannot be read."""
+    values = [annotated(task.annotations, track.annotations) for track in tracks]
     try:
-        return task.encode(annotated(task.annotations, track.annotations))
-    except UserError as error:
+        return task.targets(values, frame_times)
+    except UserError:
         if task.annotations[0] not in LABELS and not any_readable(task, corpus):
             raise none_readable(task, corpus) from None
-        whose = "The classes are those of the network or of datamodule.labels: " * ("classes" in task.options)
-        raise UserError(
-            f"{track.id} ({track.split}): {error}. {whose}leave such labels out (datamodule.unknown_labels=drop)"
-            + ", or train with them" * bool(whose)
-        ) from None
+    for track, value in zip(tracks, values, strict=True):
+        try:
+            task.targets([value], frame_times)
+        except UserError as error:
+            whose = "The classes are those of the network or of datamodule.labels: " * ("classes" in task.options)
+            raise UserError(
+                f"{track.id} ({track.split}): {error}. {whose}leave such labels out (datamodule.unknown_labels=drop)"
+                + ", or train with them" * bool(whose)
+            ) from None
+    return task.targets(values, frame_times)
 
 
 def check_no_group_leakage(splits: Mapping[str, Examples], corpus: Corpus) -> None:
@@ -89,7 +124,7 @@ def check_no_group_leakage(splits: Mapping[str, Examples], corpus: Corpus) -> No
             if first.setdefault(song, split) != split:
                 raise CorpusError(
                     f"{song!r} (column group) has clips in {first[song]} and in {split}; give all clips of a song one "
-                    f"split, or have them dealt out: datamodule.splits=stratified"
+                    f"split, or have them split again: datamodule.splits=stratified"
                 )
 
 
@@ -103,20 +138,22 @@ def require_nonempty(splits: Mapping[str, Examples], *names: str) -> None:
     if empty:
         sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
         raise CorpusError(
-            f"no tracks in split {' and '.join(empty)} ({sizes}); fill the column split of the table{_dealt(splits)}"
+            f"no tracks in split {' and '.join(empty)} ({sizes}); fill the column split of the table{_remedy(splits)}"
         )
-    if "train" in names and splits["train"].kind == "tags" and not splits["train"].targets.any():
-        raise CorpusError(f"none of {len(splits['train'])} training tracks has a tag; give some a tag or another split")
+    train = splits["train"] if "train" in names else None
+    if train and train.kind == "tags" and train.clip_level and not train.targets.any():
+        raise CorpusError(f"none of {len(train)} training tracks has a tag; give some a tag or another split")
 
 
-def _dealt(splits: Mapping[str, Examples]) -> str:
-    """How the tracks of empty splits can be dealt out so that none is empty, as the end of a sentence."""
+def _remedy(splits: Mapping[str, Examples]) -> str:
+    """How tracks can be split so that no split is empty, as the end of a sentence."""
     labels = {}
     for one in splits.values():
-        for identity, target in zip(one.ids, one.targets, strict=True):
+        targets = one.targets if one.clip_level else [()] * len(one)
+        for identity, target in zip(one.ids, targets, strict=True):
             kinds = np.flatnonzero(target) if one.kind == "tags" else [target] if one.kind == "class" else []
             labels[identity] = tuple(str(kind) for kind in kinds)
-    for rule, deal in (("stratified", dealing.stratified), ("hashed", dealing.hashed)):
-        if len(set(deal(labels).values())) == len(SPLITS):
-            return f", or have tracks dealt out: datamodule.splits={rule}"
-    return f"; {pluralize(len(labels), 'track is', 'tracks are')} too few to be dealt out"
+    for rule, split in (("stratified", stratified), ("hashed", hashed)):
+        if len(set(split(labels).values())) == len(SPLITS):
+            return f", or split the tracks again: datamodule.splits={rule}"
+    return f"; {pluralize(len(labels), 'track is', 'tracks are')} too few to be split"

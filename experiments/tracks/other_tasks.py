@@ -1,46 +1,61 @@
-"""What a table holds for other tasks than the one that would be trained, and what would spoil those."""
+"""Findings on what tasks can read: the task that would be trained, and the others that a table serves."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from datasets.census import Case, Finding
+from datasets.columns import option
 from datasets.corpus import LABELS, SPLITS, Corpus, CorpusError, Track
+from datasets.corpus_audit import Case, Finding
 from datasets.text import pluralize
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
-from experiments.tasks import Task, find
+from experiments.tasks import TASKS, Task, find
+from experiments.tasks.base import annotated
 from experiments.tracks.annotations import tasks_of
 from experiments.tracks.data import prepare_task
-from experiments.tracks.readable import case, doubts, unreadable
+from experiments.tracks.readable import case, has_several, implausible, unreadable
 
 
-def readings(task: Task, corpus: Corpus) -> list[Finding]:
-    """Tracks whose annotation the task cannot read, or should not believe."""
+def readings(task: Task, corpus: Corpus, genre_column: str) -> list[Finding]:
+    """Tracks whose annotation the task cannot read, or that is implausible."""
     what = " and ".join(task.annotations)
-    refused = unreadable(task, corpus) if "classes" not in task.options else {}
-    said = f"a {what} that cannot be read, which a training refuses (or datamodule.unknown_labels=drop)"
-    found = []
-    if refused:
-        if len(refused) == len(corpus.annotated(*task.annotations)):
-            said = f"a {what} that cannot be read, and none has another: {next(iter(refused.values()))}"
-        tracks = [track for track in corpus if track.id in refused]
-        cases = tuple(case(track, tuple(track.annotations[one] for one in task.annotations)) for track in tracks)
-        said = pluralize(len(cases), f"track has {said}", f"tracks have {said}")
-        found.append(Finding("unreadable", said, cases, True))
-    return found + doubts(task, corpus)
+    if task.annotations[0] in LABELS:  # labels that are not among the classes have a finding of their own
+        several = {track.id for track in corpus if has_several(what, track.annotations.get(what))}
+        return [_unreadable(several, corpus, task, f"several values as {what}, {_as_tags(genre_column)}")]
+    refused = unreadable(task, corpus)
+    problem = f"a {what} that cannot be read, which a training refuses (or datamodule.unknown_labels=drop)"
+    if refused and len(refused) == len(corpus.annotated(*task.annotations)):
+        problem = f"a {what} that cannot be read, and none has another: {next(iter(refused.values()))}"
+    return [_unreadable(refused, corpus, task, problem), *implausible(task, corpus)]
+
+
+def _unreadable(ids: Collection[str], corpus: Corpus, task: Task, problem: str) -> Finding:
+    tracks = [track for track in corpus if track.id in ids]
+    cases = tuple(case(track, annotated(task.annotations, track.annotations)) for track in tracks)
+    return Finding("unreadable", pluralize(len(cases), f"track has {problem}", f"tracks have {problem}"), cases, True)
+
+
+def _as_tags(column: str) -> str:
+    return f"which a training refuses; {option('columns.tags', column)} reads them as tags"
+
+
+def unreadable_ids(findings: Sequence[Finding], annotation: str) -> set[str]:
+    """Tracks of the findings of `other_tasks` whose annotation the task about it cannot read."""
+    kinds = {f"unreadable {name}" for name, kind in TASKS.items() if annotation in kind.annotations}
+    return {one.track for finding in findings if finding.kind in kinds for one in finding.cases}
 
 
 def empty_splits(corpus: Corpus, what: str = "") -> Finding:
     """Splits without a track."""
     empty = [split for split in SPLITS if not corpus.split(split)]
-    said = pluralize(len(empty), f"split has no track{what}", f"splits have no track{what}")
-    return Finding("empty split", said, tuple(map(Case, empty)), True)
+    sentence = pluralize(len(empty), f"split has no track{what}", f"splits have no track{what}")
+    return Finding("empty split", sentence, tuple(map(Case, empty)), True)
 
 
 def other_tasks(settings: DatamoduleSettings, corpus: Corpus, main: Task) -> list[Finding]:
-    """What would spoil the other tasks that the tracks are annotated for, as probes would ask them.
+    """Findings on the other tasks that the tracks are annotated for, as probes would solve them.
 
     Args:
         settings: Which labels count; where they are listed, the list is that of the main task.
@@ -50,22 +65,23 @@ def other_tasks(settings: DatamoduleSettings, corpus: Corpus, main: Task) -> lis
     found = []
     for name in tasks_of("auto", corpus):
         kind = find(name)
-        there = set(kind.annotations) <= set(corpus.annotations)
-        if kind.annotations == main.annotations or not there or (settings.labels and kind.annotations[0] in LABELS):
+        complete = set(kind.annotations) <= set(corpus.annotations)
+        if kind.annotations == main.annotations or not complete or (settings.labels and kind.annotations[0] in LABELS):
             continue
         what = " and ".join(kind.annotations)
         try:
             chosen, task = prepare_task(settings, corpus, name)
             used = chosen.annotated(*kind.annotations)
         except (UserError, CorpusError) as error:
-            found.append(Finding(f"no {name}", f"1 task cannot be asked of these tracks: {error}", (Case(what),), True))
+            problem = f"1 task cannot be solved with these tracks: {error}"
+            found.append(Finding(f"no {name}", problem, (Case(what),), True))
             continue
         without = tuple(Case(track.id, track.split) for track in corpus if not _has(track, kind.annotations))
-        said = f"without {what} and left out where that is asked for"
+        unused = f"without {what} and not used for that task"
         of_task = [
             empty_splits(used, f" with {what}"),
-            *readings(task, used),
-            Finding("not annotated", pluralize(len(without), f"track is {said}", f"tracks are {said}"), without),
+            *readings(task, used, settings.columns.genre),
+            Finding("not annotated", pluralize(len(without), f"track is {unused}", f"tracks are {unused}"), without),
         ]
         found += [replace(one, kind=f"{one.kind} {name}") for one in of_task if one.cases]
     return found

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.census import LabelRow
 from datasets.corpus import SPLITS
+from datasets.corpus_audit import LabelRow
 from experiments.errors import UserError
 from experiments.reports import MOST_BARS, MUTED, SPLIT_COLOURS, picture, short_names
 
@@ -20,11 +20,11 @@ LONGEST = 600.0  # seconds: above it lengths are shown in minutes
 def corpus_picture(
     rows: Sequence[LabelRow], seconds: Mapping[str, np.ndarray], path: str | Path, title: str = "labels"
 ) -> Path:
-    """Draw the labels by split, the commonest first, and beside them how many tracks there are, in the
+    """Draw the labels by split, the most common first, and beside them how many tracks there are, in the
     colours of the splits, and how long they are.
 
     Args:
-        rows: Of one annotation, the commonest first; of more than `MOST_BARS`, the commonest and the rarest halves.
+        rows: Of one annotation, the most common first; of more than `MOST_BARS`, the most common and the rarest halves.
         seconds: Lengths of the tracks of every split, `[tracks]`.
         path: Of the PNG file.
         title: Above the labels.
@@ -44,7 +44,7 @@ def corpus_picture(
         grid.set_width_ratios([3, 2])
         beside = grid[0, 1].subgridspec(2, 1)
         _labels(left, bars, half if cut else None)
-        left.set_title(f"{title}: the {half} commonest and {half} rarest of {len(rows)}" if cut else title)
+        left.set_title(f"{title}: the {half} most common and {half} rarest of {len(rows)}" if cut else title)
         _sizes(left.figure.add_subplot(beside[0]), {split: len(seconds.get(split, ())) for split in SPLITS})
         _lengths(left.figure.add_subplot(beside[1]), seconds)
     return path

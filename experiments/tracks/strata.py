@@ -20,11 +20,11 @@ def membership(task: Task, targets: np.ndarray) -> tuple[np.ndarray, tuple[str, 
         targets: Stacked, one row a track.
 
     Returns:
-        Booleans `[tracks, kinds]`, and the names of the kinds: the classes, or for a task that defines
-        `strata(targets)` those that it names and that occur, sorted.
+        Booleans `[tracks, kinds]`, and the names of the kinds: the classes, or where the task has `strata` those that
+        occur, sorted.
     """
-    if hasattr(task, "strata"):
-        names, numbers = np.unique(np.array(task.strata(targets), dtype=np.str_), return_inverse=True)
+    if (strata := task.strata(targets)) is not None:
+        names, numbers = np.unique(np.array(strata, dtype=np.str_), return_inverse=True)
         return np.eye(len(names), dtype=bool)[numbers.reshape(-1)], tuple(names.tolist())
     if np.issubdtype(targets.dtype, np.integer):
         return np.eye(task.n_outputs, dtype=bool)[targets], task.classes

@@ -6,15 +6,15 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from datasets.census import Finding, LabelRow
 from datasets.corpus import ANNOTATIONS, NUMBERS, SPLITS, Corpus
+from datasets.corpus_audit import Finding, LabelRow
 from datasets.labels import counted
 from datasets.measures import Distribution
 from datasets.text import pluralize
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import Task
 from experiments.tracks.annotations import shown
-from experiments.tracks.data import Source, spell
+from experiments.tracks.data import DataSource, spell
 from experiments.tracks.strata import label_of
 
 MOST_LINES = 12  # of labels
@@ -34,41 +34,56 @@ def summary(
     names = ("value a track", "values a track") if task.kind == "values" else ("class",)
     outputs = pluralize(len(task.classes), *names)
     lines = [f"{name}: {pluralize(len(used), 'track')} with {what}, {hours:,.2f} hours, {outputs}", ""]
-    lines += _said("these spoil figures", [finding for finding in found if finding.grave])
-    lines += _said("worth a look", [finding for finding in found if not finding.grave])
+    lines += _findings("problems that distort results", [finding for finding in found if finding.grave])
+    lines += _findings("worth a look", [finding for finding in found if not finding.grave])
     if not found:
-        lines += ["nothing was found that would spoil figures", ""]
+        lines += ["no problem was found that would distort results", ""]
     lines.append(f"{'':<10}{'tracks':>10}{'hours':>10}{'labels':>10}    (splits {used.split_by})")
     for split in SPLITS:
         inside = used.split(split)
         length = sum(seconds[track.id] for track in inside) / 3600
         lines.append(f"{split:<10}{len(inside):>10,}{length:>10.2f}{len(counted(inside, label_of(task))):>10,}")
-    lines += ["", *_spread(list(seconds.values()))]
+    lines += ["", *_lengths(list(seconds.values()))]
     for annotation, of_annotation in rows.items():
         lines += ["", *_label_lines(annotation, of_annotation, (counted_on or {}).get(annotation, used))]
     return lines
 
 
-def other_annotations(corpus: Corpus, described: Collection[str]) -> list[str]:
-    """A line on everything else that tracks are annotated with: how many tracks, and from where to where."""
+def other_annotations(
+    corpus: Corpus, described: Collection[str], unreadable: Mapping[str, Collection[str]]
+) -> list[str]:
+    """A line on everything else that tracks are annotated with: how many tracks, and the range of the values.
+
+    Args:
+        corpus: The tracks.
+        described: Annotations that the report is about already.
+        unreadable: By annotation, the tracks whose value no task can read; they do not count for the range.
+    """
     lines = []
     for name in ANNOTATIONS:
         if name not in corpus.annotations or name in described:
             continue
-        values = [track.annotations[name] for track in corpus.annotated(name)]
-        reach = f"{min(values):g} to {max(values):g}" if name in NUMBERS else f"{len(set(values)):,} different"
-        lines.append(f"{name}: {pluralize(len(values), 'track')}, {reach}")
+        tracks = corpus.annotated(name)
+        values = [track.annotations[name] for track in tracks if track.id not in unreadable.get(name, ())]
+        numbers = [value for value in values if isinstance(value, float)]
+        if name not in NUMBERS:
+            extent = [f"{len(set(values)):,} different"]
+        else:
+            extent = [f"{min(numbers):g} to {max(numbers):g}"] if numbers else []
+        refused = len(tracks) - len(numbers if name in NUMBERS else values)
+        extent += [f"{refused:,} cannot be read"] if refused else []
+        lines.append(f"{name}: {pluralize(len(tracks), 'track')}, {', '.join(extent)}")
     return ["", *lines] if lines else []
 
 
-def _said(heading: str, found: Sequence[Finding]) -> list[str]:
+def _findings(heading: str, found: Sequence[Finding]) -> list[str]:
     if not found:
         return []
     lines = [f"  {one.said}: {shown([str(case) for case in one.cases], most=3)}" for one in found]
     return [f"{heading}:", *lines, ""]
 
 
-def _spread(seconds: Sequence[float]) -> list[str]:
+def _lengths(seconds: Sequence[float]) -> list[str]:
     low, quarter, middle, most, high = np.percentile(seconds, [0, 25, 50, 75, 100])
     return [f"lengths: {low:.1f} to {high:.1f} s, median {middle:.1f} s, the middle half {quarter:.1f} to {most:.1f} s"]
 
@@ -91,7 +106,7 @@ def _label_lines(annotation: str, rows: Sequence[LabelRow], used: Corpus) -> lis
     return lines
 
 
-def normalisation_lines(measured: Distribution, source: Source, settings: DatamoduleSettings) -> list[str]:
+def normalisation_lines(measured: Distribution, source: DataSource, settings: DatamoduleSettings) -> list[str]:
     """What the features of the training tracks are like, and the settings that normalise by it."""
     used = settings.norm.norm_mean, settings.norm.norm_std
     own = source.frontend.mean, source.frontend.std

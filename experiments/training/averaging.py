@@ -9,12 +9,13 @@ Two kinds, of which a training has at most one:
 Neither touches the training: the learning rate and the trained weights are what they would be without it. There is no
 copy of the network before there is something to average; from then on it sits where the network sits.
 
-What is judged: the trained network at every validation, and the average at every validation before which it changed;
-its metrics bear a suffix (`val/loss_swa`, `val/loss_ema`). What is kept: `last.ckpt` and `interrupted.ckpt` hold both,
-under `net.` and `net_swa.`. `best.ckpt` is the network with the lowest loss in validation, trained or average: if that
-is the average, both are in the file, else the trained one alone. So whoever prefers the average where a file has one,
-as everything here does (the test that ends a training, extraction, prediction, export), gets from `best.ckpt` the
-network that was best, and from `last.ckpt` the average at the end, which is what the authors of MAEST published.
+What is validated: the trained network at every validation, and the average at every validation before which it changed;
+its metrics have a suffix (`val/loss_swa`, `val/loss_ema`). What is kept: `last.ckpt` and `interrupted.ckpt` hold both,
+under `net.` and `net_swa.`. `best.ckpt` is the network that was best in validation, trained or average: if that is the
+average, both are in the file, else the trained one alone. So whoever prefers the average where a file has one, as
+everything here does (the test that ends a training, extraction, prediction, export), gets from `best.ckpt` the network
+that was best, and from `last.ckpt` the average at the end, which is what the authors of MAEST published. Parameters of
+a front end are not averaged.
 """
 
 from __future__ import annotations
@@ -54,26 +55,26 @@ def take_out(checkpoint: MutableMapping[str, Any], instead: bool = False) -> boo
 
 
 class Averaging(Callback):
-    """Keeps, judges, saves and restores an average of a learner's network; see the subclasses for when it grows.
+    """Keeps, validates, saves and restores an average of a learner's network; see the subclasses for when it grows.
 
     Attributes:
         suffix: Of the metrics of the average.
         average: The averaged network; None before there is one.
-        changed: Whether it changed since it was last judged.
-        judged: Whether the validation that runs, or ran last, judges it.
+        changed: Whether it changed since it was last validated.
+        validated: Whether the validation that runs, or ran last, is of it too.
     """
 
     suffix = ""
 
     def __init__(self) -> None:
         self.average: AveragedModel | None = None
-        self.changed = self.judged = self._left_out = False
+        self.changed = self.validated = self._without = False
 
     def make(self, network: nn.Module) -> AveragedModel:
         """A copy of the network that takes in others."""
         raise NotImplementedError
 
-    def take_in(self, learner: L.LightningModule) -> None:
+    def include(self, learner: L.LightningModule) -> None:
         """Let the network as it is count."""
         if self.average is None:
             self.average = self._copy(learner)
@@ -91,26 +92,26 @@ class Averaging(Callback):
             self.average.module.to(pl_module.device)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Have the average judged too, if it changed."""
-        self.judged = self.changed and trainer.state.fn == "fit"
+        """Have the average validated too, if it changed."""
+        self.validated = self.changed and trainer.state.fn == "fit"
         for name in [*trainer.callback_metrics]:
             if name.endswith(self.suffix):  # of another validation
                 trainer.callback_metrics.pop(name)
-        pl_module.averaged_networks = {self.suffix: self.average.module} if self.judged else {}
+        pl_module.averaged_networks = {self.suffix: self.average.module} if self.validated else {}
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """It is judged."""
+        """It is validated."""
         pl_module.averaged_networks = {}
-        self.changed = self.changed and not self.judged
+        self.changed = self.changed and not self.validated
 
     @contextmanager
-    def left_out(self, whether: bool) -> Iterator[None]:
+    def without_average(self, whether: bool) -> Iterator[None]:
         """Checkpoints saved meanwhile hold the trained network alone."""
-        self._left_out = whether
+        self._without = whether
         try:
             yield
         finally:
-            self._left_out = False
+            self._without = False
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps besides the weights."""
@@ -125,7 +126,7 @@ class Averaging(Callback):
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Put the averaged weights beside the trained ones."""
-        if self.average is not None and not self._left_out:
+        if self.average is not None and not self._without:
             averaged = self.average.module.state_dict()
             checkpoint["state_dict"].update({AVERAGED + key: value for key, value in averaged.items()})
 
@@ -164,7 +165,7 @@ class SnapshotAverage(Averaging):
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take a snapshot, where it is time."""
         if self.due(trainer.current_epoch):
-            self.take_in(pl_module)
+            self.include(pl_module)
             self.epochs.append(trainer.current_epoch)
 
     def state_dict(self) -> dict[str, Any]:
@@ -195,10 +196,10 @@ class MovingAverage(Averaging):
         return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(self.decay))
 
     @torch.no_grad()
-    def take_in(self, learner: L.LightningModule) -> None:
+    def include(self, learner: L.LightningModule) -> None:
         """Let the network as it is count; a GPU is not waited for."""
         if self.average is None:
-            super().take_in(learner)
+            super().include(learner)
             return
         self.average.multi_avg_fn([*self.average.module.parameters()], [*learner.net.parameters()], None)
         for kept, buffer in zip(self.average.module.buffers(), learner.net.buffers(), strict=True):
@@ -217,7 +218,7 @@ class MovingAverage(Averaging):
         """Move, if the optimiser made a step."""
         if trainer.global_step > self._seen:
             self._seen = trainer.global_step
-            self.take_in(pl_module)
+            self.include(pl_module)
 
 
 def averaging(settings: ModuleSettings) -> Averaging | None:

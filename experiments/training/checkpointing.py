@@ -26,12 +26,13 @@ from torch import Tensor
 from experiments.errors import UserError
 from experiments.tracking.logger import log_step
 from experiments.training.averaging import Averaging
+from experiments.training.monitoring import LOSS, missing, mode_of
 from models.layouts import load_pickled
 
 BEST, LAST, INTERRUPTED = "best", "last", "interrupted"
 ASKED_EVERY = 16  # optimiser steps after which several processes agree on whether it is time to save
 
-Saved = Callable[[Path, int, int], None]  # told the path, epoch and step of a checkpoint
+Saved = Callable[[Path, int, int], None]  # takes the path, epoch and step of a checkpoint
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -65,23 +66,28 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
 
 class KeepBest(ModelCheckpoint):
-    """`best.ckpt` of the lowest validation loss; a training that another run goes on with knows the best of the first.
+    """`best.ckpt` of the best validation; a training that another run goes on with knows the best of the first.
 
     Args:
-        averaging: What judges an average beside the trained network: the file is of the better of the two.
-        monitor: A metric of the validation that takes the place of its loss; larger is better.
+        averaging: What validates an average beside the trained network: the file is of the better of the two.
+        monitor: The value of a validation that decides, see `experiments.training.monitoring`.
         keep: Of `ModelCheckpoint`.
     """
 
-    def __init__(self, averaging: Averaging | None = None, monitor: str | None = None, **keep: Any) -> None:
-        mode = "max" if monitor else "min"
-        super().__init__(filename=BEST, monitor=monitor or "val/loss", mode=mode, save_on_train_epoch_end=False, **keep)
+    def __init__(self, averaging: Averaging | None = None, monitor: str = LOSS, **keep: Any) -> None:
+        super().__init__(filename=BEST, monitor=monitor, mode=mode_of(monitor), save_on_train_epoch_end=False, **keep)
         self.averaging = averaging
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save, if this is the best so far."""
+        """Save, if this is the best so far.
+
+        Raises:
+            UserError: The validation does not give the value that decides.
+        """
+        if trainer.state.fn == "fit" and self.monitor not in trainer.callback_metrics:
+            raise missing(self.monitor, list(trainer.callback_metrics))
         plain = not self._average_is_better(trainer)
-        with self.averaging.left_out(plain) if self.averaging else contextlib.nullcontext():
+        with self.averaging.without_average(plain) if self.averaging else contextlib.nullcontext():
             super().on_validation_end(trainer, pl_module)
 
     def _average_is_better(self, trainer: L.Trainer) -> bool:
@@ -119,7 +125,7 @@ def step_seed(seed: int, epoch: int, batch: int, rank: int) -> int:
 
 
 class StepSeeds(Callback):
-    """Makes what is random in a training step (patchout, mixup, masks, dropout) a function of where the step is.
+    """Makes what is random in a training step (patchout, augmentations, dropout) a function of where the step is.
 
     Args:
         seed: Of the run.

@@ -9,7 +9,8 @@ from lightning.fabric.plugins import ClusterEnvironment
 from lightning.fabric.plugins.environments import LightningEnvironment, SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
-from experiments.distributed import ANSWERING, Launch, launch, layout
+from experiments.distributed import ANSWERING
+from experiments.launcher import Launch, launch, layout
 
 
 class Launched(ClusterEnvironment):
@@ -69,14 +70,14 @@ class Tasks(Launched, SLURMEnvironment):
         self.auto_requeue, self.requeue_signal = True, signal.SIGUSR1
 
     def validate_settings(self, num_devices: int, num_nodes: int) -> None:
-        """`experiments.distributed.layout` has."""
+        """`experiments.launcher.layout` has."""
 
 
 def parallel(devices: int | Literal["auto"], num_nodes: int) -> dict[str, Any]:
     """Arguments of a trainer of so many processes, which a launcher has started or Lightning will.
 
-    Every parameter takes part in every step, and nothing is normalised over a batch: neither a search for unused
-    parameters nor synchronised batch norm is needed.
+    Every parameter takes part in every step, so no unused ones are searched. Batch norm, where a network has it, is
+    over the batch of each process; its running statistics are those of rank zero.
 
     Args:
         devices: `trainer.devices`.

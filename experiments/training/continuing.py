@@ -11,12 +11,11 @@ from typing import Any
 
 from experiments import distributed
 from experiments.errors import UserError
+from experiments.locks import close_lock, open_lock, wait_exclusive
+from experiments.messages import say
 from experiments.settings import PretrainSettings
-from experiments.tracking import history
-from experiments.tracking.locks import close_lock, open_lock, wait_exclusive
-from experiments.tracking.run import RunHandle
-from experiments.tracking.standing import standing
-from experiments.tracks.data import say
+from experiments.tracking import RunHandle, history
+from experiments.tracking.liveness import run_state
 from experiments.training.checkpointing import BEST, INTERRUPTED, LAST
 from experiments.training.trainer import checkpoint_folder
 from models.layouts import load_pickled
@@ -61,7 +60,7 @@ def same_data(before: Mapping[str, Any] | None, run: RunHandle) -> None:
 
     Args:
         before: What the run knew of its data before it went on; None: nothing.
-        run: Knows by now what they are, and is told that they are not.
+        run: Knows its data by now; those from before are noted again where they differ.
 
     Raises:
         UserError: They are others.
@@ -73,9 +72,9 @@ def same_data(before: Mapping[str, Any] | None, run: RunHandle) -> None:
     changed = [name for key, name in names.items() if before.get(key) != now.get(key)]
     if changed:
         run.set_info(data=before)
-        there, here = (f"{data['classes']} classes and {_counted(data['tracks'])} tracks" for data in (before, now))
+        then, here = (f"{data['classes']} classes and {_counted(data['tracks'])} tracks" for data in (before, now))
         raise UserError(
-            f"run {run.key} began with other {' and '.join(changed)} ({there}, now {here}), and its checkpoint is of "
+            f"run {run.key} began with other {' and '.join(changed)} ({then}, now {here}), and its checkpoint is of "
             "those: bring them back, or begin anew without resume=True"
         )
 
@@ -95,10 +94,10 @@ def _newest(settings: PretrainSettings, run: RunHandle) -> tuple[Path, int] | No
             content = load_pickled(path, mmap=True)
             made_by, step = content["hyper_parameters"].get("run_fingerprint"), int(content["global_step"])
         except (ValueError, LookupError, AttributeError, TypeError, OSError) as error:
-            say(f"{path} cannot be gone on from ({type(error).__name__}): left aside")
+            say(f"{path} cannot be resumed from ({type(error).__name__}): ignored")
             continue
         if made_by != run.fingerprint:
-            say(f"{path} is of a run with other settings: left aside")
+            say(f"{path} is of a run with other settings: ignored")
             continue
         found.append((step, path.stat().st_mtime, path))
     if not found:
@@ -148,10 +147,10 @@ def _refuse_foreign(folder: Path, run: RunHandle) -> None:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         owner = Path(json.loads((folder / OWNER).read_text(encoding="utf-8"))["run"])
     held = sorted(path.name for path in folder.glob("*.ckpt") if path.stem in (BEST, LAST, INTERRUPTED))
-    lives = owner is not None and owner != run.directory and (owner / "journal.jsonl").is_file()
-    lives = lives and standing(owner) == "running"
+    alive = owner is not None and owner != run.directory and (owner / "journal.jsonl").is_file()
+    alive = alive and run_state(owner) == "running"
     ours = owner is not None and owner in (run.directory, run.origin)
-    if not ours and (held or lives):
+    if not ours and (held or alive):
         how = _how(owner) if owner else ""
         whose = f"run {owner.name} ({how})" if owner else "another training"
         go_on = f", or go on with {owner.name}: its own command with resume=True" if how in UNFINISHED else ""
@@ -166,4 +165,4 @@ def _how(run_dir: Path) -> str:
     if not (run_dir / "journal.jsonl").is_file():
         return "removed since"
     end = history.end_of(run_dir)
-    return end["status"].lower() if end else standing(run_dir)
+    return end["status"].lower() if end else run_state(run_dir)

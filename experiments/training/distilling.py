@@ -1,4 +1,4 @@
-"""From a store of logits to a teacher: which of its classes and of its tracks a student learns from."""
+"""From a store of logits to a teacher: which of its classes and tracks a student learns from."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from datasets.audio_checksums import tracks_of_other_audio
 from datasets.csv_writing import TableWriter
 from datasets.matching import match_tracks
 from datasets.store import Store, StoreError, stated
@@ -16,25 +17,26 @@ from datasets.tables import CorpusError
 from datasets.teachers import Rule, Teacher
 from datasets.text import pluralize
 from experiments.errors import UserError
-from experiments.settings import DistillationSettings, PretrainSettings
-from experiments.tasks import TASKS, Task, rebuild, told
-from experiments.tracking.run import RunHandle
-from experiments.tracks.data import Source, say
+from experiments.messages import say
+from experiments.settings import DistillationSettings, ModelSettings, PretrainSettings
+from experiments.tasks import TASKS, Task, from_metadata
+from experiments.tracking import RunHandle
+from experiments.tracks.data import DataSource
 from experiments.tracks.examples import Examples, require_nonempty
 
 MAKE = "python ex_pretrain.py extract_logits makes one"
 NEEDED = {"labels": "a list of texts", "window_frames": "a number above 0", "hop_frames": "a number above 0"}
-TOLD = {"task": "a text", "weights": "a text", "options": "a mapping", "frame_rate": "a number above 0"}
+OPTIONAL = {"task": "a text", "weights": "a text", "options": "a mapping", "frame_rate": "a number above 0"}
 MOST_LISTED = 20
 
 
 @dataclass(frozen=True)
-class Lessons:
-    """What a store of logits has to teach.
+class TeacherOutputs:
+    """What a student learns of a store of logits.
 
     Attributes:
         store: The logits.
-        task: What they mean, with the classes that are taught, in order.
+        task: What they mean, with the classes that are learned, in order.
         columns: Which logits these are; None for all as they are.
     """
 
@@ -54,12 +56,17 @@ class Lessons:
         return {
             "logits": self.store.header.fingerprint,
             "weights": producer.get("weights") or "",
-            **told(self.task),
+            **self.task.metadata,
         }
 
 
+def has_second_head(model: ModelSettings) -> bool:
+    """Whether the network has a head of its own for a teacher; not every network has the setting."""
+    return getattr(model, "distilled_type", None) == "separated"
+
+
 def open_logits(settings: PretrainSettings) -> Store | None:
-    """Open the store that the settings name, which is to be done before anything is computed; None where none is.
+    """Open the store that the settings name, before anything is computed; None where they name none.
 
     Raises:
         UserError: There is a second head and no store, or the store holds something else, nothing, or does not say of
@@ -67,7 +74,7 @@ def open_logits(settings: PretrainSettings) -> Store | None:
     """
     named = settings.distillation.logits
     if named is None:
-        if settings.model.distilled_type == "separated":
+        if has_second_head(settings.model):
             raise UserError(
                 "model.distilled_type=separated: the second head learns from a teacher, and none is named; give the "
                 f"logits of one, distillation.logits=STORE ({MAKE}), or set model.distilled_type=mean"
@@ -78,10 +85,10 @@ def open_logits(settings: PretrainSettings) -> Store | None:
         path = path / "logits"
     try:
         store = Store(path, kind="logits")
-        found = {key: stated(store, key, expected) for key, expected in (NEEDED | TOLD).items()}
+        stated_of = {key: stated(store, key, expected) for key, expected in (NEEDED | OPTIONAL).items()}
     except StoreError as error:
         raise UserError(f"distillation.logits={named}: {error}; {MAKE}") from error
-    lacking = [key for key in NEEDED if found[key] is None]
+    lacking = [key for key in NEEDED if stated_of[key] is None]
     if lacking:
         raise UserError(
             f"distillation.logits={named}: its header.json does not say {', '.join(lacking)} of its producer, without "
@@ -89,18 +96,18 @@ def open_logits(settings: PretrainSettings) -> Store | None:
         )
     if not len(store):
         raise UserError(f"distillation.logits={named}: there is no track in it; {MAKE} with tracks")
-    if store.header.item_shape != (len(found["labels"]),):
+    if store.header.item_shape != (len(stated_of["labels"]),):
         raise UserError(
             f"distillation.logits={named}: rows of shape {list(store.header.item_shape)} and "
-            f"{len(found['labels'])} labels in its header.json; extract the logits again"
+            f"{len(stated_of['labels'])} labels in its header.json; extract the logits again"
         )
     return store
 
 
-def lessons(settings: PretrainSettings, store: Store, task: Task) -> Lessons:
+def teacher_outputs(settings: PretrainSettings, store: Store, task: Task) -> TeacherOutputs:
     """Choose what a student learns from a store.
 
-    A second head learns all of the teacher's classes. A single head answers to both: it learns the classes it has,
+    A second head learns all of the teacher's classes. A single head learns from both: it learns the classes it has,
     found by name.
 
     Args:
@@ -109,30 +116,30 @@ def lessons(settings: PretrainSettings, store: Store, task: Task) -> Lessons:
         task: Of the student.
 
     Raises:
-        UserError: One head cannot answer to both.
+        UserError: One head cannot learn from both.
     """
     producer = store.header.producer or {}
     labels, kind = list(producer["labels"]), producer.get("task") or task.name
     named = f"distillation.logits={settings.distillation.logits}"
-    taught = rebuild(kind, labels, producer.get("options"))
-    if taught.kind == "values":
+    teacher_task = from_metadata(kind, labels, producer.get("options"))
+    if teacher_task.kind == "values":
         others = ", ".join(name for name, one in TASKS.items() if one.kind != "values")
         raise UserError(
-            f"{named}: a teacher of {kind} gives values, and only classes are taught; train on the annotations alone, "
-            f"or name the logits of a teacher of {others}"
+            f"{named}: a teacher of {kind} gives values, and a student learns classes only; train on the annotations "
+            f"alone, or name the logits of a teacher of {others}"
         )
-    if settings.model.distilled_type == "separated":
-        return Lessons(store, taught, None)
+    if has_second_head(settings.model):
+        return TeacherOutputs(store, teacher_task, None)
     own_head = "give the teacher a head of its own, model.distilled_type=separated"
-    if kind != task.name:
+    if teacher_task.name != task.name:
         raise UserError(f"{named}: logits of the task {kind}, the student's is {task.name}; {own_head}")
     number = {label: column for column, label in enumerate(labels)}
     missing = [label for label in task.classes if label not in number]
     if missing:
         raise UserError(
-            f"{named}: the teacher does not know {len(missing)} of the student's "
+            f"{named}: the teacher lacks {len(missing)} of the student's "
             f"{pluralize(len(task.classes), 'class')} "
-            f"({_listed(missing)}; it knows {_listed(labels, 3)}); {own_head}, or name the classes of both in "
+            f"({_listed(missing)}; it has {_listed(labels, 3)}); {own_head}, or name the classes of both in "
             f"datamodule.labels=FILE, or, if the teacher's are numbered, in inference.labels=FILE when extracting"
         )
     unused = [label for label in labels if label not in task.classes]
@@ -146,25 +153,25 @@ def lessons(settings: PretrainSettings, store: Store, task: Task) -> Lessons:
             f"the student does not have {len(unused)} of the teacher's {pluralize(len(labels), 'class')}: "
             f"{_listed(unused, 3)}"
         )
-    return Lessons(store, task, tuple(number[label] for label in task.classes))
+    return TeacherOutputs(store, task, tuple(number[label] for label in task.classes))
 
 
-def teach(
+def make_teacher(
     settings: PretrainSettings,
-    lessons: Lessons,
+    offered: TeacherOutputs,
     splits: Mapping[str, Examples],
-    source: Source,
+    source: DataSource,
     run: RunHandle,
 ) -> tuple[Teacher, dict[str, Examples]]:
-    """Make the teacher of a training, and leave out the training tracks that it has not heard.
+    """Make the teacher of a training, and leave out the training tracks without logits.
 
     Returns:
-        The teacher, and the splits: validation and test as they were, since the annotations judge there.
+        The teacher, and the splits: validation and test as they were, since they are evaluated by the annotations.
 
     Raises:
         UserError: The logits are of another corpus, or too few of its tracks have some.
     """
-    distillation, store = settings.distillation, lessons.store
+    distillation, store = settings.distillation, offered.store
     named = f"distillation.logits={distillation.logits}"
     stored = [*splits["train"].stored, *splits["valid"].stored]
     try:
@@ -181,29 +188,29 @@ def teach(
     rate = source.frontend.frame_rate / (producer.get("frame_rate") or source.frontend.frame_rate)
     teacher = Teacher(
         store,
-        _rule(distillation, lessons.task),
+        _rule(distillation, offered.task),
         producer["window_frames"] * rate,
         producer["hop_frames"] * rate,
-        lessons.columns,
+        offered.columns,
         renamed,
         without,
     )
-    kept = _heard(splits["train"], teacher)
+    kept = _with_logits(splits["train"], teacher)
     left_out = len(splits["train"]) - len(kept)
     if left_out:
-        _tell(named, distillation, splits, without, other, run)
+        _report_missing(named, distillation, splits, without, other, run)
     run.set_info(
         distillation={
-            **lessons.description,
-            "labels": len(lessons.task.classes),
+            **offered.description,
+            "labels": len(offered.task.classes),
             "store": str(store.path),
             "without_logits": left_out,
         }
     )
-    say(f"teacher: {store.path}, {pluralize(len(lessons.task.classes), 'class')}, {distillation.targets} targets")
-    taught = {**splits, "train": kept}
-    require_nonempty(taught, "train")
-    return teacher, taught
+    say(f"teacher: {store.path}, {pluralize(len(offered.task.classes), 'class')}, {distillation.targets} targets")
+    with_logits = {**splits, "train": kept}
+    require_nonempty(with_logits, "train")
+    return teacher, with_logits
 
 
 def _rule(distillation: DistillationSettings, task: Task) -> Rule:
@@ -212,7 +219,7 @@ def _rule(distillation: DistillationSettings, task: Task) -> Rule:
         threshold=distillation.threshold,
         temperature=distillation.temperature,
         exclusive=task.kind == "class",
-        patch=distillation.patch,
+        window=distillation.window,
     )
 
 
@@ -220,20 +227,16 @@ def _of_other_audio(store: Store, features: Any, names: Mapping[str, str]) -> se
     """Tracks that bear the same name in both stores and are of other audio; where its checksum is unknown, none."""
     if not isinstance(features, Store):
         return set()
-    then, now = (
-        dict(zip(*(opened.table()[name].to_pylist() for name in ("id", "checksum")), strict=True))
-        for opened in (store, features)
-    )
-    pairs = ((identity, then[name], now.get(identity)) for identity, name in names.items() if identity == name)
-    return {identity for identity, before, after in pairs if _of_audio(before, after) and before != after}
+    same_name = {identity: name for identity, name in names.items() if identity == name}
+
+    def differ(then: str, now: str) -> bool:
+        own = any(checksum.startswith("crc32:") for checksum in (then, now))  # of the stored arrays
+        return not own and then != now
+
+    return set(tracks_of_other_audio(store, features, same_name, differ))
 
 
-def _of_audio(*checksums: str | None) -> bool:
-    """Whether they are of audio files; a store sums up its own arrays where it was told nothing of the audio."""
-    return all(checksum and not checksum.startswith("crc32:") for checksum in checksums)
-
-
-def _heard(examples: Examples, teacher: Teacher) -> Examples:
+def _with_logits(examples: Examples, teacher: Teacher) -> Examples:
     keep = np.array([identity in teacher for identity in examples.stored], bool)
     if keep.all():
         return examples
@@ -242,11 +245,11 @@ def _heard(examples: Examples, teacher: Teacher) -> Examples:
         examples,
         ids=tuple(examples.ids[number] for number in picked),
         stored=tuple(examples.stored[number] for number in picked),
-        targets=examples.targets[picked],
+        crops=examples.targets[picked],
     )
 
 
-def _tell(
+def _report_missing(
     named: str,
     distillation: DistillationSettings,
     splits: Mapping[str, Examples],
@@ -269,13 +272,13 @@ def _tell(
         run.add_artifact(table)
     replaced = sum(identity in other for identity in train)
     why = f", {replaced} of them because the audio was replaced since" if replaced else ""
-    said = f"{len(train)} of {pluralize(total, 'training track')} without teacher's logits{why}: {_listed(train, 3)}"
+    message = f"{len(train)} of {pluralize(total, 'training track')} without teacher's logits{why}: {_listed(train, 3)}"
     if len(train) > distillation.max_missing * total:
         raise UserError(
-            f"{named}: {said}; that is more than distillation.max_missing={distillation.max_missing:g}: run "
+            f"{named}: {message}; that is more than distillation.max_missing={distillation.max_missing:g}: run "
             f"extract_logits over these tracks again, or raise it; all are in {run.directory / 'without_logits.csv'}"
         )
-    say(f"{said}; they are left out, see {run.directory / 'without_logits.csv'}")
+    say(f"{message}; they are left out, see {run.directory / 'without_logits.csv'}")
 
 
 def _listed(names: Sequence[str], most: int = MOST_LISTED) -> str:

@@ -16,8 +16,8 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 
 from experiments.errors import UserError
+from experiments.messages import say
 from experiments.tracking.logger import log_step
-from experiments.tracks.data import say
 from experiments.training.checkpointing import INTERRUPTED, LAST, Saved, last_batch, stepped, validation_follows
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name))
@@ -30,7 +30,7 @@ def leave_signals_to_parent(worker: int = 0) -> None:
 
 
 @atexit.register
-def _end_deaf_processes() -> None:
+def _end_loading_processes() -> None:
     """Python asks such a process to end, by a signal, and waits until it has."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch would call it a failure
     for process in multiprocessing.active_children():
@@ -42,8 +42,8 @@ class SaveWhenInterrupted(Checkpoint):
     """Leaves `interrupted.ckpt` when a signal ends a training, from which it goes on as if nothing had happened.
 
     A signal waits until an optimiser step is done; a second one does not, and then nothing is saved. One that comes
-    during validation ends it at once; the checkpoint is from before it. Once all is heard and metrics are about to be
-    logged, it waits for the end of the epoch.
+    during validation ends it at once; the checkpoint is from before it. Once all batches are evaluated and metrics are
+    about to be logged, it waits for the end of the epoch.
 
     Not with several processes: the others may be gone, or wait in the middle of a step, and saving would wait for them.
     Not after an error either, where the weights may be those of half a step. `last.ckpt` is there.
@@ -60,7 +60,7 @@ class SaveWhenInterrupted(Checkpoint):
         self._validating = self._before_validation = False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Listen, in front of whoever listens already."""
+        """Receive signals, in front of whoever receives them already."""
         self._pending, self._validating = None, False
         if trainer.world_size > 1 or threading.current_thread() is not threading.main_thread():
             return
@@ -72,7 +72,7 @@ class SaveWhenInterrupted(Checkpoint):
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if not self._validating and self._pending is None:
             self._pending = number, frame
-            with contextlib.suppress(RuntimeError):  # it came while something else was said
+            with contextlib.suppress(RuntimeError):  # it came while something else was printed
                 say(
                     f"{signal.Signals(number).name}: ends after this step, with a checkpoint; once more ends it at once"
                 )
@@ -88,24 +88,24 @@ class SaveWhenInterrupted(Checkpoint):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Answer a signal, if nothing is half done."""
+        """Handle a signal, if nothing is half done."""
         last = last_batch(trainer, batch_idx)
         if not stepped(trainer, batch_idx) or (last and not validation_follows(trainer)):
             return
         self._validating = last
         if self._pending is not None:
             log_step(trainer)
-        self._answer(trainer)
+        self._handle(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Answer a signal that came where an epoch ends."""
-        self._answer(trainer)
+        """Handle a signal that came where an epoch ends."""
+        self._handle(trainer)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """What is logged from here on must not be logged again."""
         self._validating = False
 
-    def _answer(self, trainer: L.Trainer) -> None:
+    def _handle(self, trainer: L.Trainer) -> None:
         if self._pending is not None:
             (number, frame), self._pending = self._pending, None
             self._save(trainer)
@@ -126,7 +126,7 @@ class SaveWhenInterrupted(Checkpoint):
         say(f"the state of the moment is in {self.path}; give the same command with resume=True to go on")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Others listen again, to a signal that came last too."""
+        """The former handlers are back, for a signal that came last too."""
         handlers = self._handlers
         self._forget_signals()
         if self._pending is not None:
@@ -140,9 +140,9 @@ class SaveWhenInterrupted(Checkpoint):
         if self._validating:
             self._save(trainer)
         elif trainer.world_size > 1 and trainer.is_global_zero:
-            self._say_what_is_left()
+            self._report_last()
 
-    def _say_what_is_left(self) -> None:
+    def _report_last(self) -> None:
         last = self.path.with_name(f"{LAST}.ckpt")
         if last.is_file():
             age = max(time.time() - last.stat().st_mtime, 0.0)

@@ -1,10 +1,11 @@
-"""Batches of clips for Lightning: balanced random crops to train on, fixed windows to judge by."""
+"""Batches of clips for Lightning: balanced random crops to train on, fixed windows for validation and tests."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -12,12 +13,14 @@ import lightning as L
 import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from datasets.clips import RandomCrops, Targets, Windows
+from datasets.clips import RandomCrops, Windows
 from datasets.samplers import EpochSampler, balanced_weights
+from datasets.teachers import Teacher
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings, TrainerSettings
 from experiments.tracks.examples import Examples
 from experiments.training.interruption import leave_signals_to_parent
+from models.frontends.base import FrontEnd
 
 GPU_WORKERS = 4
 
@@ -35,6 +38,19 @@ class EvenShare(Sampler[int]):
         return iter(self.share.tolist())
 
 
+class FixedCrops(Dataset[dict[str, np.ndarray]]):
+    """An item of random crops for every track, the same every time."""
+
+    def __init__(self, crops: RandomCrops) -> None:
+        self.crops = crops
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def __getitem__(self, track: int) -> dict[str, np.ndarray]:
+        return self.crops[track, track] | {"window": np.asarray(track)}
+
+
 class TrainingLoader(DataLoader):
     """A loader over an `EpochSampler` that goes on in the middle of an epoch.
 
@@ -50,8 +66,8 @@ class TrainingLoader(DataLoader):
         self._given = state["batches"] if state and state["epoch"] == self.sampler.epoch else 0
         if self._given and state != {**state, **self._layout()}:
             raise UserError(
-                f"the checkpoint is from the middle of an epoch with {_spoken(state)}, "
-                f"this is {_spoken(self._layout())}: go on with the same numbers, or begin anew"
+                f"the checkpoint is from the middle of an epoch with {_described(state)}, "
+                f"this is {_described(self._layout())}: go on with the same numbers, or begin anew"
             )
         self.sampler.skip(self._given * self.batch_size)
         for batch in super().__iter__():
@@ -70,8 +86,41 @@ class TrainingLoader(DataLoader):
         self._resumed = dict(state)
 
 
-def _spoken(layout: Mapping[str, int]) -> str:
+def _described(layout: Mapping[str, int]) -> str:
     return f"batches of {layout['batch_size']} on {layout['processes']} processes"
+
+
+@dataclass(frozen=True)
+class ClipLength:
+    """How long a clip is, in the store and for the network.
+
+    Attributes:
+        frames: That the network sees.
+        rows: Of the store: the same frames, or samples.
+        hop: Rows from one frame to the next.
+    """
+
+    frames: int
+    rows: int
+    hop: int = 1
+
+    @classmethod
+    def of_features(cls, frames: int) -> ClipLength:
+        """A clip of stored frames."""
+        return cls(frames, frames)
+
+    @classmethod
+    def of_audio(cls, frontend: FrontEnd, frames: int, samples: int | None = None) -> ClipLength:
+        """A clip of stored audio.
+
+        Args:
+            frontend: Makes the frames.
+            frames: That the network sees, where `samples` is None.
+            samples: Length of the clip, where a network says it (`window_samples`).
+        """
+        if samples is None:
+            return cls(frames, frontend.n_samples(frames), frontend.hop)
+        return cls(frontend.n_frames(samples), samples, frontend.hop)
 
 
 class Clips(L.LightningDataModule):
@@ -79,11 +128,13 @@ class Clips(L.LightningDataModule):
 
     Args:
         settings: Batch sizes, workers, sampling.
-        features: Reader of stored log-mels.
-        splits: Tracks and targets of train, valid and test.
-        frames: Length of a clip.
+        features: Reader of stored features or audio.
+        splits: Tracks of train, valid and test, with targets where there are labels.
+        length: Of a clip.
         seed: Of the run; moves the draws.
-        teacher: What it says about clips for training and validation goes with them.
+        teacher: Its targets go with clips for training and validation.
+        views: Random crops of a track that an example consists of; several are validated and tested as they are
+            trained on, the same crops every time.
     """
 
     def __init__(
@@ -91,13 +142,14 @@ class Clips(L.LightningDataModule):
         settings: DatamoduleSettings,
         features: Any,
         splits: Mapping[str, Examples],
-        frames: int,
+        length: ClipLength,
         seed: int,
-        teacher: Targets | None = None,
+        teacher: Teacher | None = None,
+        views: int = 1,
     ) -> None:
         super().__init__()
-        self.settings, self.features, self.splits, self.frames, self.seed = settings, features, splits, frames, seed
-        self.teacher = teacher
+        self.settings, self.features, self.splits, self.length, self.seed = settings, features, splits, length, seed
+        self.teacher, self.views = teacher, views
 
     def steps_per_epoch(self, trainer: TrainerSettings, processes: int = 1) -> int:
         """Optimiser steps of an epoch: batches of all processes side by side, so many of them gathered for a step."""
@@ -109,9 +161,9 @@ class Clips(L.LightningDataModule):
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """Sampling weights of the training tracks, `[tracks]`: alike where they have values."""
+        """Sampling weights of the training tracks, `[tracks]`: alike where they have values or no labels."""
         train, sampler = self.splits["train"], self.settings.sampler
-        if train.kind == "values":
+        if train.kind == "values" or not train.clip_level:
             return np.ones(len(train))
         classes = train.targets
         if classes.ndim == 1:
@@ -120,7 +172,7 @@ class Clips(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Random crops; tracks with rare classes are drawn more often."""
-        train, sampler = self.splits["train"], self.settings.sampler
+        sampler = self.settings.sampler
         draws = EpochSampler(
             self.weights,
             sampler.epoch_len,
@@ -129,20 +181,35 @@ class Clips(L.LightningDataModule):
             self.trainer.global_rank,
             self.trainer.world_size,
         )
-        crops = RandomCrops(self.features, train.stored, train.targets, self.frames, self.teacher)
+        crops = RandomCrops(**self._cut("train"), views=self.views)
         return self._loader(crops, draws, self.settings.batch_size_train, TrainingLoader)
 
     def val_dataloader(self) -> DataLoader:
         """The clip at the centre of every track: the same ones every time."""
-        return self._windows("valid", hop=None, teacher=self.teacher)
+        return self._windows("valid", distance=None)
 
     def test_dataloader(self) -> DataLoader:
         """Every track from its start to its end, clip after clip."""
-        return self._windows("test", hop=self.frames)
+        return self._windows("test", distance=self.length.rows)
 
-    def _windows(self, split: str, hop: int | None, teacher: Targets | None = None) -> DataLoader:
+    def _cut(self, split: str) -> dict[str, Any]:
         examples = self.splits[split]
-        windows = Windows(self.features, examples.stored, examples.targets, self.frames, hop, teacher)
+        teacher = self.teacher if split != "test" else None
+        return {
+            "features": self.features,
+            "ids": examples.stored,
+            "targets": examples.crops,
+            "length": self.length.rows,
+            "hop": self.length.hop,
+            "extra": {"teacher": teacher.of(examples.stored)} if teacher else None,
+        }
+
+    def _windows(self, split: str, distance: int | None) -> DataLoader:
+        windows: Dataset = (
+            Windows(**self._cut(split), distance=distance)
+            if self.views == 1
+            else FixedCrops(RandomCrops(**self._cut(split), views=self.views))
+        )
         share = EvenShare(len(windows), self.trainer.global_rank, self.trainer.world_size)
         return self._loader(windows, share, self.settings.batch_size_test)
 

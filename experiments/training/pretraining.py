@@ -1,8 +1,7 @@
-"""Pre-training: supervised learning on clips, the best checkpoint judged on whole test tracks."""
+"""Training of any network on clips of tracks; its best checkpoint is evaluated on whole test tracks."""
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Sequence
 
@@ -11,37 +10,40 @@ import numpy as np
 
 from datasets.csv_writing import TableWriter
 from datasets.text import pluralize
-from experiments import networks
 from experiments.class_report import write_test_report
-from experiments.distributed import layout
 from experiments.errors import UserError
-from experiments.learners.distillation import DistillationLearner
-from experiments.learners.supervised import SupervisedLearner
+from experiments.inference.opening import open_encoder
+from experiments.messages import say
 from experiments.settings import PretrainSettings
 from experiments.tasks.base import Task
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.data import (
     build_task,
     fit_labels,
     identify,
     open_source,
     read_corpus,
-    say,
     spell,
 )
 from experiments.tracks.examples import examples, require_nonempty
-from experiments.tracks.left_out import match, tell_unannotated
+from experiments.tracks.unmatched import match, report_unannotated
 from experiments.training import distilling
-from experiments.training.averaging import MovingAverage, SnapshotAverage, averaging
 from experiments.training.checkpointing import BEST
 from experiments.training.continuing import resume_from, same_data
-from experiments.training.loading import Clips
-from experiments.training.trainer import History, check_accelerator, checkpoint_folder, draw, make_trainer
-from models.attention import prefer
+from experiments.training.fitting import fit
+from experiments.training.initial import fetch_weights, frontend_from, initial, network_class
+from experiments.training.learner import Learner
+from experiments.training.loading import ClipLength, Clips
+from experiments.training.monitoring import monitored
+from experiments.training.optimizers import freeze
+from experiments.training.phases import phases
+from experiments.training.recipes import make_objective, training_augmentations
+from experiments.training.trainer import History, check_accelerator, checkpoint_folder, make_trainer
+from models.inputs import Inputs
 
 
 def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
-    """Train a network and judge its best checkpoint.
+    """Train a network and evaluate its best checkpoint.
 
     Returns:
         `val/*` of the best epoch and, where there is a test split that can be scored, `test/*`.
@@ -50,7 +52,6 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         UserError: The training diverged; or the settings, tracks or weights do not fit.
     """
     L.seed_everything(run.seed, workers=True, verbose=False)
-    processes = math.prod(layout(settings.trainer.devices, settings.trainer.num_nodes))
     checkpoint = resume_from(settings, run)
     before = run.known("data")
     learner, clips = prepare(settings, run)
@@ -58,22 +59,16 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         same_data(before, run)
     if settings.trainer.compile:
         learner.net.compile_parts()
-    curves, average = History(), averaging(settings.module)
-    steps = clips.steps_per_epoch(settings.trainer, processes)
-    trainer = make_trainer(settings.trainer, run, curves, steps, average)
-    with prefer(settings.trainer.attention):
-        trainer.fit(learner, clips, ckpt_path=checkpoint, weights_only=True)
-    draw(trainer, curves, run)
-    result = best_epoch(curves)
-    if not result:
-        raise UserError("val/loss was never finite: the training diverged; lower module.optimizer.lr")
+    trainer, _, result = fit(learner, clips, settings.trainer, settings.module, run, checkpoint)
     if len(clips.splits["test"]):
         best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
         trainer.test(learner, clips, ckpt_path=best, verbose=False, weights_only=True)
         if learner.averaged:
-            say("the test judges averaged weights: their loss in validation was the lowest")
+            say("the test is of averaged weights, which were best in validation")
         try:
-            result.update(_report_test(learner, run, clips.splits["test"].ids, clips.splits["train"].targets))
+            train = clips.splits["train"]
+            targets = train.targets if train.clip_level else None
+            result.update(_report_test(learner, run, clips.splits["test"].ids, targets))
         except UserError as error:  # too few test tracks to score anything: the training is none the worse for it
             say(f"no test scores: {error}")
     if run.is_global_zero:
@@ -82,7 +77,7 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
 
 
 def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
-    """Judge a trained network on the test split."""
+    """Evaluate a trained network on the test split."""
     L.seed_everything(run.seed, workers=True, verbose=False)
     learner, clips = prepare(settings, run, trained=True)
     require_nonempty(clips.splits, "test")
@@ -91,7 +86,7 @@ def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     return _report_test(learner, run, clips.splits["test"].ids)
 
 
-def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -> tuple[SupervisedLearner, Clips]:
+def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -> tuple[Learner, Clips]:
     """Build everything a trainer needs.
 
     Args:
@@ -99,95 +94,113 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         run: The run.
         trained: Take the network and its classes from `inference.checkpoint` or `model.pretrained`, unchanged.
     """
-    datamodule = settings.datamodule
+    datamodule, module = settings.datamodule, settings.module
     check_accelerator(settings.trainer)
     logits = None if trained else distilling.open_logits(settings)
-    networks.fetch_weights(settings, trained)
-    source = open_source(datamodule)
-    corpus, stored = match(read_corpus(datamodule, source), source.features.ids, source.base_dir, datamodule, run)
     if trained:
-        found, lessons = networks.load(settings, source.frontend), None
-        corpus = fit_labels(datamodule, corpus, found.task())
+        encoder = open_encoder(settings)
+        frontend, kind = encoder.frontend, encoder.input
+    else:
+        training_augmentations(module, datamodule, audio=True)  # a mistake there does not wait for work on the audio
+        fetch_weights(settings.model, datamodule.clip_length)
+        frontend, kind = frontend_from(settings.model), network_class(settings.model).input
+    source = open_source(datamodule, frontend, kind)
+    corpus, stored = match(
+        read_corpus(datamodule, source), source.features.ids, source.base_dir, datamodule.max_unmatched, run
+    )
+    if trained:
+        encoder, offered = encoder.fed(source.audio), None
+        corpus = fit_labels(datamodule, corpus, encoder.task)
     else:
         corpus, task = build_task(datamodule, corpus)
-        lessons = distilling.lessons(settings, logits, task) if logits else None
-        found = networks.initial(settings, source.frontend, task, lessons.second_head if lessons else None)
-    task, frames = found.task(), found.n_frames
-    tell_unannotated(task, corpus, datamodule, run)
-    splits = examples(task, corpus, stored)
+        offered = distilling.teacher_outputs(settings, logits, task) if logits else None
+        second_head, kind = offered.second_head if offered else None, "audio" if source.audio else "features"
+        encoder = initial(settings, frontend, task, second_head, kind)
+    network, task = encoder.network, encoder.task
+    report_unannotated(task, corpus, datamodule.max_unmatched, run)
+    splits = examples(task, corpus, stored, frontend.frame_times)
     if not trained:
         require_nonempty(splits, "train", "valid")
-    made_of = (found.network, task, found.mean, found.std, settings.module, datamodule.masking, datamodule.roll)
-    description, teacher = {**found.description, "run_fingerprint": run.fingerprint}, None
-    if lessons:
-        teacher, splits = distilling.teach(settings, lessons, splits, source, run)
-        described = {**description, "teacher": lessons.description}
-        learner = DistillationLearner(*made_of, described, lessons.task, settings.distillation)
-    else:
-        learner = SupervisedLearner(*made_of, description)
-    weights = [parameter.numel() for parameter in found.network.parameters()]
-    moving = sum(parameter.numel() for parameter in found.network.parameters() if parameter.requires_grad)
-    if settings.module.freeze and not trained:
-        kept = "" if settings.model.pretrained or settings.model.checkpoint else "; the frozen ones are random"
-        say(f"module.freeze={settings.module.freeze}: {moving:,} of {sum(weights):,} parameters are trained{kept}")
+        freeze(network, module.freeze)
+    description, teacher = {**encoder.description, "run_fingerprint": run.fingerprint}, None
+    if offered:
+        teacher, splits = distilling.make_teacher(settings, offered, splits, source, run)
+        description["teacher"] = offered.description
+    join = settings.inference.join if trained else "mean"
+    objective = make_objective(task, offered.task if offered else None, settings.distillation, join)
+    learner = Learner(
+        network,
+        Inputs(encoder.frontend, encoder.mean, encoder.std, source.audio),
+        objective,
+        description,
+        phases(module),
+        None if trained else training_augmentations(module, datamodule, source.audio, frontend.item_shape),
+        monitored(settings.trainer.monitor),
+    )
+    parameters = [parameter for part in (network, learner.inputs) for parameter in part.parameters()]
+    trained_parameters = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    total = sum(parameter.numel() for parameter in parameters)
+    if module.freeze and not trained:
+        random = "" if settings.model.pretrained or settings.model.checkpoint else "; the frozen ones are random"
+        say(f"module.freeze={module.freeze}: {trained_parameters:,} of {total:,} parameters are trained{random}")
     run.set_info(
         target=task.name,
         data={
             **identify(corpus, {split: examples.ids for split, examples in splits.items()}, task),
             "corpus": source.name,
-            "parameters": sum(weights),
-            "parameters_trained": moving,
+            "parameters": total,
+            "parameters_trained": trained_parameters,
         },
     )
+    length = ClipLength.of_features(encoder.window)
+    if source.audio:
+        length = ClipLength.of_audio(frontend, encoder.window, network.window_samples)
     sizes = ", ".join(f"{len(examples)} {split}" for split, examples in splits.items())
     outputs = pluralize(len(task.classes), "value" if task.kind == "values" else "class")
-    say(f"{source.name}: {sizes} tracks, {outputs}, clips of {frames} frames")
-    return learner, Clips(datamodule, source.features, splits, frames, run.seed, teacher)
-
-
-def best_epoch(curves: History, monitor: str | None = None) -> dict[str, float]:
-    """What was logged at the step of the best checkpoint, of the trained network or of an average.
-
-    Args:
-        curves: Of the training.
-        monitor: As in `make_trainer`.
-    """
-    kinds = [f"{monitor or 'val/loss'}{suffix}" for suffix in ("", SnapshotAverage.suffix, MovingAverage.suffix)]
-    points = [point for kind in kinds for point in curves.series.get(kind, [])]
-    sign = -1 if monitor else 1
-    values = [(sign * value, step) for step, value in points if math.isfinite(value)]
-    if not values:
-        return {}
-    _, best = min(values)
-    then = {name: dict(series).get(best) for name, series in curves.series.items() if name.startswith("val/")}
-    return {name: value for name, value in then.items() if value is not None}
+    say(f"{source.name}: {sizes} tracks, {outputs}, clips of {length.frames} frames")
+    return learner, Clips(datamodule, source.features, splits, length, run.seed, teacher, objective.views)
 
 
 def _report_test(
-    learner: SupervisedLearner, run: RunHandle, ids: tuple[str, ...], train: np.ndarray | None = None
+    learner: Learner, run: RunHandle, ids: tuple[str, ...], train: np.ndarray | None = None
 ) -> dict[str, float]:
-    scores = {f"test/{name}": value for name, value in learner.scores().items()}
+    task, evaluation = learner.objective.task, learner.evaluation
+    scores = {
+        f"test/{name}": value for name, value in task.score(evaluation.predictions, evaluation.references).items()
+    }
     if run.is_global_zero:
-        write_test_report(learner.task, learner.predictions, learner.references, run, train)
-        write_predictions(learner.task, [ids[track] for track in learner.tracks], learner.predictions, run)
+        write_test_report(task, evaluation.predictions, evaluation.references, run, train)
+        write_predictions(task, [ids[track] for track in evaluation.tracks], evaluation.predictions, run)
         say("  ".join(f"{name} {value:.4g}" for name, value in scores.items()))
     return scores
 
 
-def write_predictions(task: Task, ids: Sequence[str], predictions: np.ndarray, run: RunHandle) -> None:
-    """Keep the answers to the test tracks, `[tracks, n_outputs]`, as a table."""
+def write_predictions(task: Task, ids: Sequence[str], predictions: Sequence[np.ndarray], run: RunHandle) -> None:
+    """Keep the predictions for the test tracks as a table: a row a track, or a row a frame where they change in time.
+
+    Args:
+        task: Its classes are the columns.
+        ids: Of the tracks.
+        predictions: Of every track, `[n_outputs]` or `[frames, n_outputs]`.
+        run: Keeps the table.
+    """
     table = run.directory / "predictions_test.csv"
+    frame = [] if task.clip_level else ["frame"]
     with table.open("w", newline="", encoding="utf-8") as handle:
         writer = TableWriter(handle)
-        writer.writerow(["track", *task.classes])
-        writer.writerows([identity, *(f"{p:.5f}" for p in row)] for identity, row in zip(ids, predictions, strict=True))
+        writer.writerow(["track", *frame, *task.classes])
+        for identity, prediction in zip(ids, predictions, strict=True):
+            for number, row in enumerate(np.reshape(prediction, (-1, len(task.classes)))):
+                writer.writerow([identity, *([number] if frame else []), *(f"{p:.5f}" for p in row)])
     run.add_artifact(table)
 
 
 def _what_next(settings: PretrainSettings, run: RunHandle) -> None:
     checkpoint = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
     what = shlex.quote(f"inference.checkpoint={checkpoint}")
+    network = settings.model.network
+    own = f" model.network={network}" if ":" in network else ""  # only who names a module has it imported
     say(
         f"best checkpoint: {checkpoint}\n"
-        f"next: python ex_pretrain.py extract_embeddings with {what}{spell(settings.datamodule)}"
+        f"next: python ex_pretrain.py extract_embeddings with {what}{own}{spell(settings.datamodule)}"
     )

@@ -10,12 +10,12 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from experiments.training.checkpointing import stepped
-from models.maest import MAEST
-from models.maest.flops import cost
+from models.network import Network
 from models.peaks import peak_bf16
 
 NAMES = ("train/clips_per_second", "train/data_wait", "train/mfu")
 WARM_UP = 2  # batches of a training that are not counted: compilation, first allocations
+PASSES = 3  # forward; gradients by weights and by inputs cost one forward pass each
 
 
 class Throughput(Callback):
@@ -29,8 +29,9 @@ class Throughput(Callback):
     `train/data_wait` is the share of time between one step and the next: loading, copying, and what other callbacks do.
     While a GPU is still busy with what is queued, waiting costs nothing; then the share is an upper limit.
 
-    `train/mfu` (model FLOPs utilisation) is the arithmetic of the forward and backward pass, by `models.maest.flops`,
-    over the data sheet's bfloat16 rate; in half precision, for a network of which every block is trained.
+    `train/mfu` (model FLOPs utilisation) is the arithmetic of the network's forward and backward pass, by its `macs`,
+    over the data sheet's bfloat16 rate; in half precision, for a network all of whose layers are trained. The front end
+    does not count.
 
     Args:
         every: Optimiser steps of one value.
@@ -44,7 +45,7 @@ class Throughput(Callback):
         self.every = every
         self.latest: dict[str, float] = {}
         self.series: dict[str, list[tuple[int, float]]] = {}
-        self._flops: dict[int, int] = {}
+        self._flops: dict[tuple[int, ...], int] = {}
         self._left = WARM_UP
         self._began = 0.0
         self._ended: float | None = None  # of the last batch, where the next one follows at once
@@ -82,10 +83,10 @@ class Throughput(Callback):
         self._worked += self._ended - self._began
         self._batches += 1
         self._steps += (done := stepped(trainer, batch_idx))
-        self._clips += len(next(iter(batch.values())))
-        self._frames = int(batch["mel"].shape[1]) if "mel" in batch else 0
+        self._clips += len(batch["x"])
+        self._shape = pl_module.input_shape(batch)
         if done and self._steps >= self.every:
-            self._tell(trainer, pl_module)
+            self._report(trainer, pl_module)
             self._forget()
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -97,11 +98,11 @@ class Throughput(Callback):
         self._pause(trainer, pl_module)
 
     def _pause(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._tell(trainer, pl_module)
+        self._report(trainer, pl_module)
         self._forget()
         self._ended = None
 
-    def _tell(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def _report(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         seconds = self._worked + self._waited
         if self._batches and seconds > 0:
             rate = self._clips / seconds
@@ -115,16 +116,28 @@ class Throughput(Callback):
 
     def _share(self, trainer: L.Trainer, pl_module: L.LightningModule, rate: float) -> float | None:
         """Of the device's peak, at `rate` clips a second on one device."""
-        device, network = trainer.strategy.root_device, getattr(pl_module, "net", None)
-        if device.type != "cuda" or str(trainer.precision) == "32-true" or not isinstance(network, MAEST):
+        device, network, shape = trainer.strategy.root_device, pl_module.net, self._shape
+        if device.type != "cuda" or str(trainer.precision) == "32-true":
             return None
         peak = peak_bf16(torch.cuda.get_device_name(device))
-        if peak is None or not all(parameter.requires_grad for parameter in network.blocks.parameters()):
+        if peak is None or not all_trained(network):
             return None
-        if self._frames not in self._flops:
-            self._flops[self._frames] = cost(network, self._frames, training=True).training_flops
-        return rate * self._flops[self._frames] / peak
+        if shape not in self._flops:
+            self._flops[shape] = 2 * PASSES * network.macs(shape, training=True)
+        return rate * pl_module.objective.views * self._flops[shape] / peak
 
     def _forget(self) -> None:
         self._waited = self._worked = 0.0
-        self._batches = self._steps = self._clips = self._frames = 0
+        self._batches = self._steps = self._clips = 0
+        self._shape: tuple[int, ...] = ()
+
+
+def all_trained(network: Network) -> bool:
+    """Whether every parameter is, but for those of heads that no loss reaches."""
+    unused = {id(parameter) for head in network.unused_heads() for parameter in head.parameters()}
+    return all(parameter.requires_grad or id(parameter) in unused for parameter in network.parameters())
+
+
+def throughput_of(trainer: L.Trainer) -> Throughput | None:
+    """What measures how fast a trainer trains."""
+    return next((callback for callback in trainer.callbacks if isinstance(callback, Throughput)), None)

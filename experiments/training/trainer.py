@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,30 +11,31 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 from experiments import reports
-from experiments.distributed import layout
 from experiments.errors import UserError
+from experiments.launcher import layout
 from experiments.settings import TrainerSettings
+from experiments.tracking import RunHandle
 from experiments.tracking.logger import LogBeforeSaving, RunLogger
-from experiments.tracking.run import RunHandle
-from experiments.tracks.data import say
 from experiments.training.averaging import Averaging
-from experiments.training.checkpointing import LAST, AtomicCheckpoints, KeepBest, SaveOften, StepSeeds
+from experiments.training.checkpointing import BEST, LAST, AtomicCheckpoints, KeepBest, SaveOften, StepSeeds
 from experiments.training.cluster import parallel
 from experiments.training.interruption import SaveWhenInterrupted
-from experiments.training.throughput import NAMES, Throughput
+from experiments.training.monitoring import LOSS, mode_of
+from experiments.training.phases import PhaseSwitch
+from experiments.training.progress import EpochBar, EpochLine
+from experiments.training.throughput import NAMES, Throughput, throughput_of
 
 CHECKPOINTS = "checkpoints"
-LINE = 120  # characters of what is said of an epoch
 IDLE_WARNINGS = (
     ".*LeafSpec.*",
     ".*smaller than the logging interval.*",
     ".*does not have many workers.*",
     ".*dirpath has changed.*",  # `last.ckpt` of a continued run
     ".*exists and is not empty.*",  # the folder of a run that goes on
-    ".*sync_dist=True.*",  # every rank has scored everything
+    ".*sync_dist=True.*",  # every rank has evaluated everything
     "Grad strides do not match.*",
 )
 
@@ -71,35 +71,6 @@ class History(Callback):
             points.append((step, float(value)))
 
 
-class EpochLine(Callback):
-    """One line an epoch, where there is no terminal for a progress bar."""
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Remember when training began, and with which epoch: a checkpoint has been read by now."""
-        self.began, self.first_epoch, self.judged = time.monotonic(), trainer.current_epoch, False
-
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Note that figures of the validation are new."""
-        self.judged = True
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Say what was logged and how long the rest will take."""
-        done, total = trainer.current_epoch + 1, trainer.max_epochs or 0
-        spent = time.monotonic() - self.began
-        left = spent / (done - self.first_epoch) * (total - done)
-        speed = throughput_of(trainer)
-        logged = {**trainer.progress_bar_metrics, **trainer.callback_metrics, **(speed.latest if speed else {})}
-        fresh = {name: float(value) for name, value in logged.items() if self.judged or not name.startswith("val")}
-        fresh.pop("v_num", None)
-        say(epoch_line(f"epoch {done}/{total}", fresh, f"({spent:.0f} s, {left:.0f} s left)"))
-        self.judged = False
-
-
-def throughput_of(trainer: L.Trainer) -> Throughput | None:
-    """What measures how fast a trainer trains."""
-    return next((callback for callback in trainer.callbacks if isinstance(callback, Throughput)), None)
-
-
 def draw(trainer: L.Trainer, curves: History, run: RunHandle) -> None:
     """Keep the pictures of a training: what it learned (`curves.png`) and how fast it ran (`throughput.png`)."""
     speed = throughput_of(trainer)
@@ -108,19 +79,8 @@ def draw(trainer: L.Trainer, curves: History, run: RunHandle) -> None:
             run.add_artifact(reports.training_curves(series, run.directory / name))
 
 
-def epoch_line(head: str, metrics: Mapping[str, float], tail: str) -> str:
-    """Join an epoch's figures to a line of at most `LINE` characters: losses first, then scores, then the rest."""
-    ranked = sorted(metrics, key=lambda name: (not name.endswith("/loss"), not name.startswith("val"), name))
-    line = head
-    for name in ranked:
-        more = f"{line}  {name} {metrics[name]:.4g}"
-        if len(more) + 2 + len(tail) <= LINE:
-            line = more
-    return f"{line}  {tail}"
-
-
 def quiet_lightning() -> None:
-    """Leave out what Lightning says that nobody can act on."""
+    """Leave out Lightning's messages that nobody can act on."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in IDLE_WARNINGS:
@@ -138,18 +98,18 @@ def check_accelerator(settings: TrainerSettings) -> None:
     Raises:
         UserError: There is no such device, or fewer than asked for, or it cannot train in this precision.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(settings.accelerator, True):
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(settings.accelerator, True):
         raise UserError(f"trainer.accelerator={settings.accelerator}: there is none here; set it to auto or cpu")
-    on_cuda = settings.accelerator in ("auto", "cuda") and there["cuda"]
-    on_mps = settings.accelerator in ("auto", "mps") and there["mps"] and not on_cuda
+    on_cuda = settings.accelerator in ("auto", "cuda") and available["cuda"]
+    on_mps = settings.accelerator in ("auto", "mps") and available["mps"] and not on_cuda
     if settings.precision == "16-mixed" and not on_cuda and not on_mps:
         raise UserError(
             "trainer.precision=16-mixed: float16 is not for a CPU; set bf16-mixed, 32-true, or leave it at auto"
         )
-    if on_cuda and (asked := layout(settings.devices, settings.num_nodes)[0]) > torch.cuda.device_count():
+    if on_cuda and (wanted := layout(settings.devices, settings.num_nodes)[0]) > torch.cuda.device_count():
         raise UserError(
-            f"{asked} processes on this node (trainer.devices={settings.devices}), each of which takes a GPU: "
+            f"{wanted} processes on this node (trainer.devices={settings.devices}), each of which takes a GPU: "
             f"there are {torch.cuda.device_count()} here"
         )
 
@@ -162,13 +122,22 @@ def precision(settings: TrainerSettings) -> str:
     return "bf16-mixed" if cuda else "32-true"
 
 
+def early_stopping(settings: TrainerSettings, monitor: str) -> list[Callback]:
+    """What ends a training whose validations of the trained network get no better, where the settings want it."""
+    if settings.early_stopping is None:
+        return []
+    mode, patience = mode_of(monitor), settings.early_stopping
+    return [EarlyStopping(monitor, mode=mode, patience=patience, check_on_train_epoch_end=False, verbose=False)]
+
+
 def make_trainer(
     settings: TrainerSettings,
     run: RunHandle,
     history: History,
     steps_per_epoch: int | None = None,
     averaging: Averaging | None = None,
-    monitor: str | None = None,
+    monitor: str = LOSS,
+    max_epochs: int | None = None,
 ) -> L.Trainer:
     """Make the trainer of a run.
 
@@ -176,7 +145,7 @@ def make_trainer(
     x axis of a metric and `log_every_n_steps` count; `train/loss` is that of the step's last batch. Short epochs are
     logged at least once each.
 
-    Checkpoints: `best.ckpt` (lowest loss in validation), `last.ckpt` (the newest epoch, within a long one the newest
+    Checkpoints: `best.ckpt` (best in validation), `last.ckpt` (the newest epoch, within a long one the newest
     `checkpoint_minutes`), and of a single process `interrupted.ckpt` (where a signal came).
 
     Args:
@@ -185,7 +154,8 @@ def make_trainer(
         history: Collects what is logged.
         steps_per_epoch: Where known.
         averaging: Of the weights, where wanted.
-        monitor: What `best.ckpt` is the best of, larger being better; None: the lowest loss in validation.
+        monitor: The value of a validation that decides which epoch is best, and when training ends early.
+        max_epochs: Of the training, where they are not those of the settings.
     """
     folder = checkpoint_folder(settings, run.directory)
     keep = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
@@ -193,9 +163,11 @@ def make_trainer(
     callbacks: list[Callback] = [
         StepSeeds(run.seed),
         LogBeforeSaving(run),
+        PhaseSwitch(folder / f"{BEST}.ckpt"),
         *([averaging] if averaging else []),
         history,
         Throughput(log_every),
+        *early_stopping(settings, monitor),
         KeepBest(averaging, monitor, **keep),
         ModelCheckpoint(filename=LAST, save_on_train_epoch_end=True, **keep),
         SaveOften(
@@ -209,9 +181,9 @@ def make_trainer(
     quiet_lightning()
     terminal = os.isatty(2)
     if run.is_global_zero:
-        callbacks.append(RichProgressBar() if terminal else EpochLine())
+        callbacks.append(EpochBar() if terminal else EpochLine())
     return L.Trainer(
-        max_epochs=settings.max_epochs,
+        max_epochs=max_epochs or settings.max_epochs,
         accelerator=settings.accelerator,
         **parallel(settings.devices, settings.num_nodes),
         precision=precision(settings),

@@ -18,15 +18,15 @@ from datasets.samplers import EpochSampler
 from datasets.store import Store
 from experiments.errors import UserError
 from experiments.probes.records import folder_name
-from experiments.probes.representations import Representation, block_of, blocks_in, has_tokens
-from experiments.probes.vectors import CHOICES, TOKENS, Reduction, Split, token_mean, token_reduction
+from experiments.probes.representations import ALL, Representation, layer_of, layers_in, token_names
+from experiments.probes.vectors import TOKENS, Reduction, Split, token_mean, token_reduction
 from experiments.settings import DatamoduleSettings, TrainerSettings
 from experiments.training.loading import EvenShare, TrainingLoader
 from experiments.transfer.settings import StoredSettings
 
 
 def stored(embeddings: StoredSettings) -> Representation:
-    """The store that the settings name, and how a track of it becomes a vector: mean of its patches, then tokens.
+    """The store that the settings name, and how a track of it becomes a vector: mean of its windows, then tokens.
 
     Raises:
         UserError: None was named, it is not there, or it is of another block or without tokens.
@@ -41,53 +41,52 @@ def stored(embeddings: StoredSettings) -> Representation:
     if not (path / "header.json").is_file():
         path = _of_block(path, block)
     store = Store(path, kind="embeddings")
-    there = block_of(store)
-    if block is not None and there != block:
-        what, taken = ("no block", None) if there == "" else (f"block {there}", there)
+    stored_block = layer_of(store)
+    if block is not None and stored_block != block:
+        what, taken = ("no block", None) if stored_block == "" else (f"block {stored_block}", stored_block)
         raise UserError(
             f"embeddings.block={block}: the store {path} is of {what}; take it as it is: embeddings.block={taken}, "
             f"or extract the other: python ex_pretrain.py extract_embeddings with inference.transformer_block={block}"
         )
     reduction = _reduction(embeddings, store)
-    names = {token_reduction(tokens).name: choice for choice, tokens in CHOICES.items()} | {"stored": ""}
-    tokens = names.get(reduction.name, reduction.name)
+    tokens = {"+".join(TOKENS): ALL, "stored": ""}.get(reduction.name, reduction.name)
     name = embeddings.name or folder_name(str(path))
-    return Representation(f"{name} (transfer)", (store,), reduction, there, tokens, "mean")
+    return Representation(f"{name} (transfer)", (store,), reduction, stored_block, tokens, "mean")
 
 
 def _of_block(folder: Path, block: int | None) -> Path:
-    found = blocks_in(folder)
-    if not found:
+    stores = layers_in(folder)
+    if not stores:
         raise UserError(
             f"embeddings.store={folder}: no store of embeddings; "
             "`python ex_pretrain.py extract_embeddings with ...` writes one"
         )
-    there = ", ".join(map(str, sorted(found)))
-    if block is None and len(found) > 1:
-        raise UserError(f"embeddings.store={folder}: there are the blocks {there}; choose one: embeddings.block=...")
-    if block is not None and block not in found:
+    blocks = ", ".join(map(str, sorted(stores)))
+    if block is None and len(stores) > 1:
+        raise UserError(f"embeddings.store={folder}: it has the blocks {blocks}; choose one: embeddings.block=...")
+    if block is not None and block not in stores:
         raise UserError(
-            f"embeddings.block={block}: {folder} has the blocks {there}; extract it: "
+            f"embeddings.block={block}: {folder} has the blocks {blocks}; extract it: "
             f"python ex_pretrain.py extract_embeddings with inference.transformer_block={block}"
         )
-    return found[next(iter(found)) if block is None else block]
+    return stores[next(iter(stores)) if block is None else block]
 
 
 def _reduction(embeddings: StoredSettings, store: Store) -> Reduction:
-    if has_tokens(store):
+    if token_names(store) == TOKENS:
         tokens = embeddings.tokens or ["cls"]
         return token_mean(tokens) if embeddings.reduce == "mean" else token_reduction(tokens)
     if embeddings.tokens or embeddings.reduce == "stack":
         raise UserError(
-            f"{store.path} holds {list(store.header.item_shape)} values a patch, not the tokens {', '.join(TOKENS)}: "
+            f"{store.path} holds {list(store.header.item_shape)} values a window, not the tokens {', '.join(TOKENS)}: "
             "leave embeddings.tokens and embeddings.reduce out"
         )
     return token_reduction(())
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A split, and what its items are judged as.
+class NamedSplit:
+    """A split, and what its items are evaluated as.
 
     Attributes:
         split: Vectors and targets.
@@ -107,22 +106,22 @@ class Vectors(Dataset[dict[str, Tensor]]):
     """Vectors of tracks; a whole batch is taken at once.
 
     Args:
-        judged: A split.
+        named: A split.
         drawn: Indexed by the pairs of an `EpochSampler`; otherwise by numbers, which are in the items as `window`.
     """
 
-    def __init__(self, judged: Judged, drawn: bool = False) -> None:
-        split = judged.split
+    def __init__(self, named: NamedSplit, drawn: bool = False) -> None:
+        split = named.split
         self.x, self.y, self.drawn = torch.from_numpy(split.x), torch.from_numpy(np.array(split.y)), drawn
-        self.track = torch.from_numpy(judged.numbers)
+        self.track = torch.from_numpy(named.numbers)
 
     def __len__(self) -> int:
         return len(self.x)
 
     def __getitems__(self, indices: Sequence[Any]) -> dict[str, Tensor]:
-        """A batch: `vector`, `target`, `track`, and `window` where items are not drawn."""
+        """A batch: `x`, `target`, `track`, and `window` where items are not drawn."""
         rows = torch.tensor([index[0] if self.drawn else index for index in indices])
-        batch = {"vector": self.x[rows], "target": self.y[rows], "track": self.track[rows]}
+        batch = {"x": self.x[rows], "target": self.y[rows], "track": self.track[rows]}
         return batch if self.drawn else batch | {"window": rows}
 
 
@@ -139,7 +138,7 @@ class StoredVectors(L.LightningDataModule):
         seed: Of the run; moves the order.
     """
 
-    def __init__(self, settings: DatamoduleSettings, splits: Mapping[str, Judged], seed: int) -> None:
+    def __init__(self, settings: DatamoduleSettings, splits: Mapping[str, NamedSplit], seed: int) -> None:
         super().__init__()
         self.settings, self.splits, self.seed = settings, splits, seed
 
@@ -158,13 +157,13 @@ class StoredVectors(L.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         """All tracks in order."""
-        return self._judged("valid")
+        return self._in_order("valid")
 
     def test_dataloader(self) -> DataLoader:
         """All tracks in order."""
-        return self._judged("test")
+        return self._in_order("test")
 
-    def _judged(self, split: str) -> DataLoader:
+    def _in_order(self, split: str) -> DataLoader:
         data = Vectors(self.splits[split])
         share = EvenShare(len(data), self.trainer.global_rank, self.trainer.world_size)
         return self._loader(data, share, self.settings.batch_size_test)

@@ -1,4 +1,4 @@
-"""The typed settings of transfer learning: MAEST's recipe for its probe on stored embeddings."""
+"""The settings of transfer learning: MAEST's probe on stored embeddings, or any network from audio."""
 
 from __future__ import annotations
 
@@ -9,20 +9,32 @@ from pydantic import Field, model_validator
 from experiments.settings import (
     Count,
     DatamoduleSettings,
+    ExportSettings,
+    InferenceSettings,
     ModuleSettings,
     OptimizerSettings,
     Positive,
-    PredictionSettings,
+    PretrainSettings,
     Section,
     TrainerSettings,
 )
-from experiments.tracking.settings import TrackingSettings
+from experiments.settings.model import NetworkExperimentSettings, OptionalModel, OptionalModelSettings, default_model
+from experiments.settings.pretraining import check_augmentations, check_layers
+from experiments.tracking import TrackingSettings
 
-CLIPS_ONLY = ("roll", "masking", "norm", "sampler", "clip_length", "num_workers")  # keys of datamodule about clips
+CLIPS_ONLY = (
+    "roll",
+    "masking",
+    "norm",
+    "sampler",
+    "input",
+    "clip_length",
+    "num_workers",
+)  # keys of datamodule about windows
 
 
 class StoredSettings(Section):
-    """What the probe sees of a track: the mean of its patches, reduced to a vector."""
+    """What the probe sees of a track: the mean of its windows, reduced to a vector."""
 
     store: str | None = None  # a store of extract_embeddings, or the folder of those of several blocks
     name: str = ""  # of its encoder in reports, where "(transfer)" stands behind it; empty: the store's folder
@@ -47,11 +59,10 @@ class MLPSettings(Section):
 
 
 class ProbeOptimizerSettings(OptimizerSettings):
-    """AdamW, and the learning-rate factor by epoch, as long as the training unless lengths are given."""
+    """The optimiser, and the learning-rate factor by epoch, as long as the training unless lengths are given."""
 
     lr: Annotated[float, Field(gt=0)] = 1e-4  # largest learning rate
     weight_decay: Annotated[float, Field(ge=0)] = 1e-3  # of the optimiser
-    schedule_mode: Literal["exp_lin", "cos_cyc", "exponential", "cyclic"] = "exp_lin"
     warm_up_len: Positive | None = None  # epochs; None: a sixth of trainer.max_epochs
     ramp_down_start: Count | None = None  # None: where warm-up ends
     ramp_down_len: Positive | None = None  # None: to the end
@@ -75,27 +86,51 @@ class ProbeModuleSettings(ModuleSettings):
     optimizer: ProbeOptimizerSettings = ProbeOptimizerSettings()
 
 
-class TransferSettings(Section):
-    """`ex_transfer.py`."""
+class TransferSettings(NetworkExperimentSettings):
+    """`ex_transfer.py`: a probe on stored embeddings, or with `model.network` a network from audio."""
 
     seed: Count = 0  # of everything random but the splits
     resume: bool = False  # continue the newest interrupted run with these settings
     embeddings: StoredSettings = StoredSettings()
     datamodule: DatamoduleSettings = DatamoduleSettings(batch_size_train=128, batch_size_test=1024)
     probe: MLPSettings = MLPSettings()
+    model: OptionalModel = default_model(OptionalModelSettings)
     trainer: TrainerSettings = TrainerSettings(max_epochs=60, precision="32-true")
     module: ProbeModuleSettings = ProbeModuleSettings()
-    inference: PredictionSettings = PredictionSettings()
+    inference: InferenceSettings = InferenceSettings()
+    export: ExportSettings = ExportSettings()
     tracking: TrackingSettings = TrackingSettings()
 
     @model_validator(mode="after")
-    def _about_vectors(self) -> TransferSettings:
+    def _fits_together(self) -> TransferSettings:
+        check_layers(self.model.network, self.inference)
+        if self.model.network is not None:
+            check_augmentations(self.module, self.datamodule)
+            if self.embeddings.store:
+                raise ValueError(
+                    f"embeddings.store={self.embeddings.store} and model.network={self.model.network}: "
+                    "train a probe on the one, or the other from audio"
+                )
+            return self
         usual = DatamoduleSettings()
         for name in CLIPS_ONLY:
             if getattr(self.datamodule, name) != getattr(usual, name):
                 raise ValueError(
-                    f"datamodule.{name} is about clips; a probe is trained on stored vectors: leave it out"
+                    f"datamodule.{name} is about windows of audio; a probe is trained on stored vectors: leave it out, "
+                    "or name the network to train, model.network=NAME"
                 )
         if self.trainer.compile:
             raise ValueError("trainer.compile=True is for the blocks of a network; a probe has none: leave it out")
         return self
+
+    def as_pretraining(self) -> PretrainSettings:
+        """The same as settings of `ex_pretrain.py`, whose commands train, evaluate and apply any network.
+
+        Where no network is named, a checkpoint says which one it is, and that of `ex_pretrain.py` stands for it.
+        """
+        module = self.module.model_copy(update={"optimizer": self.module.optimizer.over(self.trainer.max_epochs)})
+        shared = {
+            name: getattr(self, name) for name in PretrainSettings.model_fields if name in type(self).model_fields
+        }
+        model = self.model if self.model.network else self.model.model_dump(exclude={"network"})
+        return PretrainSettings(**(shared | {"module": module, "model": model}))

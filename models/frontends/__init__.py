@@ -1,28 +1,54 @@
-"""Front ends: audio to what a network sees, one file a family, one row a name."""
+"""Front ends: audio to what a network sees, one file a family, found by the names of their classes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Collection
+from typing import Any
 
 from models.frontends.base import FrontEnd
 from models.frontends.musicnn import MusiCNNMel
+from models.own_classes import OWN, import_class, named_classes, unknown
 
-FRONTENDS: dict[str, Callable[..., FrontEnd]] = {
-    "musicnn": MusiCNNMel,
-    "musicnn_torch": partial(MusiCNNMel, variant="torch"),
-}
+SETTING = "model.frontend"
 
 
-def build(name: str) -> FrontEnd:
-    """Make a front end by its name in `FRONTENDS`.
+def names() -> list[str]:
+    """Names of the front ends of this project, sorted."""
+    return [*named_classes("models/frontends", "FrontEnd")]
+
+
+def find(name: str, allowed: Collection[str] = ()) -> type[FrontEnd]:
+    """The class of a front end.
+
+    Args:
+        name: One of `names()`, or `package.module:Class`.
+        allowed: Modules outside of this project that may be imported; see `models.own_classes`.
 
     Raises:
-        ValueError: Unknown name; the message lists the known ones.
+        ValueError: There is none; see `models.own_classes.import_class`.
     """
-    if name not in FRONTENDS:
-        raise ValueError(f"frontend={name!r}: known front ends are {', '.join(FRONTENDS)}")
-    return FRONTENDS[name]()
+    ours = named_classes("models/frontends", "FrontEnd")
+    if name not in ours and OWN.fullmatch(name) is None:
+        raise unknown("front end", name, ours)
+    return import_class(ours.get(name, name), FrontEnd, allowed, SETTING)
 
 
-__all__ = ["FRONTENDS", "FrontEnd", "MusiCNNMel", "build"]
+def build(name: str | type[FrontEnd], allowed: Collection[str] = (), **arguments: Any) -> FrontEnd:
+    """Make a front end.
+
+    Args:
+        name: See `find`; or the class itself.
+        allowed: See `find`.
+        arguments: Of its constructor.
+
+    Raises:
+        ValueError: There is none of that name, or it does not take these arguments.
+    """
+    kind = find(name, allowed) if isinstance(name, str) else name
+    try:
+        return kind(**arguments)
+    except TypeError as error:
+        raise ValueError(f"front end {kind.name}: {error}") from error
+
+
+__all__ = ["FrontEnd", "MusiCNNMel", "build", "find", "names"]

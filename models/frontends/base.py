@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.fingerprint import fingerprint
 from models.named import Named
@@ -77,6 +77,11 @@ class FrontEnd(Named):
         return fingerprint(self.parameters_dict)
 
     @property
+    def description(self) -> dict[str, Any]:
+        """What a checkpoint says of it: `models.frontends.build(name, **arguments)` makes it again."""
+        return {"name": self.name, "arguments": dict(self.arguments), "fingerprint": self.fingerprint}
+
+    @property
     def frame_rate(self) -> float:
         """Frames a second."""
         return self.sample_rate / self.hop
@@ -96,6 +101,10 @@ class FrontEnd(Named):
     def normalise(self, x: Tensor) -> Tensor:
         """Un-normalised output of any shape and floating type to network input in float32."""
         return (x.float() - self.mean) / (2 * self.std)
+
+    def exportable(self) -> nn.Module:
+        """A module that computes the same of operations that can be written for other programs; its weights shared."""
+        return self
 
     def check(self, audio: Tensor) -> None:
         """Refuse audio that is not float32, or too short.

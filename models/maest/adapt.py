@@ -8,51 +8,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 
 from models.errors import CheckpointError
+from models.initial_weights import (
+    Labels,
+    LoadReport,
+    State,
+    by_name_note,
+    check_finite,
+    differs,
+    drop,
+    first_keys,
+    rows_by_name,
+    same_names,
+)
+from models.maest.published import FRONT_END
 
 POSITIONS = ("stretch", "crop")
 MISSING_BLOCKS = ("refuse", "random")
 _CLASSIFIERS = ("head.1.", "head_dist.")
-FRONT_END = "melspectrogram."
-State = dict[str, torch.Tensor]
-
-
-@dataclass
-class LoadReport:
-    """What became of every tensor of a file and of a network.
-
-    Attributes:
-        source: Name of the file or release, and the place in it.
-        loaded: Taken as they are.
-        adapted: Taken after a change, with the change in words.
-        reinitialised: Tensors of the network that keep their random values.
-        ignored: Tensors of the file that were left out.
-    """
-
-    source: str
-    loaded: list[str] = field(default_factory=list)
-    adapted: dict[str, str] = field(default_factory=dict)
-    reinitialised: list[str] = field(default_factory=list)
-    ignored: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        lines = [f"weights from {self.source}: {len(self.loaded)} tensors loaded"]
-        lines += [f"  adapted: {name} ({change})" for name, change in self.adapted.items()]
-        if self.reinitialised:
-            lines.append(f"  random: {', '.join(self._by_block(self.reinitialised))}")
-        if self.ignored:
-            lines.append(f"  ignored: {', '.join(self._by_block(self.ignored))}")
-        return "\n".join(lines)
-
-    @staticmethod
-    def _by_block(keys: Sequence[str]) -> list[str]:
-        """The names, those of one block as one."""
-        return list(dict.fromkeys(".".join(key.split(".")[:2]) if key.startswith("blocks.") else key for key in keys))
 
 
 def adapt(
@@ -64,7 +41,7 @@ def adapt(
     *,
     absent: Sequence[str] = (),
     missing_blocks: str = "refuse",
-    labels: tuple[Sequence[str], Sequence[str]] | None = None,
+    labels: Labels | None = None,
 ) -> tuple[State, LoadReport]:
     """Fits weights to a MAEST network.
 
@@ -92,22 +69,22 @@ def adapt(
     _check_choice("positions", positions, POSITIONS)
     _check_choice("missing_blocks", missing_blocks, MISSING_BLOCKS)
     state, report = dict(source), LoadReport(name)
-    _drop(state, report, [key for key in state if key.startswith(FRONT_END)])
+    drop(state, report, [key for key in state if key.startswith(FRONT_END)])
     if "pos_embed" in state:
         _split_image_positions(state, target, report)
-        _drop(state, report, [key for key in state if key.startswith(("head.", "head_dist."))])
+        drop(state, report, [key for key in state if key.startswith(("head.", "head_dist."))])
         absent = ("head.", "head_dist.")
     else:
         _resize_positions(state, target, report, positions)
     _sum_channels(state, target, report)
     have, want = _depth(state), _depth(target)
-    _drop(state, report, [key for key in state if _block(key) >= want])
+    drop(state, report, [key for key in state if _block(key) >= want])
     if missing_blocks == "random":
         absent = (*absent, *(f"blocks.{number}." for number in range(have, want)))
     _fit_heads(state, target, report, discard_head, labels)
-    left_out = set(report.ignored)
+    ignored = set(report.ignored)
     report.reinitialised = [
-        key for key in target if key not in state and (key in left_out or key.startswith(tuple(absent)))
+        key for key in target if key not in state and (key in ignored or key.startswith(tuple(absent)))
     ]
     _check(state, target, report)
     report.loaded = [key for key in target if key in state and key not in report.adapted]
@@ -134,50 +111,20 @@ def _fit_heads(
     target: Mapping[str, torch.Tensor],
     report: LoadReport,
     discard_head: bool,
-    labels: tuple[Sequence[str], Sequence[str]] | None,
+    labels: Labels | None,
 ) -> None:
     """Drops what cannot be kept of the heads, and reorders rows by the names of their classes."""
     if discard_head:
-        _drop(state, report, [key for key in state if key.startswith("head")])
+        drop(state, report, [key for key in state if key.startswith("head")])
     for head in _CLASSIFIERS:
         keys = [key for key in (f"{head}weight", f"{head}bias") if key in state]
-        rows = _same_names(state, target, head, labels)
+        rows = same_names(state, target, f"{head}weight", labels)
         if rows:
             for key in keys:
-                state[key] = _by_name(state[key], target[key], rows)
-                report.adapted[key] = f"{len(rows)} of {len(target[key])} classes by name, the others random"
-        elif rows is not None or _differs(state, target, f"{head}weight"):
-            _drop(state, report, keys)
-
-
-def _same_names(
-    state: State, target: Mapping[str, torch.Tensor], head: str, labels: tuple[Sequence[str], Sequence[str]] | None
-) -> dict[int, int] | None:
-    """The network's class -> the source's class of the same name; None if names tell nothing or are all the same."""
-    key = f"{head}weight"
-    if labels is None or key not in state or key not in target or list(labels[0]) == list(labels[1]):
-        return None
-    theirs, ours = labels
-    if (len(theirs), len(ours)) != (len(state[key]), len(target[key])) or state[key].shape[1:] != target[key].shape[1:]:
-        return None
-    number = {label: index for index, label in enumerate(theirs)}
-    return {index: number[label] for index, label in enumerate(ours) if label in number}
-
-
-def _by_name(source: torch.Tensor, target: torch.Tensor, rows: Mapping[int, int]) -> torch.Tensor:
-    fitted = target.clone()
-    fitted[list(rows)] = source[list(rows.values())].to(target.dtype)
-    return fitted
-
-
-def _drop(state: State, report: LoadReport, keys: list[str]) -> None:
-    for key in keys:
-        del state[key]
-    report.ignored += keys
-
-
-def _differs(state: State, target: Mapping[str, torch.Tensor], key: str) -> bool:
-    return key in state and key in target and state[key].shape[0] != target[key].shape[0]
+                state[key] = rows_by_name(state[key], target[key], rows)
+                report.adapted[key] = by_name_note(rows, target[key])
+        elif rows is not None or differs(state, target, f"{head}weight"):
+            drop(state, report, keys)
 
 
 def _bicubic(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -246,7 +193,8 @@ def _check(state: State, target: Mapping[str, torch.Tensor], report: LoadReport)
         shallow = f"it has {have} blocks, the network {want}: lower depth, or leave the others random "
         remedy = f"{shallow}(missing_blocks=random)" if have < want else "choose the weights of such a network"
         raise CheckpointError(
-            f"{report.source} does not fit the network: {_some('missing', missing)}{_some('unexpected', unexpected)}"
+            f"{report.source} does not fit the network: "
+            f"{first_keys('missing', missing)}{first_keys('unexpected', unexpected)}"
             f"expected the keys of a MAEST, PaSST or distilled DeiT network; {remedy}"
         )
     for key, tensor in state.items():
@@ -255,15 +203,7 @@ def _check(state: State, target: Mapping[str, torch.Tensor], report: LoadReport)
                 f"{report.source}: {key} has the shape {list(tensor.shape)}, the network expects "
                 f"{list(target[key].shape)}; {_remedy(key)}"
             )
-        if not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{report.source}: {key} holds NaN or infinite values; choose another checkpoint")
-
-
-def _some(what: str, keys: list[str]) -> str:
-    if not keys:
-        return ""
-    more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""
-    return f"{what} {', '.join(keys[:4])}{more}; "
+    check_finite(state, report.source)
 
 
 def _remedy(key: str) -> str:

@@ -47,21 +47,21 @@ def theirs(network: MAEST) -> State:
     state = network.state_dict()
     grid = state["freq_new_pos_embed"] + state["time_new_pos_embed"]
     table = torch.cat([state["new_pos_embed"], grid.flatten(2).transpose(1, 2)], dim=1)
-    found: State = {f"{BODY}{POSITIONS}": table}
+    renamed: State = {f"{BODY}{POSITIONS}": table}
     for key, tensor in state.items():
         block = re.fullmatch(r"blocks\.(\d+)\.(.+)", key)
         if key.endswith("pos_embed") or key.startswith("head_dist."):
             continue
         if key.startswith("head."):
-            found[_renamed(key, _HEAD_NAMES)] = tensor
+            renamed[_renamed(key, _HEAD_NAMES)] = tensor
         elif block is None:
-            found[BODY + _renamed(key, _NAMES)] = tensor
+            renamed[BODY + _renamed(key, _NAMES)] = tensor
         elif block[2].startswith("attn.qkv."):
             for name, third in zip(_THIRDS, tensor.chunk(3), strict=True):
-                found[f"{BODY}encoder.layer.{block[1]}.attention.attention.{name}.{block[2][9:]}"] = third.clone()
+                renamed[f"{BODY}encoder.layer.{block[1]}.attention.attention.{name}.{block[2][9:]}"] = third.clone()
         else:
-            found[f"{BODY}encoder.layer.{block[1]}.{_renamed(block[2], _BLOCK_NAMES)}"] = tensor
-    return found
+            renamed[f"{BODY}encoder.layer.{block[1]}.{_renamed(block[2], _BLOCK_NAMES)}"] = tensor
+    return renamed
 
 
 def ours(state: State, rows: int, columns: int, name: str, exact: bool) -> tuple[State, dict[str, str]]:
@@ -82,23 +82,23 @@ def ours(state: State, rows: int, columns: int, name: str, exact: bool) -> tuple
     """
     theirs = {key.removeprefix(BODY): tensor for key, tensor in state.items()}
     table = theirs.pop(POSITIONS)
-    found, notes = _positions(table, rows, columns, name, exact)
+    renamed, notes = _positions(table, rows, columns, name, exact)
     back = {name: key for key, name in (_NAMES | _HEAD_NAMES).items()}
     back_in_block = {name: key for key, name in _BLOCK_NAMES.items()}
     for key, tensor in theirs.items():
         layer = re.fullmatch(r"encoder\.layer\.(\d+)\.(.+)", key)
         if layer is None:
-            found[_renamed(key, back)] = tensor.float()
+            renamed[_renamed(key, back)] = tensor.float()
         elif not layer[2].startswith("attention.attention."):
-            found[f"blocks.{layer[1]}.{_renamed(layer[2], back_in_block)}"] = tensor.float()
+            renamed[f"blocks.{layer[1]}.{_renamed(layer[2], back_in_block)}"] = tensor.float()
         elif layer[2].startswith("attention.attention.query."):
             thirds = [theirs.get(key.replace(".query.", f".{third}.")) for third in _THIRDS]
             if any(third is None for third in thirds):
                 raise CheckpointError(f"{name}: beside {key} its key or its value is missing; the file is not whole")
             if len({third.shape for third in thirds}) > 1 or not thirds[0].ndim:
                 raise CheckpointError(f"{name}: {key}, its key and its value have different shapes; was it changed?")
-            found[f"blocks.{layer[1]}.attn.qkv.{key.rsplit('.', 1)[1]}"] = torch.cat(thirds).float()
-    return found, notes
+            renamed[f"blocks.{layer[1]}.attn.qkv.{key.rsplit('.', 1)[1]}"] = torch.cat(thirds).float()
+    return renamed, notes
 
 
 def _positions(table: torch.Tensor, rows: int, columns: int, name: str, exact: bool) -> tuple[State, dict[str, str]]:
@@ -109,13 +109,13 @@ def _positions(table: torch.Tensor, rows: int, columns: int, name: str, exact: b
             f"2 + {rows} x {columns}: weights and configuration do not belong together"
         )
     frequency, time, residual = split_positions(table[0, 2:].unflatten(0, (rows, columns)))
-    found: State = {
+    renamed: State = {
         "new_pos_embed": table[:, :2].float().contiguous(),
         "freq_new_pos_embed": frequency,
         "time_new_pos_embed": time,
     }
     if residual <= _ROUNDINGS * torch.finfo(table.dtype).eps:
-        return found, {}
+        return renamed, {}
     off = f"off by up to {residual:.2g} of its largest value"
     if exact:
         raise CheckpointError(
@@ -124,7 +124,7 @@ def _positions(table: torch.Tensor, rows: int, columns: int, name: str, exact: b
             f"take it as initial weights (model.checkpoint): the nearest sum is used there, and reported"
         )
     change = f"nearest sum to one table of positions, {off}"
-    return found, {"freq_new_pos_embed": change, "time_new_pos_embed": change}
+    return renamed, {"freq_new_pos_embed": change, "time_new_pos_embed": change}
 
 
 def split_positions(grid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float]:

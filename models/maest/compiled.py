@@ -1,7 +1,7 @@
 """Compilation of a network by `torch.compile`, block by block.
 
 All blocks but the last share one graph, since patchout keeps a constant number of tokens; the last, which is asked for
-CLS and DIST alone, has another. What is drawn for a step (the patches kept, the offset in time) is drawn outside them.
+CLS and DIST alone, has another. What is random in a step (the patches kept, the offset in time) is chosen outside them.
 """
 
 from __future__ import annotations

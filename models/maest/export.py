@@ -4,49 +4,26 @@ The log-mel is made of matrix products with the basis of the Fourier transform, 
 are split by shape alone: plain operations that every runtime has. Equal to `models.frontends` followed by
 `models.maest` up to rounding.
 
-A clip of `256 n` samples gives the first `n` frames of its log-mel, which is what a file of that length is predicted
-from; the frame centred on its end is left out. The first half frame of a clip cut out of a track sees zeros where a
+A window of `hop n` samples gives the first `n` frames of its log-mel, which is what a file of that length is predicted
+from; the frame centred on its end is left out. The first half frame of a window cut out of a track sees zeros where a
 log-mel of the whole track sees what came before.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from models.errors import ExportError
-from models.frontends.musicnn import FFT_SIZE, GAIN, HOP, MusiCNNMel
-from models.maest import MAEST, PATCH, grid_size
+from models.export import ExportForm, check_frames
+from models.frontends.mel import MatrixMel, MelFrontEnd
+from models.maest.grid import PATCH, grid_size
 from models.maest.vit import Block
 
 _READ = 2  # CLS and DIST
-
-
-class MatrixMel(nn.Module):
-    """The log-mel of `frontend`, un-normalised: `[B, 256 T]` samples to `[B, T, 96]`, the first T frames."""
-
-    def __init__(self, frontend: MusiCNNMel) -> None:
-        super().__init__()
-        self.reflects = frontend.variant == "torch"
-        used = frontend.filters.sum(1).nonzero().flatten()
-        angles = torch.outer(torch.arange(FFT_SIZE, dtype=torch.float64), used.double()) * (2 * math.pi / FFT_SIZE)
-        basis = torch.cat([angles.cos(), angles.sin()], 1) * frontend.window.double()[:, None]
-        self.register_buffer("basis", basis.float(), persistent=False)
-        self.register_buffer("filters", frontend.filters[used].clone(), persistent=False)
-
-    def forward(self, audio: torch.Tensor) -> torch.Tensor:
-        """Float32 mono at 16 kHz; a frame is the half frame before its centre and the one behind."""
-        behind = audio.unflatten(1, (-1, HOP))
-        first = audio[:, 1 : HOP + 1].flip(1) if self.reflects else torch.zeros_like(audio[:, :HOP])
-        before = torch.cat([first[:, None], behind[:, :-1]], 1)
-        real, imaginary = (torch.cat([before, behind], 2) @ self.basis).chunk(2, -1)
-        power = real * real + imaginary * imaginary
-        return torch.log(1 + GAIN * (power @ self.filters)) * (1 / math.log(10))
 
 
 class ExportBlock(nn.Module):
@@ -88,26 +65,30 @@ class ExportBlock(nn.Module):
         return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
 
-class AudioNetwork(nn.Module):
+class AudioNetwork(ExportForm):
     """Audio in, logits and embeddings out; shares its weights with the network, always in evaluation.
+
+    Windows have a multiple of the hop in samples, so many frames: what a track is cut into.
 
     Args:
         network: A MAEST. Its patchout that holds always is kept.
-        frontend: What it was trained on.
+        frontend: What it was trained on; its hop is half a frame.
         mean: Of the log-mels it was trained on.
         std: Of these; `(x - mean) / (2 std)` is what the network sees.
         blocks: Blocks whose tokens are wanted, counted from 0, in the order of the output.
-        frames: Length of a clip; None for the network's own.
+        frames: Of a window; None for the network's own.
         fused: See `ExportBlock`.
 
     Raises:
-        ExportError: Not a MAEST, blocks that do not exist, or clips that it does not take.
+        ExportError: Blocks that do not exist, or windows that it does not take.
     """
+
+    rounded = "blocks."
 
     def __init__(
         self,
         network: nn.Module,
-        frontend: MusiCNNMel,
+        frontend: MelFrontEnd,
         mean: float,
         std: float,
         blocks: Sequence[int],
@@ -115,9 +96,11 @@ class AudioNetwork(nn.Module):
         fused: bool = False,
     ) -> None:
         super().__init__()
-        self.frames = _checked(network, blocks, frames)
+        self.step = frontend.hop
+        self.samples = self.longest = self.step * _checked(network, blocks, frames)
+        self.shortest = self.step * (PATCH + network.stride_t)
         self.mean, self.std, self.read = mean, std, list(blocks)
-        self.mel = MatrixMel(frontend)
+        self.mel = MatrixMel(frontend, whole=False)
         self.patches = network.patch_embed["proj"]
         self.tokens = nn.Parameter((torch.cat([network.cls_token, network.dist_token], 1) + network.new_pos_embed)[:])
         self.frequency, self.time = network.freq_new_pos_embed, network.time_new_pos_embed
@@ -127,24 +110,18 @@ class AudioNetwork(nn.Module):
             for index, block in enumerate(network.blocks)
         )
         self.norm, self.head, self.pair = network.norm, network.head, network.distilled_type == "mean"
-        self.register_buffer("kept", _kept(network, self.frames), persistent=False)
+        self.register_buffer("kept", _kept(network, self.samples // self.step), persistent=False)
         self.eval().requires_grad_(False)
 
-    @property
-    def samples(self) -> int:
-        """Samples of a clip."""
-        return self.frames * HOP
+    def check_lengths(self) -> None:
+        """Patchout has chosen patches of windows of one length."""
+        if self.kept is not None:
+            raise ExportError(
+                "patchout that holds always fixes the length of windows: export one length, or without patchout"
+            )
 
     def forward(self, audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the network makes of clips.
-
-        Args:
-            audio: `[B, samples]` float32, 16 kHz mono, full scale 1; samples a multiple of 256.
-
-        Returns:
-            Logits `[B, classes]` (of the CLS head where there are two), and `[B, blocks, 3, dim]`: CLS, DIST and the
-            mean of the other tokens at the output of each block.
-        """
+        """As described by `ExportForm`; tokens are CLS, DIST and the mean of the others at the output of a block."""
         x = self.patches(((self.mel(audio) - self.mean) / (2 * self.std)).transpose(1, 2)[:, None])
         time = self.time[..., torch.arange(x.shape[3], device=x.device)]  # a slice would fix the length of a program
         x = (x + self.frequency + time).flatten(2).transpose(1, 2)
@@ -161,25 +138,6 @@ class AudioNetwork(nn.Module):
         return logits, torch.stack([outputs[index] for index in self.read], 1)
 
 
-def free_axes(network: AudioNetwork, any_length: bool) -> dict[int, Any]:
-    """Which axes of the audio may have other lengths where a program is traced: the batch, and perhaps the samples.
-
-    Args:
-        network: Of which the program is made.
-        any_length: Take clips of every multiple of 256 samples, from two patches to `network.samples`; otherwise of
-            `network.samples` alone.
-
-    Raises:
-        ExportError: Patchout has chosen patches of clips of one length.
-    """
-    axes: dict[int, Any] = {0: torch.export.Dim("batch", min=1)}
-    if any_length:
-        if network.kept is not None:
-            raise ExportError("patchout that holds always fixes the length of clips: export without it, or one length")
-        axes[1] = HOP * torch.export.Dim("frames", min=PATCH + network.patches.stride[1], max=network.frames)
-    return axes
-
-
 def _rows(linear: nn.Linear, start: int, stop: int) -> nn.Linear:
     part = nn.Linear(linear.in_features, stop - start, device="meta")
     part.weight, part.bias = (
@@ -188,21 +146,16 @@ def _rows(linear: nn.Linear, start: int, stop: int) -> nn.Linear:
     return part
 
 
-def _kept(network: MAEST, frames: int) -> torch.Tensor | None:
+def _kept(network: nn.Module, frames: int) -> torch.Tensor | None:
     """Positions in the flattened grid that patchout leaves; None for all."""
     columns = grid_size(frames, network.stride_t)
-    kept = network.patchout.draw(network.grid[0], columns, training=False)
+    kept = network.patchout.sample(network.grid[0], columns, training=False)
     return None if kept is None else (kept.rows[:, None] * columns + kept.columns).flatten()
 
 
 def _checked(network: nn.Module, blocks: Sequence[int], frames: int | None) -> int:
-    """The frames of a clip."""
-    if not isinstance(network, MAEST):
-        raise ExportError(f"{type(network).__name__} cannot be exported with its front end: expected a MAEST")
+    """The frames of a window."""
     wrong = [block for block in blocks if not 0 <= block < network.depth]
     if wrong or not blocks or len(set(blocks)) < len(blocks):
         raise ExportError(f"blocks {list(blocks)}: expected some of 0 to {network.depth - 1}, each once")
-    frames = network.n_frames if frames is None else frames
-    if not PATCH <= frames <= network.max_frames:
-        raise ExportError(f"clips of {frames} frames: this network takes {PATCH} to {network.max_frames}")
-    return frames
+    return check_frames(network, network.n_frames if frames is None else frames)

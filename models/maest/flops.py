@@ -16,7 +16,7 @@ _READ = 2  # CLS and DIST
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of one clip.
+    """Cost of one window.
 
     Attributes:
         tokens: Length of the sequence.
@@ -44,11 +44,11 @@ def cost(
     blocks: int | None = None,
     whole: bool = False,
 ) -> Cost:
-    """Cost of one clip.
+    """Cost of one window.
 
     Args:
         network: A MAEST; gives the shapes and the patchout.
-        frames: Length of the clip; None for the network's own.
+        frames: Length of the window; None for the network's own.
         training: Whether patchout of training applies.
         blocks: Stop after so many blocks (an early exit for embeddings); None runs to the logits.
         whole: Count the last block for all tokens, as it is if its tokens are read; without it, and as `forward` runs,

@@ -148,8 +148,8 @@ def read_labels(config: Mapping[str, Any]) -> list[str] | None:
 def _settings(state: State, config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Arguments of `MAEST`: the configuration's, else those the shapes tell."""
     tensors = {key.removeprefix(BODY): tensor for key, tensor in state.items()}
-    told = {**_DEFAULTS, **config} if config else _PUBLISHED
-    _check_config(told, path)
+    values = {**_DEFAULTS, **config} if config else _PUBLISHED
+    _check_config(values, path)
     positions, hidden = tensors[POSITIONS], tensors.get(_HIDDEN)
     if positions.ndim != 3 or 0 in positions.shape:
         raise CheckpointError(
@@ -160,44 +160,44 @@ def _settings(state: State, config: Mapping[str, Any], path: Path) -> dict[str, 
             raise CheckpointError(f"{path}: {key} has the shape {list(tensors[key].shape)}, expected two axes")
     dim = positions.shape[-1]
     layers = {key.split(".")[2] for key in tensors if key.startswith("encoder.layer.")}
-    rows = grid_size(told["num_mel_bins"], told["frequency_stride"])
+    rows = grid_size(values["num_mel_bins"], values["frequency_stride"])
     columns = (positions.shape[1] - 2) // rows
-    frames = told["max_length"] or PATCH + (columns - 1) * told["time_stride"]
+    frames = values["max_length"] or PATCH + (columns - 1) * values["time_stride"]
     classes = tensors.get(_CLASSES)
     return {
         "n_classes": 1 if classes is None else classes.shape[0],
-        "n_bands": told["num_mel_bins"],
+        "n_bands": values["num_mel_bins"],
         "n_frames": frames,
-        "stride_f": told["frequency_stride"],
-        "stride_t": told["time_stride"],
+        "stride_f": values["frequency_stride"],
+        "stride_t": values["time_stride"],
         "dim": dim,
         "depth": len(layers),
-        "heads": told.get("num_attention_heads") or max(dim // 64, 1),
+        "heads": values.get("num_attention_heads") or max(dim // 64, 1),
         "mlp_ratio": 4.0 if hidden is None else hidden.shape[0] / dim,
-        "time_positions": grid_size(frames, told["time_stride"]),
-        "norm_eps": told["layer_norm_eps"],
-        "head_norm_eps": told["layer_norm_eps"],
+        "time_positions": grid_size(frames, values["time_stride"]),
+        "norm_eps": values["layer_norm_eps"],
+        "head_norm_eps": values["layer_norm_eps"],
     }
 
 
-def _check_config(told: Mapping[str, Any], path: Path) -> None:
-    patch = told["patch_size"]
+def _check_config(values: Mapping[str, Any], path: Path) -> None:
+    patch = values["patch_size"]
     patch = patch[0] if isinstance(patch, list) and patch and all(one == patch[0] for one in patch) else patch
     for key, value, expected in (
         ("patch_size", patch, PATCH),
-        ("hidden_act", told["hidden_act"], "gelu"),
-        ("qkv_bias", told["qkv_bias"], True),
+        ("hidden_act", values["hidden_act"], "gelu"),
+        ("qkv_bias", values["qkv_bias"], True),
     ):
         if value != expected:
             raise CheckpointError(f"{path}: its {CONFIG} says {key}={value!r:.60}, MAEST has {expected!r}")
     for key, least in _COUNTS.items():
-        value, may_lack = told.get(key), key in ("max_length", "num_attention_heads")
+        value, may_lack = values.get(key), key in ("max_length", "num_attention_heads")
         if not (value is None and may_lack) and (type(value) is not int or not least <= value <= LARGEST):
             raise CheckpointError(
                 f"{path}: its {CONFIG} says {key}={value!r:.60}, expected a positive whole number "
                 f"({least} to {LARGEST:,})"
             )
-    epsilon = told["layer_norm_eps"]
+    epsilon = values["layer_norm_eps"]
     if type(epsilon) not in (int, float) or not 0 <= epsilon < 1:
         raise CheckpointError(f"{path}: its {CONFIG} says layer_norm_eps={epsilon!r:.60}, expected a small number")
 
@@ -277,7 +277,7 @@ def _differences(network: MAEST) -> list[str]:
     notes = [
         "features: transformers has no front end for this network; ASTFeatureExtractor computes another spectrogram. "
         f"Feed the normalised log-mel [B, {CONFIG} max_length, num_mel_bins] of this suite's front end.",
-        f"length: AST takes clips of exactly max_length frames; shorter ones must be padded, which {OURS} need not.",
+        f"length: AST takes windows of exactly max_length frames; shorter ones must be padded, which {OURS} need not.",
     ]
     if given["head_norm_eps"] != given["norm_eps"]:
         notes.append(
@@ -294,10 +294,10 @@ def _differences(network: MAEST) -> list[str]:
 
 
 def _weights_file(folder: Path) -> Path:
-    found = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
-    if found is None:
+    file = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
+    if file is None:
         raise CheckpointError(
             f"{folder} has a {CONFIG} but neither {' nor '.join(WEIGHT_FILES)}: download it whole, and save weights "
             f"that are split into several files as one (max_shard_size)"
         )
-    return found
+    return file

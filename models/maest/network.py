@@ -7,19 +7,28 @@ ICML 2021). Parameters bear the names of the published checkpoints. Blocks are c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import nn
 
+from models.arguments import Count, Positive, Rate
+from models.export import ExportForm, check_layers
 from models.frontends.base import FrontEnd
+from models.frontends.mel import MelFrontEnd
+from models.initial_weights import LoadReport, State
+from models.inputs import Inputs
+from models.maest.adapt import adapt
 from models.maest.compiled import compile_blocks
+from models.maest.export import AudioNetwork
 from models.maest.flops import cost
-from models.maest.grid import PATCH, grid_size
-from models.maest.patchout import Kept, Patchout
+from models.maest.grid import PATCH, check_input, grid_size
+from models.maest.patchout import Patchout, cut_patches, sum_positions
 from models.maest.prepared import prepare
+from models.maest.published import FRONT_END, published_arguments
 from models.maest.vit import INIT_STD, Block, init_weights
 from models.network import Network, Outputs
 
@@ -32,8 +41,8 @@ class MAEST(Network, name="maest"):
     """Log-mel patches in, class logits and tokens out.
 
     Positions along time are as many as `n_frames` yields; a published checkpoint may hold one more, which
-    `time_positions` states. In training a clip shorter than that is given a random offset in time (one for the batch),
-    which teaches every position; in evaluation it starts at the first. A new network has random weights.
+    `time_positions` states. In training a window shorter than that is given a random offset in time (one for the
+    batch), so that every position is trained; in evaluation it starts at the first. A new network has random weights.
 
     Args:
         n_classes: Number of logits.
@@ -67,9 +76,17 @@ class MAEST(Network, name="maest"):
     """
 
     derived = ("n_classes", "n_bands", "n_frames", "n_classes_dist", "time_positions", "norm_eps", "head_norm_eps")
+    inherited = ("norm_eps", "head_norm_eps")
+    adjustable = (
+        "s_patchout_f_indices",
+        "s_patchout_f_interleaved",
+        "s_patchout_t_indices",
+        "s_patchout_t_interleaved",
+    )
     seconds = 10.0
     min_frames = PATCH
     token_names = ("cls", "dist", "mean")
+    head_prefixes = ("head.", "head_dist.")
 
     def __init__(
         self,
@@ -77,24 +94,24 @@ class MAEST(Network, name="maest"):
         n_classes: int = 400,
         n_bands: int = 96,
         n_frames: int = 1875,
-        stride_f: int = 10,
-        stride_t: int = 10,
-        dim: int = 768,
-        depth: int = 12,
-        heads: int = 12,
-        mlp_ratio: float = 4.0,
-        distilled_type: str = "mean",
+        stride_f: Positive = 10,
+        stride_t: Positive = 10,
+        dim: Positive = 768,
+        depth: Positive = 12,
+        heads: Positive = 12,
+        mlp_ratio: Annotated[float, Field(gt=0)] = 4.0,
+        distilled_type: Literal["mean", "separated"] = "mean",
         n_classes_dist: int | None = None,
-        dropout: float = 0.0,
-        attention_dropout: float = 0.0,
-        stochastic_depth: float = 0.0,
-        u_patchout: int = 0,
-        s_patchout_t: int = 0,
-        s_patchout_f: int = 0,
-        s_patchout_f_indices: Sequence[int] = (),
-        s_patchout_f_interleaved: int = 0,
-        s_patchout_t_indices: Sequence[int] = (),
-        s_patchout_t_interleaved: int = 0,
+        dropout: Rate = 0.0,
+        attention_dropout: Rate = 0.0,
+        stochastic_depth: Rate = 0.0,
+        u_patchout: Count = 0,
+        s_patchout_t: Count = 0,
+        s_patchout_f: Count = 0,
+        s_patchout_f_indices: Sequence[Count] = (),
+        s_patchout_f_interleaved: Count = 0,
+        s_patchout_t_indices: Sequence[Count] = (),
+        s_patchout_t_interleaved: Count = 0,
         time_positions: int | None = None,
         norm_eps: float = 1e-6,
         head_norm_eps: float = 1e-5,
@@ -141,6 +158,23 @@ class MAEST(Network, name="maest"):
         """Classes, bands and frames."""
         return {"n_classes": n_classes, "n_bands": frontend.item_shape[0], "n_frames": frames}
 
+    @classmethod
+    def from_published(cls, state: Mapping[str, torch.Tensor]) -> tuple[dict[str, Any], State, dict[str, Any]] | None:
+        """The layout of MAEST's and PaSST's releases."""
+        own = {key: tensor for key, tensor in state.items() if not key.startswith(FRONT_END)}
+        arguments = published_arguments(own)
+        return None if arguments is None else (arguments, own, {})
+
+    def fit_weights(self, source: Mapping[str, torch.Tensor], name: str, **rules: Any) -> tuple[State, LoadReport]:
+        """Also of other lengths, other bands, more or fewer blocks, and of images; see `models.maest.adapt`."""
+        return adapt(source, self.state_dict(), name, **rules)
+
+    @classmethod
+    def check(cls, arguments: Mapping[str, Any]) -> None:
+        """The heads share the width."""
+        if arguments["dim"] % arguments["heads"]:
+            raise ValueError(f"dim={arguments['dim']} is not divisible by heads={arguments['heads']}")
+
     @property
     def window(self) -> int:
         """Frames of the windows it is made for."""
@@ -178,6 +212,13 @@ class MAEST(Network, name="maest"):
         """Length of the sequence, with CLS and DIST, for an input of `frames` (None: `n_frames`)."""
         columns = grid_size(self.n_frames if frames is None else frames, self.stride_t)
         return self.patchout.count(self.grid[0], columns, training) + 2
+
+    def unpadded(self, frames: int) -> int:
+        """As many as whole patches have; patchout that holds always may leave nothing of them."""
+        if frames < PATCH:
+            raise ValueError(f"{frames} frames: at least {PATCH} are needed, one patch")
+        self.count_tokens(frames)
+        return PATCH + self.stride_t * (grid_size(frames, self.stride_t) - 1)
 
     def forward(self, x: torch.Tensor) -> Outputs:
         """Class logits.
@@ -220,7 +261,7 @@ class MAEST(Network, name="maest"):
         x, tokens = self._run(x, self._blocks(layers), self.depth)
         return self._classify(self.norm(x[:, :2])), tokens
 
-    def embedding_shape(self, layer: str, item_shape: Sequence[int]) -> tuple[int, ...]:
+    def embedding_shape(self, layer: str, item_shape: Sequence[int], frames: int | None = None) -> tuple[int, ...]:
         """`(3, dim)`."""
         return (len(self.token_names), self.dim)
 
@@ -236,6 +277,17 @@ class MAEST(Network, name="maest"):
     def prepared(self) -> MAEST:
         """For inference alone; see `models.maest.prepared`."""
         return prepare(self)
+
+    def export_form(
+        self, inputs: Inputs, layers: Sequence[str], frames: int | None = None, fused: bool = False
+    ) -> ExportForm:
+        """Of plain products, where a hop is half a frame of a mel front end; see `models.maest.export`."""
+        frontend = inputs.frontend
+        if inputs.audio or not isinstance(frontend, MelFrontEnd) or frontend.n_fft != 2 * frontend.hop:
+            return super().export_form(inputs, layers, frames, fused)
+        check_layers(self, layers)
+        blocks = [self.layer_names.index(layer) for layer in layers]
+        return AudioNetwork(self, frontend, inputs.mean, inputs.std, blocks, frames, fused=fused)
 
     def compile_parts(self, **options: Any) -> None:
         """Block by block; see `models.maest.compiled`."""
@@ -279,52 +331,20 @@ class MAEST(Network, name="maest"):
 
     def _tokenise(self, x: torch.Tensor) -> torch.Tensor:
         """Embeds the kept patches, adds positions and puts CLS and DIST in front: `[B, N, dim]`."""
-        x = self._check_input(x)
+        x = check_input(x, self.n_bands, self.max_frames).to(self.cls_token.dtype)
         rows, columns = grid_size(x.shape[1], self.stride_f), grid_size(x.shape[2], self.stride_t)
-        kept = self.patchout.draw(rows, columns, self.training)
+        kept = self.patchout.sample(rows, columns, self.training)
         kept = None if kept is None else kept.to(x.device)
         spare = self.grid[1] - columns
         offset = int(torch.randint(spare + 1, ())) if self.training and spare else 0
-        patches = self._cut(x, kept)
+        patches = cut_patches(x, self.stride_f, self.stride_t, kept)
+        time = self.time_new_pos_embed[..., offset : offset + columns]
+        positions = sum_positions(self.freq_new_pos_embed, time, kept)
         proj = self.patch_embed["proj"]
-        patches = F.linear(patches, proj.weight.flatten(1), proj.bias) + self._positions(columns, offset, kept)
+        patches = F.linear(patches, proj.weight.flatten(1), proj.bias) + positions
         special = torch.cat([self.cls_token, self.dist_token], dim=1) + self.new_pos_embed
         special = special.to(patches.dtype).expand(len(x), -1, -1)
         return self.pos_drop(torch.cat([special, patches], dim=1))
-
-    def _cut(self, x: torch.Tensor, kept: Kept | None) -> torch.Tensor:
-        """Patches of `x` `[B, F, T]` as vectors `[B, N, 256]`; what patchout drops is never read."""
-        view = x.unfold(1, PATCH, self.stride_f).unfold(2, PATCH, self.stride_t)
-        if kept is not None:
-            columns = len(kept.columns)
-            row, column = kept.rows.repeat_interleave(columns), kept.columns.repeat(len(kept.rows))
-            if kept.tokens is not None:
-                row, column = row[kept.tokens], column[kept.tokens]
-            view = view[:, row, column]
-        return view.reshape(len(x), -1, PATCH * PATCH)
-
-    def _positions(self, columns: int, offset: int, kept: Kept | None) -> torch.Tensor:
-        """Positional vectors of the kept patches, `[N, dim]`."""
-        frequency = self.freq_new_pos_embed[0, :, :, 0].t()
-        time = self.time_new_pos_embed[0, :, 0, offset : offset + columns].t()
-        if kept is not None:
-            frequency, time = frequency[kept.rows], time[kept.columns]
-        positions = (frequency[:, None] + time[None]).flatten(0, 1)
-        if kept is not None and kept.tokens is not None:
-            positions = positions[kept.tokens]
-        return positions
-
-    def _check_input(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns the input as `[B, F, T]` in the dtype of the weights."""
-        expected = f"expected a tensor [B, T, {self.n_bands}], {PATCH} <= T <= {self.max_frames}"
-        if not isinstance(x, torch.Tensor):
-            raise ValueError(f"got a {type(x).__name__}: {expected}; use torch.from_numpy for an array")
-        if x.ndim != 3 or x.shape[2] != self.n_bands or x.shape[0] == 0 or not PATCH <= x.shape[1] <= self.max_frames:
-            remedy = ""
-            if x.ndim == 3 and x.shape[2] == self.n_bands and x.shape[1] > self.max_frames:
-                remedy = f"; cut the clip into windows of at most {self.max_frames} frames"
-            raise ValueError(f"got shape {list(x.shape)}: {expected}{remedy}")
-        return x.transpose(1, 2).to(self.cls_token.dtype)
 
 
 def _check_settings(settings: dict[str, Any]) -> None:
@@ -337,8 +357,7 @@ def _check_settings(settings: dict[str, Any]) -> None:
     for name in ("dropout", "attention_dropout", "stochastic_depth"):
         if not 0.0 <= settings[name] < 1.0:
             raise ValueError(f"{name}={settings[name]}: expected a rate of 0 <= rate < 1")
-    if settings["dim"] % settings["heads"]:
-        raise ValueError(f"dim={settings['dim']} is not divisible by heads={settings['heads']}")
+    MAEST.check(settings)
     if settings["distilled_type"] not in DISTILLED_TYPES:
         raise ValueError(f"distilled_type={settings['distilled_type']!r}: expected one of {', '.join(DISTILLED_TYPES)}")
     for name in ("time_positions", "n_classes_dist"):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 
+from models.maest.grid import PATCH
 from models.transfer import send
 
 
@@ -98,7 +99,7 @@ class Patchout:
             )
         return left
 
-    def draw(self, rows: int, columns: int, training: bool) -> Kept | None:
+    def sample(self, rows: int, columns: int, training: bool) -> Kept | None:
         """Chooses the patches of one step, from torch's default generator.
 
         Returns:
@@ -125,6 +126,27 @@ class Patchout:
         names = [f"s_patchout_{axis}_indices", f"s_patchout_{axis}_interleaved"]
         names = [f"s_patchout_{axis}", *names] if training else names
         return ", ".join(f"{name}={getattr(self, name)}" for name in names if getattr(self, name)) or "no setting"
+
+
+def cut_patches(x: torch.Tensor, stride_f: int, stride_t: int, kept: Kept | None) -> torch.Tensor:
+    """Patches of `x` `[B, F, T]` as vectors `[B, N, 256]`; what patchout drops is never read."""
+    view = x.unfold(1, PATCH, stride_f).unfold(2, PATCH, stride_t)
+    if kept is not None:
+        columns = len(kept.columns)
+        row, column = kept.rows.repeat_interleave(columns), kept.columns.repeat(len(kept.rows))
+        if kept.tokens is not None:
+            row, column = row[kept.tokens], column[kept.tokens]
+        view = view[:, row, column]
+    return view.reshape(len(x), -1, PATCH * PATCH)
+
+
+def sum_positions(frequency: torch.Tensor, time: torch.Tensor, kept: Kept | None) -> torch.Tensor:
+    """Positional vectors of the kept patches, `[N, dim]`, of `[1, dim, rows, 1]` and `[1, dim, 1, columns]`."""
+    rows, columns = frequency[0, :, :, 0].t(), time[0, :, 0].t()
+    if kept is not None:
+        rows, columns = rows[kept.rows], columns[kept.columns]
+    positions = (rows[:, None] + columns[None]).flatten(0, 1)
+    return positions if kept is None or kept.tokens is None else positions[kept.tokens]
 
 
 def _drop(candidates: torch.Tensor, n: int) -> torch.Tensor:

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from pymongo import DESCENDING
 
+from experiments.tracking import TrackingSettings
 from experiments.tracking.columns import VIEW
 from experiments.tracking.home import home
 from experiments.tracking.location import located, open_database
-from experiments.tracking.settings import TrackingSettings
 
 
 @pytest.fixture(scope="module")

@@ -38,8 +38,8 @@ import base64, io, math, struct, wave
 from pathlib import Path
 
 from experiments.settings import PretrainSettings
-from experiments.tracking.experiment import Experiment
-from experiments.tracking.logger import RunLogger
+from experiments.tracking import Experiment
+from experiments.tracking import RunLogger
 from experiments.training.throughput import NAMES
 
 ex = Experiment("ex_pretrain", PretrainSettings, {{}})
@@ -448,7 +448,7 @@ def test_nothing_is_left_when_the_launcher_ends(home, runs, start, tmp_path, num
 SHORT = """
 from experiments.tracking.dashboard import serve, stop_event
 from experiments.tracking.location import located
-from experiments.tracking.settings import TrackingSettings
+from experiments.tracking import TrackingSettings
 
 stop = stop_event()
 with located(TrackingSettings()) as location:

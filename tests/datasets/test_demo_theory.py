@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasets.demo.styles import STYLES
-from datasets.demo.theory import KEYS, Key, chord, nearest, progression, voice
+from datasets.demo.theory import KEYS, Tonality, chord, nearest, progression, voice
 
 
 def test_the_24_keys_have_distinct_names_that_mir_eval_reads():
@@ -22,12 +22,12 @@ def test_the_24_keys_have_distinct_names_that_mir_eval_reads():
 @pytest.mark.parametrize(
     ("numeral", "key", "classes"),
     [
-        ("I", Key(0, "major"), {0, 4, 7}),
-        ("ii7", Key(0, "major"), {2, 5, 9, 0}),
-        ("V7", Key(9, "minor"), {4, 8, 11, 2}),
-        ("VI", Key(9, "minor"), {5, 9, 0}),
-        ("bVII", Key(7, "major"), {5, 9, 0}),
-        ("iim7b5", Key(0, "minor"), {2, 5, 8, 0}),
+        ("I", Tonality(0, "major"), {0, 4, 7}),
+        ("ii7", Tonality(0, "major"), {2, 5, 9, 0}),
+        ("V7", Tonality(9, "minor"), {4, 8, 11, 2}),
+        ("VI", Tonality(9, "minor"), {5, 9, 0}),
+        ("bVII", Tonality(7, "major"), {5, 9, 0}),
+        ("iim7b5", Tonality(0, "minor"), {2, 5, 8, 0}),
     ],
 )
 def test_numerals_mean_the_chords_of_the_textbook(numeral, key, classes):

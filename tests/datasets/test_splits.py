@@ -1,4 +1,4 @@
-"""How tracks are dealt out: laws of every rule, and how near the shares they come."""
+"""How tracks are split: laws of every rule, and how near the shares they come."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ RULES = {
 @given(labels=CORPORA, weights=WEIGHTS, seed=st.integers(0, 5), order=st.randoms(use_true_random=False))
 def test_every_track_has_one_split_whatever_the_order_of_rows_and_labels(rule, labels, weights, seed, order):
     shares = shares_of(weights)
-    dealt = RULES[rule](labels, shares, seed)
-    assert dealt.keys() == labels.keys()
-    assert set(dealt.values()) <= {split for split, share in zip(SPLITS, shares, strict=True) if share}
+    assigned = RULES[rule](labels, shares, seed)
+    assert assigned.keys() == labels.keys()
+    assert set(assigned.values()) <= {split for split, share in zip(SPLITS, shares, strict=True) if share}
     rows = [(identity, order.sample(found, len(found))) for identity, found in labels.items()]
     order.shuffle(rows)
-    assert RULES[rule](dict(rows), shares, seed) == dealt
+    assert RULES[rule](dict(rows), shares, seed) == assigned
 
 
 @given(labels=CORPORA, weights=WEIGHTS, seed=st.integers(0, 5))
 def test_no_group_stands_on_two_sides(labels, weights, seed):
-    dealt = RULES["grouped"](labels, shares_of(weights), seed)
+    assigned = RULES["grouped"](labels, shares_of(weights), seed)
     sides = defaultdict(set)
-    for identity, split in dealt.items():
+    for identity, split in assigned.items():
         sides[artist(identity)].add(split)
     assert all(len(splits) == 1 for splits in sides.values())
 
@@ -57,9 +57,9 @@ def test_no_group_stands_on_two_sides(labels, weights, seed):
 def test_with_one_label_a_track_every_class_has_its_share_of_every_split(classes, weights, seed):
     labels = {f"{name}/{n}.ogg": (str(name),) for name, count in enumerate(classes) for n in range(count)}
     shares = shares_of(weights)
-    dealt = stratified(labels, shares, seed)
+    assigned = stratified(labels, shares, seed)
     for name, count in enumerate(classes):
-        found = Counter(split for identity, split in dealt.items() if labels[identity] == (str(name),))
+        found = Counter(split for identity, split in assigned.items() if labels[identity] == (str(name),))
         for split, share in zip(SPLITS, shares, strict=True):
             assert share * count - 2 < found[split] < share * count + 1
 
@@ -71,10 +71,10 @@ def test_tracks_without_labels_keep_the_shares_too(count, weights):
     assert all(abs(found[split] - share * count) < 2 for split, share in zip(SPLITS, shares, strict=True))
 
 
-def worst(labels, dealt):
+def worst(labels, assigned):
     """The largest distance of a label from its share of a split, in tracks."""
     totals = Counter(label for found in labels.values() for label in found)
-    inside = Counter((dealt[identity], label) for identity, found in labels.items() for label in found)
+    inside = Counter((assigned[identity], label) for identity, found in labels.items() for label in found)
     return max(
         abs(inside[split, label] - share * totals[label])
         for label in totals
@@ -128,9 +128,9 @@ def test_the_form_of_accents_does_not_move_a_track():
     other = {name: unicodedata.normalize("NFD", name) for name in names}
     assert [hashed_split(name) for name in names] == [hashed_split(one) for one in other.values()]
     labels = {name: ("a", "b")[n % 2] for n, name in enumerate(names)}
-    dealt = stratified(labels, seed=1)
+    assigned = stratified(labels, seed=1)
     again = stratified({other[name]: label for name, label in labels.items()}, seed=1)
-    assert dealt == {name: again[other[name]] for name in names}
+    assert assigned == {name: again[other[name]] for name in names}
 
 
 def test_tracks_with_names_in_ascii_keep_the_splits_they_have_always_had():

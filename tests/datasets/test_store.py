@@ -222,6 +222,7 @@ def test_opening_and_looking_up_takes_little_memory_for_many_tracks(path: Path) 
         "source": pa.array(ids),
         "duration": pa.array(np.ones(count)),
         "checksum": pa.array([""] * count),
+        "audio_checksum": pa.array(["crc32:01234567"] * count),
     }
     with locked(path):
         save_parquet(path, pa.table(columns).cast(SCHEMA))
@@ -302,7 +303,9 @@ def test_a_damaged_part_index_is_named(path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"kind": "audio"}, "kind='audio': a store holds one of mel, embeddings, logits"),
+        ({"kind": "video"}, "kind='video': a store holds one of mel, audio, embeddings, logits"),
+        ({"fill": "silence"}, "fill='silence': expected a finite number"),
+        ({"fill": float("nan")}, "fill=nan: expected a finite number"),
         ({"item_shape": (0,)}, "every size must be at least 1"),
         ({"dtype": "float17"}, "dtype='float17' is not a numpy type"),
         ({"dtype": "complex64"}, "a store holds real numbers"),

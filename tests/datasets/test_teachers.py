@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from datasets.clips import RandomCrops, Windows
 from datasets.store import Header, Store, StoreWriter
+from datasets.targets import ClipTargets
 from datasets.teachers import Rule, Teacher, harden, overlapping, probabilities
 from datasets.windows import exhaustive_windows, offset_range
 
@@ -101,7 +102,7 @@ def test_the_mean_is_over_probabilities_and_before_the_threshold(logits):
     mean = probabilities(arrays["long.ogg"]).mean(axis=0)
     assert (mean > 0.45).any()
     assert not (mean > 0.45).all()
-    hard, soft = (Teacher(store, Rule(soft=kind, patch="mean"), 100, 100) for kind in (False, True))
+    hard, soft = (Teacher(store, Rule(soft=kind, window="mean"), 100, 100) for kind in (False, True))
     assert hard.targets("long.ogg", 0, 100).tolist() == (mean > 0.45).tolist()
     assert soft.targets("long.ogg", 200, 100) == pytest.approx(mean)
 
@@ -134,8 +135,8 @@ def test_other_names_and_tracks_never_heard(logits):
 
 
 def test_rules_that_make_no_sense_are_refused():
-    with pytest.raises(ValueError, match="patch='first': expected one of overlap, mean"):
-        Rule(patch="first")
+    with pytest.raises(ValueError, match="window='first': expected one of overlap, mean"):
+        Rule(window="first")
     with pytest.raises(ValueError, match="temperature=0"):
         Rule(temperature=0)
 
@@ -145,13 +146,13 @@ def test_clips_carry_what_the_teacher_says_about_them(logits, tmp_path):
     with StoreWriter(tmp_path / "mels", Header("mel", (4,), fingerprint="m")) as writer:
         writer.append("long.ogg", np.arange(290)[:, None].repeat(4, 1).astype(np.float16))
     mels = Store(tmp_path / "mels")
-    teacher = Teacher(store, Rule(soft=True), 100, 100)
-    crops = RandomCrops(mels, ["long.ogg"], np.zeros((1, 2)), 40, teacher)
+    teacher, targets = Teacher(store, Rule(soft=True), 100, 100), ClipTargets(np.zeros((1, 2)))
+    crops = RandomCrops(mels, ["long.ogg"], targets, 40, {"teacher": teacher.of(["long.ogg"])})
     for seed in range(20):
         item = crops[0, seed]
-        start = int(item["mel"][0, 0])
+        start = int(item["x"][0, 0])
         expected = probabilities(arrays["long.ogg"][overlapping(start, 40, 100, 100, 3)])
         assert item["teacher"] == pytest.approx(expected, abs=1e-6)
-    (window,) = Windows(mels, ["long.ogg"], np.zeros((1, 2)), 40, teacher=teacher)
+    (window,) = Windows(mels, ["long.ogg"], targets, 40, extra={"teacher": teacher.of(["long.ogg"])})
     assert window["teacher"] == pytest.approx(probabilities(arrays["long.ogg"][1]), abs=1e-6)
-    assert "teacher" not in RandomCrops(mels, ["long.ogg"], np.zeros((1, 2)), 40)[0, 0]
+    assert "teacher" not in RandomCrops(mels, ["long.ogg"], targets, 40)[0, 0]

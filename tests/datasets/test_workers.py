@@ -20,8 +20,8 @@ import sys
 import numpy as np
 from pathlib import Path
 from experiments.probes.grids import points
-from experiments.probes.sweeping import Workers, sweep
-from experiments.probes.tile_files import Problem
+from experiments.probes.sweep import Workers, sweep
+from experiments.probes.sweep_files import Problem
 from experiments.probes.vectors import Split
 from experiments.tasks import Genre
 

@@ -62,7 +62,7 @@ def test_checkpoints_and_folders_carry_them(tmp_path):
         ("empty.json", b'["a", " "]', "no list of class names"),
         ("half.json", b'["a", "\\ud800"]', "half a letter"),
         ("odd.json", b'{"id2label": 5}', "no list of class names"),
-        ("twice.txt", b"oud\nkora\noud\n", "'oud' stands in it twice"),
+        ("twice.txt", b"oud\nkora\noud\n", "'oud' is listed twice"),
     ],
 )
 def test_other_files_are_named(tmp_path, name, content, message):
@@ -82,7 +82,7 @@ def test_a_file_goes_before_what_the_weights_carry(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("label", "said"),
+    ("label", "displayed"),
     [
         ("Rock---Punk", "Punk (Rock)"),
         ("Folk, World, & Country---Éntekhno", "Éntekhno (Folk, World, & Country)"),
@@ -92,8 +92,8 @@ def test_a_file_goes_before_what_the_weights_carry(tmp_path):
         ("drum-and-bass", "drum-and-bass"),
     ],
 )
-def test_styles_are_said_with_their_genre_behind(label, said):
-    assert display_name(label) == said
+def test_styles_are_displayed_with_their_genre_behind(label, displayed):
+    assert display_name(label) == displayed
 
 
 JSON = st.recursive(

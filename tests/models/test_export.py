@@ -1,162 +1,187 @@
-"""Audio to outputs as one module, and the files made of it."""
+"""Any network as one module that takes audio, and the files made of it."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from pathlib import Path
-
 import numpy as np
-import onnx
 import pytest
 import torch
 
 from models.errors import ExportError
-from models.frontends.musicnn import HOP, MEAN, STD, MusiCNNMel
+from models.frontends import build
+from models.frontends.mel import MelFrontEnd, decibels, hann, mel_filters
+from models.inputs import Inputs
 from models.maest import MAEST
-from models.maest.export import AudioNetwork, MatrixMel
-from models.onnx_files import audio_session, open_onnx, quantised, read_properties, write_onnx
+from models.maest.export import AudioNetwork
+from models.onnx_files import open_onnx, write_onnx
+from models.outputs import main_head
 from models.programs import open_program, write_program
-from preprocess.decode import load
-
-DATA = Path(__file__).parents[1] / "data"
-MUSIC = ("piano_prelude.ogg", "super_polka.ogg", "solo_voice.ogg")
-FRAMES, DEPTH, CLASSES = 312, 2, 11
+from tests.models.toys import Levels, Raw, Toy
 
 
-def network(**settings) -> MAEST:
-    """A small network whose every parameter matters."""
+class Decibels(MelFrontEnd):
+    """As those of tagging networks."""
+
+    sample_rate, hop = 16_000, 256
+
+    def __init__(self, bands: int = 8, n_fft: int = 512) -> None:
+        super().__init__(hann(n_fft), mel_filters(16_000, n_fft, bands, scale="htk", norm="none"))
+
+    def compress(self, mel):
+        return decibels(mel)
+
+
+def toy(**arguments) -> Toy:
     torch.manual_seed(0)
-    made = MAEST(**{"n_classes": CLASSES, "n_frames": FRAMES, "dim": 64, "depth": DEPTH, "heads": 2, **settings})
-    with torch.no_grad():
-        for parameter in made.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
+    made = Toy(**{"n_classes": 3, **arguments})
+    made.norm.running_mean.add_(0.3)
     return made.eval()
 
 
-@pytest.fixture(scope="module")
-def clips() -> torch.Tensor:
-    """Three clips of 5 s of real music, `[3, samples]`."""
-    return torch.stack([torch.from_numpy(load(DATA / name, 16_000))[: FRAMES * HOP] for name in MUSIC])
+def audio(samples: int, batch: int = 2) -> torch.Tensor:
+    return 0.1 * torch.randn(batch, samples, generator=torch.Generator().manual_seed(0))
 
 
-def expected(net: MAEST, audio: torch.Tensor, blocks: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """By the way of the front end, as many frames as `predict` cuts."""
-    frontend = MusiCNNMel()
-    mel = frontend.normalise(frontend(audio)[:, : audio.shape[1] // HOP])
+def expected(network, inputs, clips, layers, frames=None):
     with torch.inference_mode():
-        made = net.embed(mel.transpose(1, 2), blocks, logits=True)
-    logits = made.logits if isinstance(made.logits, torch.Tensor) else made.logits[0]
-    return logits, torch.stack([made.tokens[block] for block in blocks], 1)
+        logits, tokens = network.forward_and_embed(inputs(clips)[:, :frames], layers)
+    return main_head(logits), torch.stack([tokens[layer] for layer in layers], 1)
 
 
-def assert_close(found, wanted, atol: float = 1e-4) -> None:
+def assert_close(found, wanted, atol=1e-4):
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(torch.as_tensor(one), other, rtol=0, atol=atol)
 
 
-@pytest.mark.parametrize("variant", ["essentia", "torch"])
-@pytest.mark.parametrize("name", sorted(path.name for path in DATA.glob("*.[om]*[g3]")))
-def test_the_log_mel_by_matrices_is_that_of_the_front_end(name, variant):
-    frontend = MusiCNNMel(variant)
-    audio = torch.from_numpy(load(DATA / name, 16_000))[None]
-    audio = audio[:, : audio.shape[1] // HOP * HOP]
-    frames = audio.shape[1] // HOP
-    torch.testing.assert_close(MatrixMel(frontend)(audio), frontend(audio)[:, :frames], rtol=0, atol=1e-4)
+@pytest.mark.parametrize(
+    ("frontend", "layer", "second"), [(Levels(), "frames", False), (Decibels(), "clip", True)], ids=["own", "mel"]
+)
+def test_one_module_is_front_end_and_network_and_so_are_its_files(frontend, layer, second, tmp_path):
+    network, inputs = toy(second=second), Inputs(frontend, -3.0, 2.0, audio=True)
+    form = network.export_form(inputs, [layer], frames=20)
+    assert form.samples == frontend.n_samples(20)
+    clips = audio(form.samples, 3)
+    wanted = expected(network, Inputs(frontend, -3.0, 2.0, audio=True), clips, [layer])
+    assert_close(form(clips), wanted)
+    write_onnx(tmp_path / "x.onnx", form, {"a": "b"})
+    assert_close(open_onnx(tmp_path / "x.onnx", 1).run(None, {"audio": clips.numpy()}), wanted)
+    write_program(tmp_path / "x.pt2", form, {"a": "b"})
+    program, about = open_program(tmp_path / "x.pt2")
+    assert about == {"a": "b"}
+    assert_close(program(clips), wanted)
+
+
+def test_files_take_windows_of_any_length(tmp_path):
+    network, inputs = toy(), Inputs(Decibels(), -3.0, 2.0, audio=True)
+    form = network.export_form(inputs, ["clip"], frames=20)
+    write_onnx(tmp_path / "x.onnx", form, {}, any_length=True)
+    write_program(tmp_path / "x.pt2", form, {}, any_length=True)
+    session, program = open_onnx(tmp_path / "x.onnx", 1), open_program(tmp_path / "x.pt2")[0]
+    for batch, hops in ((1, 3), (2, 20), (1, 50)):
+        clips = audio(256 * hops, batch)
+        wanted = expected(network, inputs, clips, ["clip"])
+        assert_close(session.run(None, {"audio": clips.numpy()}), wanted)
+        assert_close(program(clips), wanted)
+
+
+def test_a_network_of_samples(tmp_path):
+    network, frontend = Raw(3).eval(), build("waveform", sample_rate=8000)
+    assert network.embedding_shape("clip", frontend.item_shape) == (1, 4)
+    inputs = Inputs(frontend, frontend.mean, frontend.std, audio=True)
+    form = network.export_form(inputs, ["clip"], frames=1000)
+    write_onnx(tmp_path / "x.onnx", form, {}, any_length=True)
+    session = open_onnx(tmp_path / "x.onnx", 1)
+    for samples in (16, 777, 1000, 5000):
+        clips = audio(samples)
+        wanted = expected(network, inputs, clips, ["clip"])
+        assert_close(form(clips), wanted)
+        assert_close(session.run(None, {"audio": clips.numpy()}), wanted)
+
+
+def test_windows_cut_from_features_have_a_frame_for_each_hop():
+    network, frontend = toy(), build("musicnn")
+    network = Toy(n_classes=3, bands=96).eval()
+    form = network.export_form(Inputs(frontend, frontend.mean, frontend.std), ["clip"], frames=20)
+    assert form.samples == 20 * 256
+    clips = audio(form.samples)
+    inputs = Inputs(frontend, frontend.mean, frontend.std, audio=True)
+    assert_close(form(clips), expected(network, inputs, clips, ["clip"], 20))
+
+
+def test_the_network_stays_as_it_was():
+    network, frontend = toy().train(), Levels()
+    network.export_form(Inputs(frontend, 0.0, 0.5, audio=True), ["clip"], frames=9)
+    assert network.training
+    assert frontend.training
+    assert all(parameter.requires_grad for parameter in (*network.parameters(), *frontend.parameters()))
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("layers", "frames", "why"),
     [
-        {},
-        {"distilled_type": "separated"},
-        {"s_patchout_f_interleaved": 2, "s_patchout_t_indices": [0, 5]},
-        {"n_frames": 625, "stride_f": 12, "stride_t": 14},
+        ([], 9, r"layers \[\]: expected some of frames, clip, each once"),
+        (["clip", "clip"], 9, "each once"),
+        (["hidden"], 9, r"layers \['hidden'\]: expected some of frames, clip"),
+        (["clip", "frames"], 9, r"different shapes \(clip \[1, 6\], frames \[7, 6\]\): export .* clip or frames"),
+        (["clip"], 2, "windows of 2 frames: this network takes 3 or more"),
+        (["clip"], None, "takes windows of any length: give the length to export"),
     ],
-    ids=["mean", "separated", "patchout", "strides"],
 )
-@pytest.mark.parametrize("blocks", [[0], [1, 0]], ids=["early", "last first"])
-def test_one_module_is_front_end_and_network(clips, settings, blocks):
-    net = network(**settings)
-    module = AudioNetwork(net, MusiCNNMel(), MEAN, STD, blocks, FRAMES)
-    assert_close(module(clips), expected(net, clips, blocks))
+def test_what_cannot_be_exported_is_named(layers, frames, why):
+    with pytest.raises(ExportError, match=why):
+        toy().export_form(Inputs(Levels(), 0.0, 0.5, audio=True), layers, frames)
 
 
-def test_shorter_clips_have_the_first_positions(clips):
-    net, audio = network(), clips[:, : 100 * HOP]
-    assert_close(AudioNetwork(net, MusiCNNMel(), MEAN, STD, [0], 100)(audio), expected(net, audio, [0]))
-
-
-@pytest.mark.parametrize(
-    ("blocks", "frames", "told"),
-    [([2], None, "0 to 1"), ([], None, "0 to 1"), ([1, 1], None, "once"), ([1], 400, "16 to"), ([1], 8, "16 to")],
-)
-def test_what_cannot_be_is_said(blocks, frames, told):
-    with pytest.raises(ExportError, match=told):
-        AudioNetwork(network(), MusiCNNMel(), MEAN, STD, blocks, frames)
-
-
-def test_another_kind_of_network_is_refused():
-    with pytest.raises(ExportError, match="Linear cannot be exported"):
-        AudioNetwork(torch.nn.Linear(2, 2), MusiCNNMel(), MEAN, STD, [0])
-
-
-def test_onnx_takes_any_batch_and_length(clips, tmp_path):
-    net, blocks, file = network(), [1, 0], tmp_path / "network.onnx"
-    about = {"labels": json.dumps(["ä", "b"]), "licence": "own"}
-    write_onnx(file, AudioNetwork(net, MusiCNNMel(), MEAN, STD, blocks), about, any_length=True)
-    assert [path.name for path in tmp_path.iterdir()] == ["network.onnx"]
-    assert read_properties(file) == about
-    session = open_onnx(file, 1)
-    assert [output.name for output in session.get_outputs()] == ["logits", "embeddings"]
-    for batch, frames in ((1, FRAMES), (3, FRAMES), (2, 100), (1, 26)):
-        audio = clips[:batch, : frames * HOP].contiguous()
-        assert_close(session.run(None, {"audio": audio.numpy()}), expected(net, audio, blocks))
-
-
-def test_onnx_of_clips_of_one_length(clips):
-    net = network(s_patchout_f_interleaved=2, depth=1)
-    module, audio = AudioNetwork(net, MusiCNNMel(), MEAN, STD, [0], 200), clips[:, : 200 * HOP].contiguous()
-    session = audio_session(module, threads=1)
-    assert session.get_inputs()[0].shape == ["batch", 200 * HOP]
-    assert_close(session.run(None, {"audio": audio.numpy()}), expected(net, audio, [0]))
-
-
-def test_patchout_fixes_the_length(tmp_path):
-    module = AudioNetwork(network(s_patchout_f_interleaved=2), MusiCNNMel(), MEAN, STD, [1])
-    for write in (write_onnx, write_program):
-        with pytest.raises(ExportError, match="patchout"):
-            write(tmp_path / "network", module, {}, any_length=True)
+def test_eight_bits_are_for_networks_that_have_such_a_form(tmp_path):
+    inputs = Inputs(Levels(), 0.0, 0.5, audio=True)
+    with pytest.raises(ExportError, match="Toy has no 8-bit form"):
+        toy().export_form(inputs, ["clip"], 9, fused=True)
+    with pytest.raises(ExportError, match="no 8-bit form"):
+        write_onnx(tmp_path / "x.onnx", toy().export_form(inputs, ["clip"], 9), {}, int8=True)
     assert not list(tmp_path.iterdir())
 
 
-def test_eight_bits_are_all_products_of_the_blocks_and_near(clips, tmp_path):
-    net, file, blocks = network(), tmp_path / "small.onnx", [0, 1]
-    write_onnx(file, AudioNetwork(net, MusiCNNMel(), MEAN, STD, blocks, fused=True), {"a": "b"}, int8=True)
-    model = onnx.load(file)
-    products = [f"blocks.{block}.{name}" for block in range(DEPTH) for name in ("qkv", "proj", "fc1", "fc2")]
-    assert sorted(quantised(model)) == sorted(products)
-    operations = Counter(node.op_type for node in model.graph.node)
-    assert operations["MultiHeadAttention"] == DEPTH
-    assert operations["MatMul"] == 3  # spectrum, mel and classes are not rounded to 8 bits
-    assert {"a": "b"}.items() <= read_properties(file).items()
-    weights = [onnx.numpy_helper.to_array(each) for each in model.graph.initializer if each.data_type == 3]
-    matrices = [weight for weight in weights if weight.ndim == 2]
-    assert len(matrices) == len(products)
-    assert max(int(np.abs(matrix).max()) for matrix in matrices) <= 64  # no pair of products overflows 16 bits
-    logits, embeddings = open_onnx(file, 1).run(None, {"audio": clips.numpy()})
-    wanted, tokens = expected(net, clips, blocks)
-    assert np.isfinite(logits).all()
-    for ours, theirs in zip(wanted.numpy(), logits, strict=True):
-        assert np.corrcoef(ours.argsort().argsort(), theirs.argsort().argsort())[0, 1] > 0.95
-    assert np.abs(embeddings - tokens.numpy()).max() < 0.1 * tokens.abs().max()
+def test_the_length_is_the_networks_own_where_none_is_given(monkeypatch):
+    inputs = Inputs(Levels(), 0.0, 0.5, audio=True)
+    monkeypatch.setattr(Toy, "window", 12)
+    assert toy().export_form(inputs, ["clip"]).samples == 1100
+    monkeypatch.setattr(Toy, "window", None)
+    monkeypatch.setattr(Toy, "seconds", 0.5)
+    assert toy().export_form(inputs, ["clip"]).samples == 3900
+    monkeypatch.setattr(Toy, "window_samples", 1234)
+    assert toy().export_form(inputs, ["clip"]).samples == 1234
+    assert toy().export_form(inputs, ["clip"], frames=20).samples == 1900
 
 
-def test_a_program_takes_any_batch_and_length(clips, tmp_path):
-    net, file = network(), tmp_path / "network.pt2"
-    write_program(file, AudioNetwork(net, MusiCNNMel(), MEAN, STD, [0]), {"licence": "own"}, any_length=True)
-    program, about = open_program(file)
-    assert about == {"licence": "own"}
-    for batch, frames in ((1, FRAMES), (3, 100), (1, 26)):
-        audio = clips[:batch, : frames * HOP]
-        assert_close(program(audio), expected(net, audio, [0]), atol=1e-5)
+def test_maest_has_a_form_of_its_own():
+    network = MAEST(n_classes=3, n_frames=64, dim=32, depth=2, heads=2).eval()
+    frontend = build("musicnn")
+    form = network.export_form(Inputs(frontend, frontend.mean, frontend.std), ["block_01", "block_00"])
+    assert isinstance(form, AudioNetwork)
+    clips = audio(form.samples)
+    inputs = Inputs(frontend, frontend.mean, frontend.std, audio=True)
+    assert_close(form(clips), expected(network, inputs, clips, ["block_01", "block_00"], 64))
+    plain = network.export_form(inputs, ["block_01"])
+    clips = audio(plain.samples)
+    assert_close(plain(clips), expected(network, inputs, clips, ["block_01"]))
+    with pytest.raises(ExportError, match=r"expected some of block_00, block_01"):
+        network.export_form(inputs, ["block_02"])
+
+
+@pytest.mark.parametrize("n_fft", [512, 1024, 700])
+def test_maest_over_other_front_ends_sees_the_frames_that_features_have(n_fft):
+    network = MAEST(n_classes=3, n_frames=30, n_bands=16, dim=32, depth=2, heads=2).eval()
+    frontend = Decibels(16, n_fft)
+    form = network.export_form(Inputs(frontend, -30.0, 10.0), ["block_00"])
+    clips = audio(form.samples)
+    assert form.samples == 30 * 256
+    inputs = Inputs(frontend, -30.0, 10.0, audio=True)
+    whole = expected(network, inputs, clips, ["block_00"], 30)
+    assert isinstance(form, AudioNetwork) == (n_fft == 512)
+    assert_close(form(clips), whole, atol=1e-3)
+
+
+def test_outputs_of_a_file_are_finite_for_silence(tmp_path):
+    form = toy().export_form(Inputs(Decibels(), -3.0, 2.0, audio=True), ["clip"], frames=5)
+    write_onnx(tmp_path / "x.onnx", form, {})
+    outputs = open_onnx(tmp_path / "x.onnx", 1).run(None, {"audio": np.zeros((1, form.samples), np.float32)})
+    assert all(np.isfinite(output).all() for output in outputs)

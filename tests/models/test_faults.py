@@ -9,17 +9,17 @@ from models import checkpoints
 from models.checkpoints import CheckpointError, initialise, load_any, read_weights
 from models.frontends import MusiCNNMel
 from models.maest import MAEST
+from models.maest.adapt import adapt
 from models.releases import RELEASES
 
 SMALL = {"dim": 32, "depth": 2, "heads": 2}
-AUDIO_NETWORKS = [name for name, release in RELEASES.items() if release.architecture]
+AUDIO_NETWORKS = [name for name, release in RELEASES.items() if release.network]
 
 
 def published(name: str) -> MAEST:
     """A released network at small width, with its own classes, positions and heads."""
     torch.manual_seed(0)
-    release = RELEASES[name]
-    return checkpoints.build(release.architecture, **release.settings, **SMALL)
+    return MAEST(**RELEASES[name].arguments, **SMALL)
 
 
 @pytest.mark.parametrize("buffers", [False, True], ids=["as released", "with a front end's buffers"])
@@ -42,7 +42,7 @@ def test_f04_deit_is_the_distilled_file():
     assert "distilled" in RELEASES["passt_deit_bd_p16_384"].url
     plain = {"pos_embed": torch.zeros(1, 577, 32), "cls_token": torch.zeros(1, 1, 32)}
     with pytest.raises(CheckpointError, match="use the distilled file, deit_base_distilled_patch16_384"):
-        checkpoints.adapt(plain, MAEST(**SMALL).state_dict(), "deit_base_patch16_384")
+        adapt(plain, MAEST(**SMALL).state_dict(), "deit_base_patch16_384")
 
 
 @pytest.mark.parametrize("averaged", [False, True, None])
@@ -64,7 +64,7 @@ def test_f05_no_choice_of_prefix_leaves_random_weights(averaged, tmp_path):
 
 def test_f09_a_published_network_reaches_its_last_position():
     network = published("discogs-maest-5s-pw-129e").eval()
-    x = torch.zeros(1, 96, 316)
+    x = torch.zeros(1, 316, 96)
     before = network(x)
     with torch.no_grad():
         network.time_new_pos_embed[..., 30] += 1
@@ -84,19 +84,19 @@ def test_f18_nothing_is_unpickled_but_tensors_and_plain_values(tmp_path):
 
 def test_f22_inputs_are_checked_and_never_changed():
     network = MAEST(n_frames=312, **SMALL).eval()
-    x = torch.randn(2, 96, 312)
+    x = torch.randn(2, 312, 96)
     kept = x.clone()
     with torch.no_grad():
         network(x)
-        network.embed(x, [0], logits=True)
+        network.forward_and_embed(x, ["block_00"])
     assert x.shape == kept.shape
     assert torch.equal(x, kept)
-    for wrong in (torch.randn(96, 312), torch.randn(2, 96, 15), torch.randn(0, 96, 312), torch.randn(2, 96, 400)):
+    for wrong in (torch.randn(312, 96), torch.randn(2, 15, 96), torch.randn(0, 312, 96), torch.randn(2, 400, 96)):
         with pytest.raises(ValueError, match="expected a tensor"):
             network(wrong)
-    for block in (-2, 2, 12):
-        with pytest.raises(ValueError, match=rf"blocks \[{block}\] do not exist: this network has the blocks 0 to 1"):
-            network.embed(x, [block])
+    for layer in ("block_02", "block_-2", "block_12"):
+        with pytest.raises(ValueError, match=rf"layers \['{layer}'\]: this network has block_00 to block_01"):
+            network.embed(x, [layer])
     with pytest.raises(ValueError, match="distilled_type='both': expected one of mean, separated"):
         MAEST(distilled_type="both", **SMALL)
     assert MAEST(n_classes=50, n_frames=312, **SMALL).eval()(x).shape == (2, 50)
@@ -121,6 +121,6 @@ def test_f25_a_loaded_network_gives_the_same_twice(form, tmp_path):
         write_huggingface(path := tmp_path / "folder", network, [], {})
     loaded, _ = load_any(path)
     assert not loaded.training
-    x = torch.randn(1, 96, 300)
+    x = torch.randn(1, 300, 96)
     with torch.no_grad():
         assert torch.equal(loaded(x), loaded(x))

@@ -17,9 +17,10 @@ from datasets.store import Store, StoreError
 from models.frontends import build
 from preprocess import AudioError, build_store
 from preprocess.__main__ import summary
-from preprocess.build import GROUP_BYTES, _groups, changed_line
+from preprocess.build_report import changed_line
 from preprocess.features import track_features
 from preprocess.files import Candidate
+from preprocess.groups import GROUP_BYTES, groups
 from preprocess.renewal import drop_outdated
 
 Write = Callable[..., Path]
@@ -78,7 +79,7 @@ def test_a_file_replaced_under_the_same_name_is_reported(corpus: Path, tmp_path:
         assert (report.written, report.already, report.changed) == (0, 3, ["a/first.ogg"])
     np.testing.assert_array_equal(Store(tmp_path / "store").read("a/first.ogg"), before)
     line = changed_line(report, "another STORE_DIR")
-    assert line.startswith("1 files have another size or date")
+    assert line.startswith("1 file has another size or date")
     assert "a/first.ogg" in line
     (tmp_path / "store" / "sources.jsonl").unlink()  # the way out that the line names
     assert quickly(corpus, tmp_path / "store").changed == []
@@ -101,10 +102,10 @@ def test_a_second_process_waits_and_finds_everything_there(
             said.append(process.stderr.readline())
         return track_features(path, *rest)
 
-    monkeypatch.setattr("preprocess.worker.track_features", watched)
+    monkeypatch.setattr("preprocess.recipes.track_features", watched)
     assert quickly(corpus, tmp_path / "store").written == 3
     out, rest = second[0].communicate(timeout=240)
-    assert said == [f"{tmp_path / 'store'}: another process computes its features, waiting until it ends\n"]
+    assert said == [f"{tmp_path / 'store'}: another process is filling it; waiting\n"]
     assert rest == ""
     assert "0 tracks written (0.00 hours of audio), 3 already there" in out
 
@@ -186,7 +187,7 @@ def test_folders_of_the_system_are_passed_over_with_a_word(corpus: Path, tmp_pat
     shutil.copytree(corpus / "a", corpus / "#recycle" / "a")
     report = quickly(corpus, tmp_path / "store")
     assert (report.written, report.passed_over) == (3, ["#recycle"])
-    assert "folders of the system, passed over: #recycle" in list(summary(report))
+    assert "system folders that were not searched: #recycle" in list(summary(report))
 
 
 def test_only_the_ids_asked_for(corpus: Path, tmp_path: Path):
@@ -201,7 +202,7 @@ def test_only_the_ids_asked_for(corpus: Path, tmp_path: Path):
 def test_any_backend_and_number_of_workers_gives_the_same_store(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
 ):
-    monkeypatch.setattr("preprocess.build.WORKER_BYTES", 1)
+    monkeypatch.setattr("preprocess.groups.WORKER_BYTES", 1)
     quickly(corpus, tmp_path / "one")
     with joblib.parallel_config(backend=backend):
         report = quickly(corpus, tmp_path / "two", jobs=2)
@@ -218,7 +219,7 @@ def test_one_file_never_ends_the_run(corpus: Path, tmp_path: Path, monkeypatch: 
             raise RuntimeError("a bug in a library")
         return track_features(path, *rest)
 
-    monkeypatch.setattr("preprocess.worker.track_features", broken)
+    monkeypatch.setattr("preprocess.recipes.track_features", broken)
     report = quickly(corpus, tmp_path / "store")
     assert (report.written, report.skipped) == (2, [("kick.mp3", "failed with RuntimeError: a bug in a library")])
 
@@ -269,6 +270,6 @@ def test_settings_out_of_range(corpus: Path, tmp_path: Path, settings: dict, mes
 @pytest.mark.parametrize(("size", "workers", "longest"), [(1000, 1, 25), (1000, 4, 6), (GROUP_BYTES, 1, 1)])
 def test_groups_are_small_enough_to_keep_all_workers_busy(size: int, workers: int, longest: int):
     files = [Candidate(f"{number}", Path(), size) for number in range(100)]
-    groups = list(_groups(files, workers))
-    assert sorted(file.id for group in groups for file in group) == sorted(file.id for file in files)
-    assert max(map(len, groups)) == longest
+    found = list(groups(files, workers))
+    assert sorted(file.id for group in found for file in group) == sorted(file.id for file in files)
+    assert max(map(len, found)) == longest

@@ -93,7 +93,7 @@ def test_one_thread_computes_and_not_this_process_and_others_may_join(
         with pytest.raises(TimeoutError, match="the disk does not answer"):  # which is not this process's own waiting
             list(found.unordered(time_out, [()]))
         with monkeypatch.context() as here:
-            here.setattr("preprocess.worker.track_features", None)
+            here.setattr("preprocess.recipes.track_features", None)
             report = build_store(many, tmp_path / "store", ids=["000.mp3", "second.ogg"], progress=False, cluster=found)
         assert (report.written, report.skipped) == (2, [])
         results = found.unordered(pid_after, calls())
@@ -214,5 +214,5 @@ def test_workers_that_die_and_a_scheduler_that_ends_are_said_in_time(dask_proces
         results = found.unordered(pid_after, [(0.0,), (600.0,)])
         assert next(results) == worker.pid
         dask_processes.started[0].kill()
-        with pytest.raises(ClusterError, match="the scheduler does not answer any more"):
+        with pytest.raises(ClusterError, match="the scheduler no longer answers"):
             next(results)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from datasets.corpora import find
-from datasets.corpora.base import Archive, Definition, File, cut
+from datasets.corpora.base import Archive, CorpusFile, Definition, cut
 from datasets.tables import CorpusError
 from preprocess.downloads import download
 
@@ -84,7 +84,7 @@ def mtt(host) -> tuple[Definition, tuple, dict[str, bytes]]:
     content = zipped(files)
     pieces = content[:500], content[500:900], content[900:]
     host.files = {f"mp3.zip.00{number}": piece for number, piece in enumerate(pieces, 1)}
-    parts = tuple(File(name, f"{host.url}/{name}", sha(piece)) for name, piece in host.files.items())
+    parts = tuple(CorpusFile(name, f"{host.url}/{name}", sha(piece)) for name, piece in host.files.items())
     return replace(find("mtt"), archives=(Archive(parts, "mp3"),)), items, files
 
 
@@ -134,7 +134,11 @@ def test_a_host_that_is_gone_tells_what_to_put_where(mtt, host, tmp_path):
     host.files.clear()
     with pytest.raises(CorpusError) as caught:
         download(definition, items, tmp_path, print, progress=False)
-    for text in ("mp3.zip.001 cannot be downloaded from http", "Not Found", f"put the file into {tmp_path} by hand"):
+    for text in (
+        "mp3.zip.001 cannot be downloaded from http",
+        "Not Found",
+        f"put the file into {tmp_path} by hand",
+    ):
         assert text in str(caught.value)
 
 
@@ -147,7 +151,7 @@ def songs(host) -> tuple[Definition, tuple]:
             for name, content in host.files.items()}  # fmt: skip
     del host.files[f"{items[1].name}.LOFI.mp3"]
     host.files["key.zip"] = zipped(sums)
-    archive = Archive((File("key.zip", f"{host.url}/key.zip", "0" * 64, promised=False),))
+    archive = Archive((CorpusFile("key.zip", f"{host.url}/key.zip", "0" * 64, promised=False),))
     return replace(find("giantsteps_key"), archives=(archive,), url=f"{host.url}/{{name}}.LOFI.mp3"), items
 
 

@@ -137,7 +137,7 @@ def test_replaced_files_are_told(folders: dict[str, Path], audio: Path, tmp_path
     assert quietly(folders["wav2vec2"], audio, tmp_path / "out", blocks=[0]).changed == ["b/c.flac"]
     line = ["huggingface", str(folders["wav2vec2"]), str(audio), str(tmp_path / "out"), "--blocks", "0", "--quiet"]
     assert main([*line, "--device", "cpu"]) == 0
-    assert "1 files have another size or date" in capsys.readouterr().out
+    assert "1 file has another size or date" in capsys.readouterr().out
 
 
 def test_mistakes(folders: dict[str, Path], audio: Path, tmp_path: Path):

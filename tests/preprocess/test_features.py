@@ -11,14 +11,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.frontends import FRONTENDS, build
+from models.frontends import build, names
 from preprocess import features
 from preprocess.decode import load
-from preprocess.features import middle, track_features, transform
+from preprocess.features import track_features, transform
 from preprocess.sources import AudioError
+from preprocess.tracks import middle
 
 
-@pytest.mark.parametrize("name", FRONTENDS)
+@pytest.mark.parametrize("name", names())
 def test_real_clips_equal_the_front_end_on_the_whole(clips: list[Path], name: str):
     frontend = build(name)
     for path in clips:
@@ -31,7 +32,7 @@ def test_real_clips_equal_the_front_end_on_the_whole(clips: list[Path], name: st
         np.testing.assert_allclose(track.frames, expected, rtol=6e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", FRONTENDS)
+@pytest.mark.parametrize("name", names())
 @given(data=st.data())
 @settings(deadline=None, max_examples=40)
 def test_blocks_of_any_size_equal_the_whole(name: str, data: st.DataObject):
@@ -45,12 +46,49 @@ def test_blocks_of_any_size_equal_the_whole(name: str, data: st.DataObject):
     torch.testing.assert_close(torch.cat(parts), frontend(torch.from_numpy(audio)), rtol=0, atol=2e-5)
 
 
+class Spectrum(torch.nn.Module):
+    """Power spectra of frames of any length and hop, edges reflected or silent: what a front end looks like."""
+
+    sample_rate = 16_000
+
+    def __init__(self, size: int, hop: int, mode: str) -> None:
+        super().__init__()
+        self.size, self.hop, self.mode, self.context = size, hop, mode, size // 2
+        self.min_samples = size // 2 + 1
+
+    def forward(self, audio: torch.Tensor) -> torch.Tensor:
+        padded = torch.nn.functional.pad(audio[None], (self.context, self.context), mode=self.mode)[0]
+        return torch.fft.rfft(padded.unfold(0, self.size, self.hop)).abs()[:, :5]
+
+
+@pytest.mark.parametrize("mode", ["reflect", "constant"])
+@pytest.mark.parametrize(("size", "hop"), [(512, 256), (2048, 512), (1024, 128), (200, 256), (1000, 300)])
+@given(data=st.data())
+@settings(deadline=None, max_examples=15)
+def test_frames_may_reach_over_any_number_of_hops(size: int, hop: int, mode: str, data: st.DataObject):
+    sizes = data.draw(st.lists(st.integers(0, 9000), min_size=1, max_size=8).filter(lambda sizes: sum(sizes) > size))
+    audio = np.random.default_rng(sum(sizes)).standard_normal(sum(sizes)).astype(np.float32)
+    frontend = Spectrum(size, hop, mode)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "CHUNK", data.draw(st.integers(1, 12)))
+        parts = list(transform(np.split(audio, np.cumsum(sizes)[:-1]), frontend))
+    torch.testing.assert_close(torch.cat(parts), frontend(torch.from_numpy(audio)), rtol=0, atol=2e-4)
+
+
+def test_what_a_front_end_says_of_itself_goes_into_the_header():
+    made = build("musicnn")
+    assert features.header(made).fill == 0.0
+    made.fill, made.item_shape = -100.0, (2, 48)
+    header = features.header(made)
+    assert (header.fill, header.item_shape, header.units) == (-100.0, (2, 48), made.units)
+
+
 @pytest.mark.parametrize(
     ("scale", "seconds", "reason"),
     [
         (0.0, 2.0, "silent: peak 0.0e"),
         (1e-6, 2.0, "silent: peak"),
-        (0.1, 0.01, r"too short: 0\.010 s, one patch of features takes 0\.256 s"),
+        (0.1, 0.01, r"too short: 0\.010 s, at least 0\.256 s are needed"),
         (1e30, 2.0, "NaN, Inf or far over full scale"),
         (32768.0, 2.0, "far over full scale: mean energy 1.*e.09"),
     ],

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from datasets.store import Store, StoreError
-from preprocess import build, build_store
+from preprocess import build_store, filling
 from preprocess.renewal import drop_outdated
 
 Write = Callable[..., Path]
@@ -98,15 +98,15 @@ def test_killed_twelve_times_at_random_moments_the_results_are_equal(mixed: Path
 
 def die_after_commit(number: int, *arguments: object, **options: object) -> None:
     """Build a store and die as soon as so many commits are durable."""
-    real, left = build.StoreWriter.commit, iter(range(number, -1, -1))
+    real, left = filling.StoreWriter.commit, iter(range(number, -1, -1))
 
-    def commit(self: build.StoreWriter) -> None:
+    def commit(self: filling.StoreWriter) -> None:
         pending = bool(self._pending)
         real(self)
         if pending and next(left) == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    build.StoreWriter.commit = commit
+    filling.StoreWriter.commit = commit
     build_store(*arguments, **options)
 
 
@@ -165,7 +165,7 @@ def test_a_renewal_killed_at_any_removal_is_made_up_for(write: Write, tmp_path: 
 
 
 def test_another_user_cannot_hold_the_lock_of_a_store_that_is_built(tmp_path: Path):
-    with build.alone(tmp_path / "store"):
+    with filling.alone(tmp_path / "store"):
         assert (tmp_path / "store" / ".build.lock").stat().st_mode & 0o077 == 0
 
 

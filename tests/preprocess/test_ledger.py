@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from preprocess.files import Candidate, Found
+from preprocess.files import AudioFiles, Candidate
 from preprocess.ledger import Ledger
 from preprocess.sources import NO_FFMPEG, AudioError
 
@@ -21,7 +21,7 @@ def reopened(folder: Path, ledger: Ledger) -> Ledger:
 
 def test_remembers_over_runs(tmp_path: Path):
     ledger = Ledger(tmp_path)
-    ledger.leave_out(FILE, "silent: peak 0.0, of full scale")
+    ledger.skip(FILE, "silent: peak 0.0, of full scale")
     ledger.keep(Candidate("c.mp3", Path("c.mp3"), 5, 6), ["truncated: kept 1 s", "odd"])
     again = reopened(tmp_path, ledger)
     assert again.skipped == ledger.skipped
@@ -33,13 +33,13 @@ def test_remembers_over_runs(tmp_path: Path):
 @pytest.mark.parametrize("change", [{"bytes": 11}, {"mtime_ns": 5}, {"id": "other"}])
 def test_a_changed_file_is_not_settled(tmp_path: Path, change: dict):
     ledger = Ledger(tmp_path)
-    ledger.leave_out(FILE, "silent")
+    ledger.skip(FILE, "silent")
     assert not ledger.settled(replace(FILE, **change))
 
 
 def test_a_missing_file_is_looked_for_every_time(tmp_path: Path):
     ledger, missing = Ledger(tmp_path), Candidate("a", Path("a"))
-    ledger.leave_out(missing, "no such file")
+    ledger.skip(missing, "no such file")
     assert not ledger.settled(missing)
 
 
@@ -61,7 +61,7 @@ def test_sources_are_remembered_and_a_line_cut_short_tells_nothing(tmp_path: Pat
 @pytest.mark.usefixtures("no_ffmpeg")
 def test_waits_for_ffmpeg(tmp_path: Path, request: pytest.FixtureRequest):
     ledger = Ledger(tmp_path)
-    ledger.leave_out(FILE, f"not audio, and {NO_FFMPEG}")
+    ledger.skip(FILE, f"not audio, and {NO_FFMPEG}")
     assert ledger.settled(FILE)
     request.getfixturevalue("ffmpeg")
     assert not ledger.settled(FILE)
@@ -69,22 +69,22 @@ def test_waits_for_ffmpeg(tmp_path: Path, request: pytest.FixtureRequest):
 
 def test_what_could_not_be_read_is_tried_again(tmp_path: Path):
     ledger = Ledger(tmp_path)
-    ledger.leave_out(FILE, "cannot be read: Input/output error")
+    ledger.skip(FILE, "cannot be read: Input/output error")
     assert not ledger.settled(FILE)
 
 
 def test_folders_that_could_not_be_listed_stand_in_the_table_as_long_as_that_is_so(tmp_path: Path):
     ledger = Ledger(tmp_path)
-    ledger.leave_out(Candidate("private/a.wav", Path("private/a.wav")), "silent")
-    ledger.list_folders(Found(unlisted={"private/": "folder cannot be read: Permission denied"}))
+    ledger.skip(Candidate("private/a.wav", Path("private/a.wav")), "silent")
+    ledger.list_folders(AudioFiles(unlisted={"private/": "folder cannot be read: Permission denied"}))
     assert set(ledger.skipped) == {"private/", "private/a.wav"}
-    ledger.list_folders(Found([Candidate("private/a.wav", Path("private/a.wav"))]))
+    ledger.list_folders(AudioFiles([Candidate("private/a.wav", Path("private/a.wav"))]))
     assert set(ledger.skipped) == {"private/a.wav"}
 
 
 def test_a_file_that_was_mended_leaves_the_table(tmp_path: Path):
     ledger = Ledger(tmp_path)
-    ledger.leave_out(FILE, "silent")
+    ledger.skip(FILE, "silent")
     ledger.save()
     ledger.keep(FILE, [])
     assert reopened(tmp_path, ledger).skipped == {}
@@ -93,8 +93,8 @@ def test_a_file_that_was_mended_leaves_the_table(tmp_path: Path):
 
 def test_files_that_are_gone_leave_the_table(tmp_path: Path):
     ledger = Ledger(tmp_path)
-    ledger.leave_out(FILE, "silent")
-    ledger.list_folders(Found([Candidate("other", Path("other"))]))
+    ledger.skip(FILE, "silent")
+    ledger.list_folders(AudioFiles([Candidate("other", Path("other"))]))
     assert ledger.skipped == {}
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from preprocess.lengths import Data, data
+from preprocess.lengths import SampleBytes, data
 from preprocess.spans import Peek
 
 
-def of(content: bytes) -> Data | None:
+def of(content: bytes) -> SampleBytes | None:
     return data(Peek(io.BytesIO(content)))
 
 
@@ -63,7 +63,7 @@ def test_lengths_of_pipes_promise_nothing(size: int):
 
 def test_chunks_before_the_samples_are_passed_over():
     found = of(wav(100, bytes(100), before=b"LIST" + struct.pack("<I", 3) + b"odd\0"))
-    assert found == Data(56, 100, 100)
+    assert found == SampleBytes(56, 100, 100)
 
 
 def test_a_chunk_larger_than_any_file_ends_the_search():

@@ -69,7 +69,7 @@ def test_says_what_was_done_and_what_comes_next(tmp_path: Path, kick: Path):
     assert "0 tracks written (0.00 hours of audio), 1 already there, 1 skipped" in again.stdout
     assert again.stderr == ""
     os.utime(tmp_path / "in" / "kick.mp3", ns=(1, 1))
-    assert "to have new ones give another STORE_DIR" in command(tmp_path / "in", tmp_path / "store").stdout
+    assert "To read changed files again give another STORE_DIR" in command(tmp_path / "in", tmp_path / "store").stdout
 
 
 @pytest.mark.parametrize(

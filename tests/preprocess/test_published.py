@@ -18,7 +18,8 @@ from experiments.configs.targets import TARGETS
 from models.frontends import build
 from preprocess import published
 from preprocess.__main__ import main
-from preprocess.build import Report, build_store
+from preprocess.build import build_store
+from preprocess.build_report import BuildReport
 from preprocess.features import clip_features, track_features
 from preprocess.protocols import Prepared, summary
 from preprocess.sources import AudioError
@@ -58,7 +59,7 @@ def test_a_store_with_its_table_and_what_there_is_to_say(copy, tmp_path, capsys)
     store = tmp_path / "mels"
     assert command("gtzan", copy, store, "--only", copy / "only.txt") == 0
     said = capsys.readouterr().out
-    assert "GTZAN: 10 of 10 recordings have features" in said
+    assert "GTZAN: 10 of 10 recordings are stored in" in said
     assert "not a published test" in said
     assert "4 train, 3 valid, 3 test" in said
     assert f"datamodule.base_dir={store}" in said
@@ -74,6 +75,16 @@ def test_a_store_with_its_table_and_what_there_is_to_say(copy, tmp_path, capsys)
     assert "(0 new" in capsys.readouterr().out
 
 
+def test_a_store_of_audio_with_its_table(copy, tmp_path, capsys):
+    store = tmp_path / "audio"
+    assert command("gtzan", copy, store, "--only", copy / "only.txt", "--audio", "16000") == 0
+    said = capsys.readouterr().out
+    assert "GTZAN: 10 of 10 recordings are stored in" in said
+    assert f"next: python ex_transfer.py with NETWORK datamodule.base_dir={store}" in said
+    assert Store(store).header.kind == "audio"
+    assert {track.id for track in read_table(store / "tracks.csv")} == set(Store(store).ids)
+
+
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 def test_a_store_where_a_named_config_looks_for_it_is_named_by_that(target, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -81,7 +92,7 @@ def test_a_store_where_a_named_config_looks_for_it_is_named_by_that(target, tmp_
     protocol = target.table.removeprefix("tracks_").removesuffix(".csv") or definition.protocol()
     for store, said in (("data/{}/mels", f"target_{target.name}"), ("{}", f"datamodule.base_dir={target.folder}")):
         place = Path(store.format(target.folder))
-        done = Prepared(definition, (), place, Report(place), tables={protocol: place / "tracks.csv"})
+        done = Prepared(definition, (), place, BuildReport(place), tables={protocol: place / "tracks.csv"})
         assert list(summary(done))[-1].endswith(f"maest_30s_inference {said}")
 
 
@@ -102,8 +113,8 @@ def test_what_is_missing_or_unreadable_stays_in_the_table_and_is_listed(copy, tm
     assert "or cut the corpus to a list of ids (--only LIST)" in said
     assert command("gtzan", copy, store, "--only", copy / "only.txt", "--max-missing", "0.2") == 0
     said = capsys.readouterr().out
-    assert f"without features: {first.stem} (" in said
-    assert f"without features: {second.stem} (" in said
+    assert f"not stored: {first.stem} (" in said
+    assert f"not stored: {second.stem} (" in said
     assert {row["id"] for row in rows(store / "missing.csv")} == {first.stem, second.stem}
     assert len(rows(store / "tracks.csv")) == 10
     assert len(Store(store).ids) == 8
@@ -116,7 +127,7 @@ def test_the_file_that_is_damaged_in_many_copies_is_told_by_name(tmp_path, copy,
     arguments = ("gtzan", copy, tmp_path / "mels", "--only", copy / "only.txt", "--max-missing", "0.1")
     assert command(*arguments) == 0
     said = capsys.readouterr().out
-    assert "without features: jazz.00054 (train): not audio" in said
+    assert "not stored: jazz.00054 (train): not audio" in said
     assert "damaged in the copies on Kaggle" in said
 
 

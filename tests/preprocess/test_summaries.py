@@ -104,7 +104,7 @@ def test_answers_fit_their_tasks():
     assert [int(Tempo.classes[at].split()[0]) for at in (0, -1)] == [SLOWEST, FASTEST]
     options = {"tempo_regression": {"mean": [7.0], "scale": [1.0]}}
     for name, summary in SUMMARIES.items():
-        if summary.kind == "answers":
+        if summary.kind == "predictions":
             task = header(name).producer["task"]
             assert header(name).item_shape == (build(task, **options.get(task, {})).n_outputs,), name
     assert len({header(name).fingerprint for name in SUMMARIES}) == len(SUMMARIES)

@@ -45,7 +45,9 @@ def test_a_zip_in_parts_is_unpacked_without_being_joined(parts, tmp_path):
     done = []
     assert unpack(parts, tmp_path / "out", done.append) == 20
     assert contents(tmp_path / "out") == FILES
-    assert done == list(range(1, 21))
+    assert len(done) == 20
+    assert min(done) > 0
+    assert 0.5 < sum(done) / sum(part.stat().st_size for part in parts) <= 1
 
 
 def test_unpacking_goes_on_where_it_stopped(parts, tmp_path):

@@ -219,7 +219,7 @@ def test_what_is_interrupted_leaves_the_old_file(export, tmp_path, monkeypatch, 
     file = tmp_path / "net.safetensors"
     file.write_bytes(b"old")
 
-    def fail(path, network, about):
+    def fail(path, network, *about):
         Path(path).write_bytes(b"half")
         raise error
 
@@ -231,10 +231,10 @@ def test_what_is_interrupted_leaves_the_old_file(export, tmp_path, monkeypatch, 
 
 
 def test_a_file_that_differs_is_not_kept(export, tmp_path, monkeypatch, capsys):
-    def wrong(path, network, about):
+    def wrong(path, network, *about):
         with torch.no_grad():
             network.head[1].bias.add_(1)
-            save_network(path, network, about)
+            save_network(path, network, *about)
             network.head[1].bias.sub_(1)
 
     monkeypatch.setattr("experiments.export.formats.save_network", wrong)

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from datasets.store import Store, StoreError, StoreWriter
-from experiments.inference.extraction import Output, extract, header
+from experiments.inference.batching import Job, Output
+from experiments.inference.extraction import extract, header
+from experiments.window_batches import Windowing
 from preprocess.cluster import connected
 
 pytest.importorskip("distributed")
@@ -28,7 +30,8 @@ class Sums:
         if os.getpid() == self.dies and self.batches > 3:
             os.kill(self.dies, signal.SIGKILL)
         sums = clips.float()[:, :, 0].sum(dim=1)
-        return sums / (sums != 40.0)  # infinite for windows of track 3
+        sums = (sums / (sums != 40.0))[:, None].half().numpy()  # infinite for windows of track 3
+        return [sums, -sums]
 
 
 @pytest.fixture
@@ -44,10 +47,11 @@ def mels(tmp_path: Path) -> Store:
 
 def outputs(folder: Path) -> list[Output]:
     made = [header("logits", (1,), "", {"net": name}) for name in ("sum", "negative")]
-    return [
-        Output(folder / "sums", made[0], lambda sums: sums[:, None]),
-        Output(folder / "negative", made[1], lambda sums: -sums[:, None]),
-    ]
+    return [Output(folder / "sums", made[0]), Output(folder / "negative", made[1])]
+
+
+def job(mels: Store, hop: int, sums: Sums, folder: Path) -> Job:
+    return Job(mels, Windowing(FRAMES, FRAMES, hop, hop, 1.0), sums, outputs(folder), 3)
 
 
 def test_a_worker_is_killed_and_the_stores_are_those_of_one_process(
@@ -56,7 +60,7 @@ def test_a_worker_is_killed_and_the_stores_are_those_of_one_process(
     monkeypatch.chdir(tmp_path)  # where a relative path of the store is not that of the workers
     near = Store(Path("mels"))
     ids = [*mels.ids, "gone.ogg"]
-    alone = extract(mels, ids, FRAMES, 5, Sums(), outputs(tmp_path / "one"), 3)
+    alone = extract(job(mels, 5, Sums(), tmp_path / "one"), ids)
     dask_processes.scheduler()
     dies = dask_processes.worker("--no-nanny")
     dask_processes.worker("--no-nanny")
@@ -65,12 +69,12 @@ def test_a_worker_is_killed_and_the_stores_are_those_of_one_process(
     ) as cluster:
         while cluster.threads() < 2:
             assert dies.poll() is None, dask_processes.log
-        spread = extract(near, ids, FRAMES, 5, Sums(dies.pid), outputs(Path("many")), 3, cluster)
+        spread = extract(job(near, 5, Sums(dies.pid), Path("many")), ids, cluster)
         assert dies.wait(60) == -signal.SIGKILL
-        again = extract(near, ids, FRAMES, 5, Sums(), outputs(Path("many")), 3, cluster)
+        again = extract(job(near, 5, Sums(), Path("many")), ids, cluster)
         near.path = tmp_path / "elsewhere"
         with pytest.raises(StoreError, match=r"elsewhere: no such folder on .*same path on every machine"):
-            extract(near, ids, FRAMES, FRAMES, Sums(), outputs(tmp_path / "broken"), 3, cluster)
+            extract(job(near, FRAMES, Sums(), tmp_path / "broken"), ids, cluster)
     assert spread == alone
     assert {identity for identity, _ in alone.skipped} == {"03.ogg", "gone.ogg"}
     assert (again.written, again.already) == (0, 39)

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from datasets.store import Store, StoreWriter
-from experiments.inference.extraction import Output, extract, header
+from experiments.inference.batching import Job, Output
+from experiments.inference.extraction import extract, header
+from experiments.window_batches import Windowing
 
 ROOT = Path(__file__).parents[3]
 BANDS, FRAMES = 4, 10
@@ -26,7 +28,9 @@ import json, os, signal, sys
 from pathlib import Path
 from datasets.store import Store
 from experiments import distributed
-from experiments.inference.extraction import Output, extract, header
+from experiments.inference.batching import Job, Output
+from experiments.inference.extraction import extract, header
+from experiments.window_batches import Windowing
 
 folder, stores, dies_after = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 mels = Store(folder / "mels")
@@ -38,11 +42,12 @@ def run_batch(clips):
     if batches > dies_after and distributed.rank() == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     sums = clips.float()[:, :, 0].sum(dim=1)
-    return sums / (sums != {broken})
+    return [(sums / (sums != {broken}))[:, None].half().numpy()]
 
 distributed.join()
-output = Output(stores, header("logits", (1,), "", {{"net": "sum"}}), lambda sums: sums[:, None])
-report = extract(mels, [*mels.ids, "gone.ogg"], 10, 10, run_batch, [output], 3)
+output = Output(stores, header("logits", (1,), "", {{"net": "sum"}}))
+job = Job(mels, Windowing(10, 10, 10, 10, 1.0), run_batch, [output], 3)
+report = extract(job, [*mels.ids, "gone.ogg"])
 print(json.dumps([report.written, report.already, report.short, report.skipped]))
 distributed.leave()
 """
@@ -85,7 +90,7 @@ def finish(started: list[subprocess.Popen]) -> list[list]:
 def sums(clips):
     """As the processes do it."""
     total = clips.float()[:, :, 0].sum(dim=1)
-    return total / (total != OVERFLOWING)
+    return [(total / (total != OVERFLOWING))[:, None].half().numpy()]
 
 
 def values(stores: Path) -> dict[str, list[list[float]]]:
@@ -95,11 +100,9 @@ def values(stores: Path) -> dict[str, list[list[float]]]:
 
 def test_two_processes_do_what_one_does_and_a_killed_one_is_made_up_for(folder, tmp_path):
     alone, together = tmp_path / "alone", tmp_path / "together"
-    mels, output = (
-        Store(folder / "mels"),
-        Output(alone, header("logits", (1,), "", {"net": "sum"}), lambda x: x[:, None]),
-    )
-    report = extract(mels, [*mels.ids, GONE], FRAMES, FRAMES, sums, [output], 3)
+    mels, output = Store(folder / "mels"), Output(alone, header("logits", (1,), "", {"net": "sum"}))
+    job = Job(mels, Windowing(FRAMES, FRAMES, FRAMES, FRAMES, 1.0), sums, [output], 3)
+    report = extract(job, [*mels.ids, GONE])
     assert (report.written, report.already, report.short) == (10, 0, 1)
     assert [identity for identity, _ in report.skipped] == [BROKEN, GONE]
 

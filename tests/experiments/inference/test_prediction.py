@@ -17,13 +17,15 @@ import pytest
 import soundfile
 import torch
 
+from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.inference import prediction
-from experiments.inference.cost import savings, use_threads
-from experiments.inference.prediction import _in_batches, _Open, cut, predict
-from experiments.inference.results import LOCK, Prediction, Results
+from experiments.inference.cost import savings
+from experiments.inference.prediction import predict
+from experiments.inference.results import LOCK, Results
+from experiments.prediction import Prediction
 from experiments.settings import PretrainSettings
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from models.checkpoints import save_network
 from models.frontends import MusiCNNMel
 from models.maest import MAEST
@@ -182,52 +184,54 @@ def test_predictions_made_otherwise_are_kept_unless_overwritten(music, checkpoin
 
 
 def test_a_folder_of_predictions_has_one_writer_and_no_gaps(tmp_path):
-    given = Prediction("a.wav", np.zeros(1), 5.0, np.array([[0.25, 0.75]], np.float32), np.array([0.25, 0.75]))
-    with Results(tmp_path, {"top": 2}, ["x", "y"], 2) as results:
-        results.enter(given)
+    given = Prediction(
+        ["x", "y"], "tags", np.zeros(1), 5.0, np.array([[0.25, 0.75]], np.float32), np.array([0.25, 0.75])
+    )
+    with Results(tmp_path, {"top": 2}, ["x", "y"], "tags", 2) as results:
+        results.enter("a.wav", given)
         with pytest.raises(UserError, match="another process is writing"):
-            Results(tmp_path, {"top": 2}, ["x", "y"], 2)
+            Results(tmp_path, {"top": 2}, ["x", "y"], "tags", 2)
     (tmp_path / "predictions.csv").write_text("")
     with pytest.raises(UserError, match=r"predictions\.csv is shorter than"):
-        Results(tmp_path, {"top": 2}, ["x", "y"], 2)
-    with Results(tmp_path, {"top": 2}, ["x", "y"], 2, overwrite=True) as results:
+        Results(tmp_path, {"top": 2}, ["x", "y"], "tags", 2)
+    with Results(tmp_path, {"top": 2}, ["x", "y"], "tags", 2, overwrite=True) as results:
         assert not results.done
-        results.enter(given)
+        results.enter("a.wav", given)
         results.finish()
     assert document(tmp_path)["a.wav"]["ranked"] == {"y": 0.75, "x": 0.25}
 
 
 def test_only_its_owner_can_hold_a_folder_of_predictions(tmp_path):
-    with Results(tmp_path, {}, ["x", "y"], 2):
+    with Results(tmp_path, {}, ["x", "y"], "tags", 2):
         assert stat.S_IMODE((tmp_path / LOCK).stat().st_mode) == 0o600
         lines = os.open(tmp_path / "predictions.jsonl", os.O_RDONLY)
         fcntl.flock(lines, fcntl.LOCK_SH | fcntl.LOCK_NB)  # as anybody can who may read it
-    Results(tmp_path, {}, ["x", "y"], 2).close()
+    Results(tmp_path, {}, ["x", "y"], "tags", 2).close()
     os.close(lines)
 
 
 def test_files_that_cannot_be_written_are_named(tmp_path):
     (tmp_path / "predictions.csv").mkdir()
     with pytest.raises(UserError, match=r"inference\.out_dir=.*no folder to write to"):
-        Results(tmp_path, {}, ["x", "y"], 2)
+        Results(tmp_path, {}, ["x", "y"], "tags", 2)
 
 
 @pytest.mark.parametrize("line", [b'{"made": 3}', b'{"made": {}}', b'{"made": {}, "csv_bytes": 0}\n{"foo": 1}'])
 def test_entries_that_are_none_are_named(tmp_path, line):
     (tmp_path / "predictions.jsonl").write_bytes(line + b"\n")
     with pytest.raises(UserError, match=r"predictions\.jsonl, line . is no entry of a prediction.*overwrite=True"):
-        Results(tmp_path, {}, ["x", "y"], 2)
+        Results(tmp_path, {}, ["x", "y"], "tags", 2)
 
 
 def test_what_an_earlier_run_has_kept_is_not_written_to(tmp_path):
-    given = Prediction("a.wav", np.zeros(1), 5.0, np.array([[0.25, 0.75]]), np.array([0.25, 0.75]))
-    with Results(tmp_path, {}, ["x", "y"], 2) as results:
-        results.enter(given)
+    given = Prediction(["x", "y"], "tags", np.zeros(1), 5.0, np.array([[0.25, 0.75]]), np.array([0.25, 0.75]))
+    with Results(tmp_path, {}, ["x", "y"], "tags", 2) as results:
+        results.enter("a.wav", given)
     kept = tmp_path / "kept.csv"
     os.link(tmp_path / "predictions.csv", kept)
     before = kept.read_bytes()
-    with Results(tmp_path, {}, ["x", "y"], 2) as results:
-        results.enter(Prediction("b.wav", np.zeros(1), 5.0, np.array([[0.5, 0.5]]), np.array([0.5, 0.5])))
+    with Results(tmp_path, {}, ["x", "y"], "tags", 2) as results:
+        results.enter("b.wav", given)
     assert kept.read_bytes() == before
     assert len(windows(tmp_path)) == 2
 
@@ -274,78 +278,28 @@ def test_patchout_that_leaves_nothing_of_a_short_file_skips_it(music, checkpoint
     assert predict(settings, run) == {"predicted": 4, "already": 0, "skipped": 1}
 
 
-@pytest.mark.parametrize(
-    ("frames", "starts", "lengths"),
-    [
-        (17, [0], [16]),
-        (279, [0], [276]),
-        (280, [0], [276]),
-        (281, [0], [312]),
-        (312, [0], [312]),
-        (500, [0], [312]),
-        (593, [0, 312], [312, 312]),
-    ],
-)
-def test_windows(frames, starts, lengths):
-    found, clips = cut(np.ones((frames, 96), np.float16), 312, 312, 10)
-    assert found.tolist() == starts
-    assert [len(clip) for clip in clips] == lengths
-
-
-def test_windows_of_one_length_share_batches_whichever_files_they_are_of():
-    sizes = []
-
-    def run_batch(clips):
-        sizes.append(tuple(clips.shape[:2]))
-        return clips[:, 0]
-
-    files = [
-        _Open(str(number), np.arange(count), [np.full((length, 2), 10 * number + clip) for clip in range(count)])
-        for number, (count, length) in enumerate([(1, 5), (3, 5), (1, 4), (5, 5), (1, 4)])
-    ]
-    done = list(_in_batches(files, run_batch, 4))
-    assert sizes == [(4, 5), (4, 5), (1, 5), (2, 4)]
-    assert [file.audio for file in done] == ["0", "1", "3", "2", "4"]
-    for file in done:
-        expected = [[10 * int(file.audio) + clip] * 2 for clip in range(len(file.clips))]
-        assert np.array(file.outputs).tolist() == expected
-
-
-def test_beside_a_gpu_other_processes_decode_and_nothing_changes(music, monkeypatch):
-    settings = PretrainSettings(datamodule={"jobs": 2})
+def test_beside_a_gpu_other_processes_decode_and_nothing_changes(music, network):
     for number in range(4):
         sound(music / f"{number}.wav", 16_000, 1)
     files = prediction.audio_named(str(music))
-    here = list(prediction._decoded(files, PretrainSettings(trainer={"accelerator": "cpu"})))
-    monkeypatch.setattr(prediction, "device_of", lambda _: torch.device("cuda"))
-    there = list(prediction._decoded(files, settings))
-    assert [file for file, _ in there] == files
-    for (_, [one]), (_, [other]) in zip(here, there, strict=True):
+    one_process = list(prediction._decoded(files, Encoder.of(network, device="cpu"), 2))
+    several = list(prediction._decoded(files, Encoder.of(network, device="cuda"), 2))
+    assert [file for file, _ in several] == files
+    for (_, [one]), (_, [other]) in zip(one_process, several, strict=True):
         assert np.array_equal(one.frames, other.frames)
 
 
 def test_what_patchout_and_an_early_exit_save_is_said(network, monkeypatch):
+    window = (312, 96)
     monkeypatch.setattr("experiments.inference.cost.WORTH_SAYING", 100.0)
-    assert savings(network, 312, last_block=0) is None
+    assert savings(network, window, "block_00") is None
     monkeypatch.setattr("experiments.inference.cost.WORTH_SAYING", 1.0)
-    assert savings(network, 312) is None
-    assert savings(network, 312, last_block=1) is None
-    assert "1 of 2 blocks run: " in savings(network, 312, last_block=0)
+    assert savings(network, window) is None
+    assert savings(network, window, "block_01") is None
+    assert savings(network, window, "block_00").startswith("nothing runs after block_00: ")
     less = MAEST(**SMALL, s_patchout_t_interleaved=2)
-    assert savings(less, 312).startswith("patchout keeps 137 of 272 tokens a window: ")
-    assert "tokens a window, 1 of 2 blocks run" in savings(less, 312, last_block=0)
-    assert savings(torch.nn.Linear(2, 2), 312) is None
-
-
-def test_threads_are_set_where_they_are_given():
-    before = torch.get_num_threads()
-    try:
-        use_threads(before + 1)
-        assert torch.get_num_threads() == before + 1
-        use_threads(None)
-        assert torch.get_num_threads() == before + 1
-    finally:
-        torch.set_num_threads(before)
+    assert savings(less, window).startswith("s_patchout_t_interleaved=2: ")
+    assert savings(less, window, "block_00").startswith("s_patchout_t_interleaved=2, nothing runs after block_00: ")
 
 
 KILLED = """
@@ -354,7 +308,7 @@ from pathlib import Path
 from experiments.inference.prediction import predict
 from experiments.inference.results import Results
 from experiments.settings import PretrainSettings
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 music, checkpoint, run, out, entered, late = sys.argv[1:]
 enter, left = Results.enter, int(entered)
 def entered(self, *given):
@@ -375,7 +329,7 @@ def test_a_killed_prediction_loses_no_picture(music, checkpoint, tmp_path):
     out, run = tmp_path / "out", tmp_path / "run"
     run.mkdir()
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[3]), "OMP_NUM_THREADS": "1"}
-    for entered, late in (("1", "after"), ("1", "before")):  # of a file's entry in the answers
+    for entered, late in (("1", "after"), ("1", "before")):  # of a file's entry
         command = [sys.executable, "-c", KILLED, *map(str, (music, checkpoint, run, out, entered, late))]
         assert subprocess.run(command, env=environment, timeout=120).returncode == -signal.SIGKILL
     (out / "over_time_07_of_an_older_call.png").write_bytes(b"picture")

@@ -14,7 +14,7 @@ from experiments.intervals import Difference
 from experiments.leaderboard import ranking, tables
 from experiments.leaderboard.comparison import Comparison, compare, sentence
 from experiments.leaderboard.ranking import Sweep
-from experiments.probes.records import Score, write_answers
+from experiments.probes.records import Score, save_predictions
 
 ROW = Score("genre", "demo", "mine", "probe", "accuracy", 0.6, 0.5, 0.7, [0.6], 100, "s", "c")
 
@@ -132,7 +132,7 @@ def test_items_are_paired_whatever_their_order(tmp_path):
         for name, correct in right.items():
             moved = order if name == "poor" else np.arange(100)
             answers = np.eye(4, dtype=np.float32)[np.where(correct, references, (references + 1) % 4)]
-            write_answers(tmp_path / f"{name}.npz", ids[moved].tolist(), answers[None][:, moved], references[moved])
+            save_predictions(tmp_path / f"{name}.npz", ids[moved].tolist(), answers[None][:, moved], references[moved])
             value = float(correct.mean())
             scores.append(replace(ROW, encoder=name, score=value, seeds=[value], predictions=f"{name}.npz"))
         (_, standings) = board(run(1, *scores))
@@ -146,7 +146,7 @@ def test_a_task_that_is_no_more_is_said():
     (_, standings) = board(run(1, replace(ROW, task="gone"), replace(ROW, task="gone", encoder="other")))
     ((test, encoders),) = standings.items()
     assert compare(test, encoders, Files(None), 300, 0) == Comparison(
-        alone=dict.fromkeys(("mine", "other"), "run 1 kept no answers")
+        alone=dict.fromkeys(("mine", "other"), "run 1 kept no predictions")
     )
 
 

@@ -20,11 +20,12 @@ from ex_probe import ex
 from experiments.errors import UserError
 from experiments.intervals import interval
 from experiments.leaderboard.sources import DatabaseSource, DiskSource, Wanted, moment
-from experiments.probes.records import Score, answers_name, write_answers, write_scores
+from experiments.probes.records import Score, predictions_name, save_predictions, write_scores
 from experiments.tasks import Emotion, Genre, Key, Tagging, Tempo
+from experiments.tracking import RunHandle
 from experiments.tracking.apply import RunCopy
 from experiments.tracking.journal import Journal, read
-from experiments.tracking.run import Recorder, RunHandle
+from experiments.tracking.run import Recorder
 from experiments.tracking.server import EmbeddedServer
 
 SCRIPT = str(Path(__file__).resolve().parents[3] / "ex_probe.py")
@@ -32,8 +33,8 @@ CLASSES = ("a", "b", "c", "d")
 _started = itertools.count(1_700_000_000, 3600)
 
 
-def genre_answers(quality: float, n: int = 120, seeds: int = 1) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Answers to n tracks, a share of which is right; a better system is right wherever a worse one is."""
+def genre_predictions(quality: float, n: int = 120, seeds: int = 1) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Predictions for n tracks, a share of which is right; a better system is right wherever a worse one is."""
     references = np.arange(n) % len(CLASSES)
     luck = np.random.default_rng(7).random(n)
     by_seed = []
@@ -45,13 +46,13 @@ def genre_answers(quality: float, n: int = 120, seeds: int = 1) -> tuple[list[st
 
 
 def genre_score(encoder: str, quality: float, folder: Path, n: int = 120, seeds: int = 1, **more) -> Score:
-    """A row and its file of answers."""
-    task, (ids, by_seed, references) = Genre(CLASSES), genre_answers(quality, n, seeds)
+    """A row and its file of predictions."""
+    task, (ids, by_seed, references) = Genre(CLASSES), genre_predictions(quality, n, seeds)
     values = [task.score(one, references)["accuracy"] for one in by_seed]
     low, high = interval(task, by_seed[0], references, n=200)["accuracy"]
     about = {"block": "", "tokens": "", "kind": "probe", "split": "s1", "classes": "c1", "corpus": "demo"} | more
-    name = answers_name("genre", encoder, about["block"], about["tokens"])
-    write_answers(folder / name, ids, by_seed, references)
+    name = predictions_name("genre", encoder, about["block"], about["tokens"])
+    save_predictions(folder / name, ids, by_seed, references)
     return Score(
         task="genre", encoder=encoder, metric="accuracy", score=float(np.mean(values)), low=low, high=high,
         seeds=values,
@@ -94,7 +95,7 @@ def three(folder: Path) -> list[Score]:
     return [
         *grid,
         genre_score("random weights", 0.35, folder, block=2, tokens="cls", valid=0.3),
-        genre_score("constant answer", 0.25, folder, kind="baseline"),
+        genre_score("constant answer", 0.25, folder, kind="baseline"),  # its name in earlier versions
     ]
 
 
@@ -138,7 +139,7 @@ def test_without_a_database_the_report_is_made_of_the_runs_on_disk(runs, capsys)
     assert result == {
         "genre/demo/mine/accuracy": pytest.approx(0.8, abs=0.06),
         "genre/demo/random weights/accuracy": pytest.approx(0.35, abs=0.1),
-        "genre/demo/constant answer/accuracy": pytest.approx(0.25, abs=0.1),
+        "genre/demo/majority class or mean/accuracy": pytest.approx(0.25, abs=0.1),
     }
     said = capsys.readouterr()
     assert "(block 6, cls)*" in said.out
@@ -232,29 +233,30 @@ def test_without_sweeps_it_says_what_to_run(runs, capsys):
     ("spoil", "why"),
     [
         (lambda folder, name: (folder / "files" / name).unlink(), "is missing"),
-        (lambda folder, name: (folder / "files" / name).write_bytes(b"no"), "does not hold answers"),
+        (lambda folder, name: (folder / "files" / name).write_bytes(b"no"), "does not hold predictions"),
         (
-            lambda folder, name: write_answers(
-                folder / "files" / name, *(lambda ids, p, r: ([f"{one}x" for one in ids], p, r))(*genre_answers(0.35))
+            lambda folder, name: save_predictions(
+                folder / "files" / name,
+                *(lambda ids, p, r: ([f"{one}x" for one in ids], p, r))(*genre_predictions(0.35)),
             ),
-            "to other items",
+            "for other items",
         ),
         (
-            lambda folder, name: write_answers(
-                folder / "files" / name, *(lambda ids, p, r: (ids, p, (r + 1) % 4))(*genre_answers(0.35))
+            lambda folder, name: save_predictions(
+                folder / "files" / name, *(lambda ids, p, r: (ids, p, (r + 1) % 4))(*genre_predictions(0.35))
             ),
             "other annotations",
         ),
-        (lambda folder, name: write_answers(folder / "files" / name, *genre_answers(0.9)), "was reported"),
+        (lambda folder, name: save_predictions(folder / "files" / name, *genre_predictions(0.9)), "was reported"),
     ],
 )
-def test_a_row_whose_answers_are_of_no_use_is_kept_and_compared_with_none(runs, capsys, spoil, why):
+def test_a_row_whose_predictions_are_of_no_use_is_kept_and_not_compared(runs, capsys, spoil, why):
     spoil(sweep(runs, three), "predictions_genre_random-weights_2_cls.npz")
     assert len(report()) == 3
     said = capsys.readouterr().out
-    assert "random weights is compared with none" in said
+    assert "random weights is not compared" in said
     assert why in said
-    assert "mine is ahead of constant answer" in said
+    assert "mine is ahead of majority class or mean" in said
 
 
 def test_a_torn_journal_and_a_row_that_is_none_do_no_harm(runs, capsys):
@@ -305,7 +307,7 @@ def test_a_journal_leads_to_no_file_outside_of_its_folder(runs, tmp_path):
 def test_a_score_that_is_no_number_is_left_out(runs, capsys):
     sweep(runs, lambda folder: [*three(folder), replace(genre_score("bad", 0.5, folder), score=float("nan"))])
     assert len(report()) == 3
-    assert "1 score is no number" in capsys.readouterr().err
+    assert "1 score is not finite" in capsys.readouterr().err
 
 
 def scored(task, predictions, references) -> tuple[dict[str, float], tuple[float, float]]:
@@ -336,8 +338,8 @@ def test_every_task_is_compared(runs, capsys):
             for encoder, noise in (("good", 0.3), ("poor", 3.0)):
                 predictions = answers(noise).astype(np.float32)
                 found, (low, high) = scored(task, predictions, references)
-                name = answers_name(task.name, encoder)
-                write_answers(folder / name, [str(i) for i in range(n)], predictions[None], references)
+                name = predictions_name(task.name, encoder)
+                save_predictions(folder / name, [str(i) for i in range(n)], predictions[None], references)
                 value = found[task.primary]
                 scores.append(
                     Score(task.name, "demo", encoder, "probe", task.primary, value, low, high, [value], n, "s", "c",
@@ -398,7 +400,7 @@ def test_from_the_database_it_is_the_same_report(runs, database, capsys, monkeyp
     }
 
 
-def test_light_runs_are_not_read(runs, database):
+def test_child_runs_are_not_read(runs, database):
     send(sweep(runs, three), database)
     for folder in [sweep(runs, lambda folder: [], sweep=1) for _ in range(5)]:
         send(folder, database)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from experiments.errors import UserError
-from experiments.probes.fitted import FORMAT, FittedProbe, ProbeConfig
+from experiments.probes.fitted import FORMAT, FittedProbe
+from experiments.probes.grids import ProbeConfig
 from experiments.tasks import build
 
 TASK = build("tagging", classes=["a", "b"])

@@ -1,4 +1,4 @@
-"""A kept probe on tokens of new audio: which encoder is found, what is answered for windows and for the whole."""
+"""A kept probe on tokens of new audio: which encoder is found, what is predicted for windows and for the whole."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.encoder import Encoder
 from experiments.errors import UserError
-from experiments.probes.fitted import FittedProbe, ProbeConfig
-from experiments.probes.prediction import NEEDED, _release, answering, command, identity
+from experiments.probes.fitted import FittedProbe
+from experiments.probes.grids import ProbeConfig
+from experiments.probes.prediction import NEEDED, _release, command, identity, layers_of_probe, predicting
 from experiments.probes.vectors import reduction_named
 from experiments.tasks import Emotion, Tagging
+from models.maest import MAEST
 from models.releases import RELEASES
 
 TAGGING = Tagging(classes=["a", "b", "c"])
@@ -36,7 +39,10 @@ def test_a_published_encoder_is_found_by_its_weights(name):
 
 def test_the_command_that_applies_a_probe_names_an_encoder_that_is_not_published():
     def said(weights: str, **more) -> str | None:
-        features = {"kind": "embeddings", "producer": dict.fromkeys(NEEDED, 1) | {"weights": weights}} | more
+        features = {
+            "kind": "embeddings",
+            "producer": dict.fromkeys((*NEEDED, "block"), 1) | {"weights": weights},
+        } | more
         return command("ex_probe.py", features, Path("a b.safetensors"))
 
     published = next(iter(RELEASES.values())).sha256[:16]
@@ -51,13 +57,13 @@ def test_the_command_that_applies_a_probe_names_an_encoder_that_is_not_published
     ("reduction", "width"),
     [("cls", 4), ("cls+dist+mean", 12), ("mean of cls+dist", 4), ("dist, mean+std of patches", 8)],
 )
-def test_the_whole_is_the_answer_to_its_pooled_tokens_and_a_window_that_to_its_own(reduction, width):
+def test_the_whole_is_predicted_from_its_pooled_tokens_and_a_window_from_its_own(reduction, width):
     tokens, fitted, reduced = (
         RANDOM.normal(size=(5, 1, 3, 4)).astype(np.float16),
         probe(width),
         reduction_named(reduction),
     )
-    over_time, whole = answering(fitted, reduced)(tokens.astype(np.float32))
+    over_time, whole = predicting(fitted, reduced)(tokens, np.arange(5))
     np.testing.assert_allclose(whole, fitted.predict(reduced.vector(tokens[:, 0])[None])[0], rtol=1e-6)
     assert over_time.shape == (5, 3)
     np.testing.assert_allclose(over_time[2], fitted.predict(reduced.vector(tokens[2:3, 0])[None])[0], rtol=1e-6)
@@ -66,17 +72,33 @@ def test_the_whole_is_the_answer_to_its_pooled_tokens_and_a_window_that_to_its_o
 def test_blocks_of_a_learned_sum_stand_side_by_side_in_their_order():
     fitted, reduced = probe(4, blocks=np.array([0.0, 2.0], np.float32)), reduction_named("mean")
     tokens = RANDOM.normal(size=(3, 2, 3, 4)).astype(np.float32)
-    _, whole = answering(fitted, reduced)(tokens)
+    _, whole = predicting(fitted, reduced)(tokens, np.arange(3))
     shares = np.exp([0.0, 2.0]) / np.exp([0.0, 2.0]).sum()
     summed = tokens[:, 0, 2].mean(0) * shares[0] + tokens[:, 1, 2].mean(0) * shares[1]
     outputs = fitted.weights["0.weight"] @ summed
     np.testing.assert_allclose(whole, 1 / (1 + np.exp(-outputs)), rtol=1e-4)
 
 
-def test_probes_that_answer_otherwise_have_other_names():
+def test_probes_that_predict_otherwise_have_other_names():
     one = probe(4)
     same = FittedProbe(**{**vars(one), "value": 0.7})
     other = FittedProbe(**{**vars(one), "mean": np.ones(4)})
     third = probe(4, task=Emotion(mean=[1.0, 2.0], scale=[1.0, 1.0]))
     assert identity(one) == identity(same)
     assert len({identity(one), identity(other), identity(third)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("features", "layers"),
+    [
+        ({"producer": {"block": 1}}, ["block_01"]),
+        ({"producer": {"layer": "block_00", "token_names": ["cls"]}}, ["block_00"]),
+        ({"producer": {"block": 0}, "blocks": [1, 0]}, ["block_01", "block_00"]),
+        ({"producer": {"layer": "block_00"}, "blocks": ["block_01", "block_00"]}, ["block_01", "block_00"]),
+    ],
+)
+def test_layers_of_a_probe_are_found_by_number_and_by_name(features, layers):
+    encoder = Encoder.of(MAEST(n_frames=64, dim=32, depth=2, heads=2), device="cpu")
+    assert layers_of_probe(features, encoder) == layers
+    with pytest.raises(UserError, match="has the layers"):
+        layers_of_probe({"producer": {"layer": "conv3"}}, encoder)

@@ -1,4 +1,4 @@
-"""Rows and answers of a sweep come back as they were written."""
+"""Rows and predictions of a sweep come back as they were written."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import pytest
 from experiments.errors import UserError
 from experiments.probes.records import (
     Score,
-    answers_name,
-    read_answers,
+    load_predictions,
+    predictions_name,
     read_scores,
     read_scores_csv,
-    write_answers,
+    save_predictions,
     write_scores,
 )
+from experiments.tracking import RunHandle
 from experiments.tracking.journal import Journal, read
-from experiments.tracking.run import Recorder, RunHandle
+from experiments.tracking.run import Recorder
 
 PROBE = Score(
     task="genre",
@@ -42,7 +43,9 @@ PROBE = Score(
     predictions="predictions_genre_mine_6_cls+dist.npz",
     metrics={"accuracy": 0.852, "macro_f1": 0.8},
 )
-BASELINE = Score("genre", "demo", "constant answer", "baseline", "accuracy", 0.1, 0.05, 0.15, [0.1], 290, "ab", "cd")
+BASELINE = Score(
+    "genre", "demo", "majority class or mean", "baseline", "accuracy", 0.1, 0.05, 0.15, [0.1], 290, "ab", "cd"
+)
 
 
 def test_rows_come_back_from_the_record_and_from_the_table(tmp_path):
@@ -53,7 +56,14 @@ def test_rows_come_back_from_the_record_and_from_the_table(tmp_path):
     info = {key: value for record in read(journal.directory) for key, value in record.get("set", {}).items()}
     assert read_scores(info["info.scores"]) == read_scores_csv(table) == [PROBE, BASELINE]
     assert (journal.directory / "files" / "scores.csv").read_bytes() == table.read_bytes()
-    assert PROBE.judged == "tracks"
+    assert PROBE.unit == "tracks"
+
+
+def test_baselines_of_earlier_versions_have_their_present_name():
+    row = BASELINE.plain() | {"encoder": "constant answer"}
+    assert read_scores([row]) == [BASELINE]
+    named = PROBE.plain() | {"encoder": "constant answer"}
+    assert read_scores([named])[0].encoder == "constant answer"
 
 
 def test_unknown_keys_are_passed_over_and_missing_ones_named(tmp_path):
@@ -70,32 +80,32 @@ def test_unknown_keys_are_passed_over_and_missing_ones_named(tmp_path):
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
-def test_answers_come_back(tmp_path, seeds):
+def test_predictions_come_back(tmp_path, seeds):
     given = np.random.default_rng(0).random((seeds, 4, 2), dtype=np.float32)
-    path = write_answers(tmp_path / "a.npz", ["x/1.ogg", "ü", "c", "d"], given, np.arange(4))
-    answers = read_answers(path)
-    assert answers.ids == ["x/1.ogg", "ü", "c", "d"]
-    np.testing.assert_array_equal(answers.predictions, given[0])
-    np.testing.assert_array_equal(answers.by_seed, given)
-    np.testing.assert_array_equal(answers.references, np.arange(4))
+    path = save_predictions(tmp_path / "a.npz", ["x/1.ogg", "ü", "c", "d"], given, np.arange(4))
+    kept = load_predictions(path)
+    assert kept.ids == ["x/1.ogg", "ü", "c", "d"]
+    np.testing.assert_array_equal(kept.predictions, given[0])
+    np.testing.assert_array_equal(kept.by_seed, given)
+    np.testing.assert_array_equal(kept.references, np.arange(4))
     assert [one.name for one in tmp_path.iterdir()] == ["a.npz"]
 
 
-def test_answers_that_do_not_fit_or_are_no_answers_are_refused(tmp_path):
+def test_predictions_that_do_not_fit_or_are_none_are_refused(tmp_path):
     with pytest.raises(UserError, match="3 ids"):
-        write_answers(tmp_path / "a.npz", ["a", "b", "c"], np.zeros((1, 2, 5)), np.zeros(2))
+        save_predictions(tmp_path / "a.npz", ["a", "b", "c"], np.zeros((1, 2, 5)), np.zeros(2))
     (tmp_path / "b.npz").write_bytes(b"no archive")
-    with pytest.raises(UserError, match="no answers"):
-        read_answers(tmp_path / "b.npz")
+    with pytest.raises(UserError, match="no predictions"):
+        load_predictions(tmp_path / "b.npz")
     np.savez(tmp_path / "c.npz", ids=np.array([{}], dtype=object))
-    with pytest.raises(UserError, match="no answers"):
-        read_answers(tmp_path / "c.npz")
+    with pytest.raises(UserError, match="no predictions"):
+        load_predictions(tmp_path / "c.npz")
 
 
-def test_names_of_answers_are_names_of_files():
-    assert answers_name("genre", "my net/2", 6, "cls+dist", "mean") == "predictions_genre_my-net-2_6_cls+dist.npz"
-    assert answers_name("tempo", "librosa tempo") == "predictions_tempo_librosa-tempo.npz"
-    assert answers_name("key", "a", "sum", "all", "max") == "predictions_key_a_sum_all_max.npz"
+def test_names_of_predictions_are_names_of_files():
+    assert predictions_name("genre", "my net/2", 6, "cls+dist", "mean") == "predictions_genre_my-net-2_6_cls+dist.npz"
+    assert predictions_name("tempo", "librosa tempo") == "predictions_tempo_librosa-tempo.npz"
+    assert predictions_name("key", "a", "sum", "all", "max") == "predictions_key_a_sum_all_max.npz"
 
 
 @pytest.mark.parametrize(
@@ -122,7 +132,7 @@ def test_names_that_look_like_formulas_come_back(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no archive", b"PK\x05\x06" + bytes(18)])
-def test_damaged_answers_are_named(tmp_path, content):
+def test_damaged_predictions_are_named(tmp_path, content):
     (tmp_path / "a.npz").write_bytes(content)
-    with pytest.raises(UserError, match=r"a\.npz: no answers of a sweep"):
-        read_answers(tmp_path / "a.npz")
+    with pytest.raises(UserError, match=r"a\.npz: no predictions of a sweep"):
+        load_predictions(tmp_path / "a.npz")

@@ -1,4 +1,4 @@
-"""Probes trained together end as they would alone."""
+"""Sweeps shared out by joblib, and gone on with after they were ended."""
 
 from __future__ import annotations
 
@@ -8,122 +8,178 @@ import numpy as np
 import pytest
 
 from experiments.errors import UserError
+from experiments.probes import sweep as sweeping
 from experiments.probes.grids import points
-from experiments.probes.probing import search
-from experiments.probes.sweep import tiles, train_tile
+from experiments.probes.sweep import Workers, seeds_of, sweep, thinned
+from experiments.probes.sweep_files import Problem, SweepFiles
 from experiments.probes.vectors import Split
-from experiments.tasks import Genre, Tagging
+from experiments.tasks import Genre
+from tests.experiments.probes.one_by_one import best, search
 
-VALUES, CLASSES = 24, 5
-NAMES = [f"class {number}" for number in range(CLASSES)]
+CLASSES = 4
+TASK = Genre([f"class {number}" for number in range(CLASSES)])
 GRID = points(
-    standardise=[False, True],
-    hidden=[None, 16],
-    batch_size=[32, 128],
-    learning_rate=[1e-3, 1e-2, 1e-1],
-    dropout=[0.25, 0.5, 0.75],
-    l2=[0.0, 1e-4, 1e-3],
-    evaluate_every=[2],
-    patience=[3],
-    max_steps=[40],
+    hidden=[None, 8], learning_rate=[1e-3, 1e-1], dropout=[0.0, 0.5], evaluate_every=[2], patience=[3], max_steps=[20]
 )
 
 
-def genre(name: str, n: int, seed: int) -> Split:
-    """One class a track; the last value is constant."""
+def split(name: str, n: int, seed: int) -> Split:
     rng = np.random.default_rng(seed)
     y = rng.integers(0, CLASSES, n)
-    x = rng.normal(size=(n, VALUES)).astype(np.float32)
-    x[np.arange(n), y] += 0.8
-    x[:, -1] = 0.1
+    x = rng.normal(size=(n, 12)).astype(np.float32)
+    x[np.arange(n), y] += 1.0
     return Split(x, y, [f"{name}{i}" for i in range(n)])
 
 
-def tags(name: str, n: int, seed: int) -> Split:
-    """Several tags a track."""
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(n, VALUES)).astype(np.float32)
-    mixed = x @ np.random.default_rng(9).normal(size=(VALUES, CLASSES)) * 0.3
-    y = (mixed + rng.normal(size=(n, CLASSES)) > 1).astype(np.float32)
-    return Split(x, y, [f"{name}{i}" for i in range(n)])
+@pytest.fixture(scope="module")
+def problems() -> list[Problem]:
+    train, valid = split("a", 80, 0), split("b", 40, 1)
+    return [Problem(TASK, train, valid, GRID, seed) for seed in (0, 1)]
 
 
-def train_all(task, train, valid, grid, seed=0):
-    """All tiles, one after another."""
-    found = {}
-    for tile in tiles(grid, train.x.shape[1], task.n_outputs):
-        found |= train_tile(task, train, valid, {number: grid[number] for number in tile}, seed)
-    return [found[number] for number in range(len(grid))]
-
-
-@pytest.mark.parametrize(("task", "make"), [(Genre(NAMES), genre), (Tagging(NAMES), tags)], ids=["genre", "tagging"])
-def test_every_probe_of_the_grid_ends_as_it_would_alone(task, make):
-    train, valid = make("a", 150, 0), make("b", 60, 1)
-    alone, together = search(task, train, valid, GRID, seed=0), train_all(task, train, valid, GRID)
-    assert len(GRID) == 216
-    for one, other in zip(alone, together, strict=True):
-        assert one.config == other.config
-        assert (one.probe.best_step, one.probe.stop_step) == (other.probe.best_step, other.probe.stop_step)
-        assert one.probe.value == pytest.approx(other.probe.value, abs=1e-3)  # a rounding may swap two ranks
-        assert one.probe.loss == pytest.approx(other.probe.loss, rel=1e-4)
-        assert [step for step, _ in one.probe.curve] == [step for step, _ in other.probe.curve]
+def same(outcomes, others) -> None:
+    for one, other in zip(outcomes, others, strict=True):
+        assert one.records == other.records
+        assert one.probe.config == other.probe.config
         for name, weight in one.probe.weights.items():
-            np.testing.assert_allclose(other.probe.weights[name], weight, atol=2e-6)
+            np.testing.assert_array_equal(weight, other.probe.weights[name])
 
 
-FEW = points(
-    standardise=[False, True],
-    hidden=[None, 16],
-    batch_size=[32],
-    learning_rate=[1e-2, 1e-1],
-    dropout=[0.0, 0.5],
-    l2=[1e-3],
-    evaluate_every=[2],
-    patience=[3],
-    max_steps=[30],
+@pytest.fixture(scope="module")
+def outcomes(problems, tmp_path_factory):
+    return sweep(problems, tmp_path_factory.mktemp("sweeps"))
+
+
+def test_a_sweep_chooses_as_one_by_one(problems, outcomes):
+    for problem, outcome in zip(problems, outcomes, strict=True):
+        alone = search(TASK, problem.train, problem.valid, GRID, problem.seed)
+        chosen = best(alone)
+        assert [record.config for record in outcome.records] == list(GRID)
+        assert outcome.probe.config == chosen.config
+        assert len(outcome.tied) == sum(result.probe.value == chosen.value for result in alone)
+        assert not outcome.failed
+        np.testing.assert_allclose(outcome.probe.weights["0.weight"], chosen.weights["0.weight"], atol=2e-6)
+
+
+def test_what_is_finished_is_not_trained_again_and_one_probe_is_kept(problems, outcomes, tmp_path, monkeypatch):
+    counted: list[int] = []
+    first = sweep(problems[:1], tmp_path, on_points=counted.append)
+    same(first, outcomes[:1])
+    assert counted[0] == 0
+    assert sum(counted) == len(GRID)
+    assert len(list(tmp_path.glob("*/*.safetensors"))) == 1
+    monkeypatch.setattr(sweeping, "_train", None)
+    again = sweep(problems[:1], tmp_path)
+    same(again, outcomes[:1])
+    assert again[0].reused == len(GRID)
+
+
+def test_a_sweep_that_was_ended_goes_on_to_the_same_end(problems, outcomes, tmp_path, monkeypatch):
+    train, calls = sweeping._train, []
+
+    def ended(*arguments):
+        calls.append(arguments[0])
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return train(*arguments)
+
+    monkeypatch.setattr(sweeping, "_train", ended)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(problems, tmp_path, Workers(jobs=1))
+    monkeypatch.setattr(sweeping, "_train", train)
+    gone_on = sweep(problems, tmp_path)
+    same(gone_on, outcomes)
+    assert 0 < sum(outcome.reused for outcome in gone_on) < 2 * len(GRID)
+
+
+def test_damaged_and_missing_files_are_made_again(problems, outcomes, tmp_path):
+    sweep(problems[:1], tmp_path)
+    for path in tmp_path.glob("*/*.safetensors"):
+        path.write_bytes(b"torn")
+    first = min(tmp_path.glob("*/*.json"))
+    first.write_text(first.read_text()[:40])
+    again = sweep(problems[:1], tmp_path)
+    same(again, outcomes[:1])
+    assert 0 < again[0].reused < len(GRID)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda p: replace(p, seed=5),
+        lambda p: replace(p, train=replace(p.train, x=p.train.x + np.float32(1e-3))),
+        lambda p: replace(p, valid=replace(p.valid, y=(p.valid.y + 1) % CLASSES)),
+        lambda p: replace(p, task=Genre([*TASK.classes[:-1], "other"])),
+        lambda p: replace(p, train=replace(p.train, features={"fingerprint": "x"})),
+    ],
 )
+def test_other_problems_have_other_files(problems, tmp_path, change):
+    assert change(problems[0]).fingerprint != problems[0].fingerprint
+    files = SweepFiles(tmp_path, problems[0])
+    files.write([0], [], None)
+    other = replace(problems[0], configs=tuple(replace(point, l2=0.5) for point in GRID))
+    assert SweepFiles(tmp_path, other)._path([0]) != files._path([0])
 
 
-def agree(alone, together) -> None:
-    for one, other in zip(alone, together, strict=True):
-        assert one.config == other.config
-        assert (one.probe.best_step, one.probe.stop_step) == (other.probe.best_step, other.probe.stop_step)
-        assert one.probe.value == pytest.approx(other.probe.value, abs=1e-3)
-        for name, weight in one.probe.weights.items():
-            np.testing.assert_allclose(other.probe.weights[name], weight, atol=5e-6)
+def test_processes_come_to_the_same_end(problems, outcomes, tmp_path):
+    same(sweep(problems, tmp_path, Workers(jobs=2)), outcomes)
 
 
-def of_blocks(name: str, n: int, seed: int) -> Split:
-    """Three blocks side by side, of which the second tells the class."""
-    split, rng = genre(name, n, seed), np.random.default_rng(seed + 1)
-    noise = [rng.normal(size=split.x.shape).astype(np.float32) for _ in range(2)]
-    return Split(np.concatenate([noise[0], split.x, noise[1]], axis=1), split.y, split.ids, layers=3)
+def test_a_backend_of_the_user_is_used(problems, outcomes, tmp_path):
+    import joblib
+
+    with joblib.parallel_config(backend="threading", n_jobs=2):
+        same(sweep(problems, tmp_path), outcomes)
+    with pytest.raises(UserError, match=r"probe\.backend=lokyy"):
+        sweep(problems, tmp_path / "x", Workers(backend="lokyy"))
 
 
-def test_a_learned_sum_of_blocks_is_learned_together_as_alone_and_finds_the_block():
-    task, train, valid = Genre(NAMES), of_blocks("a", 300, 0), of_blocks("b", 80, 1)
-    alone = search(task, train, valid, FEW, seed=0)
-    found = {}
-    for tile in tiles(FEW, VALUES, task.n_outputs, blocks=3):
-        found |= train_tile(task, train, valid, {number: FEW[number] for number in tile}, 0)
-    agree(alone, [found[number] for number in range(len(FEW))])
-    best = max((result.probe for result in alone), key=lambda probe: probe.value)
-    assert best.shares.sum() == pytest.approx(1)
-    assert best.shares.argmax() == 1
-    assert best.predict(valid).shape == (80, CLASSES)
+def test_a_probe_that_diverges_is_counted_and_all_that_do_are_an_error(problems, tmp_path):
+    wild = points(hidden=[8], learning_rate=[1e-3, 1e30], max_steps=[40], patience=[8])
+    huge = replace(problems[0], configs=wild)
+    (outcome,) = sweep([huge], tmp_path)
+    assert [record.number for record in outcome.failed] == [1]
+    assert "not finite" in outcome.failed[0].failure
+    with pytest.raises(UserError, match=r"none of 1 probes could be trained: .*lower the learning rate"):
+        sweep([replace(huge, configs=wild[1:])], tmp_path)
 
 
-def test_clips_of_songs_are_judged_together():
-    task, train, valid = Genre(NAMES), genre("a", 150, 0), genre("b", 60, 1)
-    songs = tuple(f"song {number // 3}" for number in range(60))
-    valid = replace(valid, y=valid.y[np.arange(60) // 3 * 3], groups=songs)
-    train = replace(train, groups=tuple(train.ids))
-    alone, together = search(task, train, valid, FEW, seed=0), train_all(task, train, valid, FEW)
-    agree(alone, together)
-    assert all((result.probe.value * 20) % 1 == pytest.approx(0, abs=1e-9) for result in alone)
+def test_curves_are_thinned_to_their_ends_and_best_step():
+    curve = [(step, step % 7 / 7) for step in range(500)]
+    kept = thinned(curve, 133, 24)
+    assert len(kept) <= 24
+    assert {0, 133, 499} <= {step for step, _ in kept}
+    assert thinned(curve[:5], 0, 24) == tuple(curve[:5])
 
 
-def test_validation_that_no_probe_can_be_chosen_by_is_refused():
-    train, valid = tags("a", 50, 0), tags("b", 20, 1)
-    with pytest.raises(UserError, match="validation split: tagging: none of the 5 tags can be scored on 20 items"):
-        train_all(Tagging(NAMES), train, replace(valid, y=np.zeros_like(valid.y)), GRID[:2])
+def test_seeds():
+    assert seeds_of(None, 3) == [3]
+    assert seeds_of(3, 3) == [3, 4, 5]
+    assert seeds_of([2, 0, 2], 3) == [2, 0]
+
+
+def test_a_dask_cluster_comes_to_the_same_end_though_a_worker_is_killed(
+    problems, outcomes, tmp_path, dask_processes, monkeypatch
+):
+    pytest.importorskip("distributed")
+    dask_processes.scheduler()
+    workers = [dask_processes.worker("--no-nanny") for _ in range(2)]
+    write = SweepFiles.write
+
+    def killing(*arguments):
+        workers[0].kill()
+        write(*arguments)
+
+    monkeypatch.setattr(SweepFiles, "write", killing)  # as soon as the first part is there
+    same(sweep(problems, tmp_path, Workers(scheduler=dask_processes.address)), outcomes)
+    assert workers[0].wait(60) < 0
+    assert workers[1].poll() is None
+
+
+def test_a_cluster_that_is_not_there_is_said(problems, tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("preprocess.cluster.ANSWER", 0.5)
+    with pytest.raises(UserError, match=r"probe\.scheduler=tcp://127\.0\.0\.1:1: no Dask scheduler answers"):
+        sweep(problems, tmp_path, Workers(scheduler="tcp://127.0.0.1:1"))
+    with pytest.raises(UserError, match=r"probe\.backend=dask: .*give probe\.scheduler"):
+        sweep(problems, tmp_path, Workers(backend="dask"))

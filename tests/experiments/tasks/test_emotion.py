@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import r2_score, root_mean_squared_error
 
 from experiments.errors import UserError
-from experiments.tasks import Emotion, regression
+from experiments.tasks import Emotion
+from experiments.tasks.regression import r2, r2_of_many
 
 TASK = Emotion([4.7561, 4.9739], [1.3860, 1.2546])
 
@@ -26,8 +27,8 @@ def test_scores_are_those_of_scikit_learn_also_where_all_references_are_equal(se
     assert found == pytest.approx(
         {"r2": each.mean(), "r2_arousal": each[0], "r2_valence": each[1], "n_items": float(n)}, rel=1e-9, abs=1e-9
     )
-    assert regression.r2(answers.astype(float), targets.astype(float)) == pytest.approx(each, rel=1e-9, abs=1e-9)
-    many = regression.r2_of_many(torch.from_numpy(answers)[None], torch.from_numpy(targets))[0]
+    assert r2(answers.astype(float), targets.astype(float)) == pytest.approx(each, rel=1e-9, abs=1e-9)
+    many = r2_of_many(torch.from_numpy(answers)[None], torch.from_numpy(targets))[0]
     assert many.tolist() == pytest.approx(each.tolist(), rel=1e-9, abs=1e-9)
     per_class = TASK.score_per_class(answers, targets)
     for at, name in enumerate(("arousal", "valence")):
@@ -79,13 +80,13 @@ def ratings(low: float, high: float, n: int = 60) -> list[tuple[float, float]]:
 
 @pytest.mark.parametrize(("low", "high"), [(1, 9), (-1, 1), (0, 1), (1, 5), (0, 100), (-100, 100), (-3, 3)])
 def test_ratings_on_one_scale_are_believed(low, high):
-    assert Emotion.doubtful(ratings(low, high)) == {}
+    assert Emotion.implausible(ratings(low, high)) == {}
     beside = [*ratings(low, high), (high + 0.1 * (high - low), low)]
-    assert Emotion.doubtful(beside) == {}
+    assert Emotion.implausible(beside) == {}
 
 
 def test_ratings_far_from_the_others_are_doubted():
-    assert Emotion.doubtful([*ratings(1, 9), (55.0, 5.0), (5.0, -999.0)]) == {
+    assert Emotion.implausible([*ratings(1, 9), (55.0, 5.0), (5.0, -999.0)]) == {
         "arousal far from 0 to 10, where the others have it": [60],
         "valence far from 0 to 10, where the others have it": [61],
     }
@@ -93,5 +94,5 @@ def test_ratings_far_from_the_others_are_doubted():
 
 def test_two_scales_are_doubted():
     pairs = [(arousal, valence / 9) for arousal, valence in ratings(1, 9, 3)]
-    assert Emotion.doubtful(pairs) == {"arousal on a scale of 0 to 10 and valence on a scale of -1 to 1": [0, 1, 2]}
-    assert Emotion.doubtful([]) == {}
+    assert Emotion.implausible(pairs) == {"arousal on a scale of 0 to 10 and valence on a scale of -1 to 1": [0, 1, 2]}
+    assert Emotion.implausible([]) == {}

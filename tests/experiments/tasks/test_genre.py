@@ -44,6 +44,14 @@ def test_an_unknown_genre_is_named(task, annotation):
         task.encode("Regae")
 
 
+def test_several_genres_are_refused_and_a_tuple_of_one_is_it(task):
+    assert int(task.encode(("disco",))) == 2
+    with pytest.raises(UserError, match=r"'disco' and 'blues' given, expected one; datamodule\.columns\.tags=COLUMN"):
+        task.encode(("disco", "blues"))
+    with pytest.raises(UserError, match="none given"):
+        task.encode(())
+
+
 def test_one_class_is_no_question():
     with pytest.raises(UserError, match="1 class given, at least 2"):
         Genre(["rock"])

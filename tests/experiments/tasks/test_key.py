@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mir_eval.key import weighted_score
@@ -16,11 +17,20 @@ from experiments.tasks.key import CLASSES, Key, score_table
 SHARPS = {"C#": "Db", "D#": "Eb", "F#": "Gb", "G#": "Ab", "A#": "Bb"}
 
 
-def test_the_table_is_mir_evals_in_every_cell():
-    expected = [[weighted_score(reference, answer) for answer in CLASSES] for reference in CLASSES]
+def test_every_pair_of_keys_has_the_score_of_mir_eval_alone_and_in_batches():
+    expected = np.array([[weighted_score(reference, key) for key in CLASSES] for reference in CLASSES])
     np.testing.assert_array_equal(score_table(), expected)
-    assert score_table()[0, 7] == 0.5  # a fifth above
-    assert score_table()[7, 0] == 0.0  # and below
+    assert expected[0, 7] == 0.5  # a fifth above
+    assert expected[7, 0] == 0.0  # and below
+    references = np.arange(24)
+    always = np.eye(24, dtype=np.float32)[:, None].repeat(24, axis=1)  # every system predicts one key
+    scores = [Key().score(predictions, references)["weighted_score"] for predictions in always]
+    batched = Key().primary_scores(torch.from_numpy(always), torch.from_numpy(references))
+    np.testing.assert_allclose(scores, expected.mean(axis=0), rtol=1e-15)
+    np.testing.assert_allclose(batched, expected.mean(axis=0), rtol=1e-15)
+    every = np.eye(24)[np.tile(references, 24)], np.repeat(references, 24)
+    items = Key().score_resampled(*every, np.eye(576))["weighted_score"]
+    np.testing.assert_array_equal(items.reshape(24, 24), expected)
 
 
 @settings(max_examples=30, deadline=None)
@@ -81,8 +91,8 @@ def test_what_is_no_key_is_named(text):
 
 
 @pytest.mark.parametrize(
-    ("references", "said"), [([24], "class number 24"), ([-1], "class number -1"), ([0.5], "type float64")]
+    ("references", "message"), [([24], "class number 24"), ([-1], "class number -1"), ([0.5], "type float64")]
 )
-def test_broken_references_are_named(references, said):
-    with pytest.raises(UserError, match=said):
+def test_broken_references_are_named(references, message):
+    with pytest.raises(UserError, match=message):
         Key().score(np.eye(24)[:1], np.array(references))

@@ -19,11 +19,11 @@ def test_resampled_rankings_are_scikit_learns(seed, n, values, share):
     scores = (rng.integers(0, values, n) / values).astype(np.float32)
     positives = rng.random(n) < share
     weights = rng.multinomial(n, np.full(n, 1 / n), size=5)
-    judged = (
+    pairs = (
         (ranking.resampled_roc_auc, roc_auc_score),
         (ranking.resampled_average_precision, average_precision_score),
     )
-    for resampled, reference in judged:
+    for resampled, reference in pairs:
         for row, value in zip(weights, resampled(scores, positives, weights), strict=True):
             drawn = np.repeat(np.arange(n), row)
             if len(set(positives[drawn])) == 2:

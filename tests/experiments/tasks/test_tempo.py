@@ -11,7 +11,7 @@ from mir_eval.tempo import detection
 
 from experiments.errors import UserError
 from experiments.tasks import Tempo, TempoRegression
-from experiments.tasks.tempo import FACTORS, FASTEST, SLOWEST, right
+from experiments.tasks.tempo import FACTORS, FASTEST, SLOWEST, correct
 
 VALUES = TempoRegression([7.0], [0.5])
 
@@ -34,7 +34,7 @@ def test_accuracies_are_those_of_a_plain_reference(reference, factor, off):
 
 
 def test_the_tolerance_is_part_of_it():
-    assert right(np.array([104.0, 96.0, 104.1]), np.array([100.0] * 3)).tolist() == [True, True, False]
+    assert correct(np.array([104.0, 96.0, 104.1]), np.array([100.0] * 3)).tolist() == [True, True, False]
 
 
 def test_classes_are_whole_tempi_and_the_first_of_equal_ones_counts():
@@ -48,9 +48,9 @@ def test_classes_are_whole_tempi_and_the_first_of_equal_ones_counts():
 @settings(max_examples=30, deadline=None)
 @given(st.floats(1, 400))
 def test_targets_are_widened_around_the_tempo(bpm):
-    spread = Tempo().spread(torch.tensor([bpm]))[0]
-    assert float(spread.sum()) == pytest.approx(1, abs=1e-5)
-    assert abs(int(spread.argmax()) + SLOWEST - min(max(bpm, SLOWEST), FASTEST)) <= 0.5 + 1e-4
+    widened = Tempo().smooth_labels(torch.tensor([bpm]))[0]
+    assert float(widened.sum()) == pytest.approx(1, abs=1e-5)
+    assert abs(int(widened.argmax()) + SLOWEST - min(max(bpm, SLOWEST), FASTEST)) <= 0.5 + 1e-4
 
 
 def test_regression_is_of_the_logarithm():
@@ -92,5 +92,5 @@ def test_what_can_be_no_tempo_is_refused(task, bpm):
 
 
 def test_what_is_hardly_a_tempo_is_doubted():
-    assert Tempo.doubtful([120.0, 12.0, 285.0, 400.0]) == {"a tempo outside of 30 to 285 BPM": [1, 3]}
-    assert TempoRegression.doubtful([30.0, 120.0]) == {}
+    assert Tempo.implausible([120.0, 12.0, 285.0, 400.0]) == {"a tempo outside of 30 to 285 BPM": [1, 3]}
+    assert TempoRegression.implausible([30.0, 120.0]) == {}

@@ -8,7 +8,6 @@ import itertools
 import math
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -154,19 +153,3 @@ def run_document() -> Callable[..., dict]:
         } | more
 
     return make
-
-
-@pytest.fixture
-def eventually() -> Callable[..., object]:
-    """Asks until the answer is true, and fails after a deadline."""
-
-    def ask(question: Callable[[], object], seconds: float = 120.0, every: float = 0.02) -> object:
-        deadline = time.monotonic() + seconds
-        pause = threading.Event()
-        while time.monotonic() < deadline:
-            if answer := question():
-                return answer
-            pause.wait(every)
-        raise AssertionError(f"not so within {seconds} s")
-
-    return ask

@@ -16,9 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from experiments.configs.named import NamedConfig
 from experiments.errors import UserError
-from experiments.tracking.experiment import Experiment
-from experiments.tracking.run import RunHandle
-from experiments.tracking.settings import TrackingSettings
+from experiments.tracking import Experiment, RunHandle, TrackingSettings
 
 
 class Section(BaseModel):
@@ -158,7 +156,7 @@ def fit(settings: Tiny, run: RunHandle, devices: int = 1) -> None:
     import torch
     from torch.utils.data import DataLoader, TensorDataset
 
-    from experiments.tracking.logger import RunLogger
+    from experiments.tracking import RunLogger
 
     class Line(pl.LightningModule):
         def __init__(self) -> None:

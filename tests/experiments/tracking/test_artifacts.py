@@ -21,7 +21,7 @@ def test_storing_a_file_may_be_interrupted_and_repeated(database, tmp_path, monk
     prepare(database)
     path = tmp_path / "large.bin"
     path.write_bytes(os.urandom(artifacts.CHUNK * 40 + 17))
-    real, calls = artifacts._insert, []
+    real, calls = artifacts.insert_missing, []
 
     def interrupted(chunks, where):
         real(chunks, where)
@@ -29,7 +29,7 @@ def test_storing_a_file_may_be_interrupted_and_repeated(database, tmp_path, monk
         if len(calls) == 2:
             raise AutoReconnect("gone")
 
-    monkeypatch.setattr(artifacts, "_insert", interrupted)
+    monkeypatch.setattr(artifacts, "insert_missing", interrupted)
     with pytest.raises(AutoReconnect):
         put(database, path)
     identity = put(database, path)

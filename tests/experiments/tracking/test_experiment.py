@@ -17,12 +17,10 @@ from typing import Any
 import pytest
 
 from experiments.errors import UserError
-from experiments.tracking import experiment as edge
-from experiments.tracking import location
-from experiments.tracking.experiment import Experiment
+from experiments.tracking import Experiment, RunHandle, location, renaming
+from experiments.tracking.commandline import VERBS
 from experiments.tracking.history import end_of
 from experiments.tracking.journal import read
-from experiments.tracking.run import RunHandle
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = Path(__file__).with_name("ex_tiny.py")
@@ -120,7 +118,8 @@ def test_several_processes_do_not_begin_what_one_does_alone(rank: int, monkeypat
 
 def test_heavy_libraries_are_not_imported_for_a_question() -> None:
     code = (
-        "import sys, experiments.tracking.experiment, experiments.settings; "
+        "import sys, experiments.settings; "
+        "from experiments.tracking import ChildRun, Experiment, RunHandle, TrackingSettings; "
         "print(sorted({'torch', 'lightning', 'pymongo', 'matplotlib', 'pandas'} & set(sys.modules)))"
     )
     done = subprocess.run(
@@ -170,11 +169,63 @@ def test_refusals_name_the_remedy(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_name_of_the_script_alone_asks_what_to_do(run: Run, tmp_path: Path, capsys) -> None:
+    done: list[tuple[str, ...]] = []
+
+    def main(settings: Any, handle: RunHandle) -> None:
+        done.append(handle.named)
+
+    experiment = Experiment("ex_made", tiny.Tiny, tiny.NAMED, examples=["with small", "with wide seed=3"])
+    experiment.main(main)
+    for words in ([], ["with"], ["-u"]):
+        with pytest.raises(SystemExit) as left:
+            run(*words, experiment=experiment)
+        assert left.value.code == 2
+        said = capsys.readouterr().err
+        assert "  python ex_tiny.py with small\n  python ex_tiny.py with wide seed=3\n" in said
+    assert (done, list(tmp_path.iterdir())) == ([], [])
+    run("-u", "with", "wide", "seed=3", "small", experiment=experiment)
+    assert done == [("wide", "small")]
+
+
+def test_a_command_has_other_names(run: Run, tmp_path: Path, capsys) -> None:
+    experiment = Experiment("ex_made", tiny.Tiny, tiny.NAMED, aliases={"judge": "evaluate"})
+
+    @experiment.command
+    def evaluate(settings: Any, handle: RunHandle) -> int:
+        """Look at it."""
+        return settings.model.width
+
+    for name in ("evaluate", "judge"):
+        assert run(name, "with", OFF, experiment=experiment) == 8
+        run("help", name, experiment=experiment)
+        assert "Look at it." in capsys.readouterr().out
+    documents = [start_of(directory)["document"] for directory in tmp_path.glob("runs/2*")]
+    assert {document["command"] for document in documents} == {"evaluate"}
+    assert len({document["info"]["fingerprint"] for document in documents}) == 1
+
+
+def test_an_old_name_of_a_setting_is_answered_by_the_new_one_and_is_the_same_run(
+    run: Run, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("with", OFF, "model.width=3", "stores.mine=there")
+    monkeypatch.setattr(renaming, "RENAMED", {"net.width": "model.width", "places": "stores", "model.blocks": "gone"})
+    capsys.readouterr()
+    run("with", OFF, "net.width=3", "places.mine=there", "model.blocks=[1,2]")
+    said = capsys.readouterr().err
+    assert "net.width has another name now: write model.width=3\n" in said
+    assert "places.mine has another name now: write stores.mine=there\n" in said
+    documents = [start_of(directory)["document"] for directory in sorted(tmp_path.glob("runs/2*"))]
+    assert documents[0]["config"] == documents[1]["config"]
+    assert documents[1]["info"]["delta"] == {"model": {"width": 3}, "stores": {"mine": "there"}}
+    assert renaming.former({"model.width": 3, "stores.mine": "there"}) == {"net.width": 3, "places.mine": "there"}
+
+
 def test_named_configs_are_listed_with_their_line(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run("print_named_configs")
     said = capsys.readouterr().out
     for name, named in tiny.NAMED.items():
-        assert f"{name}   # {named.description}" in said
+        assert re.search(rf"^  {name} +# {re.escape(named.description)}$", said, re.MULTILINE)
 
 
 def test_print_config_explains_keys(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -241,9 +292,9 @@ def test_f20_earlier_run_with_the_same_settings_is_named(
     first = one_run(tmp_path)
     capsys.readouterr()
     run("with", OFF, "model.width=1", "tracking.group=other")  # the same by another way
-    assert f"Run {first.name} (completed) had these settings" in capsys.readouterr().err
+    assert f"Run {first.name} (completed) had the same settings" in capsys.readouterr().err
     run("with", OFF, "small", "seed=8")
-    assert "had these settings" not in capsys.readouterr().err
+    assert "had the same settings" not in capsys.readouterr().err
     documents = [start_of(directory)["document"] for directory in tmp_path.glob("runs/2*")]
     documents.sort(key=lambda document: document["start_time"])
     prints = [document["info"]["fingerprint"] for document in documents]
@@ -347,7 +398,7 @@ def test_enforced_clean_tree_is_looked_at_first(
     monkeypatch.setattr(experiment, "script", tmp_path / "ex_made.py")
     with pytest.raises(SystemExit):
         run("-e", "with", OFF, experiment=experiment)
-    assert "-e: whether all changes are committed cannot be told" in capsys.readouterr().err
+    assert "-e: cannot tell whether all changes are committed" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -360,7 +411,7 @@ def test_streams_are_given_back(run: Run) -> None:
 def test_verbs_are_named_in_the_help(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run("-h")
     said = capsys.readouterr().out
-    assert all(f"python ex_tiny.py {verb}" in said for verb in edge.VERBS)
+    assert all(f"python ex_tiny.py {verb}" in said for verb in VERBS)
     assert "--mongo_db" not in said
 
 
@@ -397,7 +448,7 @@ def test_run_in_the_database(
     assert series["steps"] == [0, 1, 2, 3, 4]
     assert document["info"]["segments"][0]["host"] == document["host"]["hostname"]
     said = capsys.readouterr().err
-    assert "Run 1 begins" in said
+    assert "Run 1 started" in said
     assert "Run 1 failed" in said
 
 

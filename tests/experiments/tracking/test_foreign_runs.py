@@ -95,7 +95,7 @@ def test_what_leads_out_is_named_and_counted_and_not_sent(foreign, key, database
     assert report.sent == {KEY: 1}
     assert report.left_out == {KEY: sorted([*paths, "run.log"])}
     assert report.rejected == len(paths) + 1
-    assert f"{KEY}: 7 left out that are no regular files inside of its folder" in str(report)
+    assert f"{KEY}: 7 skipped that are not regular files inside its folder" in str(report)
     assert SECRET not in stored(database)
     assert b"good" in stored(database)
     run = database["runs"].find_one({})
@@ -106,7 +106,7 @@ def test_what_leads_out_is_named_and_counted_and_not_sent(foreign, key, database
 
 
 @pytest.mark.parametrize("line", [b"{", b"5", b"[]", b'{"name": "a"}', b"[" * 100_000])
-def test_light_runs_that_cannot_be_read_are_refused_and_the_rest_is_sent(foreign, database, line):
+def test_child_runs_that_cannot_be_read_are_refused_and_the_rest_is_sent(foreign, database, line):
     folder = foreign({"kind": "children", "name": "runs.jsonl", "file": "files/runs.jsonl", "bytes": 3})
     (folder / "files" / "runs.jsonl").write_bytes(line + b"\n")
     for _ in range(2):

@@ -13,9 +13,8 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from experiments.tracking import artifacts, finish
+from experiments.tracking import Experiment, artifacts, finish
 from experiments.tracking.apply import RunCopy
-from experiments.tracking.experiment import Experiment
 from experiments.tracking.journal import FILE_NAME, read
 from experiments.tracking.sync import sync
 
@@ -96,7 +95,7 @@ def test_a_disk_that_is_really_full(home, tmp_path):
     assert "code 1" in done.stdout
     assert "never written to" in done.stderr
     assert f"({why}" in done.stderr
-    assert "they are lost, the end of the run with them" in done.stderr
+    assert "they are lost, and with them the end of the run" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout.endswith("\n"), "no torn line is left"
     assert '"kind": "end"' not in done.stdout
@@ -112,7 +111,10 @@ def broken(kind: str, monkeypatch) -> None:
         monkeypatch.setattr("experiments.tracking.apply.log_ends", full)
     if kind == "files":
         monkeypatch.setattr(finish, "_files", full)
-    monkeypatch.setitem(finish.FINAL, kind, full)
+    make_file = finish.make_file
+    monkeypatch.setattr(
+        "experiments.tracking.apply.make_file", lambda name, *rest: (full if name == kind else make_file)(name, *rest)
+    )
 
 
 @pytest.mark.parametrize("kind", ["metrics.parquet", "checkpoints.json", "run.log", "files"])

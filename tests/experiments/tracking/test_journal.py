@@ -186,4 +186,4 @@ def test_a_home_that_cannot_be_written_costs_the_pointer_only(tmp_path, caplog):
     journal = Journal.create(tmp_path / "runs", home=blocked)
     assert journal.append("beat", set={}) == 1
     journal.close()
-    assert "has to be told" in caplog.text
+    assert "only when it is named" in caplog.text

@@ -133,7 +133,7 @@ def test_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     text, _ = process.communicate(timeout=240)
     assert process.returncode == 130
-    assert "left at once" in text
+    assert "stopped at once" in text
     (directory,) = tmp_path.glob("runs/2*")
     assert end_of(directory) is None
     subprocess.run(
@@ -199,7 +199,7 @@ def test_a_signal_waits_until_what_was_gathered_is_written(tmp_path: Path, monke
     journal = Journal.create(tmp_path / "runs", home=tmp_path)
     recorder, write = Recorder(journal), os.write
     for name in ("a", "b"):
-        recorder.scalar(name, 1.0, 0)
+        recorder.log_scalar(name, 1.0, 0)
 
     def slow(file: int, data: bytes) -> int:
         written = write(file, data)

@@ -6,9 +6,9 @@ import pytest
 from pymongo import MongoClient
 
 from experiments.errors import UserError
+from experiments.tracking import TrackingSettings
 from experiments.tracking.location import located, open_database, resolve, with_database
 from experiments.tracking.server import status
-from experiments.tracking.settings import TrackingSettings
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -99,6 +99,18 @@ def test_a_driver_shows_nothing_of_the_login():
     with pytest.raises(UserError, match="Port") as error:
         open_database("mongodb://lab:hemiola99@host:notaport/x")
     assert "hemiola" not in str(error.value)
+
+
+@pytest.mark.parametrize("password", ["abc", "hemiola99"])
+def test_a_setting_never_shows_its_password(password):
+    given = settings(mongo_url=f"mongodb://lab:{password}@host/runs")
+    shown = f"{given!r} {given} {given.model_dump()} {given.model_dump_json()}"
+    assert password not in shown
+    assert given.model_dump(mode="json")["mongo_url"] == "mongodb://***@host/runs"
+    assert settings().model_dump(mode="json")["mongo_url"] is None
+    with pytest.raises(UserError, match="Port") as error:
+        open_database(f"mongodb://lab:{password}@host:notaport{password}/x")
+    assert password not in str(error.value)
 
 
 def test_writes_are_certain_and_never_repeated_behind_our_back():

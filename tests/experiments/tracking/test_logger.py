@@ -14,8 +14,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers.logger import Logger
 from torch.utils.data import DataLoader, TensorDataset
 
+from experiments.tracking import RunLogger
 from experiments.tracking.journal import Journal, read
-from experiments.tracking.logger import RunLogger
 from experiments.tracking.run import Recorder, RunHandle
 
 

@@ -6,8 +6,10 @@ import datetime
 import logging
 import math
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,12 +19,11 @@ from pydantic import BaseModel, ConfigDict
 from pymongo.database import Database
 from sacred.observers import RunObserver
 
-from experiments.tracking.experiment import Experiment
+from experiments.tracking import Experiment, TrackingSettings
 from experiments.tracking.history import end_of
 from experiments.tracking.journal import Journal, read
 from experiments.tracking.observer import EVENTS, Facts, JournalObserver, MaskedObserver, flat_result
 from experiments.tracking.run import BATCH_POINTS, Recorder, RunHandle
-from experiments.tracking.settings import TrackingSettings
 from experiments.tracking.system import Sampler
 
 OFF = ["tracking.mongo=off"]
@@ -163,7 +164,7 @@ def test_files_are_kept_as_they_were(obey: Callable[..., Path], tmp_path: Path) 
 def test_points_reach_the_disk_while_the_run_goes_on(journal: Journal) -> None:
     recorder = Recorder(journal)
     for step in range(BATCH_POINTS):
-        recorder.scalar("train/loss", 0.5, step)
+        recorder.log_scalar("train/loss", 0.5, step)
     assert len(points(journal.directory, "train/loss")) == BATCH_POINTS
 
 
@@ -185,7 +186,7 @@ def test_workers_cannot_record_and_are_told(journal: Journal, caplog: pytest.Log
     recorder = Recorder(journal)
     child = os.fork()
     if child == 0:
-        recorder.scalar("train/loss", 1.0, 0)
+        recorder.log_scalar("train/loss", 1.0, 0)
         recorder.info({"a": 1})
         told = [record.message for record in caplog.records]
         (tmp_path / "told").write_text("\n".join(told))
@@ -230,7 +231,7 @@ def test_no_event_raises(journal: Journal, caplog: pytest.LogCaptureFixture) -> 
 
 def test_heartbeats_carry_what_gathered(journal: Journal) -> None:
     observer = started(journal, sample=Sampler(lambda: {"cpu_percent": 50.0}))
-    observer._recorder.scalar("train/loss", 0.5, 0)
+    observer._recorder.log_scalar("train/loss", 0.5, 0)
     observer.heartbeat_event({}, "", datetime.datetime(2024, 5, 6, 8, 0), {"val": {"map": np.float64(0.5)}})
     kinds = [record["kind"] for record in read(journal.directory)]
     assert kinds == ["start", "info", "metrics", "beat"]
@@ -250,6 +251,25 @@ def test_sampler_measures_this_process() -> None:
     measured = Sampler()()
     assert measured["ram_gb"]["peak"] > 0.01
     assert measured["cpu_percent"]["mean"] >= 0
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_sampler_measures_the_gpu_as_far_as_it_tells(monkeypatch: pytest.MonkeyPatch, told: bool) -> None:
+    def utilization() -> int:
+        if not told:
+            raise ModuleNotFoundError("nvidia-ml-py does not seem to be installed")
+        return 87
+
+    cuda = SimpleNamespace(
+        is_available=lambda: True,
+        is_initialized=lambda: True,
+        mem_get_info=lambda: (2**30, 4 * 2**30),
+        utilization=utilization,
+    )
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    measured = Sampler()()
+    assert measured["gpu_memory_gb"]["peak"] == 3.0
+    assert measured.get("gpu_percent") == ({"peak": 87.0, "mean": 87.0} if told else None)
 
 
 def test_other_observers_get_no_secrets() -> None:

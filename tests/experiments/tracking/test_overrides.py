@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from experiments.configs.named import NamedConfig
 from experiments.errors import UserError
-from experiments.tracking import overrides
+from experiments.tracking import overrides, schema
 from experiments.tracking.overrides import Composition
 
 
@@ -200,7 +200,7 @@ def test_catalogue_is_not_changed_by_composing() -> None:
 
 
 def test_descriptions_are_found_at_their_keys() -> None:
-    assert overrides.descriptions(Settings) == {"optimizer.lr": "factor of the step"}
+    assert schema.descriptions(Settings) == {"optimizer.lr": "factor of the step"}
 
 
 plain = st.recursive(
@@ -238,13 +238,15 @@ def test_every_setting_is_explained():
 
     def keys(model, prefix=""):
         for name in model.model_fields:
-            below = overrides.section_fields(model.model_fields[name].annotation)
+            below = schema.section_fields(model.model_fields[name].annotation)
             if below:
-                inner = overrides._models(model.model_fields[name].annotation)[0]
+                inner = schema.models_in(model.model_fields[name].annotation)[0]
                 yield from keys(inner, f"{prefix}{name}.")
             else:
                 yield prefix + name
 
     for model in (PretrainSettings, ProbeExperimentSettings, TransferSettings):
-        said = overrides.descriptions(model)
+        if hasattr(model, "following"):
+            model = model.following("maest")
+        said = schema.descriptions(model)
         assert [key for key in keys(model) if key not in said] == []

@@ -37,7 +37,7 @@ def test_a_home_that_cannot_be_written_is_named_with_a_remedy(tmp_path):
 
 def test_a_directory_of_somebody_else_is_not_used(tmp_path):
     (tmp_path / "theirs").symlink_to(tmp_path)
-    with pytest.raises(UserError, match="somebody else"):
+    with pytest.raises(UserError, match="belongs to another user"):
         places.owned_directory(tmp_path / "theirs")
     (tmp_path / "ours").mkdir(mode=0o755)
     assert stat.S_IMODE(places.owned_directory(tmp_path / "ours").stat().st_mode) == 0o700

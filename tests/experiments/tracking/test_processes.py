@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from experiments.tracking import processes
-from experiments.tracking.processes import Identity, identify, lives, recorded
+from experiments.tracking.processes import Identity, identify, is_running, recorded
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems tell neither boot nor ticks")
 
@@ -19,43 +19,43 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems tell n
 def test_this_process_lives_and_is_known_again():
     me = identify(os.getpid())
     assert me.pid == os.getpid()
-    assert lives(me)
+    assert is_running(me)
     assert recorded(asdict(me)) == me
 
 
 @linux
 def test_a_clock_that_is_set_changes_nothing():
     me = identify(os.getpid())
-    assert lives(replace(me, pid_started=me.pid_started + 7200))
+    assert is_running(replace(me, pid_started=me.pid_started + 7200))
 
 
 @linux
 @pytest.mark.parametrize("change", [{"ticks": 5}, {"boot": "another"}])
 def test_another_start_or_boot_is_another_process(change):
-    assert not lives(replace(identify(os.getpid()), **change))
+    assert not is_running(replace(identify(os.getpid()), **change))
 
 
 def test_records_without_boot_and_ticks_are_compared_by_the_clock(monkeypatch):
     started = psutil.Process().create_time()
-    assert lives(Identity(os.getpid(), started + 0.5))
-    assert not lives(Identity(os.getpid(), started + 5))
-    assert lives(Identity(os.getpid())), "nothing speaks against it"
+    assert is_running(Identity(os.getpid(), started + 0.5))
+    assert not is_running(Identity(os.getpid(), started + 5))
+    assert is_running(Identity(os.getpid())), "nothing speaks against it"
     now = identify(os.getpid())
     monkeypatch.setattr(processes, "this_boot", lambda: None)
     monkeypatch.setattr(processes, "_ticks", lambda pid: None)
-    assert lives(now), "recorded where the system told them, read where it does not"
+    assert is_running(now), "recorded where the system told them, read where it does not"
 
 
 def test_a_process_that_ended_lives_no_more_also_before_it_is_waited_for(eventually):
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     its = identify(child.pid)
-    assert lives(its)
+    assert is_running(its)
     child.kill()
     eventually(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
-    assert not lives(its)
+    assert not is_running(its)
     assert identify(child.pid) is None
     child.communicate()
-    assert not lives(its)
+    assert not is_running(its)
 
 
 @pytest.mark.parametrize("pid", [-1, 2**40, 2**100])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -152,41 +152,46 @@ def test_host_needs_no_tool(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 class Driver:
     """An NVML that finds one card, whose memory it may not tell."""
 
+    NVMLError = type("NVMLError", (Exception,), {})
+
     def __init__(self, known: bool):
         self.known = known
 
     def __getattr__(self, name: str) -> object:
-        return lambda *arguments: 0
+        answers = {"nvmlDeviceGetCount": 1, "nvmlDeviceGetName": "A Card", "nvmlSystemGetDriverVersion": "600.1"}
+        return lambda *_: answers.get(name)
 
-    def nvmlDeviceGetCount_v2(self, count: object) -> int:
-        count._obj.value = 1
-        return 0
-
-    def nvmlDeviceGetName(self, handle: object, name: ctypes.Array, size: int) -> int:
-        name.value = b"A Card"
-        return 0
-
-    def nvmlDeviceGetMemoryInfo(self, handle: object, memory: object) -> int:
-        memory._obj.total = 16 * 2**30
-        return 0 if self.known else 3  # not supported, as nvidia-smi's N/A
+    def nvmlDeviceGetMemoryInfo(self, handle: object) -> object:
+        if not self.known:
+            raise self.NVMLError("not supported")
+        return SimpleNamespace(total=16 * 2**30)
 
 
 @pytest.mark.parametrize(("known", "memory"), [(True, 16384), (False, None)])
 def test_cards(monkeypatch: pytest.MonkeyPatch, known: bool, memory: int | None) -> None:
-    monkeypatch.setattr(provenance.ctypes, "CDLL", lambda name: Driver(known))
-    assert provenance.gpus(seconds=120) == {"driver_version": "", "gpus": [{"model": "A Card", "total_memory": memory}]}
+    monkeypatch.setitem(sys.modules, "pynvml", Driver(known))
+    cards = [{"model": "A Card", "total_memory": memory}]
+    assert provenance.gpus(seconds=120) == {"driver_version": "600.1", "gpus": cards}
 
 
-def test_no_driver_and_a_hanging_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert provenance.gpus("libthere-is-none.so.1") is None
+def test_no_library_no_driver_and_a_hanging_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert provenance.gpus(seconds=120) is None
+    error = type("NVMLError", (Exception,), {})
+
+    def refuse() -> None:
+        raise error("driver not loaded")
+
+    monkeypatch.setitem(sys.modules, "pynvml", SimpleNamespace(nvmlInit=refuse, NVMLError=error))
+    assert provenance.gpus(seconds=120) is None
     hangs, answered = threading.Event(), threading.Event()
 
-    def start() -> int:
+    def start() -> None:
         hangs.wait()
         answered.set()
-        return 1
+        raise error("at last")
 
-    monkeypatch.setattr(provenance.ctypes, "CDLL", lambda name: SimpleNamespace(nvmlInit_v2=start))
+    monkeypatch.setitem(sys.modules, "pynvml", SimpleNamespace(nvmlInit=start, NVMLError=error))
     assert provenance.gpus(seconds=0.2) is None
     assert not answered.is_set()
     hangs.set()

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments import distributed
+from experiments import launcher as distributed
 from experiments.errors import UserError
-from experiments.tracking import lifecycle, ranks
+from experiments.tracking import RunHandle, lifecycle, ranks
 from experiments.tracking.history import end_of
 from experiments.tracking.journal import read
-from experiments.tracking.run import RunHandle
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = Path(__file__).with_name("ex_tiny.py")
@@ -34,18 +33,18 @@ SCRIPT = Path(__file__).with_name("ex_tiny.py")
     ],
 )
 def test_rank_zero(environment: dict[str, str]) -> None:
-    assert ranks.is_global_zero(environment)
+    assert distributed.is_global_zero(environment)
 
 
-@pytest.mark.parametrize("name", [*ranks.GLOBAL_RANKS, *ranks.NODE_RANKS, ranks.LOCAL_RANK])
+@pytest.mark.parametrize("name", [*distributed.GLOBAL_RANKS, *distributed.NODE_RANKS, distributed.LOCAL_RANK])
 def test_any_rank_variable_above_zero_is_another_rank(name: str) -> None:
-    assert not ranks.is_global_zero({"RANK": "0", "LOCAL_RANK": "0"} | {name: "2"})
+    assert not distributed.is_global_zero({"RANK": "0", "LOCAL_RANK": "0"} | {name: "2"})
 
 
 def test_labels_name_files() -> None:
-    assert ranks.label({"RANK": "3", "LOCAL_RANK": "1"}) == "3"
-    assert ranks.label({"LOCAL_RANK": "1"}) == "1"
-    assert ranks.label({"NODE_RANK": "2", "LOCAL_RANK": "0"}) == "2.0"
+    assert distributed.label({"RANK": "3", "LOCAL_RANK": "1"}) == "3"
+    assert distributed.label({"LOCAL_RANK": "1"}) == "1"
+    assert distributed.label({"NODE_RANK": "2", "LOCAL_RANK": "0"}) == "2.0"
 
 
 @pytest.fixture

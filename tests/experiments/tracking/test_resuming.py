@@ -14,11 +14,11 @@ from types import SimpleNamespace
 import pytest
 
 from experiments.errors import UserError
-from experiments.tracking import history, resuming, standing, sync
+from experiments.tracking import history, liveness, resuming, sync
 from experiments.tracking.apply import RunCopy
 from experiments.tracking.finish import write_metrics
 from experiments.tracking.journal import FILE_NAME, Journal, damage, read, read_points
-from experiments.tracking.standing import RunLock, is_locked
+from experiments.tracking.liveness import RunLock, is_locked
 
 GONE = 2**22 + 1  # no process has this number
 
@@ -71,14 +71,14 @@ def test_a_finished_run_is_not_gone_on_with_and_nothing_before_it(left):
     runs = [left("1", "INTERRUPTED"), left("2", "COMPLETED")]
     choice = resuming.choose(runs)
     assert choice.origin is None
-    assert choice.reason == "the newest run with these settings, 2, is finished"
-    assert resuming.choose([]).reason == "no run with these settings was interrupted"
+    assert choice.reason == "the newest run with the same settings, 2, is finished"
+    assert resuming.choose([]).reason == "no run with the same settings was interrupted"
 
 
 @pytest.mark.parametrize("checkpoint", [True, False])
 def test_a_living_run_is_named(left, checkpoint):
     alive = left("1", checkpoint=checkpoint, pid=os.getpid())
-    with pytest.raises(UserError, match=rf"run 1 with these settings still runs \(process {os.getpid()} on"):
+    with pytest.raises(UserError, match=rf"run 1 with the same settings is still running \(process {os.getpid()} on"):
         resuming.choose([alive])
 
 
@@ -92,11 +92,11 @@ def test_a_run_of_another_machine_lives_by_its_lock_or_its_signs(left, monkeypat
     monkeypatch.setattr(resuming, "LOOKS", 0.01)
     beat = threading.Timer(0.05, lambda: os.utime(far / FILE_NAME))
     beat.start()
-    with pytest.raises(UserError, match="still runs"):
+    with pytest.raises(UserError, match="still running"):
         resuming.choose([far])
     beat.join()
-    assert "it counts as dead in 1" in capsys.readouterr().err
-    monkeypatch.setattr(standing, "SILENT", 0.05)
+    assert "it is taken for dead in 1" in capsys.readouterr().err
+    monkeypatch.setattr(liveness, "SILENT", 0.05)
     choice = resuming.choose([far])
     assert choice.origin == far
     choice.lock.release()
@@ -135,7 +135,7 @@ def test_a_lock_ends_with_its_process_not_with_a_worker_of_it(tmp_path, eventual
     code = """
 import os, sys, time
 from pathlib import Path
-from experiments.tracking.standing import RunLock
+from experiments.tracking.liveness import RunLock
 RunLock(Path(sys.argv[1])).acquire()
 if os.fork() == 0:
     print(os.getpid(), flush=True)
@@ -163,17 +163,17 @@ time.sleep(60)
 
 def test_a_sweep_leaves_a_run_alone_that_goes_on(left):
     folder = left("1")
-    with open(folder / standing.LOCK_NAME, "w") as other:
+    with open(folder / liveness.LOCK_NAME, "w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        assert standing.standing(folder) == "running"
+        assert liveness.run_state(folder) == "running"
         assert sync.close_stale() == []
     assert sync.close_stale() == ["1"]
     assert history.end_of(folder)["status"] == "INTERRUPTED"
     journal = Journal.open(folder)
-    journal.append("segment", started=time.time(), **standing.me())
+    journal.append("segment", started=time.time(), **liveness.this_process())
     journal.close()
     assert history.end_of(folder) is None
-    assert standing.standing(folder) == "running"
+    assert liveness.run_state(folder) == "running"
 
 
 def points(journal: Journal, name: str, steps: range, value: float = 0.0) -> None:

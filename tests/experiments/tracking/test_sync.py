@@ -18,7 +18,7 @@ from pymongo import MongoClient
 from experiments.errors import UserError
 from experiments.tracking import artifacts
 from experiments.tracking.journal import FILE_NAME, Journal, read
-from experiments.tracking.sync import close_stale, standing, sweep, sync
+from experiments.tracking.sync import close_stale, run_state, send, sweep, sync
 from experiments.tracking.uploader import Uploader, Waits
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -162,15 +162,15 @@ def test_runs_of_other_machines_are_sent_but_left_open(journal, run_document, da
     assert report.elsewhere == [journal.key]
     assert database["runs"].find_one({})["status"] == "RUNNING"
     assert (home / "pending" / f"{journal.key}.json").exists()
-    assert standing(journal.directory) == "elsewhere"
+    assert run_state(journal.directory) == "elsewhere"
 
 
 def test_a_pid_that_was_given_to_another_process_is_gone(journal, run_document):
     owner = {"host": run_document()["ostinato"]["host"], "pid": os.getpid(), "pid_started": 5.0}
     journal.append("start", document=run_document(ostinato=owner), sources=[])
-    assert standing(journal.directory) == "stale"
+    assert run_state(journal.directory) == "stale"
     journal.append("segment", commit=None, started=1.0, **run_document()["ostinato"])
-    assert standing(journal.directory) == "running"
+    assert run_state(journal.directory) == "running"
 
 
 def test_deleted_runs_and_empty_journals_are_forgotten(journal, tmp_path, database, home):
@@ -199,19 +199,24 @@ def test_a_run_that_cannot_be_seen_just_now_is_not_forgotten(journal, database, 
     assert (home / "pending" / f"{journal.key}.json").exists()
 
 
-def test_a_worker_that_outlives_a_sync_does_not_keep_the_next_one_from_a_run(journal, run_document, database):
+def test_a_worker_that_outlives_a_sync_does_not_keep_the_next_one_from_a_run(
+    journal, run_document, database, monkeypatch
+):
     journal.append("start", document=run_document(), sources=[])
     workers = []
 
-    def fork(_: Path) -> None:
+    def fork_and_send(*arguments, **options) -> None:
         if (child := os.fork()) == 0:
             signal.pause()
             os._exit(0)
         workers.append(child)
+        send(*arguments, **options)
+
+    monkeypatch.setattr("experiments.tracking.sync.send", fork_and_send)
 
     try:
         for _ in range(2):
-            assert sync(database, on_run=fork).failed == {}
+            assert sync(database).failed == {}
     finally:
         for child in workers:
             os.kill(child, signal.SIGKILL)

@@ -18,7 +18,7 @@ from experiments.tracking.apply import RunCopy
 from experiments.tracking.database import prepare
 from experiments.tracking.finish import log_ends
 from experiments.tracking.journal import Journal, read
-from experiments.tracking.numbers import next_light_numbers, next_number
+from experiments.tracking.run_document import next_child_numbers, next_number
 from experiments.tracking.uploader import Uploader, Waits
 
 QUICK = Waits(poll=0.02, first=0.05, longest=0.3, draining=0.2, restart=0.5, repeat=2.0)
@@ -196,14 +196,14 @@ def test_numbers_are_distinct_integers_above_all_there_are(database):
     for thread in threads:
         thread.join()
     assert sorted(found) == list(range(43, 59))
-    assert list(next_light_numbers(database, 3)) == [-3, -4, -5]
-    assert list(next_light_numbers(database, 2)) == [-6, -7]
+    assert list(next_child_numbers(database, 3)) == [-3, -4, -5]
+    assert list(next_child_numbers(database, 2)) == [-6, -7]
     database["runs"].delete_many({"_id": {"$gt": 0}})
     assert next_number(database) == 59
 
 
 def test_the_first_numbers(database):
-    assert list(next_light_numbers(database, 2)) == [-1, -2]
+    assert list(next_child_numbers(database, 2)) == [-1, -2]
     database["runs"].insert_many([{"_id": -1}, {"_id": -2}])
     assert next_number(database) == 1
 

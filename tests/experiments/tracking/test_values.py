@@ -7,11 +7,12 @@ import math
 
 import bson
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.tracking.values import RECORD_LIMIT, metric_points, split_finite, storable
+from experiments.tracking.values import RECORD_LIMIT, is_nonfinite, metric_points, storable
 
 
 class Broken:
@@ -101,8 +102,11 @@ def test_metric_points_are_finite_numbers_at_plain_steps():
         assert word in changes["loss"]
 
 
-def test_non_finite_points_are_counted_with_their_steps():
-    points = [[1, 0.5, 0], [2, math.nan, 0], [3, torch.tensor(math.inf), 0], [4, "x", 0], [5, -math.inf, 0]]
-    finite, bad = split_finite(points)
-    assert [point[0] for point in finite] == [1, 4]
-    assert (bad.count, bad.first, bad.last) == (3, 2, 5)
+@pytest.mark.parametrize("value", [math.nan, -math.inf, torch.tensor(math.inf), np.float32("nan")])
+def test_what_is_not_finite(value):
+    assert is_nonfinite(value)
+
+
+@pytest.mark.parametrize("value", [0.5, 3, True, torch.tensor(1.0), "x", None])
+def test_what_is_finite_or_no_number(value):
+    assert not is_nonfinite(value)

@@ -1,4 +1,4 @@
-"""From settings to annotated tracks: what is read and dealt out, and which labels count."""
+"""From settings to annotated tracks: what is read, how it is split, which labels count."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ def songs(count=40, split_by="hashed", **more):
 def test_given_splits_stay_and_others_are_dealt_out_by_the_rule_that_is_asked_for():
     given = songs(split_by="given")
     assert [track.split for track in annotations.arrange(settings(), given)] == [track.split for track in given]
-    for rule, said in (("stratified", "stratified by label, seed 3"), ("grouped", "grouped by artist, seed 3")):
-        dealt = annotations.arrange(settings(splits=rule, split_seed=3), given)
-        assert dealt.split_by == said
-        assert dealt.notes[-1].startswith(f"splits {said}: ")
-        assert dealt.notes[-1].endswith("not those that are given")
-    artists = {split: {track.annotations["artist"] for track in dealt.split(split)} for split in ("train", "test")}
+    for rule, split_by in (("stratified", "stratified by label, seed 3"), ("grouped", "grouped by artist, seed 3")):
+        made = annotations.arrange(settings(splits=rule, split_seed=3), given)
+        assert made.split_by == split_by
+        assert made.notes[-1].startswith(f"splits {split_by}: ")
+        assert made.notes[-1].endswith("not those that are given")
+    artists = {split: {track.annotations["artist"] for track in made.split(split)} for split in ("train", "test")}
     assert artists["train"].isdisjoint(artists["test"])
 
 
 def test_shares_are_kept_or_refused_where_nothing_is_dealt_out():
-    dealt = annotations.arrange(settings(splits="stratified", split_shares=[0.5, 0.25, 0.25]), songs())
-    assert [len(dealt.split(name)) for name in ("train", "valid", "test")] == pytest.approx([20, 10, 10], abs=2)
-    with pytest.raises(UserError, match="the splits are given by songs and not dealt out"):
+    made = annotations.arrange(settings(splits="stratified", split_shares=[0.5, 0.25, 0.25]), songs())
+    assert [len(made.split(name)) for name in ("train", "valid", "test")] == pytest.approx([20, 10, 10], abs=2)
+    with pytest.raises(UserError, match="has no effect: the splits are given by songs"):
         annotations.arrange(settings(split_shares=[0.5, 0.25, 0.25]), songs(split_by="given"))
 
 
 def test_groups_need_an_artist_and_tracks_without_one_stand_alone():
     mute = Corpus("mute", tuple(Track(f"{n}", "train", {}) for n in range(20)), "hashed", ("path", "by"))
     with pytest.raises(UserError, match=r"no track of mute has an artist; .*columns\.artist \(there is path, by\)"):
-        annotations.deal(settings(splits="grouped"), mute)
+        annotations.split_tracks(settings(splits="grouped"), mute)
     one = Corpus("one", (*mute.tracks, Track("x", "train", {"artist": "Ella"})), "hashed")
-    dealt = annotations.deal(settings(splits="grouped"), one)
-    assert {track.split for track in dealt} == {"train", "valid", "test"}
+    made = annotations.split_tracks(settings(splits="grouped"), one)
+    assert {track.split for track in made} == {"train", "valid", "test"}
 
 
 @pytest.mark.parametrize("rule", [None, "stratified", "grouped"])
@@ -64,8 +64,8 @@ def test_clips_of_a_song_come_to_one_split_by_every_rule(rule):
         )
         for n in range(160)
     )
-    dealt = annotations.deal(settings(splits=rule), Corpus("clips", clips, "hashed"))
-    sides = {(track.annotations["group"], track.split) for track in dealt}
+    made = annotations.split_tracks(settings(splits=rule), Corpus("clips", clips, "hashed"))
+    sides = {(track.annotations["group"], track.split) for track in made}
     assert len(sides) == 40
     assert {split for _, split in sides} == {"train", "valid", "test"}
 
@@ -73,12 +73,12 @@ def test_clips_of_a_song_come_to_one_split_by_every_rule(rule):
 def test_spellings_are_brought_together_unless_that_is_not_wanted():
     merged = annotations.arrange(settings(), songs())
     assert merged.vocabulary("genre") == ("Jazz", "Mande", "ROCK", "folk", "kora", "oud", "solo")
-    assert merged.notes[0].startswith("3 spellings of labels (genre) brought together: 'jazz' -> 'Jazz', ")
+    assert merged.notes[0].startswith("3 spellings of labels (genre) merged: 'jazz' -> 'Jazz', ")
     assert len(annotations.arrange(settings(merge_spellings=False), songs()).vocabulary("genre")) == 10
 
 
 @pytest.mark.parametrize(
-    ("present", "asked", "task"),
+    ("present", "setting", "task"),
     [
         ({"genre": "rock"}, "auto", "genre"),
         ({"tags": ("rock",)}, "auto", "tagging"),
@@ -91,9 +91,9 @@ def test_spellings_are_brought_together_unless_that_is_not_wanted():
         ({"genre": "rock"}, "tagging", "tagging"),
     ],
 )
-def test_the_task_is_what_the_annotations_are_for(present, asked, task):
+def test_the_task_is_what_the_annotations_are_for(present, setting, task):
     corpus = Corpus("songs", (Track("a", "train", present),))
-    assert annotations.task_of(settings(task=asked), corpus) == task
+    assert annotations.task_of(setting, corpus) == task
 
 
 def tagged(*sets, split="train"):
@@ -113,7 +113,7 @@ def test_rare_labels_are_left_out_of_a_table_and_of_a_list(tmp_path):
     kept, classes = annotations.choose_labels(listed, corpus, "tags")
     assert classes == ("b", "a")
     assert "z (0 training tracks)" in kept.notes[0]
-    with pytest.raises(UserError, match="leaves no label of tagged: the commonest, 'a', has 3 training tracks"):
+    with pytest.raises(UserError, match="leaves no label of tagged: the most common, 'a', has 3 training tracks"):
         annotations.choose_labels(settings(min_tracks=9), corpus, "tags")
 
 
@@ -121,12 +121,12 @@ def test_labels_that_nothing_can_be_learned_of_are_said():
     corpus = Corpus("c", (*tagged(("a",)).tracks, *tagged(("a", "b"), split="test").tracks))
     kept, classes = annotations.choose_labels(settings(), corpus, "tags")
     assert (len(kept), classes) == (2, ("a", "b"))
-    assert kept.notes[0].startswith("1 of 2 labels (tags) without a training track, which cannot be learned: b ")
+    assert kept.notes[0].startswith("1 of 2 labels (tags) have no training track and cannot be learned: b ")
 
 
 def test_cells_that_were_not_parted_are_noticed():
     kept, _ = annotations.choose_labels(settings(), tagged(*((f"a/{n}",) for n in range(12))), "tags")
-    assert "12 of 12 labels belong to one track alone, 'a/0' for instance" in kept.notes[0]
+    assert "12 of 12 labels belong to a single track, such as 'a/0'" in kept.notes[0]
 
 
 def test_labels_that_are_not_listed_are_dropped_where_that_is_wanted(tmp_path):
@@ -150,13 +150,13 @@ def test_class_names_of_files_and_checkpoints(tmp_path):
     torch.save({"state_dict": {"net.w": torch.zeros(1)}}, tmp_path / "mute.ckpt")
     (tmp_path / "latin.txt").write_bytes("Bläser".encode("latin-1"))
     (tmp_path / "empty.txt").write_text("\n\n")
-    for name, said in (
+    for name, message in (
         ("mute.ckpt", "names no classes"),
         ("latin.txt", "not UTF-8"),
         ("empty.txt", "no class names"),
         ("gone.txt", "no such file"),
     ):
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=message):
             annotations.read_labels(str(tmp_path / name))
 
 
@@ -165,8 +165,8 @@ def test_folders_are_asked_for_or_can_be_nothing_else(tmp_path):
     library = ["artist/album/a", "other/album/b"]
     with pytest.raises(UserError, match=r"no annotations for .*groundtruth=folders"):
         annotations.from_folders(settings(), tmp_path, library)
-    asked = annotations.from_folders(settings(groundtruth="folders"), tmp_path, library)
-    assert asked.vocabulary("genre") == ("artist", "other")
+    folders = annotations.from_folders(settings(groundtruth="folders"), tmp_path, library)
+    assert folders.vocabulary("genre") == ("artist", "other")
 
 
 def test_splits_that_cannot_be_read_do_not_matter_where_others_are_asked_for(tmp_path):
@@ -174,9 +174,9 @@ def test_splits_that_cannot_be_read_do_not_matter_where_others_are_asked_for(tmp
     table.write_text("path,split,genre\n" + "".join(f"{n}.ogg,fold{n},rock\n" for n in range(20)))
     with pytest.raises(CorpusError, match=r"split 'fold0'.*splits=stratified"):
         annotations.read(settings(), table)
-    dealt = annotations.arrange(wanted := settings(splits="stratified"), annotations.read(wanted, table))
-    assert [len(dealt.split(name)) for name in ("train", "valid", "test")] == [16, 2, 2]
-    assert dealt.notes[-1].endswith("not those that are given")
+    made = annotations.arrange(wanted := settings(splits="stratified"), annotations.read(wanted, table))
+    assert [len(made.split(name)) for name in ("train", "valid", "test")] == [16, 2, 2]
+    assert made.notes[-1].endswith("not those that are given")
 
 
 def test_probes_ask_for_what_tracks_are_annotated_for():

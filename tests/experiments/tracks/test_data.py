@@ -11,7 +11,7 @@ from datasets.corpus import Corpus, CorpusError, Track
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
 from experiments.tracks.data import (
-    Source,
+    DataSource,
     _holds_features,
     build_task,
     corpus_name,
@@ -78,7 +78,7 @@ def test_a_command_line_that_names_the_same_tracks():
 def test_a_corpus_has_its_published_name_or_that_of_its_table_or_folder(tmp_path, about, table, name):
     if about is not None:
         (tmp_path / "corpus.json").write_text(about)
-    assert corpus_name(Source("my music", tmp_path, None, None), table) == name
+    assert corpus_name(DataSource("my music", tmp_path, None, None), table) == name
 
 
 def test_an_annotation_nobody_has_comes_with_what_can_be_asked_instead():
@@ -119,7 +119,7 @@ def test_only_rank_zero_speaks(capfd, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("files", "settings", "said"),
+    ("files", "settings", "message"),
     [
         (
             ["rock/1.wav", "jazz/2.wav"],
@@ -133,12 +133,12 @@ def test_only_rank_zero_speaks(capfd, monkeypatch):
         (["1.wav"], {"groundtruth": "no.csv"}, "no such table"),
     ],
 )
-def test_mistakes_in_annotations_do_not_wait_for_features(tmp_path, files, settings, said):
+def test_mistakes_in_annotations_do_not_wait_for_features(tmp_path, files, settings, message):
     for file in files:
         (tmp_path / "music" / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "music" / file).write_text("no audio")
     settings = DatamoduleSettings(base_dir=str(tmp_path / "music"), store_dir=str(tmp_path / "mels"), **settings)
-    with pytest.raises((UserError, CorpusError), match=said):
+    with pytest.raises((UserError, CorpusError), match=message):
         open_source(settings)
     assert not (tmp_path / "mels").exists()
 

@@ -54,10 +54,10 @@ def sized(train, valid, test, kinds=2):
 @pytest.mark.parametrize(
     ("splits", "remedy"),
     [
-        (sized(30, 0, 4), "or have tracks dealt out: datamodule.splits=stratified"),
-        (sized(60, 0, 0, kinds=60), "or have tracks dealt out: datamodule.splits=hashed"),
-        (sized(2, 0, 0), "; 2 tracks are too few to be dealt out"),
-        (sized(0, 0, 0), "; 0 tracks are too few to be dealt out"),
+        (sized(30, 0, 4), "or split the tracks again: datamodule.splits=stratified"),
+        (sized(60, 0, 0, kinds=60), "or split the tracks again: datamodule.splits=hashed"),
+        (sized(2, 0, 0), "; 2 tracks are too few to be split"),
+        (sized(0, 0, 0), "; 0 tracks are too few to be split"),
     ],
 )
 def test_a_rule_is_proposed_for_empty_splits_only_where_it_fills_them(splits, remedy):

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from datasets.census import LabelRow
+from datasets.corpus_audit import LabelRow
 from experiments.errors import UserError
 from experiments.reports import SPLIT_COLOURS
 from experiments.tracks.picture import corpus_picture

@@ -19,16 +19,23 @@ from lightning.pytorch.callbacks import Callback
 
 from datasets.store import Store, StoreWriter
 from experiments.inference.extraction import header
-from experiments.learners.supervised import SupervisedLearner
+from experiments.objectives import Supervised
 from experiments.settings import PretrainSettings
 from experiments.tasks import build
-from experiments.tracking import lifecycle
+from experiments.tracking import RunHandle, lifecycle
 from experiments.tracking.journal import Journal
-from experiments.tracking.run import Recorder, RunHandle
+from experiments.tracking.run import Recorder
 from experiments.tracks.examples import Examples
 from experiments.training.averaging import averaging
-from experiments.training.loading import Clips
+from experiments.training.learner import Learner
+from experiments.training.loading import ClipLength, Clips
+from experiments.training.monitoring import monitored
+from experiments.training.optimizers import freeze
+from experiments.training.phases import phases, total_epochs
+from experiments.training.recipes import training_augmentations
 from experiments.training.trainer import History, make_trainer
+from models.frontends import MusiCNNMel
+from models.inputs import Inputs
 from models.maest import MAEST
 
 BANDS, FRAMES, CLASSES, TRACKS = 36, 46, 3, 22
@@ -90,21 +97,24 @@ def make(store: Path, folder: Path, **sections):
     }
     network = MAEST(**arguments)
     network.head_dist.requires_grad_(False)
-    learner = SupervisedLearner(
+    freeze(network, settings.module.freeze)
+    learner = Learner(
         network,
-        build("tagging", classes=[f"class {number}" for number in range(CLASSES)]),
-        2.0,
-        0.5,
-        settings.module,
-        settings.datamodule.masking,
-        settings.datamodule.roll,
+        Inputs(MusiCNNMel(), 2.0, 0.5),
+        Supervised(build("tagging", classes=[f"class {number}" for number in range(CLASSES)])),
         {"network": arguments, "run_fingerprint": "this"},
+        phases(settings.module),
+        training_augmentations(settings.module, settings.datamodule),
+        monitored(settings.trainer.monitor),
     )
     curves = History()
-    clips = Clips(settings.datamodule, Store(store), splits, FRAMES, seed=5)
+    clips = Clips(settings.datamodule, Store(store), splits, ClipLength.of_features(FRAMES), seed=5)
     steps = clips.steps_per_epoch(settings.trainer)
     run = RunHandle(folder, 5, Recorder(Journal.create(folder.parent, folder.name, home=folder / "home")))
-    return make_trainer(settings.trainer, run, curves, steps, averaging(settings.module)), learner, clips, curves
+    epochs = total_epochs(learner.phases, settings.trainer.max_epochs)
+    average = averaging(settings.module)
+    trainer = make_trainer(settings.trainer, run, curves, steps, average, learner.monitor, max_epochs=epochs)
+    return trainer, learner, clips, curves
 
 
 def train(store: Path, folder: Path, resume: str | None = None, at: At | None = None, **sections) -> History:

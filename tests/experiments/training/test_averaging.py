@@ -1,4 +1,4 @@
-"""Averages of weights: what is averaged, when it is judged, what is saved, and that training does not notice."""
+"""Averages of weights: what is averaged, when it is validated, what is saved, and that training does not notice."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from experiments.learners.schedules import exp_lin
 from experiments.settings import ModuleSettings
 from experiments.training.averaging import Averaging, MovingAverage, SnapshotAverage, averaging, take_out
 from experiments.training.checkpointing import AtomicCheckpoints, KeepBest
+from experiments.training.schedules import exp_lin
 from models.layouts import read_weights
 from models.maest import MAEST
 from models.maest.compiled import compile_blocks
@@ -31,7 +31,7 @@ class Walk(L.LightningModule):
         super().__init__()
         self.net, self.averaged_networks = nn.Linear(2, 1, bias=False), {}
         self.losses, self.averaged_losses = losses, averaged_losses
-        self.starts, self.rates, self.judged, self.steps = {}, {}, [], []
+        self.starts, self.rates, self.validated, self.steps = {}, {}, [], []
 
     def train_dataloader(self):
         return torch.utils.data.DataLoader(torch.arange(6.0).view(3, 2), batch_size=1)
@@ -51,7 +51,7 @@ class Walk(L.LightningModule):
 
     def on_validation_epoch_end(self):
         epoch = self.current_epoch
-        self.judged += [epoch] if self.averaged_networks else []
+        self.validated += [epoch] if self.averaged_networks else []
         self.log("val/loss", torch.tensor(float(self.losses[epoch]) if self.losses else 1.0))
         for suffix in self.averaged_networks:
             self.log(f"val/loss{suffix}", float(self.averaged_losses[epoch]) if self.averaged_losses else 2.0)
@@ -107,7 +107,7 @@ def test_f12_snapshots_are_taken_at_the_epochs_of_the_recipe(recipe):
     module, average, _ = recipe
     assert average.epochs == STARTS
     assert int(average.average.n_averaged) == 17
-    assert module.judged == STARTS
+    assert module.validated == STARTS
 
 
 def test_the_average_is_the_plain_mean_of_the_snapshots(recipe):
@@ -146,18 +146,18 @@ def test_f12_there_is_no_second_network_before_it_is_needed(tmp_path):
     average, module = SnapshotAverage(3, 1), Walk()
     fit(module, average, 2, tmp_path)
     assert average.average is None
-    assert module.judged == []
+    assert module.validated == []
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
     assert list(saved) == ["net.weight"]
 
 
-def test_the_average_is_judged_when_validation_comes_after_it_changed(tmp_path):
+def test_the_average_is_validated_when_validation_comes_after_it_changed(tmp_path):
     module = Walk()
     fit(module, SnapshotAverage(2, 5), 12, tmp_path, check_val_every_n_epoch=3)
-    assert module.judged == [2, 8, 11]  # snapshots at 1, 6 and 11, validation after 2, 5, 8 and 11
+    assert module.validated == [2, 8, 11]  # snapshots at 1, 6 and 11, validation after 2, 5, 8 and 11
     module = Walk()
     trainer = fit(module, SnapshotAverage(2, 5), 4, tmp_path)
-    assert module.judged == [1]
+    assert module.validated == [1]
     assert "val/loss_swa" not in trainer.callback_metrics  # nothing of an earlier validation is shown as this one's
 
 
@@ -190,7 +190,7 @@ def test_a_moving_average_moves_at_optimiser_steps(tmp_path):
         expected = 0.75 * expected + 0.25 * weight
     assert torch.allclose(average.average.module.weight, expected)
     assert int(average.average.n_averaged) == 4
-    assert module.judged == [0, 1]
+    assert module.validated == [0, 1]
 
 
 def test_the_average_evaluates_and_is_no_part_of_the_learner(tmp_path):
@@ -206,10 +206,10 @@ def test_the_average_of_a_compiled_network_is_a_plain_one(tmp_path):
     network = MAEST(dim=16, depth=2, heads=2, n_frames=46, n_bands=36, n_classes=3)
     compile_blocks(network, backend="eager")
     average = SnapshotAverage(1, 1)
-    average.take_in(SimpleNamespace(net=network))
+    average.include(SimpleNamespace(net=network))
     assert average.average.module.state_dict().keys() == network.state_dict().keys()
     assert all(block._compiled_call_impl is None for block in average.average.module.blocks)
-    x = torch.randn(2, 36, 46)
+    x = torch.randn(2, 46, 36)
     with torch.no_grad():
         assert torch.allclose(average.average.module(x), network.eval()(x), atol=1e-6)
 

@@ -14,8 +14,9 @@ import torch
 
 from experiments.errors import UserError
 from experiments.settings import PretrainSettings
+from experiments.tracking import RunHandle
 from experiments.tracking.journal import Journal
-from experiments.tracking.run import Recorder, RunHandle
+from experiments.tracking.run import Recorder
 from experiments.training.continuing import CLAIM, OWNER, RESUME_VARIABLE, resume_from, same_data
 
 SETTINGS = "0123456789abcdef"
@@ -99,7 +100,7 @@ def test_damaged_checkpoints_and_those_of_other_settings_are_left_aside(tmp_path
     assert f"{cut} is of a run with other settings" in capsys.readouterr().err
     last.write_bytes(b"torn")
     assert resume_from(settings(), run) is None
-    assert f"{last} cannot be gone on from" in capsys.readouterr().err
+    assert f"{last} cannot be resumed from" in capsys.readouterr().err
 
 
 def test_ranks_that_rank_zero_launches_take_its_choice(tmp_path):

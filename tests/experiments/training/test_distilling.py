@@ -1,4 +1,4 @@
-"""Which classes and tracks of a store of logits a student learns from, and what is said of those it does not."""
+"""Which classes and tracks of a store of logits a student learns from, and what is reported of the others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from datasets.teachers import probabilities
 from experiments.errors import UserError
 from experiments.settings import PretrainSettings
 from experiments.tasks import build
-from experiments.tracking.run import RunHandle
+from experiments.tracking import RunHandle
 from experiments.tracks.examples import Examples
 from experiments.training import distilling
 from models.frontends import MusiCNNMel
@@ -27,9 +27,9 @@ def written(tmp_path):
     """Writes a store; every track has one row that tells its number."""
 
     def write(name="logits", kind="logits", ids=IDS, checksum="as it was", width=3, **producer):
-        said = {"labels": LABELS, "window_frames": 100, "hop_frames": 100, **producer}
-        said = {key: value for key, value in said.items() if value is not None}
-        with StoreWriter(tmp_path / name, Header(kind, (width,), producer=said, fingerprint="made")) as writer:
+        about = {"labels": LABELS, "window_frames": 100, "hop_frames": 100, **producer}
+        about = {key: value for key, value in about.items() if value is not None}
+        with StoreWriter(tmp_path / name, Header(kind, (width,), producer=about, fingerprint="made")) as writer:
             for number, identity in enumerate(ids):
                 writer.append(identity, np.eye(width)[number % width][None] * 8 - 4, checksum=checksum)
         return tmp_path / name
@@ -45,16 +45,16 @@ def settings(store, two=True, **distillation):
 def opened(store, two=True, task="tagging", classes=("oud", "kora"), **distillation):
     given = settings(store, two, **distillation)
     logits = distilling.open_logits(given)
-    return given, distilling.lessons(given, logits, build(task, classes=classes))
+    return given, distilling.teacher_outputs(given, logits, build(task, classes=classes))
 
 
-def taught(given, lessons, tmp_path, train=IDS[:16], valid=IDS[16:], features=None):
+def made(given, offered, tmp_path, train=IDS[:16], valid=IDS[16:], features=None):
     splits = {
         "train": Examples(tuple(train), tuple(train), np.ones((len(train), 2), np.float32)),
         "valid": Examples(tuple(valid), tuple(valid), np.ones((len(valid), 2), np.float32)),
     }
     source = SimpleNamespace(features=features, frontend=MusiCNNMel())
-    return distilling.teach(given, lessons, splits, source, RunHandle(tmp_path, 0))
+    return distilling.make_teacher(given, offered, splits, source, RunHandle(tmp_path, 0))
 
 
 def test_without_a_store_there_is_no_teacher_and_no_second_head():
@@ -64,27 +64,27 @@ def test_without_a_store_there_is_no_teacher_and_no_second_head():
 
 
 def test_a_second_head_learns_all_classes_of_the_teacher(written, tmp_path):
-    given, lessons = opened(written())
-    assert (lessons.task.classes, lessons.second_head) == (tuple(LABELS), 3)
-    teacher, _ = taught(given, lessons, tmp_path)
+    given, offered = opened(written())
+    assert (offered.task.classes, offered.second_head) == (tuple(LABELS), 3)
+    teacher, _ = made(given, offered, tmp_path)
     assert teacher.targets(IDS[1], 0, 50).tolist() == [0, 1, 0]
 
 
 def test_one_head_learns_the_classes_it_has_in_its_own_order(written, tmp_path, capsys):
-    given, lessons = opened(written(), two=False)
-    assert (lessons.task.classes, lessons.second_head, lessons.columns) == (("oud", "kora"), None, (1, 0))
+    given, offered = opened(written(), two=False)
+    assert (offered.task.classes, offered.second_head, offered.columns) == (("oud", "kora"), None, (1, 0))
     assert "the student does not have 1 of the teacher's 3 classes: ney" in capsys.readouterr().err
-    teacher, _ = taught(given, lessons, tmp_path)
+    teacher, _ = made(given, offered, tmp_path)
     assert teacher.targets(IDS[0], 0, 50).tolist() == [0, 1]
     assert teacher.targets(IDS[1], 0, 50).tolist() == [1, 0]
 
 
-def test_one_head_and_classes_that_the_teacher_does_not_know(written):
+def test_one_head_and_classes_that_the_teacher_lacks(written):
     store = written()
-    with pytest.raises(UserError, match=r"does not know 1 of the student's 2 classes \(sitar; .*separated"):
+    with pytest.raises(UserError, match=r"lacks 1 of the student's 2 classes \(sitar; .*separated"):
         opened(store, two=False, classes=("oud", "sitar"))
     many = [f"style {number}" for number in range(50)]
-    with pytest.raises(UserError, match=r"does not know 50 .*style 19, ... \(50 in all\)"):
+    with pytest.raises(UserError, match=r"lacks 50 .*style 19, ... \(50 in all\)"):
         opened(store, two=False, classes=many)
 
 
@@ -92,9 +92,9 @@ def test_a_teacher_of_another_task_needs_a_head_of_its_own(written):
     store = written(task="genre")
     with pytest.raises(UserError, match=r"logits of the task genre, the student's is tagging; .*separated"):
         opened(store, two=False)
-    given, lessons = opened(store)
-    assert lessons.task.name == "genre"
-    assert distilling._rule(given.distillation, lessons.task).exclusive
+    given, offered = opened(store)
+    assert offered.task.name == "genre"
+    assert distilling._rule(given.distillation, offered.task).exclusive
     with pytest.raises(UserError, match="1 class that the student has not: ney"):
         opened(store, two=False, task="genre")
 
@@ -104,27 +104,27 @@ def test_a_teacher_of_values_is_refused_and_one_of_tempi_chooses_one(written):
     with pytest.raises(UserError, match=r"a teacher of emotion gives values.*tagging, genre, key, tempo$"):
         opened(written(width=2, **about))
     tempo = build("tempo")
-    given, lessons = opened(written("tempo", width=256, task="tempo", labels=list(tempo.classes)))
-    assert lessons.second_head == 256
-    assert distilling._rule(given.distillation, lessons.task).exclusive
+    given, offered = opened(written("tempo", width=256, task="tempo", labels=list(tempo.classes)))
+    assert offered.second_head == 256
+    assert distilling._rule(given.distillation, offered.task).exclusive
 
 
-def test_soft_targets_and_the_choice_of_patch_come_from_the_settings(written, tmp_path):
-    given, lessons = opened(written(), targets="soft", temperature=2.0, patch="mean")
-    teacher, _ = taught(given, lessons, tmp_path)
-    assert teacher.rule.patch == "mean"
+def test_soft_targets_and_the_choice_of_window_come_from_the_settings(written, tmp_path):
+    given, offered = opened(written(), targets="soft", temperature=2.0, window="mean")
+    teacher, _ = made(given, offered, tmp_path)
+    assert teacher.rule.window == "mean"
     assert teacher.targets(IDS[0], 0, 50) == pytest.approx(probabilities(np.array([4, -4, -4]), False, 2.0))
 
 
 def test_windows_of_another_frame_rate_are_converted(written, tmp_path):
-    teacher, _ = taught(*opened(written(frame_rate=31.25)), tmp_path)
+    teacher, _ = made(*opened(written(frame_rate=31.25)), tmp_path)
     assert (teacher.window, teacher.hop) == (200, 200)
-    teacher, _ = taught(*opened(written("plain")), tmp_path)
+    teacher, _ = made(*opened(written("plain")), tmp_path)
     assert teacher.window == 100
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "message"),
     [
         ({"kind": "embeddings"}, r"holds embeddings, logits is needed.*extract_logits makes one"),
         ({"kind": "mel"}, "holds mel, logits is needed"),
@@ -133,8 +133,8 @@ def test_windows_of_another_frame_rate_are_converted(written, tmp_path):
         ({"ids": []}, "no track in it"),
     ],
 )
-def test_stores_that_are_no_teacher_are_named(written, how, said):
-    with pytest.raises(UserError, match=said):
+def test_stores_that_are_no_teacher_are_named(written, how, message):
+    with pytest.raises(UserError, match=message):
         distilling.open_logits(settings(written(**how)))
 
 
@@ -147,12 +147,12 @@ def test_a_folder_that_is_no_store(tmp_path, written):
 
 def test_logits_of_another_corpus(written, tmp_path):
     with pytest.raises(UserError, match=r"another corpus: none of 20 tracks \('album/0.ogg', ...\) is among its 2"):
-        taught(*opened(written(ids=["x/one.wav", "x/two.wav"])), tmp_path)
+        made(*opened(written(ids=["x/one.wav", "x/two.wav"])), tmp_path)
 
 
 def test_few_tracks_without_logits_are_listed_and_left_out(written, tmp_path, capsys):
-    given, lessons = opened(written(ids=[*IDS[1:16], IDS[17]]))
-    teacher, splits = taught(given, lessons, tmp_path)
+    given, offered = opened(written(ids=[*IDS[1:16], IDS[17]]))
+    teacher, splits = made(given, offered, tmp_path)
     assert splits["train"].ids == tuple(IDS[1:16])
     assert len(splits["train"].targets) == 15
     assert splits["valid"].ids == tuple(IDS[16:])
@@ -167,19 +167,19 @@ def test_few_tracks_without_logits_are_listed_and_left_out(written, tmp_path, ca
 def test_too_many_tracks_without_logits_are_an_error(written, tmp_path):
     store = written(ids=IDS[4:])
     with pytest.raises(UserError, match=r"4 of 16 .* more than distillation.max_missing=0.1: run extract_logits"):
-        taught(*opened(store), tmp_path)
-    _, splits = taught(*opened(store, max_missing=0.25), tmp_path)
+        made(*opened(store), tmp_path)
+    _, splits = made(*opened(store, max_missing=0.25), tmp_path)
     assert len(splits["train"]) == 12
 
 
 def test_files_of_another_suffix_are_the_same_tracks(written, tmp_path):
     store = written(ids=[identity.replace(".ogg", ".flac") for identity in IDS])
-    teacher, splits = taught(*opened(store), tmp_path)
+    teacher, splits = made(*opened(store), tmp_path)
     assert len(splits["train"]) == 16
     assert teacher.targets(IDS[2], 0, 50).tolist() == [0, 0, 1]
 
 
-def test_other_audio_under_the_same_name_is_not_what_the_teacher_heard(written, tmp_path, capsys):
+def test_other_audio_under_the_same_name_is_not_what_the_teacher_saw(written, tmp_path, capsys):
     def mels(name, changed):
         with StoreWriter(tmp_path / name, Header("mel", (96,), fingerprint="m")) as writer:
             for identity in IDS:
@@ -187,26 +187,26 @@ def test_other_audio_under_the_same_name_is_not_what_the_teacher_heard(written, 
                 writer.append(identity, np.zeros((2, 96), np.float16), checksum=checksum)
         return Store(tmp_path / name)
 
-    given, lessons = opened(written())
-    _, splits = taught(given, lessons, tmp_path, features=mels("few", IDS[:1]))
+    given, offered = opened(written())
+    _, splits = made(given, offered, tmp_path, features=mels("few", IDS[:1]))
     assert len(splits["train"]) == 15
     assert "1 of them because the audio was replaced since" in capsys.readouterr().err
     replaced = mels("all", IDS)
     with pytest.raises(UserError, match="16 of 16"):
-        taught(given, lessons, tmp_path, features=replaced)
-    given, lessons = opened(written("unsigned", checksum=""))  # made of a folder that tells nothing of its audio
-    _, splits = taught(given, lessons, tmp_path, features=replaced)
+        made(given, offered, tmp_path, features=replaced)
+    given, offered = opened(written("unsigned", checksum=""))  # made of a folder that tells nothing of its audio
+    _, splits = made(given, offered, tmp_path, features=replaced)
     assert len(splits["train"]) == 16
 
 
 @pytest.mark.parametrize(
-    ("section", "said"),
+    ("section", "message"),
     [
         ({"weight": 0.9}, "weight=0.9 without logits"),
         ({"logits": "x", "temperature": 2.0}, "temperature=2.0 counts for soft targets only"),
         ({"logits": "x", "targets": "soft", "threshold": 0.3}, "threshold=0.3 counts for hard targets only"),
     ],
 )
-def test_settings_that_nothing_would_read_are_refused(section, said):
-    with pytest.raises(ValueError, match=said):
+def test_settings_that_nothing_would_read_are_refused(section, message):
+    with pytest.raises(ValueError, match=message):
         PretrainSettings(distillation=section)

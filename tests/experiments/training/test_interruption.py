@@ -45,7 +45,7 @@ def test_what_loads_data_goes_on_at_signals_to_everyone(loading):
 def test_what_loads_data_does_not_keep_python_from_ending(loading):
     process, _ = loading
     process.terminate()  # as Python does, which then waits for it
-    interruption._end_deaf_processes()
+    interruption._end_loading_processes()
     process.join(timeout=240)
     assert process.exitcode == -signal.SIGKILL
 

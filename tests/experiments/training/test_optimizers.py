@@ -10,6 +10,7 @@ from experiments.errors import UserError
 from experiments.settings import OptimizerSettings
 from experiments.training.optimizers import exempt, freeze, make_optimizer, parameter_groups
 from models.maest import MAEST
+from models.mlp import MLP
 
 DEPTH = 3
 
@@ -78,7 +79,7 @@ def test_frozen_layers_stay_and_the_others_move(network, first):
     freeze(network, first)
     made = make_optimizer(network, OptimizerSettings(lr=0.1))
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-    network(torch.randn(2, 36, 46)).square().sum().backward()
+    network(torch.randn(2, 46, 36)).square().sum().backward()
     made.step()
     moved = {name for name, parameter in network.named_parameters() if not torch.equal(parameter, before[name])}
     assert "head.1.weight" in moved
@@ -90,12 +91,12 @@ def test_frozen_layers_stay_and_the_others_move(network, first):
 
 
 def test_freezing_nothing_asks_nothing_of_a_network():
-    plain = nn.Linear(2, 2)
+    plain = MLP(2, 2, hidden=2)
     freeze(plain, 0)
-    assert trained(plain) == {"weight", "bias"}
-    with pytest.raises(UserError, match=r"module\.freeze=all: Linear does not tell its layers"):
+    assert trained(plain) == {name for name, _ in plain.named_parameters()}
+    with pytest.raises(UserError, match=r"module\.freeze=all: MLP does not tell its layers"):
         freeze(plain, "all")
-    with pytest.raises(UserError, match=r"layer_decay=0\.5: Linear does not tell"):
+    with pytest.raises(UserError, match=r"layer_decay=0\.5: MLP does not tell"):
         parameter_groups(plain, OptimizerSettings(layer_decay=0.5))
 
 
@@ -107,6 +108,22 @@ def test_impossible_freezing_is_refused(network):
         parameter_groups(network, OptimizerSettings())
 
 
-def test_adam_or_adamw(network):
+def test_the_table_of_optimisers(network):
     assert type(make_optimizer(network, OptimizerSettings())) is torch.optim.AdamW
-    assert type(make_optimizer(network, OptimizerSettings(adamw=False))) is torch.optim.Adam
+    assert type(make_optimizer(network, OptimizerSettings(name="adam"))) is torch.optim.Adam
+    assert type(make_optimizer(network, OptimizerSettings(adamw=False))) is torch.optim.Adam  # the older name
+    made = make_optimizer(network, OptimizerSettings(name="sgd", momentum=0.8, nesterov=True, lr=0.1))
+    assert type(made) is torch.optim.SGD
+    assert (made.defaults["momentum"], made.defaults["nesterov"]) == (0.8, True)
+
+
+def test_a_front_end_goes_with_the_input_and_an_objective_with_the_heads(network):
+    """Of a front end with one learned number, and an objective with a projection."""
+    front, objective = nn.ParameterList([torch.ones(1)]), nn.Linear(2, 2)
+    settings = OptimizerSettings(lr=1.0, layer_decay=0.5, weight_decay=0.1, decay_all=False)
+    groups = parameter_groups(network, settings, front, objective)
+    groups_of = {id(parameter): group for group in groups for parameter in group["params"]}
+    input_rate = next(group["lr"] for group in groups if network.cls_token in set(group["params"]))
+    assert (groups_of[id(front[0])]["lr"], groups_of[id(front[0])]["weight_decay"]) == (input_rate, 0.0)
+    assert (groups_of[id(objective.weight)]["lr"], groups_of[id(objective.weight)]["weight_decay"]) == (1.0, 0.1)
+    assert groups_of[id(objective.bias)]["weight_decay"] == 0.0

@@ -46,8 +46,15 @@ def trainer(device="cpu", precision="bf16-mixed", world_size=1, gather=1):
     )
 
 
+def learner(network):
+    """What the callback asks of a learner."""
+    return SimpleNamespace(
+        net=network, objective=SimpleNamespace(views=1), input_shape=lambda batch: tuple(batch["x"].shape[1:])
+    )
+
+
 def steps(callback, on, clock, count, *, wait=1.0, work=3.0, clips=8):
-    module, batch = SimpleNamespace(net=NETWORK), {"mel": torch.zeros(clips, 64, 96)}
+    module, batch = learner(NETWORK), {"x": torch.zeros(clips, 64, 96)}
     for number in range(count):
         clock.seconds += wait
         callback.on_train_batch_start(on, module, batch, number)
@@ -139,8 +146,11 @@ class Learner(L.LightningModule):
         super().__init__()
         self.net = torch.nn.Linear(4, 1)
 
+    def input_shape(self, batch):
+        return tuple(batch["x"].shape[1:])
+
     def training_step(self, batch, batch_idx):
-        return self.net(batch["mel"]).square().mean()
+        return self.net(batch["x"]).square().mean()
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.1)
@@ -153,7 +163,7 @@ def test_in_a_real_trainer(tmp_path):
         def log_metrics(self, *arguments, **named):
             points.append((arguments, named))
 
-    loader = torch.utils.data.DataLoader([{"mel": torch.ones(3, 4)} for _ in range(20)], batch_size=2)
+    loader = torch.utils.data.DataLoader([{"x": torch.ones(3, 4)} for _ in range(20)], batch_size=2)
     callback = Throughput(every=4)
     L.Trainer(
         max_epochs=2,

@@ -12,8 +12,9 @@ from torch.utils.data import DataLoader
 from experiments.errors import UserError
 from experiments.settings import TrainerSettings
 from experiments.training.checkpointing import AtomicCheckpoints, KeepBest
-from experiments.training.pretraining import best_epoch
-from experiments.training.trainer import EpochLine, History, check_accelerator, epoch_line
+from experiments.training.fitting import best_epoch
+from experiments.training.progress import EpochLine, epoch_line
+from experiments.training.trainer import History, check_accelerator
 
 
 class Scripted(L.LightningModule):
@@ -114,7 +115,7 @@ def test_an_accelerator_that_is_not_there_is_named(monkeypatch):
 
 def test_the_time_left_is_that_of_the_epochs_since_a_training_goes_on(monkeypatch, capsys):
     now = [100.0]
-    monkeypatch.setattr("experiments.training.trainer.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("experiments.training.progress.time.monotonic", lambda: now[0])
     line = EpochLine()
     trainer = SimpleNamespace(
         current_epoch=0, max_epochs=10, callbacks=[], callback_metrics={}, progress_bar_metrics={}

@@ -1,0 +1,81 @@
+"""What crops of tracks are trained against, and what predictions of whole tracks are scored against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+
+class Targets(Protocol):
+    """Targets of tracks, which are counted from 0. Places are in frames of the front end."""
+
+    def __len__(self) -> int:
+        """Number of tracks."""
+
+    def crop(self, track: int, start: float, frames: int) -> Mapping[str, np.ndarray]:
+        """What a crop is trained against.
+
+        Args:
+            track: Its number.
+            start: Where the crop begins; below 0 where padding comes before the track.
+            frames: Its length.
+
+        Returns:
+            `target`, and `mask` where some of it is unknown: 1 where it is known, else 0.
+        """
+
+    def whole(self, track: int) -> np.ndarray:
+        """What the prediction of the track is scored against."""
+
+
+class ClipTargets:
+    """One target a track, wherever a crop of it lies.
+
+    Args:
+        array: `[tracks, ...]`.
+    """
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def crop(self, track: int, start: float, frames: int) -> Mapping[str, np.ndarray]:
+        """`target`: the track's row."""
+        return {"target": self.whole(track)}
+
+    def whole(self, track: int) -> np.ndarray:
+        """The track's row."""
+        return np.asarray(self.array[track])
+
+
+class FrameTargets:
+    """A target for every frame of a track.
+
+    Args:
+        arrays: `[frames, ...]` of every track, of any lengths.
+    """
+
+    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
+        self.arrays = arrays
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def crop(self, track: int, start: float, frames: int) -> Mapping[str, np.ndarray]:
+        """`target [frames, ...]`, 0 outside of the track; `mask [frames]` float32 says where it is inside."""
+        array, first = self.arrays[track], round(start)
+        target = np.zeros((frames, *array.shape[1:]), array.dtype)
+        mask = np.zeros(frames, np.float32)
+        begin, end = max(first, 0), min(first + frames, len(array))
+        if begin < end:
+            target[begin - first : end - first] = array[begin:end]
+            mask[begin - first : end - first] = 1
+        return {"target": target, "mask": mask}
+
+    def whole(self, track: int) -> np.ndarray:
+        """All frames of the track."""
+        return self.arrays[track]

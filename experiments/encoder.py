@@ -1,0 +1,299 @@
+"""A trained network as one object: audio in, predictions or embeddings out.
+
+    encoder = Encoder.load("runs/KEY")              # or a file, a release, a folder in Hugging Face's layout
+    prediction = encoder.predict(audio, rate)       # mono or [channels, samples], any rate and length
+    prediction.best(3), prediction.over_time
+    tokens = encoder.embed(audio, rate, ["block_06"])
+
+What a network sees is made and normalised here alone, whether it comes from an array, a file or a store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from experiments import encoder_parts as parts
+from experiments.encoder_runtime import Forward, Runner, Runtime, logits_of, tokens_of
+from experiments.errors import UserError
+from experiments.labels import output_names
+from experiments.prediction import Prediction
+from experiments.tasks import Task, from_metadata
+from experiments.window_batches import OpenTrack, Windowing, cut, in_batches
+from models.frontends import FrontEnd
+from models.inputs import Inputs
+from models.network import Network
+
+UNNAMED = "maest"  # the class of stores and predictions that name none
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A network with its front end, its normalisation and its task.
+
+    Attributes:
+        network: In evaluation mode.
+        frontend: What makes its input of audio.
+        description: What a checkpoint says of it: `class` and `network` (its arguments), `task`, `labels`,
+            `options`, `frontend`, `normalisation` (mean and deviation of un-normalised features), `input`, `window`.
+        weights: Where they are from, in a form that two equal networks share.
+        runtime: On what it runs.
+    """
+
+    network: Network
+    frontend: FrontEnd
+    description: Mapping[str, Any]
+    weights: str = "in memory"
+    runtime: Runtime = field(default_factory=Runtime)
+
+    @classmethod
+    def load(
+        cls,
+        source: str,
+        *,
+        allowed: Collection[str] = frozenset(),
+        labels: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        **runtime: Any,
+    ) -> Encoder:
+        """Load a trained network.
+
+        Args:
+            source: A file, the folder of a run, a folder in Hugging Face's layout, or the name of a release, which is
+                downloaded once.
+            allowed: Modules that classes outside of this project may be imported from.
+            labels: File of class names (see `experiments.labels.read_labels`), in place of those of the checkpoint.
+            arguments: Of the network, to be changed; such as patchout.
+            runtime: Attributes of `Runtime`.
+
+        Raises:
+            UserError: There is no such checkpoint, or its parts do not fit together.
+            CheckpointError: It cannot be had or read.
+        """
+        network, frontend, description, weights = parts.load(source, allowed, labels, arguments or {})
+        return cls(network, frontend, description, weights, Runtime(**runtime))
+
+    @classmethod
+    def of(
+        cls,
+        network: Network,
+        frontend: FrontEnd | None = None,
+        task: Task | None = None,
+        normalisation: Sequence[float] | None = None,
+        input: str | None = None,
+        window: int | None = None,
+        weights: str = "in memory",
+        **runtime: Any,
+    ) -> Encoder:
+        """Make one of a network in memory.
+
+        Args:
+            network: Trained or not.
+            frontend: None: the one that it is made for.
+            task: None: tags without names.
+            normalisation: Mean and deviation; None: those of the front end.
+            input: `features` or `audio`; None: the network's own.
+            window: Frames; None: the network's own.
+            weights: Where they are from.
+            runtime: Attributes of `Runtime`.
+        """
+        frontend = frontend or parts.own_frontend(network)
+        unnamed = {"task": "tagging", "labels": list(output_names(None, None, network.n_classes))}
+        meaning = task.metadata if task else unnamed
+        description = parts.describe(network, frontend, meaning, normalisation, input, window)
+        return cls(network.eval(), frontend, description, weights, Runtime(**runtime))
+
+    @cached_property
+    def task(self) -> Task:
+        """What its outputs mean."""
+        return from_metadata(self.description["task"], self.labels, self.description.get("options"))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the outputs."""
+        return tuple(self.description["labels"])
+
+    @property
+    def mean(self) -> float:
+        """Of un-normalised features over its training data."""
+        return float(self.description["normalisation"][0])
+
+    @property
+    def std(self) -> float:
+        """The same; the network sees `(x - mean) / (2 std)`."""
+        return float(self.description["normalisation"][1])
+
+    @property
+    def input(self) -> str:
+        """What windows are cut from: `features`, or `audio`, the front end being computed on each with the network."""
+        return self.description.get("input", "features")
+
+    @property
+    def audio(self) -> bool:
+        """Whether windows are cut from audio."""
+        return self.input == "audio"
+
+    @property
+    def inputs(self) -> Inputs:
+        """What makes the network's input of windows."""
+        return Inputs(self.frontend, self.mean, self.std, self.audio)
+
+    def fed(self, audio: bool) -> Encoder:
+        """The same network, with windows cut from audio or from features."""
+        return replace(self, description={**self.description, "input": "audio" if audio else "features"})
+
+    @property
+    def window(self) -> int:
+        """Frames of the windows that it was made for."""
+        return int(self.description.get("window") or parts.default_window(self.network, self.frontend))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What two encoders that compute the same share, besides their weights; as stores have it since the first."""
+        of_class = {} if self.network.name == UNNAMED else {"class": self.network.name}
+        from_audio = {"input": "audio"} if self.audio else {}
+        return {
+            "network": self.description["network"],
+            **of_class,
+            "frontend": self.frontend.fingerprint,
+            "normalisation": list(self.description["normalisation"]),
+            **from_audio,
+        }
+
+    def windowing(self, frames: int | None = None, hop_frames: float | None = None) -> Windowing:
+        """How tracks are cut into windows of so many frames.
+
+        Args:
+            frames: Of a window; None: what it was made for.
+            hop_frames: From one window to the next; None: one begins where another ends.
+        """
+        frames = self.window if frames is None else frames
+        if not self.audio:
+            hop = frames if hop_frames is None else int(hop_frames)
+            return Windowing(frames, frames, hop, hop, self.frontend.frame_rate)
+        step = self.frontend.hop
+        hop = round(hop_frames * step) if hop_frames else self.network.window_samples or frames * step
+        rows = parts.window_samples(self.network, self.frontend, frames)
+        return Windowing(frames, rows, hop, hop // step if hop % step == 0 else hop / step, self.frontend.sample_rate)
+
+    def windowing_of(self, seconds: float | None = None, overlapped: bool = False) -> Windowing:
+        """The same by seconds.
+
+        Args:
+            seconds: Length of a window; None: what it was made for.
+            overlapped: Begin each at half of the one before.
+
+        Raises:
+            UserError: The network takes none as short, or as long, as that.
+        """
+        frames = self.window if seconds is None else parts.checked_window(self.network, self.frontend, seconds)
+        whole = self.windowing(frames)
+        if not overlapped:
+            return whole
+        return self.windowing(frames, whole.hop // 2 / (self.frontend.hop if self.audio else 1))
+
+    def layers(self, names: str | Sequence[str] | None = None) -> list[str]:
+        """The layers of these names, each once, in the order of the network; None: its default.
+
+        Raises:
+            UserError: It has no such layer.
+        """
+        wanted = [self.network.default_layer] if names is None else [names] if isinstance(names, str) else list(names)
+        if wrong := [name for name in wanted if name not in self.network.layer_names]:
+            known = ", ".join(self.network.layer_names)
+            raise UserError(f"layer {wrong[0]!r}: this network ({self.network.name}) has the layers {known}")
+        return sorted(set(wanted), key=self.network.layer_names.index)
+
+    def predict(
+        self,
+        audio: np.ndarray | Tensor,
+        rate: int,
+        *,
+        seconds: float | None = None,
+        overlapped: bool = False,
+        join: str = "mean",
+        batch_size: int = 16,
+    ) -> Prediction:
+        """Predict a recording from its windows.
+
+        Args:
+            audio: `[samples]` or `[channels, samples]`, float of full scale 1 or int16.
+            rate: Hz.
+            seconds: Of a window; None: what the network was made for.
+            overlapped: Begin each window at half of the one before.
+            join: How the predictions of windows become one: `mean`, `max` or `vote`.
+            batch_size: Windows at once.
+
+        Raises:
+            UserError: The audio is empty, not finite, or too short for the network.
+        """
+        windowing = self.windowing_of(seconds, overlapped)
+        track = self._opened(audio, rate, windowing, padded=False)
+        (logits,) = self._outputs(track, None, batch_size)
+        over_time, whole = self.decode(logits, track.starts, join)
+        times = track.starts / windowing.rate
+        return Prediction(self.labels, self.task.kind, times, track.length / windowing.rate, over_time, whole)
+
+    def embed(
+        self,
+        audio: np.ndarray | Tensor,
+        rate: int,
+        layers: str | Sequence[str] | None = None,
+        *,
+        seconds: float | None = None,
+        overlapped: bool = False,
+        batch_size: int = 16,
+    ) -> dict[str, np.ndarray]:
+        """Tokens of layers, `[windows, tokens, dim]` float32 by name; arguments as those of `predict`."""
+        chosen = self.layers(layers)
+        track = self._opened(audio, rate, self.windowing_of(seconds, overlapped), padded=True)
+        return dict(zip(chosen, self._outputs(track, tuple(chosen), batch_size), strict=True))
+
+    def decode(self, logits: np.ndarray, starts: np.ndarray, join: str = "mean") -> tuple[np.ndarray, np.ndarray]:
+        """Logits of windows, which begin at the rows `starts`, to the predictions of the windows and of the track."""
+        over_time = self.task.decode(logits)
+        return over_time, self.task.join(over_time, starts / self.frontend.hop if self.audio else starts, join)
+
+    def unpadded(self, rows: int, windowing: Windowing) -> int | None:
+        """Rows that the network takes of a track with less than nine tenths of a window; None: it is to be padded.
+
+        Raises:
+            UserError: It cannot see one as short as this.
+        """
+        frames = self.frontend.n_frames(rows) if self.audio else rows
+        try:
+            taken = self.network.unpadded(min(frames, windowing.frames))
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        return self.frontend.n_samples(taken) if taken and self.audio else taken
+
+    def runner(self, forward: Forward, dtype: torch.dtype = torch.float32) -> Runner:
+        """Windows `[windows, rows, ...]` as stored to arrays; see `Runner`."""
+        return Runner(self.network, self.inputs, self.runtime, forward, dtype)
+
+    def fill(self) -> float:
+        """The value of silence in the rows of a track."""
+        return 0.0 if self.audio else self.frontend.fill
+
+    def _opened(self, audio: np.ndarray | Tensor, rate: int, windowing: Windowing, padded: bool) -> OpenTrack:
+        rows = parts.track_of(audio, rate, self.frontend, self.audio)
+        unpadded = None if padded else self.unpadded(len(rows), windowing)
+        return OpenTrack("", *cut(rows, windowing.rows, windowing.hop, self.fill(), unpadded))
+
+    @cached_property
+    def _runners(self) -> dict[tuple[str, ...] | None, Runner]:
+        """Made ready once, for calls one after another."""
+        return {}
+
+    def _outputs(self, track: OpenTrack, layers: tuple[str, ...] | None, batch_size: int) -> list[np.ndarray]:
+        """Tokens of layers, or logits, `[windows, ...]` each."""
+        if layers not in self._runners:
+            self._runners[layers] = self.runner(partial(tokens_of, layers=layers) if layers else logits_of)
+        (done,) = in_batches([track], self._runners[layers], batch_size)
+        return [np.stack(values) for values in zip(*done.outputs, strict=True)]

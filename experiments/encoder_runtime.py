@@ -1,0 +1,113 @@
+"""A network made to run: on a device, in a precision, over batches of windows."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from experiments.errors import UserError
+from models.attention import prefer
+from models.inputs import Inputs
+from models.network import Network, main_head
+
+MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+Forward = Callable[[Network, Tensor], Sequence[Tensor]]  # a network and its normalised input to tensors [batch, ...]
+_made_once = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """On what a network runs, and how.
+
+    Attributes:
+        device: `auto` is CUDA where there is one.
+        precision: `32-true`, `bf16-mixed` or `16-mixed`; `auto` is bf16-mixed on CUDA.
+        attention: Kernel that is tried first, of `models.attention.KERNELS`.
+        threads: Of torch on a CPU; None leaves them as they are.
+    """
+
+    device: str | torch.device = "auto"
+    precision: str = "auto"
+    attention: str | None = None
+    threads: int | None = None
+
+    @property
+    def torch_device(self) -> torch.device:
+        """Where it runs."""
+        if self.device != "auto":
+            return torch.device(self.device)
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    @property
+    def mixed(self) -> torch.dtype | None:
+        """Type of most products; None for float32.
+
+        Raises:
+            UserError: float16 on a CPU.
+        """
+        on_cuda = self.torch_device.type == "cuda"
+        mixed = MIXED.get("bf16-mixed" if self.precision == "auto" and on_cuda else self.precision)
+        if mixed is torch.float16 and self.torch_device.type == "cpu":
+            raise UserError("precision 16-mixed: not on a CPU; set trainer.precision to bf16-mixed or auto")
+        return mixed
+
+
+def logits_of(network: Network, x: Tensor) -> tuple[Tensor]:
+    """Logits of the only or the first head."""
+    return (main_head(network(x)),)
+
+
+def tokens_of(network: Network, x: Tensor, layers: Sequence[str]) -> list[Tensor]:
+    """Tokens of some layers, in this order."""
+    tokens = network.embed(x, layers)
+    return [tokens[layer] for layer in layers]
+
+
+@dataclass
+class Runner:
+    """A function of the network over batches of windows, without gradients.
+
+    The network is put on its device and made ready where it is first called, so that this can be sent to another
+    process or machine.
+
+    Args:
+        network: Left as it is, but for its device.
+        inputs: Makes its input.
+        runtime: Where and how it runs.
+        forward: What is computed.
+        dtype: Of the results.
+    """
+
+    network: Network
+    inputs: Inputs
+    runtime: Runtime
+    forward: Forward
+    dtype: torch.dtype = torch.float32
+
+    def __call__(self, windows: Tensor) -> list[np.ndarray]:
+        """Windows `[batch, rows, ...]`, features of any floating type or audio, to arrays `[batch, ...]`."""
+        with _made_once:
+            network, inputs = self._ready
+        device, mixed = self.runtime.torch_device, self.runtime.mixed
+        with torch.inference_mode(), prefer(self.runtime.attention):
+            x = inputs(windows.to(device, non_blocking=True))
+            with torch.autocast(device.type, mixed) if mixed else contextlib.nullcontext():
+                outputs = self.forward(network, x)
+        return [one.cpu().to(self.dtype).numpy() for one in outputs]
+
+    @cached_property
+    def _ready(self) -> tuple[Network, Inputs]:
+        if self.runtime.threads is not None:
+            torch.set_num_threads(self.runtime.threads)
+        device = self.runtime.torch_device
+        network = self.network.to(device)
+        network = network if self.runtime.mixed else network.prepared()  # what is prepared computes in float32
+        return network, copy.deepcopy(self.inputs).to(device).eval()

@@ -1,0 +1,114 @@
+"""From settings to an encoder, its windows and its layers."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+from experiments import distributed
+from experiments.encoder import Encoder
+from experiments.encoder_runtime import Runtime
+from experiments.errors import UserError
+from experiments.labels import output_names
+from experiments.messages import say
+from experiments.settings import InferenceSettings, PretrainSettings, TrainerSettings
+from experiments.tasks import build
+from experiments.training.initial import frontend_from, initial, network_class
+from experiments.training.trainer import check_accelerator, precision
+from experiments.window_batches import Windowing
+
+BLOCK = re.compile(r"block_(\d+)")
+
+
+def runtime_of(trainer: TrainerSettings, threads: int | None = None) -> dict[str, object]:
+    """Arguments of `experiments.encoder.Runtime`: CUDA where there is one, unless the accelerator says otherwise.
+
+    Raises:
+        UserError: There is no such device here.
+    """
+    check_accelerator(trainer)
+    wanted = trainer.accelerator
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    launch = distributed.launch()
+    device = torch.device(wanted, launch.local_rank) if wanted == "cuda" and launch else torch.device(wanted)
+    return {"device": device, "precision": precision(trainer), "attention": trainer.attention, "threads": threads}
+
+
+def open_encoder(settings: PretrainSettings, named: bool = True) -> Encoder:
+    """The trained network of the settings: `inference.checkpoint`, else the release in `model.pretrained`.
+
+    Args:
+        settings: Of the experiment; of them `inference`, `model` and `trainer`, and for random weights all that
+            `initial` takes.
+        named: Whether it matters what its outputs are called.
+
+    Raises:
+        UserError: None of them is given, or its parts do not fit together.
+        CheckpointError: It cannot be had or read.
+    """
+    inference, model = settings.inference, settings.model
+    runtime = runtime_of(settings.trainer, inference.threads)
+    if inference.random_weights:
+        return _untrained(settings, runtime)
+    source = inference.checkpoint or model.pretrained
+    if source is None:
+        raise UserError(
+            "no trained network is named: give inference.checkpoint=FILE (or a run's folder), "
+            "or a published network such as the named config maest_30s_inference"
+        )
+    changed = model.model_dump(include=set(network_class(model).adjustable), exclude_defaults=True)
+    encoder = Encoder.load(source, allowed=model.allowed, labels=inference.labels, arguments=changed, **runtime)
+    n_classes = encoder.network.n_classes
+    if named and not inference.labels and encoder.labels == output_names(None, None, n_classes):
+        say(f"the weights name no classes: they are numbered; give inference.labels=FILE of {n_classes} names")
+    return encoder
+
+
+def windowing_of(settings: PretrainSettings, encoder: Encoder) -> Windowing:
+    """How tracks are cut, by `datamodule.clip_length` and `inference.half_overlapped_inference`.
+
+    Raises:
+        UserError: The network takes no window as long as that.
+    """
+    return encoder.windowing_of(settings.datamodule.clip_length, settings.inference.half_overlapped_inference)
+
+
+def layers_of(inference: InferenceSettings, encoder: Encoder) -> list[str]:
+    """The layers that `inference.layer` or `inference.transformer_block` names, in the order of the network.
+
+    Raises:
+        UserError: Both are given, or the network has none of that name or number.
+    """
+    if inference.transformer_block is None:
+        return encoder.layers(inference.layer)
+    if inference.layer is not None:
+        raise UserError("inference.layer and inference.transformer_block: give one of them")
+    return encoder.layers(block_layers(inference.transformer_block, encoder, "inference.transformer_block"))
+
+
+def block_layers(blocks: int | list[int], encoder: Encoder, setting: str) -> list[str]:
+    """The layers of numbered blocks, in the given order.
+
+    Raises:
+        UserError: The network has no blocks, or fewer.
+    """
+    numbered = {int(match[1]): name for name in encoder.network.layer_names if (match := BLOCK.fullmatch(name))}
+    wanted = [blocks] if isinstance(blocks, int) else blocks
+    if not numbered:
+        raise UserError(
+            f"{setting}={blocks}: the network {encoder.network.name} has no blocks, but the layers "
+            f"{', '.join(encoder.network.layer_names)}; name one of these: inference.layer=NAME"
+        )
+    if not set(wanted) <= set(numbered):
+        raise UserError(f"{setting}={blocks}: this network has the blocks 0 to {max(numbered)}")
+    return [numbered[block] for block in wanted]
+
+
+def _untrained(settings: PretrainSettings, runtime: dict[str, object]) -> Encoder:
+    from lightning import seed_everything
+
+    seed_everything(settings.seed, verbose=False)
+    encoder = initial(settings, frontend_from(settings.model), build("tagging", classes=["first", "second"]))
+    return Encoder(encoder.network.eval(), encoder.frontend, encoder.description, encoder.weights, Runtime(**runtime))

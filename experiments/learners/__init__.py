@@ -1,1 +1,0 @@
-"""LightningModules: what is trained against what."""

@@ -1,0 +1,61 @@
+"""What a network predicts of one recording."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Probabilities of classes, or values, of one recording.
+
+    Attributes:
+        labels: Names of the outputs.
+        kind: Of the task: `class`, `tags` or `values`.
+        times: Start of every window, seconds.
+        window: Length of a window, seconds; shorter where the recording is.
+        over_time: `[windows, outputs]`.
+        whole: Of the recording, `[outputs]`.
+    """
+
+    labels: Sequence[str]
+    kind: str
+    times: np.ndarray
+    window: float
+    over_time: np.ndarray
+    whole: np.ndarray
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """Of the recording, by class.
+
+        Raises:
+            AttributeError: The task has values.
+        """
+        if self.kind == "values":
+            raise AttributeError("this task has values, not probabilities: take .values")
+        return self._named()
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Of the recording, by name.
+
+        Raises:
+            AttributeError: The task has classes.
+        """
+        if self.kind != "values":
+            raise AttributeError("this task has probabilities of classes, not values: take .probabilities")
+        return self._named()
+
+    def best(self, n: int = 1) -> dict[str, float]:
+        """The `n` most probable classes, the most probable first; of values all, in their order."""
+        if self.kind == "values":
+            return self._named()
+        order = np.argsort(-self.whole, kind="stable")[:n]
+        return {self.labels[number]: float(self.whole[number]) for number in order}
+
+    def _named(self) -> dict[str, float]:
+        return dict(zip(self.labels, map(float, self.whole), strict=True))

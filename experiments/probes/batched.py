@@ -1,0 +1,351 @@
+"""Many probes trained at once: one product of a batch of tracks with the weights of all of them side by side.
+
+Probes that share form and batch size are trained together, as many as the cache of a core allows (on a GPU, the whole
+grid). Batches of probes need nothing of one another, so cores or a cluster can share them; a probe agrees with one that
+is trained alone up to the rounding of sums.
+
+Form and training are those of Castellon, Donahue and Liang, "Codified audio language modeling learns useful
+representations for music information retrieval" (ISMIR 2021): dropout on the input, a linear layer or one hidden layer
+of 512, Adam with coupled L2, batches drawn afresh for each step, early stopping on the primary validation metric.
+Batches, initial weights and dropout noise depend on the seed alone, not on the configuration (see `rng`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from experiments.probes import rng
+from experiments.probes.fitted import FittedProbe, scaled, scaler
+from experiments.probes.grids import ProbeConfig
+from experiments.probes.validation import Evaluator, check_splits
+from experiments.probes.vectors import Split
+from experiments.tasks.base import Task
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+BATCH_VALUES = 450_000  # weights of a batch on a CPU: with gradient and both moments they stay in the cache of a core
+MOST_BLOCK_SUMS = 9  # probes of a batch that learn a sum of blocks: each has an input of its own
+
+
+def batches_of_probes(
+    configs: Sequence[ProbeConfig], n_in: int, n_out: int, device: str = "cpu", blocks: int = 1
+) -> list[list[int]]:
+    """Sort the points of a grid into batches: lists of their numbers, probes of a batch alike in form and batch size.
+
+    Args:
+        configs: The grid.
+        n_in: Values of a vector, of one block.
+        n_out: Outputs of the task.
+        device: Where they will be trained.
+        blocks: Of a learned sum.
+    """
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for number, config in enumerate(configs):
+        shape = (config.hidden or 0, config.batch_size, config.evaluate_every, config.patience, config.max_steps)
+        groups.setdefault(shape, []).append(number)
+    batches = []
+    for (hidden, *_), numbers in groups.items():
+        numbers = sorted(numbers, key=lambda number: _input_of(configs[number]))
+        weights = hidden * (n_in + n_out) if hidden else n_in * n_out
+        size = len(numbers) if device != "cpu" else max(1, BATCH_VALUES // weights)
+        size = min(size, MOST_BLOCK_SUMS) if blocks > 1 else size
+        batches += [numbers[start : start + size] for start in range(0, len(numbers), size)]
+    return batches
+
+
+def _input_of(config: ProbeConfig) -> tuple[bool, float]:
+    """Probes with the same scaling and dropout see the same numbers at every step."""
+    return config.standardise, config.dropout
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one point of a grid: a probe, or the reason there is none."""
+
+    config: ProbeConfig
+    probe: FittedProbe | None
+    failure: str | None = None
+
+
+@torch.no_grad()
+def train_batch(
+    task: Task, train: Split, valid: Split, configs: Mapping[int, ProbeConfig], seed: int, device: str = "cpu"
+) -> dict[int, Result]:
+    """Train a batch of probes; each ends as it would end alone.
+
+    Args:
+        task: Loss and metrics.
+        train: Vectors and targets to learn from.
+        valid: Vectors and targets for early stopping.
+        configs: Points of a grid by their number, as `batches_of_probes` puts them together.
+        seed: Of weights, batches and dropout.
+        device: Where the arithmetic is done.
+
+    Returns:
+        The results by number.
+
+    Raises:
+        UserError: The splits do not fit together, or validation cannot be scored.
+    """
+    check_splits(task, train, valid)
+    data = _load(task, train, valid, {config.standardise for config in configs.values()}, device)
+    form = next(iter(configs.values()))
+    sizes = [n for n in (train.x.shape[1] // train.layers, form.hidden, task.n_outputs) if n is not None]
+    kind = _BlockSumBatch if train.layers > 1 else _Batch
+    batch = kind([_Probe(number, config) for number, config in configs.items()], sizes, seed, device, train.layers)
+    results: dict[int, Result] = {}
+
+    def end(numbers: list[int], step: int) -> None:
+        for number in numbers:
+            probe = batch.probes[number]
+            weights = {name: weight.cpu().numpy() for name, weight in probe.weights.items()}
+            mean, scale = data.scalers[probe.config.standardise]
+            best = (probe.value, probe.loss, probe.step, step, tuple(probe.curve))
+            fitted = FittedProbe(task, probe.config, seed, weights, mean, scale, dict(train.features), *best)
+            results[probe.number] = Result(probe.config, fitted)
+        batch.remove(numbers)
+
+    step = 0
+    while True:
+        if step % form.evaluate_every == 0:
+            end([number for number, probe in enumerate(batch.probes) if probe.waited == form.patience], step)
+            results |= _evaluate(batch, task, data, step)
+        if step == form.max_steps:
+            end(list(range(len(batch.probes))), step)
+        if not batch.probes:
+            return results
+        batch.learn(task, data, rng.batch(seed, step, len(train.x), form.batch_size), step, seed)
+        step += 1
+
+
+@dataclass
+class _Data:
+    """The splits on the device, raw and standardised (computed once, in double)."""
+
+    train: dict[bool, Tensor]
+    valid: dict[bool, Tensor]
+    targets: Tensor
+    references: Tensor
+    scalers: dict[bool, tuple[np.ndarray, np.ndarray]]
+    evaluator: Evaluator
+
+
+def _load(task: Task, train: Split, valid: Split, scalings: set[bool], device: str) -> _Data:
+    """Put both splits on the device in some scalings; scalers see the training split alone."""
+    scalers = {standardise: scaler(train.x, standardise) for standardise in scalings}
+    x, x_valid = (
+        {key: torch.from_numpy(scaled(split.x, *one)).to(device) for key, one in scalers.items()}
+        for split in (train, valid)
+    )
+    y, y_valid = (torch.from_numpy(np.array(split.y)).to(device) for split in (train, valid))
+    return _Data(x, x_valid, y, y_valid, scalers, Evaluator(task, valid.y, valid.groups, device))
+
+
+def _evaluate(batch: _Batch, task: Task, data: _Data, step: int) -> dict[int, Result]:
+    """Score all probes on validation and keep the weights of new bests; returns the probes that diverged."""
+    by_scaling: dict[bool, list[int]] = {}
+    for number, probe in enumerate(batch.probes):
+        by_scaling.setdefault(probe.config.standardise, []).append(number)
+    broken: list[int] = []
+    for standardise, numbers in by_scaling.items():
+        outputs = batch.outputs(data.valid[standardise], slice(numbers[0], numbers[-1] + 1))
+        finite = torch.isfinite(outputs).flatten(1).all(1).tolist()
+        values = data.evaluator.scores(outputs.nan_to_num(0.0, 0.0, 0.0)).tolist()
+        for row, number in enumerate(numbers):
+            probe = batch.probes[number]
+            if not finite[row]:
+                broken.append(number)
+                continue
+            probe.curve.append((step, values[row]))
+            if values[row] > probe.value:
+                loss = float(task.loss(outputs[row], data.references))
+                probe.value, probe.loss, probe.step, probe.waited = values[row], loss, step, 0
+                probe.weights = {name: weight[number].clone() for name, weight in batch.weights.items()}
+            else:
+                probe.waited += 1
+    probes = [batch.probes[number] for number in broken]
+    batch.remove(broken)
+    return {probe.number: Result(probe.config, None, diverged(probe.config, step)) for probe in probes}
+
+
+def diverged(config: ProbeConfig, step: int) -> str:
+    """Why there is no probe where outputs on validation became infinite."""
+    return f"probe ({config.describe()}): outputs not finite at step {step}; lower the learning rate"
+
+
+@dataclass
+class _Probe:
+    """One probe of a batch: its place in the grid, and its best evaluation so far."""
+
+    number: int
+    config: ProbeConfig
+    value: float = -np.inf
+    loss: float = np.inf
+    step: int = 0
+    waited: int = 0
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    curve: list[tuple[int, float]] = field(default_factory=list)
+
+
+class _Batch:
+    """Weights, gradients and moments of the probes that are still in training, stacked along the first axis."""
+
+    def __init__(self, probes: list[_Probe], sizes: Sequence[int], seed: int, device: str, blocks: int = 1) -> None:
+        self.probes = probes
+        one = rng.initial_weights(sizes, rng.generator(seed), blocks)
+        self.weights = {
+            name: weight.to(device).expand(len(probes), *weight.shape).clone() for name, weight in one.items()
+        }
+        self.first, self.second, self.grads = (
+            {name: torch.zeros_like(weight) for name, weight in self.weights.items()} for _ in range(3)
+        )
+        self.deep = "1.weight" in one
+
+    def remove(self, numbers: Sequence[int]) -> None:
+        """Train some probes no further."""
+        if not numbers:
+            return
+        left = [number for number in range(len(self.probes)) if number not in numbers]
+        rows = torch.tensor(left, dtype=torch.long, device=self.weights["0.weight"].device)
+        self.probes = [self.probes[number] for number in left]
+        for kind in (self.weights, self.first, self.second, self.grads):
+            for name in kind:
+                kind[name] = kind[name][rows]
+
+    def _inputs(self) -> Iterator[tuple[bool, float, slice]]:
+        """The distinct inputs and which probes share each."""
+        start = 0
+        while start < len(self.probes):
+            shared, stop = _input_of(self.probes[start].config), start + 1
+            while stop < len(self.probes) and _input_of(self.probes[stop].config) == shared:
+                stop += 1
+            yield *shared, slice(start, stop)
+            start = stop
+
+    def _first_layer(self, x: Tensor, probes: slice) -> Tensor:
+        """`[items, values]` -> `[probes, items, width]`: one product with all their weights side by side."""
+        weight, bias = self.weights["0.weight"][probes], self.weights["0.bias"][probes]
+        flat = torch.addmm(bias.flatten(), x, weight.flatten(0, 1).t())
+        return flat.view(len(x), len(weight), -1).transpose(0, 1)
+
+    def _second_layer(self, hidden: Tensor, probes: slice) -> Tensor:
+        """`[probes, items, width]` -> `[probes, items, outputs]`."""
+        weight, bias = self.weights["1.weight"][probes], self.weights["1.bias"][probes]
+        return torch.baddbmm(bias[:, None], hidden, weight.transpose(1, 2))
+
+    def outputs(self, x: Tensor, probes: slice) -> Tensor:
+        """Outputs `[probes, items, outputs]` without dropout."""
+        hidden = self._first_layer(x, probes)
+        return self._second_layer(hidden.relu_(), probes) if self.deep else hidden
+
+    def learn(self, task: Task, data: _Data, items: np.ndarray, step: int, seed: int) -> None:
+        """One step of Adam for every probe, on the same training items."""
+        rows = torch.from_numpy(items).to(data.targets.device)
+        width, hidden = self.weights["0.weight"].shape[2], self.weights["0.weight"].shape[1]
+        noise = [
+            rng.dropout_noise(seed, step, layer, len(rows), values).to(rows.device)
+            for layer, values in enumerate((width, hidden)[: 1 + self.deep])
+        ]
+        targets, gathered = data.targets[rows], {key: x[rows] for key, x in data.train.items()}
+        for standardise, p, probes in self._inputs():
+            self._gradients(task, gathered[standardise], targets, noise, p, probes)
+        self._adam(step + 1)
+
+    def _gradients(
+        self, task: Task, x: Tensor, targets: Tensor, noise: Sequence[Tensor], p: float, probes: slice
+    ) -> None:
+        """Fill the gradients of the probes that share an input and a rate of dropout.
+
+        Args:
+            task: Loss.
+            x: `[items, values]`, scaled, before dropout.
+            targets: Of the items.
+            noise: For the dropout of every layer.
+            p: Rate of dropout.
+            probes: Which.
+        """
+        x = rng.dropout(x, noise[0], p) if p else x
+        inner = self._first_layer(x, probes)
+        grads = {name: grad[probes] for name, grad in self.grads.items()}
+        if self.deep:
+            hidden = inner.relu()
+            hidden = rng.dropout(hidden, noise[1], p) if p else hidden
+            outer = _slope(task, self._second_layer(hidden, probes), targets)
+            torch.bmm(outer.transpose(1, 2), hidden, out=grads["1.weight"])
+            torch.sum(outer, 1, out=grads["1.bias"])
+            slope = torch.ops.aten.threshold_backward(outer @ self.weights["1.weight"][probes], inner, 0.0)
+            slope = rng.dropout(slope, noise[1], p) if p else slope
+        else:
+            slope = _slope(task, inner, targets)
+        flat = slope.transpose(0, 1).reshape(len(x), -1)
+        torch.mm(flat.t(), x, out=grads["0.weight"].view(-1, x.shape[1]))
+        torch.sum(flat, 0, out=grads["0.bias"].view(-1))
+
+    def _adam(self, step: int) -> None:
+        """Adam with L2 in the gradient; probes of the same rates in one call."""
+        rates: dict[tuple[float, float], list[int]] = {}
+        for number, probe in enumerate(self.probes):
+            rates.setdefault((probe.config.learning_rate, probe.config.l2), []).append(number)
+        kinds = (self.weights, self.grads, self.first, self.second)
+        for (rate, l2), numbers in rates.items():
+            lists = [[kind[name][number] for number in numbers for name in kind] for kind in kinds]
+            steps = [torch.tensor(float(step), device=lists[0][0].device)] * len(lists[0])
+            constants = {"beta1": BETA1, "beta2": BETA2, "eps": EPSILON, "amsgrad": False, "maximize": False}
+            torch._fused_adam_(*lists, [], steps, lr=rate, weight_decay=l2, **constants)
+
+
+def _slope(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Gradient of every probe's own mean loss by its outputs, `[probes, items, outputs]`."""
+    flat = outputs.flatten(0, 1).requires_grad_()
+    with torch.enable_grad():
+        loss = _total_loss(task, flat, targets, len(outputs))
+    return torch.autograd.grad(loss, flat)[0].view_as(outputs)
+
+
+def _total_loss(task: Task, flat: Tensor, targets: Tensor, n: int) -> Tensor:
+    """The sum of the losses of `n` probes with outputs `[n * items, outputs]`: each gets the gradient it has alone.
+
+    The loss is a mean over items, so that of all probes' items together is the mean of theirs.
+    """
+    return task.loss(flat, targets.repeat(n, *[1] * (targets.ndim - 1))) * n
+
+
+class _BlockSumBatch(_Batch):
+    """Probes on a learned weighted sum of blocks; the weights of the sum, a softmax, are learned with the probe.
+
+    Inputs are the vectors of several blocks side by side. The sum differs from probe to probe, so there is no input to
+    be shared: gradients come from automatic differentiation of all probes at once.
+    """
+
+    def _gradients(
+        self, task: Task, x: Tensor, targets: Tensor, noise: Sequence[Tensor], p: float, probes: slice
+    ) -> None:
+        """Fill the gradients of the probes that share a rate of dropout."""
+        leaves = {name: weight[probes].detach().requires_grad_() for name, weight in self.weights.items()}
+        with torch.enable_grad():
+            outputs = _forward(leaves, x, noise, p)
+            loss = _total_loss(task, outputs.flatten(0, 1), targets, len(outputs))
+        for name, grad in zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True):
+            self.grads[name][probes] = grad
+
+    def outputs(self, x: Tensor, probes: slice) -> Tensor:
+        """Outputs `[probes, items, outputs]` without dropout."""
+        return _forward({name: weight[probes] for name, weight in self.weights.items()}, x)
+
+
+def _forward(weights: dict[str, Tensor], x: Tensor, noise: Sequence[Tensor] = (), p: float = 0.0) -> Tensor:
+    """`[items, blocks * values]` to `[probes, items, outputs]`."""
+    shares = weights["blocks"].softmax(1)
+    values = torch.einsum("pl,nld->pnd", shares, x.unflatten(1, (shares.shape[1], -1)))
+    for layer in range(1 + ("1.weight" in weights)):
+        if layer:
+            values = values.relu()
+        if p and noise:
+            values = rng.dropout(values, noise[layer], p)
+        values = torch.baddbmm(weights[f"{layer}.bias"][:, None], values, weights[f"{layer}.weight"].transpose(1, 2))
+    return values

@@ -1,0 +1,70 @@
+"""What a trained network is applied to, and what is written of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from experiments.settings.base import Count, Positive, Section
+
+
+class PredictionSettings(Section):
+    """A trained network, and audio that it is applied to."""
+
+    checkpoint: str | None = None  # a file, a run's folder or a Hugging Face folder; None: a published network
+    audio: str | None = None  # predict: a file or a folder
+    out_dir: str | None = None  # None: of predict, with the run; outputs/embeddings/<folder>-<hash of what made them>
+    overwrite: bool = False  # replace what is in out_dir and was made of another network, block or audio
+    batch_size: Positive = 16  # windows
+    threads: Positive | None = None  # of torch on a CPU; None: torch's own choice, one a core
+    top: Positive = 10  # classes of a file in the ranking
+
+
+class ProbePredictionSettings(PredictionSettings):
+    """The same where no section `model` names the network."""
+
+    network: str | None = None  # package.module:Class, where a checkpoint is of a network of your own
+
+
+class InferenceSettings(PredictionSettings):
+    """Extraction and prediction with a trained network; without a checkpoint, that of model.pretrained."""
+
+    random_weights: bool = False  # a network of the settings in `model` as it is before training, to compare with
+    transformer_block: Count | Annotated[list[Count], Field(min_length=1)] | None = (
+        None  # counted from 0, several as a list; None: 6, the paper's "block 7", of a shallower network the middle one
+    )
+    layer: str | Annotated[list[str], Field(min_length=1)] | None = None  # several as a list; None: the network's own
+    join: Literal["mean", "max", "vote"] = "mean"  # predict: how predictions of windows become one of the track
+    half_overlapped_inference: bool = False  # windows begin at half of the one before
+    scheduler: str | None = None  # extraction: of a Dask cluster, whose workers compute, tcp://host:port
+    labels: str | None = None  # predict: class names, a text file, JSON or a checkpoint, where the weights carry none
+
+    @model_validator(mode="after")
+    def _one_layer(self) -> InferenceSettings:
+        if self.layer is not None and self.transformer_block is not None:
+            raise ValueError(
+                f"layer={self.layer} and transformer_block={self.transformer_block}: give one, the other None"
+            )
+        return self
+
+
+class ExportSettings(Section):
+    """A trained network as a file for other programs."""
+
+    format: Literal["onnx", "safetensors", "huggingface", "torch_export"] = "onnx"  # of the file
+    path: str | None = None  # None: outputs/exports/<run or release>.<suffix>
+    layers: Annotated[list[str], Field(min_length=1)] | None = None  # None: inference.layer, or transformer_block
+    blocks: Annotated[list[Count], Field(min_length=1)] | None = None  # the same of a transformer, counted from 0
+    int8: bool = False  # onnx: weights of the linear layers in 8 bits, for onnxruntime on a CPU
+    any_length: bool = False  # onnx, torch_export: windows up to the network's length, not of one length
+    overwrite: bool = False  # replace the file
+
+    @model_validator(mode="after")
+    def _has_it(self) -> ExportSettings:
+        if self.int8 and self.format != "onnx":
+            raise ValueError(f"int8=True with format={self.format}: 8 bits are for format=onnx")
+        for name in ("blocks", "layers", "any_length"):
+            if getattr(self, name) and self.format not in ("onnx", "torch_export"):
+                raise ValueError(f"{name} with format={self.format}: such a file holds the whole network, leave it out")
+        return self

@@ -1,0 +1,126 @@
+"""Augmentations by name, and chains of them: what a training does to its batches on the device.
+
+A chain is data, in order: `[{"name": "roll", "shift_range": 50}, {"name": "mixup", "alpha": 0.3}]`. Steps on waveforms
+come before the front end, steps on features behind it; `mixup` mixes features and, with the same weights, targets.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from models.augment.features import mixup, mixup_draw, roll, spec_augment
+from models.augment.waveforms import gain, noise, polarity
+
+__all__ = ["FEATURES", "WAVEFORMS", "Chain", "Mix", "gain", "mixup", "mixup_draw", "noise", "polarity", "roll"]
+__all__ += ["spec_augment"]
+
+Mix = tuple[Tensor, Tensor]  # of a mixup: partners and weights
+Step = Callable[[Tensor], Tensor]
+
+WAVEFORMS: dict[str, Callable[..., Tensor]] = {"gain": gain, "polarity": polarity, "noise": noise}
+FEATURES: dict[str, Callable[..., Any]] = {"roll": roll, "mixup": mixup_draw, "spec_augment": spec_augment}
+SHARES = ("p",)  # parameters from 0 to 1
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Augmentations in order.
+
+    Attributes:
+        before: Names and functions of the steps on waveforms.
+        after: Of those on features; that of `mixup` draws partners and weights.
+    """
+
+    before: tuple[tuple[str, Step], ...] = ()
+    after: tuple[tuple[str, Callable[..., Any]], ...] = ()
+
+    @classmethod
+    def build(cls, steps: Sequence[Mapping[str, Any]], audio: bool) -> Chain:
+        """Make the chain of a list of steps.
+
+        Args:
+            steps: Each a `name`, and parameters that differ from the defaults.
+            audio: Whether batches hold audio, so that there are waveforms.
+
+        Raises:
+            ValueError: A name or parameter that does not exist, a value that cannot be one, `mixup` twice, or a step on
+                waveforms without audio or behind one on features.
+        """
+        before: list[tuple[str, Step]] = []
+        after: list[tuple[str, Callable[..., Any]]] = []
+        for step in steps:
+            name, parameters = _checked(step)
+            if name in WAVEFORMS and not audio:
+                raise ValueError(f"{name} changes waveforms, and the input is stored features: take audio as input")
+            if name in WAVEFORMS and after:
+                raise ValueError(f"{name} changes waveforms: put it before {after[0][0]}, which changes features")
+            if name == "mixup" and any(other == "mixup" for other, _ in after):
+                raise ValueError("mixup: give it once")
+            (before if name in WAVEFORMS else after).append((name, partial((WAVEFORMS | FEATURES)[name], **parameters)))
+        return cls(tuple(before), tuple(after))
+
+    @property
+    def mixes(self) -> bool:
+        """Whether examples are mixed, so that targets have to be."""
+        return any(name == "mixup" for name, _ in self.after)
+
+    def waveforms(self, x: Tensor) -> Tensor:
+        """Audio `[batch, samples]`, float32, as it goes into the front end."""
+        for _, step in self.before:
+            x = step(x)
+        return x
+
+    def features(self, x: Tensor) -> tuple[Tensor, Mix | None]:
+        """Normalised features `[batch, frames, *item_shape]` as they are trained on, and how they were mixed."""
+        mix = None
+        for name, step in self.after:
+            if name == "mixup":
+                mix = step(len(x), device=x.device)
+                x = mixup(x, *mix)
+            else:
+                x = step(x)
+        return x, mix
+
+
+def _checked(step: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Name and parameters of a step, if there is such a step."""
+    given, table = dict(step), WAVEFORMS | FEATURES
+    name = given.pop("name", None)
+    if name not in table:
+        raise ValueError(_unknown("augmentation", name, table))
+    known = {
+        key: parameter.default
+        for key, parameter in inspect.signature(table[name]).parameters.items()
+        if key not in ("x", "batch", "device")
+    }
+    for key, value in given.items():
+        if key not in known:
+            raise ValueError(_unknown(f"parameter of {name}", key, known))
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"{name}: {key}={value!r} is no number")
+        if isinstance(known[key], int) and (value != int(value) or value < 0):
+            raise ValueError(f"{name}: {key}={value}: expected a whole number, not below 0")
+        if key in SHARES and not 0 <= value <= 1:
+            raise ValueError(f"{name}: {key}={value}: expected a share from 0 to 1")
+        if key == "alpha" and value <= 0:
+            raise ValueError(f"mixup: alpha={value}: expected a number above 0; without mixup leave the step out")
+    if missing := [key for key, default in known.items() if default is inspect.Parameter.empty and key not in given]:
+        raise ValueError(f"{name}: {missing[0]} is needed")
+    settled = known | given
+    if "low" in known and settled["low"] > settled["high"]:
+        raise ValueError(f"{name}: low={settled['low']} is above high={settled['high']}")
+    return name, given
+
+
+def _unknown(what: str, name: Any, valid: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(str(name), valid, n=1)
+    hint = f"; did you mean {near[0]}?" if near else "."
+    return f"unknown {what} {name!r}{hint} Valid: {', '.join(valid)}"

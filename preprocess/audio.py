@@ -1,0 +1,89 @@
+"""Audio as it is stored for front ends that are computed in training: mono, int16, at the front end's sample rate.
+
+A sample x becomes 32768 x, rounded to the nearest integer (of two equally near ones to the even one) and clipped to
+-32768 and 32767. Dividing by 32768 gives it back within half a step, 1.5e-5 of full scale.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from datasets.store import Header
+from models.fingerprint import fingerprint
+from preprocess.tracks import DecodedTrack, clips, middle, whole_track
+
+FULL_SCALE = 32_768
+SHORTEST = 0.25  # seconds
+RATES = (4_000, 192_000)  # Hz
+_NAME = re.compile(r"audio_([0-9]{4,6})")
+
+
+def audio_name(rate: int) -> str:
+    """What audio at a sample rate is called where the name of a front end is taken: `audio_16000`.
+
+    Raises:
+        ValueError: The rate is not one of audio.
+    """
+    if not RATES[0] <= rate <= RATES[1]:
+        raise ValueError(f"audio at {rate} Hz: give a sample rate from {RATES[0]} to {RATES[1]} Hz")
+    return f"audio_{rate}"
+
+
+def audio_rate(name: str) -> int | None:
+    """The sample rate in such a name; None where it is none.
+
+    Raises:
+        ValueError: The rate is not one of audio.
+    """
+    found = _NAME.fullmatch(name)
+    if not found:
+        return None
+    audio_name(rate := int(found[1]))
+    return rate
+
+
+def header(rate: int) -> Header:
+    """What a store of audio says of itself."""
+    producer = {
+        "sample_rate": rate,
+        "channels": "mean",
+        "resampler": "soxr HQ",
+        "rounding": "32768 x to the nearest integer, half to even, clipped",
+    }
+    return Header("audio", (), "int16", "int16 full scale", producer, fingerprint({"audio": producer}))
+
+
+def to_int16(samples: np.ndarray) -> np.ndarray:
+    """Samples [n] float32 of full scale 1 to [n] int16, as the module says."""
+    scaled = np.rint(samples * np.float32(FULL_SCALE))
+    return np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1, out=scaled).astype(np.int16)
+
+
+def audio_track(path: str | Path, rate: int, max_seconds: float | None = None) -> DecodedTrack:
+    """Decode a file to int16 samples.
+
+    Args:
+        path: Audio file.
+        rate: Hz of the samples.
+        max_seconds: Keep the middle of a longer track; None keeps all of it.
+
+    Raises:
+        AudioError: As `preprocess.decode.load`; also for audio that is silent, or shorter than `SHORTEST`.
+    """
+    track = whole_track(path, rate, SHORTEST, lambda blocks: map(to_int16, blocks))
+    return replace(track, frames=middle(track.frames, max_seconds, rate, round(SHORTEST * rate)))
+
+
+def audio_clips(path: str | Path, rate: int, clip_seconds: float) -> list[DecodedTrack]:
+    """Decode a file and cut it into clips of int16 samples.
+
+    Raises:
+        AudioError: As `preprocess.tracks.clips`.
+    """
+    notes: list[str] = []
+    found = clips(path, rate, clip_seconds, notes)
+    return [DecodedTrack(to_int16(clip), len(clip) / rate, tuple(notes)) for clip in found]

@@ -1,0 +1,32 @@
+"""The picture of a grid."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from experiments.probes.grids import ProbeConfig
+from experiments.probes.report import grid_picture
+from experiments.probes.sweep_files import Record
+
+
+def records(*values: float | None) -> list[Record]:
+    rates = 10.0 ** -np.arange(len(values))
+    return [
+        Record(number, ProbeConfig(learning_rate=rate), value, 1.0)
+        for number, (rate, value) in enumerate(zip(rates, values, strict=True))
+    ]
+
+
+def test_no_line_runs_through_a_cell_and_values_are_in_per_cent(tmp_path, axes):
+    title = "emotion: embeddings, sum of blocks, cls+dist, mean+std, seed 0, validation"
+    assert grid_picture(records(0.2, None, 0.5), "r2", tmp_path / "grid.png", title)
+    (axis,) = axes
+    assert not any(line.get_visible() for line in (*axis.get_xgridlines(), *axis.get_ygridlines()))
+    drawn = axis.images[0].get_array().filled(np.nan)
+    np.testing.assert_allclose(drawn, [[20.0, np.nan, 50.0]])
+    assert axis.get_title(loc="left").replace("\n", " ") == title
+    assert "\n" in axis.get_title(loc="left")
+
+
+def test_one_point_is_no_picture(tmp_path):
+    assert grid_picture(records(0.2), "r2", tmp_path / "grid.png", "x") is None

@@ -1,0 +1,43 @@
+"""From the windows of a track to the track."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments.errors import UserError
+from experiments.tasks import build
+
+GENRE = build("genre", classes=["a", "b", "c"])
+TAGGING = build("tagging", classes=["a", "b"])
+EMOTION = build("emotion", mean=[0, 0], scale=[1, 1])
+
+
+@given(seed=st.integers(0, 2**31), windows=st.integers(1, 300), outputs=st.sampled_from([1, 2, 5]))
+def test_the_mean_is_the_sum_of_the_windows_one_after_another(seed, windows, outputs):
+    predictions = np.random.default_rng(seed).random((windows, outputs)).astype(np.float32)
+    sums = np.zeros((1, outputs))
+    np.add.at(sums, np.zeros(windows, int), predictions)
+    joined = GENRE.join(predictions)
+    assert joined.dtype == np.float64
+    np.testing.assert_array_equal(joined, sums[0] / windows)
+
+
+def test_other_ways_to_join():
+    predictions = np.array([[0.6, 0.3, 0.1], [0.5, 0.4, 0.1], [0.0, 0.0, 1.0], [0.6, 0.4, 0.0]])
+    assert GENRE.join(predictions, how="vote").tolist() == [0.75, 0, 0.25]
+    assert GENRE.join(predictions, how="max").tolist() == [0.6, 0.4, 1.0]
+    assert TAGGING.join(predictions[:, :2], how="max").tolist() == [0.6, 0.4]
+
+
+@pytest.mark.parametrize(("task", "how"), [(TAGGING, "vote"), (EMOTION, "max"), (EMOTION, "vote")])
+def test_a_way_that_makes_no_sense_is_refused(task, how):
+    with pytest.raises(UserError, match=rf"{task.name}: windows cannot be joined by {how}\. Valid: mean"):
+        task.join(np.ones((2, 2)), how=how)
+
+
+def test_an_unknown_way_is_named():
+    with pytest.raises(UserError, match=r"unknown way to join windows 'meen'; did you mean 'mean'\? Valid: mean, max"):
+        GENRE.join(np.ones((1, 3)), how="meen")

@@ -1,0 +1,150 @@
+"""The encoder as a library: audio of any rate and length in, predictions and embeddings out, for any network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from experiments.encoder import Encoder
+from experiments.errors import UserError
+from experiments.tasks import build
+from models.checkpoints import save_network
+from models.errors import CheckpointError
+from models.frontends import MusiCNNMel
+from models.maest import MAEST
+from tests.models.toys import Levels, Toy
+
+LABELS = ["a", "b", "c"]
+RATE = 16_000
+TOYS = frozenset({"tests.models.toys"})
+
+
+@pytest.fixture
+def network() -> MAEST:
+    torch.manual_seed(0)
+    network = MAEST(n_classes=3, n_frames=312, dim=32, depth=2, heads=2)
+    torch.nn.init.normal_(network.head[1].weight)
+    return network.eval()
+
+
+@pytest.fixture
+def toy() -> Encoder:
+    torch.manual_seed(0)
+    return Encoder.of(Toy(3), task=build("tagging", classes=LABELS), input="audio", window=80, device="cpu")
+
+
+def noise(seconds: float, rate: int = RATE, channels: int | None = None) -> np.ndarray:
+    shape = (round(seconds * rate),) if channels is None else (channels, round(seconds * rate))
+    return 0.1 * np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def test_five_lines_from_a_file_to_a_prediction(network, tmp_path):
+    about = {"labels": LABELS, "task": "tagging", "normalisation": [1.5, 0.5]}
+    save_network(tmp_path / "net.safetensors", network, about, MusiCNNMel())
+    encoder = Encoder.load(str(tmp_path / "net.safetensors"), device="cpu")
+    prediction = encoder.predict(noise(12), RATE)
+    assert prediction.times.tolist() == [0.0, 312 / 62.5]
+    assert prediction.over_time.shape == (2, 3)
+    mel = MusiCNNMel()(torch.from_numpy(noise(12))).half().float()
+    windows = (torch.stack([mel[:312], mel[312:624]]) - 1.5) / 1.0
+    with torch.no_grad():
+        expected = network(windows).sigmoid().numpy()
+    np.testing.assert_allclose(prediction.over_time, expected, atol=1e-5)
+    np.testing.assert_allclose(list(prediction.probabilities.values()), expected.mean(0), atol=1e-5)
+    assert list(prediction.best(2).values()) == sorted(prediction.probabilities.values(), reverse=True)[:2]
+    with pytest.raises(AttributeError, match=r"take \.probabilities"):
+        _ = prediction.values
+    tokens = encoder.embed(noise(12), RATE, ["block_00", "block_01"])
+    assert {name: one.shape for name, one in tokens.items()} == dict.fromkeys(network.layer_names, (2, 3, 32))
+
+
+def test_int16_tensors_other_rates_and_channels_mean_the_same(network):
+    encoder = Encoder.of(network, device="cpu")
+    mono = noise(6)
+    usual = encoder.predict(mono, RATE).whole
+    for other in (torch.from_numpy(mono), np.stack([mono, mono]), np.rint(mono * 32768).astype(np.int16)):
+        np.testing.assert_allclose(encoder.predict(other, RATE).whole, usual, atol=1e-3)
+    assert encoder.predict(noise(6, 44_100, 2), 44_100).over_time.shape == (1, 3)
+
+
+def test_a_short_recording_is_seen_as_it_is_or_in_silence(network, toy):
+    encoder = Encoder.of(network, device="cpu")
+    short = encoder.predict(noise(0.5), RATE)
+    assert short.window == pytest.approx(26 / 62.5)  # 33 frames, two whole patches
+    assert encoder.embed(noise(0.5), RATE)["block_01"].shape == (1, 3, 32)
+    with pytest.raises(UserError, match="at least 16 are needed"):
+        encoder.predict(noise(0.1), RATE)
+    assert toy.predict(noise(0.1, 8000), 8000).window == pytest.approx(79 * 100 / 8000)
+
+
+def test_audio_that_is_none_is_refused(network):
+    encoder = Encoder.of(network, device="cpu")
+    for audio, message in (
+        (np.zeros(0, np.float32), "not empty"),
+        (np.zeros((20_000, 2), np.float32), r"\[channels, samples\]"),
+        (np.full(20_000, np.nan, np.float32), "NaN"),
+        (np.zeros(20_000, np.int64), "int64"),
+    ):
+        with pytest.raises(UserError, match=message):
+            encoder.predict(audio, RATE)
+
+
+def test_layers_windows_and_joins_that_do_not_exist_are_named(network):
+    encoder = Encoder.of(network, device="cpu")
+    with pytest.raises(UserError, match=r"layer 'block_7'.*\(maest\) has the layers block_00, block_01"):
+        encoder.embed(noise(6), RATE, "block_7")
+    with pytest.raises(UserError, match=r"takes up to 312 frames; .*set it to 4\.992 or less"):
+        encoder.predict(noise(6), RATE, seconds=6)
+    with pytest.raises(UserError, match=r"3 frames, this network needs at least 16 \(0\.26 s\)"):
+        encoder.predict(noise(6), RATE, seconds=0.05)
+    with pytest.raises(UserError, match="join"):
+        encoder.predict(noise(6), RATE, join="median")
+
+
+def test_a_network_of_ones_own_with_a_learned_front_end(toy, tmp_path):
+    file = tmp_path / "toy.safetensors"
+    with torch.no_grad():
+        toy.frontend.gains.mul_(2)
+    save_network(file, toy.network, toy.description, toy.frontend)
+    with pytest.raises(CheckpointError, match=r"add model\.network"):
+        Encoder.load(str(file), device="cpu")
+    again = Encoder.load(str(file), allowed=TOYS, device="cpu")
+    audio = noise(5, 8000)
+    assert again.windowing().rows == 79 * 100
+    np.testing.assert_allclose(again.predict(audio, 8000).over_time, toy.predict(audio, 8000).over_time, atol=1e-6)
+    assert again.embed(audio, 8000)["clip"].shape == (5, 1, 6)
+    x = torch.from_numpy(audio[: 79 * 100])
+    frames = (again.frontend(x)[None] - again.mean) / (2 * again.std)
+    with torch.no_grad():
+        expected = torch.sigmoid(again.network(frames))
+    np.testing.assert_allclose(again.predict(audio, 8000).over_time[:1], expected.numpy(), atol=1e-6)
+
+
+def test_overlapping_windows_of_audio_begin_at_half(toy):
+    times = toy.predict(noise(5, 8000), 8000, overlapped=True).times
+    np.testing.assert_allclose(np.diff(times), 40 * 100 / 8000)
+
+
+def test_a_front_end_that_makes_something_else_now_is_not_taken(toy, tmp_path):
+    about = {**toy.description, "frontend": {**Levels().description, "fingerprint": "0123456789abcdef"}}
+    save_network(tmp_path / "toy.safetensors", toy.network, about)
+    with pytest.raises(CheckpointError, match="trained on features 0123456789abcdef"):
+        Encoder.load(str(tmp_path / "toy.safetensors"), allowed=TOYS)
+
+
+def test_what_stores_of_maest_say_of_their_encoder_stays(network):
+    encoder = Encoder.of(network, device="cpu")
+    assert encoder.identity == {
+        "network": network.hyperparameters,
+        "frontend": MusiCNNMel().fingerprint,
+        "normalisation": [MusiCNNMel().mean, MusiCNNMel().std],
+    }
+    assert encoder.fed(True).identity["input"] == "audio"
+
+
+@pytest.mark.parametrize(("entry", "value"), [("input", "mel"), ("window", 0), ("window", "80"), ("input", ["audio"])])
+def test_entries_of_a_file_that_cannot_be_are_named(network, tmp_path, entry, value):
+    save_network(tmp_path / "net.safetensors", network, {entry: value})
+    with pytest.raises(CheckpointError, match=f"{entry} is .*, expected"):
+        Encoder.load(str(tmp_path / "net.safetensors"))

@@ -1,0 +1,58 @@
+"""Windows: where tracks are cut, what is padded with what, and how windows of several tracks share batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from experiments.window_batches import OpenTrack, cut, in_batches
+from models.maest import MAEST
+
+SMALL = {"n_classes": 4, "n_frames": 312, "dim": 32, "depth": 2, "heads": 2}
+
+
+def test_what_lacks_a_little_or_much_is_centred_in_silence():
+    starts, (one,) = cut(np.ones((3, 2), np.float32), 6, 6, fill=-80.0)
+    assert starts.tolist() == [0]
+    assert one[:, 0].tolist() == [-80, 1, 1, 1, -80, -80]
+    starts, windows = cut(np.ones(29, np.int16), 10, 10)
+    assert starts.tolist() == [0, 10, 20]
+    assert windows[2].tolist() == [1] * 9 + [0]
+
+
+@pytest.mark.parametrize(
+    ("frames", "starts", "lengths"),
+    [
+        (17, [0], [16]),
+        (279, [0], [276]),
+        (280, [0], [276]),
+        (281, [0], [312]),
+        (312, [0], [312]),
+        (500, [0], [312]),
+        (593, [0, 312], [312, 312]),
+    ],
+)
+def test_windows(frames, starts, lengths):
+    taken = MAEST(**SMALL).unpadded(min(frames, 312))
+    begun, clips = cut(np.ones((frames, 96), np.float16), 312, 312, unpadded=taken)
+    assert begun.tolist() == starts
+    assert [len(clip) for clip in clips] == lengths
+
+
+def test_windows_of_one_length_share_batches_whichever_files_they_are_of():
+    sizes = []
+
+    def run_batch(clips):
+        sizes.append(tuple(clips.shape[:2]))
+        return [clips[:, 0].numpy()]
+
+    files = [
+        OpenTrack(str(number), np.arange(count), [np.full((length, 2), 10 * number + clip) for clip in range(count)])
+        for number, (count, length) in enumerate([(1, 5), (3, 5), (1, 4), (5, 5), (1, 4)])
+    ]
+    done = list(in_batches(files, run_batch, 4))
+    assert sizes == [(4, 5), (4, 5), (1, 5), (2, 4)]
+    assert [file.name for file in done] == ["0", "1", "3", "2", "4"]
+    for file in done:
+        expected = [[[10 * int(file.name) + clip] * 2] for clip in range(len(file.starts))]
+        assert np.array(file.outputs).tolist() == expected

@@ -1,0 +1,120 @@
+"""Every named config of every script: it composes with the scales, and its system trains for two steps at debug sizes.
+
+The systems of MAEST in `ex_pretrain.py` are trained in `test_named_configs.py`, which checks more of them. One that is
+new is found here by itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from experiments.configs import maest, transfer
+from experiments.configs.catalogue import PRETRAIN, PROBE, TRANSFER, gather, systems
+from experiments.configs.named import NamedConfig
+from experiments.tracking import overrides
+
+ROOT = Path(__file__).resolve().parents[1]
+SCALES = ("demo", "debug", "mini_train")
+WITH_WEIGHTS = "_inference"  # of published ones, which are not downloaded here
+FEW = ["trainer.max_epochs=1", "trainer.limit_train_batches=2"]
+DEMO_CORPUS = ["datamodule.base_dir=None", "datamodule.groundtruth=None"]
+STORED = ["embeddings.store=stores", "embeddings.block=None", *DEMO_CORPUS, "probe.monitor=loss"]
+OWN = {"mine": ["model.network=maest", "datamodule.clip_length=5"]}
+
+
+def scripts() -> dict:
+    from ex_pretrain import ex as pretraining
+    from ex_probe import ex as probing
+    from ex_transfer import ex as transferring
+
+    return {"ex_pretrain.py": pretraining, "ex_transfer.py": transferring, "ex_probe.py": probing}
+
+
+def run(script: str, *arguments: str) -> dict:
+    """Run a command in this process; its result."""
+    return scripts()[script].run_commandline([str(ROOT / script), *arguments, "tracking.mongo=off"])
+
+
+def trained(configs: dict[str, NamedConfig], *groups: str) -> list[str]:
+    """Systems that are trained here, but those of some groups."""
+    chosen = [name for name, config in configs.items() if config.system and config.group not in groups]
+    chosen = [name for name in chosen if not configs[name].stands_for]
+    return [name for name in chosen if not name.endswith(WITH_WEIGHTS)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tiny_corpus, tmp_path_factory):
+    """A working directory with the embeddings of a network of random weights."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("systems"))
+        patch.setenv("OSTINATO_CACHE", str(tiny_corpus.parents[1]))
+        words = ["maest_5s_random_weights_pretrain", "debug", "random_network", "inference.out_dir=stores"]
+        run("ex_pretrain.py", "extract_embeddings", "with", *words)
+        yield
+
+
+def finite(result: dict) -> bool:
+    return bool(result) and all(np.isfinite(value) for name, value in result.items() if name.startswith("val/loss"))
+
+
+@pytest.mark.parametrize("name", trained(PRETRAIN, maest.TITLE))
+def test_pretraining(name):
+    result = run("ex_pretrain.py", "with", name, "debug", *FEW, *OWN.get(name, []))
+    assert finite(result)
+    assert "val/loss" in result
+
+
+@pytest.mark.parametrize("name", trained(TRANSFER))
+def test_transfer(name):
+    stored = STORED if TRANSFER[name].group == transfer.TITLE else []
+    result = run("ex_transfer.py", "with", name, "debug", *FEW, *stored, *OWN.get(name, []))
+    assert finite(result)
+    assert "val/loss" in result
+
+
+@pytest.mark.parametrize("name", [name for name in PROBE if name.startswith("probe_")])
+def test_probes(name):
+    few = ["probe.grid=single", "probe.max_steps=2", "probe.jobs=1", "datamodule.demo_size=tiny"]
+    assert finite(run("ex_probe.py", "with", name, "embeddings.store=stores/block_01", *DEMO_CORPUS, *few))
+
+
+@pytest.mark.parametrize("script", ["ex_pretrain.py", "ex_transfer.py"])
+def test_scales_are_laid_over_every_system_wherever_they_stand(script):
+    experiment = scripts()[script]
+    for name in systems(experiment.named_configs, experiment.named_configs):
+        for scale in SCALES:
+            first, last = (
+                overrides.compose(experiment.model, experiment.named_configs, words).settings
+                for words in ([scale, name], [name, scale])
+            )
+            assert first == last
+            short = {"demo": first.trainer.max_epochs == 30, "debug": first.trainer.limit_train_batches == 3}
+            assert short.get(scale, first.trainer.limit_val_batches == 5)
+
+
+def test_a_system_is_a_file_with_sizes_of_its_own():
+    system = SimpleNamespace(
+        __name__="experiments.configs.new",
+        TITLE="New",
+        NETWORK="new",
+        PRETRAIN={"new_pretrain": NamedConfig("new", {"model": {"network": "new"}}, system=True)},
+        SIZES={"debug": {"model": {"width": 2}}},
+    )
+    scales = SimpleNamespace(
+        __name__="experiments.configs.scales",
+        TITLE="Scales",
+        PRETRAIN={"debug": NamedConfig("small", {"seed": 1}, {"*": {"seed": 2}, None: {"seed": 3}})},
+    )
+    found = gather("PRETRAIN", [scales, system])
+    assert list(found) == ["new_pretrain", "debug"]
+    assert [found[name].group for name in found] == ["New", "Scales"]
+    assert found["debug"].layers("new") == [{"seed": 1}, {"seed": 2}, {"model": {"width": 2}}]
+    assert found["debug"].layers(None) == [{"seed": 1}, {"seed": 3}]
+    assert systems(["debug", "new_pretrain"], found) == ["new_pretrain"]
+    assert gather("TRANSFER", [scales, system]) == {}
+    with pytest.raises(ValueError, match="two named configs are called debug"):
+        gather("PRETRAIN", [scales, scales])

@@ -26,9 +26,9 @@ from experiments.tasks.checks import (
     checked_predictions,
     checked_values,
     finite_number,
-    weighted_means,
 )
 from experiments.tasks.regression import Regression, constants
+from models.metrics import resampled_means
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -123,7 +123,7 @@ class _Tempo(Task):
         """`accuracy1` and `accuracy2` under weightings of the items, `[resamples]` each."""
         estimates, targets = self._checked(predictions, references)
         one, two = correct(estimates, targets), correct(estimates, targets, FACTORS)
-        return weighted_means({"accuracy1": one, "accuracy2": two}, weights)
+        return resampled_means({"accuracy1": one, "accuracy2": two}, weights)
 
     def _checked(self, predictions: Any, references: Any) -> tuple[np.ndarray, np.ndarray]:
         """Estimates and references, BPM, float64 `[items]` each."""

@@ -16,10 +16,8 @@ from datasets.store import Store
 from datasets.text import pluralize
 from experiments import distributed
 from experiments.encoder import Encoder
-from experiments.encoder_runtime import logits_of, tokens_of
 from experiments.errors import UserError
 from experiments.inference.batching import ExtractionReport, Job, Output
-from experiments.inference.cost import savings
 from experiments.inference.extraction import extract, header, made_of_other
 from experiments.messages import say
 from experiments.settings import DatamoduleSettings, PretrainSettings
@@ -27,9 +25,11 @@ from experiments.tracking import RunHandle
 from experiments.tracks.data import DataSource, open_source, read_corpus, spell
 from experiments.tracks.unmatched import match
 from experiments.training.opening import layers_of, open_encoder, windowing_of
-from experiments.window_batches import Windowing
+from models.cost import savings
 from models.fingerprint import fingerprint
 from models.network import Network
+from models.network_input import Windowing
+from models.running import logits_of, tokens_of
 from preprocess.cluster import Cluster, ClusterError, connected
 
 STUDENTS = {"maest": "maest_30s_teacher_student_pretrain"}  # network: named config that learns from a teacher

@@ -17,23 +17,24 @@ from joblib import delayed, effective_n_jobs
 from datasets.csv_writing import TableWriter
 from datasets.progress import progress
 from datasets.text import printable
+from datasets.windows import cut
 from datasets.workers import workers
 from experiments import reports
 from experiments.encoder import Encoder
-from experiments.encoder_runtime import Runner, logits_of
 from experiments.errors import UserError
-from experiments.inference.cost import savings
 from experiments.inference.results import Results
 from experiments.labels import display_name
 from experiments.messages import say
-from experiments.prediction import Prediction
 from experiments.settings import PredictionSettings, PretrainSettings
 from experiments.tasks.base import Task
 from experiments.tracking import RunHandle
 from experiments.tracks.data import recipe_of
 from experiments.training.opening import open_encoder, windowing_of
-from experiments.window_batches import OpenTrack, Windowing, cut, in_batches
+from models.cost import savings
 from models.fingerprint import fingerprint
+from models.network_input import Windowing
+from models.prediction import Prediction
+from models.running import OpenTrack, Runner, in_batches, logits_of
 from preprocess.files import Candidate, find, storable
 from preprocess.quiet import quiet_libraries
 from preprocess.tracks import DecodedTrack

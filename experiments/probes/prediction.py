@@ -14,7 +14,6 @@ from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor
 
 from experiments.encoder import UNNAMED, Encoder
-from experiments.encoder_runtime import tokens_of
 from experiments.errors import UserError
 from experiments.inference.prediction import Predictor, audio_named, predict_files
 from experiments.messages import say
@@ -30,6 +29,7 @@ from models.fingerprint import fingerprint
 from models.network import Network
 from models.own_classes import module_of
 from models.releases import RELEASES
+from models.running import tokens_of
 
 if TYPE_CHECKING:
     from experiments.transfer.settings import TransferSettings

@@ -11,7 +11,7 @@ import numpy as np
 
 from datasets.targets import ClipTargets, Targets
 from experiments.errors import UserError
-from experiments.tasks.joining import JOINS
+from models.prediction import JOINS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -114,7 +114,7 @@ class Task(ABC):
         Args:
             predictions: As decoded, `[windows, ...]`, one window or more, in the order of the track.
             starts: First frame of every window, `[windows]`; for tasks over time.
-            how: A key of `experiments.tasks.joining.JOINS`.
+            how: A key of `models.prediction.JOINS`.
 
         Raises:
             UserError: No such way to join, or none for this kind of task.

@@ -10,9 +10,10 @@ from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.tasks import build
 from models.checkpoints import save_network
-from models.errors import CheckpointError
+from models.errors import CheckpointError, InputError
 from models.frontends import MusiCNNMel
 from models.maest import MAEST
+from preprocess.sources import AudioError
 from tests.models.toys import Levels, Toy
 
 LABELS = ["a", "b", "c"]
@@ -84,19 +85,43 @@ def test_audio_that_is_none_is_refused(network):
         (np.zeros(0, np.float32), "not empty"),
         (np.zeros((20_000, 2), np.float32), r"\[channels, samples\]"),
         (np.full(20_000, np.nan, np.float32), "NaN"),
+        (np.full(20_000, 9000.0, np.float32), "far over full scale"),
         (np.zeros(20_000, np.int64), "int64"),
     ):
-        with pytest.raises(UserError, match=message):
+        with pytest.raises(AudioError, match=message):
             encoder.predict(audio, RATE)
+    with pytest.raises(AudioError, match="rate=0"):
+        encoder.predict(noise(6), 0)
+
+
+def test_channels_that_cancel_each_other_are_not_silence(network):
+    encoder, audio = Encoder.of(network, device="cpu"), noise(6)
+    both = encoder.predict(np.stack([audio, -audio]), RATE).whole
+    np.testing.assert_array_equal(both, encoder.predict(audio, RATE).whole)
+
+
+def test_joins_are_those_of_the_windows(network):
+    genre = Encoder.of(network, task=build("genre", classes=LABELS), device="cpu")
+    mean, largest, votes = (genre.predict(noise(16), RATE, join=how) for how in ("mean", "max", "vote"))
+    assert len(mean.over_time) == 3
+    np.testing.assert_array_equal(largest.whole, mean.over_time.max(0))
+    np.testing.assert_array_equal(votes.whole, np.eye(3)[mean.over_time.argmax(1)].mean(0))
+    with pytest.raises(UserError, match=r"cannot be joined by vote\. Valid: mean, max"):
+        Encoder.of(network, device="cpu").predict(noise(6), RATE, join="vote")
+
+
+def test_a_precision_that_does_not_exist_is_refused_and_not_taken_for_float32(network):
+    with pytest.raises(InputError, match="precision=fp16: give auto, 32-true, bf16-mixed or 16-mixed"):
+        Encoder.of(network, device="cpu", precision="fp16").predict(noise(6), RATE)
 
 
 def test_layers_windows_and_joins_that_do_not_exist_are_named(network):
     encoder = Encoder.of(network, device="cpu")
     with pytest.raises(UserError, match=r"layer 'block_7'.*\(maest\) has the layers block_00, block_01"):
         encoder.embed(noise(6), RATE, "block_7")
-    with pytest.raises(UserError, match=r"takes up to 312 frames; .*set it to 4\.992 or less"):
+    with pytest.raises(InputError, match=r"takes up to 312 frames; .*set it to 4\.992 or less"):
         encoder.predict(noise(6), RATE, seconds=6)
-    with pytest.raises(UserError, match=r"3 frames, this network needs at least 16 \(0\.26 s\)"):
+    with pytest.raises(InputError, match=r"3 frames, this network needs at least 16 \(0\.26 s\)"):
         encoder.predict(noise(6), RATE, seconds=0.05)
     with pytest.raises(UserError, match="join"):
         encoder.predict(noise(6), RATE, join="median")

@@ -20,16 +20,16 @@ import torch
 from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.inference import prediction
-from experiments.inference.cost import savings
 from experiments.inference.prediction import predict
 from experiments.inference.results import LOCK, Results
-from experiments.prediction import Prediction
 from experiments.settings import PretrainSettings
 from experiments.tracking import RunHandle
 from models.checkpoints import save_network
+from models.cost import savings
 from models.frontends import MusiCNNMel
 from models.maest import MAEST
 from models.maest.huggingface import write_huggingface
+from models.prediction import Prediction
 
 LABELS = ["Rock---Punk", "Jazz---Bebop", "Pop---Kayōkyoku", "Blues---Piano Blues"]
 SMALL = {"n_classes": 4, "n_frames": 312, "dim": 32, "depth": 2, "heads": 2}
@@ -291,9 +291,9 @@ def test_beside_a_gpu_other_processes_decode_and_nothing_changes(music, network)
 
 def test_what_patchout_and_an_early_exit_save_is_said(network, monkeypatch):
     window = (312, 96)
-    monkeypatch.setattr("experiments.inference.cost.WORTH_SAYING", 100.0)
+    monkeypatch.setattr("models.cost.WORTH_SAYING", 100.0)
     assert savings(network, window, "block_00") is None
-    monkeypatch.setattr("experiments.inference.cost.WORTH_SAYING", 1.0)
+    monkeypatch.setattr("models.cost.WORTH_SAYING", 1.0)
     assert savings(network, window) is None
     assert savings(network, window, "block_01") is None
     assert savings(network, window, "block_00").startswith("nothing runs after block_00: ")

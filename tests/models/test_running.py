@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from experiments.window_batches import OpenTrack, cut, in_batches
+from datasets.windows import cut
 from models.maest import MAEST
+from models.running import OpenTrack, in_batches
 
 SMALL = {"n_classes": 4, "n_frames": 312, "dim": 32, "depth": 2, "heads": 2}
 

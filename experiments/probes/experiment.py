@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from datasets.corpus import SPLITS
+from datasets.examples import check_no_group_leakage, require_nonempty
 from datasets.progress import progress
-from datasets.text import pluralize
+from datasets.text import enumerated, pluralize
 from experiments.errors import UserError
 from experiments.messages import say
 from experiments.probes.grids import ProbeConfig, grid
@@ -49,9 +50,9 @@ from experiments.probes.vectors import MEL_STATISTICS, Split
 from experiments.settings import DatamoduleSettings, ProbeExperimentSettings, ProbeSettings
 from experiments.tasks.base import Task
 from experiments.tracking import RunHandle
-from experiments.tracks.annotations import shown, tasks_of
+from experiments.tracks.annotations import tasks_of
 from experiments.tracks.data import DataSource, build_task, identify, open_source, read_corpus
-from experiments.tracks.examples import check_no_group_leakage, examples, require_nonempty
+from experiments.tracks.examples import examples
 from experiments.tracks.unmatched import match, report_unannotated
 
 
@@ -201,7 +202,7 @@ def _where(compared: Sequence[Representation], shared: Set[str]) -> str:
     every = set().union(*(row.ids for row in compared))
     stores = {str(store.path): store for row in compared for store in row.stores}
     short = [path for path, store in stores.items() if shared != every and not every <= set(store.ids)]
-    return shown(short or list(stores)[:1], most=2)
+    return enumerated(short or list(stores)[:1], most=2)
 
 
 def _probe_representation(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from datasets.corpus import SPLITS, Corpus
+from datasets.examples import Examples
 from datasets.store import Store
 from datasets.text import pluralize
 from experiments.errors import UserError
@@ -24,7 +25,6 @@ from experiments.messages import say
 from experiments.probes.vectors import Split
 from experiments.tasks.base import Task
 from experiments.tracks.data import DataSource
-from experiments.tracks.examples import Examples
 from experiments.tracks.strata import membership
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from datasets.corpus import LABELS, Corpus
 from datasets.identity import FEATURE_SUFFIXES
 from datasets.store import Reader, Store
 from datasets.store_format import producer_differences
-from datasets.text import pluralize
+from datasets.text import enumerated, pluralize
 from datasets.upstream import open_features
 from experiments.errors import UserError
 from experiments.messages import say
@@ -254,7 +254,7 @@ def say_notes(corpus: Corpus, before: Corpus | None = None) -> None:
 def build_task(settings: DatamoduleSettings, corpus: Corpus, name: str | None = None) -> tuple[Corpus, Task]:
     """Make a task as `prepare_task` does, and report new notes on the corpus and implausible values."""
     chosen, task = prepare_task(settings, corpus, name)
-    warnings = [f"{one.said}: {annotations.shown(map(str, one.cases), 3)}" for one in implausible(task, chosen)]
+    warnings = [f"{one.said}: {enumerated(map(str, one.cases), 3)}" for one in implausible(task, chosen)]
     chosen = replace(chosen, notes=(*chosen.notes, *warnings))
     say_notes(chosen, corpus)
     return chosen, task

@@ -12,6 +12,7 @@ import lightning as L
 import numpy as np
 from torch import nn
 
+from datasets.examples import Examples, check_no_group_leakage, require_nonempty
 from datasets.text import pluralize
 from experiments import reports
 from experiments.class_report import write_test_report
@@ -30,7 +31,7 @@ from experiments.probes.vectors import Split
 from experiments.tasks import Task
 from experiments.tracking import RunHandle
 from experiments.tracks.data import build_task, identify, open_source, read_corpus
-from experiments.tracks.examples import Examples, check_no_group_leakage, examples, require_nonempty
+from experiments.tracks.examples import examples
 from experiments.tracks.unmatched import match, report_unannotated
 from experiments.training.averaging import averaging, take_out
 from experiments.training.checkpointing import BEST, AtomicCheckpoints

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from datasets.corpus import Corpus, Track
+from datasets.examples import require_nonempty
 from datasets.targets import FrameTargets
 from experiments import own_modules
 from experiments.errors import UserError
@@ -17,7 +18,7 @@ from experiments.intervals import interval
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import Task, build, find, from_metadata
 from experiments.tasks.checks import as_float32
-from experiments.tracks.examples import examples, require_nonempty
+from experiments.tracks.examples import examples
 
 NAME = f"{__name__}:Music"
 RATE = 10  # frames a second

@@ -60,6 +60,7 @@ class Encoder:
             `options`, `frontend`, `normalisation` (mean and deviation of un-normalised features), `input`, `window`.
         weights: Where they are from, in a form that two equal networks share.
         runtime: On what it runs.
+        allowed: Modules outside of this project that its task may be imported from.
     """
 
     network: Network
@@ -67,6 +68,7 @@ class Encoder:
     description: Mapping[str, Any]
     weights: str = "in memory"
     runtime: Runtime = field(default_factory=Runtime)
+    allowed: Collection[str] = frozenset()
 
     @classmethod
     def load(
@@ -106,7 +108,8 @@ class Encoder:
         options = {"options": metadata["options"]} if "options" in metadata else {}
         meaning = {"task": metadata.get("task", "tagging"), **options, "labels": list(names)}
         about = (metadata.get(key) for key in ("normalisation", "input", "window"))
-        return cls(network, frontend, describe(network, frontend, meaning, *about), digest(file), Runtime(**runtime))
+        description = describe(network, frontend, meaning, *about)
+        return cls(network, frontend, description, digest(file), Runtime(**runtime), frozenset(allowed))
 
     @classmethod
     def of(
@@ -136,12 +139,13 @@ class Encoder:
         unnamed = {"task": "tagging", "labels": list(output_names(None, None, network.n_classes))}
         meaning = task.metadata if task else unnamed
         description = describe(network, frontend, meaning, normalisation, input, window)
-        return cls(network.eval(), frontend, description, weights, Runtime(**runtime))
+        allowed = frozenset({type(task).__module__} if task else ())
+        return cls(network.eval(), frontend, description, weights, Runtime(**runtime), allowed)
 
     @cached_property
     def task(self) -> Task:
         """What its outputs mean."""
-        return from_metadata(self.description["task"], self.labels, self.description.get("options"))
+        return from_metadata(self.description["task"], self.labels, self.description.get("options"), self.allowed)
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -35,7 +35,10 @@ def rows_of(audio: np.ndarray | torch.Tensor, rate: int, frontend: FrontEnd, as_
     """
     if not rate > 0:
         raise AudioError(AUDIO, f"rate={rate}: give the sample rate in Hz, such as 44100")
-    samples = mono(audio.detach().cpu().numpy() if isinstance(audio, torch.Tensor) else np.asarray(audio))
+    if isinstance(audio, torch.Tensor):
+        audio = audio.detach().cpu()
+        audio = (audio.float() if audio.is_floating_point() else audio).numpy()  # numpy has no bfloat16
+    samples = mono(np.asarray(audio))
     if rate != frontend.sample_rate:
         samples = soxr.resample(samples, rate, frontend.sample_rate, "HQ")
     if len(samples) < frontend.min_samples:

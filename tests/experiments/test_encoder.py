@@ -64,6 +64,7 @@ def test_int16_tensors_other_rates_and_channels_mean_the_same(network):
     encoder = Encoder.of(network, device="cpu")
     mono = noise(6)
     usual = encoder.predict(mono, RATE).whole
+    assert encoder.predict(torch.from_numpy(mono).bfloat16(), RATE).over_time.shape == (1, 3)
     for other in (torch.from_numpy(mono), np.stack([mono, mono]), np.rint(mono * 32768).astype(np.int16)):
         np.testing.assert_allclose(encoder.predict(other, RATE).whole, usual, atol=1e-3)
     assert encoder.predict(noise(6, 44_100, 2), 44_100).over_time.shape == (1, 3)
@@ -77,6 +78,12 @@ def test_a_short_recording_is_seen_as_it_is_or_in_silence(network, toy):
     with pytest.raises(UserError, match="at least 16 are needed"):
         encoder.predict(noise(0.1), RATE)
     assert toy.predict(noise(0.1, 8000), 8000).window == pytest.approx(79 * 100 / 8000)
+
+
+def test_ten_minutes_are_all_their_windows(toy):
+    prediction = toy.predict(noise(600, 8000), 8000)
+    assert prediction.times.tolist() == list(range(600))
+    np.testing.assert_allclose(prediction.whole, prediction.over_time.mean(0, dtype=np.float64), rtol=1e-6)
 
 
 def test_audio_that_is_none_is_refused(network):
@@ -144,6 +151,24 @@ def test_a_network_of_ones_own_with_a_learned_front_end(toy, tmp_path):
     with torch.no_grad():
         expected = torch.sigmoid(again.network(frames))
     np.testing.assert_allclose(again.predict(audio, 8000).over_time[:1], expected.numpy(), atol=1e-6)
+
+
+def test_a_task_of_ones_own_is_imported_where_its_module_is_named(toy, tmp_path, monkeypatch):
+    (tmp_path / "my_task.py").write_text(
+        "from experiments.tasks import Tagging\n\n\nclass Mine(Tagging):\n    name = 'mine'\n", encoding="utf-8"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    task = __import__("my_task").Mine(LABELS)
+    encoder = Encoder.of(toy.network, task=task, input="audio", window=80, device="cpu")
+    assert type(encoder.task) is type(task)
+    file = tmp_path / "toy.safetensors"
+    save_network(file, encoder.network, encoder.description, encoder.frontend)
+    expected = encoder.predict(noise(2, 8000), 8000).probabilities
+    again = Encoder.load(str(file), allowed={*TOYS, "my_task"}, device="cpu")
+    assert again.predict(noise(2, 8000), 8000).probabilities == expected
+    with pytest.raises(UserError, match=r"my_task:Mine.*add datamodule\.task=.*in Python: allowed={'my_task'}"):
+        _ = Encoder.load(str(file), allowed=TOYS, device="cpu").task
 
 
 def test_overlapping_windows_of_audio_begin_at_half(toy):

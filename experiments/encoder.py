@@ -36,7 +36,7 @@ from models.network_input import (
     default_window,
     describe,
     own_frontend,
-    window_samples,
+    windowing,
 )
 from models.prediction import Prediction
 from models.releases import RELEASES
@@ -206,14 +206,7 @@ class Encoder:
             frames: Of a window; None: what it was made for.
             hop_frames: From one window to the next; None: one begins where another ends.
         """
-        frames = self.window if frames is None else frames
-        if not self.audio:
-            hop = frames if hop_frames is None else int(hop_frames)
-            return Windowing(frames, frames, hop, hop, self.frontend.frame_rate)
-        step = self.frontend.hop
-        hop = round(hop_frames * step) if hop_frames else self.network.window_samples or frames * step
-        rows = window_samples(self.network, self.frontend, frames)
-        return Windowing(frames, rows, hop, hop // step if hop % step == 0 else hop / step, self.frontend.sample_rate)
+        return windowing(self.network, self.frontend, self.audio, frames or self.window, hop_frames)
 
     def windowing_of(self, seconds: float | None = None, overlapped: bool = False) -> Windowing:
         """The same by seconds.

@@ -137,6 +137,22 @@ def checked_window(network: Network | type[Network], frontend: FrontEnd, seconds
     return exact
 
 
-def window_samples(network: Network | type[Network], frontend: FrontEnd, frames: int) -> int:
-    """Samples that make the frames of a window."""
-    return network.window_samples or frontend.n_samples(frames)
+def windowing(
+    network: Network, frontend: FrontEnd, audio: bool, frames: int, hop_frames: float | None = None
+) -> Windowing:
+    """How tracks are cut into windows of so many frames.
+
+    Args:
+        network: That sees them.
+        frontend: What its input is made with.
+        audio: Whether tracks are audio, not features.
+        frames: Of a window.
+        hop_frames: From one window to the next; None: one begins where another ends.
+    """
+    if not audio:
+        hop = frames if hop_frames is None else int(hop_frames)
+        return Windowing(frames, frames, hop, hop, frontend.frame_rate)
+    step = frontend.hop
+    hop = round(hop_frames * step) if hop_frames else network.window_samples or frames * step
+    rows = network.window_samples or frontend.n_samples(frames)
+    return Windowing(frames, rows, hop, hop // step if hop % step == 0 else hop / step, frontend.sample_rate)

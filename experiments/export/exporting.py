@@ -9,9 +9,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from datasets.progress import progress
 from datasets.text import printable_lines
 from experiments.checkpoint_files import checkpoint_file
@@ -23,6 +20,7 @@ from experiments.messages import say
 from experiments.settings import ExportSettings, PretrainSettings
 from experiments.tracking import RunHandle
 from experiments.training.opening import block_layers, layers_of, open_encoder, windowing_of
+from models.export import example
 from models.maest.huggingface import is_folder
 
 CLIPS = 2  # that a file is compared on
@@ -147,16 +145,6 @@ def compare(job: Job, form: Format, path: Path) -> dict[str, float]:
                 f"expected at most {TOLERANCE:g}; the file is not kept"
             )
     return result
-
-
-def example(clips: int, samples: int, sample_rate: int) -> Tensor:
-    """Audio with silence, noise and tones that decay, the same every time: `[clips, samples]`."""
-    generator = torch.Generator().manual_seed(0)
-    time = torch.arange(samples) / sample_rate
-    noise = torch.randn(clips, samples, generator=generator)
-    tone = torch.sin(2 * math.pi * 220 * time * torch.arange(1, clips + 1)[:, None])
-    decay = torch.exp(-4 * (time % 0.5))
-    return 0.3 * decay * tone + 0.02 * noise * (time % 2 < 1.5)
 
 
 def _other_logits(job: Job) -> bool:

@@ -95,11 +95,6 @@ class Key(SingleLabel):
             for number in np.unique(targets)
         }
 
-    def primary_score(self, predictions: np.ndarray, references: np.ndarray) -> float:
-        """The weighted key score alone."""
-        predicted, targets = self._checked(predictions, references)
-        return float(score_table()[targets, predicted].mean())
-
     def primary_scores(self, outputs: Tensor, references: Tensor) -> Tensor:
         """`primary_score` of many systems at once: outputs `[systems, items, 24]` to float64 `[systems]`."""
         import torch

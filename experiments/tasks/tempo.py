@@ -113,10 +113,6 @@ class _Tempo(Task):
         """The range of every tempo, `[items]` BPM."""
         return [f"{RANGE * number}-{RANGE * (number + 1)} BPM" for number in (targets // RANGE).astype(int).tolist()]
 
-    def primary_score(self, predictions: np.ndarray, references: np.ndarray) -> float:
-        """Accuracy1 alone."""
-        return float(correct(*self._checked(predictions, references)).mean())
-
     def score_resampled(
         self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray
     ) -> dict[str, np.ndarray]:

@@ -12,7 +12,6 @@ from typing import Any, Literal
 from datasets import plain_json
 from datasets.columns import likely, option
 from datasets.corpus import LABELS, Corpus
-from datasets.identity import FEATURE_SUFFIXES
 from datasets.store import Reader, Store
 from datasets.store_format import producer_differences
 from datasets.text import enumerated, pluralize
@@ -27,8 +26,8 @@ from models.fingerprint import fingerprint
 from models.frontends import FrontEnd
 from models.frontends import build as build_frontend
 from preprocess.audio import audio_name
-from preprocess.files import SUFFIXES as AUDIO_SUFFIXES
 from preprocess.files import find as find_audio
+from preprocess.files import holds_features
 
 WITHOUT_NETWORK = "musicnn"  # features of tracks where no network says which it wants
 MADE_ELSEWHERE = "musicnn"  # features in folders of MAEST's code base, which do not say what made them
@@ -111,7 +110,7 @@ def open_source(
         raise UserError(f"datamodule.base_dir={settings.base_dir}: {what}")
     if labelled and (table := annotations.table_found(settings, base)):
         say(f"labels: {table}")
-    corpus, stored = annotations.from_files(settings, base) if labelled else None, _holds_features(base)
+    corpus, stored = annotations.from_files(settings, base) if labelled else None, holds_features(base)
     if labelled and corpus is None and not stored:
         annotations.from_folders(settings, base, [audio.id for audio in find_audio(base).files])
     if stored:
@@ -205,18 +204,6 @@ def _computed(base: Path, store_dir: Path, settings: DatamoduleSettings, fronten
     if report.changed:
         say(changed_line(report, "another datamodule.store_dir"))
     return open_features(store_dir)
-
-
-def _holds_features(base: Path) -> bool:
-    """Whether a folder is a store, or holds upstream's feature files and no audio, which may have a store beside it."""
-    if (base / "header.json").is_file():
-        return True
-    found = False
-    for path in base.rglob("*"):
-        if path.suffix.lower() in AUDIO_SUFFIXES:
-            return False
-        found = found or path.suffix in FEATURE_SUFFIXES
-    return found
 
 
 def read_corpus(settings: DatamoduleSettings, source: DataSource) -> Corpus:

@@ -26,6 +26,7 @@ from datasets.text import enumerated, pluralize, printable_lines
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings, PretrainSettings
 from experiments.tasks import Task
+from experiments.tasks.base import annotated
 from experiments.tracking import RunHandle
 from experiments.tracks.data import DataSource, identify, open_source, prepare_task, read_corpus, say_notes, spell
 from experiments.tracks.other_tasks import empty_splits, other_tasks, readings, unreadable_ids
@@ -52,8 +53,8 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     except UserError as error:
         raise UserError(f"{error}{_unpaired(matched, source)}") from None
     say_notes(corpus, written)
-    annotated = corpus.annotated(*task.annotations)
-    used = labelled(task, annotated)
+    usable = corpus.annotated(*task.annotations)
+    used = labelled(task, usable)
     every = [track.id for track in corpus]
     with quiet_libraries():
         lengths = seconds_of(source.features, [matched.stored[one] for one in every], source.frontend.frame_rate)
@@ -69,7 +70,7 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     by_split = {split: [track.id for track in used.split(split)] for split in SPLITS}
     run.set_info(target=task.name, data={**identify(corpus, by_split, task), "corpus": source.name})
     if run.is_global_zero:
-        _write(run, datamodule.separators, annotated, task, rows, found, seconds)
+        _write(run, datamodule.separators, usable, task, rows, found, seconds)
         lengths_of = {split: np.array([seconds[one] for one in inside]) for split, inside in by_split.items()}
         title = f"{source.name}: {own}"
         if rows.get(own):
@@ -127,12 +128,20 @@ def findings(
             "label is|labels are",
             "not among datamodule.labels, which a training refuses",
         ),
-        "not annotated": (_without(corpus, task.annotations), "track is|tracks are", f"without {what} and not used"),
+        "not annotated": (
+            [track.id for track in corpus if annotated(task.annotations, track.annotations) is None],
+            "track is|tracks are",
+            f"without {what} and not used",
+        ),
         "no audio": (matched.without_audio, "track is|tracks are", f"labelled but not {inside}"),
         "other case": (matched.other_case, "path differs|paths differ", "in case only from what is stored"),
         "no labels": (matched.without_labels, "track has|tracks have", f"no labels {inside}"),
         "empty class": (_empty_folders(source, written), "folder holds|folders hold", "no audio that can be read"),
-        "no tag": (_untagged(used, annotation), "track is|tracks are", "annotated without a tag"),
+        "no tag": (
+            [track.id for track in used if track.labels(annotation) == ()],
+            "track is|tracks are",
+            "annotated without a tag",
+        ),
         "short": (short, "track is|tracks are", f"shorter than a clip of {least:g} s"),
     }
     for kind, (ids, subject, predicate) in cases.items():
@@ -148,10 +157,6 @@ def _same_recording(source: DataSource, ids: Sequence[str], seconds: Sequence[fl
     return merged([*same_features(source.features, ids), *pairs])
 
 
-def _untagged(corpus: Corpus, annotation: str) -> list[str]:
-    return [track.id for track in corpus if track.labels(annotation) == ()]
-
-
 def _unpaired(matched: Match, source: DataSource) -> str:
     """Which tracks have no partner, as the end of a sentence."""
     ending = ""
@@ -165,10 +170,6 @@ def _unpaired(matched: Match, source: DataSource) -> str:
 def _unknown(corpus: Corpus, task: Task) -> list[str]:
     annotation = task.annotations[0]
     return sorted(set(counted(corpus, annotation)) - set(task.classes)) if annotation in LABELS else []
-
-
-def _without(corpus: Corpus, annotations: Sequence[str]) -> list[str]:
-    return [track.id for track in corpus if not all(one in track.annotations for one in annotations)]
 
 
 def _empty_folders(source: DataSource, written: Corpus) -> list[str]:

@@ -278,7 +278,10 @@ class Encoder:
         overlapped: bool = False,
         batch_size: int = 16,
     ) -> dict[str, np.ndarray]:
-        """Tokens of layers, `[windows, tokens, dim]` float32 by name; arguments as those of `predict`."""
+        """Tokens of layers, `[windows, tokens, dim]` float32 by name; arguments and errors as those of `predict`.
+
+        A recording with less than nine tenths of a window is always centred in silence, as it is in a store.
+        """
         chosen = self.layers(layers)
         track = self._opened(audio, rate, self.windowing_of(seconds, overlapped), padded=True)
         return dict(zip(chosen, self._outputs(track, tuple(chosen), batch_size), strict=True))

@@ -34,7 +34,7 @@ class Windowing:
 
 
 def own_frontend(network: Network | type[Network]) -> FrontEnd:
-    """The front end that a network is made for, unless something else is said; what its class names may be imported."""
+    """The front end that a network is made for; a module that its class names may be imported."""
     named = network.frontend.partition(":")[0] if isinstance(network.frontend, str) else ""
     return build(network.frontend, {named}, **network.frontend_arguments)
 

@@ -64,7 +64,7 @@ def export(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(missing_ok=True)
     result["bytes"] = sum(file.stat().st_size for file in path.iterdir()) if path.is_dir() else path.stat().st_size
     run.set_info(export={"file": str(path), "format": chosen.format, "int8": chosen.int8, **result})
-    _tell(job, form, path, result, notes)
+    _print_summary(job, form, path, result, notes)
     return result
 
 
@@ -161,7 +161,7 @@ def _put(aside: Path, path: Path) -> None:
         os.replace(file, path / file.name)
 
 
-def _tell(job: Job, form: Format, path: Path, result: Mapping[str, float], notes: Sequence[str]) -> None:
+def _print_summary(job: Job, form: Format, path: Path, result: Mapping[str, float], notes: Sequence[str]) -> None:
     clip = f"[batch, {job.samples}]"
     differences = ", ".join(
         f"{key.removesuffix('_difference')} {value:.1e}" for key, value in result.items() if key.endswith("difference")

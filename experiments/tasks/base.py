@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Task(ABC):
-    """A question asked of a recording. A new task is a subclass in one file and a row in `experiments.tasks.TASKS`.
+    """What is predicted of a recording. A new task is a subclass in one file and a row in `experiments.tasks.TASKS`.
 
     Attributes:
         name: Key in `experiments.tasks.TASKS`; in settings, a task of the user's own is `package.module:Class`.
@@ -141,7 +141,7 @@ class Task(ABC):
         return {}
 
     def primary_score(self, predictions: Any, references: Any) -> float:
-        """The value of `score(...)[primary]` alone, fast enough to be asked every few steps."""
+        """The value of `score(...)[primary]` alone, fast enough to be computed every few steps."""
         return self.score(predictions, references)[self.primary]
 
     def primary_scores(self, outputs: Tensor, references: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.corpus import Corpus, Track
+from datasets.corpus import Corpus, CorpusError, Track
 from datasets.examples import require_nonempty
 from datasets.targets import FrameTargets
 from experiments import own_modules
@@ -116,7 +116,7 @@ def test_from_annotations_to_the_score_of_whole_tracks():
 
 def test_vectors_of_a_track_have_no_target_over_time():
     split = examples(Music(), CORPUS, {"a": "a", "b": "b"}, frame_times)["train"]
-    with pytest.raises(UserError, match="one target a track is needed"):
+    with pytest.raises(CorpusError, match="one target a track is needed"):
         _ = split.targets
 
 

@@ -18,13 +18,13 @@ from datasets.corpus import SPLITS, read_table
 from datasets.store import Store, StoreWriter
 from experiments.inference.extraction import header
 from experiments.probes.fitted import FittedProbe
-from experiments.probes.grids import ProbeConfig
 from experiments.probes.records import load_predictions, read_scores
 from experiments.tasks import Emotion, Genre, Key, Tagging, Tempo, TempoRegression
 from experiments.training.learner import Learner
 from models.checkpoints import save_network
 from models.frontends import MusiCNNMel
 from models.maest import MAEST
+from models.probes.grids import ProbeConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 OFF = "tracking.mongo=off"

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from datasets.intervals import bounds
 from datasets.text import pluralize
-from experiments.intervals import bounds
 from experiments.probes.records import SUM, Score, layer_name
 from experiments.settings import ROWS
 from experiments.tasks.base import unknown

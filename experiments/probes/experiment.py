@@ -13,9 +13,10 @@ import numpy as np
 from datasets.corpus import SPLITS
 from datasets.progress import progress
 from datasets.text import pluralize
+from datasets.vectors import MEL_STATISTICS
 from experiments.errors import UserError
 from experiments.messages import say
-from experiments.probes.grids import ProbeConfig, grid
+from experiments.probes.grids import grid
 from experiments.probes.prediction import command
 from experiments.probes.report import (
     Trained,
@@ -45,7 +46,7 @@ from experiments.probes.splits import (
 )
 from experiments.probes.sweep import Outcome, Workers, seeds_of, sweep
 from experiments.probes.sweep_files import Problem
-from experiments.probes.vectors import MEL_STATISTICS, Split
+from experiments.probes.vectors import Split
 from experiments.settings import DatamoduleSettings, ProbeExperimentSettings, ProbeSettings
 from experiments.tasks.base import Task
 from experiments.tracking import RunHandle
@@ -53,6 +54,7 @@ from experiments.tracks.annotations import shown, tasks_of
 from experiments.tracks.data import DataSource, build_task, identify, open_source, read_corpus
 from experiments.tracks.examples import check_no_group_leakage, examples, require_nonempty
 from experiments.tracks.unmatched import match, report_unannotated
+from models.probes.grids import ProbeConfig
 
 
 @dataclass(frozen=True)

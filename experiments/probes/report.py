@@ -16,13 +16,13 @@ from datasets.text import pluralize
 from experiments import reports
 from experiments.class_report import write_test_report
 from experiments.messages import say
-from experiments.probes.grids import ProbeConfig
 from experiments.probes.records import save_predictions, write_scores
 from experiments.probes.rows import Row, ahead_of
 from experiments.probes.sweep import Outcome, thinned
 from experiments.probes.sweep_files import Record
 from experiments.tasks.base import Task
 from experiments.tracking import ChildRun, RunHandle
+from models.probes.grids import ProbeConfig
 
 MOST_POINTS = 1000  # of the curves of a run
 MOST_BARS = 24

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from datasets.intervals import Difference, SystemScores, bounds, central, differences
 from datasets.store import Store, stated
 from datasets.store_format import read_header
 from experiments.errors import UserError
-from experiments.intervals import Difference, SystemScores, bounds, central, differences, resampled
+from experiments.intervals import resampled
 from experiments.probes.records import PREDICTIONS, Score, predictions_name
 from experiments.probes.validation import best_rule, items, song_predictions, songs
 from experiments.probes.vectors import Split
@@ -80,11 +81,7 @@ def probe_row(
     if chosen.shares is not None:
         config["block_shares"] = [round(float(share), 4) for share in chosen.shares]
     score = replace(
-        _blank(task, data, shown.encoder, "probe"),
-        network=shown.network,
-        block=shown.block,
-        tokens=shown.tokens,
-        pooling=shown.pooling,
+        measured_on(task, data, shown),
         aggregation=pooled + (f"; song: {', '.join(dict.fromkeys(rules))}" if rules else ""),
         config=config,
         predictions=predictions_name(task.name, shown.encoder, shown.block, shown.tokens, shown.pooling),
@@ -117,6 +114,12 @@ def _blank(task: Task, data: Mapping[str, Any], encoder: str, kind: str) -> Scor
     corpus, split, classes = data["corpus"], data["split_fingerprint"], data["classes_fingerprint"]
     nothing = float("nan")
     return Score(task.name, corpus, encoder, kind, task.primary, nothing, nothing, nothing, [], 0, split, classes)
+
+
+def measured_on(task: Task, data: Mapping[str, Any], shown: Representation) -> Score:
+    """The score of probes on a representation, before anything is measured; `data` is what `identify` gives."""
+    score = _blank(task, data, shown.encoder, "probe")
+    return replace(score, network=shown.network, block=shown.block, tokens=shown.tokens, pooling=shown.pooling)
 
 
 def _evaluated(

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from datasets.intervals import Difference
 from experiments.errors import UserError
-from experiments.intervals import Difference
 from experiments.leaderboard import ranking, tables
 from experiments.leaderboard.comparison import Comparison, compare, sentence
 from experiments.leaderboard.ranking import Sweep

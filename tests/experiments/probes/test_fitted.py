@@ -14,8 +14,8 @@ from safetensors.numpy import load_file, save_file
 
 from experiments.errors import UserError
 from experiments.probes.fitted import FORMAT, FittedProbe
-from experiments.probes.grids import ProbeConfig
 from experiments.tasks import build
+from models.probes.grids import ProbeConfig
 
 TASK = build("tagging", classes=["a", "b"])
 SLOW = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -120,7 +120,7 @@ def _aligned(predictions: Predictions, anchor: Predictions) -> Predictions:
     shape, expected = predictions.predictions.shape, anchor.predictions.shape
     if shape[1:] != expected[1:]:
         raise UserError(f"its predictions have the shape {list(shape)}, not {list(expected)}")
-    return Predictions(anchor.ids, predictions.predictions[order], references, predictions.by_seed[:, order])
+    return Predictions(anchor.ids, references, predictions.by_seed[:, order])
 
 
 def _check(test: Test, score: Score, kept: Predictions) -> None:

@@ -106,8 +106,8 @@ def probe(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]
         if "majority_or_mean" in embeddings.baselines:
             train, test = one.tracks.split("train"), one.tracks.split("test")
             few = probes.shots is not None or probes.train_share is not None
-            seen = [_few_shot(one.task, train, probes, seed) for seed in (seeds if few else [run.seed])]
-            made = [majority_or_mean(one.task, _probabilities(one.task, few.y), len(test.ids)) for few in seen]
+            subsets = [_few_shot(one.task, train, probes, seed) for seed in (seeds if few else [run.seed])]
+            made = [majority_or_mean(one.task, _probabilities(one.task, of.y), len(test.ids)) for of in subsets]
             results.rows[name].append(predictions_row(one.task, data[name], MAJORITY_OR_MEAN, "", test, np.stack(made)))
     for name, task, store in stores:
         test = problems[task.name].tracks.split("test")

@@ -30,7 +30,7 @@ MOST_CELLS = 1500  # of the picture of a grid
 POINTS = "probes.csv"
 COMPARISON = "comparison.csv"
 TABLE = "comparison.txt"
-FOUND = ("value", "loss", "best_step", "stop_step", "failure")
+RESULTS = ("value", "loss", "best_step", "stop_step", "failure")
 SHORT = {"standardise": "scaled", "batch_size": "batch", "learning_rate": "lr", "hidden": "hidden", "dropout": "drop"}
 
 
@@ -180,13 +180,13 @@ def write_points(trained: Sequence[Trained], run: RunHandle) -> Path:
     path = run.directory / POINTS
     with path.open("w", newline="", encoding="utf-8") as handle:
         columns = ("task", "representation", "seed", "point", *(one.name for one in fields(ProbeConfig)))
-        writer = RecordWriter(handle, [*columns, *FOUND, "chosen", "tied"])
+        writer = RecordWriter(handle, [*columns, *RESULTS, "chosen", "tied"])
         writer.writeheader()
         for task, label, seed, outcome in trained:
             chosen, tied = min(outcome.records, key=lambda record: record.rank), outcome.tied
             for record in outcome.records:
                 row = {"task": task, "representation": label, "seed": seed, "point": record.number}
-                row |= asdict(record.config) | {name: getattr(record, name) for name in FOUND}
+                row |= asdict(record.config) | {name: getattr(record, name) for name in RESULTS}
                 writer.writerow(row | {"chosen": record is chosen, "tied": record in tied})
     run.add_artifact(path)
     return path

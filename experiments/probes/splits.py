@@ -46,12 +46,12 @@ class LabelledTracks:
         """What counts as one: songs, or tracks that are no clips."""
         return self.groups[split] if self.groups else self.ids[split]
 
-    def split(self, split: str, x: np.ndarray | None = None, shown: Representation | None = None) -> Split:
+    def split(self, split: str, x: np.ndarray | None = None, representation: Representation | None = None) -> Split:
         """A split with its vectors `[tracks, values]` and what they are; where no vectors are needed, one zero each."""
         ids, groups = self.ids[split], self.groups[split] if self.groups else None
-        if x is None or shown is None:
+        if x is None or representation is None:
             return Split(np.zeros((len(ids), 1), np.float32), self.targets[split], ids, groups=groups)
-        return Split(x, self.targets[split], ids, features=shown.origin, groups=groups, layers=len(shown.stores))
+        return Split(x, self.targets[split], ids, representation.origin, groups, len(representation.stores))
 
 
 def few_shot_subset(

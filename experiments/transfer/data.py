@@ -17,7 +17,7 @@ from datasets.samplers import EpochSampler
 from datasets.store import Store
 from datasets.vectors import TOKENS, Reduction, token_mean, token_reduction
 from experiments.errors import UserError
-from experiments.probes.records import folder_name
+from experiments.probes.records import folder_name, layer_name
 from experiments.probes.representations import ALL, Representation, layer_of, layers_in, token_names
 from experiments.probes.validation import songs
 from experiments.probes.vectors import Split
@@ -44,10 +44,11 @@ def stored(embeddings: StoredSettings) -> Representation:
     store = Store(path, kind="embeddings")
     stored_block = layer_of(store)
     if block is not None and stored_block != block:
-        what, taken = ("no block", None) if stored_block == "" else (f"block {stored_block}", stored_block)
+        taken = stored_block if isinstance(stored_block, int) else None
         raise UserError(
-            f"embeddings.block={block}: the store {path} is of {what}; take it as it is: embeddings.block={taken}, "
-            f"or extract the other: python ex_pretrain.py extract_embeddings with inference.transformer_block={block}"
+            f"embeddings.block={block}: the store {path} is of {layer_name(stored_block) or 'no block'}; take it as it "
+            f"is: embeddings.block={taken}, or extract the other: "
+            f"python ex_pretrain.py extract_embeddings with inference.transformer_block={block}"
         )
     reduction = _reduction(embeddings, store)
     tokens = {"+".join(TOKENS): ALL, "stored": ""}.get(reduction.name, reduction.name)

@@ -22,7 +22,7 @@ from experiments.messages import say
 from experiments.objectives import Supervised
 from experiments.probes.fitted import FittedProbe
 from experiments.probes.prediction import command
-from experiments.probes.records import Score, predictions_name, save_predictions, write_scores
+from experiments.probes.records import Score, layer_name, predictions_name, save_predictions, write_scores
 from experiments.probes.representations import Representation
 from experiments.probes.rows import measured_on
 from experiments.probes.splits import LabelledTracks, warn_of_other_audio
@@ -62,7 +62,7 @@ def transfer(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     check_accelerator(settings.trainer)
     checkpoint = resume_from(settings, run)
     before = run.known("data")
-    learner, data, seen, tracks = prepare(settings, run)
+    learner, data, representation, tracks = prepare(settings, run)
     if checkpoint:
         same_data(before, run)
     trainer, curves, result = fit(learner, data, settings.trainer, settings.module, run, checkpoint)
@@ -72,12 +72,12 @@ def transfer(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     if "test" in data.splits:
         trainer.test(learner, data, ckpt_path=best, verbose=False, weights_only=True)
         score = replace(
-            measured_on(learner.objective.task, tracks, seen),
+            measured_on(learner.objective.task, tracks, representation),
             config={"hidden": settings.probe.hidden, "dropout": settings.probe.dropout},
             valid=None if learner.monitor == LOSS else result[learner.monitor],
         )
         try:
-            result.update(_report_test(learner, data.splits, score, seen, run))
+            result.update(_report_test(learner, data.splits, score, representation, run))
         except (UserError, IntervalError) as error:  # too few test tracks: the training is none the worse for it
             say(f"no test scores: {error}")
     if kept:
@@ -90,10 +90,10 @@ def prepare(
     settings: TransferSettings, run: RunHandle
 ) -> tuple[Learner, StoredVectors, Representation, dict[str, Any]]:
     """Build what a trainer needs; also gives what the vectors are, and the tracks as `identify` has them."""
-    seen = stored(settings.embeddings)
-    (store,) = seen.stores
+    representation = stored(settings.embeddings)
+    (store,) = representation.stores
     source = open_source(settings.datamodule)
-    warn_of_other_audio([seen], source)
+    warn_of_other_audio([representation], source)
     corpus, paired = match(
         read_corpus(settings.datamodule, source), store.ids, store.path, settings.datamodule.max_unmatched, run
     )
@@ -104,7 +104,7 @@ def prepare(
     check_no_group_leakage(encoded, corpus)
     tracks = LabelledTracks.of(encoded, corpus)
     splits = {
-        name: replace(tracks.split(name, seen.vectors(one.stored), seen), ids=list(one.ids))
+        name: replace(tracks.split(name, representation.vectors(one.stored), representation), ids=list(one.ids))
         for name, one in encoded.items()
         if len(one)
     }
@@ -122,7 +122,7 @@ def prepare(
     description = {
         "network": network.hyperparameters,
         **task.metadata,
-        "features": seen.origin,
+        "features": representation.origin,
         "run_fingerprint": run.fingerprint,
     }
     optimizer = settings.module.optimizer.over(settings.trainer.max_epochs)
@@ -142,14 +142,14 @@ def prepare(
         target=task.name,
         data={**data, "parameters": parameters},
         store=str(store.path),
-        reduction=seen.reduction.name,
+        reduction=representation.reduction.name,
     )
     sizes = ", ".join(f"{len(one)} {name}" for name, one in encoded.items())
     say(
         f"{source.name}: {sizes} tracks, {task.name}, {pluralize(task.n_outputs, 'output')}; {store.path}, "
-        f"{seen.reduction.name}"
+        f"{representation.reduction.name}"
     )
-    return learner, StoredVectors(settings.datamodule, splits, run.seed), seen, data
+    return learner, StoredVectors(settings.datamodule, splits, run.seed), representation, data
 
 
 def fitted(
@@ -200,7 +200,7 @@ def _keep(probe: FittedProbe, settings: TransferSettings, run: RunHandle) -> Pat
 
 
 def _report_test(
-    learner: Learner, splits: Mapping[str, Split], score: Score, seen: Representation, run: RunHandle
+    learner: Learner, splits: Mapping[str, Split], score: Score, representation: Representation, run: RunHandle
 ) -> dict[str, float]:
     """Score the test split with intervals and keep what reports read; `score` has what is known before."""
     task, evaluation = learner.objective.task, learner.evaluation
@@ -211,8 +211,8 @@ def _report_test(
         return result
     tracks, _ = items(task, splits["test"])
     names = [tracks[number] for number in evaluation.tracks]
-    block = f", block {seen.block}" if seen.block != "" else ""
-    write_test_report(task, predictions, references, run, splits["train"].y, system=seen.encoder + block)
+    system = ", ".join(filter(None, (representation.encoder, layer_name(representation.block))))
+    write_test_report(task, predictions, references, run, splits["train"].y, system=system)
     write_predictions(task, names, predictions, run)
     ends = interval(task, predictions, references, seed=run.seed)
     value, (low, high) = scores[task.primary], ends[task.primary]
@@ -224,7 +224,7 @@ def _report_test(
         seeds=[value],
         n=int(scores["n_items"]),
         aggregation="mean of windows" + ("; song: mean" if len(names) < len(splits["test"].ids) else ""),
-        predictions=predictions_name(task.name, seen.encoder, seen.block, seen.tokens),
+        predictions=predictions_name(task.name, representation.encoder, representation.block, representation.tokens),
         metrics=dict(scores),
     )
     run.add_artifact(save_predictions(run.directory / row.predictions, names, predictions[None], references))

@@ -38,10 +38,10 @@ def changed(path: Path, document: dict | None = None, **arrays: np.ndarray | Non
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as handle:
-        told = json.loads(handle.metadata()["probe"])
-    told = {name: value for name, value in {**told, **(document or {})}.items() if value != "-"}
+        metadata = json.loads(handle.metadata()["probe"])
+    metadata = {name: value for name, value in {**metadata, **(document or {})}.items() if value != "-"}
     kept = {name: array for name, array in {**load_file(path), **arrays}.items() if array is not None}
-    save_file(kept, path, {"format": FORMAT, "probe": json.dumps(told)})
+    save_file(kept, path, {"format": FORMAT, "probe": json.dumps(metadata)})
     return path
 
 

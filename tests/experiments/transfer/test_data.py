@@ -25,6 +25,8 @@ def folder(tmp_path) -> Path:
 def test_a_block_is_chosen_by_its_number_and_a_layer_by_its_folder(folder):
     assert stored(StoredSettings(store=str(folder), block=10)).block == 10
     assert stored(StoredSettings(store=str(folder / "layer_conv"))).block == "conv"
+    with pytest.raises(UserError, match=r"is of layer conv; take it as it is: embeddings.block=None"):
+        stored(StoredSettings(store=str(folder / "layer_conv"), block=1))
 
 
 def test_where_several_layers_lie_together_one_must_be_chosen(folder):

@@ -99,9 +99,9 @@ def probe(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]
     stores = prediction_stores(embeddings.predictions, {name: one.task for name, one in problems.items()})
     configs, seeds = grid(probes.grid, probes.axes, probes.max_steps), seeds_of(probes.seeds, run.seed)
     results, named = Results(), labels(compared)
-    for row in compared:
-        main = row.encoder == (embeddings.name or MAIN)
-        _probe_representation(row, named[row], main, problems, configs, seeds, probes, results)
+    for representation in compared:
+        main = representation.encoder == (embeddings.name or MAIN)
+        _probe_representation(representation, named[representation], main, problems, configs, seeds, probes, results)
     for name, one in problems.items():
         if "majority_or_mean" in embeddings.baselines:
             train, test = one.tracks.split("train"), one.tracks.split("test")
@@ -207,7 +207,7 @@ def _where(compared: Sequence[Representation], shared: Set[str]) -> str:
 
 
 def _probe_representation(
-    row: Representation,
+    representation: Representation,
     label: str,
     main: bool,
     problems: Mapping[str, Labelled],
@@ -218,11 +218,11 @@ def _probe_representation(
 ) -> None:
     """Sweep a representation on all tasks and seeds; the best of the main encoder is remembered."""
     wanted = sorted({identity for one in problems.values() for ids in one.tracks.ids.values() for identity in ids})
-    x, numbers = row.vectors(wanted), {identity: number for number, identity in enumerate(wanted)}
+    x, numbers = representation.vectors(wanted), {identity: number for number, identity in enumerate(wanted)}
     to_train, splits = [], {}
     for name, one in problems.items():
         splits[name] = {
-            split: one.tracks.split(split, x[[numbers[identity] for identity in ids]], row)
+            split: one.tracks.split(split, x[[numbers[identity] for identity in ids]], representation)
             for split, ids in one.tracks.ids.items()
         }
         for seed in seeds:
@@ -245,7 +245,7 @@ def _probe_representation(
     for number, (name, one) in enumerate(problems.items()):
         own = outcomes[number * len(seeds) : (number + 1) * len(seeds)]
         warn_of_failures(name, label, own)
-        evaluated = probe_row(one.task, one.data, row, label, splits[name], own)
+        evaluated = probe_row(one.task, one.data, representation, label, splits[name], own)
         results.rows[name].append(evaluated)
         results.trained += [Trained(name, label, seed, outcome) for seed, outcome in zip(seeds, own, strict=True)]
         best = results.best.get(name)

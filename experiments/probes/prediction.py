@@ -13,12 +13,12 @@ import torch
 from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor
 
+from datasets.vectors import Reduction, reduction_named
 from experiments.encoder import UNNAMED, Encoder
 from experiments.errors import UserError
 from experiments.inference.prediction import Predictor, audio_named, predict_files
 from experiments.messages import say
 from experiments.probes.fitted import FittedProbe
-from experiments.probes.vectors import Reduction, reduction_named
 from experiments.settings import ProbeExperimentSettings, TrainerSettings
 from experiments.tracking import RunHandle
 from experiments.training.opening import block_layers, runtime_of

@@ -19,20 +19,20 @@ from pymongo import WriteConcern
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
+from datasets.inside import NotInside, file_state, open_inside
+from datasets.storable import storable_key
 from experiments.tracking import artifacts, children, run_document
 from experiments.tracking.checkpoints_copy import CheckpointsCopy
 from experiments.tracking.database import journaled, prepare
 from experiments.tracking.faults import Rejected, is_outage
 from experiments.tracking.files_copy import File, FilesCopy, inside
 from experiments.tracking.finish import FINAL, LOG, log_ends, make_file
-from experiments.tracking.folder import NotInside, file_state, open_inside
 from experiments.tracking.information import Information
 from experiments.tracking.journal import Record, read_points
 from experiments.tracking.masking import mask
 from experiments.tracking.rejects import Rejects
 from experiments.tracking.run_document import last_lines, paths_set
 from experiments.tracking.series_copy import SeriesCopy, when
-from experiments.tracking.values import storable_key
 
 CHANGED_LIMIT = 300
 

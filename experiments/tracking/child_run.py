@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from datasets.storable import storable
 from experiments.tracking.masking import mask
-from experiments.tracking.values import storable
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import psutil
 
-from experiments.locks import is_held
+from datasets.file_locks import is_held
+from datasets.processes import Identity, identify, is_running, recorded
 from experiments.tracking import endpoint
 from experiments.tracking.endpoint import Endpoint
-from experiments.tracking.processes import Identity, identify, is_running, recorded
 from experiments.tracking.server_record import State, read_state
 
 LOCK = "mongod.lock"

@@ -31,6 +31,7 @@ from pydantic import BaseModel
 from sacred.config import ConfigDict
 from sacred.config.config_summary import ConfigSummary
 
+from datasets.storable import storable
 from experiments import distributed
 from experiments.configs.named import NamedConfig
 from experiments.errors import UserError
@@ -42,7 +43,6 @@ from experiments.tracking.overrides import Composition
 from experiments.tracking.performing import perform
 from experiments.tracking.run import RunHandle
 from experiments.tracking.schema import descriptions
-from experiments.tracking.values import storable
 from models.fingerprint import fingerprint
 
 S = TypeVar("S", bound=BaseModel)

@@ -16,9 +16,9 @@ from typing import Any, BinaryIO
 from bson import ObjectId
 from pymongo.database import Database
 
+from datasets.inside import open_inside
 from experiments.tracking import artifacts
 from experiments.tracking.artifacts import Small
-from experiments.tracking.folder import open_inside
 
 GATHERED_BYTES, GATHERED = 4 * 2**20, 500  # contents in memory before they are stored
 SHORT = 1000  # names: a list up to here is written for each new name

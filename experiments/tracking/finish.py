@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from datasets.inside import NotInside, is_inside, open_inside
 from datasets.store_files import replace_file
-from experiments.tracking.folder import NotInside, is_inside, open_inside
 from experiments.tracking.journal import read_points
 
 FINAL = METRICS, CHECKPOINTS, LOG = "metrics.parquet", "checkpoints.json", "run.log"

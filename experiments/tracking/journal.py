@@ -23,12 +23,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from datasets.inside import open_inside
+from datasets.storable import Changes, metric_points, storable, storable_key
 from datasets.store_files import replace_file
-from experiments.tracking.folder import open_inside
 from experiments.tracking.home import pending_directory
 from experiments.tracking.lifecycle import signals_deferred
 from experiments.tracking.masking import mask
-from experiments.tracking.values import Changes, metric_points, storable, storable_key
 
 FILE_NAME = "journal.jsonl"
 FORCED = frozenset({"start", "segment", "rewind", "beat", "end"})  # kinds that reach the disk before `append` returns

@@ -13,9 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from experiments.locks import close_lock, is_held, open_lock, wait_exclusive
+from datasets.file_locks import close_lock, is_held, open_lock, wait_exclusive
+from datasets.processes import identify, is_running, recorded, this_boot
 from experiments.tracking.journal import FILE_NAME, read
-from experiments.tracking.processes import identify, is_running, recorded, this_boot
 
 LOCK_NAME = ".lock"
 SILENT = 120.0  # seconds without a record after which a run of another machine is taken for dead

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from experiments.tracking.folder import file_state
+from datasets.inside import file_state
 from experiments.tracking.run import RunHandle
 
 EPOCH = "epoch"  # Lightning adds it to every call; kept beside the series, not as one of them

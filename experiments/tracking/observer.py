@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 
 from sacred.observers import RunObserver
 
+from datasets.storable import storable
 from experiments.tracking.liveness import this_process
 from experiments.tracking.run import Recorder
-from experiments.tracking.values import storable
 
 FORMAT = "MongoObserver-0.7.0"  # the schema that Omniboard reads
 

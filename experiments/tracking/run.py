@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from datasets.storable import NonFinite, is_nonfinite, storable, storable_key
 from experiments.tracking import child_run
 from experiments.tracking.journal import Journal, read
 from experiments.tracking.lifecycle import signals_deferred
-from experiments.tracking.values import NonFinite, is_nonfinite, storable, storable_key
 
 if TYPE_CHECKING:
     from experiments.tracking.location import Location

@@ -12,10 +12,10 @@ from pymongo import UpdateOne
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
+from datasets.thinned_series import Series
 from experiments.tracking.faults import is_outage, only_duplicates
 from experiments.tracking.journal import Record
 from experiments.tracking.run import NONFINITE_SERIES
-from experiments.tracking.series import Series
 
 BATCH = 500  # series written at once
 

@@ -21,11 +21,11 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from datasets.file_locks import close_lock, open_lock, try_exclusive
 from experiments.errors import UserError
-from experiments.locks import close_lock, locked, open_lock, try_exclusive
-from experiments.tracking import places
 from experiments.tracking.endpoint import DATABASE
 from experiments.tracking.home import home as default_home
+from experiments.tracking.home import locked, server_directory
 from experiments.tracking.server_join import join
 from experiments.tracking.server_start import DataInUse, damage_of_last, start
 from experiments.tracking.server_stop import LOCK_SECONDS, status, stop, stop_server
@@ -64,7 +64,7 @@ class EmbeddedServer:
         Raises:
             UserError: no server can run here; the message names the reason and a remedy.
         """
-        self.directory = places.server_directory(self.home)
+        self.directory = server_directory(self.home)
         with locked(self.directory / "start.lock", LOCK_SECONDS):
             if self._clients is None:
                 self._clients = open_lock(self.directory / "clients.lock")

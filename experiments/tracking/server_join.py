@@ -7,11 +7,11 @@ import logging
 import time
 from pathlib import Path
 
+from datasets.processes import Identity, is_running
 from experiments.errors import UserError
 from experiments.tracking import data_holder
 from experiments.tracking.data_holder import Holder
 from experiments.tracking.endpoint import Endpoint, PasswordRefused, ask
-from experiments.tracking.processes import Identity, is_running
 from experiments.tracking.server_record import read_state, write_state
 from experiments.tracking.server_stop import end
 

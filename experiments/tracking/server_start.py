@@ -9,11 +9,11 @@ import subprocess
 import time
 from pathlib import Path
 
+from datasets.processes import identify
 from experiments.errors import UserError
-from experiments.tracking import data_holder, mongod, mongod_log
+from experiments.tracking import data_holder, mongod
 from experiments.tracking.data_holder import Holder
 from experiments.tracking.endpoint import Endpoint, free_port
-from experiments.tracking.processes import identify
 from experiments.tracking.server_join import Unreachable, answering
 from experiments.tracking.server_record import read_state, write_state
 from experiments.tracking.server_stop import STOP_SECONDS
@@ -59,7 +59,7 @@ def start(directory: Path, listen: str) -> tuple[subprocess.Popen[bytes], str]:
     binary = mongod.find()
     _check_version(directory, binary)
     try:
-        mongod_log.rotate(directory / "mongod.log")
+        mongod.rotate(directory / "mongod.log")
         (directory / "data").mkdir(mode=0o700, exist_ok=True)
         for attempt in range(4):
             try:
@@ -77,7 +77,7 @@ def damage_of_last(directory: Path) -> str | None:
     state = read_state(directory)
     if state is None or state.pid is None:
         return None
-    found = mongod_log.damage(directory / "mongod.log", state.pid)
+    found = mongod.damage(directory / "mongod.log", state.pid)
     return _damaged(directory, found) if found else None
 
 
@@ -180,16 +180,16 @@ def _why(directory: Path, child: subprocess.Popen[bytes]) -> UserError:
     if code == DATA_LOCKED and (directory / "data" / data_holder.LOCK).is_file():
         return DataInUse(data_holder.in_use(directory))
     if code == ADDRESS_TAKEN:
-        return AddressTaken(f"mongod found its address taken: {mongod_log.last_error(file)}")
+        return AddressTaken(f"mongod found its address taken: {mongod.last_error(file)}")
     if code == NEWER_DATA:
         return UserError(
-            f"{directory / 'data'} was written by another version of MongoDB ({mongod_log.last_error(file)}). "
+            f"{directory / 'data'} was written by another version of MongoDB ({mongod.last_error(file)}). "
             f"{_move(directory)}, or set {mongod.VARIABLE} to a mongod of that version."
         )
-    if code in (ABORTED, -signal.SIGABRT) and (found := mongod_log.damage(file, child.pid)):
+    if code in (ABORTED, -signal.SIGABRT) and (found := mongod.damage(file, child.pid)):
         return UserError(_damaged(directory, found))
     full = " The disk is full." if shutil.disk_usage(directory).free < FREE else ""
-    return UserError(f"mongod ended with code {code}: {mongod_log.last_error(file)}.{full}")
+    return UserError(f"mongod ended with code {code}: {mongod.last_error(file)}.{full}")
 
 
 def _unwritable(path: object, error: OSError) -> str:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import psutil
 
+from datasets.processes import is_running
 from experiments.errors import UserError
-from experiments.locks import LockHeld, locked
-from experiments.tracking import data_holder, places
+from experiments.tracking import data_holder
 from experiments.tracking.data_holder import Holder
 from experiments.tracking.endpoint import PasswordRefused, ask
+from experiments.tracking.home import LockHeld, locked, server_directory
 from experiments.tracking.home import home as default_home
-from experiments.tracking.processes import is_running
 from experiments.tracking.server_record import State, read_state, write_state
 from experiments.tracking.sockets import remove_socket
 
@@ -29,7 +29,7 @@ def status(home: Path | None = None) -> State | None:
     Raises:
         UserError: The data are used by a process that cannot be seen from here.
     """
-    directory = places.server_directory(home or default_home())
+    directory = server_directory(home or default_home())
     holder = data_holder.find(directory)
     if holder is None:
         # LockHeld: another process is starting or stopping a server
@@ -46,7 +46,7 @@ def stop(home: Path | None = None) -> bool:
     Raises:
         UserError: See `stop_server`.
     """
-    directory = places.server_directory(home or default_home())
+    directory = server_directory(home or default_home())
     with locked(directory / "start.lock", LOCK_SECONDS):
         return stop_server(directory)
 

@@ -19,12 +19,12 @@ from typing import Any
 
 from pymongo.database import Database
 
+from datasets.file_locks import close_lock, open_lock, wait_exclusive
+from datasets.inside import open_inside
 from datasets.progress import progress
 from experiments.errors import UserError
-from experiments.locks import close_lock, open_lock, wait_exclusive
 from experiments.tracking.apply import RunCopy
 from experiments.tracking.faults import explained, is_outage
-from experiments.tracking.folder import open_inside
 from experiments.tracking.home import pending_directory
 from experiments.tracking.journal import FILE_NAME, Journal, read
 from experiments.tracking.liveness import RunLock, run_state

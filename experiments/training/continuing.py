@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from datasets.file_locks import close_lock, open_lock, wait_exclusive
 from experiments import distributed
 from experiments.errors import UserError
-from experiments.locks import close_lock, open_lock, wait_exclusive
 from experiments.messages import say
 from experiments.settings import PretrainSettings
 from experiments.tracking import RunHandle, history

@@ -19,7 +19,7 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from experiments.errors import UserError
-from experiments.tracking import mongod, mongod_log, server_record, server_start
+from experiments.tracking import mongod, server_record, server_start
 from experiments.tracking.server import EmbeddedServer, lease, status
 from experiments.tracking.server_record import State, read_state, write_state
 
@@ -191,7 +191,7 @@ def test_a_killed_server_is_not_taken_for_a_damaged_one(home, eventually, caplog
 
 
 def test_the_log_is_rotated(home, monkeypatch):
-    monkeypatch.setattr(mongod_log, "LIMIT", 100)
+    monkeypatch.setattr(mongod, "LOG_LIMIT", 100)
     for _ in range(2):
         with lease():
             pass

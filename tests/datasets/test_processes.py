@@ -10,8 +10,8 @@ from dataclasses import asdict, replace
 import psutil
 import pytest
 
-from experiments.tracking import processes
-from experiments.tracking.processes import Identity, identify, is_running, recorded
+from datasets import processes
+from datasets.processes import Identity, identify, is_running, recorded
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems tell neither boot nor ticks")
 

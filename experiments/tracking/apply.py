@@ -21,7 +21,7 @@ from pymongo.errors import OperationFailure
 
 from datasets.inside import NotInside, file_state, open_inside
 from datasets.storable import storable_key
-from experiments.tracking import artifacts, children, run_document
+from experiments.tracking import artifacts, run_document
 from experiments.tracking.checkpoints_copy import CheckpointsCopy
 from experiments.tracking.database import journaled, prepare
 from experiments.tracking.faults import Rejected, is_outage
@@ -120,10 +120,10 @@ class RunCopy:
             return
         if self.run_id is None and record["kind"] != "start":
             raise Rejected("the run has no start record")
-        writer = _WRITERS.get(record["kind"])
-        if writer is None:
+        write = getattr(self, f"_write_{record['kind']}", None)
+        if write is None:
             raise Rejected(f"records of the kind {record['kind']!r} are not known")
-        writer(self, record)
+        write(record)
         self._stored = max(self._stored, seq)
 
     def take(self, record: Record) -> None:
@@ -252,7 +252,7 @@ class RunCopy:
 
     # what the database gets
 
-    def _start(self, record: Record) -> None:
+    def _write_start(self, record: Record) -> None:
         database = self._database
         known = database["runs"].find_one({"ostinato.key": self.key}, {"_id": 1})
         if known is None:
@@ -267,7 +267,7 @@ class RunCopy:
         self._files.store(database)
         self._update({}, record["seq"])
 
-    def _beat(self, record: Record) -> None:
+    def _write_beat(self, record: Record) -> None:
         values = self._information.allowed(paths_set(record), record["seq"])
         state = file_state(self.directory / LOG)
         if state is not None and state != self._log_state:
@@ -275,7 +275,7 @@ class RunCopy:
         self._update(values | {"heartbeat": when(record["time"])}, record["seq"])
         self._log_state = state
 
-    def _info(self, record: Record) -> None:
+    def _write_info(self, record: Record) -> None:
         self._update(self._information.allowed(paths_set(record), record["seq"]), record["seq"])
 
     def _artifact(self, record: Record) -> None:
@@ -289,13 +289,13 @@ class RunCopy:
 
     def _send_child_runs(self, path: str) -> None:
         with open_inside(self.directory, path) as file:
-            children.insert(self._database, file, self.run_id, self.key)
+            run_document.insert_children(self._database, file, self.run_id, self.key)
 
-    def _children(self, record: Record) -> None:
+    def _write_children(self, record: Record) -> None:
         self._send_child_runs(record["file"])
         self._update({}, record["seq"])
 
-    def _checkpoint(self, record: Record) -> None:
+    def _write_checkpoint(self, record: Record) -> None:
         if self._checkpoints.is_current(record):
             file = self._checkpoints.file(record)
             try:
@@ -310,7 +310,7 @@ class RunCopy:
                     self._leave_out(f"checkpoint {record['name']}", record["path"], error)
         self._update({"info.checkpoints": self._checkpoints.listed()}, record["seq"])
 
-    def _segment(self, record: Record) -> None:
+    def _write_segment(self, record: Record) -> None:
         if len(self._segments) == 1:
             self._update({"info.segments": self._segments}, record["seq"])
             return
@@ -319,7 +319,7 @@ class RunCopy:
         change = {"$set": again | {"info.segments": self._segments, "ostinato.seq": record["seq"]}}
         self._database["runs"].update_one(where, change | {"$unset": {"fail_trace": ""}})
 
-    def _rewind(self, record: Record) -> None:
+    def _write_rewind(self, record: Record) -> None:
         self.flush()
         self._update({}, record["seq"])
 
@@ -335,7 +335,7 @@ class RunCopy:
             values["info.segments"] = self._segments
         return values
 
-    def _end(self, record: Record) -> None:
+    def _write_end(self, record: Record) -> None:
         self.flush()
         values = self._ending(record)
         if record.get("result") is not None:
@@ -384,15 +384,3 @@ class RunCopy:
                 where["ostinato.seq"] = {"$lt": seq}
             change["$max"] = {"ostinato.seq": seq}
         self._database["runs"].update_one(where, change)
-
-
-_WRITERS = {
-    "start": RunCopy._start,
-    "beat": RunCopy._beat,
-    "info": RunCopy._info,
-    "children": RunCopy._children,
-    "checkpoint": RunCopy._checkpoint,
-    "segment": RunCopy._segment,
-    "rewind": RunCopy._rewind,
-    "end": RunCopy._end,
-}

@@ -32,15 +32,14 @@ from sacred.config import ConfigDict
 from sacred.config.config_summary import ConfigSummary
 
 from datasets.storable import storable
-from experiments import distributed
+from experiments import distributed, renamed
 from experiments.configs.named import NamedConfig
 from experiments.errors import UserError
-from experiments.tracking import commandline, lifecycle, overrides, ranks, renaming
+from experiments.tracking import commandline, lifecycle, overrides, ranks
 from experiments.tracking.commandline import VERBS, Request
 from experiments.tracking.console import set_up_logging
 from experiments.tracking.masking import for_terminal, mask
 from experiments.tracking.overrides import Composition
-from experiments.tracking.performing import perform
 from experiments.tracking.run import RunHandle
 from experiments.tracking.schema import descriptions
 from models.fingerprint import fingerprint
@@ -214,8 +213,7 @@ class Experiment(Generic[S]):
         self, command: str, composition: Composition[S], request: Request, call: Callable[[RunHandle], Any]
     ) -> tuple[Any, int]:
         """A run from the look at the repository to the last line on the terminal, or an unobserved one."""
-        from experiments.tracking import provenance
-        from experiments.tracking.session import Plan, Session, experiment_info, read_revision
+        from experiments.tracking.session import Plan, Session, perform, read_revision
 
         options, tracking = request.options, composition.settings.tracking
         with lifecycle.signals():
@@ -225,14 +223,12 @@ class Experiment(Generic[S]):
                     print(f"Not recorded (-u): files go to {folder} until the end", file=sys.stderr)
                     handle = RunHandle(Path(folder), run.config["seed"])
                     return perform(run, lambda: call(handle), options)
-            name, facts = self._facts(command, composition, request)
+            name, document, meta = self._described(command, composition, request)
             revision = read_revision(self.script, options["--enforce_clean"])
             wanted = getattr(composition.settings, "resume", False) or distributed.restarted()
             resume = command in self._resumable and wanted
-            plan = Plan(tracking, self.script, name, composition.settings.seed, facts, revision, resume)
+            plan = Plan(tracking, self.script, name, composition.settings.seed, document, meta, revision, resume)
             run = self._sacred_run(command, composition, options)
-            run.experiment_info = experiment_info(run.experiment_info["name"], plan)
-            run.host_info = provenance.host()
             with Session(plan) as session:
                 session.watch(run)
                 result, code = perform(run, lambda: call(session.handle), options, session)
@@ -243,21 +239,21 @@ class Experiment(Generic[S]):
                     code = lifecycle.exit_code(error)
                 return result, code
 
-    def _facts(self, command: str, composition: Composition[S], request: Request) -> tuple[str, Any]:
-        """The fingerprint of a command and its settings, and what the run document says of them."""
-        from experiments.tracking.observer import Facts
-
+    def _described(
+        self, command: str, composition: Composition[S], request: Request
+    ) -> tuple[str, dict[str, Any], dict[str, Any]]:
+        """The fingerprint of a command and its settings, and what the run document and its `meta` say of them."""
         changed = {key: value for key, value in composition.delta.items() if key.split(".")[0] not in TRANSIENT}
-        former = mask(overrides.nested(renaming.former(changed)))
+        former = mask(overrides.nested(renamed.former(changed)))
         name = fingerprint({"experiment": self.name, "command": command, "delta": former})
-        return name, Facts(
-            tags=(*composition.named, *composition.settings.tracking.tags),
-            info={"delta": mask(overrides.nested(changed)), "fingerprint": name},
-            group=composition.settings.tracking.group,
-            argv=request.argv,
-            updates=overrides.nested(composition.updates),
-            named=composition.named,
-        )
+        tracking, named = composition.settings.tracking, list(composition.named)
+        document = {
+            "info": {"delta": mask(overrides.nested(changed)), "fingerprint": name},
+            "omniboard": {"tags": [*named, *tracking.tags]},
+        }
+        updates = overrides.nested(composition.updates)
+        meta = {"named_configs": named, "config_updates": updates, "group": tracking.group, "argv": list(request.argv)}
+        return name, document, meta
 
 
 def stored_config(settings: BaseModel) -> dict[str, Any]:

@@ -7,6 +7,7 @@ last record.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from dataclasses import asdict
@@ -15,9 +16,10 @@ from typing import Any
 
 from datasets.file_locks import close_lock, is_held, open_lock, wait_exclusive
 from datasets.processes import identify, is_running, recorded, this_boot
-from experiments.tracking.journal import FILE_NAME, read
+from experiments.tracking.journal import FILE_NAME, parse, read
 
 LOCK_NAME = ".lock"
+TAIL = 256 * 1024  # bytes of a journal in which its end record is looked for
 SILENT = 120.0  # seconds without a record after which a run of another machine is taken for dead
 
 
@@ -85,6 +87,17 @@ def ownership(run_dir: Path) -> tuple[dict[str, Any] | None, bool]:
         elif record["kind"] == "end":
             ended = True
     return owner, ended
+
+
+def end_of(run_dir: Path) -> dict[str, Any] | None:
+    """The end record of a run; None while it runs (again), or when it was killed."""
+    with contextlib.suppress(OSError), open(run_dir / FILE_NAME, "rb") as file:
+        file.seek(max(0, file.seek(0, 2) - TAIL))
+        for line in reversed(file.readlines()):
+            record = parse(line)
+            if record is not None and record["kind"] in ("start", "segment", "end"):
+                return record if record["kind"] == "end" else None
+    return None
 
 
 def last_activity(run_dir: Path) -> float:

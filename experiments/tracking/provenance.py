@@ -30,15 +30,6 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
-class Source:
-    """A source file: its name in the record, its content's SHA-256, where it lies."""
-
-    path: str
-    sha256: str
-    file: Path
-
-
-@dataclass(frozen=True)
 class Revision:
     """State of a git work tree.
 
@@ -139,20 +130,8 @@ def top_level(directory: Path) -> Path:
     return Path(_git(directory, "rev-parse", "--show-toplevel").decode().strip())
 
 
-def sources(main_file: Path | None) -> list[Source]:
-    """The Python files of our packages, and the script that was started."""
-    files = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
-    if main_file is not None and main_file.is_file():
-        files.append(main_file.resolve())
-    found = []
-    for path in dict.fromkeys(files):
-        name = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
-        found.append(Source(name, hashlib.sha256(path.read_bytes()).hexdigest(), path))
-    return found
-
-
-def keep_sources(found: list[Source], run_directory: Path) -> list[dict[str, str]]:
-    """Keep the content of sources with a run, once per content among all runs of the folder.
+def keep_sources(main_file: Path | None, run_directory: Path) -> list[dict[str, str]]:
+    """Keep the Python files of our packages, and the script that was started, once per content among a folder's runs.
 
     The content lies in `<runs>/.sources/<sha256>` and is hard-linked into `<run>/sources/`, so that either folder is
     whole when copied alone.
@@ -160,22 +139,28 @@ def keep_sources(found: list[Source], run_directory: Path) -> list[dict[str, str
     Returns:
         Records `{path, sha256, file}`, `file` relative to the run's directory.
     """
+    files = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    if main_file is not None and main_file.is_file():
+        files.append(main_file.resolve())
     shared, own = run_directory.parent / ".sources", run_directory / "sources"
     shared.mkdir(exist_ok=True)
     own.mkdir(exist_ok=True)
     records = []
-    for source in found:
-        kept, linked = shared / source.sha256, own / source.sha256
+    for path in dict.fromkeys(files):
+        content = path.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        kept, linked = shared / digest, own / digest
         if not kept.exists():
-            aside = kept.with_name(f".{source.sha256}.{os.getpid()}")
-            shutil.copyfile(source.file, aside)
+            aside = kept.with_name(f".{digest}.{os.getpid()}")
+            aside.write_bytes(content)
             os.replace(aside, kept)
         if not linked.exists():
             try:
                 os.link(kept, linked)
             except OSError:
                 shutil.copyfile(kept, linked)
-        records.append({"path": source.path, "sha256": source.sha256, "file": f"sources/{source.sha256}"})
+        name = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
+        records.append({"path": name, "sha256": digest, "file": f"sources/{digest}"})
     return records
 
 

@@ -9,14 +9,12 @@ import subprocess
 import time
 from pathlib import Path
 
-from datasets.processes import identify
+from datasets.processes import end, identify
 from experiments.errors import UserError
 from experiments.tracking import data_holder, mongod
-from experiments.tracking.data_holder import Holder
+from experiments.tracking.data_holder import Holder, read_state, write_state
 from experiments.tracking.endpoint import Endpoint, free_port
-from experiments.tracking.server_join import Unreachable, answering
-from experiments.tracking.server_record import read_state, write_state
-from experiments.tracking.server_stop import STOP_SECONDS
+from experiments.tracking.server_join import STOP_SECONDS, Unreachable, answering
 from experiments.tracking.sockets import new_socket, remove_socket, take_over
 
 log = logging.getLogger("ostinato.tracking")
@@ -114,7 +112,7 @@ def _start_at(endpoint: Endpoint, directory: Path, binary: mongod.Binary) -> tup
         return child, url
     except BaseException:
         if child is not None:
-            _end(child)
+            end(child, STOP_SECONDS)
         endpoint.remove()
         raise
 
@@ -152,16 +150,6 @@ def _record(child: subprocess.Popen[bytes], endpoint: Endpoint, directory: Path,
         write_state(directory, Holder(identity, endpoint).state(version))
     except OSError as error:
         raise UserError(_unwritable(directory / "server.json", error)) from error
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    if child.poll() is None:
-        child.terminate()
-        try:
-            child.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
 
 
 def _check_version(directory: Path, binary: mongod.Binary) -> None:

@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
+from experiments import renamed
 from experiments.errors import UserError
-from experiments.tracking import Experiment, RunHandle, location, renaming
+from experiments.tracking import Experiment, RunHandle, location
 from experiments.tracking.commandline import VERBS
-from experiments.tracking.history import end_of
 from experiments.tracking.journal import read
+from experiments.tracking.liveness import end_of
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = Path(__file__).with_name("ex_tiny.py")
@@ -209,7 +210,7 @@ def test_an_old_name_of_a_setting_is_answered_by_the_new_one_and_is_the_same_run
     run: Run, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("with", OFF, "model.width=3", "stores.mine=there")
-    monkeypatch.setattr(renaming, "RENAMED", {"net.width": "model.width", "places": "stores", "model.blocks": "gone"})
+    monkeypatch.setattr(renamed, "RENAMED", {"net.width": "model.width", "places": "stores", "model.blocks": "gone"})
     capsys.readouterr()
     run("with", OFF, "net.width=3", "places.mine=there", "model.blocks=[1,2]")
     said = capsys.readouterr().err
@@ -218,7 +219,7 @@ def test_an_old_name_of_a_setting_is_answered_by_the_new_one_and_is_the_same_run
     documents = [start_of(directory)["document"] for directory in sorted(tmp_path.glob("runs/2*"))]
     assert documents[0]["config"] == documents[1]["config"]
     assert documents[1]["info"]["delta"] == {"model": {"width": 3}, "stores": {"mine": "there"}}
-    assert renaming.former({"model.width": 3, "stores.mine": "there"}) == {"net.width": 3, "places.mine": "there"}
+    assert renamed.former({"model.width": 3, "stores.mine": "there"}) == {"net.width": 3, "places.mine": "there"}
 
 
 def test_named_configs_are_listed_with_their_line(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,8 +15,8 @@ import pytest
 from experiments import launcher as distributed
 from experiments.errors import UserError
 from experiments.tracking import RunHandle, lifecycle, ranks
-from experiments.tracking.history import end_of
 from experiments.tracking.journal import read
+from experiments.tracking.liveness import end_of
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = Path(__file__).with_name("ex_tiny.py")

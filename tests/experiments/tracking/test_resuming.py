@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from experiments.errors import UserError
-from experiments.tracking import history, liveness, resuming, sync
+from experiments.tracking import liveness, resuming, sync
 from experiments.tracking.apply import RunCopy
 from experiments.tracking.finish import write_metrics
 from experiments.tracking.journal import FILE_NAME, Journal, damage, read, read_points
@@ -168,11 +168,11 @@ def test_a_sweep_leaves_a_run_alone_that_goes_on(left):
         assert liveness.run_state(folder) == "running"
         assert sync.close_stale() == []
     assert sync.close_stale() == ["1"]
-    assert history.end_of(folder)["status"] == "INTERRUPTED"
+    assert liveness.end_of(folder)["status"] == "INTERRUPTED"
     journal = Journal.open(folder)
     journal.append("segment", started=time.time(), **liveness.this_process())
     journal.close()
-    assert history.end_of(folder) is None
+    assert liveness.end_of(folder) is None
     assert liveness.run_state(folder) == "running"
 
 

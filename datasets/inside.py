@@ -49,15 +49,6 @@ def open_inside(folder: Path, name: str) -> BinaryIO:
     return open(file, "rb")
 
 
-def is_inside(folder: Path, name: str) -> bool:
-    """Whether `open_inside` would open it."""
-    try:
-        open_inside(folder, name).close()
-    except OSError:
-        return False
-    return True
-
-
 def file_state(path: Path) -> tuple[int, int] | None:
     """What tells one content of a file from the next: time of change and size; None where there is no file."""
     try:

@@ -9,12 +9,13 @@ import contextlib
 import hashlib
 import logging
 import os
-import re
 import socket
 import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+import psutil
 
 from datasets.file_locks import close_lock, open_lock, wait_exclusive
 from experiments.errors import UserError
@@ -34,9 +35,7 @@ def home() -> Path:
     """`$OSTINATO_HOME`, or `ostinato` in the user's data directory. The directory need not exist yet."""
     if given := os.environ.get("OSTINATO_HOME"):
         return Path(given).expanduser().absolute()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
+    if sys.platform == "darwin":
         base = Path.home() / "Library" / "Application Support"
     else:
         base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
@@ -65,23 +64,17 @@ def pending_directory(directory: Path | None = None) -> Path:
     return (directory or home()) / "pending"
 
 
-def file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
+def file_system(path: Path) -> str:
     """The type of the file system that `path` (or its nearest existing parent) lies on; empty when unknown."""
     while not path.exists() and path != path.parent:
         path = path.parent
     real, best, kind = os.path.realpath(path), "", ""
-    try:
-        lines = os.fsdecode(mounts.read_bytes()).split("\n")
-    except OSError:
-        return ""
-    for line in lines:
-        if not line:
-            continue
-        _, point, found, *_ = line.split(" ")
-        point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), point)  # as the kernel writes a space
-        inside = real == point or real.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(best):
-            best, kind = point, found
+    with contextlib.suppress(OSError):
+        for mount in psutil.disk_partitions(all=True):  # a later one hides an earlier one at the same place
+            point = mount.mountpoint
+            inside = real == point or real.startswith(point.rstrip("/") + "/")
+            if inside and len(point) >= len(best):
+                best, kind = point, mount.fstype
     return kind
 
 
@@ -96,7 +89,9 @@ def server_directory(home: Path) -> Path:
         private_directory(home)
         return private_directory(home / "mongo")
     LOCAL.mkdir(exist_ok=True)
-    directory = private_directory(_named(owned_directory(LOCAL / f"ostinato-{_user()}"), f"mongo-{_digest(home)}"))
+    local = owned_directory(LOCAL / f"ostinato-{os.getuid()}")
+    name = f"mongo-{hashlib.sha256(os.fsencode(home)).hexdigest()[:10]}"
+    directory = private_directory(_named(local, name))
     log.warning("%s lies on a network file system (%s): the database of this host is kept in %s", home, kind, directory)
     return directory
 
@@ -128,14 +123,6 @@ def owned_directory(path: Path) -> Path:
         if found.st_mode & 0o077:
             path.chmod(0o700)
     return path
-
-
-def _user() -> int | str:
-    return os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(os.fsencode(path)).hexdigest()[:10]
 
 
 class LockHeld(UserError):

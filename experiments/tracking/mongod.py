@@ -32,10 +32,6 @@ class Binary:
     path: Path
     version: str  # "6.0.5"
 
-    @property
-    def major(self) -> int:
-        return int(self.version.split(".")[0])
-
 
 def find() -> Binary:
     """The first candidate that passes the probe.
@@ -57,9 +53,8 @@ def candidates() -> Iterator[tuple[Path, str]]:
     """Places to look at, in order, each with where it comes from."""
     if given := os.environ.get(VARIABLE):
         yield Path(given).expanduser(), VARIABLE
-    name = "mongod.exe" if sys.platform == "win32" else "mongod"
     for entry in sys.path:
-        path = Path(entry or ".") / "fiftyone" / "db" / "bin" / name
+        path = Path(entry or ".") / "fiftyone" / "db" / "bin" / "mongod"
         if path.is_file():
             yield path.absolute(), "installed wheel"
     if found := shutil.which("mongod"):

@@ -62,7 +62,7 @@ def revision(directory: Path) -> Revision:
     Raises:
         Unreadable: No git, no repository, one that belongs to someone else, or no answer in time; says which.
     """
-    directory = top_level(directory)
+    directory = Path(_git(directory, "rev-parse", "--show-toplevel").decode().strip())
     listing = _git(directory, "status", "--porcelain=v2", "--branch", "--untracked-files=all").decode(
         "utf-8", "replace"
     )
@@ -119,15 +119,6 @@ def _git(directory: Path, *arguments: str, codes: tuple[int, ...] = (0,)) -> byt
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {done.returncode}"]
         raise Unreadable(str(mask(lines[0])))
     return done.stdout
-
-
-def top_level(directory: Path) -> Path:
-    """Top of the work tree around `directory`.
-
-    Raises:
-        Unreadable: As `revision`.
-    """
-    return Path(_git(directory, "rev-parse", "--show-toplevel").decode().strip())
 
 
 def keep_sources(main_file: Path | None, run_directory: Path) -> list[dict[str, str]]:

@@ -15,7 +15,6 @@ from pathlib import Path
 from experiments.errors import UserError
 from experiments.tracking import liveness
 from experiments.tracking.journal import FILE_NAME, damage, read
-from experiments.tracking.liveness import RunLock
 from experiments.tracking.masking import for_terminal
 
 DIRECTORY = ".fingerprints"
@@ -29,12 +28,12 @@ class Choice:
 
     Attributes:
         origin: folder of the run to continue; None for a fresh start.
-        lock: held on that run, whose journal is continued; None: a new run is linked to it.
+        lock: of that run, taken (see `lock_run`), whose journal is continued; None: a new run is linked to it.
         reason: why there is nothing to resume, or why that run cannot be continued itself; "" where it can.
     """
 
     origin: Path | None = None
-    lock: RunLock | None = None
+    lock: int | None = None
     reason: str = ""
 
 
@@ -82,8 +81,8 @@ def choose(earlier: Sequence[Path]) -> Choice:
         return Choice(reason="no run with the same settings was interrupted")
     if reason := _obstacle(found):
         return Choice(found, reason=reason)
-    lock = RunLock(found)
-    if not lock.acquire(ENDING if liveness.end_of(found) else 1.0):
+    lock = liveness.lock_run(found, ENDING if liveness.end_of(found) else 1.0)
+    if lock is None:
         raise _still_running(found)
     return Choice(found, lock)
 

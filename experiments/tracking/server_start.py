@@ -154,7 +154,7 @@ def _record(child: subprocess.Popen[bytes], endpoint: Endpoint, directory: Path,
 
 def _check_version(directory: Path, binary: mongod.Binary) -> None:
     state = read_state(directory)
-    if state is not None and state.version.split(".")[0] != str(binary.major):
+    if state is not None and state.version.split(".")[0] != binary.version.split(".")[0]:
         raise UserError(
             f"{directory / 'data'} was written by MongoDB {state.version}, {binary.path} is {binary.version}: their "
             f"files are not interchangeable. {_move(directory)}, "

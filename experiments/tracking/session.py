@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from datasets.file_locks import close_lock
 from experiments import distributed
 from experiments.errors import UserError
 from experiments.tracking import lifecycle, liveness, provenance, ranks, resuming
 from experiments.tracking.console import Console
 from experiments.tracking.journal import Journal, read
-from experiments.tracking.liveness import RunLock
 from experiments.tracking.location import Location, resolve
 from experiments.tracking.masking import for_terminal, mask
 from experiments.tracking.observer import JournalObserver, MaskedObserver
@@ -74,7 +74,7 @@ class Session:
         self._choice = resuming.choose(self._earlier) if plan.resume else resuming.Choice()
         with contextlib.ExitStack() as undo:
             if self._choice.lock is not None:
-                undo.callback(self._choice.lock.release)
+                undo.callback(close_lock, self._choice.lock)
             self.location: Location = resolve(plan.tracking)
             undo.callback(self.location.release)
             try:
@@ -106,7 +106,7 @@ class Session:
         """Whether this is an earlier run, not a new one."""
         return self._choice.lock is not None
 
-    def _opened(self) -> tuple[Journal, RunLock]:
+    def _opened(self) -> tuple[Journal, int | None]:
         """The journal of the resumed or of a new run, and the lock on its directory."""
         if self._choice.lock is not None:
             journal = Journal.open(self._choice.origin)
@@ -116,8 +116,7 @@ class Session:
                 trace.unlink()
             return journal, self._choice.lock
         journal = Journal.create(self._plan.tracking.runs_dir)
-        lock = RunLock(journal.directory)
-        lock.acquire()
+        lock = liveness.lock_run(journal.directory)
         resuming.remember(journal.directory.parent, self._plan.fingerprint, journal.key)
         return journal, lock
 
@@ -136,7 +135,8 @@ class Session:
                 os.environ[name] = value
         self._console.__exit__()
         self.journal.close()
-        self._lock.release()
+        if self._lock is not None:
+            close_lock(self._lock)
         self.location.release()
 
     def masked(self, value: Any) -> Any:

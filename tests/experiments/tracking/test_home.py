@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import stat
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from datasets.file_locks import is_held
@@ -46,11 +47,14 @@ def test_a_directory_of_somebody_else_is_not_used(tmp_path):
 
 
 def test_network_file_systems_are_recognised_and_avoided(tmp_path, monkeypatch, caplog):
-    mounts = tmp_path / "mounts"
-    mounts.write_text(f"/dev/x / ext4 rw 0 0\nfiler:/x {tmp_path}/nfs nfs4 rw 0 0\n")
+    places = {"/": "ext4", f"{tmp_path}/nfs": "nfs4"}
+    mounts = [SimpleNamespace(mountpoint=point, fstype=kind) for point, kind in places.items()]
+    monkeypatch.setattr(psutil, "disk_partitions", lambda all: mounts)
     (tmp_path / "nfs").mkdir()
-    assert homes.file_system(tmp_path / "nfs" / "home" / "not yet", mounts) == "nfs4"
-    assert homes.file_system(tmp_path / "local", mounts) == "ext4"
+    (tmp_path / "nfs and more").mkdir()
+    assert homes.file_system(tmp_path / "nfs" / "home" / "not yet") == "nfs4"
+    assert homes.file_system(tmp_path / "nfs and more") == "ext4"
+    assert homes.file_system(tmp_path / "local") == "ext4"
     monkeypatch.setattr(homes, "file_system", lambda home: "nfs4")
     monkeypatch.setattr(homes, "LOCAL", tmp_path / "var")
     directory = homes.server_directory(tmp_path / "nfs" / "home")
@@ -74,15 +78,6 @@ def test_hosts_that_share_their_local_directory_keep_databases_apart(tmp_path, m
     first = homes.server_directory(tmp_path / "home")
     monkeypatch.setattr(socket, "gethostname", lambda: "neighbour")
     assert homes.server_directory(tmp_path / "home") != first
-
-
-@pytest.mark.parametrize("name", ["a b", "tab\there", "line\nbreak", "back\\slash", os.fsdecode(b"latin \xe9")])
-def test_odd_mount_points_are_read(tmp_path, name):
-    escaped = "".join(f"\\{ord(letter):03o}" if letter in " \t\n\\" else letter for letter in name)
-    mounts = tmp_path / "mounts"
-    mounts.write_bytes(os.fsencode(f"/dev/x / ext4 rw 0 0\nfiler:/x {tmp_path}/{escaped} nfs4 rw 0 0\n"))
-    (tmp_path / name).mkdir()
-    assert homes.file_system(tmp_path / name / "home", mounts) == "nfs4"
 
 
 def test_a_lock_that_cannot_be_had_is_named_with_a_remedy(tmp_path):

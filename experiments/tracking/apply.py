@@ -127,7 +127,7 @@ class RunCopy:
         self._stored = max(self._stored, seq)
 
     def take(self, record: Record) -> None:
-        """`apply`, and `reject` where the content is refused.
+        """`apply`; a record whose content is refused is set aside.
 
         Raises:
             PyMongoError, UserError: An outage: the record is to be taken again.
@@ -137,13 +137,12 @@ class RunCopy:
         except Exception as error:
             if is_outage(error):
                 raise
-            reason = mask(f"{type(error).__name__}: {error}")
-            log.warning("record %d (%s) of run %s is set aside: %s", record["seq"], record["kind"], self.key, reason)
-            self.reject(record, error)
+            self._reject(record, error)
 
-    def reject(self, record: Record, error: Exception) -> None:
+    def _reject(self, record: Record, error: Exception) -> None:
         """Set a record aside in `rejected.jsonl`, with the reason, and count it in the run document."""
         reason = mask(f"{type(error).__name__}: {error}")
+        log.warning("record %d (%s) of run %s is set aside: %s", record["seq"], record["kind"], self.key, reason)
         if isinstance(error, NotInside):
             self.left_out.add(str(record.get("file")))
         self._rejects.add(record, reason)

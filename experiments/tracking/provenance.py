@@ -5,6 +5,7 @@ Nothing here may stop a run: a tool that is missing, refuses or hangs leaves a g
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import os
@@ -177,9 +178,10 @@ def host(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
         "cpu": _processor(),
         "cpu_count": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
-        "torch": _version("torch"),
         "slurm": {name: environ[name] for name in SLURM if name in environ},
     }
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        found["torch"] = importlib.metadata.version("torch")
     if cards := gpus():
         found["gpus"] = cards
     if (torch := sys.modules.get("torch")) is not None:
@@ -195,13 +197,6 @@ def _processor() -> str:
     except OSError:
         return platform.processor() or "unknown"
     return platform.processor() or platform.machine()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def gpus(seconds: float = NVML_SECONDS) -> dict[str, Any] | None:

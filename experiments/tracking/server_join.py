@@ -208,10 +208,7 @@ def _version(directory: Path, holder: Holder) -> str:
     state = read_state(directory)
     if state is not None and state.pid == holder.pid:
         return state.version
-    try:
-        if holder.endpoint and holder.endpoint.is_served_by(holder.pid) and (url := holder.endpoint.url(directory)):
-            answer = ask(url)
-            return answer[1] if answer else "of unknown version"
-    except (OSError, PasswordRefused):
-        pass
+    with contextlib.suppress(Unreachable):
+        if holder.endpoint and (version := answering(holder.endpoint, directory, holder.pid)):
+            return version
     return "of unknown version"

@@ -176,7 +176,7 @@ def close_stale(runs: Iterable[Path | str] = (), report: Report | None = None) -
     return report.interrupted
 
 
-def sweep(connect: Callable[[], Database], **options: Any) -> threading.Thread:
+def sweep(connect: Callable[[], Database]) -> threading.Thread:
     """Close and send in the background what earlier runs of this machine left behind; called when a run starts.
 
     Runs that are still going are left to themselves.
@@ -192,7 +192,7 @@ def sweep(connect: Callable[[], Database], **options: Any) -> threading.Thread:
                     report, run_dir = Report(), _target(pointer)
                     with _alone(pointer) as alone:
                         if alone and run_dir is not None:
-                            send(run_dir, database, report, own=True, **options)
+                            send(run_dir, database, report, own=True)
                     if report.sent:
                         pointer.unlink(missing_ok=True)
                 database.client.close()

@@ -8,15 +8,18 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
 
+from experiments.tracking import Experiment
 from experiments.tracking.journal import Journal
 from experiments.tracking.server import EmbeddedServer, stop_server
 from tests.datasets.test_storable import NASTY
+from tests.experiments.tracking.tiny_runs import SCRIPT, Run, tiny
 
 _numbers = itertools.count(1)
 
@@ -116,3 +119,14 @@ def run_document() -> Callable[..., dict]:
         } | more
 
     return make
+
+
+@pytest.fixture
+def run(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Do what a command line of the tiny experiment asks for, in this process and an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def obey(*words: str, experiment: Experiment = tiny.ex) -> Any:
+        return experiment.run_commandline([str(SCRIPT), *words])
+
+    return obey

@@ -127,19 +127,12 @@ def in_use(directory: Path) -> str:
 
 def _named(directory: Path) -> Iterator[int]:
     """Processes that are named as the server: by mongod itself, and in our record."""
-    if (pid := _lock_pid(directory)) is not None:
-        yield pid
+    with contextlib.suppress(OSError, ValueError):
+        yield int((directory / "data" / LOCK).read_text(encoding="ascii"))
     state = read_state(directory)
     identity = recorded(vars(state)) if state is not None else None
     if identity is not None and is_running(identity):
         yield identity.pid
-
-
-def _lock_pid(directory: Path) -> int | None:
-    try:
-        return int((directory / "data" / LOCK).read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
 
 
 def _holder(pid: int, data: Path, named: bool = True) -> Holder | None:
@@ -166,11 +159,8 @@ def _is_given(process: psutil.Process, words: list[str], data: Path) -> bool:
     """Whether the process was started on the data."""
     given = [following for word, following in pairwise(words) if word == "--dbpath"]
     given += [word.removeprefix("--dbpath=") for word in words if word.startswith("--dbpath=")]
-    return any(_same(path if os.path.isabs(path) else os.path.join(process.cwd(), path), data) for path in given)
-
-
-def _same(path: str, data: Path) -> bool:
-    try:
-        return os.path.samefile(path, data)
-    except OSError:
-        return False
+    for path in given:
+        with contextlib.suppress(OSError):
+            if os.path.samefile(path if os.path.isabs(path) else os.path.join(process.cwd(), path), data):
+                return True
+    return False

@@ -35,6 +35,7 @@ from datasets.storable import storable
 from experiments import distributed, renamed
 from experiments.configs.named import NamedConfig
 from experiments.errors import UserError
+from experiments.launcher import is_global_zero
 from experiments.tracking import commandline, lifecycle, overrides, ranks
 from experiments.tracking.commandline import VERBS, Request
 from experiments.tracking.console import set_up_logging
@@ -123,7 +124,7 @@ class Experiment(Generic[S]):
         argv = list(sys.argv if argv is None else argv)
         argv = argv[:-1] if argv[-1] == "with" else argv
         result = None
-        with contextlib.nullcontext() if ranks.is_global_zero() else ranks.silence():
+        with contextlib.nullcontext() if is_global_zero() else ranks.silence():
             try:
                 result, code = self._verb(argv) if argv[1:2] and argv[1] in VERBS else self._obey(argv)
             except UserError as error:
@@ -137,7 +138,7 @@ class Experiment(Generic[S]):
         return result
 
     def _verb(self, argv: Sequence[str]) -> tuple[None, int]:
-        if not ranks.is_global_zero():
+        if not is_global_zero():
             return None, lifecycle.SUCCESS
         module, function, _ = VERBS[argv[1]]
         return None, getattr(importlib.import_module(module), function)(argv[2:]) or lifecycle.SUCCESS
@@ -170,19 +171,19 @@ class Experiment(Generic[S]):
         others = ranks.Others()
 
         def call(handle: RunHandle) -> Any:
-            if ranks.is_global_zero():
+            if is_global_zero():
                 others.tell(handle)
             handle.named = composition.named
             return self._commands[command](settings.model_copy(update={"seed": handle.seed}), handle)
 
-        if ranks.is_global_zero():
+        if is_global_zero():
             distributed.join()
         try:
-            if not ranks.is_global_zero():
+            if not is_global_zero():
                 return None, ranks.follow(call, settings.tracking.runs_dir, settings.seed)
             return self._run(command, composition, request, call)
         finally:
-            if ranks.is_global_zero():
+            if is_global_zero():
                 others.dismiss()
             distributed.leave()
 
@@ -266,7 +267,7 @@ def stored_config(settings: BaseModel) -> dict[str, Any]:
 def _for_commands(settings: S) -> S:
     """Settings as commands get them: the database's password is none of their business, the seed is rank zero's."""
     tracking = settings.tracking.model_copy(update={"mongo_url": mask(settings.tracking.mongo_url)})
-    seed = os.environ.get(ranks.SEED_VARIABLE) if not ranks.is_global_zero() else None
+    seed = os.environ.get(ranks.SEED_VARIABLE) if not is_global_zero() else None
     return settings.model_copy(update={"tracking": tracking} | ({"seed": int(seed)} if seed else {}))
 
 

@@ -20,7 +20,6 @@ from datasets.text import printable_lines
 from experiments import distributed
 from experiments.errors import UserError
 from experiments.launcher import LOCAL_RANK, label
-from experiments.launcher import is_global_zero as is_global_zero  # which `experiment` asks here
 from experiments.tracking import lifecycle, liveness
 from experiments.tracking.journal import FILE_NAME
 from experiments.tracking.run import RunHandle

@@ -99,7 +99,7 @@ class Session:
         )
         self._uploader: Uploader | None = None
         self._began = time.monotonic()
-        self._exported: dict[str, str | None] = {}
+        self._environment: dict[str, str | None] = {}  # before this run
 
     @property
     def resumed(self) -> bool:
@@ -122,16 +122,15 @@ class Session:
 
     def __enter__(self) -> Session:
         self._console.__enter__()
-        for name, value in ((ranks.RUN_VARIABLE, self.journal.key), (ranks.SEED_VARIABLE, str(self._plan.seed))):
-            self._exported[name] = os.environ.get(name)
-            os.environ[name] = value
+        exported = {ranks.RUN_VARIABLE: self.journal.key, ranks.SEED_VARIABLE: str(self._plan.seed)}
+        self._environment = {name: os.environ.pop(name, None) for name in exported}
+        os.environ.update(exported)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name, value in self._exported.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
+        for name, value in self._environment.items():
+            os.environ.pop(name, None)
+            if value is not None:
                 os.environ[name] = value
         self._console.__exit__()
         self.journal.close()

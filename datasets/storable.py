@@ -1,7 +1,7 @@
 """What may be stored: any Python value becomes plain JSON.
 
 A value that cannot be stored is replaced, never refused, and the replacement is named, so that no value that a program
-produces can end its own recording. Names of keys are those that MongoDB can address.
+produces can end its own recording. Keys are such that a document database can address them.
 """
 
 from __future__ import annotations
@@ -246,7 +246,7 @@ class _Plain:
 
 
 def storable_key(key: Any) -> str:
-    """A dict key as MongoDB can address it: text, `.` as `,`, a leading `$` as `@`, never empty."""
+    """A dict key as a document database can address it: text, `.` as `,`, a leading `$` as `@`, never empty."""
     text = key if isinstance(key, str) else str(getattr(key, "value", key)) if isinstance(key, enum.Enum) else str(key)
     text = text.replace(".", ",").replace("\0", "") or "(empty)"
     if not text.isascii():

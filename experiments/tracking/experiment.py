@@ -168,11 +168,13 @@ class Experiment(Generic[S]):
                 f"start it by itself, python {self.script.name} {command}"
             )
         settings = _for_commands(composition.settings)
-        others = ranks.Others()
+        others_wait = is_global_zero()
 
         def call(handle: RunHandle) -> Any:
-            if is_global_zero():
-                others.tell(handle)
+            nonlocal others_wait
+            if others_wait:
+                others_wait = False
+                ranks.tell_others(handle)
             handle.named = composition.named
             return self._commands[command](settings.model_copy(update={"seed": handle.seed}), handle)
 
@@ -183,8 +185,9 @@ class Experiment(Generic[S]):
                 return None, ranks.follow(call, settings.tracking.runs_dir, settings.seed)
             return self._run(command, composition, request, call)
         finally:
-            if is_global_zero():
-                others.dismiss()
+            if others_wait:
+                with contextlib.suppress(RuntimeError):  # they are gone already
+                    ranks.tell_others(None)
             distributed.leave()
 
     def _show(self, run: Any) -> None:

@@ -229,8 +229,8 @@ class Journal:
             return False
         if not self._child_warned:
             self._child_warned = True
-            told = "is not recorded from a worker process; return the value to the main process"
-            log.warning("run %s: %s %s", self.key, what, told)
+            problem = "is not recorded from a worker process; return the value to the main process"
+            log.warning("run %s: %s %s", self.key, what, problem)
         return True
 
     def flush(self) -> None:

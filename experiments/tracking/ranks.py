@@ -29,26 +29,13 @@ RUN_VARIABLE = "OSTINATO_RUN"
 SEED_VARIABLE = "OSTINATO_SEED"
 
 
-class Others:
-    """The ranks that a launcher started beside rank zero, as rank zero sees them: each waits for one message."""
+def tell_others(run: RunHandle | None) -> None:
+    """Send the ranks that a launcher started beside rank zero the run to work in; None lets them exit.
 
-    def __init__(self) -> None:
-        self._shared = False
-
-    def tell(self, run: RunHandle) -> None:
-        """Send them the run to work in."""
-        fields = ("directory", "seed", "fingerprint", "origin")
-        self._share({field: getattr(run, field) for field in fields})
-
-    def dismiss(self) -> None:
-        """Let them exit, where there is no run."""
-        with contextlib.suppress(RuntimeError):  # they are gone already
-            self._share(None)
-
-    def _share(self, fields: dict[str, Any] | None) -> None:
-        if not self._shared:
-            self._shared = True
-            distributed.share(fields)
+    Each of them waits for one such message.
+    """
+    fields = ("directory", "seed", "fingerprint", "origin")
+    distributed.share({field: getattr(run, field) for field in fields} if run is not None else None)
 
 
 @contextlib.contextmanager

@@ -171,6 +171,7 @@ class Experiment(Generic[S]):
         others_wait = is_global_zero()
 
         def call(handle: RunHandle) -> Any:
+            """Do the command, on every rank."""
             nonlocal others_wait
             if others_wait:
                 others_wait = False

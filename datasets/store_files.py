@@ -142,12 +142,18 @@ def file_size(path: Path) -> int:
         os.close(descriptor)
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write ``data`` aside, bring it to disk, and put it in the place of ``path``, even of a link."""
+def replace_file(path: Path, data: bytes, mode: int = 0o666) -> None:
+    """Write ``data`` aside, bring it to disk, and put it in the place of ``path``, even of a link.
+
+    Args:
+        path: what is replaced.
+        data: the new content.
+        mode: who may open the file, less what the umask takes away.
+    """
     aside = aside_path(path)
     aside.unlink(missing_ok=True)
     try:
-        with open(open_file(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+        with open(open_file(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,22 @@ STARTING = 120  # seconds that a part of the Dask cluster has
 # Processes of a test run that use librosa themselves must not fill one cache at once (see preprocess.compiled).
 _compiled = ROOT / ".pytest_cache" / "numba" / os.environ.get("PYTEST_XDIST_WORKER", "main")
 os.environ["NUMBA_CACHE_DIR"] = str(_compiled)
+
+
+@pytest.fixture
+def eventually() -> Callable[..., object]:
+    """Asks until the answer is true, and fails after a deadline."""
+
+    def ask(question: Callable[[], object], seconds: float = 120.0, every: float = 0.02) -> object:
+        deadline = time.monotonic() + seconds
+        pause = threading.Event()
+        while time.monotonic() < deadline:
+            if answer := question():
+                return answer
+            pause.wait(every)
+        raise AssertionError(f"not so within {seconds} s")
+
+    return ask
 
 
 @pytest.fixture(scope="session")

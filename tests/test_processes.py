@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.tracking.history import end_of
 from experiments.tracking.journal import read, read_points
+from experiments.tracking.liveness import end_of
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT, CUT = ROOT / "ex_pretrain.py", ROOT / "tests" / "ex_cut.py"

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from datasets.csv_writing import TableWriter
+from datasets.file_locks import close_lock, open_lock, wait_exclusive
 from experiments.errors import UserError
-from experiments.locks import close_lock, open_lock, wait_exclusive
 from models.prediction import Prediction
 
 LINES, WINDOWS, DOCUMENT, RANKED = "predictions.jsonl", "predictions.csv", "predictions.json", "ranked.csv"

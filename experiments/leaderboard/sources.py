@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from datasets.inside import open_inside
 from experiments.errors import UserError
 from experiments.leaderboard.ranking import Sweep
 from experiments.probes.records import SCORES, folder_name, read_scores, read_scores_csv
-from experiments.tracking.folder import open_inside
 from experiments.tracking.masking import mask
 
 SCORED = "info.scores.task"  # indexed: a run without scores has no such path

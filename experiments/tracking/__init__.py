@@ -3,8 +3,8 @@
 Other rooms take from here the five names below. Each is imported when it is first asked for, so that a question about
 settings does not wait for Lightning or the database's driver. A few of them need something from inside as well:
 `masking` (`mask`, `for_terminal`) for what they print, `location` and `home` for commands that read other runs,
-`folder` and `journal.read` for their files, `artifacts` for files in the database, `history` and `liveness` for a
-training that is resumed, and `logger` (`log_step`, `LogBeforeSaving`) for checkpoints between two points of a curve.
+`journal.read` for their records, `artifacts` for files in the database, `liveness` for a training that is resumed, and
+`logger` (`log_step`, `LogBeforeSaving`) for checkpoints between two points of a curve.
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ from typing import TYPE_CHECKING, Any
 warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
 
 if TYPE_CHECKING:
-    from experiments.tracking.child_run import ChildRun
     from experiments.tracking.experiment import Experiment
     from experiments.tracking.logger import RunLogger
-    from experiments.tracking.run import RunHandle
+    from experiments.tracking.run import ChildRun, RunHandle
     from experiments.tracking.settings import TrackingSettings
 
 __all__ = ["ChildRun", "Experiment", "RunHandle", "RunLogger", "TrackingSettings"]
 
 _MODULES = {
-    "ChildRun": "child_run",
+    "ChildRun": "run",
     "Experiment": "experiment",
     "RunHandle": "run",
     "RunLogger": "logger",

@@ -19,20 +19,20 @@ from pymongo import WriteConcern
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
-from experiments.tracking import artifacts, children, run_document
+from datasets.inside import NotInside, file_state, open_inside
+from datasets.storable import storable_key
+from experiments.tracking import artifacts, run_document
 from experiments.tracking.checkpoints_copy import CheckpointsCopy
 from experiments.tracking.database import journaled, prepare
 from experiments.tracking.faults import Rejected, is_outage
 from experiments.tracking.files_copy import File, FilesCopy, inside
 from experiments.tracking.finish import FINAL, LOG, log_ends, make_file
-from experiments.tracking.folder import NotInside, file_state, open_inside
 from experiments.tracking.information import Information
 from experiments.tracking.journal import Record, read_points
 from experiments.tracking.masking import mask
 from experiments.tracking.rejects import Rejects
 from experiments.tracking.run_document import last_lines, paths_set
 from experiments.tracking.series_copy import SeriesCopy, when
-from experiments.tracking.values import storable_key
 
 CHANGED_LIMIT = 300
 
@@ -120,14 +120,14 @@ class RunCopy:
             return
         if self.run_id is None and record["kind"] != "start":
             raise Rejected("the run has no start record")
-        writer = _WRITERS.get(record["kind"])
-        if writer is None:
+        write = getattr(self, f"_write_{record['kind']}", None)
+        if write is None:
             raise Rejected(f"records of the kind {record['kind']!r} are not known")
-        writer(self, record)
+        write(record)
         self._stored = max(self._stored, seq)
 
     def take(self, record: Record) -> None:
-        """`apply`, and `reject` where the content is refused.
+        """`apply`; a record whose content is refused is set aside.
 
         Raises:
             PyMongoError, UserError: An outage: the record is to be taken again.
@@ -137,13 +137,12 @@ class RunCopy:
         except Exception as error:
             if is_outage(error):
                 raise
-            reason = mask(f"{type(error).__name__}: {error}")
-            log.warning("record %d (%s) of run %s is set aside: %s", record["seq"], record["kind"], self.key, reason)
-            self.reject(record, error)
+            self._reject(record, error)
 
-    def reject(self, record: Record, error: Exception) -> None:
+    def _reject(self, record: Record, error: Exception) -> None:
         """Set a record aside in `rejected.jsonl`, with the reason, and count it in the run document."""
         reason = mask(f"{type(error).__name__}: {error}")
+        log.warning("record %d (%s) of run %s is set aside: %s", record["seq"], record["kind"], self.key, reason)
         if isinstance(error, NotInside):
             self.left_out.add(str(record.get("file")))
         self._rejects.add(record, reason)
@@ -252,7 +251,7 @@ class RunCopy:
 
     # what the database gets
 
-    def _start(self, record: Record) -> None:
+    def _write_start(self, record: Record) -> None:
         database = self._database
         known = database["runs"].find_one({"ostinato.key": self.key}, {"_id": 1})
         if known is None:
@@ -267,7 +266,7 @@ class RunCopy:
         self._files.store(database)
         self._update({}, record["seq"])
 
-    def _beat(self, record: Record) -> None:
+    def _write_beat(self, record: Record) -> None:
         values = self._information.allowed(paths_set(record), record["seq"])
         state = file_state(self.directory / LOG)
         if state is not None and state != self._log_state:
@@ -275,7 +274,7 @@ class RunCopy:
         self._update(values | {"heartbeat": when(record["time"])}, record["seq"])
         self._log_state = state
 
-    def _info(self, record: Record) -> None:
+    def _write_info(self, record: Record) -> None:
         self._update(self._information.allowed(paths_set(record), record["seq"]), record["seq"])
 
     def _artifact(self, record: Record) -> None:
@@ -289,13 +288,13 @@ class RunCopy:
 
     def _send_child_runs(self, path: str) -> None:
         with open_inside(self.directory, path) as file:
-            children.insert(self._database, file, self.run_id, self.key)
+            run_document.insert_children(self._database, file, self.run_id, self.key)
 
-    def _children(self, record: Record) -> None:
+    def _write_children(self, record: Record) -> None:
         self._send_child_runs(record["file"])
         self._update({}, record["seq"])
 
-    def _checkpoint(self, record: Record) -> None:
+    def _write_checkpoint(self, record: Record) -> None:
         if self._checkpoints.is_current(record):
             file = self._checkpoints.file(record)
             try:
@@ -310,7 +309,7 @@ class RunCopy:
                     self._leave_out(f"checkpoint {record['name']}", record["path"], error)
         self._update({"info.checkpoints": self._checkpoints.listed()}, record["seq"])
 
-    def _segment(self, record: Record) -> None:
+    def _write_segment(self, record: Record) -> None:
         if len(self._segments) == 1:
             self._update({"info.segments": self._segments}, record["seq"])
             return
@@ -319,7 +318,7 @@ class RunCopy:
         change = {"$set": again | {"info.segments": self._segments, "ostinato.seq": record["seq"]}}
         self._database["runs"].update_one(where, change | {"$unset": {"fail_trace": ""}})
 
-    def _rewind(self, record: Record) -> None:
+    def _write_rewind(self, record: Record) -> None:
         self.flush()
         self._update({}, record["seq"])
 
@@ -335,7 +334,7 @@ class RunCopy:
             values["info.segments"] = self._segments
         return values
 
-    def _end(self, record: Record) -> None:
+    def _write_end(self, record: Record) -> None:
         self.flush()
         values = self._ending(record)
         if record.get("result") is not None:
@@ -384,15 +383,3 @@ class RunCopy:
                 where["ostinato.seq"] = {"$lt": seq}
             change["$max"] = {"ostinato.seq": seq}
         self._database["runs"].update_one(where, change)
-
-
-_WRITERS = {
-    "start": RunCopy._start,
-    "beat": RunCopy._beat,
-    "info": RunCopy._info,
-    "children": RunCopy._children,
-    "checkpoint": RunCopy._checkpoint,
-    "segment": RunCopy._segment,
-    "rewind": RunCopy._rewind,
-    "end": RunCopy._end,
-}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import itertools
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from bson import Binary, ObjectId
@@ -23,19 +22,6 @@ ASKED = 1000  # files asked about at once
 
 class FileChanged(ValueError):
     """A file was written to while it was being stored."""
-
-
-@dataclass(frozen=True)
-class Small:
-    """A file of one chunk at most, read into memory."""
-
-    name: str
-    content: bytes
-    digest: str
-
-    @property
-    def identity(self) -> ObjectId:
-        return file_id(self.digest)
 
 
 def ensure_indexes(database: Database) -> None:
@@ -96,14 +82,20 @@ def put(database: Database, file: BinaryIO, name: str, digest: str | None = None
     return identity
 
 
-def put_small(database: Database, files: Sequence[Small]) -> None:
-    """`put` for many small files at once, at the cost of a few exchanges with the database."""
-    by_id = {file.identity: file for file in files}
-    there = {one["_id"] for one in database["fs.files"].find({"_id": {"$in": list(by_id)}}, {"_id": 1})}
-    new = {identity: file for identity, file in by_id.items() if identity not in there}
-    chunks = [{"files_id": key, "n": 0, "data": Binary(file.content)} for key, file in new.items() if file.content]
+def put_small(database: Database, files: Mapping[str, tuple[str, bytes]]) -> None:
+    """`put` for many files of one chunk at most, at the cost of a few exchanges with the database.
+
+    Args:
+        database: Of the runs.
+        files: Name and content by SHA-256.
+    """
+    digests = {file_id(digest): digest for digest in files}
+    for one in database["fs.files"].find({"_id": {"$in": list(digests)}}, {"_id": 1}):
+        del digests[one["_id"]]
+    new = [(identity, digest, *files[digest]) for identity, digest in digests.items()]
+    chunks = [{"files_id": key, "n": 0, "data": Binary(content)} for key, _, _, content in new if content]
     insert_missing(database["fs.chunks"], chunks)
-    insert_missing(database["fs.files"], [_entry(file.name, len(file.content), file.digest) for file in new.values()])
+    insert_missing(database["fs.files"], [_entry(name, len(content), digest) for _, digest, name, content in new])
 
 
 def incomplete(database: Database, identities: Collection[ObjectId]) -> set[ObjectId]:

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pymongo.errors import OperationFailure, PyMongoError
 
 from experiments.errors import UserError
-from experiments.tracking import columns
 from experiments.tracking.cli import tracking_settings
+from experiments.tracking.database import seed_columns
 from experiments.tracking.location import Location, located, open_database
 from experiments.tracking.masking import for_terminal, mask
 from experiments.tracking.omniboard import FIRST_PORT, Omniboard
@@ -62,7 +62,7 @@ def count_runs(location: Location) -> int:
     try:
         count = database.runs.estimated_document_count()
         with contextlib.suppress(OperationFailure):  # of a user who may only read
-            columns.seed(database)
+            seed_columns(database)
         return count
     except PyMongoError as error:
         reason = mask(str(error)).split(" (configured timeouts")[0][:300]

@@ -1,7 +1,8 @@
 """Which process uses a server's data: the kernel's lock on `data/mongod.lock` decides, never a record of ours.
 
 A running mongod keeps that file locked and its own number in it. So a server is found, joined and stopped also when
-nothing about it was recorded, or when the host's name or clock has changed since.
+nothing about it was recorded, or when the host's name or clock has changed since. `server.json` is read for what is
+known from nowhere else: where it listens, and the version of the data when none runs.
 """
 
 from __future__ import annotations
@@ -16,15 +17,51 @@ from itertools import pairwise
 from pathlib import Path
 
 import psutil
+from pydantic import TypeAdapter
+from pydantic.dataclasses import dataclass as checked_dataclass
 
-from experiments.locks import is_held
+from datasets.file_locks import is_held
+from datasets.processes import Identity, identify, is_running, recorded
+from datasets.store_files import replace_file
 from experiments.tracking import endpoint
 from experiments.tracking.endpoint import Endpoint
-from experiments.tracking.processes import Identity, identify, is_running, recorded
-from experiments.tracking.server_record import State, read_state
 
 LOCK = "mongod.lock"
 DYING_SECONDS = 3.0  # for which a lock may be held by a process that is being taken down, and shows nothing of itself
+
+
+@checked_dataclass(frozen=True)
+class State:
+    """A server; `pid` is None after an orderly stop, and `boot` and `ticks` are missing in old records."""
+
+    host: str
+    version: str
+    pid: int | None = None
+    pid_started: float | None = None
+    socket: str | None = None
+    port: int | None = None
+    boot: str | None = None
+    ticks: int | None = None
+
+
+_STATE = TypeAdapter(State)
+
+
+def read_state(directory: Path) -> State | None:
+    """The content of `server.json`; None when it is missing or not readable as such."""
+    try:
+        return _STATE.validate_json((directory / "server.json").read_bytes(), strict=True)
+    except (OSError, ValueError):
+        return None
+
+
+def write_state(directory: Path, state: State) -> None:
+    """Replace `server.json`, which only its owner can read.
+
+    Raises:
+        OSError: It cannot be written; what was there stays.
+    """
+    replace_file(directory / "server.json", _STATE.dump_json(state, indent=1) + b"\n", 0o600)
 
 
 @dataclass(frozen=True)
@@ -90,19 +127,12 @@ def in_use(directory: Path) -> str:
 
 def _named(directory: Path) -> Iterator[int]:
     """Processes that are named as the server: by mongod itself, and in our record."""
-    if (pid := _lock_pid(directory)) is not None:
-        yield pid
+    with contextlib.suppress(OSError, ValueError):
+        yield int((directory / "data" / LOCK).read_text(encoding="ascii"))
     state = read_state(directory)
     identity = recorded(vars(state)) if state is not None else None
     if identity is not None and is_running(identity):
         yield identity.pid
-
-
-def _lock_pid(directory: Path) -> int | None:
-    try:
-        return int((directory / "data" / LOCK).read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
 
 
 def _holder(pid: int, data: Path, named: bool = True) -> Holder | None:
@@ -129,11 +159,8 @@ def _is_given(process: psutil.Process, words: list[str], data: Path) -> bool:
     """Whether the process was started on the data."""
     given = [following for word, following in pairwise(words) if word == "--dbpath"]
     given += [word.removeprefix("--dbpath=") for word in words if word.startswith("--dbpath=")]
-    return any(_same(path if os.path.isabs(path) else os.path.join(process.cwd(), path), data) for path in given)
-
-
-def _same(path: str, data: Path) -> bool:
-    try:
-        return os.path.samefile(path, data)
-    except OSError:
-        return False
+    for path in given:
+        with contextlib.suppress(OSError):
+            if os.path.samefile(path if os.path.isabs(path) else os.path.join(process.cwd(), path), data):
+                return True
+    return False

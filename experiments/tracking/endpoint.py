@@ -24,7 +24,7 @@ import psutil
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from experiments.tracking.server_record import write_private
+from datasets.store_files import replace_file
 from experiments.tracking.sockets import is_private, remove_socket
 
 DATABASE = "ostinato"
@@ -68,7 +68,7 @@ class Endpoint:
         if self.socket is not None:
             folder = str(Path(self.socket).parent)
             return ["--bind_ip", self.socket, "--unixSocketPrefix", folder, "--filePermissions", "0600"]
-        write_private(directory / PASSWORD, secrets.token_hex(32))
+        replace_file(directory / PASSWORD, secrets.token_hex(32).encode(), 0o600)
         listen = ["--bind_ip", LOOPBACK, "--port", str(self.port), "--nounixsocket"]
         key = ["--keyFile", str(directory / PASSWORD), "--setParameter", f"authenticationMechanisms={SCRAM}"]
         return [*listen, *key, "--setParameter", "enableLocalhostAuthBypass=0"]

@@ -31,18 +31,18 @@ from pydantic import BaseModel
 from sacred.config import ConfigDict
 from sacred.config.config_summary import ConfigSummary
 
-from experiments import distributed
+from datasets.storable import storable
+from experiments import distributed, renamed
 from experiments.configs.named import NamedConfig
 from experiments.errors import UserError
-from experiments.tracking import commandline, lifecycle, overrides, ranks, renaming
+from experiments.launcher import is_global_zero
+from experiments.tracking import commandline, lifecycle, overrides, ranks
 from experiments.tracking.commandline import VERBS, Request
 from experiments.tracking.console import set_up_logging
 from experiments.tracking.masking import for_terminal, mask
 from experiments.tracking.overrides import Composition
-from experiments.tracking.performing import perform
 from experiments.tracking.run import RunHandle
 from experiments.tracking.schema import descriptions
-from experiments.tracking.values import storable
 from models.fingerprint import fingerprint
 
 S = TypeVar("S", bound=BaseModel)
@@ -124,7 +124,7 @@ class Experiment(Generic[S]):
         argv = list(sys.argv if argv is None else argv)
         argv = argv[:-1] if argv[-1] == "with" else argv
         result = None
-        with contextlib.nullcontext() if ranks.is_global_zero() else ranks.silence():
+        with contextlib.nullcontext() if is_global_zero() else ranks.silence():
             try:
                 result, code = self._verb(argv) if argv[1:2] and argv[1] in VERBS else self._obey(argv)
             except UserError as error:
@@ -138,7 +138,7 @@ class Experiment(Generic[S]):
         return result
 
     def _verb(self, argv: Sequence[str]) -> tuple[None, int]:
-        if not ranks.is_global_zero():
+        if not is_global_zero():
             return None, lifecycle.SUCCESS
         module, function, _ = VERBS[argv[1]]
         return None, getattr(importlib.import_module(module), function)(argv[2:]) or lifecycle.SUCCESS
@@ -168,23 +168,27 @@ class Experiment(Generic[S]):
                 f"start it by itself, python {self.script.name} {command}"
             )
         settings = _for_commands(composition.settings)
-        others = ranks.Others()
+        others_wait = is_global_zero()
 
         def call(handle: RunHandle) -> Any:
-            if ranks.is_global_zero():
-                others.tell(handle)
+            """Do the command, on every rank."""
+            nonlocal others_wait
+            if others_wait:
+                others_wait = False
+                ranks.tell_others(handle)
             handle.named = composition.named
             return self._commands[command](settings.model_copy(update={"seed": handle.seed}), handle)
 
-        if ranks.is_global_zero():
+        if is_global_zero():
             distributed.join()
         try:
-            if not ranks.is_global_zero():
+            if not is_global_zero():
                 return None, ranks.follow(call, settings.tracking.runs_dir, settings.seed)
             return self._run(command, composition, request, call)
         finally:
-            if ranks.is_global_zero():
-                others.dismiss()
+            if others_wait:
+                with contextlib.suppress(RuntimeError):  # they are gone already
+                    ranks.tell_others(None)
             distributed.leave()
 
     def _show(self, run: Any) -> None:
@@ -214,8 +218,7 @@ class Experiment(Generic[S]):
         self, command: str, composition: Composition[S], request: Request, call: Callable[[RunHandle], Any]
     ) -> tuple[Any, int]:
         """A run from the look at the repository to the last line on the terminal, or an unobserved one."""
-        from experiments.tracking import provenance
-        from experiments.tracking.session import Plan, Session, experiment_info, read_revision
+        from experiments.tracking.session import Plan, Session, perform, read_revision
 
         options, tracking = request.options, composition.settings.tracking
         with lifecycle.signals():
@@ -225,14 +228,12 @@ class Experiment(Generic[S]):
                     print(f"Not recorded (-u): files go to {folder} until the end", file=sys.stderr)
                     handle = RunHandle(Path(folder), run.config["seed"])
                     return perform(run, lambda: call(handle), options)
-            name, facts = self._facts(command, composition, request)
+            name, document, meta = self._described(command, composition, request)
             revision = read_revision(self.script, options["--enforce_clean"])
             wanted = getattr(composition.settings, "resume", False) or distributed.restarted()
             resume = command in self._resumable and wanted
-            plan = Plan(tracking, self.script, name, composition.settings.seed, facts, revision, resume)
+            plan = Plan(tracking, self.script, name, composition.settings.seed, document, meta, revision, resume)
             run = self._sacred_run(command, composition, options)
-            run.experiment_info = experiment_info(run.experiment_info["name"], plan)
-            run.host_info = provenance.host()
             with Session(plan) as session:
                 session.watch(run)
                 result, code = perform(run, lambda: call(session.handle), options, session)
@@ -243,21 +244,21 @@ class Experiment(Generic[S]):
                     code = lifecycle.exit_code(error)
                 return result, code
 
-    def _facts(self, command: str, composition: Composition[S], request: Request) -> tuple[str, Any]:
-        """The fingerprint of a command and its settings, and what the run document says of them."""
-        from experiments.tracking.observer import Facts
-
+    def _described(
+        self, command: str, composition: Composition[S], request: Request
+    ) -> tuple[str, dict[str, Any], dict[str, Any]]:
+        """The fingerprint of a command and its settings, and what the run document and its `meta` say of them."""
         changed = {key: value for key, value in composition.delta.items() if key.split(".")[0] not in TRANSIENT}
-        former = mask(overrides.nested(renaming.former(changed)))
+        former = mask(overrides.nested(renamed.former(changed)))
         name = fingerprint({"experiment": self.name, "command": command, "delta": former})
-        return name, Facts(
-            tags=(*composition.named, *composition.settings.tracking.tags),
-            info={"delta": mask(overrides.nested(changed)), "fingerprint": name},
-            group=composition.settings.tracking.group,
-            argv=request.argv,
-            updates=overrides.nested(composition.updates),
-            named=composition.named,
-        )
+        tracking, named = composition.settings.tracking, list(composition.named)
+        document = {
+            "info": {"delta": mask(overrides.nested(changed)), "fingerprint": name},
+            "omniboard": {"tags": [*named, *tracking.tags]},
+        }
+        updates = overrides.nested(composition.updates)
+        meta = {"named_configs": named, "config_updates": updates, "group": tracking.group, "argv": list(request.argv)}
+        return name, document, meta
 
 
 def stored_config(settings: BaseModel) -> dict[str, Any]:
@@ -270,7 +271,7 @@ def stored_config(settings: BaseModel) -> dict[str, Any]:
 def _for_commands(settings: S) -> S:
     """Settings as commands get them: the database's password is none of their business, the seed is rank zero's."""
     tracking = settings.tracking.model_copy(update={"mongo_url": mask(settings.tracking.mongo_url)})
-    seed = os.environ.get(ranks.SEED_VARIABLE) if not ranks.is_global_zero() else None
+    seed = os.environ.get(ranks.SEED_VARIABLE) if not is_global_zero() else None
     return settings.model_copy(update={"tracking": tracking} | ({"seed": int(seed)} if seed else {}))
 
 

@@ -16,9 +16,8 @@ from typing import Any, BinaryIO
 from bson import ObjectId
 from pymongo.database import Database
 
+from datasets.inside import open_inside
 from experiments.tracking import artifacts
-from experiments.tracking.artifacts import Small
-from experiments.tracking.folder import open_inside
 
 GATHERED_BYTES, GATHERED = 4 * 2**20, 500  # contents in memory before they are stored
 SHORT = 1000  # names: a list up to here is written for each new name
@@ -55,7 +54,7 @@ class FilesCopy:
         self._sent: dict[str, ObjectId] = {}  # what was sent since this object was made
         self._listed: dict[str, ObjectId] = {}  # what the run document says
         self._bytes = 0  # of the list in the run document
-        self._gathered: dict[ObjectId, Small] = {}
+        self._gathered: dict[str, tuple[str, bytes]] = {}  # SHA-256 -> name, content
         self._gathered_bytes = 0
         self._written = time.monotonic()
 
@@ -95,19 +94,19 @@ class FilesCopy:
             content = handle.read(artifacts.CHUNK + 1)
             if len(content) > artifacts.CHUNK:
                 return artifacts.put(database, handle, file.name, digest)
-        small = Small(file.name, content, hashlib.sha256(content).hexdigest())
-        if digest not in (None, small.digest):
+        found = hashlib.sha256(content).hexdigest()
+        if digest not in (None, found):
             raise artifacts.FileChanged(f"{file.name} changed while it was stored")
-        self._gathered[small.identity] = small
+        self._gathered[found] = file.name, content
         self._gathered_bytes += len(content)
         if self._gathered_bytes > GATHERED_BYTES or len(self._gathered) >= GATHERED:
             self.store(database)
-        return small.identity
+        return artifacts.file_id(found)
 
     def store(self, database: Database) -> None:
         """Store what was gathered."""
         if self._gathered:
-            artifacts.put_small(database, list(self._gathered.values()))
+            artifacts.put_small(database, self._gathered)
             self._gathered.clear()
             self._gathered_bytes = 0
 

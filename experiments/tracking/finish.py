@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from datasets.inside import NotInside, open_inside
 from datasets.store_files import replace_file
-from experiments.tracking.folder import NotInside, is_inside, open_inside
 from experiments.tracking.journal import read_points
 
 FINAL = METRICS, CHECKPOINTS, LOG = "metrics.parquet", "checkpoints.json", "run.log"
@@ -32,7 +32,7 @@ def make_file(name: str, run_dir: Path, checkpoints: Sequence[dict[str, Any]]) -
         OSError: it cannot be written.
     """
     if name == LOG:
-        return LOG if is_inside(run_dir, LOG) else None
+        return LOG if os.path.lexists(run_dir / LOG) else None
     path = _files(run_dir) / name
     if name == METRICS:
         return f"files/{METRICS}" if write_metrics(run_dir, path) else None

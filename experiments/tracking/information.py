@@ -7,8 +7,9 @@ from typing import Any
 
 import bson
 
+from experiments.tracking.run import OWN_INFO
+
 LIMIT = 2 * 2**20  # bytes of `info` and `result` in a run document
-KEPT = ("metrics", "tracking", "checkpoints", "segments")  # of the information, by the copy itself
 
 
 class Information:
@@ -27,7 +28,7 @@ class Information:
         """Note what a run begins with."""
         for key, value in info.items():
             self._sizes[f"info.{key}"] = size(value)
-            if key not in KEPT:
+            if key not in OWN_INFO:
                 self._values[f"info.{key}"] = value
 
     def allowed(self, values: Mapping[str, Any], seq: int) -> dict[str, Any]:
@@ -66,7 +67,7 @@ class Information:
             path: value
             for path, value in self._values.items()
             if (document.get("result") if path == "result" else info.get(path.partition(".")[2])) != value
-            and path.partition(".")[2] not in KEPT
+            and path.partition(".")[2] not in OWN_INFO
         }
 
 

@@ -11,6 +11,7 @@ What a record may hold is decided by `values.storable` and `masking.mask`, throu
 from __future__ import annotations
 
 import collections
+import contextlib
 import json
 import logging
 import os
@@ -23,12 +24,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from datasets.inside import open_inside
+from datasets.storable import Changes, metric_points, storable, storable_key
 from datasets.store_files import replace_file
-from experiments.tracking.folder import open_inside
 from experiments.tracking.home import pending_directory
 from experiments.tracking.lifecycle import signals_deferred
 from experiments.tracking.masking import mask
-from experiments.tracking.values import Changes, metric_points, storable, storable_key
 
 FILE_NAME = "journal.jsonl"
 FORCED = frozenset({"start", "segment", "rewind", "beat", "end"})  # kinds that reach the disk before `append` returns
@@ -179,8 +180,7 @@ class Journal:
             kind: `start`, `metrics`, `beat`, `info`, `artifact`, `children`, `checkpoint`, `segment`, `rewind`, `end`.
             time_: unix time of the event; now when left out.
         """
-        if os.getpid() != self._pid:
-            self._warn_child(kind)
+        if self.is_forked(f"a {kind} record"):
             return 0
         record, changes = self._plain(kind, fields)
         if changes := self._news(kind, changes):
@@ -222,6 +222,16 @@ class Journal:
                 self._write_backlog()
         why = (self._why.strerror or str(self._why)) if self._why is not None else ""
         return self._dropped + len(self._backlog), why
+
+    def is_forked(self, what: str) -> bool:
+        """Whether this is a forked process, from which nothing is recorded; the first time it says so of `what`."""
+        if os.getpid() == self._pid:
+            return False
+        if not self._child_warned:
+            self._child_warned = True
+            problem = "is not recorded from a worker process; return the value to the main process"
+            log.warning("run %s: %s %s", self.key, what, problem)
+        return True
 
     def flush(self) -> None:
         """Force what was appended to the disk; other threads may append meanwhile."""
@@ -313,15 +323,6 @@ class Journal:
             )
         self._why = error
 
-    def _warn_child(self, kind: str) -> None:
-        if not self._child_warned:
-            self._child_warned = True
-            log.warning(
-                "run %s: a %s record from a forked process is not kept; return the value to the main process instead",
-                self.key,
-                kind,
-            )
-
 
 def keep_file(source: Path, kept: Path) -> int:
     """Put the content of `source` at `kept` and return its size in bytes.
@@ -335,11 +336,9 @@ def keep_file(source: Path, kept: Path) -> int:
     aside = kept.with_name(f".{kept.name}.{secrets.token_hex(3)}")
     try:
         if size > COPIED:
-            try:
+            with contextlib.suppress(OSError):
                 os.link(source, aside)
-            except OSError:
-                shutil.copyfile(source, aside)
-        else:
+        if not aside.exists():
             shutil.copyfile(source, aside)
         os.replace(aside, kept)
     finally:

@@ -53,7 +53,7 @@ class Interrupted(KeyboardInterrupt):
 def watched_signals() -> tuple[int, ...]:
     """Signals that end a run in order. Under SLURM, SIGUSR1 belongs to Lightning, which saves and requeues."""
     names = ["SIGINT", "SIGTERM", "SIGHUP"] + (["SIGUSR1"] if "SLURM_JOB_ID" not in os.environ else [])
-    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+    return tuple(getattr(signal, name) for name in names)
 
 
 _ending = False
@@ -120,7 +120,7 @@ def signals() -> Iterator[None]:
 
     before = {}
     for signum in watched_signals():
-        if signum == getattr(signal, "SIGHUP", None) and signal.getsignal(signum) == signal.SIG_IGN:
+        if signum == signal.SIGHUP and signal.getsignal(signum) == signal.SIG_IGN:
             continue  # started by nohup: it stays ignored
         before[signum] = signal.signal(signum, handle)
     try:

@@ -7,46 +7,36 @@ last record.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from experiments.locks import close_lock, is_held, open_lock, wait_exclusive
-from experiments.tracking.journal import FILE_NAME, read
-from experiments.tracking.processes import identify, is_running, recorded, this_boot
+from datasets.file_locks import close_lock, is_held, open_lock, wait_exclusive
+from datasets.processes import identify, is_running, recorded, this_boot
+from experiments.tracking.journal import FILE_NAME, parse, read
 
 LOCK_NAME = ".lock"
+TAIL = 256 * 1024  # bytes of a journal in which its end record is looked for
 SILENT = 120.0  # seconds without a record after which a run of another machine is taken for dead
 
 
-class RunLock:
-    """The lock on a run's directory; held until `release` or the end of the process, however that comes."""
+def lock_run(run_dir: Path, seconds: float = 1.0) -> int | None:
+    """Take the lock on a run, for which others are given some time; None while another process has it.
 
-    def __init__(self, run_dir: Path):
-        self.path = run_dir / LOCK_NAME
-        self._file = -1
+    A file system without locks grants it to everyone. It is held until `close_lock` or the end of the process, however
+    that comes.
 
-    def acquire(self, seconds: float = 1.0) -> bool:
-        """Take the lock, for which others are given some time; False while another process has it.
-
-        A file system without locks grants it to everyone.
-
-        Raises:
-            OSError: the lock file cannot be made.
-        """
-        file = open_lock(self.path)
-        if not wait_exclusive(file, seconds):
-            close_lock(file)
-            return False
-        self._file = file
-        return True
-
-    def release(self) -> None:
-        """Let the lock go."""
-        close_lock(self._file)
-        self._file = -1
+    Raises:
+        OSError: the lock file cannot be made.
+    """
+    file = open_lock(run_dir / LOCK_NAME)
+    if wait_exclusive(file, seconds):
+        return file
+    close_lock(file)
+    return None
 
 
 def is_locked(run_dir: Path) -> bool:
@@ -85,6 +75,17 @@ def ownership(run_dir: Path) -> tuple[dict[str, Any] | None, bool]:
         elif record["kind"] == "end":
             ended = True
     return owner, ended
+
+
+def end_of(run_dir: Path) -> dict[str, Any] | None:
+    """The end record of a run; None while it runs (again), or when it was killed."""
+    with contextlib.suppress(OSError), open(run_dir / FILE_NAME, "rb") as file:
+        file.seek(max(0, file.seek(0, 2) - TAIL))
+        for line in reversed(file.readlines()):
+            record = parse(line)
+            if record is not None and record["kind"] in ("start", "segment", "end"):
+                return record if record["kind"] == "end" else None
+    return None
 
 
 def last_activity(run_dir: Path) -> float:

@@ -198,6 +198,6 @@ def _read_private(path: Path) -> str:
         text = path.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise UserError(f"{FILE_VARIABLE}={path}: {error.strerror}") from error
-    if stat.S_IMODE(mode) & 0o077 and os.name == "posix":
+    if stat.S_IMODE(mode) & 0o077:
         raise UserError(f"{FILE_VARIABLE}={path}: others can read it (mode {stat.S_IMODE(mode):o}); chmod 600 {path}")
     return text

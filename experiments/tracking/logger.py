@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from experiments.tracking.folder import file_state
+from datasets.inside import file_state
 from experiments.tracking.run import RunHandle
 
 EPOCH = "epoch"  # Lightning adds it to every call; kept beside the series, not as one of them
@@ -87,7 +87,8 @@ class RunLogger(Logger):
             self._note_epoch(int(epoch), step)
         self._step = step if step is not None else self._step
         if beside := {name: value for name, value in metrics.items() if name in self._beside}:
-            self._run.set_info(throughput={name.rpartition("/")[2]: _rounded(value) for name, value in beside.items()})
+            digits = {name.rpartition("/")[2]: float(f"{value:.4g}") for name, value in beside.items()}
+            self._run.set_info(throughput=digits)
         for name, value in metrics.items():
             if name != EPOCH and name not in beside:
                 self._run.log_scalar(name, value, step)
@@ -139,8 +140,3 @@ def _number(value: Any) -> float | None:
         return None
     number = float(value)
     return number if math.isfinite(number) else None
-
-
-def _rounded(value: float) -> float:
-    """To four digits, as a person reads it."""
-    return float(f"{value:.4g}")

@@ -1,7 +1,8 @@
-"""Which `mongod` this machine can run: `OSTINATO_MONGOD`, the one of an installed wheel, or one on the PATH."""
+"""The `mongod` of this machine: which one starts (`OSTINATO_MONGOD`, a wheel's, the PATH's), and what its log says."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
@@ -11,11 +12,17 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from experiments.errors import UserError
 
 VARIABLE = "OSTINATO_MONGOD"
 PROBE_SECONDS = 15.0
+LOG_LIMIT = 10 * 2**20  # bytes of the log
+TAIL = 256_000  # bytes of it that hold the last start of a server
+STARTING = 4615611  # the entry with which a server begins
+NO_ENTRY = 2  # errno of a file that is missing
+STORAGE = {"WT", "STORAGE", "RECOVERY"}  # components of the storage engine
 
 
 @dataclass(frozen=True)
@@ -24,10 +31,6 @@ class Binary:
 
     path: Path
     version: str  # "6.0.5"
-
-    @property
-    def major(self) -> int:
-        return int(self.version.split(".")[0])
 
 
 def find() -> Binary:
@@ -50,9 +53,8 @@ def candidates() -> Iterator[tuple[Path, str]]:
     """Places to look at, in order, each with where it comes from."""
     if given := os.environ.get(VARIABLE):
         yield Path(given).expanduser(), VARIABLE
-    name = "mongod.exe" if sys.platform == "win32" else "mongod"
     for entry in sys.path:
-        path = Path(entry or ".") / "fiftyone" / "db" / "bin" / name
+        path = Path(entry or ".") / "fiftyone" / "db" / "bin" / "mongod"
         if path.is_file():
             yield path.absolute(), "installed wheel"
     if found := shutil.which("mongod"):
@@ -86,3 +88,74 @@ def has_avx(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
         return True
     flags = re.search(r"^flags\s*:(.*)$", cpuinfo.read_text(errors="replace"), re.MULTILINE)
     return flags is None or "avx" in flags[1].split()
+
+
+def rotate(path: Path) -> None:
+    """Put a log that has become long aside, where the one before it lies."""
+    if path.exists() and path.stat().st_size > LOG_LIMIT:
+        os.replace(path, path.with_suffix(".log.1"))
+
+
+def last_error(path: Path) -> str:
+    """The last error that the log tells of since the last start, or where to look."""
+    try:
+        entries = _errors(path)
+    except OSError:
+        return f"and left no log; is {path.parent} on a full disk?"
+    if not entries:
+        return f"see {path}"
+    attributes = entries[-1].get("attr") or {}
+    if isinstance(message := attributes.get("message"), dict):  # of the storage engine
+        return f"{message.get('msg', '')} {message.get('error_str', '')}".strip() + f" (see {path})"
+    detail = attributes.get("error") or attributes.get("reason") or ""
+    detail = detail if isinstance(detail, str) else json.dumps(detail)
+    return f"{entries[-1].get('msg', '')} {detail} (see {path})"
+
+
+def damage(path: Path, pid: int) -> str | None:
+    """What the server `pid` said of damaged files when it ended; None when it ended otherwise, or was not the last.
+
+    The storage engine's own error numbers are negative. Positive ones are the system's (disk full, not permitted), with
+    which the files may be in order; but for a file that should be there and is not.
+    """
+    try:
+        entries = _errors(path, pid)
+    except OSError:
+        return None
+    if not any(entry["s"] == "F" for entry in entries):
+        return None
+    first = next((entry for entry in entries if entry.get("c") in STORAGE), None)
+    if first is None:
+        return None
+    attributes = first.get("attr") or {}
+    code, message = attributes.get("error"), attributes.get("message")
+    if isinstance(code, int) and code > 0 and code != NO_ENTRY:
+        return None
+    if isinstance(message, dict):
+        return str(message.get("msg", "")) or str(first.get("msg"))
+    return str(attributes.get("reason") or first.get("msg"))
+
+
+def _errors(path: Path, pid: int | None = None) -> list[dict[str, Any]]:
+    """The errors of the server that was started last, which must be `pid` if that is given.
+
+    Raises:
+        OSError: The log cannot be read.
+    """
+    with open(path, "rb") as file:
+        file.seek(max(0, os.path.getsize(path) - TAIL))
+        lines = file.read().decode("utf-8", "replace").splitlines()
+    found: list[dict[str, Any]] = []
+    last: int | None = None
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if not isinstance(entry, dict):
+            continue
+        if entry.get("id") == STARTING:
+            found, last = [], (entry.get("attr") or {}).get("pid")
+        elif entry.get("s") in ("E", "F"):
+            found.append(entry)
+    return found if pid in (None, last) else []

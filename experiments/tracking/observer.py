@@ -10,14 +10,13 @@ import datetime
 import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sacred.observers import RunObserver
 
+from datasets.storable import storable
 from experiments.tracking.liveness import this_process
 from experiments.tracking.run import Recorder
-from experiments.tracking.values import storable
 
 FORMAT = "MongoObserver-0.7.0"  # the schema that Omniboard reads
 
@@ -26,27 +25,6 @@ EVENTS = tuple(name for name in vars(RunObserver) if name.endswith("_event") or 
 log = logging.getLogger("ostinato.tracking")
 
 Event = TypeVar("Event", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known of a run before it starts, besides what Sacred says.
-
-    Attributes:
-        tags: labels shown in the run browser.
-        info: first entries of the run's information.
-        group: name shared by the runs of one study.
-        argv: the command line without secrets.
-        updates: assignments of the command line, nested.
-        named: named configs, in order.
-    """
-
-    tags: tuple[str, ...] = ()
-    info: Mapping[str, Any] = field(default_factory=dict)
-    group: str | None = None
-    argv: tuple[str, ...] = ()
-    updates: Mapping[str, Any] = field(default_factory=dict)
-    named: tuple[str, ...] = ()
 
 
 def never_raises(event: Event) -> Event:
@@ -68,7 +46,8 @@ class JournalObserver(RunObserver):
 
     Args:
         recorder: of the run.
-        facts: what goes into the document besides Sacred's own.
+        document: what goes into the run document besides Sacred's own.
+        meta: what goes into its `meta`.
         sources: records of the kept source files (`provenance.keep_sources`).
         started: called once the start record is on the disk.
         before_end: called before the end record is written, when nothing more is printed by the command.
@@ -81,14 +60,15 @@ class JournalObserver(RunObserver):
     def __init__(
         self,
         recorder: Recorder,
-        facts: Facts,
+        document: Mapping[str, Any],
+        meta: Mapping[str, Any],
         sources: Sequence[Mapping[str, str]] = (),
         started: Callable[[], None] = lambda: None,
         before_end: Callable[[], None] = lambda: None,
         sample: Callable[[], Mapping[str, Any]] = dict,
         resumed: bool = False,
     ):
-        self._recorder, self._facts, self._sources = recorder, facts, sources
+        self._recorder, self._document, self._meta, self._sources = recorder, document, meta, sources
         self._started, self._before_end, self._sample = started, before_end, sample
         self._resumed, self._ended = resumed, False
 
@@ -114,16 +94,17 @@ class JournalObserver(RunObserver):
             "host": host_info,
             "start_time": _unix(start_time),
             "config": config,
-            "meta": self._meta(command, meta_info),
+            "meta": {"command": command, "comment": meta_info.get("comment", ""), **self._meta},
             "status": "RUNNING",
             "resources": [],
             "artifacts": [],
             "captured_out": "",
-            "info": dict(self._facts.info),
+            "info": {},
             "heartbeat": _unix(start_time),
             "result": None,
-            "omniboard": {"tags": list(self._facts.tags)},
+            "omniboard": {"tags": []},
             "ostinato": {"key": journal.key, **this_process()},
+            **self._document,
         }
         journal.append("start", document=document, sources=list(self._sources))
         self._started()
@@ -171,16 +152,6 @@ class JournalObserver(RunObserver):
             "end", status=status, stop_time=_unix(when), result=flat_result(result), fail_trace=fail_trace
         )
 
-    def _meta(self, command: str, meta_info: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            "command": command,
-            "comment": meta_info.get("comment", ""),
-            "named_configs": list(self._facts.named),
-            "config_updates": dict(self._facts.updates),
-            "group": self._facts.group,
-            "argv": list(self._facts.argv),
-        }
-
 
 class MaskedObserver(RunObserver):
     """Another observer of the same run, which gets every event without its secrets.
@@ -191,13 +162,12 @@ class MaskedObserver(RunObserver):
     """
 
     def __init__(self, observer: RunObserver, masked: Callable[[Any], Any]):
+        def passing(event: Callable[..., Any]) -> Callable[..., Any]:
+            return lambda *args, **kwargs: event(*map(masked, args), **{key: masked(kwargs[key]) for key in kwargs})
+
         self.priority = observer.priority
         for name in EVENTS:
-            setattr(self, name, self._passing(getattr(observer, name), masked))
-
-    @staticmethod
-    def _passing(event: Callable[..., Any], masked: Callable[[Any], Any]) -> Callable[..., Any]:
-        return lambda *args, **kwargs: event(*map(masked, args), **{key: masked(kwargs[key]) for key in kwargs})
+            setattr(self, name, passing(getattr(observer, name)))
 
 
 def flat_result(result: Any) -> Any:

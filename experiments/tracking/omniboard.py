@@ -22,11 +22,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from datasets.processes import end
 from experiments.errors import UserError
-from experiments.tracking.columns import VIEW
+from experiments.tracking.database import VIEW
 
 PROJECT = Path(__file__).resolve().parents[2]
 GUARD = Path(__file__).with_name("omniboard_guard.js")
@@ -37,16 +37,8 @@ ENDED_EVERY = 0.2  # seconds between looks at whether the process has ended
 INHERITED = ("PATH", "HOME", "LANG", "TZ", "TMPDIR")
 
 
-@dataclass(frozen=True)
-class Program:
-    """Node and the script that starts Omniboard."""
-
-    node: str
-    start: Path
-
-
-def find_program(project: Path = PROJECT) -> Program:
-    """Find Node on the PATH or beside this Python, and Omniboard in the project or installed for all.
+def find_program(project: Path = PROJECT) -> tuple[str, Path]:
+    """Find Node on the PATH or beside this Python, and Omniboard in the project or installed for all; give both paths.
 
     Raises:
         UserError: One of them is missing or too old; the message says how to get it.
@@ -70,7 +62,7 @@ def find_program(project: Path = PROJECT) -> Program:
                 "Omniboard is not installed here: make omniboard  (or: npm install --global omniboard@2.16.1)"
             )
         start = Path(installed).resolve()
-    return Program(node, start)
+    return node, start
 
 
 def open_port(port: int | None = None) -> socket.socket:
@@ -107,7 +99,7 @@ class Omniboard:
     def __init__(
         self, mongo_url: str, database: str, port: int | None = None, check_every: float = 10.0, patience: float = 30.0
     ) -> None:
-        self._program = find_program()
+        self._node, self._start_script = find_program()
         self._config = {database: {"mongodbURI": mongo_url, "path": f"/{database}"}}
         self._socket = open_port(port)
         self.port = self._socket.getsockname()[1]
@@ -149,7 +141,7 @@ class Omniboard:
         self._started = time.monotonic()
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(
-                [self._program.node, "--no-deprecation", "--require", str(GUARD), str(self._program.start)],
+                [self._node, "--no-deprecation", "--require", str(GUARD), str(self._start_script)],
                 env=environment,
                 pass_fds=[self._socket.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -159,14 +151,8 @@ class Omniboard:
             )
 
     def _stop(self) -> None:
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if self._process is not None:
+            end(self._process, 5.0)
 
     def _pause(self, stop: threading.Event) -> bool:
         """Wait for the next check, or for an early end of the process; whether `stop` is set."""

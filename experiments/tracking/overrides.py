@@ -18,9 +18,9 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from experiments import renamed
 from experiments.configs.named import NamedConfig
 from experiments.errors import UserError
-from experiments.tracking import renaming
 from experiments.tracking.masking import for_terminal
 from experiments.tracking.schema import NOTHING, complaints, expectations, listed, locate, optional, section_fields
 
@@ -102,7 +102,7 @@ def _followed(
 
 def _by_todays_name(model: type[BaseModel], key: str, text: str) -> str:
     """The name that a key has today; one by an earlier name is answered by a line that says so."""
-    today = renaming.today(key)
+    today = renamed.today(key)
     if today == key or _has(model, key) or not _has(model, today):
         return key
     print(for_terminal(f"{key} has another name now: write {today}={text}"), file=sys.stderr)

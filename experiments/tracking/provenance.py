@@ -5,6 +5,7 @@ Nothing here may stop a run: a tool that is missing, refuses or hangs leaves a g
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import os
@@ -27,15 +28,6 @@ NVML_SECONDS = 2.0
 DIFF_BYTES = 1_000_000
 SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_PROCID", "SLURM_NNODES")
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@dataclass(frozen=True)
-class Source:
-    """A source file: its name in the record, its content's SHA-256, where it lies."""
-
-    path: str
-    sha256: str
-    file: Path
 
 
 @dataclass(frozen=True)
@@ -71,7 +63,7 @@ def revision(directory: Path) -> Revision:
     Raises:
         Unreadable: No git, no repository, one that belongs to someone else, or no answer in time; says which.
     """
-    directory = top_level(directory)
+    directory = Path(_git(directory, "rev-parse", "--show-toplevel").decode().strip())
     listing = _git(directory, "status", "--porcelain=v2", "--branch", "--untracked-files=all").decode(
         "utf-8", "replace"
     )
@@ -130,29 +122,8 @@ def _git(directory: Path, *arguments: str, codes: tuple[int, ...] = (0,)) -> byt
     return done.stdout
 
 
-def top_level(directory: Path) -> Path:
-    """Top of the work tree around `directory`.
-
-    Raises:
-        Unreadable: As `revision`.
-    """
-    return Path(_git(directory, "rev-parse", "--show-toplevel").decode().strip())
-
-
-def sources(main_file: Path | None) -> list[Source]:
-    """The Python files of our packages, and the script that was started."""
-    files = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
-    if main_file is not None and main_file.is_file():
-        files.append(main_file.resolve())
-    found = []
-    for path in dict.fromkeys(files):
-        name = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
-        found.append(Source(name, hashlib.sha256(path.read_bytes()).hexdigest(), path))
-    return found
-
-
-def keep_sources(found: list[Source], run_directory: Path) -> list[dict[str, str]]:
-    """Keep the content of sources with a run, once per content among all runs of the folder.
+def keep_sources(main_file: Path | None, run_directory: Path) -> list[dict[str, str]]:
+    """Keep the Python files of our packages, and the script that was started, once per content among a folder's runs.
 
     The content lies in `<runs>/.sources/<sha256>` and is hard-linked into `<run>/sources/`, so that either folder is
     whole when copied alone.
@@ -160,22 +131,28 @@ def keep_sources(found: list[Source], run_directory: Path) -> list[dict[str, str
     Returns:
         Records `{path, sha256, file}`, `file` relative to the run's directory.
     """
+    files = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    if main_file is not None and main_file.is_file():
+        files.append(main_file.resolve())
     shared, own = run_directory.parent / ".sources", run_directory / "sources"
     shared.mkdir(exist_ok=True)
     own.mkdir(exist_ok=True)
     records = []
-    for source in found:
-        kept, linked = shared / source.sha256, own / source.sha256
+    for path in dict.fromkeys(files):
+        content = path.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        kept, linked = shared / digest, own / digest
         if not kept.exists():
-            aside = kept.with_name(f".{source.sha256}.{os.getpid()}")
-            shutil.copyfile(source.file, aside)
+            aside = kept.with_name(f".{digest}.{os.getpid()}")
+            aside.write_bytes(content)
             os.replace(aside, kept)
         if not linked.exists():
             try:
                 os.link(kept, linked)
             except OSError:
                 shutil.copyfile(kept, linked)
-        records.append({"path": source.path, "sha256": source.sha256, "file": f"sources/{source.sha256}"})
+        name = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
+        records.append({"path": name, "sha256": digest, "file": f"sources/{digest}"})
     return records
 
 
@@ -201,9 +178,10 @@ def host(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
         "cpu": _processor(),
         "cpu_count": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
-        "torch": _version("torch"),
         "slurm": {name: environ[name] for name in SLURM if name in environ},
     }
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        found["torch"] = importlib.metadata.version("torch")
     if cards := gpus():
         found["gpus"] = cards
     if (torch := sys.modules.get("torch")) is not None:
@@ -219,13 +197,6 @@ def _processor() -> str:
     except OSError:
         return platform.processor() or "unknown"
     return platform.processor() or platform.machine()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def gpus(seconds: float = NVML_SECONDS) -> dict[str, Any] | None:

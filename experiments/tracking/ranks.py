@@ -20,8 +20,7 @@ from datasets.text import printable_lines
 from experiments import distributed
 from experiments.errors import UserError
 from experiments.launcher import LOCAL_RANK, label
-from experiments.launcher import is_global_zero as is_global_zero  # which `experiment` asks here
-from experiments.tracking import history, lifecycle
+from experiments.tracking import lifecycle, liveness
 from experiments.tracking.journal import FILE_NAME
 from experiments.tracking.run import RunHandle
 
@@ -30,26 +29,13 @@ RUN_VARIABLE = "OSTINATO_RUN"
 SEED_VARIABLE = "OSTINATO_SEED"
 
 
-class Others:
-    """The ranks that a launcher started beside rank zero, as rank zero sees them: each waits for one message."""
+def tell_others(run: RunHandle | None) -> None:
+    """Send the ranks that a launcher started beside rank zero the run to work in; None lets them exit.
 
-    def __init__(self) -> None:
-        self._shared = False
-
-    def tell(self, run: RunHandle) -> None:
-        """Send them the run to work in."""
-        fields = ("directory", "seed", "fingerprint", "origin")
-        self._share({field: getattr(run, field) for field in fields})
-
-    def dismiss(self) -> None:
-        """Let them exit, where there is no run."""
-        with contextlib.suppress(RuntimeError):  # they are gone already
-            self._share(None)
-
-    def _share(self, fields: dict[str, Any] | None) -> None:
-        if not self._shared:
-            self._shared = True
-            distributed.share(fields)
+    Each of them waits for one such message.
+    """
+    fields = ("directory", "seed", "fingerprint", "origin")
+    distributed.share({field: getattr(run, field) for field in fields} if run is not None else None)
 
 
 @contextlib.contextmanager
@@ -101,7 +87,7 @@ def _leave_trace(directory: Path, error: BaseException) -> None:
     Rank zero, which fails with this one, is given the time to write the run's end.
     """
     text = lifecycle.trace(error)
-    ended = (directory / FILE_NAME).is_file() and history.end_of(directory) is not None
+    ended = (directory / FILE_NAME).is_file() and liveness.end_of(directory) is not None
     first = not ended and distributed.report_failure(label(), text)
     if first:
         if not lifecycle.is_plain(error):  # else the others print the same
@@ -120,39 +106,36 @@ def _write(path: Path, text: str) -> None:
         file.write(text)
 
 
-class Watch:
-    """Sees to it that rank zero ends when another rank has failed, wherever it hangs.
+@contextlib.contextmanager
+def watch(directory: Path, give_up: Callable[[RankFailure], None]) -> Iterator[None]:
+    """See to it that rank zero ends when another rank has failed, wherever it hangs.
 
     Usually the next exchange with the rank that failed ends it. Where it does not come to one, it gets a signal; where
-    it cannot even take that, because it waits inside a library, `give_up` is called in this thread, and it is over.
+    it cannot even take that, because it waits inside a library, `give_up` is called in another thread, and it is over.
 
     Args:
         directory: of the run.
         give_up: writes the end of the run.
     """
+    over = threading.Event()
 
-    def __init__(self, directory: Path, give_up: Callable[[RankFailure], None]):
-        self._directory, self._give_up = directory, give_up
-        self._over = threading.Event()
+    def work() -> None:
+        failed = None
+        while failed is None:
+            if over.wait(LOOKS):
+                return
+            failed = failure_behind(RuntimeError(), directory)
+        if not over.wait(GRACE):
+            os.kill(os.getpid(), signal.SIGTERM)
+            if not over.wait(GRACE):
+                give_up(failed)
+                os._exit(lifecycle.FAILURE)
 
-    def __enter__(self) -> Watch:
-        threading.Thread(target=self._work, name="ostinato-watch", daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-
-    def _work(self) -> None:
-        while not self._over.wait(LOOKS):
-            failed = failure_behind(RuntimeError(), self._directory)
-            if failed is None:
-                continue
-            if not self._over.wait(GRACE):
-                os.kill(os.getpid(), signal.SIGTERM)
-                if not self._over.wait(GRACE):
-                    self._give_up(failed)
-                    os._exit(lifecycle.FAILURE)
-            return
+    threading.Thread(target=work, name="ostinato-watch", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 class RankFailure(RuntimeError):

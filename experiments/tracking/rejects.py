@@ -7,7 +7,7 @@ import logging
 import os
 from pathlib import Path
 
-from experiments.tracking.folder import open_inside
+from datasets.inside import open_inside
 from experiments.tracking.journal import Record, parse
 
 FILE_NAME = "rejected.jsonl"

@@ -1,4 +1,7 @@
-"""Which earlier run a command resumes: that run itself where it can be continued, else a new one linked to it."""
+"""Which earlier run a command resumes: that run itself where it can be continued, else a new one linked to it.
+
+Which runs of a folder had the same settings is kept in small files, one a fingerprint, with one run key a line.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.errors import UserError
-from experiments.tracking import history, liveness
+from experiments.tracking import liveness
 from experiments.tracking.journal import FILE_NAME, damage, read
-from experiments.tracking.liveness import RunLock
 from experiments.tracking.masking import for_terminal
 
+DIRECTORY = ".fingerprints"
 ENDING = 15.0  # seconds that a run that has ended may take to leave
 LOOKS = 1.0  # seconds between two looks at a run of another machine
 
@@ -25,13 +28,30 @@ class Choice:
 
     Attributes:
         origin: folder of the run to continue; None for a fresh start.
-        lock: held on that run, whose journal is continued; None: a new run is linked to it.
+        lock: of that run, taken (see `lock_run`), whose journal is continued; None: a new run is linked to it.
         reason: why there is nothing to resume, or why that run cannot be continued itself; "" where it can.
     """
 
     origin: Path | None = None
-    lock: RunLock | None = None
+    lock: int | None = None
     reason: str = ""
+
+
+def remember(runs_dir: Path, fingerprint: str, key: str) -> None:
+    """Note that the run `key` has these settings."""
+    (runs_dir / DIRECTORY).mkdir(exist_ok=True)
+    with open(runs_dir / DIRECTORY / fingerprint, "a", encoding="utf-8") as file:
+        file.write(f"{key}\n")
+
+
+def runs_with(runs_dir: Path | str, fingerprint: str) -> list[Path]:
+    """Directories of the runs with these settings that are still there, oldest first."""
+    try:
+        keys = (Path(runs_dir) / DIRECTORY / fingerprint).read_text(encoding="utf-8").split()
+    except OSError:
+        return []
+    runs = [Path(runs_dir).absolute() / key for key in dict.fromkeys(keys)]
+    return [run for run in runs if (run / FILE_NAME).is_file()]
 
 
 def choose(earlier: Sequence[Path]) -> Choice:
@@ -48,7 +68,7 @@ def choose(earlier: Sequence[Path]) -> Choice:
         if liveness.run_state(folder) == "empty":
             continue
         _refuse_running(folder)
-        end = history.end_of(folder)
+        end = liveness.end_of(folder)
         if end is not None and end["status"] == "COMPLETED":
             if found is None:
                 return Choice(reason=f"the newest run with the same settings, {folder.name}, is finished")
@@ -61,8 +81,8 @@ def choose(earlier: Sequence[Path]) -> Choice:
         return Choice(reason="no run with the same settings was interrupted")
     if reason := _obstacle(found):
         return Choice(found, reason=reason)
-    lock = RunLock(found)
-    if not lock.acquire(ENDING if history.end_of(found) else 1.0):
+    lock = liveness.lock_run(found, ENDING if liveness.end_of(found) else 1.0)
+    if lock is None:
         raise _still_running(found)
     return Choice(found, lock)
 

@@ -6,19 +6,20 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from experiments.tracking import child_run
+from datasets.storable import NonFinite, is_nonfinite, storable, storable_key
 from experiments.tracking.journal import Journal, read
 from experiments.tracking.lifecycle import signals_deferred
-from experiments.tracking.values import NonFinite, is_nonfinite, storable, storable_key
+from experiments.tracking.masking import mask
 
 if TYPE_CHECKING:
     from experiments.tracking.location import Location
@@ -31,6 +32,36 @@ OWN_INFO = ("metrics", "tracking", "checkpoints", "segments")  # kept by the rec
 log = logging.getLogger("ostinato.tracking")
 
 P, T = ParamSpec("P"), TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ChildRun:
+    """A small result of a run, shown in the run browser as a run of its own: without a folder and a log.
+
+    Those of a run are one file, a JSON object a line, and one record in its journal, so that a thousand of them cost as
+    much as one.
+
+    Attributes:
+        name: Tells it from the others of its run.
+        command: What it did, as the run browser shows it.
+        config: Its settings.
+        result: What it came to; a number can be sorted by.
+        info: Further facts.
+        metrics: Series by name: `[step, value]` points.
+        time: Unix time of its end.
+        failure: Why it failed; None where it did not.
+        tags: Labels.
+    """
+
+    name: str
+    command: str
+    config: Mapping[str, Any]
+    result: Any
+    time: float
+    info: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Iterable[tuple[int, float]]] = field(default_factory=dict)
+    failure: str | None = None
+    tags: tuple[str, ...] = ()
 
 
 class Recorder:
@@ -47,8 +78,6 @@ class Recorder:
         self.on_info: Callable[[dict[str, Any]], None] | None = None
         self.on_scalar: Callable[[str, Any, Any], None] | None = None
         self._lock = threading.RLock()
-        self._pid = os.getpid()
-        self._warned_child = False
         self._points: dict[str, list[list[Any]]] = {}
         self._count, self._written = 0, time.monotonic()
         self._next_step: dict[str, int] = {}
@@ -64,8 +93,6 @@ class Recorder:
 
         NaN and infinities are counted instead, and announced when the first one appears.
         """
-        if self._in_child(name):
-            return
         name = str(name).replace(".", "_")  # the run browser takes both for the same name
         with self._lock:
             if step is None:
@@ -100,8 +127,6 @@ class Recorder:
     @signals_deferred()
     def info(self, values: Mapping[str, Any]) -> None:
         """Set keys of the run's information; nested dictionaries replace what was there."""
-        if self._in_child("info"):
-            return
         with self._lock:
             changed = {}
             for key, value in values.items():
@@ -122,7 +147,7 @@ class Recorder:
             self.journal.append("rewind", step=step)
 
     def known(self, name: str) -> Any:
-        """What a key of the run's information holds, from before an interruption too; None where it is not set."""
+        """See `RunHandle.known`."""
         return self._info.get(name)
 
     def add_artifact(self, path: Path | str, name: str | None = None) -> None:
@@ -130,16 +155,14 @@ class Recorder:
 
         The run browser shows pictures, tables and pages (names without slashes).
         """
-        if not self._in_child("artifact"):
-            self.journal.add_file(path, name)
+        self.journal.add_file(path, name)
 
-    def add_child_runs(self, runs: Iterable[child_run.ChildRun], name: str) -> None:
+    def add_child_runs(self, runs: Iterable[ChildRun], name: str) -> None:
         """Keep many small results in a file of the run; the run browser shows each as a run, to filter and compare."""
-        if self._in_child("child runs"):
-            return
         runs = list(runs)
+        lines = [json.dumps(mask(storable(asdict(run))[0]), allow_nan=False) + "\n" for run in runs]
         try:
-            size = child_run.write(runs, self.journal.directory / "files" / name).stat().st_size
+            size = (self.journal.directory / "files" / name).write_text("".join(lines), encoding="utf-8")
         except OSError as error:
             log.error("%d results of run %s cannot be kept: %s", len(runs), self.journal.key, error.strerror or error)
             return
@@ -154,8 +177,6 @@ class Recorder:
         best: bool = False,
     ) -> None:
         """Record a checkpoint: where it lies, its size and hash, what it scored."""
-        if self._in_child("checkpoint"):
-            return
         path = Path(path).absolute()
         inside = path.is_relative_to(self.journal.directory)
         self.journal.append(
@@ -183,22 +204,16 @@ class Recorder:
             log.warning("%s is %s at step %s: left out of the curve and counted in info.nonfinite", name, value, place)
         self._nonfinite_news = True
 
-    def _in_child(self, what: str) -> bool:
-        """Whether this is a forked worker, where nothing can be recorded; warns once."""
-        if os.getpid() == self._pid:
-            return False
-        if not self._warned_child:
-            self._warned_child = True
-            log.warning("%s: not recorded from a worker process; return the value to the main process", what)
-        return True
-
 
 def _recorded(method: Callable[Concatenate[Recorder, P], T]) -> Callable[Concatenate[RunHandle, P], T | None]:
-    """A method of the recorder as one of the handle, which does nothing where nothing is recorded."""
+    """A method of the recorder as one of the handle, which does nothing where nothing is or can be recorded."""
 
     @functools.wraps(method)
     def recorded(handle: RunHandle, *args: P.args, **kwargs: P.kwargs) -> T | None:
-        return method(handle._recorder, *args, **kwargs) if handle._recorder is not None else None
+        recorder = handle._recorder
+        if recorder is None or recorder.journal.is_forked(method.__name__):
+            return None
+        return method(recorder, *args, **kwargs)
 
     return recorded
 
@@ -239,11 +254,14 @@ class RunHandle:
     add_artifact = _recorded(Recorder.add_artifact)
     add_child_runs = _recorded(Recorder.add_child_runs)
     register_checkpoint = _recorded(Recorder.register_checkpoint)
-    known = _recorded(Recorder.known)
     rewind = _recorded(Recorder.rewind)
     flush = _recorded(Recorder.flush)
+    _set_info = _recorded(Recorder.info)
 
     def set_info(self, **values: Any) -> None:
         """Set keys of the run's information, seen under "Run Info"."""
-        if self._recorder is not None:
-            self._recorder.info(values)
+        self._set_info(values)
+
+    def known(self, name: str) -> Any:
+        """What a key of the run's information holds, from before an interruption too; None where it is not set."""
+        return self._recorder.known(name) if self._recorder is not None else None

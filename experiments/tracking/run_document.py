@@ -1,4 +1,4 @@
-"""The document of a run in Sacred's form, as the records of its journal make it, and its number.
+"""The documents of a run and of its child runs in Sacred's form, as its journal makes them, and their numbers.
 
 Runs count up from 1. The child runs of a sweep count down from -1: the run browser shows the highest number first, and
 thousands of probes belong below the runs that people look for.
@@ -6,19 +6,25 @@ thousands of probes belong below the runs that people look for.
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pymongo import ASCENDING, DESCENDING, ReturnDocument
+from bson import ObjectId
+from pymongo import ASCENDING, DESCENDING, ReplaceOne, ReturnDocument
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
 from experiments.tracking import artifacts
+from experiments.tracking.faults import BATCH, insert_missing
 from experiments.tracking.journal import Record
 from experiments.tracking.series_copy import when
 
 COUNTERS = "ostinato.counters"
 CHILD_COUNTER = "light runs"  # its name in databases that exist
 ESSENTIAL = ("format", "command", "status", "start_time", "heartbeat", "ostinato")
+INHERITED = {"experiment": 1, "format": 1, "host": 1, "start_time": 1}
 TRACE_LIMIT = 256 * 1024  # characters of a trace
 
 
@@ -54,6 +60,34 @@ def insert(database: Database, document: dict[str, Any]) -> Any:
             known = runs.find_one({"ostinato.key": document["ostinato"]["key"]}, {"_id": 1})
             if known is not None:
                 return known["_id"]
+
+
+def insert_children(database: Database, file: Iterable[bytes], parent: Any, key: str) -> int:
+    """Bring the child runs of a file into the database.
+
+    Args:
+        database: Of the runs.
+        file: Its lines.
+        parent: Number of the run that they are of.
+        key: Its key.
+
+    Returns:
+        How many were not there before.
+    """
+    lines = [json.loads(line) for line in file]
+    runs, own = database["runs"], {"ostinato.key": {"$gt": f"{key}/", "$lt": f"{key}0"}}  # 0 follows the slash
+    known = {one["ostinato"]["key"] for one in runs.find(own, {"ostinato.key": 1})}
+    new = [line for line in lines if f"{key}/{line['name']}" not in known]
+    inherited = runs.find_one({"_id": parent}, INHERITED) or {}
+    numbers = next_child_numbers(database, len(new)) if new else range(0)
+    insert_missing(runs, [_child(line, parent, key, inherited, n) for line, n in zip(new, numbers, strict=True)])
+    numbered = {one["ostinato"]["key"]: one["_id"] for one in runs.find(own, {"ostinato.key": 1})}
+    series = [one for line in lines for one in _series(line, key, numbered)]
+    held = {one["_id"] for one in database["metrics"].find({"run_id": {"$in": list(numbered.values())}}, {"_id": 1})}
+    lacking = [ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in series if one["_id"] not in held]
+    for first in range(0, len(lacking), BATCH):
+        database["metrics"].bulk_write(lacking[first : first + BATCH], ordered=False)
+    return len(new)
 
 
 def paths_set(record: Record) -> dict[str, Any]:
@@ -103,3 +137,44 @@ def _drawn(database: Database, name: str, count: int, floor: int) -> int:
         {"_id": name}, {"$inc": {"value": count}}, return_document=ReturnDocument.AFTER
     )
     return int(drawn["value"])
+
+
+def _child(line: Mapping[str, Any], parent: Any, key: str, inherited: Mapping[str, Any], number: int) -> dict:
+    full, ended = f"{key}/{line['name']}", when(line["time"])
+    failed = {"fail_trace": [line["failure"]]} if line["failure"] else {}
+    return failed | {
+        "_id": number,
+        "experiment": {**inherited.get("experiment", {}), "sources": [], "dependencies": []},
+        "format": inherited.get("format"),
+        "command": line["command"],
+        "host": inherited.get("host", {}),
+        "start_time": inherited.get("start_time", ended),
+        "stop_time": ended,
+        "heartbeat": ended,
+        "config": line["config"],
+        "meta": {"command": line["command"], "options": {}},
+        "status": "FAILED" if line["failure"] else "COMPLETED",
+        "resources": [],
+        "artifacts": [],
+        "captured_out": "",
+        "info": {
+            **line["info"],
+            "sweep": parent,
+            "metrics": [{"name": name, "id": str(_series_id(full, name))} for name in line["metrics"]],
+        },
+        "result": line["result"],
+        "omniboard": {"tags": list(line["tags"])},
+        "ostinato": {"key": full, "parent": parent, "seq": 0},
+    }
+
+
+def _series(line: Mapping[str, Any], key: str, numbered: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    full = f"{key}/{line['name']}"
+    for name, points in line["metrics"].items():
+        columns = {"steps": [step for step, _ in points], "values": [value for _, value in points]}
+        times = [when(line["time"])] * len(points)
+        yield {"_id": _series_id(full, name), "run_id": numbered[full], "name": name, **columns, "timestamps": times}
+
+
+def _series_id(full: str, name: str) -> ObjectId:
+    return ObjectId(hashlib.sha256(f"{full} {name}".encode()).digest()[:12])

@@ -12,10 +12,10 @@ from pymongo import UpdateOne
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
+from datasets.thinned_series import Series
 from experiments.tracking.faults import is_outage, only_duplicates
 from experiments.tracking.journal import Record
 from experiments.tracking.run import NONFINITE_SERIES
-from experiments.tracking.series import Series
 
 BATCH = 500  # series written at once
 
@@ -95,13 +95,7 @@ class SeriesCopy:
         refused: dict[str, str] = {}
         names = sorted(name for name in self._dirty if self._sent.get(name, (0, -1))[0] < self._series[name].seq)
         for first in range(0, len(names), BATCH):
-            batch = names[first : first + BATCH]
-            try:
-                self._write(database, run_id, batch)
-            except Exception as error:
-                if is_outage(error):
-                    raise
-                refused |= self._write_singly(database, run_id, batch)
+            refused |= self._written(database, run_id, names[first : first + BATCH])
         self._dirty -= refused.keys()
         new = [{"name": name, "id": str(self._id(name))} for name in sorted(self._dirty)]
         new = [entry for entry in new if entry["id"] not in self._listed]
@@ -111,16 +105,18 @@ class SeriesCopy:
         self._dirty.clear()
         return refused
 
-    def _write_singly(self, database: Database, run_id: Any, names: Sequence[str]) -> dict[str, str]:
-        refused = {}
-        for name in names:
-            try:
-                self._write(database, run_id, [name])
-            except Exception as error:
-                if is_outage(error):
-                    raise
-                refused[name] = f"refused: {error}"[:500]
-        return refused
+    def _written(self, database: Database, run_id: Any, names: Sequence[str]) -> dict[str, str]:
+        """Write some series, and give those that are refused; where one is, each is tried by itself."""
+        try:
+            self._write(database, run_id, names)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            if len(names) == 1:
+                return {names[0]: f"refused: {error}"[:500]}
+            each = [self._written(database, run_id, [name]) for name in names]
+            return {name: why for refused in each for name, why in refused.items()}
+        return {}
 
     def _write(self, database: Database, run_id: Any, names: Sequence[str]) -> None:
         metrics = database["metrics"]

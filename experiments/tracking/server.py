@@ -5,47 +5,31 @@ lock on `clients.lock`, and the client that can turn its share into an exclusive
 killed client loses its lock. The lock on its data tells which server runs (`data_holder`), also when our record of
 it is missing or old. It listens on a Unix socket of mode 0600 in a private folder (`sockets`), or, on request and where
 sockets are impossible, on 127.0.0.1 behind a password (`endpoint`).
-
-    with lease() as url:
-        client = pymongo.MongoClient(url)
 """
 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import fcntl
 import logging
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
+from datasets.file_locks import close_lock, open_lock, try_exclusive
 from experiments.errors import UserError
-from experiments.locks import close_lock, locked, open_lock, try_exclusive
-from experiments.tracking import places
 from experiments.tracking.endpoint import DATABASE
 from experiments.tracking.home import home as default_home
-from experiments.tracking.server_join import join
+from experiments.tracking.home import locked, server_directory
+from experiments.tracking.server_join import LOCK_SECONDS, join, status, stop, stop_server
 from experiments.tracking.server_start import DataInUse, damage_of_last, start
-from experiments.tracking.server_stop import LOCK_SECONDS, status, stop, stop_server
 
-__all__ = ["DATABASE", "EmbeddedServer", "lease", "status", "stop", "stop_server"]
+__all__ = ["DATABASE", "EmbeddedServer", "status", "stop", "stop_server"]
 
 log = logging.getLogger("ostinato.tracking")
 
 RELEASE_SECONDS = 2.5  # another client that holds the start lock longer keeps the server running
 PATIENCE = 3  # questions, of up to two seconds each, to a server whose process runs
-
-
-@contextlib.contextmanager
-def lease(home: Path | None = None, listen: str = "socket", keep_server: bool = False) -> Iterator[str]:
-    """The URL of the running server, started if need be, for as long as the context lasts."""
-    server = EmbeddedServer(home, listen, keep_server)
-    try:
-        yield server.acquire()
-    finally:
-        server.release()
 
 
 class EmbeddedServer:
@@ -64,7 +48,7 @@ class EmbeddedServer:
         Raises:
             UserError: no server can run here; the message names the reason and a remedy.
         """
-        self.directory = places.server_directory(self.home)
+        self.directory = server_directory(self.home)
         with locked(self.directory / "start.lock", LOCK_SECONDS):
             if self._clients is None:
                 self._clients = open_lock(self.directory / "clients.lock")

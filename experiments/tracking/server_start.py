@@ -9,14 +9,12 @@ import subprocess
 import time
 from pathlib import Path
 
+from datasets.processes import end, identify
 from experiments.errors import UserError
-from experiments.tracking import data_holder, mongod, mongod_log
-from experiments.tracking.data_holder import Holder
+from experiments.tracking import data_holder, mongod
+from experiments.tracking.data_holder import Holder, read_state, write_state
 from experiments.tracking.endpoint import Endpoint, free_port
-from experiments.tracking.processes import identify
-from experiments.tracking.server_join import Unreachable, answering
-from experiments.tracking.server_record import read_state, write_state
-from experiments.tracking.server_stop import STOP_SECONDS
+from experiments.tracking.server_join import STOP_SECONDS, Unreachable, answering
 from experiments.tracking.sockets import new_socket, remove_socket, take_over
 
 log = logging.getLogger("ostinato.tracking")
@@ -59,7 +57,7 @@ def start(directory: Path, listen: str) -> tuple[subprocess.Popen[bytes], str]:
     binary = mongod.find()
     _check_version(directory, binary)
     try:
-        mongod_log.rotate(directory / "mongod.log")
+        mongod.rotate(directory / "mongod.log")
         (directory / "data").mkdir(mode=0o700, exist_ok=True)
         for attempt in range(4):
             try:
@@ -77,7 +75,7 @@ def damage_of_last(directory: Path) -> str | None:
     state = read_state(directory)
     if state is None or state.pid is None:
         return None
-    found = mongod_log.damage(directory / "mongod.log", state.pid)
+    found = mongod.damage(directory / "mongod.log", state.pid)
     return _damaged(directory, found) if found else None
 
 
@@ -114,7 +112,7 @@ def _start_at(endpoint: Endpoint, directory: Path, binary: mongod.Binary) -> tup
         return child, url
     except BaseException:
         if child is not None:
-            _end(child)
+            end(child, STOP_SECONDS)
         endpoint.remove()
         raise
 
@@ -154,19 +152,9 @@ def _record(child: subprocess.Popen[bytes], endpoint: Endpoint, directory: Path,
         raise UserError(_unwritable(directory / "server.json", error)) from error
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    if child.poll() is None:
-        child.terminate()
-        try:
-            child.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-
-
 def _check_version(directory: Path, binary: mongod.Binary) -> None:
     state = read_state(directory)
-    if state is not None and state.version.split(".")[0] != str(binary.major):
+    if state is not None and state.version.split(".")[0] != binary.version.split(".")[0]:
         raise UserError(
             f"{directory / 'data'} was written by MongoDB {state.version}, {binary.path} is {binary.version}: their "
             f"files are not interchangeable. {_move(directory)}, "
@@ -180,16 +168,16 @@ def _why(directory: Path, child: subprocess.Popen[bytes]) -> UserError:
     if code == DATA_LOCKED and (directory / "data" / data_holder.LOCK).is_file():
         return DataInUse(data_holder.in_use(directory))
     if code == ADDRESS_TAKEN:
-        return AddressTaken(f"mongod found its address taken: {mongod_log.last_error(file)}")
+        return AddressTaken(f"mongod found its address taken: {mongod.last_error(file)}")
     if code == NEWER_DATA:
         return UserError(
-            f"{directory / 'data'} was written by another version of MongoDB ({mongod_log.last_error(file)}). "
+            f"{directory / 'data'} was written by another version of MongoDB ({mongod.last_error(file)}). "
             f"{_move(directory)}, or set {mongod.VARIABLE} to a mongod of that version."
         )
-    if code in (ABORTED, -signal.SIGABRT) and (found := mongod_log.damage(file, child.pid)):
+    if code in (ABORTED, -signal.SIGABRT) and (found := mongod.damage(file, child.pid)):
         return UserError(_damaged(directory, found))
     full = " The disk is full." if shutil.disk_usage(directory).free < FREE else ""
-    return UserError(f"mongod ended with code {code}: {mongod_log.last_error(file)}.{full}")
+    return UserError(f"mongod ended with code {code}: {mongod.last_error(file)}.{full}")
 
 
 def _unwritable(path: object, error: OSError) -> str:

@@ -1,4 +1,4 @@
-"""One run on the process that keeps its record: where it goes, its directory, its log, its start and its end."""
+"""One run on the process that keeps its record: its directory, its log, its start, the command itself, its end."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import contextlib
 import datetime
 import logging
 import os
+import pdb
 import sys
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from datasets.file_locks import close_lock
 from experiments import distributed
 from experiments.errors import UserError
-from experiments.tracking import history, liveness, provenance, ranks, resuming
+from experiments.tracking import lifecycle, liveness, provenance, ranks, resuming
 from experiments.tracking.console import Console
 from experiments.tracking.journal import Journal, read
-from experiments.tracking.liveness import RunLock
 from experiments.tracking.location import Location, resolve
 from experiments.tracking.masking import for_terminal, mask
-from experiments.tracking.observer import Facts, JournalObserver, MaskedObserver
+from experiments.tracking.observer import JournalObserver, MaskedObserver
 from experiments.tracking.run import Recorder, RunHandle
 from experiments.tracking.settings import TrackingSettings
 from experiments.tracking.sync import close_interrupted, sweep
@@ -42,7 +44,8 @@ class Plan:
         script: the script that was started.
         fingerprint: of the command and its settings.
         seed: shared by all ranks.
-        facts: what the run document says besides Sacred's own.
+        document: what the run document says besides Sacred's own.
+        meta: what its `meta` says besides.
         revision: state of the script's repository; None when unknown.
         resume: continue an earlier run of the same fingerprint.
     """
@@ -51,9 +54,10 @@ class Plan:
     script: Path
     fingerprint: str
     seed: int
-    facts: Facts = field(default_factory=Facts)
-    revision: provenance.Revision | None = None
-    resume: bool = False
+    document: Mapping[str, Any]
+    meta: Mapping[str, Any]
+    revision: provenance.Revision | None
+    resume: bool
 
 
 class Session:
@@ -66,16 +70,16 @@ class Session:
 
     def __init__(self, plan: Plan):
         self._plan = plan
-        self._earlier = history.runs_with(plan.tracking.runs_dir, plan.fingerprint)
+        self._earlier = resuming.runs_with(plan.tracking.runs_dir, plan.fingerprint)
         self._choice = resuming.choose(self._earlier) if plan.resume else resuming.Choice()
         with contextlib.ExitStack() as undo:
             if self._choice.lock is not None:
-                undo.callback(self._choice.lock.release)
+                undo.callback(close_lock, self._choice.lock)
             self.location: Location = resolve(plan.tracking)
             undo.callback(self.location.release)
             try:
                 self.journal, self._lock = self._opened()
-                self._sources = provenance.keep_sources(provenance.sources(plan.script), self.journal.directory)
+                self._sources = provenance.keep_sources(plan.script, self.journal.directory)
                 self._console = Console(self.journal.directory, self.masked, plan.tracking.capture)
             except OSError as error:
                 raise UserError(
@@ -95,44 +99,43 @@ class Session:
         )
         self._uploader: Uploader | None = None
         self._began = time.monotonic()
-        self._exported: dict[str, str | None] = {}
+        self._environment: dict[str, str | None] = {}  # before this run
 
     @property
     def resumed(self) -> bool:
         """Whether this is an earlier run, not a new one."""
         return self._choice.lock is not None
 
-    def _opened(self) -> tuple[Journal, RunLock]:
+    def _opened(self) -> tuple[Journal, int | None]:
         """The journal of the resumed or of a new run, and the lock on its directory."""
         if self._choice.lock is not None:
             journal = Journal.open(self._choice.origin)
-            if history.end_of(journal.directory) is None:
+            if liveness.end_of(journal.directory) is None:
                 close_interrupted(journal)
             for trace in ranks.trace_files(journal.directory):  # they are in its log
                 trace.unlink()
             return journal, self._choice.lock
         journal = Journal.create(self._plan.tracking.runs_dir)
-        lock = RunLock(journal.directory)
-        lock.acquire()
-        history.remember(journal.directory.parent, self._plan.fingerprint, journal.key)
+        lock = liveness.lock_run(journal.directory)
+        resuming.remember(journal.directory.parent, self._plan.fingerprint, journal.key)
         return journal, lock
 
     def __enter__(self) -> Session:
         self._console.__enter__()
-        for name, value in ((ranks.RUN_VARIABLE, self.journal.key), (ranks.SEED_VARIABLE, str(self._plan.seed))):
-            self._exported[name] = os.environ.get(name)
-            os.environ[name] = value
+        exported = {ranks.RUN_VARIABLE: self.journal.key, ranks.SEED_VARIABLE: str(self._plan.seed)}
+        self._environment = {name: os.environ.pop(name, None) for name in exported}
+        os.environ.update(exported)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name, value in self._exported.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
+        for name, value in self._environment.items():
+            os.environ.pop(name, None)
+            if value is not None:
                 os.environ[name] = value
         self._console.__exit__()
         self.journal.close()
-        self._lock.release()
+        if self._lock is not None:
+            close_lock(self._lock)
         self.location.release()
 
     def masked(self, value: Any) -> Any:
@@ -145,27 +148,32 @@ class Session:
 
     def watch(self, run: Any) -> None:
         """Observe a Sacred run; what other observers it has get the same, without secrets."""
+        script, revision = self._plan.script, self._plan.revision
+        run.experiment_info = {
+            "name": run.experiment_info["name"],
+            "base_dir": str(script.parent),
+            "mainfile": script.name,
+            "sources": [],  # filled in where the document is stored
+            "dependencies": provenance.packages(),
+            "repositories": [revision.record()] if revision else [],
+        }
+        run.host_info = provenance.host()
         if run.observers:
             self.recorder.on_info = lambda info: setattr(run, "info", info)
             self.recorder.on_scalar = run.log_scalar
-        run.observers = [self._observer(), *(MaskedObserver(other, self.masked) for other in run.observers)]
-
-    def _observer(self) -> JournalObserver:
-        return JournalObserver(
+        own = JournalObserver(
             self.recorder,
-            self._plan.facts,
+            self._plan.document,
+            self._plan.meta,
             self._sources,
             started=self._started,
             before_end=self._console.settle,
             sample=Sampler(),
             resumed=self.resumed,
         )
+        run.observers = [own, *(MaskedObserver(other, self.masked) for other in run.observers)]
 
-    def watched(self) -> ranks.Watch:
-        """Context of the command: another rank that fails ends it."""
-        return ranks.Watch(self.journal.directory, self._abandon)
-
-    def _abandon(self, failure: ranks.RankFailure) -> None:
+    def abandon(self, failure: ranks.RankFailure) -> None:
         """Write the end of a command that cannot be ended in order, from another thread."""
         _print(f"error: {failure.brief}")
         self.note(str(failure))
@@ -243,7 +251,7 @@ class Session:
         if self._plan.resume:
             _print(f"nothing to resume: {self._choice.reason}; starting from the beginning")
         for earlier in self._earlier[-1:]:
-            end = history.end_of(earlier)
+            end = liveness.end_of(earlier)
             how = end["status"].lower() if end else "did not end"
             _print(f"Run {earlier.name} ({how}) had the same settings")
 
@@ -290,16 +298,50 @@ def read_revision(script: Path, enforce_clean: bool) -> provenance.Revision | No
     return found
 
 
-def experiment_info(name: str, plan: Plan) -> dict[str, Any]:
-    """The `experiment` part of the run document; its sources are filled in where it is stored."""
-    return {
-        "name": name,
-        "base_dir": str(plan.script.parent),
-        "mainfile": plan.script.name,
-        "sources": [],
-        "dependencies": provenance.packages(),
-        "repositories": [plan.revision.record()] if plan.revision else [],
-    }
+def perform(
+    run: Any, call: Callable[[], Any], options: Mapping[str, Any], session: Session | None = None
+) -> tuple[Any, int]:
+    """Let Sacred run a command, whose end is reported before Sacred learns of it, so that the log is complete.
+
+    Args:
+        run: Sacred's, which calls what it finds as `run.call`.
+        call: does the command.
+        options: of the command line.
+        session: of the recorded run; None where nothing is recorded.
+
+    Returns:
+        What the command returned, and the exit code.
+    """
+    reported_errors: list[BaseException] = []
+
+    def report(error: BaseException) -> None:
+        reported_errors.append(error)
+        distributed.report_failure(ranks.label(), "")
+        lifecycle.report(error, session.note if session else None, full=options["--debug"])
+
+    def reported() -> Any:
+        try:
+            with ranks.watch(session.handle.directory, session.abandon) if session else contextlib.nullcontext():
+                return lifecycle.normalised(call)
+        except BaseException as error:
+            until.enter_context(lifecycle.ending())
+            failed = ranks.failure_behind(error, session.handle.directory) if session else None
+            report(failed or error)
+            if failed is not None:
+                raise failed from error
+            raise
+
+    run.call, until = reported, contextlib.ExitStack()  # until Sacred knows of a failure
+    try:
+        with until:
+            run()
+    except BaseException as error:
+        if not reported_errors:
+            report(error)
+        if options["--pdb"] and not isinstance(error, KeyboardInterrupt):
+            pdb.post_mortem(error.__traceback__)
+        return None, lifecycle.exit_code(error)
+    return run.result, lifecycle.SUCCESS
 
 
 def _print(text: str) -> None:

@@ -19,15 +19,14 @@ from typing import Any
 
 from pymongo.database import Database
 
+from datasets.file_locks import close_lock, open_lock, wait_exclusive
 from datasets.progress import progress
 from experiments.errors import UserError
-from experiments.locks import close_lock, open_lock, wait_exclusive
 from experiments.tracking.apply import RunCopy
 from experiments.tracking.faults import explained, is_outage
-from experiments.tracking.folder import open_inside
 from experiments.tracking.home import pending_directory
 from experiments.tracking.journal import FILE_NAME, Journal, read
-from experiments.tracking.liveness import RunLock, run_state
+from experiments.tracking.liveness import last_activity, lock_run, run_state
 from experiments.tracking.masking import mask
 
 log = logging.getLogger("ostinato.tracking")
@@ -116,12 +115,11 @@ def _send_pending(
     pointer: Path | None, run_dir: Path, database: Database, report: Report, max_points: int, upload_limit_mb: float
 ) -> None:
     """Send one run, and remove its pointer when it is complete in the database."""
-    if pointer is not None and _is_empty(run_dir):
-        if time.time() - (run_dir / FILE_NAME).stat().st_mtime > ABANDONED:
-            pointer.unlink(missing_ok=True)
-        return
     try:
-        _check_journal(run_dir)
+        if pointer is not None and run_state(run_dir) == "empty":
+            if time.time() - last_activity(run_dir) > ABANDONED:
+                pointer.unlink(missing_ok=True)
+            return
         send(run_dir, database, report, max_points, upload_limit_mb, own=pointer is not None)
     except Exception as error:
         if is_outage(error):
@@ -166,7 +164,7 @@ def close_stale(runs: Iterable[Path | str] = (), report: Report | None = None) -
     for pointer, run_dir in _pending(runs, Report()):
         with _alone(pointer) as alone:
             try:
-                state = _checked_state(run_dir) if alone else "busy"
+                state = run_state(run_dir) if alone else "busy"
                 if state == "running":
                     report.running.append(run_dir.name)
                 elif state == "elsewhere":
@@ -178,7 +176,7 @@ def close_stale(runs: Iterable[Path | str] = (), report: Report | None = None) -
     return report.interrupted
 
 
-def sweep(connect: Callable[[], Database], **options: Any) -> threading.Thread:
+def sweep(connect: Callable[[], Database]) -> threading.Thread:
     """Close and send in the background what earlier runs of this machine left behind; called when a run starts.
 
     Runs that are still going are left to themselves.
@@ -194,7 +192,7 @@ def sweep(connect: Callable[[], Database], **options: Any) -> threading.Thread:
                     report, run_dir = Report(), _target(pointer)
                     with _alone(pointer) as alone:
                         if alone and run_dir is not None:
-                            send(run_dir, database, report, own=True, **options)
+                            send(run_dir, database, report, own=True)
                     if report.sent:
                         pointer.unlink(missing_ok=True)
                 database.client.close()
@@ -206,27 +204,10 @@ def sweep(connect: Callable[[], Database], **options: Any) -> threading.Thread:
     return thread
 
 
-def _checked_state(run_dir: Path) -> str:
-    _check_journal(run_dir)
-    return run_state(run_dir)
-
-
-def _is_empty(run_dir: Path) -> bool:
-    try:
-        return _checked_state(run_dir) == "empty"
-    except Exception:  # the error is reported when the run is sent
-        return False
-
-
-def _check_journal(run_dir: Path) -> None:
-    """Raise where the journal is a link or no file at all; it would be written to, or waited for."""
-    open_inside(run_dir, FILE_NAME).close()
-
-
 def _interrupt(run_dir: Path, own: bool) -> bool:
     """Close a stale run, unless another process resumes it at this moment."""
-    lock = RunLock(run_dir)
-    if not lock.acquire(seconds=0):
+    lock = lock_run(run_dir, seconds=0)
+    if lock is None:
         return False
     try:
         if run_state(run_dir) != "ended":
@@ -234,7 +215,7 @@ def _interrupt(run_dir: Path, own: bool) -> bool:
             close_interrupted(journal)
             journal.close()
     finally:
-        lock.release()
+        close_lock(lock)
     return True
 
 

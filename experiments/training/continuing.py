@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from datasets.file_locks import close_lock, open_lock, wait_exclusive
 from experiments import distributed
 from experiments.errors import UserError
-from experiments.locks import close_lock, open_lock, wait_exclusive
 from experiments.messages import say
 from experiments.settings import PretrainSettings
-from experiments.tracking import RunHandle, history
+from experiments.tracking import RunHandle, liveness
 from experiments.tracking.liveness import run_state
 from experiments.training.checkpointing import BEST, INTERRUPTED, LAST
 from experiments.training.trainer import checkpoint_folder
@@ -164,5 +164,5 @@ def _how(run_dir: Path) -> str:
     """How a run stands, in a word."""
     if not (run_dir / "journal.jsonl").is_file():
         return "removed since"
-    end = history.end_of(run_dir)
+    end = liveness.end_of(run_dir)
     return end["status"].lower() if end else run_state(run_dir)

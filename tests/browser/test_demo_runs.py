@@ -13,7 +13,7 @@ import pytest
 from pymongo import DESCENDING
 
 from experiments.tracking import TrackingSettings
-from experiments.tracking.columns import VIEW
+from experiments.tracking.database import VIEW
 from experiments.tracking.home import home
 from experiments.tracking.location import located, open_database
 

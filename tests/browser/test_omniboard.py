@@ -20,7 +20,7 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 from selenium.webdriver import ActionChains
 
-from experiments.tracking.columns import COLUMNS, VIEW
+from experiments.tracking.database import COLUMNS, VIEW
 from experiments.tracking.server import EmbeddedServer, status
 
 PROJECT = Path(__file__).resolve().parents[2]

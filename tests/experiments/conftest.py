@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
 from contextlib import contextmanager
 
 import pytest
@@ -25,19 +22,3 @@ def axes(monkeypatch) -> list:
 
     monkeypatch.setattr(reports, "picture", watched)
     return kept
-
-
-@pytest.fixture
-def eventually() -> Callable[..., object]:
-    """Asks until the answer is true, and fails after a deadline."""
-
-    def ask(question: Callable[[], object], seconds: float = 120.0, every: float = 0.02) -> object:
-        deadline = time.monotonic() + seconds
-        pause = threading.Event()
-        while time.monotonic() < deadline:
-            if answer := question():
-                return answer
-            pause.wait(every)
-        raise AssertionError(f"not so within {seconds} s")
-
-    return ask

@@ -2,60 +2,26 @@
 
 from __future__ import annotations
 
-import datetime
-import enum
 import itertools
-import math
 import os
 import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import psutil
 import pytest
-import torch
 from pymongo import MongoClient
 from pymongo.database import Database
 
+from experiments.tracking import Experiment
 from experiments.tracking.journal import Journal
 from experiments.tracking.server import EmbeddedServer, stop_server
+from tests.datasets.test_storable import NASTY
+from tests.experiments.tracking.tiny_runs import SCRIPT, Run, tiny
 
 _numbers = itertools.count(1)
-
-
-class Colour(enum.Enum):
-    RED = 1
-
-
-NASTY = {
-    "tensor": (torch.zeros(2, 3), {"shape": [2, 3], "dtype": "torch.float32", "min": 0.0, "mean": 0.0, "max": 0.0}),
-    "scalar tensor": (torch.tensor(1.5), 1.5),
-    "bfloat": (torch.tensor([0.5], dtype=torch.bfloat16), 0.5),
-    "array": (np.arange(4), {"shape": [4], "dtype": "int64", "min": 0.0, "mean": 1.5, "max": 3.0}),
-    "array of one": (np.array([[7]]), 7),
-    "array of text": (np.array(["a", "b"]), {"shape": [2], "dtype": "<U1"}),
-    "empty array": (np.zeros((0, 3)), {"shape": [0, 3], "dtype": "float64"}),
-    "path": (Path("a") / "b", "a/b"),
-    "enum": (Colour.RED, "RED"),
-    "date": (datetime.datetime(2024, 5, 6, 7, 8), "2024-05-06T07:08:00"),
-    "numpy dtype": (np.dtype("float32"), "float32"),
-    "torch dtype": (torch.float16, "torch.float16"),
-    "set": ({3, 1, 2}, [1, 2, 3]),
-    "mixed set": (frozenset({"b", 2, "a"}), [2, "a", "b"]),
-    "large integer": (2**63, str(2**63)),
-    "nan": (math.nan, "nan"),
-    "infinity": (-math.inf, "-inf"),
-    "bytes": (b"abc", "<3 bytes>"),
-    "integer key": ({1: "one"}, {"1": "one"}),
-    "numpy key": ({np.int64(3): 4}, {"3": 4}),
-    "dotted key": ({"a.b": 1}, {"a,b": 1}),
-    "dollar key": ({"$set": 1}, {"@set": 1}),
-    "empty key": ({"": 1}, {"(empty)": 1}),
-    "colliding keys": ({1: "a", "1": "b"}, {"1": "a", "1~": "b"}),
-    "half a surrogate": ("\ud800", "?"),
-}
 
 
 @pytest.fixture
@@ -153,3 +119,14 @@ def run_document() -> Callable[..., dict]:
         } | more
 
     return make
+
+
+@pytest.fixture
+def run(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Do what a command line of the tiny experiment asks for, in this process and an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def obey(*words: str, experiment: Experiment = tiny.ex) -> Any:
+        return experiment.run_commandline([str(SCRIPT), *words])
+
+    return obey

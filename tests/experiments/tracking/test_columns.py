@@ -8,9 +8,9 @@ import pytest
 from pymongo import MongoClient
 
 from experiments.settings import PretrainSettings
-from experiments.tracking.columns import COLLECTION, COLUMNS, seed
+from experiments.tracking.database import COLLECTION, COLUMNS, seed_columns
 from experiments.tracking.overrides import flat
-from experiments.tracking.server import lease
+from tests.experiments.tracking.serving import lease
 
 ROOT_FIELDS = {"experiment", "metrics", "status", "duration", "tags", "notes", "result", "config", "info", "host"}
 
@@ -29,22 +29,22 @@ def database(client, request):
 
 
 def test_a_new_database_gets_the_columns_once(database):
-    assert seed(database)
-    assert not seed(database)
+    assert seed_columns(database)
+    assert not seed_columns(database)
     rows = list(database[COLLECTION].find({}, {"_id": 0}))
     assert rows == [{"name": title, "config_path": path} for title, path in COLUMNS.items()]
 
 
 def test_removed_columns_stay_removed(database):
-    seed(database)
+    seed_columns(database)
     database[COLLECTION].delete_many({})
-    assert not seed(database)
+    assert not seed_columns(database)
     assert database[COLLECTION].count_documents({}) == 0
 
 
 def test_a_users_own_columns_are_left_alone(database):
-    database[COLLECTION].insert_one({"name": "mine", "config_path": "config.seed"})
-    assert not seed(database)
+    database[COLLECTION].insert_one({"name": "mine", "config_path": "config.seed_columns"})
+    assert not seed_columns(database)
     assert [row["name"] for row in database[COLLECTION].find()] == ["mine"]
 
 
@@ -53,7 +53,7 @@ def test_seeding_at_the_same_moment_leaves_each_column_once(database):
 
     def together() -> None:
         barrier.wait()
-        seed(database)
+        seed_columns(database)
 
     threads = [threading.Thread(target=together) for _ in range(8)]
     for thread in threads:

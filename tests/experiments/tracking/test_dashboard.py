@@ -14,7 +14,7 @@ import pytest
 
 from experiments.errors import UserError
 from experiments.tracking import dashboard
-from experiments.tracking.columns import COLLECTION, COLUMNS
+from experiments.tracking.database import COLLECTION, COLUMNS
 from experiments.tracking.location import Location
 
 

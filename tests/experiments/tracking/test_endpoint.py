@@ -15,7 +15,8 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from experiments.tracking import server_start
 from experiments.tracking.endpoint import Endpoint, free_port, parse
-from experiments.tracking.server import EmbeddedServer, lease, status
+from experiments.tracking.server import EmbeddedServer, status
+from tests.experiments.tracking.serving import lease
 
 
 class Stranger:

@@ -1,240 +1,34 @@
-"""The command line: what is refused before anything happens, and what a recorded run leaves behind."""
+"""What a recorded run leaves behind, on disk, in the database and on the terminal."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import logging
 import os
 import re
-import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from experiments.errors import UserError
-from experiments.tracking import Experiment, RunHandle, location, renaming
+from experiments.tracking import RunHandle, location
 from experiments.tracking.commandline import VERBS
-from experiments.tracking.history import end_of
-from experiments.tracking.journal import read
-
-ROOT = Path(__file__).resolve().parents[3]
-SCRIPT = Path(__file__).with_name("ex_tiny.py")
-OFF = "tracking.mongo=off"
-PASSWORD, TOKEN = f"qz{7}vault", f"tok{3}nvalue"  # put together, so that the kept sources do not hold them
-URL = f"mongodb://me:{PASSWORD}@127.0.0.1:1/db"
-
-Run = Callable[..., Any]
-
-
-def load() -> Any:
-    spec = importlib.util.spec_from_file_location("ex_tiny", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-tiny = load()
-
-
-@pytest.fixture
-def run(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Do what a command line of the tiny experiment asks for, in this process and an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def obey(*words: str, experiment: Experiment = tiny.ex) -> Any:
-        return experiment.run_commandline([str(SCRIPT), *words])
-
-    return obey
-
-
-def one_run(folder: Path) -> Path:
-    (directory,) = folder.glob("runs/2*")
-    return directory
-
-
-def start_of(directory: Path) -> dict[str, Any]:
-    return next(record for record in read(directory) if record["kind"] == "start")
-
-
-def made(function: Callable[[Any, RunHandle], Any], name: str = "ex_made") -> Experiment:
-    """An experiment whose main command is `function`."""
-    experiment = Experiment(name, tiny.Tiny, tiny.NAMED)
-    function.__name__ = "main"
-    experiment.main(function)
-    return experiment
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
-        (["print_config", "with", "small"], 0, "width = 1"),
-        (["help"], 0, "print_named_configs"),
-        (["with", "model.optimizer.rl=1"], 1, "did you mean model.optimizer.lr?"),
-    ],
+from experiments.tracking.liveness import end_of
+from tests.experiments.tracking.tiny_runs import (
+    OFF,
+    PASSWORD,
+    TOKEN,
+    URL,
+    Run,
+    made,
+    one_run,
+    start_of,
+    tiny,
 )
-def test_questions_and_typos_touch_nothing(words: list[str], code: int, said: str, home: Path, tmp_path: Path) -> None:
-    """No folder, no server, and an answer without the libraries that take seconds to load."""
-    folder = tmp_path / "empty"
-    folder.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", str(SCRIPT), *words],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == code
-    assert said in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    loaded = set(re.findall(r"^import time:.*\| +(\w+)$", done.stderr, re.MULTILINE))
-    assert "sacred" in loaded
-    assert not loaded & {"torch", "lightning", "pymongo", "matplotlib", "pandas"}
-    assert list(folder.iterdir()) == []
-    assert not home.exists()
-
-
-@pytest.mark.parametrize("rank", [0, 1])
-def test_several_processes_do_not_begin_what_one_does_alone(rank: int, monkeypatch, capsys) -> None:
-    launched = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 1}
-    for name, value in launched.items():
-        monkeypatch.setenv(name, str(value))
-    experiment = Experiment("ex_made", tiny.Tiny, tiny.NAMED, alone=["main"])
-    experiment.main(tiny.main)
-    with pytest.raises(SystemExit) as left:
-        experiment.run_commandline(["ex_made.py"])
-    assert left.value.code == 1
-    said = "error: main is done by one process, and torchrun started 2: start it by itself"
-    assert (said in capsys.readouterr().err) == (rank == 0)
-
-
-def test_heavy_libraries_are_not_imported_for_a_question() -> None:
-    code = (
-        "import sys, experiments.settings; "
-        "from experiments.tracking import ChildRun, Experiment, RunHandle, TrackingSettings; "
-        "print(sorted({'torch', 'lightning', 'pymongo', 'matplotlib', 'pandas'} & set(sys.modules)))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=240, check=True
-    )
-    assert done.stdout.strip() == "[]"
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["with", "sed=1"], "did you mean seed?"),
-        (["with", "model.widht=1"], "did you mean model.width?"),
-        (["with", "model.optimizer.momentun=1"], "did you mean model.optimizer.momentum?"),
-        (["with", "smal"], "did you mean 'small'?"),
-        (["with", "model.width=0"], "model.width=0: should be greater than or equal to 1"),
-        (["with", "model.optimizer.lr=abc"], "model.optimizer.lr=abc: should be a valid number"),
-        (["mian"], "no command 'mian': did you mean 'main'?"),
-        (["model.width=3"], "'with' is missing; write: python ex_tiny.py with model.width=3"),
-        (["main", "small", "seed=3"], "write: python ex_tiny.py main with small seed=3"),
-        (["main", "42"], "42: a command takes settings after 'with'"),
-        (["-i", "500"], "-i (--id) is not used here: runs are numbered by the database"),
-        (["-m", "db"], "set tracking.mongo_url or the variable OSTINATO_MONGO_URL"),
-        (["-s", "sqlite://"], "-s (--sql)"),
-        (["-t", "db"], "-t (--tiny_db)"),
-        (["-S", "bucket"], "-S (--s3)"),
-        (["-C", "no"], "set tracking.capture"),
-        (["-q"], "runs are not queued"),
-        (["-f"], "an unknown key is always an error"),
-        (["-b", "61"], "at most 60 seconds"),
-        (["-b", "0"], "more than 0"),
-        (["-l", "LOUD"], "expected DEBUG"),
-        (["--nonsense"], "ex_tiny.py --help"),
-        (["help", "mian"], "did you mean 'main'?"),
-        (["server", "sotp"], "expected server status or server stop"),
-    ],
-)
-def test_refusals_name_the_remedy(
-    run: Run, words: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    with pytest.raises(SystemExit) as left:
-        run(*words)
-    assert left.value.code == 1
-    said = capsys.readouterr().err
-    assert message in said
-    assert said.startswith("error: ")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_name_of_the_script_alone_asks_what_to_do(run: Run, tmp_path: Path, capsys) -> None:
-    done: list[tuple[str, ...]] = []
-
-    def main(settings: Any, handle: RunHandle) -> None:
-        done.append(handle.named)
-
-    experiment = Experiment("ex_made", tiny.Tiny, tiny.NAMED, examples=["with small", "with wide seed=3"])
-    experiment.main(main)
-    for words in ([], ["with"], ["-u"]):
-        with pytest.raises(SystemExit) as left:
-            run(*words, experiment=experiment)
-        assert left.value.code == 2
-        said = capsys.readouterr().err
-        assert "  python ex_tiny.py with small\n  python ex_tiny.py with wide seed=3\n" in said
-    assert (done, list(tmp_path.iterdir())) == ([], [])
-    run("-u", "with", "wide", "seed=3", "small", experiment=experiment)
-    assert done == [("wide", "small")]
-
-
-def test_a_command_has_other_names(run: Run, tmp_path: Path, capsys) -> None:
-    experiment = Experiment("ex_made", tiny.Tiny, tiny.NAMED, aliases={"judge": "evaluate"})
-
-    @experiment.command
-    def evaluate(settings: Any, handle: RunHandle) -> int:
-        """Look at it."""
-        return settings.model.width
-
-    for name in ("evaluate", "judge"):
-        assert run(name, "with", OFF, experiment=experiment) == 8
-        run("help", name, experiment=experiment)
-        assert "Look at it." in capsys.readouterr().out
-    documents = [start_of(directory)["document"] for directory in tmp_path.glob("runs/2*")]
-    assert {document["command"] for document in documents} == {"evaluate"}
-    assert len({document["info"]["fingerprint"] for document in documents}) == 1
-
-
-def test_an_old_name_of_a_setting_is_answered_by_the_new_one_and_is_the_same_run(
-    run: Run, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run("with", OFF, "model.width=3", "stores.mine=there")
-    monkeypatch.setattr(renaming, "RENAMED", {"net.width": "model.width", "places": "stores", "model.blocks": "gone"})
-    capsys.readouterr()
-    run("with", OFF, "net.width=3", "places.mine=there", "model.blocks=[1,2]")
-    said = capsys.readouterr().err
-    assert "net.width has another name now: write model.width=3\n" in said
-    assert "places.mine has another name now: write stores.mine=there\n" in said
-    documents = [start_of(directory)["document"] for directory in sorted(tmp_path.glob("runs/2*"))]
-    assert documents[0]["config"] == documents[1]["config"]
-    assert documents[1]["info"]["delta"] == {"model": {"width": 3}, "stores": {"mine": "there"}}
-    assert renaming.former({"model.width": 3, "stores.mine": "there"}) == {"net.width": 3, "places.mine": "there"}
-
-
-def test_named_configs_are_listed_with_their_line(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    run("print_named_configs")
-    said = capsys.readouterr().out
-    for name, named in tiny.NAMED.items():
-        assert re.search(rf"^  {name} +# {re.escape(named.description)}$", said, re.MULTILINE)
-
-
-def test_print_config_explains_keys(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    run("print_config", "with", "target_mtt", f"tracking.mongo_url={URL}")
-    said = capsys.readouterr().out
-    assert "lr = 0.1" in said
-    assert "# learning rate" in said
-    assert "name = 'mtt'" in said
-    assert PASSWORD not in said
 
 
 def test_run_document(run: Run, tmp_path: Path) -> None:

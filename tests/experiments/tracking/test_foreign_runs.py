@@ -9,7 +9,6 @@ import time
 
 import pytest
 
-from experiments.tracking.folder import NotInside, open_inside
 from experiments.tracking.journal import FILE_NAME, read
 from experiments.tracking.sync import sync
 
@@ -54,24 +53,6 @@ def stored(database) -> bytes:
 
 def artifact(path: str) -> dict:
     return {"kind": "artifact", "name": path.replace("/", "_"), "file": path, "bytes": 3}
-
-
-def test_only_regular_files_inside_of_the_folder_are_opened(tmp_path, key):
-    folder = tmp_path / "run"
-    (folder / "files" / "deep").mkdir(parents=True)
-    (folder / "files" / "deep" / "a.png").write_bytes(b"picture")
-    (folder / "link").symlink_to(key)
-    (folder / "inner").symlink_to(folder / "files" / "deep" / "a.png")
-    (folder / "out").symlink_to(key.parent)
-    os.mkfifo(folder / "pipe")
-    with open_inside(folder, "files/deep/a.png") as file:
-        assert file.read() == b"picture"
-    names = [str(key), f"../{key.parent.name}/id_rsa", "files/../../home_of_mine/id_rsa", "link", "inner", "out/id_rsa"]
-    for name in [*names, "pipe", "files", "", ".", "a\0b", "link/x", "files/deep/a.png/x", None, 5]:
-        with pytest.raises(NotInside):
-            open_inside(folder, name)
-    with pytest.raises(FileNotFoundError):
-        open_inside(folder, "files/none")
 
 
 def test_what_leads_out_is_named_and_counted_and_not_sent(foreign, key, database):

@@ -16,7 +16,7 @@ import pyarrow.parquet
 import pytest
 
 from experiments.tracking import artifacts
-from experiments.tracking.history import end_of
+from experiments.tracking.liveness import end_of
 from experiments.tracking.sync import sync
 
 ROOT = Path(__file__).resolve().parents[3]

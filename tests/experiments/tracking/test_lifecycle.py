@@ -16,8 +16,8 @@ import pytest
 
 from experiments.errors import UserError
 from experiments.tracking import lifecycle
-from experiments.tracking.history import end_of
 from experiments.tracking.journal import Journal, read
+from experiments.tracking.liveness import end_of
 from experiments.tracking.run import Recorder
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -7,9 +7,9 @@ import json
 import pytest
 from hypothesis import given, settings
 
+from datasets.storable import storable
 from experiments.tracking.masking import HIDDEN, for_terminal, mask
-from experiments.tracking.values import storable
-from tests.experiments.tracking.test_values import anything
+from tests.datasets.test_storable import anything
 
 SECRETS = {
     "url": "cannot reach mongodb://me:hemiola99@host:27017/runs?x=1",

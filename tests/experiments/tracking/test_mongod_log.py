@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.tracking.mongod_log import damage, last_error, rotate
+from experiments.tracking.mongod import damage, last_error, rotate
 
 START = {"s": "I", "c": "CONTROL", "id": 4615611, "msg": "MongoDB starting", "attr": {"pid": 7}}
 FATAL = {"s": "F", "c": "ASSERT", "id": 23089, "msg": "Fatal assertion", "attr": {"msgid": 50853}}
@@ -61,7 +61,7 @@ def test_the_last_error_of_the_last_start(tmp_path):
 
 
 def test_a_long_log_is_put_aside(tmp_path, monkeypatch):
-    monkeypatch.setattr("experiments.tracking.mongod_log.LIMIT", 10)
+    monkeypatch.setattr("experiments.tracking.mongod.LOG_LIMIT", 10)
     path = tmp_path / "mongod.log"
     rotate(path)
     path.write_text("short")

@@ -20,9 +20,9 @@ from pymongo.database import Database
 from sacred.observers import RunObserver
 
 from experiments.tracking import Experiment, TrackingSettings
-from experiments.tracking.history import end_of
 from experiments.tracking.journal import Journal, read
-from experiments.tracking.observer import EVENTS, Facts, JournalObserver, MaskedObserver, flat_result
+from experiments.tracking.liveness import end_of
+from experiments.tracking.observer import EVENTS, JournalObserver, MaskedObserver, flat_result
 from experiments.tracking.run import BATCH_POINTS, Recorder, RunHandle
 from experiments.tracking.system import Sampler
 
@@ -183,25 +183,24 @@ def test_information_is_written_when_it_changes(journal: Journal) -> None:
 
 
 def test_workers_cannot_record_and_are_told(journal: Journal, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
-    recorder = Recorder(journal)
+    run = RunHandle(journal.directory, 0, Recorder(journal))
     child = os.fork()
     if child == 0:
-        recorder.log_scalar("train/loss", 1.0, 0)
-        recorder.info({"a": 1})
+        run.log_scalar("train/loss", 1.0, 0)
+        run.set_info(a=1)
         told = [record.message for record in caplog.records]
         (tmp_path / "told").write_text("\n".join(told))
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    recorder.flush()
+    run.flush()
     assert list(read(journal.directory)) == []
-    assert (
-        tmp_path / "told"
-    ).read_text() == "train/loss: not recorded from a worker process; return the value to the main process"
+    told = f"run {journal.key}: log_scalar is not recorded from a worker process; return the value to the main process"
+    assert (tmp_path / "told").read_text() == told
 
 
 def started(journal: Journal, **more: Any) -> JournalObserver:
     """An observer that has seen the start of a run."""
-    observer = JournalObserver(Recorder(journal), Facts(), **more)
+    observer = JournalObserver(Recorder(journal), {}, {}, **more)
     now = datetime.datetime(2024, 5, 6, 7, 8)
     observer.started_event({"name": "ex"}, "main", {}, now, {"seed": 1}, {"comment": "c"}, None)
     return observer

@@ -17,7 +17,7 @@ import pytest
 
 from experiments.errors import UserError
 from experiments.tracking import omniboard as module
-from experiments.tracking.columns import COLUMNS
+from experiments.tracking.database import COLUMNS
 
 SECRET = "tritone-substitution"
 URL = f"mongodb://me:{SECRET}@127.0.0.1:1/runs"
@@ -80,22 +80,20 @@ def starts(node: Path) -> list[dict]:
 
 
 def test_finds_node_and_an_omniboard_installed_for_all(node, tmp_path):
-    program = module.find_program(project=tmp_path)
-    assert program.node == str(node / "node")
-    assert program.start == node / "omniboard"
+    assert module.find_program(project=tmp_path) == (str(node / "node"), node / "omniboard")
 
 
 def test_prefers_the_projects_omniboard(node, tmp_path):
     start = tmp_path / "node_modules" / "omniboard" / "dist" / "start.js"
     start.parent.mkdir(parents=True)
     start.touch()
-    assert module.find_program(project=tmp_path).start == start
+    assert module.find_program(project=tmp_path)[1] == start
 
 
 def test_finds_a_node_that_pip_installed_beside_python(node, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(node / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert module.find_program(project=tmp_path).node == str(node / "node")
+    assert module.find_program(project=tmp_path)[0] == str(node / "node")
 
 
 @pytest.mark.parametrize(

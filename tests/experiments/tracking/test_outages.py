@@ -18,7 +18,7 @@ import psutil
 import pytest
 from pymongo import MongoClient
 
-from experiments.tracking import places
+from experiments.tracking.home import server_directory
 from experiments.tracking.server import EmbeddedServer, status
 from experiments.tracking.sync import sync
 
@@ -156,7 +156,7 @@ def check_complete(server: EmbeddedServer, key: str, steps: int) -> None:
 def test_a_killed_server_is_started_again_and_nothing_is_lost(server, train, home, eventually):
     training = train(patience=2.0)
     killed = status().pid
-    with open(places.server_directory(home) / "start.lock") as lock:
+    with open(server_directory(home) / "start.lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # no server can start
         os.kill(killed, signal.SIGKILL)
         training.go_on(STEPS)

@@ -207,19 +207,19 @@ def test_packages_name_what_is_installed() -> None:
 def test_sources_are_our_packages_and_the_script(tmp_path: Path) -> None:
     script = tmp_path / "ex_mine.py"
     script.write_text("x = 1\n")
-    names = [source.path for source in provenance.sources(script)]
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    names = [record["path"] for record in provenance.keep_sources(script, tmp_path / "runs" / "a")]
     assert "ex_mine.py" in names
     assert "experiments/tracking/provenance.py" in names
     assert {name.split("/")[0] for name in names} <= {*provenance.PACKAGES, "ex_mine.py"}
 
 
 def test_second_run_adds_no_source_bytes(tmp_path: Path) -> None:
-    found = provenance.sources(None)
     first, second = tmp_path / "runs" / "a", tmp_path / "runs" / "b"
     for directory in (first, second):
         directory.mkdir(parents=True)
-        records = provenance.keep_sources(found, directory)
+        records = provenance.keep_sources(None, directory)
     assert len({path.stat().st_ino for path in tmp_path.rglob("*") if path.is_file()}) == len(
-        {source.sha256 for source in found}
+        {record["sha256"] for record in records}
     )
     assert all((second / record["file"]).is_file() for record in records)

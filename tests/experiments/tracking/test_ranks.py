@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments import launcher as distributed
+from experiments import distributed, launcher
 from experiments.errors import UserError
 from experiments.tracking import RunHandle, lifecycle, ranks
-from experiments.tracking.history import end_of
 from experiments.tracking.journal import read
+from experiments.tracking.liveness import end_of
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = Path(__file__).with_name("ex_tiny.py")
@@ -33,18 +33,18 @@ SCRIPT = Path(__file__).with_name("ex_tiny.py")
     ],
 )
 def test_rank_zero(environment: dict[str, str]) -> None:
-    assert distributed.is_global_zero(environment)
+    assert launcher.is_global_zero(environment)
 
 
-@pytest.mark.parametrize("name", [*distributed.GLOBAL_RANKS, *distributed.NODE_RANKS, distributed.LOCAL_RANK])
+@pytest.mark.parametrize("name", [*launcher.GLOBAL_RANKS, *launcher.NODE_RANKS, launcher.LOCAL_RANK])
 def test_any_rank_variable_above_zero_is_another_rank(name: str) -> None:
-    assert not distributed.is_global_zero({"RANK": "0", "LOCAL_RANK": "0"} | {name: "2"})
+    assert not launcher.is_global_zero({"RANK": "0", "LOCAL_RANK": "0"} | {name: "2"})
 
 
 def test_labels_name_files() -> None:
-    assert distributed.label({"RANK": "3", "LOCAL_RANK": "1"}) == "3"
-    assert distributed.label({"LOCAL_RANK": "1"}) == "1"
-    assert distributed.label({"NODE_RANK": "2", "LOCAL_RANK": "0"}) == "2.0"
+    assert launcher.label({"RANK": "3", "LOCAL_RANK": "1"}) == "3"
+    assert launcher.label({"LOCAL_RANK": "1"}) == "1"
+    assert launcher.label({"NODE_RANK": "2", "LOCAL_RANK": "0"}) == "2.0"
 
 
 @pytest.fixture

@@ -13,12 +13,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from datasets.file_locks import close_lock
 from experiments.errors import UserError
-from experiments.tracking import history, liveness, resuming, sync
+from experiments.tracking import liveness, resuming, sync
 from experiments.tracking.apply import RunCopy
 from experiments.tracking.finish import write_metrics
 from experiments.tracking.journal import FILE_NAME, Journal, damage, read, read_points
-from experiments.tracking.liveness import RunLock, is_locked
+from experiments.tracking.liveness import is_locked, lock_run
 
 GONE = 2**22 + 1  # no process has this number
 
@@ -56,7 +57,7 @@ def test_the_newest_run_with_a_checkpoint_goes_on(left):
     choice = resuming.choose(runs)
     assert choice.origin == runs[1]
     assert is_locked(runs[1])
-    choice.lock.release()
+    close_lock(choice.lock)
     assert not is_locked(runs[1])
 
 
@@ -64,7 +65,7 @@ def test_without_any_checkpoint_the_newest_run_begins_again_in_its_own_record(le
     runs = [left("1", "INTERRUPTED", checkpoint=False), left("2", checkpoint=False)]
     choice = resuming.choose(runs)
     assert choice.origin == runs[1]
-    choice.lock.release()
+    close_lock(choice.lock)
 
 
 def test_a_finished_run_is_not_gone_on_with_and_nothing_before_it(left):
@@ -84,11 +85,11 @@ def test_a_living_run_is_named(left, checkpoint):
 
 def test_a_run_of_another_machine_lives_by_its_lock_or_its_signs(left, monkeypatch, capsys):
     far = left("1", host="far")
-    lock = RunLock(far)
-    assert lock.acquire()
+    lock = lock_run(far)
+    assert lock is not None
     with pytest.raises(UserError, match=r"process .* on far"):
         resuming.choose([far])
-    lock.release()
+    close_lock(lock)
     monkeypatch.setattr(resuming, "LOOKS", 0.01)
     beat = threading.Timer(0.05, lambda: os.utime(far / FILE_NAME))
     beat.start()
@@ -99,7 +100,7 @@ def test_a_run_of_another_machine_lives_by_its_lock_or_its_signs(left, monkeypat
     monkeypatch.setattr(liveness, "SILENT", 0.05)
     choice = resuming.choose([far])
     assert choice.origin == far
-    choice.lock.release()
+    close_lock(choice.lock)
 
 
 def test_a_damaged_journal_is_linked_to(left):
@@ -135,8 +136,8 @@ def test_a_lock_ends_with_its_process_not_with_a_worker_of_it(tmp_path, eventual
     code = """
 import os, sys, time
 from pathlib import Path
-from experiments.tracking.liveness import RunLock
-RunLock(Path(sys.argv[1])).acquire()
+from experiments.tracking.liveness import lock_run
+lock_run(Path(sys.argv[1]))
 if os.fork() == 0:
     print(os.getpid(), flush=True)
 time.sleep(60)
@@ -151,7 +152,7 @@ time.sleep(60)
     worker = int(process.stdout.readline())
     try:
         assert is_locked(tmp_path)
-        assert not RunLock(tmp_path).acquire(seconds=0)
+        assert lock_run(tmp_path, seconds=0) is None
         process.kill()
         process.wait()
         eventually(lambda: not is_locked(tmp_path), seconds=5)
@@ -168,11 +169,11 @@ def test_a_sweep_leaves_a_run_alone_that_goes_on(left):
         assert liveness.run_state(folder) == "running"
         assert sync.close_stale() == []
     assert sync.close_stale() == ["1"]
-    assert history.end_of(folder)["status"] == "INTERRUPTED"
+    assert liveness.end_of(folder)["status"] == "INTERRUPTED"
     journal = Journal.open(folder)
     journal.append("segment", started=time.time(), **liveness.this_process())
     journal.close()
-    assert history.end_of(folder) is None
+    assert liveness.end_of(folder) is None
     assert liveness.run_state(folder) == "running"
 
 

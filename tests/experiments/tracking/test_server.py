@@ -17,9 +17,10 @@ from pymongo import MongoClient, WriteConcern
 from pymongo.errors import OperationFailure
 
 from experiments.errors import UserError
-from experiments.tracking import cli, mongod, server, server_stop
-from experiments.tracking.server import EmbeddedServer, lease, status, stop
-from experiments.tracking.server_record import State, read_state, write_state
+from experiments.tracking import cli, mongod, server, server_join
+from experiments.tracking.data_holder import State, read_state, write_state
+from experiments.tracking.server import EmbeddedServer, status, stop
+from tests.experiments.tracking.serving import lease
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -182,7 +183,7 @@ def test_a_frozen_server_is_named_with_its_remedy_and_does_not_hold_up_the_exit(
     try:
         with pytest.raises(UserError, match=f"kill -CONT {pid}"):
             EmbeddedServer().acquire()
-        monkeypatch.setattr(server_stop, "STOP_SECONDS", 3600)
+        monkeypatch.setattr(server_join, "STOP_SECONDS", 3600)
         with pytest.raises(UserError, match="is frozen; it ends as soon as it is continued"):
             stop()  # and does not say that it has stopped
         ours.release()

@@ -15,11 +15,13 @@ import psutil
 import pytest
 from pymongo import MongoClient, WriteConcern
 
+from datasets.store_files import replace_file
 from experiments.errors import UserError
 from experiments.tracking import data_holder, mongod
+from experiments.tracking.data_holder import State, read_state, write_state
 from experiments.tracking.endpoint import Endpoint, free_port
-from experiments.tracking.server import EmbeddedServer, lease, status, stop
-from experiments.tracking.server_record import State, read_state, write_private, write_state
+from experiments.tracking.server import EmbeddedServer, status, stop
+from tests.experiments.tracking.serving import lease
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -180,7 +182,7 @@ def test_servers_on_tcp_from_before_are_joined(spawn, home, eventually):
     theirs = spawn("--quiet", "--bind_ip", "127.0.0.1", "--port", str(port), "--auth", "--nounixsocket")
     with MongoClient("127.0.0.1", port, serverSelectionTimeoutMS=60000) as client:
         client.admin.command("createUser", "ostinato", pwd=password, roles=["root"])
-    write_private(home / "mongo" / "password", password)
+    replace_file(home / "mongo" / "password", password.encode(), 0o600)
     started = psutil.Process(theirs.pid).create_time()
     old = {"host": socket.gethostname(), "version": "6.0.5", "pid": theirs.pid, "pid_started": started, "port": port}
     (home / "mongo" / "server.json").write_text(json.dumps(old | {"socket": None}))

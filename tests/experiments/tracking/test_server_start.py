@@ -19,9 +19,10 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from experiments.errors import UserError
-from experiments.tracking import mongod, mongod_log, server_record, server_start
-from experiments.tracking.server import EmbeddedServer, lease, status
-from experiments.tracking.server_record import State, read_state, write_state
+from experiments.tracking import data_holder, mongod, server_start
+from experiments.tracking.data_holder import State, read_state, write_state
+from experiments.tracking.server import EmbeddedServer, status
+from tests.experiments.tracking.serving import lease
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -90,11 +91,11 @@ def test_a_port_that_is_taken_meanwhile_is_left_to_its_owner(monkeypatch):
 
 
 def test_a_full_disk_at_the_record_leaves_no_server_behind(home, servers, monkeypatch):
-    def full(path: Path, text: str) -> None:
+    def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(server_record, "write_private", full)
+        patched.setattr(data_holder, "replace_file", full)
         with pytest.raises(UserError, match=r"server\.json: cannot be written \(No space left on device\)"):
             EmbeddedServer().acquire()
         assert servers() == []
@@ -191,7 +192,7 @@ def test_a_killed_server_is_not_taken_for_a_damaged_one(home, eventually, caplog
 
 
 def test_the_log_is_rotated(home, monkeypatch):
-    monkeypatch.setattr(mongod_log, "LIMIT", 100)
+    monkeypatch.setattr(mongod, "LOG_LIMIT", 100)
     for _ in range(2):
         with lease():
             pass

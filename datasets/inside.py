@@ -1,7 +1,7 @@
-"""Files of a run's folder that a journal names: regular ones inside of it, and nothing else.
+"""Files of a folder that a file from somebody else names: regular ones inside of the folder, and nothing else.
 
-A journal may be somebody else's. What it names is opened without following a link anywhere below the folder, so that it
-cannot lead out, and without waiting for a pipe's other end.
+They are opened without following a link anywhere below the folder, so that no name leads out of it, and without waiting
+for a pipe's other end.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _NO_FILE = (errno.ELOOP, errno.ENOTDIR, errno.ENXIO)  # a link, a file in place 
 
 
 class NotInside(OSError):
-    """What a journal names is no regular file inside of the run's folder."""
+    """A name stands for no regular file inside of its folder."""
 
 
 def open_inside(folder: Path, name: str) -> BinaryIO:
-    """Open for reading the file that `name` (relative, with `/`) stands for in a run's folder.
+    """Open for reading the file that `name` (relative, with `/`) stands for in a folder.
 
     Raises:
         NotInside: It leads out of the folder, passes a link, or is no regular file.
@@ -29,7 +29,7 @@ def open_inside(folder: Path, name: str) -> BinaryIO:
     """
     path = PurePosixPath(name) if isinstance(name, str) and "\0" not in name else PurePosixPath("..")
     if not path.parts or path.is_absolute() or ".." in path.parts:
-        raise NotInside(f"{name!r} is not inside of the run's folder")
+        raise NotInside(f"{name!r} is not inside of its folder")
     here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for part in path.parts[:-1]:
@@ -39,7 +39,7 @@ def open_inside(folder: Path, name: str) -> BinaryIO:
         file = os.open(path.name, os.O_RDONLY | os.O_NONBLOCK | _INSIDE, dir_fd=here)
     except OSError as error:
         if error.errno in _NO_FILE:
-            raise NotInside(f"{name!r} is no regular file inside of the run's folder") from None
+            raise NotInside(f"{name!r} is no regular file inside of its folder") from None
         raise
     finally:
         os.close(here)
@@ -47,15 +47,6 @@ def open_inside(folder: Path, name: str) -> BinaryIO:
         os.close(file)
         raise NotInside(f"{name!r} is no regular file")
     return open(file, "rb")
-
-
-def is_inside(folder: Path, name: str) -> bool:
-    """Whether `open_inside` would open it."""
-    try:
-        open_inside(folder, name).close()
-    except OSError:
-        return False
-    return True
 
 
 def file_state(path: Path) -> tuple[int, int] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from experiments.tracking.series import Series
+from datasets.thinned_series import Series
 
 
 @pytest.mark.parametrize("count", [1, 49, 50, 51, 200, 997, 5000])

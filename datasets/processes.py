@@ -8,6 +8,7 @@ boot a number; both are fixed.
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -73,6 +74,16 @@ def is_running(identity: Identity) -> bool:
     if identity.boot is not None and now.boot is not None:
         return (now.boot, now.ticks) == (identity.boot, identity.ticks)
     return identity.pid_started is None or abs(now.pid_started - identity.pid_started) < TOLERANCE
+
+
+def end(child: subprocess.Popen, seconds: float) -> None:
+    """Ask a child of this process to end, and kill it where it has not after some seconds."""
+    child.terminate()  # nothing where it has ended
+    try:
+        child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
 
 
 def _ticks(pid: int) -> int | None:

@@ -10,10 +10,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-from experiments.errors import UserError
 
 _PLAIN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # in another user's folder; a pipe would be waited for
 _open: set[int] = set()  # lock files of this process
@@ -27,10 +24,6 @@ def _close_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_close_in_child)
-
-
-class LockHeld(UserError):
-    """Another process holds a lock."""
 
 
 def open_lock(path: Path, make: bool = True) -> int:
@@ -100,23 +93,3 @@ def is_held(path: Path) -> bool:
     finally:
         os.close(file)
     return False
-
-
-@contextlib.contextmanager
-def locked(path: Path, seconds: float) -> Iterator[None]:
-    """Hold an exclusive lock on `path`, waiting for it no longer than `seconds`.
-
-    Raises:
-        LockHeld: Another process holds it.
-        UserError: The file cannot be made.
-    """
-    try:
-        file = open_lock(path)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; set OSTINATO_HOME to a directory that can be written to") from error
-    try:
-        if not wait_exclusive(file, seconds):
-            raise LockHeld(f"{path} has been held for {seconds:.0f} s by another process; see: fuser {path}")
-        yield
-    finally:
-        close_lock(file)

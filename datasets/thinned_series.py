@@ -9,13 +9,13 @@ EXTRA = 3  # points kept beside the evenly spaced ones: the last, the lowest, th
 
 
 class Series:
-    """The points of one series that the database holds; a function of the points added, however they were batched.
+    """The points that are kept of one series; a function of the points added, however they were batched.
 
     Every `stride`-th point is kept. When there is no more room, every second of these is dropped and the stride
     doubles. The last point and the lowest and highest value, the first time they appeared, are kept besides.
 
     Attributes:
-        seq: the journal's number of the last record added.
+        seq: number of the last record added, as its writer counts them.
         stride: distance, in points, between those kept.
         seen: number of points added.
     """

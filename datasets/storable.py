@@ -1,7 +1,7 @@
 """What may be stored: any Python value becomes plain JSON.
 
-This stands at one boundary, the journal writer, before `masking`. A value that cannot be stored is replaced, never
-refused, and the replacement is named, so that no value a run produces can end its own recording.
+A value that cannot be stored is replaced, never refused, and the replacement is named, so that no value that a program
+produces can end its own recording. Keys are such that a document database can address them.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def storable(value: Any, name: str = "", limit: int = RECORD_LIMIT) -> tuple[Any
 
 
 def metric_points(points: Iterable[Sequence[Any]], name: str = "") -> tuple[list[Point], Changes]:
-    """The points of a series as `[step, value, unix time]` of plain finite numbers; what is not a number is left out.
+    """The points of a curve as `[step, value, unix time]` of plain finite numbers; what is not a number is left out.
 
     Integers beyond 63 bits become floats, booleans 0 and 1, arrays and tensors of one element their element.
 
     Returns:
-        The points that can be drawn, and what was changed or left out, under the name of the series.
+        The points that can be drawn, and what was changed or left out, under the name of the curve.
     """
     kept, changes = [], {}
     for step, value, when in points:
@@ -246,7 +246,7 @@ class _Plain:
 
 
 def storable_key(key: Any) -> str:
-    """A dict key as MongoDB can address it: text, `.` as `,`, a leading `$` as `@`, never empty."""
+    """A dict key as a document database can address it: text, `.` as `,`, a leading `$` as `@`, never empty."""
     text = key if isinstance(key, str) else str(getattr(key, "value", key)) if isinstance(key, enum.Enum) else str(key)
     text = text.replace(".", ",").replace("\0", "") or "(empty)"
     if not text.isascii():

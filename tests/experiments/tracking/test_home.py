@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import stat
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
+from datasets.file_locks import is_held
 from experiments.errors import UserError
-from experiments.tracking import places
+from experiments.tracking import home as homes
+from experiments.tracking.home import LockHeld, locked
 from experiments.tracking.server import EmbeddedServer
 
 
@@ -38,46 +41,49 @@ def test_a_home_that_cannot_be_written_is_named_with_a_remedy(tmp_path):
 def test_a_directory_of_somebody_else_is_not_used(tmp_path):
     (tmp_path / "theirs").symlink_to(tmp_path)
     with pytest.raises(UserError, match="belongs to another user"):
-        places.owned_directory(tmp_path / "theirs")
+        homes.owned_directory(tmp_path / "theirs")
     (tmp_path / "ours").mkdir(mode=0o755)
-    assert stat.S_IMODE(places.owned_directory(tmp_path / "ours").stat().st_mode) == 0o700
+    assert stat.S_IMODE(homes.owned_directory(tmp_path / "ours").stat().st_mode) == 0o700
 
 
 def test_network_file_systems_are_recognised_and_avoided(tmp_path, monkeypatch, caplog):
-    mounts = tmp_path / "mounts"
-    mounts.write_text(f"/dev/x / ext4 rw 0 0\nfiler:/x {tmp_path}/nfs nfs4 rw 0 0\n")
+    places = {"/": "ext4", f"{tmp_path}/nfs": "nfs4"}
+    mounts = [SimpleNamespace(mountpoint=point, fstype=kind) for point, kind in places.items()]
+    monkeypatch.setattr(psutil, "disk_partitions", lambda all: mounts)
     (tmp_path / "nfs").mkdir()
-    assert places.file_system(tmp_path / "nfs" / "home" / "not yet", mounts) == "nfs4"
-    assert places.file_system(tmp_path / "local", mounts) == "ext4"
-    monkeypatch.setattr(places, "file_system", lambda home: "nfs4")
-    monkeypatch.setattr(places, "LOCAL", tmp_path / "var")
-    directory = places.server_directory(tmp_path / "nfs" / "home")
+    (tmp_path / "nfs and more").mkdir()
+    assert homes.file_system(tmp_path / "nfs" / "home" / "not yet") == "nfs4"
+    assert homes.file_system(tmp_path / "nfs and more") == "ext4"
+    assert homes.file_system(tmp_path / "local") == "ext4"
+    monkeypatch.setattr(homes, "file_system", lambda home: "nfs4")
+    monkeypatch.setattr(homes, "LOCAL", tmp_path / "var")
+    directory = homes.server_directory(tmp_path / "nfs" / "home")
     assert directory.is_relative_to(tmp_path / "var")
     assert socket.gethostname() in directory.name
     assert "network file system" in caplog.text
 
 
 def test_a_host_with_a_new_name_keeps_its_database(tmp_path, monkeypatch):
-    monkeypatch.setattr(places, "LOCAL", tmp_path)
-    monkeypatch.setattr(places, "file_system", lambda path: "nfs4" if path.name == "home" else "ext4")
-    first = places.server_directory(tmp_path / "home")
+    monkeypatch.setattr(homes, "LOCAL", tmp_path)
+    monkeypatch.setattr(homes, "file_system", lambda path: "nfs4" if path.name == "home" else "ext4")
+    first = homes.server_directory(tmp_path / "home")
     monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
-    assert places.server_directory(tmp_path / "home") == first
-    assert places.server_directory(tmp_path / "other" / "home") != first
+    assert homes.server_directory(tmp_path / "home") == first
+    assert homes.server_directory(tmp_path / "other" / "home") != first
 
 
 def test_hosts_that_share_their_local_directory_keep_databases_apart(tmp_path, monkeypatch):
-    monkeypatch.setattr(places, "LOCAL", tmp_path)
-    monkeypatch.setattr(places, "file_system", lambda path: "nfs4")
-    first = places.server_directory(tmp_path / "home")
+    monkeypatch.setattr(homes, "LOCAL", tmp_path)
+    monkeypatch.setattr(homes, "file_system", lambda path: "nfs4")
+    first = homes.server_directory(tmp_path / "home")
     monkeypatch.setattr(socket, "gethostname", lambda: "neighbour")
-    assert places.server_directory(tmp_path / "home") != first
+    assert homes.server_directory(tmp_path / "home") != first
 
 
-@pytest.mark.parametrize("name", ["a b", "tab\there", "line\nbreak", "back\\slash", os.fsdecode(b"latin \xe9")])
-def test_odd_mount_points_are_read(tmp_path, name):
-    escaped = "".join(f"\\{ord(letter):03o}" if letter in " \t\n\\" else letter for letter in name)
-    mounts = tmp_path / "mounts"
-    mounts.write_bytes(os.fsencode(f"/dev/x / ext4 rw 0 0\nfiler:/x {tmp_path}/{escaped} nfs4 rw 0 0\n"))
-    (tmp_path / name).mkdir()
-    assert places.file_system(tmp_path / name / "home", mounts) == "nfs4"
+def test_a_lock_that_cannot_be_had_is_named_with_a_remedy(tmp_path):
+    path = tmp_path / "lock"
+    with locked(path, 0.0), pytest.raises(LockHeld, match="fuser"), locked(path, 0.0):
+        pass
+    assert not is_held(path)
+    with pytest.raises(UserError, match="OSTINATO_HOME"), locked(tmp_path / "none" / "lock", 0.0):
+        pass

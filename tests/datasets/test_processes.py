@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -10,8 +11,8 @@ from dataclasses import asdict, replace
 import psutil
 import pytest
 
-from experiments.tracking import processes
-from experiments.tracking.processes import Identity, identify, is_running, recorded
+from datasets import processes
+from datasets.processes import Identity, end, identify, is_running, recorded
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems tell neither boot nor ticks")
 
@@ -77,3 +78,13 @@ def test_a_name_with_brackets_and_spaces_does_not_shift_the_fields(tmp_path):
         assert abs(ticks / os.sysconf("SC_CLK_TCK") - identify(os.getpid()).ticks / os.sysconf("SC_CLK_TCK")) < 3600
         assert ticks >= identify(os.getpid()).ticks
         child.kill()
+
+
+@pytest.mark.parametrize("how", ["pass", "signal.signal(signal.SIGTERM, signal.SIG_IGN)"])
+def test_a_child_ends_when_it_is_asked_to_or_is_killed(how):
+    command = [sys.executable, "-c", f"import signal; {how}; print(flush=True); signal.pause()"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+        child.stdout.readline()
+        end(child, 5.0 if how == "pass" else 0.1)
+        assert child.returncode == -(signal.SIGTERM if how == "pass" else signal.SIGKILL)
+        end(child, 5.0)

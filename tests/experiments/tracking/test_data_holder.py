@@ -9,7 +9,7 @@ import stat
 
 import pytest
 
-from experiments.tracking.server_record import State, read_state, write_private, write_state
+from experiments.tracking.data_holder import State, read_state, write_state
 
 STATE = State("host", "6.0.5", 7, 1.5, socket="/x", boot="b", ticks=3)
 
@@ -40,9 +40,9 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch)
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    write_private(tmp_path / "file", "old")
+    write_state(tmp_path, STATE)
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="No space"):
-        write_private(tmp_path / "file", "new")
-    assert (tmp_path / "file").read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+        write_state(tmp_path, State("host", "7.0.0"))
+    assert read_state(tmp_path) == STATE
+    assert [path.name for path in tmp_path.iterdir()] == ["server.json"]

@@ -26,12 +26,12 @@ from experiments.inference.cost import savings
 from experiments.inference.results import Results
 from experiments.labels import display_name
 from experiments.messages import say
+from experiments.networks.opening import open_encoder, windowing_of
 from experiments.prediction import Prediction
 from experiments.settings import PredictionSettings, PretrainSettings
 from experiments.tasks.base import Task
 from experiments.tracking import RunHandle
 from experiments.tracks.data import recipe_of
-from experiments.training.opening import open_encoder, windowing_of
 from experiments.window_batches import OpenTrack, Windowing, cut, in_batches
 from models.fingerprint import fingerprint
 from preprocess.files import Candidate, find, storable

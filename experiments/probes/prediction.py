@@ -18,11 +18,12 @@ from experiments.encoder_runtime import tokens_of
 from experiments.errors import UserError
 from experiments.inference.prediction import Predictor, audio_named, predict_files
 from experiments.messages import say
+from experiments.networks.devices import runtime_of
+from experiments.networks.opening import block_layers
 from experiments.probes.fitted import FittedProbe
 from experiments.probes.vectors import Reduction, reduction_named
 from experiments.settings import ProbeExperimentSettings, TrainerSettings
 from experiments.tracking import RunHandle
-from experiments.training.opening import block_layers, runtime_of
 from models import networks
 from models.descriptions import LARGEST, check_arguments
 from models.errors import CheckpointError

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, create_model, model
 
 from experiments.errors import UserError
 from experiments.settings.base import Section
-from experiments.settings.constructor import fields_of
+from models.arguments import fields_of
 
 DEFAULT = "maest"
 
@@ -83,10 +83,9 @@ def of_network(base: type[ModelSettings], network: str | None) -> type[ModelSett
     from models import networks  # takes seconds, which who asks for no network need not wait
 
     try:
-        kind = networks.find(network, frozenset({network.partition(":")[0]}))
+        return _generated(base, networks.find(network, frozenset({network.partition(":")[0]})))
     except ValueError as error:
         raise UserError(f"model.network={network}: {error}") from error
-    return _generated(base, kind)
 
 
 @functools.cache

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from experiments.errors import UserError
 from experiments.objectives import Evaluation, Objective
 from experiments.training.averaging import take_out
-from experiments.training.optimizers import make_optimizer
+from experiments.training.optimizers import make_optimizer, make_schedule
 from experiments.training.phases import PHASE, Phase
-from experiments.training.schedules import make_schedule
 from models.augment import Chain
 from models.frontends.base import full_precision
 from models.inputs import Inputs

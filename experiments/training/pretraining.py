@@ -14,6 +14,9 @@ from datasets.text import pluralize
 from experiments.class_report import write_test_report
 from experiments.errors import UserError
 from experiments.messages import say
+from experiments.networks.devices import check_accelerator
+from experiments.networks.initial import fetch_weights, frontend_from, initial, network_class
+from experiments.networks.opening import open_encoder
 from experiments.settings import PretrainSettings
 from experiments.tasks.base import Task
 from experiments.tracking import RunHandle
@@ -31,15 +34,13 @@ from experiments.training import distilling
 from experiments.training.checkpointing import BEST
 from experiments.training.continuing import resume_from, same_data
 from experiments.training.fitting import fit
-from experiments.training.initial import fetch_weights, frontend_from, initial, network_class
 from experiments.training.learner import Learner
 from experiments.training.loading import ClipLength, Clips
 from experiments.training.monitoring import monitored
-from experiments.training.opening import open_encoder
 from experiments.training.optimizers import freeze
 from experiments.training.phases import phases
 from experiments.training.recipes import make_objective, training_augmentations
-from experiments.training.trainer import History, check_accelerator, checkpoint_folder, make_trainer
+from experiments.training.trainer import History, checkpoint_folder, make_trainer
 from models.inputs import Inputs
 
 

@@ -8,9 +8,9 @@ import torch
 from experiments.checkpoint_files import checkpoint_file
 from experiments.encoder import Encoder
 from experiments.errors import UserError
+from experiments.networks.initial import _from_nothing, fetch_weights, initial
 from experiments.settings import PretrainSettings
 from experiments.tasks import build
-from experiments.training.initial import _from_nothing, fetch_weights, initial
 from models.checkpoints import CheckpointError, save_network
 from models.frontends import MusiCNNMel
 from models.maest import MAEST

@@ -4,36 +4,18 @@ from __future__ import annotations
 
 import re
 
-import torch
-
-from experiments import distributed
 from experiments.encoder import Encoder
 from experiments.encoder_runtime import Runtime
 from experiments.errors import UserError
 from experiments.labels import output_names
 from experiments.messages import say
-from experiments.settings import InferenceSettings, PretrainSettings, TrainerSettings
+from experiments.networks.devices import runtime_of
+from experiments.networks.initial import frontend_from, initial, network_class
+from experiments.settings import InferenceSettings, PretrainSettings
 from experiments.tasks import build
-from experiments.training.initial import frontend_from, initial, network_class
-from experiments.training.trainer import check_accelerator, precision
 from experiments.window_batches import Windowing
 
 BLOCK = re.compile(r"block_(\d+)")
-
-
-def runtime_of(trainer: TrainerSettings, threads: int | None = None) -> dict[str, object]:
-    """Arguments of `experiments.encoder.Runtime`: CUDA where there is one, unless the accelerator says otherwise.
-
-    Raises:
-        UserError: There is no such device here.
-    """
-    check_accelerator(trainer)
-    wanted = trainer.accelerator
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    launch = distributed.launch()
-    device = torch.device(wanted, launch.local_rank) if wanted == "cuda" and launch else torch.device(wanted)
-    return {"device": device, "precision": precision(trainer), "attention": trainer.attention, "threads": threads}
 
 
 def open_encoder(settings: PretrainSettings, named: bool = True) -> Encoder:

@@ -83,3 +83,16 @@ class EpochSampler(Sampler[tuple[int, int]]):
         skipped, self.skipped = self.skipped, 0
         for draw in padded[self.rank :: self.world_size][skipped:]:
             yield int(drawn[draw]), int(seeds[draw])
+
+
+class EvenShare(Sampler[int]):
+    """One rank's share of a list, padded by the list's own start so that all ranks get equally many."""
+
+    def __init__(self, size: int, rank: int, world_size: int) -> None:
+        self.share = np.resize(np.arange(size), -(-size // world_size) * world_size)[rank::world_size]
+
+    def __len__(self) -> int:
+        return len(self.share)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.share.tolist())

@@ -35,13 +35,13 @@ from experiments.training.checkpointing import BEST
 from experiments.training.continuing import resume_from, same_data
 from experiments.training.fitting import fit
 from experiments.training.learner import Learner
-from experiments.training.loading import ClipLength, Clips
+from experiments.training.loading import SplitLoaders
 from experiments.training.monitoring import monitored
 from experiments.training.optimizers import freeze
 from experiments.training.phases import phases
 from experiments.training.recipes import make_objective, training_augmentations
 from experiments.training.trainer import History, checkpoint_folder, make_trainer
-from models.inputs import Inputs
+from models.inputs import Inputs, WindowLength
 
 
 def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
@@ -88,7 +88,7 @@ def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     return _report_test(learner, run, clips.splits["test"].ids)
 
 
-def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -> tuple[Learner, Clips]:
+def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -> tuple[Learner, SplitLoaders]:
     """Build everything a trainer needs.
 
     Args:
@@ -139,11 +139,11 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         None if trained else training_augmentations(module, datamodule, source.audio, frontend.item_shape),
         monitored(settings.trainer.monitor),
     )
-    length = ClipLength.of_features(encoder.window)
+    length = WindowLength.of_features(encoder.window)
     if source.audio:
-        length = ClipLength.of_audio(frontend, encoder.window, network.window_samples)
+        length = WindowLength.of_audio(frontend, encoder.window, network.window_samples)
     _report(settings, run, learner, corpus, splits, source.name, length.frames)
-    return learner, Clips(datamodule, source.features, splits, length, run.seed, teacher, objective.views)
+    return learner, SplitLoaders(datamodule, source.features, splits, length, run.seed, teacher, objective.views)
 
 
 def _report(

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from datasets.samplers import EpochSampler
+from datasets.samplers import EpochSampler, EvenShare
 from datasets.store import Store
 from experiments.errors import UserError
 from experiments.probes.records import folder_name
 from experiments.probes.representations import ALL, Representation, layer_of, layers_in, token_names
 from experiments.probes.vectors import TOKENS, Reduction, Split, token_mean, token_reduction
 from experiments.settings import DatamoduleSettings, TrainerSettings
-from experiments.training.loading import EvenShare, TrainingLoader
+from experiments.training.loading import TrainingLoader
 from experiments.transfer.settings import StoredSettings
 
 

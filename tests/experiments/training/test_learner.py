@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from datasets.samplers import EvenShare
 from datasets.store import Store, StoreWriter
 from experiments.inference.extraction import header
 from experiments.objectives import Supervised
@@ -15,11 +16,11 @@ from experiments.settings import DatamoduleSettings, ModuleSettings, TrainerSett
 from experiments.tasks import build
 from experiments.tracks.examples import Examples
 from experiments.training.learner import Learner, gathered
-from experiments.training.loading import ClipLength, Clips, EvenShare
+from experiments.training.loading import SplitLoaders
 from experiments.training.phases import phases
 from experiments.training.recipes import training_augmentations
 from models.frontends import MusiCNNMel
-from models.inputs import Inputs
+from models.inputs import Inputs, WindowLength
 from models.network import Network
 
 FRAMES, BANDS = 20, 4
@@ -69,11 +70,11 @@ def clips(tmp_path):
             name: Examples(tuple(ids[part]), tuple(ids[part]), targets[part])
             for name, part in (("train", slice(0, 12)), ("valid", slice(12, 18)), ("test", slice(16, 24)))
         }
-        return Clips(
+        return SplitLoaders(
             DatamoduleSettings(batch_size_train=4, batch_size_test=3, **settings),
             Store(tmp_path / "mels"),
             splits,
-            ClipLength.of_features(FRAMES),
+            WindowLength.of_features(FRAMES),
             seed=0,
         )
 

@@ -35,7 +35,7 @@ class InferenceSettings(PredictionSettings):
         None  # counted from 0, several as a list; None: 6, the paper's "block 7", of a shallower network the middle one
     )
     layer: str | Annotated[list[str], Field(min_length=1)] | None = None  # several as a list; None: the network's own
-    join: Literal["mean", "max", "vote"] = "mean"  # predict: how predictions of windows become one of the track
+    join: Literal["mean", "max", "vote"] = "mean"  # predict, evaluate: of a track's windows, to one prediction
     half_overlapped_inference: bool = False  # windows begin at half of the one before
     scheduler: str | None = None  # extraction: of a Dask cluster, whose workers compute, tcp://host:port
     labels: str | None = None  # predict: class names, a text file, JSON or a checkpoint, where the weights carry none

@@ -75,7 +75,6 @@ class Averaging(Callback):
         raise NotImplementedError
 
     def include(self, learner: L.LightningModule) -> None:
-        """Let the network as it is count."""
         if self.average is None:
             self.average = self._copy(learner)
         self.average.update_parameters(learner.net)
@@ -87,7 +86,6 @@ class Averaging(Callback):
         return average
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Follow the network to its device."""
         if self.average is not None:
             self.average.module.to(pl_module.device)
 
@@ -100,7 +98,6 @@ class Averaging(Callback):
         pl_module.averaged_networks = {self.suffix: self.average.module} if self.validated else {}
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """It is validated."""
         pl_module.averaged_networks = {}
         self.changed = self.changed and not self.validated
 
@@ -114,12 +111,10 @@ class Averaging(Callback):
             self._without = False
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps besides the weights."""
         taken_in = int(self.average.n_averaged) if self.average is not None else 0
         return {"taken_in": taken_in, "changed": self.changed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on behind what a checkpoint keeps."""
         self.changed = state_dict["changed"]
         if self.average is not None:
             self.average.n_averaged.fill_(state_dict["taken_in"])
@@ -154,7 +149,6 @@ class SnapshotAverage(Averaging):
         self.epochs: list[int] = []
 
     def make(self, network: nn.Module) -> AveragedModel:
-        """See `Averaging`."""
         return AveragedModel(network)
 
     def due(self, epoch: int) -> bool:
@@ -163,17 +157,14 @@ class SnapshotAverage(Averaging):
         return past >= 0 and past % self.every == 0
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take a snapshot, where it is time."""
         if self.due(trainer.current_epoch):
             self.include(pl_module)
             self.epochs.append(trainer.current_epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps besides the weights."""
         return {**super().state_dict(), "epochs": list(self.epochs)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on behind what a checkpoint keeps."""
         super().load_state_dict(state_dict)
         self.epochs = list(state_dict["epochs"])
 
@@ -192,7 +183,6 @@ class MovingAverage(Averaging):
         self.decay, self._seen = decay, 0
 
     def make(self, network: nn.Module) -> AveragedModel:
-        """See `Averaging`."""
         return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(self.decay))
 
     @torch.no_grad()
@@ -208,21 +198,18 @@ class MovingAverage(Averaging):
         self.changed = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Count steps from here."""
         super().on_train_start(trainer, pl_module)
         self._seen = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Move, if the optimiser made a step."""
         if trainer.global_step > self._seen:
             self._seen = trainer.global_step
             self.include(pl_module)
 
 
 def averaging(settings: ModuleSettings) -> Averaging | None:
-    """What the settings ask for."""
     if settings.ema_decay is not None:
         return MovingAverage(settings.ema_decay)
     if settings.do_swa is False:

@@ -137,7 +137,6 @@ class StepSeeds(Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Seed torch's generators, on all devices."""
         torch.manual_seed(step_seed(self.seed, trainer.current_epoch, batch_idx, trainer.global_rank))
 
 
@@ -172,11 +171,9 @@ class SaveOften(Checkpoint):
         self._since = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Time begins."""
         self._since = time.monotonic()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Every epoch ends with a checkpoint."""
         self._since = time.monotonic()
 
     def on_train_batch_end(

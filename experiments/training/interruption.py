@@ -98,7 +98,6 @@ class SaveWhenInterrupted(Checkpoint):
         self._handle(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Handle a signal that came where an epoch ends."""
         self._handle(trainer)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -123,7 +123,6 @@ class Learner(L.LightningModule):
         return whole / rest if batch_idx >= trainer.num_training_batches - rest else 1.0
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Log the learning rate of the step."""
         self.log("train/lr", self.optimizers().param_groups[0]["lr"], on_step=True, on_epoch=False)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
@@ -131,7 +130,6 @@ class Learner(L.LightningModule):
         self._keep(batch, {"": self.net, **self.averaged_networks})
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Keep what the objective evaluates until the epoch ends."""
         self._keep(batch, {"": self.net})
 
     def _keep(self, batch: dict[str, Any], networks: Mapping[str, nn.Module]) -> None:
@@ -143,13 +141,11 @@ class Learner(L.LightningModule):
             self._kept.setdefault(suffix, []).append({**self.objective.keep(network, batch), **rows})
 
     def on_validation_epoch_end(self) -> None:
-        """Evaluate the validation split."""
         for suffix in self.averaged_networks:
             self._evaluate("val", suffix)
         self._evaluate("val")
 
     def on_test_epoch_end(self) -> None:
-        """Evaluate the test split."""
         self._evaluate("test")
 
     def _evaluate(self, split: str, suffix: str = "") -> None:

@@ -55,7 +55,6 @@ class TrainingLoader(DataLoader):
         return {"epoch": self.sampler.epoch, "batches": self._given, **self._layout()}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on behind those batches, if the next epoch is that one."""
         self._resumed = dict(state)
 
 

@@ -97,7 +97,6 @@ class PhaseSwitch(Callback):
         )
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Nothing is left beside the checkpoints."""
         self._remove_start(trainer, pl_module)
 
     def _start(self, learner: L.LightningModule) -> Path:

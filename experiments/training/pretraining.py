@@ -1,4 +1,4 @@
-"""Training of any network on clips of tracks; its best checkpoint is evaluated on whole test tracks."""
+"""Training of any network on windows of tracks; its best checkpoint is evaluated on whole test tracks."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def _report(
     )
     sizes = ", ".join(f"{len(examples)} {split}" for split, examples in splits.items())
     outputs = pluralize(len(task.classes), "value" if task.kind == "values" else "class")
-    say(f"{name}: {sizes} tracks, {outputs}, clips of {frames} frames")
+    say(f"{name}: {sizes} tracks, {outputs}, windows of {frames} frames")
 
 
 def _report_test(
@@ -212,11 +212,10 @@ def write_predictions(task: Task, ids: Sequence[str], predictions: Sequence[np.n
 
 
 def _what_next(settings: PretrainSettings, run: RunHandle) -> None:
+    """Print a command for the trained network: its checkpoint says what it is, and where the tracks are is repeated."""
     checkpoint = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
-    what = shlex.quote(f"inference.checkpoint={checkpoint}")
-    network = settings.model.network
-    own = f" model.network={network}" if ":" in network else ""  # only who names a module has it imported
+    words = shlex.join([f"inference.checkpoint={checkpoint}", *settings.model.words])
     say(
         f"best checkpoint: {checkpoint}\n"
-        f"next: python ex_pretrain.py extract_embeddings with {what}{own}{spell(settings.datamodule)}"
+        f"next: python ex_pretrain.py extract_embeddings with {words}{spell(settings.datamodule)}"
     )

@@ -15,7 +15,6 @@ LINE = 120  # characters of the line of an epoch
 
 
 def epoch_name(epoch: int, max_epochs: int | None) -> str:
-    """An epoch, counted from 0, as it is shown."""
     return f"epoch {epoch + 1}/{max_epochs or 0}"
 
 
@@ -34,7 +33,6 @@ class EpochLine(Callback):
         self.began, self.first_epoch, self.validated = time.monotonic(), trainer.current_epoch, False
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Note that figures of the validation are new."""
         self.validated = True
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

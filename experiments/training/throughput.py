@@ -52,22 +52,18 @@ class Throughput(Callback):
         self._forget()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
         return {"series": {name: list(values) for name, values in self.series.items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on behind what a checkpoint keeps."""
         self.series = {name: [tuple(pair) for pair in values] for name, values in state_dict["series"].items()}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Warm up."""
         self._left, self._ended = WARM_UP, None
         self._forget()
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: dict[str, Any], batch_idx: int
     ) -> None:
-        """A batch is there."""
         self._began = time.perf_counter()
         if self._ended is not None and not self._left:
             self._waited += self._began - self._ended
@@ -90,11 +86,9 @@ class Throughput(Callback):
             self._forget()
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """What follows is not training."""
         self._pause(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log the rest of the epoch."""
         self._pause(trainer, pl_module)
 
     def _pause(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

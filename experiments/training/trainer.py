@@ -28,6 +28,15 @@ from experiments.training.progress import EpochBar, EpochLine
 from experiments.training.throughput import NAMES, Throughput, throughput_of
 
 CHECKPOINTS = "checkpoints"
+AS_LIGHTNING = (  # settings that are arguments of Lightning's trainer
+    "accelerator",
+    "gradient_clip_val",
+    "accumulate_grad_batches",
+    "check_val_every_n_epoch",
+    "limit_train_batches",
+    "limit_val_batches",
+    "limit_test_batches",
+)
 IDLE_WARNINGS = (
     ".*LeafSpec.*",
     ".*smaller than the logging interval.*",
@@ -46,11 +55,9 @@ class History(Callback):
         self.series: dict[str, list[tuple[int, float]]] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
         return {"series": {name: list(values) for name, values in self.series.items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on behind what a checkpoint keeps."""
         self.series = {name: [tuple(pair) for pair in values] for name, values in state_dict["series"].items()}
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -91,14 +98,6 @@ def checkpoint_folder(settings: TrainerSettings, run_dir: Path) -> Path:
     return Path(settings.checkpoint_dir).expanduser() if settings.checkpoint_dir else run_dir / CHECKPOINTS
 
 
-def early_stopping(settings: TrainerSettings, monitor: str) -> list[Callback]:
-    """What ends a training whose validations of the trained network get no better, where the settings want it."""
-    if settings.early_stopping is None:
-        return []
-    mode, patience = mode_of(monitor), settings.early_stopping
-    return [EarlyStopping(monitor, mode=mode, patience=patience, check_on_train_epoch_end=False, verbose=False)]
-
-
 def make_trainer(
     settings: TrainerSettings,
     run: RunHandle,
@@ -114,9 +113,6 @@ def make_trainer(
     x axis of a metric and `log_every_n_steps` count; `train/loss` is that of the step's last batch. Short epochs are
     logged at least once each.
 
-    Checkpoints: `best.ckpt` (best in validation), `last.ckpt` (the newest epoch, within a long one the newest
-    `checkpoint_minutes`), and of a single process `interrupted.ckpt` (where a signal came).
-
     Args:
         settings: Of the trainer.
         run: Where metrics and checkpoints go; its seed moves what is random in a step.
@@ -126,42 +122,22 @@ def make_trainer(
         monitor: The value of a validation that decides which epoch is best, and when training ends early.
         max_epochs: Of the training, where they are not those of the settings.
     """
-    folder = checkpoint_folder(settings, run.directory)
-    keep = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
-    log_every = min(settings.log_every_n_steps, steps_per_epoch or settings.log_every_n_steps)
-    callbacks: list[Callback] = [
-        StepSeeds(run.seed),
-        LogBeforeSaving(run),
-        PhaseSwitch(folder / f"{BEST}.ckpt"),
-        *([averaging] if averaging else []),
-        history,
-        Throughput(log_every),
-        *early_stopping(settings, monitor),
-        KeepBest(averaging, monitor, **keep),
-        ModelCheckpoint(filename=LAST, save_on_train_epoch_end=True, **keep),
-        SaveOften(
-            folder / f"{LAST}.ckpt",
-            settings.checkpoint_minutes,
-            settings.checkpoint_every_n_steps,
-            run.register_checkpoint,
-        ),
-        SaveWhenInterrupted(folder, run.register_checkpoint),
-    ]
     quiet_lightning()
     terminal = os.isatty(2)
+    log_every = min(settings.log_every_n_steps, steps_per_epoch or settings.log_every_n_steps)
+    folder = checkpoint_folder(settings, run.directory)
+    callbacks: list[Callback] = [StepSeeds(run.seed), LogBeforeSaving(run), PhaseSwitch(folder / f"{BEST}.ckpt")]
+    callbacks += [*([averaging] if averaging else []), history, Throughput(log_every)]
+    if settings.early_stopping:
+        mode, patience = mode_of(monitor), settings.early_stopping
+        callbacks.append(EarlyStopping(monitor, mode=mode, patience=patience, check_on_train_epoch_end=False))
     if run.is_global_zero:
         callbacks.append(EpochBar() if terminal else EpochLine())
     return L.Trainer(
-        max_epochs=max_epochs or settings.max_epochs,
-        accelerator=settings.accelerator,
+        **settings.model_dump(include=set(AS_LIGHTNING)),
         **parallel(settings.devices, settings.num_nodes),
+        max_epochs=max_epochs or settings.max_epochs,
         precision=precision(settings),
-        gradient_clip_val=settings.gradient_clip_val,
-        accumulate_grad_batches=settings.accumulate_grad_batches,
-        check_val_every_n_epoch=settings.check_val_every_n_epoch,
-        limit_train_batches=settings.limit_train_batches,
-        limit_val_batches=settings.limit_val_batches,
-        limit_test_batches=settings.limit_test_batches,
         log_every_n_steps=log_every,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
@@ -170,5 +146,23 @@ def make_trainer(
         default_root_dir=run.directory,
         logger=RunLogger(run, beside=NAMES),
         plugins=[AtomicCheckpoints()],
-        callbacks=callbacks,
+        callbacks=[*callbacks, *_checkpoints(settings, run, folder, averaging, monitor)],
     )
+
+
+def _checkpoints(
+    settings: TrainerSettings, run: RunHandle, folder: Path, averaging: Averaging | None, monitor: str
+) -> list[Callback]:
+    """What writes checkpoints.
+
+    `best.ckpt` (best in validation), `last.ckpt` (the newest epoch, within a long one the newest `checkpoint_minutes`),
+    and of a single process `interrupted.ckpt` (where a signal came).
+    """
+    keep = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
+    minutes, steps = settings.checkpoint_minutes, settings.checkpoint_every_n_steps
+    return [
+        KeepBest(averaging, monitor, **keep),
+        ModelCheckpoint(filename=LAST, save_on_train_epoch_end=True, **keep),
+        SaveOften(folder / f"{LAST}.ckpt", minutes, steps, run.register_checkpoint),
+        SaveWhenInterrupted(folder, run.register_checkpoint),
+    ]

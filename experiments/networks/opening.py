@@ -10,7 +10,7 @@ from experiments.errors import UserError
 from experiments.labels import output_names
 from experiments.messages import say
 from experiments.networks.devices import runtime_of
-from experiments.networks.initial import frontend_from, initial, network_class
+from experiments.networks.initial import frontend_from, initial
 from experiments.settings import InferenceSettings, PretrainSettings
 from experiments.tasks import build
 from experiments.window_batches import Windowing
@@ -40,7 +40,7 @@ def open_encoder(settings: PretrainSettings, named: bool = True) -> Encoder:
             "no trained network is named: give inference.checkpoint=FILE (or a run's folder), "
             "or a published network such as the named config maest_30s_inference"
         )
-    changed = model.model_dump(include=set(network_class(model).adjustable), exclude_defaults=True)
+    changed = model.model_dump(include=set(model.kind.adjustable), exclude_defaults=True)
     encoder = Encoder.load(source, allowed=model.allowed, labels=inference.labels, arguments=changed, **runtime)
     n_classes = encoder.network.n_classes
     if named and not inference.labels and encoder.labels == output_names(None, None, n_classes):

@@ -63,7 +63,7 @@ class ModelSettings(Section):
     def __reduce__(self) -> tuple[Any, ...]:
         made = type(self)
         base = next(kind for kind in made.__mro__ if kind.__dict__.get("kind") is None)
-        return _restored, (base, self.model_dump())
+        return with_keys, (base, self.model_dump())
 
 
 class OptionalModelSettings(ModelSettings):
@@ -103,10 +103,6 @@ def with_keys(base: type[ModelSettings], given: Any) -> Any:
     network = given.get("network", base.model_fields["network"].default)
     known = network is None or isinstance(network, str)
     return (of_network(base, network) if known else base).model_validate(dict(given))
-
-
-def _restored(base: type[ModelSettings], values: Mapping[str, Any]) -> ModelSettings:
-    return with_keys(base, values)
 
 
 def default_model(base: type[ModelSettings]) -> Any:

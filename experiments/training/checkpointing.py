@@ -27,6 +27,7 @@ from experiments.errors import UserError
 from experiments.tracking.logger import log_step
 from experiments.training.averaging import Averaging
 from experiments.training.monitoring import LOSS, missing, mode_of
+from models.files import replaced
 from models.layouts import load_pickled
 
 BEST, LAST, INTERRUPTED = "best", "last", "interrupted"
@@ -112,9 +113,8 @@ class KeepBest(ModelCheckpoint):
             return
         if rank_zero_only.rank == 0 and best.resolve() != here.resolve():
             here.parent.mkdir(parents=True, exist_ok=True)
-            aside = here.with_name(here.name + ".part")
-            shutil.copyfile(best, aside)
-            os.replace(aside, here)
+            with replaced(here) as aside:
+                shutil.copyfile(best, aside)
         moved = {"dirpath": self.dirpath, "best_model_path": str(here), "kth_best_model_path": str(here)}
         super().load_state_dict({**state_dict, **moved, "best_k_models": {str(here): state_dict["best_model_score"]}})
 

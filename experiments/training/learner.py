@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
+from experiments import distributed
 from experiments.errors import UserError
 from experiments.objectives import Evaluation, Objective
 from experiments.training.averaging import take_out
@@ -189,10 +190,7 @@ class Learner(L.LightningModule):
 
 def gathered(kept: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """What all ranks have kept, each window once, in order."""
-    if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
-        everyone: list[Any] = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(everyone, kept)
-        kept = [part for rank in everyone for part in rank]
+    kept = [part for rank in distributed.gather(kept) for part in rank]
     joined = {key: np.concatenate([part[key] for part in kept]) for key in kept[0]}
     _, once = np.unique(joined["window"], return_index=True)
     return {key: values[once] for key, values in joined.items()}

@@ -13,12 +13,12 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from datasets.clips import FixedCrops, RandomCrops, Windows
+from datasets.loading_processes import leave_signals_to_parent
 from datasets.samplers import EpochSampler, EvenShare, balanced_weights
 from datasets.teachers import Teacher
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings, TrainerSettings
 from experiments.tracks.examples import Examples
-from experiments.training.interruption import leave_signals_to_parent
 from models.inputs import WindowLength
 
 GPU_WORKERS = 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import lightning as L
 import numpy as np
@@ -15,20 +15,13 @@ from experiments.class_report import write_test_report
 from experiments.errors import UserError
 from experiments.messages import say
 from experiments.networks.devices import check_accelerator
-from experiments.networks.initial import fetch_weights, frontend_from, initial, network_class
+from experiments.networks.initial import fetch_weights, frontend_from, initial
 from experiments.networks.opening import open_encoder
 from experiments.settings import PretrainSettings
 from experiments.tasks.base import Task
 from experiments.tracking import RunHandle
-from experiments.tracks.data import (
-    build_task,
-    fit_labels,
-    identify,
-    open_source,
-    read_corpus,
-    spell,
-)
-from experiments.tracks.examples import Examples, examples, require_nonempty
+from experiments.tracks.data import build_task, fit_labels, identify, open_source, read_corpus, spell
+from experiments.tracks.examples import examples, require_nonempty
 from experiments.tracks.unmatched import match, report_unannotated
 from experiments.training import distilling
 from experiments.training.checkpointing import BEST
@@ -104,8 +97,8 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         frontend, kind = encoder.frontend, encoder.input
     else:
         training_augmentations(module, datamodule, audio=True)  # a mistake there does not wait for work on the audio
-        fetch_weights(settings.model, datamodule.clip_length)
-        frontend, kind = frontend_from(settings.model), network_class(settings.model).input
+        fetch_weights(settings.model)
+        frontend, kind = frontend_from(settings.model), settings.model.kind.input
     source = open_source(datamodule, frontend, kind)
     corpus, stored = match(
         read_corpus(datamodule, source), source.features.ids, source.base_dir, datamodule.max_unmatched, run
@@ -142,21 +135,16 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     length = WindowLength.of_features(encoder.window)
     if source.audio:
         length = WindowLength.of_audio(frontend, encoder.window, network.window_samples)
-    _report(settings, run, learner, corpus, splits, source.name, length.frames)
-    return learner, SplitLoaders(datamodule, source.features, splits, length, run.seed, teacher, objective.views)
+    loaders = SplitLoaders(datamodule, source.features, splits, length, run.seed, teacher, objective.views)
+    _report(settings, run, learner, loaders, corpus, source.name)
+    return learner, loaders
 
 
 def _report(
-    settings: PretrainSettings,
-    run: RunHandle,
-    learner: Learner,
-    corpus: Corpus,
-    splits: Mapping[str, Examples],
-    name: str,
-    frames: int,
+    settings: PretrainSettings, run: RunHandle, learner: Learner, loaders: SplitLoaders, corpus: Corpus, name: str
 ) -> None:
     """Note with the run, and tell the user, what is trained on what; `name` is that of the source."""
-    task = learner.objective.task
+    task, splits = learner.objective.task, loaders.splits
     parameters = [parameter for part in (learner.net, learner.inputs) for parameter in part.parameters()]
     moving = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     total = sum(parameter.numel() for parameter in parameters)
@@ -174,7 +162,7 @@ def _report(
     )
     sizes = ", ".join(f"{len(examples)} {split}" for split, examples in splits.items())
     outputs = pluralize(len(task.classes), "value" if task.kind == "values" else "class")
-    say(f"{name}: {sizes} tracks, {outputs}, windows of {frames} frames")
+    say(f"{name}: {sizes} tracks, {outputs}, windows of {loaders.length.frames} frames")
 
 
 def _report_test(

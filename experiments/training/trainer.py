@@ -7,7 +7,6 @@ import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import torch
@@ -25,7 +24,7 @@ from experiments.training.interruption import SaveWhenInterrupted
 from experiments.training.monitoring import LOSS, mode_of
 from experiments.training.phases import PhaseSwitch
 from experiments.training.progress import EpochBar, EpochLine
-from experiments.training.throughput import NAMES, Throughput, throughput_of
+from experiments.training.throughput import NAMES, Series, Throughput, throughput_of
 
 CHECKPOINTS = "checkpoints"
 AS_LIGHTNING = (  # settings that are arguments of Lightning's trainer
@@ -48,17 +47,8 @@ IDLE_WARNINGS = (
 )
 
 
-class History(Callback):
-    """What was logged, by name: `(step, value)` pairs, for the picture of the training; kept in its checkpoints."""
-
-    def __init__(self) -> None:
-        self.series: dict[str, list[tuple[int, float]]] = {}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"series": {name: list(values) for name, values in self.series.items()}}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.series = {name: [tuple(pair) for pair in values] for name, values in state_dict["series"].items()}
+class History(Series):
+    """The metrics of a training and of its validations."""
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note the metrics of a validation, and of the training until then."""

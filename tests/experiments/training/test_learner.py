@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from datasets.samplers import EvenShare
 from datasets.store import Store, StoreWriter
 from experiments.inference.extraction import header
 from experiments.objectives import Supervised
@@ -181,12 +180,6 @@ def test_f29_a_window_that_evens_out_the_shares_counts_once():
     assert evaluation.scores["loss"] == pytest.approx(float(expected))
     assert evaluation.predictions[0] == pytest.approx([0.5] * BANDS)
     assert evaluation.tracks.tolist() == [0, 1]
-
-
-def test_even_shares_cover_everything_equally():
-    shares = [list(EvenShare(10, rank, 3)) for rank in range(3)]
-    assert {len(share) for share in shares} == {4}
-    assert set().union(*map(set, shares)) == set(range(10))
 
 
 @pytest.mark.parametrize("epoch_len", [12, 10])

@@ -8,7 +8,6 @@ out what was trained on. On a CPU the weights at the end are equal bit by bit.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -28,7 +27,7 @@ from experiments.tracking.logger import log_step
 from experiments.training.averaging import Averaging
 from experiments.training.monitoring import LOSS, missing, mode_of
 from models.files import replaced
-from models.layouts import load_pickled
+from models.layouts import load_pickled, write_pickled
 
 BEST, LAST, INTERRUPTED = "best", "last", "interrupted"
 ASKED_EVERY = 16  # optimiser steps after which several processes agree on whether it is time to save
@@ -41,23 +40,13 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: Mapping[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Save, so that the path holds either the old file or the whole new one."""
-        path = Path(path)
-        aside = path.with_name(path.name + ".part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with aside.open("wb") as handle:
-                torch.save(checkpoint, handle)
-                handle.flush()
-                os.fsync(handle.fileno())
-            os.replace(aside, path)
+            write_pickled(Path(path), checkpoint)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError of its file writer
             raise UserError(
                 f"{path}: the checkpoint could not be written ({error}); "
                 "is the disk full, or trainer.checkpoint_dir no folder of yours?"
             ) from error
-        finally:
-            with contextlib.suppress(OSError):
-                aside.unlink(missing_ok=True)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
@@ -173,8 +162,7 @@ class SaveOften(Checkpoint):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._since = time.monotonic()
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._since = time.monotonic()
+    on_train_epoch_end = on_train_start  # every epoch ends with a checkpoint
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from datasets.audio_checksums import replaced_audio
-from datasets.csv_writing import TableWriter
+from datasets.csv_writing import write_table
 from datasets.matching import match_tracks
 from datasets.store import Store, StoreError
 from datasets.tables import CorpusError
@@ -236,12 +236,9 @@ def _report_missing(
     total = len(splits["train"])
     if run.is_global_zero:
         table = run.directory / "without_logits.csv"
-        with table.open("w", newline="", encoding="utf-8") as handle:
-            writer = TableWriter(handle)
-            writer.writerow(["track", "split", "reason"])
-            for split in ("train", "valid"):
-                tracks = (identity for identity in splits[split].stored if identity in missing)
-                writer.writerows((one, split, "other audio" if one in other else "no logits") for one in tracks)
+        rows = [(one, split) for split in ("train", "valid") for one in splits[split].stored if one in missing]
+        reasons = ("other audio" if one in other else "no logits" for one, _ in rows)
+        write_table(table, ["track", "split", "reason"], ((*row, why) for row, why in zip(rows, reasons, strict=True)))
         run.add_artifact(table)
     replaced = sum(identity in other for identity in train)
     why = f", {replaced} of them because the audio was replaced since" if replaced else ""

@@ -78,7 +78,7 @@ class Learner(L.LightningModule):
         self._kept: dict[str, list[dict[str, np.ndarray]]] = {}
 
     def forward(self, x: Tensor) -> Outputs:
-        """Normalised clips `[batch, frames, *item_shape]` to what the network gives: logits, or those of each head."""
+        """Normalised windows `[batch, frames, *item_shape]` to logits, or those of each head."""
         return self.net(x)
 
     def prepared(self, batch: Mapping[str, Any], augmentations: Chain | None = None) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class Learner(L.LightningModule):
         return {**batch, "x": x} | ({} if mix is None else {"mix": mix})
 
     def input_shape(self, batch: Mapping[str, Any]) -> tuple[int, ...]:
-        """`[frames, *item_shape]` that the network sees of one clip of a batch."""
+        """`[frames, *item_shape]` that the network sees of one window of a batch."""
         shape = tuple(batch["x"].shape[2 if self.objective.views > 1 else 1 :])
         if not self.audio:
             return shape

@@ -104,10 +104,7 @@ class SplitLoaders(L.LightningDataModule):
         train, sampler = self.splits["train"], self.settings.sampler
         if train.kind == "values" or not train.clip_level:
             return np.ones(len(train))
-        classes = train.targets
-        if classes.ndim == 1:
-            classes = classes[:, None].round() == np.unique(classes.round())
-        return balanced_weights(classes, sampler.sample_weight_offset, sampler.sample_weight_sum)
+        return balanced_weights(train.targets, sampler.sample_weight_offset, sampler.sample_weight_sum)
 
     def train_dataloader(self) -> DataLoader:
         """Random crops; tracks with rare classes are drawn more often."""

@@ -9,7 +9,7 @@ import lightning as L
 import numpy as np
 
 from datasets.corpus import Corpus
-from datasets.csv_writing import TableWriter
+from datasets.csv_writing import write_table
 from datasets.text import pluralize
 from experiments.class_report import write_test_report
 from experiments.errors import UserError
@@ -49,21 +49,21 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     L.seed_everything(run.seed, workers=True, verbose=False)
     checkpoint = resume_from(settings, run)
     before = run.known("data")
-    learner, clips = prepare(settings, run)
+    learner, loaders = prepare(settings, run)
     if checkpoint:
         same_data(before, run)
     if settings.trainer.compile:
         learner.net.compile_parts()
-    trainer, _, result = fit(learner, clips, settings.trainer, settings.module, run, checkpoint)
-    if len(clips.splits["test"]):
+    trainer, _, result = fit(learner, loaders, settings.trainer, settings.module, run, checkpoint)
+    if len(loaders.splits["test"]):
         best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
-        trainer.test(learner, clips, ckpt_path=best, verbose=False, weights_only=True)
+        trainer.test(learner, loaders, ckpt_path=best, verbose=False, weights_only=True)
         if learner.averaged:
             say("the test is of averaged weights, which were best in validation")
         try:
-            train = clips.splits["train"]
+            train = loaders.splits["train"]
             targets = train.targets if train.clip_level else None
-            result.update(_report_test(learner, run, clips.splits["test"].ids, targets))
+            result.update(_report_test(learner, run, loaders.splits["test"].ids, targets))
         except UserError as error:  # too few test tracks to score anything: the training is none the worse for it
             say(f"no test scores: {error}")
     if run.is_global_zero:
@@ -74,11 +74,11 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
 def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     """Evaluate a trained network on the test split."""
     L.seed_everything(run.seed, workers=True, verbose=False)
-    learner, clips = prepare(settings, run, trained=True)
-    require_nonempty(clips.splits, "test")
+    learner, loaders = prepare(settings, run, trained=True)
+    require_nonempty(loaders.splits, "test")
     trainer = make_trainer(settings.trainer, run, History())
-    trainer.test(learner, clips, verbose=False)
-    return _report_test(learner, run, clips.splits["test"].ids)
+    trainer.test(learner, loaders, verbose=False)
+    return _report_test(learner, run, loaders.splits["test"].ids)
 
 
 def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -> tuple[Learner, SplitLoaders]:
@@ -190,12 +190,12 @@ def write_predictions(task: Task, ids: Sequence[str], predictions: Sequence[np.n
     """
     table = run.directory / "predictions_test.csv"
     frame = [] if task.clip_level else ["frame"]
-    with table.open("w", newline="", encoding="utf-8") as handle:
-        writer = TableWriter(handle)
-        writer.writerow(["track", *frame, *task.classes])
-        for identity, prediction in zip(ids, predictions, strict=True):
-            for number, row in enumerate(np.reshape(prediction, (-1, len(task.classes)))):
-                writer.writerow([identity, *([number] if frame else []), *(f"{p:.5f}" for p in row)])
+    rows = (
+        [identity, *([number] if frame else []), *(f"{p:.5f}" for p in row)]
+        for identity, prediction in zip(ids, predictions, strict=True)
+        for number, row in enumerate(np.reshape(prediction, (-1, len(task.classes))))
+    )
+    write_table(table, ["track", *frame, *task.classes], rows)
     run.add_artifact(table)
 
 

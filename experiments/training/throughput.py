@@ -87,18 +87,13 @@ class Throughput(Series):
         self._shape = pl_module.input_shape(batch)
         if done and self._steps >= self.every:
             self._report(trainer, pl_module)
-            self._forget()
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._pause(trainer, pl_module)
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._pause(trainer, pl_module)
-
-    def _pause(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Report what was measured: what follows is not training."""
         self._report(trainer, pl_module)
-        self._forget()
         self._ended = None
+
+    on_train_epoch_end = on_validation_start
 
     def _report(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         seconds = self._worked + self._waited
@@ -111,6 +106,7 @@ class Throughput(Series):
                 self.series.setdefault(name, []).append((step, value))
             if trainer.logger is not None:
                 trainer.logger.log_metrics(self.latest, step=step)
+        self._forget()
 
     def _share(self, trainer: L.Trainer, pl_module: L.LightningModule, rate: float) -> float | None:
         """Of the device's peak, at `rate` clips a second on one device."""

@@ -89,3 +89,9 @@ def test_even_shares_cover_everything_equally():
     shares = [list(EvenShare(10, rank, 3)) for rank in range(3)]
     assert {len(share) for share in shares} == {4}
     assert set().union(*map(set, shares)) == set(range(10))
+
+
+def test_numbers_of_classes_weigh_as_their_multi_hot_form():
+    numbers = np.array([2, 2, 0, 1, 2])
+    np.testing.assert_array_equal(balanced_weights(numbers, 0.0), balanced_weights(np.eye(3)[numbers], 0.0))
+    np.testing.assert_array_equal(balanced_weights(np.float32([120.2, 119.8, 90.0]), 0.0), [500, 500, 1000])

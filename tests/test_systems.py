@@ -31,7 +31,7 @@ WITH_WEIGHTS = "_inference"  # of published ones, which are not downloaded here
 FEW = ["trainer.max_epochs=1", "trainer.limit_train_batches=2"]
 DEMO_CORPUS = ["datamodule.base_dir=None", "datamodule.groundtruth=None"]
 STORED = ["embeddings.store=stores", "embeddings.block=None", *DEMO_CORPUS, "probe.monitor=loss"]
-OWN = {"mine": ["model.network=maest", "datamodule.clip_length=5"]}
+OWN = {"mine": ["model.network=maest", "datamodule.clip_length=5"], "fcn_mtt": DEMO_CORPUS}
 
 
 def scripts() -> dict:

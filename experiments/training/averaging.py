@@ -75,6 +75,7 @@ class Averaging(Callback):
         return AveragedModel(network)
 
     def include(self, learner: L.LightningModule) -> None:
+        """Let the network as it is count."""
         if self.average is None:
             self.average = self._copy(learner)
         self.average.update_parameters(learner.net)
@@ -207,6 +208,7 @@ class MovingAverage(Averaging):
 
 
 def averaging(settings: ModuleSettings) -> Averaging | None:
+    """What the settings ask for."""
     if settings.ema_decay is not None:
         return MovingAverage(settings.ema_decay)
     if settings.do_swa is False:

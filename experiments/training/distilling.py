@@ -115,7 +115,8 @@ def teacher_outputs(settings: PretrainSettings, store: Store, task: Task) -> Tea
             )
     if has_second_head(settings.model):
         return TeacherOutputs(store, teacher_task, None)
-    own_head = "give the teacher a head of its own, model.distilled_type=separated"
+    of_maest = "" if "distilled_type" in type(settings.model).model_fields else "model.network=maest "
+    own_head = f"give the teacher a head of its own, {of_maest}model.distilled_type=separated"
     if teacher_task.name != task.name:
         raise UserError(f"{named}: logits of the task {kind}, the student's is {task.name}; {own_head}")
     number = {label: column for column, label in enumerate(labels)}

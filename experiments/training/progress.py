@@ -15,6 +15,7 @@ LINE = 120  # characters of the line of an epoch
 
 
 def epoch_name(epoch: int, max_epochs: int | None) -> str:
+    """An epoch, counted from 0, as it is shown."""
     return f"epoch {epoch + 1}/{max_epochs or 0}"
 
 

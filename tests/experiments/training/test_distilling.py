@@ -88,6 +88,12 @@ def test_one_head_and_classes_that_the_teacher_lacks(written):
         opened(store, two=False, classes=many)
 
 
+def test_a_network_without_a_second_head_is_told_which_has_one(written):
+    given = PretrainSettings(model={"network": "fcn"}, distillation={"logits": str(written())})
+    with pytest.raises(UserError, match=r"head of its own, model\.network=maest model\.distilled_type=separated"):
+        distilling.teacher_outputs(given, distilling.open_logits(given), build("genre", classes=["oud", "kora"]))
+
+
 def test_a_teacher_of_another_task_needs_a_head_of_its_own(written):
     store = written(task="genre")
     with pytest.raises(UserError, match=r"logits of the task genre, the student's is tagging; .*separated"):

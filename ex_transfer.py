@@ -11,6 +11,7 @@ python ex_transfer.py predict with target_mtt_tl inference.audio=song.mp3
 from __future__ import annotations
 
 from experiments.configs import catalogue
+from experiments.errors import UserError
 from experiments.tracking import Experiment, RunHandle
 from experiments.transfer.settings import TransferSettings
 
@@ -44,13 +45,18 @@ def evaluate(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
 @ex.command
 def predict(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     """Apply a trained network (inference.checkpoint), or the probe in probe.file, to audio (inference.audio)."""
-    if settings.probe.file is None and (settings.inference.checkpoint or settings.model.pretrained):
-        from experiments.inference.prediction import predict
+    if settings.probe.file is not None:
+        from experiments.probes.prediction import predict
 
-        return predict(settings.as_pretraining(), run)
-    from experiments.probes.prediction import predict
+        return predict(settings, run)
+    if settings.inference.checkpoint is None and settings.model.pretrained is None:
+        raise UserError(
+            "probe.file is not set, and no trained network is named: give a probe, probe.file=FILE "
+            "(probe_*.safetensors in the folder of its run), or a network, inference.checkpoint=FILE or a run's folder"
+        )
+    from experiments.inference.prediction import predict
 
-    return predict(settings, run)
+    return predict(settings.as_pretraining(), run)
 
 
 @ex.command

@@ -32,6 +32,7 @@ from experiments.configs.catalogue import PRETRAIN
 from experiments.encoder import Encoder
 from experiments.inference.batching import Job, Output
 from experiments.inference.extraction import extract, header
+from experiments.networks.opening import open_encoder
 from experiments.probes.experiment import probe
 from experiments.probes.report import COMPARISON
 from experiments.probes.representations import MAIN
@@ -39,7 +40,6 @@ from experiments.reports import with_interval
 from experiments.settings import DatamoduleSettings, EmbeddingsSettings, PretrainSettings, ProbeExperimentSettings
 from experiments.tracking import RunHandle
 from experiments.tracks.data import DataSource, open_source
-from experiments.training.opening import open_encoder
 from models.maest.export import AudioNetwork
 from models.maest.flops import cost
 from models.onnx_files import INPUT, audio_session

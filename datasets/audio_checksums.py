@@ -59,6 +59,23 @@ def tracks_of_other_audio(
     ]
 
 
+def replaced_audio(made: Store, features: Store, names: Mapping[str, str]) -> set[str]:
+    """Tracks that bear the same name in both stores and are of other audio; where a checksum is unknown, none.
+
+    Args:
+        made: The store of embeddings or logits.
+        features: The store of features or audio.
+        names: Ids in ``features`` -> ids in ``made``.
+    """
+
+    def differ(then: str, now: str) -> bool:
+        own = any(checksum.startswith("crc32:") for checksum in (then, now))  # of the stored arrays
+        return not own and then != now
+
+    same_name = {identity: name for identity, name in names.items() if identity == name}
+    return set(tracks_of_other_audio(made, features, same_name, differ))
+
+
 def _checksums(store: Store, ids: Sequence[str]) -> pa.Table:
     """Both checksums of some tracks; null for those that are not in the store."""
     table = store.table()

@@ -102,6 +102,19 @@ class RandomCrops(_Crops):
         return {key: np.stack([item[key] for item in items]) for key in items[0]} | {"track": items[0]["track"]}
 
 
+class FixedCrops(Dataset[dict[str, np.ndarray]]):
+    """An item of random crops for every track, the same every time."""
+
+    def __init__(self, crops: RandomCrops) -> None:
+        self.crops = crops
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def __getitem__(self, track: int) -> dict[str, np.ndarray]:
+        return self.crops[track, track] | {"window": np.asarray(track)}
+
+
 class Windows(_Crops):
     """Fixed windows of every track: its centre, or all of it. Items hold `window`, their number, besides.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
 _FORMULA = re.compile(r"'*(?: *[=+\-@＝＋－＠].|[\t\r\n])", re.DOTALL)
@@ -49,6 +50,14 @@ class TableWriter:
         """Write several."""
         for row in rows:
             self.writerow(row)
+
+
+def write_table(path: Path, header: Iterable[Any], rows: Iterable[Iterable[Any]]) -> None:
+    """Write a table of guarded cells, in UTF-8."""
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        writer = TableWriter(handle)
+        writer.writerow(header)
+        writer.writerows(rows)
 
 
 class RecordWriter(csv.DictWriter):

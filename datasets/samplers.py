@@ -16,14 +16,14 @@ def balanced_weights(targets: np.ndarray, offset: float = CLASS_OFFSET, total: b
     A class on `n` tracks weighs `1000 / (n + offset)`; a track weighs the sum (or the maximum) over its classes.
 
     Args:
-        targets: `[tracks, classes]` multi-hot.
+        targets: `[tracks, classes]` multi-hot; or `[tracks]`, numbers of classes or values to be rounded to such.
         offset: Added to every class count.
         total: Sum over a track's classes; the largest one otherwise.
 
     Returns:
         `[tracks]` float64; zero for a track without classes.
     """
-    present = targets > 0.5
+    present = targets > 0.5 if targets.ndim > 1 else targets[:, None].round() == np.unique(targets.round())
     class_weights = 1000.0 / (present.sum(axis=0) + offset)
     weighted = present * class_weights
     return weighted.sum(axis=1) if total else weighted.max(axis=1, initial=0.0)
@@ -83,3 +83,16 @@ class EpochSampler(Sampler[tuple[int, int]]):
         skipped, self.skipped = self.skipped, 0
         for draw in padded[self.rank :: self.world_size][skipped:]:
             yield int(drawn[draw]), int(seeds[draw])
+
+
+class EvenShare(Sampler[int]):
+    """One rank's share of a list, padded by the list's own start so that all ranks get equally many."""
+
+    def __init__(self, size: int, rank: int, world_size: int) -> None:
+        self.share = np.resize(np.arange(size), -(-size // world_size) * world_size)[rank::world_size]
+
+    def __len__(self) -> int:
+        return len(self.share)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.share.tolist())

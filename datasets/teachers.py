@@ -10,13 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from datasets.store import Reader
+from datasets.store import Reader, Store, StoreError, stated
 
 THRESHOLD = 0.45  # of MAEST's recipe; exclusive
 WINDOWS = ("overlap", "mean")
+# What the header of a store of logits has to say of its producer, and what it may say, each with its type.
+NEEDED = {"labels": "a list of texts", "window_frames": "a number above 0", "hop_frames": "a number above 0"}
+OPTIONAL = {"task": "a text", "weights": "a text", "options": "a mapping", "frame_rate": "a number above 0"}
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,30 @@ class Rule:
             raise ValueError(f"window={self.window!r}: expected one of {', '.join(WINDOWS)}")
         if not self.temperature > 0:
             raise ValueError(f"temperature={self.temperature}: expected a number above 0")
+
+
+def read_logits(path: Path) -> Store:
+    """Open a store of a teacher's logits, or the folder `logits` in a folder.
+
+    Raises:
+        StoreError: It holds something else, nothing, or does not say of what windows and classes its logits are.
+    """
+    if not (path / "header.json").is_file() and (path / "logits" / "header.json").is_file():
+        path = path / "logits"
+    store = Store(path, kind="logits")
+    producer = {key: stated(store, key, expected) for key, expected in (NEEDED | OPTIONAL).items()}
+    if lacking := [key for key in NEEDED if producer[key] is None]:
+        raise StoreError(
+            f"its header.json does not say {', '.join(lacking)} of its producer, without which nobody knows what the "
+            "numbers mean"
+        )
+    if not len(store):
+        raise StoreError("there is no track in it")
+    if store.header.item_shape != (len(producer["labels"]),):
+        raise StoreError(
+            f"rows of shape {list(store.header.item_shape)} and {len(producer['labels'])} labels in its header.json"
+        )
+    return store
 
 
 def probabilities(logits: np.ndarray, exclusive: bool = False, temperature: float = 1.0) -> np.ndarray:

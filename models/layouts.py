@@ -8,6 +8,8 @@ Only tensors and plain values are ever unpickled.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import pickle
 import re
 from collections.abc import Mapping
@@ -121,6 +123,26 @@ def load_pickled(path: str | Path, map_location: Any = "cpu", mmap: bool = False
         ) from None
     except Exception as error:  # torch can raise almost anything over a damaged file
         raise CheckpointError(f"{path} is not a readable file of weights: {_first_line(error)}") from error
+
+
+def write_pickled(path: Path, content: Mapping[str, Any]) -> None:
+    """Save, so that the path holds either the old file or the whole new one, on the disk; its folder is made.
+
+    Raises:
+        OSError: It cannot be written.
+        RuntimeError: Likewise, of torch's file writer, over a full disk for instance.
+    """
+    aside = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as handle:
+            torch.save(content, handle)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(aside, path)
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
 
 
 def _read_safetensors(path: Path) -> Weights:

@@ -1,4 +1,4 @@
-"""What a GPU can do at most: its dense matrix rate in bfloat16, by the name that the driver gives.
+"""What a GPU can do at most, its dense matrix rate in bfloat16 by the name that the driver gives; what training takes.
 
 Rates are those of the manufacturers' data sheets and architecture papers for matrix units that take bfloat16 and sum up
 in float32, without structured sparsity.
@@ -7,6 +7,10 @@ in float32, without structured sparsity.
 from __future__ import annotations
 
 import re
+
+from models.network import Network
+
+PASSES = 3  # forward; gradients by weights and by inputs cost one forward pass each
 
 # In order: the first pattern that is found in the name counts. None: known to differ, and by how much is not.
 TERAFLOPS_BF16: tuple[tuple[str, float | None], ...] = (
@@ -48,3 +52,14 @@ def peak_bf16(name: str) -> float | None:
     """
     rate = next((rate for pattern, rate in TERAFLOPS_BF16 if re.search(pattern, name)), None)
     return None if rate is None else rate * 1e12
+
+
+def training_flops(network: Network, shape: tuple[int, ...]) -> int:
+    """Operations of a forward and a backward pass over one window `[frames, *item_shape]`, all layers trained."""
+    return 2 * PASSES * network.macs(shape, training=True)
+
+
+def all_trained(network: Network) -> bool:
+    """Whether every parameter is, but for those of heads that no loss reaches."""
+    unused = {id(parameter) for head in network.unused_heads() for parameter in head.parameters()}
+    return all(parameter.requires_grad or id(parameter) in unused for parameter in network.parameters())

@@ -6,16 +6,24 @@ new is found here by itself.
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import re
+import shlex
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
-from experiments.configs import maest, transfer
-from experiments.configs.catalogue import PRETRAIN, PROBE, TRANSFER, gather, systems
+from experiments.configs import maest, targets
+from experiments.configs.catalogue import PRETRAIN, PROBE, TRANSFER, gather
 from experiments.configs.named import NamedConfig
 from experiments.tracking import overrides
+from models.fcn import FCN
+from models.published_taggers import FILES, MAGNATAGATUNE
 
 ROOT = Path(__file__).resolve().parents[1]
 SCALES = ("demo", "debug", "mini_train")
@@ -23,7 +31,7 @@ WITH_WEIGHTS = "_inference"  # of published ones, which are not downloaded here
 FEW = ["trainer.max_epochs=1", "trainer.limit_train_batches=2"]
 DEMO_CORPUS = ["datamodule.base_dir=None", "datamodule.groundtruth=None"]
 STORED = ["embeddings.store=stores", "embeddings.block=None", *DEMO_CORPUS, "probe.monitor=loss"]
-OWN = {"mine": ["model.network=maest", "datamodule.clip_length=5"]}
+OWN = {"mine": ["model.network=maest", "datamodule.clip_length=5"], "fcn_mtt": DEMO_CORPUS}
 
 
 def scripts() -> dict:
@@ -57,6 +65,13 @@ def home(tiny_corpus, tmp_path_factory):
         yield
 
 
+def next_command() -> list[str]:
+    """The words after `python` of the command that the last run names at its end."""
+    newest = max(Path("runs").iterdir(), key=lambda folder: folder.stat().st_mtime_ns)
+    (line,) = re.findall(r"^next: python (.*)$", (newest / "run.log").read_text(), re.MULTILINE)
+    return shlex.split(line)
+
+
 def finite(result: dict) -> bool:
     return bool(result) and all(np.isfinite(value) for name, value in result.items() if name.startswith("val/loss"))
 
@@ -70,10 +85,39 @@ def test_pretraining(name):
 
 @pytest.mark.parametrize("name", trained(TRANSFER))
 def test_transfer(name):
-    stored = STORED if TRANSFER[name].group == transfer.TITLE else []
+    stored = STORED if TRANSFER[name].group == targets.PROBE_TITLE else []
     result = run("ex_transfer.py", "with", name, "debug", *FEW, *stored, *OWN.get(name, []))
     assert finite(result)
     assert "val/loss" in result
+
+
+@pytest.mark.parametrize(
+    ("words", "layer"),
+    [(["fcn"], "layer5"), (["mine", "model.network=tests.models.toys:Toy", "datamodule.input=audio"], "clip")],
+)
+def test_what_to_run_next_runs_as_it_is_printed(words, layer):
+    """Of a network that `ex_pretrain.py` has no named config for, and of one that is not in this project."""
+    run("ex_transfer.py", "with", *words, "debug", *FEW, "datamodule.task=genre")
+    script, *following = next_command()
+    result = run(script, *following, "inference.out_dir=next")
+    assert result["written"] == 40
+    (store,) = Path("next").iterdir()
+    assert store.name == f"layer_{layer}"
+    shutil.rmtree("next")
+
+
+def test_a_published_file_whose_classes_are_known_is_evaluated(monkeypatch, tiny_corpus, capfd):
+    """Tags of a corpus that the network does not know are refused, or dropped; those that it knows are scored."""
+    state = {"spec.mel_scale.fb": torch.empty(0), **FCN().state_dict()}
+    torch.save(state, "best_model.pth")
+    with (tiny_corpus / "tracks.csv").open(newline="") as file:
+        tags = sorted({tag for row in csv.DictReader(file) for tag in row["tags"].split(";") if tag})
+    labels = tuple(dict.fromkeys((*tags, *MAGNATAGATUNE)))[:50]
+    monkeypatch.setitem(FILES, hashlib.sha256(Path("best_model.pth").read_bytes()).hexdigest(), labels)
+    words = ["evaluate", "with", "inference.checkpoint=best_model.pth", "datamodule.demo_size=tiny"]
+    result = run("ex_transfer.py", *words, "datamodule.task=auto", "datamodule.batch_size_test=4")
+    assert 0 < result["test/roc_auc"] < 1
+    assert "the weights name no classes" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("name", [name for name in PROBE if name.startswith("probe_")])
@@ -85,14 +129,14 @@ def test_probes(name):
 @pytest.mark.parametrize("script", ["ex_pretrain.py", "ex_transfer.py"])
 def test_scales_are_laid_over_every_system_wherever_they_stand(script):
     experiment = scripts()[script]
-    for name in systems(experiment.named_configs, experiment.named_configs):
+    for name in (name for name, config in experiment.named_configs.items() if config.system):
         for scale in SCALES:
             first, last = (
                 overrides.compose(experiment.model, experiment.named_configs, words).settings
                 for words in ([scale, name], [name, scale])
             )
             assert first == last
-            short = {"demo": first.trainer.max_epochs == 30, "debug": first.trainer.limit_train_batches == 3}
+            short = {"demo": first.trainer.max_epochs <= 30, "debug": first.trainer.limit_train_batches == 3}
             assert short.get(scale, first.trainer.limit_val_batches == 5)
 
 
@@ -114,7 +158,6 @@ def test_a_system_is_a_file_with_sizes_of_its_own():
     assert [found[name].group for name in found] == ["New", "Scales"]
     assert found["debug"].layers("new") == [{"seed": 1}, {"seed": 2}, {"model": {"width": 2}}]
     assert found["debug"].layers(None) == [{"seed": 1}, {"seed": 3}]
-    assert systems(["debug", "new_pretrain"], found) == ["new_pretrain"]
     assert gather("TRANSFER", [scales, system]) == {}
     with pytest.raises(ValueError, match="two named configs are called debug"):
         gather("PRETRAIN", [scales, scales])

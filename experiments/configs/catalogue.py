@@ -38,16 +38,6 @@ def gather(script: str, modules: Iterable[ModuleType]) -> dict[str, NamedConfig]
     return dict(sorted(found.items(), key=lambda item: (bool(item[1].stands_for), not item[1].system)))
 
 
-def systems(named: Iterable[str], configs: Mapping[str, NamedConfig]) -> list[str]:
-    """Those of the named configs of a command line that choose what is trained or applied, for a command that follows.
-
-    Args:
-        named: In order, as `RunHandle.named`.
-        configs: Of the script.
-    """
-    return [name for name in named if name in configs and configs[name].system]
-
-
 def _sized(name: str, config: NamedConfig, modules: Iterable[ModuleType]) -> NamedConfig:
     """A scale with the sizes that systems bring for it."""
     if config.system:

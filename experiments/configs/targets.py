@@ -1,8 +1,9 @@
 """Which corpus a system is applied to; to be composed with any system.
 
 `python -m preprocess CORPUS DATA_DIR data/NAME/mels` prepares a corpus where these look for it. One row of `TARGETS`
-makes `target_NAME`, for training and extraction, and `probe_NAME`, for the task that the corpus is a test of, where
-there is such a task.
+makes `target_NAME`, for training and extraction, and where there is the task that the corpus is a test of, `probe_NAME`
+and `target_NAME_tl`: MAEST's probe on the embeddings of block 6, the "block 7" of the MAEST paper, that
+`python ex_pretrain.py extract_embeddings with maest_30s_inference target_NAME` leaves.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Target:
 
 
 TITLE = "Published corpora, with any system"
+PROBE_TITLE = "MAEST's probe on stored embeddings"
+BLOCK = 6
 
 TARGETS: tuple[Target, ...] = (
     Target("mtt", "MagnaTagATune, 12:1:3, with untagged clips", "tagging", "mtt"),
@@ -65,5 +68,32 @@ def _probe(target: Target) -> NamedConfig:
     return NamedConfig(f"{target.task} on {target.about}, 216 probes: annotations in data/{target.folder}/mels", values)
 
 
+def _transfer(target: Target) -> NamedConfig:
+    store = f"outputs/embeddings/{target.folder}"
+    values: dict[str, Any] = {
+        "datamodule": data_of(target) | {"task": target.task},
+        "embeddings": {"store": store, "block": BLOCK},
+        "probe": {"file": f"outputs/probes/{target.name}_tl.safetensors"},
+    }
+    return NamedConfig(
+        f"{target.task} on {target.about}: embeddings of block {BLOCK} in {store}",
+        values,
+        system=True,
+        group=PROBE_TITLE,
+    )
+
+
 PRETRAIN: dict[str, NamedConfig] = {f"target_{target.name}": _target(target) for target in TARGETS}
 PROBE: dict[str, NamedConfig] = {f"probe_{target.name}": _probe(target) for target in TARGETS if target.task in TASKS}
+TRANSFER: dict[str, NamedConfig] = {
+    **{f"target_{target.name}_tl": _transfer(target) for target in TARGETS if target.task in TASKS},
+    "target_demo_tl": NamedConfig(
+        "tagging on the demo corpus: embeddings that `make demo` leaves in outputs/demo/pretrained",
+        {
+            "embeddings": {"store": "outputs/demo/pretrained", "block": 2},
+            "probe": {"file": "outputs/probes/demo_tl.safetensors"},
+        },
+        system=True,
+        group=PROBE_TITLE,
+    ),
+}

@@ -17,9 +17,9 @@ from experiments.errors import UserError
 from experiments.export.cards import card
 from experiments.export.formats import FORMATS, Format, Job, eager
 from experiments.messages import say
+from experiments.networks.opening import block_layers, layers_of, open_encoder, windowing_of
 from experiments.settings import ExportSettings, PretrainSettings
 from experiments.tracking import RunHandle
-from experiments.training.opening import block_layers, layers_of, open_encoder, windowing_of
 from models.export import example
 from models.maest.huggingface import is_folder
 

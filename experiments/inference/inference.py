@@ -20,11 +20,11 @@ from experiments.errors import UserError
 from experiments.inference.batching import ExtractionReport, Job, Output
 from experiments.inference.extraction import extract, header, made_of_other
 from experiments.messages import say
+from experiments.networks.opening import layers_of, open_encoder, windowing_of
 from experiments.settings import DatamoduleSettings, PretrainSettings
 from experiments.tracking import RunHandle
 from experiments.tracks.data import DataSource, open_source, read_corpus, spell
 from experiments.tracks.unmatched import match
-from experiments.training.opening import layers_of, open_encoder, windowing_of
 from models.cost import savings
 from models.fingerprint import fingerprint
 from models.network import Network

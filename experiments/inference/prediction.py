@@ -25,11 +25,11 @@ from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.inference.results import Results
 from experiments.messages import say
+from experiments.networks.opening import open_encoder, windowing_of
 from experiments.settings import PredictionSettings, PretrainSettings
 from experiments.tasks.base import Task
 from experiments.tracking import RunHandle
 from experiments.tracks.data import recipe_of
-from experiments.training.opening import open_encoder, windowing_of
 from models.cost import savings
 from models.fingerprint import fingerprint
 from models.network_input import Windowing

@@ -1,4 +1,4 @@
-"""Distillation: a network learns from annotations and from a teacher's predictions for the same clips.
+"""Distillation: a network learns from annotations and from a teacher's predictions for the same windows.
 
 The recipe of MAEST's teacher-student network: the CLS head learns the annotations, the DIST head the teacher's
 predictions (Touvron et al., "Training data-efficient image transformers", ICML 2021). A network of one head learns both
@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from experiments.objectives.base import Batch, Evaluation, Kept
 from experiments.objectives.supervised import Supervised
@@ -69,22 +69,14 @@ class Distillation(Supervised):
         super().__init__(task, join)
         self.teacher_task, self.weight, self.temperature = teacher_task, weight, temperature
 
-    def loss(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Both losses and their weighted sum; both targets are mixed as the clips were."""
-        return self.losses(network(batch["x"]), batch)
-
     def losses(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """See `loss`."""
+        """Both losses and their weighted sum; both targets are mixed as the windows were."""
         mix, targets = batch.get("mix"), batch["teacher"]
-        labels = self.label_loss(outputs, batch)
+        labels = super().losses(outputs, batch)["loss"]
         if mix is not None:
             targets = mixup(self.teacher_task.smooth_labels(targets), *mix)
-        teacher = self.teacher_loss(last_head(outputs), targets)
+        teacher = teacher_loss(self.teacher_task, last_head(outputs), targets, self.temperature)
         return {"loss": (1 - self.weight) * labels + self.weight * teacher, "labels": labels, "teacher": teacher}
-
-    def teacher_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """`teacher_loss` of this student."""
-        return teacher_loss(self.teacher_task, outputs, targets, self.temperature)
 
     def keep_outputs(self, outputs: Outputs, batch: Batch) -> dict[str, np.ndarray]:
         """Those of the last head and the teacher's targets besides; a test has no teacher."""
@@ -103,5 +95,5 @@ class Distillation(Supervised):
         known = ~targets.isnan().any(dim=1)
         if not known.any():
             return evaluation
-        loss = float(self.teacher_loss(student[known], targets[known]))
+        loss = float(teacher_loss(self.teacher_task, student[known], targets[known], self.temperature))
         return replace(evaluation, scores={**evaluation.scores, "loss_teacher": loss})

@@ -1,4 +1,4 @@
-"""Supervised learning: clips against what their tracks are annotated with (MAEST, arXiv 2309.16418, section 3)."""
+"""Supervised learning: windows against what their tracks are annotated with (MAEST, arXiv 2309.16418, section 3)."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class Supervised(Objective):
         self.task, self.join = task, join
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Loss of the main head against the targets, mixed as the clips were."""
-        return {"loss": self.label_loss(network(batch["x"]), batch)}
+        """`losses` of what the network gives."""
+        return self.losses(network(batch["x"]), batch)
 
-    def label_loss(self, outputs: Outputs, batch: Batch) -> Tensor:
-        """Loss of the main head against the annotations."""
+    def losses(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """Loss of the main head against the annotations, mixed as the windows were."""
         target, mix = batch["target"], batch.get("mix")
         if mix is not None:
             target = mixup(self.task.smooth_labels(target), *mix)
-        return self.task.loss(main_head(outputs), target, **_mask(batch.get("mask"), mix))
+        return {"loss": self.task.loss(main_head(outputs), target, **_mask(batch.get("mask"), mix))}
 
     def keep(self, network: nn.Module, batch: Batch) -> dict[str, np.ndarray]:
         """Outputs of the main head, and the targets."""

@@ -18,10 +18,11 @@ from experiments.encoder import UNNAMED, Encoder
 from experiments.errors import UserError
 from experiments.inference.prediction import Predictor, audio_named, predict_files
 from experiments.messages import say
+from experiments.networks.devices import runtime_of
+from experiments.networks.opening import block_layers
 from experiments.probes.fitted import FittedProbe
 from experiments.settings import ProbeExperimentSettings, TrainerSettings
 from experiments.tracking import RunHandle
-from experiments.training.opening import block_layers, runtime_of
 from models import networks
 from models.descriptions import LARGEST, check_arguments
 from models.errors import CheckpointError

@@ -4,15 +4,8 @@ Sacred resolves a command line once; the result is parsed into one of these and 
 Names are those of the MAEST experiments where both have the setting.
 """
 
-from experiments.settings.base import Count, Positive, Section, Share, TaskName
-from experiments.settings.data import (
-    ColumnsSettings,
-    DatamoduleSettings,
-    MaskingSettings,
-    NormSettings,
-    RollSettings,
-    SamplerSettings,
-)
+from experiments.settings.base import Count, Positive, Section, Share
+from experiments.settings.data import DatamoduleSettings, MaskingSettings, NormSettings, RollSettings
 from experiments.settings.inference import ExportSettings, InferenceSettings, PredictionSettings
 from experiments.settings.model import ModelSettings
 from experiments.settings.pretraining import PretrainSettings
@@ -27,7 +20,6 @@ from experiments.settings.training import DistillationSettings, ModuleSettings, 
 
 __all__ = [
     "ROWS",
-    "ColumnsSettings",
     "Count",
     "DatamoduleSettings",
     "DistillationSettings",
@@ -46,9 +38,7 @@ __all__ = [
     "ProbeSettings",
     "ReportSettings",
     "RollSettings",
-    "SamplerSettings",
     "Section",
     "Share",
-    "TaskName",
     "TrainerSettings",
 ]

@@ -7,10 +7,11 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from experiments.tasks import find
+from models.arguments import Count, Positive
 
-Positive = Annotated[int, Field(gt=0)]
+__all__ = ["Count", "Positive", "Section", "Share", "TaskName"]
+
 Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
 TaskName = Annotated[str, AfterValidator(lambda name: find(name) and name)]
 
 

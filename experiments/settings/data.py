@@ -11,6 +11,8 @@ from pydantic import AfterValidator, Field, model_validator
 from datasets.splits import check_shares
 from experiments.settings.base import Count, Positive, Section, Share, TaskName
 
+Shares = Annotated[list[float], AfterValidator(lambda shares: list(check_shares(shares)))]
+
 
 class RollSettings(Section):
     """Circular shift along time."""
@@ -77,23 +79,13 @@ class DatamoduleSettings(Section):
     separators: Annotated[str, Field(min_length=1)] = ";|"  # of the tags of a cell: any of these characters
     columns: ColumnsSettings = ColumnsSettings()
     splits: Literal["hashed", "stratified", "grouped"] | None = None  # None: the table's, hashed where it has none
-    split_shares: Annotated[list[float], AfterValidator(lambda shares: list(check_shares(shares)))] = [
-        0.8,
-        0.1,
-        0.1,
-    ]  # in train, valid, test
+    split_shares: Shares = [0.8, 0.1, 0.1]  # in train, valid, test
     split_seed: Count = 0  # not the run's, so that training and probes with other seeds have the same splits
     task: Literal["auto"] | TaskName = "auto"  # auto: tagging where tracks have tags, else genre, else what there is
-    demo_size: Literal["tiny", "small"] | Positive = (
-        "small"  # without base_dir: pieces of the demo corpus; small: 1,000
-    )
+    demo_size: Literal["tiny", "small"] | Positive = "small"  # pieces of the demo corpus, where there is no base_dir
     store_dir: str | None = None  # where an audio folder's mels go; None: outputs/mels/<folder>-<hash>
-    input: Literal["features", "audio"] | None = (
-        None  # stored features, or stored audio and the front end on the device; None: the network's own
-    )
-    clip_length: Annotated[float, Field(gt=0)] | None = (
-        None  # of a window, seconds; None: what the network takes, or 10
-    )
+    input: Literal["features", "audio"] | None = None  # audio: the front end on the device; None: the network's own
+    clip_length: Annotated[float, Field(gt=0)] | None = None  # of a window, s; None: what the network takes, or 10
     batch_size_train: Positive = 12  # windows, of one process
     batch_size_test: Positive = 20  # windows, of one process
     num_workers: Count | None = None  # None: 4 beside a GPU, else none

@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from experiments.settings.base import Count, Positive, Section
 
+Layers = Annotated[list[str], Field(min_length=1)]
+Blocks = Annotated[list[Count], Field(min_length=1)]
+
 
 class PredictionSettings(Section):
     """A trained network, and audio that it is applied to."""
@@ -31,11 +34,9 @@ class InferenceSettings(PredictionSettings):
     """Extraction and prediction with a trained network; without a checkpoint, that of model.pretrained."""
 
     random_weights: bool = False  # a network of the settings in `model` as it is before training, to compare with
-    transformer_block: Count | Annotated[list[Count], Field(min_length=1)] | None = (
-        None  # counted from 0, several as a list; None: 6, the paper's "block 7", of a shallower network the middle one
-    )
-    layer: str | Annotated[list[str], Field(min_length=1)] | None = None  # several as a list; None: the network's own
-    join: Literal["mean", "max", "vote"] = "mean"  # predict: how predictions of windows become one of the track
+    transformer_block: Count | Blocks | None = None  # layer by number from 0, several as a list: 6 is layer=block_06
+    layer: str | Layers | None = None  # several as a list; None: the network's own; MAEST: block_06, or the middle one
+    join: Literal["mean", "max", "vote"] = "mean"  # predict, evaluate: of a track's windows, to one prediction
     half_overlapped_inference: bool = False  # windows begin at half of the one before
     scheduler: str | None = None  # extraction: of a Dask cluster, whose workers compute, tcp://host:port
     labels: str | None = None  # predict: class names, a text file, JSON or a checkpoint, where the weights carry none
@@ -43,9 +44,8 @@ class InferenceSettings(PredictionSettings):
     @model_validator(mode="after")
     def _one_layer(self) -> InferenceSettings:
         if self.layer is not None and self.transformer_block is not None:
-            raise ValueError(
-                f"layer={self.layer} and transformer_block={self.transformer_block}: give one, the other None"
-            )
+            both = f"layer={self.layer} and transformer_block={self.transformer_block}"
+            raise ValueError(f"{both}: give one, the other None")
         return self
 
 
@@ -54,8 +54,8 @@ class ExportSettings(Section):
 
     format: Literal["onnx", "safetensors", "huggingface", "torch_export"] = "onnx"  # of the file
     path: str | None = None  # None: outputs/exports/<run or release>.<suffix>
-    layers: Annotated[list[str], Field(min_length=1)] | None = None  # None: inference.layer, or transformer_block
-    blocks: Annotated[list[Count], Field(min_length=1)] | None = None  # the same of a transformer, counted from 0
+    layers: Layers | None = None  # None: inference.layer, or transformer_block
+    blocks: Blocks | None = None  # the same of a transformer, counted from 0
     int8: bool = False  # onnx: weights of the linear layers in 8 bits, for onnxruntime on a CPU
     any_length: bool = False  # onnx, torch_export: windows up to the network's length, not of one length
     overwrite: bool = False  # replace the file

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, create_model, model
 
 from experiments.errors import UserError
 from experiments.settings.base import Section
-from experiments.settings.constructor import fields_of
+from models.arguments import fields_of
 
 DEFAULT = "maest"
 
@@ -63,7 +63,7 @@ class ModelSettings(Section):
     def __reduce__(self) -> tuple[Any, ...]:
         made = type(self)
         base = next(kind for kind in made.__mro__ if kind.__dict__.get("kind") is None)
-        return _restored, (base, self.model_dump())
+        return with_keys, (base, self.model_dump())
 
 
 class OptionalModelSettings(ModelSettings):
@@ -83,10 +83,9 @@ def of_network(base: type[ModelSettings], network: str | None) -> type[ModelSett
     from models import networks  # takes seconds, which who asks for no network need not wait
 
     try:
-        kind = networks.find(network, frozenset({network.partition(":")[0]}))
+        return _generated(base, networks.find(network, frozenset({network.partition(":")[0]})))
     except ValueError as error:
         raise UserError(f"model.network={network}: {error}") from error
-    return _generated(base, kind)
 
 
 @functools.cache
@@ -104,10 +103,6 @@ def with_keys(base: type[ModelSettings], given: Any) -> Any:
     network = given.get("network", base.model_fields["network"].default)
     known = network is None or isinstance(network, str)
     return (of_network(base, network) if known else base).model_validate(dict(given))
-
-
-def _restored(base: type[ModelSettings], values: Mapping[str, Any]) -> ModelSettings:
-    return with_keys(base, values)
 
 
 def default_model(base: type[ModelSettings]) -> Any:

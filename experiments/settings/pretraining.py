@@ -13,22 +13,6 @@ from experiments.settings.model import Model, ModelSettings, NetworkExperimentSe
 from experiments.settings.training import DistillationSettings, ModuleSettings, TrainerSettings
 from experiments.tracking import TrackingSettings
 
-WITH_BLOCKS = "maest"  # what inference.transformer_block is for
-
-
-def check_layers(network: str | None, inference: InferenceSettings) -> None:
-    """Refuse a transformer block of a network that has none.
-
-    Raises:
-        ValueError: Names the setting to use instead.
-    """
-    block = inference.transformer_block
-    if block is not None and network not in (None, WITH_BLOCKS):
-        raise ValueError(
-            f"inference.transformer_block={block} with model.network={network}: such blocks are {WITH_BLOCKS}'s; "
-            "name a layer of this network, inference.layer=NAME"
-        )
-
 
 def check_augmentations(module: ModuleSettings, datamodule: DatamoduleSettings) -> None:
     """Refuse settings of augmentation beside a list of steps that replaces them.
@@ -61,6 +45,5 @@ class PretrainSettings(NetworkExperimentSettings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        check_layers(self.model.network, self.inference)
         check_augmentations(self.module, self.datamodule)
         return self

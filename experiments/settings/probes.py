@@ -15,6 +15,7 @@ from experiments.settings.inference import ProbePredictionSettings
 from experiments.tracking import TrackingSettings
 
 ROWS = ("embeddings", "mel statistics", "majority class or mean")  # of the table of probes
+Tasks = Annotated[list[TaskName], Field(min_length=1)]
 Baseline = Annotated[
     Literal["mel_statistics", "majority_or_mean"],
     BeforeValidator(lambda name: "majority_or_mean" if name == "constant" else name),  # its former name
@@ -52,9 +53,7 @@ class EmbeddingsSettings(Section):
 class ProbeSettings(Section):
     """The probes, how one is chosen, and who computes."""
 
-    tasks: Literal["auto"] | Annotated[list[TaskName], Field(min_length=1)] = (
-        "auto"  # auto: what tracks are annotated for
-    )
+    tasks: Literal["auto"] | Tasks = "auto"  # auto: what tracks are annotated for
     grid: str = "quick"  # full: the 216 points of the literature; quick: a coarser one; single: one point
     axes: dict[str, list[bool | int | float | None | str] | bool | int | float | None | str] = {}  # changes of the grid
     max_steps: Positive | None = None  # no probe is trained for longer; it keeps its best weights

@@ -116,9 +116,7 @@ class ModuleSettings(Section):
     swa_freq: Positive = 5  # epochs
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None  # moving average over steps instead, e.g. 0.9999
     freeze: Count | Literal["all"] = 0  # first blocks kept as they are, with patches and positions; all: but the heads
-    augmentations: list[dict[str, Any]] | None = (
-        None  # in order, each a name and parameters; None: datamodule.roll, mixup_alpha, datamodule.masking
-    )
+    augmentations: list[dict[str, Any]] | None = None  # steps; None: datamodule.roll, mixup_alpha, datamodule.masking
     optimizer: OptimizerSettings = OptimizerSettings()
     phases: list[PhaseSettings] = []  # parts of the training, each with an optimiser; []: `optimizer` all along
 

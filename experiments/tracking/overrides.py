@@ -16,6 +16,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from experiments import renamed
@@ -174,7 +175,7 @@ def suggestion(word: str, options: Mapping[str, Any] | Sequence[str]) -> str:
 
 
 def read(key: str, text: str, annotation: Any) -> Any:
-    """Value of type `annotation` that `text` stands for: numbers, lists and None as in Python, text without quotes.
+    """Value of type `annotation` that `text` stands for: as in Python, YAML or JSON, text without quotes.
 
     Raises:
         UserError: Names the key, the text and what the key takes.
@@ -248,13 +249,28 @@ def delta(settings: BaseModel, defaults: BaseModel) -> dict[str, Any]:
 
 
 def _literal(text: str) -> Any:
-    """Python literal in `text`, `NOTHING` where there is none."""
+    """What `text` is in Python, or with braces in YAML and JSON; `NOTHING` where it is nothing in any of them."""
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return _mappings(text) if text[:1] in ("[", "{") and "{" in text else NOTHING
+
+
+def _mappings(text: str) -> Any:
+    """`{key: value}`, or a list of such, without quotes; `NOTHING` where the braces do not fit."""
+    try:
+        return _typed(yaml.BaseLoader(text).get_single_data())  # builds texts, lists and dictionaries, nothing else
+    except (yaml.YAMLError, RecursionError):
         return NOTHING
+
+
+def _typed(value: Any) -> Any:
+    """Numbers, words such as `true` and texts of what is all text."""
+    if isinstance(value, dict):
+        return {key: _typed(inner) for key, inner in value.items()}
+    return [_typed(inner) for inner in value] if isinstance(value, list) else _element(value)
 
 
 def _candidates(text: str) -> Iterator[Any]:

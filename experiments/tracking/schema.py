@@ -157,7 +157,11 @@ def _joined(phrases: Sequence[tuple[str, str]]) -> str:
 
 
 def _phrase(detail: Mapping[str, Any]) -> str:
+    if detail["type"] in ("missing", "extra_forbidden"):
+        return f"{detail['loc'][-1]!r} is {'needed' if detail['type'] == 'missing' else 'no key here'}"
     text = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if detail["type"] in ("dict_type", "model_type", "model_attributes_type"):
+        return "should be {key: value, ...}"
     return text.replace("Input should be", "should be").partition(", unable to parse")[0].partition(", got ")[0]
 
 

@@ -72,7 +72,7 @@ class Averaging(Callback):
 
     def make(self, network: nn.Module) -> AveragedModel:
         """A copy of the network that takes in others."""
-        raise NotImplementedError
+        return AveragedModel(network)
 
     def include(self, learner: L.LightningModule) -> None:
         """Let the network as it is count."""
@@ -87,7 +87,6 @@ class Averaging(Callback):
         return average
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Follow the network to its device."""
         if self.average is not None:
             self.average.module.to(pl_module.device)
 
@@ -100,7 +99,6 @@ class Averaging(Callback):
         pl_module.averaged_networks = {self.suffix: self.average.module} if self.validated else {}
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """It is validated."""
         pl_module.averaged_networks = {}
         self.changed = self.changed and not self.validated
 
@@ -114,12 +112,10 @@ class Averaging(Callback):
             self._without = False
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps besides the weights."""
         taken_in = int(self.average.n_averaged) if self.average is not None else 0
         return {"taken_in": taken_in, "changed": self.changed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on behind what a checkpoint keeps."""
         self.changed = state_dict["changed"]
         if self.average is not None:
             self.average.n_averaged.fill_(state_dict["taken_in"])
@@ -153,27 +149,20 @@ class SnapshotAverage(Averaging):
         self.start, self.every = start, every
         self.epochs: list[int] = []
 
-    def make(self, network: nn.Module) -> AveragedModel:
-        """See `Averaging`."""
-        return AveragedModel(network)
-
     def due(self, epoch: int) -> bool:
         """Whether a snapshot is taken at the start of an epoch (counted from 0)."""
         past = epoch - (self.start - 1)
         return past >= 0 and past % self.every == 0
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take a snapshot, where it is time."""
         if self.due(trainer.current_epoch):
             self.include(pl_module)
             self.epochs.append(trainer.current_epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps besides the weights."""
         return {**super().state_dict(), "epochs": list(self.epochs)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on behind what a checkpoint keeps."""
         super().load_state_dict(state_dict)
         self.epochs = list(state_dict["epochs"])
 
@@ -192,7 +181,6 @@ class MovingAverage(Averaging):
         self.decay, self._seen = decay, 0
 
     def make(self, network: nn.Module) -> AveragedModel:
-        """See `Averaging`."""
         return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(self.decay))
 
     @torch.no_grad()
@@ -208,14 +196,12 @@ class MovingAverage(Averaging):
         self.changed = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Count steps from here."""
         super().on_train_start(trainer, pl_module)
         self._seen = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Move, if the optimiser made a step."""
         if trainer.global_step > self._seen:
             self._seen = trainer.global_step
             self.include(pl_module)

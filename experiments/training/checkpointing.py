@@ -8,7 +8,6 @@ out what was trained on. On a CPU the weights at the end are equal bit by bit.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -27,7 +26,8 @@ from experiments.errors import UserError
 from experiments.tracking.logger import log_step
 from experiments.training.averaging import Averaging
 from experiments.training.monitoring import LOSS, missing, mode_of
-from models.layouts import load_pickled
+from models.files import replaced
+from models.layouts import load_pickled, write_pickled
 
 BEST, LAST, INTERRUPTED = "best", "last", "interrupted"
 ASKED_EVERY = 16  # optimiser steps after which several processes agree on whether it is time to save
@@ -40,23 +40,13 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: Mapping[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Save, so that the path holds either the old file or the whole new one."""
-        path = Path(path)
-        aside = path.with_name(path.name + ".part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with aside.open("wb") as handle:
-                torch.save(checkpoint, handle)
-                handle.flush()
-                os.fsync(handle.fileno())
-            os.replace(aside, path)
+            write_pickled(Path(path), checkpoint)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError of its file writer
             raise UserError(
                 f"{path}: the checkpoint could not be written ({error}); "
                 "is the disk full, or trainer.checkpoint_dir no folder of yours?"
             ) from error
-        finally:
-            with contextlib.suppress(OSError):
-                aside.unlink(missing_ok=True)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
@@ -112,9 +102,8 @@ class KeepBest(ModelCheckpoint):
             return
         if rank_zero_only.rank == 0 and best.resolve() != here.resolve():
             here.parent.mkdir(parents=True, exist_ok=True)
-            aside = here.with_name(here.name + ".part")
-            shutil.copyfile(best, aside)
-            os.replace(aside, here)
+            with replaced(here) as aside:
+                shutil.copyfile(best, aside)
         moved = {"dirpath": self.dirpath, "best_model_path": str(here), "kth_best_model_path": str(here)}
         super().load_state_dict({**state_dict, **moved, "best_k_models": {str(here): state_dict["best_model_score"]}})
 
@@ -137,7 +126,6 @@ class StepSeeds(Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Seed torch's generators, on all devices."""
         torch.manual_seed(step_seed(self.seed, trainer.current_epoch, batch_idx, trainer.global_rank))
 
 
@@ -172,12 +160,9 @@ class SaveOften(Checkpoint):
         self._since = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Time begins."""
         self._since = time.monotonic()
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Every epoch ends with a checkpoint."""
-        self._since = time.monotonic()
+    on_train_epoch_end = on_train_start  # every epoch ends with a checkpoint
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -21,44 +21,36 @@ class Launched(ClusterEnvironment):
 
     @property
     def creates_processes_externally(self) -> bool:
-        """Lightning starts none."""
         return True
 
     @property
     def main_address(self) -> str:
-        """Where they have met."""
         return self.found.address.rpartition(":")[0]
 
     @property
     def main_port(self) -> int:
-        """Where they have met."""
         return int(self.found.address.rpartition(":")[2])
 
     @staticmethod
     def detect() -> bool:
-        """Whether there is a launcher."""
         return launch() is not None
 
     def world_size(self) -> int:
-        """Number of processes."""
         return self.found.world_size
 
     def set_world_size(self, size: int) -> None:
         """The launcher has decided."""
 
     def global_rank(self) -> int:
-        """Number of this process."""
         return self.found.rank
 
     def set_global_rank(self, rank: int) -> None:
         """The launcher has decided."""
 
     def local_rank(self) -> int:
-        """Its number on its node."""
         return self.found.local_rank
 
     def node_rank(self) -> int:
-        """Number of its node."""
         return self.found.node
 
 

@@ -18,6 +18,7 @@ from experiments.tracking import RunHandle, liveness
 from experiments.tracking.liveness import run_state
 from experiments.training.checkpointing import BEST, INTERRUPTED, LAST
 from experiments.training.trainer import checkpoint_folder
+from models.files import replaced
 from models.layouts import load_pickled
 
 RESUME_VARIABLE = "OSTINATO_RESUME"  # rank zero's choice, for the ranks that it launches
@@ -116,9 +117,8 @@ def _claim(folder: Path, run: RunHandle) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with _alone_in(folder):
             _refuse_foreign(folder, run)
-            aside = folder / f"{OWNER}.{os.getpid()}"
-            aside.write_text(json.dumps({"run": str(run.directory)}) + "\n", encoding="utf-8")
-            os.replace(aside, folder / OWNER)
+            with replaced(folder / OWNER) as aside:
+                aside.write_text(json.dumps({"run": str(run.directory)}) + "\n", encoding="utf-8")
     except OSError as error:
         raise UserError(
             f"{folder}: no checkpoints can be written there ({error.strerror or error}); set trainer.checkpoint_dir"

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from datasets.audio_checksums import tracks_of_other_audio
-from datasets.csv_writing import TableWriter
+from datasets.audio_checksums import replaced_audio
+from datasets.csv_writing import write_table
 from datasets.examples import Examples, require_nonempty
 from datasets.matching import match_tracks
-from datasets.store import Store, StoreError, stated
+from datasets.store import Store, StoreError
 from datasets.tables import CorpusError
-from datasets.teachers import Rule, Teacher
+from datasets.teachers import Rule, Teacher, read_logits
 from datasets.text import pluralize
 from experiments.errors import UserError
 from experiments.messages import say
@@ -25,8 +25,6 @@ from experiments.tracking import RunHandle
 from experiments.tracks.data import DataSource
 
 MAKE = "python ex_pretrain.py extract_logits makes one"
-NEEDED = {"labels": "a list of texts", "window_frames": "a number above 0", "hop_frames": "a number above 0"}
-OPTIONAL = {"task": "a text", "weights": "a text", "options": "a mapping", "frame_rate": "a number above 0"}
 MOST_LISTED = 20
 
 
@@ -69,8 +67,7 @@ def open_logits(settings: PretrainSettings) -> Store | None:
     """Open the store that the settings name, before anything is computed; None where they name none.
 
     Raises:
-        UserError: There is a second head and no store, or the store holds something else, nothing, or does not say of
-            what windows and classes its logits are.
+        UserError: There is a second head and no store, or `datasets.teachers.read_logits` refuses it.
     """
     named = settings.distillation.logits
     if named is None:
@@ -80,28 +77,10 @@ def open_logits(settings: PretrainSettings) -> Store | None:
                 f"logits of one, distillation.logits=STORE ({MAKE}), or set model.distilled_type=mean"
             )
         return None
-    path = Path(named).expanduser()
-    if not (path / "header.json").is_file() and (path / "logits" / "header.json").is_file():
-        path = path / "logits"
     try:
-        store = Store(path, kind="logits")
-        stated_of = {key: stated(store, key, expected) for key, expected in (NEEDED | OPTIONAL).items()}
+        return read_logits(Path(named).expanduser())
     except StoreError as error:
         raise UserError(f"distillation.logits={named}: {error}; {MAKE}") from error
-    lacking = [key for key in NEEDED if stated_of[key] is None]
-    if lacking:
-        raise UserError(
-            f"distillation.logits={named}: its header.json does not say {', '.join(lacking)} of its producer, without "
-            f"which nobody knows what the numbers mean; {MAKE} that does"
-        )
-    if not len(store):
-        raise UserError(f"distillation.logits={named}: there is no track in it; {MAKE} with tracks")
-    if store.header.item_shape != (len(stated_of["labels"]),):
-        raise UserError(
-            f"distillation.logits={named}: rows of shape {list(store.header.item_shape)} and "
-            f"{len(stated_of['labels'])} labels in its header.json; extract the logits again"
-        )
-    return store
 
 
 def teacher_outputs(settings: PretrainSettings, store: Store, task: Task) -> TeacherOutputs:
@@ -116,7 +95,7 @@ def teacher_outputs(settings: PretrainSettings, store: Store, task: Task) -> Tea
         task: Of the student.
 
     Raises:
-        UserError: One head cannot learn from both.
+        UserError: One head cannot learn from both; or the targets of one are values, or vary over time.
     """
     producer = store.header.producer or {}
     labels, kind = list(producer["labels"]), producer.get("task") or task.name
@@ -128,9 +107,16 @@ def teacher_outputs(settings: PretrainSettings, store: Store, task: Task) -> Tea
             f"{named}: a teacher of {kind} gives values, and a student learns classes only; train on the annotations "
             f"alone, or name the logits of a teacher of {others}"
         )
+    for whose, one in (("the student's", task), ("the teacher's", teacher_task)):
+        if not one.clip_level:
+            raise UserError(
+                f"{named}: {whose} task {one.name} has targets that vary over time, and logits are one vector a "
+                "window; leave distillation.logits out and train on the annotations alone"
+            )
     if has_second_head(settings.model):
         return TeacherOutputs(store, teacher_task, None)
-    own_head = "give the teacher a head of its own, model.distilled_type=separated"
+    of_maest = "" if "distilled_type" in type(settings.model).model_fields else "model.network=maest "
+    own_head = f"give the teacher a head of its own, {of_maest}model.distilled_type=separated"
     if teacher_task.name != task.name:
         raise UserError(f"{named}: logits of the task {kind}, the student's is {task.name}; {own_head}")
     number = {label: column for column, label in enumerate(labels)}
@@ -181,14 +167,14 @@ def make_teacher(
             f"{named}: logits of another corpus: none of {len(stored)} tracks ({stored[0]!r}, ...) is among its "
             f"{len(store)} ({store.ids[0]!r}, ...); run extract_logits with this datamodule.base_dir"
         ) from None
-    other = _of_other_audio(store, source.features, names)
+    other = replaced_audio(store, source.features, names) if isinstance(source.features, Store) else set()
     renamed = {identity: name for identity, name in names.items() if name != identity}
     without = [identity for identity in stored if identity not in names or identity in other]
     producer = store.header.producer or {}
     rate = source.frontend.frame_rate / (producer.get("frame_rate") or source.frontend.frame_rate)
     teacher = Teacher(
         store,
-        _rule(distillation, offered.task),
+        rule_of(distillation, offered.task),
         producer["window_frames"] * rate,
         producer["hop_frames"] * rate,
         offered.columns,
@@ -213,7 +199,8 @@ def make_teacher(
     return teacher, with_logits
 
 
-def _rule(distillation: DistillationSettings, task: Task) -> Rule:
+def rule_of(distillation: DistillationSettings, task: Task) -> Rule:
+    """How the settings make targets of logits of a task."""
     return Rule(
         soft=distillation.targets == "soft",
         threshold=distillation.threshold,
@@ -221,19 +208,6 @@ def _rule(distillation: DistillationSettings, task: Task) -> Rule:
         exclusive=task.kind == "class",
         window=distillation.window,
     )
-
-
-def _of_other_audio(store: Store, features: Any, names: Mapping[str, str]) -> set[str]:
-    """Tracks that bear the same name in both stores and are of other audio; where its checksum is unknown, none."""
-    if not isinstance(features, Store):
-        return set()
-    same_name = {identity: name for identity, name in names.items() if identity == name}
-
-    def differ(then: str, now: str) -> bool:
-        own = any(checksum.startswith("crc32:") for checksum in (then, now))  # of the stored arrays
-        return not own and then != now
-
-    return set(tracks_of_other_audio(store, features, same_name, differ))
 
 
 def _with_logits(examples: Examples, teacher: Teacher) -> Examples:
@@ -263,12 +237,9 @@ def _report_missing(
     total = len(splits["train"])
     if run.is_global_zero:
         table = run.directory / "without_logits.csv"
-        with table.open("w", newline="", encoding="utf-8") as handle:
-            writer = TableWriter(handle)
-            writer.writerow(["track", "split", "reason"])
-            for split in ("train", "valid"):
-                tracks = (identity for identity in splits[split].stored if identity in missing)
-                writer.writerows((one, split, "other audio" if one in other else "no logits") for one in tracks)
+        rows = [(one, split) for split in ("train", "valid") for one in splits[split].stored if one in missing]
+        reasons = ("other audio" if one in other else "no logits" for one, _ in rows)
+        write_table(table, ["track", "split", "reason"], ((*row, why) for row, why in zip(rows, reasons, strict=True)))
         run.add_artifact(table)
     replaced = sum(identity in other for identity in train)
     why = f", {replaced} of them because the audio was replaced since" if replaced else ""

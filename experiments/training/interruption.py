@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import multiprocessing
 import signal
 import threading
 import time
@@ -15,27 +13,11 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 
+from datasets.loading_processes import SIGNALS
 from experiments.errors import UserError
 from experiments.messages import say
 from experiments.tracking.logger import log_step
 from experiments.training.checkpointing import INTERRUPTED, LAST, Saved, last_batch, stepped, validation_follows
-
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name))
-
-
-def leave_signals_to_parent(worker: int = 0) -> None:
-    """Have a process that loads data go on: Ctrl-C reaches it too, and without it the training cannot end in order."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-
-
-@atexit.register
-def _end_loading_processes() -> None:
-    """Python asks such a process to end, by a signal, and waits until it has."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch would call it a failure
-    for process in multiprocessing.active_children():
-        if process.daemon:
-            process.kill()
 
 
 class SaveWhenInterrupted(Checkpoint):
@@ -98,7 +80,6 @@ class SaveWhenInterrupted(Checkpoint):
         self._handle(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Handle a signal that came where an epoch ends."""
         self._handle(trainer)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -11,12 +11,12 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
+from experiments import distributed
 from experiments.errors import UserError
 from experiments.objectives import Evaluation, Objective
 from experiments.training.averaging import take_out
-from experiments.training.optimizers import make_optimizer
+from experiments.training.optimizers import make_optimizer, make_schedule
 from experiments.training.phases import PHASE, Phase
-from experiments.training.schedules import make_schedule
 from models.augment import Chain
 from models.frontends.base import full_precision
 from models.inputs import Inputs
@@ -78,7 +78,7 @@ class Learner(L.LightningModule):
         self._kept: dict[str, list[dict[str, np.ndarray]]] = {}
 
     def forward(self, x: Tensor) -> Outputs:
-        """Normalised clips `[batch, frames, *item_shape]` to what the network gives: logits, or those of each head."""
+        """Normalised windows `[batch, frames, *item_shape]` to logits, or those of each head."""
         return self.net(x)
 
     def prepared(self, batch: Mapping[str, Any], augmentations: Chain | None = None) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class Learner(L.LightningModule):
         return {**batch, "x": x} | ({} if mix is None else {"mix": mix})
 
     def input_shape(self, batch: Mapping[str, Any]) -> tuple[int, ...]:
-        """`[frames, *item_shape]` that the network sees of one clip of a batch."""
+        """`[frames, *item_shape]` that the network sees of one window of a batch."""
         shape = tuple(batch["x"].shape[2 if self.objective.views > 1 else 1 :])
         if not self.audio:
             return shape
@@ -124,7 +124,6 @@ class Learner(L.LightningModule):
         return whole / rest if batch_idx >= trainer.num_training_batches - rest else 1.0
 
     def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Log the learning rate of the step."""
         self.log("train/lr", self.optimizers().param_groups[0]["lr"], on_step=True, on_epoch=False)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
@@ -132,7 +131,6 @@ class Learner(L.LightningModule):
         self._keep(batch, {"": self.net, **self.averaged_networks})
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Keep what the objective evaluates until the epoch ends."""
         self._keep(batch, {"": self.net})
 
     def _keep(self, batch: dict[str, Any], networks: Mapping[str, nn.Module]) -> None:
@@ -144,13 +142,11 @@ class Learner(L.LightningModule):
             self._kept.setdefault(suffix, []).append({**self.objective.keep(network, batch), **rows})
 
     def on_validation_epoch_end(self) -> None:
-        """Evaluate the validation split."""
         for suffix in self.averaged_networks:
             self._evaluate("val", suffix)
         self._evaluate("val")
 
     def on_test_epoch_end(self) -> None:
-        """Evaluate the test split."""
         self._evaluate("test")
 
     def _evaluate(self, split: str, suffix: str = "") -> None:
@@ -194,10 +190,7 @@ class Learner(L.LightningModule):
 
 def gathered(kept: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """What all ranks have kept, each window once, in order."""
-    if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
-        everyone: list[Any] = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(everyone, kept)
-        kept = [part for rank in everyone for part in rank]
+    kept = [part for rank in distributed.gather(kept) for part in rank]
     joined = {key: np.concatenate([part[key] for part in kept]) for key in kept[0]}
     _, once = np.unique(joined["window"], return_index=True)
     return {key: values[once] for key, values in joined.items()}

@@ -1,11 +1,10 @@
-"""Batches of clips for Lightning: balanced random crops to train on, fixed windows for validation and tests."""
+"""Batches of windows for Lightning: balanced random crops to train on, fixed windows for validation and tests."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -13,42 +12,16 @@ import lightning as L
 import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from datasets.clips import RandomCrops, Windows
+from datasets.clips import FixedCrops, RandomCrops, Windows
 from datasets.examples import Examples
-from datasets.samplers import EpochSampler, balanced_weights
+from datasets.loading_processes import leave_signals_to_parent
+from datasets.samplers import EpochSampler, EvenShare, balanced_weights
 from datasets.teachers import Teacher
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings, TrainerSettings
-from experiments.training.interruption import leave_signals_to_parent
-from models.frontends.base import FrontEnd
+from models.inputs import WindowLength
 
 GPU_WORKERS = 4
-
-
-class EvenShare(Sampler[int]):
-    """One rank's share of a list, padded by the list's own start so that all ranks get equally many."""
-
-    def __init__(self, size: int, rank: int, world_size: int) -> None:
-        self.share = np.resize(np.arange(size), -(-size // world_size) * world_size)[rank::world_size]
-
-    def __len__(self) -> int:
-        return len(self.share)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.share.tolist())
-
-
-class FixedCrops(Dataset[dict[str, np.ndarray]]):
-    """An item of random crops for every track, the same every time."""
-
-    def __init__(self, crops: RandomCrops) -> None:
-        self.crops = crops
-
-    def __len__(self) -> int:
-        return len(self.crops)
-
-    def __getitem__(self, track: int) -> dict[str, np.ndarray]:
-        return self.crops[track, track] | {"window": np.asarray(track)}
 
 
 class TrainingLoader(DataLoader):
@@ -82,7 +55,6 @@ class TrainingLoader(DataLoader):
         return {"epoch": self.sampler.epoch, "batches": self._given, **self._layout()}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on behind those batches, if the next epoch is that one."""
         self._resumed = dict(state)
 
 
@@ -90,51 +62,16 @@ def _described(layout: Mapping[str, int]) -> str:
     return f"batches of {layout['batch_size']} on {layout['processes']} processes"
 
 
-@dataclass(frozen=True)
-class ClipLength:
-    """How long a clip is, in the store and for the network.
-
-    Attributes:
-        frames: That the network sees.
-        rows: Of the store: the same frames, or samples.
-        distance: From one window of a track to the next, rows: as many as its frames are long.
-        hop: Rows from one frame to the next.
-    """
-
-    frames: int
-    rows: int
-    distance: int
-    hop: int = 1
-
-    @classmethod
-    def of_features(cls, frames: int) -> ClipLength:
-        """A clip of stored frames."""
-        return cls(frames, frames, frames)
-
-    @classmethod
-    def of_audio(cls, frontend: FrontEnd, frames: int, samples: int | None = None) -> ClipLength:
-        """A clip of stored audio.
-
-        Args:
-            frontend: Makes the frames.
-            frames: That the network sees, where `samples` is None.
-            samples: Length of the clip, where a network says it (`window_samples`).
-        """
-        if samples is None:
-            return cls(frames, frontend.n_samples(frames), frames * frontend.hop, frontend.hop)
-        return cls(frontend.n_frames(samples), samples, samples, frontend.hop)
-
-
-class Clips(L.LightningDataModule):
+class SplitLoaders(L.LightningDataModule):
     """Loaders of the three splits, made once the trainer knows its rank.
 
     Args:
         settings: Batch sizes, workers, sampling.
         features: Reader of stored features or audio.
         splits: Tracks of train, valid and test, with targets where there are labels.
-        length: Of a clip.
+        length: Of a window.
         seed: Of the run; moves the draws.
-        teacher: Its targets go with clips for training and validation.
+        teacher: Its targets go with windows for training and validation.
         views: Random crops of a track that an example consists of; several are validated and tested as they are
             trained on, the same crops every time.
     """
@@ -144,7 +81,7 @@ class Clips(L.LightningDataModule):
         settings: DatamoduleSettings,
         features: Any,
         splits: Mapping[str, Examples],
-        length: ClipLength,
+        length: WindowLength,
         seed: int,
         teacher: Teacher | None = None,
         views: int = 1,
@@ -167,10 +104,7 @@ class Clips(L.LightningDataModule):
         train, sampler = self.splits["train"], self.settings.sampler
         if train.kind == "values" or not train.clip_level:
             return np.ones(len(train))
-        classes = train.targets
-        if classes.ndim == 1:
-            classes = classes[:, None].round() == np.unique(classes.round())
-        return balanced_weights(classes, sampler.sample_weight_offset, sampler.sample_weight_sum)
+        return balanced_weights(train.targets, sampler.sample_weight_offset, sampler.sample_weight_sum)
 
     def train_dataloader(self) -> DataLoader:
         """Random crops; tracks with rare classes are drawn more often."""
@@ -187,11 +121,11 @@ class Clips(L.LightningDataModule):
         return self._loader(crops, draws, self.settings.batch_size_train, TrainingLoader)
 
     def val_dataloader(self) -> DataLoader:
-        """The clip at the centre of every track: the same ones every time."""
+        """The window at the centre of every track: the same ones every time."""
         return self._windows("valid", distance=None)
 
     def test_dataloader(self) -> DataLoader:
-        """Every track from its start to its end, clip after clip."""
+        """Every track from its start to its end, window after window."""
         return self._windows("test", distance=self.length.distance)
 
     def _cut(self, split: str) -> dict[str, Any]:

@@ -7,7 +7,6 @@ phase, with the state of its optimiser.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from experiments.errors import UserError
 from experiments.messages import say
 from experiments.settings import ModuleSettings, OptimizerSettings
 from experiments.training.averaging import take_out
+from models.files import replaced
 from models.layouts import load_pickled
 
 PHASE = "phase"  # key of a checkpoint: number of the phase, from 0
@@ -97,7 +97,6 @@ class PhaseSwitch(Callback):
         )
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Nothing is left beside the checkpoints."""
         self._remove_start(trainer, pl_module)
 
     def _start(self, learner: L.LightningModule) -> Path:
@@ -121,9 +120,8 @@ class PhaseSwitch(Callback):
                 "validated: lower trainer.check_val_every_n_epoch"
             )
         if trainer.is_global_zero and (not kept.is_file() or _step(self.best) <= trainer.global_step):
-            aside = kept.with_name(kept.name + ".part")
-            shutil.copyfile(self.best, aside)
-            os.replace(aside, kept)
+            with replaced(kept) as aside:
+                shutil.copyfile(self.best, aside)
         trainer.strategy.barrier()
         content = load_pickled(kept)
         take_out(content, instead=True)

@@ -1,20 +1,23 @@
-"""Training of any network on clips of tracks; its best checkpoint is evaluated on whole test tracks."""
+"""Training of any network on windows of tracks; its best checkpoint is evaluated on whole test tracks."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import lightning as L
 import numpy as np
 
 from datasets.corpus import Corpus
-from datasets.csv_writing import TableWriter
-from datasets.examples import Examples, require_nonempty
+from datasets.csv_writing import write_table
+from datasets.examples import require_nonempty
 from datasets.text import pluralize
 from experiments.class_report import write_test_report
 from experiments.errors import UserError
 from experiments.messages import say
+from experiments.networks.devices import check_accelerator
+from experiments.networks.initial import fetch_weights, frontend_from, initial
+from experiments.networks.opening import open_encoder
 from experiments.settings import PretrainSettings
 from experiments.tasks.base import Task
 from experiments.tracking import RunHandle
@@ -32,16 +35,14 @@ from experiments.training import distilling
 from experiments.training.checkpointing import BEST
 from experiments.training.continuing import resume_from, same_data
 from experiments.training.fitting import fit
-from experiments.training.initial import fetch_weights, frontend_from, initial, network_class
 from experiments.training.learner import Learner
-from experiments.training.loading import ClipLength, Clips
+from experiments.training.loading import SplitLoaders
 from experiments.training.monitoring import monitored
-from experiments.training.opening import open_encoder
 from experiments.training.optimizers import freeze
 from experiments.training.phases import phases
 from experiments.training.recipes import make_objective, training_augmentations
-from experiments.training.trainer import History, check_accelerator, checkpoint_folder, make_trainer
-from models.inputs import Inputs
+from experiments.training.trainer import History, checkpoint_folder, make_trainer
+from models.inputs import Inputs, WindowLength
 
 
 def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
@@ -56,21 +57,21 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     L.seed_everything(run.seed, workers=True, verbose=False)
     checkpoint = resume_from(settings, run)
     before = run.known("data")
-    learner, clips = prepare(settings, run)
+    learner, loaders = prepare(settings, run)
     if checkpoint:
         same_data(before, run)
     if settings.trainer.compile:
         learner.net.compile_parts()
-    trainer, _, result = fit(learner, clips, settings.trainer, settings.module, run, checkpoint)
-    if len(clips.splits["test"]):
+    trainer, _, result = fit(learner, loaders, settings.trainer, settings.module, run, checkpoint)
+    if len(loaders.splits["test"]):
         best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
-        trainer.test(learner, clips, ckpt_path=best, verbose=False, weights_only=True)
+        trainer.test(learner, loaders, ckpt_path=best, verbose=False, weights_only=True)
         if learner.averaged:
             say("the test is of averaged weights, which were best in validation")
         try:
-            train = clips.splits["train"]
+            train = loaders.splits["train"]
             targets = train.targets if train.clip_level else None
-            result.update(_report_test(learner, run, clips.splits["test"].ids, targets))
+            result.update(_report_test(learner, run, loaders.splits["test"].ids, targets))
         except UserError as error:  # too few test tracks to score anything: the training is none the worse for it
             say(f"no test scores: {error}")
     if run.is_global_zero:
@@ -81,14 +82,14 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
 def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     """Evaluate a trained network on the test split."""
     L.seed_everything(run.seed, workers=True, verbose=False)
-    learner, clips = prepare(settings, run, trained=True)
-    require_nonempty(clips.splits, "test")
+    learner, loaders = prepare(settings, run, trained=True)
+    require_nonempty(loaders.splits, "test")
     trainer = make_trainer(settings.trainer, run, History())
-    trainer.test(learner, clips, verbose=False)
-    return _report_test(learner, run, clips.splits["test"].ids)
+    trainer.test(learner, loaders, verbose=False)
+    return _report_test(learner, run, loaders.splits["test"].ids)
 
 
-def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -> tuple[Learner, Clips]:
+def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -> tuple[Learner, SplitLoaders]:
     """Build everything a trainer needs.
 
     Args:
@@ -104,8 +105,8 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         frontend, kind = encoder.frontend, encoder.input
     else:
         training_augmentations(module, datamodule, audio=True)  # a mistake there does not wait for work on the audio
-        fetch_weights(settings.model, datamodule.clip_length)
-        frontend, kind = frontend_from(settings.model), network_class(settings.model).input
+        fetch_weights(settings.model)
+        frontend, kind = frontend_from(settings.model), settings.model.kind.input
     source = open_source(datamodule, frontend, kind)
     corpus, stored = match(
         read_corpus(datamodule, source), source.features.ids, source.base_dir, datamodule.max_unmatched, run
@@ -139,24 +140,19 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         None if trained else training_augmentations(module, datamodule, source.audio, frontend.item_shape),
         monitored(settings.trainer.monitor),
     )
-    length = ClipLength.of_features(encoder.window)
+    length = WindowLength.of_features(encoder.window)
     if source.audio:
-        length = ClipLength.of_audio(frontend, encoder.window, network.window_samples)
-    _report(settings, run, learner, corpus, splits, source.name, length.frames)
-    return learner, Clips(datamodule, source.features, splits, length, run.seed, teacher, objective.views)
+        length = WindowLength.of_audio(frontend, encoder.window, network.window_samples)
+    loaders = SplitLoaders(datamodule, source.features, splits, length, run.seed, teacher, objective.views)
+    _report(settings, run, learner, loaders, corpus, source.name)
+    return learner, loaders
 
 
 def _report(
-    settings: PretrainSettings,
-    run: RunHandle,
-    learner: Learner,
-    corpus: Corpus,
-    splits: Mapping[str, Examples],
-    name: str,
-    frames: int,
+    settings: PretrainSettings, run: RunHandle, learner: Learner, loaders: SplitLoaders, corpus: Corpus, name: str
 ) -> None:
     """Note with the run, and tell the user, what is trained on what; `name` is that of the source."""
-    task = learner.objective.task
+    task, splits = learner.objective.task, loaders.splits
     parameters = [parameter for part in (learner.net, learner.inputs) for parameter in part.parameters()]
     moving = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     total = sum(parameter.numel() for parameter in parameters)
@@ -174,7 +170,7 @@ def _report(
     )
     sizes = ", ".join(f"{len(examples)} {split}" for split, examples in splits.items())
     outputs = pluralize(len(task.classes), "value" if task.kind == "values" else "class")
-    say(f"{name}: {sizes} tracks, {outputs}, clips of {frames} frames")
+    say(f"{name}: {sizes} tracks, {outputs}, windows of {loaders.length.frames} frames")
 
 
 def _report_test(
@@ -202,21 +198,20 @@ def write_predictions(task: Task, ids: Sequence[str], predictions: Sequence[np.n
     """
     table = run.directory / "predictions_test.csv"
     frame = [] if task.clip_level else ["frame"]
-    with table.open("w", newline="", encoding="utf-8") as handle:
-        writer = TableWriter(handle)
-        writer.writerow(["track", *frame, *task.classes])
-        for identity, prediction in zip(ids, predictions, strict=True):
-            for number, row in enumerate(np.reshape(prediction, (-1, len(task.classes)))):
-                writer.writerow([identity, *([number] if frame else []), *(f"{p:.5f}" for p in row)])
+    rows = (
+        [identity, *([number] if frame else []), *(f"{p:.5f}" for p in row)]
+        for identity, prediction in zip(ids, predictions, strict=True)
+        for number, row in enumerate(np.reshape(prediction, (-1, len(task.classes))))
+    )
+    write_table(table, ["track", *frame, *task.classes], rows)
     run.add_artifact(table)
 
 
 def _what_next(settings: PretrainSettings, run: RunHandle) -> None:
+    """Print a command for the trained network: its checkpoint says what it is, and where the tracks are is repeated."""
     checkpoint = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
-    what = shlex.quote(f"inference.checkpoint={checkpoint}")
-    network = settings.model.network
-    own = f" model.network={network}" if ":" in network else ""  # only who names a module has it imported
+    words = shlex.join([f"inference.checkpoint={checkpoint}", *settings.model.words])
     say(
         f"best checkpoint: {checkpoint}\n"
-        f"next: python ex_pretrain.py extract_embeddings with {what}{own}{spell(settings.datamodule)}"
+        f"next: python ex_pretrain.py extract_embeddings with {words}{spell(settings.datamodule)}"
     )

@@ -34,7 +34,6 @@ class EpochLine(Callback):
         self.began, self.first_epoch, self.validated = time.monotonic(), trainer.current_epoch, False
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Note that figures of the validation are new."""
         self.validated = True
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

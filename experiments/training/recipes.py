@@ -21,12 +21,12 @@ def training_augmentations(
 
     Args:
         module: Of the training.
-        datamodule: Of the clips.
+        datamodule: Of the windows.
         audio: Whether these are stored as audio.
         item_shape: Of a frame; None: with bands. Without bands there is no masking.
 
     Raises:
-        UserError: There is no such augmentation, or it cannot be used on these clips.
+        UserError: There is no such augmentation, or it cannot be used on these windows.
     """
     roll, masking = datamodule.roll, datamodule.masking
     usual = [

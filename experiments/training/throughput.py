@@ -10,18 +10,29 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from experiments.training.checkpointing import stepped
-from models.network import Network
-from models.peaks import peak_bf16
+from models.peaks import all_trained, peak_bf16, training_flops
 
 NAMES = ("train/clips_per_second", "train/data_wait", "train/mfu")
 WARM_UP = 2  # batches of a training that are not counted: compilation, first allocations
-PASSES = 3  # forward; gradients by weights and by inputs cost one forward pass each
 
 
-class Throughput(Callback):
+class Series(Callback):
+    """What is logged, by name: `(step, value)` pairs, for a picture of the training; kept in its checkpoints."""
+
+    def __init__(self) -> None:
+        self.series: dict[str, list[tuple[int, float]]] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"series": {name: list(values) for name, values in self.series.items()}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.series = {name: [tuple(pair) for pair in values] for name, values in state_dict["series"].items()}
+
+
+class Throughput(Series):
     """Measures `train/clips_per_second`, `train/data_wait` and, on a GPU that `models.peaks` knows, `train/mfu`.
 
-    They go to the logger, which keeps them apart from what is learned (see `RunLogger`), and are kept in checkpoints.
+    They go to the logger, which keeps them apart from what is learned (see `RunLogger`).
 
     Values are means over `every` optimiser steps, or over the rest of an epoch. The device is never waited for: a step
     ends when everything it does is queued, and the queue is short beside the steps of one value.
@@ -38,36 +49,25 @@ class Throughput(Callback):
 
     Attributes:
         latest: What was logged last, by name.
-        series: All that was logged, by name: `(step, value)` pairs, for a picture.
     """
 
     def __init__(self, every: int = 50) -> None:
+        super().__init__()
         self.every = every
         self.latest: dict[str, float] = {}
-        self.series: dict[str, list[tuple[int, float]]] = {}
         self._flops: dict[tuple[int, ...], int] = {}
         self._left = WARM_UP
         self._began = 0.0
         self._ended: float | None = None  # of the last batch, where the next one follows at once
         self._forget()
 
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
-        return {"series": {name: list(values) for name, values in self.series.items()}}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on behind what a checkpoint keeps."""
-        self.series = {name: [tuple(pair) for pair in values] for name, values in state_dict["series"].items()}
-
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Warm up."""
         self._left, self._ended = WARM_UP, None
         self._forget()
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: dict[str, Any], batch_idx: int
     ) -> None:
-        """A batch is there."""
         self._began = time.perf_counter()
         if self._ended is not None and not self._left:
             self._waited += self._began - self._ended
@@ -87,20 +87,13 @@ class Throughput(Callback):
         self._shape = pl_module.input_shape(batch)
         if done and self._steps >= self.every:
             self._report(trainer, pl_module)
-            self._forget()
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """What follows is not training."""
-        self._pause(trainer, pl_module)
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log the rest of the epoch."""
-        self._pause(trainer, pl_module)
-
-    def _pause(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Report what was measured: what follows is not training."""
         self._report(trainer, pl_module)
-        self._forget()
         self._ended = None
+
+    on_train_epoch_end = on_validation_start
 
     def _report(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         seconds = self._worked + self._waited
@@ -113,6 +106,7 @@ class Throughput(Callback):
                 self.series.setdefault(name, []).append((step, value))
             if trainer.logger is not None:
                 trainer.logger.log_metrics(self.latest, step=step)
+        self._forget()
 
     def _share(self, trainer: L.Trainer, pl_module: L.LightningModule, rate: float) -> float | None:
         """Of the device's peak, at `rate` clips a second on one device."""
@@ -123,19 +117,13 @@ class Throughput(Callback):
         if peak is None or not all_trained(network):
             return None
         if shape not in self._flops:
-            self._flops[shape] = 2 * PASSES * network.macs(shape, training=True)
+            self._flops[shape] = training_flops(network, shape)
         return rate * pl_module.objective.views * self._flops[shape] / peak
 
     def _forget(self) -> None:
         self._waited = self._worked = 0.0
         self._batches = self._steps = self._clips = 0
         self._shape: tuple[int, ...] = ()
-
-
-def all_trained(network: Network) -> bool:
-    """Whether every parameter is, but for those of heads that no loss reaches."""
-    unused = {id(parameter) for head in network.unused_heads() for parameter in head.parameters()}
-    return all(parameter.requires_grad or id(parameter) in unused for parameter in network.parameters())
 
 
 def throughput_of(trainer: L.Trainer) -> Throughput | None:

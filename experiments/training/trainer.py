@@ -7,15 +7,13 @@ import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 from experiments import reports
-from experiments.errors import UserError
-from experiments.launcher import layout
+from experiments.networks.devices import precision
 from experiments.settings import TrainerSettings
 from experiments.tracking import RunHandle
 from experiments.tracking.logger import LogBeforeSaving, RunLogger
@@ -26,9 +24,18 @@ from experiments.training.interruption import SaveWhenInterrupted
 from experiments.training.monitoring import LOSS, mode_of
 from experiments.training.phases import PhaseSwitch
 from experiments.training.progress import EpochBar, EpochLine
-from experiments.training.throughput import NAMES, Throughput, throughput_of
+from experiments.training.throughput import NAMES, Series, Throughput, throughput_of
 
 CHECKPOINTS = "checkpoints"
+AS_LIGHTNING = (  # settings that are arguments of Lightning's trainer
+    "accelerator",
+    "gradient_clip_val",
+    "accumulate_grad_batches",
+    "check_val_every_n_epoch",
+    "limit_train_batches",
+    "limit_val_batches",
+    "limit_test_batches",
+)
 IDLE_WARNINGS = (
     ".*LeafSpec.*",
     ".*smaller than the logging interval.*",
@@ -40,19 +47,8 @@ IDLE_WARNINGS = (
 )
 
 
-class History(Callback):
-    """What was logged, by name: `(step, value)` pairs, for the picture of the training; kept in its checkpoints."""
-
-    def __init__(self) -> None:
-        self.series: dict[str, list[tuple[int, float]]] = {}
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
-        return {"series": {name: list(values) for name, values in self.series.items()}}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on behind what a checkpoint keeps."""
-        self.series = {name: [tuple(pair) for pair in values] for name, values in state_dict["series"].items()}
+class History(Series):
+    """The metrics of a training and of its validations."""
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note the metrics of a validation, and of the training until then."""
@@ -92,44 +88,6 @@ def checkpoint_folder(settings: TrainerSettings, run_dir: Path) -> Path:
     return Path(settings.checkpoint_dir).expanduser() if settings.checkpoint_dir else run_dir / CHECKPOINTS
 
 
-def check_accelerator(settings: TrainerSettings) -> None:
-    """Refuse an accelerator that this machine does not have, and arithmetic that the accelerator does not have.
-
-    Raises:
-        UserError: There is no such device, or fewer than asked for, or it cannot train in this precision.
-    """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available.get(settings.accelerator, True):
-        raise UserError(f"trainer.accelerator={settings.accelerator}: there is none here; set it to auto or cpu")
-    on_cuda = settings.accelerator in ("auto", "cuda") and available["cuda"]
-    on_mps = settings.accelerator in ("auto", "mps") and available["mps"] and not on_cuda
-    if settings.precision == "16-mixed" and not on_cuda and not on_mps:
-        raise UserError(
-            "trainer.precision=16-mixed: float16 is not for a CPU; set bf16-mixed, 32-true, or leave it at auto"
-        )
-    if on_cuda and (wanted := layout(settings.devices, settings.num_nodes)[0]) > torch.cuda.device_count():
-        raise UserError(
-            f"{wanted} processes on this node (trainer.devices={settings.devices}), each of which takes a GPU: "
-            f"there are {torch.cuda.device_count()} here"
-        )
-
-
-def precision(settings: TrainerSettings) -> str:
-    """The setting, or bf16 where there is CUDA and float32 elsewhere."""
-    if settings.precision != "auto":
-        return settings.precision
-    cuda = settings.accelerator in ("auto", "cuda") and torch.cuda.is_available()
-    return "bf16-mixed" if cuda else "32-true"
-
-
-def early_stopping(settings: TrainerSettings, monitor: str) -> list[Callback]:
-    """What ends a training whose validations of the trained network get no better, where the settings want it."""
-    if settings.early_stopping is None:
-        return []
-    mode, patience = mode_of(monitor), settings.early_stopping
-    return [EarlyStopping(monitor, mode=mode, patience=patience, check_on_train_epoch_end=False, verbose=False)]
-
-
 def make_trainer(
     settings: TrainerSettings,
     run: RunHandle,
@@ -145,9 +103,6 @@ def make_trainer(
     x axis of a metric and `log_every_n_steps` count; `train/loss` is that of the step's last batch. Short epochs are
     logged at least once each.
 
-    Checkpoints: `best.ckpt` (best in validation), `last.ckpt` (the newest epoch, within a long one the newest
-    `checkpoint_minutes`), and of a single process `interrupted.ckpt` (where a signal came).
-
     Args:
         settings: Of the trainer.
         run: Where metrics and checkpoints go; its seed moves what is random in a step.
@@ -157,42 +112,22 @@ def make_trainer(
         monitor: The value of a validation that decides which epoch is best, and when training ends early.
         max_epochs: Of the training, where they are not those of the settings.
     """
-    folder = checkpoint_folder(settings, run.directory)
-    keep = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
-    log_every = min(settings.log_every_n_steps, steps_per_epoch or settings.log_every_n_steps)
-    callbacks: list[Callback] = [
-        StepSeeds(run.seed),
-        LogBeforeSaving(run),
-        PhaseSwitch(folder / f"{BEST}.ckpt"),
-        *([averaging] if averaging else []),
-        history,
-        Throughput(log_every),
-        *early_stopping(settings, monitor),
-        KeepBest(averaging, monitor, **keep),
-        ModelCheckpoint(filename=LAST, save_on_train_epoch_end=True, **keep),
-        SaveOften(
-            folder / f"{LAST}.ckpt",
-            settings.checkpoint_minutes,
-            settings.checkpoint_every_n_steps,
-            run.register_checkpoint,
-        ),
-        SaveWhenInterrupted(folder, run.register_checkpoint),
-    ]
     quiet_lightning()
     terminal = os.isatty(2)
+    log_every = min(settings.log_every_n_steps, steps_per_epoch or settings.log_every_n_steps)
+    folder = checkpoint_folder(settings, run.directory)
+    callbacks: list[Callback] = [StepSeeds(run.seed), LogBeforeSaving(run), PhaseSwitch(folder / f"{BEST}.ckpt")]
+    callbacks += [*([averaging] if averaging else []), history, Throughput(log_every)]
+    if settings.early_stopping:
+        mode, patience = mode_of(monitor), settings.early_stopping
+        callbacks.append(EarlyStopping(monitor, mode=mode, patience=patience, check_on_train_epoch_end=False))
     if run.is_global_zero:
         callbacks.append(EpochBar() if terminal else EpochLine())
     return L.Trainer(
-        max_epochs=max_epochs or settings.max_epochs,
-        accelerator=settings.accelerator,
+        **settings.model_dump(include=set(AS_LIGHTNING)),
         **parallel(settings.devices, settings.num_nodes),
+        max_epochs=max_epochs or settings.max_epochs,
         precision=precision(settings),
-        gradient_clip_val=settings.gradient_clip_val,
-        accumulate_grad_batches=settings.accumulate_grad_batches,
-        check_val_every_n_epoch=settings.check_val_every_n_epoch,
-        limit_train_batches=settings.limit_train_batches,
-        limit_val_batches=settings.limit_val_batches,
-        limit_test_batches=settings.limit_test_batches,
         log_every_n_steps=log_every,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
@@ -201,5 +136,23 @@ def make_trainer(
         default_root_dir=run.directory,
         logger=RunLogger(run, beside=NAMES),
         plugins=[AtomicCheckpoints()],
-        callbacks=callbacks,
+        callbacks=[*callbacks, *_checkpoints(settings, run, folder, averaging, monitor)],
     )
+
+
+def _checkpoints(
+    settings: TrainerSettings, run: RunHandle, folder: Path, averaging: Averaging | None, monitor: str
+) -> list[Callback]:
+    """What writes checkpoints.
+
+    `best.ckpt` (best in validation), `last.ckpt` (the newest epoch, within a long one the newest `checkpoint_minutes`),
+    and of a single process `interrupted.ckpt` (where a signal came).
+    """
+    keep = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
+    minutes, steps = settings.checkpoint_minutes, settings.checkpoint_every_n_steps
+    return [
+        KeepBest(averaging, monitor, **keep),
+        ModelCheckpoint(filename=LAST, save_on_train_epoch_end=True, **keep),
+        SaveOften(folder / f"{LAST}.ckpt", minutes, steps, run.register_checkpoint),
+        SaveWhenInterrupted(folder, run.register_checkpoint),
+    ]

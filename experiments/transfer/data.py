@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from datasets.samplers import EpochSampler
+from datasets.samplers import EpochSampler, EvenShare
 from datasets.store import Store
 from datasets.vectors import TOKENS, Reduction, token_mean, token_reduction
 from experiments.errors import UserError
@@ -22,7 +22,7 @@ from experiments.probes.representations import ALL, Representation, layer_of, la
 from experiments.probes.validation import songs
 from experiments.probes.vectors import Split
 from experiments.settings import DatamoduleSettings, TrainerSettings
-from experiments.training.loading import EvenShare, TrainingLoader
+from experiments.training.loading import TrainingLoader
 from experiments.transfer.settings import StoredSettings
 
 

@@ -20,6 +20,7 @@ from experiments.class_report import write_test_report
 from experiments.errors import UserError
 from experiments.intervals import interval
 from experiments.messages import say
+from experiments.networks.devices import check_accelerator
 from experiments.objectives import Supervised
 from experiments.probes.fitted import FittedProbe
 from experiments.probes.prediction import command
@@ -43,7 +44,7 @@ from experiments.training.optimizers import freeze
 from experiments.training.phases import phases
 from experiments.training.pretraining import write_predictions
 from experiments.training.recipes import vector_augmentations as augmentations
-from experiments.training.trainer import History, check_accelerator, checkpoint_folder
+from experiments.training.trainer import History, checkpoint_folder
 from experiments.transfer.data import StoredVectors, stored
 from experiments.transfer.settings import TransferSettings
 from models.mlp import MLP

@@ -19,7 +19,7 @@ from experiments.settings import (
     TrainerSettings,
 )
 from experiments.settings.model import NetworkExperimentSettings, OptionalModel, OptionalModelSettings, default_model
-from experiments.settings.pretraining import check_augmentations, check_layers
+from experiments.settings.pretraining import check_augmentations
 from experiments.tracking import TrackingSettings
 
 CLIPS_ONLY = (
@@ -103,7 +103,6 @@ class TransferSettings(NetworkExperimentSettings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> TransferSettings:
-        check_layers(self.model.network, self.inference)
         if self.model.network is not None:
             check_augmentations(self.module, self.datamodule)
             if self.embeddings.store:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.samplers import EpochSampler, balanced_weights
+from datasets.samplers import EpochSampler, EvenShare, balanced_weights
 
 
 def test_weights_of_a_hand_made_table():
@@ -83,3 +83,15 @@ def test_f17_processes_of_all_nodes_draw_apart(nodes, local):
         for process in range(local)
     ]
     assert sum(map(len, shares)) == len(set().union(*shares)) == 24
+
+
+def test_even_shares_cover_everything_equally():
+    shares = [list(EvenShare(10, rank, 3)) for rank in range(3)]
+    assert {len(share) for share in shares} == {4}
+    assert set().union(*map(set, shares)) == set(range(10))
+
+
+def test_numbers_of_classes_weigh_as_their_multi_hot_form():
+    numbers = np.array([2, 2, 0, 1, 2])
+    np.testing.assert_array_equal(balanced_weights(numbers, 0.0), balanced_weights(np.eye(3)[numbers], 0.0))
+    np.testing.assert_array_equal(balanced_weights(np.float32([120.2, 119.8, 90.0]), 0.0), [500, 500, 1000])

@@ -26,12 +26,12 @@ from experiments.tasks import build
 from experiments.tracking import RunHandle
 from experiments.training.averaging import SnapshotAverage
 from experiments.training.learner import Learner
-from experiments.training.loading import ClipLength, Clips
+from experiments.training.loading import SplitLoaders
 from experiments.training.phases import phases
 from experiments.training.recipes import make_objective, training_augmentations
 from experiments.training.trainer import History, make_trainer
 from models.frontends import MusiCNNMel
-from models.inputs import Inputs
+from models.inputs import Inputs, WindowLength
 from models.maest import MAEST
 from models.network import Network, Outputs
 
@@ -159,8 +159,8 @@ def clips(tmp_path):
             for name, part in (("train", slice(0, 12)), ("valid", slice(12, 18)), ("test", slice(16, 24)))
         }
         settings = DatamoduleSettings(batch_size_train=4, batch_size_test=3)
-        length = ClipLength.of_features(FRAMES)
-        return Clips(settings, Store(tmp_path / "mels"), splits, length, 0, Teacher(store, Rule(), 30, 30))
+        length = WindowLength.of_features(FRAMES)
+        return SplitLoaders(settings, Store(tmp_path / "mels"), splits, length, 0, Teacher(store, Rule(), 30, 30))
 
     return make
 

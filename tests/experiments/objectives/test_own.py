@@ -17,12 +17,12 @@ from experiments.tasks import build
 from experiments.tracking import RunHandle
 from experiments.training.averaging import SnapshotAverage
 from experiments.training.learner import Learner
-from experiments.training.loading import ClipLength, Clips
+from experiments.training.loading import SplitLoaders
 from experiments.training.phases import phases
 from experiments.training.trainer import History, make_trainer
 from models.augment import Chain
 from models.frontends.base import FrontEnd
-from models.inputs import Inputs
+from models.inputs import Inputs, WindowLength
 from models.network import Network
 
 RATE, SAMPLES, TRACKS = 8000, 400, 14
@@ -88,9 +88,9 @@ def data(tmp_path):
     splits["test"] = splits["valid"]
     settings = DatamoduleSettings(batch_size_train=4, batch_size_test=3)
 
-    def make(views: int = 2) -> Clips:
-        length = ClipLength.of_audio(Levels(), 4, SAMPLES)
-        return Clips(settings, Store(tmp_path / "audio"), splits, length, seed=0, views=views)
+    def make(views: int = 2) -> SplitLoaders:
+        length = WindowLength.of_audio(Levels(), 4, SAMPLES)
+        return SplitLoaders(settings, Store(tmp_path / "audio"), splits, length, seed=0, views=views)
 
     return make
 

@@ -102,7 +102,6 @@ def test_a_network_of_the_user_brings_its_own(own):
         (["model.norm=group"], "model.norm=group: should be 'batch' or 'layer'"),
         (["model.stride_f=5"], f"no setting 'model.stride_f': it belongs to maest, and the network is {NAME}:Tiny"),
         (["maest_10s_pretrain"], "no setting 'model.s_patchout_t': it belongs to maest"),
-        (["inference.transformer_block=3"], "name a layer of this network, inference.layer=NAME"),
     ],
 )
 def test_a_key_of_another_network_is_an_error_that_says_whose_it_is(own, words, message):

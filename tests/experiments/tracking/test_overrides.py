@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from experiments.configs.named import NamedConfig
 from experiments.errors import UserError
+from experiments.settings import PretrainSettings
 from experiments.tracking import overrides, schema
 from experiments.tracking.overrides import Composition
 
@@ -250,3 +251,42 @@ def test_every_setting_is_explained():
             model = model.following("maest")
         said = schema.descriptions(model)
         assert [key for key in keys(model) if key not in said] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[{optimizer: adam, lr: 1e-4, epochs: 80}, {epochs: 2, nesterov: true, momentum: null, optimizer: sgd}]",
+        '[{"optimizer": "adam", "lr": 0.0001, "epochs": 80}, '
+        '{"epochs": 2, "nesterov": true, "momentum": null, "optimizer": "sgd"}]',
+        "[{'optimizer': 'adam', 'lr': 1e-4, 'epochs': 80}, "
+        "{'epochs': 2, 'nesterov': True, 'momentum': None, 'optimizer': 'sgd'}]",
+    ],
+    ids=["YAML", "JSON", "Python"],
+)
+def test_dictionaries_are_read_as_yaml_json_and_python_have_them(text):
+    first, second = overrides.compose(PretrainSettings, {}, [f"module.phases={text}"]).settings.module.phases
+    assert (first.optimizer, first.lr, first.epochs) == ("adam", 1e-4, 80)
+    assert (second.optimizer, second.epochs, second.nesterov, second.momentum) == ("sgd", 2, True, None)
+
+
+def test_values_in_dictionaries_have_the_types_that_they_are_written_in():
+    words = ["module.augmentations=[{name: gain, low: -3, p: 0.5}, {name: mixup, alpha: 4e-1}]"]
+    settings = overrides.compose(PretrainSettings, {}, words).settings
+    assert settings.module.augmentations == [{"name": "gain", "low": -3, "p": 0.5}, {"name": "mixup", "alpha": 0.4}]
+    assert overrides.compose(PretrainSettings, {}, ["trainer={max_epochs: 3}"]).settings.trainer.max_epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[{optimizer: adam}]", "'epochs' is needed"),
+        ("[{epochs: 2, rate: 3}]", "'rate' is no key here"),
+        ("[{epochs: 2, optimizer: adm}]", "should be 'adamw', 'adam', 'sgd' or 'lars'"),
+        ("[{epochs: 2, optimizer: adam]", r"should be \{key: value, \.\.\.\}"),
+        ("[{epochs: 2, a: &b 1, c: !!python/object:os.system x}]", "'a' is no key here"),
+    ],
+)
+def test_dictionaries_that_are_refused(text, why):
+    with pytest.raises(UserError, match=rf"^module\.phases=.*: {why}"):
+        overrides.compose(PretrainSettings, {}, [f"module.phases={text}"])

@@ -28,14 +28,14 @@ from experiments.tracking.journal import Journal
 from experiments.tracking.run import Recorder
 from experiments.training.averaging import averaging
 from experiments.training.learner import Learner
-from experiments.training.loading import ClipLength, Clips
+from experiments.training.loading import SplitLoaders
 from experiments.training.monitoring import monitored
 from experiments.training.optimizers import freeze
 from experiments.training.phases import phases, total_epochs
 from experiments.training.recipes import training_augmentations
 from experiments.training.trainer import History, make_trainer
 from models.frontends import MusiCNNMel
-from models.inputs import Inputs
+from models.inputs import Inputs, WindowLength
 from models.maest import MAEST
 
 BANDS, FRAMES, CLASSES, TRACKS = 36, 46, 3, 22
@@ -108,7 +108,7 @@ def make(store: Path, folder: Path, **sections):
         monitored(settings.trainer.monitor),
     )
     curves = History()
-    clips = Clips(settings.datamodule, Store(store), splits, ClipLength.of_features(FRAMES), seed=5)
+    clips = SplitLoaders(settings.datamodule, Store(store), splits, WindowLength.of_features(FRAMES), seed=5)
     steps = clips.steps_per_epoch(settings.trainer)
     run = RunHandle(folder, 5, Recorder(Journal.create(folder.parent, folder.name, home=folder / "home")))
     epochs = total_epochs(learner.phases, settings.trainer.max_epochs)

@@ -13,10 +13,10 @@ from torch import nn
 from experiments.settings import ModuleSettings
 from experiments.training.averaging import Averaging, MovingAverage, SnapshotAverage, averaging, take_out
 from experiments.training.checkpointing import AtomicCheckpoints, KeepBest
-from experiments.training.schedules import exp_lin
 from models.layouts import read_weights
 from models.maest import MAEST
 from models.maest.compiled import compile_blocks
+from models.optim.schedules import exp_lin
 
 EPOCHS = 130
 STARTS = [49 + 5 * number for number in range(17)]  # 49, 54, ..., 129

@@ -88,13 +88,19 @@ def test_one_head_and_classes_that_the_teacher_lacks(written):
         opened(store, two=False, classes=many)
 
 
+def test_a_network_without_a_second_head_is_told_which_has_one(written):
+    given = PretrainSettings(model={"network": "fcn"}, distillation={"logits": str(written())})
+    with pytest.raises(UserError, match=r"head of its own, model\.network=maest model\.distilled_type=separated"):
+        distilling.teacher_outputs(given, distilling.open_logits(given), build("genre", classes=["oud", "kora"]))
+
+
 def test_a_teacher_of_another_task_needs_a_head_of_its_own(written):
     store = written(task="genre")
     with pytest.raises(UserError, match=r"logits of the task genre, the student's is tagging; .*separated"):
         opened(store, two=False)
     given, offered = opened(store)
     assert offered.task.name == "genre"
-    assert distilling._rule(given.distillation, offered.task).exclusive
+    assert distilling.rule_of(given.distillation, offered.task).exclusive
     with pytest.raises(UserError, match="1 class that the student has not: ney"):
         opened(store, two=False, task="genre")
 
@@ -106,7 +112,15 @@ def test_a_teacher_of_values_is_refused_and_one_of_tempi_chooses_one(written):
     tempo = build("tempo")
     given, offered = opened(written("tempo", width=256, task="tempo", labels=list(tempo.classes)))
     assert offered.second_head == 256
-    assert distilling._rule(given.distillation, offered.task).exclusive
+    assert distilling.rule_of(given.distillation, offered.task).exclusive
+
+
+def test_targets_that_vary_over_time_are_refused(written, monkeypatch):
+    store = written()
+    over_time = build("tagging", classes=["oud", "kora"])
+    monkeypatch.setattr(type(over_time), "clip_level", False)
+    with pytest.raises(UserError, match=r"the student's task tagging has targets that vary over time.*leave"):
+        opened(store, two=False)
 
 
 def test_soft_targets_and_the_choice_of_window_come_from_the_settings(written, tmp_path):

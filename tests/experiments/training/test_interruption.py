@@ -1,53 +1,12 @@
-"""Processes that load data, and signals; what a signal leaves of a training is in `test_checkpointing`."""
+"""Signals during a training; what one leaves of it is in `test_checkpointing`."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import signal
 from types import SimpleNamespace
 
-import pytest
-
 from experiments.errors import UserError
 from experiments.training import interruption
-
-
-@pytest.fixture
-def loading():
-    """A process that is deaf to signals, and ready."""
-    here, there = multiprocessing.Pipe()
-
-    def load() -> None:
-        interruption.leave_signals_to_parent()
-        for said in iter(there.recv, "end"):
-            there.send(said)
-
-    before = signal.getsignal(signal.SIGCHLD)
-    process = multiprocessing.get_context("fork").Process(target=load, daemon=True)
-    process.start()
-    here.send("ready")
-    assert here.recv() == "ready"
-    yield process, here
-    process.kill()
-    process.join()
-    signal.signal(signal.SIGCHLD, before)
-
-
-def test_what_loads_data_goes_on_at_signals_to_everyone(loading):
-    process, pipe = loading
-    for number in interruption.SIGNALS:
-        os.kill(process.pid, number)
-    pipe.send("on")
-    assert pipe.recv() == "on"
-
-
-def test_what_loads_data_does_not_keep_python_from_ending(loading):
-    process, _ = loading
-    process.terminate()  # as Python does, which then waits for it
-    interruption._end_loading_processes()
-    process.join(timeout=240)
-    assert process.exitcode == -signal.SIGKILL
 
 
 def test_several_processes_say_from_where_they_will_go_on(tmp_path, capsys):

@@ -15,11 +15,11 @@ from experiments.objectives import Supervised
 from experiments.settings import DatamoduleSettings, ModuleSettings, TrainerSettings
 from experiments.tasks import build
 from experiments.training.learner import Learner, gathered
-from experiments.training.loading import ClipLength, Clips, EvenShare
+from experiments.training.loading import SplitLoaders
 from experiments.training.phases import phases
 from experiments.training.recipes import training_augmentations
 from models.frontends import MusiCNNMel
-from models.inputs import Inputs
+from models.inputs import Inputs, WindowLength
 from models.network import Network
 
 FRAMES, BANDS = 20, 4
@@ -69,11 +69,11 @@ def clips(tmp_path):
             name: Examples(tuple(ids[part]), tuple(ids[part]), targets[part])
             for name, part in (("train", slice(0, 12)), ("valid", slice(12, 18)), ("test", slice(16, 24)))
         }
-        return Clips(
+        return SplitLoaders(
             DatamoduleSettings(batch_size_train=4, batch_size_test=3, **settings),
             Store(tmp_path / "mels"),
             splits,
-            ClipLength.of_features(FRAMES),
+            WindowLength.of_features(FRAMES),
             seed=0,
         )
 
@@ -180,12 +180,6 @@ def test_f29_a_window_that_evens_out_the_shares_counts_once():
     assert evaluation.scores["loss"] == pytest.approx(float(expected))
     assert evaluation.predictions[0] == pytest.approx([0.5] * BANDS)
     assert evaluation.tracks.tolist() == [0, 1]
-
-
-def test_even_shares_cover_everything_equally():
-    shares = [list(EvenShare(10, rank, 3)) for rank in range(3)]
-    assert {len(share) for share in shares} == {4}
-    assert set().union(*map(set, shares)) == set(range(10))
 
 
 @pytest.mark.parametrize("epoch_len", [12, 10])

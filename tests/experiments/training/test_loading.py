@@ -11,11 +11,12 @@ from datasets.examples import Examples
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings, TrainerSettings
 from experiments.training import loading
-from experiments.training.loading import ClipLength, Clips
+from experiments.training.loading import SplitLoaders
 from models.frontends import MusiCNNMel
+from models.inputs import WindowLength
 
 FRAMES, BANDS, TRACKS = 4, 2, 26
-LENGTH = ClipLength.of_features(FRAMES)
+LENGTH = WindowLength.of_features(FRAMES)
 
 
 class Features:
@@ -28,10 +29,12 @@ class Features:
         return np.full((length, BANDS), float(identity), np.float32)
 
 
-def clips(rank=0, world_size=1, seed=0, **settings) -> Clips:
+def clips(rank=0, world_size=1, seed=0, **settings) -> SplitLoaders:
     ids = tuple(str(number) for number in range(TRACKS))
     examples = Examples(ids, ids, np.ones((TRACKS, 1), np.float32))
-    made = Clips(DatamoduleSettings(batch_size_train=3, **settings), Features(), {"train": examples}, LENGTH, seed)
+    made = SplitLoaders(
+        DatamoduleSettings(batch_size_train=3, **settings), Features(), {"train": examples}, LENGTH, seed
+    )
     device = SimpleNamespace(root_device=SimpleNamespace(type="cpu"))
     made.trainer = SimpleNamespace(global_rank=rank, world_size=world_size, local_rank=0, strategy=device)
     return made
@@ -151,17 +154,17 @@ def test_rare_classes_and_tempi_are_drawn_more_often_and_values_alike(kind, targ
     ids = tuple("abcd")
     examples = Examples(ids, ids, targets, kind)
     settings = DatamoduleSettings(sampler={"sample_weight_offset": 0})
-    weights = Clips(settings, Features(), {"train": examples}, LENGTH, 0).weights
+    weights = SplitLoaders(settings, Features(), {"train": examples}, LENGTH, 0).weights
     assert weights[0] == weights[1] == weights[2]
     assert weights[3] == (weights[0] if common is None else pytest.approx(3 * weights[0]))
 
 
 def test_windows_of_audio_lie_where_those_of_features_do():
     frontend = MusiCNNMel()
-    length = ClipLength.of_audio(frontend, 100)
+    length = WindowLength.of_audio(frontend, 100)
     assert frontend.n_frames(length.rows) == length.frames == 100
     assert (length.distance, length.hop) == (100 * frontend.hop, frontend.hop)
-    fixed = ClipLength.of_audio(frontend, 100, 59049)
+    fixed = WindowLength.of_audio(frontend, 100, 59049)
     assert (fixed.rows, fixed.distance) == (59049, 59049)
     assert fixed.frames == frontend.n_frames(59049)
-    assert ClipLength.of_features(100) == ClipLength(100, 100, 100, 1)
+    assert WindowLength.of_features(100) == WindowLength(100, 100, 100, 1)

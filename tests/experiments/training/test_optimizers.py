@@ -8,9 +8,10 @@ from torch import nn
 
 from experiments.errors import UserError
 from experiments.settings import OptimizerSettings
-from experiments.training.optimizers import exempt, freeze, make_optimizer, parameter_groups
+from experiments.training.optimizers import freeze, make_optimizer, make_schedule
 from models.maest import MAEST
 from models.mlp import MLP
+from models.optim import exempt, parameter_groups
 
 DEPTH = 3
 
@@ -30,13 +31,13 @@ def trained(network: nn.Module) -> set[str]:
 
 
 def test_the_recipe_lets_everything_decay_at_one_rate(network):
-    (group,) = parameter_groups(network, OptimizerSettings())
+    (group,) = parameter_groups(network, 2e-5, 1e-4)
     assert named(network, group["params"]) == trained(network)
     assert (group["lr"], group["weight_decay"]) == (2e-5, 1e-4)
 
 
 def test_f26_biases_norms_tokens_and_positions_can_be_exempt(network):
-    decaying, spared = parameter_groups(network, OptimizerSettings(decay_all=False))
+    decaying, spared = parameter_groups(network, 2e-5, 1e-4, decay_all=False)
     assert (decaying["weight_decay"], spared["weight_decay"]) == (1e-4, 0.0)
     assert named(network, spared["params"]) == exempt(network)
     assert set(network.no_weight_decay()) < exempt(network)
@@ -57,7 +58,7 @@ def test_exempt_parameters_stay_where_gradients_leave_them(network):
 
 
 def test_rates_fall_from_the_heads_to_the_input(network):
-    groups = parameter_groups(network, OptimizerSettings(lr=1.0, layer_decay=0.5))
+    groups = parameter_groups(network, 1.0, 0.0, layer_decay=0.5)
     rates = {name: group["lr"] for group in groups for name in named(network, group["params"])}
     assert rates["head.1.weight"] == groups[0]["lr"] == 1.0
     assert rates["norm.weight"] == rates["blocks.2.mlp.fc1.weight"] == 0.5
@@ -96,8 +97,8 @@ def test_freezing_nothing_asks_nothing_of_a_network():
     assert trained(plain) == {name for name, _ in plain.named_parameters()}
     with pytest.raises(UserError, match=r"module\.freeze=all: MLP does not tell its layers"):
         freeze(plain, "all")
-    with pytest.raises(UserError, match=r"layer_decay=0\.5: MLP does not tell"):
-        parameter_groups(plain, OptimizerSettings(layer_decay=0.5))
+    with pytest.raises(UserError, match=r"module\.optimizer\.layer_decay=0\.5: MLP does not tell"):
+        make_optimizer(plain, OptimizerSettings(layer_decay=0.5))
 
 
 def test_impossible_freezing_is_refused(network):
@@ -105,7 +106,7 @@ def test_impossible_freezing_is_refused(network):
         freeze(network, 4)
     network.requires_grad_(False)
     with pytest.raises(UserError, match="every parameter of the network is frozen"):
-        parameter_groups(network, OptimizerSettings())
+        make_optimizer(network, OptimizerSettings())
 
 
 def test_the_table_of_optimisers(network):
@@ -120,10 +121,20 @@ def test_the_table_of_optimisers(network):
 def test_a_front_end_goes_with_the_input_and_an_objective_with_the_heads(network):
     """Of a front end with one learned number, and an objective with a projection."""
     front, objective = nn.ParameterList([torch.ones(1)]), nn.Linear(2, 2)
-    settings = OptimizerSettings(lr=1.0, layer_decay=0.5, weight_decay=0.1, decay_all=False)
-    groups = parameter_groups(network, settings, front, objective)
+    rules = {"layer_decay": 0.5, "decay_all": False}
+    groups = parameter_groups(network, 1.0, 0.1, **rules, inputs=front, objective=objective)
     groups_of = {id(parameter): group for group in groups for parameter in group["params"]}
     input_rate = next(group["lr"] for group in groups if network.cls_token in set(group["params"]))
     assert (groups_of[id(front[0])]["lr"], groups_of[id(front[0])]["weight_decay"]) == (input_rate, 0.0)
     assert (groups_of[id(objective.weight)]["lr"], groups_of[id(objective.weight)]["weight_decay"]) == (1.0, 0.1)
     assert groups_of[id(objective.bias)]["weight_decay"] == 0.0
+
+
+@pytest.mark.parametrize("name", ["exp_lin", "cos_cyc", "exponential", "cyclic", "cosine", "constant", "plateau"])
+def test_every_schedule_can_be_made_and_stepped(name):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    made = make_schedule(optimizer, OptimizerSettings(schedule_mode=name, lr=1.0), "val/loss")
+    optimizer.step()
+    made["scheduler"].step(*([1.0] if name == "plateau" else []))
+    assert 0 < optimizer.param_groups[0]["lr"] <= 1
+    assert made.get("interval") == {"cyclic": "step", "plateau": None}.get(name, "epoch")

@@ -10,11 +10,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from experiments.errors import UserError
-from experiments.settings import TrainerSettings
 from experiments.training.checkpointing import AtomicCheckpoints, KeepBest
 from experiments.training.fitting import best_epoch
 from experiments.training.progress import EpochLine, epoch_line
-from experiments.training.trainer import History, check_accelerator
+from experiments.training.trainer import History
 
 
 class Scripted(L.LightningModule):
@@ -102,15 +101,6 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(UserError, match=r"taken/best\.ckpt: the checkpoint could not be written"):
         AtomicCheckpoints().save_checkpoint({}, tmp_path / "taken" / "best.ckpt")
-
-
-def test_an_accelerator_that_is_not_there_is_named(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match=r"trainer\.accelerator=cuda: there is none here"):
-        check_accelerator(TrainerSettings(accelerator="cuda"))
-    with pytest.raises(UserError, match=r"trainer\.precision=16-mixed: float16 is not for a CPU; set bf16-mixed"):
-        check_accelerator(TrainerSettings(accelerator="cpu", precision="16-mixed"))
-    check_accelerator(SimpleNamespace(accelerator="auto", devices=2, precision="auto"))
 
 
 def test_the_time_left_is_that_of_the_epochs_since_a_training_goes_on(monkeypatch, capsys):

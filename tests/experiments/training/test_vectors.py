@@ -18,11 +18,11 @@ from experiments.tasks import build
 from experiments.training.checkpointing import StepSeeds, step_seed
 from experiments.training.learner import Learner
 from experiments.training.phases import phases
-from experiments.training.schedules import exp_lin
 from experiments.transfer.data import StoredVectors
 from experiments.transfer.settings import TransferSettings
 from models.mlp import MLP
 from models.network import Network
+from models.optim.schedules import exp_lin
 
 TRACKS, VALUES, CLASSES, EPOCHS, BATCH, SEED = 22, 7, 3, 4, 8, 3
 

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from experiments.checkpoint_files import checkpoint_file, digest
-from experiments.configs.maest import LENGTHS
-from experiments.configs.maest import NETWORK as MAEST
 from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.messages import say
-from experiments.settings import ModelSettings, NormSettings, PretrainSettings
+from experiments.settings import ModelSettings, PretrainSettings
 from experiments.tasks import Task
 from models.checkpoints import fetch, initialise, read_arguments, read_metadata
 from models.frontends import FrontEnd, build
-from models.network import Network
 from models.network_input import checked_window, own_frontend
 
-
-def network_class(model: ModelSettings) -> type[Network]:
-    """The class of the network that settings name.
-
-    Raises:
-        UserError: They name none.
-    """
-    if model.kind is None:
-        raise UserError("no network is named: model.network=NAME")
-    return model.kind
+FROM_NOTHING = "or start from random weights: model.pretrained=None"
 
 
 def frontend_from(model: ModelSettings) -> FrontEnd:
@@ -48,15 +35,14 @@ def frontend_from(model: ModelSettings) -> FrontEnd:
             return build(str(stated.get("name")), model.allowed, **stated.get("arguments", {}))
     except ValueError as error:
         raise UserError(f"model.frontend={model.frontend or stated['name']}: {error}") from error
-    return own_frontend(network_class(model))
+    return own_frontend(model.kind)
 
 
-def fetch_weights(model: ModelSettings, seconds: float | None) -> None:
+def fetch_weights(model: ModelSettings) -> None:
     """Have the weights that a training starts from, before hours of work on its input: what is missing is said at once.
 
     Args:
         model: Settings of the network.
-        seconds: Of a window; None: the network's own.
 
     Raises:
         UserError: There is no such checkpoint.
@@ -65,7 +51,7 @@ def fetch_weights(model: ModelSettings, seconds: float | None) -> None:
     if model.checkpoint:
         checkpoint_file(model.checkpoint)
     elif model.pretrained:
-        fetch(model.pretrained, _from_nothing(model, seconds))
+        fetch(model.pretrained, FROM_NOTHING)
 
 
 def initial(
@@ -89,14 +75,14 @@ def initial(
         CheckpointError: The weights to start from cannot be had or do not fit.
     """
     model, datamodule = settings.model, settings.datamodule
-    kind = network_class(model)
+    kind = model.kind
     frames = checked_window(kind, frontend, datamodule.clip_length)
     file = checkpoint_file(model.checkpoint) if model.checkpoint else None
     arguments = {
         **model.arguments,
         **kind.derive(frontend, frames, task.n_outputs),
         **({} if n_classes_dist is None else {"n_classes_dist": n_classes_dist}),
-        **_inherited(kind, file),
+        **({name: value for name, value in read_arguments(file).items() if name in kind.inherited} if file else {}),
     }
     try:
         network = kind(**arguments)
@@ -116,28 +102,15 @@ def initial(
             missing_blocks=model.missing_blocks,
             labels=task.classes,
             frontend=frontend if any(True for _ in frontend.parameters()) else None,
-            hint=_from_nothing(model, datamodule.clip_length),
+            hint=FROM_NOTHING,
         )
         say(str(report))
         weights = digest(file) if file else str(model.pretrained)
-    mean, std = normalisation(datamodule.norm, usual)
+    norm = (datamodule.norm.norm_mean, datamodule.norm.norm_std)
+    mean, std = (usual[at] if given is None else given for at, given in enumerate(norm))
     encoder = Encoder.of(network, frontend, task, (mean, std), input, frames, weights)
     network.train()
     return encoder
-
-
-def normalisation(norm: NormSettings, default: tuple[float, float]) -> tuple[float, float]:
-    """Mean and deviation of un-normalised features: the settings', else those of the front end or of a checkpoint."""
-    return (
-        default[0] if norm.norm_mean is None else norm.norm_mean,
-        default[1] if norm.norm_std is None else norm.norm_std,
-    )
-
-
-def _inherited(kind: type[Network], file: Path | None) -> dict[str, Any]:
-    if file is None:
-        return {}
-    return {name: value for name, value in read_arguments(file).items() if name in kind.inherited}
 
 
 def _usual_normalisation(file: Path | None, frontend: FrontEnd) -> tuple[float, float]:
@@ -152,10 +125,3 @@ def _usual_normalisation(file: Path | None, frontend: FrontEnd) -> tuple[float, 
         )
     mean, std = metadata.get("normalisation", (frontend.mean, frontend.std))
     return mean, std
-
-
-def _from_nothing(model: ModelSettings, seconds: float | None) -> str:
-    seconds = seconds or network_class(model).seconds
-    named = model.network == MAEST and seconds in LENGTHS
-    instead = f"maest_{seconds:g}s_random_weights_pretrain" if named else "model.pretrained=None"
-    return f"or start from random weights: {instead}"

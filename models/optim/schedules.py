@@ -1,4 +1,4 @@
-"""How the learning rate changes: factors by epoch or step as functions, and one rule that follows the validation.
+"""How the learning rate changes: its factor as a function of the epoch or of the optimiser step.
 
 `exp_lin` and `cos_cyc` are of PaSST (arXiv 2110.05069, section 4.1, and its public recipe).
 """
@@ -7,13 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
-
-import torch
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
-
-from experiments.settings import OptimizerSettings
-from experiments.training.monitoring import mode_of
 
 Schedule = Callable[[int], float]
 
@@ -103,29 +96,3 @@ SCHEDULES: dict[str, Callable[[int, int, int, float], Schedule]] = {
     "constant": constant,
 }
 BY_STEP = ("cyclic",)  # whose factors are of optimiser steps, not of epochs
-PLATEAU = "plateau"
-NEVER = 2**62  # epochs: Lightning would move a plateau's rate after the epoch's checkpoint is written
-
-
-def make_schedule(optimizer: torch.optim.Optimizer, settings: OptimizerSettings, monitor: str) -> dict[str, Any]:
-    """A schedule as Lightning takes it; that of a plateau is moved by `experiments.training.phases.PhaseSwitch`.
-
-    Args:
-        optimizer: Whose rates change.
-        settings: Name and lengths of the schedule.
-        monitor: The value of a validation that a plateau is about.
-    """
-    if settings.schedule_mode == PLATEAU:
-        scheduler = ReduceLROnPlateau(
-            optimizer,
-            mode_of(monitor),
-            factor=settings.plateau_factor,
-            patience=settings.plateau_patience,
-            min_lr=[settings.last_lr_value * group["lr"] for group in optimizer.param_groups],
-        )
-        return {"scheduler": scheduler, "monitor": monitor, "frequency": NEVER}
-    factor = SCHEDULES[settings.schedule_mode](
-        settings.warm_up_len, settings.ramp_down_start, settings.ramp_down_len, settings.last_lr_value
-    )
-    interval = "step" if settings.schedule_mode in BY_STEP else "epoch"
-    return {"scheduler": LambdaLR(optimizer, factor), "interval": interval}

@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field, ValidationError, create_model
 
-from experiments.errors import UserError
-from experiments.settings.constructor import explanations, fields_of
+from models.arguments import explanations, fields_of
 
 
 class Thing:
@@ -60,7 +59,7 @@ def test_values_are_checked_by_the_annotations(wrong):
 
 def refused(constructor: Callable[..., None], **more: Any) -> str:
     """What is said of a class with such a constructor."""
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(ValueError, match=r"pack\.mod:Own: ") as caught:
         fields_of(type("Own", (), {"__init__": constructor, "__module__": "pack.mod"}), **more)
     return str(caught.value)
 

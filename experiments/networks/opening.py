@@ -4,36 +4,18 @@ from __future__ import annotations
 
 import re
 
-import torch
-
-from experiments import distributed
 from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.labels import output_names
 from experiments.messages import say
-from experiments.settings import InferenceSettings, PretrainSettings, TrainerSettings
+from experiments.networks.devices import runtime_of
+from experiments.networks.initial import frontend_from, initial
+from experiments.settings import InferenceSettings, PretrainSettings
 from experiments.tasks import build
-from experiments.training.initial import frontend_from, initial, network_class
-from experiments.training.trainer import check_accelerator, precision
 from models.network_input import Windowing
 from models.running import Runtime
 
 BLOCK = re.compile(r"block_(\d+)")
-
-
-def runtime_of(trainer: TrainerSettings, threads: int | None = None) -> dict[str, object]:
-    """Arguments of `models.running.Runtime`: CUDA where there is one, unless the accelerator says otherwise.
-
-    Raises:
-        UserError: There is no such device here.
-    """
-    check_accelerator(trainer)
-    wanted = trainer.accelerator
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    launch = distributed.launch()
-    device = torch.device(wanted, launch.local_rank) if wanted == "cuda" and launch else torch.device(wanted)
-    return {"device": device, "precision": precision(trainer), "attention": trainer.attention, "threads": threads}
 
 
 def open_encoder(settings: PretrainSettings, named: bool = True) -> Encoder:
@@ -58,7 +40,7 @@ def open_encoder(settings: PretrainSettings, named: bool = True) -> Encoder:
             "no trained network is named: give inference.checkpoint=FILE (or a run's folder), "
             "or a published network such as the named config maest_30s_inference"
         )
-    changed = model.model_dump(include=set(network_class(model).adjustable), exclude_defaults=True)
+    changed = model.model_dump(include=set(model.kind.adjustable), exclude_defaults=True)
     encoder = Encoder.load(source, allowed=model.allowed, labels=inference.labels, arguments=changed, **runtime)
     n_classes = encoder.network.n_classes
     if named and not inference.labels and encoder.labels == output_names(None, None, n_classes):

@@ -8,23 +8,15 @@ import torch
 from experiments.checkpoint_files import checkpoint_file
 from experiments.encoder import Encoder
 from experiments.errors import UserError
+from experiments.networks.initial import fetch_weights, initial
 from experiments.settings import PretrainSettings
 from experiments.tasks import build
-from experiments.training.initial import _from_nothing, fetch_weights, initial
 from models.checkpoints import CheckpointError, save_network
 from models.frontends import MusiCNNMel
 from models.maest import MAEST
 from models.maest.huggingface import write_huggingface
 
 SMALL = {"dim": 32, "depth": 1, "heads": 2}
-
-
-def test_the_way_out_without_a_download_exists():
-    from experiments.configs.catalogue import PRETRAIN
-
-    model = PretrainSettings().model
-    assert _from_nothing(model, 30).split(": ")[1] in PRETRAIN
-    assert _from_nothing(model, 7.0).endswith("model.pretrained=None")
 
 
 def finetuned(file, **norm):
@@ -133,9 +125,9 @@ def test_weights_that_cannot_be_had_are_missed_before_anything_is_computed(tmp_p
     monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path))
     monkeypatch.setattr("models.download.transfer", lambda *_: (_ for _ in ()).throw(ConnectionError("no network")))
     settings = PretrainSettings(model={"pretrained": "passt_s_swa_p16_128_ap476"}, datamodule={"clip_length": 30})
-    way_out = "inference.checkpoint=FILE" if trained else "maest_30s_random_weights_pretrain"
+    way_out = "inference.checkpoint=FILE" if trained else "model.pretrained=None"
     with pytest.raises(CheckpointError, match=f"no network.*{way_out}"):
         pretraining.prepare(settings, None, trained)
-    fetch_weights(PretrainSettings().model, None)
+    fetch_weights(PretrainSettings().model)
     with pytest.raises(UserError, match="no such file"):
-        fetch_weights(PretrainSettings(model={"checkpoint": "gone.ckpt"}).model, None)
+        fetch_weights(PretrainSettings(model={"checkpoint": "gone.ckpt"}).model)

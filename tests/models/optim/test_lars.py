@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.settings import OptimizerSettings
-from experiments.training.lars import LARS
-from experiments.training.optimizers import make_optimizer
 from models.mlp import MLP
+from models.optim import LARS, build, parameter_groups
 
 
 def by_definition(weights, gradients, lr, momentum, decay, trust):
@@ -40,7 +38,7 @@ def test_it_is_its_definition(momentum, decay):
 def test_biases_and_norms_are_neither_scaled_nor_decayed():
     """There it is SGD with momentum."""
     network = MLP(5, 3, hidden=4)
-    made = make_optimizer(network, OptimizerSettings(name="lars", lr=0.1, weight_decay=0.5, momentum=0.9))
+    made = build("lars", parameter_groups(network, 0.1, 0.5, lars=True), 0.1, 0.5, momentum=0.9)
     start = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     for _ in range(3):
         for parameter in network.parameters():

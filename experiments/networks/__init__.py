@@ -1,0 +1,1 @@
+"""From settings to networks: the device, a new network and its initial weights, a trained one."""

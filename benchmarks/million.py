@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 import preprocess.build
-from benchmarks.extraction import Sampler, private_bytes
+from benchmarks.extraction import MemorySampler, private_bytes
 from datasets.store import Store
 from preprocess.cluster import connected
 from preprocess.files import Candidate, printable
@@ -93,7 +93,7 @@ def build(folder: Path, backend: str, workers: int) -> dict[str, float]:
     with cluster(folder, workers) if backend == "dask" else nullcontext() as address:
         chosen = connected(address, "--scheduler", "preprocess.worker") if address else nullcontext()
         with chosen as found:
-            before, sampler, began = private_bytes(), Sampler(), time.perf_counter()
+            before, sampler, began = private_bytes(), MemorySampler(), time.perf_counter()
             sampler.start()
             report = preprocess.build.build_store(folder / "audio", folder / "store", cluster=found, **options)
             seconds = time.perf_counter() - began

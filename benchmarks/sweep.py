@@ -128,7 +128,7 @@ def trained(configs: Sequence[tuple[int, ProbeConfig]], device: str) -> list[tup
 
 
 @dataclass
-class Contest:
+class SweepContest:
     """One size: its problem and the workers that train together."""
 
     name: str
@@ -273,7 +273,7 @@ def main() -> None:
     console = Console(width=120)
     console.print(describe())
     for name in options.problems:
-        contest = Contest(name, options.device, options.cores, options.folder)
+        contest = SweepContest(name, options.device, options.cores, options.folder)
         if options.whole:
             contest.whole(console, options.grid, options.max_steps)
         else:

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from experiments import encoder_parts as parts
-from experiments import own_modules
 from experiments.encoder_runtime import Forward, Runner, Runtime, logits_of, tokens_of
 from experiments.errors import UserError
 from experiments.labels import output_names
@@ -77,8 +76,6 @@ class Encoder:
             UserError: There is no such checkpoint, or its parts do not fit together.
             CheckpointError: It cannot be had or read.
         """
-        for module in allowed:
-            own_modules.allow(module)  # for the task, which is made later
         network, frontend, description, weights = parts.load(source, allowed, labels, arguments or {})
         return cls(network, frontend, description, weights, Runtime(**runtime))
 

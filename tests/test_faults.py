@@ -121,6 +121,15 @@ def test_f18_such_a_line_would_be_found(line):
     assert any(unsafe(node) for node in ast.walk(ast.parse(line)))
 
 
+def test_no_two_classes_have_one_name():
+    places: dict[str, list[str]] = {}
+    for path in RUN_TIME:
+        for node in parsed(path).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(place(path, node))
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
 def values(given: object, key: str = "") -> Iterator[tuple[str, object]]:
     """Every single value of nested settings, by its key."""
     if isinstance(given, dict):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from datasets.corpora.base import Archive, CorpusFile, Definition, Item, Row, numbered, shipped
+from datasets.corpora.base import Archive, CorpusFile, Definition, Item, ProtocolRow, numbered, shipped
 
 CLIP_SECONDS = 30.0
 FAMILY = ("giantsteps_key", "giantsteps_mtg_key")
@@ -37,7 +37,7 @@ def _read(*splits: str) -> tuple[Item, ...]:
 
 def _item(id: str, split: str, key: str) -> Item:
     padded = id.zfill(7)
-    return Item(padded, id, {"songs": Row(split, {"key": key})}, padded)
+    return Item(padded, id, {"songs": ProtocolRow(split, {"key": key})}, padded)
 
 
 def name_of(path: PurePosixPath) -> str:

@@ -65,7 +65,7 @@ class Labelled:
 
 
 @dataclass
-class Results:
+class SweepResults:
     """What a sweep has given so far.
 
     Attributes:
@@ -96,7 +96,7 @@ def probe(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]
     run.set_info(target=", ".join(problems), data=data)
     stores = prediction_stores(embeddings.predictions, {name: one.task for name, one in problems.items()})
     configs, seeds = grid(probes.grid, probes.axes, probes.max_steps), seeds_of(probes.seeds, run.seed)
-    results, named = Results(), labels(compared)
+    results, named = SweepResults(), labels(compared)
     for row in compared:
         main = row.encoder == (embeddings.name or MAIN)
         _probe_representation(row, named[row], main, problems, configs, seeds, probes, results)
@@ -126,7 +126,7 @@ def _probabilities(task: Task, targets: np.ndarray) -> np.ndarray:
 
 
 def _finish(
-    results: Results, problems: Mapping[str, Labelled], probes: ProbeSettings, run: RunHandle
+    results: SweepResults, problems: Mapping[str, Labelled], probes: ProbeSettings, run: RunHandle
 ) -> dict[str, float]:
     """Put everything into the run and on the screen."""
     rows = [row for name in problems for row in results.rows[name]]
@@ -212,7 +212,7 @@ def _probe_representation(
     configs: tuple[ProbeConfig, ...],
     seeds: Sequence[int],
     probes: ProbeSettings,
-    results: Results,
+    results: SweepResults,
 ) -> None:
     """Sweep a representation on all tasks and seeds; the best of the main encoder is remembered."""
     wanted = sorted({identity for one in problems.values() for ids in one.tracks.ids.values() for identity in ids})

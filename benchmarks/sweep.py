@@ -58,7 +58,7 @@ def tagging(seed: int = 0) -> tuple[Any, dict[str, Split]]:
 
 
 def genre(seed: int = 0) -> tuple[Any, dict[str, Split]]:
-    """GTZAN in size: one class a track, about two thirds of them to be told."""
+    """GTZAN in size: one class a track, about two thirds of which can be recognised."""
     rng, n_classes = np.random.default_rng(seed), 10
     centres = rng.normal(size=(n_classes, VALUES)) * 0.11
     splits = {}

@@ -2,7 +2,7 @@
 
 Test is the GiantSteps key corpus (Knees et al., ISMIR 2015). Train and valid are the songs of the GiantSteps-MTG key
 corpus (Faraldo 2017) with full confidence and one key, split by artist as Castellon et al. (ISMIR 2021) do. Songs are
-what counts: clips `0010089-0`, `0010089-1`, ... share the group `0010089`, and are judged together. A rest of less
+what counts: clips `0010089-0`, `0010089-1`, ... share the group `0010089`, and are evaluated together. A rest of less
 than 30 s is discarded.
 """
 

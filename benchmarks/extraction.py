@@ -32,10 +32,10 @@ from rich.table import Table
 from benchmarks.machine import race
 from datasets.store import Header, Store, StoreWriter
 from experiments.encoder import Encoder
-from experiments.encoder_runtime import tokens_of
 from experiments.inference.batching import Job, Output
 from experiments.inference.extraction import extract, header
 from models.maest import MAEST
+from models.running import tokens_of
 from preprocess import audio
 
 FRAMES = BANDS = 16

@@ -30,7 +30,6 @@ from benchmarks.machine import describe, race, ratio
 from datasets.windows import pad_centred
 from experiments.configs.catalogue import PRETRAIN
 from experiments.encoder import Encoder
-from experiments.encoder_runtime import tokens_of
 from experiments.inference.batching import Job, Output
 from experiments.inference.extraction import extract, header
 from experiments.probes.experiment import probe
@@ -44,6 +43,7 @@ from experiments.training.opening import open_encoder
 from models.maest.export import AudioNetwork
 from models.maest.flops import cost
 from models.onnx_files import INPUT, audio_session
+from models.running import tokens_of
 from preprocess.decode import load
 
 SYSTEM = ("maest_10s_random_weights_pretrain", "demo")

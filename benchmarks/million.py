@@ -30,8 +30,9 @@ from rich.table import Table
 import preprocess.build
 from benchmarks.extraction import MemorySampler, private_bytes
 from datasets.store import Store
+from datasets.text import printable
 from preprocess.cluster import connected
-from preprocess.files import Candidate, printable
+from preprocess.files import Candidate
 from preprocess.worker import Attempt, Done, Work
 
 ALBUM, CROPS = 1000, 2000

@@ -68,9 +68,9 @@ def predicted(task: str, quality: float, rng: np.random.Generator) -> tuple[np.n
 def scores(task: str, encoder: str, folder: Path, rng: np.random.Generator) -> tuple[list[Score], Path]:
     """The rows of a sweep, of which the one with the best validation score has these predictions."""
     predictions, references = predicted(task, rng.uniform(0.2, 0.8), rng)
-    chosen, once = task_of(task, predictions.shape[1]), np.ones((1, len(references)), np.float32)
-    found = {name: float(one[0]) for name, one in weighted(chosen, predictions, references, once).items()}
-    value = found[chosen.primary]
+    scorer, once = task_of(task, predictions.shape[1]), np.ones((1, len(references)), np.float32)
+    found = {name: float(one[0]) for name, one in weighted(scorer, predictions, references, once).items()}
+    value = found[scorer.primary]
     rows = []
     for block in BLOCKS:
         for tokens in TOKENS:
@@ -78,9 +78,9 @@ def scores(task: str, encoder: str, folder: Path, rng: np.random.Generator) -> t
             now = value - lower
             rows.append(
                 Score(
-                    task, f"{task} corpus", encoder, "probe", chosen.primary, now, now - 0.02, now + 0.02, [now],
+                    task, f"{task} corpus", encoder, "probe", scorer.primary, now, now - 0.02, now + 0.02, [now],
                     len(references), "split", "classes", f"{encoder} {block}", block, tokens, "mean",
-                    "mean of patches", {"hidden": 512, "learning_rate": 1e-3, "dropout": 0.25, "l2": 1e-4},
+                    "mean of windows", {"hidden": 512, "learning_rate": 1e-3, "dropout": 0.25, "l2": 1e-4},
                     predictions_name(task, encoder, block, tokens), found, now + 0.01,
                 )
             )  # fmt: skip

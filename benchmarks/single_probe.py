@@ -1,6 +1,6 @@
 """One probe trained alone, as the field does it: what batched probes are measured and checked against.
 
-Form, training and random streams are those of `experiments.probes.batched`; both agree up to the rounding of sums.
+Form, training and random streams are those of `models.probes.batched`; both agree up to the rounding of sums.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from torch import Tensor
 from torch.nn.functional import linear, relu
 
 from experiments.errors import UserError
-from experiments.probes import rng
-from experiments.probes.batched import diverged
-from experiments.probes.fitted import FittedProbe, scaled, scaler
-from experiments.probes.grids import ProbeConfig
+from experiments.probes.fitted import FittedProbe
 from experiments.probes.validation import Evaluator, check_splits
 from experiments.probes.vectors import Split
 from experiments.tasks.base import Task
+from models.probes import rng
+from models.probes.apply import scaled, scaler
+from models.probes.batched import diverged
+from models.probes.grids import ProbeConfig
 
 Drop = Callable[[Tensor, int], Tensor]  # values and the number of their layer to what is left of them
 

@@ -32,10 +32,12 @@ from rich.table import Table
 
 from benchmarks.machine import describe, timed
 from benchmarks.single_probe import fit
-from experiments.probes.batched import batches_of_probes, train_batch
-from experiments.probes.grids import ProbeConfig, grid
+from experiments.probes.fitted import train_batch
+from experiments.probes.grids import grid
 from experiments.probes.vectors import Split
 from experiments.tasks import Genre, Tagging
+from models.probes.batched import batches_of_probes
+from models.probes.grids import ProbeConfig
 
 VALUES = 768
 SHORT, LONG = 40, 136  # steps: the difference of their times is free of the setting up
@@ -124,7 +126,7 @@ def trained(configs: Sequence[tuple[int, ProbeConfig]], device: str) -> list[tup
     """Train a batch of probes in a worker: number, validation score and stop step of its probes."""
     splits = _HELD["splits"]
     results = train_batch(_HELD["task"], splits["train"], splits["valid"], dict(configs), 0, device)
-    return [(number, one.probe.value, one.probe.stop_step) for number, one in results.items() if one.probe]
+    return [(number, one.value, one.stop_step) for number, one in results.items() if not one.failure]
 
 
 @dataclass

@@ -12,6 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from datasets.corpus import Corpus, Track
+from datasets.text import enumerated, pluralize
+
+MANY_SINGLES = 10
 
 
 @dataclass(frozen=True, order=True)
@@ -102,6 +105,37 @@ def drop_rare(corpus: Corpus, annotation: str, at_least: int) -> tuple[Corpus, t
 def keep_known(corpus: Corpus, annotation: str, known: Iterable[str]) -> tuple[Corpus, tuple[Dropped, ...]]:
     """Leave out the labels that are not known; otherwise as `drop_rare`."""
     return _without(corpus, annotation, frozenset(known).__contains__)
+
+
+def merged_notes(annotation: str, merged: Sequence[Merged]) -> list[str]:
+    """One line about spellings that were merged, or none."""
+    if not merged:
+        return []
+    spelled = [f"{', '.join(map(ascii, one.others))} -> {one.label!r}" for one in merged]
+    count = sum(len(one.others) for one in merged)
+    return [
+        f"{pluralize(count, 'spelling')} of labels ({annotation}) merged: {enumerated(spelled)} "
+        f"(datamodule.merge_spellings=False keeps them apart)"
+    ]
+
+
+def dropped_notes(annotation: str, why: str, dropped: Sequence[Dropped], of: int) -> list[str]:
+    """One line about labels that were left out, or none."""
+    if not dropped:
+        return []
+    listed = [f"{one.label} ({one.training} training tracks)" for one in sorted(dropped)]
+    return [f"{why} leaves out {len(dropped)} of {of} labels ({annotation}): {enumerated(listed)}"]
+
+
+def singles_notes(separators: str, counts: Counter[str], tracks: int) -> list[str]:
+    """One line where most labels belong to a single track, as they do where a cell should be split, or none."""
+    singles = [label for label, count in counts.items() if count == 1]
+    if len(singles) < max(MANY_SINGLES, tracks / 2):
+        return []
+    return [
+        f"{len(singles)} of {len(counts)} labels belong to a single track, such as {min(singles)!r}: are these labels? "
+        f"If a cell holds several, give the characters between them: datamodule.separators ({separators!r})"
+    ]
 
 
 def _without(corpus: Corpus, annotation: str, wanted: Callable[[str], bool]) -> tuple[Corpus, tuple[Dropped, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -40,3 +41,9 @@ def pluralize(count: int, noun: str, nouns: str | None = None) -> str:
     """
     several = nouns or f"{noun}{'es' if noun.endswith('s') else 's'}"
     return f"{count:,} {noun if count == 1 else several}"
+
+
+def enumerated(things: Iterable[str], most: int = 6) -> str:
+    """The first of a list, and how many more there are: `a, b and 3 more`."""
+    things = list(things)
+    return ", ".join(things[:most]) + (f" and {len(things) - most} more" if len(things) > most else "")

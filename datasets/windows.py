@@ -63,6 +63,32 @@ def exhaustive_windows(rows: int, length: int, hop: int | None = None) -> list[t
     return [(start, min(length, rows - start)) for start in starts]
 
 
+def cut(
+    track: np.ndarray, length: int, hop: int, fill: float = 0.0, unpadded: int | None = None
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Cut a track into windows.
+
+    The last window may lack a tenth of its rows, and a track that is shorter than a window is a single one; both are
+    padded. What is left behind the last window is dropped.
+
+    Args:
+        track: `[rows, ...]`.
+        length: Of a window, rows.
+        hop: From one window to the next, rows.
+        fill: What padding is made of.
+        unpadded: Rows that a network takes of this track as they are, where it has less than nine tenths of a window;
+            None: it is padded.
+
+    Returns:
+        First row of every window, and the windows.
+    """
+    if unpadded is not None and is_short(len(track), length):
+        return np.zeros(1, dtype=int), [track[:unpadded]]
+    starts = np.array([start for start, _ in exhaustive_windows(len(track), length, hop)])
+    windows = [track[start : start + length] for start in starts]
+    return starts, [one if len(one) == length else pad_centred(one, length, fill) for one in windows]
+
+
 def _check(rows: int, length: int) -> None:
     if rows < 1:
         raise ValueError(f"rows={rows}: a track has at least 1 row; leave empty tracks out")

@@ -124,7 +124,7 @@ def _remember(steps: Sequence[tuple[str, Path]]) -> None:
 def _run(command: Sequence[str]) -> None:
     process = subprocess.Popen([sys.executable, *command])
     while process.poll() is None:
-        with contextlib.suppress(KeyboardInterrupt):  # the command is told too, and ends when it has saved its state
+        with contextlib.suppress(KeyboardInterrupt):  # the command gets it too, and ends when its state is saved
             process.wait()
     if process.returncode:
         print(ENDED_EARLY, file=sys.stderr)

@@ -13,24 +13,40 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from experiments import encoder_parts as parts
-from experiments.encoder_runtime import Forward, Runner, Runtime, logits_of, tokens_of
+from datasets.windows import cut
+from experiments.checkpoint_files import checkpoint_file, digest
 from experiments.errors import UserError
 from experiments.labels import output_names
-from experiments.prediction import Prediction
 from experiments.tasks import Task, from_metadata
-from experiments.window_batches import OpenTrack, Windowing, cut, in_batches
+from models.checkpoints import fetch, load_checkpoint, load_release
 from models.frontends import FrontEnd
 from models.inputs import Inputs
 from models.network import Network
+from models.network_input import (
+    Windowing,
+    check_fit,
+    checked_window,
+    default_window,
+    describe,
+    own_frontend,
+    windowing,
+)
+from models.prediction import Prediction
+from models.releases import RELEASES
+from models.running import Forward, OpenTrack, Runner, Runtime, in_batches, logits_of, tokens_of
+from preprocess.arrays import rows_of
+
+__all__ = ["UNNAMED", "Encoder", "Prediction"]
 
 UNNAMED = "maest"  # the class of stores and predictions that name none
+OWN_FILE = "or name a file of your own: inference.checkpoint=FILE"
 
 
 @dataclass(frozen=True)
@@ -44,6 +60,7 @@ class Encoder:
             `options`, `frontend`, `normalisation` (mean and deviation of un-normalised features), `input`, `window`.
         weights: Where they are from, in a form that two equal networks share.
         runtime: On what it runs.
+        allowed: Modules outside of this project that its task may be imported from.
     """
 
     network: Network
@@ -51,6 +68,7 @@ class Encoder:
     description: Mapping[str, Any]
     weights: str = "in memory"
     runtime: Runtime = field(default_factory=Runtime)
+    allowed: Collection[str] = frozenset()
 
     @classmethod
     def load(
@@ -76,8 +94,22 @@ class Encoder:
             UserError: There is no such checkpoint, or its parts do not fit together.
             CheckpointError: It cannot be had or read.
         """
-        network, frontend, description, weights = parts.load(source, allowed, labels, arguments or {})
-        return cls(network, frontend, description, weights, Runtime(**runtime))
+        changed = dict(arguments or {})
+        if source in RELEASES and not Path(source).exists():
+            file = fetch(source, hint=OWN_FILE)
+            network, metadata = load_release(source, **changed)[0], RELEASES[source].metadata
+            frontend = own_frontend(network)
+        else:
+            file = checkpoint_file(source)
+            loaded = load_checkpoint(file, allowed=allowed, **changed)
+            network, frontend, metadata = loaded.network, loaded.frontend, loaded.metadata
+        check_fit(network, frontend, metadata, file)
+        names = output_names(metadata.get("labels"), labels, network.n_classes)
+        options = {"options": metadata["options"]} if "options" in metadata else {}
+        meaning = {"task": metadata.get("task", "tagging"), **options, "labels": list(names)}
+        about = (metadata.get(key) for key in ("normalisation", "input", "window"))
+        description = describe(network, frontend, meaning, *about)
+        return cls(network, frontend, description, digest(file), Runtime(**runtime), frozenset(allowed))
 
     @classmethod
     def of(
@@ -103,16 +135,17 @@ class Encoder:
             weights: Where they are from.
             runtime: Attributes of `Runtime`.
         """
-        frontend = frontend or parts.own_frontend(network)
+        frontend = frontend or own_frontend(network)
         unnamed = {"task": "tagging", "labels": list(output_names(None, None, network.n_classes))}
         meaning = task.metadata if task else unnamed
-        description = parts.describe(network, frontend, meaning, normalisation, input, window)
-        return cls(network.eval(), frontend, description, weights, Runtime(**runtime))
+        description = describe(network, frontend, meaning, normalisation, input, window)
+        allowed = frozenset({type(task).__module__} if task else ())
+        return cls(network.eval(), frontend, description, weights, Runtime(**runtime), allowed)
 
     @cached_property
     def task(self) -> Task:
         """What its outputs mean."""
-        return from_metadata(self.description["task"], self.labels, self.description.get("options"))
+        return from_metadata(self.description["task"], self.labels, self.description.get("options"), self.allowed)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -151,7 +184,7 @@ class Encoder:
     @property
     def window(self) -> int:
         """Frames of the windows that it was made for."""
-        return int(self.description.get("window") or parts.default_window(self.network, self.frontend))
+        return int(self.description.get("window") or default_window(self.network, self.frontend))
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -173,14 +206,7 @@ class Encoder:
             frames: Of a window; None: what it was made for.
             hop_frames: From one window to the next; None: one begins where another ends.
         """
-        frames = self.window if frames is None else frames
-        if not self.audio:
-            hop = frames if hop_frames is None else int(hop_frames)
-            return Windowing(frames, frames, hop, hop, self.frontend.frame_rate)
-        step = self.frontend.hop
-        hop = round(hop_frames * step) if hop_frames else self.network.window_samples or frames * step
-        rows = parts.window_samples(self.network, self.frontend, frames)
-        return Windowing(frames, rows, hop, hop // step if hop % step == 0 else hop / step, self.frontend.sample_rate)
+        return windowing(self.network, self.frontend, self.audio, frames or self.window, hop_frames)
 
     def windowing_of(self, seconds: float | None = None, overlapped: bool = False) -> Windowing:
         """The same by seconds.
@@ -190,9 +216,9 @@ class Encoder:
             overlapped: Begin each at half of the one before.
 
         Raises:
-            UserError: The network takes none as short, or as long, as that.
+            InputError: The network takes none as short, or as long, as that.
         """
-        frames = self.window if seconds is None else parts.checked_window(self.network, self.frontend, seconds)
+        frames = self.window if seconds is None else checked_window(self.network, self.frontend, seconds)
         whole = self.windowing(frames)
         if not overlapped:
             return whole
@@ -231,7 +257,9 @@ class Encoder:
             batch_size: Windows at once.
 
         Raises:
-            UserError: The audio is empty, not finite, or too short for the network.
+            AudioError: The audio is empty, not finite or far over full scale.
+            InputError: The network takes no window of that length.
+            UserError: The audio is too short for the network, or this task has no such join.
         """
         windowing = self.windowing_of(seconds, overlapped)
         track = self._opened(audio, rate, windowing, padded=False)
@@ -250,7 +278,10 @@ class Encoder:
         overlapped: bool = False,
         batch_size: int = 16,
     ) -> dict[str, np.ndarray]:
-        """Tokens of layers, `[windows, tokens, dim]` float32 by name; arguments as those of `predict`."""
+        """Tokens of layers, `[windows, tokens, dim]` float32 by name; arguments and errors as those of `predict`.
+
+        A recording with less than nine tenths of a window is always centred in silence, as it is in a store.
+        """
         chosen = self.layers(layers)
         track = self._opened(audio, rate, self.windowing_of(seconds, overlapped), padded=True)
         return dict(zip(chosen, self._outputs(track, tuple(chosen), batch_size), strict=True))
@@ -282,7 +313,7 @@ class Encoder:
         return 0.0 if self.audio else self.frontend.fill
 
     def _opened(self, audio: np.ndarray | Tensor, rate: int, windowing: Windowing, padded: bool) -> OpenTrack:
-        rows = parts.track_of(audio, rate, self.frontend, self.audio)
+        rows = rows_of(audio, rate, self.frontend, self.audio)
         unpadded = None if padded else self.unpadded(len(rows), windowing)
         return OpenTrack("", *cut(rows, windowing.rows, windowing.hop, self.fill(), unpadded))
 

@@ -9,3 +9,7 @@ class CheckpointError(ValueError):
 
 class ExportError(ValueError):
     """A network that cannot be written in a form for other programs; the message says what can."""
+
+
+class InputError(ValueError):
+    """An input, or a way to run, that a network does not take; the message says what it takes."""

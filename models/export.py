@@ -6,6 +6,7 @@ Every network has the plain form; a network with a better one gives it by `Netwo
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -165,6 +166,16 @@ def window_samples(network: nn.Module, inputs: Inputs, frames: int | None) -> in
         raise ExportError(f"the network {network.name} takes windows of any length: give the length to export")
     check_frames(network, frames)
     return frontend.n_samples(frames) if inputs.audio else frames * frontend.hop
+
+
+def example(clips: int, samples: int, sample_rate: int) -> Tensor:
+    """Audio with silence, noise and tones that decay, the same every time: `[clips, samples]`."""
+    generator = torch.Generator().manual_seed(0)
+    time = torch.arange(samples) / sample_rate
+    noise = torch.randn(clips, samples, generator=generator)
+    tone = torch.sin(2 * math.pi * 220 * time * torch.arange(1, clips + 1)[:, None])
+    decay = torch.exp(-4 * (time % 0.5))
+    return 0.3 * decay * tone + 0.02 * noise * (time % 2 < 1.5)
 
 
 def check_shapes(form: PlainForm) -> None:

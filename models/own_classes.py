@@ -47,7 +47,7 @@ def import_class(name: str, base: type[Base], allowed: Collection[str] = (), set
         where = f"{setting}={name}" if setting else "its name in the settings of the command"
         raise ValueError(
             f"{name} is a class of the module {module}, which is only imported where you name it yourself: "
-            f"if you trust that module, add {where} to the command line"
+            f"if you trust that module, add {where} to the command line (in Python: allowed={{{module!r}}})"
         )
     loaded = _import(module, name)
     found = getattr(loaded, attribute, None)

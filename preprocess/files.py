@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from datasets.identity import FEATURE_SUFFIXES
 from datasets.system_folders import is_system_folder, leads_above
 from preprocess.sources import UNREADABLE, AudioError, UnreadableAudio
 
@@ -215,3 +216,15 @@ def _status(id: str, path: Path) -> Candidate:
     except OSError:
         return Candidate(id, path)
     return Candidate(id, path, status.st_size, status.st_mtime_ns)
+
+
+def holds_features(base: Path) -> bool:
+    """Whether a folder is a store, or holds upstream's feature files and no audio, which may have a store beside it."""
+    if (base / "header.json").is_file():
+        return True
+    found = False
+    for path in base.rglob("*"):
+        if path.suffix.lower() in SUFFIXES:
+            return False
+        found = found or path.suffix in FEATURE_SUFFIXES
+    return found

@@ -42,7 +42,7 @@ DOCUMENTS = [
     ROOT / "benchmarks/README.md",
 ]
 SUFFIXES = (".csv", ".json", ".jsonl", ".md", ".mmap", ".npy", ".parquet", ".pt2", ".tsv")  # of files, not of settings
-# Classes of the reader's own (test_own_classes.py has the commands run with those of docs/extending.md).
+# Classes of the reader's own (test_extending_page.py has the commands run with those of docs/extending.md).
 IN_PLACE_OF = {
     "my_package.my_module:MyNetwork": "models.maest:MAEST",
     "my_music:Small": "models.maest:MAEST",

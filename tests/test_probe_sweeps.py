@@ -118,10 +118,10 @@ def test_blocks_tokens_pooling_sum_seeds_and_other_encoders_are_rows_of_one_tabl
     assert best.block in (1, "sum")
     assert best.score > 0.7 > result["genre/majority class or mean/accuracy"]
     for one in scores:
-        answers = load_predictions(last_run() / "files" / one.predictions)
-        accuracy = np.mean(answers.by_seed.argmax(-1) == answers.references, axis=1)
+        kept = load_predictions(last_run() / "files" / one.predictions)
+        accuracy = np.mean(kept.by_seed.argmax(-1) == kept.references, axis=1)
         np.testing.assert_allclose(accuracy, one.seeds)
-        assert len(answers.ids) == one.n == 30
+        assert len(kept.ids) == one.n == 30
         assert one.low <= one.score <= one.high
     learned = next(one for one in scores if one.block == "sum" and one.tokens == "all")
     assert sum(learned.config["block_shares"]) == pytest.approx(1, abs=1e-3)
@@ -232,9 +232,9 @@ def test_stored_predictions_are_rows(home):
 def test_few_shots_are_all_that_the_baseline_and_the_report_by_class_know(home):
     write_table(Path("mels/tracks.csv"), [row for row in tracks() if row[1:3] != ("train", "jazz")])
     run(*FAST, *PLAIN, "embeddings.store=plain", "probe.shots=3", "probe.seeds=2")
-    answers = load_predictions(last_run() / "files/predictions_genre_majority-class-or-mean.npz")
-    assert answers.by_seed.shape == (2, 30, 3)
-    np.testing.assert_allclose(answers.by_seed, np.broadcast_to([0.5, 0.0, 0.5], answers.by_seed.shape))
+    kept = load_predictions(last_run() / "files/predictions_genre_majority-class-or-mean.npz")
+    assert kept.by_seed.shape == (2, 30, 3)
+    np.testing.assert_allclose(kept.by_seed, np.broadcast_to([0.5, 0.0, 0.5], kept.by_seed.shape))
     with (last_run() / "files/per_class_test_genre.csv").open() as handle:
         assert {row["class"]: row["n_train"] for row in csv.DictReader(handle)} == {
             "blues": "3",

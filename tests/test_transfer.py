@@ -18,13 +18,13 @@ from datasets.corpus import SPLITS, read_table
 from datasets.store import Store, StoreWriter
 from experiments.inference.extraction import header
 from experiments.probes.fitted import FittedProbe
-from experiments.probes.grids import ProbeConfig
 from experiments.probes.records import load_predictions, read_scores
 from experiments.tasks import Emotion, Genre, Key, Tagging, Tempo, TempoRegression
 from experiments.training.learner import Learner
 from models.checkpoints import save_network
 from models.frontends import MusiCNNMel
 from models.maest import MAEST
+from models.probes.grids import ProbeConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 OFF = "tracking.mongo=off"
@@ -101,7 +101,7 @@ def known(folder: Path) -> dict:
 
 
 def vectors(ids: list[str], tokens: list[int]) -> np.ndarray:
-    """Mean over patches, then over tokens, of stored embeddings of block 1."""
+    """Mean over windows, then over tokens, of stored embeddings of block 1."""
     store = Store("stores/block_01")
     return np.stack([store.read(one).astype(np.float64).mean(0)[tokens].mean(0) for one in ids]).astype(np.float32)
 
@@ -110,7 +110,7 @@ def documents(folder: str) -> dict[str, dict]:
     return {Path(one["audio"]).name: one for one in json.loads(Path(folder, "predictions.json").read_text())}
 
 
-def test_training_leaves_a_probe_scores_with_intervals_pictures_and_answers(trained):
+def test_training_leaves_a_probe_scores_with_intervals_pictures_and_predictions(trained):
     result, folder, probe = trained
     assert {"val/roc_auc", "test/ap", "test/roc_auc_low", "test/roc_auc_high"} <= result.keys()
     assert all(np.isfinite(value) for value in result.values())
@@ -126,9 +126,9 @@ def test_training_leaves_a_probe_scores_with_intervals_pictures_and_answers(trai
     assert (score.task, score.block, score.metric, score.n) == ("tagging", 1, "roc_auc", 10)
     assert score.score == result["test/roc_auc"]
     assert score.low <= score.score <= score.high
-    answers = load_predictions(folder / score.predictions)
-    np.testing.assert_allclose(probe.predict(vectors(answers.ids, [0, 1])), answers.predictions, atol=1e-5)
-    assert probe.task.score(answers.predictions, answers.references)["roc_auc"] == pytest.approx(score.score)
+    kept = load_predictions(folder / score.predictions)
+    np.testing.assert_allclose(probe.predict(vectors(kept.ids, [0, 1])), kept.predictions, atol=1e-5)
+    assert probe.task.score(kept.predictions, kept.references)["roc_auc"] == pytest.approx(score.score)
     assert probe.value == pytest.approx(max(value for _, value in probe.curve))
 
 
@@ -154,7 +154,7 @@ def test_the_probe_is_the_plain_network_of_the_recipe(trained):
 
 
 @pytest.mark.parametrize(("average", "suffix"), [("ema_decay=0.5", "_ema"), ("do_swa=True", "_swa")])
-def test_an_average_that_is_better_is_what_is_kept_and_judged(home, average, suffix):
+def test_an_average_that_is_better_is_what_is_kept_and_evaluated(home, average, suffix):
     words = ["with", *QUICK, *STORED, f"module.{average}", "module.swa_epoch_start=1", "module.swa_freq=1"]
     result = run("ex_transfer.py", *words, "probe.file=kept/averaged.safetensors", f"trainer.checkpoint_dir={average}")
     kept = FittedProbe.load("kept/averaged.safetensors")
@@ -165,9 +165,9 @@ def test_an_average_that_is_better_is_what_is_kept_and_judged(home, average, suf
     np.testing.assert_array_equal(kept.weights["0.weight"], weight.numpy())
     assert kept.value == pytest.approx(result[f"val/roc_auc{suffix}"])
     split = read_table(Path("tracks.csv")).split("test")
-    answers = kept.predict(vectors([track.id for track in split], [0]))
+    predictions = kept.predict(vectors([track.id for track in split], [0]))
     targets = np.stack([kept.task.encode(track.annotations["tags"]) for track in split])
-    assert kept.task.score(answers, targets)["ap"] == pytest.approx(result["test/ap"])
+    assert kept.task.score(predictions, targets)["ap"] == pytest.approx(result["test/ap"])
 
 
 def test_f16_tracks_are_shuffled_every_epoch_and_all_of_them_seen(home, monkeypatch):
@@ -209,19 +209,19 @@ def test_a_training_that_is_cut_ends_with_the_same_weights(home, monkeypatch):
 
 def test_predictions_of_audio_are_those_of_its_stored_embeddings(trained):
     words = ["probe.file=kept/tags.safetensors", "inference.checkpoint=encoder.safetensors", "inference.audio=audio"]
-    result = run("ex_transfer.py", "predict", "with", *words, "inference.out_dir=answers", "inference.top=15")
+    result = run("ex_transfer.py", "predict", "with", *words, "inference.out_dir=predicted", "inference.top=15")
     probe, ids = trained[2], Store("stores/block_01").ids[:6]
     assert (result["predicted"], result["skipped"]) == (6, 0)
-    found = documents("answers")
+    found = documents("predicted")
     expected = probe.predict(vectors(ids, [0, 1]))
-    answers = np.array([[found[Path(one).name]["ranked"][name] for name in probe.task.classes] for one in ids])
-    np.testing.assert_allclose(answers, expected, atol=1e-3)
-    assert list(found[Path(ids[0]).name]["ranked"].values()) == sorted(answers[0], reverse=True)
-    with open("answers/predictions.csv", newline="") as table:
+    predictions = np.array([[found[Path(one).name]["ranked"][name] for name in probe.task.classes] for one in ids])
+    np.testing.assert_allclose(predictions, expected, atol=1e-3)
+    assert list(found[Path(ids[0]).name]["ranked"].values()) == sorted(predictions[0], reverse=True)
+    with open("predicted/predictions.csv", newline="") as table:
         rows = list(csv.DictReader(table))
     assert len(rows) == sum(Store("stores/block_01").length(one) for one in ids)
-    assert list(Path("answers").glob("over_time_00_*.png"))
-    again = run("ex_transfer.py", "predict", "with", *words, "inference.out_dir=answers", "inference.top=15")
+    assert list(Path("predicted").glob("over_time_00_*.png"))
+    again = run("ex_transfer.py", "predict", "with", *words, "inference.out_dir=predicted", "inference.top=15")
     assert (again["predicted"], again["already"]) == (0, 6)
 
 
@@ -257,7 +257,7 @@ TASKS = {
 
 
 @pytest.mark.parametrize(("name", "blocks"), [*((name, (1,)) for name in TASKS), ("key", (0, 1))])
-def test_probes_of_every_task_answer_for_audio(home, name, blocks, capfd):
+def test_probes_of_every_task_predict_for_audio(home, name, blocks, capfd):
     task = TASKS[name]
     probe = probe_of(task, blocks)
     probe.save("probe.safetensors")
@@ -280,7 +280,7 @@ def test_probes_of_every_task_answer_for_audio(home, name, blocks, capfd):
         assert next(csv.reader(table))[-1] == ("value" if task.kind == "values" else "probability")
 
 
-def test_a_corpus_of_songs_is_judged_by_song(home):
+def test_a_corpus_of_songs_is_evaluated_by_song(home):
     with open("songs.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "split", "genre", "group"])
@@ -293,13 +293,13 @@ def test_a_corpus_of_songs_is_judged_by_song(home):
     assert result["test/n_items"] == 5
     newest = max(Path("runs").iterdir(), key=lambda folder: folder.stat().st_mtime)
     (score,) = read_scores(known(newest)["scores"])
-    answers = load_predictions(newest / score.predictions)
-    assert (score.n, score.aggregation, answers.ids[0]) == (5, "mean of patches; song: mean", "test 0")
+    kept = load_predictions(newest / score.predictions)
+    assert (score.n, score.aggregation, kept.ids[0]) == (5, "mean of windows; song: mean", "test 0")
     probe = FittedProbe.load(newest / "probe_genre.safetensors")
     store = Store("stores/block_00")
     clips = [track.id for track in read_table(Path("songs.csv")).split("test")][:2]
     x = np.stack([store.read(one).astype(np.float64).mean(0)[0] for one in clips]).astype(np.float32)
-    np.testing.assert_allclose(answers.predictions[0], probe.predict(x).mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(kept.predictions[0], probe.predict(x).mean(axis=0), atol=1e-6)
 
 
 @pytest.mark.parametrize(

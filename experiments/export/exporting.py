@@ -9,9 +9,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from datasets.progress import progress
 from datasets.text import printable_lines
 from experiments.checkpoint_files import checkpoint_file
@@ -23,6 +20,7 @@ from experiments.messages import say
 from experiments.settings import ExportSettings, PretrainSettings
 from experiments.tracking import RunHandle
 from experiments.training.opening import block_layers, layers_of, open_encoder, windowing_of
+from models.export import example
 from models.maest.huggingface import is_folder
 
 CLIPS = 2  # that a file is compared on
@@ -66,7 +64,7 @@ def export(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(missing_ok=True)
     result["bytes"] = sum(file.stat().st_size for file in path.iterdir()) if path.is_dir() else path.stat().st_size
     run.set_info(export={"file": str(path), "format": chosen.format, "int8": chosen.int8, **result})
-    _tell(job, form, path, result, notes)
+    _print_summary(job, form, path, result, notes)
     return result
 
 
@@ -149,16 +147,6 @@ def compare(job: ExportJob, form: Format, path: Path) -> dict[str, float]:
     return result
 
 
-def example(clips: int, samples: int, sample_rate: int) -> Tensor:
-    """Audio with silence, noise and tones that decay, the same every time: `[clips, samples]`."""
-    generator = torch.Generator().manual_seed(0)
-    time = torch.arange(samples) / sample_rate
-    noise = torch.randn(clips, samples, generator=generator)
-    tone = torch.sin(2 * math.pi * 220 * time * torch.arange(1, clips + 1)[:, None])
-    decay = torch.exp(-4 * (time % 0.5))
-    return 0.3 * decay * tone + 0.02 * noise * (time % 2 < 1.5)
-
-
 def _other_logits(job: ExportJob) -> bool:
     """Whether the format has no logits of its own head, of which it then gives notice."""
     return job.settings.format == "huggingface" and not job.encoder.network.unused_heads()
@@ -173,7 +161,7 @@ def _put(aside: Path, path: Path) -> None:
         os.replace(file, path / file.name)
 
 
-def _tell(job: ExportJob, form: Format, path: Path, result: Mapping[str, float], notes: Sequence[str]) -> None:
+def _print_summary(job: ExportJob, form: Format, path: Path, result: Mapping[str, float], notes: Sequence[str]) -> None:
     clip = f"[batch, {job.samples}]"
     differences = ", ".join(
         f"{key.removesuffix('_difference')} {value:.1e}" for key, value in result.items() if key.endswith("difference")

@@ -129,7 +129,8 @@ def _write_huggingface(path: Path, job: ExportJob) -> Sequence[str]:
 
 
 def _run_network(path: Path, job: ExportJob, audio: Tensor) -> Outputs:
-    network, _ = load_any(path, allowed={type(job.encoder.network).__module__})
+    own = {type(job.encoder.network).__module__, type(job.encoder.frontend).__module__}
+    network, _ = load_any(path, allowed=own)
     return eager(job, audio, network)
 
 

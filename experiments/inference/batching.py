@@ -12,8 +12,8 @@ import numpy as np
 from datasets.clips import window_starts
 from datasets.store import Header, Reader, Store
 from datasets.windows import is_short
-from experiments.encoder_runtime import Runner
-from experiments.window_batches import OpenTrack, Windowing, in_batches
+from models.network_input import Windowing
+from models.running import OpenTrack, Runner, in_batches
 
 
 @dataclass(frozen=True)

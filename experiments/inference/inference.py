@@ -16,10 +16,8 @@ from datasets.store import Store
 from datasets.text import pluralize
 from experiments import distributed
 from experiments.encoder import Encoder
-from experiments.encoder_runtime import logits_of, tokens_of
 from experiments.errors import UserError
 from experiments.inference.batching import ExtractionReport, Job, Output
-from experiments.inference.cost import savings
 from experiments.inference.extraction import extract, header, made_of_other
 from experiments.messages import say
 from experiments.settings import DatamoduleSettings, PretrainSettings
@@ -27,9 +25,11 @@ from experiments.tracking import RunHandle
 from experiments.tracks.data import DataSource, open_source, read_corpus, spell
 from experiments.tracks.unmatched import match
 from experiments.training.opening import layers_of, open_encoder, windowing_of
-from experiments.window_batches import Windowing
+from models.cost import savings
 from models.fingerprint import fingerprint
 from models.network import Network
+from models.network_input import Windowing
+from models.running import logits_of, tokens_of
 from preprocess.cluster import Cluster, ClusterError, connected
 
 STUDENTS = {"maest": "maest_30s_teacher_student_pretrain"}  # network: named config that learns from a teacher
@@ -40,10 +40,10 @@ def _cluster(scheduler: str) -> Iterator[Cluster]:
     """The Dask cluster that extracts.
 
     Raises:
-        UserError: It is not there, fails, or is asked for by several processes.
+        UserError: It cannot be reached, fails, or several processes were launched.
     """
     if distributed.world_size() > 1:
-        raise UserError("inference.scheduler: a cluster is asked by one process; leave the launcher out")
+        raise UserError("inference.scheduler: one process gives a Dask cluster its work; leave the launcher out")
     try:
         with connected(scheduler, "inference.scheduler", __name__) as cluster:
             yield cluster
@@ -131,7 +131,7 @@ def _extract(
     if distributed.rank() == 0:
         for output in outputs:
             _make_way(output, source, ids, inference.overwrite)
-        _tell_of_gone(source, ids)
+        _warn_of_missing_audio(source, ids)
     distributed.barrier()
     forward = partial(tokens_of, layers=layers) if layers else logits_of
     job = Job(source.features, windowing, encoder.runner(forward, torch.float16), outputs, inference.batch_size)
@@ -143,7 +143,7 @@ def _extract(
     if report.short:
         seconds = windowing.rows / windowing.rate
         say(f"{report.short} tracks are shorter than nine tenths of a window ({seconds:.1f} s): padded with silence")
-    _tell(report, outputs, settings.datamodule, encoder.network.name)
+    _print_summary(report, outputs, settings.datamodule, encoder.network.name)
     run.set_info(
         stores=[str(output.folder) for output in outputs], skipped=len(report.skipped), shorter_than_window=report.short
     )
@@ -172,7 +172,7 @@ def _make_way(output: Output, source: DataSource, ids: Sequence[str], overwrite:
     shutil.rmtree(output.folder)
 
 
-def _tell_of_gone(source: DataSource, ids: Sequence[str]) -> None:
+def _warn_of_missing_audio(source: DataSource, ids: Sequence[str]) -> None:
     """Say how many tracks have features, but no audio any more; only where the features were made of a folder."""
     if source.features.path.resolve() == source.base_dir.resolve():
         return
@@ -206,7 +206,9 @@ def _folder(out_dir: str | None, source: DataSource, producer: dict[str, Any]) -
     return Path("outputs/embeddings") / f"{source.name}-{made[:8]}"
 
 
-def _tell(report: ExtractionReport, outputs: list[Output], datamodule: DatamoduleSettings, network: str) -> None:
+def _print_summary(
+    report: ExtractionReport, outputs: list[Output], datamodule: DatamoduleSettings, network: str
+) -> None:
     written = pluralize(report.written, "track")
     say(f"{written} stored, {report.already} were there already, {len(report.skipped)} skipped")
     if report.skipped:

@@ -15,25 +15,26 @@ import numpy as np
 from joblib import delayed, effective_n_jobs
 
 from datasets.csv_writing import TableWriter
+from datasets.label_names import display_name
 from datasets.progress import progress
 from datasets.text import printable
+from datasets.windows import cut
 from datasets.workers import workers
 from experiments import reports
 from experiments.encoder import Encoder
-from experiments.encoder_runtime import Runner, logits_of
 from experiments.errors import UserError
-from experiments.inference.cost import savings
 from experiments.inference.results import Results
-from experiments.labels import display_name
 from experiments.messages import say
-from experiments.prediction import Prediction
 from experiments.settings import PredictionSettings, PretrainSettings
 from experiments.tasks.base import Task
 from experiments.tracking import RunHandle
 from experiments.tracks.data import recipe_of
 from experiments.training.opening import open_encoder, windowing_of
-from experiments.window_batches import OpenTrack, Windowing, cut, in_batches
+from models.cost import savings
 from models.fingerprint import fingerprint
+from models.network_input import Windowing
+from models.prediction import Prediction
+from models.running import OpenTrack, Runner, in_batches, logits_of
 from preprocess.files import Candidate, find, storable
 from preprocess.quiet import quiet_libraries
 from preprocess.tracks import DecodedTrack
@@ -77,7 +78,7 @@ def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     """Rank the classes of a file, or of every audio file in a folder, by the network's own head; see `predict_files`.
 
     Raises:
-        UserError: No audio was named, it does not exist, or none of it could be read.
+        UserError: No audio was named, it does not exist, or none of it could be predicted.
     """
     inference = settings.inference
     if inference.random_weights:
@@ -117,8 +118,8 @@ def predict_files(
         run: Keeps the files too.
 
     Raises:
-        UserError: None of the files could be read, or the folder holds other predictions, or predictions of what the
-            files were before.
+        UserError: None of the files could be predicted, or the folder holds other predictions, or predictions of what
+            the files were before.
     """
     encoder, windowing = predictor.encoder, predictor.windowing
     if line := savings(encoder.network, (windowing.frames, *encoder.frontend.item_shape), predictor.last_layer):
@@ -133,9 +134,9 @@ def predict_files(
         skipped = _predict(todo, predictor, inference.batch_size, jobs, results, run)
         if len(skipped) == len(files):
             raise UserError(
-                f"none of {len(files)} files could be read; the reasons are above"
+                f"none of {len(files)} files could be predicted; the reasons are above"
                 if len(files) > 1
-                else "the file could not be read; the reason is above"
+                else "the file could not be predicted; the reason is above"
             )
         _leave(results, skipped, todo, run)
     return {"predicted": len(todo) - len(skipped), "already": already, "skipped": len(skipped)}

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from datasets.csv_writing import TableWriter
 from experiments.errors import UserError
 from experiments.locks import close_lock, open_lock, wait_exclusive
-from experiments.prediction import Prediction
+from models.prediction import Prediction
 
 LINES, WINDOWS, DOCUMENT, RANKED = "predictions.jsonl", "predictions.csv", "predictions.json", "ranked.csv"
 LOCK = ".predictions.lock"

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from datasets.intervals import Difference, IntervalError, SystemScores, differences
 from experiments import tasks
 from experiments.errors import UserError
-from experiments.intervals import Difference, SystemScores, differences, resampled_together, weighted
+from experiments.intervals import resampled_together, weighted
 from experiments.leaderboard.ranking import Entry, Standing, Test
 from experiments.leaderboard.sources import RunSource, from_bytes
 from experiments.probes.records import Predictions, Score, load_predictions
@@ -61,7 +62,7 @@ def compare(test: Test, standings: Mapping[str, Standing], source: RunSource, re
     systems = _systems(test, standings, given, resamples, seed)
     try:
         found = differences(systems, test.n, test.metric)
-    except UserError as error:
+    except IntervalError as error:
         found, alone = {}, alone | dict.fromkeys(systems, str(error))
     counts = [len(systems[name].seeds) for name in systems] or [1]
     tried = {name: system.tried for name, system in systems.items() if system.tried > 1}
@@ -119,7 +120,7 @@ def _aligned(predictions: Predictions, anchor: Predictions) -> Predictions:
     shape, expected = predictions.predictions.shape, anchor.predictions.shape
     if shape[1:] != expected[1:]:
         raise UserError(f"its predictions have the shape {list(shape)}, not {list(expected)}")
-    return Predictions(anchor.ids, predictions.predictions[order], references, predictions.by_seed[:, order])
+    return Predictions(anchor.ids, references, predictions.by_seed[:, order])
 
 
 def _check(test: Test, score: Score, kept: Predictions) -> None:

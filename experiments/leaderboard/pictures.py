@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from experiments.leaderboard.ranking import Board, Entry, Standing, Test, units
+from experiments.leaderboard.ranking import Board, Entry, Standing, Standings, units
 from experiments.leaderboard.tables import headings
 from experiments.probes.records import SUM
 from experiments.reports import COLOUR_MAP, COLOURS, MARKERS, comparison_bars, picture, short_names
@@ -20,7 +19,7 @@ MOST_NUMBERS = 260  # cells of a heat map that all have their number; of more th
 TOKENS = ("cls", "dist", "mean", "cls+dist", "all")  # from the top
 
 
-def draw(board: Board, standings: Mapping[Test, Mapping[str, Standing]], folder: Path) -> list[Path]:
+def draw(board: Board, standings: Standings, folder: Path) -> list[Path]:
     """Draw every test: its encoders as bars, and, where blocks or tokens were compared, a heat map and curves."""
     heads, drawn = headings(list(board)), []
     for test, encoders in board.items():
@@ -55,6 +54,8 @@ def heat_map(encoders: Mapping[str, Sequence[Entry]], best: Mapping[str, Standin
         path: Of the PNG file.
         title: Above it.
     """
+    from matplotlib.patches import Rectangle
+
     tables = {name: _table(entries) for name, entries in encoders.items()}
     values = np.concatenate([100 * table.ravel() for _, _, table in tables.values()])
     low, high = np.nanmin(values), np.nanmax(values)
@@ -75,7 +76,8 @@ def heat_map(encoders: Mapping[str, Sequence[Entry]], best: Mapping[str, Standin
                 colour = "black" if value > (low + high) / 2 else "white"
                 number = axis.text(column, row, f"{value:.1f}", ha="center", va="center", color=colour, fontsize=11)
                 number.set_in_layout(False)  # it lies inside; measuring every one takes most of the time
-            _frame(axis, *chosen)
+            corner = chosen[0] - 0.5, chosen[1] - 0.5
+            axis.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=COLOURS[1], linewidth=4, clip_on=False))
             axis.grid(visible=False)
             axis.spines[:].set_visible(False)
             axis.set_title(name, fontsize=13)
@@ -102,13 +104,6 @@ def _order(entry: Entry) -> tuple[int, str, str]:
 def _row(entry: Entry) -> str:
     words = (entry.score.tokens, "" if entry.score.pooling == "mean" else entry.score.pooling)
     return ", ".join(word for word in words if word) or "-"
-
-
-def _frame(axis: Any, column: int, row: int) -> None:
-    from matplotlib.patches import Rectangle
-
-    edge = Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=COLOURS[1], linewidth=4, clip_on=False)
-    axis.add_patch(edge)
 
 
 def block_curves(

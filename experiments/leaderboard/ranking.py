@@ -7,12 +7,13 @@ the same classes. Others stand in tables of their own.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from datasets.intervals import bounds
 from datasets.text import pluralize
-from experiments.intervals import bounds
 from experiments.probes.records import SUM, Score, layer_name
 from experiments.settings import ROWS
 from experiments.tasks.base import unknown
@@ -102,6 +103,7 @@ def units(entries: Iterable[Entry]) -> str:
 
 
 Board = dict[Test, dict[str, list[Entry]]]  # encoder -> its entries, blocks and tokens in order
+Standings = Mapping[Test, Mapping[str, Standing]]  # encoder -> its best entry, best first
 
 
 @dataclass(eq=False)  # two are the same only where they are one
@@ -115,10 +117,6 @@ class _Encoder:
 
     networks: set[str]
     sweeps: list[Sweep]
-
-    @property
-    def folders(self) -> list[str]:
-        return list(dict.fromkeys(sweep.folder for sweep in self.sweeps if sweep.folder))
 
 
 def named(sweeps: Sequence[Sweep]) -> list[Entry]:
@@ -159,7 +157,7 @@ def _start(sweep: Sweep) -> tuple[float, str]:
 
 def _called(name: str, encoder: _Encoder, others: Mapping[str, Any]) -> str:
     """An encoder's name: of one without a name, the folder of its stores, unless another encoder is called so."""
-    folders = encoder.folders
+    folders = list(dict.fromkeys(sweep.folder for sweep in encoder.sweeps if sweep.folder))
     if name != UNNAMED or not folders or folders[0] in others:
         return name
     return folders[0] if len(folders) == 1 else f"{folders[0]} and {len(folders) - 1} more"
@@ -202,7 +200,7 @@ def filtered(
 def latest(entries: Iterable[Entry]) -> list[Entry]:
     """Of entries for the same test, encoder, block, tokens and pooling, the one of the run that was started last."""
     chosen: dict[tuple[Any, ...], Entry] = {}
-    for entry in sorted(entries, key=lambda one: (one.sweep.started, one.sweep.key)):
+    for entry in sorted(entries, key=lambda one: _start(one.sweep)):
         chosen[entry.test, entry.name, entry.score.kind, entry.view] = entry
     return list(chosen.values())
 
@@ -214,9 +212,7 @@ def apart(entries: Sequence[Entry]) -> list[Entry]:
         runs.setdefault((entry.test, entry.name, entry.view), set()).add(entry.sweep.key)
     repeated = {name for (_, name, _), keys in runs.items() if len(keys) > 1}
     return [
-        Entry(
-            entry.score, entry.sweep, f"{entry.name}, run {entry.sweep.name}" if entry.name in repeated else entry.name
-        )
+        replace(entry, name=f"{entry.name}, run {entry.sweep.name}") if entry.name in repeated else entry
         for entry in entries
     ]
 
@@ -247,14 +243,14 @@ def standings(encoders: Mapping[str, Sequence[Entry]]) -> dict[str, Standing]:
     return dict(sorted(found.items(), key=lambda pair: (-pair[1].entry.score.score, pair[0])))
 
 
-def ranked(tests: Mapping[Test, Mapping[str, Standing]]) -> list[str]:
+def ranked(tests: Standings) -> list[str]:
     """All encoders, by the share of the others that they beat in the tests they share; then by name."""
-    beaten: dict[str, int] = {}
-    met: dict[str, int] = {}
+    beaten: Counter[str] = Counter()
+    met: Counter[str] = Counter()
     for standing in tests.values():
         for place, name in enumerate(standing):
-            beaten[name] = beaten.get(name, 0) + len(standing) - 1 - place
-            met[name] = met.get(name, 0) + len(standing) - 1
+            beaten[name] += len(standing) - 1 - place
+            met[name] += len(standing) - 1
     return sorted(met, key=lambda name: (-beaten[name] / max(1, met[name]), name))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +13,13 @@ from datasets.text import pluralize, printable_lines
 from experiments.errors import UserError
 from experiments.leaderboard import comparison, pictures, ranking, tables
 from experiments.leaderboard.comparison import Comparison
-from experiments.leaderboard.ranking import Board, Entry, Standing, Sweep, Test
+from experiments.leaderboard.ranking import Board, Standings, Sweep, Test
 from experiments.leaderboard.sources import DatabaseSource, DiskSource, RunSource, Wanted, moment
+from experiments.messages import say
 from experiments.settings import ProbeExperimentSettings, ReportSettings
 from experiments.tracking import RunHandle, TrackingSettings
 from experiments.tracking.home import pending_directory
 from experiments.tracking.location import Location, located
-from experiments.tracking.masking import for_terminal
 
 
 def report(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]:
@@ -50,10 +49,10 @@ def report(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float
     _keep(board, standings, comparisons, notes, drawn, run)
     entries = [entry for encoders in board.values() for of_one in encoders.values() for entry in of_one]
     run.set_info(report={"source": place, "sweeps": len({e.sweep.key for e in entries}), "scores": len(entries)})
-    _say(
+    say(
         f"Report of {pluralize(len(entries), 'score')} from {place} in {time.monotonic() - began:.1f} s: "
-        f"leaderboard.html, .md, "
-        f".csv and pictures in {_short(run.directory)}; see them with: python ex_probe.py dashboard"
+        f"leaderboard.html, .md, .csv and pictures in {_short(run.directory)}; "
+        "see them with: python ex_probe.py dashboard"
     )
     return _result(standings)
 
@@ -102,7 +101,7 @@ def collect(filters: ReportSettings, source: RunSource, run: RunHandle) -> Board
         raise UserError(f"report.runs: {missing[0]} is no run with scores in {source.place}; there is {known}")
     entries = ranking.named(sweeps)
     if lost := sum(len(sweep.scores) for sweep in sweeps) - len(entries):
-        _say(f"{pluralize(lost, 'score is', 'scores are')} not finite and left out: their probes failed")
+        say(f"{pluralize(lost, 'score is', 'scores are')} not finite and left out: their probes failed")
     entries = ranking.filtered(entries, filters.tasks, filters.corpora, filters.encoders)
     kept = ranking.latest(entries) if filters.repeats == "latest" else ranking.apart(entries)
     if not kept:
@@ -111,7 +110,7 @@ def collect(filters: ReportSettings, source: RunSource, run: RunHandle) -> Board
             f"report.corpora={filters.corpora}, report.encoders={filters.encoders} out"
         )
     if len(kept) < len(entries):
-        _say(f"{pluralize(len(entries) - len(kept), 'score')} of earlier runs left out; report.repeats=all shows all")
+        say(f"{pluralize(len(entries) - len(kept), 'score')} of earlier runs left out; report.repeats=all shows all")
     return ranking.board(kept)
 
 
@@ -141,9 +140,7 @@ def _names(sweeps: Sequence[Sweep], most: int = 8) -> str:
     return ", ".join(listed[-most:]) + more if listed else "none"
 
 
-def _compared(
-    standings: Mapping[Test, Mapping[str, Standing]], source: RunSource, resamples: int, seed: int
-) -> dict[Test, Comparison]:
+def _compared(standings: Standings, source: RunSource, resamples: int, seed: int) -> dict[Test, Comparison]:
     several = {test: encoders for test, encoders in standings.items() if len(encoders) > 1}
     found = {}
     with progress("paired intervals", len(several), "tests") as advance:
@@ -155,12 +152,13 @@ def _compared(
 
 def _keep(
     board: Board,
-    standings: Mapping[Test, Mapping[str, Standing]],
+    standings: Standings,
     comparisons: Mapping[Test, Comparison],
     notes: Sequence[str],
     pictures: Sequence[Path],
     run: RunHandle,
 ) -> None:
+    """Attach the tables and the pictures to the run."""
     folder = run.directory
     files = [tables.write_csv(board, standings, folder / "leaderboard.csv")]
     if comparisons:
@@ -176,18 +174,13 @@ def _keep(
         run.add_artifact(path)
 
 
-def _result(standings: Mapping[Test, Mapping[str, Standing]]) -> dict[str, float]:
+def _result(standings: Standings) -> dict[str, float]:
     heads = tables.headings(list(standings))
-    best: dict[str, Entry] = {
-        f"{heads[test][0].replace(', ', '/')}/{name}/{test.metric}": standing.entry
+    return {
+        f"{heads[test][0].replace(', ', '/')}/{name}/{test.metric}": float(standing.entry.score.score)
         for test, encoders in standings.items()
         for name, standing in encoders.items()
     }
-    return {name: float(entry.score.score) for name, entry in best.items()}
-
-
-def _say(line: str) -> None:
-    print(for_terminal(line), file=sys.stderr, flush=True)
 
 
 def _short(path: Path) -> str:

@@ -15,12 +15,11 @@ import numpy as np
 
 from datasets.csv_writing import RecordWriter, TableWriter
 from experiments.leaderboard.comparison import Comparison, summary
-from experiments.leaderboard.ranking import Board, Entry, Standing, Test, describe, ranked, units
+from experiments.leaderboard.ranking import Board, Entry, Standings, Test, describe, ranked, units
 from experiments.reports import with_interval
 
 WIDTH = 118  # characters of a line on the terminal
-BEST = "* the highest"  # of the best cell, in a legend
-Standings = Mapping[Test, Mapping[str, Standing]]
+IN_BOLD = "the highest in bold"
 COLUMNS = (
     "task", "corpus", "metric", "n", "split", "classes", "encoder", "kind", "block", "tokens", "pooling", "score",
     "low", "high", "valid", "seeds", "spread_over_seeds", "chosen", "aggregation", "run", "started", "network",
@@ -53,22 +52,21 @@ def kept_apart(tests: Sequence[Test]) -> list[str]:
     return lines
 
 
-def grid(standings: Standings) -> tuple[list[list[str]], list[str]]:
-    """The cells of the table, two header rows first and a row an encoder; and the names of the encoders.
+def grid(standings: Standings) -> list[list[str]]:
+    """The cells of the table: two header rows and a row an encoder.
 
     A cell has score, interval and what was probed; the best of a column has a star.
     """
-    names = ranked(standings)
     heads = headings(list(standings))
     rows = [["", *(heads[test][0] for test in standings)], ["encoder", *(heads[test][1] for test in standings)]]
-    for name in names:
+    for name in ranked(standings):
         cells = []
         for encoders in standings.values():
             standing = encoders.get(name)
             best = "*" if name == next(iter(encoders)) and len(encoders) > 1 else ""
             cells.append(_cell(standing.entry) + best if standing else "")
         rows.append([name, *cells])
-    return rows, names
+    return rows
 
 
 def _cell(entry: Entry) -> str:
@@ -78,7 +76,7 @@ def _cell(entry: Entry) -> str:
 
 def text(standings: Standings) -> str:
     """The table for a terminal; columns that do not fit beside each other stand below."""
-    rows, _ = grid(standings)
+    rows = grid(standings)
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     blocks, shown = [], 1
     while shown < len(widths):
@@ -93,8 +91,8 @@ def text(standings: Standings) -> str:
     return "\n\n".join(blocks)
 
 
-def legend(standings: Standings) -> str:
-    """How to read a cell."""
+def legend(standings: Standings, best: str = "* the highest") -> str:
+    """How to read a cell; `best` says how the best one is marked."""
     by = {standing.by for encoders in standings.values() for standing in encoders.values() if standing.tried > 1}
     chosen = {
         frozenset(): "",
@@ -102,7 +100,7 @@ def legend(standings: Standings) -> str:
         frozenset({"test"}): " Block and tokens were chosen on these very items, so the scores are a little high.",
     }.get(frozenset(by), " Block and tokens were chosen on validation where it is known, else on these very items.")
     over = units(standing.entry for encoders in standings.values() for standing in encoders.values())
-    return f"Per cent ± half of the 95 % interval over {over} and seeds; {BEST}.{chosen}"
+    return f"Per cent ± half of the 95 % interval over {over} and seeds; {best}.{chosen}"
 
 
 def write_csv(board: Board, standings: Standings, path: Path) -> Path:
@@ -161,15 +159,14 @@ def summaries(standings: Standings, comparisons: Mapping[Test, Comparison]) -> l
 
 def markdown(standings: Standings, comparisons: Mapping[Test, Comparison], notes: Sequence[str]) -> str:
     """The table and its comparisons in sentences, for a README."""
-    rows, _ = grid(standings)
     out = io.StringIO()
-    for number, row in enumerate(_joined_heads(rows)):
+    for number, row in enumerate(_with_one_head(grid(standings))):
         cells = [cell.replace("|", "\\|") for cell in row]
         cells = [f"**{cell.removesuffix('*')}**" if cell.endswith("*") else cell for cell in cells]
         out.write("| " + " | ".join(cells) + " |\n")
         if number == 0:
             out.write("|" + "---|" * len(row) + "\n")
-    out.write(f"\n{_plain_legend(standings)}\n")
+    out.write(f"\n{legend(standings, IN_BOLD)}\n")
     for note in notes:
         out.write(f"\n{note}\n")
     for heading, lines in summaries(standings, comparisons):
@@ -177,28 +174,21 @@ def markdown(standings: Standings, comparisons: Mapping[Test, Comparison], notes
     return out.getvalue()
 
 
-def _plain_legend(standings: Standings) -> str:
-    return legend(standings).replace(BEST, "the highest in bold")
-
-
-def _joined_heads(rows: list[list[str]]) -> list[list[str]]:
+def _with_one_head(rows: list[list[str]]) -> list[list[str]]:
+    """The cells with the two header rows joined to one."""
     first, second, *rest = rows
-    return [
-        [one if not other else f"{one}: {other}" if one else other for one, other in zip(first, second, strict=True)],
-        *rest,
-    ]
+    return [[f"{one}: {other}" if one else other for one, other in zip(first, second, strict=True)], *rest]
 
 
 def page(
     standings: Standings, comparisons: Mapping[Test, Comparison], notes: Sequence[str], pictures: Sequence[Path]
 ) -> str:
     """The same as a page that needs no other file."""
-    rows, _ = grid(standings)
     body = ["<h1>Leaderboard</h1><div class=wide><table>"]
-    for number, row in enumerate(_joined_heads(rows)):
+    for number, row in enumerate(_with_one_head(grid(standings))):
         tag = "th" if number == 0 else "td"
         body.append("<tr>" + "".join(_html_cell(tag, cell) for cell in row) + "</tr>")
-    body.append(f"</table></div><p>{html.escape(_plain_legend(standings))}</p>")
+    body.append(f"</table></div><p>{html.escape(legend(standings, IN_BOLD))}</p>")
     body += [f"<p>{html.escape(note)}</p>" for note in notes]
     for heading, lines in summaries(standings, comparisons):
         body.append(f"<h2>{html.escape(heading)}</h2><ul>")

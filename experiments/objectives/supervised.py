@@ -21,7 +21,7 @@ class Supervised(Objective):
 
     Args:
         task: Loss, decoding, metrics.
-        join: How the predictions of a track's windows become one, a key of `experiments.tasks.joining.JOINS`.
+        join: How the predictions of a track's windows become one, a key of `models.prediction.JOINS`.
     """
 
     def __init__(self, task: Task, join: str = "mean") -> None:

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from datasets.corpus import SPLITS
+from datasets.examples import check_no_group_leakage, require_nonempty
 from datasets.progress import progress
-from datasets.text import pluralize
+from datasets.text import enumerated, pluralize
+from datasets.vectors import MEL_STATISTICS
 from experiments.errors import UserError
 from experiments.messages import say
-from experiments.probes.grids import ProbeConfig, grid
+from experiments.probes.grids import grid
 from experiments.probes.prediction import command
 from experiments.probes.report import (
     Trained,
@@ -45,14 +47,15 @@ from experiments.probes.splits import (
 )
 from experiments.probes.sweep import Outcome, Workers, seeds_of, sweep
 from experiments.probes.sweep_files import Problem
-from experiments.probes.vectors import MEL_STATISTICS, Split
+from experiments.probes.vectors import Split
 from experiments.settings import DatamoduleSettings, ProbeExperimentSettings, ProbeSettings
 from experiments.tasks.base import Task
 from experiments.tracking import RunHandle
-from experiments.tracks.annotations import shown, tasks_of
+from experiments.tracks.annotations import tasks_of
 from experiments.tracks.data import DataSource, build_task, identify, open_source, read_corpus
-from experiments.tracks.examples import check_no_group_leakage, examples, require_nonempty
+from experiments.tracks.examples import examples
 from experiments.tracks.unmatched import match, report_unannotated
+from models.probes.grids import ProbeConfig
 
 
 @dataclass(frozen=True)
@@ -97,15 +100,15 @@ def probe(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]
     stores = prediction_stores(embeddings.predictions, {name: one.task for name, one in problems.items()})
     configs, seeds = grid(probes.grid, probes.axes, probes.max_steps), seeds_of(probes.seeds, run.seed)
     results, named = SweepResults(), labels(compared)
-    for row in compared:
-        main = row.encoder == (embeddings.name or MAIN)
-        _probe_representation(row, named[row], main, problems, configs, seeds, probes, results)
+    for representation in compared:
+        main = representation.encoder == (embeddings.name or MAIN)
+        _probe_representation(representation, named[representation], main, problems, configs, seeds, probes, results)
     for name, one in problems.items():
         if "majority_or_mean" in embeddings.baselines:
             train, test = one.tracks.split("train"), one.tracks.split("test")
             few = probes.shots is not None or probes.train_share is not None
-            seen = [_few_shot(one.task, train, probes, seed) for seed in (seeds if few else [run.seed])]
-            made = [majority_or_mean(one.task, _probabilities(one.task, few.y), len(test.ids)) for few in seen]
+            subsets = [_few_shot(one.task, train, probes, seed) for seed in (seeds if few else [run.seed])]
+            made = [majority_or_mean(one.task, _probabilities(one.task, of.y), len(test.ids)) for of in subsets]
             results.rows[name].append(predictions_row(one.task, data[name], MAJORITY_OR_MEAN, "", test, np.stack(made)))
     for name, task, store in stores:
         test = problems[task.name].tracks.split("test")
@@ -201,11 +204,11 @@ def _where(compared: Sequence[Representation], shared: Set[str]) -> str:
     every = set().union(*(row.ids for row in compared))
     stores = {str(store.path): store for row in compared for store in row.stores}
     short = [path for path, store in stores.items() if shared != every and not every <= set(store.ids)]
-    return shown(short or list(stores)[:1], most=2)
+    return enumerated(short or list(stores)[:1], most=2)
 
 
 def _probe_representation(
-    row: Representation,
+    representation: Representation,
     label: str,
     main: bool,
     problems: Mapping[str, Labelled],
@@ -216,11 +219,11 @@ def _probe_representation(
 ) -> None:
     """Sweep a representation on all tasks and seeds; the best of the main encoder is remembered."""
     wanted = sorted({identity for one in problems.values() for ids in one.tracks.ids.values() for identity in ids})
-    x, numbers = row.vectors(wanted), {identity: number for number, identity in enumerate(wanted)}
+    x, numbers = representation.vectors(wanted), {identity: number for number, identity in enumerate(wanted)}
     to_train, splits = [], {}
     for name, one in problems.items():
         splits[name] = {
-            split: one.tracks.split(split, x[[numbers[identity] for identity in ids]], row)
+            split: one.tracks.split(split, x[[numbers[identity] for identity in ids]], representation)
             for split, ids in one.tracks.ids.items()
         }
         for seed in seeds:
@@ -243,7 +246,7 @@ def _probe_representation(
     for number, (name, one) in enumerate(problems.items()):
         own = outcomes[number * len(seeds) : (number + 1) * len(seeds)]
         warn_of_failures(name, label, own)
-        evaluated = probe_row(one.task, one.data, row, label, splits[name], own)
+        evaluated = probe_row(one.task, one.data, representation, label, splits[name], own)
         results.rows[name].append(evaluated)
         results.trained += [Trained(name, label, seed, outcome) for seed, outcome in zip(seeds, own, strict=True)]
         best = results.best.get(name)

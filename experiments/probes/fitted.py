@@ -5,50 +5,27 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from experiments.errors import UserError
-from experiments.probes.grids import ProbeConfig
-from experiments.probes.vectors import Split
+from experiments.probes.validation import Evaluator, check_splits
+from experiments.probes.vectors import Split, same_origin
 from experiments.tasks import from_metadata
 from experiments.tasks.base import Task
 from models.descriptions import read_object
 from models.errors import CheckpointError
+from models.probes import apply
+from models.probes.grids import ProbeConfig
+
+if TYPE_CHECKING:
+    from models.probes.batched import TrainedProbe
 
 FORMAT = "ostinato probe 1"
-
-
-def scaler(x: np.ndarray, standardise: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and population deviation of every column, float64 `[values]` each; a constant column gets deviation 1."""
-    if not standardise:
-        return np.zeros(x.shape[1]), np.ones(x.shape[1])
-    mean = x.mean(axis=0, dtype=np.float64)
-    scale = x.std(axis=0, dtype=np.float64)
-    constant = np.ptp(x, axis=0) == 0
-    return np.where(constant, x[0], mean), np.where(constant, 1.0, scale)
-
-
-def scaled(x: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Apply a scaler in double; float32 `[tracks, values]`."""
-    return ((x - mean) / scale).astype(np.float32)
-
-
-def same_origin(first: str, one: Mapping[str, Any], second: str, other: Mapping[str, Any]) -> None:
-    """Compare what made two sets of vectors.
-
-    Raises:
-        UserError: They differ; `first` and `second` begin the two halves of the message.
-    """
-    for name in sorted({*one, *other}):
-        if one.get(name) != other.get(name):
-            raise UserError(
-                f"{first} {name} {one.get(name)!r}, {second} {name} {other.get(name)!r}; extract them alike"
-            )
 
 
 @dataclass(frozen=True)
@@ -59,8 +36,7 @@ class FittedProbe:
         task: Decodes the outputs.
         config: How it was trained.
         seed: Of weights, batches and dropout.
-        weights: `0.weight`, `0.bias` and, with a hidden layer, `1.weight`, `1.bias`; float32, `[out, in]` and `[out]`.
-            With a learned sum of blocks, `blocks`: `[blocks]`, whose softmax are their shares.
+        weights: As `models.probes.apply` takes them, float32.
         mean: Subtracted from the features, float64 `[values]`.
         scale: The features are divided by it, float64 `[values]`.
         features: What made the vectors it was trained on, from `Split.features`.
@@ -89,10 +65,13 @@ class FittedProbe:
     @property
     def shares(self) -> np.ndarray | None:
         """What every block adds to a learned sum, `[blocks]`, in all 1; None for a probe of one block."""
-        if "blocks" not in self.weights:
-            return None
-        raised = np.exp(self.weights["blocks"] - self.weights["blocks"].max())
-        return raised / raised.sum()
+        return apply.block_shares(self.weights)
+
+    @classmethod
+    def of(cls, trained: TrainedProbe, task: Task, seed: int, features: Mapping[str, Any]) -> FittedProbe:
+        """A probe of a grid with its task, its seed and what made the vectors."""
+        own = {one.name: getattr(trained, one.name) for one in fields(trained) if one.name != "failure"}
+        return cls(task=task, seed=seed, features=dict(features), **own)
 
     def outputs(self, features: np.ndarray | Split) -> np.ndarray:
         """Return raw outputs, float32 `[tracks, outputs]`; arguments and errors as in `predict`."""
@@ -103,13 +82,7 @@ class FittedProbe:
             raise UserError(
                 f"features of shape {list(features.shape)}, the probe was trained on [tracks, {len(self.mean)}]"
             )
-        values = scaled(features, self.mean, self.scale)
-        if self.shares is not None:
-            values = np.einsum("l,nld->nd", self.shares, values.reshape(len(values), len(self.shares), -1))
-        values = values @ self.weights["0.weight"].T + self.weights["0.bias"]
-        if "1.weight" in self.weights:
-            values = np.maximum(values, 0) @ self.weights["1.weight"].T + self.weights["1.bias"]
-        return values
+        return apply.outputs(self.weights, apply.scaled(features, self.mean, self.scale))
 
     def predict(self, features: np.ndarray | Split) -> np.ndarray:
         """Return the task's predictions `[tracks, classes]`, e.g. probabilities.
@@ -177,6 +150,22 @@ class FittedProbe:
         mean, scale = arrays.pop("scaler.mean"), arrays.pop("scaler.scale")
         rest = {name: getattr(document, name) for name in _Document.model_fields if name not in ("task", "options")}
         return cls(task, weights=arrays, mean=mean, scale=scale, **rest)
+
+
+def train_batch(
+    task: Task, train: Split, valid: Split, configs: Mapping[int, ProbeConfig], seed: int, device: str = "cpu"
+) -> dict[int, TrainedProbe]:
+    """Train a batch of probes, by their number in a grid, on the loss and the primary metric of a task.
+
+    Raises:
+        UserError: The splits do not fit together, or validation cannot be scored.
+    """
+    from models.probes import batched
+
+    check_splits(task, train, valid)
+    score = Evaluator(task, valid.y, valid.groups, device).scores
+    splits = (train.x, train.y), (valid.x, valid.y)
+    return batched.train_batch(configs, *splits, task.n_outputs, task.loss, score, seed, train.layers, device)
 
 
 class _Document(BaseModel):

@@ -13,13 +13,12 @@ import torch
 from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor
 
+from datasets.vectors import Reduction, reduction_named
 from experiments.encoder import UNNAMED, Encoder
-from experiments.encoder_runtime import tokens_of
 from experiments.errors import UserError
 from experiments.inference.prediction import Predictor, audio_named, predict_files
 from experiments.messages import say
 from experiments.probes.fitted import FittedProbe
-from experiments.probes.vectors import Reduction, reduction_named
 from experiments.settings import ProbeExperimentSettings, TrainerSettings
 from experiments.tracking import RunHandle
 from experiments.training.opening import block_layers, runtime_of
@@ -30,6 +29,7 @@ from models.fingerprint import fingerprint
 from models.network import Network
 from models.own_classes import module_of
 from models.releases import RELEASES
+from models.running import tokens_of
 
 if TYPE_CHECKING:
     from experiments.transfer.settings import TransferSettings

@@ -122,13 +122,12 @@ def read_scores(rows: Iterable[Mapping[str, Any]]) -> list[Score]:
     Raises:
         UserError: A row lacks what every row has.
     """
-    known = {one.name for one in fields(Score)}
     read = []
     for number, row in enumerate(rows):
         if not isinstance(row, Mapping):
             raise UserError(f"row {number} of a sweep's scores is a {type(row).__name__}, expected values by name")
         try:
-            score = _SCORE.validate_python({name: value for name, value in row.items() if name in known})
+            score = _SCORE.validate_python(dict(row))
         except ValidationError as error:
             first = error.errors()[0]
             raise UserError(
@@ -159,12 +158,11 @@ def read_scores_csv(path: str | Path) -> list[Score]:
 
 
 def _typed(written: Mapping[str, str]) -> dict[str, Any]:
+    """A row of a table with the JSON in it read; numbers stay text, which `read_scores` takes too."""
     row = {name: bare(text) for name, text in written.items()}
     block = int(row["block"]) if row["block"].isdigit() else row["block"]
-    numbers = {name: float(row[name]) for name in ("score", "low", "high")}
     parsed = {name: json.loads(row[name]) for name in OF_JSON}
-    valid = float(row["valid"]) if row.get("valid") else None
-    return dict(row) | numbers | parsed | {"block": block, "n": int(row["n"]), "valid": valid}
+    return dict(row) | parsed | {"block": block, "valid": row.get("valid") or None}
 
 
 @dataclass(frozen=True)
@@ -173,15 +171,18 @@ class Predictions:
 
     Attributes:
         ids: Items, in the order of the rows; songs where clips are evaluated together.
-        predictions: As the task decodes them, of the first seed, `[items, outputs]`.
         references: Stacked targets, `[items, ...]`.
-        by_seed: The same of every seed, `[seeds, items, outputs]`.
+        by_seed: As the task decodes them, of every seed, `[seeds, items, outputs]`.
     """
 
     ids: list[str]
-    predictions: np.ndarray
     references: np.ndarray
     by_seed: np.ndarray
+
+    @property
+    def predictions(self) -> np.ndarray:
+        """Those of the first seed, `[items, outputs]`."""
+        return self.by_seed[0]
 
 
 def folder_name(store: str) -> str:
@@ -242,4 +243,4 @@ def load_predictions(path: str | Path) -> Predictions:
         raise UserError(f"{path}: no predictions of a sweep (ids, predictions and references do not belong together)")
     if by_seed.shape[1:] != predictions.shape or not len(by_seed):
         raise UserError(f"{path}: no predictions of a sweep (by_seed of shape {list(by_seed.shape)})")
-    return Predictions(ids.tolist(), predictions, references, by_seed)
+    return Predictions(ids.tolist(), references, by_seed)

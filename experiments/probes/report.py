@@ -16,13 +16,13 @@ from datasets.text import pluralize
 from experiments import reports
 from experiments.class_report import write_test_report
 from experiments.messages import say
-from experiments.probes.grids import ProbeConfig
 from experiments.probes.records import save_predictions, write_scores
 from experiments.probes.rows import Row, ahead_of
 from experiments.probes.sweep import Outcome, thinned
 from experiments.probes.sweep_files import Record
 from experiments.tasks.base import Task
 from experiments.tracking import ChildRun, RunHandle
+from models.probes.grids import ProbeConfig
 
 MOST_POINTS = 1000  # of the curves of a run
 MOST_BARS = 24
@@ -30,7 +30,7 @@ MOST_CELLS = 1500  # of the picture of a grid
 POINTS = "probes.csv"
 COMPARISON = "comparison.csv"
 TABLE = "comparison.txt"
-FOUND = ("value", "loss", "best_step", "stop_step", "failure")
+RESULTS = ("value", "loss", "best_step", "stop_step", "failure")
 SHORT = {"standardise": "scaled", "batch_size": "batch", "learning_rate": "lr", "hidden": "hidden", "dropout": "drop"}
 
 
@@ -180,13 +180,13 @@ def write_points(trained: Sequence[Trained], run: RunHandle) -> Path:
     path = run.directory / POINTS
     with path.open("w", newline="", encoding="utf-8") as handle:
         columns = ("task", "representation", "seed", "point", *(one.name for one in fields(ProbeConfig)))
-        writer = RecordWriter(handle, [*columns, *FOUND, "chosen", "tied"])
+        writer = RecordWriter(handle, [*columns, *RESULTS, "chosen", "tied"])
         writer.writeheader()
         for task, label, seed, outcome in trained:
             chosen, tied = min(outcome.records, key=lambda record: record.rank), outcome.tied
             for record in outcome.records:
                 row = {"task": task, "representation": label, "seed": seed, "point": record.number}
-                row |= asdict(record.config) | {name: getattr(record, name) for name in FOUND}
+                row |= asdict(record.config) | {name: getattr(record, name) for name in RESULTS}
                 writer.writerow(row | {"chosen": record is chosen, "tied": record in tied})
     run.add_artifact(path)
     return path

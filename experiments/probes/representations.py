@@ -11,9 +11,9 @@ import numpy as np
 
 from datasets.store import Reader, Store, stated
 from datasets.store_format import read_header
+from datasets.vectors import TOKENS, Reduction, gather, token_reduction
 from experiments.errors import UserError
 from experiments.probes.records import PREDICTIONS, SUM, layer_name
-from experiments.probes.vectors import TOKENS, Reduction, gather, token_reduction
 from experiments.settings import ROWS, EmbeddingsSettings
 
 MAIN, MEL, MAJORITY_OR_MEAN = ROWS

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from datasets.intervals import Difference, SystemScores, bounds, central, differences
 from datasets.store import Store, stated
 from datasets.store_format import read_header
 from experiments.errors import UserError
-from experiments.intervals import Difference, SystemScores, bounds, central, differences, resampled
+from experiments.intervals import resampled
 from experiments.probes.records import PREDICTIONS, Score, predictions_name
 from experiments.probes.validation import best_rule, items, song_predictions, songs
 from experiments.probes.vectors import Split
@@ -51,7 +52,7 @@ class Row:
 def probe_row(
     task: Task,
     data: Mapping[str, Any],
-    shown: Representation,
+    representation: Representation,
     label: str,
     splits: Mapping[str, Split],
     outcomes: Sequence[Outcome],
@@ -61,7 +62,7 @@ def probe_row(
     Args:
         task: Scores.
         data: What `data.identify` gives.
-        shown: The vectors that the probes see.
+        representation: The vectors that the probes see.
         label: Of the row.
         splits: With these vectors.
         outcomes: One a seed.
@@ -74,20 +75,18 @@ def probe_row(
             continue
         rules.append(best_rule(task, outcome.probe.outputs(valid), valid.y, valid.groups))
         predictions.append(song_predictions(task, rules[-1], outcome.probe.outputs(test), test.groups))
-    pooled = f"{shown.pooling} of windows" if shown.pooling else shown.reduction.name
+    pooled = f"{representation.pooling} of windows" if representation.pooling else representation.reduction.name
     chosen = outcomes[0].probe
     config = asdict(chosen.config)
     if chosen.shares is not None:
         config["block_shares"] = [round(float(share), 4) for share in chosen.shares]
     score = replace(
-        _blank(task, data, shown.encoder, "probe"),
-        network=shown.network,
-        block=shown.block,
-        tokens=shown.tokens,
-        pooling=shown.pooling,
+        measured_on(task, data, representation),
         aggregation=pooled + (f"; song: {', '.join(dict.fromkeys(rules))}" if rules else ""),
         config=config,
-        predictions=predictions_name(task.name, shown.encoder, shown.block, shown.tokens, shown.pooling),
+        predictions=predictions_name(
+            task.name, representation.encoder, representation.block, representation.tokens, representation.pooling
+        ),
         valid=float(np.mean([outcome.probe.value for outcome in outcomes])),
     )
     return _evaluated(task, label, score, *items(task, test), np.stack(predictions))
@@ -117,6 +116,12 @@ def _blank(task: Task, data: Mapping[str, Any], encoder: str, kind: str) -> Scor
     corpus, split, classes = data["corpus"], data["split_fingerprint"], data["classes_fingerprint"]
     nothing = float("nan")
     return Score(task.name, corpus, encoder, kind, task.primary, nothing, nothing, nothing, [], 0, split, classes)
+
+
+def measured_on(task: Task, data: Mapping[str, Any], representation: Representation) -> Score:
+    """The score of probes on a representation, before anything is measured; `data` is what `identify` gives."""
+    about = {name: getattr(representation, name) for name in ("network", "block", "tokens", "pooling")}
+    return replace(_blank(task, data, representation.encoder, "probe"), **about)
 
 
 def _evaluated(

@@ -13,12 +13,12 @@ import numpy as np
 
 from datasets.workers import workers as processes
 from experiments.errors import UserError
-from experiments.probes.fitted import FittedProbe
-from experiments.probes.grids import ProbeConfig
+from experiments.probes.fitted import FittedProbe, train_batch
 from experiments.probes.sweep_files import Problem, Record, SweepFiles
 from experiments.probes.validation import check_splits
 from experiments.probes.vectors import Split
 from experiments.tasks.base import Task
+from models.probes.grids import ProbeConfig
 from preprocess.cluster import ClusterError, connected
 
 CURVE_POINTS = 24  # kept of every probe's curve
@@ -132,7 +132,7 @@ def sweep(
 
 def _parts(problems: Sequence[Problem], device: str) -> list[Part]:
     """The batches of probes of all problems, the longest work first."""
-    from experiments.probes.batched import batches_of_probes
+    from models.probes.batched import batches_of_probes
 
     parts = []
     for number, problem in enumerate(problems):
@@ -165,7 +165,7 @@ def _by_joblib(problems: Sequence[Problem], left: Sequence[Part], workers: Worke
 def _by_cluster(problems: Sequence[Problem], left: Sequence[Part], workers: Workers) -> Iterator[Trained]:
     """Train parts on the workers of a Dask cluster, which get the vectors of a problem once."""
     try:
-        with connected(workers.scheduler, "probe.scheduler", "experiments.probes.batched") as cluster:
+        with connected(workers.scheduler, "probe.scheduler", "models.probes.batched") as cluster:
             sent: dict[int, Any] = {}
 
             def calls() -> Iterator[tuple[Any, ...]]:
@@ -198,20 +198,18 @@ def _train(
     """Train a batch of probes in a worker, with so many threads; None leaves them as they are."""
     import torch
 
-    from experiments.probes.batched import train_batch
-
     if threads is not None and threads != torch.get_num_threads():
         torch.set_num_threads(threads)
     results = train_batch(task, train, valid, configs, seed, device)
     records = []
-    for number in configs:
-        config, probe, failure = results[number].config, results[number].probe, results[number].failure
-        if probe is None:
-            records.append(Record(number, config, failure=failure))
+    for number, probe in ((number, results[number]) for number in configs):
+        if probe.failure:
+            records.append(Record(number, probe.config, failure=probe.failure))
             continue
         best = (probe.value, probe.loss, probe.best_step, probe.stop_step)
-        records.append(Record(number, config, *best, curve=thinned(probe.curve, probe.best_step, CURVE_POINTS)))
-    return part, records, results[min(records, key=lambda record: record.rank).number].probe
+        records.append(Record(number, probe.config, *best, curve=thinned(probe.curve, probe.best_step, CURVE_POINTS)))
+    best = results[min(records, key=lambda record: record.rank).number]
+    return part, records, None if best.failure else FittedProbe.of(best, task, seed, train.features)
 
 
 def thinned(curve: Sequence[tuple[int, float]], best_step: int, most: int) -> tuple[tuple[int, float], ...]:

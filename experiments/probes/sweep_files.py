@@ -19,10 +19,10 @@ import numpy as np
 
 from experiments.errors import UserError
 from experiments.probes.fitted import FittedProbe
-from experiments.probes.grids import ProbeConfig
 from experiments.probes.vectors import Split
 from experiments.tasks.base import Task
 from models.fingerprint import fingerprint
+from models.probes.grids import ProbeConfig
 
 FORMAT = "ostinato tile 1"  # in files and fingerprints: a sweep that was begun by an earlier version goes on
 

@@ -1,10 +1,8 @@
 """What probes are chosen by: the primary metric on validation, where clips of a song are evaluated together.
 
-A probe learns on clips; where tracks have groups, validation and test count songs, with one prediction of those for the
-clips. The rules are those of Castellon, Donahue and Liang (ISMIR 2021): vote (most frequent class, the first of
-several), max (largest logit anywhere), gmean (mean of the logits), mean (mean of the probabilities). The rule with the
-best validation score is used for validation and test; of equal ones the first. Tasks about tags and values know the
-mean alone.
+A probe learns on clips; where tracks have groups, validation and test count songs, with one prediction made of those
+for the clips. The rule (`models.probes.songs`) with the best validation score is used for validation and test; of equal
+ones the first. Tasks about tags and values know the mean alone.
 """
 
 from __future__ import annotations
@@ -16,15 +14,12 @@ import numpy as np
 
 from datasets.text import pluralize
 from experiments.errors import UserError
-from experiments.probes.fitted import same_origin
-from experiments.probes.vectors import Split
+from experiments.probes.vectors import Split, same_origin
 from experiments.tasks.base import Task
+from models.probes.songs import RULES, song_outputs
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-RULES = {"class": ("vote", "max", "gmean", "mean"), "tags": ("mean",), "values": ("mean",)}
-SMALLEST = 1e-12
 
 
 def songs(groups: Sequence[str]) -> tuple[list[str], np.ndarray]:
@@ -56,38 +51,6 @@ def items(task: Task, split: Split) -> tuple[list[str], np.ndarray]:
     if split.groups is None:
         return split.ids, split.y
     return songs(split.groups)[0], song_targets(task, split.y, split.groups)
-
-
-def song_outputs(task: Task, rule: str, outputs: Tensor, rows: Tensor, n_songs: int) -> Tensor:
-    """Outputs of songs, to be decoded as those of one clip.
-
-    Args:
-        task: Whose outputs they are.
-        rule: One of `RULES[task.kind]`.
-        outputs: Of clips, `[systems, clips, n]`.
-        rows: Number of every clip's song, `[clips]`.
-        n_songs: How many there are.
-
-    Returns:
-        `[systems, n_songs, n]`.
-    """
-    outputs = outputs.double()
-    empty = outputs.new_zeros(len(outputs), n_songs, outputs.shape[-1])
-    if rule == "max":
-        index = rows[None, :, None].expand_as(outputs)
-        return empty.scatter_reduce(1, index, outputs, "amax", include_self=False)
-    counts = rows.bincount(minlength=n_songs)[:, None]
-    if rule == "vote":
-        wide = outputs.shape[-1]
-        votes = outputs.new_zeros(outputs.shape).scatter_(-1, outputs.argmax(-1, keepdim=True), 1.0)
-        share = empty.index_add(1, rows, votes) / counts
-        before = outputs.new_tensor(range(wide)) * (1e-6 / wide)  # of equal shares the first
-        return share.clamp_min(SMALLEST).log() - before
-    if rule == "mean" and task.kind == "class":
-        return (empty.index_add(1, rows, outputs.softmax(-1)) / counts).clamp_min(SMALLEST).log()
-    if rule == "mean" and task.kind == "tags":
-        return (empty.index_add(1, rows, outputs.sigmoid()) / counts).logit(SMALLEST)
-    return empty.index_add(1, rows, outputs) / counts
 
 
 class Evaluator:
@@ -123,7 +86,7 @@ class Evaluator:
         """The same by every rule, `[rules, systems]`."""
         import torch
 
-        by_rule = (song_outputs(self.task, rule, outputs, self.rows, self.n_songs) for rule in self.rules)
+        by_rule = (song_outputs(self.task.kind, rule, outputs, self.rows, self.n_songs) for rule in self.rules)
         return torch.stack([self.task.primary_scores(one, self.references) for one in by_rule])
 
 
@@ -140,7 +103,7 @@ def song_predictions(task: Task, rule: str, outputs: np.ndarray, groups: Sequenc
     import torch
 
     names, rows = songs(groups)
-    joined = song_outputs(task, rule, torch.from_numpy(outputs)[None], torch.from_numpy(rows), len(names))
+    joined = song_outputs(task.kind, rule, torch.from_numpy(outputs)[None], torch.from_numpy(rows), len(names))
     return task.decode(joined[0])
 
 

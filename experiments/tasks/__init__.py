@@ -1,4 +1,4 @@
-"""What can be asked of a recording: one file a task, one row here.
+"""Tasks, such as tagging or key: one file a task, one row here.
 
 `build("genre", classes=[...])` gives the task that pre-training, transfer and probing share, so that a target encoding,
 a loss and a metric exist once. A new task is one file beside this one and one row in `TASKS`; a task of the user's own

@@ -11,14 +11,14 @@ import numpy as np
 
 from datasets.targets import ClipTargets, Targets
 from experiments.errors import UserError
-from experiments.tasks.joining import JOINS
+from models.prediction import JOINS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class Task(ABC):
-    """A question asked of a recording. A new task is a subclass in one file and a row in `experiments.tasks.TASKS`.
+    """What is predicted of a recording. A new task is a subclass in one file and a row in `experiments.tasks.TASKS`.
 
     Attributes:
         name: Key in `experiments.tasks.TASKS`; in settings, a task of the user's own is `package.module:Class`.
@@ -114,7 +114,7 @@ class Task(ABC):
         Args:
             predictions: As decoded, `[windows, ...]`, one window or more, in the order of the track.
             starts: First frame of every window, `[windows]`; for tasks over time.
-            how: A key of `experiments.tasks.joining.JOINS`.
+            how: A key of `models.prediction.JOINS`.
 
         Raises:
             UserError: No such way to join, or none for this kind of task.
@@ -141,7 +141,7 @@ class Task(ABC):
         return {}
 
     def primary_score(self, predictions: Any, references: Any) -> float:
-        """The value of `score(...)[primary]` alone, fast enough to be asked every few steps."""
+        """The value of `score(...)[primary]` alone, fast enough to be computed every few steps."""
         return self.score(predictions, references)[self.primary]
 
     def primary_scores(self, outputs: Tensor, references: Tensor) -> Tensor:

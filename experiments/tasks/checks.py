@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -118,10 +118,3 @@ def finite_number(kind: str, value: Any) -> float:
     if not np.isfinite(number):
         raise UserError(f"{kind}: {value!r} is no number; leave the cell empty where nobody annotated the track")
     return number
-
-
-def weighted_means(points: Mapping[str, np.ndarray], weights: np.ndarray) -> dict[str, np.ndarray]:
-    """Means of the points of items, `[items]` by metric, under weightings `[resamples, items]`: `[resamples]` each."""
-    drawn = np.asarray(weights, dtype=np.float64)
-    means = drawn @ np.stack(list(points.values()), axis=1) / drawn.sum(axis=1, keepdims=True)
-    return dict(zip(points, means.T, strict=True))

@@ -12,7 +12,8 @@ import numpy as np
 
 from experiments.errors import UserError
 from experiments.tasks.checks import as_float32, as_number, checked_predictions, checked_values, finite_number
-from experiments.tasks.regression import Regression, constants, correlation, r2, r2_of_many, resampled_r2
+from experiments.tasks.regression import Regression, constants
+from models.metrics import correlation, r2, r2_of_many, resampled_r2
 
 if TYPE_CHECKING:
     from torch import Tensor

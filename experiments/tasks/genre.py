@@ -11,6 +11,7 @@ from experiments.errors import UserError
 from experiments.tasks.base import unknown
 from experiments.tasks.checks import checked_classes
 from experiments.tasks.single_label import SingleLabel
+from models.metrics import resampled_accuracy_and_f1
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,11 +100,4 @@ class Genre(SingleLabel):
         self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray
     ) -> dict[str, np.ndarray]:
         """`accuracy` and `macro_f1` under weightings of the items, `[resamples]` each."""
-        predicted, targets = self._checked(predictions, references)
-        weights = np.asarray(weights, dtype=np.float64)
-        is_class = targets[:, None] == np.arange(self.n_outputs)
-        predicted_class = predicted[:, None] == np.arange(self.n_outputs)
-        of_class, of_predicted = weights @ is_class, weights @ predicted_class
-        correct = weights @ (is_class & predicted_class)
-        f1 = np.divide(2 * correct, of_class + of_predicted, out=np.zeros_like(correct), where=of_class > 0)
-        return {"accuracy": correct.sum(1) / weights.sum(1), "macro_f1": f1.sum(1) / (of_class > 0).sum(1)}
+        return resampled_accuracy_and_f1(*self._checked(predictions, references), weights, self.n_outputs)

@@ -13,8 +13,8 @@ import numpy as np
 
 from datasets.keys import READABLE, parse_key
 from experiments.errors import UserError
-from experiments.tasks.checks import weighted_means
 from experiments.tasks.single_label import SingleLabel
+from models.metrics import resampled_means
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,11 +95,6 @@ class Key(SingleLabel):
             for number in np.unique(targets)
         }
 
-    def primary_score(self, predictions: np.ndarray, references: np.ndarray) -> float:
-        """The weighted key score alone."""
-        predicted, targets = self._checked(predictions, references)
-        return float(score_table()[targets, predicted].mean())
-
     def primary_scores(self, outputs: Tensor, references: Tensor) -> Tensor:
         """`primary_score` of many systems at once: outputs `[systems, items, 24]` to float64 `[systems]`."""
         import torch
@@ -113,4 +108,4 @@ class Key(SingleLabel):
         """`weighted_score` and `accuracy` under weightings of the items, `[resamples]` each."""
         predicted, targets = self._checked(predictions, references)
         points = {"weighted_score": score_table()[targets, predicted], "accuracy": predicted == targets}
-        return weighted_means(points, weights)
+        return resampled_means(points, weights)

@@ -14,7 +14,13 @@ import numpy as np
 from experiments.errors import UserError
 from experiments.tasks.base import Task, unknown
 from experiments.tasks.checks import as_array, as_float32, checked_classes, checked_predictions
-from experiments.tasks.ranking import resampled_average_precision, resampled_roc_auc, roc_auc, roc_auc_of_many
+from models.metrics import (
+    resampled_average_precision,
+    resampled_macro,
+    resampled_roc_auc,
+    roc_auc,
+    roc_auc_of_many,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -125,15 +131,16 @@ class Tagging(Task):
         self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray
     ) -> dict[str, np.ndarray]:
         """`roc_auc` and `ap` under weightings of the items, `[resamples]` each; NaN where no tag can be scored."""
-        scores, positives, scorable = self._checked(predictions, references)
+        scores, positives, _ = self._checked(predictions, references)
         return {
-            "roc_auc": _macro(resampled_roc_auc, scores, positives, scorable, weights),
-            "ap": _macro(resampled_average_precision, scores, positives, scorable, weights),
+            "roc_auc": resampled_macro(resampled_roc_auc, scores, positives, weights),
+            "ap": resampled_macro(resampled_average_precision, scores, positives, weights),
         }
 
     def primary_resampled(self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """`roc_auc` of `score_resampled` alone, in half the time."""
-        return _macro(resampled_roc_auc, *self._checked(predictions, references), weights)
+        scores, positives, _ = self._checked(predictions, references)
+        return resampled_macro(resampled_roc_auc, scores, positives, weights)
 
     def _checked(self, predictions: Any, references: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         scores = checked_predictions(self, predictions)
@@ -152,14 +159,3 @@ class Tagging(Task):
                 "each is on all of them or on none; use a larger split"
             )
         return scores, positives, scorable
-
-
-def _macro(metric, scores: np.ndarray, positives: np.ndarray, scorable: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Average a metric over the tags that each resample can score; NaN where it can score none."""
-    total, count = np.zeros(len(weights)), np.zeros(len(weights))
-    for column in np.flatnonzero(scorable):
-        values = metric(scores[:, column], positives[:, column], weights)
-        known = np.isfinite(values)
-        total += np.where(known, values, 0.0)
-        count += known
-    return np.divide(total, count, out=np.full(len(weights), np.nan), where=count > 0)

@@ -26,9 +26,9 @@ from experiments.tasks.checks import (
     checked_predictions,
     checked_values,
     finite_number,
-    weighted_means,
 )
 from experiments.tasks.regression import Regression, constants
+from models.metrics import resampled_means
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -113,17 +113,13 @@ class _Tempo(Task):
         """The range of every tempo, `[items]` BPM."""
         return [f"{RANGE * number}-{RANGE * (number + 1)} BPM" for number in (targets // RANGE).astype(int).tolist()]
 
-    def primary_score(self, predictions: np.ndarray, references: np.ndarray) -> float:
-        """Accuracy1 alone."""
-        return float(correct(*self._checked(predictions, references)).mean())
-
     def score_resampled(
         self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray
     ) -> dict[str, np.ndarray]:
         """`accuracy1` and `accuracy2` under weightings of the items, `[resamples]` each."""
         estimates, targets = self._checked(predictions, references)
         one, two = correct(estimates, targets), correct(estimates, targets, FACTORS)
-        return weighted_means({"accuracy1": one, "accuracy2": two}, weights)
+        return resampled_means({"accuracy1": one, "accuracy2": two}, weights)
 
     def _checked(self, predictions: Any, references: Any) -> tuple[np.ndarray, np.ndarray]:
         """Estimates and references, BPM, float64 `[items]` each."""

@@ -5,17 +5,26 @@ Nothing is printed here: a corpus carries what the user should know in its `note
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from datasets import splits
 from datasets.corpus import GIVEN, LABELS, Corpus, read_groundtruths, read_table
+from datasets.corpus_splits import fills_all, split_corpus
 from datasets.folders import are_classes, read_folders
-from datasets.labels import Dropped, Merged, counted, drop_rare, folded, keep_known, merge_spellings
-from datasets.text import pluralize
+from datasets.labels import (
+    Dropped,
+    counted,
+    drop_rare,
+    dropped_notes,
+    keep_known,
+    merge_spellings,
+    merged_notes,
+    singles_notes,
+)
+from datasets.text import enumerated
 from experiments.errors import UserError
 from experiments.labels import read_labels
 from experiments.settings import DatamoduleSettings
@@ -24,9 +33,6 @@ from experiments.tasks.base import Task, annotated
 
 FOLDERS = "folders"
 TABLES = tuple(f"tracks{suffix}" for suffix in (".csv", ".tsv", ".parquet", ".json", ".jsonl"))
-MOST_SHOWN = 6
-MANY_SINGLES = 10
-MANY_TRACKS = 1000  # of more, every split has some
 
 
 def table_near(base: Path) -> Path | None:
@@ -99,7 +105,7 @@ def arrange(settings: DatamoduleSettings, corpus: Corpus) -> Corpus:
     if settings.merge_spellings:
         for annotation in LABELS:
             corpus, merged = merge_spellings(corpus, annotation, known)
-            notes += _merged_note(annotation, merged)
+            notes += merged_notes(annotation, merged)
     changed = settings.split_shares != list(splits.SHARES)
     if settings.splits is None and corpus.split_by == GIVEN:
         if changed:
@@ -109,52 +115,13 @@ def arrange(settings: DatamoduleSettings, corpus: Corpus) -> Corpus:
             )
         return replace(corpus, notes=tuple(notes))
     replaced = corpus.split_by == GIVEN
-    corpus = split_tracks(settings, corpus)
+    rule, columns = settings.splits or "hashed", settings.columns
+    corpus = split_corpus(corpus, rule, settings.split_shares, settings.split_seed, columns.group, columns.artist)
     sizes = ", ".join(f"{len(corpus.split(name))} {name}" for name in splits.SPLITS)
-    better = settings.splits is None and _stratified_fills(settings, corpus)
+    better = settings.splits is None and fills_all(corpus, "stratified", settings.split_shares, settings.split_seed)
     other = " (datamodule.splits=stratified gives every label its share)" if better else ""
     notes.append(f"splits {corpus.split_by}: {sizes}{other}{', not those that are given' * replaced}")
     return replace(corpus, notes=tuple(notes))
-
-
-def split_tracks(settings: DatamoduleSettings, corpus: Corpus) -> Corpus:
-    """Split all tracks by the rule of the settings; the clips of a song stay together.
-
-    Raises:
-        UserError: Artists are to stay together, and no track has one.
-    """
-    rule, shares, seed = settings.splits or "hashed", settings.split_shares, settings.split_seed
-    labels = {
-        track.id: tuple(f"{name}: {label}" for name in LABELS for label in track.labels(name) or ()) for track in corpus
-    }
-    songs = {track.id: str(track.annotations.get("group", track.id)) for track in corpus}
-    clips = any(song != identity for identity, song in songs.items())
-    if rule == "hashed":
-        assigned = {identity: splits.hashed_split(song, shares) for identity, song in songs.items()}
-        how = f"by a hash of the {settings.columns.group if clips else 'path'}"
-    elif rule == "stratified":
-        assigned, how = splits.grouped(labels, songs, shares, seed), f"stratified by label, seed {seed}"
-    else:
-        groups = {track.id: folded(track.annotations.get("artist", "")) for track in corpus}
-        if not any(groups.values()):
-            raise UserError(
-                f"datamodule.splits=grouped: no track of {corpus.name} has an artist; name the column with "
-                f"datamodule.columns.artist (there is {', '.join(corpus.columns) or 'no table'})"
-            )
-        alone = {identity: (group,) if group else (group, songs[identity]) for identity, group in groups.items()}
-        assigned = splits.grouped(labels, alone, shares, seed)
-        how = f"grouped by {settings.columns.artist}, seed {seed}"
-    tracks = tuple(replace(track, split=assigned[track.id]) for track in corpus)
-    return replace(corpus, tracks=tracks, split_by=how)
-
-
-def _stratified_fills(settings: DatamoduleSettings, corpus: Corpus) -> bool:
-    """Whether stratified splits would leave none empty that has a share, as they do where labels have few tracks."""
-    if len(corpus) > MANY_TRACKS:
-        return True
-    stratified = split_tracks(settings.model_copy(update={"splits": "stratified"}), corpus)
-    wanted = {split for split, share in zip(splits.SPLITS, settings.split_shares, strict=True) if share > 0}
-    return {track.split for track in stratified} == wanted
 
 
 def task_of(task: str, corpus: Corpus) -> str:
@@ -191,11 +158,11 @@ def choose_labels(settings: DatamoduleSettings, corpus: Corpus, annotation: str)
         corpus, notes = _keep(settings.unknown_labels == "drop", corpus, annotation, known, notes)
     training, everywhere = counted(corpus.split("train"), annotation), counted(corpus, annotation)
     classes = known or corpus.vocabulary(annotation)
-    notes += _singles_note(settings.separators, everywhere, len(corpus.annotated(annotation)))
+    notes += singles_notes(settings.separators, everywhere, len(corpus.annotated(annotation)))
     if settings.min_tracks:
         corpus, dropped = drop_rare(corpus, annotation, settings.min_tracks)
         dropped += tuple(Dropped(label, 0, 0) for label in classes if label not in everywhere)
-        notes += _dropped_note(annotation, f"datamodule.min_tracks={settings.min_tracks}", dropped, len(classes))
+        notes += dropped_notes(annotation, f"datamodule.min_tracks={settings.min_tracks}", dropped, len(classes))
         classes = tuple(label for label in classes if training[label] >= settings.min_tracks)
         if not classes:
             most, count = training.most_common(1)[0] if training else ("none", 0)
@@ -206,7 +173,7 @@ def choose_labels(settings: DatamoduleSettings, corpus: Corpus, annotation: str)
     elif unseen := [label for label in classes if not training[label]]:
         notes.append(
             f"{len(unseen)} of {len(classes)} labels ({annotation}) have no training track and cannot be learned: "
-            f"{shown(unseen)} (datamodule.min_tracks=1 leaves them out)"
+            f"{enumerated(unseen)} (datamodule.min_tracks=1 leaves them out)"
         )
     return replace(corpus, notes=tuple(notes)), classes
 
@@ -216,7 +183,7 @@ def conform(settings: DatamoduleSettings, corpus: Corpus, annotation: str, class
     notes = list(corpus.notes)
     if settings.merge_spellings:
         corpus, merged = merge_spellings(corpus, annotation, classes)
-        notes += _merged_note(annotation, merged)
+        notes += merged_notes(annotation, merged)
     if settings.min_tracks:
         corpus, _ = drop_rare(corpus, annotation, settings.min_tracks)
     corpus, notes = _keep(settings.unknown_labels == "drop", corpus, annotation, classes, notes)
@@ -236,41 +203,4 @@ def _keep(
         return corpus, notes
     before = len(counted(corpus, annotation))
     corpus, dropped = keep_known(corpus, annotation, known)
-    return corpus, notes + _dropped_note(annotation, "datamodule.unknown_labels=drop", dropped, before)
-
-
-def _merged_note(annotation: str, merged: Sequence[Merged]) -> list[str]:
-    """One line about spellings that were merged, or none."""
-    if not merged:
-        return []
-    spelled = [f"{', '.join(map(ascii, one.others))} -> {one.label!r}" for one in merged]
-    count = sum(len(one.others) for one in merged)
-    return [
-        f"{pluralize(count, 'spelling')} of labels ({annotation}) merged: {shown(spelled)} "
-        f"(datamodule.merge_spellings=False keeps them apart)"
-    ]
-
-
-def _dropped_note(annotation: str, why: str, dropped: Sequence[Dropped], of: int) -> list[str]:
-    """One line about labels that were left out, or none."""
-    if not dropped:
-        return []
-    listed = [f"{one.label} ({one.training} training tracks)" for one in sorted(dropped)]
-    return [f"{why} leaves out {len(dropped)} of {of} labels ({annotation}): {shown(listed)}"]
-
-
-def _singles_note(separators: str, counts: Counter[str], tracks: int) -> list[str]:
-    """One line where most labels belong to a single track, as they do where a cell should be split, or none."""
-    singles = [label for label, count in counts.items() if count == 1]
-    if len(singles) < max(MANY_SINGLES, tracks / 2):
-        return []
-    return [
-        f"{len(singles)} of {len(counts)} labels belong to a single track, such as {min(singles)!r}: are these labels? "
-        f"If a cell holds several, give the characters between them: datamodule.separators ({separators!r})"
-    ]
-
-
-def shown(things: Iterable[str], most: int = MOST_SHOWN) -> str:
-    """The first of a list, and how many more there are."""
-    things = list(things)
-    return ", ".join(things[:most]) + (f" and {len(things) - most} more" if len(things) > most else "")
+    return corpus, notes + dropped_notes(annotation, "datamodule.unknown_labels=drop", dropped, before)

@@ -12,10 +12,9 @@ from typing import Any, Literal
 from datasets import plain_json
 from datasets.columns import likely, option
 from datasets.corpus import LABELS, Corpus
-from datasets.identity import FEATURE_SUFFIXES
 from datasets.store import Reader, Store
 from datasets.store_format import producer_differences
-from datasets.text import pluralize
+from datasets.text import enumerated, pluralize
 from datasets.upstream import open_features
 from experiments.errors import UserError
 from experiments.messages import say
@@ -27,8 +26,8 @@ from models.fingerprint import fingerprint
 from models.frontends import FrontEnd
 from models.frontends import build as build_frontend
 from preprocess.audio import audio_name
-from preprocess.files import SUFFIXES as AUDIO_SUFFIXES
 from preprocess.files import find as find_audio
+from preprocess.files import holds_features
 
 WITHOUT_NETWORK = "musicnn"  # features of tracks where no network says which it wants
 MADE_ELSEWHERE = "musicnn"  # features in folders of MAEST's code base, which do not say what made them
@@ -111,7 +110,7 @@ def open_source(
         raise UserError(f"datamodule.base_dir={settings.base_dir}: {what}")
     if labelled and (table := annotations.table_found(settings, base)):
         say(f"labels: {table}")
-    corpus, stored = annotations.from_files(settings, base) if labelled else None, _holds_features(base)
+    corpus, stored = annotations.from_files(settings, base) if labelled else None, holds_features(base)
     if labelled and corpus is None and not stored:
         annotations.from_folders(settings, base, [audio.id for audio in find_audio(base).files])
     if stored:
@@ -207,18 +206,6 @@ def _computed(base: Path, store_dir: Path, settings: DatamoduleSettings, fronten
     return open_features(store_dir)
 
 
-def _holds_features(base: Path) -> bool:
-    """Whether a folder is a store, or holds upstream's feature files and no audio, which may have a store beside it."""
-    if (base / "header.json").is_file():
-        return True
-    found = False
-    for path in base.rglob("*"):
-        if path.suffix.lower() in AUDIO_SUFFIXES:
-            return False
-        found = found or path.suffix in FEATURE_SUFFIXES
-    return found
-
-
 def read_corpus(settings: DatamoduleSettings, source: DataSource) -> Corpus:
     """The annotations that belong to a source, its tracks split where the table does not; reports how.
 
@@ -254,7 +241,7 @@ def say_notes(corpus: Corpus, before: Corpus | None = None) -> None:
 def build_task(settings: DatamoduleSettings, corpus: Corpus, name: str | None = None) -> tuple[Corpus, Task]:
     """Make a task as `prepare_task` does, and report new notes on the corpus and implausible values."""
     chosen, task = prepare_task(settings, corpus, name)
-    warnings = [f"{one.said}: {annotations.shown(map(str, one.cases), 3)}" for one in implausible(task, chosen)]
+    warnings = [f"{one.said}: {enumerated(map(str, one.cases), 3)}" for one in implausible(task, chosen)]
     chosen = replace(chosen, notes=(*chosen.notes, *warnings))
     say_notes(chosen, corpus)
     return chosen, task

@@ -13,6 +13,7 @@ import numpy as np
 from datasets.cells import BRACKETS
 from datasets.corpus import LABELS, SPLITS, Corpus, Track
 from datasets.corpus_audit import Case, Finding, LabelRow, artist_finding, audio_findings, label_findings, label_rows
+from datasets.corpus_summary import other_annotations, summary
 from datasets.csv_writing import RecordWriter
 from datasets.identity import composed
 from datasets.labels import counted
@@ -21,17 +22,16 @@ from datasets.measures import Distribution, distribution, same_features, seconds
 from datasets.near_duplicates import merged, near_duplicates
 from datasets.progress import progress
 from datasets.system_folders import is_system_folder
-from datasets.text import pluralize, printable_lines
+from datasets.text import enumerated, pluralize, printable_lines
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings, PretrainSettings
 from experiments.tasks import Task
+from experiments.tasks.base import annotated
 from experiments.tracking import RunHandle
-from experiments.tracks.annotations import shown
-from experiments.tracks.data import DataSource, identify, open_source, prepare_task, read_corpus, say_notes
+from experiments.tracks.data import DataSource, identify, open_source, prepare_task, read_corpus, say_notes, spell
 from experiments.tracks.other_tasks import empty_splits, other_tasks, readings, unreadable_ids
 from experiments.tracks.picture import corpus_picture
 from experiments.tracks.strata import label_of, labelled
-from experiments.tracks.summary import normalisation_lines, other_annotations, summary
 from preprocess.quiet import quiet_libraries
 
 
@@ -53,8 +53,8 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     except UserError as error:
         raise UserError(f"{error}{_unpaired(matched, source)}") from None
     say_notes(corpus, written)
-    annotated = corpus.annotated(*task.annotations)
-    used = labelled(task, annotated)
+    usable = corpus.annotated(*task.annotations)
+    used = labelled(task, usable)
     every = [track.id for track in corpus]
     with quiet_libraries():
         lengths = seconds_of(source.features, [matched.stored[one] for one in every], source.frontend.frame_rate)
@@ -70,18 +70,18 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     by_split = {split: [track.id for track in used.split(split)] for split in SPLITS}
     run.set_info(target=task.name, data={**identify(corpus, by_split, task), "corpus": source.name})
     if run.is_global_zero:
-        _write(run, datamodule.separators, annotated, task, rows, found, seconds)
+        _write(run, datamodule.separators, usable, task, rows, found, seconds)
         lengths_of = {split: np.array([seconds[one] for one in inside]) for split, inside in by_split.items()}
         title = f"{source.name}: {own}"
         if rows.get(own):
             run.add_artifact(corpus_picture(rows[own], lengths_of, run.directory / "corpus.png", title))
-        lines = summary(source.name, used, task, rows, found, seconds, counted_on)
+        lines = summary(_headline(source, used, task, seconds), used, own, rows, found, seconds, counted_on)
         unreadable = {name: unreadable_ids(found, name) for name in corpus.annotations}
         lines += other_annotations(corpus, {*rows, *task.annotations}, unreadable)
         print(printable_lines("\n".join(lines)), flush=True)
     measured = _measure(source, [matched.stored[one] for one in by_split["train"]])
     if measured and run.is_global_zero:
-        print(printable_lines("\n".join(normalisation_lines(measured, source, datamodule))))
+        print(printable_lines("\n".join(_normalisation_lines(measured, source, datamodule))))
         picture = ", corpus.png" * bool(rows.get(own))
         files = f"corpus_labels.csv, corpus_tracks.*, corpus_findings.csv{picture}"
         print(f"\nthe whole report: {files} in {run.directory}")
@@ -128,12 +128,20 @@ def findings(
             "label is|labels are",
             "not among datamodule.labels, which a training refuses",
         ),
-        "not annotated": (_without(corpus, task.annotations), "track is|tracks are", f"without {what} and not used"),
+        "not annotated": (
+            [track.id for track in corpus if annotated(task.annotations, track.annotations) is None],
+            "track is|tracks are",
+            f"without {what} and not used",
+        ),
         "no audio": (matched.without_audio, "track is|tracks are", f"labelled but not {inside}"),
         "other case": (matched.other_case, "path differs|paths differ", "in case only from what is stored"),
         "no labels": (matched.without_labels, "track has|tracks have", f"no labels {inside}"),
         "empty class": (_empty_folders(source, written), "folder holds|folders hold", "no audio that can be read"),
-        "no tag": (_untagged(used, annotation), "track is|tracks are", "annotated without a tag"),
+        "no tag": (
+            [track.id for track in used if track.labels(annotation) == ()],
+            "track is|tracks are",
+            "annotated without a tag",
+        ),
         "short": (short, "track is|tracks are", f"shorter than a clip of {least:g} s"),
     }
     for kind, (ids, subject, predicate) in cases.items():
@@ -149,27 +157,19 @@ def _same_recording(source: DataSource, ids: Sequence[str], seconds: Sequence[fl
     return merged([*same_features(source.features, ids), *pairs])
 
 
-def _untagged(corpus: Corpus, annotation: str) -> list[str]:
-    return [track.id for track in corpus if track.labels(annotation) == ()]
-
-
 def _unpaired(matched: Match, source: DataSource) -> str:
     """Which tracks have no partner, as the end of a sentence."""
     ending = ""
     for ids, what in ((matched.without_audio, "labelled but not stored"), (matched.without_labels, "without labels")):
         if ids:
             tracks = pluralize(len(ids), "track is", "tracks are")
-            ending += f"; in {source.base_dir} {tracks} {what}: {shown(ids, 3)}"
+            ending += f"; in {source.base_dir} {tracks} {what}: {enumerated(ids, 3)}"
     return ending
 
 
 def _unknown(corpus: Corpus, task: Task) -> list[str]:
     annotation = task.annotations[0]
     return sorted(set(counted(corpus, annotation)) - set(task.classes)) if annotation in LABELS else []
-
-
-def _without(corpus: Corpus, annotations: Sequence[str]) -> list[str]:
-    return [track.id for track in corpus if not all(one in track.annotations for one in annotations)]
 
 
 def _empty_folders(source: DataSource, written: Corpus) -> list[str]:
@@ -184,6 +184,29 @@ def _empty_folders(source: DataSource, written: Corpus) -> list[str]:
         if not (path.is_symlink() and path.resolve().is_relative_to(source.base_dir.resolve()))
     }
     return sorted(folders - tops)
+
+
+def _headline(source: DataSource, used: Corpus, task: Task, seconds: Mapping[str, float]) -> str:
+    """Name of the corpus, and what it is used for."""
+    names = ("value a track", "values a track") if task.kind == "values" else ("class",)
+    tracks, hours = pluralize(len(used), "track"), sum(seconds.values()) / 3600
+    what, outputs = " and ".join(task.annotations), pluralize(len(task.classes), *names)
+    return f"{source.name}: {tracks} with {what}, {hours:,.2f} hours, {outputs}"
+
+
+def _normalisation_lines(measured: Distribution, source: DataSource, settings: DatamoduleSettings) -> list[str]:
+    """What the features of the training tracks are like, and the settings that normalise by it."""
+    used = settings.norm.norm_mean, settings.norm.norm_std
+    own = source.frontend.mean, source.frontend.std
+    now = [default if given is None else given for given, default in zip(used, own, strict=True)]
+    return [
+        "",
+        f"log-mels of the training tracks: mean {measured.mean:.4f}, deviation {measured.deviation:.4f} "
+        f"over {measured.count:,} values; these settings normalise with {now[0]:g} and {now[1]:g}",
+        f"to normalise with this corpus: datamodule.norm.norm_mean={measured.mean:.4f} "
+        f"datamodule.norm.norm_std={measured.deviation:.4f}",
+        f"to train on it: python ex_pretrain.py with maest_30s_random_weights_pretrain{spell(settings)}",
+    ]
 
 
 def _measure(source: DataSource, training: Sequence[str]) -> Distribution | None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from datasets.columns import option
-from datasets.corpus import LABELS, SPLITS, Corpus, CorpusError, Track
+from datasets.corpus import LABELS, SPLITS, Corpus, CorpusError
 from datasets.corpus_audit import Case, Finding
 from datasets.text import pluralize
 from experiments.errors import UserError
@@ -76,7 +76,9 @@ def other_tasks(settings: DatamoduleSettings, corpus: Corpus, main: Task) -> lis
             problem = f"1 task cannot be solved with these tracks: {error}"
             found.append(Finding(f"no {name}", problem, (Case(what),), True))
             continue
-        without = tuple(Case(track.id, track.split) for track in corpus if not _has(track, kind.annotations))
+        without = tuple(
+            Case(track.id, track.split) for track in corpus if annotated(kind.annotations, track.annotations) is None
+        )
         unused = f"without {what} and not used for that task"
         of_task = [
             empty_splits(used, f" with {what}"),
@@ -85,7 +87,3 @@ def other_tasks(settings: DatamoduleSettings, corpus: Corpus, main: Task) -> lis
         ]
         found += [replace(one, kind=f"{one.kind} {name}") for one in of_task if one.cases]
     return found
-
-
-def _has(track: Track, annotations: Sequence[str]) -> bool:
-    return all(name in track.annotations for name in annotations)

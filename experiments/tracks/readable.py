@@ -12,11 +12,11 @@ from typing import Any
 
 from datasets.corpus import Corpus, Track
 from datasets.corpus_audit import Case, Finding
-from datasets.text import pluralize
+from datasets.text import enumerated, pluralize
 from experiments.errors import UserError
 from experiments.tasks import TASKS
 from experiments.tasks.base import Task, annotated
-from experiments.tracks.annotations import shown, tasks_of
+from experiments.tracks.annotations import tasks_of
 
 
 def unreadable(task: Task, tracks: Iterable[Track]) -> dict[str, str]:
@@ -62,7 +62,7 @@ def _drop(corpus: Corpus, annotations: Sequence[str], refused: Callable[[Any], b
         else track
         for track in corpus
     )
-    listed = shown(f"{value} ({identity})" for identity, value in dropped.items())
+    listed = enumerated(f"{value} ({identity})" for identity, value in dropped.items())
     note = (
         f"datamodule.unknown_labels=drop leaves out {pluralize(len(dropped), 'track')} without a readable "
         f"{' and '.join(annotations)}: {listed}"

@@ -11,12 +11,11 @@ from pathlib import Path
 from datasets.corpus import Corpus
 from datasets.csv_writing import TableWriter
 from datasets.matching import match_tracks
-from datasets.text import pluralize
+from datasets.text import enumerated, pluralize
 from experiments.errors import UserError
 from experiments.messages import say
 from experiments.tasks.base import Task, annotated
 from experiments.tracking import RunHandle
-from experiments.tracks.annotations import shown
 
 LISTED = "unmatched.csv"
 SHOWN = 3
@@ -53,7 +52,7 @@ def match(
     _report(unmatched, LISTED, max_unmatched, run)
     if matched.other_case:
         differing = pluralize(len(matched.other_case), "path differs", "paths differ")
-        say(f"{differing} in case only from what is stored: {shown(matched.other_case, SHOWN)}")
+        say(f"{differing} in case only from what is stored: {enumerated(matched.other_case, SHOWN)}")
     return corpus.only(matched.stored), matched.stored
 
 

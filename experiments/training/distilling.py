@@ -11,6 +11,7 @@ import numpy as np
 
 from datasets.audio_checksums import tracks_of_other_audio
 from datasets.csv_writing import TableWriter
+from datasets.examples import Examples, require_nonempty
 from datasets.matching import match_tracks
 from datasets.store import Store, StoreError, stated
 from datasets.tables import CorpusError
@@ -22,7 +23,6 @@ from experiments.settings import DistillationSettings, ModelSettings, PretrainSe
 from experiments.tasks import TASKS, Task, from_metadata
 from experiments.tracking import RunHandle
 from experiments.tracks.data import DataSource
-from experiments.tracks.examples import Examples, require_nonempty
 
 MAKE = "python ex_pretrain.py extract_logits makes one"
 NEEDED = {"labels": "a list of texts", "window_frames": "a number above 0", "hop_frames": "a number above 0"}

@@ -10,7 +10,6 @@ from experiments.checkpoint_files import checkpoint_file, digest
 from experiments.configs.maest import LENGTHS
 from experiments.configs.maest import NETWORK as MAEST
 from experiments.encoder import Encoder
-from experiments.encoder_parts import checked_window, own_frontend
 from experiments.errors import UserError
 from experiments.messages import say
 from experiments.settings import ModelSettings, NormSettings, PretrainSettings
@@ -18,6 +17,7 @@ from experiments.tasks import Task
 from models.checkpoints import fetch, initialise, read_arguments, read_metadata
 from models.frontends import FrontEnd, build
 from models.network import Network
+from models.network_input import checked_window, own_frontend
 
 
 def network_class(model: ModelSettings) -> type[Network]:

@@ -14,11 +14,11 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from datasets.clips import RandomCrops, Windows
+from datasets.examples import Examples
 from datasets.samplers import EpochSampler, balanced_weights
 from datasets.teachers import Teacher
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings, TrainerSettings
-from experiments.tracks.examples import Examples
 from experiments.training.interruption import leave_signals_to_parent
 from models.frontends.base import FrontEnd
 

@@ -8,7 +8,6 @@ import torch
 
 from experiments import distributed
 from experiments.encoder import Encoder
-from experiments.encoder_runtime import Runtime
 from experiments.errors import UserError
 from experiments.labels import output_names
 from experiments.messages import say
@@ -16,13 +15,14 @@ from experiments.settings import InferenceSettings, PretrainSettings, TrainerSet
 from experiments.tasks import build
 from experiments.training.initial import frontend_from, initial, network_class
 from experiments.training.trainer import check_accelerator, precision
-from experiments.window_batches import Windowing
+from models.network_input import Windowing
+from models.running import Runtime
 
 BLOCK = re.compile(r"block_(\d+)")
 
 
 def runtime_of(trainer: TrainerSettings, threads: int | None = None) -> dict[str, object]:
-    """Arguments of `experiments.encoder.Runtime`: CUDA where there is one, unless the accelerator says otherwise.
+    """Arguments of `models.running.Runtime`: CUDA where there is one, unless the accelerator says otherwise.
 
     Raises:
         UserError: There is no such device here.

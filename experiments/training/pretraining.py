@@ -10,6 +10,7 @@ import numpy as np
 
 from datasets.corpus import Corpus
 from datasets.csv_writing import TableWriter
+from datasets.examples import Examples, require_nonempty
 from datasets.text import pluralize
 from experiments.class_report import write_test_report
 from experiments.errors import UserError
@@ -25,7 +26,7 @@ from experiments.tracks.data import (
     read_corpus,
     spell,
 )
-from experiments.tracks.examples import Examples, examples, require_nonempty
+from experiments.tracks.examples import examples
 from experiments.tracks.unmatched import match, report_unannotated
 from experiments.training import distilling
 from experiments.training.checkpointing import BEST

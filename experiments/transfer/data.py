@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from datasets.samplers import EpochSampler
 from datasets.store import Store
+from datasets.vectors import TOKENS, Reduction, token_mean, token_reduction
 from experiments.errors import UserError
-from experiments.probes.records import folder_name
+from experiments.probes.records import folder_name, layer_name
 from experiments.probes.representations import ALL, Representation, layer_of, layers_in, token_names
-from experiments.probes.vectors import TOKENS, Reduction, Split, token_mean, token_reduction
+from experiments.probes.validation import songs
+from experiments.probes.vectors import Split
 from experiments.settings import DatamoduleSettings, TrainerSettings
 from experiments.training.loading import EvenShare, TrainingLoader
 from experiments.transfer.settings import StoredSettings
@@ -43,10 +44,11 @@ def stored(embeddings: StoredSettings) -> Representation:
     store = Store(path, kind="embeddings")
     stored_block = layer_of(store)
     if block is not None and stored_block != block:
-        what, taken = ("no block", None) if stored_block == "" else (f"block {stored_block}", stored_block)
+        taken = stored_block if isinstance(stored_block, int) else None
         raise UserError(
-            f"embeddings.block={block}: the store {path} is of {what}; take it as it is: embeddings.block={taken}, "
-            f"or extract the other: python ex_pretrain.py extract_embeddings with inference.transformer_block={block}"
+            f"embeddings.block={block}: the store {path} is of {layer_name(stored_block) or 'no block'}; take it as it "
+            f"is: embeddings.block={taken}, or extract the other: "
+            f"python ex_pretrain.py extract_embeddings with inference.transformer_block={block}"
         )
     reduction = _reduction(embeddings, store)
     tokens = {"+".join(TOKENS): ALL, "stored": ""}.get(reduction.name, reduction.name)
@@ -55,21 +57,28 @@ def stored(embeddings: StoredSettings) -> Representation:
 
 
 def _of_block(folder: Path, block: int | None) -> Path:
+    """The store of a block in a folder of those of several layers; of one alone where no block is named."""
     stores = layers_in(folder)
     if not stores:
         raise UserError(
             f"embeddings.store={folder}: no store of embeddings; "
             "`python ex_pretrain.py extract_embeddings with ...` writes one"
         )
-    blocks = ", ".join(map(str, sorted(stores)))
-    if block is None and len(stores) > 1:
-        raise UserError(f"embeddings.store={folder}: it has the blocks {blocks}; choose one: embeddings.block=...")
-    if block is not None and block not in stores:
-        raise UserError(
-            f"embeddings.block={block}: {folder} has the blocks {blocks}; extract it: "
-            f"python ex_pretrain.py extract_embeddings with inference.transformer_block={block}"
-        )
-    return stores[next(iter(stores)) if block is None else block]
+    if block is None and len(stores) == 1:
+        return next(iter(stores.values()))
+    if block in stores:
+        return stores[block]
+    blocks = ", ".join(str(layer) for layer in stores if isinstance(layer, int))
+    named = [str(path) for layer, path in stores.items() if isinstance(layer, str)]
+    there = f"the blocks {blocks}" if blocks else "no blocks with numbers"
+    by_folder = f", or give a layer by its folder: embeddings.store={named[-1]}" if named else ""
+    if block is None:
+        choose = f"choose one: embeddings.block=...{by_folder}" if blocks else by_folder.removeprefix(", or ")
+        raise UserError(f"embeddings.store={folder}: it has {there}; {choose}")
+    raise UserError(
+        f"embeddings.block={block}: {folder} has {there}; extract it: "
+        f"python ex_pretrain.py extract_embeddings with inference.transformer_block={block}{by_folder}"
+    )
 
 
 def _reduction(embeddings: StoredSettings, store: Store) -> Reduction:
@@ -84,36 +93,17 @@ def _reduction(embeddings: StoredSettings, store: Store) -> Reduction:
     return token_reduction(())
 
 
-@dataclass(frozen=True)
-class NamedSplit:
-    """A split, and what its items are evaluated as.
-
-    Attributes:
-        split: Vectors and targets.
-        names: Of tracks, or of songs where several items are clips of one.
-        numbers: In `names`, of every item.
-    """
-
-    split: Split
-    names: tuple[str, ...]
-    numbers: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.split.ids)
-
-
 class Vectors(Dataset[dict[str, Tensor]]):
     """Vectors of tracks; a whole batch is taken at once.
 
     Args:
-        named: A split.
+        split: Vectors and targets; clips of a song are evaluated together.
         drawn: Indexed by the pairs of an `EpochSampler`; otherwise by numbers, which are in the items as `window`.
     """
 
-    def __init__(self, named: NamedSplit, drawn: bool = False) -> None:
-        split = named.split
+    def __init__(self, split: Split, drawn: bool = False) -> None:
         self.x, self.y, self.drawn = torch.from_numpy(split.x), torch.from_numpy(np.array(split.y)), drawn
-        self.track = torch.from_numpy(named.numbers)
+        self.track = torch.from_numpy(songs(split.groups or split.ids)[1])
 
     def __len__(self) -> int:
         return len(self.x)
@@ -138,18 +128,18 @@ class StoredVectors(L.LightningDataModule):
         seed: Of the run; moves the order.
     """
 
-    def __init__(self, settings: DatamoduleSettings, splits: Mapping[str, NamedSplit], seed: int) -> None:
+    def __init__(self, settings: DatamoduleSettings, splits: Mapping[str, Split], seed: int) -> None:
         super().__init__()
         self.settings, self.splits, self.seed = settings, splits, seed
 
     def steps_per_epoch(self, trainer: TrainerSettings, processes: int = 1) -> int:
         """Optimiser steps of an epoch: batches of all processes side by side, so many of them gathered for a step."""
-        batches = math.ceil(math.ceil(len(self.splits["train"]) / processes) / self.settings.batch_size_train)
+        batches = math.ceil(math.ceil(len(self.splits["train"].ids) / processes) / self.settings.batch_size_train)
         return math.ceil(min(batches, trainer.limit_train_batches or batches) / trainer.accumulate_grad_batches)
 
     def train_dataloader(self) -> DataLoader:
         """All tracks once, in another order every epoch."""
-        tracks = len(self.splits["train"])
+        tracks = len(self.splits["train"].ids)
         rank, world = self.trainer.global_rank, self.trainer.world_size
         order = EpochSampler(np.ones(tracks), tracks, False, self.seed, rank, world)
         data = Vectors(self.splits["train"], drawn=True)

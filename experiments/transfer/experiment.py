@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import lightning as L
 import numpy as np
 from torch import nn
 
+from datasets.examples import check_no_group_leakage, require_nonempty
+from datasets.intervals import IntervalError
 from datasets.text import pluralize
 from experiments import reports
 from experiments.class_report import write_test_report
@@ -20,17 +22,16 @@ from experiments.intervals import interval
 from experiments.messages import say
 from experiments.objectives import Supervised
 from experiments.probes.fitted import FittedProbe
-from experiments.probes.grids import ProbeConfig
 from experiments.probes.prediction import command
-from experiments.probes.records import Score, predictions_name, save_predictions, write_scores
+from experiments.probes.records import Score, layer_name, predictions_name, save_predictions, write_scores
 from experiments.probes.representations import Representation
-from experiments.probes.splits import warn_of_other_audio
-from experiments.probes.validation import check_scorable, song_targets
+from experiments.probes.rows import measured_on
+from experiments.probes.splits import LabelledTracks, warn_of_other_audio
+from experiments.probes.validation import check_scorable, items
 from experiments.probes.vectors import Split
-from experiments.tasks import Task
 from experiments.tracking import RunHandle
 from experiments.tracks.data import build_task, identify, open_source, read_corpus
-from experiments.tracks.examples import Examples, check_no_group_leakage, examples, require_nonempty
+from experiments.tracks.examples import examples
 from experiments.tracks.unmatched import match, report_unannotated
 from experiments.training.averaging import averaging, take_out
 from experiments.training.checkpointing import BEST, AtomicCheckpoints
@@ -43,9 +44,10 @@ from experiments.training.phases import phases
 from experiments.training.pretraining import write_predictions
 from experiments.training.recipes import vector_augmentations as augmentations
 from experiments.training.trainer import History, check_accelerator, checkpoint_folder
-from experiments.transfer.data import NamedSplit, StoredVectors, stored
+from experiments.transfer.data import StoredVectors, stored
 from experiments.transfer.settings import TransferSettings
 from models.mlp import MLP
+from models.probes.grids import ProbeConfig
 
 
 def transfer(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
@@ -61,42 +63,38 @@ def transfer(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     check_accelerator(settings.trainer)
     checkpoint = resume_from(settings, run)
     before = run.known("data")
-    learner, data, about = prepare(settings, run)
+    learner, data, representation, tracks = prepare(settings, run)
     if checkpoint:
         same_data(before, run)
     trainer, curves, result = fit(learner, data, settings.trainer, settings.module, run, checkpoint)
     best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
-    taken = take_best(learner, best)
-    if run.is_global_zero:
-        probe = fitted(learner, settings, about, curves, taken, run)
-        kept = _keep(probe, settings, run)
-    valid = None if learner.monitor == LOSS else result[learner.monitor]
+    probe = fitted(learner, settings, data, curves, best, run.seed)
+    kept = _keep(probe, settings, run) if run.is_global_zero else None
     if "test" in data.splits:
         trainer.test(learner, data, ckpt_path=best, verbose=False, weights_only=True)
+        score = replace(
+            measured_on(learner.objective.task, tracks, representation),
+            config={"hidden": settings.probe.hidden, "dropout": settings.probe.dropout},
+            valid=None if learner.monitor == LOSS else result[learner.monitor],
+        )
         try:
-            result.update(_report_test(learner, data.splits, settings, about, valid, run))
-        except UserError as error:  # too few test tracks to score anything: the training is none the worse for it
+            result.update(_report_test(learner, data.splits, score, representation, run))
+        except (UserError, IntervalError) as error:  # too few test tracks: the training is none the worse for it
             say(f"no test scores: {error}")
-    if run.is_global_zero:
+    if kept:
         applied = command("ex_transfer.py", probe.features, kept)
         say(f"the probe: {kept}" + (f"\nnext: {applied}" if applied else ""))
     return result
 
 
-@dataclass(frozen=True)
-class About:
-    """What a training is about: the vectors, and the tracks as `identify` has them."""
-
-    seen: Representation
-    data: Mapping[str, Any]
-
-
-def prepare(settings: TransferSettings, run: RunHandle) -> tuple[Learner, StoredVectors, About]:
-    """Build everything a trainer needs."""
-    seen = stored(settings.embeddings)
-    (store,) = seen.stores
+def prepare(
+    settings: TransferSettings, run: RunHandle
+) -> tuple[Learner, StoredVectors, Representation, dict[str, Any]]:
+    """Build what a trainer needs; also gives what the vectors are, and the tracks as `identify` has them."""
+    representation = stored(settings.embeddings)
+    (store,) = representation.stores
     source = open_source(settings.datamodule)
-    warn_of_other_audio([seen], source)
+    warn_of_other_audio([representation], source)
     corpus, paired = match(
         read_corpus(settings.datamodule, source), store.ids, store.path, settings.datamodule.max_unmatched, run
     )
@@ -105,25 +103,39 @@ def prepare(settings: TransferSettings, run: RunHandle) -> tuple[Learner, Stored
     encoded = examples(task, corpus, paired)
     require_nonempty(encoded, "train", "valid")
     check_no_group_leakage(encoded, corpus)
-    songs = {track.id: str(track.annotations.get("group", track.id)) for track in corpus}
-    splits = {name: _named_split(task, one, seen, songs) for name, one in encoded.items() if len(one)}
+    tracks = LabelledTracks.of(encoded, corpus)
+    splits = {
+        name: replace(tracks.split(name, representation.vectors(one.stored), representation), ids=list(one.ids))
+        for name, one in encoded.items()
+        if len(one)
+    }
+    for split in splits.values():
+        items(task, split)  # clips of a song have one annotation
+    usual = LOSS
     if settings.probe.monitor == "metric":
-        _can_be_scored(task, splits["valid"])
-    network = MLP(splits["train"].split.x.shape[1], task.n_outputs, settings.probe.hidden, settings.probe.dropout)
+        usual = f"val/{task.primary}"
+        try:
+            check_scorable(task, splits["valid"])
+        except UserError as error:
+            raise UserError(f"{error}; or choose the best by its loss: probe.monitor=loss") from None
+    network = MLP(splits["train"].x.shape[1], task.n_outputs, settings.probe.hidden, settings.probe.dropout)
     freeze(network, settings.module.freeze)
     description = {
         "network": network.hyperparameters,
         **task.metadata,
-        "features": seen.origin,
+        "features": representation.origin,
         "run_fingerprint": run.fingerprint,
     }
     optimizer = settings.module.optimizer.over(settings.trainer.max_epochs)
-    freeze(network, settings.module.freeze)
     module = settings.module.model_copy(update={"optimizer": optimizer})
-    usual = f"val/{task.primary}" if settings.probe.monitor == "metric" else LOSS
-    monitor = monitored(settings.trainer.monitor) if settings.trainer.monitor else usual
     learner = Learner(
-        network, nn.Identity(), Supervised(task), description, phases(module), augmentations(module), monitor
+        network,
+        nn.Identity(),
+        Supervised(task),
+        description,
+        phases(module),
+        augmentations(module),
+        monitored(settings.trainer.monitor) if settings.trainer.monitor else usual,
     )
     data = identify(corpus, {name: one.ids for name, one in encoded.items()}, task)
     parameters = sum(weight.numel() for weight in network.parameters())
@@ -131,92 +143,49 @@ def prepare(settings: TransferSettings, run: RunHandle) -> tuple[Learner, Stored
         target=task.name,
         data={**data, "parameters": parameters},
         store=str(store.path),
-        reduction=seen.reduction.name,
+        reduction=representation.reduction.name,
     )
     sizes = ", ".join(f"{len(one)} {name}" for name, one in encoded.items())
     say(
         f"{source.name}: {sizes} tracks, {task.name}, {pluralize(task.n_outputs, 'output')}; {store.path}, "
-        f"{seen.reduction.name}"
+        f"{representation.reduction.name}"
     )
-    return learner, StoredVectors(settings.datamodule, splits, run.seed), About(seen, data)
-
-
-def _can_be_scored(task: Task, valid: NamedSplit) -> None:
-    """Refuse a validation split that no checkpoint can be chosen by.
-
-    Raises:
-        UserError: It has too few items, or too few classes.
-    """
-    try:
-        check_scorable(task, valid.split)
-    except UserError as error:
-        raise UserError(f"{error}; or choose the best by its loss: probe.monitor=loss") from None
-
-
-def _named_split(task: Task, encoded: Examples, seen: Representation, songs: Mapping[str, str]) -> NamedSplit:
-    names = [songs[identity] for identity in encoded.ids]
-    song_targets(task, encoded.targets, names)
-    order = tuple(dict.fromkeys(names))
-    numbers = {name: number for number, name in enumerate(order)}
-    split = Split(seen.vectors(encoded.stored), encoded.targets, list(encoded.ids), features=seen.origin)
-    return NamedSplit(split, order, np.array([numbers[name] for name in names]))
-
-
-def take_best(learner: Learner, checkpoint: Path) -> tuple[int, bool]:
-    """Give a learner the weights of a checkpoint; returns its step, and whether they are averaged."""
-    loaded = AtomicCheckpoints().load_checkpoint(checkpoint)
-    averaged = take_out(loaded, instead=True)
-    learner.load_state_dict(loaded["state_dict"])
-    return int(loaded["global_step"]), averaged
+    return learner, StoredVectors(settings.datamodule, splits, run.seed), representation, data
 
 
 def fitted(
-    learner: Learner,
-    settings: TransferSettings,
-    about: About,
-    curves: History,
-    taken: tuple[int, bool],
-    run: RunHandle,
+    learner: Learner, settings: TransferSettings, data: StoredVectors, curves: History, checkpoint: Path, seed: int
 ) -> FittedProbe:
-    """The trained network as a probe, which knows what its vectors were made by.
-
-    Args:
-        learner: With the weights that count.
-        settings: What it was trained with.
-        about: Of `prepare`.
-        curves: Of its training.
-        taken: Of `take_best`.
-        run: Its seed.
-    """
-    best, averaged = taken
+    """The network of a checkpoint, which the learner gets, as a probe that knows what its vectors were made by."""
+    loaded = AtomicCheckpoints().load_checkpoint(checkpoint)
+    suffix = averaging(settings.module).suffix if take_out(loaded, instead=True) else ""
+    learner.load_state_dict(loaded["state_dict"])
     state = {name: value.detach().float().cpu().numpy() for name, value in learner.net.state_dict().items()}
     weights = {f"{to}.{part}": state[f"net.{of}.{part}"] for to, of in ((0, 0), (1, 3)) for part in ("weight", "bias")}
     optimizer, width = learner.phases[-1].optimizer, weights["0.weight"].shape[1]
-    config = ProbeConfig(
-        standardise=False,
-        hidden=settings.probe.hidden,
-        batch_size=settings.datamodule.batch_size_train,
-        learning_rate=optimizer.lr,
-        dropout=settings.probe.dropout,
-        max_steps=learner.trainer.global_step,
-    )
-    recipe = {"optimizer": optimizer.model_dump(), "epochs": settings.trainer.max_epochs, "input_dropout": 0.0}
-    suffix = averaging(settings.module).suffix if averaged else ""
-    curve = curves.series.get(f"val/{learner.objective.task.primary}{suffix}", [])
+    task, best, stop = learner.objective.task, int(loaded["global_step"]), learner.trainer.global_step
+    curve = curves.series.get(f"val/{task.primary}{suffix}", [])
     return FittedProbe(
-        task=learner.objective.task,
-        config=config,
-        seed=run.seed,
+        task=task,
+        config=ProbeConfig(
+            standardise=False,
+            hidden=settings.probe.hidden,
+            batch_size=settings.datamodule.batch_size_train,
+            learning_rate=optimizer.lr,
+            dropout=settings.probe.dropout,
+            max_steps=stop,
+        ),
+        seed=seed,
         weights=weights,
         mean=np.zeros(width),
         scale=np.ones(width),
-        features=about.seen.origin,
+        features=data.splits["train"].features,
         value=dict(curve).get(best, math.nan),
         loss=dict(curves.series.get(f"val/loss{suffix}", [])).get(best, math.nan),
         best_step=best,
-        stop_step=learner.trainer.global_step,
+        stop_step=stop,
         curve=tuple(curve),
-        recipe=recipe,
+        recipe={"optimizer": optimizer.model_dump(), "epochs": settings.trainer.max_epochs, "input_dropout": 0.0},
     )
 
 
@@ -232,64 +201,37 @@ def _keep(probe: FittedProbe, settings: TransferSettings, run: RunHandle) -> Pat
 
 
 def _report_test(
-    learner: Learner,
-    splits: Mapping[str, NamedSplit],
-    settings: TransferSettings,
-    about: About,
-    valid: float | None,
-    run: RunHandle,
+    learner: Learner, splits: Mapping[str, Split], score: Score, representation: Representation, run: RunHandle
 ) -> dict[str, float]:
-    task, evaluation, test = learner.objective.task, learner.evaluation, splits["test"]
-    scores = task.score(evaluation.predictions, evaluation.references)
+    """Score the test split with intervals and keep what reports read; `score` has what is known before."""
+    task, evaluation = learner.objective.task, learner.evaluation
+    predictions, references = evaluation.predictions, evaluation.references
+    scores = task.score(predictions, references)
     result = {f"test/{name}": value for name, value in scores.items()}
     if not run.is_global_zero:
         return result
-    predictions, references = evaluation.predictions, evaluation.references
-    names = [test.names[number] for number in evaluation.tracks]
-    block = f", block {about.seen.block}" if about.seen.block != "" else ""
-    system = about.seen.encoder + block
-    write_test_report(task, predictions, references, run, splits["train"].split.y, system=system)
+    tracks, _ = items(task, splits["test"])
+    names = [tracks[number] for number in evaluation.tracks]
+    system = ", ".join(filter(None, (representation.encoder, layer_name(representation.block))))
+    write_test_report(task, predictions, references, run, splits["train"].y, system=system)
     write_predictions(task, names, predictions, run)
     ends = interval(task, predictions, references, seed=run.seed)
-    row = replace(_row(task, scores, ends[task.primary], settings, about, len(names) < len(test)), valid=valid)
+    value, (low, high) = scores[task.primary], ends[task.primary]
+    row = replace(
+        score,
+        score=value,
+        low=low,
+        high=high,
+        seeds=[value],
+        n=int(scores["n_items"]),
+        aggregation="mean of windows" + ("; song: mean" if len(names) < len(splits["test"].ids) else ""),
+        predictions=predictions_name(task.name, representation.encoder, representation.block, representation.tokens),
+        metrics=dict(scores),
+    )
     run.add_artifact(save_predictions(run.directory / row.predictions, names, predictions[None], references))
     write_scores([row], run)
     for metric, (low, high) in ends.items():
         result |= {f"test/{metric}_low": low, f"test/{metric}_high": high}
-        score = reports.with_interval(scores[metric], low, high)
-        say(f"test {metric} {score} per cent, ± half of the 95 % interval over {len(names)} {row.unit}")
+        shown = reports.with_interval(scores[metric], low, high)
+        say(f"test {metric} {shown} per cent, ± half of the 95 % interval over {len(names)} {row.unit}")
     return result
-
-
-def _row(
-    task: Task,
-    scores: Mapping[str, float],
-    ends: tuple[float, float],
-    settings: TransferSettings,
-    about: About,
-    of_songs: bool,
-) -> Score:
-    """The score as reports read it."""
-    seen, data = about.seen, about.data
-    return Score(
-        task=task.name,
-        corpus=data["corpus"],
-        encoder=seen.encoder,
-        kind="probe",
-        metric=task.primary,
-        score=scores[task.primary],
-        low=ends[0],
-        high=ends[1],
-        seeds=[scores[task.primary]],
-        n=int(scores["n_items"]),
-        split=data["split_fingerprint"],
-        classes=data["classes_fingerprint"],
-        network=seen.network,
-        block=seen.block,
-        tokens=seen.tokens,
-        pooling=seen.pooling,
-        aggregation="mean of patches" + ("; song: mean" if of_songs else ""),
-        config={"hidden": settings.probe.hidden, "dropout": settings.probe.dropout},
-        predictions=predictions_name(task.name, seen.encoder, seen.block, seen.tokens),
-        metrics=dict(scores),
-    )

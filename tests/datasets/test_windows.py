@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.windows import centred_padding, exhaustive_windows, is_short, offset_range, pad_centred
+from datasets.windows import centred_padding, cut, exhaustive_windows, is_short, offset_range, pad_centred
 
 T = 1875
 
@@ -82,3 +82,12 @@ def test_numbers_below_one_are_refused(arguments: tuple[int, ...]) -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="11 rows do not fit into 10"):
         centred_padding(11, 10)
+
+
+def test_what_lacks_a_little_or_much_is_centred_in_silence():
+    starts, (one,) = cut(np.ones((3, 2), np.float32), 6, 6, fill=-80.0)
+    assert starts.tolist() == [0]
+    assert one[:, 0].tolist() == [-80, 1, 1, 1, -80, -80]
+    starts, windows = cut(np.ones(29, np.int16), 10, 10)
+    assert starts.tolist() == [0, 10, 20]
+    assert windows[2].tolist() == [1] * 9 + [0]

@@ -19,7 +19,7 @@ SWEEP = """
 import sys
 import numpy as np
 from pathlib import Path
-from experiments.probes.grids import points
+from models.probes.grids import points
 from experiments.probes.sweep import Workers, sweep
 from experiments.probes.sweep_files import Problem
 from experiments.probes.vectors import Split

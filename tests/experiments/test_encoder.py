@@ -10,9 +10,10 @@ from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.tasks import build
 from models.checkpoints import save_network
-from models.errors import CheckpointError
+from models.errors import CheckpointError, InputError
 from models.frontends import MusiCNNMel
 from models.maest import MAEST
+from preprocess.sources import AudioError
 from tests.models.toys import Levels, Toy
 
 LABELS = ["a", "b", "c"]
@@ -63,6 +64,7 @@ def test_int16_tensors_other_rates_and_channels_mean_the_same(network):
     encoder = Encoder.of(network, device="cpu")
     mono = noise(6)
     usual = encoder.predict(mono, RATE).whole
+    assert encoder.predict(torch.from_numpy(mono).bfloat16(), RATE).over_time.shape == (1, 3)
     for other in (torch.from_numpy(mono), np.stack([mono, mono]), np.rint(mono * 32768).astype(np.int16)):
         np.testing.assert_allclose(encoder.predict(other, RATE).whole, usual, atol=1e-3)
     assert encoder.predict(noise(6, 44_100, 2), 44_100).over_time.shape == (1, 3)
@@ -78,25 +80,55 @@ def test_a_short_recording_is_seen_as_it_is_or_in_silence(network, toy):
     assert toy.predict(noise(0.1, 8000), 8000).window == pytest.approx(79 * 100 / 8000)
 
 
+def test_ten_minutes_are_all_their_windows(toy):
+    prediction = toy.predict(noise(600, 8000), 8000)
+    assert prediction.times.tolist() == list(range(600))
+    np.testing.assert_allclose(prediction.whole, prediction.over_time.mean(0, dtype=np.float64), rtol=1e-6)
+
+
 def test_audio_that_is_none_is_refused(network):
     encoder = Encoder.of(network, device="cpu")
     for audio, message in (
         (np.zeros(0, np.float32), "not empty"),
         (np.zeros((20_000, 2), np.float32), r"\[channels, samples\]"),
         (np.full(20_000, np.nan, np.float32), "NaN"),
+        (np.full(20_000, 9000.0, np.float32), "far over full scale"),
         (np.zeros(20_000, np.int64), "int64"),
     ):
-        with pytest.raises(UserError, match=message):
+        with pytest.raises(AudioError, match=message):
             encoder.predict(audio, RATE)
+    with pytest.raises(AudioError, match="rate=0"):
+        encoder.predict(noise(6), 0)
+
+
+def test_channels_that_cancel_each_other_are_not_silence(network):
+    encoder, audio = Encoder.of(network, device="cpu"), noise(6)
+    both = encoder.predict(np.stack([audio, -audio]), RATE).whole
+    np.testing.assert_array_equal(both, encoder.predict(audio, RATE).whole)
+
+
+def test_joins_are_those_of_the_windows(network):
+    genre = Encoder.of(network, task=build("genre", classes=LABELS), device="cpu")
+    mean, largest, votes = (genre.predict(noise(16), RATE, join=how) for how in ("mean", "max", "vote"))
+    assert len(mean.over_time) == 3
+    np.testing.assert_array_equal(largest.whole, mean.over_time.max(0))
+    np.testing.assert_array_equal(votes.whole, np.eye(3)[mean.over_time.argmax(1)].mean(0))
+    with pytest.raises(UserError, match=r"cannot be joined by vote\. Valid: mean, max"):
+        Encoder.of(network, device="cpu").predict(noise(6), RATE, join="vote")
+
+
+def test_a_precision_that_does_not_exist_is_refused_and_not_taken_for_float32(network):
+    with pytest.raises(InputError, match="precision=fp16: give auto, 32-true, bf16-mixed or 16-mixed"):
+        Encoder.of(network, device="cpu", precision="fp16").predict(noise(6), RATE)
 
 
 def test_layers_windows_and_joins_that_do_not_exist_are_named(network):
     encoder = Encoder.of(network, device="cpu")
     with pytest.raises(UserError, match=r"layer 'block_7'.*\(maest\) has the layers block_00, block_01"):
         encoder.embed(noise(6), RATE, "block_7")
-    with pytest.raises(UserError, match=r"takes up to 312 frames; .*set it to 4\.992 or less"):
+    with pytest.raises(InputError, match=r"takes up to 312 frames; .*set it to 4\.992 or less"):
         encoder.predict(noise(6), RATE, seconds=6)
-    with pytest.raises(UserError, match=r"3 frames, this network needs at least 16 \(0\.26 s\)"):
+    with pytest.raises(InputError, match=r"3 frames, this network needs at least 16 \(0\.26 s\)"):
         encoder.predict(noise(6), RATE, seconds=0.05)
     with pytest.raises(UserError, match="join"):
         encoder.predict(noise(6), RATE, join="median")
@@ -119,6 +151,24 @@ def test_a_network_of_ones_own_with_a_learned_front_end(toy, tmp_path):
     with torch.no_grad():
         expected = torch.sigmoid(again.network(frames))
     np.testing.assert_allclose(again.predict(audio, 8000).over_time[:1], expected.numpy(), atol=1e-6)
+
+
+def test_a_task_of_ones_own_is_imported_where_its_module_is_named(toy, tmp_path, monkeypatch):
+    (tmp_path / "my_task.py").write_text(
+        "from experiments.tasks import Tagging\n\n\nclass Mine(Tagging):\n    name = 'mine'\n", encoding="utf-8"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    task = __import__("my_task").Mine(LABELS)
+    encoder = Encoder.of(toy.network, task=task, input="audio", window=80, device="cpu")
+    assert type(encoder.task) is type(task)
+    file = tmp_path / "toy.safetensors"
+    save_network(file, encoder.network, encoder.description, encoder.frontend)
+    expected = encoder.predict(noise(2, 8000), 8000).probabilities
+    again = Encoder.load(str(file), allowed={*TOYS, "my_task"}, device="cpu")
+    assert again.predict(noise(2, 8000), 8000).probabilities == expected
+    with pytest.raises(UserError, match=r"my_task:Mine.*add datamodule\.task=.*in Python: allowed={'my_task'}"):
+        _ = Encoder.load(str(file), allowed=TOYS, device="cpu").task
 
 
 def test_overlapping_windows_of_audio_begin_at_half(toy):

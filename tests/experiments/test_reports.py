@@ -169,7 +169,7 @@ def test_words_beside_bars_lie_on_nothing_where_values_are_negative(tmp_path, ax
     assert "per cent" in axis.get_xlabel()
 
 
-def test_pictures_of_classes_say_what_answered(tmp_path, axes):
+def test_pictures_of_classes_name_what_predicted(tmp_path, axes):
     reports.per_class_bars(PER_CLASS, "ap", tmp_path / "p.png", "tagging: embeddings, block 0")
     reports.confusion_matrix(np.eye(2), ["a", "b"], tmp_path / "c.png", "key: embeddings, seed 1")
     titles = [axis.get_title(loc="left") for axis in axes]

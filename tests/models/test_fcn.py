@@ -94,6 +94,16 @@ def test_audio_to_scores_equals_the_definition(network):
     assert np.abs(ours - theirs).max() < 1e-5
 
 
+@pytest.mark.parametrize("seconds", [0.3, 25.0])
+def test_shorter_audio_is_centred_in_silence(network, seconds):
+    audio = 0.1 * torch.randn(round(16_000 * seconds), generator=torch.Generator().manual_seed(1))
+    before = (464_000 - len(audio)) // 2
+    padded = F.pad(audio, (before, 464_000 - len(audio) - before))
+    encoder = Encoder.of(network)
+    np.testing.assert_array_equal(encoder.predict(audio, 16_000).whole, encoder.predict(padded, 16_000).whole)
+    assert encoder.predict(audio[::2], 8000).over_time.shape == (1, 50)
+
+
 @pytest.mark.parametrize("frames", [1280, 1813, 2559])
 def test_any_length_that_ends_in_one_cell_is_classified_by_it(network, frames):
     x = torch.randn(2, frames, 96) * 20 - 30

@@ -12,9 +12,9 @@ import soundfile
 import torch
 
 from experiments.export.cards import _without_places
-from experiments.export.exporting import example
 from models.checkpoints import load_any, save_network
 from models.errors import ExportError
+from models.export import example
 from models.frontends.musicnn import HOP, MusiCNNMel
 from models.maest import MAEST
 from models.onnx_files import open_onnx, read_properties

@@ -16,7 +16,7 @@ from datasets.store import Store, StoreError, StoreWriter
 from datasets.upstream import open_features
 from experiments.inference.batching import Job, Output
 from experiments.inference.extraction import extract, header, made_of_other
-from experiments.window_batches import Windowing
+from models.network_input import Windowing
 
 BANDS, FRAMES = 4, 10
 

@@ -12,7 +12,7 @@ import pytest
 from datasets.store import Store, StoreError, StoreWriter
 from experiments.inference.batching import Job, Output
 from experiments.inference.extraction import extract, header
-from experiments.window_batches import Windowing
+from models.network_input import Windowing
 from preprocess.cluster import connected
 
 pytest.importorskip("distributed")

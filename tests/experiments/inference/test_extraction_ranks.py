@@ -16,7 +16,7 @@ import pytest
 from datasets.store import Store, StoreWriter
 from experiments.inference.batching import Job, Output
 from experiments.inference.extraction import extract, header
-from experiments.window_batches import Windowing
+from models.network_input import Windowing
 
 ROOT = Path(__file__).parents[3]
 BANDS, FRAMES = 4, 10
@@ -30,7 +30,7 @@ from datasets.store import Store
 from experiments import distributed
 from experiments.inference.batching import Job, Output
 from experiments.inference.extraction import extract, header
-from experiments.window_batches import Windowing
+from models.network_input import Windowing
 
 folder, stores, dies_after = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 mels = Store(folder / "mels")

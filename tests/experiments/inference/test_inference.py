@@ -11,7 +11,7 @@ import torch
 from datasets.store import Store, StoreWriter
 from experiments.errors import UserError
 from experiments.inference.extraction import header
-from experiments.inference.inference import _tell_of_gone, extract_embeddings
+from experiments.inference.inference import _warn_of_missing_audio, extract_embeddings
 from experiments.settings import PretrainSettings
 from experiments.tracking import RunHandle
 from models.checkpoints import save_network
@@ -29,17 +29,17 @@ def source(tmp_path):
 
 
 def test_tracks_whose_audio_was_deleted_are_counted(source, capsys):
-    _tell_of_gone(source, ["here.ogg", "gone.ogg", "also.ogg", "gone too.ogg"])
+    _warn_of_missing_audio(source, ["here.ogg", "gone.ogg", "also.ogg", "gone too.ogg"])
     said = capsys.readouterr().err
     assert "2 tracks are in the store" in said
     assert "'gone.ogg'" in said
-    _tell_of_gone(source, ["here.ogg", "also.ogg"])
+    _warn_of_missing_audio(source, ["here.ogg", "also.ogg"])
     assert not capsys.readouterr().err
 
 
 def test_a_store_that_was_given_as_such_has_no_audio_to_miss(source, capsys):
     source.features.path = source.base_dir
-    _tell_of_gone(source, ["gone.ogg"])
+    _warn_of_missing_audio(source, ["gone.ogg"])
     assert not capsys.readouterr().err
 
 

@@ -20,17 +20,17 @@ import torch
 from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.inference import prediction
-from experiments.inference.cost import savings
 from experiments.inference.prediction import predict
 from experiments.inference.results import LOCK, Results
-from experiments.prediction import Prediction
 from experiments.settings import PretrainSettings
 from experiments.tracking import RunHandle
 from models.checkpoints import save_network
+from models.cost import savings
 from models.frontends import MusiCNNMel
 from models.inputs import Inputs
 from models.maest import MAEST
 from models.maest.huggingface import write_huggingface
+from models.prediction import Prediction
 
 LABELS = ["Rock---Punk", "Jazz---Bebop", "Pop---Kayōkyoku", "Blues---Piano Blues"]
 SMALL = {"n_classes": 4, "n_frames": 312, "dim": 32, "depth": 2, "heads": 2}
@@ -239,7 +239,7 @@ def test_what_an_earlier_run_has_kept_is_not_written_to(tmp_path):
 
 def test_nothing_readable_is_an_error(tmp_path, checkpoint):
     (tmp_path / "bad.wav").write_text("x")
-    with pytest.raises(UserError, match="the file could not be read; the reason is above"):
+    with pytest.raises(UserError, match="the file could not be predicted; the reason is above"):
         call(tmp_path / "bad.wav", checkpoint, tmp_path)
 
 
@@ -249,7 +249,7 @@ def test_what_was_skipped_is_forgotten_once_it_is_read(music, checkpoint, tmp_pa
     call(music, checkpoint, tmp_path, out_dir=str(out))
     kept = tmp_path / "kept.csv"
     os.link(out / "skipped.csv", kept)
-    with pytest.raises(UserError, match="the file could not be read"):
+    with pytest.raises(UserError, match="the file could not be predicted"):
         call(music / "torn.wav", checkpoint, tmp_path, out_dir=str(out))
     sound(music / "torn.wav", 16_000, 6)
     assert call(music, checkpoint, tmp_path, out_dir=str(out))[0] == {"predicted": 1, "already": 5, "skipped": 0}
@@ -292,9 +292,9 @@ def test_beside_a_gpu_other_processes_decode_and_nothing_changes(music, network)
 
 def test_what_patchout_and_an_early_exit_save_is_said(network, monkeypatch):
     window = (312, 96)
-    monkeypatch.setattr("experiments.inference.cost.WORTH_SAYING", 100.0)
+    monkeypatch.setattr("models.cost.WORTH_SAYING", 100.0)
     assert savings(network, window, "block_00") is None
-    monkeypatch.setattr("experiments.inference.cost.WORTH_SAYING", 1.0)
+    monkeypatch.setattr("models.cost.WORTH_SAYING", 1.0)
     assert savings(network, window) is None
     assert savings(network, window, "block_01") is None
     assert savings(network, window, "block_00").startswith("nothing runs after block_00: ")

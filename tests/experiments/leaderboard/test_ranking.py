@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from datasets.intervals import Difference
 from experiments.errors import UserError
-from experiments.intervals import Difference
 from experiments.leaderboard import ranking, tables
 from experiments.leaderboard.comparison import Comparison, compare, sentence
 from experiments.leaderboard.ranking import Sweep
@@ -131,8 +131,10 @@ def test_items_are_paired_whatever_their_order(tmp_path):
         scores = []
         for name, correct in right.items():
             moved = order if name == "poor" else np.arange(100)
-            answers = np.eye(4, dtype=np.float32)[np.where(correct, references, (references + 1) % 4)]
-            save_predictions(tmp_path / f"{name}.npz", ids[moved].tolist(), answers[None][:, moved], references[moved])
+            predictions = np.eye(4, dtype=np.float32)[np.where(correct, references, (references + 1) % 4)]
+            save_predictions(
+                tmp_path / f"{name}.npz", ids[moved].tolist(), predictions[None][:, moved], references[moved]
+            )
             value = float(correct.mean())
             scores.append(replace(ROW, encoder=name, score=value, seeds=[value], predictions=f"{name}.npz"))
         (_, standings) = board(run(1, *scores))

@@ -40,8 +40,8 @@ def genre_predictions(quality: float, n: int = 120, seeds: int = 1) -> tuple[lis
     by_seed = []
     for seed in range(seeds):
         moved = luck + 0.02 * np.random.default_rng(seed).normal(size=n)
-        answers = np.where(moved < quality, references, (references + 1) % len(CLASSES))
-        by_seed.append(np.eye(len(CLASSES), dtype=np.float32)[answers])
+        chosen = np.where(moved < quality, references, (references + 1) % len(CLASSES))
+        by_seed.append(np.eye(len(CLASSES), dtype=np.float32)[chosen])
     return [f"track{number}" for number in range(n)], np.stack(by_seed), references
 
 
@@ -56,7 +56,7 @@ def genre_score(encoder: str, quality: float, folder: Path, n: int = 120, seeds:
     return Score(
         task="genre", encoder=encoder, metric="accuracy", score=float(np.mean(values)), low=low, high=high,
         seeds=values,
-        n=n, predictions=name, aggregation="mean of patches", metrics={"accuracy": float(np.mean(values))}, **about,
+        n=n, predictions=name, aggregation="mean of windows", metrics={"accuracy": float(np.mean(values))}, **about,
     )  # fmt: skip
 
 
@@ -334,9 +334,9 @@ def test_every_task_is_compared(runs, capsys):
 
     def make(folder: Path) -> list[Score]:
         scores = []
-        for task, references, answers in cases:
+        for task, references, predict in cases:
             for encoder, noise in (("good", 0.3), ("poor", 3.0)):
-                predictions = answers(noise).astype(np.float32)
+                predictions = predict(noise).astype(np.float32)
                 found, (low, high) = scored(task, predictions, references)
                 name = predictions_name(task.name, encoder)
                 save_predictions(folder / name, [str(i) for i in range(n)], predictions[None], references)

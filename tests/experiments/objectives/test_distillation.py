@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
 from torch import nn
 
+from datasets.examples import Examples
 from datasets.store import Store, StoreWriter
 from datasets.teachers import Rule, Teacher
 from experiments.inference.extraction import header
@@ -23,7 +24,6 @@ from experiments.settings import (
 )
 from experiments.tasks import build
 from experiments.tracking import RunHandle
-from experiments.tracks.examples import Examples
 from experiments.training.averaging import SnapshotAverage
 from experiments.training.learner import Learner
 from experiments.training.loading import ClipLength, Clips

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from datasets.examples import Examples
 from datasets.store import Header, Store, StoreWriter
 from experiments.errors import UserError
 from experiments.objectives import Objective, Supervised
 from experiments.settings import DatamoduleSettings, ModuleSettings, TrainerSettings
 from experiments.tasks import build
 from experiments.tracking import RunHandle
-from experiments.tracks.examples import Examples
 from experiments.training.averaging import SnapshotAverage
 from experiments.training.learner import Learner
 from experiments.training.loading import ClipLength, Clips

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from benchmarks.single_probe import Diverged, fit
-from experiments.probes.batched import Result
 from experiments.probes.fitted import FittedProbe
-from experiments.probes.grids import ProbeConfig
 from experiments.probes.vectors import Split
 from experiments.tasks.base import Task
+from models.probes.grids import ProbeConfig
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one point of a grid: a probe, or the reason there is none."""
+
+    config: ProbeConfig
+    probe: FittedProbe | None
+    failure: str | None = None
 
 
 def search(task: Task, train: Split, valid: Split, configs: Sequence[ProbeConfig], seed: int) -> list[Result]:

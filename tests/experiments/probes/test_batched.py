@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from experiments.errors import UserError
-from experiments.probes.batched import batches_of_probes, train_batch
-from experiments.probes.grids import points
+from experiments.probes.fitted import train_batch
 from experiments.probes.vectors import Split
 from experiments.tasks import Genre, Tagging
+from models.probes.batched import batches_of_probes
+from models.probes.grids import points
 from tests.experiments.probes.one_by_one import search
 
 VALUES, CLASSES = 24, 5
@@ -63,12 +64,12 @@ def test_every_probe_of_the_grid_ends_as_it_would_alone(task, make):
     assert len(GRID) == 216
     for one, other in zip(alone, together, strict=True):
         assert one.config == other.config
-        assert (one.probe.best_step, one.probe.stop_step) == (other.probe.best_step, other.probe.stop_step)
-        assert one.probe.value == pytest.approx(other.probe.value, abs=1e-3)  # a rounding may swap two ranks
-        assert one.probe.loss == pytest.approx(other.probe.loss, rel=1e-4)
-        assert [step for step, _ in one.probe.curve] == [step for step, _ in other.probe.curve]
+        assert (one.probe.best_step, one.probe.stop_step) == (other.best_step, other.stop_step)
+        assert one.probe.value == pytest.approx(other.value, abs=1e-3)  # a rounding may swap two ranks
+        assert one.probe.loss == pytest.approx(other.loss, rel=1e-4)
+        assert [step for step, _ in one.probe.curve] == [step for step, _ in other.curve]
         for name, weight in one.probe.weights.items():
-            np.testing.assert_allclose(other.probe.weights[name], weight, atol=2e-6)
+            np.testing.assert_allclose(other.weights[name], weight, atol=2e-6)
 
 
 FEW = points(
@@ -87,10 +88,10 @@ FEW = points(
 def agree(alone, together) -> None:
     for one, other in zip(alone, together, strict=True):
         assert one.config == other.config
-        assert (one.probe.best_step, one.probe.stop_step) == (other.probe.best_step, other.probe.stop_step)
-        assert one.probe.value == pytest.approx(other.probe.value, abs=1e-3)
+        assert (one.probe.best_step, one.probe.stop_step) == (other.best_step, other.stop_step)
+        assert one.probe.value == pytest.approx(other.value, abs=1e-3)
         for name, weight in one.probe.weights.items():
-            np.testing.assert_allclose(other.probe.weights[name], weight, atol=5e-6)
+            np.testing.assert_allclose(other.weights[name], weight, atol=5e-6)
 
 
 def of_blocks(name: str, n: int, seed: int) -> Split:

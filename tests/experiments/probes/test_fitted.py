@@ -14,8 +14,8 @@ from safetensors.numpy import load_file, save_file
 
 from experiments.errors import UserError
 from experiments.probes.fitted import FORMAT, FittedProbe
-from experiments.probes.grids import ProbeConfig
 from experiments.tasks import build
+from models.probes.grids import ProbeConfig
 
 TASK = build("tagging", classes=["a", "b"])
 SLOW = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -38,10 +38,10 @@ def changed(path: Path, document: dict | None = None, **arrays: np.ndarray | Non
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as handle:
-        told = json.loads(handle.metadata()["probe"])
-    told = {name: value for name, value in {**told, **(document or {})}.items() if value != "-"}
+        metadata = json.loads(handle.metadata()["probe"])
+    metadata = {name: value for name, value in {**metadata, **(document or {})}.items() if value != "-"}
     kept = {name: array for name, array in {**load_file(path), **arrays}.items() if array is not None}
-    save_file(kept, path, {"format": FORMAT, "probe": json.dumps(told)})
+    save_file(kept, path, {"format": FORMAT, "probe": json.dumps(metadata)})
     return path
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from datasets.vectors import reduction_named
 from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.probes.fitted import FittedProbe
-from experiments.probes.grids import ProbeConfig
 from experiments.probes.prediction import NEEDED, _release, command, identity, layers_of_probe, predicting
-from experiments.probes.vectors import reduction_named
 from experiments.tasks import Emotion, Tagging
 from models.maest import MAEST
+from models.probes.grids import ProbeConfig
 from models.releases import RELEASES
 
 TAGGING = Tagging(classes=["a", "b", "c"])

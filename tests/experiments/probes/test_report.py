@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from experiments.probes.grids import ProbeConfig
 from experiments.probes.report import grid_picture
 from experiments.probes.sweep_files import Record
+from models.probes.grids import ProbeConfig
 
 
 def records(*values: float | None) -> list[Record]:

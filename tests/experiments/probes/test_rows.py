@@ -9,10 +9,10 @@ import pytest
 from sklearn.dummy import DummyClassifier
 
 from datasets.store import Header, Store, StoreWriter
+from datasets.vectors import MEL_STATISTICS, gather
 from experiments import demo
 from experiments.configs.catalogue import PRETRAIN, PROBE
 from experiments.probes.rows import majority_or_mean
-from experiments.probes.vectors import MEL_STATISTICS, gather
 from experiments.settings import EmbeddingsSettings, PretrainSettings, ProbeExperimentSettings
 from experiments.tasks import build
 from experiments.tracking import overrides

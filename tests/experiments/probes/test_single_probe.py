@@ -18,11 +18,12 @@ from sklearn.preprocessing import StandardScaler
 from benchmarks import single_probe
 from benchmarks.single_probe import fit
 from experiments.errors import UserError
-from experiments.probes import rng
-from experiments.probes.fitted import FittedProbe, scaled, scaler
-from experiments.probes.grids import ProbeConfig, points
+from experiments.probes.fitted import FittedProbe
 from experiments.probes.vectors import Split
 from experiments.tasks import Genre, Tagging
+from models.probes import rng
+from models.probes.apply import scaled, scaler
+from models.probes.grids import ProbeConfig, points
 from tests.experiments.probes.one_by_one import best, search
 
 GENRES = ("jazz", "metal", "pop")

@@ -9,11 +9,11 @@ import pytest
 
 from experiments.errors import UserError
 from experiments.probes import sweep as sweeping
-from experiments.probes.grids import points
 from experiments.probes.sweep import Workers, seeds_of, sweep, thinned
 from experiments.probes.sweep_files import Problem, SweepFiles
 from experiments.probes.vectors import Split
 from experiments.tasks import Genre
+from models.probes.grids import points
 from tests.experiments.probes.one_by_one import best, search
 
 CLASSES = 4

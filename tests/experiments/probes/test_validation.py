@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
 from experiments.errors import UserError
-from experiments.probes.validation import RULES, Evaluator, best_rule, song_predictions, song_targets, songs
+from experiments.probes.validation import Evaluator, best_rule, song_predictions, song_targets, songs
 from experiments.tasks import Genre, Key, Tagging
+from models.probes.songs import RULES
 
 TASK = Genre(["a", "b", "c"])
 

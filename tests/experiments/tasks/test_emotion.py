@@ -11,7 +11,7 @@ from sklearn.metrics import r2_score, root_mean_squared_error
 
 from experiments.errors import UserError
 from experiments.tasks import Emotion
-from experiments.tasks.regression import r2, r2_of_many
+from models.metrics import r2, r2_of_many
 
 TASK = Emotion([4.7561, 4.9739], [1.3860, 1.2546])
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.corpus import Corpus, Track
+from datasets.corpus import Corpus, CorpusError, Track
+from datasets.examples import require_nonempty
 from datasets.targets import FrameTargets
 from experiments import own_modules
 from experiments.errors import UserError
@@ -17,7 +18,7 @@ from experiments.intervals import interval
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import Task, build, find, from_metadata
 from experiments.tasks.checks import as_float32
-from experiments.tracks.examples import examples, require_nonempty
+from experiments.tracks.examples import examples
 
 NAME = f"{__name__}:Music"
 RATE = 10  # frames a second
@@ -115,7 +116,7 @@ def test_from_annotations_to_the_score_of_whole_tracks():
 
 def test_vectors_of_a_track_have_no_target_over_time():
     split = examples(Music(), CORPUS, {"a": "a", "b": "b"}, frame_times)["train"]
-    with pytest.raises(UserError, match="one target a track is needed"):
+    with pytest.raises(CorpusError, match="one target a track is needed"):
         _ = split.targets
 
 

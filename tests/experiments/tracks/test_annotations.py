@@ -46,30 +46,6 @@ def test_shares_are_kept_or_refused_where_nothing_is_dealt_out():
         annotations.arrange(settings(split_shares=[0.5, 0.25, 0.25]), songs(split_by="given"))
 
 
-def test_groups_need_an_artist_and_tracks_without_one_stand_alone():
-    mute = Corpus("mute", tuple(Track(f"{n}", "train", {}) for n in range(20)), "hashed", ("path", "by"))
-    with pytest.raises(UserError, match=r"no track of mute has an artist; .*columns\.artist \(there is path, by\)"):
-        annotations.split_tracks(settings(splits="grouped"), mute)
-    one = Corpus("one", (*mute.tracks, Track("x", "train", {"artist": "Ella"})), "hashed")
-    made = annotations.split_tracks(settings(splits="grouped"), one)
-    assert {track.split for track in made} == {"train", "valid", "test"}
-
-
-@pytest.mark.parametrize("rule", [None, "stratified", "grouped"])
-def test_clips_of_a_song_come_to_one_split_by_every_rule(rule):
-    by = {"artist": "Ella"} if rule == "grouped" else {}
-    clips = tuple(
-        Track(
-            f"{n:03d}", "train", {"genre": ("a", "b")[n // 4 % 2], "group": f"song {n // 4}", **(by if n < 4 else {})}
-        )
-        for n in range(160)
-    )
-    made = annotations.split_tracks(settings(splits=rule), Corpus("clips", clips, "hashed"))
-    sides = {(track.annotations["group"], track.split) for track in made}
-    assert len(sides) == 40
-    assert {split for _, split in sides} == {"train", "valid", "test"}
-
-
 def test_spellings_are_brought_together_unless_that_is_not_wanted():
     merged = annotations.arrange(settings(), songs())
     assert merged.vocabulary("genre") == ("Jazz", "Mande", "ROCK", "folk", "kora", "oud", "solo")
@@ -156,7 +132,7 @@ def test_class_names_of_files_and_checkpoints(tmp_path):
         ("empty.txt", "no class names"),
         ("gone.txt", "no such file"),
     ):
-        with pytest.raises(UserError, match=message):
+        with pytest.raises(ValueError, match=message):
             annotations.read_labels(str(tmp_path / name))
 
 

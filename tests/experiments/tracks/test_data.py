@@ -12,7 +12,6 @@ from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
 from experiments.tracks.data import (
     DataSource,
-    _holds_features,
     build_task,
     corpus_name,
     fit_labels,
@@ -20,6 +19,7 @@ from experiments.tracks.data import (
     say,
     spell,
 )
+from preprocess.files import holds_features
 
 
 def corpus(*rows):
@@ -46,7 +46,7 @@ def test_audio_with_a_store_beside_it_is_audio(tmp_path, files, features):
     for file in files:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
-    assert _holds_features(tmp_path) is features
+    assert holds_features(tmp_path) is features
 
 
 def test_a_command_line_that_names_the_same_tracks():

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from datasets.examples import Examples
 from datasets.store import Store, StoreWriter
 from experiments.inference.extraction import header
 from experiments.objectives import Supervised
@@ -25,7 +26,6 @@ from experiments.tasks import build
 from experiments.tracking import RunHandle, lifecycle
 from experiments.tracking.journal import Journal
 from experiments.tracking.run import Recorder
-from experiments.tracks.examples import Examples
 from experiments.training.averaging import averaging
 from experiments.training.learner import Learner
 from experiments.training.loading import ClipLength, Clips

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from datasets.examples import Examples
 from datasets.store import Header, Store, StoreWriter
 from datasets.teachers import probabilities
 from experiments.errors import UserError
 from experiments.settings import PretrainSettings
 from experiments.tasks import build
 from experiments.tracking import RunHandle
-from experiments.tracks.examples import Examples
 from experiments.training import distilling
 from models.frontends import MusiCNNMel
 

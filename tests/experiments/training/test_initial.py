@@ -116,7 +116,8 @@ def test_a_hugging_face_folder_is_a_checkpoint(tmp_path):
 def test_networks_for_other_features_are_for_starting_from(tmp_path):
     network = MAEST(**SMALL, n_classes=2, n_frames=998, n_bands=128)
     save_network(tmp_path / "passt.safetensors", network, {})
-    with pytest.raises(UserError, match=r"n_bands=128 of another front end, .* makes n_bands=96; .*model\.checkpoint"):
+    message = r"n_bands=128 of another front end, .* makes n_bands=96; .*model\.checkpoint"
+    with pytest.raises(CheckpointError, match=message):
         Encoder.load(str(tmp_path / "passt.safetensors"))
     assert started(checkpoint=str(tmp_path / "passt.safetensors")).network.n_bands == 96
 

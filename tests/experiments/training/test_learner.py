@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from datasets.examples import Examples
 from datasets.store import Store, StoreWriter
 from experiments.inference.extraction import header
 from experiments.objectives import Supervised
 from experiments.settings import DatamoduleSettings, ModuleSettings, TrainerSettings
 from experiments.tasks import build
-from experiments.tracks.examples import Examples
 from experiments.training.learner import Learner, gathered
 from experiments.training.loading import ClipLength, Clips, EvenShare
 from experiments.training.phases import phases

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from datasets.examples import Examples
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings, TrainerSettings
-from experiments.tracks.examples import Examples
 from experiments.training import loading
 from experiments.training.loading import ClipLength, Clips
 from models.frontends import MusiCNNMel

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.probes import rng
+from models.probes import rng
 
 seeds, steps = st.integers(0, 2**31), st.integers(0, 10**6)
 

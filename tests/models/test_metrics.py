@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from experiments.tasks import ranking
+from models import metrics
 
 
 @settings(deadline=None)
@@ -20,8 +20,8 @@ def test_resampled_rankings_are_scikit_learns(seed, n, values, share):
     positives = rng.random(n) < share
     weights = rng.multinomial(n, np.full(n, 1 / n), size=5)
     pairs = (
-        (ranking.resampled_roc_auc, roc_auc_score),
-        (ranking.resampled_average_precision, average_precision_score),
+        (metrics.resampled_roc_auc, roc_auc_score),
+        (metrics.resampled_average_precision, average_precision_score),
     )
     for resampled, reference in pairs:
         for row, value in zip(weights, resampled(scores, positives, weights), strict=True):
@@ -39,15 +39,15 @@ def test_many_systems_are_ranked_as_scikit_learn_ranks_one(seed, n, values, shar
     scores = (rng.integers(0, values + 1, (3, n, 2)) / values).astype(np.float32)  # with 0, 1 and ties
     positives = rng.random((n, 2)) < share
     positives[0], positives[1] = True, False
-    found = ranking.roc_auc_of_many(torch.from_numpy(scores), torch.from_numpy(positives))
+    found = metrics.roc_auc_of_many(torch.from_numpy(scores), torch.from_numpy(positives))
     for system, values_of in zip(scores, found.tolist(), strict=True):
         expected = [roc_auc_score(positives[:, column], system[:, column]) for column in (0, 1)]
         assert values_of == pytest.approx(expected, abs=1e-12)
-        assert ranking.roc_auc(system, positives) == pytest.approx(expected, abs=1e-12)
+        assert metrics.roc_auc(system, positives) == pytest.approx(expected, abs=1e-12)
 
 
 def test_saturated_scores_tie_and_small_ones_do_not():
     scores = torch.tensor([1.0, 1.0, 1e-45, 0.0, 2e-38])[None, :, None]
     positives = torch.tensor([True, False, True, False, False])[:, None]
     expected = roc_auc_score(positives[:, 0].numpy(), scores[0, :, 0].numpy().astype(float))
-    assert float(ranking.roc_auc_of_many(scores, positives)[0, 0]) == pytest.approx(expected, abs=1e-12)
+    assert float(metrics.roc_auc_of_many(scores, positives)[0, 0]) == pytest.approx(expected, abs=1e-12)

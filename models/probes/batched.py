@@ -12,7 +12,7 @@ Batches, initial weights and dropout noise depend on the seed alone, not on the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,16 +20,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from experiments.probes import rng
-from experiments.probes.fitted import FittedProbe, scaled, scaler
-from experiments.probes.grids import ProbeConfig
-from experiments.probes.validation import Evaluator, check_splits
-from experiments.probes.vectors import Split
-from experiments.tasks.base import Task
+from models.probes import rng
+from models.probes.apply import scaled, scaler
+from models.probes.grids import ProbeConfig
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 BATCH_VALUES = 450_000  # weights of a batch on a CPU: with gradient and both moments they stay in the cache of a core
 MOST_BLOCK_SUMS = 9  # probes of a batch that learn a sum of blocks: each has an input of its own
+Loss = Callable[[Tensor, Tensor], Tensor]  # outputs `[items, outputs]` and their targets to a mean over items
 
 
 def batches_of_probes(
@@ -40,7 +38,7 @@ def batches_of_probes(
     Args:
         configs: The grid.
         n_in: Values of a vector, of one block.
-        n_out: Outputs of the task.
+        n_out: Outputs of a probe.
         device: Where they will be trained.
         blocks: Of a learned sum.
     """
@@ -64,98 +62,108 @@ def _input_of(config: ProbeConfig) -> tuple[bool, float]:
 
 
 @dataclass(frozen=True)
-class Result:
-    """What became of one point of a grid: a probe, or the reason there is none."""
+class TrainedProbe:
+    """What became of one point of a grid.
+
+    Attributes:
+        config: The point.
+        weights: Of the best step, as `models.probes.apply` takes them; none where training failed.
+        mean: Of the scaler, float64 `[values]`.
+        scale: Of the scaler, float64 `[values]`.
+        value: Best score on validation.
+        loss: Validation loss at the best step.
+        best_step: Where the weights are from.
+        stop_step: Where training stopped.
+        curve: Score on validation by step.
+        failure: Why there are no weights.
+    """
 
     config: ProbeConfig
-    probe: FittedProbe | None
+    weights: Mapping[str, np.ndarray]
+    mean: np.ndarray
+    scale: np.ndarray
+    value: float
+    loss: float
+    best_step: int
+    stop_step: int
+    curve: tuple[tuple[int, float], ...]
     failure: str | None = None
 
 
 @torch.no_grad()
 def train_batch(
-    task: Task, train: Split, valid: Split, configs: Mapping[int, ProbeConfig], seed: int, device: str = "cpu"
-) -> dict[int, Result]:
+    configs: Mapping[int, ProbeConfig],
+    train: tuple[np.ndarray, np.ndarray],
+    valid: tuple[np.ndarray, np.ndarray],
+    n_out: int,
+    loss: Loss,
+    score: Callable[[Tensor], Tensor],
+    seed: int = 0,
+    blocks: int = 1,
+    device: str = "cpu",
+) -> dict[int, TrainedProbe]:
     """Train a batch of probes; each ends as it would end alone.
 
     Args:
-        task: Loss and metrics.
-        train: Vectors and targets to learn from.
-        valid: Vectors and targets for early stopping.
         configs: Points of a grid by their number, as `batches_of_probes` puts them together.
+        train: Vectors `[items, values]`, float32, and targets `[items, ...]` to learn from.
+        valid: The same, for early stopping.
+        n_out: Outputs of a probe.
+        loss: What is minimised.
+        score: Outputs on validation `[probes, items, n_out]` to `[probes]`; the larger the better.
         seed: Of weights, batches and dropout.
+        blocks: How many vectors stand side by side in a row, for a learned sum of them.
         device: Where the arithmetic is done.
 
     Returns:
         The results by number.
-
-    Raises:
-        UserError: The splits do not fit together, or validation cannot be scored.
     """
-    check_splits(task, train, valid)
-    data = _load(task, train, valid, {config.standardise for config in configs.values()}, device)
+    scalers = {standardise: scaler(train[0], standardise) for standardise in {c.standardise for c in configs.values()}}
+    x, x_valid = (
+        {key: torch.from_numpy(scaled(vectors, *one)).to(device) for key, one in scalers.items()}
+        for vectors, _ in (train, valid)
+    )
+    y, y_valid = (torch.from_numpy(np.array(targets)).to(device) for _, targets in (train, valid))
     form = next(iter(configs.values()))
-    sizes = [n for n in (train.x.shape[1] // train.layers, form.hidden, task.n_outputs) if n is not None]
-    kind = _BlockSumBatch if train.layers > 1 else _Batch
-    batch = kind([_Probe(number, config) for number, config in configs.items()], sizes, seed, device, train.layers)
-    results: dict[int, Result] = {}
+    sizes = [n for n in (train[0].shape[1] // blocks, form.hidden, n_out) if n is not None]
+    kind = _BlockSumBatch if blocks > 1 else _Batch
+    batch = kind([_Probe(number, config) for number, config in configs.items()], sizes, loss, seed, device, blocks)
+    results: dict[int, TrainedProbe] = {}
 
-    def end(numbers: list[int], step: int) -> None:
-        for number in numbers:
-            probe = batch.probes[number]
-            weights = {name: weight.cpu().numpy() for name, weight in probe.weights.items()}
-            mean, scale = data.scalers[probe.config.standardise]
+    def end(numbers: list[int], step: int, failed: bool = False) -> None:
+        for probe in (batch.probes[number] for number in numbers):
+            weights = {} if failed else {name: weight.cpu().numpy() for name, weight in probe.weights.items()}
             best = (probe.value, probe.loss, probe.step, step, tuple(probe.curve))
-            fitted = FittedProbe(task, probe.config, seed, weights, mean, scale, dict(train.features), *best)
-            results[probe.number] = Result(probe.config, fitted)
+            failure = diverged(probe.config, step) if failed else None
+            scaling = scalers[probe.config.standardise]
+            results[probe.number] = TrainedProbe(probe.config, weights, *scaling, *best, failure)
         batch.remove(numbers)
 
     step = 0
     while True:
         if step % form.evaluate_every == 0:
             end([number for number, probe in enumerate(batch.probes) if probe.waited == form.patience], step)
-            results |= _evaluate(batch, task, data, step)
+            end(_evaluate(batch, x_valid, y_valid, score, step), step, failed=True)
         if step == form.max_steps:
             end(list(range(len(batch.probes))), step)
         if not batch.probes:
             return results
-        batch.learn(task, data, rng.batch(seed, step, len(train.x), form.batch_size), step, seed)
+        batch.learn(x, y, rng.batch(seed, step, len(y), form.batch_size), step)
         step += 1
 
 
-@dataclass
-class _Data:
-    """The splits on the device, raw and standardised (computed once, in double)."""
-
-    train: dict[bool, Tensor]
-    valid: dict[bool, Tensor]
-    targets: Tensor
-    references: Tensor
-    scalers: dict[bool, tuple[np.ndarray, np.ndarray]]
-    evaluator: Evaluator
-
-
-def _load(task: Task, train: Split, valid: Split, scalings: set[bool], device: str) -> _Data:
-    """Put both splits on the device in some scalings; scalers see the training split alone."""
-    scalers = {standardise: scaler(train.x, standardise) for standardise in scalings}
-    x, x_valid = (
-        {key: torch.from_numpy(scaled(split.x, *one)).to(device) for key, one in scalers.items()}
-        for split in (train, valid)
-    )
-    y, y_valid = (torch.from_numpy(np.array(split.y)).to(device) for split in (train, valid))
-    return _Data(x, x_valid, y, y_valid, scalers, Evaluator(task, valid.y, valid.groups, device))
-
-
-def _evaluate(batch: _Batch, task: Task, data: _Data, step: int) -> dict[int, Result]:
-    """Score all probes on validation and keep the weights of new bests; returns the probes that diverged."""
+def _evaluate(
+    batch: _Batch, x: Mapping[bool, Tensor], y: Tensor, score: Callable[[Tensor], Tensor], step: int
+) -> list[int]:
+    """Score all probes on validation and keep the weights of new bests; returns the places of those that diverged."""
     by_scaling: dict[bool, list[int]] = {}
     for number, probe in enumerate(batch.probes):
         by_scaling.setdefault(probe.config.standardise, []).append(number)
     broken: list[int] = []
     for standardise, numbers in by_scaling.items():
-        outputs = batch.outputs(data.valid[standardise], slice(numbers[0], numbers[-1] + 1))
+        outputs = batch.outputs(x[standardise], slice(numbers[0], numbers[-1] + 1))
         finite = torch.isfinite(outputs).flatten(1).all(1).tolist()
-        values = data.evaluator.scores(outputs.nan_to_num(0.0, 0.0, 0.0)).tolist()
+        values = score(outputs.nan_to_num(0.0, 0.0, 0.0)).tolist()
         for row, number in enumerate(numbers):
             probe = batch.probes[number]
             if not finite[row]:
@@ -163,14 +171,12 @@ def _evaluate(batch: _Batch, task: Task, data: _Data, step: int) -> dict[int, Re
                 continue
             probe.curve.append((step, values[row]))
             if values[row] > probe.value:
-                loss = float(task.loss(outputs[row], data.references))
+                loss = float(batch.loss(outputs[row], y))
                 probe.value, probe.loss, probe.step, probe.waited = values[row], loss, step, 0
                 probe.weights = {name: weight[number].clone() for name, weight in batch.weights.items()}
             else:
                 probe.waited += 1
-    probes = [batch.probes[number] for number in broken]
-    batch.remove(broken)
-    return {probe.number: Result(probe.config, None, diverged(probe.config, step)) for probe in probes}
+    return broken
 
 
 def diverged(config: ProbeConfig, step: int) -> str:
@@ -195,8 +201,10 @@ class _Probe:
 class _Batch:
     """Weights, gradients and moments of the probes that are still in training, stacked along the first axis."""
 
-    def __init__(self, probes: list[_Probe], sizes: Sequence[int], seed: int, device: str, blocks: int = 1) -> None:
-        self.probes = probes
+    def __init__(
+        self, probes: list[_Probe], sizes: Sequence[int], loss: Loss, seed: int, device: str, blocks: int = 1
+    ) -> None:
+        self.probes, self.loss, self.seed = probes, loss, seed
         one = rng.initial_weights(sizes, rng.generator(seed), blocks)
         self.weights = {
             name: weight.to(device).expand(len(probes), *weight.shape).clone() for name, weight in one.items()
@@ -243,26 +251,23 @@ class _Batch:
         hidden = self._first_layer(x, probes)
         return self._second_layer(hidden.relu_(), probes) if self.deep else hidden
 
-    def learn(self, task: Task, data: _Data, items: np.ndarray, step: int, seed: int) -> None:
-        """One step of Adam for every probe, on the same training items."""
-        rows = torch.from_numpy(items).to(data.targets.device)
+    def learn(self, x: Mapping[bool, Tensor], y: Tensor, items: np.ndarray, step: int) -> None:
+        """One step of Adam for every probe, on the same training items of `x`, by scaling, and `y`."""
+        rows = torch.from_numpy(items).to(y.device)
         width, hidden = self.weights["0.weight"].shape[2], self.weights["0.weight"].shape[1]
         noise = [
-            rng.dropout_noise(seed, step, layer, len(rows), values).to(rows.device)
+            rng.dropout_noise(self.seed, step, layer, len(rows), values).to(rows.device)
             for layer, values in enumerate((width, hidden)[: 1 + self.deep])
         ]
-        targets, gathered = data.targets[rows], {key: x[rows] for key, x in data.train.items()}
+        targets, gathered = y[rows], {key: vectors[rows] for key, vectors in x.items()}
         for standardise, p, probes in self._inputs():
-            self._gradients(task, gathered[standardise], targets, noise, p, probes)
+            self._gradients(gathered[standardise], targets, noise, p, probes)
         self._adam(step + 1)
 
-    def _gradients(
-        self, task: Task, x: Tensor, targets: Tensor, noise: Sequence[Tensor], p: float, probes: slice
-    ) -> None:
+    def _gradients(self, x: Tensor, targets: Tensor, noise: Sequence[Tensor], p: float, probes: slice) -> None:
         """Fill the gradients of the probes that share an input and a rate of dropout.
 
         Args:
-            task: Loss.
             x: `[items, values]`, scaled, before dropout.
             targets: Of the items.
             noise: For the dropout of every layer.
@@ -275,13 +280,13 @@ class _Batch:
         if self.deep:
             hidden = inner.relu()
             hidden = rng.dropout(hidden, noise[1], p) if p else hidden
-            outer = _slope(task, self._second_layer(hidden, probes), targets)
+            outer = _slope(self.loss, self._second_layer(hidden, probes), targets)
             torch.bmm(outer.transpose(1, 2), hidden, out=grads["1.weight"])
             torch.sum(outer, 1, out=grads["1.bias"])
             slope = torch.ops.aten.threshold_backward(outer @ self.weights["1.weight"][probes], inner, 0.0)
             slope = rng.dropout(slope, noise[1], p) if p else slope
         else:
-            slope = _slope(task, inner, targets)
+            slope = _slope(self.loss, inner, targets)
         flat = slope.transpose(0, 1).reshape(len(x), -1)
         torch.mm(flat.t(), x, out=grads["0.weight"].view(-1, x.shape[1]))
         torch.sum(flat, 0, out=grads["0.bias"].view(-1))
@@ -299,20 +304,20 @@ class _Batch:
             torch._fused_adam_(*lists, [], steps, lr=rate, weight_decay=l2, **constants)
 
 
-def _slope(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
+def _slope(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
     """Gradient of every probe's own mean loss by its outputs, `[probes, items, outputs]`."""
     flat = outputs.flatten(0, 1).requires_grad_()
     with torch.enable_grad():
-        loss = _total_loss(task, flat, targets, len(outputs))
-    return torch.autograd.grad(loss, flat)[0].view_as(outputs)
+        total = _total_loss(loss, flat, targets, len(outputs))
+    return torch.autograd.grad(total, flat)[0].view_as(outputs)
 
 
-def _total_loss(task: Task, flat: Tensor, targets: Tensor, n: int) -> Tensor:
+def _total_loss(loss: Loss, flat: Tensor, targets: Tensor, n: int) -> Tensor:
     """The sum of the losses of `n` probes with outputs `[n * items, outputs]`: each gets the gradient it has alone.
 
     The loss is a mean over items, so that of all probes' items together is the mean of theirs.
     """
-    return task.loss(flat, targets.repeat(n, *[1] * (targets.ndim - 1))) * n
+    return loss(flat, targets.repeat(n, *[1] * (targets.ndim - 1))) * n
 
 
 class _BlockSumBatch(_Batch):
@@ -322,14 +327,12 @@ class _BlockSumBatch(_Batch):
     be shared: gradients come from automatic differentiation of all probes at once.
     """
 
-    def _gradients(
-        self, task: Task, x: Tensor, targets: Tensor, noise: Sequence[Tensor], p: float, probes: slice
-    ) -> None:
+    def _gradients(self, x: Tensor, targets: Tensor, noise: Sequence[Tensor], p: float, probes: slice) -> None:
         """Fill the gradients of the probes that share a rate of dropout."""
         leaves = {name: weight[probes].detach().requires_grad_() for name, weight in self.weights.items()}
         with torch.enable_grad():
             outputs = _forward(leaves, x, noise, p)
-            loss = _total_loss(task, outputs.flatten(0, 1), targets, len(outputs))
+            loss = _total_loss(self.loss, outputs.flatten(0, 1), targets, len(outputs))
         for name, grad in zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True):
             self.grads[name][probes] = grad
 

@@ -1,23 +1,15 @@
-"""Windows: where tracks are cut, what is padded with what, and how windows of several tracks share batches."""
+"""Windows as a network takes them, and how those of several tracks share batches."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from experiments.window_batches import OpenTrack, cut, in_batches
+from datasets.windows import cut
 from models.maest import MAEST
+from models.running import OpenTrack, in_batches
 
 SMALL = {"n_classes": 4, "n_frames": 312, "dim": 32, "depth": 2, "heads": 2}
-
-
-def test_what_lacks_a_little_or_much_is_centred_in_silence():
-    starts, (one,) = cut(np.ones((3, 2), np.float32), 6, 6, fill=-80.0)
-    assert starts.tolist() == [0]
-    assert one[:, 0].tolist() == [-80, 1, 1, 1, -80, -80]
-    starts, windows = cut(np.ones(29, np.int16), 10, 10)
-    assert starts.tolist() == [0, 10, 20]
-    assert windows[2].tolist() == [1] * 9 + [0]
 
 
 @pytest.mark.parametrize(

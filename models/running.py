@@ -1,20 +1,22 @@
-"""A network made to run: on a device, in a precision, over batches of windows."""
+"""A network made to run: on a device, in a precision, over batches of windows, which tracks share."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from experiments.errors import UserError
 from models.attention import prefer
+from models.errors import InputError
 from models.inputs import Inputs
 from models.network import Network, main_head
 
@@ -51,12 +53,14 @@ class Runtime:
         """Type of most products; None for float32.
 
         Raises:
-            UserError: float16 on a CPU.
+            InputError: float16 on a CPU, or there is no such precision.
         """
         on_cuda = self.torch_device.type == "cuda"
+        if self.precision not in ("auto", "32-true", *MIXED):
+            raise InputError(f"precision={self.precision}: give auto, 32-true, {' or '.join(MIXED)}")
         mixed = MIXED.get("bf16-mixed" if self.precision == "auto" and on_cuda else self.precision)
         if mixed is torch.float16 and self.torch_device.type == "cpu":
-            raise UserError("precision 16-mixed: not on a CPU; set trainer.precision to bf16-mixed or auto")
+            raise InputError("precision=16-mixed: float16 is not for a CPU; take bf16-mixed or auto")
         return mixed
 
 
@@ -111,3 +115,66 @@ class Runner:
         network = self.network.to(device)
         network = network if self.runtime.mixed else network.prepared()  # what is prepared computes in float32
         return network, copy.deepcopy(self.inputs).to(device).eval()
+
+
+@dataclass
+class OpenTrack:
+    """A track whose windows wait for the network.
+
+    Attributes:
+        name: Of the track.
+        starts: Of its windows, rows.
+        windows: Equally long arrays.
+        outputs: Of the windows that are through; a tuple of arrays each where the network gives several.
+    """
+
+    name: str
+    starts: np.ndarray
+    windows: list[np.ndarray]
+    outputs: list[Any] = field(init=False)
+    left: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.length, self.left = len(self.windows[0]), len(self.windows)
+        self.outputs = [None] * self.left
+
+
+def in_batches(
+    tracks: Iterable[OpenTrack], run_batch: Callable[[Tensor], list[np.ndarray]], batch_size: int
+) -> Iterator[OpenTrack]:
+    """Run windows of one length together, whichever tracks they are of; yields every track when it is through.
+
+    Args:
+        tracks: Opened one after another, so that memory is bounded by a few batches.
+        run_batch: Windows `[batch, rows, ...]` to arrays `[batch, ...]`, one for each output.
+        batch_size: Windows at once.
+
+    Yields:
+        Tracks with their `outputs`: for every window a list of arrays, one for each output.
+    """
+    waiting: defaultdict[int, list[tuple[OpenTrack, int]]] = defaultdict(list)
+    for track in tracks:
+        for number in range(len(track.windows)):
+            queue = waiting[track.length]
+            queue.append((track, number))
+            if len(queue) == batch_size:
+                yield from _through(queue, run_batch)
+    for queue in waiting.values():
+        yield from _through(queue, run_batch)
+
+
+def _through(
+    queue: list[tuple[OpenTrack, int]], run_batch: Callable[[Tensor], list[np.ndarray]]
+) -> Iterator[OpenTrack]:
+    """Run what waits, and empty the queue."""
+    batch, queue[:] = list(queue), []
+    if not batch:
+        return
+    windows = torch.from_numpy(np.stack([track.windows[number] for track, number in batch]))
+    outputs = run_batch(windows)
+    for (track, number), *values in zip(batch, *outputs, strict=True):
+        track.outputs[number] = values
+        track.windows[number] = None  # memory of long tracks goes with their windows
+        track.left -= 1
+        if not track.left:
+            yield track

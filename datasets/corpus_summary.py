@@ -9,31 +9,32 @@ import numpy as np
 from datasets.corpus import ANNOTATIONS, NUMBERS, SPLITS, Corpus
 from datasets.corpus_audit import Finding, LabelRow
 from datasets.labels import counted
-from datasets.measures import Distribution
-from datasets.text import pluralize
-from experiments.settings import DatamoduleSettings
-from experiments.tasks import Task
-from experiments.tracks.annotations import shown
-from experiments.tracks.data import DataSource, spell
-from experiments.tracks.strata import label_of
+from datasets.text import enumerated, pluralize
 
 MOST_LINES = 12  # of labels
 
 
 def summary(
-    name: str,
+    headline: str,
     used: Corpus,
-    task: Task,
+    label: str,
     rows: Mapping[str, Sequence[LabelRow]],
     found: Sequence[Finding],
     seconds: Mapping[str, float],
-    counted_on: Mapping[str, Corpus] | None = None,
+    counted_on: Mapping[str, Corpus],
 ) -> list[str]:
-    """The report as lines, what matters first; labels are those of the tracks of `counted_on`, by default all used."""
-    hours, what = sum(seconds.values()) / 3600, " and ".join(task.annotations)
-    names = ("value a track", "values a track") if task.kind == "values" else ("class",)
-    outputs = pluralize(len(task.classes), *names)
-    lines = [f"{name}: {pluralize(len(used), 'track')} with {what}, {hours:,.2f} hours, {outputs}", ""]
+    """The report as lines, what matters first.
+
+    Args:
+        headline: Name of the corpus, and what it is used for.
+        used: The tracks that a training has.
+        label: The annotation whose labels are counted by split.
+        rows: Labels by annotation.
+        found: What there is to look at.
+        seconds: Lengths of the tracks.
+        counted_on: By annotation, the tracks that `rows` counts.
+    """
+    lines = [headline, ""]
     lines += _findings("problems that distort results", [finding for finding in found if finding.grave])
     lines += _findings("worth a look", [finding for finding in found if not finding.grave])
     if not found:
@@ -42,10 +43,10 @@ def summary(
     for split in SPLITS:
         inside = used.split(split)
         length = sum(seconds[track.id] for track in inside) / 3600
-        lines.append(f"{split:<10}{len(inside):>10,}{length:>10.2f}{len(counted(inside, label_of(task))):>10,}")
+        lines.append(f"{split:<10}{len(inside):>10,}{length:>10.2f}{len(counted(inside, label)):>10,}")
     lines += ["", *_lengths(list(seconds.values()))]
     for annotation, of_annotation in rows.items():
-        lines += ["", *_label_lines(annotation, of_annotation, (counted_on or {}).get(annotation, used))]
+        lines += ["", *_label_lines(annotation, of_annotation, counted_on[annotation])]
     return lines
 
 
@@ -79,7 +80,7 @@ def other_annotations(
 def _findings(heading: str, found: Sequence[Finding]) -> list[str]:
     if not found:
         return []
-    lines = [f"  {one.said}: {shown([str(case) for case in one.cases], most=3)}" for one in found]
+    lines = [f"  {one.said}: {enumerated([str(case) for case in one.cases], most=3)}" for one in found]
     return [f"{heading}:", *lines, ""]
 
 
@@ -104,18 +105,3 @@ def _label_lines(annotation: str, rows: Sequence[LabelRow], used: Corpus) -> lis
         beside = f"  {row.often_with} ({row.together:,})" if row.together else ""
         lines.append(f"  {row.label[:37]:<38}{counts}{row.hours:>8.2f}{beside}")
     return lines
-
-
-def normalisation_lines(measured: Distribution, source: DataSource, settings: DatamoduleSettings) -> list[str]:
-    """What the features of the training tracks are like, and the settings that normalise by it."""
-    used = settings.norm.norm_mean, settings.norm.norm_std
-    own = source.frontend.mean, source.frontend.std
-    now = [default if given is None else given for given, default in zip(used, own, strict=True)]
-    return [
-        "",
-        f"log-mels of the training tracks: mean {measured.mean:.4f}, deviation {measured.deviation:.4f} "
-        f"over {measured.count:,} values; these settings normalise with {now[0]:g} and {now[1]:g}",
-        f"to normalise with this corpus: datamodule.norm.norm_mean={measured.mean:.4f} "
-        f"datamodule.norm.norm_std={measured.deviation:.4f}",
-        f"to train on it: python ex_pretrain.py with maest_30s_random_weights_pretrain{spell(settings)}",
-    ]

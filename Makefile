@@ -28,7 +28,7 @@ $(VENV)/.installed-test: $(VENV)/.installed requirements-test.lock
 define install
 @echo "installing $(1) into $(VENV)"
 @$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -r $(1) || \
-	{ echo "$(1) could not be installed. Where pip names a package with 'No matching distribution found', that package has no wheel for this platform and Python: see \"Installation\" in the README."; exit 1; }
+	{ echo "$(1) could not be installed. Where pip names a package with 'No matching distribution found', that package has no wheel for this platform and Python: see docs/installation.md."; exit 1; }
 endef
 
 # Chooses the newest versions that requirements*.txt admit. Run `make test` and `make demo` before you commit what changed.

@@ -56,7 +56,7 @@ def private_bytes() -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
 
 
-class Sampler(threading.Thread):
+class MemorySampler(threading.Thread):
     """The most private bytes seen."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ def one(folder: Path) -> None:
     run_batch(torch.zeros(64, FRAMES, BANDS))
     output = Output(folder / "embeddings", header("embeddings", (3, 16), "", {}))
     before = private_bytes()
-    sampler = Sampler()
+    sampler = MemorySampler()
     sampler.start()
     began = time.perf_counter()
     store = Store(folder / "mels")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch._dynamo
 
-from benchmarks.gpu_contestants import Shape, Timing
+from benchmarks.gpu_contestants import Shape, StepTiming
 from models.maest.flops import Cost
 from models.peaks import peak_bf16
 
@@ -65,7 +65,7 @@ class Bench:
             torch.cuda.empty_cache()
         print(f"  ({what}: {time.monotonic() - began:.0f} s)", flush=True)
 
-    def note(self, kind: str, name: str, shape: Shape, timing: Timing, cost: Cost, early: bool = False) -> None:
+    def note(self, kind: str, name: str, shape: Shape, timing: StepTiming, cost: Cost, early: bool = False) -> None:
         """Keep a result and print it."""
         flops = cost.training_flops if kind == "training" else cost.flops
         rate = shape.batch * flops / timing.seconds

@@ -44,7 +44,7 @@ class Shape:
 
 
 @dataclass
-class Timing:
+class StepTiming:
     """What a contestant took.
 
     Attributes:
@@ -61,7 +61,7 @@ class Timing:
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done what it was told."""
+    """Wait until the device has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -88,7 +88,7 @@ def _wall(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def measured(work: Callable[[], object], device: torch.device, steps: int) -> Timing:
+def measured(work: Callable[[], object], device: torch.device, steps: int) -> StepTiming:
     """Median time and memory of a step, and whether its graphs, if it has any, were all compiled before."""
     for _ in range(2):
         work()
@@ -98,7 +98,7 @@ def measured(work: Callable[[], object], device: torch.device, steps: int) -> Ti
     if on_gpu:
         torch.cuda.reset_peak_memory_stats(device)
     resting = torch.cuda.memory_allocated(device) if on_gpu else 0
-    timing = Timing(median_seconds(work, device, steps, warm_up=1), resting=resting)
+    timing = StepTiming(median_seconds(work, device, steps, warm_up=1), resting=resting)
     if on_gpu:
         timing.peak = torch.cuda.max_memory_allocated(device)
     if graphs:
@@ -171,7 +171,7 @@ def inference_step(
     return step
 
 
-class Attention(nn.Module):
+class MaterialisedAttention(nn.Module):
     """Attention as a product, a softmax and a product, which holds all N x N weights in memory."""
 
     def __init__(self, fused: nn.Module) -> None:
@@ -198,7 +198,7 @@ class Plain(nn.Module):
         super().__init__()
         self.net = copy.deepcopy(network)
         for block in self.net.blocks:
-            block.attn = Attention(block.attn)
+            block.attn = MaterialisedAttention(block.attn)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of `[B, T, bands]`."""

@@ -112,7 +112,7 @@ def deep(*parts: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-class Contest:
+class LeverContest:
     """The corpus, the checkpoint, and what every lever makes of them."""
 
     def __init__(self, size: str | int, checkpoint: Path, folder: Path, threads: int) -> None:
@@ -229,7 +229,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         scratch = options.folder or stack.enter_context(tempfile.TemporaryDirectory())
         size = int(options.size) if options.size.isdigit() else options.size
-        contest = Contest(size, options.checkpoint, Path(scratch), options.threads)
+        contest = LeverContest(size, options.checkpoint, Path(scratch), options.threads)
         ways = {name: contest.run_batch(name) for name in LEVERS}
         clips = {name: contest.batch(lever) for name, lever in LEVERS.items()}
         timings = race({name: partial(way, clips[name]) for name, way in ways.items()}, options.rounds)

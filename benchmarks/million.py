@@ -3,7 +3,7 @@
     python -m benchmarks.million [--tracks 10000 100000 1000000] [--workers 2] [--backend dask] [--folder DIR]
 
 What is measured is everything but decoding: workers store 16 frames of noise for every file, 3 kB, in place of its
-features. Files are found, dealt out, entered and stored by the code of the command, through a scheduler and workers in
+features. Files are found, assigned, entered and stored by the code of the command, through a scheduler and workers in
 processes of their own (`--backend loky`: joblib's, as without a cluster). The files are links to a few, so that they
 take next to no room. Each number of tracks has a main process of its own. Memory is what that holds for itself
 (`RssAnon`), less what it held before; the store is then opened by a process that has read nothing else.
@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 import preprocess.build
-from benchmarks.extraction import Sampler, private_bytes
+from benchmarks.extraction import MemorySampler, private_bytes
 from datasets.store import Store
 from datasets.text import printable
 from preprocess.cluster import connected
@@ -94,7 +94,7 @@ def build(folder: Path, backend: str, workers: int) -> dict[str, float]:
     with cluster(folder, workers) if backend == "dask" else nullcontext() as address:
         chosen = connected(address, "--scheduler", "preprocess.worker") if address else nullcontext()
         with chosen as found:
-            before, sampler, began = private_bytes(), Sampler(), time.perf_counter()
+            before, sampler, began = private_bytes(), MemorySampler(), time.perf_counter()
             sampler.start()
             report = preprocess.build.build_store(folder / "audio", folder / "store", cluster=found, **options)
             seconds = time.perf_counter() - began
@@ -139,10 +139,10 @@ def main() -> None:
     parser.add_argument("--one", choices=("build", "read"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        told = (
+        result = (
             build(options.folder, options.backend, options.workers) if options.one == "build" else read(options.folder)
         )
-        print(json.dumps(told))
+        print(json.dumps(result))
         return
     title = f"files to a store without decoding, {options.workers} workers of one thread, {options.backend}"
     table = Table(title=title, title_justify="left")
@@ -152,18 +152,23 @@ def main() -> None:
     for tracks in options.tracks:
         with tempfile.TemporaryDirectory(dir=options.folder) as name:
             make_audio(Path(name) / "audio", tracks)
-            told = {}
+            result = {}
             for one in ("build", "read"):
                 line = [sys.executable, "-m", "benchmarks.million", "--one", one, "--folder", name]
                 line += ["--backend", options.backend, "--workers", str(options.workers)]
                 done = subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True)
-                told |= json.loads(done.stdout)
-        if told["written"] != tracks:
-            raise SystemExit(f"{told['written']} of {tracks} tracks were written")
-        row = [f"{tracks:,}", f"{told['seconds']:.0f}", f"{tracks / told['seconds']:.0f}", f"{told['again']:.1f}"]
-        row += [f"{told['memory'] / 1e6:.0f}", f"{told['index'] / 1e6:.1f}", f"{told['shards']}"]
-        row += [f"{told['bytes'] / 1e9:.2f}", f"{told['open']:.2f}", f"{told['open_memory'] / 1e6:.0f}"]
-        row += [f"{1e6 * told['crop']:.0f}"]
+                result |= json.loads(done.stdout)
+        if result["written"] != tracks:
+            raise SystemExit(f"{result['written']} of {tracks} tracks were written")
+        row = [
+            f"{tracks:,}",
+            f"{result['seconds']:.0f}",
+            f"{tracks / result['seconds']:.0f}",
+            f"{result['again']:.1f}",
+        ]
+        row += [f"{result['memory'] / 1e6:.0f}", f"{result['index'] / 1e6:.1f}", f"{result['shards']}"]
+        row += [f"{result['bytes'] / 1e9:.2f}", f"{result['open']:.2f}", f"{result['open_memory'] / 1e6:.0f}"]
+        row += [f"{1e6 * result['crop']:.0f}"]
         table.add_row(*row)
         Console(width=120).print(table)
 

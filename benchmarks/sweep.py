@@ -60,7 +60,7 @@ def tagging(seed: int = 0) -> tuple[Any, dict[str, Split]]:
 
 
 def genre(seed: int = 0) -> tuple[Any, dict[str, Split]]:
-    """GTZAN in size: one class a track, about two thirds of them to be told."""
+    """GTZAN in size: one class a track, about two thirds of which can be recognised."""
     rng, n_classes = np.random.default_rng(seed), 10
     centres = rng.normal(size=(n_classes, VALUES)) * 0.11
     splits = {}
@@ -130,7 +130,7 @@ def trained(configs: Sequence[tuple[int, ProbeConfig]], device: str) -> list[tup
 
 
 @dataclass
-class Contest:
+class SweepContest:
     """One size: its problem and the workers that train together."""
 
     name: str
@@ -275,7 +275,7 @@ def main() -> None:
     console = Console(width=120)
     console.print(describe())
     for name in options.problems:
-        contest = Contest(name, options.device, options.cores, options.folder)
+        contest = SweepContest(name, options.device, options.cores, options.folder)
         if options.whole:
             contest.whole(console, options.grid, options.max_steps)
         else:

@@ -34,7 +34,7 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
-GIVEN, DEALT = "given", "hashed"
+GIVEN, ASSIGNED = "given", "hashed"
 
 
 ANNOTATIONS: Mapping[str, Callable[[Any], Any]] = {
@@ -183,7 +183,7 @@ def read_table(
     tracks, said = _settle_keys(tracks)
     notes += [f"{sheet.file.name}: column {named['key'][0]!r}: {line}" for line in said]
     notes += unread(sheet, found, wanted)
-    split_by = GIVEN if split_column else DEALT
+    split_by = GIVEN if split_column else ASSIGNED
     return Corpus(table.stem, tuple(tracks), split_by, sheet.columns, tuple(notes))
 
 

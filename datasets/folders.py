@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from datasets.corpus import DEALT, GIVEN, SPLIT_NAMES, Corpus, Track
+from datasets.corpus import ASSIGNED, GIVEN, SPLIT_NAMES, Corpus, Track
 from datasets.identity import composed
 from datasets.splits import hashed_split
 from datasets.system_folders import system_folder_of
@@ -54,7 +54,7 @@ def read_folders(ids: Iterable[str], name: str) -> Corpus:
         notes.append(
             f"{name}: {pluralize(outside, 'track lies', 'tracks lie')} in none of the folders, without a genre"
         )
-    return Corpus(name, tuple(tracks), GIVEN if by_split else DEALT, (), tuple(notes))
+    return Corpus(name, tuple(tracks), GIVEN if by_split else ASSIGNED, (), tuple(notes))
 
 
 def are_classes(ids: Iterable[str]) -> bool:

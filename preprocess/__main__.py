@@ -33,8 +33,9 @@ datamodule.base_dir=STORE_DIR is all that a run needs. Recordings that are missi
 reason in STORE_DIR/missing.csv."""
 
 FRONTENDS = (
-    "the features: log-mels by musicnn or musicnn_torch; or one row a track: the statistics chroma or mfcc, or the "
-    "predictions of librosa_tempo, librosa_tempo_regression, key_krumhansl or key_temperley"
+    "the features: log-mels by musicnn or musicnn_torch, mel bands in dB by mel_db, or a front end of your own as "
+    "package.module:Class; or one row a track: the statistics chroma or mfcc, or the predictions of librosa_tempo, "
+    "librosa_tempo_regression, key_krumhansl or key_temperley"
 )
 
 EPILOG = """\
@@ -43,7 +44,7 @@ A published corpus (mtt, gtzan, giantsteps_key, giantsteps_mtg_key, emomusic, ja
 Features of other encoders (--help behind the first word tells more):
   python -m preprocess import FOLDER_OR_TABLE STORE_DIR
   python -m preprocess huggingface MODEL_DIR AUDIO_DIR STORE_DIR
-On a Dask cluster whose machines have this project and see both folders under the same paths (README, "Many machines"):
+On a Dask cluster whose machines have this project and see both folders under the same paths (docs/many_machines.md):
   python -m preprocess AUDIO_DIR STORE_DIR --scheduler tcp://HOST:8786"""
 
 
@@ -163,13 +164,13 @@ def _next(store: Path) -> str:
 
     header = Store(store).header
     if header.kind == "audio":
-        return f"python ex_transfer.py with NETWORK datamodule.base_dir={store} datamodule.groundtruth=TRACKS.csv"
+        return f"python ex_transfer.py with fcn datamodule.base_dir={store} datamodule.groundtruth=TRACKS.csv"
     if header.kind == "mel":
         return f"python ex_pretrain.py describe with datamodule.base_dir={store} datamodule.groundtruth=TRACKS.csv"
     if header.kind == "embeddings":
         return f"python ex_probe.py with embeddings.store={store} datamodule.base_dir=AUDIO_DIR"
     name, task = header.producer["encoder"], header.producer["task"]
-    beside = f"embeddings.answers.{name}={store}"
+    beside = f"embeddings.predictions.{name}={store}"
     return f"python ex_probe.py with probe.tasks=[{task}] embeddings.store=EMBEDDINGS {beside}, a row of its table"
 
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from datasets.store import Header
 from models.fingerprint import fingerprint
-from preprocess.tracks import DecodedTrack, clips, middle, whole_track
+from models.inputs import FULL_SCALE
+from preprocess.tracks import DecodedTrack, encoded_clips, middle, whole_track
 
-FULL_SCALE = 32_768
 SHORTEST = 0.25  # seconds
 RATES = (4_000, 192_000)  # Hz
 _NAME = re.compile(r"audio_([0-9]{4,6})")
@@ -79,11 +79,5 @@ def audio_track(path: str | Path, rate: int, max_seconds: float | None = None) -
 
 
 def audio_clips(path: str | Path, rate: int, clip_seconds: float) -> list[DecodedTrack]:
-    """Decode a file and cut it into clips of int16 samples.
-
-    Raises:
-        AudioError: As `preprocess.tracks.clips`.
-    """
-    notes: list[str] = []
-    found = clips(path, rate, clip_seconds, notes)
-    return [DecodedTrack(to_int16(clip), len(clip) / rate, tuple(notes)) for clip in found]
+    """Decode a file and cut it into clips of int16 samples; errors as of `preprocess.tracks.clips`."""
+    return encoded_clips(path, rate, clip_seconds, to_int16)

@@ -21,7 +21,7 @@ class EncoderError(ValueError):
 
 
 @dataclass(frozen=True)
-class Encoder:
+class HuggingFaceEncoder:
     """A network with what prepares its input.
 
     Attributes:
@@ -45,7 +45,7 @@ class Encoder:
     digest: str
 
 
-def load_encoder(folder: Path, device: str = "cpu") -> Encoder:
+def load_encoder(folder: Path, device: str = "cpu") -> HuggingFaceEncoder:
     """Load an encoder from a folder on this machine; code that comes with it is not run, pickles are not read.
 
     Raises:
@@ -84,7 +84,7 @@ def load_encoder(folder: Path, device: str = "cpu") -> Encoder:
         raise EncoderError(f"{folder}: {type(network).__name__} is no encoder of audio with hidden states of one size")
     has_cls = any(name.endswith("cls_token") for name, _ in network.named_parameters())
     network = network.to(device).eval()
-    return Encoder(network, prepare, rate, depth, size, _own_seconds(prepare), has_cls, _digest(folder))
+    return HuggingFaceEncoder(network, prepare, rate, depth, size, _own_seconds(prepare), has_cls, _digest(folder))
 
 
 def _check_folder(folder: Path) -> None:
@@ -126,7 +126,7 @@ def windows(samples: np.ndarray, length: int) -> list[np.ndarray]:
 
 @torch.inference_mode()
 def hidden_states(
-    encoder: Encoder, parts: Sequence[np.ndarray], blocks: Sequence[int], pooling: str, batch_size: int
+    encoder: HuggingFaceEncoder, parts: Sequence[np.ndarray], blocks: Sequence[int], pooling: str, batch_size: int
 ) -> dict[int, np.ndarray]:
     """Pooled outputs of blocks: float32 `[windows, size]` by block.
 

@@ -14,7 +14,7 @@ from datasets.audio_checksums import audio_checksum
 from datasets.progress import progress as bar
 from datasets.store import Header, StoreWriter
 from models.fingerprint import fingerprint
-from preprocess.encoders import Encoder, EncoderError, hidden_states, load_encoder, windows
+from preprocess.encoders import EncoderError, HuggingFaceEncoder, hidden_states, load_encoder, windows
 from preprocess.files import Candidate, find, storable
 from preprocess.filling import alone
 from preprocess.ledger import Ledger
@@ -52,7 +52,7 @@ class Extracted:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class EncoderRecipe:
     """How a track becomes vectors.
 
     Attributes:
@@ -63,7 +63,7 @@ class Recipe:
         batch_size: Windows of a track at a time.
     """
 
-    encoder: Encoder
+    encoder: HuggingFaceEncoder
     blocks: Sequence[int]
     pooling: str
     seconds: float
@@ -142,7 +142,7 @@ def extract(
     encoder = load_encoder(Path(model_dir), device)
     chosen = sorted(set(range(encoder.depth) if blocks is None else blocks))
     seconds = (encoder.seconds or WINDOW) if seconds is None else seconds
-    recipe = Recipe(encoder, chosen, pooling, seconds, batch_size)
+    recipe = EncoderRecipe(encoder, chosen, pooling, seconds, batch_size)
     report = Extracted(Path(store_dir), chosen, encoder.size)
     name = Path(model_dir).resolve().name
     with alone(report.store), ExitStack() as stack:
@@ -162,7 +162,7 @@ def extract(
 
 def _run(
     files: Sequence[Candidate],
-    recipe: Recipe,
+    recipe: EncoderRecipe,
     writers: Mapping[int, StoreWriter],
     ledger: Ledger,
     report: Extracted,
@@ -189,7 +189,7 @@ def _run(
     report.noted = [(file.id, ledger.noted[file.id].note) for file in files if file.id in ledger.noted]
 
 
-def _store(file: Candidate, recipe: Recipe, writers: Mapping[int, StoreWriter], ledger: Ledger) -> bool:
+def _store(file: Candidate, recipe: EncoderRecipe, writers: Mapping[int, StoreWriter], ledger: Ledger) -> bool:
     """One track into all stores, or the reason why there is none into the ledger."""
     notes: list[str] = []
     rate = recipe.encoder.sample_rate

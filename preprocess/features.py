@@ -13,11 +13,11 @@ import torch
 
 from datasets.store import Header
 from models.frontends import FrontEnd
-from preprocess.tracks import DecodedTrack, clips, middle, whole_track
+from preprocess.tracks import DecodedTrack, encoded_clips, middle, whole_track
 
 CHUNK = 2**18  # samples transformed at a time: the spectra of 16 s stay in the cache
 SPARE = 2  # hops kept beyond the context of a frame: the rest of a hop, and one frame at least in the last chunk
-PATCH = 16  # frames of the smallest patch a network can see
+FEWEST_FRAMES = 16  # of a track: what one patch of a transformer spans
 
 
 def header(frontend: FrontEnd) -> Header:
@@ -35,32 +35,28 @@ def track_features(path: str | Path, frontend: FrontEnd, max_seconds: float | No
         max_seconds: Keep the middle of a longer track; None keeps all of it.
 
     Raises:
-        AudioError: As `preprocess.decode.load`; also for audio that is silent, or shorter than `PATCH` frames.
+        AudioError: As `preprocess.decode.load`; also for audio that is silent, or shorter than `FEWEST_FRAMES` frames.
     """
     frame_rate = frontend.sample_rate / frontend.hop
     with torch.inference_mode(), one_thread():
         track = whole_track(
             path,
             frontend.sample_rate,
-            PATCH / frame_rate,
+            FEWEST_FRAMES / frame_rate,
             lambda blocks: (chunk.half().numpy() for chunk in transform(blocks, frontend)),
         )
-    return replace(track, frames=middle(track.frames, max_seconds, frame_rate, PATCH))
+    return replace(track, frames=middle(track.frames, max_seconds, frame_rate, FEWEST_FRAMES))
 
 
 def clip_features(path: str | Path, frontend: FrontEnd, clip_seconds: float) -> list[DecodedTrack]:
-    """Decode a file and compute the features of its clips, each as if it were a file of its own.
-
-    Raises:
-        AudioError: As `preprocess.tracks.clips`.
-    """
-    notes: list[str] = []
-    found = []
+    """Decode a file and compute the features of its clips, each by itself; errors as of `preprocess.tracks.clips`."""
     with torch.inference_mode(), one_thread():
-        for clip in clips(path, frontend.sample_rate, clip_seconds, notes):
-            frames = [chunk.half().numpy() for chunk in transform([clip], frontend)]
-            found.append(DecodedTrack(np.concatenate(frames), len(clip) / frontend.sample_rate, tuple(notes)))
-    return found
+        return encoded_clips(
+            path,
+            frontend.sample_rate,
+            clip_seconds,
+            lambda clip: np.concatenate([chunk.half().numpy() for chunk in transform([clip], frontend)]),
+        )
 
 
 def transform(blocks: Iterable[np.ndarray], frontend: FrontEnd) -> Iterator[torch.Tensor]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from datasets.store import Header
 from models import frontends
 from models.frontends import FrontEnd
+from models.own_classes import module_of
 from preprocess import audio, features
 from preprocess.audio import audio_clips, audio_rate, audio_track
 from preprocess.features import clip_features, track_features
@@ -38,10 +39,11 @@ def recipe(name: str | FrontEnd) -> Recipe:
     """Look a recipe up.
 
     Args:
-        name: Of `models.frontends` or of `preprocess.summaries.SUMMARIES`, or `audio_RATE`; or the front end itself.
+        name: Of `models.frontends` or of `preprocess.summaries.SUMMARIES`, `audio_RATE`, or `package.module:Class`,
+            which is imported; or the front end itself.
 
     Raises:
-        ValueError: Unknown name; the message lists the known ones.
+        ValueError: Unknown name; the message lists the known ones. Or the class cannot be imported or made.
     """
     if isinstance(name, FrontEnd):
         return _of_frontend(name)
@@ -57,10 +59,14 @@ def recipe(name: str | FrontEnd) -> Recipe:
             lambda path, max_seconds: audio_track(path, rate, max_seconds),
             lambda path, clip_seconds: audio_clips(path, rate, clip_seconds),
         )
-    if name not in frontends.names():
-        known = f"{', '.join(frontends.names())}; audio_RATE for audio; for one row a track {', '.join(SUMMARIES)}"
+    own = module_of(name)
+    if own is None and name not in frontends.names():
+        known = (
+            f"{', '.join(frontends.names())}; audio_RATE for audio; for one row a track {', '.join(SUMMARIES)}; "
+            f"a class of your own as package.module:Class"
+        )
         raise ValueError(f"frontend={name!r}: known front ends are {known}")
-    return _of_frontend(frontends.build(name))
+    return _of_frontend(frontends.build(name, {own} if own else ()))
 
 
 def _of_frontend(frontend: FrontEnd) -> Recipe:

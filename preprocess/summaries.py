@@ -20,7 +20,7 @@ import numpy as np
 from datasets.store import Header
 from models.fingerprint import fingerprint
 from preprocess import compiled
-from preprocess.tracks import SILENCE, DecodedTrack, audible, clips, middle
+from preprocess.tracks import SILENCE, DecodedTrack, audible, encoded_clips, middle
 
 SAMPLE_RATE, HOP = 22_050, 512
 SHORTEST = 0.5  # seconds: below it the constant-Q filters of low tones see little but padding
@@ -110,14 +110,8 @@ def summary_track(path: str | Path, name: str, max_seconds: float | None = None)
 
 
 def summary_clips(path: str | Path, name: str, clip_seconds: float) -> list[DecodedTrack]:
-    """Decode a file and summarise its clips, each as if it were a file of its own.
-
-    Raises:
-        AudioError: As `preprocess.tracks.clips`.
-    """
-    notes: list[str] = []
-    found = clips(path, SAMPLE_RATE, clip_seconds, notes)
-    return [DecodedTrack(summarise(clip, name), len(clip) / SAMPLE_RATE, tuple(notes)) for clip in found]
+    """Decode a file and summarise its clips, each by itself; errors as of `preprocess.tracks.clips`."""
+    return encoded_clips(path, SAMPLE_RATE, clip_seconds, lambda clip: summarise(clip, name))
 
 
 def moments(frames: np.ndarray) -> np.ndarray:

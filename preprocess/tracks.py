@@ -89,6 +89,25 @@ def clips(path: str | Path, sample_rate: int, clip_seconds: float, notes: list[s
     return [samples[start : start + length] for start in range(0, count * length, length)]
 
 
+def encoded_clips(
+    path: str | Path, sample_rate: int, clip_seconds: float, encode: Callable[[np.ndarray], np.ndarray]
+) -> list[DecodedTrack]:
+    """Decode a file and encode its clips, each as if it were a file of its own.
+
+    Args:
+        path: Audio file.
+        sample_rate: Hz of the samples that are encoded.
+        clip_seconds: As of `clips`.
+        encode: Samples `[n]` float32 of a clip to its array `[frames, ...]`.
+
+    Raises:
+        AudioError: As `clips`.
+    """
+    notes: list[str] = []
+    found = clips(path, sample_rate, clip_seconds, notes)
+    return [DecodedTrack(encode(clip), len(clip) / sample_rate, tuple(notes)) for clip in found]
+
+
 def audible(path: str | Path, sample_rate: int, shortest: float, notes: list[str]) -> np.ndarray:
     """Decode a whole file that is long and loud enough.
 

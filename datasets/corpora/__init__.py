@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 
 from datasets.corpora import emomusic, giantsteps, gtzan, jamendo, magnatagatune
-from datasets.corpora.base import Definition, Item, Row
+from datasets.corpora.base import Definition, Item, ProtocolRow
 from datasets.tables import CorpusError
 
 CORPORA: dict[str, Definition] = {
@@ -38,4 +38,4 @@ def find(name: str) -> Definition:
     return CORPORA[name]
 
 
-__all__ = ["CORPORA", "Definition", "Item", "Row", "find"]
+__all__ = ["CORPORA", "Definition", "Item", "ProtocolRow", "find"]

@@ -18,7 +18,7 @@ SHIPPED = Path(__file__).parent / "annotations"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ProtocolRow:
     """What one protocol says of a track.
 
     Attributes:
@@ -43,7 +43,7 @@ class Item:
 
     id: str
     name: str
-    rows: Mapping[str, Row]
+    rows: Mapping[str, ProtocolRow]
     jukemir: str = ""
 
 

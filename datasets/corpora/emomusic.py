@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from datasets.corpora.base import Archive, CorpusFile, Definition, Item, Row, numbered, shipped
+from datasets.corpora.base import Archive, CorpusFile, Definition, Item, ProtocolRow, numbered, shipped
 
 HOST = "http://cvml.unige.ch/databases/emoMusic"
 SCALE = {"arousal": (4.7561, 1.3860), "valence": (4.9739, 1.2546)}  # mean and deviation, on the scale of 1 to 9
@@ -22,7 +22,7 @@ def read(metadata: Path | None = None) -> tuple[Item, ...]:
 
 
 def _item(id: str, split: str, arousal: str, valence: str) -> Item:
-    row = Row(split, {"arousal": arousal, "valence": valence})
+    row = ProtocolRow(split, {"arousal": arousal, "valence": valence})
     return Item(id.zfill(4), id, {"songs": row}, id.zfill(4))
 
 

@@ -2,7 +2,7 @@
 
 Test is the GiantSteps key corpus (Knees et al., ISMIR 2015). Train and valid are the songs of the GiantSteps-MTG key
 corpus (Faraldo 2017) with full confidence and one key, split by artist as Castellon et al. (ISMIR 2021) do. Songs are
-what counts: clips `0010089-0`, `0010089-1`, ... share the group `0010089`, and are judged together. A rest of less
+what counts: clips `0010089-0`, `0010089-1`, ... share the group `0010089`, and are evaluated together. A rest of less
 than 30 s is discarded.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from datasets.corpora.base import Archive, CorpusFile, Definition, Item, Row, numbered, shipped
+from datasets.corpora.base import Archive, CorpusFile, Definition, Item, ProtocolRow, numbered, shipped
 
 CLIP_SECONDS = 30.0
 FAMILY = ("giantsteps_key", "giantsteps_mtg_key")
@@ -37,7 +37,7 @@ def _read(*splits: str) -> tuple[Item, ...]:
 
 def _item(id: str, split: str, key: str) -> Item:
     padded = id.zfill(7)
-    return Item(padded, id, {"songs": Row(split, {"key": key})}, padded)
+    return Item(padded, id, {"songs": ProtocolRow(split, {"key": key})}, padded)
 
 
 def name_of(path: PurePosixPath) -> str:

@@ -10,7 +10,7 @@ import hashlib
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from datasets.corpora.base import Archive, CorpusFile, Definition, Item, Row, shipped
+from datasets.corpora.base import Archive, CorpusFile, Definition, Item, ProtocolRow, shipped
 
 GENRES = ("blues", "classical", "country", "disco", "hiphop", "jazz", "metal", "pop", "reggae", "rock")
 
@@ -23,7 +23,7 @@ def read(metadata: Path | None = None) -> tuple[Item, ...]:
 
 def _item(id: str, genre: str, split: str) -> Item:
     jukemir = hashlib.sha256(id.encode()).hexdigest()
-    return Item(id, id, {"fault-filtered": Row(split, {"genre": genre})}, jukemir)
+    return Item(id, id, {"fault-filtered": ProtocolRow(split, {"genre": genre})}, jukemir)
 
 
 def name_of(path: PurePosixPath) -> str:

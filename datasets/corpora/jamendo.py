@@ -10,7 +10,7 @@ from collections import defaultdict
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from datasets.corpora.base import Definition, Item, Row
+from datasets.corpora.base import Definition, Item, ProtocolRow
 from datasets.tables import CorpusError
 
 REPOSITORY = "https://github.com/MTG/mtg-jamendo-dataset"
@@ -33,11 +33,11 @@ def read(metadata: Path | None = None) -> tuple[Item, ...]:
     """
     if metadata is None:
         raise CorpusError(f"MTG-Jamendo: its annotations are read from a copy of {REPOSITORY}; none is given")
-    rows: defaultdict[str, dict[str, Row]] = defaultdict(dict)
+    rows: defaultdict[str, dict[str, ProtocolRow]] = defaultdict(dict)
     for protocol, subset in SUBSETS.items():
         for part, split in PARTS.items():
             for path, artist, tags in _lines(metadata / table(subset, part)):
-                rows[path][protocol] = Row(split, {"tags": ";".join(tags), "artist": artist})
+                rows[path][protocol] = ProtocolRow(split, {"tags": ";".join(tags), "artist": artist})
     return tuple(Item(path, path.removesuffix(".mp3"), rows[path]) for path in sorted(rows))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from datasets.corpora.base import Archive, CorpusFile, Definition, Item, Row, shipped
+from datasets.corpora.base import Archive, CorpusFile, Definition, Item, ProtocolRow, shipped
 
 TAGS = (
     "guitar", "classical", "slow", "techno", "strings", "drums", "electronic", "rock", "fast", "piano", "ambient",
@@ -31,7 +31,7 @@ def read(metadata: Path | None = None) -> tuple[Item, ...]:
 
 
 def _item(clip: str, path: str, public: str, tags: str) -> Item:
-    row = Row(FOLDERS[path[0]], {"tags": tags})
+    row = ProtocolRow(FOLDERS[path[0]], {"tags": tags})
     rows = {"all": row, "public": row} if public == "1" else {"all": row}
     return Item(path, path.removesuffix(".mp3"), rows, clip.zfill(5))
 

@@ -15,7 +15,7 @@ from experiments.checkpoint_files import checkpoint_file
 from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.export.cards import card
-from experiments.export.formats import FORMATS, Format, Job, eager
+from experiments.export.formats import FORMATS, ExportJob, Format, eager
 from experiments.messages import say
 from experiments.networks.opening import block_layers, layers_of, open_encoder, windowing_of
 from experiments.settings import ExportSettings, PretrainSettings
@@ -50,7 +50,7 @@ def export(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     encoder = open_encoder(settings)
     frames = windowing_of(settings, encoder).frames
     about = card(encoder, settings.inference.checkpoint, settings.model.pretrained)
-    job = Job(chosen, encoder, _layers(settings, encoder), frames, about)
+    job = ExportJob(chosen, encoder, _layers(settings, encoder), frames, about)
     aside = path.with_name(f".{path.stem}.{os.getpid()}.new{path.suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -121,7 +121,7 @@ def _layers(settings: PretrainSettings, encoder: Encoder) -> list[str]:
     return layers
 
 
-def compare(job: Job, form: Format, path: Path) -> dict[str, float]:
+def compare(job: ExportJob, form: Format, path: Path) -> dict[str, float]:
     """Largest differences between a file and the network on two clips, relative to the largest value (at least 1).
 
     Raises:
@@ -147,7 +147,7 @@ def compare(job: Job, form: Format, path: Path) -> dict[str, float]:
     return result
 
 
-def _other_logits(job: Job) -> bool:
+def _other_logits(job: ExportJob) -> bool:
     """Whether the format has no logits of its own head, of which it then gives notice."""
     return job.settings.format == "huggingface" and not job.encoder.network.unused_heads()
 
@@ -161,7 +161,7 @@ def _put(aside: Path, path: Path) -> None:
         os.replace(file, path / file.name)
 
 
-def _print_summary(job: Job, form: Format, path: Path, result: Mapping[str, float], notes: Sequence[str]) -> None:
+def _print_summary(job: ExportJob, form: Format, path: Path, result: Mapping[str, float], notes: Sequence[str]) -> None:
     clip = f"[batch, {job.samples}]"
     differences = ", ".join(
         f"{key.removesuffix('_difference')} {value:.1e}" for key, value in result.items() if key.endswith("difference")

@@ -26,7 +26,7 @@ Outputs = tuple[Tensor, Tensor]  # logits `[B, classes]`, embeddings `[B, layers
 
 
 @dataclass(frozen=True)
-class Job:
+class ExportJob:
     """What is to be written.
 
     Attributes:
@@ -82,13 +82,13 @@ class Format:
     """
 
     suffix: str
-    write: Callable[[Path, Job], Sequence[str]]
-    run: Callable[[Path, Job, Tensor], Outputs]
+    write: Callable[[Path, ExportJob], Sequence[str]]
+    run: Callable[[Path, ExportJob, Tensor], Outputs]
     use: str
     packages: tuple[str, ...] = ()
 
 
-def eager(job: Job, audio: Tensor, network: Network | None = None) -> Outputs:
+def eager(job: ExportJob, audio: Tensor, network: Network | None = None) -> Outputs:
     """What the network of a job, or another, makes of audio `[B, samples]` by the way of `predict`."""
     encoder = job.encoder
     network = encoder.network if network is None else network
@@ -98,37 +98,37 @@ def eager(job: Job, audio: Tensor, network: Network | None = None) -> Outputs:
     return main_head(outputs), torch.stack([tokens[layer] for layer in job.layers], 1)
 
 
-def _write_onnx(path: Path, job: Job) -> Sequence[str]:
+def _write_onnx(path: Path, job: ExportJob) -> Sequence[str]:
     settings = job.settings
     write_onnx(path, job.form(fused=settings.int8), job.properties(), settings.int8, settings.any_length)
     return ()
 
 
-def _run_onnx(path: Path, job: Job, audio: Tensor) -> Outputs:
+def _run_onnx(path: Path, job: ExportJob, audio: Tensor) -> Outputs:
     logits, embeddings = open_onnx(path, torch.get_num_threads()).run(None, {INPUT: audio.numpy()})
     return torch.from_numpy(logits), torch.from_numpy(embeddings)
 
 
-def _write_program(path: Path, job: Job) -> Sequence[str]:
+def _write_program(path: Path, job: ExportJob) -> Sequence[str]:
     write_program(path, job.form(), job.properties(), job.settings.any_length)
     return ()
 
 
-def _run_program(path: Path, job: Job, audio: Tensor) -> Outputs:
+def _run_program(path: Path, job: ExportJob, audio: Tensor) -> Outputs:
     with torch.inference_mode():
         return open_program(path)[0](audio)
 
 
-def _write_safetensors(path: Path, job: Job) -> Sequence[str]:
+def _write_safetensors(path: Path, job: ExportJob) -> Sequence[str]:
     save_network(path, job.encoder.network, job.about, job.encoder.frontend)
     return ()
 
 
-def _write_huggingface(path: Path, job: Job) -> Sequence[str]:
+def _write_huggingface(path: Path, job: ExportJob) -> Sequence[str]:
     return write_huggingface(path, job.encoder.network, list(job.encoder.labels), job.about)
 
 
-def _run_network(path: Path, job: Job, audio: Tensor) -> Outputs:
+def _run_network(path: Path, job: ExportJob, audio: Tensor) -> Outputs:
     own = {type(job.encoder.network).__module__, type(job.encoder.frontend).__module__}
     network, _ = load_any(path, allowed=own)
     return eager(job, audio, network)

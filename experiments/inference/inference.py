@@ -220,4 +220,7 @@ def _print_summary(
     kind, system = ("embeddings.store", "ex_probe.py with") if embeddings else ("distillation.logits", student)
     folder = outputs[0].folder.parent if len(outputs) > 1 else outputs[0].folder
     store = shlex.quote(f"{kind}={folder}")
+    if embeddings and datamodule.task != "auto":  # a sweep has its tasks elsewhere
+        store += f" {shlex.quote(f'probe.tasks=[{datamodule.task}]')}"
+        datamodule = datamodule.model_copy(update={"task": "auto"})
     say(f"next: python {system} {store}{spell(datamodule)}")

@@ -68,7 +68,7 @@ class Labelled:
 
 
 @dataclass
-class Results:
+class SweepResults:
     """What a sweep has given so far.
 
     Attributes:
@@ -99,7 +99,7 @@ def probe(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]
     run.set_info(target=", ".join(problems), data=data)
     stores = prediction_stores(embeddings.predictions, {name: one.task for name, one in problems.items()})
     configs, seeds = grid(probes.grid, probes.axes, probes.max_steps), seeds_of(probes.seeds, run.seed)
-    results, named = Results(), labels(compared)
+    results, named = SweepResults(), labels(compared)
     for representation in compared:
         main = representation.encoder == (embeddings.name or MAIN)
         _probe_representation(representation, named[representation], main, problems, configs, seeds, probes, results)
@@ -129,7 +129,7 @@ def _probabilities(task: Task, targets: np.ndarray) -> np.ndarray:
 
 
 def _finish(
-    results: Results, problems: Mapping[str, Labelled], probes: ProbeSettings, run: RunHandle
+    results: SweepResults, problems: Mapping[str, Labelled], probes: ProbeSettings, run: RunHandle
 ) -> dict[str, float]:
     """Put everything into the run and on the screen."""
     rows = [row for name in problems for row in results.rows[name]]
@@ -215,7 +215,7 @@ def _probe_representation(
     configs: tuple[ProbeConfig, ...],
     seeds: Sequence[int],
     probes: ProbeSettings,
-    results: Results,
+    results: SweepResults,
 ) -> None:
     """Sweep a representation on all tasks and seeds; the best of the main encoder is remembered."""
     wanted = sorted({identity for one in problems.values() for ids in one.tracks.ids.values() for identity in ids})

@@ -98,10 +98,6 @@ class FrontEnd(Named):
         """Centres of the first `n` frames, seconds, float64 `[n]`."""
         return np.arange(n) * (self.hop / self.sample_rate)
 
-    def normalise(self, x: Tensor) -> Tensor:
-        """Un-normalised output of any shape and floating type to network input in float32."""
-        return (x.float() - self.mean) / (2 * self.std)
-
     def exportable(self) -> nn.Module:
         """A module that computes the same of operations that can be written for other programs; its weights shared."""
         return self

@@ -57,7 +57,7 @@ class Attention(nn.Module):
         return q.view(batch, queries, *heads).transpose(1, 2), k, v
 
 
-class MLP(nn.Module):
+class FeedForward(nn.Module):
     """Two linear layers with an exact GELU between them."""
 
     def __init__(self, dim: int, hidden: int, dropout: float = 0.0) -> None:
@@ -107,7 +107,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(dim, eps=norm_eps)
         self.attn = Attention(dim, heads, dropout, attention_dropout)
         self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
-        self.mlp = MLP(dim, int(dim * mlp_ratio), dropout)
+        self.mlp = FeedForward(dim, int(dim * mlp_ratio), dropout)
         self.drop_path = DropPath(stochastic_depth)
 
     def forward(self, x: torch.Tensor, queries: int | None = None) -> torch.Tensor:

@@ -76,11 +76,11 @@ def test_frames_may_reach_over_any_number_of_hops(size: int, hop: int, mode: str
 
 
 def test_what_a_front_end_says_of_itself_goes_into_the_header():
-    made = build("musicnn")
-    assert features.header(made).fill == 0.0
-    made.fill, made.item_shape = -100.0, (2, 48)
-    header = features.header(made)
-    assert (header.fill, header.item_shape, header.units) == (-100.0, (2, 48), made.units)
+    for name, fill in (("musicnn", 0.0), ("mel_db", -100.0)):
+        frontend = build(name)
+        header = features.header(frontend)
+        assert (header.fill, header.item_shape, header.units) == (fill, (96,), frontend.units)
+        assert header.fingerprint == frontend.fingerprint
 
 
 @pytest.mark.parametrize(

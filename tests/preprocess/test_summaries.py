@@ -150,7 +150,7 @@ def test_command_stores_one_row_a_track_and_goes_on(name: str, write: Write, tmp
     said = capsys.readouterr().out
     assert "2 tracks written" in said
     assert "2 skipped" in said
-    assert ("embeddings.store=" if SUMMARIES[name].kind == "embeddings" else f"embeddings.answers.{name}=") in said
+    assert ("embeddings.store=" if SUMMARIES[name].kind == "embeddings" else f"embeddings.predictions.{name}=") in said
     assert main(line) == 0
     assert "0 tracks written" in capsys.readouterr().out
 

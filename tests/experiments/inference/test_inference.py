@@ -16,6 +16,7 @@ from experiments.settings import PretrainSettings
 from experiments.tracking import RunHandle
 from models.checkpoints import save_network
 from models.frontends import MusiCNNMel
+from models.inputs import Inputs
 from models.maest import MAEST
 
 
@@ -76,7 +77,7 @@ def test_f01_a_store_of_a_block_holds_the_output_of_that_block(blocks, tmp_path)
     )
     extract_embeddings(settings, RunHandle(tmp_path / "run", 0))
     with torch.no_grad():
-        tokens = network._tokenise(frontend.normalise(torch.from_numpy(mel))[None])
+        tokens = network._tokenise(Inputs(frontend, frontend.mean, frontend.std)(torch.from_numpy(mel))[None])
         outputs = [(tokens := block(tokens))[0] for block in network.blocks]
     wanted = [blocks] if isinstance(blocks, int) else blocks
     assert {path.name for path in tmp_path.glob("block_*")} == {f"block_{index:02d}" for index in wanted}

@@ -27,6 +27,7 @@ from experiments.tracking import RunHandle
 from models.checkpoints import save_network
 from models.cost import savings
 from models.frontends import MusiCNNMel
+from models.inputs import Inputs
 from models.maest import MAEST
 from models.maest.huggingface import write_huggingface
 from models.prediction import Prediction
@@ -131,7 +132,7 @@ def test_probabilities_are_those_of_the_network(music, checkpoint, network, tmp_
     frontend = MusiCNNMel()
     mel = frontend(torch.from_numpy(load(music / "short.wav", 16_000))).half()
     with torch.no_grad():
-        expected = network(frontend.normalise(mel)[None]).sigmoid()[0]
+        expected = network(Inputs(frontend, frontend.mean, frontend.std)(mel)[None]).sigmoid()[0]
     ranked = document(folder)["short.wav"]["ranked"]
     assert ranked == pytest.approx(dict(zip(LABELS, expected.tolist(), strict=True)), abs=1e-4)
     assert list(ranked.values()) == sorted(ranked.values(), reverse=True)

@@ -14,6 +14,7 @@ import torch
 from models.errors import ExportError
 from models.frontends.mel import MatrixMel
 from models.frontends.musicnn import HOP, MEAN, STD, MusiCNNMel
+from models.inputs import Inputs
 from models.maest import MAEST
 from models.maest.export import AudioNetwork
 from models.network import main_head
@@ -45,7 +46,7 @@ def clips() -> torch.Tensor:
 def expected(net: MAEST, audio: torch.Tensor, blocks: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
     """By the way of the front end, as many frames as `predict` cuts."""
     frontend = MusiCNNMel()
-    mel = frontend.normalise(frontend(audio)[:, : audio.shape[1] // HOP])
+    mel = Inputs(frontend, frontend.mean, frontend.std)(frontend(audio)[:, : audio.shape[1] // HOP])
     with torch.inference_mode():
         logits, tokens = net.forward_and_embed(mel, [net.layer_names[block] for block in blocks])
     return main_head(logits), torch.stack([tokens[net.layer_names[block]] for block in blocks], 1)

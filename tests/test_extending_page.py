@@ -1,0 +1,133 @@
+"""The network, front end and task of `docs/extending.md`, in one file outside of the project, by ordinary commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from datasets.store import Store
+from experiments import own_modules
+from experiments.encoder import Encoder
+from experiments.settings.probes import ROWS
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "extending.md"
+MODULE = "my_music"
+OFF = "tracking.mongo=off"
+FEW = ["trainer.max_epochs=2", "trainer.limit_train_batches=2", "trainer.accelerator=cpu"]
+
+
+def blocks(language: str) -> list[str]:
+    """The blocks of code of the page, of one language."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [code for kind, code in found if kind == language]
+
+
+def commands(corpus: Path) -> list[list[str]]:
+    """What the page has people type: script and words, with the places of this test in them."""
+    places = {"AUDIO_DIR": str(corpus / "audio"), "runs/KEY": "runs/" + next(iter(runs()), "KEY"), "/NAME": "/audio"}
+    lines = blocks("")[0]
+    for name, place in places.items():
+        lines = lines.replace(name, place)
+    return [line.split()[1:] for line in lines.splitlines()]
+
+
+def runs() -> list[str]:
+    """The trainings of this folder, the first one first."""
+    return sorted(path.parents[1].name for path in Path("runs").glob("*/checkpoints/best.ckpt"))
+
+
+def run(script: str, *words: str) -> dict[str, float]:
+    """Run a command in this process; its result."""
+    import ex_pretrain
+    import ex_probe
+    import ex_transfer
+
+    experiments = {"ex_pretrain.py": ex_pretrain, "ex_probe.py": ex_probe, "ex_transfer.py": ex_transfer}
+    return experiments[script].ex.run_commandline([str(ROOT / script), *words, OFF])
+
+
+@pytest.fixture(scope="module")
+def home(tiny_corpus, tmp_path_factory) -> Iterator[Path]:
+    """A working directory with the file of the page, where the first command has trained."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / f"{MODULE}.py").write_text(blocks("python")[0], encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "path", [*sys.path])
+        patch.setattr(own_modules, "_named", set())
+        run(*commands(tiny_corpus)[0], *FEW)
+        yield folder
+    sys.modules.pop(MODULE, None)
+
+
+def test_the_page_shows_one_file_and_the_commands_for_it(tiny_corpus):
+    assert len(blocks("python")) == 1
+    scripts = [(words[0], words[1]) for words in commands(tiny_corpus)]
+    assert scripts == [
+        ("ex_transfer.py", "with"),
+        ("ex_transfer.py", "predict"),
+        ("ex_pretrain.py", "extract_embeddings"),
+        ("ex_probe.py", "with"),
+        ("ex_transfer.py", "export"),
+    ]
+
+
+def test_arguments_of_the_network_are_settings(home, tiny_corpus):
+    result = run(*commands(tiny_corpus)[0], *FEW, "model.width=8", "trainer.max_epochs=1")
+    newest = max(Path("runs").iterdir(), key=lambda folder: folder.stat().st_mtime_ns)
+    network = Encoder.load(newest, device="cpu", allowed={MODULE}).network
+    assert network.hyperparameters == {"n_classes": 2, "width": 8}
+    assert 0 <= result["test/accuracy"] <= 1
+
+
+def test_the_library_imports_what_its_caller_names(home, tiny_corpus):
+    """In a process of its own, where no command has named the module before."""
+    audio = next((tiny_corpus / "audio").rglob("*.*"))
+    script = f"""
+import soundfile
+from experiments.encoder import Encoder
+audio, rate = soundfile.read({str(audio)!r}, dtype="float32")
+encoder = Encoder.load({"runs/" + runs()[0]!r}, allowed={{{MODULE!r}}}, device="cpu")
+print(encoder.task.name, len(encoder.predict(audio.T, rate).best(5)), *encoder.embed(audio.T, rate))
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "fast 2 hidden\n", done.stderr
+
+
+def test_a_setting_that_the_network_does_not_have_is_named(home, tiny_corpus, capsys):
+    with pytest.raises(SystemExit):
+        run(*commands(tiny_corpus)[0], "model.widht=8")
+    assert "no setting 'model.widht': did you mean model.width?" in capsys.readouterr().err
+
+
+def test_it_predicts_extracts_is_probed_and_exported(home, tiny_corpus):
+    _, predict, extract, probe, export = commands(tiny_corpus)
+    soundfile.write("song.mp3", 0.1 * np.random.default_rng(0).standard_normal(5 * 22_050), 22_050)
+
+    run(*predict, "inference.out_dir=OUT")
+    (track,) = json.loads(Path("OUT/predictions.json").read_text())
+    assert track["ranked"].keys() == {"slow", "fast"}
+
+    written = run(*extract)["written"]
+    (folder,) = Path("outputs/embeddings").glob("*/*hidden")
+    store = Store(folder)
+    assert len(store.ids) == written > 0
+    assert store.header.item_shape == (1, 32)  # the first training, not that of width 8
+
+    probe = [word.replace("embeddings/audio", f"embeddings/{folder.parent.name}") for word in probe]
+    result = run(*probe, "probe.grid=single", "probe.max_steps=20")
+    assert result.keys() == {f"fast/{row}/accuracy" for row in ROWS}
+
+    run(*export, "export.path=net.onnx")
+    assert Path("net.onnx").stat().st_size > 1000

@@ -78,6 +78,11 @@ def audio_track(path: str | Path, rate: int, max_seconds: float | None = None) -
     return replace(track, frames=middle(track.frames, max_seconds, rate, round(SHORTEST * rate)))
 
 
+def exact_audio_track(rate: int, path: str | Path) -> list[DecodedTrack]:
+    """Decode a file to float32 samples, which are not to be stored; errors as of `audio_track`."""
+    return [whole_track(path, rate, SHORTEST, iter)]
+
+
 def audio_clips(path: str | Path, rate: int, clip_seconds: float) -> list[DecodedTrack]:
     """Decode a file and cut it into clips of int16 samples; errors as of `preprocess.tracks.clips`."""
     return encoded_clips(path, rate, clip_seconds, to_int16)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from datasets.audio_checksums import audio_checksum
@@ -77,11 +79,12 @@ def attempt_all(files: Sequence[Candidate], work: Work) -> Done:
     if work.frontend in SUMMARIES:
         compiled.prepare(work.frontend)
     done = Done()
+    decode = partial(by_recipe, work.frontend, max_seconds=work.max_seconds, clip_seconds=work.clip_seconds)
     try:
         with work.filler.open() as filling:
             try:
                 for file in files:
-                    _, outcome = attempt(file, work.frontend, work.max_seconds, work.clip_seconds, work.main_process)
+                    _, outcome = attempt(file, decode, work.main_process)
                     if isinstance(outcome, str):
                         done.attempts.append(Attempt(file, outcome))
                         continue
@@ -101,15 +104,13 @@ def attempt_all(files: Sequence[Candidate], work: Work) -> Done:
 
 
 def attempt(
-    file: Candidate, frontend: str | FrontEnd, max_seconds: float | None, clip_seconds: float | None, main_process: int
+    file: Candidate, decode: Callable[[Path], list[DecodedTrack]], main_process: int
 ) -> tuple[Candidate, list[DecodedTrack] | str]:
     """Make the tracks of a file; no file ends the run.
 
     Args:
         file: What to decode.
-        frontend: Name of a recipe (`preprocess.recipes.recipe`).
-        max_seconds: Keep the middle of a longer track.
-        clip_seconds: Cut the file into clips of this length, each a track; None: it is one track.
+        decode: Path of a file to its tracks; raises `AudioError` where there are none.
         main_process: Id of the process that asks; in another one, C libraries are kept quiet, and
             wherever an mp3 is decoded.
 
@@ -117,19 +118,31 @@ def attempt(
         The file, and its tracks or the reason why there is none.
     """
     if os.getpid() == main_process and file.path.suffix.lower() not in MPEG_SUFFIXES:  # the only decoder that prints
-        return file, _outcome(file, frontend, max_seconds, clip_seconds)
+        return file, _outcome(file.path, decode)
     with quiet_libraries():
-        return file, _outcome(file, frontend, max_seconds, clip_seconds)
+        return file, _outcome(file.path, decode)
 
 
-def _outcome(
-    file: Candidate, frontend: str | FrontEnd, max_seconds: float | None, clip_seconds: float | None
-) -> list[DecodedTrack] | str:
+def _outcome(path: Path, decode: Callable[[Path], list[DecodedTrack]]) -> list[DecodedTrack] | str:
     try:
-        if clip_seconds is not None:
-            return recipe(frontend).clips(file.path, clip_seconds)
-        return [recipe(frontend).track(file.path, max_seconds)]
+        return decode(path)
     except AudioError as error:
         return error.reason
     except Exception as error:
         return f"failed with {type(error).__name__}: {error}"
+
+
+def by_recipe(
+    frontend: str | FrontEnd, path: Path, max_seconds: float | None = None, clip_seconds: float | None = None
+) -> list[DecodedTrack]:
+    """The tracks of a file by `preprocess.recipes.recipe`; errors as there, and `AudioError`.
+
+    Args:
+        frontend: Name of the recipe.
+        path: Of the file.
+        max_seconds: Keep the middle of a longer track.
+        clip_seconds: Cut the file into clips of this length, each a track; None: it is one track.
+    """
+    if clip_seconds is not None:
+        return recipe(frontend).clips(path, clip_seconds)
+    return [recipe(frontend).track(path, max_seconds)]

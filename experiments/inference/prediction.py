@@ -29,16 +29,16 @@ from experiments.networks.opening import open_encoder, windowing_of
 from experiments.settings import PredictionSettings, PretrainSettings
 from experiments.tasks.base import Task
 from experiments.tracking import RunHandle
-from experiments.tracks.data import recipe_of
 from models.cost import savings
 from models.fingerprint import fingerprint
 from models.network_input import Windowing
 from models.prediction import Prediction
 from models.running import OpenTrack, Runner, in_batches, logits_of
+from preprocess.audio import exact_audio_track
 from preprocess.files import Candidate, find, storable
 from preprocess.quiet import quiet_libraries
 from preprocess.tracks import DecodedTrack
-from preprocess.worker import attempt
+from preprocess.worker import attempt, by_recipe
 
 LONGEST_STEM = 60  # characters of a song in the name of its picture
 PICTURES = 10  # files of one call that get a picture
@@ -245,17 +245,18 @@ def _decoded(
     files: Sequence[Candidate], encoder: Encoder, jobs: int
 ) -> Iterator[tuple[Candidate, list[DecodedTrack] | str]]:
     """Rows of files in their order: beside a GPU by other processes, on a CPU between two batches."""
-    recipe = recipe_of(encoder.frontend, encoder.audio)
+    rate = encoder.frontend.sample_rate
+    decode = partial(exact_audio_track, rate) if encoder.audio else partial(by_recipe, encoder.frontend)
     jobs = min(effective_n_jobs(jobs), len(files) // 4)
     if encoder.runtime.torch_device.type == "cpu" or jobs < 2:
         for file in files:
             with quiet_libraries():
-                outcome = attempt(file, recipe, None, None, os.getpid())
+                outcome = attempt(file, decode, os.getpid())
             yield outcome
         return
     with workers(jobs, return_as="generator", batch_size=1) as parallel:
         for start in range(0, len(files), GROUP):
-            tasks = (delayed(attempt)(file, recipe, None, None, os.getpid()) for file in files[start : start + GROUP])
+            tasks = (delayed(attempt)(file, decode, os.getpid()) for file in files[start : start + GROUP])
             with closing(parallel(tasks)) as outcomes:
                 yield from outcomes
 

@@ -26,11 +26,13 @@ from experiments.settings import PretrainSettings
 from experiments.tracking import RunHandle
 from models.checkpoints import save_network
 from models.cost import savings
-from models.frontends import MusiCNNMel
+from models.fcn import FCN
+from models.frontends import MusiCNNMel, build
 from models.inputs import Inputs
 from models.maest import MAEST
 from models.maest.huggingface import write_huggingface
 from models.prediction import Prediction
+from preprocess import load
 
 LABELS = ["Rock---Punk", "Jazz---Bebop", "Pop---Kayōkyoku", "Blues---Piano Blues"]
 SMALL = {"n_classes": 4, "n_frames": 312, "dim": 32, "depth": 2, "heads": 2}
@@ -116,6 +118,21 @@ def test_any_rate_length_and_number_of_channels(music, checkpoint, tmp_path, cap
     assert len(list(folder.glob("over_time_*.png"))) == 5
 
 
+def test_audio_of_a_file_is_not_rounded_to_16_bits(tmp_path):
+    """Levels in dB tell 16 bits from silence: a network that takes audio sees a file as it is."""
+    torch.manual_seed(0)
+    network = FCN(n_classes=4, channels=[4] * 5).eval()
+    save_network(tmp_path / "fcn.safetensors", network, {"labels": LABELS, "task": "tagging"}, build("mel_db"))
+    time = np.arange(3 * 16_000) / 16_000
+    soundfile.write(tmp_path / "quiet.flac", 0.001 * np.sin(2 * np.pi * 440 * time), 16_000, subtype="PCM_24")
+    _, folder = call(tmp_path / "quiet.flac", tmp_path / "fcn.safetensors", tmp_path, top=4)
+    encoder, audio = Encoder.load(str(tmp_path / "fcn.safetensors")), load(tmp_path / "quiet.flac", 16_000)
+    rounded = np.rint(audio * 32_768) / np.float32(32_768)
+    expected, other = (encoder.predict(one, 16_000).best(4) for one in (audio, rounded))
+    assert document(folder)["quiet.flac"]["ranked"] == pytest.approx(expected, abs=2e-5)
+    assert other != pytest.approx(expected, abs=2e-5)
+
+
 def test_what_is_said_of_a_file_does_not_depend_on_its_company(music, checkpoint, tmp_path):
     _, folder = call(music, checkpoint, tmp_path, batch_size=4)
     together = document(folder)
@@ -126,8 +143,6 @@ def test_what_is_said_of_a_file_does_not_depend_on_its_company(music, checkpoint
 
 
 def test_probabilities_are_those_of_the_network(music, checkpoint, network, tmp_path):
-    from preprocess.decode import load
-
     _, folder = call(music / "short.wav", checkpoint, tmp_path, top=4)
     frontend = MusiCNNMel()
     mel = frontend(torch.from_numpy(load(music / "short.wav", 16_000))).half()

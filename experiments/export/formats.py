@@ -50,7 +50,9 @@ class ExportJob:
     @cached_property
     def samples(self) -> int:
         """Audio of a window, as a file for other programs takes it."""
-        return window_samples(self.encoder.network, self.encoder.inputs, self.frames)
+        samples = window_samples(self.encoder.network, self.encoder.inputs, self.frames)
+        hop = self.encoder.frontend.hop  # windows of any length are whole numbers of it
+        return samples // hop * hop if self.settings.any_length else samples
 
     def properties(self) -> dict[str, str]:
         """What the file says of itself, as text: JSON but for what is text already."""

@@ -15,6 +15,8 @@ from experiments.export.cards import _without_places
 from models.checkpoints import load_any, save_network
 from models.errors import ExportError
 from models.export import example
+from models.fcn import FCN
+from models.frontends import build
 from models.frontends.musicnn import HOP, MusiCNNMel
 from models.maest import MAEST
 from models.onnx_files import open_onnx, read_properties
@@ -251,3 +253,17 @@ def test_the_audio_that_files_are_compared_on_is_loud_and_always_the_same():
 
 def test_places_are_not_told():
     assert _without_places({"a": ["/x", "~me", "C:\\x", "tags", 3]}) == {"a": [None, None, None, "tags", 3]}
+
+
+def test_windows_of_any_length_of_a_network_whose_own_is_no_whole_number_of_frames(export, tmp_path):
+    torch.manual_seed(0)
+    network = FCN(n_classes=3, channels=[4] * 5).eval()
+    save_network(tmp_path / "fcn.safetensors", network, {"labels": LABELS, "task": "tagging"}, build("mel_db"))
+    export("inference.checkpoint=fcn.safetensors", "export.any_length=True", "export.path=fcn.onnx")
+    session = open_onnx(Path("fcn.onnx"), 1)
+    for samples in (400_128, 463_872):
+        audio = example(1, samples, 16_000)
+        logits, _ = session.run(None, {"audio": audio.numpy()})
+        with torch.inference_mode():
+            expected = network(build("mel_db")(audio))
+        assert np.abs(logits - expected.numpy()).max() < 1e-3

@@ -277,9 +277,9 @@ def _published(weights: Weights, path: str | Path) -> tuple[type[Network], dict[
             known = {**metadata, **published_taggers.metadata_of(Path(path))}
             return kind, arguments, replace(weights, state=own, frontend=learned), known
     raise CheckpointError(
-        f"{path} ({weights.layout}) does not tell what network it is of: expected a file saved by this suite, one in "
-        f"the published layout of {', '.join(networks.names())}, or a folder in that of Hugging Face's AST; otherwise "
-        f"use it as initial weights of a network that you name"
+        f"{path} ({weights.layout}) does not tell what network it is of, and has not the tensors of a published "
+        f"{' or '.join(networks.names())}: expected a file saved by this suite, a published one of these, or a folder "
+        f"in the layout of Hugging Face's AST; otherwise use it as initial weights of a network that you name"
     )
 
 

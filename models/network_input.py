@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,11 +117,19 @@ def checked_window(network: Network | type[Network], frontend: FrontEnd, seconds
     if seconds is None:
         return default_window(network, frontend)
     frames, rate, built = frames_in(seconds, frontend), frontend.frame_rate, isinstance(network, Network)
+    if network.window_samples:
+        exact = default_window(network, frontend)
+        if abs(frames - exact) > 1:
+            own = network.window_samples / frontend.sample_rate
+            raise InputError(
+                f"datamodule.clip_length={seconds:g} s: this network takes windows of {own:g} s; leave it out"
+            )
+        return exact
     fewest = network.min_frames if built or isinstance(network.min_frames, int) else 1  # a class may compute it
     if frames < fewest:
         raise InputError(
             f"datamodule.clip_length={seconds:g} s: {frames} frames, this network needs at least "
-            f"{fewest} ({fewest / rate:.2f} s)"
+            f"{fewest}; set it to {math.ceil(100 * fewest / rate) / 100:g} or more"
         )
     most = (network.window or network.max_frames) if built else None
     if most and frames > most:
@@ -128,13 +137,7 @@ def checked_window(network: Network | type[Network], frontend: FrontEnd, seconds
             f"windows of {seconds:g} s ({frames} frames): this network takes up to {most} frames; leave the length "
             f"(datamodule.clip_length) out or set it to {most / rate:g} or less"
         )
-    exact = default_window(network, frontend) if network.window_samples else frames
-    if abs(frames - exact) > 1:
-        raise InputError(
-            f"datamodule.clip_length={seconds:g} s: this network takes windows of {exact / rate:.2f} s alone; "
-            f"leave it out"
-        )
-    return exact
+    return frames
 
 
 def windowing(

@@ -162,8 +162,8 @@ def _sort_out(audio_dir: Path, paths: Sequence[Path], found: AudioFiles) -> None
 
 def _nothing(found: AudioFiles) -> str:
     """Why there is no audio, as far as one can see."""
-    what = ", ".join(f"{count} {suffix}" for suffix, count in found.others.most_common(3)) or "nothing"
-    text = f"no audio file in this folder, only {what}"
+    rest = ", ".join(f"{count} {suffix}" for suffix, count in found.others.most_common(3))
+    text = f"no audio file in this folder, only {rest}" if rest else "no audio file in this folder, nor any other"
     if found.unlisted:
         (name, reason), *others = found.unlisted.items()
         text += f"; {name} {reason}" + f", and {len(others)} more" * bool(others)

@@ -147,4 +147,4 @@ class NetworkExperimentSettings(Section):
             return ""
         kind = cls.model_fields["model"].annotation.kind
         chosen = f"the network is {kind.name}" if kind else "no network is named: model.network=NAME"
-        return f"it belongs to {' and '.join(having)}, and {chosen}"
+        return f"it belongs to {' and '.join(having)}, and {chosen}; leave it out"

@@ -171,9 +171,10 @@ def _opened(base: Path, frontend: FrontEnd, input: str | None) -> Reader:
         producer, other = build_frontend(MADE_ELSEWHERE).parameters_dict, frontend.name != MADE_ELSEWHERE
     if other:
         maker = producer.get("front_end", f"another front end ({header.fingerprint})")
+        alike = maker == makers["front_end"]
         raise UserError(
-            f"{base} holds {header.kind} of {maker}, the network takes those of {makers['front_end']} "
-            f"({producer_differences(producer, makers)}); give the folder "
+            f"{base} holds {header.kind} of {maker}, the network takes those of {makers['front_end']}"
+            f"{f' ({producer_differences(producer, makers)})' if alike else ''}; give the folder "
             "of the audio files, or a network of that front end"
         )
     return features

@@ -54,7 +54,7 @@ def test_chooses_by_id_whether_there_or_not(tmp_path: Path):
 
 
 def test_a_folder_without_audio_says_what_is_in_it(tmp_path: Path):
-    with pytest.raises(AudioError, match=r"no audio file in this folder, only nothing.*\.flac.*\.mp3"):
+    with pytest.raises(AudioError, match=r"no audio file in this folder, nor any other.*\.flac.*\.mp3"):
         find(tmp_path)
     touch(tmp_path, "a.txt", "b.txt")
     with pytest.raises(AudioError, match=r"only 2 \.txt"):

@@ -8,7 +8,7 @@ from typing import Any
 EXTRA = 3  # points kept beside the evenly spaced ones: the last, the lowest, the highest
 
 
-class Series:
+class ThinnedSeries:
     """The points that are kept of one series; a function of the points added, however they were batched.
 
     Every `stride`-th point is kept. When there is no more room, every second of these is dropped and the stride
@@ -50,11 +50,11 @@ class Series:
                 self._high = (index, point)
             self._last = (index, point)
 
-    def before(self, step: float, seq: int) -> Series | None:
+    def before(self, step: float, seq: int) -> ThinnedSeries | None:
         """The series without its points from `step` on, as of the record `seq`; None where points were thinned out."""
         if self.stride > 1:
             return None
-        left = Series(self.limit)
+        left = ThinnedSeries(self.limit)
         left.add(seq, [point for point in self._grid if point[0] < step])
         return left
 

@@ -12,7 +12,7 @@ from pymongo import UpdateOne
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
-from datasets.thinned_series import Series
+from datasets.thinned_series import ThinnedSeries
 from experiments.tracking.faults import is_outage, only_duplicates
 from experiments.tracking.journal import Record
 from experiments.tracking.run import NONFINITE_SERIES
@@ -30,7 +30,7 @@ class SeriesCopy:
 
     def __init__(self, key: str, max_points: int):
         self.key, self.max_points = key, max_points
-        self._series: dict[str, Series] = {}
+        self._series: dict[str, ThinnedSeries] = {}
         self._sent: dict[str, tuple[int, int]] = {}  # name -> seq and number of points in the database; -1: not known
         self._ids: dict[str, ObjectId] = {}
         self._dirty: set[str] = set()
@@ -40,7 +40,7 @@ class SeriesCopy:
         """Gather the points of a metrics record."""
         name = record["name"]
         if record["points"] and name != NONFINITE_SERIES:  # a count, whose scale would hide the curves; see info
-            self._series.setdefault(name, Series(self.max_points)).add(record["seq"], record["points"])
+            self._series.setdefault(name, ThinnedSeries(self.max_points)).add(record["seq"], record["points"])
             self._dirty.add(name)
 
     def rewind(self, record: Record, again: Callable[[], Iterable[Record]]) -> None:
@@ -51,7 +51,7 @@ class SeriesCopy:
         """
         seq, step = record["seq"], record["step"]
         left = {name: series.before(step, seq) for name, series in self._series.items()}
-        thinned = {name: Series(self.max_points) for name, series in left.items() if series is None}
+        thinned = {name: ThinnedSeries(self.max_points) for name, series in left.items() if series is None}
         for points in again() if thinned else ():
             if points["name"] in thinned:
                 thinned[points["name"]].add(points["seq"], points["points"])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from datasets.thinned_series import Series
+from datasets.thinned_series import ThinnedSeries
 
 
 @pytest.mark.parametrize("count", [1, 49, 50, 51, 200, 997, 5000])
 def test_a_long_series_keeps_first_last_and_best_evenly(count):
     values = np.random.default_rng(count).normal(size=count)
-    kept = Series(50)
+    kept = ThinnedSeries(50)
     for step, value in enumerate(values):
         kept.add(step + 1, [[step, float(value), 1.0]])
     steps = [point[0] for point in kept.points()]
@@ -27,7 +27,7 @@ def test_a_long_series_keeps_first_last_and_best_evenly(count):
 
 def test_a_series_does_not_depend_on_batches():
     points = [[step, float(step * 7919 % 101), 1.0] for step in range(1000)]
-    one, many = Series(60), Series(60)
+    one, many = ThinnedSeries(60), ThinnedSeries(60)
     one.add(1, points)
     for first in range(0, 1000, 13):
         many.add(first + 1, points[first : first + 13])

@@ -161,9 +161,11 @@ def test_seeds():
 def test_a_dask_cluster_comes_to_the_same_end_though_a_worker_is_killed(
     problems, outcomes, tmp_path, dask_processes, monkeypatch
 ):
-    pytest.importorskip("distributed")
+    distributed = pytest.importorskip("distributed")
     dask_processes.scheduler()
     workers = [dask_processes.worker("--no-nanny") for _ in range(2)]
+    with distributed.Client(dask_processes.address) as client:
+        client.wait_for_workers(2, timeout=60)  # what is sent to one worker alone is lost with it
     write = SweepFiles.write
 
     def killing(*arguments):

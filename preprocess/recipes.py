@@ -43,7 +43,8 @@ def recipe(name: str | FrontEnd) -> Recipe:
             which is imported; or the front end itself.
 
     Raises:
-        ValueError: Unknown name; the message lists the known ones. Or the class cannot be imported or made.
+        ValueError: Unknown name; the message lists the known ones. Or the class cannot be imported or made, or is of a
+            front end that is learned.
     """
     if isinstance(name, FrontEnd):
         return _of_frontend(name)
@@ -66,7 +67,13 @@ def recipe(name: str | FrontEnd) -> Recipe:
             f"a class of your own as package.module:Class"
         )
         raise ValueError(f"frontend={name!r}: known front ends are {known}")
-    return _of_frontend(frontends.build(name, {own} if own else ()))
+    frontend = frontends.build(name, {own} if own else ())
+    if any(True for _ in frontend.parameters()):
+        raise ValueError(
+            f"frontend={name!r} is learned with its network, so that its output is not stored: "
+            f"store the audio, audio_{frontend.sample_rate}"
+        )
+    return _of_frontend(frontend)
 
 
 def _of_frontend(frontend: FrontEnd) -> Recipe:

@@ -148,9 +148,13 @@ def make_audio(folder: Path, tracks: int) -> list[str]:
     samples = int(AUDIO_SECONDS * RATE)
     noise = np.random.default_rng(5).integers(-8000, 8000, samples + 997).astype(np.int16)
     ids = [f"{number % 16:x}/{number:06d}.mp3" for number in range(tracks)]
-    with StoreWriter(folder / "audio", Header("audio", (), "int16")) as writer:
-        for number, id in enumerate(progress(ids, "writing audio", console=Console(stderr=True))):
+    with (
+        StoreWriter(folder / "audio", Header("audio", (), "int16")) as writer,
+        progress("writing audio", tracks, "tracks") as advance,
+    ):
+        for number, id in enumerate(ids):
             writer.append(id, noise[number % 997 :][:samples])
+            advance()
     return ids
 
 

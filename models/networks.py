@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from models.network import Network
-from models.own_classes import OWN, import_class, named_classes, unknown
+from models.own_classes import find_class, named_classes
 
 SETTING = "model.network"
 
@@ -23,9 +23,6 @@ def find(name: str, allowed: Collection[str] = ()) -> type[Network]:
         allowed: Modules outside of this project that may be imported; see `models.own_classes`.
 
     Raises:
-        ValueError: There is none; see `models.own_classes.import_class`.
+        ValueError: There is none; see `models.own_classes.find_class`.
     """
-    ours = named_classes("models", "Network")
-    if name not in ours and OWN.fullmatch(name) is None:
-        raise unknown("network", name, ours)
-    return import_class(ours.get(name, name), Network, allowed, SETTING)
+    return find_class(name, Network, "models", "network", allowed, SETTING)

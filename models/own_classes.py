@@ -83,6 +83,28 @@ def named_classes(folder: str, base: str) -> dict[str, str]:
     return {name: ":".join(found) for name, found in sorted(kin.items())}
 
 
+def find_class(
+    name: str, base: type[Base], folder: str, kind: str, allowed: Collection[str] = (), setting: str = ""
+) -> type[Base]:
+    """A class by its name in a folder of this project, or one of the user.
+
+    Args:
+        name: Of `named_classes`, or `package.module:Class`.
+        base: What it must be a subclass of.
+        folder: See `named_classes`.
+        kind: What the class is called in messages.
+        allowed: See `import_class`.
+        setting: See `import_class`.
+
+    Raises:
+        ValueError: Nothing has this name; or see `import_class`.
+    """
+    ours = named_classes(folder, base.__name__)
+    if name not in ours and OWN.fullmatch(name) is None:
+        raise unknown(kind, name, ours)
+    return import_class(ours.get(name, name), base, allowed, setting)
+
+
 def unknown(kind: str, name: str, known: Collection[str]) -> ValueError:
     """The error for a name that nothing has, with the nearest name and all of them."""
     return ValueError(

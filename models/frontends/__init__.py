@@ -7,7 +7,7 @@ from typing import Any
 
 from models.frontends.base import FrontEnd
 from models.frontends.musicnn import MusiCNNMel
-from models.own_classes import OWN, import_class, named_classes, unknown
+from models.own_classes import find_class, named_classes
 
 SETTING = "model.frontend"
 
@@ -25,12 +25,9 @@ def find(name: str, allowed: Collection[str] = ()) -> type[FrontEnd]:
         allowed: Modules outside of this project that may be imported; see `models.own_classes`.
 
     Raises:
-        ValueError: There is none; see `models.own_classes.import_class`.
+        ValueError: There is none; see `models.own_classes.find_class`.
     """
-    ours = named_classes("models/frontends", "FrontEnd")
-    if name not in ours and OWN.fullmatch(name) is None:
-        raise unknown("front end", name, ours)
-    return import_class(ours.get(name, name), FrontEnd, allowed, SETTING)
+    return find_class(name, FrontEnd, "models/frontends", "front end", allowed, SETTING)
 
 
 def build(name: str | type[FrontEnd], allowed: Collection[str] = (), **arguments: Any) -> FrontEnd:

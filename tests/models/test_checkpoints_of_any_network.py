@@ -228,7 +228,8 @@ def test_a_published_layout_is_recognised_by_the_network_that_knows_it(tmp_path,
     state["theirs.weight"] = state.pop("net.0.weight")
     torch.save(state, tmp_path / "published.pt")
     monkeypatch.setattr(MLP, "from_published", staticmethod(from_published))
-    monkeypatch.setattr("models.networks.named_classes", lambda *_: {"mlp": "models.mlp:MLP"})
+    for module in ("networks", "own_classes"):
+        monkeypatch.setattr(f"models.{module}.named_classes", lambda *_: {"mlp": "models.mlp:MLP"})
     loaded, metadata = load_any(tmp_path / "published.pt")
     assert torch.equal(loaded(X[0]), network(X[0]))
     assert metadata == {"labels": ["a", "b", "c"]}

@@ -144,9 +144,8 @@ def test_a_system_is_a_file_with_sizes_of_its_own():
     system = SimpleNamespace(
         __name__="experiments.configs.new",
         TITLE="New",
-        NETWORK="new",
         PRETRAIN={"new_pretrain": NamedConfig("new", {"model": {"network": "new"}}, system=True)},
-        SIZES={"debug": {"model": {"width": 2}}},
+        SIZES={"new": {"debug": {"model": {"width": 2}}}},
     )
     scales = SimpleNamespace(
         __name__="experiments.configs.scales",

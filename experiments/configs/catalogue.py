@@ -1,8 +1,8 @@
 """Which named configs each script offers: whatever the files of this folder hold.
 
 A file gives named configs to scripts as the dictionaries `PRETRAIN`, `TRANSFER` and `PROBE`, says under which heading
-they are listed (`TITLE`), and brings sizes of its network (`NETWORK`) for the scales of `experiments.configs.scales` as
-`SIZES`. A new system is a new file, and nothing else changes.
+they are listed (`TITLE`), and brings sizes of its networks for the scales of `experiments.configs.scales` as `SIZES`,
+by network and scale. A new system is a new file, and nothing else changes.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def _sized(name: str, config: NamedConfig, modules: Iterable[ModuleType]) -> Nam
         return config
     sizes: dict[str | None, Mapping[str, Any]] = dict(config.by_network)
     for module in modules:
-        if name in getattr(module, "SIZES", {}):
-            sizes[module.NETWORK] = module.SIZES[name]
+        own = getattr(module, "SIZES", {})
+        sizes |= {network: scales[name] for network, scales in own.items() if name in scales}
     return replace(config, by_network=sizes)
 
 

@@ -13,10 +13,14 @@ from typing import Any
 from experiments.configs.named import NamedConfig
 
 TITLE = "MAEST"
-NETWORK = "maest"
 SIZES: Mapping[str, Mapping[str, Any]] = {
-    "demo": {"model": {"dim": 128, "depth": 4, "heads": 4}, "inference": {"transformer_block": 2}},
-    "debug": {"model": {"dim": 32, "depth": 2, "heads": 2, "s_patchout_f": 2}, "inference": {"transformer_block": 1}},
+    "maest": {
+        "demo": {"model": {"dim": 128, "depth": 4, "heads": 4}, "inference": {"transformer_block": 2}},
+        "debug": {
+            "model": {"dim": 32, "depth": 2, "heads": 2, "s_patchout_f": 2},
+            "inference": {"transformer_block": 1},
+        },
+    },
 }
 
 # Clip length in seconds -> random time columns dropped in training. Three rows of frequency are dropped besides.

@@ -1,0 +1,60 @@
+"""The named configs that every tagger from raw audio has: train it, train it on MagnaTagATune, apply it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.configs.named import NamedConfig
+
+# Adam, then SGD at three rates, each from the best checkpoint so far: Won et al., SMC 2020.
+ADAM = {"optimizer": "adam", "lr": 1e-4, "weight_decay": 1e-4, "epochs": 80}
+SGD = {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 1e-4, "start_from": "best"}
+PHASES = [ADAM, *({**SGD, "lr": rate, "epochs": epochs} for rate, epochs in ((1e-3, 20), (1e-4, 20), (1e-5, 80)))]
+DATA = {"batch_size_train": 16, "batch_size_test": 16, "masking": {"do": False}}
+RECIPE: Mapping[str, Any] = {
+    "trainer": {"max_epochs": 200},
+    "module": {"mixup_alpha": 0.0, "do_swa": False, "phases": PHASES},
+}
+MTT = {"base_dir": "data/mtt/audio", "groundtruth": "data/mtt/audio/tracks_public.csv", "task": "tagging"}
+
+# Under `demo` and `debug` the schedule is one phase of Adam.
+DEMO: Mapping[str, Any] = {
+    "trainer": {"max_epochs": 10, "check_val_every_n_epoch": 1},
+    "module": {"phases": [], "optimizer": {"name": "adam", "lr": 3e-3, "schedule_mode": "constant"}},
+}
+DEBUG: Mapping[str, Any] = {"module": {"phases": []}}
+
+
+def training(network: str, title: str, window: str, **model: Any) -> dict[str, NamedConfig]:
+    """The configs `NETWORK` and `NETWORK_mtt`.
+
+    Args:
+        network: Its name.
+        title: What it is called.
+        window: Length of its windows, in words.
+        model: Settings of the network.
+    """
+    usual = {**RECIPE, "model": {"network": network, **model}}
+    return {
+        network: NamedConfig(f"{title}: tag {window} windows of raw audio", {**usual, "datamodule": DATA}, system=True),
+        f"{network}_mtt": NamedConfig(
+            f"{title} on MagnaTagATune, without untagged clips: audio store in data/mtt/audio",
+            {**usual, "datamodule": {**DATA, **MTT}},
+            system=True,
+        ),
+    }
+
+
+def applying(
+    network: str, title: str, files: str = "best_model.pth as Won et al. publish it"
+) -> dict[str, NamedConfig]:
+    """The config `NETWORK_mtt_inference`.
+
+    Args:
+        network: Its name.
+        title: What it is called.
+        files: What `inference.checkpoint` may be besides a training of this project.
+    """
+    about = f"apply {title}: inference.checkpoint=FILE, also {files}"
+    return {f"{network}_mtt_inference": NamedConfig(about, {"model": {"network": network}}, system=True)}

@@ -1,0 +1,73 @@
+"""What holds for every tagger, whichever there are."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from models import networks
+from models.checkpoints import load_checkpoint, save_network
+from models.convolutional import Tagger
+from models.frontends import build
+from models.network import Network
+from models.network_input import own_frontend
+from tests.models.taggers import with_statistics
+
+NAMES = [name for name in networks.names() if issubclass(networks.find(name), Tagger)]
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def network(request) -> Network:
+    torch.manual_seed(0)
+    return with_statistics(networks.find(request.param)(n_classes=7))
+
+
+@pytest.fixture(scope="module")
+def window(network) -> torch.Tensor:
+    """A window as the network sees it."""
+    frontend = own_frontend(network)
+    return frontend(0.1 * torch.randn(1, network.window_samples, generator=torch.Generator().manual_seed(1)))
+
+
+def test_windows_have_the_frames_that_the_network_says(network, window):
+    assert window.shape[1] == network.window
+    with torch.no_grad():
+        assert network(window).shape == (1, 7)
+
+
+def test_logits_and_embeddings_from_one_pass_are_those_of_two(network, window):
+    layers = list(network.layer_names)
+    with torch.no_grad():
+        logits, tokens = network.forward_and_embed(window, layers)
+        assert torch.equal(logits, network(window))
+        apart = network.embed(window, layers)
+    assert all(torch.equal(tokens[name], apart[name]) for name in layers)
+    shapes = {name: network.embedding_shape(name, window.shape[2:], window.shape[1]) for name in layers}
+    assert {name: tuple(one.shape[1:]) for name, one in tokens.items()} == shapes
+
+
+def test_a_prepared_network_gives_the_same(network, window):
+    with torch.inference_mode():
+        assert (network.prepared()(window) - network(window)).abs().max() < 1e-4
+
+
+def test_parameters_by_depth_are_all_parameters_and_end_with_the_heads(network):
+    layers = network.parameter_layers()
+    assert sorted(name for layer in layers for name in layer) == sorted(name for name, _ in network.named_parameters())
+    assert layers[-1]
+    assert any(name.startswith(network.head_prefixes) for name in layers[-1])
+
+
+def test_a_saved_network_is_the_same_again(network, window, tmp_path):
+    frontend = own_frontend(network)
+    metadata = {"task": "tagging", "labels": list("abcdefg")}
+    save_network(tmp_path / "net.safetensors", network, metadata, frontend)
+    again = load_checkpoint(tmp_path / "net.safetensors")
+    assert again.frontend.description == build(frontend.name, **frontend.arguments).description
+    with torch.no_grad():
+        assert torch.equal(again.network(window), network(window))
+
+
+def test_too_few_frames_are_refused(network, window):
+    with pytest.raises(ValueError, match=rf"at least {network.min_frames}"):
+        network(window[:, : network.min_frames - 1])

@@ -29,9 +29,9 @@ from experiments.networks.opening import open_encoder, windowing_of
 from experiments.settings import PredictionSettings, PretrainSettings
 from experiments.tasks.base import Task
 from experiments.tracking import RunHandle
+from experiments.windowing import Windowing
 from models.cost import savings
 from models.fingerprint import fingerprint
-from models.network_input import Windowing
 from models.prediction import Prediction
 from models.running import OpenTrack, Runner, in_batches, logits_of
 from preprocess.audio import exact_audio_track
@@ -87,9 +87,9 @@ def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     encoder = open_encoder(settings)
     if settings.datamodule.input is not None:
         encoder = encoder.fed(settings.datamodule.input == "audio")
-    windowing, join = windowing_of(settings, encoder), inference.join
+    windowing, join = windowing_of(settings, encoder, settings.datamodule.clip_length), inference.join
     if encoder.task.clip_level:  # a join that does not fit is an error before the work
-        encoder.task.join(np.ones((1, encoder.task.n_outputs)), np.zeros(1), join)
+        encoder.task.checked_join(join)
     predictor = Predictor(
         encoder,
         encoder.task,
@@ -184,8 +184,7 @@ def _results(inference: PredictionSettings, run: RunHandle, predictor: Predictor
     made = {
         "weights": encoder.weights,
         "network": fingerprint({**encoder.identity, **meaning}),
-        "window_frames": predictor.windowing.frames,
-        "hop_frames": predictor.windowing.hop_frames,
+        **predictor.windowing.made,
         "top": inference.top,
         **predictor.made,
     }
@@ -238,7 +237,7 @@ def _cut(rows: np.ndarray, predictor: Predictor) -> tuple[np.ndarray, list[np.nd
         unpadded = None if predictor.padded else encoder.unpadded(len(rows), windowing)
     except UserError as error:
         return str(error)
-    return cut(rows, windowing.rows, windowing.hop, encoder.fill(), unpadded)
+    return cut(rows, windowing.plan, encoder.fill(), unpadded)
 
 
 def _decoded(

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from models.arguments import Rate
 from models.convolutional import Tagger
 from models.frontends.base import FrontEnd
 from models.initial_weights import State
@@ -62,16 +63,6 @@ class CNN14(Tagger, name="cnn14"):
 
     Any number of frames from 32 on: after the mean over bands, the sum of maximum and mean over time is classified.
     Unlike in the published code, the layer `embedding` is what comes before dropout, in training too.
-
-    Args:
-        n_classes: Number of logits.
-        bands: Of a frame.
-        channels: Of each of the six pairs; the last is also the width of the embedding.
-        dropout: Rate before either linear layer.
-        block_dropout: Rate after every pair.
-
-    Raises:
-        ValueError: Other than six pairs, or fewer bands than five poolings by two leave one of.
     """
 
     frontend_arguments: ClassVar[Mapping[str, Any]] = {
@@ -98,9 +89,21 @@ class CNN14(Tagger, name="cnn14"):
         n_classes: int = 527,
         bands: int = 64,
         channels: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048),
-        dropout: float = 0.5,
-        block_dropout: float = 0.2,
+        dropout: Rate = 0.5,
+        block_dropout: Rate = 0.2,
     ) -> None:
+        """Six pairs and two linear layers, new.
+
+        Args:
+            n_classes: Number of logits.
+            bands: Of a frame.
+            channels: Of each of the six pairs; the last is also the width of the embedding.
+            dropout: Rate before either linear layer.
+            block_dropout: Rate after every pair.
+
+        Raises:
+            ValueError: Other than six pairs, or fewer bands than five poolings by two leave one of.
+        """
         super().__init__()
         self.check({"channels": channels})
         if bands < 2**5:

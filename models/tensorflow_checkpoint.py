@@ -34,7 +34,7 @@ Fields = dict[int, list[int | bytes]]  # of a message, by number
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoredTensor:
     """A tensor of the index.
 
     Attributes:
@@ -54,7 +54,7 @@ class Entry:
     checksum: int
 
 
-def read_index(index: bytes, where: str) -> dict[str, Entry]:
+def read_index(index: bytes, where: str) -> dict[str, StoredTensor]:
     """What a checkpoint holds, by name.
 
     Args:
@@ -166,7 +166,7 @@ def _check_header(header: bytes | None, where: str) -> None:
         raise CheckpointError(f"{where}: of a checkpoint in several pieces, or big-endian; save it as one piece")
 
 
-def _entry(key: bytes, value: bytes, where: str) -> Entry:
+def _entry(key: bytes, value: bytes, where: str) -> StoredTensor:
     try:
         name = key.decode()
     except UnicodeDecodeError:
@@ -177,7 +177,7 @@ def _entry(key: bytes, value: bytes, where: str) -> Entry:
         raise CheckpointError(f"{where} is stored in several pieces, which is not supported")
     shape = _shape(fields.get(2, [b""])[-1], where)
     numbers = (_number(fields, number, where) for number in (4, 5, 6))
-    return Entry(name, _number(fields, 1, where), shape, *numbers)
+    return StoredTensor(name, _number(fields, 1, where), shape, *numbers)
 
 
 def _shape(value: int | bytes, where: str) -> tuple[int, ...]:
@@ -192,7 +192,7 @@ def _shape(value: int | bytes, where: str) -> tuple[int, ...]:
     return shape
 
 
-def _tensor(entry: Entry, data: bytes, where: str) -> np.ndarray:
+def _tensor(entry: StoredTensor, data: bytes, where: str) -> np.ndarray:
     """A view of the numbers of an entry."""
     if entry.kind not in TYPES:
         raise CheckpointError(f"{where}: {entry.name:.80} is of TensorFlow's type {entry.kind}, expected numbers")

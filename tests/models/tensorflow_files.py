@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from models.releases import RELEASES
 from models.tensorflow_checkpoint import MAGIC, TYPES, checksum
 
 KINDS = {np.dtype(name): kind for kind, name in TYPES.items()}
@@ -114,4 +118,19 @@ def write_wheel(path: Path, models: Mapping[str, Mapping[str, np.ndarray]]) -> P
             index, data = checkpoint(tensors)
             archive.writestr(f"musicnn/{member}/.index", index)
             archive.writestr(f"musicnn/{member}/.data-00000-of-00001", data)
+    return path
+
+
+SIZES = {"timbral_channels": 6, "temporal_channels": 4, "channels": 5, "hidden": 8}
+TENSORS = {name: musicnn_tensors(6, 4, 5, 8, 50, seed) for seed, name in enumerate(("MTT_musicnn", "MSD_musicnn"))}
+
+
+def small_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A wheel with small networks of both corpora, in the place of the published one; and an empty cache."""
+    monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path / "cache"))
+    path = write_wheel(tmp_path / "musicnn-0.1.0-py3-none-any.whl", TENSORS)
+    about = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
+    for name, release in list(RELEASES.items()):
+        if release.package:
+            monkeypatch.setitem(RELEASES, name, replace(release, **about, arguments={**release.arguments, **SIZES}))
     return path

@@ -16,13 +16,13 @@ from models.frontends import build
 from models.musicnn_original import MusicnnOriginal
 from models.musicnn_wheel import network_state
 from preprocess import load
-from tests.models.tensorflow_files import musicnn_tensors
+from tests.models.tensorflow_files import SIZES
+from tests.models.tensorflow_files import TENSORS as ALL
 from tests.peers import peer
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "data"
 SCORES = PUBLISHED / "weights" / "music_tagging" / "musicnn_original.json"
-SIZES = {"timbral_channels": 6, "temporal_channels": 4, "channels": 5, "hidden": 8}
-TENSORS = musicnn_tensors(6, 4, 5, 8, 50)
+TENSORS = ALL["MTT_musicnn"]
 
 
 @pytest.fixture

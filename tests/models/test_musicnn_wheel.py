@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,23 +18,14 @@ from models.checkpoints import load_checkpoint
 from models.errors import CheckpointError
 from models.musicnn_wheel import network_state
 from models.releases import RELEASES
-from tests.models.tensorflow_files import LICENCE, musicnn_tensors, write_wheel
+from tests.models.tensorflow_files import LICENCE, TENSORS, small_wheel
 
-SIZES = {"timbral_channels": 6, "temporal_channels": 4, "channels": 5, "hidden": 8}
-TENSORS = {name: musicnn_tensors(6, 4, 5, 8, 50, seed) for seed, name in enumerate(("MTT_musicnn", "MSD_musicnn"))}
 NAME = "musicnn_original_mtt"
 
 
 @pytest.fixture
 def wheel(tmp_path, monkeypatch) -> Path:
-    """A wheel with small networks of both corpora, as if it were the published one."""
-    monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path / "cache"))
-    path = write_wheel(tmp_path / "musicnn-0.1.0-py3-none-any.whl", TENSORS)
-    about = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
-    for name, release in list(RELEASES.items()):
-        if release.package:
-            monkeypatch.setitem(RELEASES, name, replace(release, **about, arguments={**release.arguments, **SIZES}))
-    return path
+    return small_wheel(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("corpus", ["mtt", "msd"])

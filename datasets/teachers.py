@@ -1,13 +1,14 @@
 """A teacher's targets for crops of tracks: the second target of a student, from a store of the teacher's logits.
 
 The teacher's logits are stored window by window, a student sees a crop from anywhere. Its target comes from the window
-that shares most with the crop, or from the mean over all windows. Hard targets are those of MAEST's teacher-student
-recipe, soft ones those of EfficientAT (Schmid et al., ICASSP 2023) and, between classes that exclude each other, of
-Hinton et al. (arXiv 1503.02531).
+that shares most with the crop, from the mean over those that a longer crop holds whole, or from the mean over all. Hard
+targets are those of MAEST's teacher-student recipe, soft ones those of EfficientAT (Schmid et al., ICASSP 2023) and,
+between classes that exclude each other, of Hinton et al. (arXiv 1503.02531).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,8 @@ class Rule:
         threshold: Hard targets are 1 where the probability is larger than this, or at the largest if none is.
         temperature: What logits are divided by before they become soft targets.
         exclusive: Whether exactly one class is right (softmax), or each is for itself (sigmoid).
-        window: "overlap" takes the window that shares most with the clip, "mean" all windows of the track.
+        window: "overlap" takes the windows that lie within the clip, where there are several, else the one that shares
+            most with it; "mean" all windows of the track.
     """
 
     soft: bool = False
@@ -169,9 +171,17 @@ class Teacher:
         stored = self.names.get(identity, identity)
         first, stop = 0, self.store.length(stored)
         if self.rule.window == "overlap" and stop > 1:
-            first = overlapping(max(start, 0), frames, self.window, self.hop, stop)
-            stop = first + 1
+            first, stop = self._shared(max(start, 0), frames, stop)
         return self._target(stored, first, stop)
+
+    def _shared(self, start: float, frames: int, windows: int) -> tuple[int, int]:
+        """The first window that counts for a clip, and the one behind the last."""
+        first = max(math.ceil(start / self.hop), 0)
+        stop = min(math.floor((start + frames - self.window) / self.hop) + 1, windows)
+        if stop - first < 2:
+            first = overlapping(start, frames, self.window, self.hop, windows)
+            stop = first + 1
+        return first, stop
 
     def whole(self, identity: str) -> np.ndarray:
         """Target of a whole track, from the mean over all its windows; NaN where the store has no logits of it."""

@@ -72,16 +72,18 @@ class Encoder:
         *,
         allowed: Collection[str] = frozenset(),
         labels: str | None = None,
+        sha256: str | None = None,
         arguments: Mapping[str, Any] | None = None,
         **runtime: Any,
     ) -> Encoder:
         """Load a trained network.
 
         Args:
-            source: A file, the folder of a run, a folder in Hugging Face's layout, or the name of a release, which is
-                downloaded once.
+            source: A file, the folder of a run, a folder in Hugging Face's layout, or an address or the name of a
+                release, which are downloaded once.
             allowed: Modules that classes outside of this project may be imported from.
-            labels: File of class names (see `experiments.labels.read_labels`), in place of those of the checkpoint.
+            labels: Class names (see `experiments.labels.read_labels`), in place of those of the checkpoint.
+            sha256: What the file must have, unless it is a release.
             arguments: Of the network, to be changed; such as patchout.
             runtime: Attributes of `Runtime`.
 
@@ -95,7 +97,7 @@ class Encoder:
             network, metadata = load_release(source, **changed)[0], RELEASES[source].metadata
             frontend = own_frontend(network)
         else:
-            file = checkpoint_file(source)
+            file = checkpoint_file(source, sha256)
             loaded = load_checkpoint(file, allowed=allowed, **changed)
             network, frontend, metadata = loaded.network, loaded.frontend, loaded.metadata
         check_fit(network, frontend, metadata, file)
@@ -104,8 +106,9 @@ class Encoder:
         meaning = {"task": metadata.get("task", "tagging"), **options, "labels": list(names)}
         about = (metadata.get(key) for key in ("normalisation", "input", "window"))
         description = describe(network, frontend, meaning, *about)
+        weights = release.identity if (release := RELEASES.get(source)) and release.package else digest(file)
         published = "run_fingerprint" not in metadata
-        return cls(network, frontend, description, digest(file), Runtime(**runtime), frozenset(allowed), published)
+        return cls(network, frontend, description, weights, Runtime(**runtime), frozenset(allowed), published)
 
     @classmethod
     def of(

@@ -8,6 +8,7 @@ from pathlib import Path
 from datasets.label_names import read_names
 from experiments.checkpoint_files import checkpoint_file
 from experiments.errors import UserError
+from models import published_taggers
 from models.checkpoints import read_metadata
 
 WEIGHTS = (".ckpt", ".pt", ".pth", ".safetensors")
@@ -17,13 +18,16 @@ def read_labels(file: str) -> tuple[str, ...]:
     """Read class names, in the order of the outputs.
 
     Args:
-        file: A list, see `datasets.label_names.read_names`; or a checkpoint, run's folder or folder in Hugging Face's
-            layout that carries them.
+        file: A corpus whose tags are known (`models.published_taggers.CORPORA`); a list, see
+            `datasets.label_names.read_names`; or a checkpoint, run's folder or folder in Hugging Face's layout that
+            carries them.
 
     Raises:
         UserError: There is no such checkpoint, or it names no classes.
         CorpusError: The list is missing, holds no names, the same name twice, or has another form.
     """
+    if file in published_taggers.CORPORA:
+        return published_taggers.CORPORA[file]
     path = Path(file).expanduser()
     if not path.is_dir() and path.suffix not in WEIGHTS:
         return read_names(path)
@@ -37,7 +41,7 @@ def output_names(carried: Sequence[str] | None, file: str | None, n_classes: int
     """Names of a network's outputs: those of a file if one is given, else those its weights carry, else numbers.
 
     Raises:
-        UserError: There are more or fewer of them than outputs.
+        UserError: There are more or fewer of them than outputs, or they are a corpus's and the weights are of another.
         CorpusError: The file cannot be read.
     """
     labels = read_labels(file) if file else carried
@@ -46,4 +50,9 @@ def output_names(carried: Sequence[str] | None, file: str | None, n_classes: int
     if len(labels) != n_classes:
         origin = f"inference.labels={file}" if file else "the weights"
         raise UserError(f"{origin}: {len(labels)} names, the network has {n_classes} classes; give one name for each")
+    if file in published_taggers.CORPORA and carried is not None and list(carried) != list(labels):
+        raise UserError(
+            f"inference.labels={file}: these weights name other classes ({', '.join(carried[:3])}, ...); "
+            f"leave inference.labels out"
+        )
     return tuple(labels)

@@ -7,15 +7,16 @@ import fcntl
 import hashlib
 import json
 import os
+import tempfile
 import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 
-from models import timm_weights
+from models import musicnn_wheel, timm_weights, wheels
 from models.errors import CheckpointError
 from models.fetching import FAILURES, transfer
 from models.files import replaced
-from models.releases import Release, find
+from models.releases import RELEASES, Release, find
 
 
 def weights_dir() -> Path:
@@ -24,15 +25,17 @@ def weights_dir() -> Path:
     return (Path(root) if root else Path.home() / ".cache" / "ostinato").expanduser() / "weights"
 
 
-def fetch(release: Release | str, hint: str = "") -> Path:
+def fetch(release: Release | str, hint: str = "", wheel: Path | None = None) -> Path:
     """Path of a published file, downloaded if the cache does not hold it.
 
     A file is hashed when it is downloaded or first found, and again only after it has changed. An interrupted download
-    goes on where it stopped. Image weights that timm has in its cache are taken from there.
+    goes on where it stopped. Image weights that timm has in its cache are taken from there. Of what a package of the
+    Python package index carries, the cache holds a file of ours in safetensors, and the licence beside it.
 
     Args:
         release: An entry of `RELEASES`, or its name.
         hint: What else one can do where there is no network ("or ..."); ends the error message.
+        wheel: The package's wheel, where it need not be fetched.
 
     Raises:
         CheckpointError: If the file cannot be had or is not the published one.
@@ -42,7 +45,9 @@ def fetch(release: Release | str, hint: str = "") -> Path:
     path = folder / release.file
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _lock(folder / f"{release.file}.lock"):
+        if release.package:
+            return _of_package(release, folder, hint, wheel)
+        with locked(folder / f"{release.file}.lock"):
             if not path.exists():
                 return _elsewhere(release, path, hint)
             if not _is_known(release, path):
@@ -52,6 +57,24 @@ def fetch(release: Release | str, hint: str = "") -> Path:
         raise CheckpointError(
             f"cannot keep {release.file} in {folder}: {error}; set OSTINATO_CACHE elsewhere"
         ) from error
+    return path
+
+
+def _of_package(release: Release, folder: Path, hint: str, wheel: Path | None) -> Path:
+    """The converted weights; those of the package's other releases are converted with them."""
+    path = folder / f"{release.name}.safetensors"
+    with locked(folder / f"{release.file}.lock"):
+        if path.exists():
+            return path
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".wheel-") as aside:
+            found = wheel or folder / release.file  # which the user may have put there
+            if wheel is None and not found.is_file():
+                wheels.announce(release)
+                found = wheels.download(release, Path(aside), hint)
+            _verify(release, found, "it is not used; fetch it again, or from another index")
+            for one in {**RELEASES, release.name: release}.values():
+                if (one.package, one.sha256) == (release.package, release.sha256):
+                    musicnn_wheel.convert(found, one, folder / f"{one.name}.safetensors")
     return path
 
 
@@ -73,7 +96,7 @@ def _elsewhere(release: Release, path: Path, hint: str) -> Path:
 
 
 @contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Held by one process at a time; the system releases it when its holder dies."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

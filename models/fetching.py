@@ -16,7 +16,18 @@ _TIMEOUT = 30.0
 FAILURES = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError)
 
 
-def transfer(url: str, part: Path, size: int | None = None, progress: bool = True) -> None:
+class TooLarge(Exception):
+    """A server offers more than is wanted."""
+
+
+def transfer(
+    url: str,
+    part: Path,
+    size: int | None = None,
+    progress: bool = True,
+    limit: int | None = None,
+    opener: urllib.request.OpenerDirector | None = None,
+) -> None:
     """Append what is missing to a file, or start anew where the server cannot do that.
 
     Args:
@@ -24,8 +35,11 @@ def transfer(url: str, part: Path, size: int | None = None, progress: bool = Tru
         part: What there is of it; made if absent.
         size: Bytes of the whole, where known.
         progress: Show a bar with the time left on standard error.
+        limit: Bytes that the whole may have; None for any number.
+        opener: What opens the address; None for urllib's own.
 
     Raises:
+        TooLarge: The whole has more than `limit` bytes.
         OSError: One of `FAILURES` when the server cannot be reached, refuses, or breaks off; another where the disk
             is full.
     """
@@ -34,17 +48,18 @@ def transfer(url: str, part: Path, size: int | None = None, progress: bool = Tru
         return None
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT)
+        response = (opener.open if opener else urllib.request.urlopen)(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code != 416 or not have:
             raise
         part.unlink()
-        return transfer(url, part, size, progress)
+        return transfer(url, part, size, progress, limit, opener)
     with response:
         resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         have = have if resumed else 0
         length = response.headers.get("Content-Length")
         total = have + int(length) if length else size
+        _check(total, limit)
         columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
         console = Console(stderr=True)
         with (
@@ -53,6 +68,7 @@ def transfer(url: str, part: Path, size: int | None = None, progress: bool = Tru
         ):
             task = bar.add_task(part.name.removesuffix(".part"), total=total, completed=have)
             while chunk := response.read(_CHUNK):
+                _check(file.tell() + len(chunk), limit)
                 file.write(chunk)
                 bar.advance(task, len(chunk))
             file.flush()
@@ -60,3 +76,8 @@ def transfer(url: str, part: Path, size: int | None = None, progress: bool = Tru
     if total is not None and part.stat().st_size < total:
         raise ConnectionError(f"the connection ended after {part.stat().st_size} of {total} bytes")
     return None
+
+
+def _check(size: int | None, limit: int | None) -> None:
+    if limit is not None and size is not None and size > limit:
+        raise TooLarge(f"it has {size:,} bytes or more, {limit:,} at most are taken")

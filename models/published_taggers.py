@@ -41,22 +41,34 @@ JAMENDO = (  # sorted, as the label binarizer of the training left them
     "mood/theme---relaxing",
 )
 # fmt: on
+CORPORA = {"magnatagatune": MAGNATAGATUNE, "msd": MSD, "jamendo": JAMENDO}
 LICENCE = "MIT"
-# SHA-256 of a file -> tags of its outputs.
-FILES: dict[str, tuple[str, ...]] = {
-    "3bfc67e43f3e180194ab5993c947ffbf44b1a23dcdf42c374b1ced9d4d4de72e": MAGNATAGATUNE,  # fcn
-    "0a7ac8aa3daab3a1c59cae16a771b0bfa4064ac94502ebc990a5c32a2771e189": MAGNATAGATUNE,  # musicnn
-    "6012aa7eecf864a8081faedca56af054521e8dfb9c5c98659a3dd5d3e1e66f21": MSD,  # fcn
-    "ebb99855ed0c83f38845db9cfb383dd6fc70938bc58701dcb66e18af9ee7fbea": MSD,  # crnn
-    "7bce08a66dbc70d096b0a330f44b4cacd9aa25519b83489fbb98f2164a194e2b": JAMENDO,  # fcn
-    "0a558989c0793f488cb677d188464c91f47c007f7c70473230e55537ca598215": JAMENDO,  # crnn
-    "66280f4859376377c47f64313c7ac889a3201fdb06a01bf6e94ac6e619081bb5": JAMENDO,  # musicnn
+# Where the repository of Won et al. has them -> SHA-256, of the files that are known.
+REPOSITORY = "minzwon/sota-music-tagging-models/"
+PLACES = {
+    "mtat/fcn": "3bfc67e43f3e180194ab5993c947ffbf44b1a23dcdf42c374b1ced9d4d4de72e",
+    "mtat/musicnn": "0a7ac8aa3daab3a1c59cae16a771b0bfa4064ac94502ebc990a5c32a2771e189",
+    "msd/fcn": "6012aa7eecf864a8081faedca56af054521e8dfb9c5c98659a3dd5d3e1e66f21",
+    "msd/crnn": "ebb99855ed0c83f38845db9cfb383dd6fc70938bc58701dcb66e18af9ee7fbea",
+    "jamendo/fcn": "7bce08a66dbc70d096b0a330f44b4cacd9aa25519b83489fbb98f2164a194e2b",
+    "jamendo/crnn": "0a558989c0793f488cb677d188464c91f47c007f7c70473230e55537ca598215",
+    "jamendo/musicnn": "66280f4859376377c47f64313c7ac889a3201fdb06a01bf6e94ac6e619081bb5",
 }
+# SHA-256 of a file -> tags of its outputs.
+FOLDERS = {"mtat": MAGNATAGATUNE, "msd": MSD, "jamendo": JAMENDO}
+FILES: dict[str, tuple[str, ...]] = {sha256: FOLDERS[place.split("/")[0]] for place, sha256 in PLACES.items()}
 # SHA-256 of a file whose tensors are named as those of a network here, but which is of another -> that network.
 OTHERS = {
     "dd3b4043a87d4ec13df8082c0fcfee3fb5084151808e47e060987a95eabdd142": "Cnn14_DecisionLevelMax, a network that "
     "is not part of this project; load Cnn14_mAP=0.431.pth of the same publication",
 }
+
+
+def sum_at(url: str) -> str | None:
+    """SHA-256 of the published file at an address, where it is known."""
+    folder = url.removesuffix("/best_model.pth")
+    known = REPOSITORY in url and folder != url
+    return PLACES.get("/".join(folder.split("/")[-2:])) if known else None
 
 
 def metadata_of(path: Path) -> dict[str, Any]:

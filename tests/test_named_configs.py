@@ -72,7 +72,7 @@ def home(tiny_corpus, tmp_path_factory):
         patch.chdir(folder)
         patch.setenv("OSTINATO_CACHE", str(weights.parent))
         weights.mkdir(exist_ok=True)
-        for name, release in list(RELEASES.items()):
+        for name, release in [(name, one) for name, one in RELEASES.items() if not one.package]:
             file = weights / release.file
             torch.save(published(name), file)
             digest = hashlib.sha256(file.read_bytes()).hexdigest()

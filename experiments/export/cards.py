@@ -46,9 +46,8 @@ def card(encoder: Encoder, checkpoint: str | None, release: str | None) -> dict[
 
 
 def _licence(encoder: Encoder, by_name: str | None, training: Mapping[str, Any] | None) -> str:
-    digest = encoder.weights.removeprefix("sha256 ")
     for release in RELEASES.values():
-        if release.name == by_name or release.sha256.startswith(digest):
+        if release.name == by_name or release.identity == encoder.weights:
             return release.licence
     model = (training or {}).get("model")
     start = model.get("pretrained") if isinstance(model, Mapping) else None

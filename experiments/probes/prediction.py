@@ -172,7 +172,7 @@ def _adjusted(producer: Mapping[str, Any], allowed: Collection[str], setting: st
 
 def is_published(weights: str) -> bool:
     """Whether the weights that a store was made with are those of a published network."""
-    return any(weights == DIGEST + release.sha256[:16] for release in RELEASES.values())
+    return any(weights == release.identity for release in RELEASES.values())
 
 
 def _release(weights: str) -> str:
@@ -182,7 +182,7 @@ def _release(weights: str) -> str:
         UserError: None has.
     """
     for name, release in RELEASES.items():
-        if weights == DIGEST + release.sha256[:16]:
+        if weights == release.identity:
             say(f"encoder: {name}")
             return name
     raise UserError(

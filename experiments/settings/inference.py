@@ -16,7 +16,8 @@ Blocks = Annotated[list[Count], Field(min_length=1)]
 class PredictionSettings(Section):
     """A trained network, and audio that it is applied to."""
 
-    checkpoint: str | None = None  # a file, a run's folder or a Hugging Face folder; None: a published network
+    checkpoint: str | None = None  # file, https://..., run's folder or Hugging Face folder; None: a published network
+    sha256: str | None = None  # what a checkpoint's file must have, 64 digits; None: anything
     audio: str | None = None  # predict: a file or a folder
     out_dir: str | None = None  # None: of predict, with the run; outputs/embeddings/<folder>-<hash of what made them>
     overwrite: bool = False  # replace what is in out_dir and was made of another network, block or audio
@@ -42,7 +43,9 @@ class InferenceSettings(PredictionSettings):
     hop: Annotated[float, Field(gt=0)] | None = None  # s from one window to the next; a last one ends with the track
     half_overlapped_inference: bool = False  # windows begin at half of the one before
     scheduler: str | None = None  # extraction: of a Dask cluster, whose workers compute, tcp://host:port
-    labels: str | None = None  # predict: class names, a text file, JSON or a checkpoint, where the weights carry none
+    labels: str | None = (
+        None  # class names where weights carry none: magnatagatune, msd, jamendo, text, JSON, checkpoint
+    )
 
     @model_validator(mode="after")
     def _one_layer(self) -> InferenceSettings:

@@ -27,7 +27,7 @@ class ModelSettings(Section):
     network: str = DEFAULT  # a network of this project, or package.module:Class; the keys below are its arguments
     frontend: str | None = None  # what makes its input, or package.module:Class; None: the network's own
     pretrained: str | None = None  # a release of models.releases to start from, downloaded once
-    checkpoint: str | None = None  # a file, a run's folder or a Hugging Face folder to start from
+    checkpoint: str | None = None  # a file, https://...[#sha256=...], run's folder or Hugging Face folder to start from
     checkpoint_discard_head: bool = False  # leave the heads of those weights out
     positions: Literal["stretch", "crop"] = "stretch"  # of weights of another length: all resized, or the first taken
     missing_blocks: Literal["refuse", "random"] = "refuse"  # where the weights have fewer blocks than `depth`

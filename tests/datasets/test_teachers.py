@@ -97,6 +97,16 @@ def test_the_target_is_that_of_the_overlapping_window(logits):
     assert teacher.targets("long.ogg", 0, 100).dtype == np.float32
 
 
+def test_a_clip_that_holds_several_windows_has_their_mean(logits):
+    store, arrays = logits
+    teacher = Teacher(store, Rule(soft=True), window=10, hop=10)
+    chances = probabilities(arrays["long.ogg"])
+    assert len(chances) == 3
+    for start, length, held in ((0, 30, (0, 3)), (0, 25, (0, 2)), (5, 25, (1, 3)), (0, 19, (0, 1)), (9, 1000, (1, 3))):
+        expected = chances[slice(*held)].mean(0)
+        np.testing.assert_allclose(teacher.targets("long.ogg", start, length), expected, rtol=1e-6)
+
+
 def test_the_mean_is_over_probabilities_and_before_the_threshold(logits):
     store, arrays = logits
     mean = probabilities(arrays["long.ogg"]).mean(axis=0)

@@ -13,7 +13,7 @@ from models.maest.adapt import adapt
 from models.releases import RELEASES
 
 SMALL = {"dim": 32, "depth": 2, "heads": 2}
-AUDIO_NETWORKS = [name for name, release in RELEASES.items() if release.network]
+AUDIO_NETWORKS = [name for name, release in RELEASES.items() if release.network == "maest"]
 
 
 def published(name: str) -> MAEST:

@@ -7,8 +7,14 @@ from types import SimpleNamespace
 import pytest
 
 from experiments.errors import UserError
-from experiments.networks.opening import layers_of
-from experiments.settings import InferenceSettings
+from experiments.networks.opening import layers_of, open_encoder
+from experiments.settings import InferenceSettings, PretrainSettings
+from models import download, musicnn_wheel
+from models.checkpoints import save_network
+from models.errors import CheckpointError
+from models.musicnn_original import MusicnnOriginal
+from models.published_taggers import MSD
+from models.releases import RELEASES
 
 
 def encoder(*layers: str) -> SimpleNamespace:
@@ -27,3 +33,39 @@ def test_any_network_whose_layers_are_called_so_has_numbered_blocks():
 def test_blocks_of_a_network_that_has_none_are_refused_with_its_layers():
     with pytest.raises(UserError, match=r"mine has no blocks, but the layers stem, head; .*inference\.layer=NAME"):
         layers_of(InferenceSettings(transformer_block=0), encoder("stem", "head"))
+
+
+def opened(checkpoint: object, **settings: object):
+    inference = {"checkpoint": str(checkpoint), **settings.pop("inference", {})}
+    return open_encoder(PretrainSettings(inference=inference, **settings))
+
+
+def test_a_wheel_needs_a_network_that_is_chosen(tmp_path, monkeypatch):
+    wheel = tmp_path / "musicnn-0.1.0-py3-none-any.whl"
+    original = {"model": {"network": "musicnn_original", "pretrained": "musicnn_original_msd"}}
+    with pytest.raises(UserError, match=r"musicnn-0\.1\.0-py3-none-any\.whl: no such file"):
+        opened(wheel, **original)
+    wheel.write_bytes(b"wheel")
+    with pytest.raises(UserError, match=r"add model\.pretrained=musicnn_original_mtt or musicnn_original_msd"):
+        opened(wheel)
+    monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(CheckpointError, match="has 5 bytes, musicnn_original_msd has 29292476"):
+        opened(wheel, **original)
+
+    def convert(wheel, release, path):
+        network = MusicnnOriginal(**release.arguments)
+        save_network(path, network, release.metadata)
+
+    monkeypatch.setattr(download, "_verify", lambda *_: None)
+    monkeypatch.setattr(musicnn_wheel, "convert", convert)
+    encoder = opened(wheel, **original)
+    assert encoder.labels == MSD
+    assert encoder.weights == RELEASES["musicnn_original_msd"].identity
+    with pytest.raises(UserError, match=r"inference\.labels=jamendo: these weights name other classes \(rock, pop, "):
+        opened(wheel, **original, inference={"labels": "jamendo"})
+
+
+def test_a_corpus_of_another_number_of_tags(tmp_path):
+    save_network(tmp_path / "small.safetensors", MusicnnOriginal(n_classes=7), {})
+    with pytest.raises(UserError, match=r"inference\.labels=msd: 50 names, the network has 7 classes"):
+        opened(tmp_path / "small.safetensors", inference={"labels": "msd"})

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from models.errors import CheckpointError, InputError
 from models.frontends import FrontEnd, build
@@ -67,6 +68,16 @@ class ResBlock(nn.Module):
         shortcut = self.bn_3(self.conv_3(x)) if self.reshapes else x
         x = torch.relu(self.bn_1(self.conv_1(x)))
         return torch.relu(self.bn_2(self.conv_2(x)) + shortcut)
+
+
+class SmallBatchNorm(nn.BatchNorm1d):
+    """Batch norm that takes a batch of one value a channel, such as the last of an epoch, by the running statistics."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[batch, channels]` or `[batch, channels, cells]`."""
+        if not self.training or x.numel() > x.shape[1]:
+            return super().forward(x)
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
 
 class Tagger(Network):
@@ -220,7 +231,7 @@ class HiddenLayerTagger(Tagger):
             dropout: Rate before the last layer.
         """
         self.dense1 = nn.Linear(width, hidden)
-        self.bn = nn.BatchNorm1d(hidden)
+        self.bn = SmallBatchNorm(hidden)
         self.dense2 = nn.Linear(hidden, n_classes)
         self.dropout = nn.Dropout(dropout)
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from models.fused_norms import conv_norm_pool, suits
 from models.initial_weights import State
 from models.network import Network
 
@@ -31,10 +32,13 @@ class ConvBlock(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels_in, channels, 3, padding=1)
         self.bn = nn.BatchNorm2d(channels)
+        self.pool = pool
         self.mp = nn.MaxPool2d(pool)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, channels, bands, frames]`, pooled along the last two."""
+        if suits(x, self.bn):
+            return conv_norm_pool(x, self.conv, self.bn, self.pool)
         return self.mp(torch.relu(self.bn(self.conv(x))))
 
 

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.fused_norms import conv_norm_pool, suits
+from models.fused_norms import conv_norm_pool, conv_without_bias, suits
+from models.fused_sums import add_norms
 from models.initial_weights import State
 from models.network import Network
 
@@ -64,9 +65,19 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, channels, bands, frames]`, fewer bands and frames by the stride."""
+        if suits(x, self.bn_1, self.bn_2):
+            return self._trained(x)
         shortcut = self.bn_3(self.conv_3(x)) if self.reshapes else x
         x = torch.relu(self.bn_1(self.conv_1(x)))
         return torch.relu(self.bn_2(self.conv_2(x)) + shortcut)
+
+    def _trained(self, x: Tensor) -> Tensor:
+        """The same in training on a CPU."""
+        between = add_norms([(conv_without_bias(x, self.conv_1), self.bn_1, self.conv_1.bias)])
+        sums = [(conv_without_bias(between, self.conv_2), self.bn_2, self.conv_2.bias)]
+        if not self.reshapes:
+            return add_norms(sums, x)
+        return add_norms([*sums, (conv_without_bias(x, self.conv_3), self.bn_3, self.conv_3.bias)])
 
 
 class Tagger(Network):

@@ -68,11 +68,23 @@ def conv_norm_pool(x: Tensor, conv: nn.Conv2d, norm: Norm, pool: tuple[int, int]
     else:
         x = x.contiguous(memory_format=torch.channels_last)
         y, mean, var, count = _NormPool.apply(F.conv2d(x, weight, None, conv.stride, conv.padding), *tail)
-    _track(norm, mean * sign, var, count, conv.bias)
+    track(norm, mean * sign, var, count, conv.bias)
     return y
 
 
-def _track(norm: Norm, mean: Tensor, var: Tensor, count: int, bias: Tensor | None) -> None:
+def conv_without_bias(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """Convolution for a batch norm behind it, in channels_last.
+
+    Args:
+        x: `[batch, channels, bands, frames]`.
+        conv: Without groups and dilation.
+    """
+    if conv.weight[0].numel() <= FEW:
+        return _FewChannelsAlone.apply(x, conv.weight, conv.stride, conv.padding)
+    return F.conv2d(x.contiguous(memory_format=torch.channels_last), conv.weight, None, conv.stride, conv.padding)
+
+
+def track(norm: Norm, mean: Tensor, var: Tensor, count: int, bias: Tensor | None) -> None:
     """Running statistics after a batch, the bias in front included."""
     with torch.no_grad():
         mean = mean if bias is None else mean + bias
@@ -103,7 +115,7 @@ def _pieces(samples: int, bands: int, band: int, pool: int) -> Iterator[Piece]:
             yield slice(sample, sample + 1), slice(first * pool, end), slice(first, last)
 
 
-class _Moments:
+class Moments:
     """Mean and variance by channel over pieces, whose digits do not depend on how far the mean is from zero."""
 
     def __init__(self) -> None:
@@ -126,12 +138,13 @@ class _Moments:
         return (self.shift + mean).to(dtype), var.to(dtype), self.count
 
 
-def _rows(cells: Tensor) -> Tensor:
+def rows_of(cells: Tensor) -> Tensor:
     """`[batch, channels, bands, frames]` in channels_last as a view `[batch, bands * frames, channels]`."""
     return cells.permute(0, 2, 3, 1).flatten(1, 2)
 
 
-def _like(shape: Sequence[int], of: Tensor) -> Tensor:
+def empty_like_last(shape: Sequence[int], of: Tensor) -> Tensor:
+    """Uninitialised, in channels_last."""
     return torch.empty(shape, dtype=of.dtype, device=of.device, memory_format=torch.channels_last)
 
 
@@ -155,7 +168,7 @@ class _Slopes:
         inverse = torch.rsqrt(var + ctx.eps)
         self.grad, self.winners, self.scale = grad * (y > 0), winners, gamma.abs() * inverse
         self.beta = self.grad.sum((0, 2, 3))
-        covariance = (self.grad * winners).sum((0, 2, 3)) - self.beta * mean
+        covariance = (winners - mean.view(1, -1, 1, 1)).mul_(self.grad).sum((0, 2, 3))
         self.gamma = covariance * inverse * sign
         self.slope = -self.scale * inverse.square() * covariance / ctx.count
         self.offset = -self.scale * self.beta / ctx.count - self.slope * mean
@@ -166,10 +179,10 @@ class _Slopes:
         _, where = F.max_pool2d(z, pool, return_indices=True)
         as_cells = (1, -1, 1, 1)
         torch.addcmul(self.offset.view(as_cells), z, self.slope.view(as_cells), out=out)
-        won = _rows(self.winners[samples, :, pooled])
-        values = _rows(self.grad[samples, :, pooled]) * self.scale
+        won = rows_of(self.winners[samples, :, pooled])
+        values = rows_of(self.grad[samples, :, pooled]) * self.scale
         values.addcmul_(won, self.slope).add_(self.offset)
-        _rows(out).scatter_(1, _rows(where), values)
+        rows_of(out).scatter_(1, rows_of(where), values)
         return out
 
 
@@ -181,12 +194,12 @@ class _NormPool(Function):
         """See `conv_norm_pool`."""
         z = z.contiguous(memory_format=torch.channels_last)
         batch, channels, bands, frames = z.shape
-        winners = _like((batch, channels, bands // pool[0], frames // pool[1]), z)
-        moments = _Moments()
+        winners = empty_like_last((batch, channels, bands // pool[0], frames // pool[1]), z)
+        moments = Moments()
         for samples, high, pooled in _pieces(batch, bands, frames * channels, pool[0]):
             part = z[samples, :, high]
             winners[samples, :, pooled] = F.max_pool2d(part, pool)
-            moments.add(_rows(part).flatten(0, 1))
+            moments.add(rows_of(part).flatten(0, 1))
         mean, var, count = moments.result(z.dtype)
         y = _normalised(winners, mean, var, gamma, beta, eps)
         ctx.save_for_backward(winners, y, mean, var, gamma, sign, z)
@@ -216,12 +229,12 @@ class _FewChannels(Function):
     def forward(ctx, x, weight, stride, padding, bias, gamma, beta, sign, eps, pool):  # noqa: ANN001, ANN205
         """See `conv_norm_pool`."""
         patches = _Patches(x, weight, stride, padding)
-        winners = _like((len(x), len(weight), patches.bands // pool[0], patches.frames // pool[1]), x)
-        moments = _Moments()
+        winners = empty_like_last((len(x), len(weight), patches.bands // pool[0], patches.frames // pool[1]), x)
+        moments = Moments()
         for samples, high, pooled in patches.pieces(pool[0]):
             z = patches.cells(patches.of(samples, high), samples, high)
             winners[samples, :, pooled] = F.max_pool2d(z, pool)
-            moments.add(_rows(z).flatten(0, 1))
+            moments.add(rows_of(z).flatten(0, 1))
         mean, var, count = moments.result(x.dtype)
         y = _normalised(winners, mean, var, gamma, beta, eps)
         ctx.save_for_backward(winners, y, mean, var, gamma, sign, x, weight)
@@ -241,11 +254,37 @@ class _FewChannels(Function):
             samples, high, _ = piece
             taken = patches.of(samples, high)
             z = patches.cells(taken, samples, high)
-            dz = _rows(slopes.write(z, piece, ctx.pool, out=z)).flatten(0, 1)
+            dz = rows_of(slopes.write(z, piece, ctx.pool, out=z)).flatten(0, 1)
             patches.collect(taken, dz, samples, high, ctx.needs_input_grad[0])
         bias = torch.zeros_like(slopes.beta) if ctx.bias else None
         dx, dw = patches.gradients(ctx.needs_input_grad[0])
         return dx, dw, None, None, bias, slopes.gamma, slopes.beta, None, None, None
+
+
+class _FewChannelsAlone(Function):
+    """A convolution of few channels, without bias."""
+
+    @staticmethod
+    def forward(ctx, x, weight, stride, padding):  # noqa: ANN001, ANN205
+        """`[batch, channels, bands, frames]`."""
+        patches = _Patches(x, weight, stride, padding)
+        z = empty_like_last((len(x), len(weight), patches.bands, patches.frames), x)
+        for samples, high, _ in patches.pieces(1):
+            torch.mm(patches.of(samples, high).t(), patches.filters, out=rows_of(z[samples, :, high]).flatten(0, 1))
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.padding = stride, padding
+        return z
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):  # noqa: ANN001, ANN205
+        """Of input and filters."""
+        patches = _Patches(*ctx.saved_tensors, ctx.stride, ctx.padding)
+        grad = grad.contiguous(memory_format=torch.channels_last)
+        for samples, high, _ in patches.pieces(1):
+            dz = rows_of(grad[samples, :, high]).flatten(0, 1)
+            patches.collect(patches.of(samples, high), dz, samples, high, ctx.needs_input_grad[0])
+        return (*patches.gradients(ctx.needs_input_grad[0]), None, None)
 
 
 class _Patches:

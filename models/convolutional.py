@@ -6,28 +6,38 @@ that the weights they publish load as they are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
+from models.errors import CheckpointError, InputError
+from models.folding import conv_pool, convolve, fold
+from models.frontends import FrontEnd, build
 from models.fused_norms import conv_norm_pool, conv_without_bias, suits
 from models.fused_sums import add_norms
 from models.initial_weights import State
 from models.network import Network
 
 Pair = int | tuple[int, int]
+FILTERS = "spec.mel_scale.fb"  # of torchaudio's mel front end: bins by bands
 
 
 class ConvBlock(nn.Module):
     """Convolution of 3 x 3, batch norm, ReLU, max-pooling.
+
+    Attributes:
+        folds: Convolutions by name, and the batch norm right behind each, for `models.folding.fold`.
 
     Args:
         channels_in: Of the input.
         channels: Of the output.
         pool: Bands and frames that become one.
     """
+
+    folds: ClassVar[Mapping[str, str]] = {"conv": "bn"}
 
     def __init__(self, channels_in: int, channels: int, pool: tuple[int, int] = (2, 2)) -> None:
         super().__init__()
@@ -40,7 +50,9 @@ class ConvBlock(nn.Module):
         """`[batch, channels, bands, frames]`, pooled along the last two."""
         if suits(x, self.bn):
             return conv_norm_pool(x, self.conv, self.bn, self.pool)
-        return self.mp(torch.relu(self.bn(self.conv(x))))
+        if isinstance(self.bn, nn.Identity):
+            return conv_pool(x, self.conv, self.pool)
+        return self.mp(self.bn(self.conv(x))).relu_()  # after pooling: the same, of fewer cells
 
 
 class ResBlock(nn.Module):
@@ -51,6 +63,8 @@ class ResBlock(nn.Module):
         channels: Of the output.
         stride: Of the first convolution and of the shortcut: bands and frames.
     """
+
+    folds: ClassVar[Mapping[str, str]] = {"conv_1": "bn_1", "conv_2": "bn_2", "conv_3": "bn_3"}
 
     def __init__(self, channels_in: int, channels: int, stride: Pair = 2) -> None:
         super().__init__()
@@ -67,9 +81,9 @@ class ResBlock(nn.Module):
         """`[batch, channels, bands, frames]`, fewer bands and frames by the stride."""
         if suits(x, self.bn_1, self.bn_2):
             return self._trained(x)
-        shortcut = self.bn_3(self.conv_3(x)) if self.reshapes else x
-        x = torch.relu(self.bn_1(self.conv_1(x)))
-        return torch.relu(self.bn_2(self.conv_2(x)) + shortcut)
+        shortcut = self.bn_3(convolve(x, self.conv_3)) if self.reshapes else x
+        x = self.bn_1(convolve(x, self.conv_1)).relu_()
+        return self.bn_2(convolve(x, self.conv_2)).add_(shortcut).relu_()
 
     def _trained(self, x: Tensor) -> Tensor:
         """The same in training on a CPU."""
@@ -89,11 +103,15 @@ class Tagger(Network):
     Attributes:
         rebuilt: Beginnings of the names of tensors in published files that belong to the front end, which is built
             anew.
+        within: Layers by the names of modules that are part of them, where these have names of their own.
+        min_bands: Fewest bands of its front end; 0 where it has none.
     """
 
     frontend = "mel_db"
     input = "audio"
     rebuilt: ClassVar[tuple[str, ...]] = ("spec.",)
+    within: ClassVar[Mapping[str, str]] = {}
+    min_bands: ClassVar[int] = 0
 
     def stem(self, x: Tensor) -> Tensor:
         """Frames `[batch, frames, *item_shape]` to the input of the first layer, `[batch, channels, ...]`."""
@@ -104,19 +122,53 @@ class Tagger(Network):
         raise NotImplementedError
 
     @classmethod
+    def derive(cls, frontend: FrontEnd, frames: int, n_classes: int) -> dict[str, Any]:
+        """Classes.
+
+        Raises:
+            InputError: The front end has too few bands.
+        """
+        bands = math.prod(frontend.item_shape)
+        if bands < cls.min_bands:
+            raise InputError(
+                f"model.frontend={frontend.name} makes {bands} bands, the network {cls.name} needs at least "
+                f"{cls.min_bands}: leave model.frontend out, or name another one"
+            )
+        return super().derive(frontend, frames, n_classes)
+
+    @classmethod
     def published_arguments(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
         """Arguments of the constructor by the shapes of tensors, whose names are those of this class."""
         return {}
 
     @classmethod
     def from_published(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Any], State, dict[str, Any]] | None:
-        """The layout of Won et al.; what their files hold of the front end is built anew."""
+        """The layout of Won et al.; what their files hold of the front end is built anew, with as many bands."""
         own = {key: tensor for key, tensor in state.items() if not key.startswith(cls.rebuilt)}
         with torch.device("meta"):
             expected = cls().state_dict()
         if own.keys() != expected.keys() or any(own[key].ndim != tensor.ndim for key, tensor in expected.items()):
             return None
-        return cls.published_arguments(own), own, {}
+        return cls.published_arguments(own), own, cls._published_frontend(state)
+
+    @classmethod
+    def _published_frontend(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
+        """The front end as metadata, where the matrix of its bands is there; old versions of torchaudio left it out.
+
+        Raises:
+            CheckpointError: It makes other bands than ours.
+        """
+        matrix = state.get(FILTERS)
+        if matrix is None or not matrix.numel():
+            return {}
+        frontend = build(cls.frontend, **{**cls.frontend_arguments, "bands": matrix.shape[-1]})
+        ours = frontend.filters
+        if matrix.shape != ours.shape or not torch.allclose(matrix.float(), ours, atol=1e-3):
+            raise CheckpointError(
+                f"{FILTERS} of shape {list(matrix.shape)}: expected the {len(ours)} bins and HTK bands of audio at "
+                f"{frontend.sample_rate} Hz, with which the published networks of this layout were trained"
+            )
+        return {"frontend": frontend.description}
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits `[batch, n_classes]` of frames `[batch, frames, *item_shape]`."""
@@ -139,16 +191,32 @@ class Tagger(Network):
         Raises:
             ValueError: Fewer frames than `min_frames`.
         """
-        if x.ndim < 2 or x.shape[1] < self.min_frames:
-            raise ValueError(
-                f"got shape {list(x.shape)}: expected [batch, frames, ...], frames at least {self.min_frames}"
-            )
+        self.check_frames(x)
         x, kept = self.stem(x), {}
-        for name in self.layer_names[: 1 + max(map(self.layer_names.index, layers))]:
+        for name in self.up_to(layers):
             x = getattr(self, name)(x)
             if name in layers:
                 kept[name] = x
         return kept
+
+    def check_frames(self, x: Tensor) -> None:
+        """Refuse fewer frames than `min_frames`.
+
+        Raises:
+            ValueError: Names the shape.
+        """
+        if x.ndim < 2 or x.shape[1] < self.min_frames:
+            raise ValueError(
+                f"got shape {list(x.shape)}: expected [batch, frames, ...], frames at least {self.min_frames}"
+            )
+
+    def up_to(self, layers: Sequence[str]) -> tuple[str, ...]:
+        """Names of all layers from the input to the last of some."""
+        return self.layer_names[: 1 + max(map(self.layer_names.index, layers))]
+
+    def prepared(self) -> Self:
+        """With batch norm folded into the convolutions, and their channels last in memory; equal up to rounding."""
+        return fold(super().prepared())
 
     def parameter_layers(self) -> list[list[str]]:
         """The stem, every layer, the classifier."""
@@ -156,8 +224,46 @@ class Tagger(Network):
         layers: list[list[str]] = [[] for _ in range(len(depth) + 2)]
         for name, _ in self.named_parameters():
             heads = len(layers) - 1 if name.startswith(self.head_prefixes) else 0
-            layers[depth.get(name.partition(".")[0], heads)].append(name)
+            module = name.partition(".")[0]
+            layers[depth.get(self.within.get(module, module), heads)].append(name)
         return layers
+
+
+class HiddenLayerTagger(Tagger):
+    """A tagger with a hidden layer, `penultimate`, before the classifier.
+
+    A subclass calls `make_head` in its constructor, has `penultimate` as the last of its `layer_names`, and defines
+    `summary`.
+    """
+
+    head_prefixes = ("dense2.",)
+    within: ClassVar[Mapping[str, str]] = {"dense1": "penultimate", "bn": "penultimate"}
+
+    def make_head(self, width: int, hidden: int, n_classes: int, dropout: float) -> None:
+        """Linear layer, batch norm and ReLU, dropout, linear layer.
+
+        Args:
+            width: Of what `summary` gives.
+            hidden: Of the hidden layer.
+            n_classes: Number of logits.
+            dropout: Rate before the last layer.
+        """
+        self.dense1 = nn.Linear(width, hidden)
+        self.bn = nn.BatchNorm1d(hidden)
+        self.dense2 = nn.Linear(hidden, n_classes)
+        self.dropout = nn.Dropout(dropout)
+
+    def summary(self, cells: Tensor) -> Tensor:
+        """Output of the layers, `[batch, channels, ...]`, to one vector each, `[batch, width]`."""
+        raise NotImplementedError
+
+    def penultimate(self, cells: Tensor) -> Tensor:
+        """Output of the layers to the hidden layer, `[batch, hidden, 1]`."""
+        return torch.relu(self.bn(self.dense1(self.summary(cells))))[..., None]
+
+    def classify(self, cells: Tensor) -> Tensor:
+        """The hidden layer to logits."""
+        return self.dense2(self.dropout(cells[..., 0]))
 
 
 def pooled(cells: Tensor) -> Tensor:

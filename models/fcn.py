@@ -34,6 +34,7 @@ class FCN(Tagger, name="fcn"):
     window_samples = WINDOW
     window = 1 + WINDOW // 256
     min_frames = 1280
+    min_bands = 96
     layer_names = ("layer1", "layer2", "layer3", "layer4", "layer5")
     head_prefixes = ("dense.",)
 

@@ -36,12 +36,13 @@ def suits(x: Tensor, *norms: nn.Module) -> bool:
     """Whether these functions are for such input: training in full precision on a CPU, uncompiled."""
     return (
         x.device.type == "cpu"
+        and len(x) > 1
         and x.dtype in (torch.float32, torch.float64)
         and torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
         and all(
-            type(norm) in (nn.BatchNorm1d, nn.BatchNorm2d)
+            isinstance(norm, Norm)
             and norm.training
             and norm.affine
             and norm.track_running_stats
@@ -190,7 +191,7 @@ class _NormPool(Function):
     """Batch norm, ReLU and max-pooling of a convolution's output without its bias."""
 
     @staticmethod
-    def forward(ctx, z, bias, gamma, beta, sign, eps, pool):  # noqa: ANN001, ANN205
+    def forward(ctx, z, bias, gamma, beta, sign, eps, pool):
         """See `conv_norm_pool`."""
         z = z.contiguous(memory_format=torch.channels_last)
         batch, channels, bands, frames = z.shape
@@ -209,7 +210,7 @@ class _NormPool(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad, *_):  # noqa: ANN001, ANN205
+    def backward(ctx, grad, *_):
         """Of the convolution's output, and of the parameters behind it."""
         slopes = _Slopes(ctx, grad)
         z = ctx.saved_tensors[6]
@@ -226,9 +227,9 @@ class _FewChannels(Function):
     """The same with the convolution, as a product of filters and patches that is repeated in the backward pass."""
 
     @staticmethod
-    def forward(ctx, x, weight, stride, padding, bias, gamma, beta, sign, eps, pool):  # noqa: ANN001, ANN205
+    def forward(ctx, x, weight, stride, padding, bias, gamma, beta, sign, eps, pool):
         """See `conv_norm_pool`."""
-        patches = _Patches(x, weight, stride, padding)
+        patches = Patches(x, weight, stride, padding)
         winners = empty_like_last((len(x), len(weight), patches.bands // pool[0], patches.frames // pool[1]), x)
         moments = Moments()
         for samples, high, pooled in patches.pieces(pool[0]):
@@ -245,11 +246,11 @@ class _FewChannels(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad, *_):  # noqa: ANN001, ANN205
+    def backward(ctx, grad, *_):
         """Of input and filters, and of the parameters behind them."""
         slopes = _Slopes(ctx, grad)
         x, weight = ctx.saved_tensors[6:]
-        patches = _Patches(x, weight, ctx.stride, ctx.padding)
+        patches = Patches(x, weight, ctx.stride, ctx.padding)
         for piece in patches.pieces(ctx.pool[0]):
             samples, high, _ = piece
             taken = patches.of(samples, high)
@@ -265,9 +266,9 @@ class _FewChannelsAlone(Function):
     """A convolution of few channels, without bias."""
 
     @staticmethod
-    def forward(ctx, x, weight, stride, padding):  # noqa: ANN001, ANN205
+    def forward(ctx, x, weight, stride, padding):
         """`[batch, channels, bands, frames]`."""
-        patches = _Patches(x, weight, stride, padding)
+        patches = Patches(x, weight, stride, padding)
         z = empty_like_last((len(x), len(weight), patches.bands, patches.frames), x)
         for samples, high, _ in patches.pieces(1):
             torch.mm(patches.of(samples, high).t(), patches.filters, out=rows_of(z[samples, :, high]).flatten(0, 1))
@@ -277,9 +278,9 @@ class _FewChannelsAlone(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):  # noqa: ANN001, ANN205
+    def backward(ctx, grad):
         """Of input and filters."""
-        patches = _Patches(*ctx.saved_tensors, ctx.stride, ctx.padding)
+        patches = Patches(*ctx.saved_tensors, ctx.stride, ctx.padding)
         grad = grad.contiguous(memory_format=torch.channels_last)
         for samples, high, _ in patches.pieces(1):
             dz = rows_of(grad[samples, :, high]).flatten(0, 1)
@@ -287,7 +288,7 @@ class _FewChannelsAlone(Function):
         return (*patches.gradients(ctx.needs_input_grad[0]), None, None)
 
 
-class _Patches:
+class Patches:
     """Filters and the patches of a map that they are multiplied with, piece by piece."""
 
     def __init__(self, x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> None:

@@ -55,7 +55,7 @@ class _Sum(Function):
     """See `add_norms`; behind the shortcut four tensors a norm: input, bias, scale, shift."""
 
     @staticmethod
-    def forward(ctx, relu, eps, shortcut, *tensors):  # noqa: ANN001, ANN205
+    def forward(ctx, relu, eps, shortcut, *tensors):
         """The sum, then mean and variance of every norm, then the number of cells."""
         inputs, gammas, betas = [_last(z) for z in tensors[::4]], tensors[2::4], tensors[3::4]
         shortcut = None if shortcut is None else _last(shortcut)
@@ -87,7 +87,7 @@ class _Sum(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad, *_):  # noqa: ANN001, ANN205
+    def backward(ctx, grad, *_):
         """Of the shortcut, and of every norm's input, bias, scale and shift."""
         y, *saved = ctx.saved_tensors
         n = len(ctx.biases)

@@ -1,9 +1,6 @@
-"""FCN against its definition, torchaudio's front end, and the scores of the published networks."""
+"""FCN against its definition and torchaudio's front end."""
 
 from __future__ import annotations
-
-import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,45 +13,24 @@ from models.checkpoints import load_checkpoint
 from models.errors import CheckpointError
 from models.fcn import FCN
 from models.frontends import build
-from preprocess import load
+from tests.models.taggers import convolved, loaded_from_published, norm, published_layout, same_weights, with_statistics
 from tests.peers import peer
 
-PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "data"
-WEIGHTS = PUBLISHED / "weights" / "music_tagging"
 CELLS = ((64, 48, 453), (128, 24, 113), (128, 12, 28), (128, 4, 5), (64, 1, 1))  # channels, bands, frames of a window
 
 
 @pytest.fixture
 def network() -> FCN:
-    """Random weights, and statistics of batch norm that are not those of a new network."""
     torch.manual_seed(0)
-    network = FCN().eval()
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_()
-            module.running_var.uniform_(0.5, 2.0)
-    network.spec_bn.running_mean.fill_(-11.0)
-    network.spec_bn.running_var.fill_(364.0)
-    return network
-
-
-def published_layout(network: FCN) -> dict[str, Tensor]:
-    """The network's tensors as Won et al. save them, with the front end's that are to be built anew."""
-    front_end = {"spec.spectrogram.window": torch.ones(512), "spec.mel_scale.fb": torch.empty(0)}
-    return {**front_end, **network.state_dict()}
+    return with_statistics(FCN())
 
 
 def by_definition(state: dict[str, Tensor], x: Tensor) -> Tensor:
     """Logits by the layers of the paper, one after the other."""
 
-    def norm(x: Tensor, name: str) -> Tensor:
-        keys = ("running_mean", "running_var", "weight", "bias")
-        return F.batch_norm(x, *(state[f"{name}.{key}"] for key in keys))
-
-    x = norm(x, "spec_bn")
+    x = norm(state, "spec_bn", x)
     for number, pool in enumerate([(2, 4), (2, 4), (2, 4), (3, 5), (4, 4)], start=1):
-        x = F.conv2d(x, state[f"layer{number}.conv.weight"], state[f"layer{number}.conv.bias"], padding=1)
-        x = F.max_pool2d(F.relu(norm(x, f"layer{number}.bn")), pool)
+        x = F.max_pool2d(F.relu(convolved(state, f"layer{number}.conv", f"layer{number}.bn", x)), pool)
     return F.linear(x.flatten(1), state["dense.weight"], state["dense.bias"])
 
 
@@ -126,18 +102,25 @@ def test_embeddings_are_means_over_cells(network):
     assert {name: tuple(one.shape) for name, one in tokens.items()} == {"layer2": (1, 1, 128), "layer5": (1, 1, 64)}
 
 
-@pytest.mark.parametrize("legacy", [True, False])
-@pytest.mark.parametrize("prefix", ["", "model."])
-def test_published_layouts_load_strictly(network, tmp_path, legacy, prefix):
-    state = {prefix + key: tensor for key, tensor in published_layout(network).items()}
-    content = {"state_dict": state} if prefix else state
-    torch.save(content, tmp_path / "best_model.pth", _use_new_zipfile_serialization=not legacy)
-    found = load_checkpoint(tmp_path / "best_model.pth")
-    assert isinstance(found.network, FCN)
-    assert found.frontend.name == "mel_db"
-    x = torch.randn(1, 1300, 96)
-    with torch.no_grad():
-        assert torch.equal(found.network(x), network(x))
+def test_published_layouts_load_strictly(network, tmp_path):
+    for found in loaded_from_published(network, tmp_path):
+        assert same_weights(network, found.network)
+        assert found.frontend.description == build("mel_db").description
+
+
+def test_bands_are_those_of_a_published_filter_bank(network, tmp_path):
+    """As in a Lightning checkpoint of a network of 128 bands, whose weights have the shapes of one of 96."""
+    state = {**published_layout(network), "spec.mel_scale.fb": build("mel_db", bands=128).filters}
+    torch.save({"state_dict": {f"model.{key}": tensor for key, tensor in state.items()}}, tmp_path / "best.ckpt")
+    encoder = Encoder.load(str(tmp_path / "best.ckpt"))
+    assert encoder.frontend.description == build("mel_db", bands=128).description
+    audio = 0.1 * torch.randn(464_000, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = network(build("mel_db", bands=128)(audio[None])).sigmoid()[0]
+    np.testing.assert_allclose(encoder.predict(audio, 16_000).whole, expected, atol=1e-5)
+    torch.save({**state, "spec.mel_scale.fb": torch.ones(513, 96)}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match="expected the 257 bins"):
+        load_checkpoint(tmp_path / "other.pth")
 
 
 def test_a_file_without_a_tensor_is_no_fcn(network, tmp_path):
@@ -146,15 +129,3 @@ def test_a_file_without_a_tensor_is_no_fcn(network, tmp_path):
     torch.save(state, tmp_path / "best_model.pth")
     with pytest.raises(CheckpointError, match="does not tell what network it is of"):
         load_checkpoint(tmp_path / "best_model.pth")
-
-
-@pytest.mark.skipif(not WEIGHTS.is_dir(), reason="published weights and clips are not part of the project")
-@pytest.mark.parametrize("corpus", ["mtat", "msd", "jamendo"])
-def test_scores_of_published_networks_on_real_clips(corpus):
-    scores = json.loads((WEIGHTS / "scores.json").read_text(encoding="utf-8"))
-    encoder = Encoder.load(str(WEIGHTS / corpus / "fcn" / "best_model.pth"))
-    if corpus == "mtat":
-        assert list(encoder.labels) == scores["mtat_tags"]
-    for name, expected in list(scores["clips"].items())[::12]:
-        audio = load(PUBLISHED / "genre_emotion_tags" / name, 16_000)
-        assert np.abs(encoder.predict(audio, 16_000).whole - expected[f"{corpus}/fcn"]).max() < 1e-4

@@ -1,0 +1,140 @@
+"""Musicnn: filters shaped like timbres and rhythms over the mel spectrogram of three seconds.
+
+Pons et al., "End-to-end learning for music audio tagging at scale", ISMIR 2018, in the form of Won et al., "Evaluation
+of CNN-based automatic music tagging models", SMC 2020, whose weights load by their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from models.convolutional import HiddenLayerTagger
+
+WINDOW = 48_000  # samples: 3 s at 16 kHz
+HEIGHTS = (67, 38)  # bands: 0.7 and 0.4 of 96
+LENGTHS = (129, 65, 33)  # frames: 2.1, 1.0 and 0.5 s
+FRAMES = 7  # of a timbre, and of the layers in the middle
+
+
+class Timbral(nn.Module):
+    """Filters that are high and short, wherever in the spectrum they fit best.
+
+    Args:
+        channels: Of the output.
+        height: Bands of a filter.
+    """
+
+    def __init__(self, channels: int, height: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, channels, (height, FRAMES), padding=(0, FRAMES // 2))
+        self.bn = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[batch, 1, bands, frames]` to `[batch, channels, frames]`."""
+        return torch.relu(self.bn(self.conv(x)).amax(2))  # the maximum first: what follows is a fraction as large
+
+
+class Line(nn.Module):
+    """A convolution along time, batch norm, ReLU.
+
+    Args:
+        channels_in: Of the input.
+        channels: Of the output.
+        length: Frames of a filter.
+    """
+
+    def __init__(self, channels_in: int, channels: int, length: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(channels_in, channels, length, padding=length // 2)
+        self.bn = nn.BatchNorm1d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[batch, channels, frames]`, as many frames."""
+        return torch.relu(self.bn(self.conv(x)))
+
+
+class Musicnn(HiddenLayerTagger, name="musicnn"):
+    """Five kinds of filters over the level of 96 mel bands in dB, three layers along time, two linear ones.
+
+    Each of the layers along time but the first is added to its input; the maximum and the mean are of all of them and
+    of the filters. Any length will do.
+
+    Args:
+        n_classes: Number of logits.
+        timbral: Filters of each of the two heights.
+        temporal: Filters of each of the three lengths, over the mean of the bands.
+        middle: Channels of the layers along time; 512 where it was trained on the Million Song Dataset.
+        hidden: Width of the hidden layer; 500 where it was trained on the Million Song Dataset.
+        dropout: Rate before the last linear layer.
+    """
+
+    window_samples = WINDOW
+    window = 1 + WINDOW // 256
+    min_frames = 1
+    min_bands = max(HEIGHTS)
+    layer_names = ("front", "layer1", "layer2", "layer3", "penultimate")
+    within: ClassVar[Mapping[str, str]] = {**HiddenLayerTagger.within, "layers": "front"}
+
+    def __init__(
+        self,
+        *,
+        n_classes: int = 50,
+        timbral: int = 204,
+        temporal: int = 51,
+        middle: int = 64,
+        hidden: int = 200,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.n_classes = n_classes
+        self.spec_bn = nn.BatchNorm2d(1)
+        filters = [Timbral(timbral, height) for height in HEIGHTS]
+        self.layers = nn.ModuleList([*filters, *(Line(1, temporal, length) for length in LENGTHS)])
+        width = len(HEIGHTS) * timbral + len(LENGTHS) * temporal
+        self.layer1 = Line(width, middle, FRAMES)
+        self.layer2 = Line(middle, middle, FRAMES)
+        self.layer3 = Line(middle, middle, FRAMES)
+        self.make_head(2 * (width + 3 * middle), hidden, n_classes, dropout)
+
+    @classmethod
+    def published_arguments(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Classes and widths."""
+        widths = {
+            "n_classes": "dense2.bias",
+            "timbral": "layers.0.conv.bias",
+            "temporal": f"layers.{len(HEIGHTS)}.conv.bias",
+            "middle": "layer1.conv.bias",
+            "hidden": "dense1.bias",
+        }
+        return {argument: len(state[key]) for argument, key in widths.items()}
+
+    def stem(self, x: Tensor) -> Tensor:
+        """Levels in dB `[batch, frames, bands]` to `[batch, 1, bands, frames]`."""
+        return self.spec_bn(x.transpose(1, 2)[:, None])
+
+    def front(self, x: Tensor) -> Tensor:
+        """All filters, `[batch, 2 timbral + 3 temporal, frames]`."""
+        timbral, temporal = self.layers[: len(HEIGHTS)], self.layers[len(HEIGHTS) :]
+        mean = x.mean(2)
+        return torch.cat([*(layer(x) for layer in timbral), *(layer(mean) for layer in temporal)], 1)
+
+    def run_layers(self, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """As every tagger; the hidden layer sees all before it."""
+        self.check_frames(x)
+        outputs = {"front": self.front(self.stem(x))}
+        for before, name in pairwise(self.up_to(layers)):
+            if name == "penultimate":
+                outputs[name] = self.penultimate(torch.cat([*outputs.values()], 1))
+            else:
+                skipped = 0 if before == "front" else outputs[before]
+                outputs[name] = getattr(self, name)(outputs[before]) + skipped
+        return {name: outputs[name] for name in layers}
+
+    def summary(self, cells: Tensor) -> Tensor:
+        """Maximum and mean over time."""
+        return torch.cat([cells.amax(2), cells.mean(2)], 1)

@@ -176,14 +176,18 @@ class Tagger(Network):
         return self.classify(self.run_layers(x, [last])[last])
 
     def embed(self, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """The mean over everything but channels of what layers give, `[batch, 1, channels]` each."""
-        return {name: pooled(cells) for name, cells in self.run_layers(x, layers).items()}
+        """Tokens of what layers give, by name."""
+        return {name: self.tokens(cells) for name, cells in self.run_layers(x, layers).items()}
 
     def forward_and_embed(self, x: Tensor, layers: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
         """Both from one pass."""
         last = self.layer_names[-1]
         cells = self.run_layers(x, [*layers, last])
-        return self.classify(cells[last]), {name: pooled(cells[name]) for name in layers}
+        return self.classify(cells[last]), {name: self.tokens(cells[name]) for name in layers}
+
+    def tokens(self, cells: Any) -> Tensor:
+        """What a layer gives to `[batch, tokens, channels]`: the mean over everything but channels is the one token."""
+        return pooled(cells)
 
     def run_layers(self, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """What layers give, `[batch, channels, ...]` by name; none behind the last of them is computed.

@@ -25,7 +25,7 @@ from models.descriptions import read_object
 from models.errors import CheckpointError
 from models.files import replaced
 from models.initial_weights import State
-from models.pickle_check import check_pickle
+from models.pickle_check import NUMPY, check_pickle
 
 HEADER = "ostinato"
 PLAIN, AVERAGED = "net.", "net_swa."
@@ -75,7 +75,7 @@ def read_weights(path: str | Path, averaged: bool | None = None) -> Weights:
         raise CheckpointError(f"{path} is an exported program, which cannot be taken apart; give what it was made from")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
-    content = load_pickled(path)
+    content = _content(path)
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a dictionary of tensors")
     if isinstance(content.get("state_dict"), dict):
@@ -99,21 +99,32 @@ def write_safetensors(path: Path, state: Mapping[str, torch.Tensor], metadata: M
         aside.write_bytes(content)
 
 
-def load_pickled(path: str | Path, map_location: Any = "cpu", mmap: bool = False) -> Any:
+class Unread:
+    """Stands for a value of numpy: whatever a file says of it is dropped."""
+
+    def __init__(self, *arguments: Any) -> None: ...
+
+    def __setstate__(self, state: Any) -> None: ...
+
+
+def load_pickled(path: str | Path, map_location: Any = "cpu", mmap: bool = False, numpy: bool = False) -> Any:
     """What `torch.save` wrote, with nothing run or allocated that the file does not hold.
 
     Args:
         path: The file.
         map_location: See `torch.load`.
         mmap: Leave the tensors on the disk.
+        numpy: Read numpy's values as `Unread`; nothing of numpy runs. Else such a file is refused.
 
     Raises:
         CheckpointError: If it is damaged, or holds more than tensors and plain values.
     """
     path = Path(path)
-    check_pickle(path)
+    check_pickle(path, numpy)
+    unread = [(Unread, name) for name in NUMPY] if numpy else []
     try:
-        return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
+        with torch.serialization.safe_globals(unread):
+            return torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL ([\w.]+)", str(error))  # torch's own words recommend to load it all the same
         raise CheckpointError(
@@ -143,6 +154,18 @@ def write_pickled(path: Path, content: Mapping[str, Any]) -> None:
     finally:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
+
+
+def _content(path: Path) -> Any:
+    """All of a file, or what is under `model` alone where values of numpy stand beside it, such as a sampler's."""
+    try:
+        return load_pickled(path)
+    except CheckpointError:
+        with contextlib.suppress(CheckpointError):
+            content = load_pickled(path, numpy=True)
+            if isinstance(content, dict) and isinstance(content.get("model"), dict):
+                return {"model": content["model"]}
+        raise
 
 
 def _read_safetensors(path: Path) -> Weights:

@@ -37,6 +37,11 @@ _DICTS = {"collections.OrderedDict", "collections.Counter"}
 _SETS = {"builtins.set", "__builtin__.set"}
 _TENSORS = {"torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor_v3"}
 _PARAMETERS = {"torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"}
+# What arrays and scalars of numpy are written with; `bytes` is for empty ones. See `models.layouts.Unread`.
+NUMPY = (
+    *("numpy.ndarray", "numpy.dtype", "builtins.bytes", "__builtin__.bytes"),
+    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+)
 _BYTES = {"_codecs.encode", "builtins.bytearray", "__builtin__.bytearray", "builtins.bytes", "__builtin__.bytes"}
 
 
@@ -45,7 +50,7 @@ class _Made:
     """Placeholder of a value that is neither a scalar nor a tuple.
 
     Attributes:
-        kind: `list`, `dict`, `bytes`, `tensor`, `storage`, `name`, or `other`.
+        kind: `list`, `dict`, `bytes`, `tensor`, `storage`, `name`, `numpy`, or `other`.
         about: The name, or how many values it has.
         flat: Of a list: all that it holds are scalars.
     """
@@ -68,8 +73,12 @@ class _Refusal(ValueError):
     """Why a file is not loaded, a clause."""
 
 
-def check_pickle(path: Path) -> None:
+def check_pickle(path: Path, numpy: bool = False) -> None:
     """Make sure that `torch.load(path, weights_only=True)` builds nothing that the file does not hold.
+
+    Args:
+        path: The file.
+        numpy: Let the names of `NUMPY` pass, for a reader that builds none of what they stand for.
 
     Raises:
         CheckpointError: It is damaged, or asks for more than tensors and plain values.
@@ -78,10 +87,10 @@ def check_pickle(path: Path) -> None:
         with path.open("rb") as file:
             size = path.stat().st_size
             if file.read(4) == b"PK\x03\x04":
-                _check_archive(path, size)
+                _check_archive(path, size, numpy)
             else:
                 file.seek(0)
-                _check_sequence(file, size)
+                _check_sequence(file, size, numpy)
     except _Refusal as error:
         raise CheckpointError(
             f"{path} is not a file of weights, damaged, or holds more than tensors and plain values ({error}), and is "
@@ -93,7 +102,7 @@ def check_pickle(path: Path) -> None:
         ) from error
 
 
-def _check_archive(path: Path, size: int) -> None:
+def _check_archive(path: Path, size: int, numpy: bool) -> None:
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
@@ -110,15 +119,15 @@ def _check_archive(path: Path, size: int) -> None:
         folder = pickles[0].filename.removesuffix("data.pkl")
         storages = {member.filename.removeprefix(folder): member.file_size for member in members}
         with archive.open(pickles[0]) as file:
-            _follow(file, lambda key: storages.get(f"data/{key}", 0))
+            _follow(file, lambda key: storages.get(f"data/{key}", 0), numpy)
 
 
-def _check_sequence(file: BinaryIO, size: int) -> None:
+def _check_sequence(file: BinaryIO, size: int, numpy: bool) -> None:
     for _ in range(_PICKLES):
-        _follow(file, lambda key: size)
+        _follow(file, lambda key: size, numpy)
 
 
-def _follow(file: BinaryIO, room: Callable[[Any], int]) -> None:
+def _follow(file: BinaryIO, room: Callable[[Any], int], numpy: bool) -> None:
     """Follow one pickle to its end; `room` tells how many bytes a storage can have."""
     stack: list[Any] = []
     below: list[list[Any]] = []
@@ -157,13 +166,13 @@ def _follow(file: BinaryIO, room: Callable[[Any], int]) -> None:
             stack.append(_storage(_pop(stack), room))
         elif name == "REDUCE":
             arguments, called = _pop(stack), _pop(stack)
-            stack.append(_called(called, arguments))
+            stack.append(_Made("numpy") if numpy and _of_numpy(called) else _called(called, arguments))
             copied += _copied(arguments)
             if copied > COPIED:
                 raise _Refusal("a value that is copied over and over")
         elif name == "BUILD":
             state, made = _pop(stack), _top(stack)
-            if not (_is(made, "dict") and _is(state, "dict")):
+            if not (_is(made, "numpy") or (_is(made, "dict") and _is(state, "dict"))):
                 raise _Refusal("it sets the state of more than a dictionary")
         elif name == "STOP":
             if below or len(stack) != 1:
@@ -264,6 +273,10 @@ def _called(called: Any, arguments: Any) -> _Made:
     if name in _BYTES and given and (len(values) < 2 or values[1] in ("latin1", "latin-1")):
         return _Made("bytes", _copied(arguments))
     raise _Refusal(f"{_clean(name)}")
+
+
+def _of_numpy(called: Any) -> bool:
+    return _is(called, "name") and called.about in NUMPY
 
 
 def _copied(arguments: Any) -> int:

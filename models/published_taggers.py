@@ -9,6 +9,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from models.errors import CheckpointError
+
 # fmt: off
 MAGNATAGATUNE = (  # by frequency; metal comes before female voice
     "guitar", "classical", "slow", "techno", "strings", "drums", "electronic", "rock", "fast", "piano", "ambient",
@@ -50,12 +52,24 @@ FILES: dict[str, tuple[str, ...]] = {
     "0a558989c0793f488cb677d188464c91f47c007f7c70473230e55537ca598215": JAMENDO,  # crnn
     "66280f4859376377c47f64313c7ac889a3201fdb06a01bf6e94ac6e619081bb5": JAMENDO,  # musicnn
 }
+# SHA-256 of a file whose tensors are named as those of a network here, but which is of another -> that network.
+OTHERS = {
+    "dd3b4043a87d4ec13df8082c0fcfee3fb5084151808e47e060987a95eabdd142": "Cnn14_DecisionLevelMax, a network that "
+    "is not part of this project; load Cnn14_mAP=0.431.pth of the same publication",
+}
 
 
 def metadata_of(path: Path) -> dict[str, Any]:
-    """Task, labels and licence of a published file; empty for anything else."""
+    """Task, labels and licence of a published file; empty for anything else.
+
+    Raises:
+        CheckpointError: It is known to be of a network that is not here.
+    """
     if not path.is_file():
         return {}
     with path.open("rb") as file:
-        labels = FILES.get(hashlib.file_digest(file, "sha256").hexdigest())
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest in OTHERS:
+        raise CheckpointError(f"{path} holds weights of {OTHERS[digest]}")
+    labels = FILES.get(digest)
     return {"task": "tagging", "labels": list(labels), "licence": LICENCE} if labels else {}

@@ -3,7 +3,8 @@
 As Won et al., "Evaluation of CNN-based automatic music tagging models", SMC 2020, compute it with torchaudio: power
 spectrum of centred frames, mirrored at the ends, HTK bands without normalisation, and `10 log10(max(x, 1e-10))`.
 Window and bands are computed in float32 as there: in near-silent bands the last digit of a window decides about
-decibels, and published networks know only its values.
+decibels, and published networks know only its values. Slaney bands, with their window, are librosa's: computed in
+float64 and rounded once, as the networks of PANNs know them.
 """
 
 from __future__ import annotations
@@ -41,10 +42,9 @@ class MelDecibels(MelFrontEnd, name="mel_db"):
         scale: Scale = "htk",
         norm: Norm = "none",
     ) -> None:
-        filters = mel_filters(
-            sample_rate, n_fft, bands, low=low, high=high, scale=scale, norm=norm, dtype=torch.float32
-        )
-        super().__init__(torch.hann_window(n_fft), filters)
+        dtype = torch.float32 if scale == "htk" else torch.float64
+        filters = mel_filters(sample_rate, n_fft, bands, low=low, high=high, scale=scale, norm=norm, dtype=dtype)
+        super().__init__(torch.hann_window(n_fft, dtype=dtype).float(), filters)
         self.sample_rate, self.hop = sample_rate, hop
 
     def compress(self, mel: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 import torch
 
@@ -25,6 +27,14 @@ def test_an_unknown_file_tells_nothing(tmp_path):
     (tmp_path / "best_model.pth").write_bytes(b"weights")
     assert published_taggers.metadata_of(tmp_path / "best_model.pth") == {}
     assert published_taggers.metadata_of(tmp_path) == {}
+
+
+def test_a_file_of_another_network_with_the_same_names_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "x.pth").write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    monkeypatch.setattr(published_taggers, "OTHERS", {digest: "Cnn14_DecisionLevelMax"})
+    with pytest.raises(CheckpointError, match=r"x\.pth holds weights of Cnn14_DecisionLevelMax"):
+        published_taggers.metadata_of(tmp_path / "x.pth")
 
 
 def test_a_lightning_checkpoint_of_another_program_is_read_without_its_prefix(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from experiments.configs import catalogue
 from models import networks
 from models.checkpoints import load_checkpoint, save_network
 from models.convolutional import Tagger
@@ -19,7 +20,8 @@ NAMES = [name for name in networks.names() if issubclass(networks.find(name), Ta
 @pytest.fixture(scope="module", params=NAMES)
 def network(request) -> Network:
     torch.manual_seed(0)
-    return with_statistics(networks.find(request.param)(n_classes=7))
+    small = catalogue.TRANSFER["debug"].by_network.get(request.param, {}).get("model", {})
+    return with_statistics(networks.find(request.param)(n_classes=7, **small))
 
 
 @pytest.fixture(scope="module")

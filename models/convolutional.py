@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from models.errors import CheckpointError, InputError
+from models.folding import conv_pool, convolve, fold
 from models.frontends import FrontEnd, build
+from models.fused_norms import conv_norm_pool, conv_without_bias, suits
+from models.fused_sums import add_norms
 from models.initial_weights import State
 from models.network import Network
 
@@ -25,21 +29,31 @@ FILTERS = "spec.mel_scale.fb"  # of torchaudio's mel front end: bins by bands
 class ConvBlock(nn.Module):
     """Convolution of 3 x 3, batch norm, ReLU, max-pooling.
 
+    Attributes:
+        folds: Convolutions by name, and the batch norm right behind each, for `models.folding.fold`.
+
     Args:
         channels_in: Of the input.
         channels: Of the output.
         pool: Bands and frames that become one.
     """
 
+    folds: ClassVar[Mapping[str, str]] = {"conv": "bn"}
+
     def __init__(self, channels_in: int, channels: int, pool: tuple[int, int] = (2, 2)) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels_in, channels, 3, padding=1)
         self.bn = nn.BatchNorm2d(channels)
+        self.pool = pool
         self.mp = nn.MaxPool2d(pool)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, channels, bands, frames]`, pooled along the last two."""
-        return self.mp(torch.relu(self.bn(self.conv(x))))
+        if suits(x, self.bn):
+            return conv_norm_pool(x, self.conv, self.bn, self.pool)
+        if isinstance(self.bn, nn.Identity):
+            return conv_pool(x, self.conv, self.pool)
+        return self.mp(self.bn(self.conv(x))).relu_()  # after pooling: the same, of fewer cells
 
 
 class ResBlock(nn.Module):
@@ -50,6 +64,8 @@ class ResBlock(nn.Module):
         channels: Of the output.
         stride: Of the first convolution and of the shortcut: bands and frames.
     """
+
+    folds: ClassVar[Mapping[str, str]] = {"conv_1": "bn_1", "conv_2": "bn_2", "conv_3": "bn_3"}
 
     def __init__(self, channels_in: int, channels: int, stride: Pair = 2) -> None:
         super().__init__()
@@ -64,9 +80,29 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, channels, bands, frames]`, fewer bands and frames by the stride."""
-        shortcut = self.bn_3(self.conv_3(x)) if self.reshapes else x
-        x = torch.relu(self.bn_1(self.conv_1(x)))
-        return torch.relu(self.bn_2(self.conv_2(x)) + shortcut)
+        if suits(x, self.bn_1, self.bn_2):
+            return self._trained(x)
+        shortcut = self.bn_3(convolve(x, self.conv_3)) if self.reshapes else x
+        x = self.bn_1(convolve(x, self.conv_1)).relu_()
+        return self.bn_2(convolve(x, self.conv_2)).add_(shortcut).relu_()
+
+    def _trained(self, x: Tensor) -> Tensor:
+        """The same in training on a CPU."""
+        between = add_norms([(conv_without_bias(x, self.conv_1), self.bn_1, self.conv_1.bias)])
+        sums = [(conv_without_bias(between, self.conv_2), self.bn_2, self.conv_2.bias)]
+        if not self.reshapes:
+            return add_norms(sums, x)
+        return add_norms([*sums, (conv_without_bias(x, self.conv_3), self.bn_3, self.conv_3.bias)])
+
+
+class SmallBatchNorm(nn.BatchNorm1d):
+    """Batch norm that takes a batch of one value a channel, such as the last of an epoch, by the running statistics."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[batch, channels]` or `[batch, channels, cells]`."""
+        if not self.training or x.numel() > x.shape[1]:
+            return super().forward(x)
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
 
 class Tagger(Network):
@@ -194,6 +230,10 @@ class Tagger(Network):
         """Names of all layers from the input to the last of some."""
         return self.layer_names[: 1 + max(map(self.layer_names.index, layers))]
 
+    def prepared(self) -> Self:
+        """With batch norm folded into the convolutions, and their channels last in memory; equal up to rounding."""
+        return fold(super().prepared())
+
     def parameter_layers(self) -> list[list[str]]:
         """The stem, every layer, the classifier."""
         depth = {name: number for number, name in enumerate(self.layer_names, start=1)}
@@ -225,7 +265,7 @@ class HiddenLayerTagger(Tagger):
             dropout: Rate before the last layer.
         """
         self.dense1 = nn.Linear(width, hidden)
-        self.bn = nn.BatchNorm1d(hidden)
+        self.bn = SmallBatchNorm(hidden)
         self.dense2 = nn.Linear(hidden, n_classes)
         self.dropout = nn.Dropout(dropout)
 

@@ -108,35 +108,30 @@ def power_spectrum(frames: Tensor) -> Tensor:
     return spectrum.real.square() + spectrum.imag.square()
 
 
-class MelFrontEnd(FrontEnd):
-    """Power spectra of windowed frames, summed to bands, compressed; no parameters, nothing in the state dict.
+class SpectralFrontEnd(FrontEnd):
+    """Power spectra of windowed frames, summed to bands, compressed.
 
-    A subclass sets `sample_rate`, `hop` and what else a front end has, builds window and filters in its constructor,
-    and defines `compress`. Frame n is centred on sample `n * hop`.
+    A subclass sets `sample_rate`, `hop` and what else a front end has, and defines `filters`, `forward` and `compress`.
+    Frame n is centred on sample `n * hop`.
 
     Args:
         window: `[n_fft]` float32; a shorter one is padded with zeros to n_fft by the subclass.
-        filters: `[n_fft // 2 + 1, bands]` float32.
 
     Attributes:
+        filters: `[n_fft // 2 + 1, bands]` float32 weights from bins of the power spectrum to bands.
         reflect: Whether the audio is mirrored at its ends; else it continues with zeros.
         past_end: Whether the last frame is the first whose centre is at or past the end of the audio; else it is the
             last one whose centre is at or before the end.
     """
 
+    filters: Tensor
     reflect: bool = True
     past_end: bool = False
 
-    def __init__(self, window: Tensor, filters: Tensor) -> None:
+    def __init__(self, window: Tensor) -> None:
         super().__init__()
-        self.n_fft, self.n_bands = len(window), filters.shape[1]
-        self.context, self.item_shape = self.n_fft // 2, (self.n_bands,)
+        self.n_fft, self.context = len(window), len(window) // 2
         self.register_buffer("window", window, persistent=False)
-        self.register_buffer("filters", filters, persistent=False)
-        # Low bands need few of the bins: multiplied in three groups, the filters cost half of what they do as one.
-        ends = (0, self.n_bands // 2, 3 * self.n_bands // 4, self.n_bands)
-        groups = [(low, high) for low, high in pairwise(ends) if low < high]
-        self._groups = [(*_support(filters[:, low:high]), low, high) for low, high in groups]
 
     def compress(self, mel: Tensor) -> Tensor:
         """Energies of bands to the output, elementwise."""
@@ -166,26 +161,11 @@ class MelFrontEnd(FrontEnd):
         least = (frames - 2) * self.hop + 1 if self.past_end else (frames - 1) * self.hop
         return max(least, self.min_samples)
 
-    def forward(self, audio: Tensor) -> Tensor:
-        """The un-normalised output.
-
-        Args:
-            audio: `[..., samples]` float32, mono, full scale 1. NaN and Inf pass into the frames that hold them.
-
-        Returns:
-            `[..., frames, bands]` float32; frame i is centred on sample `hop * i`.
-
-        Raises:
-            TypeError: The samples are not float32.
-            ValueError: No samples, fewer than `min_samples`, or the module itself was cast to another type.
-        """
-        self.check(audio)
+    def power(self, audio: Tensor) -> Tensor:
+        """Power spectra `[..., frames, n_fft // 2 + 1]` of audio `[..., samples]`."""
         half, rest = self.n_fft // 2, (-audio.shape[-1]) % self.hop if self.past_end else 0
-        with full_precision(audio.device):
-            padded = pad_ends(audio, half, half + rest, self.reflect)
-            power = power_spectrum(padded.unfold(-1, self.n_fft, self.hop) * self.window)
-            bands = [power[..., i:j] @ self.filters[i:j, low:high] for i, j, low, high in self._groups]
-            return self.compress(torch.cat(bands, -1))
+        padded = pad_ends(audio, half, half + rest, self.reflect)
+        return power_spectrum(padded.unfold(-1, self.n_fft, self.hop) * self.window)
 
     def check(self, audio: Tensor) -> None:
         """As every front end, and refuse to compute in another type than float32."""
@@ -200,8 +180,48 @@ class MelFrontEnd(FrontEnd):
         return MatrixMel(self)
 
 
+class MelFrontEnd(SpectralFrontEnd):
+    """Bands that stay as they are: no parameters, nothing in the state dict.
+
+    A subclass builds window and filters in its constructor.
+
+    Args:
+        window: See `SpectralFrontEnd`.
+        filters: `[n_fft // 2 + 1, bands]` float32.
+    """
+
+    def __init__(self, window: Tensor, filters: Tensor) -> None:
+        super().__init__(window)
+        self.n_bands = filters.shape[1]
+        self.item_shape = (self.n_bands,)
+        self.register_buffer("filters", filters, persistent=False)
+        # Low bands need few of the bins: multiplied in three groups, the filters cost half of what they do as one.
+        ends = (0, self.n_bands // 2, 3 * self.n_bands // 4, self.n_bands)
+        groups = [(low, high) for low, high in pairwise(ends) if low < high]
+        self._groups = [(*_support(filters[:, low:high]), low, high) for low, high in groups]
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """The un-normalised output.
+
+        Args:
+            audio: `[..., samples]` float32, mono, full scale 1. NaN and Inf pass into the frames that hold them.
+
+        Returns:
+            `[..., frames, bands]` float32; frame i is centred on sample `hop * i`.
+
+        Raises:
+            TypeError: The samples are not float32.
+            ValueError: No samples, fewer than `min_samples`, or the module itself was cast to another type.
+        """
+        self.check(audio)
+        with full_precision(audio.device):
+            power = self.power(audio)
+            bands = [power[..., i:j] @ self.filters[i:j, low:high] for i, j, low, high in self._groups]
+            return self.compress(torch.cat(bands, -1))
+
+
 class MatrixMel(nn.Module):
-    """A mel front end of matrix products alone: `[B, samples]` to `[B, frames, bands]`, equal up to rounding.
+    """A spectral front end of matrix products alone: `[B, samples]` to `[B, frames, bands]`, equal up to rounding.
 
     Args:
         frontend: What it computes.
@@ -209,7 +229,7 @@ class MatrixMel(nn.Module):
             samples must then be a multiple of the hop.
     """
 
-    def __init__(self, frontend: MelFrontEnd, whole: bool = True) -> None:
+    def __init__(self, frontend: SpectralFrontEnd, whole: bool = True) -> None:
         super().__init__()
         self.n_fft, self.hop, self.reflect, self.whole = frontend.n_fft, frontend.hop, frontend.reflect, whole
         self.past_end, self.compress = frontend.past_end and whole, frontend.compress_plainly

@@ -1,6 +1,7 @@
 """Solve a task: train a network from audio, or a probe on stored embeddings, and apply it to new audio.
 
 python ex_transfer.py with mine model.network=my_package.my_module:MyNetwork datamodule.base_dir=AUDIO_DIR
+python ex_transfer.py with finetune model.checkpoint=CHECKPOINT datamodule.task=genre datamodule.base_dir=AUDIO_DIR
 python ex_transfer.py with target_mtt_tl
 python ex_transfer.py with embeddings.store=STORE datamodule.base_dir=AUDIO_DIR
 python ex_transfer.py evaluate with inference.checkpoint=CHECKPOINT datamodule.base_dir=AUDIO_DIR

@@ -17,8 +17,8 @@ from joblib import delayed, effective_n_jobs
 from datasets.csv_writing import TableWriter
 from datasets.label_names import display_name
 from datasets.progress import progress
-from datasets.text import printable
-from datasets.windows import cut
+from datasets.text import pluralize, printable
+from datasets.windows import cut, is_short
 from datasets.workers import workers
 from experiments import reports
 from experiments.encoder import Encoder
@@ -29,9 +29,9 @@ from experiments.networks.opening import open_encoder, windowing_of
 from experiments.settings import PredictionSettings, PretrainSettings
 from experiments.tasks.base import Task
 from experiments.tracking import RunHandle
+from experiments.windowing import Windowing
 from models.cost import savings
 from models.fingerprint import fingerprint
-from models.network_input import Windowing
 from models.prediction import Prediction
 from models.running import OpenTrack, Runner, in_batches, logits_of
 from preprocess.audio import exact_audio_track
@@ -87,9 +87,9 @@ def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     encoder = open_encoder(settings)
     if settings.datamodule.input is not None:
         encoder = encoder.fed(settings.datamodule.input == "audio")
-    windowing, join = windowing_of(settings, encoder), inference.join
+    windowing, join = windowing_of(settings, encoder, settings.datamodule.clip_length), inference.join
     if encoder.task.clip_level:  # a join that does not fit is an error before the work
-        encoder.task.join(np.ones((1, encoder.task.n_outputs)), np.zeros(1), join)
+        encoder.task.checked_join(join)
     predictor = Predictor(
         encoder,
         encoder.task,
@@ -184,8 +184,7 @@ def _results(inference: PredictionSettings, run: RunHandle, predictor: Predictor
     made = {
         "weights": encoder.weights,
         "network": fingerprint({**encoder.identity, **meaning}),
-        "window_frames": predictor.windowing.frames,
-        "hop_frames": predictor.windowing.hop_frames,
+        **predictor.windowing.made,
         "top": inference.top,
         **predictor.made,
     }
@@ -199,11 +198,13 @@ def _predict(
     """Predict files one after another; returns those that cannot be, and why."""
     task, windowing, pictures = predictor.task, predictor.windowing, len(results.done)
     skipped: list[tuple[str, str]] = []
+    padded = 0
     stamps = {storable(file.path): _stamp(file) for file in todo}
     _drop_pictures(results.folder, pictures)
     with progress("predicting", len(todo), "files") as advance:
 
         def opened() -> Iterator[OpenTrack]:
+            nonlocal padded
             for file, tracks in _decoded(todo, predictor.encoder, jobs):
                 name = storable(file.path)
                 windows = tracks if isinstance(tracks, str) else _cut(tracks[0].frames, predictor)
@@ -214,7 +215,9 @@ def _predict(
                     continue
                 for note in tracks[0].notes:
                     say(f"{printable(name)}: {note}")
-                yield OpenTrack(name, *windows)
+                track = OpenTrack(name, *windows)
+                padded += is_short(len(tracks[0].frames), windowing.rows) and track.length == windowing.rows
+                yield track
 
         for done in in_batches(opened(), predictor.run_batch, batch_size):
             (outputs,) = (np.stack(values) for values in zip(*done.outputs, strict=True))
@@ -228,6 +231,9 @@ def _predict(
                 pictures += 1
             results.enter(done.name, prediction, stamps[done.name])
             advance()
+    if padded:
+        seconds = windowing.rows / windowing.rate
+        say(f"shorter than nine tenths of a window ({seconds:.1f} s), padded with silence: {pluralize(padded, 'file')}")
     return skipped
 
 
@@ -238,7 +244,7 @@ def _cut(rows: np.ndarray, predictor: Predictor) -> tuple[np.ndarray, list[np.nd
         unpadded = None if predictor.padded else encoder.unpadded(len(rows), windowing)
     except UserError as error:
         return str(error)
-    return cut(rows, windowing.rows, windowing.hop, encoder.fill(), unpadded)
+    return cut(rows, windowing.plan, encoder.fill(), unpadded)
 
 
 def _decoded(

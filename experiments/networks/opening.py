@@ -12,7 +12,8 @@ from experiments.networks.devices import runtime_of
 from experiments.networks.initial import frontend_from, initial
 from experiments.settings import InferenceSettings, PretrainSettings
 from experiments.tasks import build
-from models.network_input import Windowing
+from experiments.tracks.data import DataSource
+from experiments.windowing import Windowing
 from models.running import Runtime
 
 BLOCK = re.compile(r"block_(\d+)")
@@ -48,13 +49,33 @@ def open_encoder(settings: PretrainSettings, named: bool = True) -> Encoder:
     return encoder
 
 
-def windowing_of(settings: PretrainSettings, encoder: Encoder) -> Windowing:
-    """How tracks are cut, by `datamodule.clip_length` and `inference.half_overlapped_inference`.
+def windowing_of(
+    settings: PretrainSettings, encoder: Encoder, seconds: float | None = None, stored: bool = False
+) -> Windowing:
+    """How tracks are cut, by `inference.windows`, `inference.hop` or `inference.half_overlapped_inference`.
+
+    Args:
+        settings: Of the experiment.
+        encoder: That sees the windows.
+        seconds: Of a window; None: what the network was made for.
+        stored: Whether what is made of the windows goes to a store.
 
     Raises:
-        UserError: The network takes no window as long as that.
+        InputError: The network takes no window as long as that.
+        UserError: A store cannot have such windows.
     """
-    return encoder.windowing_of(settings.datamodule.clip_length, settings.inference.half_overlapped_inference)
+    inference = settings.inference
+    places = {"windows": inference.windows, "hop": inference.hop, "overlapped": inference.half_overlapped_inference}
+    return encoder.windowing_of(seconds, **places, stored=stored)
+
+
+def say_rounded(encoder: Encoder, source: DataSource) -> None:
+    """Say that stored audio is rounded, where the weights of a network are of a training that we know nothing of."""
+    if encoder.published and source.audio and source.features.header.dtype == "int16":
+        say(
+            f"{source.features.path} holds 16-bit samples: scores of a network that was trained on unrounded audio can "
+            "move; datamodule.store_type=float32, or python -m preprocess --audio RATE --exact, keeps them unrounded"
+        )
 
 
 def layers_of(inference: InferenceSettings, encoder: Encoder) -> list[str]:

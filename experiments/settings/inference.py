@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from experiments.settings.base import Count, Positive, Section
+from experiments.windowing import check_choice
 
 Layers = Annotated[list[str], Field(min_length=1)]
 Blocks = Annotated[list[Count], Field(min_length=1)]
@@ -36,7 +37,9 @@ class InferenceSettings(PredictionSettings):
     random_weights: bool = False  # a network of the settings in `model` as it is before training, to compare with
     transformer_block: Count | Blocks | None = None  # layer by number from 0, several as a list: 6 is layer=block_06
     layer: str | Layers | None = None  # several as a list; None: the network's own; MAEST: block_06, or the middle one
-    join: Literal["mean", "max", "vote"] = "mean"  # predict, evaluate: of a track's windows, to one prediction
+    join: Literal["mean", "mean_logits", "max", "vote"] = "mean"  # predict, evaluate: of a track's windows
+    windows: Positive | None = None  # of a track, evenly spread, 1: at the centre; None: as many as cover it
+    hop: Annotated[float, Field(gt=0)] | None = None  # s from one window to the next; a last one ends with the track
     half_overlapped_inference: bool = False  # windows begin at half of the one before
     scheduler: str | None = None  # extraction: of a Dask cluster, whose workers compute, tcp://host:port
     labels: str | None = None  # predict: class names, a text file, JSON or a checkpoint, where the weights carry none
@@ -46,6 +49,11 @@ class InferenceSettings(PredictionSettings):
         if self.layer is not None and self.transformer_block is not None:
             both = f"layer={self.layer} and transformer_block={self.transformer_block}"
             raise ValueError(f"{both}: give one, the other None")
+        return self
+
+    @model_validator(mode="after")
+    def _one_choice_of_windows(self) -> InferenceSettings:
+        check_choice(self.windows, self.hop, self.half_overlapped_inference)
         return self
 
 

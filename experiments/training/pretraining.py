@@ -17,7 +17,7 @@ from experiments.errors import UserError
 from experiments.messages import say
 from experiments.networks.devices import check_accelerator
 from experiments.networks.initial import fetch_weights, frontend_from, initial
-from experiments.networks.opening import open_encoder
+from experiments.networks.opening import open_encoder, say_rounded, windowing_of
 from experiments.settings import PretrainSettings
 from experiments.tasks.base import Task
 from experiments.tracking import RunHandle
@@ -42,7 +42,7 @@ from experiments.training.optimizers import freeze
 from experiments.training.phases import phases
 from experiments.training.recipes import make_objective, training_augmentations
 from experiments.training.trainer import History, checkpoint_folder, make_trainer
-from models.inputs import Inputs, WindowLength
+from models.inputs import Inputs
 
 
 def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
@@ -113,6 +113,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     )
     if trained:
         encoder, offered = encoder.fed(source.audio), None
+        say_rounded(encoder, source)
         corpus = fit_labels(datamodule, corpus, encoder.task)
     else:
         corpus, task = build_task(datamodule, corpus)
@@ -142,10 +143,9 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         None if trained else training_augmentations(module, datamodule, source.audio, frontend.item_shape),
         monitored(settings.trainer.monitor, task),
     )
-    length = WindowLength.of_features(encoder.window)
-    if source.audio:
-        length = WindowLength.of_audio(frontend, encoder.window, network.window_samples)
-    loaders = SplitLoaders(datamodule, source.features, splits, length, run.seed, teacher, objective.views)
+    seconds = datamodule.clip_length if trained and network.window_samples else None
+    windowing = windowing_of(settings, encoder, seconds)
+    loaders = SplitLoaders(datamodule, source.features, splits, windowing, run.seed, teacher, objective.views)
     _report(settings, run, learner, loaders, corpus, source.name)
     return learner, loaders
 
@@ -172,7 +172,7 @@ def _report(
     )
     sizes = ", ".join(f"{len(examples)} {split}" for split, examples in splits.items())
     outputs = pluralize(len(task.classes), "value" if task.kind == "values" else "class")
-    say(f"{name}: {sizes} tracks, {outputs}, windows of {loaders.length.frames} frames")
+    say(f"{name}: {sizes} tracks, {outputs}, windows of {loaders.windowing.frames} frames")
 
 
 def _report_test(

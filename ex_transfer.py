@@ -5,6 +5,7 @@ python ex_transfer.py with finetune model.checkpoint=CHECKPOINT datamodule.task=
 python ex_transfer.py with target_mtt_tl
 python ex_transfer.py with embeddings.store=STORE datamodule.base_dir=AUDIO_DIR
 python ex_transfer.py evaluate with inference.checkpoint=CHECKPOINT datamodule.base_dir=AUDIO_DIR
+python ex_transfer.py evaluate with inference.checkpoint=CHECKPOINT robustness.perturbations=all
 python ex_transfer.py predict with inference.checkpoint=CHECKPOINT inference.audio=song.mp3
 python ex_transfer.py predict with target_mtt_tl inference.audio=song.mp3
 """
@@ -37,7 +38,11 @@ def main(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
 
 @ex.command
 def evaluate(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
-    """Evaluate a trained network (inference.checkpoint) on the test split."""
+    """Evaluate a trained network (inference.checkpoint) on the test split, and on changed audio (robustness)."""
+    if settings.robustness.perturbations is not None:
+        from experiments.robustness.evaluation import evaluate
+
+        return evaluate(settings.as_pretraining(), run)
     from experiments.training.pretraining import test
 
     return test(settings.as_pretraining(), run)

@@ -175,3 +175,19 @@ PERTURBATIONS: Mapping[str, Mapping[str, Perturbation]] = {
         for weight in (0.1, 0.2, 0.4)
     },
 }
+
+
+def apply(name: str, audio: np.ndarray, sample_rate: int, track: str) -> np.ndarray:
+    """Change audio.
+
+    Args:
+        name: Of the change, in any row of `PERTURBATIONS`.
+        audio: `[samples]` float32.
+        sample_rate: Hz.
+        track: Its name, which decides what is random.
+
+    Returns:
+        `[samples]` float32.
+    """
+    changes = {one: change for kinds in PERTURBATIONS.values() for one, change in kinds.items()}
+    return changes[name](audio, sample_rate, track)

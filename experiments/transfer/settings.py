@@ -16,6 +16,7 @@ from experiments.settings import (
     OptimizerSettings,
     Positive,
     PretrainSettings,
+    RobustnessSettings,
     Section,
     TrainerSettings,
 )
@@ -103,6 +104,7 @@ class TransferSettings(NetworkExperimentSettings):
     module: ProbeModuleSettings = ProbeModuleSettings()
     inference: InferenceSettings = InferenceSettings()
     export: ExportSettings = ExportSettings()
+    robustness: RobustnessSettings = RobustnessSettings()
     tracking: TrackingSettings = TrackingSettings()
 
     @model_validator(mode="after")

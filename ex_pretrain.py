@@ -37,7 +37,11 @@ def main(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
 
 @ex.command
 def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
-    """Evaluate a trained network (inference.checkpoint) on the test split."""
+    """Evaluate a trained network (inference.checkpoint) on the test split, and on changed audio (robustness)."""
+    if settings.robustness.perturbations is not None:
+        from experiments.robustness.evaluation import evaluate
+
+        return evaluate(settings, run)
     from experiments.training.pretraining import test
 
     return test(settings, run)

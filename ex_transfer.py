@@ -1,9 +1,11 @@
 """Solve a task: train a network from audio, or a probe on stored embeddings, and apply it to new audio.
 
 python ex_transfer.py with mine model.network=my_package.my_module:MyNetwork datamodule.base_dir=AUDIO_DIR
+python ex_transfer.py with finetune model.checkpoint=CHECKPOINT datamodule.task=genre datamodule.base_dir=AUDIO_DIR
 python ex_transfer.py with target_mtt_tl
 python ex_transfer.py with embeddings.store=STORE datamodule.base_dir=AUDIO_DIR
 python ex_transfer.py evaluate with inference.checkpoint=CHECKPOINT datamodule.base_dir=AUDIO_DIR
+python ex_transfer.py evaluate with inference.checkpoint=CHECKPOINT robustness.perturbations=all
 python ex_transfer.py predict with inference.checkpoint=CHECKPOINT inference.audio=song.mp3
 python ex_transfer.py predict with target_mtt_tl inference.audio=song.mp3
 """
@@ -36,7 +38,11 @@ def main(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
 
 @ex.command
 def evaluate(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
-    """Evaluate a trained network (inference.checkpoint) on the test split."""
+    """Evaluate a trained network (inference.checkpoint) on the test split, and on changed audio (robustness)."""
+    if settings.robustness.perturbations is not None:
+        from experiments.robustness.evaluation import evaluate
+
+        return evaluate(settings.as_pretraining(), run)
     from experiments.training.pretraining import test
 
     return test(settings.as_pretraining(), run)

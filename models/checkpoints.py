@@ -32,6 +32,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "LoadReport",
+    "describe_file",
     "fetch",
     "initialise",
     "load_any",
@@ -220,6 +221,22 @@ def load_any(
     return _load(path, averaged, allowed, overrides)[1:]
 
 
+def describe_file(
+    path: str | Path, allowed: Collection[str] = ()
+) -> tuple[type[Network], dict[str, Any], dict[str, Any]]:
+    """Class, arguments and metadata of the network that a file is of; the network is not built.
+
+    Args:
+        path: As of `load_checkpoint`.
+        allowed: See there.
+
+    Raises:
+        CheckpointError: If it cannot be read, or does not tell.
+    """
+    kind, arguments, _, metadata = _described(open_weights(path, exact=False), path, allowed)
+    return kind, check_arguments(arguments, str(path)), metadata
+
+
 def read_metadata(path: str | Path) -> dict[str, Any]:
     """What a file of this suite, or a Hugging Face folder, says of its network besides arguments and weights.
 
@@ -255,16 +272,22 @@ def _load(
     path: str | Path, averaged: bool | None, allowed: Collection[str], overrides: Mapping[str, Any]
 ) -> tuple[Weights, Network, dict[str, Any]]:
     weights = open_weights(path, averaged)
+    if not _is_own(weights) and "head." in weights.absent:
+        raise CheckpointError(f"{path} ({weights.layout}) has no classifier: use it as initial weights")
+    kind, arguments, weights, metadata = _described(weights, path, allowed)
+    return weights, build_network(kind, arguments, overrides, weights, path), metadata
+
+
+def _described(
+    weights: Weights, path: str | Path, allowed: Collection[str]
+) -> tuple[type[Network], Mapping[str, Any], Weights, dict[str, Any]]:
+    """Class, arguments, tensors and metadata of weights, whether they name them or a network knows their layout."""
     if _is_own(weights):
         _check_version(weights, path)
-    elif "head." in weights.absent:
-        raise CheckpointError(f"{path} ({weights.layout}) has no classifier: use it as initial weights")
     if _is_own(weights) or names_network(weights):
-        metadata = metadata_of(weights, path)
-        kind, arguments = find_class(class_name(weights), path, allowed), weights.header["network"]
-    else:
-        kind, arguments, weights, metadata = _published(weights, path)
-    return weights, build_network(kind, arguments, overrides, weights, path), metadata
+        kind = find_class(class_name(weights), path, allowed)
+        return kind, weights.header["network"], weights, metadata_of(weights, path)
+    return _published(weights, path)
 
 
 def _published(weights: Weights, path: str | Path) -> tuple[type[Network], dict[str, Any], Weights, dict[str, Any]]:

@@ -22,6 +22,7 @@ from experiments.configs import maest, targets
 from experiments.configs.catalogue import PRETRAIN, PROBE, TRANSFER, gather
 from experiments.configs.named import NamedConfig
 from experiments.tracking import overrides
+from models.checkpoints import save_network
 from models.fcn import FCN
 from models.published_taggers import FILES, MAGNATAGATUNE
 
@@ -31,7 +32,11 @@ WITH_WEIGHTS = "_inference"  # of published ones, which are not downloaded here
 FEW = ["trainer.max_epochs=1", "trainer.limit_train_batches=2"]
 DEMO_CORPUS = ["datamodule.base_dir=None", "datamodule.groundtruth=None"]
 STORED = ["embeddings.store=stores", "embeddings.block=None", *DEMO_CORPUS, "probe.monitor=loss"]
-OWN = {"mine": ["model.network=maest", "datamodule.clip_length=5"], "fcn_mtt": DEMO_CORPUS}
+OWN = {
+    "mine": ["model.network=maest", "datamodule.clip_length=5"],
+    "fcn_mtt": DEMO_CORPUS,
+    "finetune": ["model.checkpoint=trained.safetensors"],
+}
 
 
 def scripts() -> dict:
@@ -62,6 +67,7 @@ def home(tiny_corpus, tmp_path_factory):
         patch.setenv("OSTINATO_CACHE", str(tiny_corpus.parents[1]))
         words = ["maest_5s_random_weights_pretrain", "debug", "random_network", "inference.out_dir=stores"]
         run("ex_pretrain.py", "extract_embeddings", "with", *words)
+        save_network("trained.safetensors", FCN(n_classes=2, channels=[4] * 5), {"labels": ["one", "other"]})
         yield
 
 

@@ -6,22 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.configs.named import NamedConfig
+from experiments.configs.recipes import AP
 
-# Adam, then SGD at three rates, each from the best checkpoint so far: Won et al., SMC 2020.
-ADAM = {"optimizer": "adam", "lr": 1e-4, "weight_decay": 1e-4, "epochs": 80}
-SGD = {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 1e-4, "start_from": "best"}
-PHASES = [ADAM, *({**SGD, "lr": rate, "epochs": epochs} for rate, epochs in ((1e-3, 20), (1e-4, 20), (1e-5, 80)))]
 DATA = {"batch_size_train": 16, "batch_size_test": 16, "masking": {"do": False}}
-RECIPE: Mapping[str, Any] = {
-    "trainer": {"max_epochs": 200},
-    "module": {"mixup_alpha": 0.0, "do_swa": False, "phases": PHASES},
-}
+USUAL: Mapping[str, Any] = {**AP, "module": {"mixup_alpha": 0.0, **AP["module"]}}
 MTT = {"base_dir": "data/mtt/audio", "groundtruth": "data/mtt/audio/tracks_public.csv", "task": "tagging"}
 
-# Under `demo` and `debug` the schedule is one phase of Adam.
+# Under `demo` and `debug` the schedule is one phase, under `demo` of Adam.
 DEMO: Mapping[str, Any] = {
     "trainer": {"max_epochs": 10, "check_val_every_n_epoch": 1},
-    "module": {"phases": [], "optimizer": {"name": "adam", "lr": 3e-3, "schedule_mode": "constant"}},
+    "module": {
+        "phases": [],
+        "optimizer": {"name": "adam", "lr": 3e-3, "weight_decay": 1e-4, "schedule_mode": "constant", "nesterov": False},
+    },
 }
 DEBUG: Mapping[str, Any] = {"module": {"phases": []}}
 
@@ -35,7 +32,7 @@ def training(network: str, title: str, window: str, **model: Any) -> dict[str, N
         window: Length of its windows, in words.
         model: Settings of the network.
     """
-    usual = {**RECIPE, "model": {"network": network, **model}}
+    usual = {**USUAL, "model": {"network": network, **model}}
     return {
         network: NamedConfig(f"{title}: tag {window} windows of raw audio", {**usual, "datamodule": DATA}, system=True),
         f"{network}_mtt": NamedConfig(

@@ -16,6 +16,7 @@ from experiments.settings.probes import (
     ProbeSettings,
     ReportSettings,
 )
+from experiments.settings.robustness import RobustnessSettings
 from experiments.settings.training import DistillationSettings, ModuleSettings, OptimizerSettings, TrainerSettings
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "ProbeExperimentSettings",
     "ProbeSettings",
     "ReportSettings",
+    "RobustnessSettings",
     "RollSettings",
     "Section",
     "Share",

@@ -120,6 +120,7 @@ class NetworkExperimentSettings(Section):
     """Settings of an experiment with a section `model`, whose keys follow `model.network`."""
 
     follows: ClassVar[str] = "model.network"
+    implying: ClassVar[tuple[str, ...]] = ()  # keys that settings may follow from where no network is named
 
     @classmethod
     def following(cls, network: Any) -> type[Self]:
@@ -133,6 +134,18 @@ class NetworkExperimentSettings(Section):
             return cls
         made = of_network(base, network)
         return create_model(cls.__name__, __base__=cls, __doc__=cls.__doc__, model=(made, Field(default_factory=made)))
+
+    @classmethod
+    def implied(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What follows where no network is named, nested: the network itself, and more.
+
+        Args:
+            given: What is chosen otherwise, nested; of single settings only those in `implying`.
+
+        Raises:
+            UserError: What is given does not say which network it is about.
+        """
+        return {}
 
     @classmethod
     def elsewhere(cls, key: str) -> str:

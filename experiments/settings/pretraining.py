@@ -10,6 +10,7 @@ from experiments.settings.base import Count
 from experiments.settings.data import DatamoduleSettings
 from experiments.settings.inference import ExportSettings, InferenceSettings
 from experiments.settings.model import Model, ModelSettings, NetworkExperimentSettings, default_model
+from experiments.settings.robustness import RobustnessSettings
 from experiments.settings.training import DistillationSettings, ModuleSettings, TrainerSettings
 from experiments.tracking import TrackingSettings
 
@@ -41,6 +42,7 @@ class PretrainSettings(NetworkExperimentSettings):
     distillation: DistillationSettings = DistillationSettings()
     inference: InferenceSettings = InferenceSettings()
     export: ExportSettings = ExportSettings()
+    robustness: RobustnessSettings = RobustnessSettings()
     tracking: TrackingSettings = TrackingSettings()
 
     @model_validator(mode="after")

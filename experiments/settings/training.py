@@ -34,7 +34,7 @@ class TrainerSettings(Section):
     checkpoint_every_n_steps: Positive | None = None  # the same by steps
     compile: bool = False  # the network's blocks by torch.compile; for CUDA
     attention: Literal["cudnn", "flash", "efficient", "math"] | None = None  # tried first; None: PyTorch's own choice
-    monitor: str | None = None  # of a validation, decides which epoch is best; None: loss; else a metric such as ap
+    monitor: str | None = None  # decides which epoch is best; None: the loss; a metric such as ap; metric: the task's
     early_stopping: Positive | None = None  # validations without a better one that end the training; None: no end
 
     @model_validator(mode="after")

@@ -48,6 +48,11 @@ class Task(ABC):
         return len(self.classes)
 
     @property
+    def monitor(self) -> str:
+        """The metric by which the best epoch of a network's training is chosen, with `trainer.monitor=metric`."""
+        return self.primary
+
+    @property
     def metadata(self) -> dict[str, Any]:
         """What a file says of the task: `task`, `labels`, and `options` where labels are not all there is.
 

@@ -53,7 +53,9 @@ def compose(model: type[S], catalogue: Mapping[str, NamedConfig], tokens: Sequen
     """Lay the named configs and assignments of a command line over the defaults of `model`.
 
     Settings whose keys follow the value of one of them have `follows`, the dotted key, and the classmethods
-    `following(value)`, which gives a class with all keys, and `elsewhere(key)`, for which see `schema.locate`.
+    `following(value)`, which gives a class with all keys, `elsewhere(key)`, for which see `schema.locate`, and
+    `implied(given)`, the values that follow where that one is None from the keys in `implying`: they lie over the named
+    configs and under the assignments.
 
     Args:
         model: settings with a default for every key and `extra="forbid"`.
@@ -66,12 +68,13 @@ def compose(model: type[S], catalogue: Mapping[str, NamedConfig], tokens: Sequen
     named, assignments = split(tokens, catalogue)
     assignments = [(_by_todays_name(model, key, text), text) for key, text in assignments]
     configs = sorted((catalogue[name] for name in named), key=lambda config: not config.system)
-    schema, choice = _followed(model, configs, assignments)
+    schema, choice, implied = _followed(model, configs, assignments)
     defaults = schema()
     values = defaults.model_dump()
     for config in configs:
         for layer in config.layers(choice):
             merge(values, layer)
+    merge(values, implied)
     updates: dict[str, Any] = {}
     for key, text in assignments:
         value = read(key, text, locate(schema, key))
@@ -83,11 +86,11 @@ def compose(model: type[S], catalogue: Mapping[str, NamedConfig], tokens: Sequen
 
 def _followed(
     model: type[S], configs: Sequence[NamedConfig], assignments: Sequence[tuple[str, str]]
-) -> tuple[type[S], Any]:
-    """The class with all keys, and the value that decides which there are; None where none does."""
+) -> tuple[type[S], Any, dict[str, Any]]:
+    """The class with all keys, the value that decides which there are, None where none does, and what is implied."""
     decisive = getattr(model, "follows", None)
     if decisive is None:
-        return model, None
+        return model, None, {}
     for key, _ in assignments:
         if key.partition(".")[0] != decisive.partition(".")[0]:
             locate(model, key)  # a typo outside of the section is named before anything is imported for it
@@ -95,10 +98,13 @@ def _followed(
     for config in configs:
         merge(values, config.values)
     for key, text in assignments:
-        if f"{decisive}.".startswith(f"{key}."):
+        if f"{decisive}.".startswith(f"{key}.") or key in model.implying:
             place(values, key, read(key, text, locate(model, key)))
     given = dict(flat(values)) if decisive in dict(flat(values)) else dict(flat(model().model_dump()))
-    return model.following(given[decisive]), given[decisive]
+    if given[decisive] is None and (implied := model.implied(values)):
+        chosen = dict(flat(implied))[decisive]
+        return model.following(chosen), chosen, implied
+    return model.following(given[decisive]), given[decisive], {}
 
 
 def _by_todays_name(model: type[BaseModel], key: str, text: str) -> str:

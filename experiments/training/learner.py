@@ -21,6 +21,7 @@ from models.augment import Chain
 from models.frontends.base import full_precision
 from models.inputs import Inputs
 from models.network import Outputs
+from models.optim import rest
 
 PER_WINDOW = ("track", "window", "start")
 
@@ -76,6 +77,14 @@ class Learner(L.LightningModule):
         self.averaged_networks: dict[str, nn.Module] = {}
         self.evaluation: Evaluation | None = None
         self._kept: dict[str, list[dict[str, np.ndarray]]] = {}
+        rest(self)
+
+    def train(self, mode: bool = True) -> Learner:
+        """Train, but for what is frozen, whose batch statistics stay as they are."""
+        super().train(mode)
+        if mode:
+            rest(self)
+        return self
 
     def forward(self, x: Tensor) -> Outputs:
         """Normalised windows `[batch, frames, *item_shape]` to logits, or those of each head."""

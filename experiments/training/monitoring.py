@@ -5,12 +5,20 @@ from __future__ import annotations
 from typing import Literal
 
 from experiments.errors import UserError
+from experiments.tasks.base import Task
 
-LOSS = "val/loss"
+LOSS, METRIC = "val/loss", "metric"
 
 
-def monitored(setting: str | None) -> str:
-    """`trainer.monitor` as it is logged: None is the loss, else a metric of the task by its name."""
+def monitored(setting: str | None, task: Task | None = None) -> str:
+    """`trainer.monitor` as it is logged.
+
+    Args:
+        setting: None is the loss, `metric` the one that the task is best chosen by, anything else a metric by its name.
+        task: What is learned.
+    """
+    if setting == METRIC and task is not None:
+        setting = task.monitor
     return LOSS if setting is None else f"val/{setting.removeprefix('val/')}"
 
 

@@ -126,6 +126,8 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     if not trained:
         require_nonempty(splits, "train", "valid")
         freeze(network, module.freeze)
+        if module.freeze:
+            encoder.frontend.requires_grad_(False)
     description, teacher = {**encoder.description, "run_fingerprint": run.fingerprint}, None
     if offered:
         teacher, splits = distilling.make_teacher(settings, offered, splits, source, run)
@@ -139,7 +141,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         description,
         phases(module),
         None if trained else training_augmentations(module, datamodule, source.audio, frontend.item_shape),
-        monitored(settings.trainer.monitor),
+        monitored(settings.trainer.monitor, task),
     )
     seconds = datamodule.clip_length if trained and network.window_samples else None
     windowing = windowing_of(settings, encoder, seconds)

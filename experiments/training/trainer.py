@@ -40,6 +40,7 @@ IDLE_WARNINGS = (
     ".*LeafSpec.*",
     ".*smaller than the logging interval.*",
     ".*does not have many workers.*",
+    ".*in eval mode at the start of training.*",  # what is frozen
     ".*dirpath has changed.*",  # `last.ckpt` of a continued run
     ".*exists and is not empty.*",  # the folder of a run that goes on
     ".*sync_dist=True.*",  # every rank has evaluated everything

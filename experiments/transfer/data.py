@@ -36,7 +36,8 @@ def stored(embeddings: StoredSettings) -> Representation:
     if embeddings.store is None:
         raise UserError(
             "embeddings.store is not set: name a store of embeddings, which "
-            "`python ex_pretrain.py extract_embeddings with ...` writes and names at its end"
+            "`python ex_pretrain.py extract_embeddings with ...` writes and names at its end; to train a network from "
+            "audio, name it, model.network=NAME, or the weights to go on from, model.checkpoint=FILE"
         )
     path, block = Path(embeddings.store).expanduser(), embeddings.block
     if not (path / "header.json").is_file():

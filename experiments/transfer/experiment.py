@@ -136,7 +136,7 @@ def prepare(
         description,
         phases(module),
         augmentations(module),
-        monitored(settings.trainer.monitor) if settings.trainer.monitor else usual,
+        monitored(settings.trainer.monitor, task) if settings.trainer.monitor else usual,
     )
     data = identify(corpus, {name: one.ids for name, one in encoded.items()}, task)
     parameters = sum(weight.numel() for weight in network.parameters())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,6 +16,7 @@ from experiments.settings import (
     OptimizerSettings,
     Positive,
     PretrainSettings,
+    RobustnessSettings,
     Section,
     TrainerSettings,
 )
@@ -88,7 +90,9 @@ class ProbeModuleSettings(ModuleSettings):
 
 
 class TransferSettings(NetworkExperimentSettings):
-    """`ex_transfer.py`: a probe on stored embeddings, or with `model.network` a network from audio."""
+    """`ex_transfer.py`: a probe on stored embeddings, or a network from audio: `model.network`, or that of weights."""
+
+    implying: ClassVar[tuple[str, ...]] = ("model.checkpoint", "model.pretrained", "embeddings.store")
 
     seed: Count = 0  # of everything random but the splits
     resume: bool = False  # continue the newest interrupted run with these settings
@@ -100,6 +104,7 @@ class TransferSettings(NetworkExperimentSettings):
     module: ProbeModuleSettings = ProbeModuleSettings()
     inference: InferenceSettings = InferenceSettings()
     export: ExportSettings = ExportSettings()
+    robustness: RobustnessSettings = RobustnessSettings()
     tracking: TrackingSettings = TrackingSettings()
 
     @model_validator(mode="after")
@@ -117,11 +122,22 @@ class TransferSettings(NetworkExperimentSettings):
             if getattr(self.datamodule, name) != getattr(usual, name):
                 raise ValueError(
                     f"datamodule.{name} is about windows of audio; a probe is trained on stored vectors: leave it out, "
-                    "or name the network to train, model.network=NAME"
+                    "or name the network to train, model.network=NAME, or the weights to go on from, "
+                    "model.checkpoint=FILE"
                 )
         if self.trainer.compile:
             raise ValueError("trainer.compile=True is for the blocks of a network; a probe has none: leave it out")
         return self
+
+    @classmethod
+    def implied(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The network that weights to start from are of, with its arguments and windows, and no stored embeddings."""
+        model = given.get("model", {})
+        if given.get("embeddings", {}).get("store") or not (model.get("checkpoint") or model.get("pretrained")):
+            return {}
+        from experiments.networks.described import settings_of
+
+        return settings_of(model.get("checkpoint"), model.get("pretrained"))
 
     def as_pretraining(self) -> PretrainSettings:
         """The same as settings of `ex_pretrain.py`, whose commands train, evaluate and apply any network.

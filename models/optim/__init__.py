@@ -1,7 +1,7 @@
 """Optimisers: which parameters are trained at which rate, how rates change, and LARS."""
 
 from models.optim.lars import LARS
-from models.optim.optimizers import Groups, build, exempt, freeze, layers, parameter_groups
+from models.optim.optimizers import Groups, build, exempt, freeze, layers, parameter_groups, rest
 from models.optim.schedules import BY_STEP, SCHEDULES, Schedule
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "freeze",
     "layers",
     "parameter_groups",
+    "rest",
 ]

@@ -52,6 +52,18 @@ def freeze(network: Network, first: int | Literal["all"]) -> None:
             network.get_parameter(name).requires_grad_(False)
 
 
+def rest(module: nn.Module) -> None:
+    """Put what is frozen as a whole into evaluation mode: it keeps its batch statistics and drops nothing.
+
+    Args:
+        module: Changed in place; its parts without parameters, such as a dropout between two layers, stay as they are.
+    """
+    for part in module.modules():
+        parameters = list(part.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            part.eval()
+
+
 def exempt(network: Network) -> set[str]:
     """Names of the parameters that usually do not decay: biases, norms, and the tokens and positions it names."""
     single = {name for name, parameter in network.named_parameters() if parameter.ndim <= 1}

@@ -29,11 +29,18 @@ class Features:
         return np.full((length, BANDS), float(identity), np.float32)
 
 
-def clips(rank=0, world_size=1, seed=0, **settings) -> SplitLoaders:
+class Long(Features):
+    """Of tracks with ten thousand places for a crop."""
+
+    def length(self, identity):
+        return 10_000 + FRAMES - 1
+
+
+def clips(rank=0, world_size=1, seed=0, features=None, **settings) -> SplitLoaders:
     ids = tuple(str(number) for number in range(TRACKS))
     examples = Examples(ids, ids, np.ones((TRACKS, 1), np.float32))
     made = SplitLoaders(
-        DatamoduleSettings(batch_size_train=3, **settings), Features(), {"train": examples}, LENGTH, seed
+        DatamoduleSettings(batch_size_train=3, **settings), features or Features(), {"train": examples}, LENGTH, seed
     )
     device = SimpleNamespace(root_device=SimpleNamespace(type="cpu"))
     made.trainer = SimpleNamespace(global_rank=rank, world_size=world_size, local_rank=0, strategy=device)
@@ -58,6 +65,20 @@ def test_f17_processes_share_an_epoch_whatever_their_local_rank(world_size):
 def test_f17_the_seed_of_the_run_moves_the_draws():
     assert tracks(clips(seed=0).train_dataloader()) == tracks(clips(seed=0).train_dataloader())
     assert tracks(clips(seed=0).train_dataloader()) != tracks(clips(seed=1).train_dataloader())
+
+
+def test_workers_cut_different_crops_and_the_same_ones_for_a_seed():
+    """Random numbers are of the draw, not of the process: nothing is drawn twice, whoever draws it."""
+
+    def starts(num_workers, seed, epoch):
+        loader = clips(seed=seed, features=Long(), num_workers=num_workers).train_dataloader()
+        loader.sampler.set_epoch(epoch)
+        return [start for batch in loader for start in batch["start"].tolist()]
+
+    alone, other = starts(0, 0, 0), starts(0, 0, 1)
+    assert starts(2, 0, 0) == alone
+    assert starts(2, 0, 1) == other
+    assert len({*alone, *other, *starts(2, 1, 0)}) > 3 * TRACKS - 3  # of ten thousand places, hardly one twice
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])

@@ -1,0 +1,1 @@
+"""How much of its scores a trained network keeps where the audio is changed."""

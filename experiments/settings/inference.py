@@ -10,6 +10,8 @@ from experiments.settings.base import Count, Positive, Section
 
 Layers = Annotated[list[str], Field(min_length=1)]
 Blocks = Annotated[list[Count], Field(min_length=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+SELECTIONS = ("top", "threshold", "thresholds", "argmax")  # settings that say which tags are given
 
 
 class PredictionSettings(Section):
@@ -21,7 +23,17 @@ class PredictionSettings(Section):
     overwrite: bool = False  # replace what is in out_dir and was made of another network, block or audio
     batch_size: Positive = 16  # windows
     threads: Positive | None = None  # of torch on a CPU; None: torch's own choice, one a core
-    top: Positive = 10  # classes of a file in the ranking
+    top: Positive | None = None  # classes of a file in the ranking; of tags these are given; None: 10, see thresholds
+    threshold: Share | None = None  # tags: probability from which on one is given, the same for all
+    thresholds: str | None = None  # tags: the file thresholds.json of an evaluation; None: those of the checkpoint
+    argmax: bool = False  # tags: give the most probable one alone
+
+    @model_validator(mode="after")
+    def _one_selection(self) -> PredictionSettings:
+        given = [f"{name}={value}" for name in SELECTIONS if (value := getattr(self, name)) not in (None, False)]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)}: each says which tags are given; choose one, leave the others out")
+        return self
 
 
 class ProbePredictionSettings(PredictionSettings):
@@ -38,6 +50,7 @@ class InferenceSettings(PredictionSettings):
     layer: str | Layers | None = None  # several as a list; None: the network's own; MAEST: block_06, or the middle one
     join: Literal["mean", "max", "vote"] = "mean"  # predict, evaluate: of a track's windows, to one prediction
     half_overlapped_inference: bool = False  # windows begin at half of the one before
+    fit_thresholds: bool = False  # evaluate: fit them on the validation split first, and leave thresholds.json
     scheduler: str | None = None  # extraction: of a Dask cluster, whose workers compute, tcp://host:port
     labels: str | None = None  # predict: class names, a text file, JSON or a checkpoint, where the weights carry none
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from datasets.clips import window_starts
 from datasets.progress import progress
 from datasets.store import StoreWriter
+from datasets.windows import Plan
 from ex_probe import ex as probes
 from experiments.encoder import Encoder
 from experiments.inference.extraction import header
@@ -110,7 +110,7 @@ def embed(
 def windows(file: Path, length: int, frames: int) -> torch.Tensor:
     """Consecutive windows of a file of `length` frames, `[windows, samples]`; the last may end in zeros."""
     samples = torch.from_numpy(decode(file, 16_000))
-    starts = window_starts(length, frames, frames)
+    starts = Plan(frames, frames).starts(length)
     padded = torch.nn.functional.pad(samples, (0, max(0, (starts[-1] + frames) * HOP - len(samples))))
     return torch.stack([padded[start * HOP : (start + frames) * HOP] for start in starts])
 

@@ -14,7 +14,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from datasets.targets import Targets
-from datasets.windows import centred_padding, exhaustive_windows, offset_range
+from datasets.windows import Plan, centred_padding, offset_range
 
 
 class Rows(Protocol):
@@ -116,11 +116,11 @@ class FixedCrops(Dataset[dict[str, np.ndarray]]):
 
 
 class Windows(_Crops):
-    """Fixed windows of every track: its centre, or all of it. Items hold `window`, their number, besides.
+    """Fixed windows of every track. Items hold `window`, their number, besides.
 
     Args:
-        distance: Of windows, in rows; None takes the single window at the centre.
-        features, ids, targets, length, extra, hop: As of `_Crops`.
+        plan: Where they lie in a track.
+        features, ids, targets, extra, hop: As of `_Crops`.
     """
 
     def __init__(
@@ -128,28 +128,16 @@ class Windows(_Crops):
         features: Rows,
         ids: Sequence[str],
         targets: Targets | None,
-        length: int,
-        distance: int | None = None,
+        plan: Plan,
         extra: Mapping[str, Targets] | None = None,
         hop: int = 1,
     ) -> None:
-        super().__init__(features, ids, targets, length, extra, hop)
+        super().__init__(features, ids, targets, plan.length, extra, hop)
         lengths = [features.length(identity) for identity in ids]
-        self.windows = [
-            (track, start, rows)
-            for track, rows in enumerate(lengths)
-            for start in window_starts(rows, length, distance)
-        ]
+        self.windows = [(track, start, rows) for track, rows in enumerate(lengths) for start in plan.starts(rows)]
 
     def __len__(self) -> int:
         return len(self.windows)
 
     def __getitem__(self, number: int) -> dict[str, np.ndarray]:
         return self._item(*self.windows[number]) | {"window": np.asarray(number)}
-
-
-def window_starts(rows: int, length: int, distance: int | None) -> list[int]:
-    """First rows of a track's windows; None as distance gives the one at the centre."""
-    if distance is None:
-        return [max(rows - length, 0) // 2]
-    return [start for start, _ in exhaustive_windows(rows, length, distance)]

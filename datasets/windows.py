@@ -1,9 +1,11 @@
-"""Where to cut a track: random crops, consecutive windows, and the padding of what is too short.
+"""Where to cut a track: random crops, windows at a distance or evenly spread, and the padding of what is too short.
 
 Lengths and positions are counted in rows of the stored array (frames of features, samples of audio).
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -63,18 +65,83 @@ def exhaustive_windows(rows: int, length: int, hop: int | None = None) -> list[t
     return [(start, min(length, rows - start)) for start in starts]
 
 
+def spread_windows(rows: int, length: int, count: int | None = None) -> list[int]:
+    """First rows of windows spread evenly over a track, the first at its beginning, the last flush with its end.
+
+    A single window lies at the centre. A track that is shorter than a window has that one; a track with fewer places
+    for a window than windows has one at each place.
+
+    Args:
+        rows: of the track, at least 1.
+        length: of a window.
+        count: of windows; None: as few as leave no more than a tenth of a window uncovered.
+
+    Raises:
+        ValueError: a number below 1.
+    """
+    _check(rows, length)
+    if count is None:
+        count = max(1, -((length - 10 * rows) // (10 * length)))
+    if count < 1:
+        raise ValueError(f"windows={count}: at least 1")
+    room = max(rows - length, 0)
+    count = min(count, room + 1)
+    return [room // 2] if count == 1 else [round(number * room / (count - 1)) for number in range(count)]
+
+
+def windows_to_end(rows: int, length: int, hop: int) -> list[int]:
+    """First rows of windows at a distance, and of a last one flush with the end; of a track shorter than a window 0.
+
+    Raises:
+        ValueError: a number below 1.
+    """
+    _check(rows, length)
+    if hop < 1:
+        raise ValueError(f"hop={hop}: at least 1 row")
+    room = max(rows - length, 0)
+    return [*range(0, room, hop), room]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where the windows of a track lie: at a distance (`hop`), or evenly spread.
+
+    Attributes:
+        length: of a window, rows.
+        hop: from one window to the next, rows; None: they are spread by `spread_windows`.
+        count: of windows that are spread; None: as few as cover the track.
+        to_end: whether a last window is flush with the end of the track; else they are `exhaustive_windows`.
+    """
+
+    length: int
+    hop: int | None = None
+    count: int | None = None
+    to_end: bool = False
+
+    def starts(self, rows: int) -> list[int]:
+        """First rows of the windows of a track of so many rows, ascending."""
+        if self.hop is None:
+            return spread_windows(rows, self.length, self.count)
+        if self.to_end:
+            return windows_to_end(rows, self.length, self.hop)
+        return [start for start, _ in exhaustive_windows(rows, self.length, self.hop)]
+
+
+def centre(length: int) -> Plan:
+    """The single window in the middle of a track."""
+    return Plan(length, count=1)
+
+
 def cut(
-    track: np.ndarray, length: int, hop: int, fill: float = 0.0, unpadded: int | None = None
+    track: np.ndarray, plan: Plan, fill: float = 0.0, unpadded: int | None = None
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Cut a track into windows.
 
-    The last window may lack a tenth of its rows, and a track that is shorter than a window is a single one; both are
-    padded. What is left behind the last window is dropped.
+    A window that lacks rows, the last one or the only one of a short track, is padded.
 
     Args:
         track: `[rows, ...]`.
-        length: Of a window, rows.
-        hop: From one window to the next, rows.
+        plan: Where the windows lie.
         fill: What padding is made of.
         unpadded: Rows that a network takes of this track as they are, where it has less than nine tenths of a window;
             None: it is padded.
@@ -82,11 +149,11 @@ def cut(
     Returns:
         First row of every window, and the windows.
     """
-    if unpadded is not None and is_short(len(track), length):
+    if unpadded is not None and is_short(len(track), plan.length):
         return np.zeros(1, dtype=int), [track[:unpadded]]
-    starts = np.array([start for start, _ in exhaustive_windows(len(track), length, hop)])
-    windows = [track[start : start + length] for start in starts]
-    return starts, [one if len(one) == length else pad_centred(one, length, fill) for one in windows]
+    starts = np.array(plan.starts(len(track)))
+    windows = [track[start : start + plan.length] for start in starts]
+    return starts, [one if len(one) == plan.length else pad_centred(one, plan.length, fill) for one in windows]
 
 
 def _check(rows: int, length: int) -> None:

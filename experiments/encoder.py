@@ -25,20 +25,12 @@ from experiments.checkpoint_files import checkpoint_file, digest
 from experiments.errors import UserError
 from experiments.labels import output_names
 from experiments.tasks import Task, from_metadata
-from models.checkpoints import fetch, load_checkpoint, load_release
-from models.errors import CheckpointError
+from experiments.windowing import Windowing, consecutive, placed
+from models.checkpoints import CheckpointError, fetch, load_checkpoint, load_release
 from models.frontends import FrontEnd
 from models.inputs import Inputs
 from models.network import Network
-from models.network_input import (
-    Windowing,
-    check_fit,
-    checked_window,
-    default_window,
-    describe,
-    own_frontend,
-    windowing,
-)
+from models.network_input import check_fit, checked_window, default_window, describe, own_frontend
 from models.prediction import Prediction
 from models.releases import RELEASES
 from models.running import Forward, OpenTrack, Runner, Runtime, in_batches, logits_of, tokens_of
@@ -65,6 +57,7 @@ class Encoder:
         weights: Where they are from, in a form that two equal networks share.
         runtime: On what it runs.
         allowed: Modules outside of this project that its task may be imported from.
+        published: Whether the weights are not of a training of this project.
     """
 
     network: Network
@@ -73,6 +66,7 @@ class Encoder:
     weights: str = "in memory"
     runtime: Runtime = field(default_factory=Runtime)
     allowed: Collection[str] = frozenset()
+    published: bool = False
 
     @classmethod
     def load(
@@ -115,7 +109,8 @@ class Encoder:
         description = describe(network, frontend, meaning, *about)
         if thresholds := _thresholds_of(metadata, names, file):
             description["thresholds"] = thresholds.entry
-        return cls(network, frontend, description, digest(file), Runtime(**runtime), frozenset(allowed))
+        published = "run_fingerprint" not in metadata
+        return cls(network, frontend, description, digest(file), Runtime(**runtime), frozenset(allowed), published)
 
     @classmethod
     def of(
@@ -219,29 +214,28 @@ class Encoder:
         }
 
     def windowing(self, frames: int | None = None, hop_frames: float | None = None) -> Windowing:
-        """How tracks are cut into windows of so many frames.
+        """How tracks are cut into windows of so many frames that follow each other.
 
         Args:
             frames: Of a window; None: what it was made for.
             hop_frames: From one window to the next; None: one begins where another ends.
         """
-        return windowing(self.network, self.frontend, self.audio, frames or self.window, hop_frames)
+        return consecutive(self.network, self.frontend, self.audio, frames or self.window, hop_frames)
 
-    def windowing_of(self, seconds: float | None = None, overlapped: bool = False) -> Windowing:
-        """The same by seconds.
+    def windowing_of(self, seconds: float | None = None, **places: Any) -> Windowing:
+        """How tracks are cut into windows of so many seconds.
 
         Args:
             seconds: Length of a window; None: what it was made for.
-            overlapped: Begin each at half of the one before.
+            places: `windows`, `hop`, `overlapped`, `stored`, as of `experiments.windowing.placed`; none of them: as
+                the network says (`coverage`).
 
         Raises:
             InputError: The network takes none as short, or as long, as that.
+            UserError: Windows cannot lie so.
         """
         frames = self.window if seconds is None else checked_window(self.network, self.frontend, seconds)
-        whole = self.windowing(frames)
-        if not overlapped:
-            return whole
-        return self.windowing(frames, whole.hop // 2 / (self.frontend.hop if self.audio else 1))
+        return placed(self.windowing(frames), self.network.coverage, **places)
 
     def layers(self, names: str | Sequence[str] | None = None) -> list[str]:
         """The layers of these names, each once, in the order of the network; None: its default.
@@ -261,6 +255,8 @@ class Encoder:
         rate: int,
         *,
         seconds: float | None = None,
+        windows: int | None = None,
+        hop: float | None = None,
         overlapped: bool = False,
         join: str = "mean",
         batch_size: int = 16,
@@ -271,16 +267,19 @@ class Encoder:
             audio: `[samples]` or `[channels, samples]`, float of full scale 1 or int16.
             rate: Hz.
             seconds: Of a window; None: what the network was made for.
+            windows: So many, spread evenly from the beginning to the end, a single one at the centre.
+            hop: Seconds from one window to the next; a last one is flush with the end.
             overlapped: Begin each window at half of the one before.
-            join: How the predictions of windows become one: `mean`, `max` or `vote`.
+            join: How windows become one: `mean`, `max` or `vote` of predictions, or `mean_logits`.
             batch_size: Windows at once.
 
         Raises:
             AudioError: The audio is empty, not finite or far over full scale.
             InputError: The network takes no window of that length.
-            UserError: The audio is too short for the network, or this task has no such join.
+            UserError: The audio is too short for the network, more than one of `windows`, `hop` and `overlapped` is
+                given, or this task has no such join.
         """
-        windowing = self.windowing_of(seconds, overlapped)
+        windowing = self.windowing_of(seconds, windows=windows, hop=hop, overlapped=overlapped)
         track = self._opened(audio, rate, windowing, padded=False)
         (logits,) = self._outputs(track, None, batch_size)
         over_time, whole = self.decode(logits, track.starts, join)
@@ -295,21 +294,26 @@ class Encoder:
         layers: str | Sequence[str] | None = None,
         *,
         seconds: float | None = None,
+        windows: int | None = None,
+        hop: float | None = None,
         overlapped: bool = False,
         batch_size: int = 16,
     ) -> dict[str, np.ndarray]:
         """Tokens of layers, `[windows, tokens, dim]` float32 by name; arguments and errors as those of `predict`.
 
-        A recording with less than nine tenths of a window is always centred in silence, as it is in a store.
+        Unless a number or a distance is given, windows are those of a store: consecutive, and a recording with less
+        than nine tenths of one is centred in silence.
         """
-        chosen = self.layers(layers)
-        track = self._opened(audio, rate, self.windowing_of(seconds, overlapped), padded=True)
+        chosen, stored = self.layers(layers), windows is None and hop is None
+        windowing = self.windowing_of(seconds, windows=windows, hop=hop, overlapped=overlapped, stored=stored)
+        track = self._opened(audio, rate, windowing, padded=True)
         return dict(zip(chosen, self._outputs(track, tuple(chosen), batch_size), strict=True))
 
     def decode(self, logits: np.ndarray, starts: np.ndarray, join: str = "mean") -> tuple[np.ndarray, np.ndarray]:
         """Logits of windows, which begin at the rows `starts`, to the predictions of the windows and of the track."""
         over_time = self.task.decode(logits)
-        return over_time, self.task.join(over_time, starts / self.frontend.hop if self.audio else starts, join)
+        frames = starts / self.frontend.hop if self.audio else starts
+        return over_time, self.task.join_outputs(logits, over_time, frames, join)
 
     def unpadded(self, rows: int, windowing: Windowing) -> int | None:
         """Rows that the network takes of a track with less than nine tenths of a window; None: it is to be padded.
@@ -335,7 +339,7 @@ class Encoder:
     def _opened(self, audio: np.ndarray | Tensor, rate: int, windowing: Windowing, padded: bool) -> OpenTrack:
         rows = rows_of(audio, rate, self.frontend, self.audio)
         unpadded = None if padded else self.unpadded(len(rows), windowing)
-        return OpenTrack("", *cut(rows, windowing.rows, windowing.hop, self.fill(), unpadded))
+        return OpenTrack("", *cut(rows, windowing.plan, self.fill(), unpadded))
 
     @cached_property
     def _runners(self) -> dict[tuple[str, ...] | None, Runner]:

@@ -95,8 +95,7 @@ def interval_per_class(
         Class -> metric -> (low, high), where the task can score classes on resamples; without what none can score.
     """
     parts = [
-        task.score_per_class_resampled(predictions, references, weights)
-        for weights in _drawn(len(references), n, seed)
+        task.score_per_class_resampled(predictions, references, weights) for weights in _drawn(len(references), n, seed)
     ]
     result: dict[str, dict[str, tuple[float, float]]] = {}
     for name, metric in parts[0]:

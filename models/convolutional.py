@@ -78,6 +78,7 @@ class Tagger(Network):
 
     frontend = "mel_db"
     input = "audio"
+    coverage = "spread"
     rebuilt: ClassVar[tuple[str, ...]] = ("spec.",)
 
     def stem(self, x: Tensor) -> Tensor:

@@ -156,7 +156,7 @@ def window_samples(network: nn.Module, inputs: Inputs, frames: int | None) -> in
         ExportError: The network has no length of its own, or does not take this one.
     """
     frontend = inputs.frontend
-    if inputs.audio and network.window_samples and frames in (None, frontend.n_frames(network.window_samples)):
+    if inputs.audio and network.window_samples and frames is None:
         return network.window_samples
     if frames is None:
         frames = network.window
@@ -165,7 +165,7 @@ def window_samples(network: nn.Module, inputs: Inputs, frames: int | None) -> in
     if frames is None:
         raise ExportError(f"the network {network.name} takes windows of any length: give the length to export")
     check_frames(network, frames)
-    return frontend.n_samples(frames) if inputs.audio else frames * frontend.hop
+    return network.samples_of(frontend, frames) if inputs.audio else frames * frontend.hop
 
 
 def example(clips: int, samples: int, sample_rate: int) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor, nn
 
 from models.frontends.base import FrontEnd
@@ -35,38 +33,3 @@ class Inputs(nn.Module):
         if self.audio:
             x = self.frontend(self.waveform(x))
         return (x.float() - self.mean) / (2 * self.std)
-
-
-@dataclass(frozen=True)
-class WindowLength:
-    """How long a window is, in the store and for the network.
-
-    Attributes:
-        frames: That the network sees.
-        rows: Of the store: the same frames, or samples.
-        distance: From one window of a track to the next, rows: as many as its frames are long.
-        hop: Rows from one frame to the next.
-    """
-
-    frames: int
-    rows: int
-    distance: int
-    hop: int = 1
-
-    @classmethod
-    def of_features(cls, frames: int) -> WindowLength:
-        """A window of stored frames."""
-        return cls(frames, frames, frames)
-
-    @classmethod
-    def of_audio(cls, frontend: FrontEnd, frames: int, samples: int | None = None) -> WindowLength:
-        """A window of stored audio.
-
-        Args:
-            frontend: Makes the frames.
-            frames: That the network sees, where `samples` is None.
-            samples: Length of the window, where a network says it (`window_samples`).
-        """
-        if samples is None:
-            return cls(frames, frontend.n_samples(frames), frames * frontend.hop, frontend.hop)
-        return cls(frontend.n_frames(samples), samples, samples, frontend.hop)

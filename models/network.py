@@ -40,7 +40,10 @@ class Network(Named):
         derived: Arguments of the constructor that follow from data and front end, so that they are no settings.
         adjustable: Arguments that change no weight, so that they may differ from those of a checkpoint's training.
         seconds: Length of its windows where no setting says otherwise; None where `window_samples` says it.
-        window_samples: The same in samples, where the length is part of the network.
+        window_samples: The same in samples, where it is no whole number of frames.
+        fixed_window: Whether it takes windows of that length alone.
+        coverage: How a track is cut where no setting says otherwise: into consecutive windows, of which a rest of less
+            than nine tenths of one is left out, or into as few as cover it, spread evenly.
         window: Frames of the windows it is made for; None where any length will do.
         min_frames: Shortest input.
         max_frames: Longest input; None where there is no limit.
@@ -59,6 +62,8 @@ class Network(Named):
     adjustable: ClassVar[tuple[str, ...]] = ()
     seconds: ClassVar[float | None] = None
     window_samples: ClassVar[int | None] = None
+    fixed_window: ClassVar[bool] = False
+    coverage: ClassVar[Literal["consecutive", "spread"]] = "consecutive"
     window: int | None = None
     min_frames: int = 1
     max_frames: int | None = None
@@ -152,6 +157,11 @@ class Network(Named):
             ValueError: It can see nothing in so few frames.
         """
         return None
+
+    def samples_of(self, frontend: FrontEnd, frames: int) -> int:
+        """Samples of a window of so many frames: `window_samples` where they make as many, else the fewest that do."""
+        own = self.window_samples
+        return own if own and frontend.n_frames(own) == frames else frontend.n_samples(frames)
 
     def forward(self, x: Tensor) -> Outputs:
         """Logits of a batch `[batch, frames, *item_shape]`."""

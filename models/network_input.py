@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +12,7 @@ from models.frontends import FrontEnd, build
 from models.network import Network
 
 SECONDS = 10.0  # of a window where neither network nor setting says it
-
-
-@dataclass(frozen=True)
-class Windowing:
-    """How tracks are cut.
-
-    Attributes:
-        frames: Of a window.
-        rows: Of a window: frames of features, or samples of audio.
-        hop: From one window to the next, rows.
-        hop_frames: The same in frames.
-        rate: Rows a second.
-    """
-
-    frames: int
-    rows: int
-    hop: int
-    hop_frames: float
-    rate: float
+NEARLY = 0.01  # seconds: 3.69 s is a window of 59,049 samples at 16 kHz
 
 
 def own_frontend(network: Network | type[Network]) -> FrontEnd:
@@ -119,43 +100,23 @@ def checked_window(network: Network | type[Network], frontend: FrontEnd, seconds
     frames, rate, built = frames_in(seconds, frontend), frontend.frame_rate, isinstance(network, Network)
     if network.window_samples:
         exact = default_window(network, frontend)
-        if abs(frames - exact) > 1:
+        if abs(frames - exact) <= max(1, rate * NEARLY):
+            return exact
+        if network.fixed_window:
             own = network.window_samples / frontend.sample_rate
             raise InputError(
                 f"datamodule.clip_length={seconds:g} s: this network takes windows of {own:g} s; leave it out"
             )
-        return exact
     fewest = network.min_frames if built or isinstance(network.min_frames, int) else 1  # a class may compute it
     if frames < fewest:
         raise InputError(
             f"datamodule.clip_length={seconds:g} s: {frames} frames, this network needs at least "
             f"{fewest}; set it to {math.ceil(100 * fewest / rate) / 100:g} or more"
         )
-    most = (network.window or network.max_frames) if built else None
+    most = (network.max_frames if network.window_samples else network.window or network.max_frames) if built else None
     if most and frames > most:
         raise InputError(
             f"windows of {seconds:g} s ({frames} frames): this network takes up to {most} frames; leave the length "
             f"(datamodule.clip_length) out or set it to {most / rate:g} or less"
         )
     return frames
-
-
-def windowing(
-    network: Network, frontend: FrontEnd, audio: bool, frames: int, hop_frames: float | None = None
-) -> Windowing:
-    """How tracks are cut into windows of so many frames.
-
-    Args:
-        network: That sees them.
-        frontend: What its input is made with.
-        audio: Whether tracks are audio, not features.
-        frames: Of a window.
-        hop_frames: From one window to the next; None: one begins where another ends.
-    """
-    if not audio:
-        hop = frames if hop_frames is None else int(hop_frames)
-        return Windowing(frames, frames, hop, hop, frontend.frame_rate)
-    step = frontend.hop
-    hop = round(hop_frames * step) if hop_frames else network.window_samples or frames * step
-    rows = network.window_samples or frontend.n_samples(frames)
-    return Windowing(frames, rows, hop, hop // step if hop % step == 0 else hop / step, frontend.sample_rate)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,9 +113,24 @@ def vote(predictions: np.ndarray) -> np.ndarray:
     return winners / len(predictions)
 
 
-# Name -> function, and the kinds of tasks that it makes sense for.
+@dataclass(frozen=True)
+class Join:
+    """A way to join windows.
+
+    Attributes:
+        function: `[windows, ...]` to `[...]`.
+        kinds: Of the tasks that it makes sense for.
+        of_logits: Whether it takes logits, which become a prediction afterwards; else predictions.
+    """
+
+    function: Callable[[np.ndarray], np.ndarray]
+    kinds: tuple[str, ...]
+    of_logits: bool = False
+
+
 JOINS = {
-    "mean": (mean, ("class", "tags", "values")),
-    "max": (maximum, ("class", "tags")),
-    "vote": (vote, ("class",)),
+    "mean": Join(mean, ("class", "tags", "values")),
+    "max": Join(maximum, ("class", "tags")),
+    "vote": Join(vote, ("class",)),
+    "mean_logits": Join(mean, ("class", "tags"), of_logits=True),
 }

@@ -17,7 +17,7 @@ from experiments.errors import UserError
 from experiments.export.cards import card
 from experiments.export.formats import FORMATS, ExportJob, Format, eager
 from experiments.messages import say
-from experiments.networks.opening import block_layers, layers_of, open_encoder, windowing_of
+from experiments.networks.opening import block_layers, layers_of, open_encoder
 from experiments.settings import ExportSettings, PretrainSettings
 from experiments.tracking import RunHandle
 from models.export import example
@@ -48,7 +48,7 @@ def export(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     if settings.inference.random_weights:
         raise UserError("inference.random_weights: an untrained network is of no use elsewhere; give a checkpoint")
     encoder = open_encoder(settings)
-    frames = windowing_of(settings, encoder).frames
+    frames = encoder.windowing_of(settings.datamodule.clip_length).frames
     about = card(encoder, settings.inference.checkpoint, settings.model.pretrained)
     job = ExportJob(chosen, encoder, _layers(settings, encoder), frames, about)
     aside = path.with_name(f".{path.stem}.{os.getpid()}.new{path.suffix}")

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from datasets.clips import window_starts
 from datasets.store import Header, Reader, Store
 from datasets.windows import is_short
-from models.network_input import Windowing
+from experiments.windowing import Windowing
 from models.running import OpenTrack, Runner, in_batches
 
 
@@ -77,7 +76,7 @@ def _opened(job: Job, ids: Iterable[str], report: ExtractionReport) -> Iterator[
     features, rows = job.features, job.windowing.rows
     for identity in ids:
         try:
-            starts = window_starts(features.length(identity), rows, job.windowing.hop)
+            starts = job.windowing.plan.starts(features.length(identity))
             windows = [features.read_crop(identity, start, rows) for start in starts]
         except (OSError, ValueError) as error:
             report.skipped.append((identity, str(error)))

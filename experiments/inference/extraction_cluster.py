@@ -9,7 +9,6 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from datasets.clips import window_starts
 from datasets.store import Reader, StoreError, StoreWriter
 from datasets.store_filling import Filler
 from experiments.inference.batching import ExtractionReport, Job, origin, tracks_through
@@ -105,7 +104,7 @@ def _groups(job: Job, ids: Sequence[str], threads: int) -> Iterator[list[str]]:
     for identity in ids:
         group.append(identity)
         with suppress(OSError, ValueError):  # whoever reads it will say why not
-            windows += len(window_starts(job.features.length(identity), job.windowing.rows, job.windowing.hop))
+            windows += len(job.windowing.plan.starts(job.features.length(identity)))
         if windows >= BATCHES * job.batch_size or len(group) == most:
             yield group
             group, windows = [], 0

@@ -25,10 +25,10 @@ from experiments.settings import DatamoduleSettings, PretrainSettings
 from experiments.tracking import RunHandle
 from experiments.tracks.data import DataSource, open_source, read_corpus, spell
 from experiments.tracks.unmatched import match
+from experiments.windowing import Windowing
 from models.cost import savings
 from models.fingerprint import fingerprint
 from models.network import Network
-from models.network_input import Windowing
 from models.running import logits_of, tokens_of
 from preprocess.cluster import Cluster, ClusterError, connected
 
@@ -97,20 +97,16 @@ def layer_folder(network: Network, layer: str) -> str:
 def _with_source(settings: PretrainSettings, encoder: Encoder) -> tuple[Encoder, Windowing, DataSource]:
     """The features that a network wants; a length that it does not take is an error before they are computed."""
     datamodule = settings.datamodule
-    windowing_of(settings, encoder)
+    seconds = datamodule.clip_length
+    windowing_of(settings, encoder, seconds, stored=True)
     source = open_source(datamodule, encoder.frontend, encoder.input, labelled=_by_table(datamodule))
     encoder = encoder.fed(source.audio)
-    return encoder, windowing_of(settings, encoder), source
+    return encoder, windowing_of(settings, encoder, seconds, stored=True), source
 
 
 def _producer(encoder: Encoder, windowing: Windowing) -> dict[str, Any]:
     """What made a store, so that nothing else is added to it."""
-    return {
-        **encoder.identity,
-        "weights": encoder.weights,
-        "window_frames": windowing.frames,
-        "hop_frames": windowing.hop_frames,
-    }
+    return {**encoder.identity, "weights": encoder.weights, **windowing.made}
 
 
 def _extract(

@@ -14,9 +14,12 @@ from experiments.tasks.base import Task
 from models.descriptions import read_json
 from models.errors import CheckpointError
 from models.files import replaced
+from models.fingerprint import fingerprint
+from models.published_taggers import JAMENDO, MAGNATAGATUNE, MSD
 from models.selection import Selection, fitted, one_class, same_for_all
 from models.thresholds import USUAL, Thresholds
 
+PUBLISHED = {"magnatagatune top 50": MAGNATAGATUNE, "msd top 50": MSD, "mtg-jamendo top 50": JAMENDO}
 FILE = "thresholds.json"
 FIT = "fit them by `python ex_transfer.py evaluate with inference.fit_thresholds=True ...`"
 
@@ -88,4 +91,14 @@ def read_thresholds(file: str, tags: Sequence[str], weights: str = "") -> Thresh
 def write_thresholds(path: Path, thresholds: Thresholds, about: Mapping[str, Any]) -> None:
     """Write a file that `read_thresholds` reads; `about` says what else is known of it."""
     with replaced(path) as aside:
-        aside.write_text(json.dumps({**thresholds.entry, **about}, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        aside.write_text(
+            json.dumps({**thresholds.entry, **about}, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+        )
+
+
+def tag_set(tags: Sequence[str]) -> str:
+    """The name of a published set of tags in its published order, or a fingerprint of names and order."""
+    for name, published in PUBLISHED.items():
+        if tuple(tags) == published:
+            return name
+    return fingerprint({"tags": list(tags)})

@@ -12,7 +12,7 @@ from experiments.networks.devices import runtime_of
 from experiments.networks.initial import frontend_from, initial
 from experiments.settings import InferenceSettings, PretrainSettings
 from experiments.tasks import build
-from models.network_input import Windowing
+from experiments.windowing import Windowing
 from models.running import Runtime
 
 BLOCK = re.compile(r"block_(\d+)")
@@ -48,13 +48,24 @@ def open_encoder(settings: PretrainSettings, named: bool = True) -> Encoder:
     return encoder
 
 
-def windowing_of(settings: PretrainSettings, encoder: Encoder) -> Windowing:
-    """How tracks are cut, by `datamodule.clip_length` and `inference.half_overlapped_inference`.
+def windowing_of(
+    settings: PretrainSettings, encoder: Encoder, seconds: float | None = None, stored: bool = False
+) -> Windowing:
+    """How tracks are cut, by `inference.windows`, `inference.hop` or `inference.half_overlapped_inference`.
+
+    Args:
+        settings: Of the experiment.
+        encoder: That sees the windows.
+        seconds: Of a window; None: what the network was made for.
+        stored: Whether what is made of the windows goes to a store.
 
     Raises:
-        UserError: The network takes no window as long as that.
+        InputError: The network takes no window as long as that.
+        UserError: A store cannot have such windows.
     """
-    return encoder.windowing_of(settings.datamodule.clip_length, settings.inference.half_overlapped_inference)
+    inference = settings.inference
+    places = {"windows": inference.windows, "hop": inference.hop, "overlapped": inference.half_overlapped_inference}
+    return encoder.windowing_of(seconds, **places, stored=stored)
 
 
 def layers_of(inference: InferenceSettings, encoder: Encoder) -> list[str]:

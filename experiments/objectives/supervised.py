@@ -56,7 +56,9 @@ class Supervised(Objective):
         tracks, first, number = np.unique(kept["track"], return_index=True, return_inverse=True)
         decoded = np.asarray(self.task.decode(kept["outputs"]))
         predictions: Any = [
-            self.task.join(decoded[rows], kept["start"][rows] if "start" in kept else None, self.join)
+            self.task.join_outputs(
+                kept["outputs"][rows], decoded[rows], kept["start"][rows] if "start" in kept else None, self.join
+            )
             for rows in _rows_of(number, len(tracks))
         ]
         references: Any

@@ -6,12 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from experiments.settings.base import Count, Positive, Section
+from experiments.settings.base import Count, Positive, Section, Share
+from experiments.windowing import check_choice
 
 Layers = Annotated[list[str], Field(min_length=1)]
 Blocks = Annotated[list[Count], Field(min_length=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-SELECTIONS = ("top", "threshold", "thresholds", "argmax")  # settings that say which tags are given
 
 
 class PredictionSettings(Section):
@@ -30,10 +29,15 @@ class PredictionSettings(Section):
 
     @model_validator(mode="after")
     def _one_selection(self) -> PredictionSettings:
-        given = [f"{name}={value}" for name in SELECTIONS if (value := getattr(self, name)) not in (None, False)]
-        if len(given) > 1:
+        if len(given := selections(self)) > 1:
             raise ValueError(f"{' and '.join(given)}: each says which tags are given; choose one, leave the others out")
         return self
+
+
+def selections(settings: PredictionSettings) -> list[str]:
+    """The settings that say which tags are given, with their values."""
+    values = {name: getattr(settings, name) for name in ("top", "threshold", "thresholds", "argmax")}
+    return [f"{name}={value}" for name, value in values.items() if value is not None and value is not False]
 
 
 class ProbePredictionSettings(PredictionSettings):
@@ -48,17 +52,30 @@ class InferenceSettings(PredictionSettings):
     random_weights: bool = False  # a network of the settings in `model` as it is before training, to compare with
     transformer_block: Count | Blocks | None = None  # layer by number from 0, several as a list: 6 is layer=block_06
     layer: str | Layers | None = None  # several as a list; None: the network's own; MAEST: block_06, or the middle one
-    join: Literal["mean", "max", "vote"] = "mean"  # predict, evaluate: of a track's windows, to one prediction
+    join: Literal["mean", "mean_logits", "max", "vote"] = "mean"  # predict, evaluate: of a track's windows
+    windows: Positive | None = None  # of a track, evenly spread, 1: at the centre; None: as many as cover it
+    hop: Annotated[float, Field(gt=0)] | None = None  # s from one window to the next; a last one ends with the track
     half_overlapped_inference: bool = False  # windows begin at half of the one before
     fit_thresholds: bool = False  # evaluate: fit them on the validation split first, and leave thresholds.json
     scheduler: str | None = None  # extraction: of a Dask cluster, whose workers compute, tcp://host:port
     labels: str | None = None  # predict: class names, a text file, JSON or a checkpoint, where the weights carry none
 
     @model_validator(mode="after")
+    def _fitted_are_used(self) -> InferenceSettings:
+        if self.fit_thresholds and (given := selections(self)):
+            raise ValueError(f"fit_thresholds=True and {given[0]}: the tags are given by what is fitted; choose one")
+        return self
+
+    @model_validator(mode="after")
     def _one_layer(self) -> InferenceSettings:
         if self.layer is not None and self.transformer_block is not None:
             both = f"layer={self.layer} and transformer_block={self.transformer_block}"
             raise ValueError(f"{both}: give one, the other None")
+        return self
+
+    @model_validator(mode="after")
+    def _one_choice_of_windows(self) -> InferenceSettings:
+        check_choice(self.windows, self.hop, self.half_overlapped_inference)
         return self
 
 

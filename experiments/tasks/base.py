@@ -11,7 +11,7 @@ import numpy as np
 
 from datasets.targets import ClipTargets, Targets
 from experiments.errors import UserError
-from models.prediction import JOINS
+from models.prediction import JOINS, Join
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -114,18 +114,37 @@ class Task(ABC):
         Args:
             predictions: As decoded, `[windows, ...]`, one window or more, in the order of the track.
             starts: First frame of every window, `[windows]`; for tasks over time.
-            how: A key of `models.prediction.JOINS`.
+            how: A key of `models.prediction.JOINS`, other than one of logits.
 
         Raises:
             UserError: No such way to join, or none for this kind of task.
         """
+        join = self.checked_join(how)
+        if join.of_logits:
+            raise UserError(f"{self.name}: {how} joins logits, not predictions")
+        return join.function(predictions)
+
+    def join_outputs(
+        self, outputs: Any, predictions: np.ndarray, starts: np.ndarray | None = None, how: str = "mean"
+    ) -> np.ndarray:
+        """Turn the raw outputs of a track's windows, and the predictions they were decoded to, into the prediction of
+        the track: arguments and errors as those of `join`, `outputs` being `[windows, n_outputs]`."""
+        if self.clip_level and (join := self.checked_join(how)).of_logits:
+            return self.decode(join.function(np.asarray(outputs))[None])[0].astype(np.float64)
+        return self.join(predictions, starts, how)
+
+    def checked_join(self, how: str) -> Join:
+        """The way to join windows of that name.
+
+        Raises:
+            UserError: There is none, or none for this kind of task.
+        """
         if how not in JOINS:
             raise unknown("way to join windows", how, JOINS)
-        function, kinds = JOINS[how]
-        if self.kind not in kinds:
-            possible = ", ".join(name for name, (_, fitting) in JOINS.items() if self.kind in fitting)
+        if self.kind not in JOINS[how].kinds:
+            possible = ", ".join(name for name, join in JOINS.items() if self.kind in join.kinds)
             raise UserError(f"{self.name}: windows cannot be joined by {how}. Valid: {possible}")
-        return function(predictions)
+        return JOINS[how]
 
     @abstractmethod
     def score(self, predictions: Any, references: Any) -> dict[str, float]:

@@ -17,9 +17,10 @@ from datasets.examples import Examples
 from datasets.loading_processes import leave_signals_to_parent
 from datasets.samplers import EpochSampler, EvenShare, balanced_weights
 from datasets.teachers import Teacher
+from datasets.windows import Plan
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings, TrainerSettings
-from models.inputs import WindowLength
+from experiments.windowing import Windowing
 
 GPU_WORKERS = 4
 
@@ -69,7 +70,7 @@ class SplitLoaders(L.LightningDataModule):
         settings: Batch sizes, workers, sampling.
         features: Reader of stored features or audio.
         splits: Tracks of train, valid and test, with targets where there are labels.
-        length: Of a window.
+        windowing: How tracks are cut.
         seed: Of the run; moves the draws.
         teacher: Its targets go with windows for training and validation.
         views: Random crops of a track that an example consists of; several are validated and tested as they are
@@ -81,14 +82,14 @@ class SplitLoaders(L.LightningDataModule):
         settings: DatamoduleSettings,
         features: Any,
         splits: Mapping[str, Examples],
-        length: WindowLength,
+        windowing: Windowing,
         seed: int,
         teacher: Teacher | None = None,
         views: int = 1,
     ) -> None:
         super().__init__()
-        self.settings, self.features, self.splits, self.length, self.seed = settings, features, splits, length, seed
-        self.teacher, self.views = teacher, views
+        self.settings, self.features, self.splits = settings, features, splits
+        self.windowing, self.seed, self.teacher, self.views = windowing, seed, teacher, views
 
     def steps_per_epoch(self, trainer: TrainerSettings, processes: int = 1) -> int:
         """Optimiser steps of an epoch: batches of all processes side by side, so many of them gathered for a step."""
@@ -117,16 +118,16 @@ class SplitLoaders(L.LightningDataModule):
             self.trainer.global_rank,
             self.trainer.world_size,
         )
-        crops = RandomCrops(**self._cut("train"), views=self.views)
+        crops = self._crops("train")
         return self._loader(crops, draws, self.settings.batch_size_train, TrainingLoader)
 
     def val_dataloader(self) -> DataLoader:
-        """The window at the centre of every track: the same ones every time."""
-        return self._windows("valid", distance=None)
+        """The same windows of every track every time; of consecutive ones, that at its centre alone."""
+        return self._windows("valid", self.windowing.validation)
 
     def test_dataloader(self) -> DataLoader:
         """Every track from its start to its end, window after window."""
-        return self._windows("test", distance=self.length.distance)
+        return self._windows("test", self.windowing.plan)
 
     def _cut(self, split: str) -> dict[str, Any]:
         examples = self.splits[split]
@@ -135,17 +136,15 @@ class SplitLoaders(L.LightningDataModule):
             "features": self.features,
             "ids": examples.stored,
             "targets": examples.crops,
-            "length": self.length.rows,
-            "hop": self.length.hop,
+            "hop": self.windowing.step,
             "extra": {"teacher": teacher.of(examples.stored)} if teacher else None,
         }
 
-    def _windows(self, split: str, distance: int | None) -> DataLoader:
-        windows: Dataset = (
-            Windows(**self._cut(split), distance=distance)
-            if self.views == 1
-            else FixedCrops(RandomCrops(**self._cut(split), views=self.views))
-        )
+    def _crops(self, split: str) -> RandomCrops:
+        return RandomCrops(**self._cut(split), length=self.windowing.rows, views=self.views)
+
+    def _windows(self, split: str, plan: Plan) -> DataLoader:
+        windows: Dataset = Windows(**self._cut(split), plan=plan) if self.views == 1 else FixedCrops(self._crops(split))
         share = EvenShare(len(windows), self.trainer.global_rank, self.trainer.world_size)
         return self._loader(windows, share, self.settings.batch_size_test)
 

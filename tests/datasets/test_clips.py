@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from datasets.clips import RandomCrops, Windows
 from datasets.store import Header, Store, StoreWriter
 from datasets.targets import ClipTargets, FrameTargets
-from datasets.windows import offset_range
+from datasets.windows import Plan, centre, offset_range
 
 LENGTHS = {"a.ogg": 300, "b.ogg": 25, "c.ogg": 41}
 IDS = list(LENGTHS)
@@ -99,12 +99,12 @@ def test_several_views_are_drawn_one_after_another(stores):
 
 
 def test_windows_cover_a_track_and_say_where_they_start(stores):
-    windows = Windows(stores["mel"], IDS, ClipTargets(np.arange(3)), 40, distance=40)
+    windows = Windows(stores["mel"], IDS, ClipTargets(np.arange(3)), Plan(40, 40))
     items = list(windows)
     assert [int(item["window"]) for item in items] == list(range(len(windows)))
     assert [int(item["start"]) for item in items if item["track"] == 0] == [*range(0, 280, 40)]
     assert [int(item["start"]) for item in items if item["track"] == 1] == [-7]
-    assert [int(item["start"]) for item in Windows(stores["mel"], IDS, None, 40)] == [130, -7, 0]
+    assert [int(item["start"]) for item in Windows(stores["mel"], IDS, None, centre(40))] == [130, -7, 0]
     batch = next(iter(DataLoader(windows, batch_size=4)))
     assert batch["x"].shape == (4, 40, 3)
     assert batch["start"].tolist() == [0, 40, 80, 120]
@@ -113,6 +113,6 @@ def test_windows_cover_a_track_and_say_where_they_start(stores):
 def test_a_last_window_that_lacks_rows_starts_before_its_first_row(tmp_path):
     with StoreWriter(tmp_path, Header("audio", (), "int16")) as writer:
         writer.append("d.ogg", np.arange(1, 78, dtype=np.int16))
-    *_, last = Windows(Store(tmp_path), ["d.ogg"], None, 40, distance=40)
+    *_, last = Windows(Store(tmp_path), ["d.ogg"], None, Plan(40, 40))
     assert int(last["start"]) == 40 - 1
     assert last["x"].tolist() == [0, *range(41, 78), 0, 0]

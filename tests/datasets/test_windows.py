@@ -1,11 +1,22 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.windows import centred_padding, cut, exhaustive_windows, is_short, offset_range, pad_centred
+from datasets.windows import (
+    Plan,
+    centred_padding,
+    cut,
+    exhaustive_windows,
+    is_short,
+    offset_range,
+    pad_centred,
+    spread_windows,
+)
 
 T = 1875
 
@@ -85,9 +96,56 @@ def test_what_does_not_fit_is_refused() -> None:
 
 
 def test_what_lacks_a_little_or_much_is_centred_in_silence():
-    starts, (one,) = cut(np.ones((3, 2), np.float32), 6, 6, fill=-80.0)
+    starts, (one,) = cut(np.ones((3, 2), np.float32), Plan(6, 6), fill=-80.0)
     assert starts.tolist() == [0]
     assert one[:, 0].tolist() == [-80, 1, 1, 1, -80, -80]
-    starts, windows = cut(np.ones(29, np.int16), 10, 10)
+    starts, windows = cut(np.ones(29, np.int16), Plan(10, 10))
     assert starts.tolist() == [0, 10, 20]
     assert windows[2].tolist() == [1] * 9 + [0]
+
+
+@given(st.integers(1, 20_000), st.integers(1, 2_000), st.integers(2, 60))
+def test_spread_windows_reach_from_the_beginning_to_the_end_evenly(rows: int, length: int, count: int) -> None:
+    starts, room = spread_windows(rows, length, count), max(rows - length, 0)
+    assert len(starts) == min(count, room + 1)
+    assert starts == sorted(set(starts))
+    assert all(0 <= start <= room for start in starts)
+    if len(starts) > 1:
+        assert (starts[0], starts[-1] + length) == (0, rows)
+        distance = room / (len(starts) - 1)
+        assert all(abs(start - number * distance) <= 0.5 for number, start in enumerate(starts))
+    if count * length >= rows:
+        assert all(later - earlier <= length for earlier, later in itertools.pairwise(starts))
+
+
+@given(st.integers(1, 20_000), st.integers(1, 2_000))
+def test_as_few_windows_as_cover_a_track_are_spread(rows: int, length: int) -> None:
+    starts = spread_windows(rows, length)
+    if 10 * rows <= 11 * length:
+        assert starts == [max(rows - length, 0) // 2]
+    else:
+        assert (len(starts) - 1) * length < rows - length / 10 <= len(starts) * length
+        uncovered = rows - len(starts) * length
+        gaps = [later - earlier - length for earlier, later in itertools.pairwise(starts)]
+        assert sum(max(gap, 0) for gap in gaps) <= max(uncovered, 0) <= length / 10
+
+
+@given(st.integers(1, 20_000), st.integers(1, 2_000), st.integers(1, 2_500))
+def test_windows_at_a_distance_and_one_at_the_end(rows: int, length: int, hop: int) -> None:
+    *regular, last = Plan(length, hop, to_end=True).starts(rows)
+    assert regular == [number * hop for number in range(len(regular))]
+    assert last == max(rows - length, 0)
+    assert not regular or 0 < last - regular[-1] <= hop
+
+
+def test_places_of_published_scores_and_of_a_single_window() -> None:
+    assert spread_windows(480_000, 48_000, 8) == [round(i * (480_000 - 48_000) / 7) for i in range(8)]
+    assert spread_windows(480_000, 464_000) == Plan(464_000, count=1).starts(480_000) == [8_000]
+    assert len(Plan(59_049).starts(465_984)) == 8
+    assert spread_windows(5, 10, 16) == spread_windows(10, 10, 16) == [0]
+
+
+@pytest.mark.parametrize("arguments", [(0, 10), (10, 0), (10, 10, 0), (10, 10, -1)])
+def test_numbers_of_spread_windows_below_one_are_refused(arguments: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        spread_windows(*arguments)

@@ -156,5 +156,5 @@ def test_scores_of_published_networks_on_real_clips(corpus):
     if corpus == "mtat":
         assert list(encoder.labels) == scores["mtat_tags"]
     for name, expected in list(scores["clips"].items())[::12]:
-        audio = load(PUBLISHED / "genre_emotion_tags" / name, 16_000)
+        audio = load(PUBLISHED / "genre_emotion_tags" / name, 16_000)[:464_000]  # the window that was scored
         assert np.abs(encoder.predict(audio, 16_000).whole - expected[f"{corpus}/fcn"]).max() < 1e-4

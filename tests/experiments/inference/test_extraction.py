@@ -11,12 +11,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from datasets.clips import window_starts
 from datasets.store import Store, StoreError, StoreWriter
 from datasets.upstream import open_features
+from datasets.windows import Plan
 from experiments.inference.batching import Job, Output
 from experiments.inference.extraction import extract, header, made_of_other
-from models.network_input import Windowing
+from experiments.windowing import Windowing
 
 BANDS, FRAMES = 4, 10
 
@@ -53,13 +53,13 @@ def sums_of(clips):
 
 
 def job(mels, outputs, batch_size=3, run_batch=run_batch, frames=FRAMES, hop=None):
-    return Job(mels, Windowing(frames, frames, hop or frames, hop or frames, 1.0), run_batch, outputs, batch_size)
+    return Job(mels, Windowing(frames, Plan(frames, hop or frames), 1.0), run_batch, outputs, batch_size)
 
 
 def expected(mels, identity, hop):
     return [
         mels.read_crop(identity, start, FRAMES)[:, 0].astype(np.float32).sum()
-        for start in window_starts(mels.length(identity), FRAMES, hop)
+        for start in Plan(FRAMES, hop).starts(mels.length(identity))
     ]
 
 

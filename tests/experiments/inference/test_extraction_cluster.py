@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from datasets.store import Store, StoreError, StoreWriter
+from datasets.windows import Plan
 from experiments.inference.batching import Job, Output
 from experiments.inference.extraction import extract, header
-from models.network_input import Windowing
+from experiments.windowing import Windowing
 from preprocess.cluster import connected
 
 pytest.importorskip("distributed")
@@ -51,7 +52,7 @@ def outputs(folder: Path) -> list[Output]:
 
 
 def job(mels: Store, hop: int, sums: Sums, folder: Path) -> Job:
-    return Job(mels, Windowing(FRAMES, FRAMES, hop, hop, 1.0), sums, outputs(folder), 3)
+    return Job(mels, Windowing(FRAMES, Plan(FRAMES, hop), 1.0), sums, outputs(folder), 3)
 
 
 def test_a_worker_is_killed_and_the_stores_are_those_of_one_process(

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from datasets.store import Store, StoreWriter
+from datasets.windows import Plan
 from experiments.inference.batching import Job, Output
 from experiments.inference.extraction import extract, header
-from models.network_input import Windowing
+from experiments.windowing import Windowing
 
 ROOT = Path(__file__).parents[3]
 BANDS, FRAMES = 4, 10
@@ -27,10 +28,11 @@ WORK = """
 import json, os, signal, sys
 from pathlib import Path
 from datasets.store import Store
+from datasets.windows import Plan
 from experiments import distributed
 from experiments.inference.batching import Job, Output
 from experiments.inference.extraction import extract, header
-from models.network_input import Windowing
+from experiments.windowing import Windowing
 
 folder, stores, dies_after = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 mels = Store(folder / "mels")
@@ -46,7 +48,7 @@ def run_batch(clips):
 
 distributed.join()
 output = Output(stores, header("logits", (1,), "", {{"net": "sum"}}))
-job = Job(mels, Windowing(10, 10, 10, 10, 1.0), run_batch, [output], 3)
+job = Job(mels, Windowing(10, Plan(10, 10), 1.0), run_batch, [output], 3)
 report = extract(job, [*mels.ids, "gone.ogg"])
 print(json.dumps([report.written, report.already, report.short, report.skipped]))
 distributed.leave()
@@ -101,7 +103,7 @@ def values(stores: Path) -> dict[str, list[list[float]]]:
 def test_two_processes_do_what_one_does_and_a_killed_one_is_made_up_for(folder, tmp_path):
     alone, together = tmp_path / "alone", tmp_path / "together"
     mels, output = Store(folder / "mels"), Output(alone, header("logits", (1,), "", {"net": "sum"}))
-    job = Job(mels, Windowing(FRAMES, FRAMES, FRAMES, FRAMES, 1.0), sums, [output], 3)
+    job = Job(mels, Windowing(FRAMES, Plan(FRAMES, FRAMES), 1.0), sums, [output], 3)
     report = extract(job, [*mels.ids, GONE])
     assert (report.written, report.already, report.short) == (10, 0, 1)
     assert [identity for identity, _ in report.skipped] == [BROKEN, GONE]

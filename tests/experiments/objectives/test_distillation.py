@@ -14,6 +14,7 @@ from torch import nn
 from datasets.examples import Examples
 from datasets.store import Store, StoreWriter
 from datasets.teachers import Rule, Teacher
+from datasets.windows import Plan
 from experiments.inference.extraction import header
 from experiments.objectives.distillation import teacher_loss
 from experiments.settings import (
@@ -30,8 +31,9 @@ from experiments.training.loading import SplitLoaders
 from experiments.training.phases import phases
 from experiments.training.recipes import make_objective, training_augmentations
 from experiments.training.trainer import History, make_trainer
+from experiments.windowing import Windowing
 from models.frontends import MusiCNNMel
-from models.inputs import Inputs, WindowLength
+from models.inputs import Inputs
 from models.maest import MAEST
 from models.network import Network, Outputs
 
@@ -159,7 +161,7 @@ def clips(tmp_path):
             for name, part in (("train", slice(0, 12)), ("valid", slice(12, 18)), ("test", slice(16, 24)))
         }
         settings = DatamoduleSettings(batch_size_train=4, batch_size_test=3)
-        length = WindowLength.of_features(FRAMES)
+        length = Windowing(FRAMES, Plan(FRAMES, FRAMES), 1.0)
         return SplitLoaders(settings, Store(tmp_path / "mels"), splits, length, 0, Teacher(store, Rule(), 30, 30))
 
     return make

@@ -10,6 +10,7 @@ from torch import nn
 
 from datasets.examples import Examples
 from datasets.store import Header, Store, StoreWriter
+from datasets.windows import Plan
 from experiments.errors import UserError
 from experiments.objectives import Objective, Supervised
 from experiments.settings import DatamoduleSettings, ModuleSettings, TrainerSettings
@@ -20,9 +21,10 @@ from experiments.training.learner import Learner
 from experiments.training.loading import SplitLoaders
 from experiments.training.phases import phases
 from experiments.training.trainer import History, make_trainer
+from experiments.windowing import Windowing
 from models.augment import Chain
 from models.frontends.base import FrontEnd
-from models.inputs import Inputs, WindowLength
+from models.inputs import Inputs
 from models.network import Network
 
 RATE, SAMPLES, TRACKS = 8000, 400, 14
@@ -89,7 +91,7 @@ def data(tmp_path):
     settings = DatamoduleSettings(batch_size_train=4, batch_size_test=3)
 
     def make(views: int = 2) -> SplitLoaders:
-        length = WindowLength.of_audio(Levels(), 4, SAMPLES)
+        length = Windowing(4, Plan(SAMPLES, SAMPLES), RATE, Levels.hop)
         return SplitLoaders(settings, Store(tmp_path / "audio"), splits, length, seed=0, views=views)
 
     return make

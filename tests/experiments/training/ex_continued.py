@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import Callback
 
 from datasets.examples import Examples
 from datasets.store import Store, StoreWriter
+from datasets.windows import Plan
 from experiments.inference.extraction import header
 from experiments.objectives import Supervised
 from experiments.settings import PretrainSettings
@@ -34,8 +35,9 @@ from experiments.training.optimizers import freeze
 from experiments.training.phases import phases, total_epochs
 from experiments.training.recipes import training_augmentations
 from experiments.training.trainer import History, make_trainer
+from experiments.windowing import Windowing
 from models.frontends import MusiCNNMel
-from models.inputs import Inputs, WindowLength
+from models.inputs import Inputs
 from models.maest import MAEST
 
 BANDS, FRAMES, CLASSES, TRACKS = 36, 46, 3, 22
@@ -108,7 +110,9 @@ def make(store: Path, folder: Path, **sections):
         monitored(settings.trainer.monitor),
     )
     curves = History()
-    clips = SplitLoaders(settings.datamodule, Store(store), splits, WindowLength.of_features(FRAMES), seed=5)
+    clips = SplitLoaders(
+        settings.datamodule, Store(store), splits, Windowing(FRAMES, Plan(FRAMES, FRAMES), 1.0), seed=5
+    )
     steps = clips.steps_per_epoch(settings.trainer)
     run = RunHandle(folder, 5, Recorder(Journal.create(folder.parent, folder.name, home=folder / "home")))
     epochs = total_epochs(learner.phases, settings.trainer.max_epochs)

@@ -10,6 +10,7 @@ from torch import nn
 
 from datasets.examples import Examples
 from datasets.store import Store, StoreWriter
+from datasets.windows import Plan
 from experiments.inference.extraction import header
 from experiments.objectives import Supervised
 from experiments.settings import DatamoduleSettings, ModuleSettings, TrainerSettings
@@ -18,8 +19,9 @@ from experiments.training.learner import Learner, gathered
 from experiments.training.loading import SplitLoaders
 from experiments.training.phases import phases
 from experiments.training.recipes import training_augmentations
+from experiments.windowing import Windowing
 from models.frontends import MusiCNNMel
-from models.inputs import Inputs, WindowLength
+from models.inputs import Inputs
 from models.network import Network
 
 FRAMES, BANDS = 20, 4
@@ -73,7 +75,7 @@ def clips(tmp_path):
             DatamoduleSettings(batch_size_train=4, batch_size_test=3, **settings),
             Store(tmp_path / "mels"),
             splits,
-            WindowLength.of_features(FRAMES),
+            Windowing(FRAMES, Plan(FRAMES, FRAMES), 1.0),
             seed=0,
         )
 

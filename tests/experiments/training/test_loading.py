@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from datasets.examples import Examples
+from datasets.windows import Plan
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings, TrainerSettings
 from experiments.training import loading
 from experiments.training.loading import SplitLoaders
-from models.frontends import MusiCNNMel
-from models.inputs import WindowLength
+from experiments.windowing import Windowing
 
 FRAMES, BANDS, TRACKS = 4, 2, 26
-LENGTH = WindowLength.of_features(FRAMES)
+LENGTH = Windowing(FRAMES, Plan(FRAMES, FRAMES), 1.0)
 
 
 class Features:
@@ -157,14 +157,3 @@ def test_rare_classes_and_tempi_are_drawn_more_often_and_values_alike(kind, targ
     weights = SplitLoaders(settings, Features(), {"train": examples}, LENGTH, 0).weights
     assert weights[0] == weights[1] == weights[2]
     assert weights[3] == (weights[0] if common is None else pytest.approx(3 * weights[0]))
-
-
-def test_windows_of_audio_lie_where_those_of_features_do():
-    frontend = MusiCNNMel()
-    length = WindowLength.of_audio(frontend, 100)
-    assert frontend.n_frames(length.rows) == length.frames == 100
-    assert (length.distance, length.hop) == (100 * frontend.hop, frontend.hop)
-    fixed = WindowLength.of_audio(frontend, 100, 59049)
-    assert (fixed.rows, fixed.distance) == (59049, 59049)
-    assert fixed.frames == frontend.n_frames(59049)
-    assert WindowLength.of_features(100) == WindowLength(100, 100, 100, 1)

@@ -1,0 +1,135 @@
+"""How tracks are cut into the windows of a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from datasets.windows import Plan, centre
+from experiments.errors import UserError
+from models.frontends import FrontEnd
+from models.network import Network
+
+
+@dataclass(frozen=True)
+class Windowing:
+    """Length and places of windows.
+
+    Attributes:
+        frames: Of a window.
+        plan: Of the windows of a track, in its rows: frames of features, or samples of audio.
+        rate: Rows a second.
+        step: Rows from one frame to the next.
+    """
+
+    frames: int
+    plan: Plan
+    rate: float
+    step: int = 1
+
+    @property
+    def rows(self) -> int:
+        """Of a window."""
+        return self.plan.length
+
+    @property
+    def hop_frames(self) -> float | None:
+        """Frames from one window to the next; None where windows are spread over a track."""
+        hop, step = self.plan.hop, self.step
+        if hop is None:
+            return None
+        return hop // step if hop % step == 0 else hop / step
+
+    @property
+    def made(self) -> dict[str, Any]:
+        """What a record of predictions says of the windows; plain values."""
+        about: dict[str, Any] = {"window_frames": self.frames}
+        if self.plan.hop is None:
+            return about | {"windows": self.plan.count or "spread"}
+        return about | {"hop_frames": self.hop_frames} | ({"last_window": "at the end"} if self.plan.to_end else {})
+
+    @property
+    def validation(self) -> Plan:
+        """Where windows lie while a network is trained: at the centre, if consecutive ones are what tests take."""
+        usual = self.plan.hop is not None and not self.plan.to_end
+        return centre(self.rows) if usual else self.plan
+
+    def spread(self, count: int | None = None) -> Windowing:
+        """So many windows spread evenly over a track; None: as few as cover it."""
+        return replace(self, plan=Plan(self.rows, count=count))
+
+    def every(self, hop: int, to_end: bool = False) -> Windowing:
+        """Windows at a distance of so many rows, and perhaps a last one flush with the end of a track."""
+        return replace(self, plan=Plan(self.rows, hop, to_end=to_end))
+
+
+def consecutive(
+    network: Network, frontend: FrontEnd, audio: bool, frames: int, hop_frames: float | None = None
+) -> Windowing:
+    """Windows of so many frames that follow each other.
+
+    Args:
+        network: That sees them.
+        frontend: What its input is made with.
+        audio: Whether tracks are audio, not features.
+        frames: Of a window.
+        hop_frames: From one window to the next; None: one begins where another ends.
+    """
+    if not audio:
+        return Windowing(frames, Plan(frames, int(hop_frames or frames)), frontend.frame_rate)
+    rows, step = network.samples_of(frontend, frames), frontend.hop
+    own = rows if rows == network.window_samples else frames * step
+    return Windowing(frames, Plan(rows, round(hop_frames * step) if hop_frames else own), frontend.sample_rate, step)
+
+
+def check_choice(windows: int | None, hop: float | None, overlapped: bool) -> None:
+    """Refuse several ways to place windows at once.
+
+    Raises:
+        UserError: Names them.
+    """
+    given = {"windows": windows, "hop": hop, "half_overlapped_inference": overlapped or None}
+    named = [f"{name}={value}" for name, value in given.items() if value is not None]
+    if len(named) > 1:
+        raise UserError(f"{' and '.join(named)}: each says where windows lie; give one of them")
+
+
+def placed(
+    usual: Windowing,
+    coverage: str,
+    windows: int | None = None,
+    hop: float | None = None,
+    overlapped: bool = False,
+    stored: bool = False,
+) -> Windowing:
+    """Windows where they are wanted.
+
+    Args:
+        usual: Consecutive ones.
+        coverage: Of the network, where nothing else is wanted.
+        windows: So many, spread evenly.
+        hop: Seconds from one window to the next, and a last one flush with the end.
+        overlapped: Begin each at half of the one before.
+        stored: At equal distances, as stores have them: without a last one flush with the end.
+
+    Raises:
+        UserError: Several of them are given, a number is too small, or a store cannot have such windows.
+    """
+    check_choice(windows, hop, overlapped)
+    if overlapped:
+        return usual.every(usual.plan.hop // 2)
+    if windows is not None:
+        if windows < 1:
+            raise UserError(f"windows={windows}: give 1 or more")
+        if stored:
+            raise UserError(
+                f"inference.windows={windows}: a store holds windows at one distance, so that it is known where each "
+                "of them lies; give the distance, inference.hop=SECONDS, or leave it out"
+            )
+        return usual.spread(windows)
+    if hop is not None:
+        rows = round(hop * usual.rate)
+        if rows < 1:
+            raise UserError(f"hop={hop:g} s: give {1 / usual.rate:.2g} s or more")
+        return usual.every(rows, to_end=not stored)
+    return usual.spread() if coverage == "spread" and not stored else usual

@@ -71,7 +71,7 @@ def write_test_report(
 
 
 def per_class_table(task: Task, predictions: np.ndarray, references: np.ndarray, ends: Ends) -> str:
-    """The figures of every class for a terminal, in per cent with half of the 95 % interval, the most frequent first."""
+    """The figures of every class for a terminal: per cent, half of the 95 % interval; the most frequent first."""
     per_class = task.score_per_class(predictions, references)
     metrics = [name for name in next(iter(per_class.values()), {}) if not name.startswith("n_")]
     rows = [(TAG, "n", *metrics)]

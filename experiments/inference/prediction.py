@@ -114,9 +114,10 @@ def predict_files(
 ) -> dict[str, float]:
     """Predict audio files; what cannot be read is named and left out.
 
-    Leaves `predictions.json` (selected, ranked, and over time), `ranked.csv` (a row a rank), `predictions.csv` (a row a window,
-    all classes) and pictures of the first files, each drawn before its file counts as done, in `inference.out_dir` or
-    with the run. Files that the folder has already are not predicted again, so that a call that was stopped goes on.
+    Leaves `predictions.json` (selected, ranked, and over time), `ranked.csv` (a row a rank), `predictions.csv` (a row a
+    window, all classes) and pictures of the first files, each drawn before its file counts as done, in
+    `inference.out_dir` or with the run. Files that the folder has already are not predicted again, so that a call that
+    was stopped goes on; which of their tags are given may change.
 
     Args:
         files: Of `audio_named`.

@@ -45,7 +45,7 @@ class Learner(L.LightningModule):
         monitor: The value of a validation that decides which epoch is best.
 
     Attributes:
-        evaluations: Of the split that was evaluated last, of the network and of averages, by the suffix of their metrics.
+        evaluations: Of the network and of averages, of the split evaluated last, by the suffix of their metrics.
         thresholds: Of a tagger, from the checkpoint loaded last.
         averaged: Whether the checkpoint loaded last holds an average.
         averaged_networks: Networks validated besides, by the suffix of their metrics.

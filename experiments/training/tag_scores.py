@@ -1,4 +1,4 @@
-"""The test of a tagger beyond the metrics that a validation needs: micro averages, categories, tags given, intervals."""
+"""The test of a tagger beyond the metrics of a validation: micro averages, categories, tags given, intervals."""
 
 from __future__ import annotations
 

@@ -139,6 +139,8 @@ def predict_files(
         _refuse_replaced(files, results)
         todo = [file for file in files if storable(file.path) not in results.done]
         already = len(files) - len(todo)
+        if already and task.kind == "tags" and selection:
+            say(f"{already} files are predicted already; of their tags those are given that this call asks for")
         if len(todo) >= MANY and inference.out_dir is None:
             say(f"{len(todo)} files: with inference.out_dir=FOLDER, a call that is stopped goes on where it was")
         skipped = _predict(todo, predictor, selection, inference.batch_size, jobs, results, run)

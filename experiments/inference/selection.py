@@ -57,7 +57,10 @@ def selection_of(
         thresholds = read_thresholds(inference.thresholds, task.classes, weights)
         return Selection(f"inference.thresholds={inference.thresholds}", thresholds.values)
     if own is None:
-        say(f"these weights have no thresholds: a tag is given from a probability of {USUAL} on; {FIT}")
+        say(
+            f"no thresholds were fitted: a tag is given from a probability of {USUAL} on; choose another by "
+            f"inference.threshold, or for a trained network {FIT}"
+        )
     return fitted(own, task.classes)
 
 

@@ -101,6 +101,8 @@ def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     if inference.fit_thresholds:
         trainer.validate(learner, loaders, verbose=False)
         learner.thresholds = thresholds_of(task, learner.evaluation, "valid")
+        if learner.thresholds is None:
+            raise UserError("inference.fit_thresholds: the predictions of the validation split are not finite")
     selection = selection_of(inference, task, learner.thresholds, learner.hparams["weights"])
     trainer.test(learner, loaders, verbose=False)
     result = _report_test(learner, run, loaders.splits["test"].ids, selection, table=True)

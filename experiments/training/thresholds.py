@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import lightning as L
+import numpy as np
 from lightning.pytorch.callbacks import Callback
 
 from experiments.objectives import Evaluation
@@ -20,7 +21,9 @@ from models.thresholds import Thresholds, fit_thresholds
 
 def thresholds_of(task: Task, evaluation: Evaluation, split: str) -> Thresholds | None:
     """Fit the thresholds of a tagger; None for other tasks, and where a diverged training gives no numbers."""
-    if task.kind != "tags" or evaluation.predictions is None or evaluation.problem:
+    if task.kind != "tags" or not task.clip_level or evaluation.predictions is None:
+        return None
+    if not np.isfinite(evaluation.predictions).all():
         return None
     return fit_thresholds(evaluation.predictions, evaluation.references == 1, task.classes, split)
 

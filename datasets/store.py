@@ -1,8 +1,8 @@
 """The one array store: every array that outlives a run, with random access to any piece of any track.
 
 A store is a folder of plain ``.npy`` shards, a Parquet index and a JSON header (see :mod:`datasets.store_format`). It
-holds features ``[frames, bands]``, audio ``[samples]`` int16, embeddings ``[windows, tokens, dim]``, logits or
-predictions ``[windows, classes]``.
+holds features ``[frames, bands]``, audio ``[samples]`` in int16 or float32, embeddings ``[windows, tokens, dim]``,
+logits or predictions ``[windows, classes]``.
 
     with StoreWriter(folder, Header("mel", (96,), producer=parameters, fingerprint=fingerprint)) as writer:
         for id, mel in tracks:

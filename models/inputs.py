@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from models.frontends.base import FrontEnd
 
-FULL_SCALE = 32768  # of stored audio, int16
+FULL_SCALE = 32768  # of audio in int16
 
 
 class Inputs(nn.Module):

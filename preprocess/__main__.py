@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Compute the features of every audio file below AUDIO_DIR (wav, flac, ogg, opus, mp3, aiff; m4a and more where ffmpeg is
-on the PATH) and keep them in STORE_DIR. With --audio RATE, keep the audio itself: mono, 16 bits, at that sample rate,
-for networks that compute their features in training. If the command is stopped, run it again: it continues where it
-was. Files that cannot be used are skipped and listed with the reason in STORE_DIR/skipped.csv."""
+on the PATH) and keep them in STORE_DIR. With --audio RATE, keep the audio itself, mono at that sample rate, for
+networks that compute their features in training: in 16 bits, or unrounded with --exact. If the command is stopped, run
+it again: it continues where it was. Files that cannot be used are skipped and listed with the reason in
+STORE_DIR/skipped.csv."""
 
 CORPUS_DESCRIPTION = """\
 Find the recordings of {title} below DATA_DIR by the names of their files, compute their features (or, with --audio
@@ -77,13 +78,15 @@ def _recipe(arguments: argparse.Namespace) -> str:
     """Name of what is stored.
 
     Raises:
-        ValueError: A sample rate that is none of audio.
+        ValueError: A sample rate that is none of audio, or none where samples are to be exact.
     """
     if arguments.audio is None:
+        if arguments.exact:
+            raise ValueError("--exact is about samples: give it with --audio RATE")
         return arguments.frontend
     from preprocess.audio import audio_name
 
-    return audio_name(arguments.audio)
+    return audio_name(arguments.audio, "float32" if arguments.exact else "int16")
 
 
 def _say(work: Callable[[], Iterable[str]]) -> int:
@@ -219,6 +222,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     stored = parser.add_mutually_exclusive_group()
     stored.add_argument("--frontend", default="musicnn", metavar="NAME", help=FRONTENDS)
     stored.add_argument("--audio", type=int, metavar="RATE", help="keep the audio at this sample rate in Hz instead")
+    parser.add_argument("--exact", action="store_true", help="with --audio: 32-bit floats, in twice the bytes")
     parser.add_argument("--jobs", type=int, default=-1, metavar="N", help="workers; -1 is one a core")
     parser.add_argument("--max-seconds", type=float, metavar="S", help="keep only the middle of longer tracks")
     parser.add_argument("--retry", action="store_true", help="try skipped files again")

@@ -70,7 +70,8 @@ def build_store(
         audio_dir: Folder of audio files, searched with its sub-folders.
         store_dir: The store; made, or added to.
         frontend: A front end, or its name in `models.frontends`; `audio_RATE`, as `audio_16000`, for samples at that
-            rate in place of features; or a name in `preprocess.summaries.SUMMARIES` for one row a track.
+            rate in place of features, in 16 bits, and `audio_RATE_float32` for unrounded ones; or a name in
+            `preprocess.summaries.SUMMARIES` for one row a track.
         jobs: Workers; -1 for one a core. Fewer are started where there is little to do.
         ids: Only these tracks (paths below `audio_dir`, or any ids and the path of each); None takes every audio file.
         progress: Show a bar with the time left on standard error.

@@ -12,7 +12,7 @@ from models import frontends
 from models.frontends import FrontEnd
 from models.own_classes import module_of
 from preprocess import audio, features
-from preprocess.audio import audio_clips, audio_rate, audio_track
+from preprocess.audio import audio_clips, audio_named, audio_track
 from preprocess.features import clip_features, track_features
 from preprocess.summaries import SUMMARIES, summary_clips, summary_track
 from preprocess.summaries import header as summary_header
@@ -39,8 +39,8 @@ def recipe(name: str | FrontEnd) -> Recipe:
     """Look a recipe up.
 
     Args:
-        name: Of `models.frontends` or of `preprocess.summaries.SUMMARIES`, `audio_RATE`, or `package.module:Class`,
-            which is imported; or the front end itself.
+        name: Of `models.frontends` or of `preprocess.summaries.SUMMARIES`, `audio_RATE` or `audio_RATE_float32`, or
+            `package.module:Class`, which is imported; or the front end itself.
 
     Raises:
         ValueError: Unknown name; the message lists the known ones. Or the class cannot be imported or made, or is of a
@@ -54,11 +54,12 @@ def recipe(name: str | FrontEnd) -> Recipe:
             lambda path, max_seconds: summary_track(path, name, max_seconds),
             lambda path, clip_seconds: summary_clips(path, name, clip_seconds),
         )
-    if rate := audio_rate(name):
+    if stored := audio_named(name):
+        rate, kind = stored
         return Recipe(
-            audio.header(rate),
-            lambda path, max_seconds: audio_track(path, rate, max_seconds),
-            lambda path, clip_seconds: audio_clips(path, rate, clip_seconds),
+            audio.header(rate, kind),
+            lambda path, max_seconds: audio_track(path, rate, max_seconds, kind),
+            lambda path, clip_seconds: audio_clips(path, rate, clip_seconds, kind),
         )
     own = module_of(name)
     if own is None and name not in frontends.names():

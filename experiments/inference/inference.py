@@ -20,7 +20,7 @@ from experiments.errors import UserError
 from experiments.inference.batching import ExtractionReport, Job, Output
 from experiments.inference.extraction import extract, header, made_of_other
 from experiments.messages import say
-from experiments.networks.opening import layers_of, open_encoder, windowing_of
+from experiments.networks.opening import layers_of, open_encoder, say_rounded, windowing_of
 from experiments.settings import DatamoduleSettings, PretrainSettings
 from experiments.tracking import RunHandle
 from experiments.tracks.data import DataSource, open_source, read_corpus, spell
@@ -101,6 +101,7 @@ def _with_source(settings: PretrainSettings, encoder: Encoder) -> tuple[Encoder,
     windowing_of(settings, encoder, seconds, stored=True)
     source = open_source(datamodule, encoder.frontend, encoder.input, labelled=_by_table(datamodule))
     encoder = encoder.fed(source.audio)
+    say_rounded(encoder, source)
     return encoder, windowing_of(settings, encoder, seconds, stored=True), source
 
 

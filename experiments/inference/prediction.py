@@ -17,8 +17,8 @@ from joblib import delayed, effective_n_jobs
 from datasets.csv_writing import TableWriter
 from datasets.label_names import display_name
 from datasets.progress import progress
-from datasets.text import printable
-from datasets.windows import cut
+from datasets.text import pluralize, printable
+from datasets.windows import cut, is_short
 from datasets.workers import workers
 from experiments import reports
 from experiments.encoder import Encoder
@@ -219,11 +219,13 @@ def _predict(
     """Predict files one after another; returns those that cannot be, and why."""
     task, windowing, pictures = predictor.task, predictor.windowing, len(results.done)
     skipped: list[tuple[str, str]] = []
+    padded = 0
     stamps = {storable(file.path): _stamp(file) for file in todo}
     _drop_pictures(results.folder, pictures)
     with progress("predicting", len(todo), "files") as advance:
 
         def opened() -> Iterator[OpenTrack]:
+            nonlocal padded
             for file, tracks in _decoded(todo, predictor.encoder, jobs):
                 name = storable(file.path)
                 windows = tracks if isinstance(tracks, str) else _cut(tracks[0].frames, predictor)
@@ -234,7 +236,9 @@ def _predict(
                     continue
                 for note in tracks[0].notes:
                     say(f"{printable(name)}: {note}")
-                yield OpenTrack(name, *windows)
+                track = OpenTrack(name, *windows)
+                padded += is_short(len(tracks[0].frames), windowing.rows) and track.length == windowing.rows
+                yield track
 
         for done in in_batches(opened(), predictor.run_batch, batch_size):
             (outputs,) = (np.stack(values) for values in zip(*done.outputs, strict=True))
@@ -248,6 +252,9 @@ def _predict(
                 pictures += 1
             results.enter(done.name, prediction, stamps[done.name])
             advance()
+    if padded:
+        seconds = windowing.rows / windowing.rate
+        say(f"shorter than nine tenths of a window ({seconds:.1f} s), padded with silence: {pluralize(padded, 'file')}")
     return skipped
 
 

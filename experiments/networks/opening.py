@@ -12,6 +12,7 @@ from experiments.networks.devices import runtime_of
 from experiments.networks.initial import frontend_from, initial
 from experiments.settings import InferenceSettings, PretrainSettings
 from experiments.tasks import build
+from experiments.tracks.data import DataSource
 from experiments.windowing import Windowing
 from models.running import Runtime
 
@@ -66,6 +67,15 @@ def windowing_of(
     inference = settings.inference
     places = {"windows": inference.windows, "hop": inference.hop, "overlapped": inference.half_overlapped_inference}
     return encoder.windowing_of(seconds, **places, stored=stored)
+
+
+def say_rounded(encoder: Encoder, source: DataSource) -> None:
+    """Say that stored audio is rounded, where the weights of a network are of a training that we know nothing of."""
+    if encoder.published and source.audio and source.features.header.dtype == "int16":
+        say(
+            f"{source.features.path} holds 16-bit samples: scores of a network that was trained on unrounded audio can "
+            "move; datamodule.store_type=float32, or python -m preprocess --audio RATE --exact, keeps them unrounded"
+        )
 
 
 def layers_of(inference: InferenceSettings, encoder: Encoder) -> list[str]:

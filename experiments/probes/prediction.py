@@ -21,7 +21,7 @@ from experiments.messages import say
 from experiments.networks.devices import runtime_of
 from experiments.networks.opening import block_layers
 from experiments.probes.fitted import FittedProbe
-from experiments.settings import ProbeExperimentSettings, TrainerSettings
+from experiments.settings import PredictionSettings, ProbeExperimentSettings, TrainerSettings
 from experiments.tracking import RunHandle
 from models import networks
 from models.descriptions import LARGEST, check_arguments
@@ -51,6 +51,7 @@ def predict(settings: TransferSettings | ProbeExperimentSettings, run: RunHandle
             "probe.file is not set: name a probe that was kept, probe_*.safetensors in the folder of its run; or a "
             "trained network, inference.checkpoint=FILE, where the experiment trains networks"
         )
+    _refuse_places(settings.inference)
     probe = FittedProbe.load(settings.probe.file)
     files = audio_named(settings.inference.audio)
     producer = _producer(probe, settings.probe.file)
@@ -69,6 +70,20 @@ def predict(settings: TransferSettings | ProbeExperimentSettings, run: RunHandle
     check_same(encoder, producer, source, settings.probe.file)
     predictor = predictor_of(probe, encoder)
     return predict_files(files, predictor, settings.inference, settings.datamodule.jobs, run)
+
+
+def _refuse_places(inference: PredictionSettings) -> None:
+    """Refuse settings of windows: a probe sees those that it was trained on.
+
+    Raises:
+        UserError: One is given.
+    """
+    for name in ("windows", "hop", "half_overlapped_inference"):
+        if value := getattr(inference, name, None):
+            raise UserError(
+                f"inference.{name}={value}: a probe predicts from windows that lie as those of its training do: leave "
+                "it out"
+            )
 
 
 def _producer(probe: FittedProbe, file: str) -> Mapping[str, Any]:

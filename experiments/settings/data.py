@@ -85,6 +85,7 @@ class DatamoduleSettings(Section):
     demo_size: Literal["tiny", "small"] | Positive = "small"  # pieces of the demo corpus, where there is no base_dir
     store_dir: str | None = None  # where an audio folder's mels go; None: outputs/mels/<folder>-<hash>
     input: Literal["features", "audio"] | None = None  # audio: the front end on the device; None: the network's own
+    store_type: Literal["int16", "float32"] = "int16"  # of samples stored of an audio folder; float32: unrounded
     clip_length: Annotated[float, Field(gt=0)] | None = None  # of a window, s; None: what the network takes, or 10
     batch_size_train: Positive = 12  # windows, of one process
     batch_size_test: Positive = 20  # windows, of one process

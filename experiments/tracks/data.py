@@ -25,7 +25,7 @@ from experiments.tracks.readable import drop_several, drop_unreadable, implausib
 from models.fingerprint import fingerprint
 from models.frontends import FrontEnd
 from models.frontends import build as build_frontend
-from preprocess.audio import audio_name
+from preprocess.audio import SampleType, audio_name
 from preprocess.files import find as find_audio
 from preprocess.files import holds_features
 
@@ -114,7 +114,7 @@ def open_source(
     if labelled and corpus is None and not stored:
         annotations.from_folders(settings, base, [audio.id for audio in find_audio(base).files])
     if stored:
-        features = _opened(base, frontend, settings.input)
+        features = _opened(base, frontend, settings)
         return DataSource(base.resolve().name, base, features, frontend, corpus, features.header.kind == "audio")
     audio = (settings.input or input) == "audio"
     features = _computed(base, _store_dir(base, settings, frontend, audio), settings, frontend, audio)
@@ -129,7 +129,7 @@ def _demo(settings: DatamoduleSettings, labelled: bool, frontend: FrontEnd, audi
     base = folder / "audio"
     corpus = annotations.from_files(settings, base) if labelled else None
     usual = frontend.fingerprint == build_frontend(WITHOUT_NETWORK).fingerprint
-    own = f"audio-{frontend.sample_rate}" if audio else "mels" if usual else f"mels-{frontend.fingerprint[:8]}"
+    own = f"audio-{_samples(settings, frontend)}" if audio else "mels" if usual else f"mels-{frontend.fingerprint[:8]}"
     store_dir = Path(settings.store_dir).expanduser() if settings.store_dir else folder / own
     return DataSource("demo", base, _computed(base, store_dir, settings, frontend, audio), frontend, corpus, audio)
 
@@ -139,19 +139,30 @@ def _store_dir(base: Path, settings: DatamoduleSettings, frontend: FrontEnd, aud
     if settings.store_dir:
         return Path(settings.store_dir).expanduser()
     place = hashlib.sha256(str(base.resolve()).encode()).hexdigest()[:8]
-    kind, made = ("audio", frontend.sample_rate) if audio else ("mels", frontend.fingerprint[:8])
+    kind, made = ("audio", _samples(settings, frontend)) if audio else ("mels", frontend.fingerprint[:8])
     return Path("outputs") / kind / f"{base.resolve().name}-{place}-{made}"
 
 
-def _opened(base: Path, frontend: FrontEnd, input: str | None) -> Reader:
+def _samples(settings: DatamoduleSettings, frontend: FrontEnd) -> str:
+    """Rate and type of stored samples, in the name of their folder."""
+    return f"{frontend.sample_rate}{'-float32' if settings.store_type == 'float32' else ''}"
+
+
+def _opened(base: Path, frontend: FrontEnd, settings: DatamoduleSettings) -> Reader:
     """A folder that holds features or audio already.
 
     Raises:
         UserError: They are not what the network takes.
     """
-    features = open_features(base)
+    features, input = open_features(base), settings.input
     header, producer = features.header, features.header.producer or {}
     if header.kind == "audio":
+        if settings.store_type == "float32" != header.dtype:
+            raise UserError(
+                f"{base} holds audio in {header.dtype}, not float32 (datamodule.store_type): give the folder of the "
+                f"audio files, or a store of python -m preprocess AUDIO_DIR STORE_DIR --audio {frontend.sample_rate} "
+                "--exact"
+            )
         if input == "features":
             raise UserError(f"{base} holds audio: leave datamodule.input=features out, or give a store of features")
         if (rate := producer.get("sample_rate")) != frontend.sample_rate:
@@ -180,9 +191,9 @@ def _opened(base: Path, frontend: FrontEnd, input: str | None) -> Reader:
     return features
 
 
-def recipe_of(frontend: FrontEnd, audio: bool) -> str | FrontEnd:
+def recipe_of(frontend: FrontEnd, audio: bool, store_type: SampleType) -> str | FrontEnd:
     """What `preprocess` makes of files: the features of a front end, or the audio that it takes."""
-    return audio_name(frontend.sample_rate) if audio else frontend
+    return audio_name(frontend.sample_rate, store_type) if audio else frontend
 
 
 def _computed(base: Path, store_dir: Path, settings: DatamoduleSettings, frontend: FrontEnd, audio: bool) -> Reader:
@@ -190,11 +201,16 @@ def _computed(base: Path, store_dir: Path, settings: DatamoduleSettings, fronten
     from preprocess.build import build_store
     from preprocess.build_report import changed_line
 
+    if not audio and settings.store_type == "float32":
+        raise UserError(
+            "datamodule.store_type=float32 is about stored samples, and this network takes stored features: leave it "
+            "out, or store audio, datamodule.input=audio"
+        )
     if not audio and any(True for _ in frontend.parameters()):
         raise UserError(
             f"the front end {frontend.name} is learned, so its output is not stored: datamodule.input=audio"
         )
-    report = build_store(base, store_dir, frontend=recipe_of(frontend, audio), jobs=settings.jobs)
+    report = build_store(base, store_dir, frontend=recipe_of(frontend, audio, settings.store_type), jobs=settings.jobs)
     if report.written:
         what = "audio" if audio else "log-mels" if len(frontend.item_shape) == 1 else "features"
         say(f"{what} of {pluralize(report.written, 'track')} {'is' if audio else 'are'} in {store_dir}")

@@ -19,7 +19,7 @@ from experiments.inference.selection import selection_of, write_thresholds
 from experiments.messages import say
 from experiments.networks.devices import check_accelerator
 from experiments.networks.initial import fetch_weights, frontend_from, initial
-from experiments.networks.opening import open_encoder, windowing_of
+from experiments.networks.opening import open_encoder, say_rounded, windowing_of
 from experiments.settings import PretrainSettings
 from experiments.tasks.base import Task
 from experiments.tracking import RunHandle
@@ -145,6 +145,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     )
     if trained:
         encoder, offered = encoder.fed(source.audio), None
+        say_rounded(encoder, source)
         corpus = fit_labels(datamodule, corpus, encoder.task)
     else:
         corpus, task = build_task(datamodule, corpus)

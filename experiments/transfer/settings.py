@@ -28,6 +28,7 @@ CLIPS_ONLY = (
     "norm",
     "sampler",
     "input",
+    "store_type",
     "clip_length",
     "num_workers",
 )  # keys of datamodule about windows

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasets.audio_checksums import audio_checksum
-from datasets.store import Store, StoreError
+from datasets.store import Store, StoreError, merge
 from preprocess import AudioError, build_store, load
 from preprocess.__main__ import main
-from preprocess.audio import audio_name, audio_rate, header, to_int16
+from preprocess.audio import audio_name, audio_named, header, to_int16
 from preprocess.renewal import drop_outdated
 
 Write = Callable[..., Path]
@@ -121,14 +121,38 @@ def test_rates_do_not_mix_and_features_are_something_else(corpus: Path, tmp_path
     assert header(16_000).fingerprint != header(22_050).fingerprint
 
 
+def test_unrounded_samples_are_those_of_the_decoder(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    command = [str(corpus), str(tmp_path / "store"), "--audio", "16000", "--jobs", "1", "--quiet"]
+    assert main([*command, "--exact"]) == 0
+    store = Store(tmp_path / "store", kind="audio")
+    assert (store.header.dtype, store.header.units) == ("float32", "full scale")
+    for id in store.ids:
+        np.testing.assert_array_equal(store.read(id), load(corpus / id, 16_000))
+    assert main(command) == 1
+    assert "rounding" in capsys.readouterr().err
+    quickly(corpus, tmp_path / "clips", frontend="audio_16000_float32", ids=["kick.mp3"], clip_seconds=0.5)
+    clip = Store(tmp_path / "clips").read("kick.mp3-0")
+    np.testing.assert_array_equal(clip, load(corpus / "kick.mp3", 16_000)[:8000])
+    quickly(corpus, tmp_path / "rounded", ids=["kick.mp3"])
+    with pytest.raises(StoreError, match="rounding"):
+        merge([tmp_path / "store", tmp_path / "rounded"], tmp_path / "merged")
+
+
+def test_exact_is_about_samples(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main([str(corpus), str(tmp_path / "store"), "--exact"]) == 1
+    assert "give it with --audio RATE" in capsys.readouterr().err
+
+
 def test_names_of_rates():
-    assert audio_rate(audio_name(44_100)) == 44_100
-    assert audio_rate("musicnn") is None
+    assert audio_named(audio_name(44_100)) == (44_100, "int16")
+    assert audio_named("audio_44100_float32") == (44_100, "float32")
+    assert audio_named(audio_name(44_100, "float32")) == (44_100, "float32")
+    assert audio_named("musicnn") is None
     for rate in (100, 400_000):
         with pytest.raises(ValueError, match="give a sample rate from 4000 to 192000 Hz"):
             audio_name(rate)
     with pytest.raises(ValueError, match="audio at 1000 Hz"):
-        audio_rate("audio_1000")
+        audio_named("audio_1000")
 
 
 def test_the_command(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from datasets.csv_writing import RecordWriter
+from datasets.text import printable
 from experiments import reports
 from experiments.tasks.base import Task
 from experiments.tracking import RunHandle
 from experiments.tracks.strata import membership
 
+Ends = Mapping[str, Mapping[str, tuple[float, float]]]  # class -> metric -> low, high
 N_TRAIN = "n_train"  # column: training tracks of a class
+ENDS = ("low", "high")
+TAG = "tag"  # heading of a table
 UNSEEN = " (not in train)"  # behind the name of a class without any
 
 
@@ -24,6 +29,7 @@ def write_test_report(
     train: np.ndarray | None = None,
     suffix: str = "",
     system: str = "",
+    ends: Ends | None = None,
 ) -> None:
     """Attach the figures of every class as a table and a picture, and the confusion matrix where the task has one.
 
@@ -35,6 +41,8 @@ def write_test_report(
         train: Stacked targets of the training tracks, where they are known: classes without a track are marked.
         suffix: Of the file names, where a run reports on several tasks.
         system: What made the predictions, for the titles of the pictures.
+        ends: Intervals of the metrics of every class, for columns of their own; classes that cannot be scored then have
+            a row of their number alone.
     """
     per_class = task.score_per_class(predictions, references)
     if not per_class:
@@ -45,19 +53,50 @@ def write_test_report(
     bars = {name + UNSEEN * (n_train.get(name) == 0): row for name, row in per_class.items()}
     title = f"{task.name}: {system}" if system else task.name
     run.add_artifact(reports.per_class_bars(bars, metric, run.directory / f"per_class_test{suffix}.png", title))
+    rows = {name: {"class": name, **row, **_end_columns((ends or {}).get(name, {}))} for name, row in per_class.items()}
+    if ends:
+        n_train |= _training_tracks(task, train, task.unscorable(references)) if n_train else {}
+        rows |= {name: {"class": name, "n_positive": n} for name, n in task.unscorable(references).items()}
+    columns = dict.fromkeys(column for row in rows.values() for column in row)
     table = run.directory / f"per_class_test{suffix}.csv"
     with table.open("w", newline="", encoding="utf-8") as handle:
-        writer = RecordWriter(handle, ["class", *measured, *([N_TRAIN] if n_train else [])])
+        writer = RecordWriter(handle, [*columns, *([N_TRAIN] if n_train else [])])
         writer.writeheader()
-        for name, row in per_class.items():
-            writer.writerow({"class": name, **row} | ({N_TRAIN: n_train[name]} if n_train else {}))
+        for name, row in rows.items():
+            writer.writerow(row | ({N_TRAIN: n_train[name]} if n_train else {}))
     run.add_artifact(table)
     if (confusion := task.confusion(predictions, references)) is not None:
         picture = run.directory / f"confusion_test{suffix}.png"
         run.add_artifact(reports.confusion_matrix(confusion, task.classes, picture, title))
 
 
-def _training_tracks(task: Task, train: np.ndarray, per_class: Mapping[str, Mapping[str, float]]) -> dict[str, int]:
+def per_class_table(task: Task, predictions: np.ndarray, references: np.ndarray, ends: Ends) -> str:
+    """The figures of every class for a terminal: per cent, half of the 95 % interval; the most frequent first."""
+    per_class = task.score_per_class(predictions, references)
+    metrics = [name for name in next(iter(per_class.values()), {}) if not name.startswith("n_")]
+    rows = [(TAG, "n", *metrics)]
+    for name, row in sorted(per_class.items(), key=lambda pair: -pair[1].get("n_positive", 0)):
+        cells = (
+            reports.with_interval(row[metric], *ends[name][metric])
+            if metric in ends.get(name, {})
+            else f"{row[metric]:.3f}"
+            for metric in metrics
+        )
+        rows.append((printable(name), f"{row.get('n_positive', 0):.0f}", *cells))
+    rows += [(printable(name), str(n), *("-" for _ in metrics)) for name, n in task.unscorable(references).items()]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        f"{first:{widths[0]}}  " + "  ".join(f"{cell:>{width}}" for cell, width in zip(rest, widths[1:], strict=True))
+        for first, *rest in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _end_columns(ends: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    return {f"{metric}_{end}": value for metric, pair in ends.items() for end, value in zip(ENDS, pair, strict=True)}
+
+
+def _training_tracks(task: Task, train: np.ndarray, per_class: Mapping[str, Any]) -> dict[str, int]:
     """How many training tracks every row of a report has; none where rows are values, of which every track has one."""
     if task.kind == "values" and set(per_class) <= set(task.classes):
         return {}

@@ -26,7 +26,7 @@ from experiments.errors import UserError
 from experiments.labels import output_names
 from experiments.tasks import Task, from_metadata
 from experiments.windowing import Windowing, consecutive, placed
-from models.checkpoints import fetch, load_checkpoint, load_release
+from models.checkpoints import CheckpointError, fetch, load_checkpoint, load_release
 from models.frontends import FrontEnd
 from models.inputs import Inputs
 from models.network import Network
@@ -34,6 +34,8 @@ from models.network_input import check_fit, checked_window, default_window, desc
 from models.prediction import Prediction
 from models.releases import RELEASES
 from models.running import Forward, OpenTrack, Runner, Runtime, in_batches, logits_of, tokens_of
+from models.selection import Selection, fitted, one_class
+from models.thresholds import Thresholds
 from preprocess.arrays import rows_of
 
 __all__ = ["UNNAMED", "Encoder", "Prediction"]
@@ -50,7 +52,8 @@ class Encoder:
         network: In evaluation mode.
         frontend: What makes its input of audio.
         description: What a checkpoint says of it: `class` and `network` (its arguments), `task`, `labels`,
-            `options`, `frontend`, `normalisation` (mean and deviation of un-normalised features), `input`, `window`.
+            `options`, `frontend`, `normalisation` (mean and deviation of un-normalised features), `input`, `window`,
+            `thresholds`.
         weights: Where they are from, in a form that two equal networks share.
         runtime: On what it runs.
         allowed: Modules outside of this project that its task may be imported from.
@@ -106,6 +109,8 @@ class Encoder:
         meaning = {"task": metadata.get("task", "tagging"), **options, "labels": list(names)}
         about = (metadata.get(key) for key in ("normalisation", "input", "window"))
         description = describe(network, frontend, meaning, *about)
+        if thresholds := _thresholds_of(metadata, names, file):
+            description["thresholds"] = thresholds.entry
         weights = release.identity if (release := RELEASES.get(source)) and release.package else digest(file)
         published = "run_fingerprint" not in metadata
         return cls(network, frontend, description, weights, Runtime(**runtime), frozenset(allowed), published)
@@ -150,6 +155,19 @@ class Encoder:
     def labels(self) -> tuple[str, ...]:
         """Names of the outputs."""
         return tuple(self.description["labels"])
+
+    @property
+    def thresholds(self) -> Thresholds | None:
+        """Fitted on validation for these weights; None where none were, as in published files."""
+        entry = self.description.get("thresholds")
+        return None if entry is None else Thresholds.of_entry(entry)
+
+    @property
+    def selection(self) -> Selection | None:
+        """Which classes a prediction gives unless settings say otherwise; None where the task has values."""
+        if self.task.kind == "values":
+            return None
+        return fitted(self.thresholds, self.labels) if self.task.kind == "tags" else one_class()
 
     @property
     def mean(self) -> float:
@@ -269,7 +287,8 @@ class Encoder:
         (logits,) = self._outputs(track, None, batch_size)
         over_time, whole = self.decode(logits, track.starts, join)
         times = track.starts / windowing.rate
-        return Prediction(self.labels, self.task.kind, times, track.length / windowing.rate, over_time, whole)
+        length = track.length / windowing.rate
+        return Prediction(self.labels, self.task.kind, times, length, over_time, whole, self.selection)
 
     def embed(
         self,
@@ -336,3 +355,19 @@ class Encoder:
             self._runners[layers] = self.runner(partial(tokens_of, layers=layers) if layers else logits_of)
         (done,) = in_batches([track], self._runners[layers], batch_size)
         return [np.stack(values) for values in zip(*done.outputs, strict=True)]
+
+
+def _thresholds_of(metadata: Mapping[str, Any], names: Sequence[str], file: Path) -> Thresholds | None:
+    """Those that a file has, by the names that its outputs have here.
+
+    Raises:
+        CheckpointError: They are of other outputs than the weights.
+    """
+    if metadata.get("thresholds") is None:
+        return None
+    thresholds = Thresholds.of_entry(metadata["thresholds"])
+    try:
+        thresholds.check_tags(metadata.get("labels") or names)
+    except ValueError as error:
+        raise CheckpointError(f"{file}: its entry thresholds {error}; was the file changed?") from None
+    return replace(thresholds, tags=tuple(names))

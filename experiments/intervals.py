@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -31,15 +31,19 @@ def resampled_together(
 
     With `only`, metrics besides that one may be left out, which can be faster.
     """
-    items = len(references)
-    rng = np.random.default_rng(seed)
     parts: list[list[dict[str, np.ndarray]]] = [[] for _ in systems]
-    for start in range(0, n, max(1, CHUNK // items)):
-        size = min(n - start, max(1, CHUNK // items))
-        weights = np.asfortranarray(rng.multinomial(items, np.full(items, 1 / items), size=size), dtype=np.float32)
+    for weights in _drawn(len(references), n, seed):
         for part, predictions in zip(parts, systems, strict=True):
             part.append(weighted(task, predictions, references, weights, only))
     return [{name: np.concatenate([one[name] for one in part]) for name in part[0]} for part in parts]
+
+
+def _drawn(items: int, n: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each of `n` resamples holds each item, `[resamples, items]`, some resamples at a time."""
+    rng = np.random.default_rng(seed)
+    for start in range(0, n, max(1, CHUNK // items)):
+        size = min(n - start, max(1, CHUNK // items))
+        yield np.asfortranarray(rng.multinomial(items, np.full(items, 1 / items), size=size), dtype=np.float32)
 
 
 def weighted(
@@ -80,3 +84,22 @@ def interval(
     """
     scores = resampled(task, predictions, references, n, seed)
     return {name: central(name, values, len(references)) for name, values in scores.items()}
+
+
+def interval_per_class(
+    task: Task, predictions: np.ndarray, references: np.ndarray, n: int = 1000, seed: int = 0
+) -> dict[str, dict[str, tuple[float, float]]]:
+    """The central 95 % of the metrics of every class over resamples of the items; arguments as in `interval`.
+
+    Returns:
+        Class -> metric -> (low, high), where the task can score classes on resamples; without what none can score.
+    """
+    parts = [
+        task.score_per_class_resampled(predictions, references, weights) for weights in _drawn(len(references), n, seed)
+    ]
+    result: dict[str, dict[str, tuple[float, float]]] = {}
+    for name, metric in parts[0]:
+        values = np.concatenate([part[name, metric] for part in parts])
+        if np.isfinite(values).any():
+            result.setdefault(name, {})[metric] = central(metric, values, len(references))
+    return result

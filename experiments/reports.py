@@ -49,8 +49,10 @@ MARKERS_UP_TO = 40  # points of a line
 
 
 @contextmanager
-def picture(path: Path, width: float, height: float, rows: int = 1, columns: int = 1) -> Iterator[list]:
-    """Give axes to draw on, in inches of 100 pixels, and write the file at the end."""
+def picture(
+    path: Path, width: float, height: float, rows: int = 1, columns: int = 1, **arrangement: Any
+) -> Iterator[list]:
+    """Give axes to draw on, in inches of 100 pixels, and write the file at the end; `arrangement` is of `subplots`."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -58,7 +60,7 @@ def picture(path: Path, width: float, height: float, rows: int = 1, columns: int
     with mpl.rc_context(dict(STYLE)):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
-        yield list(figure.subplots(rows, columns, squeeze=False).flat)
+        yield list(figure.subplots(rows, columns, squeeze=False, **arrangement).flat)
         drawn = io.BytesIO()
         for text in figure.findobj(mpl.text.Text):  # titles and legends hold names too
             text.set_text(printable_lines(text.get_text()))
@@ -236,7 +238,8 @@ def confusion_matrix(matrix: np.ndarray, classes: Sequence[str], path: str | Pat
     return path
 
 
-def _clock(seconds: float, _: int | None = None) -> str:
+def clock(seconds: float, _: int | None = None) -> str:
+    """`3:05`: minutes and seconds."""
     whole = max(0, round(seconds))
     return f"{whole // 60}:{whole % 60:02d}"
 
@@ -278,7 +281,7 @@ def tag_curves(
             axis.plot(times, values[:, column], label=label, color=COLOURS[rank], marker=marker)
         if unit == "probability":
             axis.set_ylim(0, 1)
-        axis.xaxis.set_major_formatter(_clock)
+        axis.xaxis.set_major_formatter(clock)
         axis.xaxis.get_major_locator().set_params(steps=[1, 1.5, 3, 6, 10], min_n_ticks=1, integer=True)
         axis.set_xlabel("time (minutes:seconds)")
         axis.set_ylabel(unit)

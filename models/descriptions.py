@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import CheckpointError
+from models.thresholds import Thresholds
 
 LARGEST = 2**22  # whole number that can be an argument of a network: classes, widths, samples of a window
 LONGEST = 4096  # list among the arguments
@@ -85,7 +86,7 @@ def check_types(arguments: Mapping[str, Any], kind: type, where: str) -> None:
 
 
 def check_metadata(metadata: Any, where: str) -> dict[str, Any]:
-    """What else a file says: labels, normalisation, task, its options; other entries as they are.
+    """What else a file says: labels, normalisation, task, its options, thresholds; other entries as they are.
 
     Raises:
         CheckpointError: One of these is not what it should be; names the entry.
@@ -152,6 +153,14 @@ def _entries(value: Any) -> bool:
     return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
 
 
+def _thresholds(value: Any) -> bool:
+    try:
+        Thresholds.of_entry(value)
+    except ValueError:
+        return False
+    return True
+
+
 _TYPES = {bool: (bool,), int: (int,), float: (float, int), str: (str,), tuple: (list, tuple)}
 _ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "labels": (_texts, "a list of names"),
@@ -163,6 +172,7 @@ _ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "frontend": (_front_end, "a front end's name and arguments, or a fingerprint"),
     "input": (lambda value: value in ("features", "audio"), "features or audio"),
     "window": (lambda value: type(value) is int and 0 < value <= LARGEST, f"frames, from 1 to {LARGEST:,}"),
+    "thresholds": (_thresholds, "tags, a value from 0 to 1 for each, and a global one"),
 }
 
 

@@ -28,6 +28,7 @@ from models.initial_weights import State
 from models.pickle_check import NUMPY, check_pickle
 
 HEADER = "ostinato"
+THRESHOLDS = "thresholds"  # key of a header
 PLAIN, AVERAGED = "net.", "net_swa."
 OTHERS = "model."  # of other programs' Lightning checkpoints, if all names begin so
 FRONTEND = "frontend."  # of our own files
@@ -81,10 +82,13 @@ def read_weights(path: str | Path, averaged: bool | None = None) -> Weights:
     if isinstance(content.get("state_dict"), dict):
         chosen = _choose(content["state_dict"], averaged, path)
         header = content.get("hyper_parameters", {})
+        header = dict(header) if isinstance(header, dict) else {}
+        if chosen == PLAIN and any(str(key).startswith(AVERAGED) for key in content["state_dict"]):
+            header.pop(THRESHOLDS, None)  # those of the average
         return Weights(
             _tensors(_below(content["state_dict"], chosen), path),
             f"the prefix {chosen} of a Lightning checkpoint",
-            dict(header) if isinstance(header, dict) else {},
+            header,
             frontend=_frontend(content["state_dict"], chosen, path),
         )
     if isinstance(content.get("model"), dict):

@@ -218,3 +218,32 @@ def correlation(values: np.ndarray, targets: np.ndarray) -> np.ndarray:
     size = np.sqrt((one**2).sum(axis=0) * (other**2).sum(axis=0))
     flat = (np.ptp(values, axis=0) == 0) | (np.ptp(targets, axis=0) == 0)
     return np.where(flat, 0.0, np.divide((one * other).sum(axis=0), size, out=np.zeros_like(size), where=size > 0))
+
+
+def selection_metrics(given: np.ndarray, positives: np.ndarray) -> dict[str, float]:
+    """How well the tags that are given fit those that are annotated.
+
+    Micro averages count all pairs of track and tag; macro averages are means over the tags that some track has. Where
+    nothing is given, precision is 0, as in scikit-learn.
+
+    Args:
+        given: Booleans `[tracks, tags]`.
+        positives: Booleans `[tracks, tags]`, one of them true or more.
+
+    Returns:
+        `f1`, `precision` and `recall`, each `_micro` and `_macro`; `tags_per_track`; `untagged`, the share of tracks
+        that get no tag.
+    """
+    hits, n_given, n_positive = ((given & positives).sum(axis=0), given.sum(axis=0), positives.sum(axis=0))
+    had = n_positive > 0
+    result = {}
+    for average, (hit, said, held) in {
+        "micro": (hits.sum(keepdims=True), n_given.sum(keepdims=True), n_positive.sum(keepdims=True)),
+        "macro": (hits[had], n_given[had], n_positive[had]),
+    }.items():
+        result[f"f1_{average}"] = float(np.mean(2 * hit / (said + held)))
+        result[f"precision_{average}"] = float(np.mean(hit / np.maximum(said, 1)))
+        result[f"recall_{average}"] = float(np.mean(hit / held))
+    result["tags_per_track"] = float(given.sum(axis=1).mean())
+    result["untagged"] = float((~given.any(axis=1)).mean())
+    return result

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.selection import Selection, fitted, one_class
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -19,6 +21,7 @@ class Prediction:
         window: Length of a window, seconds; shorter where the recording is.
         over_time: `[windows, outputs]`.
         whole: Of the recording, `[outputs]`.
+        selection: Which classes are given; None: of tags those above the usual threshold, else the most probable class.
     """
 
     labels: Sequence[str]
@@ -27,6 +30,7 @@ class Prediction:
     window: float
     over_time: np.ndarray
     whole: np.ndarray
+    selection: Selection | None = None
 
     @property
     def probabilities(self) -> dict[str, float]:
@@ -56,6 +60,38 @@ class Prediction:
             return self._named()
         order = np.argsort(-self.whole, kind="stable")[:n]
         return {self.labels[number]: float(self.whole[number]) for number in order}
+
+    @property
+    def selected(self) -> dict[str, float]:
+        """Probabilities of the tags that are given, the most probable first, or of the most probable class.
+
+        Where no tag reaches its threshold, the most probable is given, and `below_thresholds` says so.
+
+        Raises:
+            AttributeError: The task has values.
+        """
+        return {self.labels[number]: float(self.whole[number]) for number in self._rule.numbers(self.whole)}
+
+    @property
+    def below_thresholds(self) -> bool:
+        """Whether no tag reaches its threshold."""
+        return not self._rule.given(self.whole[None]).any()
+
+    @property
+    def thresholds(self) -> dict[str, float] | None:
+        """From which probability on each tag is given; None where thresholds are not what selects."""
+        values = self._rule.thresholds
+        return None if values is None else dict(zip(self.labels, values, strict=True))
+
+    @property
+    def _rule(self) -> Selection:
+        if self.kind == "values":
+            raise AttributeError("this task has values, none of which is selected: take .values")
+        return self.selection or (fitted(None, self.labels) if self.kind == "tags" else one_class())
+
+    def above(self, threshold: float) -> dict[str, float]:
+        """Classes of that probability or more, the most probable first; perhaps none."""
+        return {label: value for label, value in self.best(len(self.labels)).items() if value >= threshold}
 
     def _named(self) -> dict[str, float]:
         return dict(zip(self.labels, map(float, self.whole), strict=True))

@@ -15,6 +15,8 @@ from datasets.tables import CorpusError
 
 REPOSITORY = "https://github.com/MTG/mtg-jamendo-dataset"
 SUBSETS = {"top50": "top50tags", "genre": "genre", "instrument": "instrument", "moodtheme": "moodtheme"}
+CATEGORIES = {"genre": "genre", "instrument": "instrument", "mood/theme": "mood_theme"}  # beginning of a tag -> name
+CATEGORY_MARK = "---"  # behind that beginning
 PARTS = {"train": "train", "validation": "valid", "test": "test"}
 COLUMNS = ["TRACK_ID", "ARTIST_ID", "ALBUM_ID", "PATH", "DURATION", "TAGS"]
 

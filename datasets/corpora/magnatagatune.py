@@ -20,6 +20,21 @@ TAGS = (
     "classic", "choir", "voice", "new age", "dance", "male voice", "female vocal", "beats", "harp", "cello", "no voice",
     "weird", "country", "metal", "female voice", "choral",
 )  # fmt: skip
+CATEGORIES = {
+    "genre": (
+        "classical", "techno", "electronic", "rock", "ambient", "indian", "opera", "pop", "classic", "new age", "dance",
+        "country", "metal",
+    ),
+    "instrument": (
+        "guitar", "strings", "drums", "piano", "violin", "synth", "harpsichord", "flute", "sitar", "solo", "harp",
+        "cello",
+    ),
+    "voice": (
+        "vocal", "female", "male", "singing", "vocals", "no vocals", "woman", "male vocal", "no vocal", "man", "choir",
+        "voice", "male voice", "female vocal", "no voice", "female voice", "choral",
+    ),
+    "mood_tempo": ("slow", "fast", "beat", "loud", "quiet", "soft", "beats", "weird"),
+}  # fmt: skip
 FOLDERS = {**dict.fromkeys("0123456789ab", "train"), "c": "valid", **dict.fromkeys("def", "test")}
 HOST = "https://mirg.city.ac.uk/datasets/magnatagatune"
 

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from experiments import reports
 from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.inference.results import Results
+from experiments.inference.selection import selection_of, tag_set
+from experiments.inference.tag_map import tag_map
 from experiments.messages import say
 from experiments.networks.opening import open_encoder, windowing_of
 from experiments.settings import PredictionSettings, PretrainSettings
@@ -34,6 +36,8 @@ from models.cost import savings
 from models.fingerprint import fingerprint
 from models.prediction import Prediction
 from models.running import OpenTrack, Runner, in_batches, logits_of
+from models.selection import Selection
+from models.thresholds import Thresholds
 from preprocess.audio import exact_audio_track
 from preprocess.files import Candidate, find, storable
 from preprocess.quiet import quiet_libraries
@@ -45,6 +49,7 @@ PICTURES = 10  # files of one call that get a picture
 PICTURE = "over_time_{}.png"
 SHOWN = 20  # files of one call whose classes are printed
 MANY = 100  # files, from which on a stop would hurt
+RANKED = 10  # classes of a file in the ranking where no setting says it
 GROUP = 256  # files decoded ahead of the network at most
 
 
@@ -62,6 +67,7 @@ class Predictor:
         made: What the predictions are made with besides; plain values.
         padded: Whether a file that is much shorter than a window is always padded, as in an extraction.
         last_layer: Of the network; nothing runs after it. None: to the end.
+        thresholds: Of a tagger, fitted for these weights.
     """
 
     encoder: Encoder
@@ -72,6 +78,7 @@ class Predictor:
     made: Mapping[str, Any] = field(default_factory=dict)
     padded: bool = False
     last_layer: str | None = None
+    thresholds: Thresholds | None = None
 
 
 def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
@@ -97,6 +104,7 @@ def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         encoder.runner(logits_of),
         partial(encoder.decode, join=join),
         {} if join == "mean" else {"join": join},
+        thresholds=encoder.thresholds,
     )
     return predict_files(files, predictor, inference, settings.datamodule.jobs, run)
 
@@ -106,9 +114,10 @@ def predict_files(
 ) -> dict[str, float]:
     """Predict audio files; what cannot be read is named and left out.
 
-    Leaves `predictions.json` (ranked, and over time), `ranked.csv` (a row a rank), `predictions.csv` (a row a window,
-    all classes) and pictures of the first files, each drawn before its file counts as done, in `inference.out_dir` or
-    with the run. Files that the folder has already are not predicted again, so that a call that was stopped goes on.
+    Leaves `predictions.json` (selected, ranked, and over time), `ranked.csv` (a row a rank), `predictions.csv` (a row a
+    window, all classes) and pictures of the first files, each drawn before its file counts as done, in
+    `inference.out_dir` or with the run. Files that the folder has already are not predicted again, so that a call that
+    was stopped goes on; which of their tags are given may change.
 
     Args:
         files: Of `audio_named`.
@@ -121,17 +130,20 @@ def predict_files(
         UserError: None of the files could be predicted, or the folder holds other predictions, or predictions of what
             the files were before.
     """
-    encoder, windowing = predictor.encoder, predictor.windowing
+    encoder, windowing, task = predictor.encoder, predictor.windowing, predictor.task
+    selection = selection_of(inference, task, predictor.thresholds, encoder.weights)
     if line := savings(encoder.network, (windowing.frames, *encoder.frontend.item_shape), predictor.last_layer):
         say(line)
-    results = _results(inference, run, predictor)
+    results = _results(inference, run, predictor, selection)
     with results:
         _refuse_replaced(files, results)
         todo = [file for file in files if storable(file.path) not in results.done]
         already = len(files) - len(todo)
+        if already and task.kind == "tags" and selection:
+            say(f"{already} files are predicted already; of their tags those are given that this call asks for")
         if len(todo) >= MANY and inference.out_dir is None:
             say(f"{len(todo)} files: with inference.out_dir=FOLDER, a call that is stopped goes on where it was")
-        skipped = _predict(todo, predictor, inference.batch_size, jobs, results, run)
+        skipped = _predict(todo, predictor, selection, inference.batch_size, jobs, results, run)
         if len(skipped) == len(files):
             raise UserError(
                 f"none of {len(files)} files could be predicted; the reasons are above"
@@ -178,22 +190,31 @@ def audio_named(audio: str | None) -> list[Candidate]:
     return [Candidate(path.name, path)]
 
 
-def _results(inference: PredictionSettings, run: RunHandle, predictor: Predictor) -> Results:
-    encoder, task = predictor.encoder, predictor.task
+def _results(
+    inference: PredictionSettings, run: RunHandle, predictor: Predictor, selection: Selection | None
+) -> Results:
+    encoder, task, top = predictor.encoder, predictor.task, inference.top or RANKED
     meaning = {key: encoder.description[key] for key in ("task", "labels", "options") if key in encoder.description}
     made = {
         "weights": encoder.weights,
         "network": fingerprint({**encoder.identity, **meaning}),
         **predictor.windowing.made,
-        "top": inference.top,
+        "top": top,
         **predictor.made,
     }
     folder = Path(inference.out_dir).expanduser() if inference.out_dir else run.directory
-    return Results(folder, made, task.classes, task.kind, inference.top, inference.overwrite)
+    about = {"tag_set": tag_set(task.classes), "weights": encoder.weights}
+    return Results(folder, made, task.classes, task.kind, top, inference.overwrite, selection, about)
 
 
 def _predict(
-    todo: Sequence[Candidate], predictor: Predictor, batch_size: int, jobs: int, results: Results, run: RunHandle
+    todo: Sequence[Candidate],
+    predictor: Predictor,
+    selection: Selection | None,
+    batch_size: int,
+    jobs: int,
+    results: Results,
+    run: RunHandle,
 ) -> list[tuple[str, str]]:
     """Predict files one after another; returns those that cannot be, and why."""
     task, windowing, pictures = predictor.task, predictor.windowing, len(results.done)
@@ -223,7 +244,7 @@ def _predict(
             (outputs,) = (np.stack(values) for values in zip(*done.outputs, strict=True))
             over_time, whole = predictor.predict(outputs, done.starts)
             times, length = done.starts / windowing.rate, done.length / windowing.rate
-            prediction = Prediction(task.classes, task.kind, times, length, over_time, whole)
+            prediction = Prediction(task.classes, task.kind, times, length, over_time, whole, selection)
             if (
                 task.clip_level and pictures < PICTURES
             ):  # before its file is entered: a call that is killed between them draws it again
@@ -279,9 +300,22 @@ def _draw(audio: str, prediction: Prediction, results: Results, run: RunHandle, 
     picture = results.folder / PICTURE.format(f"{number:02d}_{name}")
     middles = prediction.times + prediction.window / 2
     labels = [display_name(label) for label in results.labels]
-    unit = "value" if results.values else "probability"
     title = Path(audio).name
+    if prediction.kind == "tags":
+        run.add_artifact(tag_map(replace(prediction, labels=labels), picture, title))
+        return
+    unit = "value" if results.values else "probability"
     run.add_artifact(reports.tag_curves(middles, prediction.over_time, labels, picture, title=title, unit=unit))
+
+
+def _print_classes(summary: Mapping[str, Any], results: Results) -> None:
+    """The tags that were selected; of other tasks the ranking, or the values."""
+    shown = summary["selected"] if results.kind == "tags" and "selected" in summary else summary[results.key]
+    for label, value in shown.items():
+        name = printable(display_name(label))
+        print(f"  {value:8.2f}  {name}" if results.values else f"  {value:6.1%}  {name}")
+    if summary.get("selection", {}).get("below_thresholds"):
+        print("  (no tag reaches its threshold: the most probable is given)")
 
 
 def _leave(results: Results, skipped: Sequence[tuple[str, str]], todo: Sequence[Candidate], run: RunHandle) -> None:
@@ -292,9 +326,7 @@ def _leave(results: Results, skipped: Sequence[tuple[str, str]], todo: Sequence[
         if summary["audio"] in new and shown < SHOWN:
             shown += 1
             print(printable(summary["audio"]))
-            for label, value in summary[results.key].items():
-                name = printable(display_name(label))
-                print(f"  {value:8.2f}  {name}" if results.values else f"  {value:6.1%}  {name}")
+            _print_classes(summary, results)
     files, reasons = results.finish(), results.folder / "skipped.csv"
     reasons.unlink(missing_ok=True)  # of an earlier call, whose run may keep it
     if skipped:

@@ -14,15 +14,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from datasets.csv_writing import TableWriter
 from datasets.file_locks import close_lock, open_lock, wait_exclusive
 from experiments.errors import UserError
 from models.prediction import Prediction
+from models.selection import Selection
 
 LINES, WINDOWS, DOCUMENT, RANKED = "predictions.jsonl", "predictions.csv", "predictions.json", "ranked.csv"
 LOCK = ".predictions.lock"
 END = "csv_bytes"  # of a line: how long the table of windows is after its file
 STAMP = "file"  # of a line: size and time of the last change of its file
+WHOLE = "whole"  # of a line: the predictions of all classes, so that tags can be selected anew by another rule
 DIGITS = 5
 
 
@@ -35,6 +39,8 @@ class Results:
         labels: Names of the classes.
         kind: Of the task: all `values` are wanted, of probabilities the largest.
         top: Classes of a file in the ranking.
+        selection: Which classes are given; it may be another one in every call. None: none, as of values.
+        about: What every entry says of its selection besides; plain values.
         overwrite: Begin anew even where predictions were made otherwise.
 
     Attributes:
@@ -53,8 +59,11 @@ class Results:
         kind: str,
         top: int,
         overwrite: bool = False,
+        selection: Selection | None = None,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder, self.labels, self.top, self.values = folder, list(labels), top, kind == "values"
+        self.kind, self.selection, self.about = kind, selection, dict(about or {})
         self.key = "values" if self.values else "ranked"
         self._lock = -1
         self._lines: BinaryIO | None = None
@@ -122,17 +131,37 @@ class Results:
             self.key: ranked,
             "over_time": over_time,
         }
-        self._line({**summary, STAMP: stamp, END: self._windows.tell()})
+        whole = [float(value) for value in np.reshape(prediction.whole, -1)] if self.selection else None
+        line = {**summary, WHOLE: whole, STAMP: stamp, END: self._windows.tell()}
+        self._line(line)
         self.done[audio] = stamp
-        return summary
+        return self._summary(line)
 
     def summaries(self) -> Iterator[dict[str, Any]]:
         """What is known of every file so far, in the order in which they were finished."""
         with (self.folder / LINES).open("rb") as lines:
             next(lines)
             for line in lines:
-                summary = json.loads(line)
-                yield {key: value for key, value in summary.items() if key not in (END, STAMP)}
+                yield self._summary(json.loads(line))
+
+    def _summary(self, line: Mapping[str, Any]) -> dict[str, Any]:
+        """An entry of `predictions.json`; one of an earlier version has nothing to select from."""
+        summary = {key: value for key, value in line.items() if key not in (END, STAMP, WHOLE)}
+        whole = line.get(WHOLE)
+        if self.selection is None or whole is None:
+            return summary
+        scores = np.array(whole, dtype=np.float64)
+        numbers = self.selection.numbers(scores)
+        selected = {self.labels[number]: round(whole[number], DIGITS) for number in numbers}
+        thresholds = self.selection.thresholds
+        rule: dict[str, Any] = {"rule": self.selection.rule, "source": self.selection.source}
+        if thresholds is not None:
+            rule["below_thresholds"] = not self.selection.given(scores[None]).any()
+            rule["thresholds"] = {
+                label: round(value, DIGITS) for label, value in zip(self.labels, thresholds, strict=True)
+            }
+        first = {"audio": summary.pop("audio"), "selected": selected}
+        return {**first, "selection": {**rule, **self.about}, **summary}
 
     def finish(self) -> list[Path]:
         """Make the files that are read by people and programs; returns all of them."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from experiments.settings.base import Count, Positive, Section
+from experiments.settings.base import Count, Positive, Section, Share
 from experiments.windowing import check_choice
 
 Layers = Annotated[list[str], Field(min_length=1)]
@@ -23,7 +23,22 @@ class PredictionSettings(Section):
     overwrite: bool = False  # replace what is in out_dir and was made of another network, block or audio
     batch_size: Positive = 16  # windows
     threads: Positive | None = None  # of torch on a CPU; None: torch's own choice, one a core
-    top: Positive = 10  # classes of a file in the ranking
+    top: Positive | None = None  # classes of a file in the ranking; of tags these are given; None: 10, see thresholds
+    threshold: Share | None = None  # tags: probability from which on one is given, the same for all
+    thresholds: str | None = None  # tags: the file thresholds.json of an evaluation; None: those of the checkpoint
+    argmax: bool = False  # tags: give the most probable one alone
+
+    @model_validator(mode="after")
+    def _one_selection(self) -> PredictionSettings:
+        if len(given := selections(self)) > 1:
+            raise ValueError(f"{' and '.join(given)}: each says which tags are given; choose one, leave the others out")
+        return self
+
+
+def selections(settings: PredictionSettings) -> list[str]:
+    """The settings that say which tags are given, with their values."""
+    values = {name: getattr(settings, name) for name in ("top", "threshold", "thresholds", "argmax")}
+    return [f"{name}={value}" for name, value in values.items() if value is not None and value is not False]
 
 
 class ProbePredictionSettings(PredictionSettings):
@@ -42,10 +57,17 @@ class InferenceSettings(PredictionSettings):
     windows: Positive | None = None  # of a track, evenly spread, 1: at the centre; None: as many as cover it
     hop: Annotated[float, Field(gt=0)] | None = None  # s from one window to the next; a last one ends with the track
     half_overlapped_inference: bool = False  # windows begin at half of the one before
+    fit_thresholds: bool = False  # evaluate: fit them on the validation split first, and leave thresholds.json
     scheduler: str | None = None  # extraction: of a Dask cluster, whose workers compute, tcp://host:port
     labels: str | None = (
         None  # class names where weights carry none: magnatagatune, msd, jamendo, text, JSON, checkpoint
     )
+
+    @model_validator(mode="after")
+    def _fitted_are_used(self) -> InferenceSettings:
+        if self.fit_thresholds and (given := selections(self)):
+            raise ValueError(f"fit_thresholds=True and {given[0]}: the tags are given by what is fitted; choose one")
+        return self
 
     @model_validator(mode="after")
     def _one_layer(self) -> InferenceSettings:

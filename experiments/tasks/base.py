@@ -160,6 +160,14 @@ class Task(ABC):
             references: Targets, likewise.
         """
 
+    def score_further(self, predictions: Any, references: Any) -> dict[str, float]:
+        """Metrics besides those of `score`, which a test reports and a validation does not need."""
+        return {}
+
+    def unscorable(self, references: Any) -> dict[str, int]:
+        """Classes that the references do not allow to be measured, with the number of items that are of them."""
+        return {}
+
     def score_per_class(self, predictions: Any, references: Any) -> dict[str, dict[str, float]]:
         """Measure every class that the references allow to be measured; the others are absent."""
         return {}
@@ -204,6 +212,12 @@ class Task(ABC):
     ) -> np.ndarray | None:
         """The primary metric of `score_resampled` alone, `[resamples]`; None where that is not faster."""
         return None
+
+    def score_per_class_resampled(
+        self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray
+    ) -> dict[tuple[str, str], np.ndarray]:
+        """Metrics of `score_per_class` for many resamples: (class, metric) -> `[resamples]`, NaN where not scorable."""
+        return {}
 
     def confusion(self, predictions: np.ndarray, references: np.ndarray) -> np.ndarray | None:
         """Count items by reference (row) and prediction (column), int64 `[n_outputs, n_outputs]`; None: no classes."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from datasets.tag_categories import tag_categories
 from experiments.errors import UserError
 from experiments.tasks.base import Task, unknown
 from experiments.tasks.checks import as_array, as_float32, checked_classes, checked_predictions
@@ -101,6 +102,32 @@ class Tagging(Task):
             "n_items": float(len(scores)),
         }
 
+    def score_further(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:
+        """Micro averages over the scorable tags, `roc_auc_micro` and `ap_micro`, and macro AP of tag categories.
+
+        Categories are known for the tags of MagnaTagATune and MTG-Jamendo: `ap_genre`, `ap_instrument`, ...; one
+        without a scorable tag is left out.
+        """
+        from sklearn.metrics import average_precision_score, roc_auc_score
+
+        scores, positives, scorable = self._checked(predictions, references)
+        flat, wanted = scores[:, scorable].ravel(), positives[:, scorable].ravel()
+        result = {
+            "roc_auc_micro": float(roc_auc_score(wanted, flat)),
+            "ap_micro": float(average_precision_score(wanted, flat)),
+        }
+        for category, columns in tag_categories(self.classes).items():
+            if known := [c for c in columns if scorable[c]]:
+                values = [average_precision_score(positives[:, c], scores[:, c]) for c in known]
+                result[f"ap_{category}"] = float(np.mean(values))
+        return result
+
+    def unscorable(self, references: np.ndarray) -> dict[str, int]:
+        """Tags that all items have or none has, with the number of items that have them."""
+        positives = as_array(references) == 1
+        counts = positives.sum(axis=0)
+        return {self.classes[c]: int(counts[c]) for c in np.flatnonzero((counts == 0) | (counts == len(positives)))}
+
     def score_per_class(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, dict[str, float]]:
         """Return `roc_auc`, `ap` and `n_positive` of every scorable tag."""
         from sklearn.metrics import average_precision_score, roc_auc_score
@@ -136,6 +163,18 @@ class Tagging(Task):
         return {
             "roc_auc": resampled_macro(resampled_roc_auc, scores, positives, weights),
             "ap": resampled_macro(resampled_average_precision, scores, positives, weights),
+        }
+
+    def score_per_class_resampled(
+        self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray
+    ) -> dict[tuple[str, str], np.ndarray]:
+        """`roc_auc` and `ap` of every scorable tag under weightings of the items."""
+        scores, positives, scorable = self._checked(predictions, references)
+        metrics = {"roc_auc": resampled_roc_auc, "ap": resampled_average_precision}
+        return {
+            (self.classes[c], name): metric(scores[:, c], positives[:, c], weights)
+            for c in np.flatnonzero(scorable)
+            for name, metric in metrics.items()
         }
 
     def primary_resampled(self, predictions: np.ndarray, references: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -20,8 +20,10 @@ from experiments.training.phases import PHASE, Phase
 from models.augment import Chain
 from models.frontends.base import full_precision
 from models.inputs import Inputs
+from models.layouts import THRESHOLDS
 from models.network import Outputs
 from models.optim import rest
+from models.thresholds import Thresholds
 
 PER_WINDOW = ("track", "window", "start")
 
@@ -44,7 +46,8 @@ class Learner(L.LightningModule):
         monitor: The value of a validation that decides which epoch is best.
 
     Attributes:
-        evaluation: Of the network, of the split that was evaluated last.
+        evaluations: Of the network and of averages, of the split evaluated last, by the suffix of their metrics.
+        thresholds: Of a tagger, from the checkpoint loaded last.
         averaged: Whether the checkpoint loaded last holds an average.
         averaged_networks: Networks validated besides, by the suffix of their metrics.
 
@@ -75,7 +78,8 @@ class Learner(L.LightningModule):
         self.save_hyperparameters(dict(description))
         self.averaged = False
         self.averaged_networks: dict[str, nn.Module] = {}
-        self.evaluation: Evaluation | None = None
+        self.evaluations: dict[str, Evaluation] = {}
+        self.thresholds: Thresholds | None = None
         self._kept: dict[str, list[dict[str, np.ndarray]]] = {}
         rest(self)
 
@@ -85,6 +89,11 @@ class Learner(L.LightningModule):
         if mode:
             rest(self)
         return self
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """Of the network, of the split that was evaluated last."""
+        return self.evaluations.get("")
 
     def forward(self, x: Tensor) -> Outputs:
         """Normalised windows `[batch, frames, *item_shape]` to logits, or those of each head."""
@@ -151,6 +160,7 @@ class Learner(L.LightningModule):
             self._kept.setdefault(suffix, []).append({**self.objective.keep(network, batch), **rows})
 
     def on_validation_epoch_end(self) -> None:
+        self.evaluations = {}
         for suffix in self.averaged_networks:
             self._evaluate("val", suffix)
         self._evaluate("val")
@@ -160,12 +170,13 @@ class Learner(L.LightningModule):
 
     def _evaluate(self, split: str, suffix: str = "") -> None:
         loaders = self.trainer.val_dataloaders if split == "val" else self.trainer.test_dataloaders
-        self.evaluation = self.objective.evaluate(
+        evaluation = self.objective.evaluate(
             gathered(self._kept.pop(suffix, [])), lambda track: loaders.dataset.targets.whole(track)
         )
-        if self.evaluation.problem:
-            rank_zero_warn(f"{split}: {self.evaluation.problem}")
-        self.log_dict({f"{split}/{name}{suffix}": value for name, value in self.evaluation.scores.items()})
+        if evaluation.problem:
+            rank_zero_warn(f"{split}: {evaluation.problem}")
+        self.evaluations[suffix] = evaluation
+        self.log_dict({f"{split}/{name}{suffix}": value for name, value in evaluation.scores.items()})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note the phase, where there are several."""
@@ -176,6 +187,8 @@ class Learner(L.LightningModule):
         """Set the averaged weights apart; a test evaluates them, where there are any."""
         self.averaged = take_out(checkpoint, instead=self.trainer.state.fn == "test")
         self.phase = min(checkpoint.get(PHASE, 0), len(self.phases) - 1)
+        entry = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {}).get(THRESHOLDS)
+        self.thresholds = Thresholds.of_entry(entry) if entry else None
 
     def configure_gradient_clipping(
         self,

@@ -14,6 +14,8 @@ from datasets.examples import require_nonempty
 from datasets.text import pluralize
 from experiments.class_report import write_test_report
 from experiments.errors import UserError
+from experiments.inference.selection import FILE as THRESHOLDS_FILE
+from experiments.inference.selection import selection_of, write_thresholds
 from experiments.messages import say
 from experiments.networks.devices import check_accelerator
 from experiments.networks.initial import fetch_weights, frontend_from, initial
@@ -41,8 +43,11 @@ from experiments.training.monitoring import monitored
 from experiments.training.optimizers import freeze
 from experiments.training.phases import phases
 from experiments.training.recipes import make_objective, training_augmentations
+from experiments.training.tag_scores import further_scores, intervals_of, name_left_out, print_scores, print_table
+from experiments.training.thresholds import thresholds_of
 from experiments.training.trainer import History, checkpoint_folder, make_trainer
 from models.inputs import Inputs
+from models.selection import Selection
 
 
 def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
@@ -71,7 +76,8 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         try:
             train = loaders.splits["train"]
             targets = train.targets if train.clip_level else None
-            result.update(_report_test(learner, run, loaders.splits["test"].ids, targets))
+            selection = selection_of(settings.inference, learner.objective.task, learner.thresholds)
+            result.update(_report_test(learner, run, loaders.splits["test"].ids, selection, targets))
         except UserError as error:  # too few test tracks to score anything: the training is none the worse for it
             say(f"no test scores: {error}")
     if run.is_global_zero:
@@ -80,13 +86,39 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
 
 
 def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
-    """Evaluate a trained network on the test split."""
+    """Evaluate a trained network on the test split, with `inference.fit_thresholds` after fitting thresholds.
+
+    Raises:
+        UserError: There are no tracks to evaluate, or settings, tracks and weights do not fit.
+    """
     L.seed_everything(run.seed, workers=True, verbose=False)
     learner, loaders = prepare(settings, run, trained=True)
-    require_nonempty(loaders.splits, "test")
+    task, inference = learner.objective.task, settings.inference
+    if inference.fit_thresholds and task.kind != "tags":
+        raise UserError(f"inference.fit_thresholds is for tags, and {task.name} has none: leave it out")
+    require_nonempty(loaders.splits, *(["valid"] if inference.fit_thresholds else []), "test")
     trainer = make_trainer(settings.trainer, run, History())
+    if inference.fit_thresholds:
+        trainer.validate(learner, loaders, verbose=False)
+        learner.thresholds = thresholds_of(task, learner.evaluation, "valid")
+        if learner.thresholds is None:
+            raise UserError("inference.fit_thresholds: the predictions of the validation split are not finite")
+    selection = selection_of(inference, task, learner.thresholds, learner.hparams["weights"])
     trainer.test(learner, loaders, verbose=False)
-    return _report_test(learner, run, loaders.splits["test"].ids)
+    result = _report_test(learner, run, loaders.splits["test"].ids, selection, table=True)
+    if inference.fit_thresholds and run.is_global_zero:
+        _keep_thresholds(settings, learner, run)
+    return result
+
+
+def _keep_thresholds(settings: PretrainSettings, learner: Learner, run: RunHandle) -> None:
+    file, inference = run.directory / THRESHOLDS_FILE, settings.inference
+    write_thresholds(file, learner.thresholds, {"weights": learner.hparams["weights"], "join": inference.join})
+    run.add_artifact(file)
+    named = [f"inference.checkpoint={inference.checkpoint}"] if inference.checkpoint else []
+    named += [f"model.pretrained={settings.model.pretrained}"] if settings.model.pretrained and not named else []
+    words = shlex.join([*named, *settings.model.words, f"inference.thresholds={file}", "inference.audio=AUDIO"])
+    say(f"thresholds: {file}\nnext: python ex_transfer.py predict with {words}")
 
 
 def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -> tuple[Learner, SplitLoaders]:
@@ -129,6 +161,8 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         if module.freeze:
             encoder.frontend.requires_grad_(False)
     description, teacher = {**encoder.description, "run_fingerprint": run.fingerprint}, None
+    if trained:
+        description["weights"] = encoder.weights
     if offered:
         teacher, splits = distilling.make_teacher(settings, offered, splits, source, run)
         description["teacher"] = offered.description
@@ -143,6 +177,8 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         None if trained else training_augmentations(module, datamodule, source.audio, frontend.item_shape),
         monitored(settings.trainer.monitor, task),
     )
+    if trained:
+        learner.thresholds = encoder.thresholds
     seconds = datamodule.clip_length if trained and network.window_samples else None
     windowing = windowing_of(settings, encoder, seconds)
     loaders = SplitLoaders(datamodule, source.features, splits, windowing, run.seed, teacher, objective.views)
@@ -176,17 +212,27 @@ def _report(
 
 
 def _report_test(
-    learner: Learner, run: RunHandle, ids: tuple[str, ...], train: np.ndarray | None = None
+    learner: Learner,
+    run: RunHandle,
+    ids: tuple[str, ...],
+    selection: Selection | None,
+    train: np.ndarray | None = None,
+    table: bool = False,
 ) -> dict[str, float]:
+    """Score the test tracks and leave files with the run; with `table`, print the figures of every tag."""
     task, evaluation = learner.objective.task, learner.evaluation
-    scores = {
-        f"test/{name}": value for name, value in task.score(evaluation.predictions, evaluation.references).items()
-    }
+    predictions, references = evaluation.predictions, evaluation.references
+    scores, further = task.score(predictions, references), further_scores(task, evaluation, selection)
     if run.is_global_zero:
-        write_test_report(task, evaluation.predictions, evaluation.references, run, train)
-        write_predictions(task, [ids[track] for track in evaluation.tracks], evaluation.predictions, run)
-        say("  ".join(f"{name} {value:.4g}" for name, value in scores.items()))
-    return scores
+        ends = intervals_of(task, evaluation, run.seed)
+        write_test_report(task, predictions, references, run, train, ends=ends)
+        write_predictions(task, [ids[track] for track in evaluation.tracks], predictions, run)
+        name_left_out(task, references)
+        say("  ".join(f"test/{name} {value:.4g}" for name, value in scores.items()))
+        print_scores(further, selection)
+        if table and ends:
+            print_table(task, evaluation, ends)
+    return {f"test/{name}": value for name, value in {**scores, **further}.items()}
 
 
 def write_predictions(task: Task, ids: Sequence[str], predictions: Sequence[np.ndarray], run: RunHandle) -> None:

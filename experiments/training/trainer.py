@@ -24,6 +24,7 @@ from experiments.training.interruption import SaveWhenInterrupted
 from experiments.training.monitoring import LOSS, mode_of
 from experiments.training.phases import PhaseSwitch
 from experiments.training.progress import EpochBar, EpochLine
+from experiments.training.thresholds import FitThresholds
 from experiments.training.throughput import NAMES, Series, Throughput, throughput_of
 
 CHECKPOINTS = "checkpoints"
@@ -118,7 +119,7 @@ def make_trainer(
     log_every = min(settings.log_every_n_steps, steps_per_epoch or settings.log_every_n_steps)
     folder = checkpoint_folder(settings, run.directory)
     callbacks: list[Callback] = [StepSeeds(run.seed), LogBeforeSaving(run), PhaseSwitch(folder / f"{BEST}.ckpt")]
-    callbacks += [*([averaging] if averaging else []), history, Throughput(log_every)]
+    callbacks += [*([averaging] if averaging else []), FitThresholds(averaging), history, Throughput(log_every)]
     if settings.early_stopping:
         mode, patience = mode_of(monitor), settings.early_stopping
         callbacks.append(EarlyStopping(monitor, mode=mode, patience=patience, check_on_train_epoch_end=False))

@@ -7,7 +7,7 @@ import csv
 import numpy as np
 import pytest
 
-from experiments.class_report import write_test_report
+from experiments.class_report import per_class_table, write_test_report
 from experiments.tasks import build
 
 
@@ -55,3 +55,24 @@ def test_without_training_targets_nothing_is_said_of_them(name, tmp_path):
     assert report(build(name, classes=["x", "y"]), np.eye(2, dtype=np.float32), y, None, tmp_path) == dict.fromkeys(
         "xy"
     )
+
+
+def test_tags_with_intervals_and_those_that_cannot_be_scored(tmp_path):
+    task = build("tagging", classes=["a", "b", "never"])
+    references = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 1, 0]], np.float32)
+    predictions = np.linspace(0, 1, 12, dtype=np.float32).reshape(4, 3)
+    ends = {"a": {"roc_auc": (0.1, 0.9), "ap": (0.2, 0.8)}}
+    write_test_report(task, predictions, references, Folder(tmp_path), references, ends=ends)
+    with (tmp_path / "per_class_test.csv").open() as handle:
+        rows = {row["class"]: row for row in csv.DictReader(handle)}
+    assert [rows["a"][name] for name in ("roc_auc_low", "ap_high", "n_positive", "n_train")] == [
+        "0.1",
+        "0.8",
+        "2.0",
+        "2",
+    ]
+    assert (rows["b"]["roc_auc_low"], rows["never"]["roc_auc"], rows["never"]["n_positive"]) == ("", "", "0")
+    assert rows["never"]["n_train"] == "0"
+    lines = per_class_table(task, predictions, references, ends).splitlines()
+    assert [line.split()[:2] for line in lines] == [["tag", "n"], ["a", "2"], ["b", "2"], ["never", "0"]]
+    assert "0.0 ± 40.0" in lines[1]

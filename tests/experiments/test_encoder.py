@@ -198,3 +198,43 @@ def test_entries_of_a_file_that_cannot_be_are_named(network, tmp_path, entry, va
     save_network(tmp_path / "net.safetensors", network, {entry: value})
     with pytest.raises(CheckpointError, match=f"{entry} is .*, expected"):
         Encoder.load(str(tmp_path / "net.safetensors"))
+
+
+THRESHOLDS = {"tags": LABELS, "values": [0.2, 0.9, 0.4], "global": 0.3, "split": "valid", "tracks": 12}
+
+
+def test_thresholds_of_a_checkpoint_select_the_tags(network, tmp_path):
+    file = tmp_path / "net.safetensors"
+    save_network(file, network, {"labels": LABELS, "task": "tagging", "thresholds": THRESHOLDS}, MusiCNNMel())
+    encoder = Encoder.load(str(file), device="cpu")
+    prediction = encoder.predict(noise(12), RATE)
+    assert prediction.thresholds == dict(zip(LABELS, THRESHOLDS["values"], strict=True))
+    expected = {label for label, value in prediction.probabilities.items() if value >= prediction.thresholds[label]}
+    assert set(prediction.selected) == expected or prediction.below_thresholds
+    save_network(tmp_path / "again.safetensors", encoder.network, encoder.description, encoder.frontend)
+    assert Encoder.load(str(tmp_path / "again.safetensors"), device="cpu").thresholds == encoder.thresholds
+    (tmp_path / "names.txt").write_text("x\ny\nz\n")
+    renamed = Encoder.load(str(file), labels=str(tmp_path / "names.txt"), device="cpu")
+    assert (renamed.thresholds.tags, renamed.thresholds.values) == (("x", "y", "z"), encoder.thresholds.values)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"tags": ["a", "c", "b"]}, r"entry thresholds is for other tags: tag 1 is 'c' there, and 'b'"),
+        ({"values": [0.2, 0.9]}, "thresholds is .* expected tags, a value from 0 to 1 for each"),
+        ({"values": [0.2, 1.9, 0.1]}, "thresholds is .* expected tags, a value from 0 to 1 for each"),
+    ],
+)
+def test_thresholds_of_other_outputs_are_refused(network, tmp_path, wrong, message):
+    file = tmp_path / "net.safetensors"
+    about = {"labels": LABELS, "task": "tagging", "thresholds": {**THRESHOLDS, **wrong}}
+    save_network(file, network, about, MusiCNNMel())
+    with pytest.raises(CheckpointError, match=message):
+        Encoder.load(str(file), device="cpu")
+
+
+def test_without_thresholds_the_usual_one_selects(toy):
+    assert (toy.thresholds, toy.selection.thresholds) == (None, (0.25,) * 3)
+    genre = Encoder.of(Toy(3), task=build("genre", classes=LABELS), input="audio", window=80, device="cpu")
+    assert (len(genre.predict(noise(2, 8000), 8000).selected), genre.selection.rule) == (1, "argmax")

@@ -8,7 +8,7 @@ from scipy.stats import binom
 
 from datasets.intervals import Difference, SystemScores, differences, limits
 from experiments.errors import UserError
-from experiments.intervals import interval, resampled, resampled_together
+from experiments.intervals import interval, interval_per_class, resampled, resampled_together
 from experiments.tasks import Emotion, Genre, Key, Tagging, Task, Tempo, TempoRegression
 
 
@@ -141,3 +141,14 @@ def test_every_metric_of_every_task_has_its_limits():
             assert most == 1
             assert least <= low <= high <= most
             assert least == (-np.inf if metric.startswith("r2") else 0)
+
+
+def test_the_intervals_of_every_tag():
+    rng = np.random.default_rng(0)
+    task, references = Tagging(["a", "b", "never"]), (rng.random((80, 3)) < [0.3, 0.5, 0]).astype(np.float32)
+    predictions = (rng.random((80, 3)) + 0.4 * references).clip(0, 1.4).astype(np.float32) / 1.4
+    found = interval_per_class(task, predictions, references, n=2000)
+    assert set(found) == {"a", "b"}
+    alone = interval(Tagging(["a"]), predictions[:, :1], references[:, :1], n=2000)
+    assert found["a"] == {name: pytest.approx(ends) for name, ends in alone.items()}
+    assert interval_per_class(Genre(["a", "b"]), *genre_predictions(7, 10)) == {}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
 
 from models import metrics
 
@@ -51,3 +51,19 @@ def test_saturated_scores_tie_and_small_ones_do_not():
     positives = torch.tensor([True, False, True, False, False])[:, None]
     expected = roc_auc_score(positives[:, 0].numpy(), scores[0, :, 0].numpy().astype(float))
     assert float(metrics.roc_auc_of_many(scores, positives)[0, 0]) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_metrics_of_given_tags_equal_those_of_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    said, positives = rng.random((2, 40, 6)) < rng.uniform(0, 0.5, (2, 1, 6))
+    positives[:, 0], said[:, 1], said[:3] = False, False, False
+    positives[0, 1] = True
+    found = metrics.selection_metrics(said, positives)
+    had = np.flatnonzero(positives.any(axis=0))
+    for average, labels in (("micro", None), ("macro", had)):
+        expected = precision_recall_fscore_support(positives, said, average=average, labels=labels, zero_division=0)
+        names = [f"{name}_{average}" for name in ("precision", "recall", "f1")]
+        assert [found[name] for name in names] == pytest.approx(list(expected[:3]), abs=1e-12)
+    assert found["tags_per_track"] == pytest.approx(said.sum() / 40)
+    assert found["untagged"] == np.mean(said.sum(axis=1) == 0) >= 3 / 40

@@ -22,6 +22,7 @@ from experiments.errors import UserError
 from experiments.inference import prediction
 from experiments.inference.prediction import predict
 from experiments.inference.results import LOCK, Results
+from experiments.inference.selection import tag_set
 from experiments.settings import PretrainSettings
 from experiments.tracking import RunHandle
 from models.checkpoints import save_network
@@ -32,6 +33,7 @@ from models.inputs import Inputs
 from models.maest import MAEST
 from models.maest.huggingface import write_huggingface
 from models.prediction import Prediction
+from models.selection import same_for_all
 from preprocess import load
 
 LABELS = ["Rock---Punk", "Jazz---Bebop", "Pop---Kayōkyoku", "Blues---Piano Blues"]
@@ -197,6 +199,43 @@ def test_predictions_made_otherwise_are_kept_unless_overwritten(music, checkpoin
     call(music / "long.wav", checkpoint, tmp_path, out_dir=out, top=2, overwrite=True)
     assert list(document(out)) == ["long.wav"]
     assert len(windows(out)) == 5
+
+
+def test_tags_are_given_by_thresholds_and_anew_by_others(music, checkpoint, tmp_path, capsys):
+    out = str(tmp_path / "out")
+    call(music / "long.wav", checkpoint, tmp_path, out_dir=out, top=None)
+    first = document(out)["long.wav"]
+    assert list(first["selected"]) == [name for name, value in first["ranked"].items() if value >= 0.25]
+    said = capsys.readouterr()
+    assert "no thresholds were fitted" in said.err
+    assert [line.split()[0] for line in said.out.splitlines()[1:]] == [f"{v:.1%}" for v in first["selected"].values()]
+    rule = first["selection"]
+    assert (rule["rule"], rule["below_thresholds"]) == ("thresholds", False)
+    assert rule["thresholds"] == dict.fromkeys(LABELS, 0.25)
+    assert rule["weights"].startswith("sha256 ")
+    assert rule["tag_set"] == tag_set(LABELS)
+    before = (tmp_path / "out" / "predictions.csv").read_bytes()
+    result, _ = call(music / "long.wav", checkpoint, tmp_path, out_dir=out, top=None, threshold=1.0)
+    assert (result["predicted"], result["already"]) == (0, 1)
+    again = document(out)["long.wav"]
+    assert again["selected"] == dict([next(iter(first["ranked"].items()))])
+    assert again["selection"]["below_thresholds"] is True
+    assert again["selection"]["source"] == "inference.threshold=1"
+    assert (tmp_path / "out" / "predictions.csv").read_bytes() == before
+    call(music / "long.wav", checkpoint, tmp_path, out_dir=out, top=None, argmax=True)
+    best = document(out)["long.wav"]
+    assert (best["selection"]["rule"], len(best["selected"]), "thresholds" in best["selection"]) == ("argmax", 1, False)
+    assert {key: best[key] for key in ("ranked", "over_time", "window_seconds")} == {
+        key: first[key] for key in ("ranked", "over_time", "window_seconds")
+    }
+
+
+def test_entries_of_an_earlier_version_stay_as_they_are(tmp_path):
+    entry = {"audio": "a.wav", "window_seconds": 5.0, "ranked": {"y": 0.75}, "over_time": []}
+    lines = [{"made": {}, "csv_bytes": 0}, {**entry, "file": None, "csv_bytes": 0}]
+    (tmp_path / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with Results(tmp_path, {}, ["x", "y"], "tags", 2, selection=same_for_all(0.25, 2, "usual")) as results:
+        assert list(results.summaries()) == [entry]
 
 
 def test_a_folder_of_predictions_has_one_writer_and_no_gaps(tmp_path):

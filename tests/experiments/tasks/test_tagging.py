@@ -157,3 +157,39 @@ def test_resampled_scores_are_the_scores_of_the_resamples(seed, n, steps):
         else:
             with pytest.raises(UserError, match="can be scored"):
                 task.score(scores[draw], references[draw])
+
+
+def test_further_metrics_are_micro_averages_over_the_scorable_tags(task):
+    scores, references = random_answers(3)
+    references[:, 2], references[:, 3] = 0, 1
+    further = task.score_further(scores, references)
+    kept = [0, 1, 4]
+    assert further["roc_auc_micro"] == roc_auc_score(references[:, kept], scores[:, kept], average="micro")
+    assert further["ap_micro"] == average_precision_score(references[:, kept], scores[:, kept], average="micro")
+    assert task.unscorable(references) == {"drums": 0, "female voice": 60}
+    assert set(further).isdisjoint(task.score(scores, references))
+
+
+def test_the_mean_average_precision_of_each_category(task):
+    scores, references = random_answers(4)
+    each = [average_precision_score(references[:, c], scores[:, c]) for c in range(5)]
+    further = task.score_further(scores, references)
+    assert further["ap_instrument"] == pytest.approx(np.mean(each[:3]))
+    assert (further["ap_voice"], further["ap_mood_tempo"]) == pytest.approx((each[3], each[4]))
+    assert "ap_genre" not in further
+    references[:, 3] = 0
+    assert "ap_voice" not in task.score_further(scores, references)
+    other = build("tagging", classes=["own", *TAGS[1:]])
+    assert set(other.score_further(scores, references)) == {"roc_auc_micro", "ap_micro"}
+
+
+def test_tags_on_resamples_are_those_of_repeated_items(task):
+    scores, references = random_answers(5)
+    weights = np.random.default_rng(0).multinomial(60, np.full(60, 1 / 60), size=4).astype(np.float32)
+    found = task.score_per_class_resampled(scores, references, weights)
+    for row, drawn in enumerate(weights.astype(int)):
+        items = np.repeat(np.arange(60), drawn)
+        expected = task.score_per_class(scores[items], references[items])
+        for (tag, metric), values in found.items():
+            if tag in expected:
+                assert values[row] == pytest.approx(expected[tag][metric], abs=1e-6)

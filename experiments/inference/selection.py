@@ -1,0 +1,107 @@
+"""Which classes are given, by the settings, and the files that thresholds are kept in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.errors import UserError
+from experiments.messages import say
+from experiments.settings import PredictionSettings
+from experiments.tasks.base import Task
+from models.descriptions import read_json
+from models.errors import CheckpointError
+from models.files import replaced
+from models.fingerprint import fingerprint
+from models.published_taggers import JAMENDO, MAGNATAGATUNE, MSD
+from models.selection import Selection, fitted, one_class, same_for_all
+from models.thresholds import USUAL, Thresholds
+
+PUBLISHED = {"magnatagatune top 50": MAGNATAGATUNE, "msd top 50": MSD, "mtg-jamendo top 50": JAMENDO}
+FILE = "thresholds.json"
+FIT = "fit them by `python ex_transfer.py evaluate with inference.fit_thresholds=True ...`"
+
+
+def selection_of(
+    inference: PredictionSettings, task: Task, own: Thresholds | None, weights: str = ""
+) -> Selection | None:
+    """Which classes are given; says so where thresholds are not the network's own.
+
+    Args:
+        inference: Of the settings: `top`, `threshold`, `thresholds` and `argmax`.
+        task: What the outputs mean.
+        own: Thresholds that the checkpoint has.
+        weights: What the weights of the network are known by.
+
+    Returns:
+        None for tasks with values.
+
+    Raises:
+        UserError: A setting is not for this kind of task, or the file of thresholds is not for these tags.
+    """
+    if task.kind != "tags":
+        for name in ("threshold", "thresholds"):
+            if getattr(inference, name) is not None:
+                what = "gives one class" if task.kind == "class" else "gives values"
+                raise UserError(f"inference.{name} is for tags; {task.name} {what}: leave it out")
+        return one_class() if task.kind == "class" else None
+    if inference.argmax:
+        return Selection("inference.argmax=True")
+    if inference.top is not None:
+        return Selection(f"inference.top={inference.top}", n=min(inference.top, task.n_outputs))
+    if inference.threshold is not None:
+        return same_for_all(inference.threshold, task.n_outputs, f"inference.threshold={inference.threshold:g}")
+    if inference.thresholds is not None:
+        thresholds = read_thresholds(inference.thresholds, task.classes, weights)
+        return Selection(f"inference.thresholds={inference.thresholds}", thresholds.values)
+    if own is None:
+        say(
+            f"no thresholds were fitted: a tag is given from a probability of {USUAL} on; choose another by "
+            f"inference.threshold, or for a trained network {FIT}"
+        )
+    return fitted(own, task.classes)
+
+
+def read_thresholds(file: str, tags: Sequence[str], weights: str = "") -> Thresholds:
+    """Thresholds of a file that an evaluation left; says so where they were fitted for other weights.
+
+    Args:
+        file: Named in the settings.
+        tags: Of the network.
+        weights: What its weights are known by.
+
+    Raises:
+        UserError: It is missing or damaged, or its tags are others.
+    """
+    path, where = Path(file).expanduser(), f"inference.thresholds={file}"
+    if not path.is_file():
+        raise UserError(f"{where}: no such file; {FIT}")
+    try:
+        content = read_json(path)
+        thresholds = Thresholds.of_entry(content)
+        thresholds.check_tags(tags)
+    except CheckpointError as error:
+        raise UserError(f"inference.thresholds: {error}") from None
+    except ValueError as error:
+        raise UserError(f"{where} {error}; {FIT}") from None
+    if weights and content.get("weights", weights) != weights:
+        say(f"{where} was fitted for other weights, which may give other probabilities")
+    return thresholds
+
+
+def write_thresholds(path: Path, thresholds: Thresholds, about: Mapping[str, Any]) -> None:
+    """Write a file that `read_thresholds` reads; `about` says what else is known of it."""
+    with replaced(path) as aside:
+        aside.write_text(
+            json.dumps({**thresholds.entry, **about}, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+        )
+
+
+def tag_set(tags: Sequence[str]) -> str:
+    """The name of a published set of tags in its published order, or a fingerprint of names and order."""
+    for name, published in PUBLISHED.items():
+        if tuple(tags) == published:
+            return name
+    return fingerprint({"tags": list(tags)})

@@ -1,0 +1,57 @@
+"""The test of a tagger beyond the metrics of a validation: micro averages, categories, tags given, intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from experiments.class_report import Ends, per_class_table
+from experiments.intervals import interval_per_class
+from experiments.messages import say
+from experiments.objectives import Evaluation
+from experiments.tasks.base import Task
+from models.metrics import selection_metrics
+from models.selection import Selection
+
+MOST_ROWS = 60  # of a table in a terminal
+
+
+def further_scores(task: Task, evaluation: Evaluation, selection: Selection | None) -> dict[str, float]:
+    """Metrics of `Task.score_further`, and of the tags that a rule gives."""
+    predictions, references = evaluation.predictions, evaluation.references
+    scores = task.score_further(predictions, references)
+    if task.kind == "tags" and selection is not None:
+        positives = np.asarray(references) == 1
+        scores |= selection_metrics(selection.given(np.asarray(predictions)), positives)
+    return scores
+
+
+def intervals_of(task: Task, evaluation: Evaluation, seed: int) -> Ends | None:
+    """Intervals of every tag over the tracks; None where tracks are not tagged."""
+    if task.kind != "tags" or not task.clip_level:
+        return None
+    return interval_per_class(task, evaluation.predictions, evaluation.references, seed=seed) or None
+
+
+def name_left_out(task: Task, references: np.ndarray) -> None:
+    """Say which classes the macro averages leave out."""
+    left_out = task.unscorable(references) if task.clip_level else {}
+    if left_out:
+        named = ", ".join(f"{name} ({n} of {len(references)})" for name, n in left_out.items())
+        say(f"left out of the means, as no test track or every one has them: {named}")
+
+
+def print_scores(scores: Mapping[str, float], selection: Selection | None) -> None:
+    """Tell the further scores, a line for ranking and one for the tags that are given."""
+    given = [name for name in scores if name.startswith(("f1_", "precision_", "recall_", "tags_", "untagged"))]
+    ranking = [name for name in scores if name not in given]
+    for title, names in (("", ranking), (f"tags given, {selection.source if selection else ''}: ", given)):
+        if names:
+            say(title + "  ".join(f"test/{name} {scores[name]:.4g}" for name in names))
+
+
+def print_table(task: Task, evaluation: Evaluation, ends: Ends) -> None:
+    """Print the figures of every tag, of a vocabulary that fits a terminal."""
+    if task.n_outputs <= MOST_ROWS:
+        print(per_class_table(task, evaluation.predictions, evaluation.references, ends))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from experiments.checkpoint_files import WHEEL
 from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.labels import output_names
@@ -18,7 +19,6 @@ from models.network_input import Windowing
 from models.releases import RELEASES
 from models.running import Runtime
 
-WHEEL = ".whl"
 BLOCK = re.compile(r"block_(\d+)")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,6 +24,12 @@ class PredictionSettings(Section):
     threads: Positive | None = None  # of torch on a CPU; None: torch's own choice, one a core
     top: Positive = 10  # classes of a file in the ranking
 
+    @model_validator(mode="after")
+    def _sum_of_a_file(self) -> Self:
+        if self.sha256 is not None and self.checkpoint is None:
+            raise ValueError(f"sha256={self.sha256} without checkpoint: name the file or the address that it is of")
+        return self
+
 
 class ProbePredictionSettings(PredictionSettings):
     """The same where no section `model` names the network."""
@@ -40,9 +46,7 @@ class InferenceSettings(PredictionSettings):
     join: Literal["mean", "max", "vote"] = "mean"  # predict, evaluate: of a track's windows, to one prediction
     half_overlapped_inference: bool = False  # windows begin at half of the one before
     scheduler: str | None = None  # extraction: of a Dask cluster, whose workers compute, tcp://host:port
-    labels: str | None = (
-        None  # class names where weights carry none: magnatagatune, msd, jamendo, text, JSON, checkpoint
-    )
+    labels: str | None = None  # where weights carry none: magnatagatune, msd, jamendo, or a text, JSON or checkpoint
 
     @model_validator(mode="after")
     def _one_layer(self) -> InferenceSettings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -40,6 +40,12 @@ def selections(settings: PredictionSettings) -> list[str]:
     values = {name: getattr(settings, name) for name in ("top", "threshold", "thresholds", "argmax")}
     return [f"{name}={value}" for name, value in values.items() if value is not None and value is not False]
 
+    @model_validator(mode="after")
+    def _sum_of_a_file(self) -> Self:
+        if self.sha256 is not None and self.checkpoint is None:
+            raise ValueError(f"sha256={self.sha256} without checkpoint: name the file or the address that it is of")
+        return self
+
 
 class ProbePredictionSettings(PredictionSettings):
     """The same where no section `model` names the network."""
@@ -59,9 +65,7 @@ class InferenceSettings(PredictionSettings):
     half_overlapped_inference: bool = False  # windows begin at half of the one before
     fit_thresholds: bool = False  # evaluate: fit them on the validation split first, and leave thresholds.json
     scheduler: str | None = None  # extraction: of a Dask cluster, whose workers compute, tcp://host:port
-    labels: str | None = (
-        None  # class names where weights carry none: magnatagatune, msd, jamendo, text, JSON, checkpoint
-    )
+    labels: str | None = None  # where weights carry none: magnatagatune, msd, jamendo, or a text, JSON or checkpoint
 
     @model_validator(mode="after")
     def _fitted_are_used(self) -> InferenceSettings:

@@ -31,7 +31,8 @@ WITH_WEIGHTS = "_inference"  # of published ones, which are not downloaded here
 FEW = ["trainer.max_epochs=1", "trainer.limit_train_batches=2"]
 DEMO_CORPUS = ["datamodule.base_dir=None", "datamodule.groundtruth=None"]
 STORED = ["embeddings.store=stores", "embeddings.block=None", *DEMO_CORPUS, "probe.monitor=loss"]
-OWN = {"mine": ["model.network=maest", "datamodule.clip_length=5"], "fcn_mtt": DEMO_CORPUS}
+OWN = {"mine": ["model.network=maest", "datamodule.clip_length=5"]}
+OWN |= {name: DEMO_CORPUS for name in TRANSFER if name.endswith("_mtt")}
 
 
 def scripts() -> dict:

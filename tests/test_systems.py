@@ -34,8 +34,8 @@ DEMO_CORPUS = ["datamodule.base_dir=None", "datamodule.groundtruth=None"]
 STORED = ["embeddings.store=stores", "embeddings.block=None", *DEMO_CORPUS, "probe.monitor=loss"]
 OWN = {
     "mine": ["model.network=maest", "datamodule.clip_length=5"],
-    "fcn_mtt": DEMO_CORPUS,
     "finetune": ["model.checkpoint=trained.safetensors"],
+    **{name: DEMO_CORPUS for name in TRANSFER if name.endswith("_mtt")},
 }
 
 

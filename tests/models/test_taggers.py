@@ -114,6 +114,7 @@ def test_a_small_network_learns_32_clips_by_heart(name):
             optimizer.step()
         with torch.no_grad():
             scores = main_head(network.eval()(x))
-        if average_precision_score(tags, scores, average="macro") > 0.95:
-            return
-    pytest.fail(f"{name} at the sizes of debug knows its own clips no better than that")
+        precision = average_precision_score(tags, scores, average="macro")
+        if precision > 0.95:
+            break
+    assert precision > 0.95

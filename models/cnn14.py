@@ -92,7 +92,7 @@ class CNN14(Tagger, name="cnn14"):
         dropout: Rate = 0.5,
         block_dropout: Rate = 0.2,
     ) -> None:
-        """Six pairs and two linear layers, new.
+        """A new network, with random weights.
 
         Args:
             n_classes: Number of logits.

@@ -12,7 +12,7 @@ TITLE = "CRNN"
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "crnn": {
         "demo": {**DEMO, "model": {"channels": [16, 32, 32, 32], "units": 32}},
-        "debug": {**DEBUG, "model": {"channels": [4, 4, 4, 4], "units": 4}},
+        "debug": {**DEBUG, "model": {"channels": [8, 8, 8, 8], "units": 16}},
     },
 }
 PRETRAIN: dict[str, NamedConfig] = applying("crnn", "CRNN")

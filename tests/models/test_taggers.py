@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
+import math
+
 import pytest
 import torch
+from sklearn.metrics import average_precision_score
+from torch import Tensor
+from torch.nn import functional as F
 
-from experiments.configs import catalogue
+from experiments.configs.catalogue import TRANSFER
 from models import networks
 from models.checkpoints import load_checkpoint, save_network
 from models.convolutional import Tagger
 from models.frontends import build
-from models.network import Network
+from models.network import Network, main_head
 from models.network_input import own_frontend
 from tests.models.taggers import with_statistics
 
@@ -20,7 +26,7 @@ NAMES = [name for name in networks.names() if issubclass(networks.find(name), Ta
 @pytest.fixture(scope="module", params=NAMES)
 def network(request) -> Network:
     torch.manual_seed(0)
-    small = catalogue.TRANSFER["debug"].by_network.get(request.param, {}).get("model", {})
+    small = TRANSFER["debug"].by_network.get(request.param, {}).get("model", {})
     return with_statistics(networks.find(request.param)(n_classes=7, **small))
 
 
@@ -73,3 +79,42 @@ def test_a_saved_network_is_the_same_again(network, window, tmp_path):
 def test_too_few_frames_are_refused(network, window):
     with pytest.raises(ValueError, match=rf"at least {network.min_frames}"):
         network(window[:, : network.min_frames - 1])
+
+
+def clips(samples: int, rate: int) -> tuple[Tensor, Tensor]:
+    """Audio `[32, samples]` of noise, pulses and a tone, and which of them each clip has, `[32, 3]`."""
+    generator = torch.Generator().manual_seed(3)
+    present = torch.rand(32, 3, generator=generator) < 0.5
+    time = torch.arange(samples) / rate
+    noise, pulses, floor = torch.randn(3, 32, samples, generator=generator)
+    pulses *= 8 * time % 1 < 0.1
+    tone = sum(torch.sin(2 * math.pi * 220 * number * time) for number in range(1, 5)).expand(32, -1)
+    sounds = torch.stack([0.06 * noise, 0.2 * pulses, 0.06 * tone], 1)
+    return (present[..., None] * sounds).sum(1) + 1e-3 * floor, present.float()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_small_network_learns_32_clips_by_heart(name):
+    torch.manual_seed(0)
+    kind = networks.find(name)
+    small = dict(TRANSFER["debug"].by_network.get(name, {}).get("model", {}))
+    without = {argument: 0.0 for argument in inspect.signature(kind).parameters if "dropout" in argument}
+    network = kind(n_classes=3, **{**small, **without})
+    frontend = own_frontend(network)
+    audio, tags = clips(max(frontend.n_samples(network.min_frames), frontend.sample_rate), frontend.sample_rate)
+    with torch.no_grad():
+        x = frontend(audio)
+    rate = 3e-3 if "attention_dropout" in without else 1e-2  # a transformer does not settle at the higher one
+    optimizer = torch.optim.Adam(network.parameters(), rate)
+    for _ in range(20):
+        for _ in range(12):
+            chosen = torch.randperm(32)[:8]
+            logits = main_head(network.train()(x[chosen]))
+            optimizer.zero_grad()
+            F.binary_cross_entropy_with_logits(logits, tags[chosen]).backward()
+            optimizer.step()
+        with torch.no_grad():
+            scores = main_head(network.eval()(x))
+        if average_precision_score(tags, scores, average="macro") > 0.95:
+            return
+    pytest.fail(f"{name} at the sizes of debug knows its own clips no better than that")

@@ -44,7 +44,7 @@ class ResPoolBlock(ResBlock):
 class HarmonicCNN(HiddenLayerTagger, name="harmonic_cnn"):
     """Seven convolutional layers over the levels of harmonic filters in dB, and two linear layers.
 
-    The largest of the last cells is classified, as published; up to 80,000 samples a window has one or two of them.
+    A window ends in one cell; of longer input the maximum over its cells is classified, as published.
 
     Args:
         n_classes: Number of logits.
@@ -102,7 +102,11 @@ class HarmonicCNN(HiddenLayerTagger, name="harmonic_cnn"):
 
     @classmethod
     def from_published(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Any], State, dict[str, Any]] | None:
-        """The layout of Won et al.; of their front end Q alone is kept."""
+        """The layout of Won et al.; of their front end Q alone is kept.
+
+        Raises:
+            CheckpointError: Its Q is no number above 0.
+        """
         found = super().from_published(state)
         if found is None or PUBLISHED_Q not in state:
             return None

@@ -57,7 +57,7 @@ class Encoder:
         weights: Where they are from, in a form that two equal networks share.
         runtime: On what it runs.
         allowed: Modules outside of this project that its task may be imported from.
-        published: Whether the weights are not of a training of this project.
+        published: Whether others trained it, as far as its file tells.
     """
 
     network: Network

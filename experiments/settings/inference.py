@@ -53,8 +53,8 @@ class InferenceSettings(PredictionSettings):
     transformer_block: Count | Blocks | None = None  # layer by number from 0, several as a list: 6 is layer=block_06
     layer: str | Layers | None = None  # several as a list; None: the network's own; MAEST: block_06, or the middle one
     join: Literal["mean", "mean_logits", "max", "vote"] = "mean"  # predict, evaluate: of a track's windows
-    windows: Positive | None = None  # of a track, evenly spread, 1: at the centre; None: as many as cover it
-    hop: Annotated[float, Field(gt=0)] | None = None  # s from one window to the next; a last one ends with the track
+    windows: Positive | None = None  # of a track, evenly spread, 1: at the centre; None: the network's own rule
+    hop: Annotated[float, Field(gt=0)] | None = None  # s between windows; beside stores, a last one ends with the track
     half_overlapped_inference: bool = False  # windows begin at half of the one before
     fit_thresholds: bool = False  # evaluate: fit them on the validation split first, and leave thresholds.json
     scheduler: str | None = None  # extraction: of a Dask cluster, whose workers compute, tcp://host:port

@@ -1,6 +1,6 @@
 """Convolutional networks for inference: batch norm folded into the convolution before it, channels last in memory.
 
-A block says in its class attribute `folds` which convolutions have a batch norm right behind them, by the names of both:
+A block says in its class attribute `folds` which convolutions have a batch norm right behind them, by both names:
 
     folds = {"conv_1": "bn_1", "conv_2": "bn_2"}
 

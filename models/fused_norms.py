@@ -288,6 +288,44 @@ class _FewChannelsAlone(Function):
         return (*patches.gradients(ctx.needs_input_grad[0]), None, None)
 
 
+def conv_of_one_channel(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """A convolution of a single channel with large filters, whose gradient of the input is a matrix product.
+
+    Args:
+        x: `[batch, 1, bands, frames]`.
+        conv: Of stride 1.
+    """
+    if not suits(x):
+        return conv(x)
+    return _OneChannel.apply(x, conv.weight, conv.bias, conv.padding)
+
+
+class _OneChannel(Function):
+    """See `conv_of_one_channel`: the library's own gradient of a single channel takes several times the product's."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, padding):
+        """`[batch, channels, bands, frames]`."""
+        ctx.save_for_backward(x, weight)
+        ctx.padding = padding
+        return F.conv2d(x, weight, bias, padding=padding)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        """Of input, filters and bias."""
+        x, weight = ctx.saved_tensors
+        wanted = [False, *ctx.needs_input_grad[1:3]]
+        settings = ([len(weight)], [1, 1], list(ctx.padding), [1, 1], False, [0, 0], 1, wanted)
+        _, dw, db = torch.ops.aten.convolution_backward(grad, x, weight, *settings)
+        if not ctx.needs_input_grad[0]:
+            return None, dw, db, None
+        filters = weight.flatten(1).t().contiguous()
+        size, kernel = x.shape[2:], weight.shape[2:]
+        parts = [F.fold(filters @ one.flatten(1), size, kernel, padding=ctx.padding) for one in grad]
+        return torch.stack(parts), dw, db, None
+
+
 class Patches:
     """Filters and the patches of a map that they are multiplied with, piece by piece."""
 

@@ -8,7 +8,7 @@ names.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from models.convolutional import ConvBlock, HiddenLayerTagger
 from models.errors import CheckpointError, InputError
 from models.frontends.base import FrontEnd
 from models.frontends.harmonic import raw_of
+from models.fused_norms import conv_without_bias, suits
+from models.fused_sums import add_norms
 from models.initial_weights import State
 
 WINDOW = 80_000  # samples: 5 s at 16 kHz
@@ -32,6 +34,8 @@ class ResPoolBlock(nn.Module):
         pool: Notes and frames that become one.
     """
 
+    folds: ClassVar[Mapping[str, str]] = {"conv_1": "bn_1", "conv_2": "bn_2"}
+
     def __init__(self, channels: int, pool: tuple[int, int] = (2, 2)) -> None:
         super().__init__()
         self.conv_1 = nn.Conv2d(channels, channels, 3, padding=1)
@@ -42,6 +46,11 @@ class ResPoolBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, channels, notes, frames]`, pooled along the last two."""
+        if suits(x, self.bn_1, self.bn_2):
+            between = add_norms([(conv_without_bias(x, self.conv_1), self.bn_1, self.conv_1.bias)])
+            return self.mp(
+                add_norms([(conv_without_bias(between, self.conv_2), self.bn_2, self.conv_2.bias)], x, relu=False)
+            ).relu_()
         update = self.bn_2(self.conv_2(self.bn_1(self.conv_1(x)).relu_()))
         return self.mp(update.add_(x)).relu_()  # after pooling: the same, of fewer cells
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from models.convolutional import HiddenLayerTagger
+from models.fused_norms import conv_of_one_channel
 
 WINDOW = 48_000  # samples: 3 s at 16 kHz
 HEIGHTS = (67, 38)  # bands: 0.7 and 0.4 of 96
@@ -29,6 +30,8 @@ class Timbral(nn.Module):
         height: Bands of a filter.
     """
 
+    folds: ClassVar[Mapping[str, str]] = {"conv": "bn"}
+
     def __init__(self, channels: int, height: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(1, channels, (height, FRAMES), padding=(0, FRAMES // 2))
@@ -36,7 +39,9 @@ class Timbral(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, 1, bands, frames]` to `[batch, channels, frames]`."""
-        return torch.relu(self.bn(self.conv(x)).amax(2))  # the maximum first: what follows is a fraction as large
+        return torch.relu(
+            self.bn(conv_of_one_channel(x, self.conv)).amax(2)
+        )  # the maximum first: what follows is a fraction as large
 
 
 class Line(nn.Module):
@@ -47,6 +52,8 @@ class Line(nn.Module):
         channels: Of the output.
         length: Frames of a filter.
     """
+
+    folds: ClassVar[Mapping[str, str]] = {"conv": "bn"}
 
     def __init__(self, channels_in: int, channels: int, length: int) -> None:
         super().__init__()

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.machine import matrix_rate, race, ratio, report
-from experiments.configs.catalogue import SIZES
+from experiments.configs.catalogue import TRANSFER
 from models import networks
 from models.cnn14 import ConvPair
 from models.convolutional import ConvBlock, ResBlock, Tagger
@@ -153,8 +153,8 @@ def panns(name: str, network: Tagger) -> tuple[nn.Module, Forward] | None:
 def contestants(name: str, folder: Path | None, tiny: bool) -> tuple[Tagger, FrontEnd, dict[str, Any]]:
     """The network, its front end, and who takes turns by name: a module, and a function from audio to logits."""
     torch.manual_seed(0)
-    kind = networks.find(name)
-    network = kind(**(SIZES.get(name, {}).get("debug", {}).get("model", {}) if tiny else {}))
+    kind, small = networks.find(name), (TRANSFER["debug"].by_network or {}).get(name, {})
+    network = kind(**(dict(small.get("model", {})) if tiny else {}))
     frontend = own_frontend(network)
     found: dict[str, Any] = {}
     other = published(folder, name, network) if folder and not tiny else None

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from models.convolutional import HiddenLayerTagger
 
@@ -35,6 +34,7 @@ class Timbral(nn.Module):
             windows take twice the time.
     """
 
+    folds: ClassVar[Mapping[str, str]] = {"conv": "bn"}
     apart: bool = False
 
     def __init__(self, channels: int, height: int) -> None:
@@ -67,6 +67,8 @@ class Line(nn.Module):
         channels: Of the output.
         length: Frames of a filter.
     """
+
+    folds: ClassVar[Mapping[str, str]] = {"conv": "bn"}
 
     def __init__(self, channels_in: int, channels: int, length: int) -> None:
         super().__init__()
@@ -134,10 +136,8 @@ class Musicnn(HiddenLayerTagger, name="musicnn"):
         return {argument: len(state[key]) for argument, key in widths.items()}
 
     def prepared(self) -> Musicnn:
-        """With batch norm in the filters, and a window at a time."""
+        """With a window at a time."""
         network = super().prepared()
-        for layer in (*network.layers, network.layer1, network.layer2, network.layer3):
-            layer.conv, layer.bn = fuse_conv_bn_eval(layer.conv, layer.bn), nn.Identity()
         for layer in network.layers[: len(HEIGHTS)]:
             layer.apart = True
         return network

@@ -41,7 +41,7 @@ class Windowing:
         return hop // step if hop % step == 0 else hop / step
 
     @property
-    def made(self) -> dict[str, Any]:
+    def record(self) -> dict[str, Any]:
         """What a record of predictions says of the windows; plain values."""
         about: dict[str, Any] = {"window_frames": self.frames}
         if self.plan.hop is None:

@@ -107,7 +107,7 @@ def _with_source(settings: PretrainSettings, encoder: Encoder) -> tuple[Encoder,
 
 def _producer(encoder: Encoder, windowing: Windowing) -> dict[str, Any]:
     """What made a store, so that nothing else is added to it."""
-    return {**encoder.identity, "weights": encoder.weights, **windowing.made}
+    return {**encoder.identity, "weights": encoder.weights, **windowing.record}
 
 
 def _extract(

@@ -64,7 +64,7 @@ class Predictor:
         run_batch: Windows as they are decoded to arrays `[windows, ...]`.
         predict: What `run_batch` gave for the windows of a file, `[windows, ...]`, and their first rows, to the
             predictions of every window, `[windows, n_outputs]`, and of the file, `[n_outputs]`.
-        made: What the predictions are made with besides; plain values.
+        producer: What the predictions are made with besides; plain values.
         padded: Whether a file that is much shorter than a window is always padded, as in an extraction.
         last_layer: Of the network; nothing runs after it. None: to the end.
         thresholds: Of a tagger, fitted for these weights.
@@ -75,7 +75,7 @@ class Predictor:
     windowing: Windowing
     run_batch: Runner
     predict: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-    made: Mapping[str, Any] = field(default_factory=dict)
+    producer: Mapping[str, Any] = field(default_factory=dict)
     padded: bool = False
     last_layer: str | None = None
     thresholds: Thresholds | None = None
@@ -196,16 +196,16 @@ def _results(
 ) -> Results:
     encoder, task, top = predictor.encoder, predictor.task, inference.top or RANKED
     meaning = {key: encoder.description[key] for key in ("task", "labels", "options") if key in encoder.description}
-    made = {
+    producer = {
         "weights": encoder.weights,
         "network": fingerprint({**encoder.identity, **meaning}),
-        **predictor.windowing.made,
+        **predictor.windowing.record,
         "top": top,
-        **predictor.made,
+        **predictor.producer,
     }
     folder = Path(inference.out_dir).expanduser() if inference.out_dir else run.directory
     about = {"tag_set": tag_set(task.classes), "weights": encoder.weights}
-    return Results(folder, made, task.classes, task.kind, top, inference.overwrite, selection, about)
+    return Results(folder, producer, task.classes, task.kind, top, inference.overwrite, selection, about)
 
 
 def _predict(

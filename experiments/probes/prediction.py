@@ -208,7 +208,7 @@ def predictor_of(probe: FittedProbe, encoder: Encoder) -> Predictor:
         encoder.windowing(int(producer["window_frames"]), producer["hop_frames"]),
         encoder.runner(partial(_side_by_side, layers=layers), torch.float16),
         predicting(probe, reduction_named(probe.features["reduction"], encoder.network.token_names)),
-        made={"probe": identity(probe)},
+        producer={"probe": identity(probe)},
         padded=True,
         last_layer=max(layers, key=encoder.network.layer_names.index),
     )

@@ -11,6 +11,7 @@ import numpy as np
 
 from datasets.csv_writing import write_table
 from datasets.intervals import IntervalError, SystemScores, differences
+from datasets.text import aligned
 from experiments import reports
 from experiments.intervals import resampled_together
 from experiments.messages import say
@@ -59,18 +60,13 @@ def compare(task: Task, predictions: Mapping[str, np.ndarray], references: np.nd
     """
     clean, *changed = predictions
     scores = {name: task.score(values, references) for name, values in predictions.items()}
-    drawn = dict(
-        zip(
-            predictions,
-            resampled_together(task, list(predictions.values()), references, resamples, SEED),
-            strict=True,
-        )
-    )
+    drawn = resampled_together(task, list(predictions.values()), references, resamples, SEED)
+    resampled = dict(zip(predictions, drawn, strict=True))
     rows = []
     for metric in [name for name in scores[clean] if not name.startswith("n_")]:
         rows.append(Row(clean, metric, scores[clean][metric]))
         for name in changed:
-            pair = {one: SystemScores([scores[one][metric]], drawn[one][metric]) for one in (name, clean)}
+            pair = {one: SystemScores([scores[one][metric]], resampled[one][metric]) for one in (name, clean)}
             ahead = scores[name][metric] - scores[clean][metric]
             try:
                 found = differences(pair, len(references), metric)[name, clean]
@@ -84,8 +80,7 @@ def leave(rows: Sequence[Row], tracks: int, run: RunHandle) -> None:
     """Print the table, and keep it and its picture with the run."""
     if not run.is_global_zero:
         return
-    for line in lines(rows):
-        print(line)
+    print(text(rows))
     table, document = run.directory / "robustness_table.csv", run.directory / "robustness_table.json"
     columns = ("perturbation", "metric", "score", "difference", "low", "high")
     write_table(table, columns, (tuple("" if one is None else one for one in asdict(row).values()) for row in rows))
@@ -98,14 +93,14 @@ def leave(rows: Sequence[Row], tracks: int, run: RunHandle) -> None:
     say(f"scores of {tracks} test tracks: {table}; picture: {picture}")
 
 
-def lines(rows: Sequence[Row]) -> list[str]:
+def text(rows: Sequence[Row]) -> str:
     """A line for every change: the score of each metric, the difference and its interval."""
     metrics, names = list(dict.fromkeys(row.metric for row in rows)), list(dict.fromkeys(row.name for row in rows))
     by_place = {(row.name, row.metric): row for row in rows}
-    columns = [["", *names], *([metric, *(_cell(by_place[name, metric]) for name in names)] for metric in metrics)]
-    widths = [max(map(len, column)) for column in columns]
-    table = zip(*columns, strict=True)
-    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+    scored = ([name, *(_cell(by_place[name, metric]) for metric in metrics)] for name in names)
+    return aligned([["", *metrics], *scored])
+        [["", *metrics], *([name, *(_cell(by_place[name, metric]) for metric in metrics)] for name in names)]
+    )
 
 
 def _cell(row: Row) -> str:

@@ -149,8 +149,9 @@ def _claim(folder: Path, trial: Trial, overwrite: bool) -> None:
     about = {
         "weights": encoder.weights,
         "network": fingerprint({**encoder.identity, "labels": list(encoder.labels)}),
-        **trial.windowing.made,
+        **trial.windowing.record,
         "join": trial.join,
+        "audio": trial.audio.header.dtype,
         "tracks": fingerprint({one: trial.audio.length(one) for one in tracks.stored}),
     }
     known = folder / ABOUT

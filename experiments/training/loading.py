@@ -122,8 +122,9 @@ class SplitLoaders(L.LightningDataModule):
         return self._loader(crops, draws, self.settings.batch_size_train, TrainingLoader)
 
     def val_dataloader(self) -> DataLoader:
-        """The same windows of every track every time; of consecutive ones, that at its centre alone."""
-        return self._windows("valid", self.windowing.validation)
+        """The same windows of every track every time: in a training `Windowing.validation`, else those of a test."""
+        fitting = self.trainer.state.fn == "fit"
+        return self._windows("valid", self.windowing.validation if fitting else self.windowing.plan)
 
     def test_dataloader(self) -> DataLoader:
         """Every track from its start to its end, window after window."""

@@ -54,15 +54,15 @@ def test_a_tagger_takes_other_lengths_from_its_shortest_input_on(tagger):
 
 
 def test_places_are_those_that_are_asked_for_and_records_say_which(tagger):
-    assert tagger.windowing_of().made == {"window_frames": 1813, "windows": "spread"}
-    assert tagger.windowing_of(windows=16).made == {"window_frames": 1813, "windows": 16}
-    assert tagger.windowing_of(overlapped=True).made == {"window_frames": 1813, "hop_frames": 906.25}
+    assert tagger.windowing_of().record == {"window_frames": 1813, "windows": "spread"}
+    assert tagger.windowing_of(windows=16).record == {"window_frames": 1813, "windows": 16}
+    assert tagger.windowing_of(overlapped=True).record == {"window_frames": 1813, "hop_frames": 906.25}
     by_hop = tagger.windowing_of(hop=1.5)
     assert by_hop.plan == Plan(464_000, 24_000, to_end=True)
-    assert by_hop.made == {"window_frames": 1813, "hop_frames": 93.75, "last_window": "at the end"}
-    assert tagger.windowing_of(hop=1.5, stored=True).made == {"window_frames": 1813, "hop_frames": 93.75}
+    assert by_hop.record == {"window_frames": 1813, "hop_frames": 93.75, "last_window": "at the end"}
+    assert tagger.windowing_of(hop=1.5, stored=True).record == {"window_frames": 1813, "hop_frames": 93.75}
     toy = Encoder.of(Toy(3), window=80, device="cpu")
-    assert toy.windowing_of().made == {"window_frames": 80, "hop_frames": 80}
+    assert toy.windowing_of().record == {"window_frames": 80, "hop_frames": 80}
     assert toy.windowing_of(windows=3).plan == Plan(80, count=3)
 
 

@@ -99,8 +99,6 @@ def text(rows: Sequence[Row]) -> str:
     by_place = {(row.name, row.metric): row for row in rows}
     scored = ([name, *(_cell(by_place[name, metric]) for metric in metrics)] for name in names)
     return aligned([["", *metrics], *scored])
-        [["", *metrics], *([name, *(_cell(by_place[name, metric]) for metric in metrics)] for name in names)]
-    )
 
 
 def _cell(row: Row) -> str:

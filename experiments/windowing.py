@@ -54,14 +54,6 @@ class Windowing:
         usual = self.plan.hop is not None and not self.plan.to_end
         return centre(self.rows) if usual else self.plan
 
-    def spread(self, count: int | None = None) -> Windowing:
-        """So many windows spread evenly over a track; None: as few as cover it."""
-        return replace(self, plan=Plan(self.rows, count=count))
-
-    def every(self, hop: int, to_end: bool = False) -> Windowing:
-        """Windows at a distance of so many rows, and perhaps a last one flush with the end of a track."""
-        return replace(self, plan=Plan(self.rows, hop, to_end=to_end))
-
 
 def consecutive(
     network: Network, frontend: FrontEnd, audio: bool, frames: int, hop_frames: float | None = None
@@ -80,18 +72,6 @@ def consecutive(
     rows, step = network.samples_of(frontend, frames), frontend.hop
     own = rows if rows == network.window_samples else frames * step
     return Windowing(frames, Plan(rows, round(hop_frames * step) if hop_frames else own), frontend.sample_rate, step)
-
-
-def check_choice(windows: int | None, hop: float | None, overlapped: bool) -> None:
-    """Refuse several ways to place windows at once.
-
-    Raises:
-        UserError: Names them.
-    """
-    given = {"windows": windows, "hop": hop, "half_overlapped_inference": overlapped or None}
-    named = [f"{name}={value}" for name, value in given.items() if value is not None]
-    if len(named) > 1:
-        raise UserError(f"{' and '.join(named)}: each says where windows lie; give one of them")
 
 
 def placed(
@@ -113,23 +93,24 @@ def placed(
         stored: At equal distances, as stores have them: without a last one flush with the end.
 
     Raises:
-        UserError: Several of them are given, a number is too small, or a store cannot have such windows.
+        UserError: Several of them are given, the distance is too small, or a store cannot have such windows.
     """
-    check_choice(windows, hop, overlapped)
+    given = {"windows": windows, "hop": hop, "half_overlapped_inference": overlapped or None}
+    named = [f"{name}={value}" for name, value in given.items() if value is not None]
+    if len(named) > 1:
+        raise UserError(f"{' and '.join(named)}: each says where windows lie; give one of them")
+    if windows is not None and stored:
+        raise UserError(
+            f"inference.windows={windows}: a store holds windows at one distance, so that it is known where each "
+            "of them lies; give the distance, inference.hop=SECONDS, or leave it out"
+        )
+    plan = usual.plan
     if overlapped:
-        return usual.every(usual.plan.hop // 2)
-    if windows is not None:
-        if windows < 1:
-            raise UserError(f"windows={windows}: give 1 or more")
-        if stored:
-            raise UserError(
-                f"inference.windows={windows}: a store holds windows at one distance, so that it is known where each "
-                "of them lies; give the distance, inference.hop=SECONDS, or leave it out"
-            )
-        return usual.spread(windows)
-    if hop is not None:
-        rows = round(hop * usual.rate)
-        if rows < 1:
+        plan = replace(plan, hop=plan.hop // 2)
+    elif hop is not None:
+        plan = Plan(usual.rows, round(hop * usual.rate), to_end=not stored)
+        if plan.hop < 1:
             raise UserError(f"hop={hop:g} s: give {1 / usual.rate:.2g} s or more")
-        return usual.every(rows, to_end=not stored)
-    return usual.spread() if coverage == "spread" and not stored else usual
+    elif windows is not None or (coverage == "spread" and not stored):
+        plan = Plan(usual.rows, count=windows)
+    return replace(usual, plan=plan)

@@ -15,11 +15,10 @@ from models.descriptions import read_json
 from models.errors import CheckpointError
 from models.files import replaced
 from models.fingerprint import fingerprint
-from models.published_taggers import JAMENDO, MAGNATAGATUNE, MSD
+from models.published_taggers import CORPORA
 from models.selection import Selection, fitted, one_class, same_for_all
 from models.thresholds import USUAL, Thresholds
 
-PUBLISHED = {"magnatagatune top 50": MAGNATAGATUNE, "msd top 50": MSD, "mtg-jamendo top 50": JAMENDO}
 FILE = "thresholds.json"
 FIT = "fit them by `python ex_transfer.py evaluate with inference.fit_thresholds=True ...`"
 
@@ -101,7 +100,5 @@ def write_thresholds(path: Path, thresholds: Thresholds, about: Mapping[str, Any
 
 def tag_set(tags: Sequence[str]) -> str:
     """The name of a published set of tags in its published order, or a fingerprint of names and order."""
-    for name, published in PUBLISHED.items():
-        if tuple(tags) == published:
-            return name
-    return fingerprint({"tags": list(tags)})
+    known = next((f"{corpus} top 50" for corpus, published in CORPORA.items() if tuple(tags) == published), None)
+    return known or fingerprint({"tags": list(tags)})

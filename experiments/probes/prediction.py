@@ -16,7 +16,8 @@ from torch import Tensor
 from datasets.vectors import Reduction, reduction_named
 from experiments.encoder import UNNAMED, Encoder
 from experiments.errors import UserError
-from experiments.inference.prediction import Predictor, audio_named, predict_files
+from experiments.inference.audio_files import audio_named
+from experiments.inference.prediction import Predictor, predict_files
 from experiments.messages import say
 from experiments.networks.devices import runtime_of
 from experiments.networks.opening import block_layers

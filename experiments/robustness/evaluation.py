@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from joblib import delayed, effective_n_jobs
+from joblib import effective_n_jobs
 
 from datasets.examples import Examples, require_nonempty
 from datasets.progress import Advance, progress
@@ -18,7 +18,7 @@ from datasets.store import Reader
 from datasets.text import pluralize, printable
 from datasets.upstream import open_features
 from datasets.windows import cut
-from datasets.workers import workers
+from datasets.workers import mapped
 from experiments import distributed
 from experiments.encoder import Encoder
 from experiments.errors import UserError
@@ -43,7 +43,7 @@ from preprocess.sources import AudioError
 CLEAN = "clean"
 ABOUT = "robustness.json"  # in the folder of the predictions: what they were made with
 FEW = 4  # tracks a process, below which starting processes takes longer than they save
-GROUP = 64  # tracks changed ahead of the network at most
+AHEAD = 64  # tracks changed ahead of the network at most
 
 
 @dataclass(frozen=True)
@@ -196,18 +196,10 @@ def _predicted(trial: Trial, name: str, advance: Advance) -> np.ndarray:
 
 def _changed(trial: Trial, name: str) -> Iterator[np.ndarray | str]:
     """What windows of the tracks are cut from, in their order; why not, where that cannot be."""
-    frontend, as_audio = trial.encoder.frontend, trial.encoder.audio
-    ids = trial.tracks.stored
+    as_audio, ids = trial.encoder.audio, trial.tracks.stored
+    change = partial(changed_rows, trial.audio, name=name, frontend=trial.encoder.frontend, as_audio=as_audio)
     jobs = 1 if name == CLEAN and as_audio else min(effective_n_jobs(trial.jobs), len(ids) // FEW)
-    if jobs < 2:
-        yield from (changed_rows(trial.audio, one, name, frontend, as_audio) for one in ids)
-        return
-    with workers(jobs, return_as="generator", batch_size=1) as parallel:
-        for start in range(0, len(ids), GROUP):
-            group = ids[start : start + GROUP]
-            tasks = (delayed(changed_rows)(trial.audio, one, name, frontend, as_audio) for one in group)
-            with closing(parallel(tasks)) as outcomes:
-                yield from outcomes
+    return mapped(change, ids, jobs, AHEAD)
 
 
 def changed_rows(audio: Reader, identity: str, name: str, frontend: FrontEnd, as_audio: bool) -> np.ndarray | str:

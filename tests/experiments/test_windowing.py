@@ -7,7 +7,6 @@ import pytest
 from datasets.windows import Plan
 from experiments.encoder import Encoder
 from experiments.errors import UserError
-from experiments.settings import InferenceSettings
 from experiments.windowing import Windowing, consecutive
 from models.errors import InputError
 from models.fcn import FCN
@@ -69,7 +68,7 @@ def test_places_are_those_that_are_asked_for_and_records_say_which(tagger):
 def test_training_validates_the_centre_unless_windows_are_spread(tagger):
     assert USUAL.validation == Plan(464_000, count=1)
     assert tagger.windowing_of().validation == Plan(464_000)
-    assert USUAL.every(1000, to_end=True).validation == Plan(464_000, 1000, to_end=True)
+    assert tagger.windowing_of(hop=1.5).validation == Plan(464_000, 24_000, to_end=True)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +76,6 @@ def test_training_validates_the_centre_unless_windows_are_spread(tagger):
     [
         ({"windows": 2, "hop": 1.0}, r"windows=2 and hop=1\.0: .*give one of them"),
         ({"windows": 2, "overlapped": True}, "windows=2 and half_overlapped_inference=True"),
-        ({"windows": 0}, "give 1 or more"),
         ({"hop": 1e-6}, "give 6.3e-05 s or more"),
         ({"windows": 2, "stored": True}, "a store holds windows at one distance.*give the distance, inference.hop"),
     ],
@@ -85,9 +83,3 @@ def test_training_validates_the_centre_unless_windows_are_spread(tagger):
 def test_places_that_cannot_be_are_refused(tagger, places, message):
     with pytest.raises(UserError, match=message):
         tagger.windowing_of(**places)
-
-
-def test_settings_give_one_of_them():
-    for given in ({"windows": 2, "hop": 1.0}, {"hop": 1.0, "half_overlapped_inference": True}):
-        with pytest.raises(ValueError, match="give one of them"):
-            InferenceSettings(**given)

@@ -152,7 +152,7 @@ def _claim(folder: Path, trial: Trial, overwrite: bool) -> None:
         **trial.windowing.record,
         "join": trial.join,
         "audio": trial.audio.header.dtype,
-        "tracks": fingerprint({one: trial.audio.length(one) for one in tracks.stored}),
+        "tracks": fingerprint({"in order": [[one, trial.audio.length(one)] for one in tracks.stored]}),
     }
     known = folder / ABOUT
     if known.is_file() and not overwrite:

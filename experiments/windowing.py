@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from datasets.windows import Plan, centre
+from datasets.windows import Plan
 from experiments.errors import UserError
 from models.frontends import FrontEnd
 from models.network import Network
@@ -52,7 +52,7 @@ class Windowing:
     def validation(self) -> Plan:
         """Where windows lie while a network is trained: at the centre, if consecutive ones are what tests take."""
         usual = self.plan.hop is not None and not self.plan.to_end
-        return centre(self.rows) if usual else self.plan
+        return Plan(self.rows, count=1) if usual else self.plan
 
 
 def consecutive(

@@ -12,10 +12,11 @@ from datasets.corpus import Corpus
 from datasets.csv_writing import write_table
 from datasets.examples import require_nonempty
 from datasets.text import pluralize
-from experiments.class_report import write_test_report
+from experiments.class_report import per_class_table, write_test_report
 from experiments.errors import UserError
 from experiments.inference.selection import FILE as THRESHOLDS_FILE
 from experiments.inference.selection import selection_of, write_thresholds
+from experiments.intervals import interval_per_class
 from experiments.messages import say
 from experiments.networks.devices import check_accelerator
 from experiments.networks.initial import fetch_weights, frontend_from, initial
@@ -43,11 +44,13 @@ from experiments.training.monitoring import monitored
 from experiments.training.optimizers import freeze
 from experiments.training.phases import phases
 from experiments.training.recipes import make_objective, training_augmentations
-from experiments.training.tag_scores import further_scores, intervals_of, name_left_out, print_scores, print_table
+from experiments.training.tag_scores import further_scores, name_left_out, print_scores
 from experiments.training.thresholds import thresholds_of
 from experiments.training.trainer import History, checkpoint_folder, make_trainer
 from models.inputs import Inputs
 from models.selection import Selection
+
+MOST_ROWS = 60  # of a table in a terminal
 
 
 def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
@@ -224,14 +227,14 @@ def _report_test(
     predictions, references = evaluation.predictions, evaluation.references
     scores, further = task.score(predictions, references), further_scores(task, evaluation, selection)
     if run.is_global_zero:
-        ends = intervals_of(task, evaluation, run.seed)
+        ends = interval_per_class(task, predictions, references, seed=run.seed) if task.clip_level else {}
         write_test_report(task, predictions, references, run, train, ends=ends)
         write_predictions(task, [ids[track] for track in evaluation.tracks], predictions, run)
         name_left_out(task, references)
         say("  ".join(f"test/{name} {value:.4g}" for name, value in scores.items()))
         print_scores(further, selection)
-        if table and ends:
-            print_table(task, evaluation, ends)
+        if table and ends and task.n_outputs <= MOST_ROWS:
+            print(per_class_table(task, predictions, references, ends))
     return {f"test/{name}": value for name, value in {**scores, **further}.items()}
 
 

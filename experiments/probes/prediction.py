@@ -83,7 +83,7 @@ def _refuse_places(inference: PredictionSettings) -> None:
     for name in ("windows", "hop", "half_overlapped_inference"):
         if value := getattr(inference, name, None):
             raise UserError(
-                f"inference.{name}={value}: a probe takes windows that lie as in its training; leave it out"
+                f"inference.{name}={value}: a probe takes windows as in its training; leave it out"
             )
 
 

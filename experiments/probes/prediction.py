@@ -82,9 +82,7 @@ def _refuse_places(inference: PredictionSettings) -> None:
     """
     for name in ("windows", "hop", "half_overlapped_inference"):
         if value := getattr(inference, name, None):
-            raise UserError(
-                f"inference.{name}={value}: a probe takes windows as in its training; leave it out"
-            )
+            raise UserError(f"inference.{name}={value}: a probe takes windows as in its training; leave it out")
 
 
 def _producer(probe: FittedProbe, file: str) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Audio files that are predicted: found, told from what they were before, and decoded."""
+"""Audio files that are predicted: found, checked for changes since an earlier call, and decoded."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def compare(task: Task, predictions: Mapping[str, np.ndarray], references: np.nd
     return rows
 
 
-def leave(rows: Sequence[Row], tracks: int, run: RunHandle) -> None:
+def write_report(rows: Sequence[Row], tracks: int, run: RunHandle) -> None:
     """Print the table, and keep it and its picture with the run."""
     if not run.is_global_zero:
         return

@@ -24,7 +24,7 @@ from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.messages import say
 from experiments.networks.opening import open_encoder, say_rounded, windowing_of
-from experiments.robustness.comparison import compare, leave
+from experiments.robustness.comparison import compare, write_report
 from experiments.settings import DatamoduleSettings, PretrainSettings
 from experiments.tracking import RunHandle
 from experiments.tracks.data import DataSource, fit_labels, open_source, read_corpus
@@ -203,7 +203,7 @@ def _changed(trial: Trial, name: str) -> Iterator[np.ndarray | str]:
 
 
 def changed_rows(audio: Reader, identity: str, name: str, frontend: FrontEnd, as_audio: bool) -> np.ndarray | str:
-    """The changed samples of a track, or their features; a sentence where they cannot be had."""
+    """The changed samples of a track, or their features; the reason where there are none."""
     try:
         samples = mono(np.asarray(audio.read_crop(identity, 0, audio.length(identity))))
         if name != CLEAN:
@@ -214,7 +214,7 @@ def changed_rows(audio: Reader, identity: str, name: str, frontend: FrontEnd, as
 
 
 def _compared(trial: Trial, predictions: dict[str, np.ndarray], resamples: int, run: RunHandle) -> dict[str, Any]:
-    """The scores of the tracks that all changes leave something of."""
+    """The scores of the tracks that every change leaves long enough."""
     whole = np.all([np.isfinite(one).all(1) for one in predictions.values()], axis=0)
     if not whole.any():
         raise UserError("no test track is left after all changes; the reasons are above")
@@ -223,5 +223,5 @@ def _compared(trial: Trial, predictions: dict[str, np.ndarray], resamples: int, 
         say(f"{left_out} left out of all scores")
     kept = {name: one[whole] for name, one in predictions.items()}
     rows = compare(trial.encoder.task, kept, trial.tracks.targets[whole], resamples)
-    leave(rows, int(whole.sum()), run)
+    write_report(rows, int(whole.sum()), run)
     return {f"{row.name}/{row.metric}": row.score for row in rows}

@@ -92,7 +92,7 @@ def initial(
         network = kind(**arguments)
     except (TypeError, ValueError) as error:
         raise UserError(f"settings of the network: {error}") from error
-    checked_window(network, frontend, datamodule.clip_length)
+    frames = checked_window(network, frontend, datamodule.clip_length)
     for head in network.unused_heads():
         head.requires_grad_(False)
     usual = _usual_normalisation(file, kind, frontend)

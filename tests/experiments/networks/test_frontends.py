@@ -84,3 +84,16 @@ def test_mistakes_are_named_with_what_there_is(words, said):
 def test_mistakes_beside_a_checkpoint_too(published):
     with pytest.raises(UserError, match=r"model\.frontend_arguments: band=128: no argument of MelDecibels; there are"):
         started("fcn", f"model.checkpoint={published}", "model.frontend_arguments.band=128")
+
+
+def test_the_window_is_that_of_the_network_and_not_of_its_class(tmp_path):
+    """At 8 kHz, as SampleCNN is published for."""
+    words = ("samplecnn", "debug", "model.strides=[3,3,3,3,3,3,3,2,2]", "model.frontend_arguments.sample_rate=8000")
+    made = started(*words)
+    assert made.network.window == 3**8 * 4
+    assert "window" not in made.description
+    save_network(tmp_path / "best.safetensors", made.network, made.description)
+    loaded = Encoder.load(str(tmp_path / "best.safetensors"))
+    assert loaded.window == loaded.windowing_of().frames == 26_244
+    again = started(*words, "datamodule.clip_length=3.2805")
+    assert "window" not in again.description

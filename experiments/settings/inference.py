@@ -34,17 +34,17 @@ class PredictionSettings(Section):
             raise ValueError(f"{' and '.join(given)}: each says which tags are given; choose one, leave the others out")
         return self
 
-
-def selections(settings: PredictionSettings) -> list[str]:
-    """The settings that say which tags are given, with their values."""
-    values = {name: getattr(settings, name) for name in ("top", "threshold", "thresholds", "argmax")}
-    return [f"{name}={value}" for name, value in values.items() if value is not None and value is not False]
-
     @model_validator(mode="after")
     def _sum_of_a_file(self) -> Self:
         if self.sha256 is not None and self.checkpoint is None:
             raise ValueError(f"sha256={self.sha256} without checkpoint: name the file or the address that it is of")
         return self
+
+
+def selections(settings: PredictionSettings) -> list[str]:
+    """The settings that say which tags are given, with their values."""
+    values = {name: getattr(settings, name) for name in ("top", "threshold", "thresholds", "argmax")}
+    return [f"{name}={value}" for name, value in values.items() if value is not None and value is not False]
 
 
 class ProbePredictionSettings(PredictionSettings):

@@ -17,7 +17,7 @@ from models.checkpoints import initialise, load_checkpoint
 from models.cnn14 import CNN14, CNN14At8kHz, CNN14At16kHz, audioset_labels
 from models.network_input import own_frontend
 from tests.models.taggers import with_statistics
-from tests.peers import peer
+from tests.peers import panns_labels, peer
 
 KINDS = (CNN14, CNN14At16kHz, CNN14At8kHz)
 SMALL = (4, 4, 6, 6, 8, 16)
@@ -61,10 +61,8 @@ def by_definition(state: dict[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> torch.nn.Module:
     """Layers and `forward` of the published package, with an eighth of the channels, so that it takes no minute."""
     peer("matplotlib.pyplot")  # looks through the fonts in the home directory, which changes here:
-    (tmp_path / "panns_data").mkdir()
-    lines = ["index,mid,display_name", *(f'{i},/m/{i},"{name}"' for i, name in enumerate(audioset_labels()))]
-    (tmp_path / "panns_data" / "class_labels_indices.csv").write_text("\n".join(lines), encoding="utf-8")
-    monkeypatch.setenv("HOME", str(tmp_path))  # or the package would fetch that list when it is imported
+    panns_labels(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
     panns = peer("panns_inference.models")
     torch.manual_seed(0)
     network = panns.Cnn14.__new__(panns.Cnn14)

@@ -81,6 +81,16 @@ def test_a_file_is_read_as_it_was_written(tmp_path, capsys):
     assert "was fitted for other weights" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("join", ["mean", "max"])
+def test_a_file_that_was_fitted_for_another_join_is_noticed(tmp_path, capsys, join):
+    file = tmp_path / "thresholds.json"
+    write_thresholds(file, FITTED, {"weights": "sha256 1", "join": "mean"})
+    found = selection_of(InferenceSettings(thresholds=str(file), join=join), TAGS, None, "sha256 1")
+    assert found.thresholds == FITTED.values
+    said = capsys.readouterr().err
+    assert ("fitted for inference.join=mean, the windows are joined by max" in said) == (join == "max")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -53,7 +53,7 @@ def selection_of(
     if inference.threshold is not None:
         return same_for_all(inference.threshold, task.n_outputs, f"inference.threshold={inference.threshold:g}")
     if inference.thresholds is not None:
-        thresholds = read_thresholds(inference.thresholds, task.classes, weights, inference.join)
+        thresholds = read_thresholds(inference.thresholds, task.classes, weights, getattr(inference, "join", ""))
         return Selection(f"inference.thresholds={inference.thresholds}", thresholds.values)
     if own is None:
         say(

@@ -118,12 +118,12 @@ class TransferSettings(NetworkExperimentSettings):
                 )
             return self
         usual = DatamoduleSettings()
-        for name in CLIPS_ONLY:
+        for name in CLIPS_ONLY if self.inference.checkpoint is None else ():  # which says what network it is of
             if getattr(self.datamodule, name) != getattr(usual, name):
                 raise ValueError(
-                    f"datamodule.{name} is about windows of audio; a probe is trained on stored vectors: leave it out, "
-                    "or name the network to train, model.network=NAME, or the weights to go on from, "
-                    "model.checkpoint=FILE"
+                    f"datamodule.{name} is about windows of audio, and no network is named: name it, "
+                    "model.network=NAME, or the weights to go on from, model.checkpoint=FILE; for a probe, which is "
+                    "trained on stored vectors, leave it out"
                 )
         if self.trainer.compile:
             raise ValueError("trainer.compile=True is for the blocks of a network; a probe has none: leave it out")

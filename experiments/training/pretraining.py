@@ -184,7 +184,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         learner.thresholds = encoder.thresholds
     seconds = datamodule.clip_length if trained and network.window_samples else None
     windowing = windowing_of(settings, encoder, seconds)
-    loaders = SplitLoaders(datamodule, source.features, splits, windowing, run.seed, teacher, objective.views)
+    loaders = SplitLoaders(datamodule, source.features, splits, windowing, run.seed, teacher, objective.views, trained)
     _report(settings, run, learner, loaders, corpus, source.name)
     return learner, loaders
 

@@ -97,17 +97,17 @@ def test_every_layer_has_the_shape_of_the_paper():
         cells = network.run_layers(torch.zeros(1, network.window, 64), network.layer_names)
     shapes = [(4, 500, 32), (4, 250, 16), (6, 125, 8), (6, 62, 4), (8, 31, 2), (16, 31, 2), (16, 1)]
     assert [tuple(cells[name].shape[1:]) for name in network.layer_names] == shapes
-    assert network.default_layer == "embedding"
+    assert network.default_layer == "penultimate"
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_logits_and_embedding_equal_the_definition(kind):
     network, x = small(kind), torch.randn(2, 201, 64) * 20 - 40
     with torch.no_grad():
-        logits, tokens = network.forward_and_embed(x, ["embedding"])
+        logits, tokens = network.forward_and_embed(x, ["penultimate"])
         expected, embedding = by_definition(network.state_dict(), x)
         torch.testing.assert_close(logits, expected)
-        torch.testing.assert_close(tokens["embedding"][:, 0], embedding)
+        torch.testing.assert_close(tokens["penultimate"][:, 0], embedding)
         torch.testing.assert_close(network.prepared()(x), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -129,7 +129,7 @@ def test_audio_to_outputs_equals_the_published_package(published, tmp_path):
     audio = 0.1 * torch.randn(320_000, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         expected = published(audio[None])
-    scores, tokens = encoder.predict(audio, 32_000).whole, encoder.embed(audio, 32_000)["embedding"]
+    scores, tokens = encoder.predict(audio, 32_000).whole, encoder.embed(audio, 32_000)["penultimate"]
     assert np.abs(scores - expected["clipwise_output"][0].numpy()).max() < 1e-4
     assert np.abs(tokens[0, 0] - expected["embedding"][0].numpy()).max() < 1e-4
     assert expected["clipwise_output"].std() > 0.1
@@ -186,7 +186,7 @@ def test_the_embedding_of_a_training_is_that_of_its_values_not_of_dropout():
     network = small().train()
     torch.nn.init.zeros_(network.fc1.weight)
     torch.nn.init.ones_(network.fc1.bias)
-    assert torch.equal(network.embed(torch.randn(2, 32, 64), ["embedding"])["embedding"], torch.ones(2, 1, 16))
+    assert torch.equal(network.embed(torch.randn(2, 32, 64), ["penultimate"])["penultimate"], torch.ones(2, 1, 16))
 
 
 def test_parameters_of_the_embedding_are_a_layer_of_their_own():

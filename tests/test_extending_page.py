@@ -1,4 +1,4 @@
-"""The networks, the front end and the task of `docs/extending.md`, in one file outside of the project, by ordinary commands.
+"""Networks, front end and task of `docs/extending.md`, in one file outside of the project, by ordinary commands.
 
 What the documentation shows is what is run here.
 """
@@ -143,7 +143,7 @@ def test_it_predicts_extracts_is_probed_and_exported(home, tiny_corpus, capsys):
     run(*predict, "inference.out_dir=OUT")
     (track,) = json.loads(Path("OUT/predictions.json").read_text())
     assert track["ranked"].keys() == {"slow", "fast"}
-    (window,) = csv.DictReader(Path("OUT/predictions.csv").open(encoding="utf-8"))
+    (window,) = csv.DictReader(Path("OUT/predictions.csv").read_text(encoding="utf-8").splitlines())
     assert float(window["slow"]) + float(window["fast"]) == pytest.approx(1, abs=1e-3)
 
     written = run(*extract)["written"]
@@ -175,10 +175,8 @@ def test_a_tagger_trains_and_all_that_taggers_have_comes_with_it(home, tiny_corp
     assert (encoder.input, encoder.thresholds.split) == ("audio", "valid")
     audio = 0.1 * np.random.default_rng(0).standard_normal(9 * 16_000).astype(np.float32)
     assert encoder.predict(audio, 16_000).times == pytest.approx([0, 2.5, 5], abs=0.02)
-    assert {layer: tokens.shape[1:] for layer, tokens in encoder.embed(audio, 16_000, ["layer1", "layer2"]).items()} == {
-        "layer1": (1, 4),
-        "layer2": (1, 8),
-    }
+    tokens = encoder.embed(audio, 16_000, ["layer1", "layer2"])
+    assert {layer: values.shape for layer, values in tokens.items()} == {"layer1": (3, 1, 4), "layer2": (3, 1, 8)}
     frames = torch.randn(2, 250, 64) * 20 - 30
     with torch.inference_mode():
         torch.testing.assert_close(network.prepared()(frames), network(frames), atol=1e-4, rtol=1e-4)

@@ -5,8 +5,8 @@ rows of frequency within a frame, then over frames. No weight depends on the len
 rotary (Su et al., arXiv 2104.09864), so that only differences of them count, and every frame starts from the same
 tokens. Weights are published neither by the authors nor by others.
 
-`ResUnit`, `Start` and `Block` are made for any front end and output: what they give for every frame is what a network
-for beats reads, which has six maps, other pools and no token of the whole clip.
+`ResUnit`, `Start` and `SpecTNTBlock` are made for any front end and output: what they give for every frame is what a
+network for beats reads, which has six maps, other pools and no token of the whole clip.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class RotaryAttention(vit.Attention):
         return rotated(q), rotated(k), v
 
 
-class Block(nn.Module):
+class SpecTNTBlock(nn.Module):
     """Attention over the rows of each frame, then over the steps in time.
 
     Before, the step of a frame is added to the class token of its rows; between, that token to the step.
@@ -211,7 +211,7 @@ class SpecTNT(Tagger, name="spectnt"):
         self.layer_names = tuple(f"block{number}" for number in range(1, blocks + 1))
         self.start = Start(1, bands, channels, dim, [POOL], self.clip)
         for name in self.layer_names:
-            setattr(self, name, Block(channels, dim, heads, ratio, dropout, last=name == self.layer_names[-1]))
+            setattr(self, name, SpecTNTBlock(channels, dim, heads, ratio, dropout, last=name == self.layer_names[-1]))
         self.head = nn.Linear(dim, n_classes)
 
     @classmethod

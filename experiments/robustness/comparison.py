@@ -23,7 +23,7 @@ SEED = 0  # of the resamples
 
 
 @dataclass(frozen=True)
-class Row:
+class PerturbedScore:
     """One metric under one change.
 
     Attributes:
@@ -43,7 +43,9 @@ class Row:
     high: float | None = None
 
 
-def compare(task: Task, predictions: Mapping[str, np.ndarray], references: np.ndarray, resamples: int) -> list[Row]:
+def compare(
+    task: Task, predictions: Mapping[str, np.ndarray], references: np.ndarray, resamples: int
+) -> list[PerturbedScore]:
     """Score every change, and how far that is from no change.
 
     Both are scored on the same resamples of the tracks, so that tracks which are hard for both do not widen the
@@ -64,19 +66,19 @@ def compare(task: Task, predictions: Mapping[str, np.ndarray], references: np.nd
     resampled = dict(zip(predictions, drawn, strict=True))
     rows = []
     for metric in [name for name in scores[clean] if not name.startswith("n_")]:
-        rows.append(Row(clean, metric, scores[clean][metric]))
+        rows.append(PerturbedScore(clean, metric, scores[clean][metric]))
         for name in changed:
             pair = {one: SystemScores([scores[one][metric]], resampled[one][metric]) for one in (name, clean)}
             ahead = scores[name][metric] - scores[clean][metric]
             try:
                 found = differences(pair, len(references), metric)[name, clean]
-                rows.append(Row(name, metric, scores[name][metric], ahead, found.low, found.high))
+                rows.append(PerturbedScore(name, metric, scores[name][metric], ahead, found.low, found.high))
             except IntervalError:  # too few tracks
-                rows.append(Row(name, metric, scores[name][metric], ahead))
+                rows.append(PerturbedScore(name, metric, scores[name][metric], ahead))
     return rows
 
 
-def write_report(rows: Sequence[Row], tracks: int, run: RunHandle) -> None:
+def write_report(rows: Sequence[PerturbedScore], tracks: int, run: RunHandle) -> None:
     """Print the table, and keep it and its picture with the run."""
     if not run.is_global_zero:
         return
@@ -93,7 +95,7 @@ def write_report(rows: Sequence[Row], tracks: int, run: RunHandle) -> None:
     say(f"scores of {tracks} test tracks: {table}; picture: {picture}")
 
 
-def text(rows: Sequence[Row]) -> str:
+def text(rows: Sequence[PerturbedScore]) -> str:
     """A line for every change: the score of each metric, the difference and its interval."""
     metrics, names = list(dict.fromkeys(row.metric for row in rows)), list(dict.fromkeys(row.name for row in rows))
     by_place = {(row.name, row.metric): row for row in rows}
@@ -101,14 +103,14 @@ def text(rows: Sequence[Row]) -> str:
     return aligned([["", *metrics], *scored])
 
 
-def _cell(row: Row) -> str:
+def _cell(row: PerturbedScore) -> str:
     if row.difference is None:
         return f"{row.score:.4f}"
     between = "" if row.low is None or row.high is None else f" ({row.low:+.4f} to {row.high:+.4f})"
     return f"{row.score:.4f} {row.difference:+.4f}{between}"
 
 
-def draw(rows: Sequence[Row], tracks: int, path: Path) -> Path:
+def draw(rows: Sequence[PerturbedScore], tracks: int, path: Path) -> Path:
     """Differences with their intervals, a panel a metric, a line a change."""
     metrics, clean = list(dict.fromkeys(row.metric for row in rows)), rows[0].name
     names = list(dict.fromkeys(row.name for row in rows if row.name != clean))

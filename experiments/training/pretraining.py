@@ -33,7 +33,7 @@ from experiments.tracks.data import (
 )
 from experiments.tracks.examples import examples
 from experiments.tracks.unmatched import match, report_unannotated
-from experiments.training import distilling
+from experiments.training import distilling, unannotated
 from experiments.training.checkpointing import BEST
 from experiments.training.continuing import resume_from, same_data
 from experiments.training.fitting import fit
@@ -139,17 +139,20 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         training_augmentations(module, datamodule, audio=True)  # a mistake there does not wait for work on the audio
         fetch_weights(settings.model)
         frontend, kind = frontend_from(settings.model), settings.model.kind.input
-    source = open_source(datamodule, frontend, kind)
-    corpus, stored = match(
-        read_corpus(datamodule, source), source.features.ids, source.base_dir, datamodule.max_unmatched, run
-    )
+    alone = None if trained else unannotated.teacher_alone(settings, logits)
+    source = open_source(datamodule, frontend, kind, labelled=alone is None)
+    corpus = read_corpus(datamodule, source) if alone is None else unannotated.annotate(settings, alone, source)
+    corpus, stored = match(corpus, source.features.ids, source.base_dir, datamodule.max_unmatched, run)
     if trained:
         encoder, offered = encoder.fed(source.audio), None
         say_rounded(encoder, source)
         corpus = fit_labels(datamodule, corpus, encoder.task)
     else:
-        corpus, task = build_task(datamodule, corpus)
-        offered = distilling.teacher_outputs(settings, logits, task) if logits else None
+        if alone is None:
+            corpus, task = build_task(datamodule, corpus, taught=distilling.taught_labels(settings, logits))
+            offered = distilling.teacher_outputs(settings, logits, task) if logits else None
+        else:
+            offered, task = alone, alone.task
         second_head, kind = offered.second_head if offered else None, "audio" if source.audio else "features"
         encoder = initial(settings, frontend, task, second_head, kind)
     network, task = encoder.network, encoder.task
@@ -167,7 +170,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         teacher, splits = distilling.make_teacher(settings, offered, splits, source, run)
         description["teacher"] = offered.description
     join = settings.inference.join if trained else "mean"
-    objective = make_objective(task, offered.task if offered else None, settings.distillation, join)
+    objective = make_objective(task, offered.task if offered else None, settings.distillation, join, alone is None)
     learner = Learner(
         network,
         Inputs(encoder.frontend, encoder.mean, encoder.std, source.audio),
@@ -175,7 +178,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         description,
         phases(module),
         None if trained else training_augmentations(module, datamodule, source.audio, frontend.item_shape),
-        monitored(settings.trainer.monitor, task),
+        monitored(settings.trainer.monitor, task, alone is None),
     )
     if trained:
         learner.thresholds = encoder.thresholds

@@ -43,7 +43,15 @@ from experiments.training.monitoring import monitored
 from experiments.training.optimizers import freeze
 from experiments.training.phases import phases
 from experiments.training.recipes import make_objective, training_augmentations
-from experiments.training.tag_scores import further_scores, intervals_of, name_left_out, print_scores, print_table
+from experiments.training.tag_scores import (
+    further_scores,
+    intervals_of,
+    macro_intervals,
+    name_left_out,
+    print_scores,
+    print_table,
+    score_line,
+)
 from experiments.training.thresholds import thresholds_of
 from experiments.training.trainer import History, checkpoint_folder, make_trainer
 from models.inputs import Inputs
@@ -222,7 +230,7 @@ def _report_test(
     train: np.ndarray | None = None,
     table: bool = False,
 ) -> dict[str, float]:
-    """Score the test tracks and leave files with the run; with `table`, print the figures of every tag."""
+    """Score the test tracks and leave files with the run; with `table`, print intervals and every tag."""
     task, evaluation = learner.objective.task, learner.evaluation
     predictions, references = evaluation.predictions, evaluation.references
     scores, further = task.score(predictions, references), further_scores(task, evaluation, selection)
@@ -231,7 +239,7 @@ def _report_test(
         write_test_report(task, predictions, references, run, train, ends=ends)
         write_predictions(task, [ids[track] for track in evaluation.tracks], predictions, run)
         name_left_out(task, references)
-        say("  ".join(f"test/{name} {value:.4g}" for name, value in scores.items()))
+        say(score_line(scores, macro_intervals(task, evaluation, run.seed) if table else {}))
         print_scores(further, selection)
         if table and ends:
             print_table(task, evaluation, ends)

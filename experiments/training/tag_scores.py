@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from datasets.intervals import IntervalError
 from experiments.class_report import Ends, per_class_table
-from experiments.intervals import interval_per_class
+from experiments.intervals import interval, interval_per_class
 from experiments.messages import say
 from experiments.objectives import Evaluation
 from experiments.tasks.base import Task
@@ -32,6 +33,22 @@ def intervals_of(task: Task, evaluation: Evaluation, seed: int) -> Ends | None:
     if task.kind != "tags" or not task.clip_level:
         return None
     return interval_per_class(task, evaluation.predictions, evaluation.references, seed=seed) or None
+
+
+def macro_intervals(task: Task, evaluation: Evaluation, seed: int) -> dict[str, tuple[float, float]]:
+    """Intervals of the macro averages over the tracks; none where tracks are not tagged or too few."""
+    if task.kind != "tags" or not task.clip_level:
+        return {}
+    try:
+        return interval(task, evaluation.predictions, evaluation.references, seed=seed)
+    except IntervalError:
+        return {}
+
+
+def score_line(scores: Mapping[str, float], ends: Mapping[str, tuple[float, float]]) -> str:
+    """The scores of a test in a line, with the intervals that are known."""
+    shown = {name: "" if name not in ends else " [{:.4g}, {:.4g}]".format(*ends[name]) for name in scores}
+    return "  ".join(f"test/{name} {value:.4g}{shown[name]}" for name, value in scores.items())
 
 
 def name_left_out(task: Task, references: np.ndarray) -> None:

@@ -57,7 +57,7 @@ class Encoder:
         weights: Where they are from, in a form that two equal networks share.
         runtime: On what it runs.
         allowed: Modules outside of this project that its task may be imported from.
-        published: Whether the weights are not of a training of this project.
+        published: Whether others trained it, as far as its file tells.
     """
 
     network: Network
@@ -99,10 +99,12 @@ class Encoder:
             file = fetch(source, hint=OWN_FILE)
             network, metadata = load_release(source, **changed)[0], RELEASES[source].metadata
             frontend = own_frontend(network)
+            weights = RELEASES[source].identity if RELEASES[source].package else digest(file)
         else:
             file = checkpoint_file(source, sha256)
             loaded = load_checkpoint(file, allowed=allowed, **changed)
             network, frontend, metadata = loaded.network, loaded.frontend, loaded.metadata
+            weights = digest(file)
         check_fit(network, frontend, metadata, file)
         names = output_names(metadata.get("labels"), labels, network.n_classes)
         options = {"options": metadata["options"]} if "options" in metadata else {}
@@ -111,7 +113,6 @@ class Encoder:
         description = describe(network, frontend, meaning, *about)
         if thresholds := _thresholds_of(metadata, names, file):
             description["thresholds"] = thresholds.entry
-        weights = release.identity if (release := RELEASES.get(source)) and release.package else digest(file)
         published = "run_fingerprint" not in metadata
         return cls(network, frontend, description, weights, Runtime(**runtime), frozenset(allowed), published)
 

@@ -1,6 +1,6 @@
 """Convolutional networks for inference: batch norm folded into the convolution before it, channels last in memory.
 
-A block says in its class attribute `folds` which convolutions have a batch norm right behind them, by the names of both:
+A block says in its class attribute `folds` which convolutions have a batch norm right behind them, by both names:
 
     folds = {"conv_1": "bn_1", "conv_2": "bn_2"}
 
@@ -60,10 +60,11 @@ def convolve(x: Tensor, conv: nn.Conv2d) -> Tensor:
     if not thin(x, conv):
         return conv(x)
     patches = Patches(x, conv.weight, conv.stride, conv.padding)
+    bias = conv.weight.new_zeros(len(conv.weight)) if conv.bias is None else conv.bias
     z = empty_like_last((len(x), len(conv.weight), patches.bands, patches.frames), x)
     for samples, high, _ in patches.pieces(1):
         out = rows_of(z[samples, :, high]).flatten(0, 1)
-        torch.addmm(conv.bias, patches.of(samples, high).t(), patches.filters, out=out)
+        torch.addmm(bias, patches.of(samples, high).t(), patches.filters, out=out)
     return z
 
 

@@ -8,12 +8,12 @@ names.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from models.convolutional import ConvBlock, HiddenLayerTagger
+from models.convolutional import ConvBlock, HiddenLayerTagger, ResBlock
 from models.errors import CheckpointError, InputError
 from models.frontends.base import FrontEnd
 from models.frontends.harmonic import raw_of
@@ -24,7 +24,7 @@ NOTES = 2**7  # at least: seven layers halve them
 PUBLISHED_Q, OWN_Q = "hstft.bw_Q", "frontend.raw_q"
 
 
-class ResPoolBlock(nn.Module):
+class ResPoolBlock(ResBlock):
     """Two convolutions of 3 x 3 with batch norm, added to the input; then ReLU and max-pooling.
 
     Args:
@@ -32,24 +32,21 @@ class ResPoolBlock(nn.Module):
         pool: Notes and frames that become one.
     """
 
+    folds: ClassVar[Mapping[str, str]] = {"conv_1": "bn_1", "conv_2": "bn_2"}
+
     def __init__(self, channels: int, pool: tuple[int, int] = (2, 2)) -> None:
-        super().__init__()
-        self.conv_1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.bn_1 = nn.BatchNorm2d(channels)
-        self.conv_2 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.bn_2 = nn.BatchNorm2d(channels)
+        super().__init__(channels, channels, stride=1)
         self.mp = nn.MaxPool2d(pool)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, channels, notes, frames]`, pooled along the last two."""
-        update = self.bn_2(self.conv_2(self.bn_1(self.conv_1(x)).relu_()))
-        return self.mp(update.add_(x)).relu_()  # after pooling: the same, of fewer cells
+        return self.mp(super().forward(x))
 
 
 class HarmonicCNN(HiddenLayerTagger, name="harmonic_cnn"):
     """Seven convolutional layers over the levels of harmonic filters in dB, and two linear layers.
 
-    The largest of the last cells is classified, as published; up to 80,000 samples a window has one or two of them.
+    A window ends in one cell; of longer input the maximum over its cells is classified, as published.
 
     Args:
         n_classes: Number of logits.
@@ -107,7 +104,11 @@ class HarmonicCNN(HiddenLayerTagger, name="harmonic_cnn"):
 
     @classmethod
     def from_published(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Any], State, dict[str, Any]] | None:
-        """The layout of Won et al.; of their front end Q alone is kept."""
+        """The layout of Won et al.; of their front end Q alone is kept.
+
+        Raises:
+            CheckpointError: Its Q is no number above 0.
+        """
         found = super().from_published(state)
         if found is None or PUBLISHED_Q not in state:
             return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,9 @@ WINDOW = 3 ** (DEPTH - 1)  # samples, which ten layers reduce to one cell
 class SampleBlock(nn.Module):
     """Convolution, batch norm, ReLU, max-pooling, along time.
 
+    Attributes:
+        folds: See `models.folding`.
+
     Args:
         channels_in: Of the input.
         channels: Of the output.
@@ -33,6 +36,8 @@ class SampleBlock(nn.Module):
         padding: Zeros at both ends.
         pool: Cells that become one.
     """
+
+    folds: ClassVar[Mapping[str, str]] = {"conv": "bn"}
 
     def __init__(
         self, channels_in: int, channels: int, kernel: int = 3, stride: int = 1, padding: int = 1, pool: int = 1
@@ -53,6 +58,9 @@ class SqueezeBlock(nn.Module):
     The shortcut is a third convolution where channels or stride change. The weights are those of squeeze and
     excitation (Hu et al., CVPR 2018), without a bottleneck.
 
+    Attributes:
+        folds: See `models.folding`.
+
     Args:
         channels_in: Of the input.
         channels: Of the output.
@@ -60,6 +68,8 @@ class SqueezeBlock(nn.Module):
         stride: Of the first convolution and of the shortcut.
         pool: Cells that become one.
     """
+
+    folds: ClassVar[Mapping[str, str]] = {"conv_1": "bn_1", "conv_2": "bn_2", "conv_3": "bn_3"}
 
     def __init__(self, channels_in: int, channels: int, kernel: int = 3, stride: int = 1, pool: int = 1) -> None:
         super().__init__()

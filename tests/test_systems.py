@@ -34,8 +34,8 @@ DEMO_CORPUS = ["datamodule.base_dir=None", "datamodule.groundtruth=None"]
 STORED = ["embeddings.store=stores", "embeddings.block=None", *DEMO_CORPUS, "probe.monitor=loss"]
 OWN = {
     "mine": ["model.network=maest", "datamodule.clip_length=5"],
-    "fcn_mtt": DEMO_CORPUS,
     "finetune": ["model.checkpoint=trained.safetensors"],
+    **{name: DEMO_CORPUS for name in TRANSFER if name.endswith("_mtt")},
 }
 
 
@@ -166,3 +166,22 @@ def test_a_system_is_a_file_with_sizes_of_its_own():
     assert gather("TRANSFER", [scales, system]) == {}
     with pytest.raises(ValueError, match="two named configs are called debug"):
         gather("PRETRAIN", [scales, scales])
+
+
+def test_a_tagger_is_trained_and_evaluated_on_windows_of_another_length(capfd):
+    few = ["debug", *FEW, "datamodule.clip_length=21"]
+    run("ex_transfer.py", "with", "fcn", *few)
+    assert "windows of 1312 frames" in capfd.readouterr().err
+    newest = max(Path("runs").iterdir(), key=lambda folder: folder.stat().st_mtime_ns)
+    words = [f"inference.checkpoint={newest}", "datamodule.demo_size=tiny", "inference.windows=2"]
+    assert finite_scores(run("ex_transfer.py", "evaluate", "with", "fcn", "debug", *words))
+    said = capfd.readouterr().err
+    assert "windows of 1312 frames" in said
+    assert "holds 16-bit samples" not in said  # as those that it was trained on
+    with pytest.raises(SystemExit):
+        run("ex_transfer.py", "with", "fcn", *few[:-1], "datamodule.clip_length=10")
+    assert "needs at least 1280; set it to 20.48 or more" in capfd.readouterr().err
+
+
+def finite_scores(result: dict) -> bool:
+    return bool(result) and all(np.isfinite(value) for value in result.values())

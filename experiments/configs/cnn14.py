@@ -12,7 +12,7 @@ from experiments.configs.tagger import DEBUG, DEMO, applying, training
 TITLE = "CNN14"
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "demo": {**DEMO, "model": {"channels": [16, 32, 64, 64, 128, 128]}},
-    "debug": {**DEBUG, "model": {"channels": [4, 4, 4, 4, 4, 4]}},
+    "debug": {**DEBUG, "model": {"channels": [4, 8, 8, 16, 16, 32]}},
 }
 SIZES: Mapping[str, Mapping[str, Any]] = dict.fromkeys(("cnn14", "cnn14_16k", "cnn14_8k"), SMALL)
 ABOUT = "name AudioSet's 527 classes: inference.checkpoint=FILE, Cnn14_mAP=0.431.pth as PANNs publish it"

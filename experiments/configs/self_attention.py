@@ -12,7 +12,7 @@ TITLE = "Self-attention CNN"
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "self_attention": {
         "demo": {**DEMO, "model": {"channels": [8, 16, 32, 32, 32, 32, 32], "heads": 4}},
-        "debug": {**DEBUG, "model": {"channels": [4, 4, 4, 4, 4, 4, 8], "heads": 2}},
+        "debug": {**DEBUG, "model": {"channels": [4, 8, 8, 8, 8, 8, 16], "heads": 4}},
     },
 }
 PRETRAIN: dict[str, NamedConfig] = applying("self_attention", TITLE)

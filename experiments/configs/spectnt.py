@@ -14,7 +14,7 @@ SMALL = {"channels": 32, "dim": 32, "blocks": 2}
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "spectnt": {
         "demo": {**DEMO, "model": SMALL},
-        "debug": {**DEBUG, "model": {"channels": 8, "dim": 16, "blocks": 1}},
+        "debug": {**DEBUG, "model": {"channels": 16, "dim": 16, "blocks": 1}},
     },
 }
 EPOCHS = 100

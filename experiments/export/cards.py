@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.checkpoint_files import checkpoint_file
+from experiments.checkpoint_files import WHEEL, checkpoint_file
 from experiments.encoder import Encoder
 from experiments.tracking.journal import read
 from models.checkpoints import read_metadata
@@ -30,6 +30,7 @@ def card(encoder: Encoder, checkpoint: str | None, release: str | None) -> dict[
         checkpoint: It was loaded from; None: a release.
         release: Its name, where it is one.
     """
+    checkpoint = None if checkpoint and checkpoint.endswith(WHEEL) else checkpoint  # which holds a release
     file = checkpoint_file(checkpoint) if checkpoint else None
     metadata = read_metadata(file) if file else {}
     training = metadata.get("training") or (_training(file) if file else None)

@@ -42,7 +42,10 @@ def settings_of(checkpoint: str | None, release: str | None) -> dict[str, Any]:
         what = "weights of an image network" if kind is None else f"a {kind.__name__}, no network that takes audio"
         raise UserError(f"{named} is {what}: give weights of one of {', '.join(networks.names())}")
     chosen = {name: value for name, value in arguments.items() if name not in kind.derived}
-    return {"model": {"network": kind.name, **chosen}, "datamodule": _input(kind, arguments, metadata)}
+    try:
+        return {"model": {"network": kind.name, **chosen}, "datamodule": _input(kind, arguments, metadata)}
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{named}: it does not describe a network {kind.name}: {error}") from error
 
 
 def _input(kind: type[Network], arguments: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:

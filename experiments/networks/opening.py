@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from experiments.checkpoint_files import WHEEL
 from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.labels import output_names
@@ -19,7 +20,6 @@ from models.checkpoints import fetch
 from models.releases import RELEASES
 from models.running import Runtime
 
-WHEEL = ".whl"
 BLOCK = re.compile(r"block_(\d+)")
 
 

@@ -64,6 +64,7 @@ def predict(settings: TransferSettings | ProbeExperimentSettings, run: RunHandle
     encoder = Encoder.load(
         source,
         allowed=allowed,
+        sha256=settings.inference.sha256,
         arguments=_adjusted(producer, allowed, setting),
         **runtime_of(trainer, settings.inference.threads),
     )

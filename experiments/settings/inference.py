@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -34,6 +34,12 @@ class PredictionSettings(Section):
             raise ValueError(f"{' and '.join(given)}: each says which tags are given; choose one, leave the others out")
         return self
 
+    @model_validator(mode="after")
+    def _sum_of_a_file(self) -> Self:
+        if self.sha256 is not None and self.checkpoint is None:
+            raise ValueError(f"sha256={self.sha256} without checkpoint: name the file or the address that it is of")
+        return self
+
 
 def selections(settings: PredictionSettings) -> list[str]:
     """The settings that say which tags are given, with their values."""
@@ -54,14 +60,12 @@ class InferenceSettings(PredictionSettings):
     transformer_block: Count | Blocks | None = None  # layer by number from 0, several as a list: 6 is layer=block_06
     layer: str | Layers | None = None  # several as a list; None: the network's own; MAEST: block_06, or the middle one
     join: Literal["mean", "mean_logits", "max", "vote"] = "mean"  # predict, evaluate: of a track's windows
-    windows: Positive | None = None  # of a track, evenly spread, 1: at the centre; None: as many as cover it
-    hop: Annotated[float, Field(gt=0)] | None = None  # s from one window to the next; a last one ends with the track
+    windows: Positive | None = None  # of a track, evenly spread, 1: at the centre; None: the network's own rule
+    hop: Annotated[float, Field(gt=0)] | None = None  # s between windows; beside stores, a last one ends with the track
     half_overlapped_inference: bool = False  # windows begin at half of the one before
     fit_thresholds: bool = False  # evaluate: fit them on the validation split first, and leave thresholds.json
     scheduler: str | None = None  # extraction: of a Dask cluster, whose workers compute, tcp://host:port
-    labels: str | None = (
-        None  # class names where weights carry none: magnatagatune, msd, jamendo, text, JSON, checkpoint
-    )
+    labels: str | None = None  # where weights carry none: magnatagatune, msd, jamendo, or a text, JSON or checkpoint
 
     @model_validator(mode="after")
     def _fitted_are_used(self) -> InferenceSettings:

@@ -145,9 +145,7 @@ class DistillationSettings(Section):
     threshold: Share = 0.45  # hard: 1 where the probability is larger; where none is, at the largest
     temperature: Annotated[float, Field(gt=0)] = 1.0  # soft: logits are divided by it
     weight: Share = 0.5  # of the teacher's loss; the rest is the annotations', and where there are none, it is all
-    window: Literal["overlap", "mean"] = (
-        "overlap"  # of the teacher's: that which shares most with ours, or those within it; or all
-    )
+    window: Literal["overlap", "mean"] = "overlap"  # of the teacher's: which shares most with ours, or lie in it; all
     max_missing: Share = 0.1  # of the training tracks may have no logits; those are not trained on
 
     @model_validator(mode="after")

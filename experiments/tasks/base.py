@@ -134,8 +134,9 @@ class Task(ABC):
     ) -> np.ndarray:
         """Turn the raw outputs of a track's windows, and the predictions they were decoded to, into the prediction of
         the track: arguments and errors as those of `join`, `outputs` being `[windows, n_outputs]`."""
-        if self.clip_level and (join := self.checked_join(how)).of_logits:
-            return self.decode(join.function(np.asarray(outputs))[None])[0].astype(np.float64)
+        if self.clip_level and how in JOINS and JOINS[how].of_logits:
+            mean = self.checked_join(how).function(np.asarray(outputs))
+            return self.decode(mean[None])[0].astype(np.float64)
         return self.join(predictions, starts, how)
 
     def checked_join(self, how: str) -> Join:

@@ -22,10 +22,10 @@ def further_scores(task: Task, evaluation: Evaluation, selection: Selection | No
     """Metrics of `Task.score_further`, and of the tags that a rule gives."""
     predictions, references = evaluation.predictions, evaluation.references
     scores = task.score_further(predictions, references)
-    if task.kind == "tags" and selection is not None:
-        positives = np.asarray(references) == 1
-        scores |= selection_metrics(selection.given(np.asarray(predictions)), positives)
-    return scores
+    if task.kind != "tags" or not task.clip_level or selection is None:
+        return scores
+    positives = np.asarray(references) == 1
+    return scores | (selection_metrics(selection.given(np.asarray(predictions)), positives) if positives.any() else {})
 
 
 def intervals_of(task: Task, evaluation: Evaluation, seed: int) -> Ends | None:

@@ -64,6 +64,6 @@ class FitThresholds(Callback):
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Go on with those of an average, which may not change for some epochs."""
-        entry = checkpoint[pl_module.CHECKPOINT_HYPER_PARAMS_KEY].get(THRESHOLDS)
+        entry = checkpoint.get(pl_module.CHECKPOINT_HYPER_PARAMS_KEY, {}).get(THRESHOLDS)
         if entry and checkpoint.get(RESTORED):
             self._average = Thresholds.of_entry(entry)

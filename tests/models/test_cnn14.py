@@ -15,8 +15,6 @@ from torch.nn import functional as F
 from experiments.encoder import Encoder
 from models.checkpoints import initialise, load_checkpoint
 from models.cnn14 import CNN14, CNN14At8kHz, CNN14At16kHz, audioset_labels
-from models.errors import CheckpointError
-from models.layouts import read_weights
 from models.network_input import own_frontend
 from tests.models.taggers import with_statistics
 from tests.peers import peer
@@ -166,20 +164,6 @@ def test_a_file_of_other_classes_has_no_names_and_starts_a_training_of_others(tm
     report = initialise(started, tmp_path / "Cnn14.pth")
     assert report.reinitialised == ["fc_audioset.weight", "fc_audioset.bias"]
     assert torch.equal(started.fc1.weight, small(n_classes=6).fc1.weight)
-
-
-def test_values_of_numpy_are_read_nowhere_but_beside_the_weights(tmp_path):
-    weights = {"dense.weight": torch.ones(2)}
-    for content in (
-        {"model": {**weights, "dense.bias": np.ones(2)}},
-        {"state_dict": {"net.weight": torch.ones(2)}, "hyper_parameters": {"normalisation": [np.float64(1), 2.0]}},
-        {**weights, "dense.bias": np.float32(1)},
-    ):
-        torch.save(content, tmp_path / "x.pth")
-        with pytest.raises(CheckpointError, match=r"x\.pth"):
-            read_weights(tmp_path / "x.pth")
-    torch.save({"model": weights, "sampler": np.ones(3)}, tmp_path / "x.pth")
-    assert list(read_weights(tmp_path / "x.pth").state) == ["dense.weight"]
 
 
 @pytest.mark.parametrize("bands", [32, 96])

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -121,6 +122,35 @@ def test_states_of_a_training_are_let_through(tmp_path: Path) -> None:
     assert load_pickled(tmp_path / "x.ckpt")["schedule"] == schedule.state_dict()
 
 
+def test_values_of_numpy_are_let_through_beside_weights_alone(tmp_path: Path) -> None:
+    weights = {"dense.weight": torch.ones(2)}
+    for content in (
+        {"model": {**weights, "dense.bias": np.ones(2)}},
+        {"state_dict": {"net.weight": torch.ones(2)}, "hyper_parameters": {"normalisation": [np.float64(1), 2.0]}},
+        {**weights, "dense.bias": np.float32(1)},
+    ):
+        torch.save(content, tmp_path / "x.pth")
+        with pytest.raises(CheckpointError, match=r"x\.pth"):
+            read_weights(tmp_path / "x.pth")
+    torch.save({"model": weights, "sampler": [np.ones(3), np.ones(0), np.int64(2)]}, tmp_path / "x.pth")
+    assert list(read_weights(tmp_path / "x.pth").state) == ["dense.weight"]
+
+
+@pytest.mark.parametrize(
+    "harm", [b"cposix\nsystem\n" + text("true") + b"\x85R", b"cnumpy\nload\n" + text("x") + b"\x85R"]
+)
+def test_nothing_else_is_let_through_beside_values_of_numpy(tmp_path: Path, harm: bytes) -> None:
+    array = b"cnumpy\nndarray\n" + whole(10**15) + b"\x85\x85R"
+    for kept, fits in ((array, True), (array + b"s" + text("b") + harm, False)):
+        pickle = b"\x80\x02}" + text("model") + b"}" + text("w") + tensor(4, 0, 4, 1) + b"ss" + text("a") + kept + b"s."
+        (tmp_path / "x.pth").write_bytes(archive(pickle))
+        if fits:
+            assert list(read_weights(tmp_path / "x.pth").state) == ["w"]  # nothing of that size was made
+            continue
+        with pytest.raises(CheckpointError, match=r"x\.pth is not a file of weights"):
+            read_weights(tmp_path / "x.pth")
+
+
 @SLOW
 @given(st.data(), st.booleans())
 def test_any_damage_to_a_checkpoint_is_read_or_refused(tmp_path: Path, data: st.DataObject, archived: bool) -> None:
@@ -167,6 +197,7 @@ PARTS = st.sampled_from(
 def test_any_instructions_are_followed_or_refused(tmp_path: Path, parts: list[bytes]) -> None:
     (tmp_path / "x.pt").write_bytes(archive(b"\x80\x02" + b"".join(parts) + b"."))
     check_read_or_refused(check_pickle, tmp_path / "x.pt")
+    check_read_or_refused(lambda path: check_pickle(path, numpy=True), tmp_path / "x.pt")
     check_read_or_refused(load_any, tmp_path / "x.pt")
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.frontends import build
-from models.musicnn import Musicnn
+from models.musicnn import Musicnn, Timbral
 from tests.models.taggers import (
     State,
     loaded_from_published,
@@ -105,3 +105,14 @@ def test_published_layouts_load_strictly(widths, tmp_path):
     for found in loaded_from_published(network, tmp_path):
         assert same_weights(network, found.network)
         assert found.frontend.description == build("mel_db").description
+
+
+def test_gradients_in_training_are_those_of_the_convolution():
+    torch.manual_seed(0)
+    layer = Timbral(5, 38).double()
+    x = torch.randn(2, 1, 96, 20, dtype=torch.float64, requires_grad=True)
+    wanted = (x, *layer.parameters())
+    ours = torch.autograd.grad(layer(x).square().sum(), wanted)
+    plainly = torch.relu(layer.bn(layer.conv(x))).amax(2)
+    for one, other in zip(ours, torch.autograd.grad(plainly.square().sum(), wanted), strict=True):
+        torch.testing.assert_close(one, other)

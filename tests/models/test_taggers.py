@@ -104,7 +104,8 @@ def test_a_small_network_learns_32_clips_by_heart(name):
     audio, tags = clips(max(frontend.n_samples(network.min_frames), frontend.sample_rate), frontend.sample_rate)
     with torch.no_grad():
         x = frontend(audio)
-    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+    rate = 3e-3 if "attention_dropout" in without else 1e-2  # a transformer does not settle at the higher one
+    optimizer = torch.optim.Adam(network.parameters(), rate)
     for _ in range(20):
         for _ in range(12):
             chosen = torch.randperm(32)[:8]
@@ -114,6 +115,7 @@ def test_a_small_network_learns_32_clips_by_heart(name):
             optimizer.step()
         with torch.no_grad():
             scores = main_head(network.eval()(x))
-        if average_precision_score(tags, scores, average="macro") > 0.95:
-            return
-    pytest.fail(f"{name} at the sizes of debug knows its own clips no better than that")
+        precision = average_precision_score(tags, scores, average="macro")
+        if precision > 0.95:
+            break
+    assert precision > 0.95

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from experiments.encoder import Encoder
+from experiments.export.cards import card
 from experiments.export.exporting import export
-from experiments.settings import PretrainSettings
+from experiments.export.formats import ExportJob
+from experiments.settings import ExportSettings, PretrainSettings
 from experiments.tasks import build
 from experiments.tracking import RunHandle
 from models.checkpoints import load_checkpoint, save_network
@@ -68,3 +71,10 @@ def test_a_layout_that_cannot_hold_it_is_refused(encoder, tmp_path):
     with pytest.raises(CheckpointError, match=r"layout is that of maest, not of Toy: export it as onnx"):
         exported(tmp_path, format="huggingface", path="hf")
     assert not (tmp_path / "hf").exists()
+
+
+def test_a_file_for_other_programs_says_from_when_on_a_tag_is_given(encoder):
+    entry = {"tags": ["x", "y", "z"], "values": [0.1, 0.2, 0.3], "global": 0.2, "split": "valid", "tracks": 9}
+    tagger = replace(encoder, description={**encoder.description, "task": "tagging", "thresholds": entry})
+    job = ExportJob(ExportSettings(format="torch_export"), tagger, ["clip"], 80, card(tagger, None, None))
+    assert json.loads(job.properties()["thresholds"]) == entry

@@ -69,3 +69,8 @@ def test_a_corpus_of_another_number_of_tags(tmp_path):
     save_network(tmp_path / "small.safetensors", MusicnnOriginal(n_classes=7), {})
     with pytest.raises(UserError, match=r"inference\.labels=msd: 50 names, the network has 7 classes"):
         opened(tmp_path / "small.safetensors", inference={"labels": "msd"})
+
+
+def test_a_sum_is_of_a_file():
+    with pytest.raises(ValueError, match="sha256=00 without checkpoint"):
+        InferenceSettings(sha256="00")

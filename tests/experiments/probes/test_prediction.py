@@ -11,8 +11,10 @@ from datasets.vectors import reduction_named
 from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.probes.fitted import FittedProbe
-from experiments.probes.prediction import NEEDED, _release, command, identity, layers_of_probe, predicting
+from experiments.probes.prediction import NEEDED, _release, command, identity, layers_of_probe, predict, predicting
 from experiments.tasks import Emotion, Tagging
+from experiments.tracking import RunHandle
+from experiments.transfer.settings import TransferSettings
 from models.maest import MAEST
 from models.probes.grids import ProbeConfig
 from models.releases import RELEASES
@@ -51,6 +53,13 @@ def test_the_command_that_applies_a_probe_names_an_encoder_that_is_not_published
     assert said("sha256 0123456789abcdef") == words.format(" inference.checkpoint=CHECKPOINT")
     assert said("random, seed 0") is None
     assert said(f"sha256 {published}", producer={"encoder": "mfcc"}) is None
+
+
+@pytest.mark.parametrize("places", [{"windows": 2}, {"hop": 1.0}, {"half_overlapped_inference": True}])
+def test_a_probe_sees_windows_as_it_was_trained_on(places, tmp_path):
+    settings = TransferSettings(probe={"file": "probe.safetensors"}, inference=places)
+    with pytest.raises(UserError, match=f"inference.{next(iter(places))}=.*as those of its training"):
+        predict(settings, RunHandle(tmp_path, 0))
 
 
 @pytest.mark.parametrize(

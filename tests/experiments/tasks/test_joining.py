@@ -32,6 +32,20 @@ def test_other_ways_to_join():
     assert TAGGING.join(predictions[:, :2], how="max").tolist() == [0.6, 0.4]
 
 
+def test_the_mean_of_logits_is_decoded():
+    logits = np.array([[2.0, 0.0, -1.0], [4.0, -2.0, 0.0]], np.float32)
+    for task, columns in ((GENRE, 3), (TAGGING, 2)):
+        given = logits[:, :columns]
+        joined = task.join_outputs(given, task.decode(given), how="mean_logits")
+        np.testing.assert_allclose(joined, task.decode(given.mean(0)[None])[0], rtol=1e-6)
+        usual = task.join_outputs(given, task.decode(given))
+        np.testing.assert_array_equal(usual, task.join(task.decode(given)))
+    with pytest.raises(UserError, match="mean_logits joins logits, not predictions"):
+        GENRE.join(np.ones((2, 3)), how="mean_logits")
+    with pytest.raises(UserError, match=r"emotion: windows cannot be joined by mean_logits\. Valid: mean"):
+        EMOTION.join_outputs(np.ones((2, 2)), np.ones((2, 2)), how="mean_logits")
+
+
 @pytest.mark.parametrize(("task", "how"), [(TAGGING, "vote"), (EMOTION, "max"), (EMOTION, "vote")])
 def test_a_way_that_makes_no_sense_is_refused(task, how):
     with pytest.raises(UserError, match=rf"{task.name}: windows cannot be joined by {how}\. Valid: mean"):

@@ -136,9 +136,12 @@ def test_each_phase_has_its_optimiser_and_its_rate(whole, small, store, tmp_path
 @pytest.mark.parametrize(
     "at",
     [
+        ("on_train_batch_start", 4),  # in the first phase
         ("on_train_batch_start", 14),  # in the middle of the second phase
         ("on_train_batch_start", 13),  # before its first step
         ("on_save_checkpoint", 17),
+        ("on_train_batch_start", 25),  # before the first step of the third
+        ("on_train_batch_start", 28),
         ("on_validation_start", 3),  # the best checkpoint is of the first phase
     ],
 )

@@ -1,0 +1,27 @@
+"""The benchmark of taggers runs, in its tiny form."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from benchmarks import taggers
+
+
+@pytest.mark.parametrize("name", ["short_chunk", "short_chunk_res"])
+def test_every_race_is_run_and_told(name, monkeypatch, capsys):
+    monkeypatch.setattr(taggers, "matrix_rate", lambda _: 1e11)
+    monkeypatch.setattr(sys, "argv", ["taggers", "--tiny", "--rounds", "1", "--networks", name])
+    taggers.main()
+    printed = capsys.readouterr().out
+    assert printed.count("largest difference of scores") == 2
+    for title in ("forward pass, batch 1", "forward pass, batch 2", "training step, batch 2"):
+        assert f"{name}: {title}" in printed
+    assert f"| {name} | plain PyTorch |" in printed
+
+
+def test_a_folder_without_the_published_networks_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["taggers", "--networks", "fcn", "--published", str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"there is no training/model\.py"):
+        taggers.main()

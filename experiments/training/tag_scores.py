@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from datasets.intervals import IntervalError
+from experiments.intervals import interval
 from experiments.messages import say
 from experiments.objectives import Evaluation
 from experiments.tasks.base import Task
@@ -21,6 +23,22 @@ def further_scores(task: Task, evaluation: Evaluation, selection: Selection | No
         return scores
     positives = np.asarray(references) == 1
     return scores | (selection_metrics(selection.given(np.asarray(predictions)), positives) if positives.any() else {})
+
+
+def macro_intervals(task: Task, evaluation: Evaluation, seed: int) -> dict[str, tuple[float, float]]:
+    """Intervals of the macro averages over the tracks; none where tracks are not tagged or too few."""
+    if task.kind != "tags" or not task.clip_level:
+        return {}
+    try:
+        return interval(task, evaluation.predictions, evaluation.references, seed=seed)
+    except IntervalError:
+        return {}
+
+
+def score_line(scores: Mapping[str, float], ends: Mapping[str, tuple[float, float]]) -> str:
+    """The scores of a test in a line, with the intervals that are known."""
+    shown = {name: "" if name not in ends else " [{:.4g}, {:.4g}]".format(*ends[name]) for name in scores}
+    return "  ".join(f"test/{name} {value:.4g}{shown[name]}" for name, value in scores.items())
 
 
 def name_left_out(task: Task, references: np.ndarray) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.configs.named import NamedConfig
-from experiments.configs.tagger import DEBUG, DEMO, applying, training
+from experiments.configs.tagger import DEBUG, DEMO, MTT, applying, training
 
 TITLE = "CNN14"
 SMALL: Mapping[str, Mapping[str, Any]] = {
@@ -26,4 +26,4 @@ AUGMENTED: Mapping[str, Any] = {
     },
     "module": {"mixup_alpha": 1.0},
 }
-TRANSFER: dict[str, NamedConfig] = training("cnn14", "CNN14", "10-s", AUGMENTED) | PRETRAIN
+TRANSFER: dict[str, NamedConfig] = training("cnn14", "CNN14", "10-s", AUGMENTED, f"{MTT}_32000") | PRETRAIN

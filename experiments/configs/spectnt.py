@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.configs.named import NamedConfig
-from experiments.configs.tagger import DEBUG, DEMO, training
+from experiments.configs.tagger import DEBUG, DEMO, MTT, training
 
 TITLE = "SpecTNT"
 SMALL = {"channels": 32, "dim": 32, "blocks": 2}
@@ -39,4 +39,4 @@ PRETRAIN: dict[str, NamedConfig] = {
         system=True,
     )
 }
-TRANSFER: dict[str, NamedConfig] = training("spectnt", "SpecTNT", "4.5-s", RECIPE) | PRETRAIN
+TRANSFER: dict[str, NamedConfig] = training("spectnt", "SpecTNT", "4.5-s", RECIPE, f"{MTT}_22050") | PRETRAIN

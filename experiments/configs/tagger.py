@@ -11,7 +11,7 @@ from experiments.configs.recipes import AP
 
 DATA = {"batch_size_train": 16, "batch_size_test": 16, "masking": {"do": False}}
 USUAL: Mapping[str, Any] = {**AP, "module": {"mixup_alpha": 0.0, **AP["module"]}}
-MTT = {"base_dir": "data/mtt/audio", "groundtruth": "data/mtt/audio/tracks_public.csv", "task": "tagging"}
+MTT = "data/mtt/audio"  # MagnaTagATune at 16 kHz; stores of other rates have them behind the name
 NONE: Mapping[str, Any] = MappingProxyType({})
 
 # Under `demo` and `debug` the schedule is one phase, under `demo` of Adam.
@@ -26,7 +26,7 @@ DEBUG: Mapping[str, Any] = {"module": {"phases": []}}
 
 
 def training(
-    network: str, title: str, window: str, own: Mapping[str, Any] = NONE, **model: Any
+    network: str, title: str, window: str, own: Mapping[str, Any] = NONE, mtt: str = MTT, **model: Any
 ) -> dict[str, NamedConfig]:
     """The configs `NETWORK` and `NETWORK_mtt`.
 
@@ -35,6 +35,7 @@ def training(
         title: What it is called.
         window: Length of its windows, in words.
         own: What differs from the usual settings of a tagger, laid over them key by key.
+        mtt: Store of MagnaTagATune at its sample rate.
         model: Settings of the network.
     """
     usual = {**USUAL, "model": {"network": network, **model}}
@@ -42,10 +43,11 @@ def training(
     def config(description: str, data: Mapping[str, Any]) -> NamedConfig:
         return NamedConfig(description, {**usual, "datamodule": data}, by_network={network: own}, system=True)
 
+    corpus = {"base_dir": mtt, "groundtruth": f"{mtt}/tracks_public.csv", "task": "tagging"}
     return {
         network: config(f"{title}: tag {window} windows of raw audio", DATA),
         f"{network}_mtt": config(
-            f"{title} on MagnaTagATune, without untagged clips: audio store in data/mtt/audio", {**DATA, **MTT}
+            f"{title} on MagnaTagATune, without untagged clips: audio store in {mtt}", {**DATA, **corpus}
         ),
     }
 

@@ -142,13 +142,14 @@ class CNN14(Tagger, name="cnn14"):
 
     @classmethod
     def from_published(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Any], State, dict[str, Any]] | None:
-        """The layout of PANNs; the size of the Fourier transform tells which sample rate a file is of.
+        """The layout of PANNs; the size of the Fourier transform, which it holds, tells which sample rate a file is of.
 
         Files with AudioSet's number of classes get its names.
         """
         published = super().from_published(state)
-        own = cls.frontend_arguments
-        if published is None or (SPECTRUM in state and state[SPECTRUM].shape[-1:] != (own["n_fft"],)):
+        if published is None or SPECTRUM not in state:
+            return None
+        if state[SPECTRUM].shape[-1:] != (cls.frontend_arguments["n_fft"],):
             return None
         arguments, tensors, _ = published
         if arguments["n_classes"] != len(labels := audioset_labels()):

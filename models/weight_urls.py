@@ -102,11 +102,13 @@ def _is_loopback(parts: SplitResult) -> bool:
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows a redirection only to where one may begin."""
+    """Follows a redirection only to where one may begin, and never from the network to this machine."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         """See urllib."""
         _check(newurl)
+        if req.type == "https" and not newurl.lower().startswith("https:"):
+            raise CheckpointError(f"{_shown(req.full_url)} leads to {_shown(newurl)}: expected https:// to the end")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

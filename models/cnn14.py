@@ -20,10 +20,9 @@ from torch.nn import functional as F
 
 from models.arguments import Rate
 from models.convolutional import Tagger
-from models.folding import convolve
 from models.frontends.base import FrontEnd
-from models.fused_norms import conv_without_bias, suits
-from models.fused_sums import add_norms
+from models.fused_norms import fusable
+from models.fused_sums import add_branches
 from models.initial_weights import State
 
 LABELS = Path(__file__).with_name("audioset_labels.txt")
@@ -56,11 +55,11 @@ class ConvPair(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, channels, frames, bands]`, pooled along the last two."""
-        if suits(x, self.bn1, self.bn2):
-            x = add_norms([(conv_without_bias(x, self.conv1), self.bn1, None)])
-            x = add_norms([(conv_without_bias(x, self.conv2), self.bn2, None)])
+        if fusable(x, self.conv1, self.bn1, self.conv2, self.bn2):
+            x = add_branches([(self.conv1, self.bn1, x)])
+            x = add_branches([(self.conv2, self.bn2, x)])
         else:
-            x = self.bn1(convolve(x, self.conv1)).relu_()
+            x = self.bn1(self.conv1(x)).relu_()
             x = self.bn2(self.conv2(x)).relu_()
         return self.dropout(F.avg_pool2d(x, self.pool) if self.pool > 1 else x)
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.errors import CheckpointError, InputError
-from models.folding import conv_pool, convolve, fold
+from models.folding import conv_pool, fold
 from models.frontends import FrontEnd, build
-from models.fused_norms import conv_norm_pool, conv_without_bias, suits
-from models.fused_sums import add_norms
+from models.fused_norms import conv_norm_pool, fusable
+from models.fused_sums import add_branches
 from models.initial_weights import State
 from models.network import Network
 
@@ -49,7 +49,7 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, channels, bands, frames]`, pooled along the last two."""
-        if suits(x, self.bn):
+        if fusable(x, self.conv, self.bn):
             return conv_norm_pool(x, self.conv, self.bn, self.pool)
         if isinstance(self.bn, nn.Identity):
             return conv_pool(x, self.conv, self.pool)
@@ -80,19 +80,14 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, channels, bands, frames]`, fewer bands and frames by the stride."""
-        if suits(x, self.bn_1, self.bn_2):
-            return self._trained(x)
-        shortcut = self.bn_3(convolve(x, self.conv_3)) if self.reshapes else x
-        x = self.bn_1(convolve(x, self.conv_1)).relu_()
-        return self.bn_2(convolve(x, self.conv_2)).add_(shortcut).relu_()
-
-    def _trained(self, x: Tensor) -> Tensor:
-        """The same in training on a CPU."""
-        between = add_norms([(conv_without_bias(x, self.conv_1), self.bn_1, self.conv_1.bias)])
-        sums = [(conv_without_bias(between, self.conv_2), self.bn_2, self.conv_2.bias)]
-        if not self.reshapes:
-            return add_norms(sums, x)
-        return add_norms([*sums, (conv_without_bias(x, self.conv_3), self.bn_3, self.conv_3.bias)])
+        beside = (self.conv_3, self.bn_3) if self.reshapes else ()
+        if fusable(x, self.conv_1, self.bn_1, self.conv_2, self.bn_2, *beside):
+            first = add_branches([(self.conv_1, self.bn_1, x)])
+            second = (self.conv_2, self.bn_2, first)
+            return add_branches([second, (*beside, x)]) if beside else add_branches([second], x)
+        shortcut = self.bn_3(self.conv_3(x)) if beside else x
+        x = self.bn_1(self.conv_1(x)).relu_()
+        return self.bn_2(self.conv_2(x)).add_(shortcut).relu_()
 
 
 class SmallBatchNorm(nn.BatchNorm1d):

@@ -8,7 +8,7 @@ names.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +31,6 @@ class ResPoolBlock(ResBlock):
         channels: Of input and output.
         pool: Notes and frames that become one.
     """
-
-    folds: ClassVar[Mapping[str, str]] = {"conv_1": "bn_1", "conv_2": "bn_2"}
 
     def __init__(self, channels: int, pool: tuple[int, int] = (2, 2)) -> None:
         super().__init__(channels, channels, stride=1)

@@ -87,6 +87,7 @@ class CNN14(Tagger, name="cnn14"):
     derived = ("n_classes", "bands")
     layer_names = (*(f"conv_block{number}" for number in range(1, 7)), "embedding")
     head_prefixes = ("fc_audioset.",)
+    stages = 6
     rebuilt = ("spectrogram_extractor.", "logmel_extractor.")
 
     def __init__(
@@ -131,13 +132,6 @@ class CNN14(Tagger, name="cnn14"):
     def derive(cls, frontend: FrontEnd, frames: int, n_classes: int) -> dict[str, Any]:
         """Classes and bands."""
         return {"n_classes": n_classes, "bands": frontend.item_shape[0]}
-
-    @classmethod
-    def check(cls, arguments: Mapping[str, Any]) -> None:
-        """Six pairs, each of a channel or more."""
-        channels = arguments["channels"]
-        if len(channels) != 6 or min(channels) < 1:
-            raise ValueError(f"channels={list(channels)}: expected 6 numbers of at least 1, one per pair")
 
     @classmethod
     def from_published(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Any], State, dict[str, Any]] | None:

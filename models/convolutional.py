@@ -103,14 +103,15 @@ class SmallBatchNorm(nn.BatchNorm1d):
 class Tagger(Network):
     """Layers that run one after the other, and a classifier of what the last of them gives.
 
-    A subclass makes the modules that `layer_names` names, in the order in which they run, and defines `stem`,
-    `classify` and, where its weights are published, `published_arguments`.
+    A subclass makes the modules that `layer_names` names, in the order in which they run, and `spec_bn`, or defines a
+    `stem` of its own. It defines `classify` and, where its weights are published, `published_arguments`.
 
     Attributes:
         rebuilt: Beginnings of the names of tensors in published files that belong to the front end, which is built
             anew.
         within: Layers by the names of modules that are part of them, where these have names of their own.
         min_bands: Fewest bands of its front end; 0 where it has none.
+        stages: Numbers that its argument `channels` has; 0 where it has no such argument.
     """
 
     frontend = "mel_db"
@@ -119,10 +120,18 @@ class Tagger(Network):
     rebuilt: ClassVar[tuple[str, ...]] = ("spec.",)
     within: ClassVar[Mapping[str, str]] = {}
     min_bands: ClassVar[int] = 0
+    stages: ClassVar[int] = 0
 
-    def stem(self, x: Tensor) -> Tensor:
-        """Frames `[batch, frames, *item_shape]` to the input of the first layer, `[batch, channels, ...]`."""
-        raise NotImplementedError
+    @classmethod
+    def check(cls, arguments: Mapping[str, Any]) -> None:
+        """As many channels as stages, each number at least 1."""
+        channels = arguments["channels"] if cls.stages else ()
+        if len(channels) != cls.stages or min(channels, default=1) < 1:
+            raise ValueError(f"channels={list(channels)}: expected {cls.stages} numbers of at least 1")
+
+    def stem(self, x: Tensor) -> Any:
+        """Frames `[batch, frames, bands]` to the input of the first layer, `[batch, 1, bands, frames]`, normalised."""
+        return self.spec_bn(x.transpose(1, 2)[:, None])
 
     def classify(self, cells: Tensor) -> Tensor:
         """Output of the last layer, `[batch, channels, ...]`, to logits `[batch, n_classes]`."""

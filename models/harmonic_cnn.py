@@ -63,6 +63,7 @@ class HarmonicCNN(HiddenLayerTagger, name="harmonic_cnn"):
     min_frames = 2**5 * 3**2
     layer_names = (*(f"layer{number}" for number in range(1, 8)), "penultimate")
     rebuilt = ("hstft.",)
+    stages = 2
 
     def __init__(
         self, *, n_classes: int = 50, harmonics: int = 6, channels: Sequence[int] = (128, 256), dropout: float = 0.5
@@ -77,13 +78,6 @@ class HarmonicCNN(HiddenLayerTagger, name="harmonic_cnn"):
         self.layer5 = ConvBlock(first, last)
         self.layer6, self.layer7 = (ResPoolBlock(last, (2, 3)) for _ in range(2))
         self.make_head(last, last, n_classes, dropout)
-
-    @classmethod
-    def check(cls, arguments: Mapping[str, Any]) -> None:
-        """Two numbers of channels."""
-        channels = arguments["channels"]
-        if len(channels) != 2 or min(channels) < 1:
-            raise ValueError(f"channels={list(channels)}: expected two numbers of at least 1")
 
     @classmethod
     def derive(cls, frontend: FrontEnd, frames: int, n_classes: int) -> dict[str, Any]:

@@ -142,10 +142,6 @@ class Musicnn(HiddenLayerTagger, name="musicnn"):
             layer.apart = True
         return network
 
-    def stem(self, x: Tensor) -> Tensor:
-        """Levels in dB `[batch, frames, bands]` to `[batch, 1, bands, frames]`."""
-        return self.spec_bn(x.transpose(1, 2)[:, None])
-
     def front(self, x: Tensor) -> Tensor:
         """All filters, `[batch, 2 timbral + 3 temporal, frames]`."""
         timbral, temporal = self.layers[: len(HEIGHTS)], self.layers[len(HEIGHTS) :]

@@ -104,13 +104,7 @@ class SampleTagger(Tagger):
     window = WINDOW
     min_frames = WINDOW
     layer_names = tuple(f"layer{number}" for number in range(1, DEPTH + 1))
-
-    @classmethod
-    def check(cls, arguments: Mapping[str, Any]) -> None:
-        """Eleven layers, each of a channel or more."""
-        channels = arguments["channels"]
-        if len(channels) != DEPTH or min(channels) < 1:
-            raise ValueError(f"channels={list(channels)}: expected {DEPTH} numbers of at least 1, one per layer")
+    stages = DEPTH
 
     def stem(self, x: Tensor) -> Tensor:
         """Samples `[batch, samples]` to `[batch, 1, samples]`."""

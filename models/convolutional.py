@@ -213,7 +213,7 @@ class Tagger(Network):
         """
         self.check_frames(x)
         x, kept = self.stem(x), {}
-        for name in self.up_to(layers):
+        for name in self.layers_up_to(layers):
             x = getattr(self, name)(x)
             if name in layers:
                 kept[name] = x
@@ -230,7 +230,7 @@ class Tagger(Network):
                 f"got shape {list(x.shape)}: expected [batch, frames, ...], frames at least {self.min_frames}"
             )
 
-    def up_to(self, layers: Sequence[str]) -> tuple[str, ...]:
+    def layers_up_to(self, layers: Sequence[str]) -> tuple[str, ...]:
         """Names of all layers from the input to the last of some."""
         return self.layer_names[: 1 + max(map(self.layer_names.index, layers))]
 

@@ -7,6 +7,7 @@ names.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -106,7 +107,7 @@ class HarmonicCNN(HiddenLayerTagger, name="harmonic_cnn"):
             return None
         arguments, own, known = found
         q = state[PUBLISHED_Q]
-        if q.shape != (1,) or not q > 0:
+        if q.shape != (1,) or not 0 < float(q) < math.inf:
             raise CheckpointError(f"{PUBLISHED_Q} is {q.tolist()}: expected one number above 0; was the file changed?")
         return arguments, {**own, OWN_Q: torch.tensor([raw_of(float(q))])}, known
 

@@ -30,12 +30,12 @@ class Timbral(nn.Module):
         height: Bands of a filter.
 
     Attributes:
-        apart: Convolve one window after another on a CPU, for inference: a map of 9 MB stays in the cache, those of 16
-            windows take twice the time.
+        one_by_one: Convolve one window after another on a CPU, for inference: a map of 9 MB stays in the cache, those
+            of 16 windows take twice the time.
     """
 
     folds: ClassVar[Mapping[str, str]] = {"conv": "bn"}
-    apart: bool = False
+    one_by_one: bool = False
 
     def __init__(self, channels: int, height: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Timbral(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, 1, bands, frames]` to `[batch, channels, frames]`."""
-        parts = x.split(1) if self.apart and x.device.type == "cpu" else [x]
+        parts = x.split(1) if self.one_by_one and x.device.type == "cpu" else [x]
         return torch.relu(torch.cat([self._highest(self.bn(self._convolved(part))) for part in parts]))
 
     def _convolved(self, x: Tensor) -> Tensor:
@@ -139,7 +139,7 @@ class Musicnn(HiddenLayerTagger, name="musicnn"):
         """With a window at a time."""
         network = super().prepared()
         for layer in network.layers[: len(HEIGHTS)]:
-            layer.apart = True
+            layer.one_by_one = True
         return network
 
     def front(self, x: Tensor) -> Tensor:
@@ -152,7 +152,7 @@ class Musicnn(HiddenLayerTagger, name="musicnn"):
         """As every tagger; the hidden layer sees all before it."""
         self.check_frames(x)
         outputs = {"front": self.front(self.stem(x))}
-        for before, name in pairwise(self.up_to(layers)):
+        for before, name in pairwise(self.layers_up_to(layers)):
             if name == "penultimate":
                 outputs[name] = self.penultimate(torch.cat([*outputs.values()], 1))
             else:

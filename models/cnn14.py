@@ -21,8 +21,6 @@ from torch.nn import functional as F
 from models.arguments import Rate
 from models.convolutional import Tagger
 from models.frontends.base import FrontEnd
-from models.fused_norms import fusable
-from models.fused_sums import add_branches
 from models.initial_weights import State
 
 LABELS = Path(__file__).with_name("audioset_labels.txt")
@@ -55,12 +53,8 @@ class ConvPair(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, channels, frames, bands]`, pooled along the last two."""
-        if fusable(x, self.conv1, self.bn1, self.conv2, self.bn2):
-            x = add_branches([(self.conv1, self.bn1, x)])
-            x = add_branches([(self.conv2, self.bn2, x)])
-        else:
-            x = self.bn1(self.conv1(x)).relu_()
-            x = self.bn2(self.conv2(x)).relu_()
+        x = self.bn1(self.conv1(x)).relu_()
+        x = self.bn2(self.conv2(x)).relu_()
         return self.dropout(F.avg_pool2d(x, self.pool) if self.pool > 1 else x)
 
 

@@ -39,11 +39,11 @@ def fusable(x: Tensor, *layers: nn.Module) -> bool:
         and torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
-        and all(map(_is_plain, layers))
+        and all(map(is_plain, layers))
     )
 
 
-def _is_plain(layer: nn.Module) -> bool:
+def is_plain(layer: nn.Module) -> bool:
     """Whether a layer does what its parameters say: a convolution, or a batch norm by the statistics of the batch."""
     if layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks:
         return False

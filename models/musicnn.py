@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.convolutional import HiddenLayerTagger
+from models.fused_norms import is_plain
 
 WINDOW = 48_000  # samples: 3 s at 16 kHz
 HEIGHTS = (67, 38)  # bands: 0.7 and 0.4 of 96
@@ -49,7 +50,7 @@ class Timbral(nn.Module):
 
     def _convolved(self, x: Tensor) -> Tensor:
         """The convolution; in training on a CPU with the frames of a filter as channels, for a faster gradient."""
-        if not (self.training and x.requires_grad and x.device.type == "cpu"):
+        if not (self.training and x.requires_grad and x.device.type == "cpu" and is_plain(self.conv)):
             return self.conv(x)
         shifted = F.pad(x[:, 0], self.conv.padding[1:] * 2).unfold(2, FRAMES, 1).permute(0, 3, 1, 2)
         return F.conv2d(shifted, self.conv.weight.transpose(1, 3), self.conv.bias)

@@ -14,6 +14,7 @@ from experiments.configs.catalogue import TRANSFER
 from models import fused_sums, networks, patches
 from models.convolutional import ConvBlock, ResBlock
 from models.fused_norms import conv_norm_pool, fusable
+from models.musicnn import Timbral
 from tests.models.taggers import spectrogram
 
 
@@ -125,15 +126,15 @@ class Adapter(nn.Module):
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         self.weight, self.bias, self.stride, self.padding = conv.weight, conv.bias, conv.stride, conv.padding
-        self.conv, self.added = conv, nn.Conv2d(conv.in_channels, conv.out_channels, 1, conv.stride)
+        self.conv, self.added = conv, copy.deepcopy(conv)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(x) + self.added(x)
 
 
-@pytest.mark.parametrize("block", [ConvBlock(1, 4), ResBlock(1, 4)])
+@pytest.mark.parametrize("block", [ConvBlock(1, 4), ResBlock(1, 4), Timbral(4, 3)])
 def test_adapters_pruning_and_hooks_do_what_they_do_elsewhere(block):
-    block, x = copy.deepcopy(block), torch.randn(2, 1, 8, 8)
+    block, x = copy.deepcopy(block), torch.randn(2, 1, 8, 8, requires_grad=True)
     conv, norm = next(iter(block.folds.items()))
     seen = []
     handle = getattr(block, norm).register_forward_hook(lambda *_: seen.append(norm))

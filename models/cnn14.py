@@ -146,8 +146,7 @@ class CNN14(Tagger, name="cnn14"):
     @classmethod
     def published_arguments(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
         """Classes, bands and channels."""
-        channels = [len(state[f"conv_block{number}.conv1.weight"]) for number in range(1, 7)]
-        return {"n_classes": len(state["fc_audioset.weight"]), "bands": len(state["bn0.weight"]), "channels": channels}
+        return {**super().published_arguments(state), "bands": len(state["bn0.weight"])}
 
     def stem(self, x: Tensor) -> Tensor:
         """Levels in dB `[batch, frames, bands]` to `[batch, 1, frames, bands]`, each band normalised."""

@@ -104,7 +104,7 @@ class Tagger(Network):
     """Layers that run one after the other, and a classifier of what the last of them gives.
 
     A subclass makes the modules that `layer_names` names, in the order in which they run, and `spec_bn`, or defines a
-    `stem` of its own. It defines `classify` and, where its weights are published, `published_arguments`.
+    `stem` of its own. It defines `classify` and, where others publish weights of more sizes, `published_arguments`.
 
     Attributes:
         rebuilt: Beginnings of the names of tensors in published files that belong to the front end, which is built
@@ -154,8 +154,13 @@ class Tagger(Network):
 
     @classmethod
     def published_arguments(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Arguments of the constructor by the shapes of tensors, whose names are those of this class."""
-        return {}
+        """Arguments of the constructor by the shapes of tensors, whose names are those of this class.
+
+        Every vector of a layer is as long as the layer has channels.
+        """
+        widths = {key.partition(".")[0]: len(tensor) for key, tensor in state.items() if tensor.ndim == 1}
+        channels = {"channels": [widths[name] for name in cls.layer_names[: cls.stages]]} if cls.stages else {}
+        return {"n_classes": len(state[f"{cls.head_prefixes[0]}weight"]), **channels}
 
     @classmethod
     def from_published(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Any], State, dict[str, Any]] | None:

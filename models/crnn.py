@@ -73,9 +73,7 @@ class CRNN(Tagger, name="crnn"):
     @classmethod
     def published_arguments(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
         """Classes, channels and units."""
-        classes, units = state["dense.weight"].shape
-        channels = [len(state[f"layer{number}.conv.bias"]) for number, _ in enumerate(POOLS, start=1)]
-        return {"n_classes": classes, "channels": channels, "units": units}
+        return {**super().published_arguments(state), "units": state["dense.weight"].shape[1]}
 
     def classify(self, cells: Tensor) -> Tensor:
         """Units after the last step to logits."""

@@ -6,8 +6,7 @@ et al., "Evaluation of CNN-based automatic music tagging models", SMC 2020, whos
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
@@ -52,12 +51,6 @@ class FCN(Tagger, name="fcn"):
             width = wider
         self.dense = nn.Linear(width, n_classes)
         self.dropout = nn.Dropout(dropout)
-
-    @classmethod
-    def published_arguments(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Classes and channels."""
-        channels = [len(state[f"{name}.conv.bias"]) for name in cls.layer_names]
-        return {"n_classes": len(state["dense.weight"]), "channels": channels}
 
     def classify(self, cells: Tensor) -> Tensor:
         """The mean cell to logits."""

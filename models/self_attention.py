@@ -189,12 +189,6 @@ class SelfAttentionCNN(Tagger, name="self_attention"):
                 f"{channels[-1]}"
             )
 
-    @classmethod
-    def published_arguments(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Classes and channels."""
-        channels = [len(state[f"layer{number}.conv_1.bias"]) for number in range(1, 8)]
-        return {"n_classes": len(state["dense.weight"]), "channels": channels}
-
     def classify(self, cells: Tensor) -> Tensor:
         """The pooled token to logits."""
         return self.dense(self.dropout(cells.flatten(1)))

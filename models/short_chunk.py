@@ -39,7 +39,6 @@ class ShortChunkCNN(HiddenLayerTagger, name="short_chunk"):
     layer_names = (*LAYERS, "penultimate")
     stages = len(LAYERS)
     block: ClassVar[type[nn.Module]] = ConvBlock
-    first: ClassVar[str] = "conv"  # convolution of a block
 
     def __init__(
         self,
@@ -58,12 +57,6 @@ class ShortChunkCNN(HiddenLayerTagger, name="short_chunk"):
             width = wider
         self.make_head(width, width, n_classes, dropout)
 
-    @classmethod
-    def published_arguments(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Classes and channels."""
-        channels = [len(state[f"{name}.{cls.first}.bias"]) for name in LAYERS]
-        return {"n_classes": len(state["dense2.weight"]), "channels": channels}
-
     def summary(self, cells: Tensor) -> Tensor:
         """The maximum over bands and frames."""
         return cells.amax((2, 3))
@@ -78,4 +71,3 @@ class ShortChunkResNet(ShortChunkCNN, name="short_chunk_res"):
     min_frames = 1
     min_bands = 1
     block = ResBlock
-    first = "conv_1"

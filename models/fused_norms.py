@@ -33,12 +33,12 @@ def fusable(x: Tensor, *layers: nn.Module) -> bool:
     pruning, run by themselves. What is fused has no second derivative, and torch.func cannot see into it.
     """
     return (
-        x.device.type == "cpu"
+        not torch.compiler.is_compiling()  # first: a length that is looked at becomes a constant of an export
+        and x.device.type == "cpu"
         and len(x) > 1
         and x.dtype in (torch.float32, torch.float64)
         and torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
         and all(map(is_plain, layers))
     )
 

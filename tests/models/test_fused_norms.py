@@ -177,3 +177,10 @@ def test_autocast_trains(block):
     with torch.autocast("cpu", torch.bfloat16):
         block(x).sum().backward()
     assert all(parameter.grad is not None for parameter in block.parameters())
+
+
+@pytest.mark.parametrize("block", [ConvBlock(1, 4), ResBlock(1, 4)])
+def test_an_export_takes_batches_of_any_size(block):
+    sizes = ({0: torch.export.Dim("batch", min=1, max=64)},)
+    program = torch.export.export(copy.deepcopy(block).eval(), (torch.zeros(2, 1, 8, 8),), dynamic_shapes=sizes)
+    assert program.module()(torch.zeros(5, 1, 8, 8)).shape == (5, 4, 4, 4)

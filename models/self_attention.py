@@ -150,7 +150,8 @@ class SelfAttentionCNN(Tagger, name="self_attention"):
     frontend_arguments: ClassVar[Mapping[str, Any]] = {"bands": 128}
     window_samples = WINDOW
     window = 1 + WINDOW // 256
-    layer_names = (*(f"layer{number}" for number in range(1, 8)), "encoder", "pooler")
+    layer_names = (*(f"layer{number}" for number in range(1, 8)), "encoder", "penultimate")
+    within: ClassVar[Mapping[str, str]] = {"pooler": "penultimate"}
     head_prefixes = ("dense.",)
     stages = len(STRIDES)
 
@@ -188,6 +189,10 @@ class SelfAttentionCNN(Tagger, name="self_attention"):
                 f"depth={depth}, heads={heads}: expected at least 1, heads a divisor of the last of channels, "
                 f"{channels[-1]}"
             )
+
+    def penultimate(self, cells: Tensor) -> Tensor:
+        """Tokens to the pooled one, `[batch, dim, 1]`."""
+        return self.pooler(cells)
 
     def classify(self, cells: Tensor) -> Tensor:
         """The pooled token to logits."""

@@ -14,10 +14,9 @@ recording played 1 % faster correlates by 0.15. A remastered album (18 %, 0.56) 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
-
-from datasets.store import Reader
 
 SECONDS = 30.0  # of the middle of a track
 BANDS = 17
@@ -29,6 +28,16 @@ CORRELATION = 0.65  # from which a pair counts as one recording
 LENGTHS = 1.0  # seconds by which encodings of a recording may differ in length
 LAG = 0.3  # seconds by which they are shifted at most: codecs delay by less than 0.1
 BLOCK = 2048  # tracks
+
+
+class LogMels(Protocol):
+    """What is read of tracks."""
+
+    def length(self, id: str) -> int:
+        """Frames of a track."""
+
+    def read(self, id: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Frames `start` to `stop` of a track, `[frames, bands]`."""
 
 
 def fingerprint(mel: np.ndarray, frame_rate: float) -> np.ndarray:
@@ -66,7 +75,7 @@ def _banded(mel: np.ndarray) -> np.ndarray:
 
 
 def near_duplicates(
-    reader: Reader,
+    reader: LogMels,
     ids: Sequence[str],
     seconds: Sequence[float],
     frame_rate: float,
@@ -78,7 +87,7 @@ def near_duplicates(
     tracks that have about the same length, everything else is linear.
 
     Args:
-        reader: Of log-mels.
+        reader: Of the tracks.
         ids: Tracks.
         seconds: Length of each.
         frame_rate: Frames a second.
@@ -97,7 +106,7 @@ def near_duplicates(
     return pairs
 
 
-def _middle(reader: Reader, identity: str, frame_rate: float) -> np.ndarray:
+def _middle(reader: LogMels, identity: str, frame_rate: float) -> np.ndarray:
     length, wanted = reader.length(identity), round(SECONDS * frame_rate)
     start = max((length - wanted) // 2, 0)
     return reader.read(identity, start, min(start + wanted, length))

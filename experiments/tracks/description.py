@@ -31,6 +31,7 @@ from experiments.tracking import RunHandle
 from experiments.tracks.data import DataSource, identify, open_source, prepare_task, read_corpus, say_notes, spell
 from experiments.tracks.other_tasks import empty_splits, other_tasks, readings, unreadable_ids
 from experiments.tracks.picture import corpus_picture
+from experiments.tracks.stored_audio import ComputedMels, mels_of_audio
 from experiments.tracks.strata import label_of, labelled
 from preprocess.quiet import quiet_libraries
 
@@ -44,7 +45,7 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         Numbers of tracks, labels and findings, and mean and deviation of the training tracks' log-mels.
     """
     datamodule = settings.datamodule
-    source = open_source(datamodule)
+    source = open_source(datamodule, mels_of_audio(datamodule))
     written = read_corpus(datamodule, source)
     matched = match_tracks([track.id for track in written], source.features.ids)
     paired = written.only(matched.stored)
@@ -80,8 +81,9 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         lines += other_annotations(corpus, {*rows, *task.annotations}, unreadable)
         print(printable_lines("\n".join(lines)), flush=True)
     measured = _measure(source, [matched.stored[one] for one in by_split["train"]])
-    if measured and run.is_global_zero:
-        print(printable_lines("\n".join(_normalisation_lines(measured, source, datamodule))))
+    if run.is_global_zero:
+        if measured:
+            print(printable_lines("\n".join(_normalisation_lines(measured, source, datamodule))))
         picture = ", corpus.png" * bool(rows.get(own))
         files = f"corpus_labels.csv, corpus_tracks.*, corpus_findings.csv{picture}"
         print(f"\nthe whole report: {files} in {run.directory}")
@@ -153,7 +155,8 @@ def findings(
 def _same_recording(source: DataSource, ids: Sequence[str], seconds: Sequence[float]) -> list[tuple[str, ...]]:
     """Groups of tracks with equal features, or with those of one recording in different encodings."""
     with progress("Looking for duplicate recordings", len(ids), "tracks") as advance:
-        pairs = near_duplicates(source.features, ids, seconds, source.frontend.frame_rate, advance)
+        mels = ComputedMels(source.features, source.frontend) if source.audio else source.features
+        pairs = near_duplicates(mels, ids, seconds, source.frontend.frame_rate, advance)
     return merged([*same_features(source.features, ids), *pairs])
 
 
@@ -210,7 +213,8 @@ def _normalisation_lines(measured: Distribution, source: DataSource, settings: D
 
 
 def _measure(source: DataSource, training: Sequence[str]) -> Distribution | None:
-    if not training:
+    """Of stored features; networks from audio are not normalised with the corpus."""
+    if not training or source.audio:
         return None
     with progress("Measuring log-mels", len(training), "tracks") as advance:
         return distribution(source.features, training, advance)

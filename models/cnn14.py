@@ -20,10 +20,7 @@ from torch.nn import functional as F
 
 from models.arguments import Rate
 from models.convolutional import Tagger
-from models.folding import convolve
 from models.frontends.base import FrontEnd
-from models.fused_norms import conv_without_bias, suits
-from models.fused_sums import add_norms
 from models.initial_weights import State
 
 LABELS = Path(__file__).with_name("audioset_labels.txt")
@@ -56,12 +53,8 @@ class ConvPair(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, channels, frames, bands]`, pooled along the last two."""
-        if suits(x, self.bn1, self.bn2):
-            x = add_norms([(conv_without_bias(x, self.conv1), self.bn1, None)])
-            x = add_norms([(conv_without_bias(x, self.conv2), self.bn2, None)])
-        else:
-            x = self.bn1(convolve(x, self.conv1)).relu_()
-            x = self.bn2(self.conv2(x)).relu_()
+        x = self.bn1(self.conv1(x)).relu_()
+        x = self.bn2(self.conv2(x)).relu_()
         return self.dropout(F.avg_pool2d(x, self.pool) if self.pool > 1 else x)
 
 
@@ -89,6 +82,7 @@ class CNN14(Tagger, name="cnn14"):
     layer_names = (*(f"conv_block{number}" for number in range(1, 7)), "penultimate")
     within: ClassVar[Mapping[str, str]] = {"fc1": "penultimate"}
     head_prefixes = ("fc_audioset.",)
+    stages = 6
     rebuilt = ("spectrogram_extractor.", "logmel_extractor.")
 
     def __init__(
@@ -135,21 +129,15 @@ class CNN14(Tagger, name="cnn14"):
         return {"n_classes": n_classes, "bands": frontend.item_shape[0]}
 
     @classmethod
-    def check(cls, arguments: Mapping[str, Any]) -> None:
-        """Six pairs, each of a channel or more."""
-        channels = arguments["channels"]
-        if len(channels) != 6 or min(channels) < 1:
-            raise ValueError(f"channels={list(channels)}: expected 6 numbers of at least 1, one per pair")
-
-    @classmethod
     def from_published(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Any], State, dict[str, Any]] | None:
-        """The layout of PANNs; the size of the Fourier transform tells which sample rate a file is of.
+        """The layout of PANNs; the size of the Fourier transform, which it holds, tells which sample rate a file is of.
 
         Files with AudioSet's number of classes get its names.
         """
         published = super().from_published(state)
-        own = cls.frontend_arguments
-        if published is None or (SPECTRUM in state and state[SPECTRUM].shape[-1:] != (own["n_fft"],)):
+        if published is None or SPECTRUM not in state:
+            return None
+        if state[SPECTRUM].shape[-1:] != (cls.frontend_arguments["n_fft"],):
             return None
         arguments, tensors, _ = published
         if arguments["n_classes"] != len(labels := audioset_labels()):
@@ -159,8 +147,7 @@ class CNN14(Tagger, name="cnn14"):
     @classmethod
     def published_arguments(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
         """Classes, bands and channels."""
-        channels = [len(state[f"conv_block{number}.conv1.weight"]) for number in range(1, 7)]
-        return {"n_classes": len(state["fc_audioset.weight"]), "bands": len(state["bn0.weight"]), "channels": channels}
+        return {**super().published_arguments(state), "bands": len(state["bn0.weight"])}
 
     def stem(self, x: Tensor) -> Tensor:
         """Levels in dB `[batch, frames, bands]` to `[batch, 1, frames, bands]`, each band normalised."""

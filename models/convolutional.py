@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.errors import CheckpointError, InputError
-from models.folding import conv_pool, convolve, fold
+from models.folding import conv_pool, fold
 from models.frontends import FrontEnd, build
-from models.fused_norms import conv_norm_pool, conv_without_bias, suits
-from models.fused_sums import add_norms
+from models.fused_norms import conv_norm_pool, fusable
+from models.fused_sums import add_branches
 from models.initial_weights import State
 from models.network import Network
 
@@ -49,7 +49,7 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, channels, bands, frames]`, pooled along the last two."""
-        if suits(x, self.bn):
+        if fusable(x, self.conv, self.bn):
             return conv_norm_pool(x, self.conv, self.bn, self.pool)
         if isinstance(self.bn, nn.Identity):
             return conv_pool(x, self.conv, self.pool)
@@ -80,19 +80,14 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, channels, bands, frames]`, fewer bands and frames by the stride."""
-        if suits(x, self.bn_1, self.bn_2):
-            return self._trained(x)
-        shortcut = self.bn_3(convolve(x, self.conv_3)) if self.reshapes else x
-        x = self.bn_1(convolve(x, self.conv_1)).relu_()
-        return self.bn_2(convolve(x, self.conv_2)).add_(shortcut).relu_()
-
-    def _trained(self, x: Tensor) -> Tensor:
-        """The same in training on a CPU."""
-        between = add_norms([(conv_without_bias(x, self.conv_1), self.bn_1, self.conv_1.bias)])
-        sums = [(conv_without_bias(between, self.conv_2), self.bn_2, self.conv_2.bias)]
-        if not self.reshapes:
-            return add_norms(sums, x)
-        return add_norms([*sums, (conv_without_bias(x, self.conv_3), self.bn_3, self.conv_3.bias)])
+        beside = (self.conv_3, self.bn_3) if self.reshapes else ()
+        if fusable(x, self.conv_1, self.bn_1, self.conv_2, self.bn_2, *beside):
+            first = add_branches([(self.conv_1, self.bn_1, x)])
+            second = (self.conv_2, self.bn_2, first)
+            return add_branches([second, (*beside, x)]) if beside else add_branches([second], x)
+        shortcut = self.bn_3(self.conv_3(x)) if beside else x
+        x = self.bn_1(self.conv_1(x)).relu_()
+        return self.bn_2(self.conv_2(x)).add_(shortcut).relu_()
 
 
 class SmallBatchNorm(nn.BatchNorm1d):
@@ -108,14 +103,15 @@ class SmallBatchNorm(nn.BatchNorm1d):
 class Tagger(Network):
     """Layers that run one after the other, and a classifier of what the last of them gives.
 
-    A subclass makes the modules that `layer_names` names, in the order in which they run, and defines `stem`,
-    `classify` and, where its weights are published, `published_arguments`.
+    A subclass makes the modules that `layer_names` names, in the order in which they run, and `spec_bn`, or defines a
+    `stem` of its own. It defines `classify` and, where others publish weights of more sizes, `published_arguments`.
 
     Attributes:
         rebuilt: Beginnings of the names of tensors in published files that belong to the front end, which is built
             anew.
         within: Layers by the names of modules that are part of them, where these have names of their own.
         min_bands: Fewest bands of its front end; 0 where it has none.
+        stages: Numbers that its argument `channels` has; 0 where it has no such argument.
     """
 
     frontend = "mel_db"
@@ -124,10 +120,18 @@ class Tagger(Network):
     rebuilt: ClassVar[tuple[str, ...]] = ("spec.",)
     within: ClassVar[Mapping[str, str]] = {}
     min_bands: ClassVar[int] = 0
+    stages: ClassVar[int] = 0
 
-    def stem(self, x: Tensor) -> Tensor:
-        """Frames `[batch, frames, *item_shape]` to the input of the first layer, `[batch, channels, ...]`."""
-        raise NotImplementedError
+    @classmethod
+    def check(cls, arguments: Mapping[str, Any]) -> None:
+        """As many channels as stages, each number at least 1."""
+        channels = arguments["channels"] if cls.stages else ()
+        if len(channels) != cls.stages or min(channels, default=1) < 1:
+            raise ValueError(f"channels={list(channels)}: expected {cls.stages} numbers of at least 1")
+
+    def stem(self, x: Tensor) -> Any:
+        """Frames `[batch, frames, bands]` to the input of the first layer, `[batch, 1, bands, frames]`, normalised."""
+        return self.spec_bn(x.transpose(1, 2)[:, None])
 
     def classify(self, cells: Tensor) -> Tensor:
         """Output of the last layer, `[batch, channels, ...]`, to logits `[batch, n_classes]`."""
@@ -150,8 +154,13 @@ class Tagger(Network):
 
     @classmethod
     def published_arguments(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Arguments of the constructor by the shapes of tensors, whose names are those of this class."""
-        return {}
+        """Arguments of the constructor by the shapes of tensors, whose names are those of this class.
+
+        Every vector of a layer is as long as the layer has channels.
+        """
+        widths = {key.partition(".")[0]: len(tensor) for key, tensor in state.items() if tensor.ndim == 1}
+        channels = {"channels": [widths[name] for name in cls.layer_names[: cls.stages]]} if cls.stages else {}
+        return {"n_classes": len(state[f"{cls.head_prefixes[0]}weight"]), **channels}
 
     @classmethod
     def from_published(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Any], State, dict[str, Any]] | None:
@@ -209,7 +218,7 @@ class Tagger(Network):
         """
         self.check_frames(x)
         x, kept = self.stem(x), {}
-        for name in self.up_to(layers):
+        for name in self.layers_up_to(layers):
             x = getattr(self, name)(x)
             if name in layers:
                 kept[name] = x
@@ -226,7 +235,7 @@ class Tagger(Network):
                 f"got shape {list(x.shape)}: expected [batch, frames, ...], frames at least {self.min_frames}"
             )
 
-    def up_to(self, layers: Sequence[str]) -> tuple[str, ...]:
+    def layers_up_to(self, layers: Sequence[str]) -> tuple[str, ...]:
         """Names of all layers from the input to the last of some."""
         return self.layer_names[: 1 + max(map(self.layer_names.index, layers))]
 

@@ -48,6 +48,7 @@ class CRNN(Tagger, name="crnn"):
     min_bands = 96
     layer_names = ("layer1", "layer2", "layer3", "layer4", "layer5")
     head_prefixes = ("dense.",)
+    stages = len(POOLS)
 
     def __init__(
         self,
@@ -70,22 +71,9 @@ class CRNN(Tagger, name="crnn"):
         self.dropout = nn.Dropout(dropout)
 
     @classmethod
-    def check(cls, arguments: Mapping[str, Any]) -> None:
-        """Four convolutional layers, each of a channel or more."""
-        channels = arguments["channels"]
-        if len(channels) != len(POOLS) or min(channels) < 1:
-            raise ValueError(f"channels={list(channels)}: expected {len(POOLS)} numbers of at least 1, one per layer")
-
-    @classmethod
     def published_arguments(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
         """Classes, channels and units."""
-        classes, units = state["dense.weight"].shape
-        channels = [len(state[f"layer{number}.conv.bias"]) for number, _ in enumerate(POOLS, start=1)]
-        return {"n_classes": classes, "channels": channels, "units": units}
-
-    def stem(self, x: Tensor) -> Tensor:
-        """Levels in dB `[batch, frames, bands]` to `[batch, 1, bands, frames]`."""
-        return self.spec_bn(x.transpose(1, 2)[:, None])
+        return {**super().published_arguments(state), "units": state["dense.weight"].shape[1]}
 
     def classify(self, cells: Tensor) -> Tensor:
         """Units after the last step to logits."""

@@ -6,8 +6,7 @@ et al., "Evaluation of CNN-based automatic music tagging models", SMC 2020, whos
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
@@ -37,6 +36,7 @@ class FCN(Tagger, name="fcn"):
     min_bands = 96
     layer_names = ("layer1", "layer2", "layer3", "layer4", "layer5")
     head_prefixes = ("dense.",)
+    stages = len(POOLS)
 
     def __init__(
         self, *, n_classes: int = 50, channels: Sequence[int] = (64, 128, 128, 128, 64), dropout: float = 0.5
@@ -51,23 +51,6 @@ class FCN(Tagger, name="fcn"):
             width = wider
         self.dense = nn.Linear(width, n_classes)
         self.dropout = nn.Dropout(dropout)
-
-    @classmethod
-    def check(cls, arguments: Mapping[str, Any]) -> None:
-        """Five layers, each of a channel or more."""
-        channels = arguments["channels"]
-        if len(channels) != len(POOLS) or min(channels) < 1:
-            raise ValueError(f"channels={list(channels)}: expected {len(POOLS)} numbers of at least 1, one per layer")
-
-    @classmethod
-    def published_arguments(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Classes and channels."""
-        channels = [len(state[f"{name}.conv.bias"]) for name in cls.layer_names]
-        return {"n_classes": len(state["dense.weight"]), "channels": channels}
-
-    def stem(self, x: Tensor) -> Tensor:
-        """Levels in dB `[batch, frames, bands]` to `[batch, 1, bands, frames]`."""
-        return self.spec_bn(x.transpose(1, 2)[:, None])
 
     def classify(self, cells: Tensor) -> Tensor:
         """The mean cell to logits."""

@@ -57,8 +57,8 @@ def transfer(
     with response:
         resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         have = have if resumed else 0
-        length = response.headers.get("Content-Length")
-        total = have + int(length) if length else size
+        length = response.headers.get("Content-Length", "")[:20]
+        total = have + int(length) if length.isdecimal() else size
         _check(total, limit)
         columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
         console = Console(stderr=True)

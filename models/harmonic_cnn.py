@@ -7,8 +7,9 @@ names.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +32,6 @@ class ResPoolBlock(ResBlock):
         channels: Of input and output.
         pool: Notes and frames that become one.
     """
-
-    folds: ClassVar[Mapping[str, str]] = {"conv_1": "bn_1", "conv_2": "bn_2"}
 
     def __init__(self, channels: int, pool: tuple[int, int] = (2, 2)) -> None:
         super().__init__(channels, channels, stride=1)
@@ -65,6 +64,7 @@ class HarmonicCNN(HiddenLayerTagger, name="harmonic_cnn"):
     min_frames = 2**5 * 3**2
     layer_names = (*(f"layer{number}" for number in range(1, 8)), "penultimate")
     rebuilt = ("hstft.",)
+    stages = 2
 
     def __init__(
         self, *, n_classes: int = 50, harmonics: int = 6, channels: Sequence[int] = (128, 256), dropout: float = 0.5
@@ -79,13 +79,6 @@ class HarmonicCNN(HiddenLayerTagger, name="harmonic_cnn"):
         self.layer5 = ConvBlock(first, last)
         self.layer6, self.layer7 = (ResPoolBlock(last, (2, 3)) for _ in range(2))
         self.make_head(last, last, n_classes, dropout)
-
-    @classmethod
-    def check(cls, arguments: Mapping[str, Any]) -> None:
-        """Two numbers of channels."""
-        channels = arguments["channels"]
-        if len(channels) != 2 or min(channels) < 1:
-            raise ValueError(f"channels={list(channels)}: expected two numbers of at least 1")
 
     @classmethod
     def derive(cls, frontend: FrontEnd, frames: int, n_classes: int) -> dict[str, Any]:
@@ -114,7 +107,7 @@ class HarmonicCNN(HiddenLayerTagger, name="harmonic_cnn"):
             return None
         arguments, own, known = found
         q = state[PUBLISHED_Q]
-        if q.shape != (1,) or not q > 0:
+        if q.shape != (1,) or not 0 < float(q) < math.inf:
             raise CheckpointError(f"{PUBLISHED_Q} is {q.tolist()}: expected one number above 0; was the file changed?")
         return arguments, {**own, OWN_Q: torch.tensor([raw_of(float(q))])}, known
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.convolutional import HiddenLayerTagger
+from models.fused_norms import is_plain
 
 WINDOW = 48_000  # samples: 3 s at 16 kHz
 HEIGHTS = (67, 38)  # bands: 0.7 and 0.4 of 96
@@ -30,12 +31,12 @@ class Timbral(nn.Module):
         height: Bands of a filter.
 
     Attributes:
-        apart: Convolve one window after another on a CPU, for inference: a map of 9 MB stays in the cache, those of 16
-            windows take twice the time.
+        one_by_one: Convolve one window after another on a CPU, for inference: a map of 9 MB stays in the cache, those
+            of 16 windows take twice the time.
     """
 
     folds: ClassVar[Mapping[str, str]] = {"conv": "bn"}
-    apart: bool = False
+    one_by_one: bool = False
 
     def __init__(self, channels: int, height: int) -> None:
         super().__init__()
@@ -44,12 +45,12 @@ class Timbral(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, 1, bands, frames]` to `[batch, channels, frames]`."""
-        parts = x.split(1) if self.apart and x.device.type == "cpu" else [x]
+        parts = x.split(1) if self.one_by_one and x.device.type == "cpu" else [x]
         return torch.relu(torch.cat([self._highest(self.bn(self._convolved(part))) for part in parts]))
 
     def _convolved(self, x: Tensor) -> Tensor:
         """The convolution; in training on a CPU with the frames of a filter as channels, for a faster gradient."""
-        if not (self.training and x.requires_grad and x.device.type == "cpu"):
+        if not (self.training and x.requires_grad and x.device.type == "cpu" and is_plain(self.conv)):
             return self.conv(x)
         shifted = F.pad(x[:, 0], self.conv.padding[1:] * 2).unfold(2, FRAMES, 1).permute(0, 3, 1, 2)
         return F.conv2d(shifted, self.conv.weight.transpose(1, 3), self.conv.bias)
@@ -139,12 +140,8 @@ class Musicnn(HiddenLayerTagger, name="musicnn"):
         """With a window at a time."""
         network = super().prepared()
         for layer in network.layers[: len(HEIGHTS)]:
-            layer.apart = True
+            layer.one_by_one = True
         return network
-
-    def stem(self, x: Tensor) -> Tensor:
-        """Levels in dB `[batch, frames, bands]` to `[batch, 1, bands, frames]`."""
-        return self.spec_bn(x.transpose(1, 2)[:, None])
 
     def front(self, x: Tensor) -> Tensor:
         """All filters, `[batch, 2 timbral + 3 temporal, frames]`."""
@@ -156,7 +153,7 @@ class Musicnn(HiddenLayerTagger, name="musicnn"):
         """As every tagger; the hidden layer sees all before it."""
         self.check_frames(x)
         outputs = {"front": self.front(self.stem(x))}
-        for before, name in pairwise(self.up_to(layers)):
+        for before, name in pairwise(self.layers_up_to(layers)):
             if name == "penultimate":
                 outputs[name] = self.penultimate(torch.cat([*outputs.values()], 1))
             else:

@@ -103,13 +103,7 @@ class SampleTagger(Tagger):
     window_samples = WINDOW
     window = WINDOW
     layer_names = tuple(f"layer{number}" for number in range(1, DEPTH + 1))
-
-    @classmethod
-    def check(cls, arguments: Mapping[str, Any]) -> None:
-        """Eleven layers, each of a channel or more."""
-        channels = arguments["channels"]
-        if len(channels) != DEPTH or min(channels) < 1:
-            raise ValueError(f"channels={list(channels)}: expected {DEPTH} numbers of at least 1, one per layer")
+    stages = DEPTH
 
     def stem(self, x: Tensor) -> Tensor:
         """Samples `[batch, samples]` to `[batch, 1, samples]`."""
@@ -174,12 +168,6 @@ class SampleCNN(SampleTagger, name="samplecnn"):
         if cells < 1:
             raise ValueError(f"strides={list(strides)}: nothing is left of a window; let the larger ones come first")
 
-    @classmethod
-    def published_arguments(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Classes and channels."""
-        channels = [len(state[f"{name}.conv.bias"]) for name in cls.layer_names]
-        return {"n_classes": len(state["dense.weight"]), "channels": channels}
-
     def classify(self, cells: Tensor) -> Tensor:
         """The mean cell to logits."""
         return self.dense(self.dropout(cells.mean(2)))
@@ -210,12 +198,6 @@ class SampleCNNSE(SampleTagger, HiddenLayerTagger, name="samplecnn_se"):
             setattr(self, f"layer{number}", block)
         self.layer11 = SqueezeBlock(channels[-2], channels[-1], kernel=1)
         self.make_head(channels[-1], channels[-1], n_classes, dropout)
-
-    @classmethod
-    def published_arguments(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Classes and channels."""
-        channels = [len(state[f"layer{number}.conv_1.bias"]) for number in range(1, DEPTH + 1)]
-        return {"n_classes": len(state["dense2.weight"]), "channels": channels}
 
     def summary(self, cells: Tensor) -> Tensor:
         """The mean cell."""

@@ -153,6 +153,7 @@ class SelfAttentionCNN(Tagger, name="self_attention"):
     layer_names = (*(f"layer{number}" for number in range(1, 8)), "encoder", "penultimate")
     within: ClassVar[Mapping[str, str]] = {"pooler": "penultimate"}
     head_prefixes = ("dense.",)
+    stages = len(STRIDES)
 
     def __init__(
         self,
@@ -181,24 +182,13 @@ class SelfAttentionCNN(Tagger, name="self_attention"):
     @classmethod
     def check(cls, arguments: Mapping[str, Any]) -> None:
         """Seven layers, and whole heads."""
+        super().check(arguments)
         channels, depth, heads = (arguments[name] for name in ("channels", "depth", "heads"))
-        if len(channels) != len(STRIDES) or min(channels) < 1:
-            raise ValueError(f"channels={list(channels)}: expected {len(STRIDES)} numbers of at least 1, one per layer")
         if depth < 1 or heads < 1 or channels[-1] % heads:
             raise ValueError(
                 f"depth={depth}, heads={heads}: expected at least 1, heads a divisor of the last of channels, "
                 f"{channels[-1]}"
             )
-
-    @classmethod
-    def published_arguments(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Classes and channels."""
-        channels = [len(state[f"layer{number}.conv_1.bias"]) for number in range(1, 8)]
-        return {"n_classes": len(state["dense.weight"]), "channels": channels}
-
-    def stem(self, x: Tensor) -> Tensor:
-        """Levels in dB `[batch, frames, bands]` to `[batch, 1, bands, frames]`."""
-        return self.spec_bn(x.transpose(1, 2)[:, None])
 
     def penultimate(self, cells: Tensor) -> Tensor:
         """Tokens to the pooled one, `[batch, dim, 1]`."""

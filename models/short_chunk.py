@@ -37,8 +37,8 @@ class ShortChunkCNN(HiddenLayerTagger, name="short_chunk"):
     min_frames = 128
     min_bands = 128
     layer_names = (*LAYERS, "penultimate")
+    stages = len(LAYERS)
     block: ClassVar[type[nn.Module]] = ConvBlock
-    first: ClassVar[str] = "conv"  # convolution of a block
 
     def __init__(
         self,
@@ -57,23 +57,6 @@ class ShortChunkCNN(HiddenLayerTagger, name="short_chunk"):
             width = wider
         self.make_head(width, width, n_classes, dropout)
 
-    @classmethod
-    def check(cls, arguments: Mapping[str, Any]) -> None:
-        """Seven layers, each of a channel or more."""
-        channels = arguments["channels"]
-        if len(channels) != len(LAYERS) or min(channels) < 1:
-            raise ValueError(f"channels={list(channels)}: expected {len(LAYERS)} numbers of at least 1, one per layer")
-
-    @classmethod
-    def published_arguments(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Classes and channels."""
-        channels = [len(state[f"{name}.{cls.first}.bias"]) for name in LAYERS]
-        return {"n_classes": len(state["dense2.weight"]), "channels": channels}
-
-    def stem(self, x: Tensor) -> Tensor:
-        """Levels in dB `[batch, frames, bands]` to `[batch, 1, bands, frames]`."""
-        return self.spec_bn(x.transpose(1, 2)[:, None])
-
     def summary(self, cells: Tensor) -> Tensor:
         """The maximum over bands and frames."""
         return cells.amax((2, 3))
@@ -88,4 +71,3 @@ class ShortChunkResNet(ShortChunkCNN, name="short_chunk_res"):
     min_frames = 1
     min_bands = 1
     block = ResBlock
-    first = "conv_1"

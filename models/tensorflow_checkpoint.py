@@ -5,8 +5,8 @@ shares a beginning with the one before, then a block that says where the blocks 
 messages in protobuf's wire format, `BundleEntryProto` of TensorFlow's `tensor_bundle.proto`: type, shape, and the place
 of the numbers in `.data-00000-of-00001`.
 
-Every length and place in these files is checked against what there is before it is used, so that a damaged or hostile
-pair can neither crash the process nor take more memory than it is long itself.
+Every length and place in these files is checked against what there is before it is used, and there are limits to names,
+entries and messages, so that a damaged or hostile pair can neither crash the process nor fill its memory.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ FOOTER = 48  # bytes
 TRAILER = 5  # bytes behind a block: how it is compressed, and its checksum
 LARGEST_INDEX = 2**24  # bytes
 LONGEST_NAME = 1024  # bytes
+LONGEST_MESSAGE = 1024  # bytes: an entry has some 50
 MOST_ENTRIES = 2**16
 DEEPEST = 8  # dimensions of a tensor
 MASK = 0xA282EAD8  # added to a checksum before it is stored
@@ -214,6 +215,8 @@ def _tensor(entry: StoredTensor, data: bytes, where: str) -> np.ndarray:
 
 def _message(content: bytes, where: str) -> Fields:
     """Fields of a protobuf message by number: whole numbers, and bytes of what has a length."""
+    if len(content) > LONGEST_MESSAGE:
+        raise CheckpointError(f"{where} is a message of {len(content):,} bytes, expected {LONGEST_MESSAGE:,} at most")
     fields: Fields = {}
     at = 0
     while at < len(content):

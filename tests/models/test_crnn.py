@@ -74,14 +74,6 @@ def test_logits_equal_the_definition_whatever_the_length(network, frames, bands)
         torch.testing.assert_close(network(x), by_definition(network.state_dict(), x), atol=1e-4, rtol=0)
 
 
-def test_the_last_layer_is_what_is_classified(network):
-    x = spectrogram(300, 96)
-    with torch.no_grad():
-        logits, tokens = network.forward_and_embed(x, ["layer1", "layer5"])
-        assert torch.equal(logits, network.dense(tokens["layer5"][:, 0]))
-    assert {name: tuple(one.shape) for name, one in tokens.items()} == {"layer1": (2, 1, 64), "layer5": (2, 1, 32)}
-
-
 def test_published_layouts_load_strictly(network, tmp_path):
     for found in loaded_from_published(network, tmp_path):
         assert same_weights(network, found.network)

@@ -23,7 +23,7 @@ BLOCKS = [
 @pytest.mark.parametrize(("block", "shape"), BLOCKS)
 @pytest.mark.parametrize("together", [2**22, 1])
 def test_a_folded_block_gives_the_same(block, shape, together, monkeypatch):
-    monkeypatch.setattr(folding, "TOGETHER", together)
+    monkeypatch.setattr(folding, "LARGEST_OUTPUT", together)
     torch.manual_seed(0)
     block = with_statistics(block)
     folded = folding.fold(copy.deepcopy(block))

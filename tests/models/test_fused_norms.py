@@ -7,15 +7,20 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import prune
 
-from models import fused_norms, fused_sums
+from experiments.configs.catalogue import TRANSFER
+from models import fused_sums, networks, patches
 from models.convolutional import ConvBlock, ResBlock
-from models.fused_norms import conv_norm_pool, suits
+from models.fused_norms import conv_norm_pool, fusable
+from models.musicnn import Timbral
+from tests.models.taggers import spectrogram
 
 
-@pytest.fixture(params=[2**18, 300], ids=["whole", "in pieces"])
+@pytest.fixture(params=[patches.PIECE, 300], ids=["whole", "in pieces"])
 def pieces(request, monkeypatch):
-    monkeypatch.setattr(fused_norms, "PIECE", request.param)
+    monkeypatch.setattr(patches, "PIECE", request.param)
     monkeypatch.setattr(fused_sums, "PIECE", request.param)
 
 
@@ -34,7 +39,7 @@ def trained(block: nn.Module, x: Tensor, fused: bool, monkeypatch: pytest.Monkey
     block, x = copy.deepcopy(block).train(), x.clone().requires_grad_()
     with monkeypatch.context() as patch:
         if not fused:
-            patch.setattr("models.convolutional.suits", lambda *_: False)
+            patch.setattr("models.convolutional.fusable", lambda *_: False)
         y = block(x)
     y.backward(torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(y.dtype))
     return [y.detach(), x.grad, *(parameter.grad for parameter in block.parameters()), *block.buffers()]
@@ -103,19 +108,67 @@ def test_two_steps_are_equal_to_the_last_bit(monkeypatch):
     assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
 
 
-def test_only_training_in_full_precision_on_a_cpu_is_taken():
-    x, norm = torch.randn(2, 1, 8, 8), nn.BatchNorm2d(1)
-    assert suits(x, norm)
-    assert not suits(x[:1], norm)
-    assert not suits(x.to("meta"), norm)
-    assert not suits(x.bfloat16(), norm)
-    assert not suits(x, nn.BatchNorm2d(1).eval())
-    assert not suits(x, nn.BatchNorm2d(1, momentum=None))
-    assert not suits(x, nn.Identity())
+def test_only_training_in_full_precision_on_a_cpu_is_fused():
+    x, conv, norm = torch.randn(2, 1, 8, 8), nn.Conv2d(1, 1, 3), nn.BatchNorm2d(1)
+    assert fusable(x, conv, norm)
+    assert not any(fusable(other, conv, norm) for other in (x[:1], x.to("meta"), x.bfloat16()))
+    for other in (nn.BatchNorm2d(1).eval(), nn.BatchNorm2d(1, momentum=None), nn.SyncBatchNorm(1), nn.Identity()):
+        assert not fusable(x, conv, other)
     with torch.no_grad():
-        assert not suits(x, norm)
+        assert not fusable(x, conv, norm)
     with torch.autocast("cpu", torch.bfloat16):
-        assert not suits(x, norm)
+        assert not fusable(x, conv, norm)
+
+
+class Adapter(nn.Module):
+    """A convolution with a learned addition, as low-rank adapters are."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight, self.bias, self.stride, self.padding = conv.weight, conv.bias, conv.stride, conv.padding
+        self.conv, self.added = conv, copy.deepcopy(conv)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x) + self.added(x)
+
+
+@pytest.mark.parametrize("block", [ConvBlock(1, 4), ResBlock(1, 4), Timbral(4, 3)])
+def test_adapters_pruning_and_hooks_do_what_they_do_elsewhere(block):
+    block, x = copy.deepcopy(block), torch.randn(2, 1, 8, 8, requires_grad=True)
+    conv, norm = next(iter(block.folds.items()))
+    seen = []
+    handle = getattr(block, norm).register_forward_hook(lambda *_: seen.append(norm))
+    block(x)
+    assert seen == [norm]
+    handle.remove()
+    prune.l1_unstructured(getattr(block, conv), "weight", 0.5)
+    for _ in range(2):  # the weight is computed anew in each step
+        block(x).sum().backward()
+    prune.remove(getattr(block, conv), "weight")
+    setattr(block, conv, Adapter(getattr(block, conv)))
+    block(x).square().sum().backward()
+    assert getattr(block, conv).added.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(("name", "frames", "bands"), [("fcn", 1280, 96), ("short_chunk_res", 64, 128)])
+def test_twenty_steps_of_a_training_are_those_of_the_layers(name, frames, bands, monkeypatch):
+    states = []
+    for fused in (True, False):
+        if not fused:
+            monkeypatch.setattr("models.convolutional.fusable", lambda *_: False)
+        torch.manual_seed(0)
+        network = networks.find(name)(n_classes=3, **TRANSFER["debug"].by_network[name]["model"]).double().train()
+        x, y = spectrogram(frames, bands).double(), torch.eye(2, 3, dtype=torch.float64)
+        optimiser = torch.optim.Adam(network.parameters(), 1e-3)
+        for _ in range(20):
+            optimiser.zero_grad()
+            F.binary_cross_entropy_with_logits(network(x), y).backward()
+            optimiser.step()
+        states.append(network.state_dict())
+    fused, plain = states
+    assert fused.keys() == plain.keys()
+    for key in fused:
+        torch.testing.assert_close(fused[key], plain[key], rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("block", [ConvBlock(1, 4), ResBlock(16, 4)])
@@ -124,3 +177,10 @@ def test_autocast_trains(block):
     with torch.autocast("cpu", torch.bfloat16):
         block(x).sum().backward()
     assert all(parameter.grad is not None for parameter in block.parameters())
+
+
+@pytest.mark.parametrize("block", [ConvBlock(1, 4), ResBlock(1, 4)])
+def test_an_export_takes_batches_of_any_size(block):
+    sizes = ({0: torch.export.Dim("batch", min=1, max=64)},)
+    program = torch.export.export(copy.deepcopy(block).eval(), (torch.zeros(2, 1, 8, 8),), dynamic_shapes=sizes)
+    assert program.module()(torch.zeros(5, 1, 8, 8)).shape == (5, 4, 4, 4)

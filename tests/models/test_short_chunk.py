@@ -83,21 +83,6 @@ def test_the_shortest_input_is_classified(network):
         assert network(frontend(audio)).shape == (1, 50)
 
 
-def test_the_hidden_layer_is_an_embedding(network):
-    x = spectrogram(231, 128)
-    with torch.no_grad():
-        logits, tokens = network.forward_and_embed(x, ["layer3", "penultimate"])
-        state = network.state_dict()
-        assert torch.allclose(
-            logits, F.linear(tokens["penultimate"][:, 0], state["dense2.weight"], state["dense2.bias"]), atol=1e-5
-        )
-    assert {name: tuple(one.shape) for name, one in tokens.items()} == {
-        "layer3": (2, 1, 256),
-        "penultimate": (2, 1, 512),
-    }
-    assert network.default_layer == "penultimate"
-
-
 def test_published_layouts_load_strictly(network, tmp_path):
     for found in loaded_from_published(network, tmp_path):
         assert same_weights(network, found.network)

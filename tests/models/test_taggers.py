@@ -54,6 +54,27 @@ def test_logits_and_embeddings_from_one_pass_are_those_of_two(network, window):
     assert {name: tuple(one.shape[1:]) for name, one in tokens.items()} == shapes
 
 
+def test_what_is_classified_is_the_first_token_of_the_last_layer(network, window):
+    last, head = network.layer_names[-1], network.get_submodule(network.head_prefixes[0].rstrip("."))
+    with torch.no_grad():
+        logits, tokens = network.forward_and_embed(window, [last])
+        torch.testing.assert_close(head(tokens[last][:, 0]), logits)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_published_weights_are_of_one_network_alone(name):
+    kind = networks.find(name)
+    with torch.device("meta"):
+        state = kind().state_dict()
+    kept = {
+        "hstft.bw_Q": torch.ones(1),
+        "spectrogram_extractor.stft.conv_real.weight": torch.empty(1, 1, kind.frontend_arguments.get("n_fft", 0)),
+    }
+    state |= {key: tensor for key, tensor in kept.items() if key.startswith(kind.rebuilt)}
+    takers = [other for other in networks.names() if networks.find(other).from_published(state) is not None]
+    assert takers == [name] or name == "spectnt"  # of which none are published
+
+
 def test_a_prepared_network_gives_the_same(network, window):
     with torch.inference_mode():
         assert (network.prepared()(window) - network(window)).abs().max() < 1e-4

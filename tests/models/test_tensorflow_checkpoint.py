@@ -69,6 +69,7 @@ BAD = {
     "huge size": (of({b"a": entry((1,), 0, HUGE)}), "do not belong together"),
     "huge offset": (of({b"a": entry((1,), HUGE, 4)}), "do not belong together"),
     "behind the end": (of({b"a": entry((1,), len(DATA) - 3, 4)}), "do not belong together"),
+    "very many dimensions": (of({b"a": field(2, field(2, b"") * 10_000)}), "'a' is a message of 20,00"),
     "many dimensions": (of({b"a": entry((1,) * 9, 0, 4)}), "'a' has 9 dimensions, expected 8 at most"),
     "text": (of({b"a": entry((1,), 0, 4, kind=7)}), "a is of TensorFlow's type 7, expected numbers"),
     "another checksum": (of({b"a": entry((1,), 0, 4, crc=1)}), "a has another checksum"),

@@ -30,6 +30,7 @@ class Server:
     def __init__(self) -> None:
         self.url, self.files, self.elsewhere, self.asked = "", {"/best_model.pth": CONTENT}, {}, []
         self.cut: int | None = None
+        self.length: str | None = None
         self.tells_length = True
 
 
@@ -56,7 +57,7 @@ def server(monkeypatch, tmp_path) -> Iterator[Server]:
             if start:
                 self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
             if state.tells_length:
-                self.send_header("Content-Length", str(len(content) - start))
+                self.send_header("Content-Length", state.length or str(len(content) - start))
             self.end_headers()
             self.wfile.write(content[start : state.cut])
 
@@ -191,6 +192,16 @@ def test_a_redirection_leads_nowhere_else(server, target):
     server.elsewhere["/away"] = target
     with pytest.raises(CheckpointError, match=r"expected an address that begins with https://|cannot download"):
         fetch_url(f"{server.url}/away")
+
+
+@pytest.mark.parametrize("length", ["abc", "-5", "9" * 5000])
+def test_a_length_that_is_none_is_no_harm(server, length):
+    server.length = length
+    if length.isdecimal():
+        with pytest.raises(CheckpointError, match="is not taken: it has 99,999"):
+            fetch_url(f"{server.url}/best_model.pth")
+    else:
+        assert fetch_url(f"{server.url}/best_model.pth").read_bytes() == CONTENT
 
 
 def test_a_redirection_within_is_followed_and_names_stay_in_the_cache(server, tmp_path):

@@ -11,8 +11,8 @@ from experiments.configs.tagger import DEBUG, DEMO, applying, training
 TITLE = "Short-chunk CNN and ResNet"
 NAMES = {"short_chunk": "short-chunk CNN", "short_chunk_res": "short-chunk ResNet"}
 
-# What `make demo` trains. A rate that rises and falls once learns more in sixty epochs than a constant one, and without
-# mixup the network soon knows the 600 tracks by heart.
+# What `make demo` trains in minutes on two cores, chosen on the validation split of its corpus; benchmarks/README.md has
+# the scores. The rate rises and falls once over the whole training, so both lengths change with the number of epochs.
 EPOCHS, WARM_UP = 60, 9
 ONE_CYCLE: Mapping[str, Any] = {
     "trainer": {"max_epochs": EPOCHS, "check_val_every_n_epoch": 10},

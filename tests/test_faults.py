@@ -42,11 +42,14 @@ DOCUMENTS = [
     ROOT / "benchmarks/README.md",
 ]
 SUFFIXES = (".csv", ".json", ".jsonl", ".md", ".mmap", ".npy", ".parquet", ".pt2", ".tsv")  # of files, not of settings
-# Classes of the reader's own (test_extending_page.py has the commands run with those of docs/extending.md).
+# Classes of the reader's own (test_extending_page.py has the commands run with those of docs/extending.md), and weights
+# that settings follow from.
 IN_PLACE_OF = {
     "my_package.my_module:MyNetwork": "models.maest:MAEST",
     "my_music:Small": "models.maest:MAEST",
     "my_music:Fast": "genre",
+    "model.checkpoint=runs/KEY": "model.pretrained=musicnn_original_mtt",
+    "model.checkpoint=CHECKPOINT": "model.pretrained=musicnn_original_mtt",
 }
 OF_OWN = ("model.width",)  # settings of such a class
 # What is declared though no line imports it: who needs it in its place.

@@ -13,11 +13,17 @@ import torch
 
 from datasets.store import Header, StoreWriter
 from experiments.encoder import Encoder
+from experiments.tasks import build
 from models import networks
 from models.checkpoints import save_network
+from models.frontends import MusiCNNMel
+from models.maest import MAEST
+from models.thresholds import Thresholds
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "library.md"
 RATE = 16_000
+LABELS = ["calm", "fast", "loud"]
+TAGS = ("bell", "drum", "flute", "harp", "organ", "voice")
 
 
 @pytest.fixture
@@ -38,22 +44,55 @@ def page(tmp_path, monkeypatch):
     return run
 
 
-def test_a_trained_network(page):
+def song(rate: int, seconds: int) -> None:
+    """The recording that the page names."""
+    samples = np.random.default_rng(0).standard_normal((seconds * rate, 2))
+    soundfile.write("song.flac", (0.1 * samples).clip(-1, 1), rate)
+
+
+def test_a_trained_network(page, capsys):
+    torch.manual_seed(0)
+    network = MAEST(n_classes=3, n_frames=312, dim=32, depth=2, heads=2).eval()
+    folder = Path("runs/KEY/checkpoints")
+    folder.mkdir(parents=True)
+    about = {"network": network.hyperparameters, "task": "tagging", "labels": LABELS}
+    state = {f"net.{key}": value for key, value in network.state_dict().items()}
+    torch.save(
+        {"state_dict": state, "hyper_parameters": {**about, "frontend": MusiCNNMel().description}}, folder / "best.ckpt"
+    )
+    song(44_100, 6)
+    left = page(0)
+    assert set(left["prediction"].probabilities) == set(LABELS)
+    assert "'calm'" in capsys.readouterr().out
+    assert {name: tokens.shape for name, tokens in left["tokens"].items()} == {"block_01": (1, 3, 32)}
+
+
+def test_a_tagger_with_thresholds(page, capsys):
     network = networks.find("fcn")(n_classes=6, channels=[4, 4, 4, 4, 4])
-    encoder = Encoder.of(network, device="cpu")
-    save_network("KEY.safetensors", network, encoder.description, encoder.frontend)
-    soundfile.write("song.flac", 0.1 * np.random.default_rng(0).standard_normal((40 * 22_050, 2)), 22_050)
+    encoder = Encoder.of(network, task=build("tagging", classes=TAGS), device="cpu")
+    thresholds = Thresholds(TAGS, (0.0, 1.0, 1.0, 1.0, 1.0, 0.0), 0.5, "valid", 20)
+    description = {**encoder.description, "thresholds": thresholds.entry}
+    save_network("KEY.safetensors", network, description, encoder.frontend)
+    song(22_050, 40)
     left = page(0, **{"runs/KEY": "KEY.safetensors"})
-    assert len(left["prediction"].best(5)) == 5
+    prediction = left["prediction"]
+    assert len(prediction.best(5)) == 5
     assert {layer: tokens.shape[1:] for layer, tokens in left["tokens"].items()} == {"layer5": (1, 4)}
+    assert prediction.selected.keys() == {"bell", "voice"}
+    assert str(prediction.selected) in capsys.readouterr().out
+    assert prediction.thresholds == dict(zip(TAGS, thresholds.values, strict=True))
+    assert left["over_time"].shape == (len(left["times"]), 6)
+    assert len(left["spread"].times) == 8
 
 
 def test_a_store(page):
-    with StoreWriter(Path("outputs/embeddings/NAME/block_06"), Header("embeddings", (1, 8), "float16")) as writer:
-        writer.append("kora/first_song.mp3", np.zeros((3, 1, 8), np.float16))
-    assert page(1)["store"].ids == ["kora/first_song.mp3"]
+    with StoreWriter(Path("outputs/embeddings/NAME/block_06"), Header("embeddings", (3, 32), "float16")) as writer:
+        writer.append("kora/first_song.mp3", np.ones((2, 3, 32), np.float16))
+    left = page(1, **{"store.ids": "ids = store.ids", "store.read": "track = store.read"})
+    assert list(left["ids"]) == left["store"].ids == ["kora/first_song.mp3"]
+    assert left["track"].shape == (2, 3, 32)
 
 
 def test_front_ends_and_networks(page):
     audio = 0.1 * torch.randn(1, 10 * RATE, generator=torch.Generator().manual_seed(0))
-    assert page(2, {"audio": audio}, **{"(n_classes=10": "(depth=1, n_classes=10"})["logits"].shape == (1, 10)
+    assert page(2, {"audio": audio})["logits"].shape == (1, 10)

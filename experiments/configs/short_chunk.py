@@ -11,8 +11,8 @@ from experiments.configs.tagger import DEBUG, DEMO, applying, training
 TITLE = "Short-chunk CNN and ResNet"
 NAMES = {"short_chunk": "short-chunk CNN", "short_chunk_res": "short-chunk ResNet"}
 
-# What `make demo` trains in minutes on two cores, chosen on the validation split of its corpus; benchmarks/README.md has
-# the scores. The rate rises and falls once over the whole training, so both lengths change with the number of epochs.
+# What `make demo` trains; benchmarks/README.md has its scores. The rate rises and falls once over the whole training, so
+# both lengths change with the number of epochs.
 EPOCHS, WARM_UP = 60, 9
 ONE_CYCLE: Mapping[str, Any] = {
     "trainer": {"max_epochs": EPOCHS, "check_val_every_n_epoch": 10},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from datasets.corpus import ASSIGNED, GIVEN, SPLIT_NAMES, Corpus, Track
@@ -27,15 +27,11 @@ def read_folders(ids: Iterable[str], name: str) -> Corpus:
     ids = list(dict.fromkeys(composed(identity) for identity in ids))
     passed_over = sorted({folder for identity in ids if (folder := system_folder_of(identity)) is not None})
     paths = sorted(PurePosixPath(identity) for identity in ids if system_folder_of(identity) is None)
-    tops = {path.parts[0].lower() for path in paths if len(path.parts) > 1}
-    by_split = bool(tops) and tops <= SPLIT_NAMES.keys()
-    by_split = by_split and (
-        "train" in {SPLIT_NAMES[top] for top in tops} or all(len(path.parts) > 2 for path in paths)
-    )
+    by_split = _are_splits(paths)
     tracks = []
     for path in paths:
         folders = path.parts[:-1]
-        split = SPLIT_NAMES[folders[0].lower()] if by_split and folders else hashed_split(path.as_posix())
+        split = _split_of(path) if by_split and folders else hashed_split(path.as_posix())
         genre = folders[by_split] if len(folders) > by_split else None
         tracks.append(Track(path.as_posix(), split, {"genre": genre} if genre else {}))
     classes = Counter(track.annotations.get("genre", "") for track in tracks)
@@ -55,6 +51,26 @@ def read_folders(ids: Iterable[str], name: str) -> Corpus:
             f"{name}: {pluralize(outside, 'track lies', 'tracks lie')} in none of the folders, without a genre"
         )
     return Corpus(name, tuple(tracks), GIVEN if by_split else ASSIGNED, (), tuple(notes))
+
+
+def folder_splits(ids: Iterable[str]) -> dict[str, str] | None:
+    """The split of every track, where all lie in folders that are called `train`, `valid` and so on; else None."""
+    paths = {identity: PurePosixPath(identity) for identity in ids}
+    if not _are_splits(list(paths.values())) or any(len(path.parts) < 2 for path in paths.values()):
+        return None
+    return {identity: _split_of(path) for identity, path in paths.items()}
+
+
+def _are_splits(paths: Sequence[PurePosixPath]) -> bool:
+    """Whether the uppermost folders of tracks are splits."""
+    tops = {path.parts[0].lower() for path in paths if len(path.parts) > 1}
+    named = bool(tops) and tops <= SPLIT_NAMES.keys()
+    return named and ("train" in {SPLIT_NAMES[top] for top in tops} or all(len(path.parts) > 2 for path in paths))
+
+
+def _split_of(path: PurePosixPath) -> str:
+    """The split that the uppermost folder of a track is."""
+    return SPLIT_NAMES[path.parts[0].lower()]
 
 
 def are_classes(ids: Iterable[str]) -> bool:

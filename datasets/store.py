@@ -98,7 +98,7 @@ class Store:
     """A store opened for reading: a snapshot of what was committed when it was opened.
 
     Opening reads the index only; shards are mapped when they are first needed. It can be sent to worker processes,
-    which then map the shards themselves.
+    which then map the shards themselves, whatever their working directory.
 
     Args:
         path: folder of the store.
@@ -139,7 +139,7 @@ class Store:
         self._sizes: dict[int, int] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "header": self.header, "table": self._table}
+        return {"path": self.path.absolute(), "header": self.header, "table": self._table}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.path, self.header = state["path"], state["header"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -47,3 +47,10 @@ def enumerated(things: Iterable[str], most: int = 6) -> str:
     """The first of a list, and how many more there are: `a, b and 3 more`."""
     things = list(things)
     return ", ".join(things[:most]) + (f" and {len(things) - most} more" if len(things) > most else "")
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """A table for a terminal: the first column flush left, the others flush right."""
+    first, *others = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join([row[0].ljust(first), *map(str.rjust, row[1:], others)]) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)

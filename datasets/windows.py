@@ -127,11 +127,6 @@ class Plan:
         return [start for start, _ in exhaustive_windows(rows, self.length, self.hop)]
 
 
-def centre(length: int) -> Plan:
-    """The single window in the middle of a track."""
-    return Plan(length, count=1)
-
-
 def cut(
     track: np.ndarray, plan: Plan, fill: float = 0.0, unpadded: int | None = None
 ) -> tuple[np.ndarray, list[np.ndarray]]:

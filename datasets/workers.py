@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from typing import Any, TypeVar
 
-from joblib import Parallel
+from joblib import Parallel, delayed
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
 
 LOOKING = 0.5  # seconds between two looks at the parent
 
@@ -23,6 +27,24 @@ def workers(jobs: int | None = None, **options: Any) -> Parallel:
         ValueError: the backend cannot do what the options ask for.
     """
     return Parallel(n_jobs=jobs, initializer=leave_with, initargs=(os.getpid(),), **options)
+
+
+def mapped(function: Callable[[Item], Result], items: Sequence[Item], jobs: int, ahead: int) -> Iterator[Result]:
+    """Results of a function in the order of its items, computed while the ones before are used.
+
+    Args:
+        function: called in the processes.
+        items: what it is called with.
+        jobs: most processes; below 2, this one calls it when a result is wanted.
+        ahead: most results that are computed before they are wanted.
+    """
+    if jobs < 2:
+        yield from map(function, items)
+        return
+    with workers(jobs, return_as="generator", batch_size=1) as parallel:
+        for start in range(0, len(items), ahead):
+            with closing(parallel(delayed(function)(item) for item in items[start : start + ahead])) as results:
+                yield from results
 
 
 def leave_with(main_process: int) -> None:

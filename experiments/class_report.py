@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from datasets.csv_writing import RecordWriter
-from datasets.text import printable
+from datasets.text import aligned, printable
 from experiments import reports
 from experiments.tasks.base import Task
 from experiments.tracking import RunHandle
@@ -79,17 +79,12 @@ def per_class_table(task: Task, predictions: np.ndarray, references: np.ndarray,
         cells = (
             reports.with_interval(row[metric], *ends[name][metric])
             if metric in ends.get(name, {})
-            else f"{row[metric]:.3f}"
+            else f"{100 * row[metric]:.1f}"
             for metric in metrics
         )
         rows.append((printable(name), f"{row.get('n_positive', 0):.0f}", *cells))
     rows += [(printable(name), str(n), *("-" for _ in metrics)) for name, n in task.unscorable(references).items()]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        f"{first:{widths[0]}}  " + "  ".join(f"{cell:>{width}}" for cell, width in zip(rest, widths[1:], strict=True))
-        for first, *rest in rows
-    )
-    return "\n".join(line.rstrip() for line in lines)
+    return aligned(rows)
 
 
 def _end_columns(ends: Mapping[str, tuple[float, float]]) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from datasets.windows import Plan, centre
+from datasets.windows import Plan
 from experiments.errors import UserError
 from models.frontends import FrontEnd
 from models.network import Network
@@ -41,7 +41,7 @@ class Windowing:
         return hop // step if hop % step == 0 else hop / step
 
     @property
-    def made(self) -> dict[str, Any]:
+    def record(self) -> dict[str, Any]:
         """What a record of predictions says of the windows; plain values."""
         about: dict[str, Any] = {"window_frames": self.frames}
         if self.plan.hop is None:
@@ -52,15 +52,7 @@ class Windowing:
     def validation(self) -> Plan:
         """Where windows lie while a network is trained: at the centre, if consecutive ones are what tests take."""
         usual = self.plan.hop is not None and not self.plan.to_end
-        return centre(self.rows) if usual else self.plan
-
-    def spread(self, count: int | None = None) -> Windowing:
-        """So many windows spread evenly over a track; None: as few as cover it."""
-        return replace(self, plan=Plan(self.rows, count=count))
-
-    def every(self, hop: int, to_end: bool = False) -> Windowing:
-        """Windows at a distance of so many rows, and perhaps a last one flush with the end of a track."""
-        return replace(self, plan=Plan(self.rows, hop, to_end=to_end))
+        return Plan(self.rows, count=1) if usual else self.plan
 
 
 def consecutive(
@@ -82,18 +74,6 @@ def consecutive(
     return Windowing(frames, Plan(rows, round(hop_frames * step) if hop_frames else own), frontend.sample_rate, step)
 
 
-def check_choice(windows: int | None, hop: float | None, overlapped: bool) -> None:
-    """Refuse several ways to place windows at once.
-
-    Raises:
-        UserError: Names them.
-    """
-    given = {"windows": windows, "hop": hop, "half_overlapped_inference": overlapped or None}
-    named = [f"{name}={value}" for name, value in given.items() if value is not None]
-    if len(named) > 1:
-        raise UserError(f"{' and '.join(named)}: each says where windows lie; give one of them")
-
-
 def placed(
     usual: Windowing,
     coverage: str,
@@ -113,23 +93,24 @@ def placed(
         stored: At equal distances, as stores have them: without a last one flush with the end.
 
     Raises:
-        UserError: Several of them are given, a number is too small, or a store cannot have such windows.
+        UserError: Several of them are given, the distance is too small, or a store cannot have such windows.
     """
-    check_choice(windows, hop, overlapped)
+    given = {"windows": windows, "hop": hop, "half_overlapped_inference": overlapped or None}
+    named = [f"{name}={value}" for name, value in given.items() if value is not None]
+    if len(named) > 1:
+        raise UserError(f"{' and '.join(named)}: each says where windows lie; give one of them")
+    if windows is not None and stored:
+        raise UserError(
+            f"inference.windows={windows}: a store holds windows at one distance, so that it is known where each "
+            "of them lies; give the distance, inference.hop=SECONDS, or leave it out"
+        )
+    plan = usual.plan
     if overlapped:
-        return usual.every(usual.plan.hop // 2)
-    if windows is not None:
-        if windows < 1:
-            raise UserError(f"windows={windows}: give 1 or more")
-        if stored:
-            raise UserError(
-                f"inference.windows={windows}: a store holds windows at one distance, so that it is known where each "
-                "of them lies; give the distance, inference.hop=SECONDS, or leave it out"
-            )
-        return usual.spread(windows)
-    if hop is not None:
-        rows = round(hop * usual.rate)
-        if rows < 1:
+        plan = replace(plan, hop=plan.hop // 2)
+    elif hop is not None:
+        plan = Plan(usual.rows, round(hop * usual.rate), to_end=not stored)
+        if plan.hop < 1:
             raise UserError(f"hop={hop:g} s: give {1 / usual.rate:.2g} s or more")
-        return usual.every(rows, to_end=not stored)
-    return usual.spread() if coverage == "spread" and not stored else usual
+    elif windows is not None or (coverage == "spread" and not stored):
+        plan = Plan(usual.rows, count=windows)
+    return replace(usual, plan=plan)

@@ -13,10 +13,10 @@ import re
 import textwrap
 import types
 import typing
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 Positive = Annotated[int, Field(gt=0)]
@@ -68,6 +68,26 @@ def fields_of(kind: type, leave_out: Collection[str] = (), taken: Collection[str
     return fields
 
 
+def check_values(kind: type, values: Mapping[str, Any]) -> None:
+    """Refuse values that a constructor has no argument for, or one of another type or range.
+
+    Args:
+        kind: See `fields_of`.
+        values: By the names of arguments.
+
+    Raises:
+        ValueError: Names the argument, and those that there are; or see `fields_of`.
+    """
+    fields = fields_of(kind)
+    for name, value in values.items():
+        if name not in fields:
+            raise ValueError(f"{name}={value}: no argument of {kind.__name__}; there are: {', '.join(fields)}")
+        try:
+            TypeAdapter(fields[name][0]).validate_python(value, strict=True)
+        except ValidationError as error:
+            raise ValueError(f"{name}={value}: {error.errors()[0]['msg']}") from None
+
+
 def settable(annotation: Any) -> Any:
     """The annotation of a setting for that of an argument.
 
@@ -91,8 +111,12 @@ def settable(annotation: Any) -> Any:
 
 
 def explanations(kind: type) -> dict[str, str]:
-    """What a docstring in Google's style says of each argument, as one line without a full stop."""
-    text = inspect.getdoc(kind.__init__) if kind.__init__.__doc__ else inspect.getdoc(kind)
+    """What a docstring in Google's style says of each argument, as one line without a full stop.
+
+    That is the docstring of the constructor, else of the class, else of the one that it has the constructor from.
+    """
+    of_classes = (inspect.getdoc(part) for part in kind.__mro__ if "Args:" in (part.__doc__ or ""))
+    text = inspect.getdoc(kind.__init__) if kind.__init__.__doc__ else next(of_classes, None)
     section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", text or "", re.MULTILINE | re.DOTALL)
     texts: dict[str, str] = {}
     name = ""

@@ -237,13 +237,19 @@ def describe_file(
     return kind, check_arguments(arguments, str(path)), metadata
 
 
-def read_metadata(path: str | Path) -> dict[str, Any]:
+def read_metadata(path: str | Path, kind: type[Network] | None = None) -> dict[str, Any]:
     """What a file of this suite, or a Hugging Face folder, says of its network besides arguments and weights.
 
+    Args:
+        path: As of `load_checkpoint`.
+        kind: A network that is to start from it; what tensors in its published layout tell counts, too.
+
     Raises:
-        CheckpointError: If the file cannot be read.
+        CheckpointError: If the file cannot be read, or has the published layout but another front end than it.
     """
-    return metadata_of(open_weights(path, exact=False), path)
+    weights = open_weights(path, exact=False)
+    published = kind.from_published(weights.state) if kind else None
+    return {**(published[2] if published else {}), **metadata_of(weights, path)}
 
 
 def read_arguments(path: str | Path) -> dict[str, Any]:

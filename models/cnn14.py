@@ -69,7 +69,7 @@ class CNN14(Tagger, name="cnn14"):
     """Six pairs of convolutions over the level of mel bands, and two linear layers; at 32 kHz.
 
     Any number of frames from 32 on: after the mean over bands, the sum of maximum and mean over time is classified.
-    Unlike in the published code, the layer `embedding` is what comes before dropout, in training too.
+    Unlike in the published code, the layer `penultimate` is what comes before dropout, in training too.
     """
 
     frontend_arguments: ClassVar[Mapping[str, Any]] = {
@@ -86,7 +86,8 @@ class CNN14(Tagger, name="cnn14"):
     window = 1 + SECONDS * 100
     min_frames = 32
     derived = ("n_classes", "bands")
-    layer_names = (*(f"conv_block{number}" for number in range(1, 7)), "embedding")
+    layer_names = (*(f"conv_block{number}" for number in range(1, 7)), "penultimate")
+    within: ClassVar[Mapping[str, str]] = {"fc1": "penultimate"}
     head_prefixes = ("fc_audioset.",)
     rebuilt = ("spectrogram_extractor.", "logmel_extractor.")
 
@@ -165,21 +166,15 @@ class CNN14(Tagger, name="cnn14"):
         """Levels in dB `[batch, frames, bands]` to `[batch, 1, frames, bands]`, each band normalised."""
         return self.bn0(x.transpose(1, 2)[..., None])[..., 0].transpose(1, 2)[:, None]
 
-    def embedding(self, cells: Tensor) -> Tensor:
-        """Cells `[batch, channels, frames, bands]` to `[batch, channels, 1]`."""
+    def penultimate(self, cells: Tensor) -> Tensor:
+        """The embedding of PANNs: cells `[batch, channels, frames, bands]` to `[batch, channels, 1]`."""
         x = cells.mean(3)
         x = x.amax(2) + x.mean(2)
         return F.relu(self.fc1(self.dropout(x)))[..., None]
 
     def classify(self, cells: Tensor) -> Tensor:
-        """The embedding to logits."""
+        """The hidden layer to logits."""
         return self.fc_audioset(self.dropout(cells[..., 0]))
-
-    def parameter_layers(self) -> list[list[str]]:
-        """The stem, every pair, the layer of the embedding, the classifier."""
-        stem, *layers, embedding, head = super().parameter_layers()
-        of_embedding = [name for name in stem if name.startswith("fc1.")]
-        return [[name for name in stem if name not in of_embedding], *layers, [*embedding, *of_embedding], head]
 
 
 class CNN14At16kHz(CNN14, name="cnn14_16k"):

@@ -5,20 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from models.errors import CheckpointError, InputError
-from models.frontends import FrontEnd, build
+from models.frontends import FrontEnd, build_with
 from models.network import Network
 
 SECONDS = 10.0  # of a window where neither network nor setting says it
+NONE: Mapping[str, Any] = MappingProxyType({})
 NEARLY = 0.01  # seconds: 3.69 s is a window of 59,049 samples at 16 kHz
 
 
-def own_frontend(network: Network | type[Network]) -> FrontEnd:
-    """The front end that a network is made for; a module that its class names may be imported."""
+def own_frontend(network: Network | type[Network], given: Mapping[str, Any] = NONE) -> FrontEnd:
+    """The front end that a network is made for; a module that its class names may be imported.
+
+    Args:
+        network: Or its class.
+        given: Arguments of the front end, over those that the class has.
+
+    Raises:
+        ValueError: See `models.frontends.build_with`.
+    """
     named = network.frontend.partition(":")[0] if isinstance(network.frontend, str) else ""
-    return build(network.frontend, {named}, **network.frontend_arguments)
+    return build_with(network.frontend, network.frontend_arguments, given, {named})
 
 
 def check_fit(network: Network, frontend: FrontEnd, metadata: Mapping[str, Any], file: Path) -> None:

@@ -102,7 +102,6 @@ class SampleTagger(Tagger):
     frontend = "waveform"
     window_samples = WINDOW
     window = WINDOW
-    min_frames = WINDOW
     layer_names = tuple(f"layer{number}" for number in range(1, DEPTH + 1))
 
     @classmethod
@@ -198,6 +197,7 @@ class SampleCNNSE(SampleTagger, HiddenLayerTagger, name="samplecnn_se"):
         ValueError: Other than eleven layers.
     """
 
+    min_frames = WINDOW
     layer_names = (*SampleTagger.layer_names, "penultimate")
 
     def __init__(self, *, n_classes: int = 50, channels: Sequence[int] = CHANNELS, dropout: float = 0.5) -> None:

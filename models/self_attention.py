@@ -150,7 +150,8 @@ class SelfAttentionCNN(Tagger, name="self_attention"):
     frontend_arguments: ClassVar[Mapping[str, Any]] = {"bands": 128}
     window_samples = WINDOW
     window = 1 + WINDOW // 256
-    layer_names = (*(f"layer{number}" for number in range(1, 8)), "encoder", "pooler")
+    layer_names = (*(f"layer{number}" for number in range(1, 8)), "encoder", "penultimate")
+    within: ClassVar[Mapping[str, str]] = {"pooler": "penultimate"}
     head_prefixes = ("dense.",)
 
     def __init__(
@@ -198,6 +199,10 @@ class SelfAttentionCNN(Tagger, name="self_attention"):
     def stem(self, x: Tensor) -> Tensor:
         """Levels in dB `[batch, frames, bands]` to `[batch, 1, bands, frames]`."""
         return self.spec_bn(x.transpose(1, 2)[:, None])
+
+    def penultimate(self, cells: Tensor) -> Tensor:
+        """Tokens to the pooled one, `[batch, dim, 1]`."""
+        return self.pooler(cells)
 
     def classify(self, cells: Tensor) -> Tensor:
         """The pooled token to logits."""

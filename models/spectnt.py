@@ -5,8 +5,8 @@ rows of frequency within a frame, then over frames. No weight depends on the len
 rotary (Su et al., arXiv 2104.09864), so that only differences of them count, and every frame starts from the same
 tokens. Weights are published neither by the authors nor by others.
 
-`ResUnit`, `Start` and `Block` are made for any front end and output: what they give for every frame is what a network
-for beats reads, which has six maps, other pools and no token of the whole clip.
+`ResUnit`, `Start` and `SpecTNTBlock` are made for any front end and output: what they give for every frame is what a
+network for beats reads, which has six maps, other pools and no token of the whole clip.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from models.arguments import Positive, Rate
 from models.convolutional import Tagger
@@ -46,11 +45,16 @@ class Tokens(NamedTuple):
 class ResUnit(nn.Module):
     """Two convolutions of 3 x 3 with batch norm beside a shortcut, ReLU, max-pooling.
 
+    Attributes:
+        folds: See `models.folding`.
+
     Args:
         channels_in: Of the input.
         channels: Of the output; where they differ, the shortcut is a convolution with batch norm, too.
         pool: Bands and frames that become one.
     """
+
+    folds: ClassVar[Mapping[str, str]] = {"conv1": "bn1", "conv2": "bn2"}
 
     def __init__(self, channels_in: int, channels: int, pool: tuple[int, int]) -> None:
         super().__init__()
@@ -59,19 +63,13 @@ class ResUnit(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if channels_in != channels:
             self.shortcut = nn.Sequential(nn.Conv2d(channels_in, channels, 3, padding=1), nn.BatchNorm2d(channels))
+            self.shortcut.folds = {"0": "1"}
         self.pool = pool
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, channels, bands, frames]`, pooled along the last two."""
         inner = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
         return F.max_pool2d(F.relu(inner + self.shortcut(x)), self.pool)
-
-    def fold(self) -> None:
-        """Put batch norm into the convolutions, in place and for evaluation alone."""
-        self.conv1, self.bn1 = fuse_conv_bn_eval(self.conv1, self.bn1), nn.Identity()
-        self.conv2, self.bn2 = fuse_conv_bn_eval(self.conv2, self.bn2), nn.Identity()
-        if isinstance(self.shortcut, nn.Sequential):
-            self.shortcut = fuse_conv_bn_eval(*self.shortcut)
 
 
 class Start(nn.Module):
@@ -120,7 +118,7 @@ class RotaryAttention(vit.Attention):
         return rotated(q), rotated(k), v
 
 
-class Block(nn.Module):
+class SpecTNTBlock(nn.Module):
     """Attention over the rows of each frame, then over the steps in time.
 
     Before, the step of a frame is added to the class token of its rows; between, that token to the step.
@@ -213,7 +211,7 @@ class SpecTNT(Tagger, name="spectnt"):
         self.layer_names = tuple(f"block{number}" for number in range(1, blocks + 1))
         self.start = Start(1, bands, channels, dim, [POOL], self.clip)
         for name in self.layer_names:
-            setattr(self, name, Block(channels, dim, heads, ratio, dropout, last=name == self.layer_names[-1]))
+            setattr(self, name, SpecTNTBlock(channels, dim, heads, ratio, dropout, last=name == self.layer_names[-1]))
         self.head = nn.Linear(dim, n_classes)
 
     @classmethod
@@ -233,14 +231,6 @@ class SpecTNT(Tagger, name="spectnt"):
     def from_published(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Any], State, dict[str, Any]] | None:
         """None: there are no published weights."""
         return None
-
-    def prepared(self) -> SpecTNT:
-        """With batch norm folded into the convolutions, and their channels last in memory: half their time on a CPU."""
-        ready = super().prepared()
-        for unit in ready.start.units:
-            unit.fold()
-        ready.start.units.to(memory_format=torch.channels_last)
-        return ready
 
     def stem(self, x: Tensor) -> Tokens:
         """Levels in dB `[batch, frames, bands]` to the tokens of the first block."""

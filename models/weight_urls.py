@@ -107,6 +107,8 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         """See urllib."""
         _check(newurl)
+        if (urlsplit(req.full_url).scheme, urlsplit(newurl).scheme) == ("https", "http"):  # of this machine
+            raise CheckpointError(f"{_shown(req.full_url)} leads to {_shown(newurl)}: expected an https:// address")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

@@ -42,7 +42,7 @@ def audio_name(rate: int, kind: SampleType = "int16") -> str:
     return f"audio_{rate}" if kind == "int16" else f"audio_{rate}_{kind}"
 
 
-def audio_named(name: str) -> tuple[int, SampleType] | None:
+def parse_audio_name(name: str) -> tuple[int, SampleType] | None:
     """Sample rate and type of the samples in such a name; None where it is none.
 
     Raises:

@@ -12,7 +12,7 @@ from models import frontends
 from models.frontends import FrontEnd
 from models.own_classes import module_of
 from preprocess import audio, features
-from preprocess.audio import audio_clips, audio_named, audio_track
+from preprocess.audio import audio_clips, audio_track, parse_audio_name
 from preprocess.features import clip_features, track_features
 from preprocess.summaries import SUMMARIES, summary_clips, summary_track
 from preprocess.summaries import header as summary_header
@@ -54,7 +54,7 @@ def recipe(name: str | FrontEnd) -> Recipe:
             lambda path, max_seconds: summary_track(path, name, max_seconds),
             lambda path, clip_seconds: summary_clips(path, name, clip_seconds),
         )
-    if stored := audio_named(name):
+    if stored := parse_audio_name(name):
         rate, kind = stored
         return Recipe(
             audio.header(rate, kind),

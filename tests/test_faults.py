@@ -26,6 +26,8 @@ from experiments.settings import PretrainSettings
 from experiments.tracking import Experiment, overrides
 from experiments.tracking.commandline import VERBS
 from models import augment
+from models.checkpoints import save_network
+from models.fcn import FCN
 from models.maest import MAEST
 from models.releases import RELEASES
 
@@ -206,7 +208,8 @@ def test_f28_commands_are_shown():
 
 
 @pytest.mark.parametrize("line", sorted({line for _, line in COMMANDS}))
-def test_f28_every_command_that_is_shown_exists_with_its_settings(line, experiments):
+def test_f28_every_command_that_is_shown_exists_with_its_settings(line, experiments, tmp_path):
+    save_network(tmp_path / "own.safetensors", FCN(n_classes=2, channels=[2] * 5), {})  # settings follow from weights
     program, *words = line.split()
     if program == "make":
         targets = re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
@@ -228,7 +231,8 @@ def test_f28_every_command_that_is_shown_exists_with_its_settings(line, experime
         assert all(f'{option}"' in source for option in re.findall(r"--[\w-]+", line)), line
         return
     experiment = experiments[program]
-    for own, ours in IN_PLACE_OF.items():
+    weights = {"model.checkpoint=CHECKPOINT": f"model.checkpoint={tmp_path / 'own.safetensors'}"}
+    for own, ours in (IN_PLACE_OF | weights).items():
         words = [word.replace(own, ours) for word in words]
     before, tokens = words, []
     if "with" in words:

@@ -89,6 +89,12 @@ def test_published_weights_and_releases():
             assert int(seconds * 62.5) == release.frames
 
 
+def test_what_was_fine_tuned_is_evaluated_and_applied_with_the_same_words():
+    given = composed("inference.checkpoint=fcn.safetensors", "datamodule.clip_length=21")
+    assert (given.model.network, given.datamodule.clip_length) == (None, 21)
+    assert given.as_pretraining().inference.checkpoint == "fcn.safetensors"
+
+
 @pytest.mark.parametrize("scale", ["demo", "debug"])
 def test_scales_leave_the_network_as_it_is(scale):
     for file, key in (("fcn", "channels"), ("maest", "dim")):
@@ -104,7 +110,7 @@ def test_scales_leave_the_network_as_it_is(scale):
         ("model.checkpoint=mlp.safetensors", "is a MLP, no network that takes audio"),
         ("model.checkpoint=other.pth", "does not tell what network it is of"),
         ("model.pretrained=nothing", "there is no release 'nothing'"),
-        ("trainer.max_epochs=3", r"model\.checkpoint=FILE"),
+        ("trainer.max_epochs=3", r"no network is named: name it.*model\.checkpoint=FILE"),
     ],
 )
 def test_what_cannot_be_fine_tuned_is_named(word, message):

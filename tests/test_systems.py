@@ -138,7 +138,7 @@ def test_scales_are_laid_over_every_system_wherever_they_stand(script):
     for name in (name for name, config in experiment.named_configs.items() if config.system):
         for scale in SCALES:
             first, last = (
-                overrides.compose(experiment.model, experiment.named_configs, words).settings
+                overrides.compose(experiment.model, experiment.named_configs, [*words, *OWN.get(name, [])]).settings
                 for words in ([scale, name], [name, scale])
             )
             assert first == last

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from experiments.configs.named import NamedConfig
@@ -20,15 +19,11 @@ PRETRAIN: dict[str, NamedConfig] = {
     **applying("cnn14", "CNN14", "a file as PANNs publish it"),
     "cnn14_audioset_inference": NamedConfig(ABOUT, {"model": {"network": "cnn14"}}, system=True),
 }
-
-
-def augmented(config: NamedConfig) -> NamedConfig:
-    """With the masks and the mixup that PANNs are trained with."""
-    masking = {"do": True, "time_masks": 2, "time_mask_param": 64, "freq_masks": 2, "freq_mask_param": 8}
-    values = config.values
-    datamodule, module = {**values["datamodule"], "masking": masking}, {**values["module"], "mixup_alpha": 1.0}
-    return replace(config, values={**values, "datamodule": datamodule, "module": module})
-
-
-TRAINED = {name: augmented(config) for name, config in training("cnn14", "CNN14", "10-s").items()}
-TRANSFER: dict[str, NamedConfig] = TRAINED | PRETRAIN
+# The masks and the mixup that PANNs are trained with.
+AUGMENTED: Mapping[str, Any] = {
+    "datamodule": {
+        "masking": {"do": True, "time_masks": 2, "time_mask_param": 64, "freq_masks": 2, "freq_mask_param": 8}
+    },
+    "module": {"mixup_alpha": 1.0},
+}
+TRANSFER: dict[str, NamedConfig] = training("cnn14", "CNN14", "10-s", AUGMENTED) | PRETRAIN

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from experiments.configs.named import NamedConfig
 from experiments.configs.tagger import DEBUG, DEMO, applying, training
 
 TITLE = "Harmonic CNN"
-SIZES: Mapping[str, Mapping[str, Any]] = {
+SIZES = {
     "harmonic_cnn": {
         "demo": {**DEMO, "model": {"channels": [16, 32]}},
         "debug": {**DEBUG, "model": {"channels": [4, 4]}},
     },
 }
-PRETRAIN: dict[str, NamedConfig] = applying("harmonic_cnn", TITLE)
-TRANSFER: dict[str, NamedConfig] = training("harmonic_cnn", TITLE, "5-s") | PRETRAIN
+PRETRAIN = applying("harmonic_cnn", TITLE)
+TRANSFER = training("harmonic_cnn", TITLE, "5-s") | PRETRAIN

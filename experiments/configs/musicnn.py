@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from experiments.configs.named import NamedConfig
 from experiments.configs.tagger import DEBUG, DEMO, applying, training
 
 TITLE = "Musicnn"
-SIZES: Mapping[str, Mapping[str, Any]] = {
+SIZES = {
     "musicnn": {
         "demo": {**DEMO, "model": {"timbral": 24, "temporal": 8, "middle": 32, "hidden": 64}},
         "debug": {**DEBUG, "model": {"timbral": 4, "temporal": 4, "middle": 4, "hidden": 8}},
     },
 }
-PRETRAIN: dict[str, NamedConfig] = applying("musicnn", "Musicnn")
-TRANSFER: dict[str, NamedConfig] = training("musicnn", "Musicnn", "3-s") | PRETRAIN
+PRETRAIN = applying("musicnn", "Musicnn")
+TRANSFER = training("musicnn", "Musicnn", "3-s") | PRETRAIN

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from experiments.configs.named import NamedConfig
 
 TITLE = "musicnn, the original library's"
-SIZES: Mapping[str, Mapping[str, Any]] = {
+SIZES = {
     "musicnn_original": {
         "demo": {"model": {"timbral_channels": 32, "temporal_channels": 16, "channels": 32, "hidden": 64}},
         "debug": {"model": {"timbral_channels": 4, "temporal_channels": 4, "channels": 8, "hidden": 8}},
     },
 }
 CORPORA = {"mtt": "MagnaTagATune", "msd": "the Million Song Dataset"}
-PRETRAIN: dict[str, NamedConfig] = {
+PRETRAIN = {
     f"musicnn_original_{corpus}_inference": NamedConfig(
         f"musicnn as its library has it, 50 tags of {title}: 3-s windows; pip fetches its wheel once",
         {"model": {"network": "musicnn_original", "pretrained": f"musicnn_original_{corpus}"}},
@@ -23,4 +20,4 @@ PRETRAIN: dict[str, NamedConfig] = {
     )
     for corpus, title in CORPORA.items()
 }
-TRANSFER: dict[str, NamedConfig] = PRETRAIN
+TRANSFER = PRETRAIN

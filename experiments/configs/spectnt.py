@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from experiments.configs.named import NamedConfig
@@ -18,18 +17,13 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
     },
 }
 EPOCHS = 100
-# AdamW as in the paper, with a warm-up, half a cosine and a limit to the gradient, as transformers need them.
+# AdamW as in the paper, with a warm-up, half a cosine and a limit to the gradient, as transformers need them. The best
+# epoch is chosen as of any tagger, but the schedule runs to its end.
 RECIPE: Mapping[str, Any] = {
-    "trainer": {"max_epochs": EPOCHS, "gradient_clip_val": 1.0},
+    "trainer": {"max_epochs": EPOCHS, "gradient_clip_val": 1.0, "early_stopping": None},
     "module": {
-        "mixup_alpha": 0.0,
-        "do_swa": False,
-        "phases": [],
         "optimizer": {
-            "name": "adamw",
-            "lr": 5e-4,
             "weight_decay": 5e-3,
-            "decay_all": False,
             "schedule_mode": "cosine",
             "warm_up_len": 5,
             "ramp_down_start": 5,
@@ -45,7 +39,4 @@ PRETRAIN: dict[str, NamedConfig] = {
         system=True,
     )
 }
-TRANSFER: dict[str, NamedConfig] = {
-    name: replace(config, values={**config.values, **RECIPE})
-    for name, config in training("spectnt", "SpecTNT", "4.5-s").items()
-} | PRETRAIN
+TRANSFER: dict[str, NamedConfig] = training("spectnt", "SpecTNT", "4.5-s", RECIPE) | PRETRAIN

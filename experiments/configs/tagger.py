@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from experiments.configs.named import NamedConfig
@@ -11,6 +12,7 @@ from experiments.configs.recipes import AP
 DATA = {"batch_size_train": 16, "batch_size_test": 16, "masking": {"do": False}}
 USUAL: Mapping[str, Any] = {**AP, "module": {"mixup_alpha": 0.0, **AP["module"]}}
 MTT = {"base_dir": "data/mtt/audio", "groundtruth": "data/mtt/audio/tracks_public.csv", "task": "tagging"}
+NONE: Mapping[str, Any] = MappingProxyType({})
 
 # Under `demo` and `debug` the schedule is one phase, under `demo` of Adam.
 DEMO: Mapping[str, Any] = {
@@ -23,22 +25,27 @@ DEMO: Mapping[str, Any] = {
 DEBUG: Mapping[str, Any] = {"module": {"phases": []}}
 
 
-def training(network: str, title: str, window: str, **model: Any) -> dict[str, NamedConfig]:
+def training(
+    network: str, title: str, window: str, own: Mapping[str, Any] = NONE, **model: Any
+) -> dict[str, NamedConfig]:
     """The configs `NETWORK` and `NETWORK_mtt`.
 
     Args:
         network: Its name.
         title: What it is called.
         window: Length of its windows, in words.
+        own: What differs from the usual settings of a tagger, laid over them key by key.
         model: Settings of the network.
     """
     usual = {**USUAL, "model": {"network": network, **model}}
+
+    def config(description: str, data: Mapping[str, Any]) -> NamedConfig:
+        return NamedConfig(description, {**usual, "datamodule": data}, by_network={network: own}, system=True)
+
     return {
-        network: NamedConfig(f"{title}: tag {window} windows of raw audio", {**usual, "datamodule": DATA}, system=True),
-        f"{network}_mtt": NamedConfig(
-            f"{title} on MagnaTagATune, without untagged clips: audio store in data/mtt/audio",
-            {**usual, "datamodule": {**DATA, **MTT}},
-            system=True,
+        network: config(f"{title}: tag {window} windows of raw audio", DATA),
+        f"{network}_mtt": config(
+            f"{title} on MagnaTagATune, without untagged clips: audio store in data/mtt/audio", {**DATA, **MTT}
         ),
     }
 

@@ -17,12 +17,14 @@ from datasets.text import pluralize
 from experiments import distributed
 from experiments.encoder import Encoder
 from experiments.errors import UserError
+from experiments.inference import students
 from experiments.inference.batching import ExtractionReport, Job, Output
 from experiments.inference.extraction import extract, header, made_of_other
 from experiments.messages import say
 from experiments.networks.opening import layers_of, open_encoder, say_rounded, windowing_of
 from experiments.settings import DatamoduleSettings, PretrainSettings
 from experiments.tracking import RunHandle
+from experiments.tracks.annotations import TEACHER
 from experiments.tracks.data import DataSource, open_source, read_corpus, spell
 from experiments.tracks.unmatched import match
 from experiments.windowing import Windowing
@@ -31,8 +33,6 @@ from models.fingerprint import fingerprint
 from models.network import Network
 from models.running import logits_of, tokens_of
 from preprocess.cluster import Cluster, ClusterError, connected
-
-STUDENTS = {"maest": "maest_30s_teacher_student_pretrain"}  # network: named config that learns from a teacher
 
 
 @contextlib.contextmanager
@@ -107,7 +107,7 @@ def _with_source(settings: PretrainSettings, encoder: Encoder) -> tuple[Encoder,
 
 def _producer(encoder: Encoder, windowing: Windowing) -> dict[str, Any]:
     """What made a store, so that nothing else is added to it."""
-    return {**encoder.identity, "weights": encoder.weights, **windowing.made}
+    return {**encoder.identity, "weights": encoder.weights, **windowing.record}
 
 
 def _extract(
@@ -140,7 +140,8 @@ def _extract(
     if report.short:
         seconds = windowing.rows / windowing.rate
         say(f"{report.short} tracks are shorter than nine tenths of a window ({seconds:.1f} s): padded with silence")
-    _print_summary(report, outputs, settings.datamodule, encoder.network.name)
+    _print_summary(report, outputs)
+    _print_next(settings, encoder, source, outputs)
     run.set_info(
         stores=[str(output.folder) for output in outputs], skipped=len(report.skipped), shorter_than_window=report.short
     )
@@ -193,7 +194,7 @@ def _wanted(datamodule: DatamoduleSettings, source: DataSource) -> list[str]:
 def _by_table(datamodule: DatamoduleSettings) -> bool:
     """Whether annotations say which tracks are wanted."""
     tables = ("groundtruth", "groundtruth_train", "groundtruth_val", "groundtruth_test")
-    return any(getattr(datamodule, name) for name in tables)
+    return any(getattr(datamodule, name) for name in tables) and datamodule.groundtruth != TEACHER
 
 
 def _folder(out_dir: str | None, source: DataSource, producer: dict[str, Any]) -> Path:
@@ -203,21 +204,25 @@ def _folder(out_dir: str | None, source: DataSource, producer: dict[str, Any]) -
     return Path("outputs/embeddings") / f"{source.name}-{made[:8]}"
 
 
-def _print_summary(
-    report: ExtractionReport, outputs: list[Output], datamodule: DatamoduleSettings, network: str
-) -> None:
+def _print_summary(report: ExtractionReport, outputs: list[Output]) -> None:
     written = pluralize(report.written, "track")
     say(f"{written} stored, {report.already} were there already, {len(report.skipped)} skipped")
     if report.skipped:
         say(f"skipped tracks and why: {outputs[0].folder / 'skipped.csv'}")
     for output in outputs:
         say(f"{output.header.kind}: {output.folder}")
-    embeddings = outputs[0].header.kind == "embeddings"
-    student = f"ex_pretrain.py with {STUDENTS.get(network, f'model.network={network}')}"
-    kind, system = ("embeddings.store", "ex_probe.py with") if embeddings else ("distillation.logits", student)
+
+
+def _print_next(settings: PretrainSettings, encoder: Encoder, source: DataSource, outputs: list[Output]) -> None:
+    """Print the command that uses the stores: probes of embeddings, a student of logits."""
+    datamodule = settings.datamodule
+    if outputs[0].header.kind == "logits":
+        if words := students.command(settings, encoder, source, outputs[0].folder):
+            say(f"next: {words}")
+        return
     folder = outputs[0].folder.parent if len(outputs) > 1 else outputs[0].folder
-    store = shlex.quote(f"{kind}={folder}")
-    if embeddings and datamodule.task != "auto":  # a sweep has its tasks elsewhere
+    store = shlex.quote(f"embeddings.store={folder}")
+    if datamodule.task != "auto":  # a sweep has its tasks elsewhere
         store += f" {shlex.quote(f'probe.tasks=[{datamodule.task}]')}"
         datamodule = datamodule.model_copy(update={"task": "auto"})
-    say(f"next: python {system} {store}{spell(datamodule)}")
+    say(f"next: python ex_probe.py with {store}{spell(datamodule)}")

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from joblib import delayed, effective_n_jobs
 
 from datasets.csv_writing import TableWriter
 from datasets.label_names import display_name
 from datasets.progress import progress
 from datasets.text import pluralize, printable
 from datasets.windows import cut, is_short
-from datasets.workers import workers
 from experiments import reports
 from experiments.encoder import Encoder
 from experiments.errors import UserError
+from experiments.inference.audio_files import audio_named, decoded, refuse_replaced, stamp
 from experiments.inference.results import Results
 from experiments.inference.selection import selection_of, tag_set
 from experiments.inference.tag_map import tag_map
@@ -38,11 +35,7 @@ from models.prediction import Prediction
 from models.running import OpenTrack, Runner, in_batches, logits_of
 from models.selection import Selection
 from models.thresholds import Thresholds
-from preprocess.audio import exact_audio_track
-from preprocess.files import Candidate, find, storable
-from preprocess.quiet import quiet_libraries
-from preprocess.tracks import DecodedTrack
-from preprocess.worker import attempt, by_recipe
+from preprocess.files import Candidate, storable
 
 LONGEST_STEM = 60  # characters of a song in the name of its picture
 PICTURES = 10  # files of one call that get a picture
@@ -50,7 +43,6 @@ PICTURE = "over_time_{}.png"
 SHOWN = 20  # files of one call whose classes are printed
 MANY = 100  # files, from which on a stop would hurt
 RANKED = 10  # classes of a file in the ranking where no setting says it
-GROUP = 256  # files decoded ahead of the network at most
 
 
 @dataclass(frozen=True)
@@ -64,7 +56,7 @@ class Predictor:
         run_batch: Windows as they are decoded to arrays `[windows, ...]`.
         predict: What `run_batch` gave for the windows of a file, `[windows, ...]`, and their first rows, to the
             predictions of every window, `[windows, n_outputs]`, and of the file, `[n_outputs]`.
-        made: What the predictions are made with besides; plain values.
+        producer: What the predictions are made with besides; plain values.
         padded: Whether a file that is much shorter than a window is always padded, as in an extraction.
         last_layer: Of the network; nothing runs after it. None: to the end.
         thresholds: Of a tagger, fitted for these weights.
@@ -75,7 +67,7 @@ class Predictor:
     windowing: Windowing
     run_batch: Runner
     predict: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-    made: Mapping[str, Any] = field(default_factory=dict)
+    producer: Mapping[str, Any] = field(default_factory=dict)
     padded: bool = False
     last_layer: str | None = None
     thresholds: Thresholds | None = None
@@ -137,7 +129,7 @@ def predict_files(
         say(line)
     results = _results(inference, run, predictor, selection)
     with results:
-        _refuse_replaced(files, results)
+        refuse_replaced(files, results.done, results.folder)
         todo = [file for file in files if storable(file.path) not in results.done]
         already = len(files) - len(todo)
         if already and task.kind == "tags" and selection:
@@ -155,57 +147,21 @@ def predict_files(
     return {"predicted": len(todo) - len(skipped), "already": already, "skipped": len(skipped)}
 
 
-def _stamp(file: Candidate) -> list[int] | None:
-    """Size and time of the last change; None where the file is gone, which whoever reads it will say."""
-    try:
-        about = file.path.stat()
-    except OSError:
-        return None
-    return [about.st_size, about.st_mtime_ns]
-
-
-def _refuse_replaced(files: Sequence[Candidate], results: Results) -> None:
-    done = ((file, results.done.get(storable(file.path))) for file in files)
-    replaced = [storable(file.path) for file, then in done if then is not None and then != _stamp(file)]
-    if replaced:
-        raise UserError(
-            f"{len(replaced)} files were replaced since {results.folder} got predictions for them: "
-            f"{', '.join(replaced[:3])}{', ...' if len(replaced) > 3 else ''}; predict all again with "
-            "inference.overwrite=True, or choose another inference.out_dir"
-        )
-
-
-def audio_named(audio: str | None) -> list[Candidate]:
-    """The file, or the audio files of the folder, that `inference.audio` names.
-
-    Raises:
-        UserError: It names nothing, or nothing that exists, or a folder without audio.
-    """
-    if audio is None:
-        raise UserError("inference.audio is not set: name an audio file or a folder, inference.audio=song.mp3")
-    path = Path(audio).expanduser()
-    if path.is_dir():
-        return find(path).files
-    if not path.exists():
-        raise UserError(f"inference.audio={audio}: no such file or folder")
-    return [Candidate(path.name, path)]
-
-
 def _results(
     inference: PredictionSettings, run: RunHandle, predictor: Predictor, selection: Selection | None
 ) -> Results:
     encoder, task, top = predictor.encoder, predictor.task, inference.top or RANKED
     meaning = {key: encoder.description[key] for key in ("task", "labels", "options") if key in encoder.description}
-    made = {
+    producer = {
         "weights": encoder.weights,
         "network": fingerprint({**encoder.identity, **meaning}),
-        **predictor.windowing.made,
+        **predictor.windowing.record,
         "top": top,
-        **predictor.made,
+        **predictor.producer,
     }
     folder = Path(inference.out_dir).expanduser() if inference.out_dir else run.directory
     about = {"tag_set": tag_set(task.classes), "weights": encoder.weights}
-    return Results(folder, made, task.classes, task.kind, top, inference.overwrite, selection, about)
+    return Results(folder, producer, task.classes, task.kind, top, inference.overwrite, selection, about)
 
 
 def _predict(
@@ -221,13 +177,13 @@ def _predict(
     task, windowing, pictures = predictor.task, predictor.windowing, len(results.done)
     skipped: list[tuple[str, str]] = []
     padded = 0
-    stamps = {storable(file.path): _stamp(file) for file in todo}
+    stamps = {storable(file.path): stamp(file) for file in todo}
     _drop_pictures(results.folder, pictures)
     with progress("predicting", len(todo), "files") as advance:
 
         def opened() -> Iterator[OpenTrack]:
             nonlocal padded
-            for file, tracks in _decoded(todo, predictor.encoder, jobs):
+            for file, tracks in decoded(todo, predictor.encoder, jobs):
                 name = storable(file.path)
                 windows = tracks if isinstance(tracks, str) else _cut(tracks[0].frames, predictor)
                 if isinstance(windows, str):
@@ -246,9 +202,8 @@ def _predict(
             over_time, whole = predictor.predict(outputs, done.starts)
             times, length = done.starts / windowing.rate, done.length / windowing.rate
             prediction = Prediction(task.classes, task.kind, times, length, over_time, whole, selection)
-            if (
-                task.clip_level and pictures < PICTURES
-            ):  # before its file is entered: a call that is killed between them draws it again
+            # before its file is entered: a call that is killed between them draws it again
+            if task.clip_level and pictures < PICTURES:
                 _draw(done.name, prediction, results, run, pictures)
                 pictures += 1
             results.enter(done.name, prediction, stamps[done.name])
@@ -267,26 +222,6 @@ def _cut(rows: np.ndarray, predictor: Predictor) -> tuple[np.ndarray, list[np.nd
     except UserError as error:
         return str(error)
     return cut(rows, windowing.plan, encoder.fill(), unpadded)
-
-
-def _decoded(
-    files: Sequence[Candidate], encoder: Encoder, jobs: int
-) -> Iterator[tuple[Candidate, list[DecodedTrack] | str]]:
-    """Rows of files in their order: beside a GPU by other processes, on a CPU between two batches."""
-    rate = encoder.frontend.sample_rate
-    decode = partial(exact_audio_track, rate) if encoder.audio else partial(by_recipe, encoder.frontend)
-    jobs = min(effective_n_jobs(jobs), len(files) // 4)
-    if encoder.runtime.torch_device.type == "cpu" or jobs < 2:
-        for file in files:
-            with quiet_libraries():
-                outcome = attempt(file, decode, os.getpid())
-            yield outcome
-        return
-    with workers(jobs, return_as="generator", batch_size=1) as parallel:
-        for start in range(0, len(files), GROUP):
-            tasks = (delayed(attempt)(file, decode, os.getpid()) for file in files[start : start + GROUP])
-            with closing(parallel(tasks)) as outcomes:
-                yield from outcomes
 
 
 def _drop_pictures(folder: Path, done: int) -> None:

@@ -24,6 +24,7 @@ from models.selection import Selection
 
 LINES, WINDOWS, DOCUMENT, RANKED = "predictions.jsonl", "predictions.csv", "predictions.json", "ranked.csv"
 LOCK = ".predictions.lock"
+PRODUCER = "made"  # of the first line: what the predictions are made with
 END = "csv_bytes"  # of a line: how long the table of windows is after its file
 STAMP = "file"  # of a line: size and time of the last change of its file
 WHOLE = "whole"  # of a line: the predictions of all classes, so that tags can be selected anew by another rule
@@ -35,7 +36,7 @@ class Results:
 
     Args:
         folder: Made if need be; goes on with what is there.
-        made: What the predictions are made with; plain values.
+        producer: What the predictions are made with; plain values.
         labels: Names of the classes.
         kind: Of the task: all `values` are wanted, of probabilities the largest.
         top: Classes of a file in the ranking.
@@ -54,7 +55,7 @@ class Results:
     def __init__(
         self,
         folder: Path,
-        made: Mapping[str, Any],
+        producer: Mapping[str, Any],
         labels: Sequence[str],
         kind: str,
         top: int,
@@ -82,7 +83,7 @@ class Results:
                 self._lines.truncate(0)
             _unshare(folder / WINDOWS)
             self._windows = (folder / WINDOWS).open("a+b")
-            self._go_on({"made": dict(made)})
+            self._go_on({PRODUCER: dict(producer)})
         except OSError as error:
             self.close()
             raise UserError(
@@ -193,7 +194,7 @@ class Results:
             if entry is None:
                 break
             if number == 0:
-                self._check_made(entry.get("made"), header["made"])
+                self._check_producer(entry.get(PRODUCER), header[PRODUCER])
             whole += len(line)
             if not isinstance(entry.get(END), int) or (number and not isinstance(entry.get("audio"), str)):
                 raise UserError(
@@ -220,11 +221,11 @@ class Results:
         self._windows.truncate(end)
         self._windows.seek(0, os.SEEK_END)
 
-    def _check_made(self, before: Any, made: Mapping[str, Any]) -> None:
+    def _check_producer(self, before: Any, producer: Mapping[str, Any]) -> None:
         before = before if isinstance(before, Mapping) else {}
-        other = [key for key in {**before, **made} if before.get(key) != made.get(key)]
+        other = [key for key in {**before, **producer} if before.get(key) != producer.get(key)]
         if other:
-            differences = ", ".join(f"{key} {before.get(key)} there, {made.get(key)} now" for key in other)
+            differences = ", ".join(f"{key} {before.get(key)} there, {producer.get(key)} now" for key in other)
             raise UserError(
                 f"{self.folder} holds predictions that were made otherwise ({differences}): choose another "
                 f"inference.out_dir, or replace them with inference.overwrite=True"

@@ -15,11 +15,10 @@ from models.descriptions import read_json
 from models.errors import CheckpointError
 from models.files import replaced
 from models.fingerprint import fingerprint
-from models.published_taggers import JAMENDO, MAGNATAGATUNE, MSD
+from models.published_taggers import CORPORA
 from models.selection import Selection, fitted, one_class, same_for_all
 from models.thresholds import USUAL, Thresholds
 
-PUBLISHED = {"magnatagatune top 50": MAGNATAGATUNE, "msd top 50": MSD, "mtg-jamendo top 50": JAMENDO}
 FILE = "thresholds.json"
 FIT = "fit them by `python ex_transfer.py evaluate with inference.fit_thresholds=True ...`"
 
@@ -54,7 +53,7 @@ def selection_of(
     if inference.threshold is not None:
         return same_for_all(inference.threshold, task.n_outputs, f"inference.threshold={inference.threshold:g}")
     if inference.thresholds is not None:
-        thresholds = read_thresholds(inference.thresholds, task.classes, weights)
+        thresholds = read_thresholds(inference.thresholds, task.classes, weights, getattr(inference, "join", ""))
         return Selection(f"inference.thresholds={inference.thresholds}", thresholds.values)
     if own is None:
         say(
@@ -64,13 +63,14 @@ def selection_of(
     return fitted(own, task.classes)
 
 
-def read_thresholds(file: str, tags: Sequence[str], weights: str = "") -> Thresholds:
-    """Thresholds of a file that an evaluation left; says so where they were fitted for other weights.
+def read_thresholds(file: str, tags: Sequence[str], weights: str = "", join: str = "") -> Thresholds:
+    """Thresholds of a file that an evaluation left; says so where they were fitted for other weights or another join.
 
     Args:
         file: Named in the settings.
         tags: Of the network.
         weights: What its weights are known by.
+        join: How the windows of a track become one.
 
     Raises:
         UserError: It is missing or damaged, or its tags are others.
@@ -88,6 +88,11 @@ def read_thresholds(file: str, tags: Sequence[str], weights: str = "") -> Thresh
         raise UserError(f"{where} {error}; {FIT}") from None
     if weights and content.get("weights", weights) != weights:
         say(f"{where} was fitted for other weights, which may give other probabilities")
+    if join and (theirs := content.get("join", join)) != join:
+        say(
+            f"{where} was fitted for inference.join={theirs}, the windows are joined by {join}: that moves the "
+            f"probabilities of tracks; give inference.join={theirs}, or fit thresholds for {join}: {FIT}"
+        )
     return thresholds
 
 
@@ -101,7 +106,5 @@ def write_thresholds(path: Path, thresholds: Thresholds, about: Mapping[str, Any
 
 def tag_set(tags: Sequence[str]) -> str:
     """The name of a published set of tags in its published order, or a fingerprint of names and order."""
-    for name, published in PUBLISHED.items():
-        if tuple(tags) == published:
-            return name
-    return fingerprint({"tags": list(tags)})
+    known = next((f"{corpus} top 50" for corpus, published in CORPORA.items() if tuple(tags) == published), None)
+    return known or fingerprint({"tags": list(tags)})

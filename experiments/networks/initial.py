@@ -12,7 +12,8 @@ from experiments.messages import say
 from experiments.settings import ModelSettings, PretrainSettings
 from experiments.tasks import Task
 from models.checkpoints import fetch, initialise, read_arguments, read_metadata
-from models.frontends import FrontEnd, build
+from models.frontends import FrontEnd, build_with
+from models.network import Network
 from models.network_input import checked_window, own_frontend
 
 FROM_NOTHING = "or start from random weights: model.pretrained=None"
@@ -21,21 +22,24 @@ FROM_NOTHING = "or start from random weights: model.pretrained=None"
 def frontend_from(model: ModelSettings) -> FrontEnd:
     """The front end that settings name; else that of the weights to start from, else the network's own.
 
-    What a front end has learned is taken over by `initial`.
+    What a front end has learned is taken over by `initial`, which refuses one that the weights are not made for.
 
     Raises:
-        UserError: There is none of that name, or no such checkpoint.
+        UserError: There is none of that name, it does not take `model.frontend_arguments`, or no such checkpoint.
         CheckpointError: The checkpoint cannot be read.
     """
-    stated = read_metadata(checkpoint_file(model.checkpoint)).get("frontend") if model.checkpoint else None
+    stated = read_metadata(checkpoint_file(model.checkpoint), model.kind).get("frontend") if model.checkpoint else None
+    name, given = model.frontend, model.frontend_arguments
     try:
-        if model.frontend:
-            return build(model.frontend, model.allowed)
+        if name:
+            return build_with(name, {}, given, model.allowed)
         if isinstance(stated, Mapping):
-            return build(str(stated.get("name")), model.allowed, **stated.get("arguments", {}))
+            name = str(stated.get("name"))
+            return build_with(name, stated.get("arguments", {}), given, model.allowed)
+        return own_frontend(model.kind, given)
     except ValueError as error:
-        raise UserError(f"model.frontend={model.frontend or stated['name']}: {error}") from error
-    return own_frontend(model.kind)
+        setting = "model.frontend_arguments" if given else f"model.frontend={name}"
+        raise UserError(f"{setting}: {error}") from error
 
 
 def fetch_weights(model: ModelSettings) -> None:
@@ -88,10 +92,10 @@ def initial(
         network = kind(**arguments)
     except (TypeError, ValueError) as error:
         raise UserError(f"settings of the network: {error}") from error
-    checked_window(network, frontend, datamodule.clip_length)
+    frames = checked_window(network, frontend, datamodule.clip_length)
     for head in network.unused_heads():
         head.requires_grad_(False)
-    usual = _usual_normalisation(file, frontend)
+    usual = _usual_normalisation(file, kind, frontend)
     weights = f"random, seed {settings.seed}"
     if file or model.pretrained:
         report = initialise(
@@ -113,15 +117,23 @@ def initial(
     return encoder
 
 
-def _usual_normalisation(file: Path | None, frontend: FrontEnd) -> tuple[float, float]:
+def _usual_normalisation(file: Path | None, kind: type[Network], frontend: FrontEnd) -> tuple[float, float]:
     """What the weights to start from are used to, once it is clear that they see the same features."""
-    metadata = read_metadata(file) if file else {}
+    metadata = read_metadata(file, kind) if file else {}
     stated = metadata.get("frontend")
-    made_for = stated.get("fingerprint") if isinstance(stated, Mapping) else stated
+    described = stated if isinstance(stated, Mapping) else {}
+    made_for = described.get("fingerprint") if described else stated
     if made_for not in (None, frontend.fingerprint):
+        theirs, ours = described.get("arguments", {}), frontend.arguments
+        other = [name for name in ours if name in theirs and theirs[name] != ours[name]]
+        if described.get("name") != frontend.name or not other:
+            has, here = f"features {made_for}", f"these are {frontend.fingerprint}"
+        else:
+            has, here = (", ".join(f"{name}={of[name]}" for name in other) for of in (theirs, ours))
+            here = f"these have {here}"
         raise UserError(
-            f"{file}: made for features {made_for}, these are {frontend.fingerprint}; "
-            f"give a checkpoint that was trained on such features"
+            f"{file}: made for {has}, {here}; leave out model.frontend and model.frontend_arguments, or give a "
+            f"checkpoint that was trained on such features"
         )
     mean, std = metadata.get("normalisation", (frontend.mean, frontend.std))
     return mean, std

@@ -2,7 +2,7 @@
 
 The recipe of MAEST's teacher-student network: the CLS head learns the annotations, the DIST head the teacher's
 predictions (Touvron et al., "Training data-efficient image transformers", ICML 2021). A network of one head learns both
-with it.
+with it. Where there are no annotations, it learns the teacher's predictions alone.
 """
 
 from __future__ import annotations
@@ -53,18 +53,20 @@ class Distillation(Supervised):
 
     Batches hold `teacher [batch, classes]` besides: in validation NaN for tracks without a teacher's prediction. The
     losses are logged as `train/loss_labels`, `train/loss_teacher` and `val/loss_teacher`; `val/loss` and all metrics
-    are those of the main head on the annotations, as without a teacher.
+    are those of the main head on the annotations, as without a teacher. Without annotations, `target` is what the
+    teacher gives for the whole track, by which metrics are computed; `loss` is the teacher's in training and
+    validation.
 
     Args:
         task: Of the annotations.
         teacher_task: What the teacher's targets mean; the last head gives its classes.
-        weight: Of the teacher's loss; the rest is that of the annotations.
+        weight: Of the teacher's loss; the rest is that of the annotations. None: there are none.
         temperature: Of soft targets; None for hard ones.
         join: As in `Supervised`.
     """
 
     def __init__(
-        self, task: Task, teacher_task: Task, weight: float, temperature: float | None = None, join: str = "mean"
+        self, task: Task, teacher_task: Task, weight: float | None, temperature: float | None = None, join: str = "mean"
     ) -> None:
         super().__init__(task, join)
         self.teacher_task, self.weight, self.temperature = teacher_task, weight, temperature
@@ -72,10 +74,12 @@ class Distillation(Supervised):
     def losses(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Both losses and their weighted sum; both targets are mixed as the windows were."""
         mix, targets = batch.get("mix"), batch["teacher"]
-        labels = super().losses(outputs, batch)["loss"]
         if mix is not None:
             targets = mixup(self.teacher_task.smooth_labels(targets), *mix)
         teacher = teacher_loss(self.teacher_task, last_head(outputs), targets, self.temperature)
+        if self.weight is None:
+            return {"loss": teacher}
+        labels = super().losses(outputs, batch)["loss"]
         return {"loss": (1 - self.weight) * labels + self.weight * teacher, "labels": labels, "teacher": teacher}
 
     def keep_outputs(self, outputs: Outputs, batch: Batch) -> dict[str, np.ndarray]:
@@ -96,4 +100,5 @@ class Distillation(Supervised):
         if not known.any():
             return evaluation
         loss = float(teacher_loss(self.teacher_task, student[known], targets[known], self.temperature))
-        return replace(evaluation, scores={**evaluation.scores, "loss_teacher": loss})
+        name = "loss" if self.weight is None else "loss_teacher"
+        return replace(evaluation, scores={**evaluation.scores, name: loss})

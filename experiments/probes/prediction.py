@@ -16,7 +16,8 @@ from torch import Tensor
 from datasets.vectors import Reduction, reduction_named
 from experiments.encoder import UNNAMED, Encoder
 from experiments.errors import UserError
-from experiments.inference.prediction import Predictor, audio_named, predict_files
+from experiments.inference.audio_files import audio_named
+from experiments.inference.prediction import Predictor, predict_files
 from experiments.messages import say
 from experiments.networks.devices import runtime_of
 from experiments.networks.opening import block_layers
@@ -81,10 +82,7 @@ def _refuse_places(inference: PredictionSettings) -> None:
     """
     for name in ("windows", "hop", "half_overlapped_inference"):
         if value := getattr(inference, name, None):
-            raise UserError(
-                f"inference.{name}={value}: a probe predicts from windows that lie as those of its training do: leave "
-                "it out"
-            )
+            raise UserError(f"inference.{name}={value}: a probe takes windows as in its training; leave it out")
 
 
 def _producer(probe: FittedProbe, file: str) -> Mapping[str, Any]:
@@ -208,7 +206,7 @@ def predictor_of(probe: FittedProbe, encoder: Encoder) -> Predictor:
         encoder.windowing(int(producer["window_frames"]), producer["hop_frames"]),
         encoder.runner(partial(_side_by_side, layers=layers), torch.float16),
         predicting(probe, reduction_named(probe.features["reduction"], encoder.network.token_names)),
-        made={"probe": identity(probe)},
+        producer={"probe": identity(probe)},
         padded=True,
         last_layer=max(layers, key=encoder.network.layer_names.index),
     )

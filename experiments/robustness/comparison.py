@@ -11,6 +11,7 @@ import numpy as np
 
 from datasets.csv_writing import write_table
 from datasets.intervals import IntervalError, SystemScores, differences
+from datasets.text import aligned
 from experiments import reports
 from experiments.intervals import resampled_together
 from experiments.messages import say
@@ -22,7 +23,7 @@ SEED = 0  # of the resamples
 
 
 @dataclass(frozen=True)
-class Row:
+class PerturbedScore:
     """One metric under one change.
 
     Attributes:
@@ -42,7 +43,9 @@ class Row:
     high: float | None = None
 
 
-def compare(task: Task, predictions: Mapping[str, np.ndarray], references: np.ndarray, resamples: int) -> list[Row]:
+def compare(
+    task: Task, predictions: Mapping[str, np.ndarray], references: np.ndarray, resamples: int
+) -> list[PerturbedScore]:
     """Score every change, and how far that is from no change.
 
     Both are scored on the same resamples of the tracks, so that tracks which are hard for both do not widen the
@@ -59,33 +62,27 @@ def compare(task: Task, predictions: Mapping[str, np.ndarray], references: np.nd
     """
     clean, *changed = predictions
     scores = {name: task.score(values, references) for name, values in predictions.items()}
-    drawn = dict(
-        zip(
-            predictions,
-            resampled_together(task, list(predictions.values()), references, resamples, SEED),
-            strict=True,
-        )
-    )
+    drawn = resampled_together(task, list(predictions.values()), references, resamples, SEED)
+    resampled = dict(zip(predictions, drawn, strict=True))
     rows = []
     for metric in [name for name in scores[clean] if not name.startswith("n_")]:
-        rows.append(Row(clean, metric, scores[clean][metric]))
+        rows.append(PerturbedScore(clean, metric, scores[clean][metric]))
         for name in changed:
-            pair = {one: SystemScores([scores[one][metric]], drawn[one][metric]) for one in (name, clean)}
+            pair = {one: SystemScores([scores[one][metric]], resampled[one][metric]) for one in (name, clean)}
             ahead = scores[name][metric] - scores[clean][metric]
             try:
                 found = differences(pair, len(references), metric)[name, clean]
-                rows.append(Row(name, metric, scores[name][metric], ahead, found.low, found.high))
+                rows.append(PerturbedScore(name, metric, scores[name][metric], ahead, found.low, found.high))
             except IntervalError:  # too few tracks
-                rows.append(Row(name, metric, scores[name][metric], ahead))
+                rows.append(PerturbedScore(name, metric, scores[name][metric], ahead))
     return rows
 
 
-def leave(rows: Sequence[Row], tracks: int, run: RunHandle) -> None:
+def write_report(rows: Sequence[PerturbedScore], tracks: int, run: RunHandle) -> None:
     """Print the table, and keep it and its picture with the run."""
     if not run.is_global_zero:
         return
-    for line in lines(rows):
-        print(line)
+    print(text(rows))
     table, document = run.directory / "robustness_table.csv", run.directory / "robustness_table.json"
     columns = ("perturbation", "metric", "score", "difference", "low", "high")
     write_table(table, columns, (tuple("" if one is None else one for one in asdict(row).values()) for row in rows))
@@ -98,24 +95,22 @@ def leave(rows: Sequence[Row], tracks: int, run: RunHandle) -> None:
     say(f"scores of {tracks} test tracks: {table}; picture: {picture}")
 
 
-def lines(rows: Sequence[Row]) -> list[str]:
+def text(rows: Sequence[PerturbedScore]) -> str:
     """A line for every change: the score of each metric, the difference and its interval."""
     metrics, names = list(dict.fromkeys(row.metric for row in rows)), list(dict.fromkeys(row.name for row in rows))
     by_place = {(row.name, row.metric): row for row in rows}
-    columns = [["", *names], *([metric, *(_cell(by_place[name, metric]) for name in names)] for metric in metrics)]
-    widths = [max(map(len, column)) for column in columns]
-    table = zip(*columns, strict=True)
-    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+    scored = ([name, *(_cell(by_place[name, metric]) for metric in metrics)] for name in names)
+    return aligned([["", *metrics], *scored])
 
 
-def _cell(row: Row) -> str:
+def _cell(row: PerturbedScore) -> str:
     if row.difference is None:
         return f"{row.score:.4f}"
     between = "" if row.low is None or row.high is None else f" ({row.low:+.4f} to {row.high:+.4f})"
     return f"{row.score:.4f} {row.difference:+.4f}{between}"
 
 
-def draw(rows: Sequence[Row], tracks: int, path: Path) -> Path:
+def draw(rows: Sequence[PerturbedScore], tracks: int, path: Path) -> Path:
     """Differences with their intervals, a panel a metric, a line a change."""
     metrics, clean = list(dict.fromkeys(row.metric for row in rows)), rows[0].name
     names = list(dict.fromkeys(row.name for row in rows if row.name != clean))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from joblib import delayed, effective_n_jobs
+from joblib import effective_n_jobs
 
 from datasets.examples import Examples, require_nonempty
 from datasets.progress import Advance, progress
@@ -18,13 +18,13 @@ from datasets.store import Reader
 from datasets.text import pluralize, printable
 from datasets.upstream import open_features
 from datasets.windows import cut
-from datasets.workers import workers
+from datasets.workers import mapped
 from experiments import distributed
 from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.messages import say
 from experiments.networks.opening import open_encoder, say_rounded, windowing_of
-from experiments.robustness.comparison import compare, leave
+from experiments.robustness.comparison import compare, write_report
 from experiments.settings import DatamoduleSettings, PretrainSettings
 from experiments.tracking import RunHandle
 from experiments.tracks.data import DataSource, fit_labels, open_source, read_corpus
@@ -43,7 +43,7 @@ from preprocess.sources import AudioError
 CLEAN = "clean"
 ABOUT = "robustness.json"  # in the folder of the predictions: what they were made with
 FEW = 4  # tracks a process, below which starting processes takes longer than they save
-GROUP = 64  # tracks changed ahead of the network at most
+AHEAD = 64  # tracks changed ahead of the network at most
 
 
 @dataclass(frozen=True)
@@ -149,9 +149,10 @@ def _claim(folder: Path, trial: Trial, overwrite: bool) -> None:
     about = {
         "weights": encoder.weights,
         "network": fingerprint({**encoder.identity, "labels": list(encoder.labels)}),
-        **trial.windowing.made,
+        **trial.windowing.record,
         "join": trial.join,
-        "tracks": fingerprint({one: trial.audio.length(one) for one in tracks.stored}),
+        "audio": trial.audio.header.dtype,
+        "tracks": fingerprint({"in order": [[one, trial.audio.length(one)] for one in tracks.stored]}),
     }
     known = folder / ABOUT
     if known.is_file() and not overwrite:
@@ -195,22 +196,14 @@ def _predicted(trial: Trial, name: str, advance: Advance) -> np.ndarray:
 
 def _changed(trial: Trial, name: str) -> Iterator[np.ndarray | str]:
     """What windows of the tracks are cut from, in their order; why not, where that cannot be."""
-    frontend, as_audio = trial.encoder.frontend, trial.encoder.audio
-    ids = trial.tracks.stored
+    as_audio, ids = trial.encoder.audio, trial.tracks.stored
+    change = partial(changed_rows, trial.audio, name=name, frontend=trial.encoder.frontend, as_audio=as_audio)
     jobs = 1 if name == CLEAN and as_audio else min(effective_n_jobs(trial.jobs), len(ids) // FEW)
-    if jobs < 2:
-        yield from (changed_rows(trial.audio, one, name, frontend, as_audio) for one in ids)
-        return
-    with workers(jobs, return_as="generator", batch_size=1) as parallel:
-        for start in range(0, len(ids), GROUP):
-            group = ids[start : start + GROUP]
-            tasks = (delayed(changed_rows)(trial.audio, one, name, frontend, as_audio) for one in group)
-            with closing(parallel(tasks)) as outcomes:
-                yield from outcomes
+    return mapped(change, ids, jobs, AHEAD)
 
 
 def changed_rows(audio: Reader, identity: str, name: str, frontend: FrontEnd, as_audio: bool) -> np.ndarray | str:
-    """The changed samples of a track, or their features; a sentence where they cannot be had."""
+    """The changed samples of a track, or their features; the reason where there are none."""
     try:
         samples = mono(np.asarray(audio.read_crop(identity, 0, audio.length(identity))))
         if name != CLEAN:
@@ -221,7 +214,7 @@ def changed_rows(audio: Reader, identity: str, name: str, frontend: FrontEnd, as
 
 
 def _compared(trial: Trial, predictions: dict[str, np.ndarray], resamples: int, run: RunHandle) -> dict[str, Any]:
-    """The scores of the tracks that all changes leave something of."""
+    """The scores of the tracks that every change leaves long enough."""
     whole = np.all([np.isfinite(one).all(1) for one in predictions.values()], axis=0)
     if not whole.any():
         raise UserError("no test track is left after all changes; the reasons are above")
@@ -230,5 +223,5 @@ def _compared(trial: Trial, predictions: dict[str, np.ndarray], resamples: int, 
         say(f"{left_out} left out of all scores")
     kept = {name: one[whole] for name, one in predictions.items()}
     rows = compare(trial.encoder.task, kept, trial.tracks.targets[whole], resamples)
-    leave(rows, int(whole.sum()), run)
+    write_report(rows, int(whole.sum()), run)
     return {f"{row.name}/{row.metric}": row.score for row in rows}

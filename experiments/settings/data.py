@@ -67,7 +67,7 @@ class DatamoduleSettings(Section):
     """Audio or features, annotations, and how windows are cut from them."""
 
     base_dir: str | None = None  # audio folder, mel store or folder of upstream mels; None: the demo corpus
-    groundtruth: str | None = None  # table, or "folders": a folder a class; None: tracks.* in or beside base_dir
+    groundtruth: str | None = None  # table; folders: classes; teacher: distillation alone; None: tracks.* near base_dir
     groundtruth_train: str | None = None  # upstream's pickles, one a split
     groundtruth_val: str | None = None  # the same for validation
     groundtruth_test: str | None = None  # the same for the test
@@ -100,7 +100,7 @@ class DatamoduleSettings(Section):
     def _fits_together(self) -> DatamoduleSettings:
         tables = ("groundtruth", "groundtruth_train", "groundtruth_val", "groundtruth_test")
         given = next((name for name in tables if getattr(self, name)), None)
-        if given and self.base_dir is None:
+        if given and self.base_dir is None and self.groundtruth != "teacher":
             raise ValueError(
                 f"{given}={getattr(self, given)} without base_dir: give the folder of its audio or features"
             )

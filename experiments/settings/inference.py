@@ -7,7 +7,6 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from experiments.settings.base import Count, Positive, Section, Share
-from experiments.windowing import check_choice
 
 Layers = Annotated[list[str], Field(min_length=1)]
 Blocks = Annotated[list[Count], Field(min_length=1)]
@@ -78,11 +77,6 @@ class InferenceSettings(PredictionSettings):
         if self.layer is not None and self.transformer_block is not None:
             both = f"layer={self.layer} and transformer_block={self.transformer_block}"
             raise ValueError(f"{both}: give one, the other None")
-        return self
-
-    @model_validator(mode="after")
-    def _one_choice_of_windows(self) -> InferenceSettings:
-        check_choice(self.windows, self.hop, self.half_overlapped_inference)
         return self
 
 

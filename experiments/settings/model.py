@@ -26,6 +26,7 @@ class ModelSettings(Section):
 
     network: str = DEFAULT  # a network of this project, or package.module:Class; the keys below are its arguments
     frontend: str | None = None  # what makes its input, or package.module:Class; None: the network's own
+    frontend_arguments: dict[str, Any] = Field(default_factory=dict)  # such as bands=128, over those of the network
     pretrained: str | None = None  # a release of models.releases to start from, downloaded once
     checkpoint: str | None = None  # a file, https://...[#sha256=...], run's folder or Hugging Face folder to start from
     checkpoint_discard_head: bool = False  # leave the heads of those weights out
@@ -56,9 +57,27 @@ class ModelSettings(Section):
             from models import frontends
 
             frontends.find(self.frontend, self.allowed)
+        if self.frontend_arguments:
+            self._check_frontend_arguments()
         if check := getattr(self.kind, "check", None):
             check(self.arguments)
         return self
+
+    def _check_frontend_arguments(self) -> None:
+        """Unless a checkpoint says which front end they are of, which is read later."""
+        from models.frontends import build_with
+        from models.network_input import own_frontend
+
+        given = self.frontend_arguments
+        try:
+            if self.frontend is not None:
+                build_with(self.frontend, {}, given, self.allowed)
+            elif self.kind is not None and not self.checkpoint:
+                own_frontend(self.kind, given)
+        except ValueError as error:
+            raise ValueError(f"frontend_arguments: {error}") from error
+        if self.network is None:
+            raise ValueError(f"frontend_arguments={given}: no network is named, so there is no front end; leave it out")
 
     def __reduce__(self) -> tuple[Any, ...]:
         made = type(self)

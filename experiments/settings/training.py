@@ -138,13 +138,13 @@ class ModuleSettings(Section):
 
 
 class DistillationSettings(Section):
-    """A teacher besides the annotations: its logits, and how much and in which form they count."""
+    """A teacher besides the annotations, or in their place: its logits, how much and in which form they count."""
 
     logits: str | None = None  # a store of extract_logits, or its folder; None: no teacher
     targets: Literal["hard", "soft"] = "hard"  # zeros and ones, or probabilities
     threshold: Share = 0.45  # hard: 1 where the probability is larger; where none is, at the largest
     temperature: Annotated[float, Field(gt=0)] = 1.0  # soft: logits are divided by it
-    weight: Share = 0.5  # of the teacher's loss; the rest is the annotations'
+    weight: Share = 0.5  # of the teacher's loss; the rest is the annotations', and where there are none, it is all
     window: Literal["overlap", "mean"] = "overlap"  # of the teacher's: which shares most with ours, or lie in it; all
     max_missing: Share = 0.1  # of the training tracks may have no logits; those are not trained on
 

@@ -38,7 +38,7 @@ class Tagging(Task):
     annotations = ("tags",)
     kind = "tags"
     primary = "roc_auc"
-    monitor = "ap"  # of many rare tags it tells networks apart better than the ROC-AUC
+    monitor = "ap"  # of many rare tags it separates networks better than the ROC-AUC
 
     def __init__(self, classes: Sequence[str]):
         self.classes = checked_classes(self.name, classes, at_least=1)

@@ -218,7 +218,7 @@ class Experiment(Generic[S]):
         self, command: str, composition: Composition[S], request: Request, call: Callable[[RunHandle], Any]
     ) -> tuple[Any, int]:
         """A run from the look at the repository to the last line on the terminal, or an unobserved one."""
-        from experiments.tracking.session import Plan, Session, perform, read_revision
+        from experiments.tracking.session import RunPlan, Session, perform, read_revision
 
         options, tracking = request.options, composition.settings.tracking
         with lifecycle.signals():
@@ -232,7 +232,7 @@ class Experiment(Generic[S]):
             revision = read_revision(self.script, options["--enforce_clean"])
             wanted = getattr(composition.settings, "resume", False) or distributed.restarted()
             resume = command in self._resumable and wanted
-            plan = Plan(tracking, self.script, name, composition.settings.seed, document, meta, revision, resume)
+            plan = RunPlan(tracking, self.script, name, composition.settings.seed, document, meta, revision, resume)
             run = self._sacred_run(command, composition, options)
             with Session(plan) as session:
                 session.watch(run)

@@ -36,7 +36,7 @@ log = logging.getLogger("ostinato.tracking")
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """What is decided about a run before anything is made.
 
     Attributes:
@@ -68,7 +68,7 @@ class Session:
             resumed is still running.
     """
 
-    def __init__(self, plan: Plan):
+    def __init__(self, plan: RunPlan):
         self._plan = plan
         self._earlier = resuming.runs_with(plan.tracking.runs_dir, plan.fingerprint)
         self._choice = resuming.choose(self._earlier) if plan.resume else resuming.Choice()

@@ -5,7 +5,7 @@ Nothing is printed here: a corpus carries what the user should know in its `note
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +32,7 @@ from experiments.tasks import TASKS
 from experiments.tasks.base import Task, annotated
 
 FOLDERS = "folders"
+TEACHER = "teacher"  # no annotations but what a teacher gives
 TABLES = tuple(f"tracks{suffix}" for suffix in (".csv", ".tsv", ".parquet", ".json", ".jsonl"))
 
 
@@ -67,6 +68,11 @@ def from_files(settings: DatamoduleSettings, base: Path) -> Corpus | None:
         return arrange(settings, read_groundtruths(given, read_labels(settings.labels) if settings.labels else None))
     if settings.groundtruth == FOLDERS:
         return None
+    if settings.groundtruth == TEACHER:
+        raise UserError(
+            f"datamodule.groundtruth={TEACHER} is for training on a teacher's outputs, distillation.logits=STORE; "
+            "everything else needs annotations: name a table, or leave it out"
+        )
     table = Path(settings.groundtruth).expanduser() if settings.groundtruth else table_near(base)
     return arrange(settings, read(settings, table)) if table else None
 
@@ -141,13 +147,16 @@ def tasks_of(tasks: Literal["auto"] | Sequence[str], corpus: Corpus) -> list[str
     return [name for name in TASKS if name in first.values()] or ["tagging"]
 
 
-def choose_labels(settings: DatamoduleSettings, corpus: Corpus, annotation: str) -> tuple[Corpus, tuple[str, ...]]:
+def choose_labels(
+    settings: DatamoduleSettings, corpus: Corpus, annotation: str, taught: Collection[str] = ()
+) -> tuple[Corpus, tuple[str, ...]]:
     """Settle the classes of a training and leave the other labels out; adds to the notes.
 
     Args:
         settings: `labels`, `min_tracks`, `unknown_labels`.
         corpus: Tracks with features.
         annotation: One of `datasets.corpus.LABELS`, which some track has.
+        taught: Labels that a teacher knows, so that they are learned without annotations.
 
     Returns:
         The corpus, and the classes: those of `labels` in their order, or all there are, sorted.
@@ -170,12 +179,26 @@ def choose_labels(settings: DatamoduleSettings, corpus: Corpus, annotation: str)
                 f"datamodule.min_tracks={settings.min_tracks} leaves no label of {corpus.name}: "
                 f"the most common, {most!r}, has {count} training tracks"
             )
-    elif unseen := [label for label in classes if not training[label]]:
-        notes.append(
-            f"{len(unseen)} of {len(classes)} labels ({annotation}) have no training track and cannot be learned: "
-            f"{enumerated(unseen)} (datamodule.min_tracks=1 leaves them out)"
-        )
+    else:
+        notes += _unseen_notes(annotation, [label for label in classes if not training[label]], classes, taught)
     return replace(corpus, notes=tuple(notes)), classes
+
+
+def _unseen_notes(annotation: str, unseen: Sequence[str], classes: Sequence[str], taught: Collection[str]) -> list[str]:
+    """Notes on the labels without a training track: those that cannot be learned, and those that a teacher knows."""
+    lost, known = [label for label in unseen if label not in taught], [label for label in unseen if label in taught]
+    of = f"of {len(classes)} labels ({annotation}) have no training track and"
+    notes = []
+    if lost:
+        notes.append(
+            f"{len(lost)} {of} cannot be learned: {enumerated(lost)} (datamodule.min_tracks=1 leaves them out)"
+        )
+    if known:
+        notes.append(
+            f"{len(known)} {of} are learned from the teacher, against annotations that never have them: "
+            f"{enumerated(known)} (distillation.weight=1 counts the teacher alone)"
+        )
+    return notes
 
 
 def conform(settings: DatamoduleSettings, corpus: Corpus, annotation: str, classes: Sequence[str]) -> Corpus:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from typing import Any, Literal
 from datasets import plain_json
 from datasets.columns import likely, option
 from datasets.corpus import LABELS, Corpus
+from datasets.folders import are_classes
 from datasets.store import Reader, Store
 from datasets.store_format import producer_differences
 from datasets.text import enumerated, pluralize
@@ -119,6 +120,22 @@ def open_source(
     audio = (settings.input or input) == "audio"
     features = _computed(base, _store_dir(base, settings, frontend, audio), settings, frontend, audio)
     return DataSource(base.resolve().name, base, features, frontend, corpus, audio)
+
+
+def is_annotated(settings: DatamoduleSettings) -> bool:
+    """Whether there are annotations: those that the settings name, a table near the audio, or folders that can only be
+    classes. A folder that does not exist counts as annotated.
+
+    Raises:
+        AudioError, StoreError: The audio cannot be listed; a store is damaged.
+    """
+    base = Path(settings.base_dir).expanduser() if settings.base_dir else None
+    named = settings.groundtruth or settings.groundtruth_train or settings.groundtruth_val or settings.groundtruth_test
+    if base is None or named or not base.is_dir():
+        return settings.groundtruth != annotations.TEACHER
+    if annotations.table_near(base):
+        return True
+    return are_classes(open_features(base).ids if holds_features(base) else [one.id for one in find_audio(base).files])
 
 
 def _demo(settings: DatamoduleSettings, labelled: bool, frontend: FrontEnd, audio: bool) -> DataSource:
@@ -255,22 +272,27 @@ def say_notes(corpus: Corpus, before: Corpus | None = None) -> None:
         say(note)
 
 
-def build_task(settings: DatamoduleSettings, corpus: Corpus, name: str | None = None) -> tuple[Corpus, Task]:
+def build_task(
+    settings: DatamoduleSettings, corpus: Corpus, name: str | None = None, taught: Collection[str] = ()
+) -> tuple[Corpus, Task]:
     """Make a task as `prepare_task` does, and report new notes on the corpus and implausible values."""
-    chosen, task = prepare_task(settings, corpus, name)
+    chosen, task = prepare_task(settings, corpus, name, taught)
     warnings = [f"{one.said}: {enumerated(map(str, one.cases), 3)}" for one in implausible(task, chosen)]
     chosen = replace(chosen, notes=(*chosen.notes, *warnings))
     say_notes(chosen, corpus)
     return chosen, task
 
 
-def prepare_task(settings: DatamoduleSettings, corpus: Corpus, name: str | None = None) -> tuple[Corpus, Task]:
+def prepare_task(
+    settings: DatamoduleSettings, corpus: Corpus, name: str | None = None, taught: Collection[str] = ()
+) -> tuple[Corpus, Task]:
     """Make a task with the classes of a corpus, or those of the settings; prints nothing.
 
     Args:
         settings: Which labels count.
         corpus: Tracks with features.
         name: Of the task; None: that of the settings.
+        taught: Labels that a teacher knows.
 
     Returns:
         The corpus without the labels that do not count, with a note on them, and the task.
@@ -285,7 +307,7 @@ def prepare_task(settings: DatamoduleSettings, corpus: Corpus, name: str | None 
     drop = settings.unknown_labels == "drop"
     if kind.annotations[0] in LABELS:
         corpus = drop_several(corpus, kind.annotations[0]) if drop else corpus
-        chosen, classes = annotations.choose_labels(settings, corpus, kind.annotations[0])
+        chosen, classes = annotations.choose_labels(settings, corpus, kind.annotations[0], taught)
         return chosen, build(name, classes=classes)
     task = build(name, **annotations.measured(corpus, kind))
     chosen = drop_unreadable(corpus, task) if drop else corpus

@@ -83,6 +83,13 @@ def open_logits(settings: PretrainSettings) -> Store | None:
         raise UserError(f"distillation.logits={named}: {error}; {MAKE}") from error
 
 
+def taught_labels(settings: PretrainSettings, store: Store | None) -> tuple[str, ...]:
+    """The labels that a student's only head learns from a teacher, whatever its annotations are."""
+    if store is None or has_second_head(settings.model):
+        return ()
+    return tuple((store.header.producer or {})["labels"])
+
+
 def teacher_outputs(settings: PretrainSettings, store: Store, task: Task) -> TeacherOutputs:
     """Choose what a student learns from a store.
 
@@ -160,13 +167,7 @@ def make_teacher(
     distillation, store = settings.distillation, offered.store
     named = f"distillation.logits={distillation.logits}"
     stored = [*splits["train"].stored, *splits["valid"].stored]
-    try:
-        names = match_tracks(stored, store.ids).stored
-    except CorpusError:
-        raise UserError(
-            f"{named}: logits of another corpus: none of {len(stored)} tracks ({stored[0]!r}, ...) is among its "
-            f"{len(store)} ({store.ids[0]!r}, ...); run extract_logits with this datamodule.base_dir"
-        ) from None
+    names = names_in(store, stored, named)
     other = replaced_audio(store, source.features, names) if isinstance(source.features, Store) else set()
     renamed = {identity: name for identity, name in names.items() if name != identity}
     without = [identity for identity in stored if identity not in names or identity in other]
@@ -197,6 +198,26 @@ def make_teacher(
     with_logits = {**splits, "train": kept}
     require_nonempty(with_logits, "train")
     return teacher, with_logits
+
+
+def names_in(store: Store, stored: Sequence[str], named: str) -> Mapping[str, str]:
+    """Ids in a store of logits by the student's ids of its tracks.
+
+    Args:
+        store: The logits.
+        stored: Ids of the student's tracks.
+        named: The setting that names the store, for messages.
+
+    Raises:
+        UserError: None of the tracks is in it.
+    """
+    try:
+        return match_tracks(stored, store.ids).stored
+    except CorpusError:
+        raise UserError(
+            f"{named}: logits of another corpus: none of {len(stored)} tracks ({stored[0]!r}, ...) is among its "
+            f"{len(store)} ({store.ids[0]!r}, ...); run extract_logits with this datamodule.base_dir"
+        ) from None
 
 
 def rule_of(distillation: DistillationSettings, task: Task) -> Rule:

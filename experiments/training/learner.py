@@ -22,7 +22,7 @@ from models.frontends.base import full_precision
 from models.inputs import Inputs
 from models.layouts import THRESHOLDS
 from models.network import Outputs
-from models.optim import rest
+from models.optim import frozen_to_eval
 from models.thresholds import Thresholds
 
 PER_WINDOW = ("track", "window", "start")
@@ -81,13 +81,13 @@ class Learner(L.LightningModule):
         self.evaluations: dict[str, Evaluation] = {}
         self.thresholds: Thresholds | None = None
         self._kept: dict[str, list[dict[str, np.ndarray]]] = {}
-        rest(self)
+        frozen_to_eval(self)
 
     def train(self, mode: bool = True) -> Learner:
         """Train, but for what is frozen, whose batch statistics stay as they are."""
         super().train(mode)
         if mode:
-            rest(self)
+            frozen_to_eval(self)
         return self
 
     @property

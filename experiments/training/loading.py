@@ -75,6 +75,7 @@ class SplitLoaders(L.LightningDataModule):
         teacher: Its targets go with windows for training and validation.
         views: Random crops of a track that an example consists of; several are validated and tested as they are
             trained on, the same crops every time.
+        whole: Validate on the windows of a test, not on those of a training (`Windowing.validation`).
     """
 
     def __init__(
@@ -86,10 +87,11 @@ class SplitLoaders(L.LightningDataModule):
         seed: int,
         teacher: Teacher | None = None,
         views: int = 1,
+        whole: bool = False,
     ) -> None:
         super().__init__()
         self.settings, self.features, self.splits = settings, features, splits
-        self.windowing, self.seed, self.teacher, self.views = windowing, seed, teacher, views
+        self.windowing, self.seed, self.teacher, self.views, self.whole = windowing, seed, teacher, views, whole
 
     def steps_per_epoch(self, trainer: TrainerSettings, processes: int = 1) -> int:
         """Optimiser steps of an epoch: batches of all processes side by side, so many of them gathered for a step."""
@@ -122,8 +124,8 @@ class SplitLoaders(L.LightningDataModule):
         return self._loader(crops, draws, self.settings.batch_size_train, TrainingLoader)
 
     def val_dataloader(self) -> DataLoader:
-        """The same windows of every track every time; of consecutive ones, that at its centre alone."""
-        return self._windows("valid", self.windowing.validation)
+        """The same windows of every track every time."""
+        return self._windows("valid", self.windowing.plan if self.whole else self.windowing.validation)
 
     def test_dataloader(self) -> DataLoader:
         """Every track from its start to its end, window after window."""

@@ -10,13 +10,17 @@ from experiments.tasks.base import Task
 LOSS, METRIC = "val/loss", "metric"
 
 
-def monitored(setting: str | None, task: Task | None = None) -> str:
+def monitored(setting: str | None, task: Task | None = None, annotated: bool = True) -> str:
     """`trainer.monitor` as it is logged.
 
     Args:
         setting: None is the loss, `metric` the one that the task is best chosen by, anything else a metric by its name.
         task: What is learned.
+        annotated: Whether there are annotations. Metrics that only compare with a teacher's decisions leave most of
+            what it says out, so that `metric` is the loss then.
     """
+    if setting == METRIC and not annotated:
+        return LOSS
     if setting == METRIC and task is not None:
         setting = task.monitor
     return LOSS if setting is None else f"val/{setting.removeprefix('val/')}"

@@ -12,10 +12,11 @@ from datasets.corpus import Corpus
 from datasets.csv_writing import write_table
 from datasets.examples import require_nonempty
 from datasets.text import pluralize
-from experiments.class_report import write_test_report
+from experiments.class_report import per_class_table, write_test_report
 from experiments.errors import UserError
 from experiments.inference.selection import FILE as THRESHOLDS_FILE
 from experiments.inference.selection import selection_of, write_thresholds
+from experiments.intervals import interval_per_class
 from experiments.messages import say
 from experiments.networks.devices import check_accelerator
 from experiments.networks.initial import fetch_weights, frontend_from, initial
@@ -33,7 +34,7 @@ from experiments.tracks.data import (
 )
 from experiments.tracks.examples import examples
 from experiments.tracks.unmatched import match, report_unannotated
-from experiments.training import distilling
+from experiments.training import distilling, unannotated
 from experiments.training.checkpointing import BEST
 from experiments.training.continuing import resume_from, same_data
 from experiments.training.fitting import fit
@@ -43,11 +44,19 @@ from experiments.training.monitoring import monitored
 from experiments.training.optimizers import freeze
 from experiments.training.phases import phases
 from experiments.training.recipes import make_objective, training_augmentations
-from experiments.training.tag_scores import further_scores, intervals_of, name_left_out, print_scores, print_table
+from experiments.training.tag_scores import (
+    further_scores,
+    macro_intervals,
+    name_left_out,
+    print_scores,
+    score_line,
+)
 from experiments.training.thresholds import thresholds_of
 from experiments.training.trainer import History, checkpoint_folder, make_trainer
 from models.inputs import Inputs
 from models.selection import Selection
+
+MOST_ROWS = 60  # of a table in a terminal
 
 
 def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
@@ -139,17 +148,20 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         training_augmentations(module, datamodule, audio=True)  # a mistake there does not wait for work on the audio
         fetch_weights(settings.model)
         frontend, kind = frontend_from(settings.model), settings.model.kind.input
-    source = open_source(datamodule, frontend, kind)
-    corpus, stored = match(
-        read_corpus(datamodule, source), source.features.ids, source.base_dir, datamodule.max_unmatched, run
-    )
+    alone = None if trained else unannotated.teacher_alone(settings, logits)
+    source = open_source(datamodule, frontend, kind, labelled=alone is None)
+    corpus = read_corpus(datamodule, source) if alone is None else unannotated.annotate(settings, alone, source)
+    corpus, stored = match(corpus, source.features.ids, source.base_dir, datamodule.max_unmatched, run)
     if trained:
         encoder, offered = encoder.fed(source.audio), None
         say_rounded(encoder, source)
         corpus = fit_labels(datamodule, corpus, encoder.task)
     else:
-        corpus, task = build_task(datamodule, corpus)
-        offered = distilling.teacher_outputs(settings, logits, task) if logits else None
+        if alone is None:
+            corpus, task = build_task(datamodule, corpus, taught=distilling.taught_labels(settings, logits))
+            offered = distilling.teacher_outputs(settings, logits, task) if logits else None
+        else:
+            offered, task = alone, alone.task
         second_head, kind = offered.second_head if offered else None, "audio" if source.audio else "features"
         encoder = initial(settings, frontend, task, second_head, kind)
     network, task = encoder.network, encoder.task
@@ -167,7 +179,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         teacher, splits = distilling.make_teacher(settings, offered, splits, source, run)
         description["teacher"] = offered.description
     join = settings.inference.join if trained else "mean"
-    objective = make_objective(task, offered.task if offered else None, settings.distillation, join)
+    objective = make_objective(task, offered.task if offered else None, settings.distillation, join, alone is None)
     learner = Learner(
         network,
         Inputs(encoder.frontend, encoder.mean, encoder.std, source.audio),
@@ -175,13 +187,13 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         description,
         phases(module),
         None if trained else training_augmentations(module, datamodule, source.audio, frontend.item_shape),
-        monitored(settings.trainer.monitor, task),
+        monitored(settings.trainer.monitor, task, alone is None),
     )
     if trained:
         learner.thresholds = encoder.thresholds
     seconds = datamodule.clip_length if trained and network.window_samples else None
     windowing = windowing_of(settings, encoder, seconds)
-    loaders = SplitLoaders(datamodule, source.features, splits, windowing, run.seed, teacher, objective.views)
+    loaders = SplitLoaders(datamodule, source.features, splits, windowing, run.seed, teacher, objective.views, trained)
     _report(settings, run, learner, loaders, corpus, source.name)
     return learner, loaders
 
@@ -219,19 +231,19 @@ def _report_test(
     train: np.ndarray | None = None,
     table: bool = False,
 ) -> dict[str, float]:
-    """Score the test tracks and leave files with the run; with `table`, print the figures of every tag."""
+    """Score the test tracks and leave files with the run; with `table`, print intervals and every tag."""
     task, evaluation = learner.objective.task, learner.evaluation
     predictions, references = evaluation.predictions, evaluation.references
     scores, further = task.score(predictions, references), further_scores(task, evaluation, selection)
     if run.is_global_zero:
-        ends = intervals_of(task, evaluation, run.seed)
+        ends = interval_per_class(task, predictions, references, seed=run.seed) if task.clip_level else {}
         write_test_report(task, predictions, references, run, train, ends=ends)
         write_predictions(task, [ids[track] for track in evaluation.tracks], predictions, run)
         name_left_out(task, references)
-        say("  ".join(f"test/{name} {value:.4g}" for name, value in scores.items()))
+        say(score_line(scores, macro_intervals(task, evaluation, run.seed) if table else {}))
         print_scores(further, selection)
-        if table and ends:
-            print_table(task, evaluation, ends)
+        if table and ends and task.n_outputs <= MOST_ROWS:
+            print(per_class_table(task, predictions, references, ends))
     return {f"test/{name}": value for name, value in {**scores, **further}.items()}
 
 

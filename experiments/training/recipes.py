@@ -57,7 +57,11 @@ def _chain(steps: Steps, audio: bool) -> Chain:
 
 
 def make_objective(
-    task: Task, teacher_task: Task | None, distillation: DistillationSettings, join: str = "mean"
+    task: Task,
+    teacher_task: Task | None,
+    distillation: DistillationSettings,
+    join: str = "mean",
+    annotated: bool = True,
 ) -> Objective:
     """Supervised learning, beside distillation where there is a teacher.
 
@@ -66,8 +70,10 @@ def make_objective(
         teacher_task: Of the teacher's predictions; None: there is no teacher.
         distillation: Kind of the teacher's targets, weight of their loss.
         join: How the predictions of a track's windows become one.
+        annotated: Whether there are annotations besides the teacher's predictions.
     """
     if teacher_task is None:
         return Supervised(task, join)
     temperature = distillation.temperature if distillation.targets == "soft" else None
-    return Distillation(task, teacher_task, distillation.weight, temperature, join)
+    weight = distillation.weight if annotated else None
+    return Distillation(task, teacher_task, weight, temperature, join)

@@ -1,4 +1,4 @@
-"""The test of a tagger beyond the metrics of a validation: micro averages, categories, tags given, intervals."""
+"""The test of a tagger beyond the metrics of a validation: micro averages, categories, tags given."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.class_report import Ends, per_class_table
-from experiments.intervals import interval_per_class
+from datasets.intervals import IntervalError
+from experiments.intervals import interval
 from experiments.messages import say
 from experiments.objectives import Evaluation
 from experiments.tasks.base import Task
 from models.metrics import selection_metrics
 from models.selection import Selection
-
-MOST_ROWS = 60  # of a table in a terminal
 
 
 def further_scores(task: Task, evaluation: Evaluation, selection: Selection | None) -> dict[str, float]:
@@ -27,11 +25,20 @@ def further_scores(task: Task, evaluation: Evaluation, selection: Selection | No
     return scores | (selection_metrics(selection.given(np.asarray(predictions)), positives) if positives.any() else {})
 
 
-def intervals_of(task: Task, evaluation: Evaluation, seed: int) -> Ends | None:
-    """Intervals of every tag over the tracks; None where tracks are not tagged."""
+def macro_intervals(task: Task, evaluation: Evaluation, seed: int) -> dict[str, tuple[float, float]]:
+    """Intervals of the macro averages over the tracks; none where tracks are not tagged or too few."""
     if task.kind != "tags" or not task.clip_level:
-        return None
-    return interval_per_class(task, evaluation.predictions, evaluation.references, seed=seed) or None
+        return {}
+    try:
+        return interval(task, evaluation.predictions, evaluation.references, seed=seed)
+    except IntervalError:
+        return {}
+
+
+def score_line(scores: Mapping[str, float], ends: Mapping[str, tuple[float, float]]) -> str:
+    """The scores of a test in a line, with the intervals that are known."""
+    shown = {name: "" if name not in ends else " [{:.4g}, {:.4g}]".format(*ends[name]) for name in scores}
+    return "  ".join(f"test/{name} {value:.4g}{shown[name]}" for name, value in scores.items())
 
 
 def name_left_out(task: Task, references: np.ndarray) -> None:
@@ -49,9 +56,3 @@ def print_scores(scores: Mapping[str, float], selection: Selection | None) -> No
     for title, names in (("", ranking), (f"tags given, {selection.source if selection else ''}: ", given)):
         if names:
             say(title + "  ".join(f"test/{name} {scores[name]:.4g}" for name in names))
-
-
-def print_table(task: Task, evaluation: Evaluation, ends: Ends) -> None:
-    """Print the figures of every tag, of a vocabulary that fits a terminal."""
-    if task.n_outputs <= MOST_ROWS:
-        print(per_class_table(task, evaluation.predictions, evaluation.references, ends))

@@ -122,7 +122,9 @@ def make_trainer(
     callbacks += [*([averaging] if averaging else []), FitThresholds(averaging), history, Throughput(log_every)]
     if settings.early_stopping:
         mode, patience = mode_of(monitor), settings.early_stopping
-        callbacks.append(EarlyStopping(monitor, mode=mode, patience=patience, check_on_train_epoch_end=False))
+        callbacks.append(
+            EarlyStopping(monitor, mode=mode, patience=patience, strict=False, check_on_train_epoch_end=False)
+        )
     if run.is_global_zero:
         callbacks.append(EpochBar() if terminal else EpochLine())
     return L.Trainer(

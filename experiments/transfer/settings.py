@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from experiments.settings import (
     Count,
     DatamoduleSettings,
+    DistillationSettings,
     ExportSettings,
     InferenceSettings,
     ModuleSettings,
@@ -102,6 +103,7 @@ class TransferSettings(NetworkExperimentSettings):
     model: OptionalModel = default_model(OptionalModelSettings)
     trainer: TrainerSettings = TrainerSettings(max_epochs=60, precision="32-true")
     module: ProbeModuleSettings = ProbeModuleSettings()
+    distillation: DistillationSettings = DistillationSettings()
     inference: InferenceSettings = InferenceSettings()
     export: ExportSettings = ExportSettings()
     robustness: RobustnessSettings = RobustnessSettings()
@@ -117,13 +119,18 @@ class TransferSettings(NetworkExperimentSettings):
                     "train a probe on the one, or the other from audio"
                 )
             return self
+        if self.distillation.logits:
+            raise ValueError(
+                f"distillation.logits={self.distillation.logits} without a network: a probe has no teacher; name the "
+                "student, model.network=NAME or a named config such as short_chunk"
+            )
         usual = DatamoduleSettings()
-        for name in CLIPS_ONLY:
+        for name in CLIPS_ONLY if self.inference.checkpoint is None else ():  # which says what network it is of
             if getattr(self.datamodule, name) != getattr(usual, name):
                 raise ValueError(
-                    f"datamodule.{name} is about windows of audio; a probe is trained on stored vectors: leave it out, "
-                    "or name the network to train, model.network=NAME, or the weights to go on from, "
-                    "model.checkpoint=FILE"
+                    f"datamodule.{name} is about windows of audio, and no network is named: name it, "
+                    "model.network=NAME, or the weights to go on from, model.checkpoint=FILE; for a probe, which is "
+                    "trained on stored vectors, leave it out"
                 )
         if self.trainer.compile:
             raise ValueError("trainer.compile=True is for the blocks of a network; a probe has none: leave it out")

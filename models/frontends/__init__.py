@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from models.arguments import check_values
 from models.frontends.base import FrontEnd
 from models.frontends.musicnn import MusiCNNMel
 from models.own_classes import find_class, named_classes
@@ -48,4 +49,24 @@ def build(name: str | type[FrontEnd], allowed: Collection[str] = (), **arguments
         raise ValueError(f"front end {kind.name}: {error}") from error
 
 
-__all__ = ["FrontEnd", "MusiCNNMel", "build", "find", "names"]
+def build_with(
+    name: str | type[FrontEnd], usual: Mapping[str, Any], given: Mapping[str, Any], allowed: Collection[str] = ()
+) -> FrontEnd:
+    """Make a front end with arguments of the user over its usual ones.
+
+    Args:
+        name: See `build`.
+        usual: Of its constructor.
+        given: Of its constructor, by the user.
+        allowed: See `find`.
+
+    Raises:
+        ValueError: See `build` and `models.arguments.check_values`.
+    """
+    kind = find(name, allowed) if isinstance(name, str) else name
+    if given:
+        check_values(kind, given)
+    return build(kind, **{**usual, **given})
+
+
+__all__ = ["FrontEnd", "MusiCNNMel", "build", "build_with", "find", "names"]

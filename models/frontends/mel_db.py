@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from models.arguments import Positive
 from models.frontends.mel import MelFrontEnd, Norm, Scale, decibels, mel_filters
 
 
@@ -33,10 +34,10 @@ class MelDecibels(MelFrontEnd, name="mel_db"):
 
     def __init__(
         self,
-        sample_rate: int = 16_000,
-        n_fft: int = 512,
-        hop: int = 256,
-        bands: int = 96,
+        sample_rate: Positive = 16_000,
+        n_fft: Positive = 512,
+        hop: Positive = 256,
+        bands: Positive = 96,
         low: float = 0.0,
         high: float | None = None,
         scale: Scale = "htk",

@@ -1,7 +1,7 @@
 """Optimisers: which parameters are trained at which rate, how rates change, and LARS."""
 
 from models.optim.lars import LARS
-from models.optim.optimizers import Groups, build, exempt, freeze, layers, parameter_groups, rest
+from models.optim.optimizers import Groups, build, exempt, freeze, frozen_to_eval, layers, parameter_groups
 from models.optim.schedules import BY_STEP, SCHEDULES, Schedule
 
 __all__ = [
@@ -13,7 +13,7 @@ __all__ = [
     "build",
     "exempt",
     "freeze",
+    "frozen_to_eval",
     "layers",
     "parameter_groups",
-    "rest",
 ]

@@ -52,7 +52,7 @@ def freeze(network: Network, first: int | Literal["all"]) -> None:
             network.get_parameter(name).requires_grad_(False)
 
 
-def rest(module: nn.Module) -> None:
+def frozen_to_eval(module: nn.Module) -> None:
     """Put what is frozen as a whole into evaluation mode: it keeps its batch statistics and drops nothing.
 
     Args:

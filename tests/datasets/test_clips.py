@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from datasets.clips import RandomCrops, Windows
 from datasets.store import Header, Store, StoreWriter
 from datasets.targets import ClipTargets, FrameTargets
-from datasets.windows import Plan, centre, offset_range
+from datasets.windows import Plan, offset_range
 
 LENGTHS = {"a.ogg": 300, "b.ogg": 25, "c.ogg": 41}
 IDS = list(LENGTHS)
@@ -104,7 +104,7 @@ def test_windows_cover_a_track_and_say_where_they_start(stores):
     assert [int(item["window"]) for item in items] == list(range(len(windows)))
     assert [int(item["start"]) for item in items if item["track"] == 0] == [*range(0, 280, 40)]
     assert [int(item["start"]) for item in items if item["track"] == 1] == [-7]
-    assert [int(item["start"]) for item in Windows(stores["mel"], IDS, None, centre(40))] == [130, -7, 0]
+    assert [int(item["start"]) for item in Windows(stores["mel"], IDS, None, Plan(40, count=1))] == [130, -7, 0]
     batch = next(iter(DataLoader(windows, batch_size=4)))
     assert batch["x"].shape == (4, 40, 3)
     assert batch["start"].tolist() == [0, 40, 80, 120]

@@ -188,6 +188,13 @@ def test_it_travels_to_workers(path: Path, method: str) -> None:
     assert np.array_equal(crop, mel(2, 1000)[10:30])
 
 
+def test_a_worker_may_have_another_working_directory(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    copy = deepcopy(Store("store"))  # by the state that pickling uses
+    monkeypatch.chdir("/")
+    assert np.array_equal(copy.read("t2"), mel(0, 50))
+
+
 def test_a_worker_sees_the_tracks_its_store_was_opened_with(path: Path) -> None:
     store = Store(path)
     with StoreWriter(path, MEL) as writer:

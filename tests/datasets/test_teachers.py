@@ -11,7 +11,7 @@ from datasets.clips import RandomCrops, Windows
 from datasets.store import Header, Store, StoreWriter
 from datasets.targets import ClipTargets
 from datasets.teachers import Rule, Teacher, harden, overlapping, probabilities
-from datasets.windows import centre, exhaustive_windows, offset_range
+from datasets.windows import Plan, exhaustive_windows, offset_range
 
 CLASSES = 5
 
@@ -163,6 +163,6 @@ def test_clips_carry_what_the_teacher_says_about_them(logits, tmp_path):
         start = int(item["x"][0, 0])
         expected = probabilities(arrays["long.ogg"][overlapping(start, 40, 100, 100, 3)])
         assert item["teacher"] == pytest.approx(expected, abs=1e-6)
-    (window,) = Windows(mels, ["long.ogg"], targets, centre(40), extra={"teacher": teacher.of(["long.ogg"])})
+    (window,) = Windows(mels, ["long.ogg"], targets, Plan(40, count=1), extra={"teacher": teacher.of(["long.ogg"])})
     assert window["teacher"] == pytest.approx(probabilities(arrays["long.ogg"][1]), abs=1e-6)
     assert "teacher" not in RandomCrops(mels, ["long.ogg"], targets, 40)[0, 0]

@@ -17,7 +17,7 @@ from models.checkpoints import initialise, load_checkpoint
 from models.cnn14 import CNN14, CNN14At8kHz, CNN14At16kHz, audioset_labels
 from models.network_input import own_frontend
 from tests.models.taggers import with_statistics
-from tests.peers import peer
+from tests.peers import panns_labels, peer
 
 KINDS = (CNN14, CNN14At16kHz, CNN14At8kHz)
 SMALL = (4, 4, 6, 6, 8, 16)
@@ -61,10 +61,8 @@ def by_definition(state: dict[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> torch.nn.Module:
     """Layers and `forward` of the published package, with an eighth of the channels, so that it takes no minute."""
     peer("matplotlib.pyplot")  # looks through the fonts in the home directory, which changes here:
-    (tmp_path / "panns_data").mkdir()
-    lines = ["index,mid,display_name", *(f'{i},/m/{i},"{name}"' for i, name in enumerate(audioset_labels()))]
-    (tmp_path / "panns_data" / "class_labels_indices.csv").write_text("\n".join(lines), encoding="utf-8")
-    monkeypatch.setenv("HOME", str(tmp_path))  # or the package would fetch that list when it is imported
+    panns_labels(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
     panns = peer("panns_inference.models")
     torch.manual_seed(0)
     network = panns.Cnn14.__new__(panns.Cnn14)
@@ -99,17 +97,17 @@ def test_every_layer_has_the_shape_of_the_paper():
         cells = network.run_layers(torch.zeros(1, network.window, 64), network.layer_names)
     shapes = [(4, 500, 32), (4, 250, 16), (6, 125, 8), (6, 62, 4), (8, 31, 2), (16, 31, 2), (16, 1)]
     assert [tuple(cells[name].shape[1:]) for name in network.layer_names] == shapes
-    assert network.default_layer == "embedding"
+    assert network.default_layer == "penultimate"
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_logits_and_embedding_equal_the_definition(kind):
     network, x = small(kind), torch.randn(2, 201, 64) * 20 - 40
     with torch.no_grad():
-        logits, tokens = network.forward_and_embed(x, ["embedding"])
+        logits, tokens = network.forward_and_embed(x, ["penultimate"])
         expected, embedding = by_definition(network.state_dict(), x)
         torch.testing.assert_close(logits, expected)
-        torch.testing.assert_close(tokens["embedding"][:, 0], embedding)
+        torch.testing.assert_close(tokens["penultimate"][:, 0], embedding)
         torch.testing.assert_close(network.prepared()(x), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -131,7 +129,7 @@ def test_audio_to_outputs_equals_the_published_package(published, tmp_path):
     audio = 0.1 * torch.randn(320_000, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         expected = published(audio[None])
-    scores, tokens = encoder.predict(audio, 32_000).whole, encoder.embed(audio, 32_000)["embedding"]
+    scores, tokens = encoder.predict(audio, 32_000).whole, encoder.embed(audio, 32_000)["penultimate"]
     assert np.abs(scores - expected["clipwise_output"][0].numpy()).max() < 1e-4
     assert np.abs(tokens[0, 0] - expected["embedding"][0].numpy()).max() < 1e-4
     assert expected["clipwise_output"].std() > 0.1
@@ -188,7 +186,7 @@ def test_the_embedding_of_a_training_is_that_of_its_values_not_of_dropout():
     network = small().train()
     torch.nn.init.zeros_(network.fc1.weight)
     torch.nn.init.ones_(network.fc1.bias)
-    assert torch.equal(network.embed(torch.randn(2, 32, 64), ["embedding"])["embedding"], torch.ones(2, 1, 16))
+    assert torch.equal(network.embed(torch.randn(2, 32, 64), ["penultimate"])["penultimate"], torch.ones(2, 1, 16))
 
 
 def test_parameters_of_the_embedding_are_a_layer_of_their_own():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from datasets.windows import cut
+from datasets.windows import Plan, cut
 from models.maest import MAEST
 from models.running import OpenTrack, in_batches
 
@@ -26,7 +26,7 @@ SMALL = {"n_classes": 4, "n_frames": 312, "dim": 32, "depth": 2, "heads": 2}
 )
 def test_windows(frames, starts, lengths):
     taken = MAEST(**SMALL).unpadded(min(frames, 312))
-    begun, clips = cut(np.ones((frames, 96), np.float16), 312, 312, unpadded=taken)
+    begun, clips = cut(np.ones((frames, 96), np.float16), Plan(312, 312), unpadded=taken)
     assert begun.tolist() == starts
     assert [len(clip) for clip in clips] == lengths
 

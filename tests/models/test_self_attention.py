@@ -128,10 +128,10 @@ def test_dropout_is_for_training_alone():
 def test_embeddings_are_means_over_tokens_and_the_pooled_token():
     network, x = narrow(), spectrogram(50, 128)
     with torch.no_grad():
-        logits, tokens = network.forward_and_embed(x, ["layer7", "encoder", "pooler"])
-        assert torch.equal(network.dense(tokens["pooler"][:, 0]), logits)
+        logits, tokens = network.forward_and_embed(x, ["layer7", "encoder", "penultimate"])
+        assert torch.equal(network.dense(tokens["penultimate"][:, 0]), logits)
     assert {tuple(one.shape) for one in tokens.values()} == {(2, 1, 8)}
-    assert network.default_layer == "pooler"
+    assert network.default_layer == "penultimate"
 
 
 def test_published_layouts_load_strictly(tmp_path):

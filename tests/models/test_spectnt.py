@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.network_input import own_frontend
-from models.spectnt import Block, ResUnit, SpecTNT, Start, Tokens
+from models.spectnt import ResUnit, SpecTNT, SpecTNTBlock, Start, Tokens
 from tests.models.taggers import with_statistics
 
 SIZE = {"channels": 8, "dim": 16, "blocks": 2, "spectral_heads": 2, "temporal_heads": 2, "n_classes": 3}
@@ -119,7 +119,7 @@ def test_parameters_of_the_sizes_for_tagging(arguments, expected):
 )
 def test_parameters_of_the_sizes_for_beats(channels, dim, ratio, convolutions, blocks, total):
     start = Start(6, 128, channels, dim, BEATS, class_token=False)
-    stack = 5 * size(Block(channels, dim, (4, 8), ratio, 0.15))
+    stack = 5 * size(SpecTNTBlock(channels, dim, (4, 8), ratio, 0.15))
     norm, head = size(nn.BatchNorm2d(6)), size(nn.Linear(dim, 3))
     assert (size(start.units) + norm, stack) == (convolutions, blocks)
     assert size(start) + norm + stack + head == total

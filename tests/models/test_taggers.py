@@ -66,6 +66,13 @@ def test_parameters_by_depth_are_all_parameters_and_end_with_the_heads(network):
     assert any(name.startswith(network.head_prefixes) for name in layers[-1])
 
 
+def test_a_hidden_layer_before_the_classifier_is_called_penultimate(network):
+    """The layers before have numbers; the parameters of a hidden layer are of the last depth but one."""
+    last, layers = network.layer_names[-1], network.parameter_layers()
+    assert last == "penultimate" or last.removeprefix("layer").removeprefix("block").isdecimal()
+    assert layers[-2]
+
+
 def test_a_saved_network_is_the_same_again(network, window, tmp_path):
     frontend = own_frontend(network)
     metadata = {"task": "tagging", "labels": list("abcdefg")}

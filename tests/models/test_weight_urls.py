@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -210,3 +211,9 @@ def test_a_network_at_an_address_with_the_tags_of_a_corpus(server, tmp_path):
     assert Encoder.load(str(tmp_path / "fcn.pth"), labels="jamendo", sha256=digest).labels == published_taggers.JAMENDO
     with pytest.raises(UserError, match=r"expected 0000.*; give the right file, or leave the sum out"):
         Encoder.load(str(tmp_path / "fcn.pth"), sha256="0" * 64)
+
+
+def test_nobody_is_led_from_https_to_a_service_of_this_machine():
+    asked = urllib.request.Request("https://weights.example/best_model.pth")
+    with pytest.raises(CheckpointError, match="expected an https:// address"):
+        weight_urls._Redirects().redirect_request(asked, None, 302, "", {}, "http://127.0.0.1:8080/best_model.pth")

@@ -16,7 +16,7 @@ from datasets.audio_checksums import audio_checksum
 from datasets.store import Store, StoreError, merge
 from preprocess import AudioError, build_store, load
 from preprocess.__main__ import main
-from preprocess.audio import audio_name, audio_named, header, to_int16
+from preprocess.audio import audio_name, header, parse_audio_name, to_int16
 from preprocess.renewal import drop_outdated
 
 Write = Callable[..., Path]
@@ -144,15 +144,15 @@ def test_exact_is_about_samples(corpus: Path, tmp_path: Path, capsys: pytest.Cap
 
 
 def test_names_of_rates():
-    assert audio_named(audio_name(44_100)) == (44_100, "int16")
-    assert audio_named("audio_44100_float32") == (44_100, "float32")
-    assert audio_named(audio_name(44_100, "float32")) == (44_100, "float32")
-    assert audio_named("musicnn") is None
+    assert parse_audio_name(audio_name(44_100)) == (44_100, "int16")
+    assert parse_audio_name("audio_44100_float32") == (44_100, "float32")
+    assert parse_audio_name(audio_name(44_100, "float32")) == (44_100, "float32")
+    assert parse_audio_name("musicnn") is None
     for rate in (100, 400_000):
         with pytest.raises(ValueError, match="give a sample rate from 4000 to 192000 Hz"):
             audio_name(rate)
     with pytest.raises(ValueError, match="audio at 1000 Hz"):
-        audio_named("audio_1000")
+        parse_audio_name("audio_1000")
 
 
 def test_the_command(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

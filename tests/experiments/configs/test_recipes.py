@@ -6,6 +6,8 @@ import pytest
 
 from experiments.configs import recipes
 from experiments.configs.catalogue import PRETRAIN, TRANSFER
+from experiments.configs.cnn14 import AUGMENTED as CNN14
+from experiments.configs.spectnt import RECIPE as SPECTNT
 from experiments.settings import PretrainSettings
 from experiments.tasks import build
 from experiments.tracking import overrides
@@ -53,6 +55,29 @@ def test_ours_is_the_default_of_a_tagger():
     assert (given.trainer.monitor, given.trainer.precision) == ("metric", "auto")
     assert monitored("metric", build("tagging", classes=["a", "b"])) == "val/ap"
     assert monitored("metric", build("genre", classes=["a", "b"])) == "val/accuracy"
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_tagger_is_chosen_by_the_metric(system):
+    trainer = composed(system).trainer
+    assert (trainer.monitor, trainer.precision) == ("metric", "auto")
+
+
+def test_what_a_tagger_has_of_its_own_leaves_the_rest_as_usual():
+    usual = dict(overrides.flat(composed("fcn_mtt").model_dump()))
+    own = {
+        "spectnt_mtt": {"trainer.max_epochs": 100, "trainer.early_stopping": None, "trainer.gradient_clip_val": 1.0}
+        | {f"module.optimizer.{key}": value for key, value in SPECTNT["module"]["optimizer"].items()},
+        "cnn14_mtt": {"module.mixup_alpha": 1.0}
+        | {f"datamodule.masking.{key}": value for key, value in CNN14["datamodule"]["masking"].items()},
+    }
+    for system, wanted in own.items():
+        given = dict(overrides.flat(composed(system).model_dump()))
+        other = {key: value for key, value in given.items() if key in usual and usual[key] != value}
+        assert {key: value for key, value in other.items() if not key.startswith("model.")} == {
+            key: value for key, value in wanted.items() if usual[key] != value
+        }
+        assert wanted.items() <= given.items()
 
 
 def test_the_published_weights_were_trained_in_four_phases():

@@ -19,7 +19,7 @@ import torch
 
 from experiments.encoder import Encoder
 from experiments.errors import UserError
-from experiments.inference import prediction
+from experiments.inference import audio_files
 from experiments.inference.prediction import predict
 from experiments.inference.results import LOCK, Results
 from experiments.inference.selection import tag_set
@@ -336,9 +336,9 @@ def test_patchout_that_leaves_nothing_of_a_short_file_skips_it(music, checkpoint
 def test_beside_a_gpu_other_processes_decode_and_nothing_changes(music, network):
     for number in range(4):
         sound(music / f"{number}.wav", 16_000, 1)
-    files = prediction.audio_named(str(music))
-    one_process = list(prediction._decoded(files, Encoder.of(network, device="cpu"), 2))
-    several = list(prediction._decoded(files, Encoder.of(network, device="cuda"), 2))
+    files = audio_files.audio_named(str(music))
+    one_process = list(audio_files.decoded(files, Encoder.of(network, device="cpu"), 2))
+    several = list(audio_files.decoded(files, Encoder.of(network, device="cuda"), 2))
     assert [file for file, _ in several] == files
     for (_, [one]), (_, [other]) in zip(one_process, several, strict=True):
         assert np.array_equal(one.frames, other.frames)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from experiments.errors import UserError
 from experiments.inference.selection import read_thresholds, selection_of, tag_set, write_thresholds
-from experiments.settings import InferenceSettings
+from experiments.settings import InferenceSettings, PredictionSettings
 from experiments.tasks import build
 from models.published_taggers import MAGNATAGATUNE
 from models.thresholds import Thresholds
@@ -79,6 +79,17 @@ def test_a_file_is_read_as_it_was_written(tmp_path, capsys):
     found = selection_of(InferenceSettings(thresholds=str(file)), TAGS, None, "sha256 2")
     assert (found.thresholds, found.source) == (FITTED.values, f"inference.thresholds={file}")
     assert "was fitted for other weights" in capsys.readouterr().err
+    assert selection_of(PredictionSettings(thresholds=str(file)), TAGS, None).thresholds == FITTED.values
+
+
+@pytest.mark.parametrize("join", ["mean", "max"])
+def test_a_file_that_was_fitted_for_another_join_is_noticed(tmp_path, capsys, join):
+    file = tmp_path / "thresholds.json"
+    write_thresholds(file, FITTED, {"weights": "sha256 1", "join": "mean"})
+    found = selection_of(InferenceSettings(thresholds=str(file), join=join), TAGS, None, "sha256 1")
+    assert found.thresholds == FITTED.values
+    said = capsys.readouterr().err
+    assert ("fitted for inference.join=mean, the windows are joined by max" in said) == (join == "max")
 
 
 @pytest.mark.parametrize(

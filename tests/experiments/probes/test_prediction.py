@@ -58,7 +58,7 @@ def test_the_command_that_applies_a_probe_names_an_encoder_that_is_not_published
 @pytest.mark.parametrize("places", [{"windows": 2}, {"hop": 1.0}, {"half_overlapped_inference": True}])
 def test_a_probe_sees_windows_as_it_was_trained_on(places, tmp_path):
     settings = TransferSettings(probe={"file": "probe.safetensors"}, inference=places)
-    with pytest.raises(UserError, match=f"inference.{next(iter(places))}=.*as those of its training"):
+    with pytest.raises(UserError, match=f"inference.{next(iter(places))}=.*as in its training"):
         predict(settings, RunHandle(tmp_path, 0))
 
 

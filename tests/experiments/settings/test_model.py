@@ -157,7 +157,7 @@ def test_transfer_has_a_network_only_where_one_is_named():
     assert transfer().settings.model.arguments == {}
     assert transfer("model.network=maest", "demo").settings.model.dim == 128
     with pytest.raises(UserError, match=r"it belongs to maest, and no network is named: model\.network=NAME"):
-        transfer("model.dim=3")
+        transfer("model.s_patchout_f=3")
     with pytest.raises(UserError, match="train a probe on the one, or the other from audio"):
         transfer("model.network=maest", "embeddings.store=there")
     with pytest.raises(UserError, match="or name the network to train"):

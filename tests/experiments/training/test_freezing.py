@@ -72,6 +72,6 @@ def test_the_first_layers_keep_their_statistics_and_the_others_do_not():
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_nothing_rests_where_nothing_is_frozen():
+def test_all_is_in_training_mode_where_nothing_is_frozen():
     _, _, training = trained(0)
     assert training == {name for name, _ in FCN(n_classes=CLASSES, channels=[4] * 5).named_modules()}

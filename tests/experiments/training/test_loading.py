@@ -161,6 +161,8 @@ def test_f15_validation_is_of_the_same_clips_every_time():
         seen += [np.concatenate([batch["x"][:, 0, 0] for batch in loader]) for _ in range(2)]
     assert all(np.array_equal(once, seen[0]) for once in seen)
     assert seen[0].tolist() == [1000 * track + 4 * FRAMES for track in range(TRACKS)]
+    made.whole = True
+    assert len(np.concatenate([batch["x"] for batch in made.val_dataloader()])) == 9 * TRACKS
 
 
 @pytest.mark.parametrize(

@@ -243,7 +243,7 @@ def test_refuses_audio_that_is_too_short(name: str, shape: tuple[int, ...]):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"unknown front end 'musicn'; did you mean 'musicnn'.*musicnn, musicnn_torch"):
+    with pytest.raises(ValueError, match=r"'musicn'; did you mean 'musicnn'.*musicnn, .*musicnn_torch"):
         build("musicn")
     with pytest.raises(ValueError, match=r"'librosa'.*essentia.*torch"):
         MusiCNNMel("librosa")

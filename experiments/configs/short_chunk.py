@@ -11,7 +11,7 @@ from experiments.configs.tagger import DEBUG, DEMO, applying, training
 TITLE = "Short-chunk CNN and ResNet"
 NAMES = {"short_chunk": "short-chunk CNN", "short_chunk_res": "short-chunk ResNet"}
 
-# What `make demo` trains; benchmarks/README.md has its scores. The rate rises and falls once over the whole training, so
+# What `make demo` trains; benchmarks/README.md has its scores. The rate rises and falls once over the training, so
 # both lengths change with the number of epochs.
 EPOCHS, WARM_UP = 60, 9
 ONE_CYCLE: Mapping[str, Any] = {

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,8 @@ RUNS = Path("runs")
 WITHOUT_NETWORK = ("librosa_tempo", "key_krumhansl")  # of preprocess.summaries
 ENDED_EARLY = "The demo ended early; the same command goes on with it."
 SYSTEM = ("maest_10s_random_weights_pretrain", "demo")
+TAGGER = ("short_chunk", "demo")
+TAGGER_LAYER = "layer7"  # the last one before the hidden layer
 
 
 @dataclass(frozen=True)
@@ -50,28 +53,36 @@ class Step:
         return found[-1].parents[1] if found else None
 
 
-def training(size: str) -> Step:
-    """The command that trains, or goes on with a training that was interrupted."""
-    command = ("ex_pretrain.py", "with", *SYSTEM, "resume=True", *_corpus(size))
-    return Step("1/5  pre-train a small MAEST to tag instruments and styles", command, Path("checkpoints/last.ckpt"))
-
-
-def steps(size: str, audio: Path, trained: Path) -> Iterator[Step]:
-    """The further ones; `audio` is the corpus, `trained` the run."""
+def steps(size: str, audio: Path) -> Generator[Step, Path, None]:
+    """The steps in order; `audio` is the corpus. Each is to be sent the folder that the one before left."""
     corpus = _corpus(size)
 
-    def extract(title: str, store: str, weights: str) -> Step:
+    def train(title: str, program: str, system: tuple[str, ...]) -> Step:
+        """Trains, or goes on with a training that was interrupted."""
+        return Step(title, (program, "with", *system, "resume=True", *corpus), Path("checkpoints/last.ckpt"))
+
+    def extract(title: str, store: str, *which: str) -> Step:
         place = (f"inference.out_dir={FOLDER / store}", "inference.overwrite=True")
-        command = ("ex_pretrain.py", "extract_embeddings", "with", *SYSTEM, weights, *place, *corpus)
+        command = ("ex_pretrain.py", "extract_embeddings", "with", *which, *place, *corpus)
         return Step(title, command, FOLDER / store)
 
-    yield extract("2/5  extract its embeddings", "pretrained", f"inference.checkpoint={trained}")
-    title = "3/5  extract those of the same network before training, to compare"
-    yield extract(title, "random_weights", "inference.random_weights=True")
+    title = "1/7  pre-train a small MAEST to tag instruments and styles"
+    trained = yield train(title, "ex_pretrain.py", SYSTEM)
+    yield extract("2/7  extract its embeddings", "pretrained", *SYSTEM, f"inference.checkpoint={trained}")
+    title = "3/7  extract those of the same network before training, to compare"
+    yield extract(title, "random_weights", *SYSTEM, "inference.random_weights=True")
     for name in WITHOUT_NETWORK:
         command = ("-m", "preprocess", str(audio), str(FOLDER / name), "--frontend", name, "--renew")
-        yield Step("4/5  what needs no network: librosa's tempo, templates of keys", command, FOLDER / name)
-    title = "5/5  probe all of them, and plain mel statistics, on all tasks"
+        yield Step("4/7  what needs no network: librosa's tempo, templates of keys", command, FOLDER / name)
+    title = "5/7  train a convolutional tagger of raw audio on the same tags"
+    tagger = yield train(title, "ex_transfer.py", TAGGER)
+    yield extract(
+        "6/7  extract its embeddings",
+        "short_chunk",
+        f"inference.checkpoint={tagger}",
+        f"inference.layer={TAGGER_LAYER}",
+    )
+    title = "7/7  probe all of them, and plain mel statistics, on all tasks"
     yield Step(title, ("ex_probe.py", "with", "demo", *corpus), Path("files/comparison.txt"))
 
 
@@ -131,6 +142,18 @@ def _run(command: Sequence[str]) -> None:
         sys.exit(process.returncode)
 
 
+def _through(flow: Generator[Step, Path, None]) -> Path:
+    """Do all steps; returns the folder that the last one left."""
+    left = do(0, next(flow))
+    for number in itertools.count(1):
+        try:
+            step = flow.send(left)
+        except StopIteration:
+            break
+        left = do(number, step)
+    return left
+
+
 def main() -> None:
     """Run the steps; `--size tiny` takes seconds and shows that everything runs, `small` is worth looking at."""
     parser = argparse.ArgumentParser(prog="python -m experiments.demo", description=main.__doc__)
@@ -144,11 +167,9 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(f"\n{ENDED_EARLY}")
     known = finished()
-    trained = last = do(0, training(size))
-    for number, step in enumerate(steps(size, audio, trained), start=1):
-        last = do(number, step)
+    left = _through(steps(size, audio))
     if finished() == known:
-        print(f"\n{(last / 'files' / 'comparison.txt').read_text(encoding='utf-8')}")
+        print(f"\n{(left / 'files' / 'comparison.txt').read_text(encoding='utf-8')}")
         print(f"Everything was finished before. To begin anew: rm -r {FOLDER}")
     minutes = (time.monotonic() - started) / 60
     print(

@@ -152,6 +152,38 @@ def test_an_encoder_has_the_name_that_is_given_or_in_the_leaderboard_that_of_its
     assert (last_run() / "probe_genre.safetensors").is_file()
 
 
+def test_two_rows_are_compared_below_the_table(home, capfd):
+    run(
+        *FAST,
+        *PLAIN,
+        "embeddings.store=plain",
+        "embeddings.compare.net=net",
+        "embeddings.ahead.net=majority class or mean",
+    )
+    said = capfd.readouterr().err
+    (line,) = [line for line in said.splitlines() if " better than " in line]
+    best = max(
+        (one for one in read_scores_csv(last_run() / "scores.csv") if one.encoder == "net"), key=lambda one: one.valid
+    )
+    assert re.fullmatch(
+        rf"net, block {best.block} better than majority class or mean by \+\d+\.\d \(\+\d+\.\d to \+\d+\.\d\)", line
+    )
+    assert line in (last_run() / "files" / "comparison.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["embeddings.ahead.net=embeddings"], "no row is called 'net'; there are embeddings, "),
+        (["embeddings.ahead.embeddings=embeddings"], "one row; name two"),
+    ],
+)
+def test_a_comparison_of_rows_that_are_not_there_is_refused(home, capfd, words, problem):
+    with pytest.raises(SystemExit):
+        run(*FAST, *PLAIN, "embeddings.store=plain", *words)
+    assert problem in capfd.readouterr().err
+
+
 def test_a_sweep_that_was_killed_goes_on_to_the_same_scores(home):
     sizes = "probe.axes.batch_size=[8,16,32,48,64,80]"
     words = [

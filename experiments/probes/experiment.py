@@ -114,7 +114,7 @@ def probe(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]
         test = problems[task.name].tracks.split("test")
         made, network = stored_predictions(name, store, test.ids)[None], store.header.fingerprint or ""
         results.rows[task.name].append(predictions_row(task, data[task.name], name, network, test, made))
-    return _finish(results, problems, probes, run)
+    return _finish(results, problems, embeddings.ahead, probes, run)
 
 
 def _few_shot(task: Task, train: Split, probes: ProbeSettings, seed: int) -> Split:
@@ -129,13 +129,18 @@ def _probabilities(task: Task, targets: np.ndarray) -> np.ndarray:
 
 
 def _finish(
-    results: SweepResults, problems: Mapping[str, Labelled], probes: ProbeSettings, run: RunHandle
+    results: SweepResults,
+    problems: Mapping[str, Labelled],
+    ahead: Mapping[str, str],
+    probes: ProbeSettings,
+    run: RunHandle,
 ) -> dict[str, float]:
     """Put everything into the run and on the screen."""
     rows = [row for name in problems for row in results.rows[name]]
     best = {name: row for name, (row, _) in results.best.items()}
     warn_of_ties(results.trained)
-    write_rows(rows, best, run)
+    table = format_table(rows, best, ahead)
+    write_rows(rows, best, table, run)
     for name, (row, outcome) in results.best.items():
         task = problems[name].task
         train = _few_shot(task, problems[name].tracks.split("train"), probes, outcome.probe.seed)
@@ -143,7 +148,7 @@ def _finish(
     write_points(results.trained, run)
     if probes.runs:
         write_child_runs(results.trained, {name: one.task.primary for name, one in problems.items()}, run)
-    say(format_table(rows, best))
+    say(table)
     say(f"\nscores.csv, pictures (files) and the chosen probes: {run.directory}\nnext: python ex_probe.py report")
     for name, (_, outcome) in results.best.items():
         if apply := command("ex_probe.py", outcome.probe.features, run.directory / f"probe_{name}.safetensors"):

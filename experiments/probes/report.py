@@ -43,8 +43,14 @@ class Trained(NamedTuple):
     outcome: Outcome
 
 
-def format_table(rows: Sequence[Row], best: Mapping[str, Row]) -> str:
-    """The rows as text: a block a task, a line a row, a column a metric in per cent, and how far the best is ahead."""
+def format_table(rows: Sequence[Row], best: Mapping[str, Row], ahead: Mapping[str, str] | None = None) -> str:
+    """The rows as text: a block a task, a line a row, a column a metric in per cent, and how far the best is ahead.
+
+    Args:
+        rows: Of all tasks.
+        best: The row of the best embeddings by task, which the others are compared with.
+        ahead: Further comparisons, an encoder with another one: a line each below the table of a task that has both.
+    """
     lines = []
     for task, of_task in _by_task(rows).items():
         metrics, main = list(of_task[0].metrics), best[task]
@@ -54,11 +60,25 @@ def format_table(rows: Sequence[Row], best: Mapping[str, Row]) -> str:
         for row in of_task:
             cells = [reports.with_interval(*measured) for measured in row.metrics.values()]
             if row is not main:
-                gap = ahead_of(main, row)
-                chance = "" if gap.more_than_chance else "  may be chance"
-                cells.append(f"{100 * gap.ahead:+z.1f} ({100 * gap.low:+z.1f} to {100 * gap.high:+z.1f}){chance}")
+                cells.append(_gap(main, row))
             lines.append(f"{row.label:<{width}}" + _cells(cells))
+        for one, other in (ahead or {}).items():
+            pair = [_best_of(encoder, of_task) for encoder in (one, other)]
+            if all(pair):
+                lines.append(f"{pair[0].label} better than {pair[1].label} by {_gap(*pair)}")
     return "\n".join(lines)
+
+
+def _gap(row: Row, other: Row) -> str:
+    """How far a row is ahead of another one, in per cent, with its interval."""
+    gap = ahead_of(row, other)
+    chance = "" if gap.more_than_chance else "  may be chance"
+    return f"{100 * gap.ahead:+z.1f} ({100 * gap.low:+z.1f} to {100 * gap.high:+z.1f}){chance}"
+
+
+def _best_of(encoder: str, rows: Sequence[Row]) -> Row | None:
+    """The row of an encoder, of several the one that is best on validation."""
+    return max((row for row in rows if row.score.encoder == encoder), key=lambda row: row.score.valid, default=None)
 
 
 def _by_task(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -78,12 +98,13 @@ def _over(row: Row) -> str:
     return f"{row.score.unit} and {seeds} seeds" if seeds > 1 else row.score.unit
 
 
-def write_rows(rows: Sequence[Row], best: Mapping[str, Row], run: RunHandle) -> None:
+def write_rows(rows: Sequence[Row], best: Mapping[str, Row], text: str, run: RunHandle) -> None:
     """Attach the rows: pictures, the table as text and as CSV, and what the leaderboard reads.
 
     Args:
         rows: Of all tasks.
         best: The row of the best embeddings by task, which the others are compared with.
+        text: Of `format_table`.
         run: Gets the files.
     """
     for task, of_task in _by_task(rows).items():
@@ -107,7 +128,7 @@ def write_rows(rows: Sequence[Row], best: Mapping[str, Row], run: RunHandle) -> 
                 writer.writerow(line)
     run.add_artifact(path)
     table = run.directory / TABLE
-    table.write_text(format_table(rows, best).lstrip() + "\n", encoding="utf-8")
+    table.write_text(text.lstrip() + "\n", encoding="utf-8")
     run.add_artifact(table)
     for row in rows:
         run.add_artifact(save_predictions(run.directory / row.score.predictions, row.ids, row.by_seed, row.references))

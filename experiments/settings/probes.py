@@ -29,6 +29,7 @@ class EmbeddingsSettings(Section):
     name: str = ""  # of its encoder; empty: embeddings, and in the leaderboard the name of the store's folder
     compare: dict[str, str] = {}  # further ones to probe in the same way, by the name they get in the table
     predictions: dict[str, str] = {}  # stores of predictions, for which nothing is trained, or folders, by their name
+    ahead: dict[str, str] = {}  # ROW: OTHER, a line below the table: how far one row of it is ahead of another one
     baselines: list[Baseline] = ["mel_statistics", "majority_or_mean"]  # rows that need no network
     blocks: list[Count] | None = None  # of a folder of several; None: all there are
     layers: list[str] | None = None  # of a folder of several that have names, not numbers; None: all there are
@@ -47,6 +48,16 @@ class EmbeddingsSettings(Section):
             raise ValueError(f"compare.{both[0]} and predictions.{both[0]}: one name for two rows; choose another")
         if self.name in ROWS[1:]:
             raise ValueError(f"name={self.name}: this is a row of the table already; choose another name")
+        return self
+
+    @model_validator(mode="after")
+    def _compared_rows_exist(self) -> EmbeddingsSettings:
+        rows = [self.name or ROWS[0], *self.compare, *self.predictions, *ROWS[1:]]
+        for row, other in self.ahead.items():
+            if unknown := [name for name in (row, other) if name not in rows]:
+                raise ValueError(f"ahead.{row}={other}: no row is called {unknown[0]!r}; there are {', '.join(rows)}")
+            if row == other:
+                raise ValueError(f"ahead.{row}={other}: one row; name two")
         return self
 
 

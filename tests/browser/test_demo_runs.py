@@ -24,7 +24,7 @@ def completed() -> dict[str, dict]:
     with located(TrackingSettings()) as location:
         runs = open_database(location.url).runs
         found: dict[str, dict] = {}
-        for name in ("ex_pretrain", "ex_probe"):
+        for name in ("ex_pretrain", "ex_transfer", "ex_probe"):
             wanted = {"experiment.name": name, "command": "main", "status": "COMPLETED"}
             run = runs.find_one(wanted, sort=[("_id", DESCENDING)])
             assert run, f"no completed run of {name} in {location.masked_url}: make demo"
@@ -69,8 +69,9 @@ def test_the_runs_of_the_demo_are_in_the_table(page, completed, keep):
         assert row["target"].startswith("tagging")
 
 
-def test_the_curves_of_the_training_are_drawn(page, completed, keep):
-    page.open_run(completed["ex_pretrain"]["_id"])
+@pytest.mark.parametrize("experiment", ["ex_transfer", "ex_pretrain"])
+def test_the_curves_of_the_trainings_are_drawn(page, completed, keep, experiment):
+    page.open_run(completed[experiment]["_id"])
     series = page.series()
     keep("omniboard_run.png")
     assert "train/loss" in series
@@ -78,7 +79,7 @@ def test_the_curves_of_the_training_are_drawn(page, completed, keep):
     assert all(len(values) > 0 for _, values in series.values())
 
 
-@pytest.mark.parametrize("experiment", ["ex_pretrain", "ex_probe"])
+@pytest.mark.parametrize("experiment", ["ex_pretrain", "ex_transfer", "ex_probe"])
 def test_a_picture_of_each_experiment_is_seen(page, completed, until, keep, experiment):
     run = completed[experiment]
     page.open_run(run["_id"], "Artifacts")

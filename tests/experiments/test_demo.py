@@ -29,9 +29,10 @@ def typed(tmp_path, monkeypatch) -> list[tuple[str, ...]]:
         elif command[0] == "-m":
             made = Path(command[3]) / "header.json"
         elif command[1] == "with":
+            assert "resume=True" in command
             made = Path(f"runs/training{next(number)}/checkpoints/last.ckpt")
         else:
-            made = Path(next(word.split("=")[1] for word in command if "out_dir" in word)) / "block_02"
+            made = Path(next(word.split("=")[1] for word in command if "out_dir" in word)) / "header.json"
         made.parent.mkdir(parents=True, exist_ok=True)
         made.write_text("table of scores")
 
@@ -40,7 +41,9 @@ def typed(tmp_path, monkeypatch) -> list[tuple[str, ...]]:
 
 
 def kinds(commands: list[tuple[str, ...]]) -> list[str]:
-    return [next(word for word in command if word not in ("ex_pretrain.py", "-m")) for command in commands]
+    return [
+        next(word for word in command if word not in ("ex_pretrain.py", "ex_transfer.py", "-m")) for command in commands
+    ]
 
 
 def test_what_failed_is_all_that_is_done_again(typed, capsys):
@@ -53,15 +56,18 @@ def test_what_failed_is_all_that_is_done_again(typed, capsys):
         "extract_embeddings",
         "preprocess",
         "preprocess",
+        "with",
+        "extract_embeddings",
         "ex_probe.py",
     ]
+    assert "inference.checkpoint=runs/training2" in typed[6]
     Path("broken").unlink()
     typed.clear()
     capsys.readouterr()
     demo.main()
     assert kinds(typed) == ["ex_probe.py"]
     out = capsys.readouterr().out
-    assert out.count("finished before, kept: ") == 5
+    assert out.count("finished before, kept: ") == 7
     assert "kept: runs/training1\n" in out
 
 
@@ -81,12 +87,25 @@ def test_what_was_deleted_is_made_again_and_all_that_comes_after_it(typed):
     typed.clear()
     shutil.rmtree("outputs/demo/librosa_tempo")
     demo.main()
-    assert kinds(typed) == ["preprocess", "preprocess", "ex_probe.py"]
+    assert kinds(typed) == ["preprocess", "preprocess", "with", "extract_embeddings", "ex_probe.py"]
     typed.clear()
     shutil.rmtree("runs/training1")
     demo.main()
-    assert len(typed) == 6
-    assert "inference.checkpoint=runs/training2" in typed[1]
+    assert len(typed) == 8
+    assert "inference.checkpoint=runs/training4" in typed[1]
+    typed.clear()
+    shutil.rmtree("outputs/demo/short_chunk")
+    demo.main()
+    assert kinds(typed) == ["extract_embeddings", "ex_probe.py"]
+
+
+def test_who_stopped_before_the_tagger_was_a_step_goes_on_with_it(typed):
+    demo.main()
+    before = demo.finished()[:5]
+    demo._remember([*before, ("python ex_probe.py with demo datamodule.demo_size=tiny", Path("runs/probes"))])
+    typed.clear()
+    demo.main()
+    assert kinds(typed) == ["with", "extract_embeddings", "ex_probe.py"]
 
 
 @pytest.mark.parametrize("content", ["", "{}", "5", '[["python x", 5]]', '[["python ex_pretrain.py"]]'])
@@ -94,4 +113,4 @@ def test_a_damaged_memory_is_none(typed, content: str):
     demo.FINISHED.parent.mkdir(parents=True)
     demo.FINISHED.write_text(content)
     demo.main()
-    assert len(typed) == 6
+    assert len(typed) == 8

@@ -71,13 +71,13 @@ def write_test_report(
 
 
 def per_class_table(task: Task, predictions: np.ndarray, references: np.ndarray, ends: Ends) -> str:
-    """The figures of every class for a terminal: per cent, half of the 95 % interval; the most frequent first."""
+    """The figures of every class for a terminal: per cent, ends of the 95 % interval; the most frequent first."""
     per_class = task.score_per_class(predictions, references)
     metrics = [name for name in next(iter(per_class.values()), {}) if not name.startswith("n_")]
     rows = [(TAG, "n", *metrics)]
     for name, row in sorted(per_class.items(), key=lambda pair: -pair[1].get("n_positive", 0)):
         cells = (
-            reports.with_interval(row[metric], *ends[name][metric])
+            f"{100 * row[metric]:.1f} ({_in_per_cent(*ends[name][metric])})"
             if metric in ends.get(name, {})
             else f"{100 * row[metric]:.1f}"
             for metric in metrics
@@ -85,6 +85,11 @@ def per_class_table(task: Task, predictions: np.ndarray, references: np.ndarray,
         rows.append((printable(name), f"{row.get('n_positive', 0):.0f}", *cells))
     rows += [(printable(name), str(n), *("-" for _ in metrics)) for name, n in task.unscorable(references).items()]
     return aligned(rows)
+
+
+def _in_per_cent(low: float, high: float) -> str:
+    """The ends of an interval, which near 0 and 100 do not lie at the same distance from the score."""
+    return f"{100 * low:.1f}-{100 * high:.1f}"
 
 
 def _end_columns(ends: Mapping[str, tuple[float, float]]) -> dict[str, float]:

@@ -10,6 +10,7 @@ from typing import Any
 from experiments.checkpoint_files import WHEEL, checkpoint_file
 from experiments.encoder import Encoder
 from experiments.tracking.journal import read
+from models import published_taggers
 from models.checkpoints import read_metadata
 from models.releases import RELEASES
 
@@ -32,7 +33,7 @@ def card(encoder: Encoder, checkpoint: str | None, release: str | None) -> dict[
     """
     checkpoint = None if checkpoint and checkpoint.endswith(WHEEL) else checkpoint  # which holds a release
     file = checkpoint_file(checkpoint) if checkpoint else None
-    metadata = read_metadata(file) if file else {}
+    metadata = {**published_taggers.metadata_of(file), **read_metadata(file)} if file else {}
     training = metadata.get("training") or (_training(file) if file else None)
     description = {key: value for key, value in encoder.description.items() if key not in ("network", "class")}
     return {

@@ -40,6 +40,7 @@ from preprocess.files import Candidate, storable
 LONGEST_STEM = 60  # characters of a song in the name of its picture
 PICTURES = 10  # files of one call that get a picture
 PICTURE = "over_time_{}.png"
+SKIPPED = "skipped.csv"
 SHOWN = 20  # files of one call whose classes are printed
 MANY = 100  # files, from which on a stop would hurt
 RANKED = 10  # classes of a file in the ranking where no setting says it
@@ -133,7 +134,8 @@ def predict_files(
         todo = [file for file in files if storable(file.path) not in results.done]
         already = len(files) - len(todo)
         if already and task.kind == "tags" and selection:
-            say(f"{already} files are predicted already; of their tags those are given that this call asks for")
+            were = pluralize(already, "file was predicted before; its", "files were predicted before; their")
+            say(f"{were} tags are selected again with these settings")
         if len(todo) >= MANY and inference.out_dir is None:
             say(f"{len(todo)} files: with inference.out_dir=FOLDER, a call that is stopped goes on where it was")
         skipped = _predict(todo, predictor, selection, inference.batch_size, jobs, results, run)
@@ -144,7 +146,10 @@ def predict_files(
                 else "the file could not be predicted; the reason is above"
             )
         _leave(results, skipped, todo, run)
-    return {"predicted": len(todo) - len(skipped), "already": already, "skipped": len(skipped)}
+    predicted = len(todo) - len(skipped)
+    before, reasons = f" ({already:,} before)" if already else "", f" ({results.folder / SKIPPED})" if skipped else ""
+    say(f"{predicted:,} predicted{before}, {len(skipped):,} skipped{reasons}")
+    return {"predicted": predicted, "already": already, "skipped": len(skipped)}
 
 
 def _results(
@@ -263,7 +268,7 @@ def _leave(results: Results, skipped: Sequence[tuple[str, str]], todo: Sequence[
             shown += 1
             print(printable(summary["audio"]))
             _print_classes(summary, results)
-    files, reasons = results.finish(), results.folder / "skipped.csv"
+    files, reasons = results.finish(), results.folder / SKIPPED
     reasons.unlink(missing_ok=True)  # of an earlier call, whose run may keep it
     if skipped:
         with reasons.open("w", newline="", encoding="utf-8") as handle:
@@ -271,7 +276,8 @@ def _leave(results: Results, skipped: Sequence[tuple[str, str]], todo: Sequence[
         files.append(reasons)
     for file in files:
         run.add_artifact(file)
-    more = len(new) - len(skipped) - shown
-    say(f"{f'{more} more files, and ' if more > 0 else ''}all classes over time: {files[0]}, {files[2]}")
-    pictures = results.folder / PICTURE.format("*")
-    say(f"a table of the predictions: {files[1]}; pictures of the first {PICTURES}: {pictures}")
+    ranking = "values" if results.values else "the best classes"
+    everything = "all files, " if len(new) - len(skipped) > shown else ""
+    say(f"{everything}{ranking}: {files[0]} (also over time), {files[1]} (a table)")
+    say(f"all {'values' if results.values else 'classes'} over time: {files[2]}")
+    say(f"pictures of the first {PICTURES}: {results.folder / PICTURE.format('*')}")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from datasets.intervals import IntervalError
+from datasets.text import enumerated
 from experiments.intervals import interval
 from experiments.messages import say
 from experiments.objectives import Evaluation
@@ -45,8 +46,9 @@ def name_left_out(task: Task, references: np.ndarray) -> None:
     """Say which classes the macro averages leave out."""
     left_out = task.unscorable(references) if task.clip_level else {}
     if left_out:
-        named = ", ".join(f"{name} ({n} of {len(references)})" for name, n in left_out.items())
-        say(f"left out of the means, as no test track or every one has them: {named}")
+        named = [f"{name} ({n} of {len(references)})" for name, n in left_out.items()]
+        whole, short = ", ".join(named), f"{enumerated(named)}; all of them: per_class_test.csv"
+        say(f"left out of the means, as no test track or every one has them: {min(whole, short, key=len)}")
 
 
 def print_scores(scores: Mapping[str, float], selection: Selection | None) -> None:

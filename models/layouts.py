@@ -33,7 +33,7 @@ PLAIN, AVERAGED = "net.", "net_swa."
 OTHERS = "model."  # of other programs' Lightning checkpoints, if all names begin so
 FRONTEND = "frontend."  # of our own files
 FRONTENDS = {PLAIN: ("inputs.frontend.",), AVERAGED: ("inputs_swa.frontend.", "inputs.frontend.")}
-PROGRAMS = (".onnx", ".pt2")
+PROGRAMS = {".onnx": "ONNX files are for onnxruntime", ".pt2": "exported programs are for torch.export.load"}
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def read_weights(path: str | Path, averaged: bool | None = None) -> Weights:
     if not path.is_file():
         raise CheckpointError(f"there is no file of weights {path}")
     if path.suffix in PROGRAMS:
-        raise CheckpointError(f"{path} is an exported program, which cannot be taken apart; give what it was made from")
+        raise CheckpointError(f"{path}: {PROGRAMS[path.suffix]}; give the run or the file that it was exported from")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     content = _content(path)

@@ -25,6 +25,15 @@ def test_a_folder_without_a_checkpoint_and_a_missing_file_are_told_apart(tmp_pat
         checkpoint_file(str(tmp_path / "gone.ckpt"))
 
 
+def test_a_name_that_is_nearly_a_release_is_told_which():
+    with pytest.raises(UserError, match=r"did you mean musicnn_original_m\w\w or musicnn_original_m\w\w\?"):
+        checkpoint_file("musicnn_original")
+    with pytest.raises(UserError, match=r"or a release: .*passt_deit"):
+        checkpoint_file("qqq")
+    with pytest.raises(UserError, match=r"model\.safetensors$"):
+        checkpoint_file("gone.ckpt")
+
+
 def test_weights_are_known_by_their_content(tmp_path):
     for name, content in (("a.ckpt", b"one"), ("b.ckpt", b"one"), ("c.ckpt", b"two")):
         (tmp_path / name).write_bytes(content)

@@ -94,6 +94,7 @@ def test_audio_that_is_none_is_refused(network):
         (np.full(20_000, np.nan, np.float32), "NaN"),
         (np.full(20_000, 9000.0, np.float32), "far over full scale"),
         (np.zeros(20_000, np.int64), "int64"),
+        ("song.mp3", r"song\.mp3.*give samples, not a path"),
     ):
         with pytest.raises(AudioError, match=message):
             encoder.predict(audio, RATE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from datasets.tables import CorpusError
 from experiments.errors import UserError
 from experiments.labels import output_names, read_labels
 from models.checkpoints import save_network
@@ -30,3 +31,9 @@ def test_a_file_goes_before_what_the_weights_carry(tmp_path):
     assert output_names(None, None, 2) == ("class_000", "class_001")
     with pytest.raises(UserError, match=r"labels\.txt: 3 names, the network has 4 classes"):
         output_names(None, str(tmp_path / "labels.txt"), 4)
+    with pytest.raises(
+        CorpusError, match=r"^inference\.labels=mtt: no such file; .* or a corpus of magnatagatune, msd, jamendo$"
+    ):
+        output_names(None, "mtt", 50)
+    with pytest.raises(CorpusError, match=r"^datamodule\.labels=mtt: no such file"):
+        read_labels("mtt")

@@ -21,7 +21,7 @@ from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.inference.audio_files import audio_named, decoded, refuse_replaced, stamp
 from experiments.inference.results import Results
-from experiments.inference.selection import selection_of, tag_set
+from experiments.inference.selection import network_words, say_unfitted, selection_of, tag_set
 from experiments.inference.tag_map import tag_map
 from experiments.messages import say
 from experiments.networks.opening import open_encoder, windowing_of
@@ -61,6 +61,7 @@ class Predictor:
         padded: Whether a file that is much shorter than a window is always padded, as in an extraction.
         last_layer: Of the network; nothing runs after it. None: to the end.
         thresholds: Of a tagger, fitted for these weights.
+        words: Of a command line that name the network, where thresholds can be fitted for it.
     """
 
     encoder: Encoder
@@ -72,6 +73,7 @@ class Predictor:
     padded: bool = False
     last_layer: str | None = None
     thresholds: Thresholds | None = None
+    words: Sequence[str] = ()
 
 
 def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
@@ -99,6 +101,7 @@ def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         partial(encoder.decode, join=join),
         {} if join == "mean" else {"join": join},
         thresholds=encoder.thresholds,
+        words=network_words(settings),
     )
     return predict_files(files, predictor, inference, settings.datamodule.jobs, run)
 
@@ -145,6 +148,7 @@ def predict_files(
                 if len(files) > 1
                 else "the file could not be predicted; the reason is above"
             )
+        say_unfitted(inference, task, predictor.thresholds, predictor.words)
         _leave(results, skipped, todo, run)
     predicted = len(todo) - len(skipped)
     before, reasons = f" ({already:,} before)" if already else "", f" ({results.folder / SKIPPED})" if skipped else ""

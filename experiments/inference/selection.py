@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.checkpoint_files import WHEEL
 from experiments.errors import UserError
 from experiments.messages import say
-from experiments.settings import PredictionSettings
+from experiments.settings import PredictionSettings, PretrainSettings
+from experiments.settings.inference import selections
 from experiments.tasks.base import Task
 from models.descriptions import read_json
 from models.errors import CheckpointError
@@ -26,7 +29,7 @@ FIT = "fit them by `python ex_transfer.py evaluate with inference.fit_thresholds
 def selection_of(
     inference: PredictionSettings, task: Task, own: Thresholds | None, weights: str = ""
 ) -> Selection | None:
-    """Which classes are given; says so where thresholds are not the network's own.
+    """Which classes are given.
 
     Args:
         inference: Of the settings: `top`, `threshold`, `thresholds` and `argmax`.
@@ -55,12 +58,31 @@ def selection_of(
     if inference.thresholds is not None:
         thresholds = read_thresholds(inference.thresholds, task.classes, weights, getattr(inference, "join", ""))
         return Selection(f"inference.thresholds={inference.thresholds}", thresholds.values)
-    if own is None:
-        say(
-            f"no thresholds were fitted: a tag is given from a probability of {USUAL} on; choose another by "
-            f"inference.threshold, or for a trained network {FIT}"
-        )
     return fitted(own, task.classes)
+
+
+def say_unfitted(inference: PredictionSettings, task: Task, own: Thresholds | None, words: Sequence[str] = ()) -> None:
+    """Say that tags are given by the usual threshold, where that is so, and how to fit thresholds.
+
+    Args:
+        inference: See `selection_of`, as `task` and `own`.
+        words: Of `network_words`, where thresholds can be fitted for the network.
+    """
+    if task.kind != "tags" or own is not None or selections(inference):
+        return
+    say(f"no thresholds were fitted: a tag is given from a probability of {USUAL} on; inference.threshold sets another")
+    if words:
+        rest = "inference.fit_thresholds=True datamodule.base_dir=AUDIO_DIR"
+        say(f"fit thresholds on tagged audio: python ex_transfer.py evaluate with {shlex.join(words)} {rest}")
+
+
+def network_words(settings: PretrainSettings) -> list[str]:
+    """What a command line needs to name the trained network of the settings."""
+    checkpoint, pretrained = settings.inference.checkpoint, settings.model.pretrained
+    named = [f"inference.checkpoint={checkpoint}"] if checkpoint else []
+    if pretrained and (not checkpoint or checkpoint.endswith(WHEEL)):
+        named.append(f"model.pretrained={pretrained}")
+    return [*named, *settings.model.words]
 
 
 def read_thresholds(file: str, tags: Sequence[str], weights: str = "", join: str = "") -> Thresholds:

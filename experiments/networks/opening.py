@@ -13,6 +13,7 @@ from experiments.messages import say
 from experiments.networks.devices import runtime_of
 from experiments.networks.initial import frontend_from, initial
 from experiments.settings import InferenceSettings, PretrainSettings
+from experiments.settings.model import DEFAULT
 from experiments.tasks import build
 from experiments.tracks.data import DataSource
 from experiments.windowing import Windowing
@@ -51,6 +52,8 @@ def open_encoder(settings: PretrainSettings, named: bool = True) -> Encoder:
     encoder = Encoder.load(
         source, allowed=model.allowed, labels=inference.labels, sha256=inference.sha256, arguments=changed, **runtime
     )
+    if model.network != DEFAULT and model.kind.name != encoder.network.name:
+        say(f"{source} is of the network {encoder.network.name}; model.network={model.network} is not used")
     n_classes = encoder.network.n_classes
     if named and not inference.labels and encoder.labels == output_names(None, None, n_classes):
         say(f"the weights name no classes: they are numbered; give inference.labels=FILE of {n_classes} names")

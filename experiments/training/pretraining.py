@@ -15,7 +15,7 @@ from datasets.text import pluralize
 from experiments.class_report import per_class_table, write_test_report
 from experiments.errors import UserError
 from experiments.inference.selection import FILE as THRESHOLDS_FILE
-from experiments.inference.selection import selection_of, write_thresholds
+from experiments.inference.selection import network_words, say_unfitted, selection_of, write_thresholds
 from experiments.intervals import interval_per_class
 from experiments.messages import say
 from experiments.networks.devices import check_accelerator
@@ -57,6 +57,7 @@ from models.inputs import Inputs
 from models.selection import Selection
 
 MOST_ROWS = 60  # of a table in a terminal
+EMBEDDINGS = "outputs/embeddings/"  # where named configs of corpora put those, which an evaluation has none of
 
 
 def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
@@ -86,6 +87,7 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
             train = loaders.splits["train"]
             targets = train.targets if train.clip_level else None
             selection = selection_of(settings.inference, learner.objective.task, learner.thresholds)
+            say_unfitted(settings.inference, learner.objective.task, learner.thresholds)
             result.update(_report_test(learner, run, loaders.splits["test"].ids, selection, targets))
         except UserError as error:  # too few test tracks to score anything: the training is none the worse for it
             say(f"no test scores: {error}")
@@ -100,9 +102,15 @@ def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     Raises:
         UserError: There are no tracks to evaluate, or settings, tracks and weights do not fit.
     """
+    inference, place = settings.inference, settings.inference.out_dir
+    if place and not place.startswith(EMBEDDINGS):
+        raise UserError(
+            f"inference.out_dir={place}: an evaluation leaves its files with the run; leave it out, it is for "
+            "robustness.perturbations"
+        )
     L.seed_everything(run.seed, workers=True, verbose=False)
     learner, loaders = prepare(settings, run, trained=True)
-    task, inference = learner.objective.task, settings.inference
+    task = learner.objective.task
     if inference.fit_thresholds and task.kind != "tags":
         raise UserError(f"inference.fit_thresholds is for tags, and {task.name} has none: leave it out")
     require_nonempty(loaders.splits, *(["valid"] if inference.fit_thresholds else []), "test")
@@ -114,6 +122,7 @@ def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
             raise UserError("inference.fit_thresholds: the predictions of the validation split are not finite")
     selection = selection_of(inference, task, learner.thresholds, learner.hparams["weights"])
     trainer.test(learner, loaders, verbose=False)
+    say_unfitted(inference, task, learner.thresholds, network_words(settings))
     result = _report_test(learner, run, loaders.splits["test"].ids, selection, table=True)
     if inference.fit_thresholds and run.is_global_zero:
         _keep_thresholds(settings, learner, run)
@@ -124,9 +133,7 @@ def _keep_thresholds(settings: PretrainSettings, learner: Learner, run: RunHandl
     file, inference = run.directory / THRESHOLDS_FILE, settings.inference
     write_thresholds(file, learner.thresholds, {"weights": learner.hparams["weights"], "join": inference.join})
     run.add_artifact(file)
-    named = [f"inference.checkpoint={inference.checkpoint}"] if inference.checkpoint else []
-    named += [f"model.pretrained={settings.model.pretrained}"] if settings.model.pretrained and not named else []
-    words = shlex.join([*named, *settings.model.words, f"inference.thresholds={file}", "inference.audio=AUDIO"])
+    words = shlex.join([*network_words(settings), f"inference.thresholds={file}", "inference.audio=AUDIO"])
     say(f"thresholds: {file}\nnext: python ex_transfer.py predict with {words}")
 
 

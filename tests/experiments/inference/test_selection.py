@@ -9,8 +9,15 @@ import pytest
 from pydantic import ValidationError
 
 from experiments.errors import UserError
-from experiments.inference.selection import read_thresholds, selection_of, tag_set, write_thresholds
-from experiments.settings import InferenceSettings, PredictionSettings
+from experiments.inference.selection import (
+    network_words,
+    read_thresholds,
+    say_unfitted,
+    selection_of,
+    tag_set,
+    write_thresholds,
+)
+from experiments.settings import InferenceSettings, PredictionSettings, PretrainSettings
 from experiments.tasks import build
 from models.published_taggers import MAGNATAGATUNE
 from models.thresholds import Thresholds
@@ -38,7 +45,16 @@ def test_each_setting_is_a_rule(given, rule, source, numbers):
 def test_without_thresholds_one_for_all_is_taken_and_that_is_said(capsys):
     found = selection_of(InferenceSettings(), TAGS, None)
     assert found.thresholds == (0.25,) * 3
-    assert "no thresholds were fitted: a tag is given from a probability of 0.25 on" in capsys.readouterr().err
+    settings = PretrainSettings(inference={"checkpoint": "my best.ckpt"})
+    say_unfitted(settings.inference, TAGS, None, network_words(settings))
+    said = capsys.readouterr().err
+    assert "no thresholds were fitted: a tag is given from a probability of 0.25 on" in said
+    assert "evaluate with 'inference.checkpoint=my best.ckpt' inference.fit_thresholds=True datamodule.base_dir" in said
+    say_unfitted(InferenceSettings(), TAGS, None)
+    assert "evaluate" not in capsys.readouterr().err
+    say_unfitted(InferenceSettings(top=3), TAGS, None)
+    say_unfitted(InferenceSettings(), TAGS, FITTED)
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,16 @@ def test_a_corpus_of_another_number_of_tags(tmp_path):
         opened(tmp_path / "small.safetensors", inference={"labels": "msd"})
 
 
+def test_a_network_that_the_file_is_not_of_is_not_used(tmp_path, capsys):
+    file = tmp_path / "small.safetensors"
+    save_network(file, MusicnnOriginal(n_classes=7), {})
+    assert opened(file, model={"network": "fcn"}).network.name == "musicnn_original"
+    assert f"{file} is of the network musicnn_original; model.network=fcn is not used" in capsys.readouterr().err
+    opened(file)
+    opened(file, model={"network": "musicnn_original"})
+    assert "is not used" not in capsys.readouterr().err
+
+
 def test_a_sum_is_of_a_file():
     with pytest.raises(ValueError, match="sha256=00 without checkpoint"):
         InferenceSettings(sha256="00")

@@ -43,6 +43,9 @@ def test_the_best_checkpoint_has_thresholds_and_the_test_uses_them(trained):
 def test_an_evaluation_fits_thresholds_and_a_prediction_takes_them(trained, capsys):
     words, result = trained
     given = ["inference.checkpoint=kept/best.ckpt", *words]
+    with pytest.raises(SystemExit):
+        run("evaluate", "with", *given, "inference.out_dir=elsewhere")
+    assert "inference.out_dir=elsewhere: an evaluation leaves its files with the run" in capsys.readouterr().err
     found = run("evaluate", "with", *given, "inference.fit_thresholds=True")
     assert found == pytest.approx({name: value for name, value in result.items() if name.startswith("test/")})
     said = capsys.readouterr()

@@ -33,7 +33,7 @@ def read_labels(file: str, section: str = "datamodule") -> tuple[str, ...]:
         try:
             return read_names(path)
         except CorpusError as error:
-            known = "" if path.exists() else f", or a corpus of {', '.join(published_taggers.CORPORA)}"
+            known = "" if path.exists() else f", or a built-in list: {', '.join(published_taggers.CORPORA)}"
             raise CorpusError(f"{section}.{error}{known}") from None
     labels = read_metadata(checkpoint_file(file)).get("labels")
     if not labels:

@@ -61,19 +61,26 @@ def selection_of(
     return fitted(own, task.classes)
 
 
-def say_unfitted(inference: PredictionSettings, task: Task, own: Thresholds | None, words: Sequence[str] = ()) -> None:
+def say_unfitted(
+    inference: PredictionSettings,
+    task: Task,
+    own: Thresholds | None,
+    words: Sequence[str] = (),
+    data: str = " datamodule.base_dir=AUDIO_DIR",
+) -> None:
     """Say that tags are given by the usual threshold, where that is so, and how to fit thresholds.
 
     Args:
         inference: See `selection_of`, as `task` and `own`.
         words: Of `network_words`, where thresholds can be fitted for the network.
+        data: What a command line says of the tracks, see `experiments.tracks.data.spell`.
     """
     if task.kind != "tags" or own is not None or selections(inference):
         return
     say(f"no thresholds were fitted: a tag is given from a probability of {USUAL} on; inference.threshold sets another")
     if words:
-        rest = "inference.fit_thresholds=True datamodule.base_dir=AUDIO_DIR"
-        say(f"fit thresholds on tagged audio: python ex_transfer.py evaluate with {shlex.join(words)} {rest}")
+        command = f"python ex_transfer.py evaluate with {shlex.join(words)} inference.fit_thresholds=True{data}"
+        say(f"fit thresholds on tagged audio: {command}")
 
 
 def network_words(settings: PretrainSettings) -> list[str]:

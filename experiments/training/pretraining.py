@@ -122,7 +122,7 @@ def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
             raise UserError("inference.fit_thresholds: the predictions of the validation split are not finite")
     selection = selection_of(inference, task, learner.thresholds, learner.hparams["weights"])
     trainer.test(learner, loaders, verbose=False)
-    say_unfitted(inference, task, learner.thresholds, network_words(settings))
+    say_unfitted(inference, task, learner.thresholds, network_words(settings), spell(settings.datamodule))
     result = _report_test(learner, run, loaders.splits["test"].ids, selection, table=True)
     if inference.fit_thresholds and run.is_global_zero:
         _keep_thresholds(settings, learner, run)

@@ -32,7 +32,7 @@ def test_a_file_goes_before_what_the_weights_carry(tmp_path):
     with pytest.raises(UserError, match=r"labels\.txt: 3 names, the network has 4 classes"):
         output_names(None, str(tmp_path / "labels.txt"), 4)
     with pytest.raises(
-        CorpusError, match=r"^inference\.labels=mtt: no such file; .* or a corpus of magnatagatune, msd, jamendo$"
+        CorpusError, match=r"^inference\.labels=mtt: no such file; .* or a built-in list: magnatagatune, msd, jamendo$"
     ):
         output_names(None, "mtt", 50)
     with pytest.raises(CorpusError, match=r"^datamodule\.labels=mtt: no such file"):

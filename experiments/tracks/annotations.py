@@ -76,6 +76,12 @@ def from_files(settings: DatamoduleSettings, base: Path) -> Corpus | None:
             "everything else needs annotations: name a table, or leave it out"
         )
     table = Path(settings.groundtruth).expanduser() if settings.groundtruth else table_near(base)
+    if table is not None and not table.exists():
+        raise UserError(
+            f"datamodule.groundtruth={settings.groundtruth}: no such table of annotations; where a named config set "
+            "it, such as those that end with _mtt, give your own, datamodule.groundtruth=TABLE, or take the config of "
+            "the network alone, without _mtt"
+        )
     return arrange(settings, read(settings, table)) if table else None
 
 

@@ -59,6 +59,9 @@ def test_a_command_line_that_names_the_same_tracks():
         "datamodule.columns.tags=[moods,tags]",
     ]
     assert spell(DatamoduleSettings(columns={"tags": ["tags", "genre"]})) == ""
+    taught = DatamoduleSettings(base_dir="music", groundtruth="teacher")
+    assert spell(taught) == " datamodule.base_dir=music datamodule.groundtruth=teacher"
+    assert spell(taught, annotated=True) == " datamodule.base_dir=music"
     demo = DatamoduleSettings(splits="stratified", task="genre", min_tracks=2)
     assert spell(demo) == " datamodule.min_tracks=2 datamodule.splits=stratified datamodule.task=genre"
 
@@ -130,7 +133,7 @@ def test_only_rank_zero_speaks(capfd, monkeypatch):
         (["artist/album/1.wav"], {}, "no annotations for"),
         (["rock/1.wav"], {"groundtruth": "folders"}, "1 folder with audio"),
         (["1.wav", "tracks.csv"], {}, "no column for the path"),
-        (["1.wav"], {"groundtruth": "no.csv"}, "no such table"),
+        (["1.wav"], {"groundtruth": "no.csv"}, r"groundtruth=no\.csv: no such table.*named config.*without _mtt"),
     ],
 )
 def test_mistakes_in_annotations_do_not_wait_for_features(tmp_path, files, settings, message):

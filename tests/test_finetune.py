@@ -141,3 +141,9 @@ def test_a_whole_network_learns_at_rates_by_layer():
     before = load_checkpoint("maest.safetensors").network.blocks[1].attn.qkv.weight
     moved = (saved["state_dict"]["net.blocks.1.attn.qkv.weight"] - before).abs().max()
     assert 0 < moved < 1e-3
+
+
+def test_without_weights_it_says_what_it_needs(capsys):
+    with pytest.raises(SystemExit):
+        run("debug", "datamodule.base_dir=music")
+    assert capsys.readouterr().err.startswith("error: finetune needs weights: model.checkpoint=runs/KEY")

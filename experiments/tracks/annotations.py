@@ -91,6 +91,17 @@ def read(settings: DatamoduleSettings, table: Path) -> Corpus:
     return read_table(table, columns, settings.separators, splits=own_splits, lenient=True)
 
 
+def pooling_note(settings: DatamoduleSettings, corpus: Corpus) -> str:
+    """Which columns of a table are pooled as tags; empty where it has one of them at most."""
+    names = settings.columns.tags if isinstance(settings.columns.tags, list) else []
+    there = {column.casefold() for column in corpus.columns}
+    present = [name for name in names if name.casefold() in there]
+    if len(present) < 2:
+        return ""
+    joined = " and ".join(present)
+    return f"tags: columns {joined} pooled (datamodule.columns.tags={present[0]} reads one alone)"
+
+
 def splits_near(settings: DatamoduleSettings, base: Path, ids: Sequence[str]) -> tuple[Path, dict[str, str]] | None:
     """The splits of tracks that a table near the audio gives, whatever annotations it has.
 

@@ -112,6 +112,8 @@ def open_source(
     if labelled and (table := annotations.table_found(settings, base)):
         say(f"labels: {table}")
     corpus, stored = annotations.from_files(settings, base) if labelled else None, holds_features(base)
+    if corpus is not None and (note := annotations.pooling_note(settings, corpus)):
+        say(note)
     if labelled and corpus is None and not stored:
         annotations.from_folders(settings, base, [audio.id for audio in find_audio(base).files])
     if stored:

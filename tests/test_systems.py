@@ -145,7 +145,7 @@ def test_scales_are_laid_over_every_system_wherever_they_stand(script):
                 for words in ([scale, name], [name, scale])
             )
             assert first == last
-            short = {"demo": first.trainer.max_epochs <= 30, "debug": first.trainer.limit_train_batches == 3}
+            short = {"demo": first.trainer.max_epochs <= 60, "debug": first.trainer.limit_train_batches == 3}
             assert short.get(scale, first.trainer.limit_val_batches == 5)
 
 

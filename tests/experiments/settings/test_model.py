@@ -160,7 +160,7 @@ def test_transfer_has_a_network_only_where_one_is_named():
         transfer("model.s_patchout_f=3")
     with pytest.raises(UserError, match="train a probe on the one, or the other from audio"):
         transfer("model.network=maest", "embeddings.store=there")
-    with pytest.raises(UserError, match="or name the network to train"):
+    with pytest.raises(UserError, match="clip_length is about windows of audio, and no network is named"):
         transfer("datamodule.clip_length=3")
 
 

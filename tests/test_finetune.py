@@ -110,7 +110,7 @@ def test_scales_leave_the_network_as_it_is(scale):
         ("model.checkpoint=mlp.safetensors", "is a MLP, no network that takes audio"),
         ("model.checkpoint=other.pth", "does not tell what network it is of"),
         ("model.pretrained=nothing", "there is no release 'nothing'"),
-        ("trainer.max_epochs=3", r"no network is named: name it.*model\.checkpoint=FILE"),
+        ("trainer.max_epochs=3", r"finetune needs weights: model\.checkpoint=runs/KEY"),
     ],
 )
 def test_what_cannot_be_fine_tuned_is_named(word, message):

@@ -34,10 +34,12 @@ class LoadReport:
     def __str__(self) -> str:
         lines = [f"weights from {self.source}: {len(self.loaded)} tensors loaded"]
         lines += [f"  adapted: {name} ({change})" for name, change in self.adapted.items()]
-        if self.reinitialised:
-            lines.append(f"  random: {', '.join(self._by_block(self.reinitialised))}")
-        if self.ignored:
-            lines.append(f"  ignored: {', '.join(self._by_block(self.ignored))}")
+        replaced = [key for key in self.reinitialised if key in self.ignored]
+        if replaced:
+            lines.append(f"  new heads: {', '.join(replaced)}; random here, those of the file are left out")
+        for what, keys in {"random": self.reinitialised, "ignored": self.ignored}.items():
+            if rest := [key for key in keys if key not in replaced]:
+                lines.append(f"  {what}: {', '.join(self._by_block(rest))}")
         return "\n".join(lines)
 
     @staticmethod

@@ -110,7 +110,7 @@ def test_scales_leave_the_network_as_it_is(scale):
         ("model.checkpoint=mlp.safetensors", "is a MLP, no network that takes audio"),
         ("model.checkpoint=other.pth", "does not tell what network it is of"),
         ("model.pretrained=nothing", "there is no release 'nothing'"),
-        ("trainer.max_epochs=3", r"no network is named: name it.*model\.checkpoint=FILE"),
+        ("trainer.max_epochs=3", r"finetune needs weights: model\.checkpoint=runs/KEY"),
     ],
 )
 def test_what_cannot_be_fine_tuned_is_named(word, message):
@@ -141,3 +141,9 @@ def test_a_whole_network_learns_at_rates_by_layer():
     before = load_checkpoint("maest.safetensors").network.blocks[1].attn.qkv.weight
     moved = (saved["state_dict"]["net.blocks.1.attn.qkv.weight"] - before).abs().max()
     assert 0 < moved < 1e-3
+
+
+def test_without_weights_it_says_what_it_needs(capsys):
+    with pytest.raises(SystemExit):
+        run("debug", "datamodule.base_dir=music")
+    assert capsys.readouterr().err.startswith("error: finetune needs weights: model.checkpoint=runs/KEY")

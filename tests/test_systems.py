@@ -71,11 +71,11 @@ def home(tiny_corpus, tmp_path_factory):
         yield
 
 
-def next_command() -> list[str]:
-    """The words after `python` of the command that the last run names at its end."""
+def next_commands() -> list[list[str]]:
+    """The words after `python` of the commands that the last run names at its end."""
     newest = max(Path("runs").iterdir(), key=lambda folder: folder.stat().st_mtime_ns)
-    (line,) = re.findall(r"^next: python (.*)$", (newest / "run.log").read_text(), re.MULTILINE)
-    return shlex.split(line)
+    lines = re.findall(r"^next: python (.*)$", (newest / "run.log").read_text(), re.MULTILINE)
+    return [shlex.split(line) for line in lines]
 
 
 def finite(result: dict) -> bool:
@@ -104,7 +104,10 @@ def test_transfer(name):
 def test_what_to_run_next_runs_as_it_is_printed(words, layer):
     """Of a network that `ex_pretrain.py` has no named config for, and of one that is not in this project."""
     run("ex_transfer.py", "with", *words, "debug", *FEW, "datamodule.task=genre")
-    script, *following = next_command()
+    applied, (script, *following) = next_commands()
+    assert applied[:3] == ["ex_transfer.py", "predict", "with"]
+    assert applied[-1] == "inference.audio=song.mp3"
+    assert applied[3:-1] == following[2 : len(applied) - 2]
     result = run(script, *following, "inference.out_dir=next")
     assert result["written"] == 40
     (store,) = Path("next").iterdir()

@@ -225,4 +225,4 @@ def _print_next(settings: PretrainSettings, encoder: Encoder, source: DataSource
     if datamodule.task != "auto":  # a sweep has its tasks elsewhere
         store += f" {shlex.quote(f'probe.tasks=[{datamodule.task}]')}"
         datamodule = datamodule.model_copy(update={"task": "auto"})
-    say(f"next: python ex_probe.py with {store}{spell(datamodule)}")
+    say(f"next: python ex_probe.py with {store}{spell(datamodule, annotated=True)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,11 +122,21 @@ def _words(argv: Sequence[str], experiment: sacred.Experiment, named_configs: Ma
             raise UserError(f"{word}: 'with' is missing; write: python {before} with {' '.join(words[position:])}")
     commands = [*experiment.commands, *VERBS]
     if words and words[0] != "help" and words[0] not in experiment.commands:
+        if other := _script_of(words[0], Path(experiment.base_dir)):
+            again = mask(shlex.join(["python", other, *argv[1:]]))
+            raise UserError(f"{words[0]} is a command of {other}: {again}")
         near = suggestion(words[0], [*commands, "help"])
         raise UserError(f"no command {words[0]!r}{near or '; there are: ' + ', '.join(commands)}")
     if len(words) > 1 and words[0] != "help":
         raise UserError(f"{words[1]}: a command takes settings after 'with', and nothing else")
     return words
+
+
+def _script_of(command: str, folder: Path) -> str | None:
+    """The script of the folder that has a command, found in its text: importing one would take its settings along."""
+    defined = re.compile(rf"^@ex\.(?:command|main)\ndef {re.escape(command)}\(", re.MULTILINE)
+    scripts = sorted(folder.glob("ex_*.py"))
+    return next((file.name for file in scripts if defined.search(file.read_text(encoding="utf-8"))), None)
 
 
 def _check_options(options: Mapping[str, Any], experiment: sacred.Experiment) -> None:

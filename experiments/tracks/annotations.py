@@ -24,6 +24,8 @@ from datasets.labels import (
     merged_notes,
     singles_notes,
 )
+from datasets.matching import match_tracks
+from datasets.tables import CorpusError
 from datasets.text import enumerated
 from experiments.errors import UserError
 from experiments.labels import read_labels
@@ -74,6 +76,12 @@ def from_files(settings: DatamoduleSettings, base: Path) -> Corpus | None:
             "everything else needs annotations: name a table, or leave it out"
         )
     table = Path(settings.groundtruth).expanduser() if settings.groundtruth else table_near(base)
+    if table is not None and not table.exists():
+        raise UserError(
+            f"datamodule.groundtruth={settings.groundtruth}: no such table of annotations; where a named config set "
+            "it, such as those that end with _mtt, give your own, datamodule.groundtruth=TABLE, or take the config of "
+            "the network alone, without _mtt"
+        )
     return arrange(settings, read(settings, table)) if table else None
 
 
@@ -81,6 +89,46 @@ def read(settings: DatamoduleSettings, table: Path) -> Corpus:
     """Read a table with the columns of the settings; its splits only where the settings choose no others."""
     columns, own_splits = settings.columns.model_dump(), settings.splits is None
     return read_table(table, columns, settings.separators, splits=own_splits, lenient=True)
+
+
+def pooling_note(settings: DatamoduleSettings, corpus: Corpus) -> str:
+    """Which columns of a table are pooled as tags; empty where it has one of them at most."""
+    names = settings.columns.tags if isinstance(settings.columns.tags, list) else []
+    there = {column.casefold() for column in corpus.columns}
+    present = [name for name in names if name.casefold() in there]
+    if len(present) < 2:
+        return ""
+    joined = " and ".join(present)
+    return f"tags: columns {joined} pooled (datamodule.columns.tags={present[0]} reads one alone)"
+
+
+def splits_near(settings: DatamoduleSettings, base: Path, ids: Sequence[str]) -> tuple[Path, dict[str, str]] | None:
+    """The splits of tracks that a table near the audio gives, whatever annotations it has.
+
+    Args:
+        settings: Names of its columns, and whether other splits are chosen.
+        base: The folder of audio.
+        ids: Of the tracks. One that the table does not have is for training.
+
+    Returns:
+        The table, and the splits by id; None where no table gives any of these tracks one, or the settings choose
+        others.
+
+    Raises:
+        CorpusError: The table cannot be read.
+    """
+    table = table_near(base) if settings.splits is None else None
+    if table is None:
+        return None
+    corpus = read_table(table, {"path": settings.columns.path, "split": settings.columns.split})
+    if corpus.split_by != GIVEN:
+        return None
+    try:
+        found = match_tracks([track.id for track in corpus], ids).stored
+    except CorpusError:  # a table of other tracks
+        return None
+    given = {found[track.id]: track.split for track in corpus if track.id in found}
+    return table, {identity: given.get(identity, "train") for identity in ids}
 
 
 def from_folders(settings: DatamoduleSettings, base: Path, ids: Sequence[str]) -> Corpus:

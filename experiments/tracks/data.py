@@ -112,6 +112,8 @@ def open_source(
     if labelled and (table := annotations.table_found(settings, base)):
         say(f"labels: {table}")
     corpus, stored = annotations.from_files(settings, base) if labelled else None, holds_features(base)
+    if corpus is not None and (note := annotations.pooling_note(settings, corpus)):
+        say(note)
     if labelled and corpus is None and not stored:
         annotations.from_folders(settings, base, [audio.id for audio in find_audio(base).files])
     if stored:
@@ -376,9 +378,16 @@ def identify(corpus: Corpus, splits: Mapping[str, Sequence[str]], task: Task) ->
     }
 
 
-def spell(settings: DatamoduleSettings) -> str:
-    """The words of a command line that name the same tracks, each after a space; none for the defaults."""
+def spell(settings: DatamoduleSettings, annotated: bool = False) -> str:
+    """The words of a command line that name the same tracks, each after a space; none for the defaults.
+
+    Args:
+        settings: Where the tracks are.
+        annotated: Whether the command needs annotations, so that those of a teacher are not named.
+    """
     usual = DatamoduleSettings.model_fields
+    if annotated and settings.groundtruth == annotations.TEACHER:
+        settings = settings.model_copy(update={"groundtruth": None})
     named = {key: value for key in NAMING if (value := getattr(settings, key)) != usual[key].default}
     if settings.base_dir is not None:
         named.pop("demo_size", None)

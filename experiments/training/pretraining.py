@@ -92,7 +92,7 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         except UserError as error:  # too few test tracks to score anything: the training is none the worse for it
             say(f"no test scores: {error}")
     if run.is_global_zero:
-        _what_next(settings, run)
+        _what_next(settings, learner.objective.task, run)
     return result
 
 
@@ -274,11 +274,11 @@ def write_predictions(task: Task, ids: Sequence[str], predictions: Sequence[np.n
     run.add_artifact(table)
 
 
-def _what_next(settings: PretrainSettings, run: RunHandle) -> None:
-    """Print a command for the trained network: its checkpoint says what it is, and where the tracks are is repeated."""
+def _what_next(settings: PretrainSettings, task: Task, run: RunHandle) -> None:
+    """Print commands for the trained network: its checkpoint says what it is, and where the tracks are is repeated."""
     checkpoint = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
     words = shlex.join([f"inference.checkpoint={checkpoint}", *settings.model.words])
-    say(
-        f"best checkpoint: {checkpoint}\n"
-        f"next: python ex_pretrain.py extract_embeddings with {words}{spell(settings.datamodule)}"
-    )
+    say(f"best checkpoint: {checkpoint}")
+    if task.kind in ("tags", "class"):
+        say(f"next: python ex_transfer.py predict with {words} inference.audio=song.mp3")
+    say(f"next: python ex_pretrain.py extract_embeddings with {words}{spell(settings.datamodule, annotated=True)}")

@@ -48,9 +48,10 @@ def teacher_alone(settings: PretrainSettings, store: Store | None) -> TeacherOut
         return None
     _refuse_what_needs_annotations(settings)
     task = _task_of(settings, store)
+    left_out = f"annotations left out (datamodule.groundtruth={annotations.TEACHER})"
     say(
-        f"no annotations{'' if asked else f' for {settings.datamodule.base_dir}'}: the student learns what the teacher "
-        f"gives, {pluralize(len(task.classes), 'class')}, and its scores say how far it agrees with the teacher"
+        f"{left_out if asked else f'no annotations for {settings.datamodule.base_dir}'}: the student learns what the "
+        f"teacher gives, {pluralize(len(task.classes), 'class')}, and its scores say how far it agrees with the teacher"
     )
     return teacher_outputs(settings, store, task)
 
@@ -88,7 +89,9 @@ def _task_of(settings: PretrainSettings, store: Store) -> Task:
 
 
 def annotate(settings: PretrainSettings, offered: TeacherOutputs, source: DataSource) -> Corpus:
-    """The tracks of a source with what the teacher gives for them, split by `train` and `valid` folders or by rule.
+    """The tracks of a source with what the teacher gives for them.
+
+    Their splits are those of a table near the audio, or of `train` and `valid` folders, or follow a rule.
 
     Raises:
         UserError: The logits are of another corpus, or too few of its tracks have some.
@@ -104,7 +107,10 @@ def annotate(settings: PretrainSettings, offered: TeacherOutputs, source: DataSo
                 "extract_logits over these tracks again, or raise it"
             )
         say(f"{message}; they are left out")
-    given = folder_splits(names)
+    near = annotations.splits_near(settings.datamodule, source.base_dir, list(names))
+    if near:
+        say(f"splits of {near[0]}")
+    given = near[1] if near else folder_splits(names)
     splits = given or {identity: hashed_split(identity) for identity in names}
     annotation, threshold = offered.task.annotations[0], distillation.threshold
     tracks = tuple(

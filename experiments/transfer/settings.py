@@ -124,6 +124,11 @@ class TransferSettings(NetworkExperimentSettings):
                 f"distillation.logits={self.distillation.logits} without a network: a probe has no teacher; name the "
                 "student, model.network=NAME or a named config such as short_chunk"
             )
+        if self.model.checkpoint_discard_head and self.inference.checkpoint is None:
+            raise ValueError(
+                "finetune needs weights: model.checkpoint=runs/KEY of a trained network, a file, or "
+                "model.pretrained=NAME of a published one"
+            )
         usual = DatamoduleSettings()
         for name in CLIPS_ONLY if self.inference.checkpoint is None else ():  # which says what network it is of
             if getattr(self.datamodule, name) != getattr(usual, name):

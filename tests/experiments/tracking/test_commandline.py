@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +121,24 @@ def test_refusals_name_the_remedy(
     assert message in said
     assert said.startswith("error: ")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "other"),
+    [
+        ("ex_transfer.py", ["describe", "with", "datamodule.base_dir=my music"], "ex_pretrain.py"),
+        ("ex_transfer.py", ["-u", "extract_embeddings"], "ex_pretrain.py"),
+        ("ex_pretrain.py", ["report"], "ex_probe.py"),
+    ],
+)
+def test_a_command_of_another_script_is_found(script: str, words: list[str], other: str, capsys) -> None:
+    experiment = Experiment("ex_made", tiny.Tiny, tiny.NAMED)
+    experiment.sacred.base_dir = str(ROOT)
+    with pytest.raises(SystemExit):
+        experiment.run_commandline([str(ROOT / script), *words])
+    command = next(word for word in words if word[0] != "-")
+    said = f"error: {command} is a command of {other}: python {other} {shlex.join(words)}\n"
+    assert capsys.readouterr().err == said
 
 
 def test_the_name_of_the_script_alone_asks_what_to_do(run: Run, tmp_path: Path, capsys) -> None:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from datasets.corpus import Corpus, CorpusError, Track
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
+from experiments.tracks.annotations import pooling_note, read
 from experiments.tracks.data import (
     DataSource,
     build_task,
@@ -59,8 +60,22 @@ def test_a_command_line_that_names_the_same_tracks():
         "datamodule.columns.tags=[moods,tags]",
     ]
     assert spell(DatamoduleSettings(columns={"tags": ["tags", "genre"]})) == ""
+    taught = DatamoduleSettings(base_dir="music", groundtruth="teacher")
+    assert spell(taught) == " datamodule.base_dir=music datamodule.groundtruth=teacher"
+    assert spell(taught, annotated=True) == " datamodule.base_dir=music"
     demo = DatamoduleSettings(splits="stratified", task="genre", min_tracks=2)
     assert spell(demo) == " datamodule.min_tracks=2 datamodule.splits=stratified datamodule.task=genre"
+
+
+def test_columns_that_are_pooled_as_tags_are_named(tmp_path):
+    table = tmp_path / "tracks.csv"
+    pooling = DatamoduleSettings(base_dir=str(tmp_path), columns={"tags": ["tags", "genre"]})
+    table.write_text("path,tags,Genre\na.wav,slow,rock\n")
+    assert pooling_note(pooling, read(pooling, table)).startswith("tags: columns tags and genre pooled (")
+    alone = DatamoduleSettings(base_dir=str(tmp_path))
+    assert pooling_note(alone, read(alone, table)) == ""
+    table.write_text("path,tags\na.wav,slow\n")
+    assert pooling_note(pooling, read(pooling, table)) == ""
 
 
 @pytest.mark.parametrize(
@@ -130,7 +145,7 @@ def test_only_rank_zero_speaks(capfd, monkeypatch):
         (["artist/album/1.wav"], {}, "no annotations for"),
         (["rock/1.wav"], {"groundtruth": "folders"}, "1 folder with audio"),
         (["1.wav", "tracks.csv"], {}, "no column for the path"),
-        (["1.wav"], {"groundtruth": "no.csv"}, "no such table"),
+        (["1.wav"], {"groundtruth": "no.csv"}, r"groundtruth=no\.csv: no such table.*named config.*without _mtt"),
     ],
 )
 def test_mistakes_in_annotations_do_not_wait_for_features(tmp_path, files, settings, message):

@@ -48,7 +48,8 @@ def offered(given):
 
 def annotated(given, tmp_path):
     features = SimpleNamespace(ids=tuple(IDS))
-    return unannotated.annotate(given, offered(given), SimpleNamespace(features=features, name="music"))
+    source = SimpleNamespace(features=features, name="music", base_dir=tmp_path / "music")
+    return unannotated.annotate(given, offered(given), source)
 
 
 def test_tracks_get_the_tags_that_the_teacher_gives(music, tmp_path, capsys):
@@ -82,6 +83,21 @@ def test_with_a_table_or_folders_of_classes_there_are_annotations(music, tmp_pat
     (tmp_path / "music" / "other").mkdir()
     (tmp_path / "music" / "other" / "1.ogg").touch()
     assert offered(settings(store, tmp_path)) is None
+
+
+def test_splits_of_a_table_are_kept_without_its_annotations(music, tmp_path, capsys):
+    given = ["test"] * 4 + ["valid"] * 4 + ["train"] * 8
+    rows = [f"{identity},kora,{split}" for identity, split in zip(IDS, given, strict=False)]
+    (tmp_path / "tracks.csv").write_text("\n".join(["path,tags,split", *rows]) + "\n")
+    corpus = annotated(settings(music(), tmp_path, groundtruth="teacher"), tmp_path)
+    assert [track.split for track in corpus] == ["test"] * 4 + ["valid"] * 4 + ["train"] * 12
+    assert corpus.tracks[1].annotations["tags"] == ("oud",)
+    said = capsys.readouterr().err
+    assert "annotations left out (datamodule.groundtruth=teacher): the student learns" in said
+    assert f"splits of {tmp_path / 'tracks.csv'}" in said
+    assert "no annotations" not in said
+    other = annotated(settings(music("again"), tmp_path, groundtruth="teacher", splits="hashed"), tmp_path)
+    assert [track.split for track in other] != [track.split for track in corpus]
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ def test_from_passt(network):
     assert sorted(report.adapted) == ["freq_new_pos_embed", "time_new_pos_embed"]
     assert report.reinitialised == HEADS
     assert report.ignored == HEADS
+    assert str(report).endswith(f"  new heads: {', '.join(HEADS)}; random here, those of the file are left out")
     assert sorted([*report.loaded, *report.adapted, *report.reinitialised]) == sorted(network.state_dict())
     assert torch.equal(state["head.0.weight"], source["head.0.weight"])
     assert torch.equal(state["head.1.weight"], network.state_dict()["head.1.weight"])

@@ -17,7 +17,6 @@ import copy
 import importlib
 import multiprocessing
 import os
-import resource
 import sys
 import tempfile
 import types
@@ -212,10 +211,17 @@ def peak(settings: tuple[Any, ...], contestant: str, threads: int) -> float:
     """MB that one contestant takes above its start, in this process."""
     torch.set_num_threads(threads)
     work = turns(*settings)[0][contestant]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew: a process begins with that of its parent
+    before = resident("VmRSS")
     for _ in range(2):
         work()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return resident("VmHWM") - before
+
+
+def resident(key: str) -> float:
+    """MB of this process: `VmRSS` now, `VmHWM` at most. Linux only."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{key}:"))
 
 
 def main() -> None:

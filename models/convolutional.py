@@ -7,7 +7,7 @@ that the weights they publish load as they are.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -128,6 +128,23 @@ class Tagger(Network):
         channels = arguments["channels"] if cls.stages else ()
         if len(channels) != cls.stages or min(channels, default=1) < 1:
             raise ValueError(f"channels={list(channels)}: expected {cls.stages} numbers of at least 1")
+
+    def make_stages(self, blocks: Iterable[Callable[[int, int], nn.Module]], channels: Sequence[int]) -> int:
+        """Makes `spec_bn` and the first layers.
+
+        Args:
+            blocks: One for each of `channels`: channels of its input and of its output to a layer.
+            channels: Of the outputs.
+
+        Returns:
+            Channels of the last one's output.
+        """
+        self.spec_bn = nn.BatchNorm2d(1)
+        width = 1
+        for name, block, wider in zip(self.layer_names[: len(channels)], blocks, channels, strict=True):
+            setattr(self, name, block(width, wider))
+            width = wider
+        return width
 
     def stem(self, x: Tensor) -> Any:
         """Frames `[batch, frames, bands]` to the input of the first layer, `[batch, 1, bands, frames]`, normalised."""

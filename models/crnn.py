@@ -8,6 +8,7 @@ names.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -61,11 +62,7 @@ class CRNN(Tagger, name="crnn"):
         super().__init__()
         self.check({"channels": channels})
         self.n_classes = n_classes
-        self.spec_bn = nn.BatchNorm2d(1)
-        width = 1
-        for name, wider, pool in zip(self.layer_names, channels, POOLS, strict=False):
-            setattr(self, name, ConvBlock(width, wider, pool))
-            width = wider
+        width = self.make_stages((partial(ConvBlock, pool=pool) for pool in POOLS), channels)
         self.layer5 = Recurrent(width, units, DEPTH, batch_first=True)
         self.dense = nn.Linear(units, n_classes)
         self.dropout = nn.Dropout(dropout)

@@ -7,6 +7,7 @@ et al., "Evaluation of CNN-based automatic music tagging models", SMC 2020, whos
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -44,11 +45,7 @@ class FCN(Tagger, name="fcn"):
         super().__init__()
         self.check({"channels": channels})
         self.n_classes = n_classes
-        self.spec_bn = nn.BatchNorm2d(1)
-        width = 1
-        for name, wider, pool in zip(self.layer_names, channels, POOLS, strict=True):
-            setattr(self, name, ConvBlock(width, wider, pool))
-            width = wider
+        width = self.make_stages((partial(ConvBlock, pool=pool) for pool in POOLS), channels)
         self.dense = nn.Linear(width, n_classes)
         self.dropout = nn.Dropout(dropout)
 

@@ -50,11 +50,7 @@ class ShortChunkCNN(HiddenLayerTagger, name="short_chunk"):
         super().__init__()
         self.check({"channels": channels})
         self.n_classes = n_classes
-        self.spec_bn = nn.BatchNorm2d(1)
-        width = 1
-        for name, wider in zip(LAYERS, channels, strict=True):
-            setattr(self, name, self.block(width, wider))
-            width = wider
+        width = self.make_stages([self.block] * len(channels), channels)
         self.make_head(width, width, n_classes, dropout)
 
     def summary(self, cells: Tensor) -> Tensor:

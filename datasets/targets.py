@@ -14,13 +14,14 @@ class Targets(Protocol):
     def __len__(self) -> int:
         """Number of tracks."""
 
-    def crop(self, track: int, start: float, frames: int) -> Mapping[str, np.ndarray]:
+    def crop(self, track: int, start: float, frames: int, rate: float = 1.0) -> Mapping[str, np.ndarray]:
         """What a crop is trained against.
 
         Args:
             track: Its number.
             start: Where the crop begins; below 0 where padding comes before the track.
-            frames: Its length.
+            frames: Its length, after a change of its speed.
+            rate: How many times faster it is played than the track.
 
         Returns:
             `target`, and `mask` where some of it is unknown: 1 where it is known, else 0.
@@ -43,7 +44,7 @@ class ClipTargets:
     def __len__(self) -> int:
         return len(self.array)
 
-    def crop(self, track: int, start: float, frames: int) -> Mapping[str, np.ndarray]:
+    def crop(self, track: int, start: float, frames: int, rate: float = 1.0) -> Mapping[str, np.ndarray]:
         """`target`: the track's row."""
         return {"target": self.whole(track)}
 
@@ -65,16 +66,14 @@ class FrameTargets:
     def __len__(self) -> int:
         return len(self.arrays)
 
-    def crop(self, track: int, start: float, frames: int) -> Mapping[str, np.ndarray]:
+    def crop(self, track: int, start: float, frames: int, rate: float = 1.0) -> Mapping[str, np.ndarray]:
         """`target [frames, ...]`, 0 outside of the track; `mask [frames]` float32 says where it is inside."""
-        array, first = self.arrays[track], round(start)
+        array = self.arrays[track]
+        places = np.rint(start + rate * np.arange(frames)).astype(np.int64)
+        inside = (places >= 0) & (places < len(array))
         target = np.zeros((frames, *array.shape[1:]), array.dtype)
-        mask = np.zeros(frames, np.float32)
-        begin, end = max(first, 0), min(first + frames, len(array))
-        if begin < end:
-            target[begin - first : end - first] = array[begin:end]
-            mask[begin - first : end - first] = 1
-        return {"target": target, "mask": mask}
+        target[inside] = array[places[inside]]
+        return {"target": target, "mask": inside.astype(np.float32)}
 
     def whole(self, track: int) -> np.ndarray:
         """All frames of the track."""

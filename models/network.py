@@ -43,7 +43,12 @@ class Network(Named):
         window_samples: The same in samples, where it is no whole number of frames.
         fixed_window: Whether it takes windows of that length alone.
         coverage: How a track is cut where no setting says otherwise: into consecutive windows, of which a rest of less
-            than nine tenths of one is left out, or into as few as cover it, spread evenly.
+            than nine tenths of one is left out, or into as few as cover it, spread evenly; that of a network over time
+            is into windows that overlap by their margins, to the end.
+        over_time: Whether outputs are `[batch, steps, n_classes]`, one a step, not one a window.
+        pool: Frames that become one step of such an output, those left at the end none.
+        margin: Frames at both ends of a window whose steps see too little of what is around them: those of a
+            neighbouring window are taken where there is one.
         window: Frames of the windows it is made for; None where any length will do.
         min_frames: Shortest input.
         max_frames: Longest input; None where there is no limit.
@@ -64,6 +69,9 @@ class Network(Named):
     window_samples: ClassVar[int | None] = None
     fixed_window: ClassVar[bool] = False
     coverage: ClassVar[Literal["consecutive", "spread"]] = "consecutive"
+    over_time: ClassVar[bool] = False
+    pool: int = 1
+    margin: int = 0
     window: int | None = None
     min_frames: int = 1
     max_frames: int | None = None

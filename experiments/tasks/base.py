@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from datasets.targets import ClipTargets, Targets
+from datasets.time_grid import TimeGrid
 from experiments.errors import UserError
 from models.prediction import JOINS, Join
 
@@ -24,7 +26,7 @@ class Task(ABC):
         name: Key in `experiments.tasks.TASKS`; in settings, a task of the user's own is `package.module:Class`.
         annotations: Which annotations of a track it is about, keys of `datasets.corpus.ANNOTATIONS`; a track that lacks
             one of several is not annotated.
-        kind: What a prediction is: one of the classes, any number of them, or values.
+        kind: What a prediction is: one of the classes, any number of them, values, or events in time.
         options: What its constructor takes to make it again; plain values. A task whose classes are those of a corpus
             has them there as `classes`.
         classes: Names of the outputs, in their order.
@@ -32,15 +34,17 @@ class Task(ABC):
         clip_level: Whether a target and a prediction hold for a whole recording, so that those of several recordings
             can be stacked. `score` of other tasks takes lists, one array a recording, and such a task overrides
             `targets` and `join`.
+        grid: Of a task over time: when the network that it is used with gives its outputs, see `on`.
     """
 
     name: str
     annotations: tuple[str, ...]
-    kind: Literal["class", "tags", "values"]
+    kind: Literal["class", "tags", "values", "events"]
     options: Mapping[str, Any]
     classes: tuple[str, ...]
     primary: str
     clip_level: bool = True
+    grid: TimeGrid | None = None
 
     @property
     def n_outputs(self) -> int:
@@ -72,13 +76,17 @@ class Task(ABC):
             UserError: It cannot be read.
         """
 
-    def targets(self, annotations: Sequence[Any], frame_times: Callable[[int], np.ndarray] | None = None) -> Targets:
+    def on(self, grid: TimeGrid) -> Self:
+        """The same task with a network that gives its outputs at these times."""
+        task = copy.copy(self)
+        task.grid = grid
+        return task
+
+    def targets(self, annotations: Sequence[Any]) -> Targets:
         """What crops of tracks are trained against.
 
         Args:
             annotations: One a track, as `encode` takes them.
-            frame_times: Number of frames -> the time of each in seconds, as the front end has it; for targets over
-                time.
 
         Raises:
             UserError: An annotation cannot be read.
@@ -113,13 +121,16 @@ class Task(ABC):
     def decode(self, outputs: Any) -> np.ndarray:
         """Turn raw outputs `[items, n_outputs]`, a tensor or an array, into predictions."""
 
-    def join(self, predictions: np.ndarray, starts: np.ndarray | None = None, how: str = "mean") -> np.ndarray:
+    def join(
+        self, predictions: np.ndarray, starts: np.ndarray | None = None, how: str = "mean", frames: int | None = None
+    ) -> np.ndarray:
         """Turn the predictions of a track's windows into the prediction of the track.
 
         Args:
             predictions: As decoded, `[windows, ...]`, one window or more, in the order of the track.
             starts: First frame of every window, `[windows]`; for tasks over time.
             how: A key of `models.prediction.JOINS`, other than one of logits.
+            frames: Of the track, where it is known; what windows have beyond its end is padding.
 
         Raises:
             UserError: No such way to join, or none for this kind of task.
@@ -130,14 +141,19 @@ class Task(ABC):
         return join.function(predictions)
 
     def join_outputs(
-        self, outputs: Any, predictions: np.ndarray, starts: np.ndarray | None = None, how: str = "mean"
+        self,
+        outputs: Any,
+        predictions: np.ndarray,
+        starts: np.ndarray | None = None,
+        how: str = "mean",
+        frames: int | None = None,
     ) -> np.ndarray:
         """Turn the raw outputs of a track's windows, and the predictions they were decoded to, into the prediction of
         the track: arguments and errors as those of `join`, `outputs` being `[windows, n_outputs]`."""
         if self.clip_level and how in JOINS and JOINS[how].of_logits:
             mean = self.checked_join(how).function(np.asarray(outputs))
             return self.decode(mean[None])[0].astype(np.float64)
-        return self.join(predictions, starts, how)
+        return self.join(predictions, starts, how, frames)
 
     def checked_join(self, how: str) -> Join:
         """The way to join windows of that name.

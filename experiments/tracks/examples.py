@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-
-import numpy as np
+from collections.abc import Mapping, Sequence
 
 from datasets.corpus import LABELS, SPLITS, Corpus, Track
 from datasets.examples import Examples
@@ -18,7 +16,6 @@ def examples(
     task: Task,
     corpus: Corpus,
     stored: Mapping[str, str],
-    frame_times: Callable[[int], np.ndarray] | None = None,
 ) -> dict[str, Examples]:
     """Encode the annotations of every split; tracks without one are not among the examples.
 
@@ -26,7 +23,6 @@ def examples(
         task: Encodes annotations.
         corpus: Tracks and splits, all of them stored.
         stored: Their ids in the store.
-        frame_times: Number of frames -> their times in seconds, for targets over time.
 
     Raises:
         UserError: A label that is not among the task's classes, or an annotation that cannot be read.
@@ -37,29 +33,27 @@ def examples(
         made[split] = Examples(
             tuple(track.id for track in tracks),
             tuple(stored[track.id] for track in tracks),
-            _targets(task, tracks, corpus, frame_times),
+            _targets(task, tracks, corpus),
             task.kind,
         )
     return made
 
 
-def _targets(
-    task: Task, tracks: Sequence[Track], corpus: Corpus, frame_times: Callable[[int], np.ndarray] | None
-) -> Targets:
+def _targets(task: Task, tracks: Sequence[Track], corpus: Corpus) -> Targets:
     """The targets of tracks; an error names the track whose annotation cannot be read."""
     values = [annotated(task.annotations, track.annotations) for track in tracks]
     try:
-        return task.targets(values, frame_times)
+        return task.targets(values)
     except UserError:
         if task.annotations[0] not in LABELS and not any_readable(task, corpus):
             raise none_readable(task, corpus) from None
     for track, value in zip(tracks, values, strict=True):
         try:
-            task.targets([value], frame_times)
+            task.targets([value])
         except UserError as error:
             whose = "The classes are those of the network or of datamodule.labels: " * ("classes" in task.options)
             raise UserError(
                 f"{track.id} ({track.split}): {error}. {whose}leave such labels out (datamodule.unknown_labels=drop)"
                 + ", or train with them" * bool(whose)
             ) from None
-    return task.targets(values, frame_times)
+    return task.targets(values)

@@ -1,0 +1,1 @@
+"""From activations over time to beats, bars and tempo."""

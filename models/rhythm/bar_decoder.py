@@ -35,8 +35,8 @@ def decode_bars(beat: np.ndarray, downbeat: np.ndarray | None, rate: float, opti
     Returns:
         With the first frame at second 0.
     """
+    loudest = beat if downbeat is None else np.maximum(downbeat, beat - downbeat)
     down, other = (within(beat),) * 2 if downbeat is None else exclusive(beat, downbeat)
-    loudest = np.maximum(down, other)
     active = np.flatnonzero(loudest >= options.threshold)
     if not len(active):
         return Decoded(np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.float32))

@@ -14,7 +14,8 @@ def side_by_side(windows: np.ndarray, places: np.ndarray, steps: int | None = No
         windows: `[windows, steps of a window, ...]`.
         places: Step of the track at which each window begins; below 0 where padding comes before the track.
         steps: Of the track; None: to the end of the last window.
-        margin: Steps at both ends of a window that a neighbour gives better.
+        margin: Steps at both ends of a window that a neighbour gives better; the first and the last window have none
+            where the track begins and ends.
 
     Returns:
         `[steps, ...]`, 0 where there is no window.
@@ -23,11 +24,12 @@ def side_by_side(windows: np.ndarray, places: np.ndarray, steps: int | None = No
     if steps is None:
         steps = max(0, int(np.max(places)) + length)
     joined = np.zeros((steps, *windows.shape[2:]), windows.dtype)
-    latest_first = np.argsort(places, kind="stable")[::-1]
+    order = np.argsort(places, kind="stable")
     for cut in dict.fromkeys((0, min(margin, (length - 1) // 2))):
-        for number in latest_first:
-            first, last = max(0, int(places[number]) + cut), min(steps, int(places[number]) + length - cut)
+        for number in order[::-1]:
+            begin, end = cut * (number != order[0]), length - cut * (number != order[-1])
+            place = int(places[number])
+            first, last = max(0, place + begin), min(steps, place + end)
             if first < last:
-                begin = first - int(places[number])
-                joined[first:last] = windows[number, begin : begin + last - first]
+                joined[first:last] = windows[number, first - place : last - place]
     return joined

@@ -61,6 +61,7 @@ class ColumnsSettings(Section):
     arousal: str = "arousal"  # a number
     valence: str = "valence"  # a number
     group: str = "group"  # of the clips of a song, which probes evaluate together
+    corpus: str = "corpus"  # where a table holds several, which beats are scored apart on
 
 
 class DatamoduleSettings(Section):

@@ -1,8 +1,8 @@
 """Beats and downbeats: two curves over time, which a decoder turns into beats with their positions in the bar.
 
 Three forms differ in what a network is trained against. `beats` has sharp targets and a loss that tolerates small
-shifts (Foscarin, Schlueter and Widmer, "Beat this!", ISMIR 2024); `beats_widened` has targets of half a beat beside each
-beat and plain cross-entropy (Boeck and Davies, "Deconstruct, analyse, reconstruct", ISMIR 2020); `beats_classes` has
+shifts (Foscarin, Schlüter and Widmer, "Beat this!", ISMIR 2024); `beats_widened` has targets of half a beat beside each
+beat and plain cross-entropy (Böck and Davies, "Deconstruct, analyse, reconstruct", ISMIR 2020); `beats_classes` has
 three classes, of which a softmax makes probabilities (Hung et al., "Modeling beats and downbeats with a time-frequency
 transformer", ICASSP 2022).
 

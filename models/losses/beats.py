@@ -1,8 +1,8 @@
 """Losses of curves of beats over time.
 
-The shift-tolerant loss is that of Foscarin, Schlueter and Widmer ("Beat this! Accurate beat tracking without DBN
+The shift-tolerant loss is that of Foscarin, Schlüter and Widmer ("Beat this! Accurate beat tracking without DBN
 postprocessing", ISMIR 2024, section 3.3). Annotations are a few hundredths of a second off here and there: the network
-may put its peak anywhere within a tolerance of the annotated step, and pays for a second one beyond twice that.
+may put its peak anywhere within a tolerance of the annotated step, and pays for peaks further away.
 
 Unlike in the published code, what is masked counts neither in the sum nor in the number of terms, so that padding and
 tracks without downbeats do not make the loss of a batch smaller.
@@ -77,7 +77,7 @@ def class_entropy(logits: Tensor, targets: Tensor, mask: Tensor | None, weights:
 
 
 def masked_mean(terms: Tensor, mask: Tensor) -> Tensor:
-    """Mean of terms `[batch, steps, curves]` where the mask is 1, of each curve apart, summed; 0 where it nowhere is."""
+    """Mean of terms `[batch, steps, curves]` where the mask is 1, of each curve apart, summed; 0 where it never is."""
     counts = mask.sum((0, 1))
     return ((terms * mask).sum((0, 1)) / counts.clamp(min=1)).sum()
 

@@ -27,7 +27,7 @@ from experiments.checkpoint_files import checkpoint_file, digest
 from experiments.errors import UserError
 from experiments.labels import check_over_time, output_names
 from experiments.tasks import Task, from_metadata
-from experiments.windowing import Windowing, consecutive, over_time, placed
+from experiments.windowing import Windowing, consecutive, margin, over_time, placed
 from models.checkpoints import CheckpointError, fetch, load_checkpoint, load_release
 from models.frontends import FrontEnd
 from models.inputs import Inputs
@@ -164,7 +164,7 @@ class Encoder:
     @property
     def grid(self) -> TimeGrid:
         """When a network over time gives its outputs."""
-        return TimeGrid(self.frontend.frame_rate, self.network.pool, self.network.margin)
+        return TimeGrid(self.frontend.frame_rate, self.network.pool, margin(self.network, self.frontend, self.audio))
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,6 +80,16 @@ def consecutive(
     return Windowing(frames, Plan(rows, round(hop_frames * step) if hop_frames else own), frontend.sample_rate, step)
 
 
+def margin(network: Network, frontend: FrontEnd, audio: bool) -> int:
+    """Frames at both ends of a window that see too little, in whole steps of a network over time.
+
+    Where the front end is computed on windows of audio, its outermost frames see an edge that a recording does not
+    have there.
+    """
+    frames = network.margin + (math.ceil(frontend.context / frontend.hop) + 1 if audio else 0)
+    return math.ceil(frames / network.pool) * network.pool
+
+
 def over_time(
     network: Network, frontend: FrontEnd, audio: bool, frames: int, hop: float | None = None, **other: Any
 ) -> Windowing:
@@ -98,7 +109,7 @@ def over_time(
     """
     if named := [f"{name}={value}" for name, value in other.items() if value]:
         raise UserError(f"{named[0]}: this network gives its outputs over the whole of a recording; leave it out")
-    pool, most = network.pool, frames - 2 * network.margin
+    pool, most = network.pool, frames - 2 * margin(network, frontend, audio)
     wanted = most if hop is None else hop * frontend.frame_rate
     apart = int(wanted // pool) * pool
     if apart < pool or wanted > most:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,10 +17,12 @@ from datasets.csv_writing import RecordWriter
 from datasets.intervals import IntervalError, central
 from datasets.text import aligned, pluralize, printable
 from experiments import reports
+from experiments.errors import UserError
 from experiments.intervals import drawn
 from experiments.messages import say
 from experiments.objectives import Evaluation
 from experiments.settings import RhythmSettings
+from experiments.settings.rhythm import Decoder
 from experiments.tasks.beat_scores import (
     COUNTS,
     KINDS,
@@ -32,6 +34,7 @@ from experiments.tasks.beat_scores import (
 )
 from experiments.tasks.beats import BeatTracking
 from experiments.tracking import RunHandle
+from experiments.training.beat_decoders import COMPARED
 from models.files import replaced
 
 if TYPE_CHECKING:
@@ -67,7 +70,7 @@ def report(
     corpora: Sequence[str],
     rhythm: RhythmSettings,
     run: RunHandle,
-    usual: Sequence[Any] = ("peaks", "dbn"),
+    best: Decoder | None = None,
 ) -> dict[str, float]:
     """Score the test tracks with every decoder, print a table, and leave files with the run.
 
@@ -76,21 +79,25 @@ def report(
         evaluation: Activations and annotated beats of the tracks.
         ids: Of all tracks of the split.
         corpora: Which corpus each of them is of; empty: one.
-        rhythm: Decoders, the first of which gives the scores of the run.
+        rhythm: Decoders, the first of which gives the scores of the run; where it names none, all that see the whole of
+            a recording, the best one first.
         run: Gets the files.
-        usual: The decoders where `rhythm` names none.
+        best: The decoder that was better in validation.
 
     Returns:
         `test/METRIC` of the first decoder, `test/DECODER/METRIC` of the others.
 
     Raises:
-        UserError: An activation is not finite.
+        UserError: An activation is not finite; or beats are pinned.
     """
+    if rhythm.pinned:
+        raise UserError(f"rhythm.pinned={rhythm.pinned} is for one recording, inference.audio of predict: leave it out")
     names = [ids[track] for track in evaluation.tracks]
     groups = np.array([corpora[track] for track in evaluation.tracks] if corpora else [""] * len(names))
     durations = [len(one) / task.grid.rate for one in evaluation.predictions]
     tables: dict[str, Table] = {}
-    for number, decoder in enumerate(rhythm.decoders(usual)):
+    usual = dict.fromkeys([*([best] if best else []), *COMPARED])
+    for number, decoder in enumerate(rhythm.decoders(tuple(usual))):
         decoded = task.decoded_by(rhythm.decoding(decoder)).all_events(evaluation.predictions)
         tables[decoder] = score_decoded(decoded, evaluation.references, durations)
         if run.is_global_zero and number == 0:
@@ -198,10 +205,8 @@ def _leave_files(
                 writer.writerow({"track": name, "corpus": group, "decoder": decoder, **cells})
     document = run.directory / "beats_test.json"
     with replaced(document) as aside:
-        content = [
-            {"decoder": row.decoder, "corpus": row.corpus, "scores": row.scores, "ends": row.ends} for row in rows
-        ]
-        aside.write_text(json.dumps({"tracks": len(names), "rows": content}, indent=1) + "\n", encoding="utf-8")
+        content = {"tracks": len(names), "rows": [asdict(row) for row in rows]}
+        aside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     picture = run.directory / "beats_test.png"
     bars = {
         f"{row.decoder}, {row.corpus}, {kind}s": (row.scores[f"{kind}_f1"], *row.ends[f"{kind}_f1"])

@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -151,18 +149,16 @@ class BeatTracking(Task):
         Raises:
             UserError: They are not finite.
         """
-        from models.rhythm.decoding import Decoding, decode
-
-        grid = self._grid
-        try:
-            return decode(activations, grid.rate, grid.offset, self.decoding or Decoding())
-        except ValueError as error:
-            raise UserError(f"{self.name}: {error}") from error
+        return self.all_events([activations])[0]
 
     def all_events(self, predictions: Sequence[np.ndarray]) -> list[Decoded]:
         """`events` of several recordings, in threads side by side."""
-        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-            return list(pool.map(self.events, predictions))
+        from models.rhythm.decoding import decode_all
+
+        try:
+            return decode_all(predictions, self._grid.rate, self._grid.offset, self.decoding)
+        except ValueError as error:
+            raise UserError(f"{self.name}: {error}") from error
 
     def score_tracks(self, predictions: Sequence[np.ndarray], references: Sequence[Beats]) -> Table:
         """Every metric of every recording, see `score_decoded`."""
@@ -253,7 +249,8 @@ class BeatClasses(BeatTracking):
         from scipy.special import softmax
 
         classes = softmax(as_float32(outputs), axis=-1)
-        return np.stack([classes[..., 0] + classes[..., 1], classes[..., 1]], axis=-1)
+        any_beat = np.minimum(classes[..., 0] + classes[..., 1], 1)
+        return np.stack([any_beat, classes[..., 1]], axis=-1)
 
 
 def _average_interval(times: Sequence[np.ndarray]) -> float | None:

@@ -271,7 +271,7 @@ class BeatThis(OverTime, name="beat_this"):
         width = arguments["head_width"]
         for name in ("dim", "front_channels"):
             if width % 2 or arguments[name] % width:
-                raise ValueError(f"{name}={arguments[name]}, head_width={width}: expected an even number and a multiple")
+                raise ValueError(f"{name}={arguments[name]}, head_width={width}: expected a multiple of an even number")
 
     @classmethod
     def from_published(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Any], State, dict[str, Any]] | None:

@@ -94,6 +94,5 @@ def check_speeds(key: str, speeds: Tensor) -> None:
     """
     expected = 10_000.0 ** (-torch.arange(len(speeds)) / len(speeds))
     if not torch.allclose(speeds.float().cpu(), expected, rtol=1e-4):
-        raise CheckpointError(
-            f"{key}: expected the speeds 10000^(-i/{len(speeds)}) of rotary positions; was it changed?"
-        )
+        expected_as = f"10000^(-i/{len(speeds)}), the speeds of rotary positions"
+        raise CheckpointError(f"{key}: expected {expected_as}; was the file changed?")

@@ -9,6 +9,7 @@ folder whose name follows from versions, processor and source; whatever is writt
 from __future__ import annotations
 
 import inspect
+import os
 import platform
 import threading
 from collections.abc import Callable, Iterable
@@ -60,7 +61,7 @@ def _folder(source: Path) -> Path | None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return None
-    return folder
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def _processor() -> list[str]:

@@ -17,7 +17,9 @@ FORWARD = (
     "float64[:,:,::1], float64[:,::1], int64, int64[::1])"
 )
 ABREAST = 32  # frames computed side by side at most: their entries stay in the processor's first cache
-LOWEST, HIGHEST = 1e-200, 1e100  # of what the forward algorithm stores; far from where doubles lose digits or overflow
+# Of what the forward algorithm stores, far from where doubles lose digits or overflow. No state ever dies out: bars of
+# another length come back when the metre changes.
+LOWEST, HIGHEST = 1e-200, 1e100
 
 
 def advance(scores, start, count, intervals, widths, first, last, log_transitions, gains, frame):

@@ -33,7 +33,8 @@ class Decoding:
             is found in silence.
         correct: A beat is where the activation is highest, among the frames in which it is heard (`dbn`). Otherwise it
             is the first of them.
-        refine: Times between frames, by a parabola through the activation (`peaks`, and `dbn` with `correct`).
+        refine: Times between frames, by a parabola through the activation (`peaks`, and `dbn` with `correct`, which
+            then also finds a peak one frame before or after these).
         alternatives: Decode at half and at double tempo, too, and say how likely that is (`dbn`).
         peak_threshold: A beat's activation is higher (`peaks`).
         downbeat_threshold: A downbeat's activation is higher (`peaks`).

@@ -37,8 +37,7 @@ def test_accented_clicks_are_found_where_they_are(name, bpm, metre):
     activations, times, positions = clicks(bpm, metre)
     found = decode(activations, 50, options=Decoding(name=name))
     assert len(found) == len(times)
-    assert np.abs(found.times - times).max() < 0.02
-    assert np.median(np.abs(found.times - times)) < 0.5 / 50
+    assert np.abs(found.times - times).max() < 0.5 / 50
     np.testing.assert_array_equal(found.positions, positions)
     assert found.metre == metre
     assert (found.confidence > 0.5).all()

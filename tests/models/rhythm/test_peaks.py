@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from models.rhythm.peaks import decode_peaks, pick_peaks
+from models.rhythm.peaks import decode_peaks, pick_peaks, uphill
 
 
 def curve(frames: int, **values: float) -> np.ndarray:
@@ -46,6 +46,12 @@ def test_a_parabola_is_found_between_frames(shift, width):
     frames = np.arange(40)
     activations = 0.9 - ((frames - 20 - shift) / width) ** 2 / 10
     assert pick_peaks(activations, 50)[0] == pytest.approx(20 + shift, abs=1e-6)
+
+
+def test_frames_move_to_a_higher_neighbour():
+    activations = np.array([0.5, 0.4, 0.1, 0.2, 0.3, 0.4, 0.3, 0.1])
+    assert uphill(activations, np.array([0, 1, 2, 5, 7])).tolist() == [0, 0, 1, 5, 6]
+    assert uphill(np.ones(4), np.array([0, 3])).tolist() == [0, 3]
 
 
 def test_two_beats_closer_than_the_least_interval_leave_the_higher_one():

@@ -18,7 +18,7 @@ from experiments.tasks.emotion import Emotion
 from experiments.tasks.genre import Genre
 from experiments.tasks.key import Key
 from experiments.tasks.tagging import Tagging
-from experiments.tasks.tempo import Tempo, TempoRegression
+from experiments.tasks.tempo import Tempo, TempoAnyOctave, TempoRegression
 from models.own_classes import import_class
 
 TASKS: dict[str, type[Task]] = {
@@ -28,6 +28,7 @@ TASKS: dict[str, type[Task]] = {
     "emotion": Emotion,
     "tempo": Tempo,
     "tempo_regression": TempoRegression,
+    "tempo_any_octave": TempoAnyOctave,
 }
 
 
@@ -110,6 +111,7 @@ __all__ = [
     "Tagging",
     "Task",
     "Tempo",
+    "TempoAnyOctave",
     "TempoRegression",
     "build",
     "find",

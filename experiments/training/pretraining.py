@@ -131,7 +131,11 @@ def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
 
 def _keep_thresholds(settings: PretrainSettings, learner: Learner, run: RunHandle) -> None:
     file, inference = run.directory / THRESHOLDS_FILE, settings.inference
-    write_thresholds(file, learner.thresholds, {"weights": learner.hparams["weights"], "join": inference.join})
+    write_thresholds(
+        file,
+        learner.thresholds,
+        {"weights": learner.hparams["weights"], "join": inference.join or learner.objective.task.usual_join},
+    )
     run.add_artifact(file)
     words = shlex.join([*network_words(settings), f"inference.thresholds={file}", "inference.audio=AUDIO"])
     say(f"thresholds: {file}\nnext: python ex_transfer.py predict with {words}")
@@ -185,7 +189,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     if offered:
         teacher, splits = distilling.make_teacher(settings, offered, splits, source, run)
         description["teacher"] = offered.description
-    join = settings.inference.join if trained else "mean"
+    join = settings.inference.join if trained else None
     objective = make_objective(task, offered.task if offered else None, settings.distillation, join, alone is None)
     learner = Learner(
         network,

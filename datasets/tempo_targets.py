@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
 
-from datasets.targets import ClipTargets
+from datasets.targets import ClipTargets, any_rate
 
 
 class TempoTargets(ClipTargets):
@@ -38,4 +37,4 @@ class TempoTargets(ClipTargets):
         least, most = max(low, self.slowest / tempo), min(high, self.fastest / tempo)
         if least > most:
             return min(max(1.0, low), high)
-        return math.exp(rng.uniform(math.log(least), math.log(most)))
+        return any_rate(least, most, rng)

@@ -25,8 +25,8 @@ def prediction(task: Tempo | TempoRegression, tempi: list[float]) -> Prediction:
 def test_classes():
     summary = tempo_summary(CLASSES, prediction(CLASSES, [127.13, 127.13, 63.5]))
     assert spoken(summary) == "Estimated tempo: 127.13 BPM"
-    assert summary["second_tempo"] == pytest.approx(63.5, abs=0.02)
-    assert summary["salience"] == pytest.approx(2 / 3, abs=0.02)
+    assert summary["second_tempo"] == pytest.approx(63.5, abs=0.04)
+    assert summary["salience"] == pytest.approx(2 / 3, abs=0.04)
     assert summary["confidence"] == pytest.approx(2 / 3, abs=0.01)
     assert [one["tempo"] for one in summary["over_time"]] == [127.13, 127.13, 63.5]
     assert [one["seconds"] for one in summary["over_time"]] == [[0, 12], [6, 18], [12, 24]]

@@ -25,6 +25,7 @@ from experiments.networks.opening import open_encoder, say_rounded, windowing_of
 from experiments.settings import PretrainSettings
 from experiments.tasks import find
 from experiments.tasks.base import Task
+from experiments.tasks.tempo import TempoTask
 from experiments.tracking import RunHandle
 from experiments.tracks.data import (
     build_task,
@@ -117,8 +118,11 @@ def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         raise UserError(f"inference.fit_thresholds is for tags, and {task.name} has none: leave it out")
     require_nonempty(loaders.splits, *(["valid"] if inference.fit_thresholds else []), "test")
     trainer = make_trainer(settings.trainer, run, History())
-    if inference.fit_thresholds:
+    of_tempo, valid = isinstance(task, TempoTask), None
+    if inference.fit_thresholds or (of_tempo and len(loaders.splits["valid"])):
         trainer.validate(learner, loaders, verbose=False)
+        valid = learner.evaluation
+    if inference.fit_thresholds:
         learner.thresholds = thresholds_of(task, learner.evaluation, "valid")
         if learner.thresholds is None:
             raise UserError("inference.fit_thresholds: the predictions of the validation split are not finite")
@@ -128,6 +132,10 @@ def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     result = _report_test(learner, run, loaders.splits["test"].ids, selection, table=True)
     if inference.fit_thresholds and run.is_global_zero:
         _keep_thresholds(settings, learner, run)
+    if of_tempo and run.is_global_zero:
+        from experiments.tempo.evaluation import beside_baselines
+
+        result |= beside_baselines(learner.net.name, task, learner.evaluation, valid, loaders, run)
     return result
 
 
@@ -220,6 +228,8 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         objective.views,
         trained,
         chain.speeds if chain else None,
+        corpus,
+        source.base_dir,
     )
     _report(settings, run, learner, loaders, corpus, source.name)
     return learner, loaders

@@ -127,7 +127,7 @@ def _items(system: System, songs: Songs) -> dict[str, np.ndarray]:
 
 
 def text(rows: Sequence[Row]) -> str:
-    """A line a system: accuracies in per cent with intervals, octave errors, how far the first is ahead in Accuracy1."""
+    """A line a system: accuracies in per cent with intervals, octave errors, lead of the first in Accuracy1."""
     first = rows[0].name
     lines = [("", *SHARES.values(), *OTHERS.values(), f"{first} ahead by" if len(rows) > 1 else "")]
     for row in rows:

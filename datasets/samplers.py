@@ -8,7 +8,6 @@ import numpy as np
 from torch.utils.data import Sampler
 
 CLASS_OFFSET = 100.0  # `sample_weight_offset` of MAEST and PaSST: keeps a class of one track from filling the epoch
-TEMPO_RANGE, LEAST_OF_TEMPI = 10, 5  # BPM; tracks
 
 
 def balanced_weights(targets: np.ndarray, offset: float = CLASS_OFFSET, total: bool = True) -> np.ndarray:
@@ -28,20 +27,6 @@ def balanced_weights(targets: np.ndarray, offset: float = CLASS_OFFSET, total: b
     class_weights = 1000.0 / (present.sum(axis=0) + offset)
     weighted = present * class_weights
     return weighted.sum(axis=1) if total else weighted.max(axis=1, initial=0.0)
-
-
-def tempo_weights(tempi: np.ndarray, least: int = LEAST_OF_TEMPI) -> np.ndarray:
-    """Sampling weights that favour tracks of rare tempi: one over the number of tracks in the same 10 BPM.
-
-    Args:
-        tempi: BPM, `[tracks]`.
-        least: A range with fewer tracks weighs as if it had so many, lest a single one fill the epoch.
-
-    Returns:
-        `[tracks]` float64.
-    """
-    _, place, counts = np.unique(np.asarray(tempi) // TEMPO_RANGE, return_inverse=True, return_counts=True)
-    return 1.0 / np.maximum(counts, least)[place]
 
 
 class EpochSampler(Sampler[tuple[int, int]]):

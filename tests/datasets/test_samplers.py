@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.samplers import EpochSampler, EvenShare, balanced_weights, tempo_weights
+from datasets.samplers import EpochSampler, EvenShare, balanced_weights
 
 
 def test_weights_of_a_hand_made_table():
@@ -95,10 +95,3 @@ def test_numbers_of_classes_weigh_as_their_multi_hot_form():
     numbers = np.array([2, 2, 0, 1, 2])
     np.testing.assert_array_equal(balanced_weights(numbers, 0.0), balanced_weights(np.eye(3)[numbers], 0.0))
     np.testing.assert_array_equal(balanced_weights(np.float32([120.2, 119.8, 90.0]), 0.0), [500, 500, 1000])
-
-
-def test_rare_tempi_are_drawn_as_often_as_frequent_ones():
-    tempi = np.array([*np.linspace(120, 129.9, 40), *np.linspace(60, 69.9, 10), 200.0])
-    weights = tempo_weights(tempi)
-    assert weights[:40].sum() == pytest.approx(weights[40:50].sum()) == pytest.approx(1)
-    assert weights[-1] == pytest.approx(1 / 5)  # one track does not weigh as much as forty

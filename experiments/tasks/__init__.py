@@ -14,6 +14,7 @@ from typing import Any
 from experiments import own_modules
 from experiments.errors import UserError
 from experiments.tasks.base import Task, unknown
+from experiments.tasks.beats import BeatClasses, BeatTracking, WidenedBeatTracking
 from experiments.tasks.emotion import Emotion
 from experiments.tasks.genre import Genre
 from experiments.tasks.key import Key
@@ -29,6 +30,9 @@ TASKS: dict[str, type[Task]] = {
     "tempo": Tempo,
     "tempo_regression": TempoRegression,
     "tempo_any_octave": TempoAnyOctave,
+    "beats": BeatTracking,
+    "beats_widened": WidenedBeatTracking,
+    "beats_classes": BeatClasses,
 }
 
 
@@ -105,6 +109,8 @@ def from_metadata(
 
 __all__ = [
     "TASKS",
+    "BeatClasses",
+    "BeatTracking",
     "Emotion",
     "Genre",
     "Key",
@@ -113,6 +119,7 @@ __all__ = [
     "Tempo",
     "TempoAnyOctave",
     "TempoRegression",
+    "WidenedBeatTracking",
     "build",
     "find",
     "from_metadata",

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from models.arguments import Positive, Rate
 from models.convolutional import Tagger
 
-Kind = Literal["shallow", "deep", "square"]
+Filter = Literal["shallow", "deep", "square"]
 WIDTHS = (1, 2, 4, 4, 8, 8)  # channels of the six pairs, in units of `k`
 SAMPLES = 255 * 512  # of a window: 11.8 s at 11,025 Hz, 256 frames
 SPREAD = 1e-5  # smallest deviation that an excerpt is divided by
@@ -79,7 +79,7 @@ class TempoCNN(Tagger, name="tempo_cnn"):
 
     Args:
         n_classes: Number of logits.
-        kind: shallow has two layers of filters along time, of 3 and 256 frames; deep has six pairs, of 5 and 3; square
+        filters: shallow has two layers of filters along time, of 3 and 256 frames; deep has six pairs, of 5 and 3; square
             likewise, over as many bands.
         k: Filters of the first layer, of which the others have multiples.
         dropout: Rate after every layer or pair.
@@ -92,14 +92,14 @@ class TempoCNN(Tagger, name="tempo_cnn"):
     layer_names: tuple[str, ...] = tuple(f"layer{number}" for number in range(1, 7))
     head_prefixes = ("classifier.",)
 
-    def __init__(self, *, n_classes: int = 256, kind: Kind = "deep", k: Positive = 8, dropout: Rate = 0.3) -> None:
+    def __init__(self, *, n_classes: int = 256, filters: Filter = "deep", k: Positive = 8, dropout: Rate = 0.3) -> None:
         super().__init__()
         self.n_classes = n_classes
-        if kind == "shallow":
+        if filters == "shallow":
             layers = [Filters(1, k, 3, dropout, pooled=False), Filters(k, 64 * k, 256, dropout, pooled=True)]
             width = 64 * k
         else:
-            sizes = ((1, 5), (1, 3)) if kind == "deep" else ((5, 5), (3, 3))
+            sizes = ((1, 5), (1, 3)) if filters == "deep" else ((5, 5), (3, 3))
             widths = [1, *(k * times for times in WIDTHS)]
             layers = [Directional(one, two, sizes, dropout) for one, two in pairwise(widths)]
             width = widths[-1]

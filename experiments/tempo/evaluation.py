@@ -16,7 +16,7 @@ from experiments.messages import say
 from experiments.objectives import Evaluation
 from experiments.tasks.tempo import TempoTask
 from experiments.tasks.tempo_metrics import MEANING, correct
-from experiments.tempo.baselines import best_constant, librosa_tempi
+from experiments.tempo.baselines import best_constant, envelope_tempi, holds_onsets, librosa_tempi
 from experiments.tempo.comparison import Row, Songs, System, compare, text, write
 from experiments.tempo.confidence import Part, by_decile
 from experiments.tempo.confidence import text as confidence_text
@@ -83,7 +83,9 @@ def _genres(tracks: Sequence[Track]) -> list[str]:
 def _baselines(loaders: SplitLoaders, stored: Sequence[str], tracks: Sequence[Track]) -> list[System]:
     systems = []
     audio = loaders.features if loaders.features.header.kind == "audio" else _files(loaders.audio_dir, stored)
-    if audio is None:
+    if audio is None and holds_onsets(loaders.features):
+        systems.append(System(f"{LIBROSA}'s rule on stored onsets", envelope_tempi(loaders.features, stored)))
+    elif audio is None:
         say("librosa is left out: it takes audio, and there are features alone; give the folder of the audio files")
     else:
         systems.append(System(LIBROSA, librosa_tempi(audio, stored, loaders.settings.jobs)))

@@ -69,6 +69,10 @@ def beside_baselines(
         return {}
     rows = compare(systems, songs, seed=run.seed)
     parts = _confidence(task, test, valid)
+    if task.kind == "class":
+        say(f"tempi of {name} lie between its classes, as predict gives them")
+    if task.primary == "accuracy2":
+        say(f"{name} was trained for any octave: its Accuracy1 is not to be compared")
     _leave(rows, systems, songs, parts, run)
     return {f"{row.name}/{name}": row.scores[name][0] for row in rows[1:] for name in ("accuracy1", "accuracy2")}
 
@@ -122,10 +126,7 @@ def _confidence(task: TempoTask, test: Evaluation, valid: Evaluation | None) -> 
 
 def _leave(rows: Sequence[Row], systems: Sequence[System], songs: Songs, parts: Sequence[Part], run: RunHandle) -> None:
     folder = run.directory
-    say(
-        f"tempo, {pluralize(len(songs.ids), 'song')}, accuracies in per cent with 95 % intervals over songs; the "
-        f"network's tempi lie between its classes, as predict gives them"
-    )
+    say(f"tempo of {pluralize(len(songs.ids), 'song')}, accuracies in per cent with 95 % intervals over songs")
     print(text(rows))
     say(MEANING)
     files = write(rows, systems, songs, folder)

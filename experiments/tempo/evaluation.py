@@ -79,8 +79,7 @@ def beside_baselines(
 
 def _genres(tracks: Sequence[Track]) -> list[str]:
     """One a track; none where no track has one."""
-    named = [(track.labels("genre") or track.labels("tags") or ("",)) for track in tracks]
-    genres = [labels[0] if "genre" in track.annotations else "" for labels, track in zip(named, tracks, strict=True)]
+    genres = [(track.labels("genre") or ("",))[0] for track in tracks]
     return [genre or "unknown" for genre in genres] if any(genres) else []
 
 

@@ -291,7 +291,7 @@ class Encoder:
         windows: int | None = None,
         hop: float | None = None,
         overlapped: bool = False,
-        join: str = "mean",
+        join: str | None = None,
         batch_size: int = 16,
     ) -> Prediction:
         """Predict a recording from its windows.
@@ -303,7 +303,8 @@ class Encoder:
             windows: So many, spread evenly from the beginning to the end, a single one at the centre.
             hop: Seconds from one window to the next; a last one is flush with the end.
             overlapped: Begin each window at half of the one before.
-            join: How windows become one: `mean`, `max` or `vote` of predictions, or `mean_logits`.
+            join: How windows become one: `mean`, `median`, `max` or `vote` of predictions, or `mean_logits`; None: the
+                usual way of the task.
             batch_size: Windows at once.
 
         Raises:
@@ -344,7 +345,7 @@ class Encoder:
         return dict(zip(chosen, self._outputs(track, tuple(chosen), batch_size), strict=True))
 
     def decode(
-        self, logits: np.ndarray, starts: np.ndarray, join: str = "mean", rows: int | None = None
+        self, logits: np.ndarray, starts: np.ndarray, join: str | None = None, rows: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Logits of windows, which begin at the rows `starts`, to the predictions of the windows and of the track, of
         so many `rows`."""

@@ -205,9 +205,12 @@ class BeatTracking(Task):
 
     def _weights(self, outputs: Tensor) -> Tensor:
         """What positives of the two curves count for, `[2]`, where the outputs are."""
+        import torch
+
         from models.losses.beats import positive_weight
 
-        return outputs.new_tensor([positive_weight(one, self._grid.rate) for one in self.intervals]).float()
+        weights = [positive_weight(one, self._grid.rate) for one in self.intervals]
+        return torch.tensor(weights, dtype=torch.float32, device=outputs.device)
 
 
 class WidenedBeatTracking(BeatTracking):

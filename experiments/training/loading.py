@@ -17,7 +17,7 @@ from datasets.clips import FixedCrops, RandomCrops, Windows
 from datasets.corpus import Corpus
 from datasets.examples import Examples
 from datasets.loading_processes import leave_signals_to_parent
-from datasets.samplers import EpochSampler, EvenShare, balanced_weights
+from datasets.samplers import EpochSampler, EvenShare, balanced_weights, time_weights
 from datasets.teachers import Teacher
 from datasets.windows import Plan
 from experiments.errors import UserError
@@ -121,10 +121,17 @@ class SplitLoaders(L.LightningDataModule):
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """Sampling weights of the training tracks, `[tracks]`: alike where they have values or no labels."""
+        """Sampling weights of the training tracks, `[tracks]`: alike where they have values or no labels.
+
+        Tracks with events weigh as much as they are long: with `sampler.sampler_replace` all of the time of a corpus is
+        drawn alike; without, every track is drawn once anyway.
+        """
         train, sampler = self.splits["train"], self.settings.sampler
         if self.tempi is not None:
             return self.tempi.weights
+        if train.kind == "events":
+            rows = [self.features.length(identity) for identity in train.stored]
+            return time_weights(rows, train.corpora, sampler.corpus_temperature)
         if sampler.balance == "none" or train.kind == "values" or not train.clip_level:
             return np.ones(len(train))
         return balanced_weights(train.targets, sampler.sample_weight_offset, sampler.sample_weight_sum)

@@ -15,16 +15,19 @@ from models.network_input import default_window, own_frontend
 from models.tempo_cnn import TempoCNN
 from models.tempo_cnn14 import PUBLISHED, TempoCNN14
 from models.tempo_image import TempoImage
+from models.tempo_lags import OCTAVES, SLOWEST, STEPS
 from models.tempo_mobilenet import STEM, TempoMobileNet
 from tests.models.pulses import pulses
 from tests.models.taggers import with_statistics
 
-NAMES = ("tempo_mobilenet", "tempo_cnn14", "tempo_cnn")
+NAMES = ("tempo_mobilenet", "tempo_cnn14", "tempo_cnn", "tempo_lags")
 SMALL = {
     "tempo_mobilenet": {"features": "tempogram_band", "width": 0.1},
     "tempo_cnn14": {"features": "tempogram_band", "channels": (4, 4, 4, 8, 8, 8)},
     "tempo_cnn": {"k": 2},
+    "tempo_lags": {"channels": 4, "n_classes": 256},
 }
+WINDOWS = {"tempo_cnn": 256, "tempo_lags": 1025}
 BANDS = {"sample_rate": 22_050, "n_fft": 2048, "hop": 512, "bands": 64, "scale": "slaney", "norm": "area"}
 
 
@@ -81,8 +84,8 @@ def test_the_shapes_are_those_of_the_specification():
 def test_windows_are_of_twelve_seconds_and_short_recordings_stay_as_they_are(name):
     network = small(name)
     frontend = own_frontend(network)
-    assert default_window(network, frontend) == {"tempo_cnn": 256}.get(name, 513)
-    assert network.unpadded(100) == 100
+    assert default_window(network, frontend) == WINDOWS.get(name, 513)
+    assert network.unpadded(300) == 300
     with pytest.raises(ValueError, match=f"needs at least {network.min_frames}"):
         network.unpadded(network.min_frames - 1)
     encoder = Encoder.of(network)
@@ -101,10 +104,9 @@ def resampled(audio: torch.Tensor, frontend) -> torch.Tensor:
 @pytest.mark.parametrize("name", NAMES)
 def test_it_can_be_saved_prepared_and_frozen_by_depth(name, tmp_path):
     network = small(name)
-    x = torch.rand(2, 200, *own_frontend(network).item_shape)
-    save_network(
-        tmp_path / "net.safetensors", network, {"task": "tagging", "labels": list("abcde")}, own_frontend(network)
-    )
+    x = torch.rand(2, 300, *own_frontend(network).item_shape)
+    labels = [str(number) for number in range(network.n_classes)]
+    save_network(tmp_path / "net.safetensors", network, {"task": "tagging", "labels": labels}, own_frontend(network))
     again = load_checkpoint(tmp_path / "net.safetensors").network
     layers = network.parameter_layers()
     with torch.no_grad():
@@ -113,6 +115,31 @@ def test_it_can_be_saved_prepared_and_frozen_by_depth(name, tmp_path):
     assert sorted(key for layer in layers for key in layer) == sorted(key for key, _ in network.named_parameters())
     assert all(key.startswith(network.head_prefixes) for key in layers[-1])
     assert network.embed(x, [network.default_layer])[network.default_layer].shape[:2] == (2, 1)
+
+
+def test_a_faster_piece_is_the_same_further_up_the_axis():
+    """Up to the resolution of frames; so does what the network makes of it, but for the bias of each tempo."""
+    network = small("tempo_lags")
+    frontend = own_frontend(network)
+    at = {bpm: network.stem(frontend(torch.from_numpy(pulses(bpm, 11.888)))[None])[0, -1] for bpm in (80.0, 113.137)}
+    moved = torch.corrcoef(torch.stack([at[80.0][:-STEPS], at[113.137][STEPS // 2 : -STEPS // 2]]))[0, 1]
+    unmoved = torch.corrcoef(torch.stack([at[80.0], at[113.137]]))[0, 1]
+    assert moved > 0.8
+    assert unmoved < 0.5
+    logits = network.scale(torch.zeros(1, 4, STEPS * OCTAVES))
+    assert logits.shape == (1, 256)
+    with torch.no_grad():
+        network.scale.bias.copy_(torch.arange(STEPS * OCTAVES) / STEPS)
+        network.scale.values.bias.zero_()
+    tempi = SLOWEST * torch.exp2(network.scale(torch.zeros(1, 4, STEPS * OCTAVES)))
+    torch.testing.assert_close(tempi[0], torch.arange(30.0, 286.0), rtol=1e-4, atol=0)
+
+
+def test_a_network_of_tempi_has_no_other_outputs():
+    with pytest.raises(ValueError, match=r"1 outputs.*datamodule\.task=tempo alone"):
+        small("tempo_lags", n_classes=1)
+    with pytest.raises(ValueError, match="makes 4 bands"):
+        small("tempo_lags", bands=4)
 
 
 def test_mobilenet_is_that_of_torchvision():

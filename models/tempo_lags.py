@@ -25,6 +25,7 @@ STEPS = 64  # of an octave
 SLOWEST, OCTAVES = 15.0, 6  # BPM of the first period, and how far up the axis goes
 CLASSES = (30, 285)  # BPM of the first and of the last class
 DILATIONS = (1, 2, 4, 8, 16, 32)  # together they see two octaves to either side
+QUIET = 1e-6  # dB squared: the variance of an envelope without onsets
 SAMPLES = 262_144  # of a window, 11.9 s
 
 
@@ -66,6 +67,16 @@ class Scale(nn.Module):
         """`[batch, channels, periods]` to logits `[batch, 256]`."""
         values = self.values(x)[:, 0] + self.bias
         return torch.lerp(values[:, self.left], values[:, self.left + 1], self.share)
+
+
+def autocorrelation(x: Tensor, lags: int) -> Tensor:
+    """Products of `[batch, groups, frames]` with itself, moved by 0 to `lags - 1` frames, `[batch, groups, lags]`."""
+    frames = x.shape[2]
+    if torch.compiler.is_compiling():  # exported programs have no Fourier transform
+        return (F.pad(x, (0, lags - 1)).unfold(2, frames, 1) @ x[..., None])[..., 0]
+    size = frames + lags
+    spectrum = torch.fft.rfft(x, n=size)
+    return torch.fft.irfft(spectrum.real.square() + spectrum.imag.square(), n=size)[..., :lags]
 
 
 class TempoLags(Tagger, name="tempo_lags"):
@@ -120,6 +131,7 @@ class TempoLags(Tagger, name="tempo_lags"):
         if groups > bands:
             raise ValueError(f"groups={groups}: the front end makes {bands} bands")
         self.n_classes, self.groups, self.rate = n_classes, groups, rate
+        self.last = math.ceil(60 * rate / SLOWEST) + 1  # the longest lag, frames
         tempi = SLOWEST * torch.exp2(torch.arange(STEPS * OCTAVES, dtype=torch.float64) / STEPS)
         self.register_buffer("lags", 60 * rate / tempi, persistent=False)
         self.layer1 = nn.Conv1d(groups + 1, channels, 5, padding=2)
@@ -154,13 +166,11 @@ class TempoLags(Tagger, name="tempo_lags"):
 
     def periods(self, envelopes: Tensor) -> Tensor:
         """Envelopes `[batch, groups, frames]` to their autocorrelation at the periods of the axis, 1 at lag 0."""
-        frames, last = envelopes.shape[2], math.ceil(float(self.lags[0])) + 1
-        centred = envelopes - envelopes.mean(2, keepdim=True)
-        spectrum = torch.fft.rfft(centred, n=2 * frames)
-        lags = torch.fft.irfft(spectrum.real.square() + spectrum.imag.square(), n=2 * frames)[..., :frames]
-        pairs = torch.arange(frames, 0, -1, device=lags.device).clamp(min=frames // 4)
-        lags = F.pad(lags / pairs, (0, max(0, last + 1 - frames)))[..., : last + 1]
-        lags = lags / lags[..., :1].clamp(min=1e-6)
+        frames = envelopes.shape[2]
+        lags = autocorrelation(envelopes - envelopes.mean(2, keepdim=True), self.last + 1)
+        pairs = frames - torch.arange(self.last + 1, device=lags.device)
+        lags = lags / pairs.clamp(min=frames // 4)
+        lags = lags / lags[..., :1].clamp(min=QUIET)
         left = self.lags.long()
         return torch.lerp(lags[..., left], lags[..., left + 1], (self.lags - left).to(lags.dtype))
 

@@ -10,6 +10,7 @@ from experiments.encoder import Encoder
 from models import networks
 from models.checkpoints import initialise, load_checkpoint, save_network
 from models.frontends import build
+from models.inputs import Inputs
 from models.network import Network
 from models.network_input import default_window, own_frontend
 from models.tempo_cnn import TempoCNN
@@ -208,3 +209,17 @@ def test_gain_means_nothing_to_a_network_of_scaled_excerpts():
     with torch.no_grad():
         torch.testing.assert_close(network(0.1 * x), network(x), rtol=1e-4, atol=1e-5)
         assert network(torch.zeros_like(x)).isfinite().all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_exported_needs_no_fourier_transform_and_gives_the_same(name, monkeypatch):
+    network = small(name)
+    frontend = own_frontend(network)
+    form = network.export_form(Inputs(frontend, 0.0, 0.5), [network.default_layer], default_window(network, frontend))
+    audio = torch.from_numpy(pulses(120.0, form.samples / frontend.sample_rate, frontend.sample_rate))[None]
+    with torch.no_grad():
+        expected = form.network(frontend(audio)[:, : form.samples // frontend.hop])
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+        monkeypatch.setattr(torch.fft, "rfft", None)
+        logits, _ = form(audio)
+    torch.testing.assert_close(logits, expected, rtol=1e-3, atol=1e-4)

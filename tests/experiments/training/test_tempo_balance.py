@@ -46,7 +46,7 @@ def test_usual_and_equal_weights_know_nothing_of_tempi():
 
 
 def test_what_cannot_be_balanced_is_refused():
-    with pytest.raises(UserError, match="add .*time_stretch.* to module.augmentations"):
+    with pytest.raises(UserError, match=r"add .*time_stretch.* to module\.augmentations"):
         tempo_balance(examples(TEMPI), "stretch", None)
     for targets, kind in ((np.arange(5), "class"), (np.ones((5, 2), np.float32), "values")):
         with pytest.raises(UserError, match="balance=bins is for tempo"):

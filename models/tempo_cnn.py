@@ -79,8 +79,8 @@ class TempoCNN(Tagger, name="tempo_cnn"):
 
     Args:
         n_classes: Number of logits.
-        filters: shallow has two layers of filters along time, of 3 and 256 frames; deep has six pairs, of 5 and 3; square
-            likewise, over as many bands.
+        filters: shallow has two layers of filters along time, of 3 and 256 frames; deep has six pairs, of 5 and 3;
+            square likewise, over as many bands.
         k: Filters of the first layer, of which the others have multiples.
         dropout: Rate after every layer or pair.
     """

@@ -7,7 +7,6 @@ numbers of librosa's `feature.tempogram`, which it equals within 1e-6.
 from __future__ import annotations
 
 import math
-from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -41,8 +40,7 @@ def tempogram(envelope: Tensor, window: int = WINDOW, lags: tuple[int, int] | No
             f"expected at least one frame, and an even window"
         )
     with full_precision(envelope.device):
-        frames = _windows(envelope.float(), window)
-        pieces = [frames] if torch.compiler.is_compiling() else frames.split(PIECE, -2)
+        pieces = _windows(envelope.float(), window).split(PIECE, -2)
         done = [_autocorrelation(piece, window)[..., slice(*lags or (None,))] for piece in pieces]
         return torch.cat(done, -2).transpose(-1, -2)
 
@@ -56,41 +54,49 @@ def _windows(envelope: Tensor, window: int) -> Tensor:
 
 
 def _autocorrelation(frames: Tensor, window: int) -> Tensor:
-    """`[..., window]` to lags `[..., window]`, over that of lag 0; exported programs have no Fourier transform."""
-    if torch.compiler.is_compiling():
-        forward, back = (basis.to(frames.device) for basis in _bases(window))
-        cosines, sines = (frames @ forward).chunk(2, -1)
-        lags = (cosines * cosines + sines * sines) @ back
-    else:
-        spectrum = torch.fft.rfft(frames, n=2 * window)
-        lags = torch.fft.irfft(spectrum.real.square() + spectrum.imag.square(), n=2 * window)[..., :window]
+    """`[..., window]` to lags `[..., window]`, over that of lag 0."""
+    spectrum = torch.fft.rfft(frames, n=2 * window)
+    return _normalised(torch.fft.irfft(spectrum.real.square() + spectrum.imag.square(), n=2 * window)[..., :window])
+
+
+def _normalised(lags: Tensor) -> Tensor:
     energy = lags[..., :1]
     return torch.where(energy > 0, lags / energy.clamp(min=torch.finfo(lags.dtype).tiny), torch.zeros_like(lags))
-
-
-@cache
-def _bases(window: int) -> tuple[Tensor, Tensor]:
-    """Fourier transform of a window and as many zeros, `[window, 2 bins]`, and back from powers, `[bins, window]`."""
-    places, bins = torch.arange(window, dtype=torch.float64), torch.arange(window + 1, dtype=torch.float64)
-    angles = torch.outer(places, bins) * (math.pi / window)
-    weights = torch.full((window + 1,), 1 / window, dtype=torch.float64)
-    weights[0] = weights[-1] = 0.5 / window
-    return torch.cat([angles.cos(), angles.sin()], 1).float(), (angles.cos().T * weights[:, None]).float()
 
 
 class Tempogram(nn.Module):
     """`tempogram` as a module without parameters.
 
+    Where it is compiled, or traced to be written for other programs, the Fourier transform is two products.
+
     Args:
         window: Frames.
         lags: See `tempogram`.
+
+    Attributes:
+        bins: Lags.
     """
 
     def __init__(self, window: int = WINDOW, lags: tuple[int, int] | None = None) -> None:
         super().__init__()
         self.window, self.lags = window, lags
-        self.bins = window if lags is None else lags[1] - lags[0]
+        first, end = lags or (0, window)
+        self.bins = end - first
+        places, bins = torch.arange(window, dtype=torch.float64), torch.arange(window + 1, dtype=torch.float64)
+        angles = torch.outer(places, bins) * (math.pi / window)
+        shares = torch.full((window + 1,), 1 / window, dtype=torch.float64)
+        shares[0] = shares[-1] = 0.5 / window  # of the bins in the energy
+        self.register_buffer("basis", torch.cat([angles.cos(), angles.sin()], 1).float(), persistent=False)
+        back = torch.cat([angles[:1], angles[first:end]]).cos().T * shares[:, None]
+        self.register_buffer("back", back.float(), persistent=False)  # to lag 0, and to those that are wanted
 
     def forward(self, envelope: Tensor) -> Tensor:
         """`[..., frames]` to `[..., lags, frames]`."""
-        return tempogram(envelope, self.window, self.lags)
+        return self.products(envelope) if torch.compiler.is_compiling() else tempogram(envelope, self.window, self.lags)
+
+    def products(self, envelope: Tensor) -> Tensor:
+        """The same, by matrix products alone."""
+        with full_precision(envelope.device):
+            cosines, sines = (_windows(envelope.float(), self.window) @ self.basis).chunk(2, -1)
+            lags = (cosines * cosines + sines * sines) @ self.back
+            return _normalised(lags)[..., 1:].transpose(-1, -2)

@@ -41,6 +41,7 @@ SHORT: Mapping[str, Any] = {
     "trainer": {"max_epochs": 12, "check_val_every_n_epoch": 2},
     "module": {"optimizer": {"lr": 1e-3, "warm_up_len": 1, "ramp_down_start": 1, "ramp_down_len": 11}},
 }
+FASTER: Mapping[str, Any] = {"optimizer": {**SHORT["module"]["optimizer"], "lr": 3e-3}}
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "tempo_mobilenet": {
         "demo": {**SHORT, "model": {"features": "tempogram_band", "width": 0.35}},
@@ -50,8 +51,12 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
         "demo": {**SHORT, "model": {"features": "tempogram_band", "channels": [8, 16, 32, 64, 64, 128]}},
         "debug": {"model": {"features": "tempogram_band", "channels": [4, 4, 4, 8, 8, 8]}},
     },
+    "tempo_lags": {
+        "demo": {**SHORT, "module": FASTER},
+        "debug": {"model": {"channels": 4}},
+    },
     "tempo_cnn": {
-        "demo": {**SHORT, "module": {"optimizer": {**SHORT["module"]["optimizer"], "lr": 3e-3}}},
+        "demo": {**SHORT, "module": FASTER},
         "debug": {"model": {"k": 2}},
     },
 }
@@ -75,6 +80,7 @@ TRANSFER: dict[str, NamedConfig] = {
     "tempo_mobilenet": _system("tempo_mobilenet", "tempo: MobileNetV2 on the tempogram of 12 s (model.features=...)"),
     "tempo_cnn14": _system("tempo_cnn14", "tempo: CNN14 on the tempogram of 12 s (model.features=...)"),
     "tempo_deep": _system("tempo_cnn", "tempo: small networks of filters along time on 40 mel bands, 12 s"),
+    "tempo_small": _system("tempo_lags", "tempo: a small network that treats all tempi alike, 12 s; minutes on a CPU"),
     "tempo_classes": NamedConfig(
         "tempo as 256 classes, 30 to 285 BPM, with any system", {"datamodule": {"task": "tempo"}}
     ),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.arguments import Positive, Rate
-from models.convolutional import Tagger
+from models.tempo_network import TempoNetwork
 
 Filter = Literal["shallow", "deep", "square"]
 WIDTHS = (1, 2, 4, 4, 8, 8)  # channels of the six pairs, in units of `k`
@@ -72,7 +72,7 @@ class Filters(nn.Module):
         return self.dropout(F.relu(self.conv(F.pad(x, self.around))))
 
 
-class TempoCNN(Tagger, name="tempo_cnn"):
+class TempoCNN(TempoNetwork, name="tempo_cnn"):
     """Convolutions over 40 mel bands of excerpts of zero mean and unit deviation, and one of 1 x 1 to the classes.
 
     Any number of frames from 64 on.
@@ -86,7 +86,6 @@ class TempoCNN(Tagger, name="tempo_cnn"):
     """
 
     frontend = "mel_magnitude"
-    input = "features"
     window_samples = SAMPLES
     min_frames = 64
     layer_names: tuple[str, ...] = tuple(f"layer{number}" for number in range(1, 7))
@@ -111,12 +110,6 @@ class TempoCNN(Tagger, name="tempo_cnn"):
     @classmethod
     def from_published(cls, state: Mapping[str, Tensor]) -> None:
         """None: there are no files with these names."""
-
-    def unpadded(self, frames: int) -> int:
-        """As many as there are."""
-        if frames < self.min_frames:
-            raise ValueError(f"{frames} frames: the network {self.name} needs at least {self.min_frames}")
-        return frames
 
     def stem(self, x: Tensor) -> Tensor:
         """Frames `[batch, frames, bands]` to `[batch, 1, bands, frames]` of zero mean and unit deviation."""

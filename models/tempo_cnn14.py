@@ -16,7 +16,7 @@ from models.cnn14 import ConvPair
 from models.frontends import build
 from models.initial_weights import State
 from models.tempo_image import LAGS, Features, TempoImage
-from models.tempo_network import TempoNetwork
+from models.tempo_network import TempoImageNetwork
 
 PUBLISHED: Mapping[str, Any] = {
     "sample_rate": 22_050,
@@ -30,7 +30,7 @@ PUBLISHED: Mapping[str, Any] = {
 }
 
 
-class TempoCNN14(TempoNetwork, name="tempo_cnn14"):
+class TempoCNN14(TempoImageNetwork, name="tempo_cnn14"):
     """Six pairs of convolutions, the maximum and the mean over time of their mean over bins, and one linear layer.
 
     Any number of frames from 32 on. The lags of a tempogram take the place of bands.

@@ -17,16 +17,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.arguments import Positive, Rate
-from models.convolutional import Tagger
 from models.frontends.base import FrontEnd, full_precision
 from models.frontends.onset import RANGE
+from models.tempo_network import TempoNetwork
 
 STEPS = 64  # of an octave
 SLOWEST, OCTAVES = 15.0, 6  # BPM of the first period, and how far up the axis goes
 CLASSES = (30, 285)  # BPM of the first and of the last class
 DILATIONS = (1, 2, 4, 8, 16, 32)  # together they see two octaves to either side
 QUIET = 1e-6  # dB squared: the variance of an envelope without onsets
-SAMPLES = 262_144  # of a window, 11.9 s
 
 
 class Residual(nn.Module):
@@ -79,7 +78,7 @@ def autocorrelation(x: Tensor, lags: int) -> Tensor:
     return torch.fft.irfft(spectrum.real.square() + spectrum.imag.square(), n=size)[..., :lags]
 
 
-class TempoLags(Tagger, name="tempo_lags"):
+class TempoLags(TempoNetwork, name="tempo_lags"):
     """Autocorrelations of the onsets of groups of bands, resampled to a logarithmic axis, and six dilated convolutions.
 
     Any number of frames from 256 on, of about 3 s; the 256 classes are 30, 31, ... 285 BPM.
@@ -95,8 +94,6 @@ class TempoLags(Tagger, name="tempo_lags"):
         "scale": "slaney",
         "norm": "area",
     }
-    input = "features"
-    window_samples = SAMPLES
     min_frames = 256
     derived = ("n_classes", "bands", "rate")
     layer_names = (*(f"layer{number}" for number in range(1, len(DILATIONS) + 2)),)
@@ -123,17 +120,19 @@ class TempoLags(Tagger, name="tempo_lags"):
             dropout: Rate after every convolution.
 
         Raises:
-            ValueError: Other classes, bands that cannot be grouped, or frames too far apart for the fastest period.
+            ValueError: Other classes, or fewer bands than groups.
         """
         super().__init__()
         if n_classes != CLASSES[1] - CLASSES[0] + 1:
             raise ValueError(f"{n_classes} outputs: this network gives the 256 classes of datamodule.task=tempo alone")
         if groups > bands:
             raise ValueError(f"groups={groups}: the front end makes {bands} bands")
-        self.n_classes, self.groups, self.rate = n_classes, groups, rate
+        self.n_classes, self.groups = n_classes, groups
         self.last = math.ceil(60 * rate / SLOWEST) + 1  # the longest lag, frames
         tempi = SLOWEST * torch.exp2(torch.arange(STEPS * OCTAVES, dtype=torch.float64) / STEPS)
-        self.register_buffer("lags", 60 * rate / tempi, persistent=False)
+        lags = 60 * rate / tempi
+        self.register_buffer("left", lags.long(), persistent=False)
+        self.register_buffer("share", (lags % 1).float(), persistent=False)
         self.layer1 = nn.Conv1d(groups + 1, channels, 5, padding=2)
         for number, dilation in enumerate(DILATIONS, start=2):
             setattr(self, f"layer{number}", Residual(channels, dilation, dropout))
@@ -148,12 +147,6 @@ class TempoLags(Tagger, name="tempo_lags"):
     @classmethod
     def from_published(cls, state: Mapping[str, Tensor]) -> None:
         """None: there are no published weights."""
-
-    def unpadded(self, frames: int) -> int:
-        """As many as there are."""
-        if frames < self.min_frames:
-            raise ValueError(f"{frames} frames: the network {self.name} needs at least {self.min_frames}")
-        return frames
 
     def stem(self, x: Tensor) -> Tensor:
         """Levels in dB `[batch, frames, bands]` to autocorrelations `[batch, groups + 1, periods]`."""
@@ -171,8 +164,7 @@ class TempoLags(Tagger, name="tempo_lags"):
         pairs = frames - torch.arange(self.last + 1, device=lags.device)
         lags = lags / pairs.clamp(min=frames // 4)
         lags = lags / lags[..., :1].clamp(min=QUIET)
-        left = self.lags.long()
-        return torch.lerp(lags[..., left], lags[..., left + 1], (self.lags - left).to(lags.dtype))
+        return torch.lerp(lags[..., self.left], lags[..., self.left + 1], self.share.float())
 
     def classify(self, cells: Tensor) -> Tensor:
         """The values at the tempi of the classes."""

@@ -17,14 +17,14 @@ from torchvision.models import mobilenet_v2
 from models.arguments import Count, Rate
 from models.initial_weights import LoadReport, State
 from models.tempo_image import Features, TempoImage
-from models.tempo_network import TempoNetwork
+from models.tempo_network import TempoImageNetwork
 
 STEM = "model.features.0.0.weight"  # [32, image channels, 3, 3]
 IMAGES = 3  # channels of an image
 DEPTH = 19  # blocks, with the first and the last convolution
 
 
-class TempoMobileNet(TempoNetwork, name="tempo_mobilenet"):
+class TempoMobileNet(TempoImageNetwork, name="tempo_mobilenet"):
     """MobileNetV2 and one linear layer; any number of frames from 32 on."""
 
     layer_names = tuple(f"block{number}" for number in range(DEPTH))

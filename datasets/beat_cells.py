@@ -102,8 +102,8 @@ def refused_notes(reasons: Sequence[str]) -> list[str]:
     """What to say of annotations of beats that are left out; the first of the reasons are named."""
     if not reasons:
         return []
-    count = pluralize(len(reasons), "annotation of beats", "annotations of beats")
-    return [f"{count} cannot be read and left out: {enumerated(reasons, most=3)}"]
+    count = pluralize(len(reasons), "annotation of beats is", "annotations of beats are")
+    return [f"{count} not readable and left out: {enumerated(reasons, most=3)}"]
 
 
 def _inline(cell: Cell, where: str) -> FoundBeats | str:

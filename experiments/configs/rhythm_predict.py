@@ -1,4 +1,4 @@
-"""What a song is asked for, `predict with beats` or `predict with tempo`: the task alone, the checkpoint says the rest."""
+"""What a song is asked for, `predict with beats` or `with tempo`: the task alone; the checkpoint says the rest."""
 
 from __future__ import annotations
 

@@ -45,7 +45,10 @@ def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     encoder = open_encoder(settings)
     if settings.datamodule.input is not None:
         encoder = encoder.fed(settings.datamodule.input == "audio")
-    windowing, join = windowing_of(settings, encoder, settings.datamodule.clip_length), inference.join
+    windowing, join = (
+        windowing_of(settings, encoder, settings.datamodule.clip_length),
+        inference.join or encoder.task.usual_join,
+    )
     if encoder.task.clip_level:  # a join that does not fit is an error before the work
         one = np.ones((1, encoder.task.n_outputs))
         encoder.task.join_outputs(one, one, np.zeros(1), join)

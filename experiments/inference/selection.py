@@ -46,7 +46,7 @@ def selection_of(
     if task.kind != "tags":
         for name in ("threshold", "thresholds"):
             if getattr(inference, name) is not None:
-                what = "gives one class" if task.kind == "class" else "gives values"
+                what = {"class": "gives one class", "events": "gives points in time"}.get(task.kind, "gives values")
                 raise UserError(f"inference.{name} is for tags; {task.name} {what}: leave it out")
         return one_class() if task.kind == "class" else None
     if inference.argmax:
@@ -56,7 +56,8 @@ def selection_of(
     if inference.threshold is not None:
         return same_for_all(inference.threshold, task.n_outputs, f"inference.threshold={inference.threshold:g}")
     if inference.thresholds is not None:
-        thresholds = read_thresholds(inference.thresholds, task.classes, weights, getattr(inference, "join", ""))
+        join = (inference.join or task.usual_join) if hasattr(inference, "join") else ""
+        thresholds = read_thresholds(inference.thresholds, task.classes, weights, join)
         return Selection(f"inference.thresholds={inference.thresholds}", thresholds.values)
     return fitted(own, task.classes)
 

@@ -107,7 +107,7 @@ def changes(kinds: Sequence[str] | str | None) -> list[str]:
 
 def _trial(settings: PretrainSettings, run: RunHandle) -> Trial:
     datamodule, encoder = settings.datamodule, open_encoder(settings)
-    task, join = encoder.task, settings.inference.join
+    task, join = encoder.task, settings.inference.join or encoder.task.usual_join
     if not task.clip_level:
         raise UserError(f"robustness.perturbations: {task.name} has targets over time, which a time-stretch moves")
     task.checked_join(join)

@@ -14,11 +14,12 @@ from typing import Any
 from experiments import own_modules
 from experiments.errors import UserError
 from experiments.tasks.base import Task, unknown
+from experiments.tasks.beats import BeatClasses, BeatTracking, WidenedBeatTracking
 from experiments.tasks.emotion import Emotion
 from experiments.tasks.genre import Genre
 from experiments.tasks.key import Key
 from experiments.tasks.tagging import Tagging
-from experiments.tasks.tempo import Tempo, TempoRegression
+from experiments.tasks.tempo import Tempo, TempoAnyOctave, TempoRegression
 from models.own_classes import import_class
 
 TASKS: dict[str, type[Task]] = {
@@ -28,6 +29,10 @@ TASKS: dict[str, type[Task]] = {
     "emotion": Emotion,
     "tempo": Tempo,
     "tempo_regression": TempoRegression,
+    "tempo_any_octave": TempoAnyOctave,
+    "beats": BeatTracking,
+    "beats_widened": WidenedBeatTracking,
+    "beats_classes": BeatClasses,
 }
 
 
@@ -104,13 +109,17 @@ def from_metadata(
 
 __all__ = [
     "TASKS",
+    "BeatClasses",
+    "BeatTracking",
     "Emotion",
     "Genre",
     "Key",
     "Tagging",
     "Task",
     "Tempo",
+    "TempoAnyOctave",
     "TempoRegression",
+    "WidenedBeatTracking",
     "build",
     "find",
     "from_metadata",

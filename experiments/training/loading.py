@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -13,6 +14,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from datasets.clips import FixedCrops, RandomCrops, Windows
+from datasets.corpus import Corpus
 from datasets.examples import Examples
 from datasets.loading_processes import leave_signals_to_parent
 from datasets.samplers import EpochSampler, EvenShare, balanced_weights
@@ -77,6 +79,8 @@ class SplitLoaders(L.LightningDataModule):
             trained on, the same crops every time.
         whole: Validate on the windows of a test, not on those of a training (`Windowing.validation`).
         speeds: Bounds between which crops are played faster or slower in training.
+        corpus: The annotations of all tracks, for what an evaluation reports besides its scores; None: not known.
+        audio_dir: Folder of their audio, or of the store.
     """
 
     def __init__(
@@ -90,11 +94,13 @@ class SplitLoaders(L.LightningDataModule):
         views: int = 1,
         whole: bool = False,
         speeds: tuple[float, float] | None = None,
+        corpus: Corpus | None = None,
+        audio_dir: Path | None = None,
     ) -> None:
         super().__init__()
         self.settings, self.features, self.splits = settings, features, splits
         self.windowing, self.seed, self.teacher, self.views, self.whole = windowing, seed, teacher, views, whole
-        self.speeds = speeds
+        self.speeds, self.corpus, self.audio_dir = speeds, corpus, audio_dir
 
     def steps_per_epoch(self, trainer: TrainerSettings, processes: int = 1) -> int:
         """Optimiser steps of an epoch: batches of all processes side by side, so many of them gathered for a step."""

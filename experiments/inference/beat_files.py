@@ -24,6 +24,7 @@ from experiments.errors import UserError
 from experiments.inference.beat_picture import beat_picture
 from experiments.inference.predictor import Predictor, folder_of
 from experiments.inference.resumable import STAMP, Resumable
+from experiments.inference.rhythm import without_onsets
 from experiments.messages import say
 from experiments.settings import PredictionSettings
 from experiments.tracking import RunHandle
@@ -32,6 +33,7 @@ from models.rhythm.tempo_curve import tempo, tempo_curve
 from preprocess.clicks import write_clicks
 from preprocess.files import Candidate, storable
 from preprocess.sources import AudioError
+from preprocess.tracks import DecodedTrack
 
 BEATS, ABOUT, PICTURE, CLICKS = ".beats", ".json", ".png", "_clicks.flac"  # behind the name of a song
 BEGUN = "begun"  # of a line: files of this song may be there and no more
@@ -73,9 +75,9 @@ class BeatFiles(Resumable):
                 self.close()
                 raise
 
-    def refused(self, rows: np.ndarray, seconds: float) -> str:
-        """Nothing is."""
-        return ""
+    def refused(self, name: str, outcome: DecodedTrack | str) -> str:
+        """Only what cannot be decoded, or is silent."""
+        return without_onsets(outcome) if isinstance(outcome, str) else ""
 
     def say_already(self, count: int) -> None:
         """Nothing is to be said."""
@@ -196,7 +198,7 @@ def spoken(entry: Mapping[str, Any]) -> str:
         return "no beats found"
     bars = f", {pluralize(entry['downbeats'], 'downbeat')}" if entry["downbeats"] else ", no downbeats found"
     bars += f", {entry['metre']} beats a bar" if entry["metre"] else ""
-    bpm = f"{entry['tempo']:.2f} BPM, " if entry["tempo"] else ""
+    bpm = f"Estimated tempo: {entry['tempo']:.2f} BPM, " if entry["tempo"] else ""
     return f"{bpm}{pluralize(entry['beats'], 'beat')}{bars}"
 
 

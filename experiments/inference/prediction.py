@@ -17,16 +17,18 @@ from experiments.inference.audio_files import audio_named, decoded, refuse_repla
 from experiments.inference.beat_files import BeatFiles
 from experiments.inference.predictor import Keeper, Predictor
 from experiments.inference.ranked import Ranked
+from experiments.inference.rhythm import asked, tempi_of
 from experiments.inference.selection import network_words
+from experiments.inference.tempo_files import TempoFiles
 from experiments.messages import say
 from experiments.networks.opening import open_encoder, windowing_of
 from experiments.settings import PredictionSettings, PretrainSettings
+from experiments.tasks.tempo import TempoTask
 from experiments.tracking import RunHandle
 from models.cost import savings
 from models.prediction import Prediction
 from models.running import OpenTrack, in_batches, logits_of
 from preprocess.files import Candidate, storable
-from preprocess.tracks import DecodedTrack
 
 SKIPPED = "skipped.csv"
 MANY = 100  # files, from which on a stop would hurt
@@ -45,22 +47,22 @@ def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     encoder = open_encoder(settings)
     if settings.datamodule.input is not None:
         encoder = encoder.fed(settings.datamodule.input == "audio")
-    windowing, join = (
-        windowing_of(settings, encoder, settings.datamodule.clip_length),
-        inference.join or encoder.task.usual_join,
-    )
-    if encoder.task.clip_level:  # a join that does not fit is an error before the work
-        one = np.ones((1, encoder.task.n_outputs))
-        encoder.task.join_outputs(one, one, np.zeros(1), join)
+    task, decoding = asked(encoder, settings, len(files))
+    windowing = windowing_of(settings, encoder, settings.datamodule.clip_length)
+    join = inference.join or task.usual_join
+    if task.clip_level:  # a join that does not fit is an error before the work
+        one = np.ones((1, task.n_outputs))
+        task.join_outputs(one, one, np.zeros(1), join)
     predictor = Predictor(
         encoder,
-        encoder.task,
+        task,
         windowing,
         encoder.runner(logits_of),
         partial(_decode, encoder, join),
-        {} if join == "mean" else {"join": join},
+        ({} if join == "mean" else {"join": join}) | decoding,
         thresholds=encoder.thresholds,
         words=network_words(settings),
+        tempi=tempi_of(task, settings.rhythm),
     )
     return predict_files(files, predictor, inference, settings.datamodule.jobs, run)
 
@@ -125,7 +127,8 @@ def _keeper(files: Sequence[Candidate], predictor: Predictor, inference: Predict
         return BeatFiles(files, predictor, inference, run)
     if inference.clicks:
         raise UserError(f"inference.clicks is for beats, and this network predicts {predictor.task.name}: leave it out")
-    return Ranked(predictor, inference, run)
+    kind = TempoFiles if isinstance(predictor.task, TempoTask) else Ranked
+    return kind(predictor, inference, run)
 
 
 def _decode(
@@ -148,18 +151,18 @@ def _predict(
         def opened() -> Iterator[OpenTrack]:
             nonlocal padded
             for file, tracks in decoded(todo, predictor.encoder, jobs):
-                name = storable(file.path)
-                windows = tracks if isinstance(tracks, str) else _cut(tracks[0], predictor, keeper)
+                name, outcome = storable(file.path), tracks if isinstance(tracks, str) else tracks[0]
+                windows = keeper.refused(name, outcome) or _cut(outcome.frames, predictor)
                 if isinstance(windows, str):
                     skipped[name] = windows
                     if not alone:
                         say(f"skipped: {printable(name)}: {windows}")
                     advance()
                     continue
-                for note in tracks[0].notes:
+                for note in outcome.notes:
                     say(f"{printable(name)}: {note}")
-                track = OpenTrack(name, *windows, len(tracks[0].frames))
-                padded += is_short(len(tracks[0].frames), windowing.rows) and track.length == windowing.rows
+                track = OpenTrack(name, *windows, len(outcome.frames))
+                padded += is_short(len(outcome.frames), windowing.rows) and track.length == windowing.rows
                 yield track
 
         for done in in_batches(opened(), predictor.run_batch, batch_size):
@@ -182,11 +185,9 @@ def _predicted(done: OpenTrack, predictor: Predictor) -> Prediction:
     return Prediction(task.classes, task.kind, times, length, over_time, whole)
 
 
-def _cut(track: DecodedTrack, predictor: Predictor, keeper: Keeper) -> tuple[np.ndarray, list[np.ndarray]] | str:
+def _cut(rows: np.ndarray, predictor: Predictor) -> tuple[np.ndarray, list[np.ndarray]] | str:
     """The windows of a file, or why the network cannot see it."""
-    encoder, windowing, rows = predictor.encoder, predictor.windowing, track.frames
-    if reason := keeper.refused(rows, track.seconds):
-        return reason
+    encoder, windowing = predictor.encoder, predictor.windowing
     try:
         unpadded = None if predictor.padded else encoder.unpadded(len(rows), windowing)
     except UserError as error:

@@ -19,6 +19,7 @@ from models.prediction import Prediction
 from models.running import Runner
 from models.thresholds import Thresholds
 from preprocess.files import Candidate
+from preprocess.tracks import DecodedTrack
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Predictor:
         last_layer: Of the network; nothing runs after it. None: to the end.
         thresholds: Of a tagger, fitted for these weights.
         words: Of a command line that name the network, where thresholds can be fitted for it.
+        tempi: The slowest and the fastest tempo that may be estimated, BPM; None: whatever the task knows.
     """
 
     encoder: Encoder
@@ -50,6 +52,7 @@ class Predictor:
     last_layer: str | None = None
     thresholds: Thresholds | None = None
     words: Sequence[str] = ()
+    tempi: tuple[float | None, float | None] = (None, None)
 
     @property
     def made(self) -> dict[str, Any]:
@@ -78,8 +81,8 @@ class Keeper(Protocol):
 
     def __exit__(self, *_: object) -> None: ...
 
-    def refused(self, rows: np.ndarray, seconds: float) -> str:
-        """Why a file is not predicted, which the network could see; empty where it is."""
+    def refused(self, name: str, outcome: DecodedTrack | str) -> str:
+        """Why a file is not predicted, by what was decoded of it or why nothing was; empty where it is."""
 
     def keep(self, file: Candidate, prediction: Prediction, stamp: Any) -> None:
         """Write what is predicted of a file; when this is over, the file is through."""

@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from datasets.label_names import display_name
 from datasets.text import pluralize, printable
 from experiments import reports
@@ -22,6 +20,7 @@ from experiments.settings import PredictionSettings
 from experiments.tracking import RunHandle
 from models.prediction import Prediction
 from preprocess.files import Candidate, storable
+from preprocess.tracks import DecodedTrack
 
 LONGEST_STEM = 60  # characters of a song in the name of its picture
 PICTURES = 10  # files of one call that get a picture
@@ -44,7 +43,7 @@ class Ranked(Results):
     """
 
     def __init__(self, predictor: Predictor, inference: PredictionSettings, run: RunHandle) -> None:
-        self._predictor, self._inference, self._run = predictor, inference, run
+        self.predictor, self._inference, self.run = predictor, inference, run
         encoder, task, top = predictor.encoder, predictor.task, inference.top or RANKED
         producer = {**predictor.made, "top": top, **predictor.producer}
         about = {"tag_set": tag_set(task.classes), "weights": encoder.weights}
@@ -54,18 +53,22 @@ class Ranked(Results):
         self._pictures = len(self.done)
         self._drop_pictures()
 
-    def refused(self, rows: np.ndarray, seconds: float) -> str:
-        """Nothing is."""
-        return ""
+    def refused(self, name: str, outcome: DecodedTrack | str) -> str:
+        """Only what cannot be decoded."""
+        return outcome if isinstance(outcome, str) else ""
 
     def keep(self, file: Candidate, prediction: Prediction, stamp: Any) -> None:
         """Write what is predicted of a file, after its picture."""
         name, prediction = storable(file.path), replace(prediction, selection=self.selection)
         # before its file is entered: a call that is killed between them draws it again
-        if self._predictor.task.clip_level and self._pictures < PICTURES:
-            self._draw(name, prediction)
+        if self.predictor.task.clip_level and self._pictures < PICTURES:
+            self.draw(name, prediction)
             self._pictures += 1
-        self.enter(name, prediction, stamp)
+        self.enter(name, prediction, stamp, self.known(prediction))
+
+    def known(self, prediction: Prediction) -> dict[str, Any]:
+        """What an entry says besides what all have; plain values."""
+        return {}
 
     def say_already(self, count: int) -> None:
         """Say that tags of files that were predicted before are selected anew."""
@@ -75,17 +78,17 @@ class Ranked(Results):
 
     def leave(self, new: Sequence[str]) -> None:
         """Print what this call predicted, and leave the files with the run."""
-        predictor = self._predictor
+        predictor = self.predictor
         say_unfitted(self._inference, predictor.task, predictor.thresholds, predictor.words)
         wanted, shown = set(new), 0
         for summary in self.summaries():
             if summary["audio"] in wanted and shown < SHOWN:
                 shown += 1
                 print(printable(summary["audio"]))
-                self._print(summary)
+                self.show(summary)
         files = self.finish()
         for file in files:
-            self._run.add_artifact(file)
+            self.run.add_artifact(file)
         ranking = "values" if self.values else "the best classes"
         everything = "all files, " if len(wanted) > shown else ""
         say(f"{everything}{ranking}: {files[0]} (also over time), {files[1]} (a table)")
@@ -98,21 +101,26 @@ class Ranked(Results):
             if int(picture.name.split("_")[2]) >= self._pictures:
                 picture.unlink(missing_ok=True)
 
-    def _draw(self, audio: str, prediction: Prediction) -> None:
+    def picture_of(self, audio: str) -> Path:
+        """Where the picture of the next file goes."""
         name = re.sub(r"[^\w.-]+", "_", Path(audio).stem)[:LONGEST_STEM] or "audio"
-        picture = self.folder / PICTURE.format(f"{self._pictures:02d}_{name}")
+        return self.folder / PICTURE.format(f"{self._pictures:02d}_{name}")
+
+    def draw(self, audio: str, prediction: Prediction) -> None:
+        """Draw classes over time."""
+        picture = self.picture_of(audio)
         middles = prediction.times + prediction.window / 2
         labels = [display_name(label) for label in self.labels]
         title = Path(audio).name
         if prediction.kind == "tags":
-            self._run.add_artifact(tag_map(replace(prediction, labels=labels), picture, title))
+            self.run.add_artifact(tag_map(replace(prediction, labels=labels), picture, title))
             return
         unit = "value" if self.values else "probability"
         curves = reports.tag_curves(middles, prediction.over_time, labels, picture, title=title, unit=unit)
-        self._run.add_artifact(curves)
+        self.run.add_artifact(curves)
 
-    def _print(self, summary: Mapping[str, Any]) -> None:
-        """The tags that were selected; of other tasks the ranking, or the values."""
+    def show(self, summary: Mapping[str, Any]) -> None:
+        """Print the tags that were selected; of other tasks the ranking, or the values."""
         shown = summary["selected"] if self.kind == "tags" and "selected" in summary else summary[self.key]
         for label, value in shown.items():
             name = printable(display_name(label))

@@ -70,13 +70,16 @@ class Results(Resumable):
             self._windows.close()
         super().close()
 
-    def enter(self, audio: str, prediction: Prediction, stamp: Any = None) -> dict[str, Any]:
+    def enter(
+        self, audio: str, prediction: Prediction, stamp: Any = None, more: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Write a file's windows and its ranking; returns what `predictions.json` will say of it.
 
         Args:
             audio: The file.
             prediction: Of it.
             stamp: Tells its content from another; a plain value.
+            more: What is known of it besides; plain values.
         """
         rows = io.StringIO()
         writer = TableWriter(rows)
@@ -92,6 +95,7 @@ class Results(Resumable):
         ]
         summary = {
             "audio": audio,
+            **(more or {}),
             "window_seconds": round(prediction.window, 3),
             self.key: ranked,
             "over_time": over_time,

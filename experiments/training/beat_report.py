@@ -125,7 +125,10 @@ def rows_of(decoder: str, table: Table, groups: np.ndarray, seed: int) -> list[R
     corpora = sorted(set(groups.tolist()))
     if len(corpora) == 1:
         return [_row(decoder, corpora[0] or EVERYTHING, table, seed)[0]]
-    found = [_row(decoder, corpus or "none named", selected(table, groups == corpus), seed) for corpus in corpora]
+    found = [
+        _row(decoder, corpus or "none named", selected(table, groups == corpus), seed + number)
+        for number, corpus in enumerate(corpora)
+    ]
     rows = [row for row, _ in found]
     return [*rows, _mean_row(decoder, found), _row(decoder, EVERYTHING, table, seed)[0]]
 

@@ -160,9 +160,8 @@ def test_no_estimate_at_all_scores_zero():
 
 
 def test_the_median_error_is_signed_and_over_tracks():
-    found = means_over_tracks(
-        score_decoded([estimate(SONG, late) for late in (0.01, 0.02, -0.3)], [SONG] * 3, [20] * 3)
-    )
+    estimates = [estimate(SONG, late) for late in (0.01, 0.02, -0.03, 0.3)]  # of the last no beat matches
+    found = means_over_tracks(score_decoded(estimates, [SONG] * 4, [20.0] * 4))
     assert found["beat_error"] == pytest.approx(0.01)
 
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mir_eval import beat
 
 from models.rhythm import scores
 
@@ -31,7 +34,7 @@ GOLDEN = {
 @pytest.fixture(autouse=True)
 def _no_warning():
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", module="mir_eval")
         yield
 
 
@@ -46,6 +49,14 @@ def test_golden_values_of_a_short_sequence():
     found = scores.agreement(np.arange(1.0, 11), np.array([1.01, 2, 2.95, 4, 6, 7, 8, 9.1, 10, 11]))
     assert found["cemgil"] == pytest.approx(0.74710035, abs=1e-8)
     assert [found[metric] for metric in scores.METRICS[:5]] == pytest.approx([0.8, 0.4, 0.8, 0.4, 0.8])
+
+
+@given(seed=st.integers(0, 2**31), counts=st.tuples(st.integers(1, 40), st.integers(1, 40)))
+def test_cemgils_accuracy_is_that_of_mir_eval(seed, counts):
+    rng = np.random.default_rng(seed)
+    reference, estimate = (np.unique(rng.uniform(0, 10, count)) for count in counts)
+    expected, _ = beat.cemgil(reference, estimate)
+    assert scores._cemgil(reference, estimate) == pytest.approx(expected)
 
 
 def test_a_constant_delay_is_told_even_where_the_f_measure_is_zero():

@@ -167,7 +167,7 @@ def clicks(clips: int) -> tuple[Tensor, list[np.ndarray]]:
         found.append(times)
         for beat, time in enumerate(times):
             n = np.arange(800)
-            click = np.sin(2 * np.pi * n * (440 if beat % BAR == 0 else 880) / RATE) * np.exp(-n / 160)
+            click = np.sin(2 * np.pi * n * (220 if beat % BAR == 0 else 880) / RATE) * np.exp(-n / 160)
             clip[round(time * RATE) :][:800] += 0.5 * click.astype(np.float32)
     return torch.from_numpy(audio), found
 

@@ -6,6 +6,7 @@ relative to the folder of the table, or to that of the audio, and never leaves i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +60,13 @@ def beats_of_cell(cell: Cell, folders: Sequence[Path], where: str) -> FoundBeats
     raise CorpusError(
         f"{where}: {shown(name)}: {reason}; expected a file of beats below {' or '.join(map(str, folders))}"
     )
+
+
+def beats_cell(beats: Beats) -> str:
+    """Beats as a cell holds them."""
+    if beats.positions is None:
+        return json.dumps(beats.times.tolist())
+    return json.dumps([list(pair) for pair in zip(beats.times.tolist(), beats.positions.tolist(), strict=True)])
 
 
 def settled(

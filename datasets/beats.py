@@ -42,11 +42,6 @@ class Beats:
     def __len__(self) -> int:
         return len(self.times)
 
-    def __str__(self) -> str:
-        """How many there are, for tables and messages."""
-        downbeats = f", {len(self.downbeats)} downbeats" if self.has_downbeats else ""
-        return f"{len(self)} beats{downbeats}"
-
     @property
     def has_downbeats(self) -> bool:
         """Whether it is known which beats are downbeats."""

@@ -10,8 +10,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from datasets.beat_cells import beats_cell, parse_cell
 from datasets.beat_corpus import beat_files, is_beat_table, read_beat_folder, read_beat_table
-from datasets.corpus import read_table
+from datasets.beats import Beats
+from datasets.corpus import Corpus, Track, read_table
+from datasets.corpus_summary import other_annotations
 from datasets.matching import match_tracks
 from datasets.mirdata_beats import of_loader, read_mirdata
 from datasets.tables import CorpusError
@@ -131,6 +134,14 @@ def test_a_column_holds_paths_or_lists(folder):
     assert positions[1].tolist() == [1, 0]
 
 
+def test_a_cell_of_beats_is_read_again(tmp_path):
+    both = [Beats(np.array([0.1, 1 / 3]), np.array([4, 1])), Beats(np.array([0.5])), Beats(np.empty(0))]
+    for beats in both:
+        again = parse_cell(beats_cell(beats))
+        assert again.times.tolist() == beats.times.tolist()
+        assert again.has_downbeats == beats.has_downbeats
+
+
 @pytest.mark.parametrize(
     "cell", ["../secret.beats", "/etc/hostname", "gone.beats", "link.beats", "README.txt", "[x]", "4"]
 )
@@ -156,7 +167,7 @@ def test_a_path_may_be_relative_to_the_audio(folder):
     assert times_of(read_table(table, audio=folder)) == {"a.ogg": [0.5, 1.0]}
 
 
-class Track:
+class Loaded:
     """A track of mirdata, whose beats may fail."""
 
     def __init__(self, audio, beats, path=None):
@@ -176,12 +187,12 @@ class Track:
 def test_mirdata_is_read_in_spite_of_its_faults(folder):
     data = SimpleNamespace(times=np.array([0.5, 1.0]), positions=np.array([1.0, 2.0]))
     tracks = {
-        "one": Track(str(folder / "audio" / "one.wav"), data),
-        "two": Track(None, SimpleNamespace(times=np.array([0.5]), positions=None)),
-        "twice": Track(None, ValueError("times should be strictly increasing"), str(folder / "a.beats")),
-        "empty": Track(None, IndexError("list index out of range"), str(folder / "none.beats")),
-        "broken": Track(None, ValueError("Could not determine delimiter"), str(folder / "README.txt")),
-        "without": Track(None, None),
+        "one": Loaded(str(folder / "audio" / "one.wav"), data),
+        "two": Loaded(None, SimpleNamespace(times=np.array([0.5]), positions=None)),
+        "twice": Loaded(None, ValueError("times should be strictly increasing"), str(folder / "a.beats")),
+        "empty": Loaded(None, IndexError("list index out of range"), str(folder / "none.beats")),
+        "broken": Loaded(None, ValueError("Could not determine delimiter"), str(folder / "README.txt")),
+        "without": Loaded(None, None),
     }
     loader = SimpleNamespace(track_ids=list(tracks), track=tracks.__getitem__)
     corpus = of_loader("fake", loader, folder)
@@ -210,3 +221,14 @@ def test_mirdata_is_no_need(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "mirdata", None)
     with pytest.raises(CorpusError, match=r"pip install mirdata, or .*datamodule.groundtruth=FOLDER"):
         read_mirdata("ballroom", tmp_path)
+
+
+def test_a_report_counts_beats():
+    tracks = (
+        Track("a", "train", {"beats": Beats(np.array([0.5, 1.0]), np.array([1, 2]))}),
+        Track("b", "train", {"beats": Beats(np.array([0.5]))}),
+    )
+    assert other_annotations(Corpus("songs", tracks), (), {}) == [
+        "",
+        "beats: 2 tracks, 3 beats, 1 track with downbeats",
+    ]

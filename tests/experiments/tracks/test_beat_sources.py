@@ -10,35 +10,10 @@ from datasets.corpus import Corpus, Track
 from datasets.tables import CorpusError
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
-from experiments.tasks import TASKS, Task, build
+from experiments.tasks import build
 from experiments.tracks import beat_sources
 from experiments.tracks.annotations import task_of, tasks_of
 from experiments.tracks.data import build_task, fit_labels, open_source, read_corpus
-
-
-class Tracking(Task):
-    """A task about beats."""
-
-    name, annotations, kind, primary, clip_level = "beats", ("beats",), "events", "f1", False
-    classes = ("beat", "downbeat")
-    options: dict = {}  # noqa: RUF012
-
-    def encode(self, annotation):
-        return annotation.times
-
-    def loss(self, outputs, targets, mask=None):
-        return outputs.mean()
-
-    def decode(self, outputs):
-        return outputs
-
-    def score(self, predictions, references):
-        return {"f1": 1.0}
-
-
-@pytest.fixture(autouse=True)
-def tracking(monkeypatch):
-    monkeypatch.setitem(TASKS, "beats", Tracking)
 
 
 @pytest.fixture
@@ -73,8 +48,8 @@ def test_the_demo_corpus_has_beats_for_a_task_that_needs_them_and_is_unchanged_f
     corpus = read_corpus(settings, source)
     assert "beats" not in corpus.annotations
     assert task_of("auto", corpus) == "tagging"
-    trained = read_corpus(settings, source, Tracking())
-    assert "beats" in fit_labels(settings, trained, Tracking()).annotations
+    trained = read_corpus(settings, source, build("beats"))
+    assert "beats" in fit_labels(settings, trained, build("beats")).annotations
 
 
 def test_files_of_beats_beside_audio_need_no_table(opened, tiny_corpus, tmp_path):

@@ -121,7 +121,7 @@ def _keeper(files: Sequence[Candidate], predictor: Predictor, inference: Predict
     """What keeps predictions of this kind.
 
     Raises:
-        UserError: Clicks are wanted of something else than beats.
+        UserError: Clicks are wanted of something else than beats; or as the keeper's class says.
     """
     if predictor.task.kind == "events":
         return BeatFiles(files, predictor, inference, run)
@@ -148,16 +148,19 @@ def _predict(
     by_name = {storable(file.path): (file, stamp(file)) for file in todo}
     with progress("predicting", len(todo), "files") as advance:
 
+        def skip(name: str, reason: str) -> None:
+            skipped[name] = reason
+            if not alone:
+                say(f"skipped: {printable(name)}: {reason}")
+            advance()
+
         def opened() -> Iterator[OpenTrack]:
             nonlocal padded
             for file, tracks in decoded(todo, predictor.encoder, jobs):
                 name, outcome = storable(file.path), tracks if isinstance(tracks, str) else tracks[0]
                 windows = keeper.refused(name, outcome) or _cut(outcome.frames, predictor)
                 if isinstance(windows, str):
-                    skipped[name] = windows
-                    if not alone:
-                        say(f"skipped: {printable(name)}: {windows}")
-                    advance()
+                    skip(name, windows)
                     continue
                 for note in outcome.notes:
                     say(f"{printable(name)}: {note}")
@@ -166,7 +169,12 @@ def _predict(
                 yield track
 
         for done in in_batches(opened(), predictor.run_batch, batch_size):
-            keeper.keep(by_name[done.name][0], _predicted(done, predictor), by_name[done.name][1])
+            try:
+                prediction = _predicted(done, predictor)
+            except UserError as error:  # what the network gives for this file cannot be used
+                skip(done.name, str(error))
+                continue
+            keeper.keep(by_name[done.name][0], prediction, by_name[done.name][1])
             advance()
     if padded and predictor.task.clip_level:
         seconds = windowing.rows / windowing.rate

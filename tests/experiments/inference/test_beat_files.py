@@ -17,6 +17,7 @@ from experiments.inference.beat_picture import thinned
 from experiments.inference.prediction import predict
 from experiments.settings import PretrainSettings
 from experiments.tasks import build
+from experiments.tasks.beats import BeatTracking
 from experiments.tracking import RunHandle
 from models.checkpoints import save_network
 from models.prediction import Prediction
@@ -203,6 +204,20 @@ def test_beats_that_are_known_are_kept_to(call, songs, tmp_path):
     assert np.abs(read_beats(tmp_path / "out" / "song.beats").beats.downbeats - 0.75).min() < 0.011
     with pytest.raises(UserError, match=r"is for one recording, and inference\.audio names 3"):
         call(rhythm={"pinned": str(tmp_path / "known.beats")})
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_song_whose_activations_cannot_be_used_does_not_end_the_others(call, monkeypatch, capsys):
+    real = BeatTracking.events
+
+    def fails(task, activations):
+        if len(activations) == 200:
+            raise UserError("beats: activations of step 3 are nan")
+        return real(task, activations)
+
+    monkeypatch.setattr(BeatTracking, "events", fails)
+    assert call() == {"predicted": 2, "already": 0, "skipped": 1}
+    assert "song.flac: beats: activations of step 3 are nan" in capsys.readouterr().err
 
 
 def test_other_tempi_are_told_with_their_scores():

@@ -1,4 +1,4 @@
-"""Global tempo on a folder of music: trained networks beside librosa, Essentia and a constant, on the same songs.
+"""Global tempo on a folder of music: networks of tempo or beats beside librosa, Essentia and a constant, song by song.
 
     python -m benchmarks.tempo AUDIO_DIR TABLE [--checkpoints FILE ...] [--estimates NAME=TABLE ...] [--out FOLDER]
 
@@ -17,12 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.beats import Beats
 from datasets.columns import find
 from datasets.corpus import read_table
 from datasets.progress import progress
 from datasets.tables import read_sheet
 from experiments.encoder import Encoder
 from experiments.errors import UserError
+from experiments.tasks.beats import BeatTracking
 from experiments.tasks.tempo import TempoTask
 from experiments.tasks.tempo_metrics import MEANING
 from experiments.tempo.baselines import USUAL, librosa_tempo
@@ -61,14 +63,15 @@ def songs_of(table: Path) -> Songs:
 
 
 def network(checkpoint: str) -> Estimator:
-    """A trained network of tempo; windows overlap by half."""
+    """A trained network of tempo, whose windows overlap by half; or one of beats, whose median interval counts."""
     encoder = Encoder.load(checkpoint)
-    task = encoder.task
-    if not isinstance(task, TempoTask):
-        raise SystemExit(f"{checkpoint}: a network of {task.name}, not of tempo")
+    task, rate = encoder.task, encoder.frontend.sample_rate
+    if not isinstance(task, TempoTask | BeatTracking):
+        raise SystemExit(f"{checkpoint}: a network of {task.name}, neither of tempo nor of beats")
 
     def estimate(file: Path) -> tuple[float, float]:
-        rate = encoder.frontend.sample_rate
+        if isinstance(task, BeatTracking):
+            return Beats(encoder.predict(load(file, rate), rate).events.times).tempo or 0.0, 0.0
         prediction = encoder.predict(load(file, rate), rate, overlapped=True)
         found = task.estimate(prediction.whole, prediction.over_time)
         return found.tempo, found.second

@@ -117,8 +117,8 @@ class Encoder:
         description = describe(network, frontend, meaning, *about)
         if thresholds := _thresholds_of(metadata, names, file):
             description["thresholds"] = thresholds.entry
-        if decoder := _decoder_of(metadata, file):
-            description[DECODER] = decoder
+        if metadata.get(DECODER):
+            description[DECODER] = metadata[DECODER]
         published = "run_fingerprint" not in metadata
         return cls(network, frontend, description, weights, Runtime(**runtime), frozenset(allowed), published)
 
@@ -393,22 +393,6 @@ class Encoder:
             self._runners[layers] = self.runner(partial(tokens_of, layers=layers) if layers else logits_of)
         (done,) = in_batches([track], self._runners[layers], batch_size)
         return [np.stack(values) for values in zip(*done.outputs, strict=True)]
-
-
-def _decoder_of(metadata: Mapping[str, Any], file: Path) -> str | None:
-    """The decoder that a file names; None where it names none.
-
-    Raises:
-        CheckpointError: There is no such decoder.
-    """
-    decoder = metadata.get(DECODER)
-    if decoder is None:
-        return None
-    from models.rhythm.options import DECODERS
-
-    if decoder not in DECODERS:
-        raise CheckpointError(f"{file}: decoder {decoder!r:.60}, expected one of {', '.join(DECODERS)}")
-    return decoder
 
 
 def _thresholds_of(metadata: Mapping[str, Any], names: Sequence[str], file: Path) -> Thresholds | None:

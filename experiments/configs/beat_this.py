@@ -10,7 +10,7 @@ from experiments.configs.named import NamedConfig
 
 TITLE = "Beats: Beat This"
 RECIPE = attention_recipe({"lr": 8e-4, "weight_decay": 1e-2}, accumulated=8)
-STEPS = augmentations(12, 50, {"name": "level"})
+STEPS = [*augmentations(12, 50), {"name": "level"}]
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "beat_this": sizes({"dim": 64, "blocks": 2, "partial": False}, {"dim": 32, "blocks": 1, "partial": False}),
 }

@@ -1,4 +1,4 @@
-"""What the named configs of networks for beats share: how they are trained, and their sizes under `demo` and `debug`."""
+"""What the named configs of networks for beats share: recipe, augmentations, sizes under `demo` and `debug`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ EPOCHS = 100
 STRETCH: Values = {"name": "time_stretch", "low": 0.8, "high": 1.25}
 
 
-def augmentations(bands_an_octave: int, frames_a_second: int, *first: Values) -> list[Values]:
+def augmentations(bands_an_octave: int, frames_a_second: int, *waveform: Values) -> list[Values]:
     """Steps of `module.augmentations`.
 
     Args:
         bands_an_octave: Of the front end; pitch moves by half of one at most.
         frames_a_second: Of the front end; stretches of up to two seconds are shuffled.
-        first: Steps before these.
+        waveform: Steps before the front end.
     """
     pitch = {"name": "pitch_shift", "bands": bands_an_octave // 2}
     order = {"name": "shuffle_time", "shortest": frames_a_second // 10, "longest": 2 * frames_a_second}
-    return [*first, STRETCH, pitch, order, {"name": "drop_bands"}]
+    return [*waveform, STRETCH, pitch, order, {"name": "drop_bands"}]
 
 
 def attention_recipe(optimizer: Values, accumulated: int = 1) -> dict[str, Any]:

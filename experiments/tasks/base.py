@@ -156,6 +156,7 @@ class Task(ABC):
     ) -> np.ndarray:
         """Turn the raw outputs of a track's windows, and the predictions they were decoded to, into the prediction of
         the track: arguments and errors as those of `join`, `outputs` being `[windows, n_outputs]`."""
+        how = how or self.usual_join
         if self.clip_level and how in JOINS and JOINS[how].of_logits:
             mean = self.checked_join(how).function(np.asarray(outputs))
             return self.decode(mean[None])[0].astype(np.float64)

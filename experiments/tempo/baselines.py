@@ -21,6 +21,7 @@ from preprocess.summaries import SAMPLE_RATE, SHORTEST, summarise
 from preprocess.tracks import audible
 
 USUAL = 120.0  # BPM: the constant where no training tracks say a better one
+ONSETS = "onset"  # name of a front end
 LIBROSA = "librosa_tempo_regression"  # key of `preprocess.summaries.SUMMARIES`
 FEW, AHEAD = 4, 64  # tracks a process, below which starting processes takes longer; tracks computed ahead
 
@@ -50,6 +51,22 @@ def librosa_tempi(audio: Sequence[Path | None] | Reader, tracks: Sequence[str], 
             tempi.append(tempo)
             advance()
     return np.array(tempi)
+
+
+def holds_onsets(features: Reader) -> bool:
+    """Whether a store holds onset envelopes."""
+    return (features.header.producer or {}).get("front_end") == ONSETS
+
+
+def envelope_tempi(features: Reader, tracks: Sequence[str]) -> np.ndarray:
+    """What librosa's rule finds in stored onset envelopes, BPM `[tracks]`; NaN where there is no onset."""
+    import torch
+
+    from models.rhythm.envelope_tempo import envelope_tempo
+
+    rate = stated(features, "sample_rate", "a number above 0") / stated(features, "hop", "a number above 0")
+    envelopes = (torch.from_numpy(np.array(features.read(track), np.float32)) for track in tracks)
+    return np.array([float(envelope_tempo(one, rate)) for one in envelopes])
 
 
 def librosa_tempo(samples: np.ndarray) -> float:

@@ -16,7 +16,7 @@ from experiments.messages import say
 from experiments.objectives import Evaluation
 from experiments.tasks.tempo import TempoTask
 from experiments.tasks.tempo_metrics import MEANING, correct
-from experiments.tempo.baselines import best_constant, librosa_tempi
+from experiments.tempo.baselines import best_constant, envelope_tempi, holds_onsets, librosa_tempi
 from experiments.tempo.comparison import Row, Songs, System, compare, text, write
 from experiments.tempo.confidence import Part, by_decile
 from experiments.tempo.confidence import text as confidence_text
@@ -69,21 +69,26 @@ def beside_baselines(
         return {}
     rows = compare(systems, songs, seed=run.seed)
     parts = _confidence(task, test, valid)
+    if task.kind == "class":
+        say(f"tempi of {name} lie between its classes, as predict gives them")
+    if task.primary == "accuracy2":
+        say(f"{name} was trained for any octave: its Accuracy1 is not to be compared")
     _leave(rows, systems, songs, parts, run)
     return {f"{row.name}/{name}": row.scores[name][0] for row in rows[1:] for name in ("accuracy1", "accuracy2")}
 
 
 def _genres(tracks: Sequence[Track]) -> list[str]:
     """One a track; none where no track has one."""
-    named = [(track.labels("genre") or track.labels("tags") or ("",)) for track in tracks]
-    genres = [labels[0] if "genre" in track.annotations else "" for labels, track in zip(named, tracks, strict=True)]
+    genres = [(track.labels("genre") or ("",))[0] for track in tracks]
     return [genre or "unknown" for genre in genres] if any(genres) else []
 
 
 def _baselines(loaders: SplitLoaders, stored: Sequence[str], tracks: Sequence[Track]) -> list[System]:
     systems = []
     audio = loaders.features if loaders.features.header.kind == "audio" else _files(loaders.audio_dir, stored)
-    if audio is None:
+    if audio is None and holds_onsets(loaders.features):
+        systems.append(System(f"{LIBROSA}'s rule on stored onsets", envelope_tempi(loaders.features, stored)))
+    elif audio is None:
         say("librosa is left out: it takes audio, and there are features alone; give the folder of the audio files")
     else:
         systems.append(System(LIBROSA, librosa_tempi(audio, stored, loaders.settings.jobs)))
@@ -120,10 +125,7 @@ def _confidence(task: TempoTask, test: Evaluation, valid: Evaluation | None) -> 
 
 def _leave(rows: Sequence[Row], systems: Sequence[System], songs: Songs, parts: Sequence[Part], run: RunHandle) -> None:
     folder = run.directory
-    say(
-        f"tempo, {pluralize(len(songs.ids), 'song')}, accuracies in per cent with 95 % intervals over songs; the "
-        f"network's tempi lie between its classes, as predict gives them"
-    )
+    say(f"tempo of {pluralize(len(songs.ids), 'song')}, accuracies in per cent with 95 % intervals over songs")
     print(text(rows))
     say(MEANING)
     files = write(rows, systems, songs, folder)

@@ -35,34 +35,32 @@ def decode_bars(beat: np.ndarray, downbeat: np.ndarray | None, rate: float, opti
     Returns:
         With the first frame at second 0.
     """
+    loudest = beat if downbeat is None else np.maximum(downbeat, beat - downbeat)
     down, other = (within(beat),) * 2 if downbeat is None else exclusive(beat, downbeat)
-    loudest = np.maximum(down, other)
     active = np.flatnonzero(loudest >= options.threshold)
     if not len(active):
         return Decoded(np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.float32))
-    trimmed = slice(int(active[0]), int(active[-1]) + 1)
-    beat, down, other, loudest = beat[trimmed], down[trimmed], other[trimmed], loudest[trimmed]
+    start, end = int(active[0]), int(active[-1]) + 1
+    down, other, loudest = down[start:end], other[start:end], loudest[start:end]
     if downbeat is None:
         bars, seen = {1: 0.0}, beat_evidence(other, options.observation_lambda)
     elif options.metre_changes:
         bars, seen = {1: 0.0}, beat_evidence(within(down + other), options.observation_lambda)
     else:
         bars, seen = options.bars, evidence(down, other, options.observation_lambda)
-    beats_of, path = _best(bars, seen, rate, options)
+    length, path = _best(bars, seen, rate, options)
     heard = _heard(path, loudest)
-    frames = _at_highest(heard, loudest) if options.correct else heard.starts
+    frames = start + (_at_highest(heard, loudest) if options.correct else heard.starts)
     if downbeat is None:
         places = np.zeros(len(frames), np.int64)
     elif options.metre_changes:
         places = _changing(heard, down, other, options.bars)
     else:
         places = heard.positions
-    confidence = np.asarray(beat[frames], np.float32)
-    exact = refined(beat, frames) if options.correct and options.refine else frames
-    times = (trimmed.start + exact) / rate
-    found = Decoded(times, places, confidence, positions.metre(places))
+    times = (refined(beat, frames) if options.correct and options.refine else frames) / rate
+    found = Decoded(times, places, np.asarray(beat[frames], np.float32), positions.metre(places))
     if options.alternatives and options.tempo is None:
-        found = replace(found, alternatives=_alternatives(found, path, beats_of, seen, rate, options))
+        found = replace(found, alternatives=_alternatives(found, path, length, seen, rate, options))
     return found
 
 

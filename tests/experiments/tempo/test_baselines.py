@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import soundfile
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from datasets.store import Header, Store, StoreWriter
 from experiments.tasks.tempo_metrics import correct
-from experiments.tempo.baselines import USUAL, best_constant, librosa_tempi
+from experiments.tempo.baselines import USUAL, best_constant, envelope_tempi, holds_onsets, librosa_tempi
+from models.frontends import build
 from preprocess import compiled
 from preprocess.summaries import SAMPLE_RATE
 
@@ -50,3 +52,17 @@ def test_librosa_on_files_and_on_a_store_of_audio(clicks, tmp_path, monkeypatch)
         writer.append("b", np.zeros(SAMPLE_RATE, np.float32))
     stored = librosa_tempi(Store(tmp_path / "store"), ["a", "b"], 1)
     assert stored[0] == pytest.approx(found[0], rel=1e-6)
+    assert not holds_onsets(Store(tmp_path / "store"))
+
+
+def test_librosas_rule_on_stored_onsets(clicks, tmp_path):
+    frontend = build("onset")
+    made = Header("mel", (), "float16", frontend.units, frontend.parameters_dict, frontend.fingerprint)
+    with StoreWriter(tmp_path / "onsets", made) as writer:
+        writer.append("a", frontend(torch.from_numpy(clicks)).half().numpy())
+        writer.append("b", np.zeros(300, np.float16))
+    store = Store(tmp_path / "onsets")
+    assert holds_onsets(store)
+    found = envelope_tempi(store, ["a", "b"])
+    assert found[0] == pytest.approx(120, rel=0.04)
+    assert np.isnan(found[1])

@@ -40,7 +40,7 @@ def loaders(folder: Path | None, kind: str = "audio", beats: bool = False) -> Si
         "train": Examples((), (), TASK.targets(list(TEMPI[:12]))),
         "test": Examples(ids, ids, TASK.targets(list(TEMPI)), "class"),
     }
-    features = SimpleNamespace(header=SimpleNamespace(kind=kind))
+    features = SimpleNamespace(header=SimpleNamespace(kind=kind, producer={}))
     return SimpleNamespace(
         splits=splits,
         corpus=Corpus("songs", tuple(tracks)),

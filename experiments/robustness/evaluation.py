@@ -116,7 +116,7 @@ def _trial(settings: PretrainSettings, run: RunHandle) -> Trial:
     source = _audio(datamodule, encoder.frontend)
     say_rounded(encoder, source)
     corpus, stored = match(
-        read_corpus(datamodule, source), source.features.ids, source.base_dir, datamodule.max_unmatched, run
+        read_corpus(datamodule, source, task), source.features.ids, source.base_dir, datamodule.max_unmatched, run
     )
     corpus = fit_labels(datamodule, corpus, task)
     report_unannotated(task, corpus, datamodule.max_unmatched, run)

@@ -27,6 +27,7 @@ class PredictionSettings(Section):
     threshold: Share | None = None  # tags: probability from which on one is given, the same for all
     thresholds: str | None = None  # tags: the file thresholds.json of an evaluation; None: those of the checkpoint
     argmax: bool = False  # tags: give the most probable one alone
+    clicks: bool = False  # beats: write each song with clicks at its beats, too
 
     @model_validator(mode="after")
     def _one_selection(self) -> PredictionSettings:

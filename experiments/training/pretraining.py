@@ -176,7 +176,8 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
             check_over_time(settings.model.kind, find(datamodule.task))
     alone = None if trained else unannotated.teacher_alone(settings, logits)
     source = open_source(datamodule, frontend, kind, labelled=alone is None)
-    corpus = read_corpus(datamodule, source) if alone is None else unannotated.annotate(settings, alone, source)
+    known = encoder.task if trained else None
+    corpus = read_corpus(datamodule, source, known) if alone is None else unannotated.annotate(settings, alone, source)
     corpus, stored = match(corpus, source.features.ids, source.base_dir, datamodule.max_unmatched, run)
     if trained:
         encoder, offered = encoder.fed(source.audio), None

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
+from datasets.beats import Beats
 from datasets.corpus import ANNOTATIONS, Corpus, Track
 from datasets.splits import SPLITS
 from datasets.tables import CorpusError
@@ -39,12 +40,16 @@ class Item:
         name: What its file is called, in the form that `Definition.name_of` gives.
         rows: By protocol; a recording that a protocol leaves out is absent there.
         jukemir: Its id in features computed by jukemir, of a corpus cut into clips what stands before `-0`.
+        beats: Annotated ones.
+        refused: Why it cannot be used, whatever its audio is; empty where it can.
     """
 
     id: str
     name: str
     rows: Mapping[str, ProtocolRow]
     jukemir: str = ""
+    beats: Beats | None = None
+    refused: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,12 @@ class Definition:
         family: The corpora that make one table with this one.
         metadata: A file that tells the folder of annotations; empty where they come with the project.
         metadata_source: Where that folder is to be had, for a person.
+        holds: Whether a folder is one of annotations; None: where it has the file `metadata`.
+        version: Which annotations they are, where several are in circulation: figures on one are not those on another.
+        least_seconds: Every recording is checked before the splits are written, and refused where it is silent or
+            shorter than this; None: not checked.
+        resplit: Splits that depend on which recordings pass the check: of a protocol, all that pass to splits by id.
+        usable: Recordings of every split that pass in the common copies, by protocol, where these are not all.
     """
 
     name: str
@@ -118,6 +129,19 @@ class Definition:
     family: tuple[str, ...] = ()
     metadata: str = ""
     metadata_source: str = ""
+    holds: Callable[[Path], bool] | None = None
+    version: str = ""
+    least_seconds: float | None = None
+    resplit: Mapping[str, Callable[[Sequence[Item]], Mapping[str, str]]] = field(default_factory=dict)
+    usable: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def published(self, protocol: str) -> Mapping[str, int]:
+        """Recordings of every split that a complete copy gives."""
+        return self.usable.get(protocol, self.counts[protocol])
+
+    def is_annotated(self, folder: Path) -> bool:
+        """Whether a folder holds the annotations of a corpus that does not bring them."""
+        return self.holds(folder) if self.holds else (folder / self.metadata).is_file()
 
     def protocol(self, name: str | None = None) -> str:
         """The protocol of this name; None: the usual one.
@@ -166,6 +190,7 @@ def as_corpus(name: str, items: Iterable[Item], protocol: str) -> Corpus:
     for item in items:
         if row := item.rows.get(protocol):
             parsed = {key: ANNOTATIONS.get(key, str)(cell) for key, cell in row.cells.items() if cell != ""}
+            parsed |= {} if item.beats is None else {"beats": item.beats}
             tracks.append(Track(item.id, row.split, parsed))
     return Corpus(name, tuple(tracks))
 

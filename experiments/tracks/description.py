@@ -238,7 +238,8 @@ def _write(
     apart = {*separators, *",\n\r"}  # in a cell of CSV, a label with one of these looks like several
     if any(apart & set(row.label) or row.label.startswith(tuple(BRACKETS)) for row in rows.get("tags", ())):
         path = run.directory / "corpus_tracks.jsonl"
-        path.write_text("".join(f"{json.dumps(_plain(track, seconds, names))}\n" for track in used), encoding="utf-8")
+        lines = (json.dumps(_plain(track, seconds, names), default=str) for track in used)
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         run.add_artifact(path)
         return
     join = separators[0].join

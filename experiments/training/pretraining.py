@@ -17,11 +17,13 @@ from experiments.errors import UserError
 from experiments.inference.selection import FILE as THRESHOLDS_FILE
 from experiments.inference.selection import network_words, say_unfitted, selection_of, write_thresholds
 from experiments.intervals import interval_per_class
+from experiments.labels import check_over_time
 from experiments.messages import say
 from experiments.networks.devices import check_accelerator
 from experiments.networks.initial import fetch_weights, frontend_from, initial
 from experiments.networks.opening import open_encoder, say_rounded, windowing_of
 from experiments.settings import PretrainSettings
+from experiments.tasks import find
 from experiments.tasks.base import Task
 from experiments.tracking import RunHandle
 from experiments.tracks.data import (
@@ -155,6 +157,8 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         training_augmentations(module, datamodule, audio=True)  # a mistake there does not wait for work on the audio
         fetch_weights(settings.model)
         frontend, kind = frontend_from(settings.model), settings.model.kind.input
+        if datamodule.task != "auto":
+            check_over_time(settings.model.kind, find(datamodule.task))
     alone = None if trained else unannotated.teacher_alone(settings, logits)
     source = open_source(datamodule, frontend, kind, labelled=alone is None)
     corpus = read_corpus(datamodule, source) if alone is None else unannotated.annotate(settings, alone, source)
@@ -173,7 +177,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         encoder = initial(settings, frontend, task, second_head, kind)
     network, task = encoder.network, encoder.task
     report_unannotated(task, corpus, datamodule.max_unmatched, run)
-    splits = examples(task, corpus, stored, frontend.frame_times)
+    splits = examples(task, corpus, stored)
     if not trained:
         require_nonempty(splits, "train", "valid")
         freeze(network, module.freeze)
@@ -187,20 +191,32 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         description["teacher"] = offered.description
     join = settings.inference.join if trained else "mean"
     objective = make_objective(task, offered.task if offered else None, settings.distillation, join, alone is None)
+    seconds = datamodule.clip_length if trained and network.window_samples else None
+    windowing = windowing_of(settings, encoder, seconds)
+    chain = None if trained else training_augmentations(module, datamodule, source.audio, frontend.item_shape)
     learner = Learner(
         network,
         Inputs(encoder.frontend, encoder.mean, encoder.std, source.audio),
         objective,
         description,
         phases(module),
-        None if trained else training_augmentations(module, datamodule, source.audio, frontend.item_shape),
+        chain,
         monitored(settings.trainer.monitor, task, alone is None),
+        windowing.frames,
     )
     if trained:
         learner.thresholds = encoder.thresholds
-    seconds = datamodule.clip_length if trained and network.window_samples else None
-    windowing = windowing_of(settings, encoder, seconds)
-    loaders = SplitLoaders(datamodule, source.features, splits, windowing, run.seed, teacher, objective.views, trained)
+    loaders = SplitLoaders(
+        datamodule,
+        source.features,
+        splits,
+        windowing,
+        run.seed,
+        teacher,
+        objective.views,
+        trained,
+        chain.speeds if chain else None,
+    )
     _report(settings, run, learner, loaders, corpus, source.name)
     return learner, loaders
 

@@ -3,7 +3,8 @@
 Beside the recordings, the store gets `tracks.csv` (the usual protocol; `tracks_NAME.csv` for others), which has every
 recording of the protocol whether its audio was there or not, so that a run can report what is missing;
 `missing.csv` with the reasons (`missing_CORPUS.csv` of corpora that share a table); and `corpus.json`, which says what
-was published and what is here.
+was published and what is here. Of a corpus whose recordings are checked first, tables have only those that pass,
+`integrity.csv` has the verdict on each, and beats are in `beats/`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets.corpora import Definition, Item
-from datasets.corpora.base import cut, within
+from datasets.corpora import Definition, Item, integrity
+from datasets.corpora.base import cut, resplit, within
 from datasets.corpora.copies import MOST_ABSENT, Copy, verify, write_absent
 from datasets.store import Store
 from datasets.tables import CorpusError
@@ -21,6 +22,7 @@ from datasets.text import pluralize
 from preprocess.build import build_store
 from preprocess.build_report import BuildReport, changed_line
 from preprocess.downloads import advice, download
+from preprocess.integrity import faults, other_rates
 from preprocess.protocols import Prepared, absent_file, family, write_tables
 
 
@@ -66,12 +68,14 @@ def prepare(
     everything = within(definition.items(folder), chosen)
     wanted = _listed(definition, only, folder)
     items = everything if wanted is None else cut(everything, wanted)
+    useless = {item.id: item.refused for item in items if item.refused}
     if not items:
         raise CorpusError(f"{only}: none of its recordings is in {definition.title}, protocol {', '.join(chosen)}")
     notes: list[str] = []
     if fetch:
         download(definition, items, data_dir, notes.append, progress)
-    copy = verify(definition, items, data_dir, _stored(store_dir))
+    copy = verify(definition, [item for item in items if not item.refused], data_dir, _stored(store_dir))
+    copy.absent |= useless
     store_dir.mkdir(parents=True, exist_ok=True)
     write_absent(absent_file(definition, store_dir), items, copy.absent, chosen[0])
     if not copy.files:
@@ -84,11 +88,21 @@ def prepare(
         data_dir, store_dir, ids=copy.files, progress=progress, clip_seconds=definition.clip_seconds, **options
     )
     absent = copy.absent | dict(report.skipped)
+    if definition.least_seconds is not None:
+        stored = [identity for identity in copy.files if identity not in absent]
+        absent |= faults(Store(store_dir), stored, definition.least_seconds)
+        listed = definition.items(folder) if wanted is None else cut(definition.items(folder), wanted)
+        odd = other_rates(copy.files, definition.sample_rate) if definition.sample_rate else {}
+        integrity.write(store_dir, integrity.verdicts(listed, absent, odd))
+        items = resplit(definition, items, absent)
     write_absent(absent_file(definition, store_dir), items, absent, chosen[0])
     _refuse_gaps(definition, items, absent, max_missing, store_dir, "")
     notes += _notes(copy, report)
     kind = Store(store_dir).header.kind
-    done = Prepared(definition, items, store_dir, report, absent=absent, cut_to=only, notes=notes, kind=kind)
+    version = definition.version(folder) if definition.version and folder else ""
+    done = Prepared(
+        definition, items, store_dir, report, absent=absent, cut_to=only, notes=notes, kind=kind, version=version
+    )
     write_tables(done, chosen, folder, wanted)
     return done
 
@@ -114,10 +128,10 @@ def _metadata(definition: Definition, given: Path | None, data_dir: Path) -> Pat
     name = definition.metadata_source.rpartition("/")[2]
     places = [given] if given else [data_dir, data_dir / name, data_dir.parent / name]
     for place in places:
-        if (place / definition.metadata).is_file():
+        if definition.is_annotated(place):
             return place
     raise CorpusError(
-        f"{definition.title}: its annotations may not come with this project; run {definition.metadata_source} and "
+        f"{definition.title}: its annotations do not come with this project; run {definition.metadata_source} and "
         f"give that folder with --metadata (looked for {definition.metadata} in {', '.join(map(str, places))})"
     )
 

@@ -11,9 +11,9 @@ from datasets.corpora.rhythm import BeatAnnotations, corpus
 from datasets.tables import CorpusError
 
 ENDING = "_annotations"
-COMPOSERS = frozenset(
-    "Bach Balakirev Beethoven Brahms Chopin Debussy Glinka Haydn Liszt Mozart Prokofiev Rachmaninoff Ravel Schubert "
-    "Schumann Scriabin".split()
+COMPOSERS = (
+    *("Bach", "Balakirev", "Beethoven", "Brahms", "Chopin", "Debussy", "Glinka", "Haydn", "Liszt", "Mozart"),
+    *("Prokofiev", "Rachmaninoff", "Ravel", "Schubert", "Schumann", "Scriabin"),
 )
 BEAT, DOWNBEAT = ("b", "bR"), "db"
 RENAMED = ("Schumann_Toccata_no_repeat", "Schumann_Toccata_repeat"), "Schumann_Toccata"  # between its versions

@@ -1,4 +1,4 @@
-"""Ballroom: 30-second excerpts of ballroom dances (Gouyon et al. 2006), beats and bars by Krebs, Böck and Widmer (2013).
+"""Ballroom: 30-second excerpts of ballroom dances (Gouyon et al. 2006), beats by Krebs, Böck and Widmer (2013).
 
 Of 698 recordings 13 are repetitions of others; they were named by Sturm (2014), and are left out of the splits.
 """

@@ -6,7 +6,7 @@ import csv
 import io
 import lzma
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -105,9 +105,10 @@ class Definition:
         metadata: A file that tells the folder of annotations; empty where they come with the project.
         metadata_source: Where that folder is to be had, for a person.
         holds: Whether a folder is one of annotations; None: where it has the file `metadata`.
-        version: Which annotations they are, where several are in circulation: figures on one are not those on another.
+        version: Of a folder of annotations, what they are called: figures on some are not those on others.
         least_seconds: Every recording is checked before the splits are written, and refused where it is silent or
             shorter than this; None: not checked.
+        sample_rate: Of the published audio, Hz; None: not known, or not one.
         resplit: Splits that depend on which recordings pass the check: of a protocol, all that pass to splits by id.
         usable: Recordings of every split that pass in the common copies, by protocol, where these are not all.
     """
@@ -130,8 +131,9 @@ class Definition:
     metadata: str = ""
     metadata_source: str = ""
     holds: Callable[[Path], bool] | None = None
-    version: str = ""
+    version: Callable[[Path], str] | None = None
     least_seconds: float | None = None
+    sample_rate: int | None = None
     resplit: Mapping[str, Callable[[Sequence[Item]], Mapping[str, str]]] = field(default_factory=dict)
     usable: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
@@ -211,6 +213,18 @@ def within(items: Sequence[Item], protocols: Sequence[str]) -> tuple[Item, ...]:
     """Only the recordings of these protocols, without what others say of them."""
     chosen = (replace(item, rows={name: item.rows[name] for name in protocols if name in item.rows}) for item in items)
     return tuple(item for item in chosen if item.rows)
+
+
+def resplit(definition: Definition, items: Sequence[Item], absent: Container[str]) -> tuple[Item, ...]:
+    """The recordings, in protocols whose splits depend on which can be used split without the absent ones."""
+    for protocol, assign in definition.resplit.items():
+        there = [item for item in items if item.id not in absent and protocol in item.rows]
+        split = assign(there)
+        rows = {item.id: ProtocolRow(split[item.id], item.rows[protocol].cells) for item in there}
+        items = [
+            replace(item, rows={**item.rows, protocol: rows[item.id]}) if item.id in rows else item for item in items
+        ]
+    return tuple(items)
 
 
 def shipped(name: str) -> list[dict[str, str]]:

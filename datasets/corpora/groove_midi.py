@@ -1,10 +1,12 @@
 """Groove MIDI: human drumming to a click (Gillick et al. 2019), of which the 336 longer beats are used.
 
-The click is exact: its tempo and metre stand in the name of a file, and it ends with the performance.
+The click is exact: its tempo, in quarters, and its metre stand in the name of a file, and it ends with the performance.
+In 6/8 the beats are dotted quarters, two a bar; the common release counts six of them in a bar.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path, PurePosixPath
 
@@ -15,6 +17,7 @@ from datasets.corpora.rhythm import BeatAnnotations, corpus, read_file
 from datasets.tables import CorpusError
 
 MIDI = ".mid"
+EIGHTH, COMPOUND = 8, 3  # three eighths are a beat where a bar has six, nine or twelve of them
 CLICK = re.compile(r".*_([0-9]+)_(?:beat|fill)_([0-9]+)-([0-9]+)")
 
 
@@ -41,9 +44,11 @@ def read(file: Path) -> Beats:
         seconds = symusic.Score(file).to("second").end()
     except (RuntimeError, ValueError, OSError) as error:
         raise CorpusError(f"{file}: not a MIDI file that can be read ({error})") from None
-    bpm, metre = int(found[1]), int(found[2])
-    numbers = np.arange(int(seconds * bpm / 60) + 1)
-    return Beats(numbers * 60 / bpm, numbers % metre + 1)
+    bpm, metre, unit = map(int, found.groups())
+    grouped = COMPOUND if unit == EIGHTH and metre > COMPOUND and metre % COMPOUND == 0 else 1
+    interval = 60 / bpm * 4 / unit * grouped
+    numbers = np.arange(math.ceil(seconds / interval))
+    return Beats(numbers * interval, numbers % (metre // grouped) + 1)
 
 
 GROOVE_MIDI = corpus(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
+from datasets.beats import Beats
 from datasets.corpora import gtzan
 from datasets.corpora.base import Item, ProtocolRow, shipped
 from datasets.corpora.rhythm import TEST, BeatAnnotations, cells_of, definition, find_annotations, stem
@@ -26,7 +27,7 @@ def read(folder: Path | None) -> tuple[Item, ...]:
     return tuple(_item(row["id"], row["genre"], *found.beats(row["id"])) for row in shipped("gtzan.csv"))
 
 
-def _item(id: str, genre: str, beats, why: str) -> Item:
+def _item(id: str, genre: str, beats: Beats | None, why: str) -> Item:
     row = ProtocolRow(TEST, cells_of(beats, genre=genre))
     return Item(id, id, {} if beats is None else {TEST: row}, beats=beats, refused=why)
 
@@ -34,6 +35,7 @@ def _item(id: str, genre: str, beats, why: str) -> Item:
 GTZAN_RHYTHM = definition(
     ANNOTATIONS,
     read,
+    {row["id"] for row in shipped("gtzan.csv")},
     name="gtzan_rhythm",
     title="GTZAN rhythm",
     counts={TEST: {TEST: 999}},
@@ -43,4 +45,5 @@ GTZAN_RHYTHM = definition(
     terms=gtzan.GTZAN.terms,
     archives=gtzan.GTZAN.archives,
     known=gtzan.GTZAN.known,
+    sample_rate=22_050,
 )

@@ -49,7 +49,7 @@ def read(folder: Path | None) -> tuple[Item, ...]:
 
 
 def by_genre(items: Sequence[Item]) -> dict[str, str]:
-    """Four fifths of every genre, rounded down, to train and the rest to valid, in an order that a hash of ids gives."""
+    """Four fifths of every genre, rounded down, to train, the rest to valid, in an order that a hash of ids gives."""
     genres: defaultdict[str, list[str]] = defaultdict(list)
     for item in items:
         genres[item.rows[GENRE].cells["genre"]].append(item.id)
@@ -129,6 +129,7 @@ GTZAN_TEMPO = Definition(
     metadata="tempo/*.bpm",
     metadata_source=f"git clone {REPOSITORY}",
     holds=_holds,
-    version="gtzan_tempo_beat",
+    version=lambda folder: "gtzan_tempo_beat",
+    sample_rate=22_050,
     least_seconds=CHUNK_SECONDS,
 )

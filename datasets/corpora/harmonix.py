@@ -25,6 +25,6 @@ HARMONIX = corpus(
     title="Harmonix",
     single={"train": 774, "valid": 137},
     place=lambda item: f"audio/{item.id}.mp3",
-    source="the recordings themselves, aligned to the annotations (youtube_alignment_scores.csv of urinieto/harmonixset)",
+    source="the recordings themselves, aligned as urinieto/harmonixset describes",
     terms="commercial recordings; annotations MIT",
 )

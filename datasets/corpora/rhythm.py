@@ -10,8 +10,8 @@ known by what they are called, wherever below the folder they lie.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -114,25 +114,31 @@ def corpus(
     """
     counts = {SPLIT: single, TEST: {TEST: sum(single.values())}, **fold_counts(annotations.corpus)}
     about = {SPLIT: "the split of Beat This", TEST: "all of it as test"}
+    names = {annotations.name_of(PurePosixPath(f"{track}.beats")) for track in shipped_lists(annotations.corpus)}
     return definition(
-        annotations, partial(_read, annotations), name=name, title=title, counts=counts,
+        annotations, partial(_read, annotations), names, name=name, title=title, counts=counts,
         protocols={one: about.get(one, f"fold {one[4:]} of eight as test, the next as valid") for one in counts},
         place=place, source=source, terms=terms, **more,
     )  # fmt: skip
 
 
 def definition(
-    annotations: BeatAnnotations, read: Callable[[Path | None], tuple[Item, ...]], **facts: Any
+    annotations: BeatAnnotations, read: Callable[[Path | None], tuple[Item, ...]], names: Set[str], **facts: Any
 ) -> Definition:
-    """A corpus whose annotations of beats are looked for as all are here, with any splits."""
+    """A corpus whose annotations of beats are looked for as all are here, with any splits.
+
+    Args:
+        annotations: Where its beats are.
+        read: As in `Definition`.
+        names: Of recordings that a folder of its annotations has.
+        **facts: What else `Definition` takes.
+    """
     defaults = {
         "name_of": annotations.name_of,
         "metadata": f"{annotations.corpus}/{BEATS_FOLDER}",
         "metadata_source": f"git clone {REPOSITORY}",
-        "holds": lambda folder: folder.is_dir() and bool(
-            _names(annotations.corpus, annotations.name_of) & set(find_annotations(annotations, folder).files)
-        ),
-        "version": f"{RELEASE} 1.0, or the corpus's own",
+        "holds": lambda folder: folder.is_dir() and not names.isdisjoint(find_annotations(annotations, folder).files),
+        "version": lambda folder: RELEASE if _release(folder, annotations.corpus) else folder.name,
         "least_seconds": LEAST_SECONDS,
     }
     return Definition(read=cache(read), **(defaults | facts))
@@ -151,24 +157,16 @@ def find_annotations(annotations: BeatAnnotations, folder: Path | None) -> Found
     root = _release(folder, annotations.corpus)
     if root is None:
         return Found(_files(annotations, folder), {}, True, annotations.read)
-    files = {annotations.name_of(PurePosixPath(file.name)): file for file in sorted(root.glob(f"{BEATS_FOLDER}/*.beats"))}
+    files = {
+        annotations.name_of(PurePosixPath(file.name)): file for file in sorted(root.glob(f"{BEATS_FOLDER}/*.beats"))
+    }
     return Found(files, _lists(root), _has_downbeats(root), read_file)
-
-
-@cache
-def _names(corpus: str, name_of: Callable[[PurePosixPath], str]) -> frozenset[str]:
-    """Names of the recordings of the lists."""
-    return frozenset(name_of(PurePosixPath(f"{track}.beats")) for track in shipped_lists(corpus))
 
 
 def _release(folder: Path, corpus: str) -> Path | None:
     """The folder of a corpus in a copy of the repository."""
     places = (folder / corpus, folder / RELEASE / corpus, folder)
-    return next((place for place in places if (place / BEATS_FOLDER).is_dir() and _is_of(place, corpus)), None)
-
-
-def _is_of(place: Path, corpus: str) -> bool:
-    return place.name == corpus or (place / INFO).is_file()
+    return next((place for place in places if place.name == corpus and (place / BEATS_FOLDER).is_dir()), None)
 
 
 def _files(annotations: BeatAnnotations, folder: Path) -> dict[str, Path]:
@@ -189,13 +187,17 @@ def _lists(root: Path) -> dict[str, tuple[str, str]]:
     splits, folds = _list(root / SINGLE), _list(root / EIGHT) if (root / EIGHT).is_file() else {}
     for track, value in splits.items():
         if value not in PARTS or not folds.get(track, "0").isdecimal():
-            raise CorpusError(f"{root}: {track} is in {value!r} and fold {folds.get(track)!r}; expected train or val, and 0 to 7")
+            raise CorpusError(
+                f"{root}: {track} is in {value!r} and fold {folds.get(track)!r}; expected train or val, and 0 to 7"
+            )
     return {track: (PARTS[value], folds.get(track, "")) for track, value in splits.items()}
 
 
 def _list(file: Path) -> dict[str, str]:
     try:
         rows = [line.split("\t") for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if any("/" in track for track, _ in rows):
+            raise ValueError("a track is a path")
         return {track: value.strip() for track, value in rows}
     except (OSError, ValueError) as error:
         raise CorpusError(f"{file}: expected lines of a track, a tab and its split ({error})") from None
@@ -240,7 +242,7 @@ def fold_counts(corpus: str) -> dict[str, dict[str, int]]:
 
 
 def cells_of(beats: Beats | None, **cells: str) -> dict[str, str]:
-    """Annotations of a track as a table has them: the tempo of its beats, where they have one, and what else is given."""
+    """Annotations of a track as a table has them: the tempo of its beats, where they have one, and what is given."""
     tempo = beats.tempo if beats is not None else None
     return cells if tempo is None else {"tempo": f"{tempo:.2f}", **cells}
 
@@ -270,8 +272,3 @@ def stem(path: PurePosixPath, *beginnings: str) -> str:
         if name.casefold().startswith(one):
             return name[len(one) :]
     return name
-
-
-def refused(items: Sequence[Item], reasons: Mapping[str, str]) -> tuple[Item, ...]:
-    """The recordings, those with a reason refused for it."""
-    return tuple(replace(item, refused=reasons[item.id]) if item.id in reasons else item for item in items)

@@ -42,6 +42,7 @@ class Item:
         jukemir: Its id in features computed by jukemir, of a corpus cut into clips what stands before `-0`.
         beats: Annotated ones.
         refused: Why it cannot be used, whatever its audio is; empty where it can.
+        facts: Annotations of one that no protocol has.
     """
 
     id: str
@@ -50,6 +51,12 @@ class Item:
     jukemir: str = ""
     beats: Beats | None = None
     refused: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def cells(self) -> Mapping[str, str]:
+        """Its annotations in the first protocol that has it."""
+        return next((row.cells for row in self.rows.values()), self.facts)
 
 
 @dataclass(frozen=True)
@@ -183,7 +190,8 @@ class Definition:
             CorpusError: As `items` and `protocol`.
         """
         name = self.protocol(protocol)
-        return as_corpus(f"{self.name}/{name}", self.items(metadata), name)
+        version = self.version(metadata) if self.version and metadata else ""
+        return replace(as_corpus(f"{self.name}/{name}", self.items(metadata), name), version=version)
 
 
 def as_corpus(name: str, items: Iterable[Item], protocol: str) -> Corpus:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -40,10 +41,10 @@ def read(folder: Path | None) -> tuple[Item, ...]:
     items = []
     for row in shipped("gtzan.csv"):
         tempo, why = _tempo(tempi.get(row["id"], ()))
-        cells = {"genre": row["genre"], "tempo": tempo}
+        cells = {"genre": row["genre"], "tempo": tempo} if tempo else {"genre": row["genre"]}
         rows = {ALL: ProtocolRow(TEST, cells), GENRE: ProtocolRow("train", cells)}
         rows |= {FILTERED: ProtocolRow(row["split"], cells)} if row["split"] else {}
-        items.append(Item(row["id"], row["id"], {} if why else rows, "", beats.beats(row["id"])[0], why))
+        items.append(Item(row["id"], row["id"], {} if why else rows, "", beats.beats(row["id"])[0], why, cells))
     split = by_genre([item for item in items if not item.refused])
     return tuple(_split(item, split) for item in items)
 
@@ -65,7 +66,7 @@ def _split(item: Item, split: Mapping[str, str]) -> Item:
     if item.id not in split:
         return item
     row = ProtocolRow(split[item.id], item.rows[GENRE].cells)
-    return Item(item.id, item.name, {**item.rows, GENRE: row}, beats=item.beats)
+    return replace(item, rows={**item.rows, GENRE: row})
 
 
 def _files(folder: Path) -> dict[str, list[Path]]:
@@ -92,7 +93,7 @@ def _tempo(files: Sequence[Path]) -> tuple[str, str]:
     if not bpm > 0 or bpm == float("inf"):
         return "", f"{bpm:g} BPM is no tempo"
     if not SLOWEST <= bpm <= FASTEST:
-        return "", f"{bpm:.2f} BPM, outside of {SLOWEST:g} to {FASTEST:g}"
+        return f"{bpm:.4f}", f"{bpm:.2f} BPM, outside of {SLOWEST:g} to {FASTEST:g}"
     return f"{bpm:.4f}", ""
 
 

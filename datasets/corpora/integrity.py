@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from datasets.corpora.base import Item
@@ -13,7 +13,7 @@ from datasets.csv_writing import bare
 from datasets.tables import CorpusError
 
 FILE = "integrity.csv"
-COLUMNS = ("track", "verdict", "reason")
+COLUMNS = ("track", "verdict", "reason", "genre", "tempo")
 ACCEPTED, REFUSED = "accepted", "refused"
 
 
@@ -25,11 +25,15 @@ class Verdict:
         track: Its id.
         verdict: `accepted` or `refused`.
         reason: Of a refusal; of an accepted one, what is odd about it, or nothing.
+        genre: As it is annotated, or nothing.
+        tempo: The same, BPM.
     """
 
     track: str
     verdict: str
     reason: str = ""
+    genre: str = ""
+    tempo: str = ""
 
 
 def verdicts(items: Iterable[Item], absent: Mapping[str, str], odd: Mapping[str, str]) -> list[Verdict]:
@@ -40,17 +44,19 @@ def verdicts(items: Iterable[Item], absent: Mapping[str, str], odd: Mapping[str,
         absent: Those whose audio cannot be used, and why.
         odd: What to know of others.
     """
-    reasons = {item.id: item.refused or absent.get(item.id, "") for item in items}
-    return [
-        Verdict(one, REFUSED, reason) if reason else Verdict(one, ACCEPTED, odd.get(one, ""))
-        for one, reason in reasons.items()
-    ]
+    found = []
+    for item in items:
+        reason = item.refused or absent.get(item.id, "")
+        verdict, said = (REFUSED, reason) if reason else (ACCEPTED, odd.get(item.id, ""))
+        cells = item.cells
+        found.append(Verdict(item.id, verdict, said, cells.get("genre", ""), cells.get("tempo", "")))
+    return found
 
 
 def write(folder: Path, found: Iterable[Verdict]) -> Path:
     """Put the table into a folder in the place of an older one."""
     file = folder / FILE
-    write_rows(file, COLUMNS, [(one.track, one.verdict, one.reason) for one in found])
+    write_rows(file, COLUMNS, [astuple(one) for one in found])
     return file
 
 

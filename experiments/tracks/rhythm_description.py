@@ -9,7 +9,7 @@ from pathlib import Path
 
 from datasets.beats import Beats
 from datasets.corpora import integrity
-from datasets.corpora.integrity import ACCEPTED, REFUSED, Verdict
+from datasets.corpora.integrity import REFUSED, Verdict
 from datasets.corpus import SPLITS, Corpus
 from datasets.csv_writing import RecordWriter
 from datasets.matching import match_tracks

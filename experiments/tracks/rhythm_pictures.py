@@ -65,6 +65,8 @@ def beats_picture(rows: Sequence[BeatRow], limits: tuple[float, float], path: st
         for split in SPLITS:
             inside = [UNKNOWN if row.metre is None else str(row.metre) for row in rows if row.split == split]
             counts = np.array([inside.count(name) for name in names])
+            if not counts.any():  # empty bars would leave no room above the others
+                continue
             right.bar(names, counts, bottom=start, width=0.6, color=SPLIT_COLOURS[split])
             start += counts
         for place, count in enumerate(start):

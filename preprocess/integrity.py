@@ -1,43 +1,25 @@
-"""Stored recordings that a corpus is better without: silent ones, and those shorter than what is made of them."""
+"""What is wrong with recordings that could be decoded; that they sound is known then."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import numpy as np
 import soundfile
 
 from datasets.store import Store
 
-PIECE = 2**16  # rows looked at together
 
-
-def faults(store: Store, ids: Iterable[str], least_seconds: float) -> dict[str, str]:
-    """Which recordings cannot be used, and why.
-
-    Args:
-        store: Of features or audio.
-        ids: Stored recordings.
-        least_seconds: How long one must be.
-    """
+def too_short(store: Store, ids: Iterable[str], least_seconds: float) -> dict[str, str]:
+    """Stored recordings that are shorter than that, and how long they are."""
     table = store.table()
     seconds = dict(zip(table["id"].to_pylist(), table["duration"].to_pylist(), strict=True))
-    found = {}
-    for identity in ids:
-        length = seconds.get(identity)
-        if length is not None and length < least_seconds:
-            found[identity] = f"{length:.2f} s long, shorter than {least_seconds:.2f} s"
-        elif _is_constant(store, identity):
-            found[identity] = "silent"
-    return found
-
-
-def _is_constant(store: Store, identity: str) -> bool:
-    """Whether all rows of a track are equal, as those of silence are."""
-    first = store.read(identity, 0, 1)
-    length = store.length(identity)
-    return all(np.all(store.read(identity, start, start + PIECE) == first) for start in range(0, length, PIECE))
+    lengths = {identity: seconds.get(identity) for identity in ids}
+    return {
+        identity: f"{length:.2f} s long, shorter than {least_seconds:.2f} s"
+        for identity, length in lengths.items()
+        if length is not None and length < least_seconds
+    }
 
 
 def other_rates(files: Mapping[str, Path], published: int) -> dict[str, str]:

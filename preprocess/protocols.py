@@ -237,12 +237,10 @@ def _target(done: Prepared) -> str:
     """What names the store on a command line: the named config that looks for it there, else its folder."""
     definition = done.definition
     folder = TOGETHER if definition.family else definition.name
-    protocol, usual = next(iter(done.tables)), definition.least_seconds is None
-    if done.store.resolve() != Path("data", folder, "mels" if usual else "audio").resolve():
+    protocol, kind = next(iter(done.tables)), "mels" if definition.least_seconds is None else "audio"
+    if done.store.resolve() != Path("data", folder, kind).resolve():
         return f"datamodule.base_dir={shlex.quote(str(done.store))}"
-    if not usual:
-        return f"target_{folder}" + f" datamodule.groundtruth={done.tables[protocol]}" * (
-            protocol != definition.protocol()
-        )
+    if len(definition.counts) > MOST_PROTOCOLS and protocol != definition.protocol():  # without a config of its own
+        return f"target_{folder} datamodule.groundtruth={shlex.quote(str(done.tables[protocol]))}"
     several = len(definition.counts) > 1 and (protocol != definition.protocol() or definition.name in BY_PROTOCOL)
     return f"target_{folder}_{protocol}" if several else f"target_{folder}"

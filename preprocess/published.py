@@ -22,7 +22,7 @@ from datasets.text import pluralize
 from preprocess.build import build_store
 from preprocess.build_report import BuildReport, changed_line
 from preprocess.downloads import advice, download
-from preprocess.integrity import faults, other_rates
+from preprocess.integrity import other_rates, too_short
 from preprocess.protocols import Prepared, absent_file, family, write_tables
 
 
@@ -90,7 +90,7 @@ def prepare(
     absent = copy.absent | dict(report.skipped)
     if definition.least_seconds is not None:
         stored = [identity for identity in copy.files if identity not in absent]
-        absent |= faults(Store(store_dir), stored, definition.least_seconds)
+        absent |= too_short(Store(store_dir), stored, definition.least_seconds)
         listed = definition.items(folder) if wanted is None else cut(definition.items(folder), wanted)
         odd = other_rates(copy.files, definition.sample_rate) if definition.sample_rate else {}
         integrity.write(store_dir, integrity.verdicts(listed, absent, odd))

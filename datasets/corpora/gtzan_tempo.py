@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from datasets.corpora import gtzan, gtzan_rhythm
+from datasets.corpora import gtzan, gtzan_beats
 from datasets.corpora.base import Definition, Item, ProtocolRow, shipped
 from datasets.corpora.rhythm import TEST, BeatAnnotations, find_annotations
 from datasets.system_folders import files_below
@@ -37,7 +37,7 @@ def read(folder: Path | None) -> tuple[Item, ...]:
     if folder is None:
         raise CorpusError(f"GTZAN tempo: its annotations are read from a copy of {REPOSITORY}; none is given")
     tempi = _files(folder)
-    beats = find_annotations(BeatAnnotations("gtzan", gtzan_rhythm.name_of), folder)
+    beats = find_annotations(BeatAnnotations("gtzan", gtzan_beats.name_of), folder)
     items = []
     for row in shipped("gtzan.csv"):
         tempo, why = _tempo(tempi.get(row["id"], ()))
@@ -73,7 +73,7 @@ def _files(folder: Path) -> dict[str, list[Path]]:
     """Files with a tempo, by the name of the excerpt."""
     found: defaultdict[str, list[Path]] = defaultdict(list)
     for path in _tempo_files(folder):
-        found[gtzan_rhythm.name_of(path)].append(path)
+        found[gtzan_beats.name_of(path)].append(path)
     return found
 
 

@@ -51,7 +51,7 @@ def make_up(definition: Definition, folder: Path, true: Mapping[str, Beats]) -> 
     """
     if definition.name == "gtzan_tempo":
         return _gtzan_tempo(folder / GTZAN_TEMPO_FOLDER, true)
-    corpus = GTZAN if definition.name == "gtzan_rhythm" else definition.name
+    corpus = GTZAN if definition.name == "gtzan_beats" else definition.name
     place, lists = folder / RELEASE / corpus, shipped_lists(corpus)
     if corpus == GTZAN:
         for row in shipped("gtzan.csv"):

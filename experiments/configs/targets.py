@@ -30,6 +30,7 @@ class Target:
         folder: Below `data/`.
         table: In the folder of its log-mels; empty for that of the corpus's usual protocol.
         audio: Whether networks of `ex_transfer.py` take its audio.
+        trains: Whether there is anything but a test.
     """
 
     name: str
@@ -38,11 +39,14 @@ class Target:
     folder: str
     table: str = ""
     audio: bool = False
+    trains: bool = True
 
 
-def rhythm(name: str, about: str, task: str = "beats", folder: str = "", table: str = "") -> Target:
+def rhythm(
+    name: str, about: str, task: str = "beats", folder: str = "", table: str = "", trains: bool = True
+) -> Target:
     """A corpus of tempo or beats."""
-    return Target(name, about, task, folder or name, table, audio=True)
+    return Target(name, about, task, folder or name, table, audio=True, trains=trains)
 
 
 TITLE = "Published corpora, with any system"
@@ -61,8 +65,8 @@ TARGETS: tuple[Target, ...] = (
     Target("jamendo_moodtheme", "MTG-Jamendo, 56 moods and themes", "tagging", "jamendo", "tracks_moodtheme.csv"),
     rhythm("gtzan_tempo", "GTZAN tempo (gtzan_tempo_beat), 80/20 by genre", "tempo"),
     rhythm("gtzan_tempo_filtered", "GTZAN tempo, fault-filtered", "tempo", "gtzan_tempo", "tracks_filtered.csv"),
-    rhythm("gtzan_tempo_all", "GTZAN tempo, all of it as test", "tempo", "gtzan_tempo", "tracks_all.csv"),
-    rhythm("gtzan_beats", "GTZAN rhythm, all of it as test", folder="gtzan_rhythm"),
+    rhythm("gtzan_tempo_all", "GTZAN tempo, all of it as test", "tempo", "gtzan_tempo", "tracks_all.csv", False),
+    rhythm("gtzan_beats", "GTZAN rhythm, all of it as test"),
     rhythm("ballroom", "Ballroom without repetitions"),
     rhythm("hainsworth", "Hainsworth"),
     rhythm("smc", "SMC, without downbeats"),
@@ -115,13 +119,13 @@ def _transfer(target: Target) -> NamedConfig:
 
 
 WHOLE = [target for target in TARGETS if target.task != "beats"]
-KNOWN = [target for target in WHOLE if target.task in TASKS]
+PROBED = [target for target in WHOLE if target.task in TASKS and target.trains]
 
 PRETRAIN: dict[str, NamedConfig] = {f"target_{target.name}": _target(target) for target in WHOLE}
-PROBE: dict[str, NamedConfig] = {f"probe_{target.name}": _probe(target) for target in KNOWN}
+PROBE: dict[str, NamedConfig] = {f"probe_{target.name}": _probe(target) for target in PROBED}
 TRANSFER: dict[str, NamedConfig] = {
     **{f"target_{target.name}": _audio_target(target) for target in TARGETS if target.audio},
-    **{f"target_{target.name}_tl": _transfer(target) for target in KNOWN},
+    **{f"target_{target.name}_tl": _transfer(target) for target in PROBED},
     "target_demo_tl": NamedConfig(
         "tagging on the demo corpus: embeddings that `make demo` leaves in outputs/demo/pretrained",
         {

@@ -32,11 +32,11 @@ def _item(id: str, genre: str, beats: Beats | None, why: str) -> Item:
     return Item(id, id, {} if beats is None else {TEST: row}, beats=beats, refused=why)
 
 
-GTZAN_RHYTHM = definition(
+GTZAN_BEATS = definition(
     ANNOTATIONS,
     read,
     {row["id"] for row in shipped("gtzan.csv")},
-    name="gtzan_rhythm",
+    name="gtzan_beats",
     title="GTZAN rhythm",
     counts={TEST: {TEST: 999}},
     protocols={TEST: "all of it as test"},

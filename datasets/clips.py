@@ -72,7 +72,8 @@ class _Crops(Dataset[dict[str, np.ndarray]]):
         place = start - padding
         item = {"x": x}
         if self.targets is not None:
-            item |= self.targets.crop(track, place / self.hop, self.frames, rate)
+            given = self.targets.crop(track, place / self.hop, self.frames, rate)
+            item |= self.targets.without_padding(given, (rows - place) / self.hop / rate)
         for name, targets in self.extra.items():
             for key, value in targets.crop(track, place / self.hop, self.frames, rate).items():
                 item[name if key == "target" else f"{name}_{key}"] = value

@@ -48,10 +48,11 @@ ANNOTATIONS: Mapping[str, Callable[[Any], Any]] = {
     "beats": beat_cells.parse_cell,
     "artist": composed,
     "group": composed,
+    "corpus": composed,
 }
 LABELS = ("tags", "genre")  # annotations with a vocabulary
 NUMBERS = tuple(name for name, parse in ANNOTATIONS.items() if parse is parse_number)
-FREE = ("meter", "artist", "group")  # whatever is written
+FREE = ("meter", "artist", "group", "corpus")  # whatever is written
 
 
 @dataclass(frozen=True, slots=True)

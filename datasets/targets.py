@@ -35,6 +35,10 @@ class Targets(Protocol):
     def whole(self, track: int) -> Any:
         """What the prediction of the track is scored against."""
 
+    def without_padding(self, crop: Mapping[str, np.ndarray], frames: float) -> Mapping[str, np.ndarray]:
+        """What `crop` gave, where only so many frames from its beginning on are of the track; here the same."""
+        return crop
+
     def draw_rate(self, track: int, low: float, high: float, rng: np.random.Generator) -> float:
         """How many times faster a crop of the track is to be played, between two bounds."""
         return any_rate(low, high, rng)

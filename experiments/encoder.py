@@ -26,11 +26,12 @@ from datasets.windows import cut
 from experiments.checkpoint_files import checkpoint_file, digest
 from experiments.errors import UserError
 from experiments.labels import check_over_time, output_names
-from experiments.tasks import Task, from_metadata
+from experiments.tasks import BeatTracking, Task, from_metadata
 from experiments.windowing import Windowing, consecutive, margin, over_time, placed
 from models.checkpoints import CheckpointError, fetch, load_checkpoint, load_release
 from models.frontends import FrontEnd
 from models.inputs import Inputs
+from models.layouts import DECODER
 from models.network import Network
 from models.network_input import check_fit, checked_window, default_window, describe, own_frontend
 from models.prediction import Prediction
@@ -116,6 +117,8 @@ class Encoder:
         description = describe(network, frontend, meaning, *about)
         if thresholds := _thresholds_of(metadata, names, file):
             description["thresholds"] = thresholds.entry
+        if decoder := _decoder_of(metadata, file):
+            description[DECODER] = decoder
         published = "run_fingerprint" not in metadata
         return cls(network, frontend, description, weights, Runtime(**runtime), frozenset(allowed), published)
 
@@ -159,7 +162,17 @@ class Encoder:
         """
         task = from_metadata(self.description["task"], self.labels, self.description.get("options"), self.allowed)
         check_over_time(self.network, task)
-        return task.on(self.grid) if self.network.over_time else task
+        task = task.on(self.grid) if self.network.over_time else task
+        if self.decoder is None or not isinstance(task, BeatTracking):
+            return task
+        from models.rhythm.decoding import Decoding
+
+        return task.decoded_by(Decoding(name=self.decoder))
+
+    @property
+    def decoder(self) -> str | None:
+        """What makes beats of its outputs best, by the validation of its training; None where that is not known."""
+        return self.description.get(DECODER)
 
     @property
     def grid(self) -> TimeGrid:
@@ -179,8 +192,8 @@ class Encoder:
 
     @property
     def selection(self) -> Selection | None:
-        """Which classes a prediction gives unless settings say otherwise; None where the task has values."""
-        if self.task.kind == "values":
+        """Which classes a prediction gives unless settings say otherwise; None where the task has none."""
+        if self.task.kind in ("values", "events"):
             return None
         return fitted(self.thresholds, self.labels) if self.task.kind == "tags" else one_class()
 
@@ -379,6 +392,22 @@ class Encoder:
             self._runners[layers] = self.runner(partial(tokens_of, layers=layers) if layers else logits_of)
         (done,) = in_batches([track], self._runners[layers], batch_size)
         return [np.stack(values) for values in zip(*done.outputs, strict=True)]
+
+
+def _decoder_of(metadata: Mapping[str, Any], file: Path) -> str | None:
+    """The decoder that a file names; None where it names none.
+
+    Raises:
+        CheckpointError: There is no such decoder.
+    """
+    decoder = metadata.get(DECODER)
+    if decoder is None:
+        return None
+    from models.rhythm.options import DECODERS
+
+    if decoder not in DECODERS:
+        raise CheckpointError(f"{file}: decoder {decoder!r:.60}, expected one of {', '.join(DECODERS)}")
+    return decoder
 
 
 def _thresholds_of(metadata: Mapping[str, Any], names: Sequence[str], file: Path) -> Thresholds | None:

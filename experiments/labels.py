@@ -64,6 +64,23 @@ def output_names(carried: Sequence[str] | None, file: str | None, n_classes: int
     return tuple(labels)
 
 
+def check_whole(task: Task | type[Task], user: str) -> None:
+    """Refuse a task about points in time where a recording has one vector or one prediction.
+
+    Args:
+        task: What is wanted.
+        user: What cannot have it, as the beginning of a sentence.
+
+    Raises:
+        UserError: It is such a task.
+    """
+    if not task.clip_level:
+        raise UserError(
+            f"{user} one output a recording, and {task.name} is about points in time: choose another task, or train a "
+            "network over time for it, such as the named config spectnt_beats"
+        )
+
+
 def check_over_time(network: Network | type[Network], task: Task | type[Task]) -> None:
     """Refuse a network over time for a task about whole recordings, and the reverse.
 

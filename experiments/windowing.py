@@ -56,8 +56,11 @@ class Windowing:
 
     @property
     def validation(self) -> Plan:
-        """Where windows lie while a network is trained: at the centre, if consecutive ones are what tests take."""
-        usual = self.plan.hop is not None and not self.plan.to_end
+        """Where windows lie while a network is trained: at the centre, if tests take consecutive ones.
+
+        A network over time sees all of a track, as in tests.
+        """
+        usual = self.plan.hop is not None and not self.plan.to_end and not self.plan.align
         return Plan(self.rows, count=1) if usual else self.plan
 
 

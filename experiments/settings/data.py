@@ -62,6 +62,7 @@ class ColumnsSettings(Section):
     valence: str = "valence"  # a number
     beats: str = "beats"  # a file of beats, relative to the table or the audio, or a JSON list
     group: str = "group"  # of the clips of a song, which probes evaluate together
+    corpus: str = "corpus"  # where a table holds several, which beats are scored apart on
 
 
 class DatamoduleSettings(Section):

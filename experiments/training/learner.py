@@ -189,8 +189,8 @@ class Learner(L.LightningModule):
             checkpoint[PHASE] = self.phase
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Set the averaged weights apart; a test evaluates them, where there are any."""
-        self.averaged = take_out(checkpoint, instead=self.trainer.state.fn == "test")
+        """Set the averaged weights apart; outside of a training they are evaluated, where there are any."""
+        self.averaged = take_out(checkpoint, instead=self.trainer.state.fn in ("test", "validate"))
         self.phase = min(checkpoint.get(PHASE, 0), len(self.phases) - 1)
         entry = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {}).get(THRESHOLDS)
         self.thresholds = Thresholds.of_entry(entry) if entry else None

@@ -107,7 +107,7 @@ def open_source(
     base = Path(settings.base_dir).expanduser()
     if not base.is_dir():
         what = "a file; give the folder it is in" if base.exists() else "no such folder"
-        what += "; python -m preprocess CORPUS makes it" if base.name == "mels" and not base.exists() else ""
+        what += "; python -m preprocess CORPUS makes it" if base.name in ("mels", "audio") and not base.exists() else ""
         raise UserError(f"datamodule.base_dir={settings.base_dir}: {what}")
     if labelled and (table := annotations.table_found(settings, base)):
         say(f"labels: {table}")

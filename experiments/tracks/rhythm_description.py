@@ -29,7 +29,6 @@ from experiments.tracking import RunHandle
 from experiments.tracks.data import open_source, read_corpus
 from experiments.tracks.rhythm_pictures import beats_picture, tempo_histogram
 from experiments.tracks.stored_audio import mels_of_audio
-from models.rhythm.decoding import Decoding
 
 TEMPO_RANGE = (40.0, 250.0)  # BPM that a tempo is estimated in
 MOST_SHOWN = 12
@@ -53,7 +52,7 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     verdicts = integrity.read(source.base_dir) or _verdicts(corpus, stored)
     tempi, rows = _tempi(used, verdicts), _beats(used)
     genres = tempo_rows(tempi, *TEMPO_RANGE) if tempi else []
-    limits = Decoding().min_bpm, Decoding().max_bpm
+    limits = settings.rhythm.min_bpm, settings.rhythm.max_bpm
     counts = {split: len(used.split(split)) for split in SPLITS}
     run.set_info(data={"corpus": corpus.name, "annotations": corpus.version, "tracks": counts})
     if run.is_global_zero:

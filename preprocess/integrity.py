@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import soundfile
 
+from datasets.corpora import Definition, Item, integrity
 from datasets.store import Store
+
+
+def check(
+    definition: Definition, items: Sequence[Item], files: Mapping[str, Path], absent: Mapping[str, str], folder: Path
+) -> dict[str, str]:
+    """Look at stored recordings, and leave the verdict on every recording in the folder of the store.
+
+    Args:
+        definition: The corpus.
+        items: All recordings, those too that no split has.
+        files: Of the recordings that are there, by id.
+        absent: Recordings that are not stored, and why.
+        folder: Of the store.
+
+    Returns:
+        All that cannot be used, and why.
+    """
+    stored = [identity for identity in files if identity not in absent]
+    refused = {**absent, **too_short(Store(folder), stored, definition.least_seconds or 0.0)}
+    odd = other_rates(files, definition.sample_rate) if definition.sample_rate else {}
+    integrity.write(folder, integrity.verdicts(items, refused, odd))
+    return refused
 
 
 def too_short(store: Store, ids: Iterable[str], least_seconds: float) -> dict[str, str]:

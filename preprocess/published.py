@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets.corpora import Definition, Item, integrity
+from datasets.corpora import Definition, Item
 from datasets.corpora.base import cut, resplit, within
 from datasets.corpora.copies import MOST_ABSENT, Copy, verify, write_absent
 from datasets.store import Store
@@ -22,7 +22,7 @@ from datasets.text import pluralize
 from preprocess.build import build_store
 from preprocess.build_report import BuildReport, changed_line
 from preprocess.downloads import advice, download
-from preprocess.integrity import other_rates, too_short
+from preprocess.integrity import check
 from preprocess.protocols import Prepared, absent_file, family, write_tables
 
 
@@ -65,17 +65,15 @@ def prepare(
         )
     chosen = [definition.protocol(name) for name in protocols] or list(definition.counts)
     folder = _metadata(definition, metadata, data_dir)
-    everything = within(definition.items(folder), chosen)
     wanted = _listed(definition, only, folder)
-    items = everything if wanted is None else cut(everything, wanted)
-    useless = {item.id: item.refused for item in items if item.refused}
+    every = definition.items(folder) if wanted is None else cut(definition.items(folder), wanted)
+    items = within(every, chosen)
     if not items:
         raise CorpusError(f"{only}: none of its recordings is in {definition.title}, protocol {', '.join(chosen)}")
     notes: list[str] = []
     if fetch:
         download(definition, items, data_dir, notes.append, progress)
-    copy = verify(definition, [item for item in items if not item.refused], data_dir, _stored(store_dir))
-    copy.absent |= useless
+    copy = verify(definition, items, data_dir, _stored(store_dir))
     store_dir.mkdir(parents=True, exist_ok=True)
     write_absent(absent_file(definition, store_dir), items, copy.absent, chosen[0])
     if not copy.files:
@@ -89,20 +87,13 @@ def prepare(
     )
     absent = copy.absent | dict(report.skipped)
     if definition.least_seconds is not None:
-        stored = [identity for identity in copy.files if identity not in absent]
-        absent |= too_short(Store(store_dir), stored, definition.least_seconds)
-        listed = definition.items(folder) if wanted is None else cut(definition.items(folder), wanted)
-        odd = other_rates(copy.files, definition.sample_rate) if definition.sample_rate else {}
-        integrity.write(store_dir, integrity.verdicts(listed, absent, odd))
+        absent = check(definition, every, copy.files, absent, store_dir)
         items = resplit(definition, items, absent)
     write_absent(absent_file(definition, store_dir), items, absent, chosen[0])
     _refuse_gaps(definition, items, absent, max_missing, store_dir, "")
     notes += _notes(copy, report)
-    kind = Store(store_dir).header.kind
-    version = definition.version(folder) if definition.version and folder else ""
-    done = Prepared(
-        definition, items, store_dir, report, absent=absent, cut_to=only, notes=notes, kind=kind, version=version
-    )
+    done = Prepared(definition, items, store_dir, report, absent=absent, cut_to=only, notes=notes)
+    done.kind, done.version = Store(store_dir).header.kind, definition.named(folder)
     write_tables(done, chosen, folder, wanted)
     return done
 

@@ -190,8 +190,11 @@ class Definition:
             CorpusError: As `items` and `protocol`.
         """
         name = self.protocol(protocol)
-        version = self.version(metadata) if self.version and metadata else ""
-        return replace(as_corpus(f"{self.name}/{name}", self.items(metadata), name), version=version)
+        return replace(as_corpus(f"{self.name}/{name}", self.items(metadata), name), version=self.named(metadata))
+
+    def named(self, metadata: Path | None) -> str:
+        """What the annotations of a folder are called; empty for a corpus of which there are no others."""
+        return self.version(metadata) if self.version and metadata else ""
 
 
 def as_corpus(name: str, items: Iterable[Item], protocol: str) -> Corpus:

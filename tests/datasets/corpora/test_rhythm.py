@@ -21,7 +21,7 @@ from datasets.tables import CorpusError
 
 BEATS = [name for name, one in CORPORA.items() if one.least_seconds is not None and name != "gtzan_tempo"]
 SPLIT = [name for name in BEATS if name != "gtzan_beats"]
-LISTS = Path("/work/shared/data/annotations")
+LISTS = Path(__file__).resolve().parents[4] / "shared" / "data" / "annotations"
 PUBLISHED = {  # tracks, tracks by beats in most bars, tracks with more than 5 % other bars, tempo not in 55 to 215 BPM
     "asap": (473, {4: 224, 2: 144, 3: 99, 8: 6}, 32, 96),
     "ballroom": (685, {4: 512, 3: 173}, 2, 0),

@@ -186,7 +186,7 @@ def _lists(root: Path) -> dict[str, tuple[str, str]]:
         return {}
     splits, folds = _list(root / SINGLE), _list(root / EIGHT) if (root / EIGHT).is_file() else {}
     for track, value in splits.items():
-        if value not in PARTS or not folds.get(track, "0").isdecimal():
+        if value not in PARTS or folds.get(track, "0") not in map(str, range(FOLDS)):
             raise CorpusError(
                 f"{root}: {track} is in {value!r} and fold {folds.get(track)!r}; expected train or val, and 0 to 7"
             )

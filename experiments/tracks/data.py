@@ -107,7 +107,8 @@ def open_source(
     base = Path(settings.base_dir).expanduser()
     if not base.is_dir():
         what = "a file; give the folder it is in" if base.exists() else "no such folder"
-        what += "; python -m preprocess CORPUS makes it" if base.name in ("mels", "audio") and not base.exists() else ""
+        prepared = base.name == "mels" or base.parts[:1] == ("data",)  # where named configs look
+        what += "; python -m preprocess CORPUS makes it" if prepared and not base.exists() else ""
         raise UserError(f"datamodule.base_dir={settings.base_dir}: {what}")
     if labelled and (table := annotations.table_found(settings, base)):
         say(f"labels: {table}")
@@ -269,6 +270,15 @@ def version_of(source: DataSource) -> str:
     return ", ".join(str(facts["annotations"]) for facts in _published(source).values() if facts.get("annotations"))
 
 
+def published_counts(source: DataSource) -> dict[str, int]:
+    """Tracks of every split of the table in use, as published; empty of a corpus that is none, or cut to a list."""
+    for facts in _published(source).values():
+        for protocol in facts["protocols"].values():
+            if source.corpus is not None and protocol.get("table") == f"{source.corpus.name}.csv":
+                return {} if facts.get("cut_to") else dict(protocol.get("published", {}))
+    return {}
+
+
 def _published(source: DataSource) -> dict[str, Mapping[str, Any]]:
     """What a store says of the published corpora in it, by name."""
     try:
@@ -276,7 +286,9 @@ def _published(source: DataSource) -> dict[str, Mapping[str, Any]]:
     except (OSError, ValueError):
         about = {}
     entries = about.items() if isinstance(about, dict) else ()
-    return {name: facts for name, facts in entries if isinstance(facts, dict) and "protocols" in facts}
+    return {
+        name: facts for name, facts in entries if isinstance(facts, dict) and isinstance(facts.get("protocols"), dict)
+    }
 
 
 def say_notes(corpus: Corpus, before: Corpus | None = None) -> None:

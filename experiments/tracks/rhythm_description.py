@@ -26,7 +26,7 @@ from datasets.rhythm_audit import (
 from datasets.text import enumerated, pluralize, printable_lines
 from experiments.settings import PretrainSettings
 from experiments.tracking import RunHandle
-from experiments.tracks.data import open_source, read_corpus
+from experiments.tracks.data import open_source, published_counts, read_corpus
 from experiments.tracks.rhythm_pictures import beats_picture, tempo_histogram
 from experiments.tracks.stored_audio import mels_of_audio
 
@@ -57,7 +57,7 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     run.set_info(data={"corpus": corpus.name, "annotations": corpus.version, "tracks": counts})
     if run.is_global_zero:
         files = _write(run, corpus.name, verdicts, tempi, genres, rows, limits)
-        lines = [*_headline(used, counts), "", *_faults(verdicts)]
+        lines = [*_headline(used, counts, published_counts(source)), "", *_faults(verdicts)]
         lines += ["", *_tempo_lines(genres)] if genres else []
         lines += ["", *_beat_lines(rows, limits)] if rows else []
         lines += ["", f"the whole report: {', '.join(files)} in {run.directory}"]
@@ -99,10 +99,17 @@ def _beats(used: Corpus) -> list[BeatRow]:
     return [beat_row(track.id, track.split, beats) for track, beats in annotated if isinstance(beats, Beats)]
 
 
-def _headline(used: Corpus, counts: Mapping[str, int]) -> list[str]:
-    listed = ", ".join(f"{count:,} {split}" for split, count in counts.items() if count)
-    lines = [f"{used.name}: {pluralize(len(used), 'track')} ({listed})"]
+def _headline(used: Corpus, counts: Mapping[str, int], published: Mapping[str, int]) -> list[str]:
+    present = {split: count for split, count in counts.items() if count}
+    standing = (
+        ", as published" if present == published else f"; published are {_listed(published)}" if published else ""
+    )
+    lines = [f"{used.name}: {pluralize(len(used), 'track')} ({_listed(present)}){standing}"]
     return lines + ([f"annotations: {used.version}"] if used.version else [])
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {split}" for split, count in counts.items())
 
 
 def _faults(verdicts: Sequence[Verdict]) -> list[str]:

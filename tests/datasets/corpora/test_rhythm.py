@@ -105,6 +105,9 @@ def test_lists_of_the_repository_go_before_those_that_come_with_the_project(tmp_
     changed = by_id(find("candombe").read(folder))[track]
     assert changed.rows["single"].split == "valid"
     assert changed.rows["fold5"].split == "test"
+    (folder / "candombe" / "8-folds.split").write_text(f"{track}\t8\n")
+    with pytest.raises(CorpusError, match="fold '8'; expected train or val, and 0 to 7"):
+        find("candombe").read.__wrapped__(folder)
     (folder / "candombe" / "single.split").write_text("../../etc\ttrain\n")
     with pytest.raises(CorpusError, match="a track is a path"):
         find("candombe").read.__wrapped__(folder)

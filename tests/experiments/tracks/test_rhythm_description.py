@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,7 @@ def test_gtzan_tempo_with_its_faulty_file(prepared, capsys):
 
 
 def test_a_corpus_without_downbeats(prepared, capsys):
-    prepared("smc", {"train": 5})
+    store = prepared("smc", {"train": 5})
     capsys.readouterr()
     result = describe("target_smc")
     said = capsys.readouterr().out
@@ -85,6 +86,11 @@ def test_a_corpus_without_downbeats(prepared, capsys):
     assert "beats in most bars" not in said
     assert result["out_of_range"] == 0
     assert all(row["metre"] == "" for row in rows(last_run() / "beats_by_track.csv"))
+    about = json.loads((store / "corpus.json").read_text())
+    about["smc"]["cut_to"] = None
+    (store / "corpus.json").write_text(json.dumps(about))
+    describe("target_smc")
+    assert "smc: 5 tracks (5 train); published are 217 train" in capsys.readouterr().out
 
 
 def test_a_users_own_table_of_tempi(tiny_corpus, tmp_path, monkeypatch, capsys):

@@ -30,7 +30,7 @@ class Target:
         folder: Below `data/`.
         table: In the folder of its log-mels; empty for that of the corpus's usual protocol.
         audio: Whether networks of `ex_transfer.py` take its audio.
-        trains: Whether there is anything but a test.
+        probed: Whether it has what probes need: a training and a test.
     """
 
     name: str
@@ -39,14 +39,14 @@ class Target:
     folder: str
     table: str = ""
     audio: bool = False
-    trains: bool = True
+    probed: bool = True
 
 
 def rhythm(
-    name: str, about: str, task: str = "beats", folder: str = "", table: str = "", trains: bool = True
+    name: str, about: str, task: str = "beats", folder: str = "", table: str = "", probed: bool = False
 ) -> Target:
     """A corpus of tempo or beats."""
-    return Target(name, about, task, folder or name, table, audio=True, trains=trains)
+    return Target(name, about, task, folder or name, table, audio=True, probed=probed)
 
 
 TITLE = "Published corpora, with any system"
@@ -64,8 +64,8 @@ TARGETS: tuple[Target, ...] = (
     Target("jamendo_instrument", "MTG-Jamendo, 40 instruments", "tagging", "jamendo", "tracks_instrument.csv"),
     Target("jamendo_moodtheme", "MTG-Jamendo, 56 moods and themes", "tagging", "jamendo", "tracks_moodtheme.csv"),
     rhythm("gtzan_tempo", "GTZAN tempo (gtzan_tempo_beat), 80/20 by genre", "tempo"),
-    rhythm("gtzan_tempo_filtered", "GTZAN tempo, fault-filtered", "tempo", "gtzan_tempo", "tracks_filtered.csv"),
-    rhythm("gtzan_tempo_all", "GTZAN tempo, all of it as test", "tempo", "gtzan_tempo", "tracks_all.csv", False),
+    rhythm("gtzan_tempo_filtered", "GTZAN tempo, fault-filtered", "tempo", "gtzan_tempo", "tracks_filtered.csv", True),
+    rhythm("gtzan_tempo_all", "GTZAN tempo, all of it as test", "tempo", "gtzan_tempo", "tracks_all.csv"),
     rhythm("gtzan_beats", "GTZAN rhythm, all of it as test"),
     rhythm("ballroom", "Ballroom without repetitions"),
     rhythm("hainsworth", "Hainsworth"),
@@ -119,7 +119,7 @@ def _transfer(target: Target) -> NamedConfig:
 
 
 WHOLE = [target for target in TARGETS if target.task != "beats"]
-PROBED = [target for target in WHOLE if target.task in TASKS and target.trains]
+PROBED = [target for target in WHOLE if target.task in TASKS and target.probed]
 
 PRETRAIN: dict[str, NamedConfig] = {f"target_{target.name}": _target(target) for target in WHOLE}
 PROBE: dict[str, NamedConfig] = {f"probe_{target.name}": _probe(target) for target in PROBED}

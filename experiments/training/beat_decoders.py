@@ -6,6 +6,7 @@ from pathlib import Path
 
 import lightning as L
 
+from experiments.errors import UserError
 from experiments.messages import say
 from experiments.settings import RhythmSettings
 from experiments.settings.rhythm import USUAL, Decoder
@@ -15,6 +16,16 @@ from experiments.training.learner import Learner
 from models.layouts import DECODER, load_pickled, write_pickled
 
 COMPARED: tuple[Decoder, ...] = (USUAL, "dbn")  # those that see the whole of a recording
+
+
+def check_unpinned(rhythm: RhythmSettings) -> None:
+    """Refuse pinned beats where many recordings are evaluated.
+
+    Raises:
+        UserError: There are some.
+    """
+    if rhythm.pinned:
+        raise UserError(f"rhythm.pinned={rhythm.pinned} is for one recording, inference.audio of predict: leave it out")
 
 
 def in_the_loop(task: Task, rhythm: RhythmSettings) -> Task:

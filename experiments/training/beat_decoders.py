@@ -18,14 +18,15 @@ from models.layouts import DECODER, load_pickled, write_pickled
 COMPARED: tuple[Decoder, ...] = (USUAL, "dbn")  # those that see the whole of a recording
 
 
-def check_unpinned(rhythm: RhythmSettings) -> None:
-    """Refuse pinned beats where many recordings are evaluated.
+def check(rhythm: RhythmSettings) -> None:
+    """Refuse settings that mean nothing where many recordings are evaluated.
 
     Raises:
-        UserError: There are some.
+        UserError: Beats are pinned, or something is set that no decoder in use reads.
     """
     if rhythm.pinned:
         raise UserError(f"rhythm.pinned={rhythm.pinned} is for one recording, inference.audio of predict: leave it out")
+    rhythm.check_read(rhythm.decoders(COMPARED))
 
 
 def in_the_loop(task: Task, rhythm: RhythmSettings) -> Task:

@@ -63,7 +63,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     """
     datamodule, module = settings.datamodule, settings.module
     check_accelerator(settings.trainer)
-    beat_decoders.check_unpinned(settings.rhythm)
+    beat_decoders.check(settings.rhythm)
     subject = _trained(settings, run) if trained else _untrained(settings, run)
     encoder, source, offered = subject.encoder, subject.source, subject.offered
     network, task = encoder.network, beat_decoders.in_the_loop(encoder.task, settings.rhythm)

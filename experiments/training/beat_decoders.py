@@ -34,6 +34,21 @@ def in_the_loop(task: Task, rhythm: RhythmSettings) -> Task:
     return task.decoded_by(rhythm.decoding(USUAL)) if isinstance(task, BeatTracking) else task
 
 
+def compared(rhythm: RhythmSettings, best: Decoder | None = None) -> tuple[Decoder, ...]:
+    """The decoders of a test, the first of which gives the scores of the run.
+
+    Args:
+        rhythm: Names them; where it does not, all that see the whole of a recording, the best one first.
+        best: The one that was better in validation.
+    """
+    return rhythm.decoders(tuple(dict.fromkeys([*([best] if best else []), *COMPARED])))
+
+
+def in_the_test(task: Task, rhythm: RhythmSettings, best: Decoder | None) -> Task:
+    """A task about beats with the first decoder of `compared`; any other as it is."""
+    return task.decoded_by(rhythm.decoding(compared(rhythm, best)[0])) if isinstance(task, BeatTracking) else task
+
+
 def choose(
     learner: Learner, data: L.LightningDataModule, trainer: L.Trainer, rhythm: RhythmSettings, checkpoint: Path
 ) -> Decoder | None:

@@ -34,7 +34,7 @@ from experiments.tasks.beat_scores import (
 )
 from experiments.tasks.beats import BeatTracking
 from experiments.tracking import RunHandle
-from experiments.training.beat_decoders import COMPARED
+from experiments.training.beat_decoders import compared
 from models.files import replaced
 
 if TYPE_CHECKING:
@@ -79,8 +79,7 @@ def report(
         evaluation: Activations and annotated beats of the tracks.
         ids: Of all tracks of the split.
         corpora: Which corpus each of them is of; empty: one.
-        rhythm: Decoders, the first of which gives the scores of the run; where it names none, all that see the whole of
-            a recording, the best one first.
+        rhythm: Decoders, the first of which gives the scores of the run; see `compared`.
         run: Gets the files.
         best: The decoder that was better in validation.
 
@@ -94,8 +93,7 @@ def report(
     groups = np.array([corpora[track] for track in evaluation.tracks] if corpora else [""] * len(names))
     durations = [len(one) / task.grid.rate for one in evaluation.predictions]
     tables: dict[str, Table] = {}
-    usual = dict.fromkeys([*([best] if best else []), *COMPARED])
-    for number, decoder in enumerate(rhythm.decoders(tuple(usual))):
+    for number, decoder in enumerate(compared(rhythm, best)):
         decoded = task.decoded_by(rhythm.decoding(decoder)).all_events(evaluation.predictions)
         tables[decoder] = score_decoded(decoded, evaluation.references, durations)
         if run.is_global_zero and number == 0:

@@ -66,7 +66,11 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     beat_decoders.check(settings.rhythm)
     subject = _trained(settings, run) if trained else _untrained(settings, run)
     encoder, source, offered = subject.encoder, subject.source, subject.offered
-    network, task = encoder.network, beat_decoders.in_the_loop(encoder.task, settings.rhythm)
+    network = encoder.network
+    if trained:
+        task = beat_decoders.in_the_test(encoder.task, settings.rhythm, encoder.decoder)
+    else:
+        task = beat_decoders.in_the_loop(encoder.task, settings.rhythm)
     report_unannotated(task, subject.corpus, datamodule.max_unmatched, run)
     splits = examples(task, subject.corpus, subject.stored)
     description, teacher = {**encoder.description, "run_fingerprint": run.fingerprint}, None

@@ -58,6 +58,7 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     trainer, _, result = fit(learner, loaders, settings.trainer, settings.module, run, checkpoint)
     best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
     decoder = beat_decoders.choose(learner, loaders, trainer, settings.rhythm, best)
+    learner.objective.task = beat_decoders.in_the_test(learner.objective.task, settings.rhythm, decoder)
     if len(loaders.splits["test"]):
         trainer.test(learner, loaders, ckpt_path=best, verbose=False, weights_only=True)
         if learner.averaged:

@@ -15,6 +15,9 @@ from torch import nn
 
 from datasets.beat_files import read_beats
 from experiments.encoder import Encoder
+from experiments.settings import RhythmSettings
+from experiments.tasks import find
+from experiments.training import beat_decoders
 from models.frontends import FrontEnd
 from models.layouts import load_pickled, write_pickled
 from models.network import Network
@@ -140,6 +143,21 @@ def test_clicks_are_learned_to_the_last_with_no_delay(trained):
     assert trained["test/n_downbeats_unknown"] == 1
     assert trained["val/f1"] > 0.95
     assert {"test/dbn/beat_f1", "test/dbn/downbeat_cmlt"} <= set(trained) or "test/peaks/beat_f1" in trained
+
+
+def test_metrics_of_the_test_are_those_of_the_result(trained):
+    lines = map(json.loads, newest("journal.jsonl").read_text().splitlines())
+    logged = {line["name"]: line["points"][-1][1] for line in lines if line["kind"] == "metrics"}
+    for name in ("test/f1", "test/beat_cmlt", "test/tempo_jumps"):
+        assert logged[name] == pytest.approx(trained[name])
+
+
+@pytest.mark.parametrize("best", [None, "peaks", "dbn"])
+def test_a_test_is_decoded_as_settings_say_else_as_validation_chose(best):
+    settings, task = RhythmSettings(), find("beats")()
+    assert beat_decoders.compared(settings, best) == (("dbn", "peaks") if best == "dbn" else ("peaks", "dbn"))
+    assert beat_decoders.in_the_test(task, settings, best).decoding.name == (best or "peaks")
+    assert beat_decoders.in_the_test(task, RhythmSettings(decoder="online"), best).decoding.name == "online"
 
 
 def test_the_decoder_that_validation_chose_is_noted_with_the_weights():

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -66,3 +66,11 @@ class RecordWriter(csv.DictWriter):
     def __init__(self, handle: TextIO, columns: Sequence[str], **form: Any) -> None:
         super().__init__(handle, columns)
         self.writer = TableWriter(handle, **form)
+
+
+def write_records(path: Path, columns: Sequence[str], records: Iterable[Mapping[str, Any]]) -> None:
+    """Write a table of records in UTF-8, as `RecordWriter` does."""
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        writer = RecordWriter(handle, columns)
+        writer.writeheader()
+        writer.writerows(records)

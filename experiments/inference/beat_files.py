@@ -17,7 +17,7 @@ import numpy as np
 
 from datasets.beat_files import write_beats
 from datasets.beats import Beats
-from datasets.csv_writing import RecordWriter
+from datasets.csv_writing import write_records
 from datasets.identity import composed, without_suffix
 from datasets.text import pluralize, printable
 from experiments.errors import UserError
@@ -28,6 +28,7 @@ from experiments.inference.rhythm import without_onsets
 from experiments.messages import say
 from experiments.settings import PredictionSettings
 from experiments.tracking import RunHandle
+from models.files import replaced
 from models.prediction import Prediction
 from models.rhythm.tempo_curve import tempo, tempo_curve
 from preprocess.clicks import write_clicks
@@ -99,7 +100,9 @@ class BeatFiles(Resumable):
                 written.append(CLICKS)
             except AudioError as error:
                 say(f"{printable(audio)}: {error.reason}")
-        _write_json(paths[ABOUT], {**entry, **details_of(prediction)})
+        with replaced(paths[ABOUT]) as aside:
+            about = {**entry, **details_of(prediction)}
+            aside.write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         line = {**entry, "files": {kind: f"{name}{kind}" for kind in written}, "clicks": self._clicks, STAMP: stamp}
         self._line(line)
         self._take(line)
@@ -110,10 +113,8 @@ class BeatFiles(Resumable):
             print(printable(audio))
             print(f"  {spoken(self._entries[audio])}")
         table = self.folder / TABLE
-        with table.open("w", newline="", encoding="utf-8") as handle:
-            writer = RecordWriter(handle, COLUMNS)
-            writer.writeheader()
-            writer.writerows({name: entry.get(name) for name in COLUMNS} for entry in self._entries.values())
+        rows = ({name: entry.get(name) for name in COLUMNS} for entry in self._entries.values())
+        write_records(table, COLUMNS, rows)
         self._run.add_artifact(table)
         for audio in new[:KEPT]:
             for kind, path in self._entries[audio]["files"].items():
@@ -205,12 +206,6 @@ def spoken(entry: Mapping[str, Any]) -> str:
 def _written(times: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Times as they are written, ascending strictly, and positions."""
     return np.maximum(np.round(times, DECIMALS), 0.0), np.asarray(positions)
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    aside.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    os.replace(aside, path)
 
 
 def _refuse_among_songs(files: Sequence[Candidate], folder: Path) -> None:

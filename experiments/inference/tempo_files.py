@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets.csv_writing import RecordWriter
+from datasets.csv_writing import write_records
 from datasets.text import printable
 from experiments.errors import UserError
 from experiments.inference.ranked import Ranked
@@ -59,12 +59,8 @@ class TempoFiles(Ranked):
         """Print tempi, and leave the table of them and all other files with the run."""
         super().leave(new)
         table = self.folder / TABLE
-        with table.open("w", newline="", encoding="utf-8") as handle:
-            writer = RecordWriter(handle, COLUMNS)
-            writer.writeheader()
-            for summary in self.summaries():
-                row = {"audio": summary["audio"], **summary.get(KEY, {})}
-                writer.writerow({name: row.get(name) for name in COLUMNS})
+        rows = ({"audio": one["audio"], **one.get(KEY, {})} for one in self.summaries())
+        write_records(table, COLUMNS, ({name: row.get(name) for name in COLUMNS} for row in rows))
         self.run.add_artifact(table)
         say(f"tempi: {table}; over time: {self.folder / 'predictions.json'}")
 

@@ -16,7 +16,7 @@ from datasets.cells import BRACKETS
 from datasets.corpus import LABELS, SPLITS, Corpus, Track
 from datasets.corpus_audit import Case, Finding, LabelRow, artist_finding, audio_findings, label_findings, label_rows
 from datasets.corpus_summary import other_annotations, summary
-from datasets.csv_writing import RecordWriter
+from datasets.csv_writing import write_records
 from datasets.identity import composed
 from datasets.labels import counted
 from datasets.matching import Match, match_tracks
@@ -260,8 +260,5 @@ def _plain(track: Track, seconds: Mapping[str, float], names: Sequence[str]) -> 
 
 def _table(run: RunHandle, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     path: Path = run.directory / name
-    with path.open("w", newline="", encoding="utf-8") as handle:
-        writer = RecordWriter(handle, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+    write_records(path, columns, rows)
     run.add_artifact(path)

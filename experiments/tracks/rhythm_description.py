@@ -11,7 +11,7 @@ from datasets.beats import Beats
 from datasets.corpora import integrity
 from datasets.corpora.integrity import REFUSED, Verdict
 from datasets.corpus import SPLITS, Corpus
-from datasets.csv_writing import RecordWriter
+from datasets.csv_writing import write_records
 from datasets.matching import match_tracks
 from datasets.rhythm_audit import (
     AnnotatedTempo,
@@ -185,8 +185,5 @@ def _write(
 
 def _table(run: RunHandle, name: str, kind: type, rows: Sequence[Verdict | TempoRow | BeatRow]) -> Path:
     path: Path = run.directory / name
-    with path.open("w", newline="", encoding="utf-8") as handle:
-        writer = RecordWriter(handle, [field.name for field in fields(kind)])
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+    write_records(path, [field.name for field in fields(kind)], map(asdict, rows))
     return path

@@ -13,7 +13,7 @@ import numpy as np
 
 from datasets.beat_files import write_beats
 from datasets.beats import Beats
-from datasets.csv_writing import RecordWriter
+from datasets.csv_writing import write_records
 from datasets.intervals import IntervalError, central
 from datasets.text import aligned, pluralize, printable
 from experiments import reports
@@ -208,13 +208,13 @@ def _leave_files(
     """A row a track and decoder as a table, the rows as JSON, and a picture."""
     table = run.directory / "beats_test.csv"
     columns = list(next(iter(tables.values())))
-    with table.open("w", newline="", encoding="utf-8") as handle:
-        writer = RecordWriter(handle, ["track", "corpus", "decoder", *columns])
-        writer.writeheader()
-        for decoder, scores in tables.items():
-            for place, (name, group) in enumerate(zip(names, groups.tolist(), strict=True)):
-                cells = {key: f"{scores[key][place]:.5g}" for key in columns if np.isfinite(scores[key][place])}
-                writer.writerow({"track": name, "corpus": group, "decoder": decoder, **cells})
+    records = (
+        {"track": name, "corpus": group, "decoder": decoder}
+        | {key: f"{scores[key][place]:.5g}" for key in columns if np.isfinite(scores[key][place])}
+        for decoder, scores in tables.items()
+        for place, (name, group) in enumerate(zip(names, groups.tolist(), strict=True))
+    )
+    write_records(table, ["track", "corpus", "decoder", *columns], records)
     document = run.directory / "beats_test.json"
     with replaced(document) as aside:
         content = {"tracks": len(names), "rows": [asdict(row) for row in rows]}

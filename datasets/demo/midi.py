@@ -89,13 +89,11 @@ def _render_file(source: Path, destination: Path, soundfont: Path) -> tuple[Path
     return destination, ""
 
 
-def render_midi(source: Path, soundfont: Path) -> np.ndarray:
-    """A MIDI file -> mono float32 [samples] at `SAMPLE_RATE`, peak at the ceiling.
-
-    Velocity, volume, expression, the sustain pedal and the pitch wheel are followed; pan and effects are not.
+def read_score(source: Path) -> symusic.core.ScoreSecond:
+    """The notes of a MIDI file in seconds.
 
     Raises:
-        DemoError: it cannot be read, has no notes, is too long, or is silent with this soundfont.
+        DemoError: it cannot be read, has no notes, or is too long.
     """
     try:
         score = symusic.Score(source).to("second")
@@ -106,6 +104,18 @@ def render_midi(source: Path, soundfont: Path) -> np.ndarray:
         raise DemoError("has no notes")
     if not 0 < score.end() <= LONGEST:
         raise DemoError(f"lasts {score.end():.0f} s; the longest that is rendered is {LONGEST:.0f} s")
+    return score
+
+
+def render_midi(source: Path, soundfont: Path) -> np.ndarray:
+    """A MIDI file -> mono float32 [samples] at `SAMPLE_RATE`, peak at the ceiling.
+
+    Velocity, volume, expression, the sustain pedal and the pitch wheel are followed; pan and effects are not.
+
+    Raises:
+        DemoError: it cannot be read, has no notes, is too long, or is silent with this soundfont.
+    """
+    score = read_score(source)
     samples = round((score.end() + LONGEST_TAIL) * SAMPLE_RATE)
     sound = np.zeros(samples, np.float32)
     for track in score.tracks:

@@ -52,12 +52,7 @@ def render_folder(
         DemoError: no such folder, no MIDI files in it, or a soundfont that is missing or not one.
     """
     source, target, font = Path(midi_dir), Path(output_dir), check_soundfont(soundfont)
-    if not source.is_dir():
-        raise DemoError(f"{source}: no such folder; give a folder of .mid or .midi files")
-    files = sorted(Path(one.path) for one in files_below(source) if one.is_file())
-    files = [path for path in files if path.suffix.lower() in SUFFIXES]
-    if not files:
-        raise DemoError(f"{source}: no .mid or .midi file in this folder or below it")
+    files = midi_files(source)
     stems = Counter(path.with_suffix("") for path in files)
     work = []
     for path in files:
@@ -73,9 +68,29 @@ def render_folder(
     report.written.sort()
     report.skipped.sort()
     target.mkdir(parents=True, exist_ok=True)
-    lines = ({"path": path.relative_to(source).as_posix(), "reason": reason} for path, reason in report.skipped)
-    write_text(target / "skipped.csv", table(("path", "reason"), lines))
+    write_text(target / "skipped.csv", skipped_table(source, report.skipped))
     return report
+
+
+def midi_files(folder: Path) -> list[Path]:
+    """The .mid and .midi files below a folder, in order; system folders and what is hidden are passed over.
+
+    Raises:
+        DemoError: no such folder, or no MIDI files in it.
+    """
+    if not folder.is_dir():
+        raise DemoError(f"{folder}: no such folder; give a folder of .mid or .midi files")
+    files = sorted(Path(one.path) for one in files_below(folder) if one.is_file())
+    files = [path for path in files if path.suffix.lower() in SUFFIXES]
+    if not files:
+        raise DemoError(f"{folder}: no .mid or .midi file in this folder or below it")
+    return files
+
+
+def skipped_table(folder: Path, skipped: list[tuple[Path, str]]) -> str:
+    """MIDI files below a folder and why they were skipped, as CSV."""
+    lines = ({"path": path.relative_to(folder).as_posix(), "reason": reason} for path, reason in skipped)
+    return table(("path", "reason"), lines)
 
 
 def _render_file(source: Path, destination: Path, soundfont: Path) -> tuple[Path, str]:

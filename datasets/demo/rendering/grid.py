@@ -1,13 +1,14 @@
 """The beats of a piece with the metre that each stands in.
 
-The beat is the unit of the time signature's denominator. In compound metres, whose numerator is 6, 9 or 12 over 8 or 16,
-it is three of those units: 6/8 has two beats a bar.
+The beat is the unit of the time signature's denominator. In compound metres, whose numerator is 6, 9 or 12 over 8 or
+16, it is three of those units: 6/8 has two beats a bar.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -70,7 +71,7 @@ class Grid:
     def bars(self) -> list[tuple[int, int]]:
         """Whole bars, as (number of the first beat, number of beats); a beat must follow."""
         starts = np.flatnonzero(self.positions == 1)
-        return [(int(first), int(after - first)) for first, after in zip(starts, starts[1:], strict=False)]
+        return [(int(first), int(after - first)) for first, after in pairwise(starts)]
 
     def at(self, times: np.ndarray) -> Grid:
         """The same beats at other times."""

@@ -21,7 +21,8 @@ MOST_BEATS = 100_000  # of one file; more are a damaged tempo map
 LARGEST_METER = 64  # numerator and denominator
 BASS_PROGRAMS = range(32, 40)
 LOW = 48  # mean pitch below which a part is the bass
-VOICES = 1.3  # notes at once from which a part plays chords
+VOICES = 1.6  # notes that sound at once from which a part plays chords
+TOGETHER = 0.05  # seconds by which notes of a melody may overlap
 GENERAL_MIDI = {  # keys of Roland's electronic drums that General MIDI does not have: rims, edges, the open hi-hat
     22: 42,
     26: 46,
@@ -41,12 +42,14 @@ def read_piece(path: Path, root: Path) -> Piece:
     found = beside.find(path, beside.BEATS, root)
     grid = beside.read_beats(found) if found else grid_of(ticks, seconds)
     labels = beside.find(path, beside.KEYS, root)
+    keys = beside.read_keys(labels) if labels else keys_of(ticks, seconds, score.end())
     row = beside.row_of(path, root)
+    parts = parts_of(score)
     return Piece(
         name=path.relative_to(root).as_posix(),
-        parts=parts_of(score),
+        parts=parts,
         grid=grid,
-        keys=beside.read_keys(labels) if labels else keys_of(ticks, seconds, score.end()),
+        keys=() if all(part.drum for part in parts) else keys,
         style=row.get("style") or row.get("genre", ""),
         split=row.get("split", ""),
     )
@@ -67,15 +70,18 @@ def parts_of(score: symusic.core.ScoreSecond) -> tuple[Part, ...]:
 
 def role(track: symusic.core.TrackSecond) -> str:
     """What a track plays, by its program and its notes: "bass", "chords" or "melody"."""
-    pitches = np.array([note.pitch for note in track.notes])
-    if track.program in BASS_PROGRAMS or pitches.mean() < LOW:
+    if track.program in BASS_PROGRAMS:
         return "bass"
-    starts = np.round([note.time for note in track.notes], 2)
-    return "chords" if len(starts) / len(np.unique(starts)) >= VOICES else "melody"
+    begun = np.sort([note.time for note in track.notes])
+    ended = np.sort([note.time + note.duration for note in track.notes])
+    sounding = 1 + np.arange(len(begun)) - np.searchsorted(ended, begun + TOGETHER)  # with each note that begins
+    if sounding.mean() >= VOICES:
+        return "chords"
+    return "bass" if np.mean([note.pitch for note in track.notes]) < LOW else "melody"
 
 
 def clock(score: symusic.core.ScoreTick) -> tuple[np.ndarray, np.ndarray]:
-    """The tempo map: ticks at which the tempo changes, and their seconds; two at least, to be read between and beyond."""
+    """The tempo map: ticks at which the tempo changes, and their seconds; both end behind the last note."""
     changes = {0: DEFAULT_TEMPO}
     for tempo in score.tempos:
         if tempo.qpm > 0:
@@ -115,6 +121,4 @@ def keys_of(score: symusic.core.ScoreTick, seconds: tuple[np.ndarray, np.ndarray
     marks = {mark.time: ((7 * mark.key + 9 * mark.tonality) % 12, bool(mark.tonality)) for mark in score.key_signatures}
     times = [float(np.interp(tick, *seconds)) for tick in sorted(marks)]
     ends = [*times[1:], max([end, *times])]
-    return tuple(
-        Key(start, stop, *marks[tick]) for tick, start, stop in zip(sorted(marks), times, ends, strict=True)
-    )
+    return tuple(Key(start, stop, *marks[tick]) for tick, start, stop in zip(sorted(marks), times, ends, strict=False))

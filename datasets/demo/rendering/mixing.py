@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.demo.errors import DemoError
-from datasets.demo.render import rms
+from datasets.demo.render import CEILING, rms
 from datasets.demo.rendering import effects, programs
 from datasets.demo.rendering.electronic import Synthesizer
 from datasets.demo.rendering.piece import Piece
@@ -59,4 +59,4 @@ def mixed(
     ramp = np.linspace(0, 1, min(round(FADE * rate), samples), dtype=np.float32)
     sound[: len(ramp)] *= ramp
     sound[samples - len(ramp) :] *= ramp[::-1]
-    return np.clip(sound, -1, 1)
+    return sound * np.float32(min(1.0, CEILING / np.abs(sound).max()))  # a codec may overshoot

@@ -14,7 +14,7 @@ from datasets.demo.rendering.grid import Grid, Meter, of_bars
 from datasets.demo.rendering.piece import Part, Piece
 
 ENOUGH = 8  # notes that make a part
-SHORTEST = 6.0  # seconds of music, for a piece to be used
+SHORTEST = 12.0  # seconds of music, for a piece to be used
 METERS = {(4, 4): 10, (3, 4): 4, (6, 8): 3, (5, 4): 1.5, (7, 8): 1.5, (2, 4): 1, (12, 8): 1, (9, 8): 0.5, (6, 4): 0.5}
 
 

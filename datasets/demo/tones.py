@@ -13,6 +13,7 @@ import numpy as np
 import soxr
 from scipy.signal import lfilter
 
+from datasets.demo.kernels import between
 from datasets.demo.soundfont import Zone
 
 SAMPLE_RATE = 22050
@@ -104,7 +105,7 @@ def _pitched(zone: Zone, key: int, samples: int, pitch: np.ndarray | None, rate:
     source = _unrolled(zone, math.ceil((wanted + MARGIN) * taken / rate))
     sound = soxr.resample(source, taken, rate, quality=QUALITY)
     sound = np.pad(sound, (0, max(0, wanted - len(sound))))
-    return sound[:samples] if places is None else _between(np.pad(sound, (1, 4)), places)
+    return sound[:samples] if places is None else between(np.pad(sound, (1, 4)), places)
 
 
 def _rate(zone: Zone, key: int) -> float:
@@ -120,15 +121,6 @@ def _unrolled(zone: Zone, length: int) -> np.ndarray:
         begin, end = zone.loop
         taken = np.concatenate((zone.samples[:begin], np.resize(zone.samples[begin:end], length - begin)))
     return taken.astype(np.float32) / np.float32(FULL_SCALE)
-
-
-def _between(sound: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Values of a sound, one sample padded before it, between its samples: cubic Hermite interpolation."""
-    whole = places.astype(np.int64)
-    part = (places - whole).astype(np.float32)
-    before, at, after, last = (sound[whole + shift] for shift in range(4))
-    curve = 2 * before - 5 * at + 4 * after - last + part * (3 * (at - after) + last - before)
-    return at + 0.5 * part * (after - before + part * curve)
 
 
 def _pitch(zone: Zone, key: int, times: np.ndarray, bend: np.ndarray | None) -> np.ndarray | None:
@@ -195,7 +187,7 @@ def _oscillator(zone: Zone, name: str, times: np.ndarray) -> np.ndarray:
     """A triangle between -1 and 1, which rises from 0 after its delay."""
     since = np.maximum(times - _seconds(zone.settings[f"{name}_delay"]), 0)
     turn = since * (FIRST_KEY * 2 ** (zone.settings[f"{name}_rate"] / 1200)) + 0.25
-    return 1 - 4 * np.abs(turn % 1 - 0.5)
+    return 1 - 4 * np.abs(turn - np.floor(turn) - 0.5)
 
 
 def _seconds(timecents: float) -> float:

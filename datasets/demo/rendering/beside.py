@@ -73,8 +73,14 @@ def _positions(columns: np.ndarray) -> np.ndarray:
         return np.zeros(columns.shape[-1] if columns.ndim > 1 else 0, np.int64)
     if columns.max() > 1:
         return columns[0].astype(np.int64)
-    choices = [counted(column == 1) for column in columns]
-    return min(choices, key=lambda positions: abs(int(positions.max(initial=0)) - USUAL_BAR))
+    marked = min((column == 1 for column in columns), key=lambda marks: abs(_usual_bar(marks) - USUAL_BAR))
+    return counted(marked)
+
+
+def _usual_bar(downbeats: np.ndarray) -> int:
+    """The commonest number of beats from one downbeat to the next."""
+    gaps = np.diff(np.flatnonzero(downbeats))
+    return int(np.bincount(gaps).argmax()) if len(gaps) else USUAL_BAR
 
 
 def counted(downbeats: Sequence[bool] | np.ndarray) -> np.ndarray:
@@ -83,8 +89,7 @@ def counted(downbeats: Sequence[bool] | np.ndarray) -> np.ndarray:
     positions = np.zeros(len(downbeats), np.int64)
     if not len(marks):
         return positions
-    gaps = np.diff(marks)
-    usual = int(np.bincount(gaps).argmax()) if len(gaps) else USUAL_BAR
+    usual = _usual_bar(np.asarray(downbeats))
     for first, after in itertools.pairwise((*marks, len(downbeats))):
         positions[first:after] = np.arange(1, after - first + 1)
     lead = np.arange(-int(marks[0]), 0) % usual + 1

@@ -16,6 +16,7 @@ from scipy.signal import butter, lfilter, oaconvolve, sosfilt
 from datasets.demo.render import CEILING, rms
 
 CODECS = ("ogg", "mp3")
+CODED_AT_ONCE = 2**16  # samples
 
 
 def produced(rng: random.Random, sound: np.ndarray, rate: int) -> np.ndarray:
@@ -114,7 +115,11 @@ def coded(sound: np.ndarray, rate: int, codec: str, compression: float) -> np.nd
     """
     kind = {"ogg": ("OGG", "VORBIS"), "mp3": ("MP3", "MPEG_LAYER_III")}[codec]
     file = io.BytesIO()
-    soundfile.write(file, sound, rate, format=kind[0], subtype=kind[1], compression_level=compression)
+    with soundfile.SoundFile(
+        file, "w", rate, 1, format=kind[0], subtype=kind[1], compression_level=compression
+    ) as stream:
+        for begin in range(0, len(sound), CODED_AT_ONCE):  # libsndfile crashes where it gets a minute of Vorbis at once
+            stream.write(sound[begin : begin + CODED_AT_ONCE])
     file.seek(0)
     decoded, _ = soundfile.read(file, dtype="float32")
     return np.pad(decoded, (0, max(0, len(sound) - len(decoded))))[: len(sound)]

@@ -61,3 +61,30 @@ class Beats:
         """Those from `start` on and before `end`, seconds, times counted as before."""
         inside = (self.times >= start) & (self.times < end)
         return Beats(self.times[inside], None if self.positions is None else self.positions[inside])
+
+    def until(self, end: float) -> Beats:
+        """Those up to `end`, seconds, and at it."""
+        count = int(np.searchsorted(self.times, end, side="right"))
+        return Beats(self.times[:count], None if self.positions is None else self.positions[:count])
+
+
+def bar_positions(downbeats: np.ndarray) -> np.ndarray:
+    """Positions in the bar of beats of which it is known whether they are downbeats, by counting.
+
+    A pick-up counts up to the end of a bar as long as the first whole one; 0 where that is shorter, or there is none.
+
+    Args:
+        downbeats: bool `[beats]`.
+
+    Returns:
+        int64 `[beats]`.
+    """
+    beats, places = np.arange(len(downbeats)), np.flatnonzero(downbeats)
+    if not len(places):
+        return np.full(len(downbeats), OUTSIDE, np.int64)
+    last = places[np.searchsorted(places, beats, side="right") - 1]
+    positions = beats - last + 1
+    pick_up = int(places[0])
+    length = int(places[1] - places[0]) if len(places) > 1 else 0
+    positions[:pick_up] = length - pick_up + 1 + beats[:pick_up] if length > pick_up else OUTSIDE
+    return positions.astype(np.int64)

@@ -1,19 +1,23 @@
 """Crops of stored tracks for a network: random ones to train on, fixed windows to evaluate.
 
 Items are dictionaries of arrays: `x [length, ...]`, rows of the store as they are stored; `start`, the row of the
-track that is the first of `x`, below 0 where a short track is padded; `track`, its number in `ids`; what its targets
-give, `target` and perhaps `mask`; and the same of further targets under their names, `teacher` and `teacher_mask`.
+track that is the first of `x`, below 0 where a short track is padded; `track`, its number in `ids`, and `rows`, how
+many it has; what its targets give, `target` and perhaps `mask`; and the same of further targets under their names,
+`teacher` and `teacher_mask`. An item that is to be played faster or slower has `rate`, how many times faster, and as
+many rows as the fastest takes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 from torch.utils.data import Dataset
 
-from datasets.targets import Targets
+from datasets.targets import Targets, any_rate
 from datasets.windows import Plan, centred_padding, offset_range
 
 
@@ -36,8 +40,9 @@ class _Crops(Dataset[dict[str, np.ndarray]]):
         targets: Of these tracks; None where they have none.
         length: Rows of a crop.
         extra: Further targets by name, as `teacher`.
-        hop: Rows from one frame of the front end to the next: 1 for stored features, its hop for stored audio. Targets
-            are asked for `length // hop` frames.
+        hop: Rows from one frame of the front end to the next: 1 for stored features, its hop for stored audio.
+        frames: Frames of the front end in a crop, for its targets; None: `length // hop`.
+        behind: Pad what a track lacks behind, not on both sides.
     """
 
     def __init__(
@@ -48,21 +53,31 @@ class _Crops(Dataset[dict[str, np.ndarray]]):
         length: int,
         extra: Mapping[str, Targets] | None = None,
         hop: int = 1,
+        frames: int | None = None,
+        behind: bool = False,
     ) -> None:
         self.features, self.ids, self.targets, self.length = features, ids, targets, length
-        self.extra, self.hop = dict(extra or {}), hop
+        self.extra, self.hop, self.behind = dict(extra or {}), hop, behind
+        self.frames = length // hop if frames is None else frames
 
-    def _item(self, track: int, start: int, rows: int) -> dict[str, np.ndarray]:
-        """The crop of a track of `rows` rows from `start` on."""
-        padding, _ = centred_padding(min(rows - start, self.length), self.length)
+    def _item(
+        self, track: int, start: int, rows: int, length: int | None = None, rate: float = 1.0
+    ) -> dict[str, np.ndarray]:
+        """The crop of a track of `rows` rows from `start` on, `length` of them where more than a crop's are read."""
+        length = length or self.length
+        x = self.features.read_crop(self.ids[track], start, length)
+        padding, _ = centred_padding(min(rows - start, length), length)
+        if self.behind and padding:
+            x, padding = np.roll(x, -padding, axis=0), 0
         place = start - padding
-        item = {"x": self.features.read_crop(self.ids[track], start, self.length)}
+        item = {"x": x}
         if self.targets is not None:
-            item |= self.targets.crop(track, place / self.hop, self.length // self.hop)
+            given = self.targets.crop(track, place / self.hop, self.frames, rate)
+            item |= self.targets.without_padding(given, (rows - place) / self.hop / rate)
         for name, targets in self.extra.items():
-            for key, value in targets.crop(track, place / self.hop, self.length // self.hop).items():
+            for key, value in targets.crop(track, place / self.hop, self.frames, rate).items():
                 item[name if key == "target" else f"{name}_{key}"] = value
-        return item | {"track": np.asarray(track), "start": np.int64(place)}
+        return item | {"track": np.asarray(track), "start": np.int64(place), "rows": np.int64(rows)}
 
 
 class RandomCrops(_Crops):
@@ -73,7 +88,8 @@ class RandomCrops(_Crops):
     Args:
         views: Crops of a track in an item; several are drawn one after another, and stacked: `x [views, length, ...]`,
             and likewise all but `track`.
-        features, ids, targets, length, extra, hop: As of `_Crops`.
+        speeds: Bounds between which a crop is played faster or slower; None: as it is.
+        features, ids, targets, length, extra, hop, frames, behind: As of `_Crops`.
     """
 
     def __init__(
@@ -85,9 +101,13 @@ class RandomCrops(_Crops):
         extra: Mapping[str, Targets] | None = None,
         hop: int = 1,
         views: int = 1,
+        frames: int | None = None,
+        behind: bool = False,
+        speeds: tuple[float, float] | None = None,
     ) -> None:
-        super().__init__(features, ids, targets, length, extra, hop)
-        self.views = views
+        super().__init__(features, ids, targets, length, extra, hop, frames, behind or speeds is not None)
+        self.views, self.speeds = views, speeds
+        self.read = length if speeds is None else hop * math.ceil(length / hop * max(speeds[1], 1.0) + 1)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -95,11 +115,20 @@ class RandomCrops(_Crops):
     def __getitem__(self, draw: tuple[int, int]) -> dict[str, np.ndarray]:
         track, seed = draw
         rng, rows = np.random.default_rng(seed), self.features.length(self.ids[track])
-        offsets = offset_range(rows, self.length)
-        items = [self._item(track, offsets[rng.integers(len(offsets))], rows) for _ in range(self.views)]
+        items = [self._drawn(track, rows, rng) for _ in range(self.views)]
         if self.views == 1:
             return items[0]
         return {key: np.stack([item[key] for item in items]) for key in items[0]} | {"track": items[0]["track"]}
+
+    def _drawn(self, track: int, rows: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        if self.speeds is None:
+            offsets = offset_range(rows, self.length)
+            return self._item(track, offsets[rng.integers(len(offsets))], rows)
+        draw_rate = any_rate if self.targets is None else partial(self.targets.draw_rate, track)
+        rate = draw_rate(*self.speeds, rng)
+        offsets = offset_range(rows, math.ceil(self.length * rate))
+        item = self._item(track, offsets[rng.integers(len(offsets))], rows, self.read, rate)
+        return item | {"rate": np.float32(rate)}
 
 
 class FixedCrops(Dataset[dict[str, np.ndarray]]):
@@ -120,7 +149,7 @@ class Windows(_Crops):
 
     Args:
         plan: Where they lie in a track.
-        features, ids, targets, extra, hop: As of `_Crops`.
+        features, ids, targets, extra, hop, frames: As of `_Crops`.
     """
 
     def __init__(
@@ -131,8 +160,9 @@ class Windows(_Crops):
         plan: Plan,
         extra: Mapping[str, Targets] | None = None,
         hop: int = 1,
+        frames: int | None = None,
     ) -> None:
-        super().__init__(features, ids, targets, plan.length, extra, hop)
+        super().__init__(features, ids, targets, plan.length, extra, hop, frames, behind=plan.align > 0)
         lengths = [features.length(identity) for identity in ids]
         self.windows = [(track, start, rows) for track, rows in enumerate(lengths) for start in plan.starts(rows)]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from datasets import keys
+from datasets import beat_cells, keys
 from datasets.cells import FAILED_FORMULAS, SEPARATORS, distinct, listed, parse_number, parse_tags, parted
 from datasets.columns import either, find, option, refuse_commas, several, unread
 from datasets.identity import composed
@@ -45,12 +45,14 @@ ANNOTATIONS: Mapping[str, Callable[[Any], Any]] = {
     "meter": str,
     "arousal": parse_number,
     "valence": parse_number,
+    "beats": beat_cells.parse_cell,
     "artist": composed,
     "group": composed,
+    "corpus": composed,
 }
 LABELS = ("tags", "genre")  # annotations with a vocabulary
 NUMBERS = tuple(name for name, parse in ANNOTATIONS.items() if parse is parse_number)
-FREE = ("meter", "artist", "group")  # whatever is written
+FREE = ("meter", "artist", "group", "corpus")  # whatever is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,7 @@ def read_table(
     separators: str = SEPARATORS,
     splits: bool = True,
     lenient: bool = False,
+    audio: Path | None = None,
 ) -> Corpus:
     """Read a table of annotations.
 
@@ -149,7 +152,8 @@ def read_table(
         splits: Whether the column of splits is read; otherwise, whatever stands in it, tracks are split by a rule.
         lenient: Whether numbers and keys that cannot be read stay as text, and several genres as a tuple, for the task
             that needs them to refuse. A column of numbers under its usual name that mostly holds something else is
-            not read, with a note.
+            not read, with a note; nor are beats that cannot be read, alone.
+        audio: Folder of the audio, where files of beats are looked for too.
 
     Raises:
         CorpusError: The file is missing or empty, a column is missing, a cell cannot be read, or a path repeats.
@@ -179,9 +183,14 @@ def read_table(
         tracks.append(Track(identity, split, annotations))
     if not tracks:
         raise CorpusError(f"{table}: no rows")
-    _refuse_repeats(sheet.file, tracks, [where for where, _ in sheet.rows])
+    places = [where for where, _ in sheet.rows]
+    _refuse_repeats(sheet.file, tracks, places)
     tracks, said = _settle_keys(tracks)
     notes += [f"{sheet.file.name}: column {named['key'][0]!r}: {line}" for line in said]
+    if beat_cells.BEATS in named:
+        folders = [table.parent, *((audio,) if audio else ())]
+        tracks, said = beat_cells.settled(tracks, places, sheet.file, folders, lenient)
+        notes += said
     notes += unread(sheet, found, wanted)
     split_by = GIVEN if split_column else ASSIGNED
     return Corpus(table.stem, tuple(tracks), split_by, sheet.columns, tuple(notes))
@@ -257,6 +266,8 @@ def _value(
     cells = [row.get(column) for column in columns]
     if any(cell in (None, "") for cell in cells):
         return None
+    if name == beat_cells.BEATS:
+        return cells[0]
     values = []
     for column, cell in zip(columns, cells, strict=True):
         try:

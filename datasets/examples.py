@@ -21,13 +21,15 @@ class Examples:
         ids: Labelled ids.
         stored: The same tracks' ids in the store.
         crops: What crops of them are trained against; an array holds one target a track.
-        kind: What a target is: `class`, `tags` or `values`.
+        kind: What a target is: `class`, `tags`, `values` or `events`.
+        corpora: Which corpus each is of, where a table of several says it; else empty.
     """
 
     ids: tuple[str, ...]
     stored: tuple[str, ...]
     crops: Targets
     kind: str = "tags"
+    corpora: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.crops, np.ndarray):

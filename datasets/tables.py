@@ -225,6 +225,8 @@ def _from_records(file: Path, records: Iterable[tuple[str, Any]], columns: Itera
 def cell(value: Any) -> Cell:
     """A value of a typed file as a cell: whole numbers without a point, lists as tuples, nulls and NaN as nothing.
 
+    A list of lists of numbers is their JSON.
+
     Raises:
         TypeError: It is neither a text nor a number nor a list of them.
     """
@@ -240,7 +242,13 @@ def cell(value: Any) -> Cell:
         inner = [cell(one) for one in value if not isinstance(one, list | tuple)]
         if len(inner) == len(value) and all(isinstance(one, str) for one in inner):
             return tuple(inner)
+        if value and all(_are_numbers(one) for one in value):
+            return json.dumps(value)
     raise TypeError(f"{shown(value)} is a {type(value).__name__}")
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(one is None or isinstance(one, int | float) for one in value)
 
 
 def _refuse_repeats(file: Path, columns: Sequence[str]) -> None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+
+
+def any_rate(low: float, high: float, rng: np.random.Generator) -> float:
+    """A speed between two, uniform in its logarithm."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 class Targets(Protocol):
@@ -27,11 +32,19 @@ class Targets(Protocol):
             `target`, and `mask` where some of it is unknown: 1 where it is known, else 0.
         """
 
-    def whole(self, track: int) -> np.ndarray:
+    def whole(self, track: int) -> Any:
         """What the prediction of the track is scored against."""
 
+    def without_padding(self, crop: Mapping[str, np.ndarray], frames: float) -> Mapping[str, np.ndarray]:
+        """What `crop` gave, where only so many frames from its beginning on are of the track; here the same."""
+        return crop
 
-class ClipTargets:
+    def draw_rate(self, track: int, low: float, high: float, rng: np.random.Generator) -> float:
+        """How many times faster a crop of the track is to be played, between two bounds."""
+        return any_rate(low, high, rng)
+
+
+class ClipTargets(Targets):
     """One target a track, wherever a crop of it lies.
 
     Args:
@@ -53,7 +66,7 @@ class ClipTargets:
         return np.asarray(self.array[track])
 
 
-class FrameTargets:
+class FrameTargets(Targets):
     """A target for every frame of a track.
 
     Args:

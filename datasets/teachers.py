@@ -215,9 +215,9 @@ class TeacherTargets:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def crop(self, track: int, start: float, frames: int) -> Mapping[str, np.ndarray]:
+    def crop(self, track: int, start: float, frames: int, rate: float = 1.0) -> Mapping[str, np.ndarray]:
         """`target [classes]` of a crop; NaN where there is none."""
-        return {"target": self.teacher.targets(self.ids[track], start, frames)}
+        return {"target": self.teacher.targets(self.ids[track], start, round(frames * rate))}
 
     def whole(self, track: int) -> np.ndarray:
         """Target `[classes]` of the whole track."""

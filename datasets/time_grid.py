@@ -17,10 +17,12 @@ class TimeGrid:
     Attributes:
         frame_rate: Frames a second.
         pool: Frames of a step.
+        margin: Frames at both ends of a window that are taken from its neighbours where there are some.
     """
 
     frame_rate: float
     pool: int = 1
+    margin: int = 0
 
     @property
     def rate(self) -> float:

@@ -34,6 +34,13 @@ def pad_centred(array: np.ndarray, length: int, fill: float = 0.0) -> np.ndarray
     return padded
 
 
+def pad_behind(array: np.ndarray, length: int, fill: float = 0.0) -> np.ndarray:
+    """``array`` ``[rows, ...]`` at the beginning of a new ``[length, ...]`` of ``fill``."""
+    padded = np.full((length, *array.shape[1:]), fill, dtype=array.dtype)
+    padded[: len(array)] = array
+    return padded
+
+
 def is_short(rows: int, length: int) -> bool:
     """Whether a track has less than nine tenths of one window, so that its only window is mostly padding."""
     return 10 * rows < _TOLERANCE_TENTHS * length
@@ -111,17 +118,23 @@ class Plan:
         hop: from one window to the next, rows; None: they are spread by `spread_windows`.
         count: of windows that are spread; None: as few as cover the track.
         to_end: whether a last window is flush with the end of the track; else they are `exhaustive_windows`.
+        align: rows; above 0, windows begin at multiples of it, the last one reaches the end of the track, and what it
+            lacks is padded behind. Then rows of all windows lie on one grid.
     """
 
     length: int
     hop: int | None = None
     count: int | None = None
     to_end: bool = False
+    align: int = 0
 
     def starts(self, rows: int) -> list[int]:
         """First rows of the windows of a track of so many rows, ascending."""
         if self.hop is None:
             return spread_windows(rows, self.length, self.count)
+        if self.align:
+            last = -(-max(rows - self.length, 0) // self.align) * self.align
+            return [*range(0, last, self.hop), last]
         if self.to_end:
             return windows_to_end(rows, self.length, self.hop)
         return [start for start, _ in exhaustive_windows(rows, self.length, self.hop)]
@@ -148,7 +161,8 @@ def cut(
         return np.zeros(1, dtype=int), [track[:unpadded]]
     starts = np.array(plan.starts(len(track)))
     windows = [track[start : start + plan.length] for start in starts]
-    return starts, [one if len(one) == plan.length else pad_centred(one, plan.length, fill) for one in windows]
+    pad = pad_behind if plan.align else pad_centred
+    return starts, [one if len(one) == plan.length else pad(one, plan.length, fill) for one in windows]
 
 
 def _check(rows: int, length: int) -> None:

@@ -21,15 +21,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from datasets.time_grid import TimeGrid
 from datasets.windows import cut
 from experiments.checkpoint_files import checkpoint_file, digest
 from experiments.errors import UserError
-from experiments.labels import output_names
-from experiments.tasks import Task, from_metadata
-from experiments.windowing import Windowing, consecutive, placed
+from experiments.labels import check_over_time, output_names
+from experiments.tasks import BeatTracking, Task, from_metadata
+from experiments.windowing import Windowing, consecutive, margin, over_time, placed
 from models.checkpoints import CheckpointError, fetch, load_checkpoint, load_release
 from models.frontends import FrontEnd
 from models.inputs import Inputs
+from models.layouts import DECODER
 from models.network import Network
 from models.network_input import check_fit, checked_window, default_window, describe, own_frontend
 from models.prediction import Prediction
@@ -115,6 +117,8 @@ class Encoder:
         description = describe(network, frontend, meaning, *about)
         if thresholds := _thresholds_of(metadata, names, file):
             description["thresholds"] = thresholds.entry
+        if decoder := _decoder_of(metadata, file):
+            description[DECODER] = decoder
         published = "run_fingerprint" not in metadata
         return cls(network, frontend, description, weights, Runtime(**runtime), frozenset(allowed), published)
 
@@ -151,8 +155,29 @@ class Encoder:
 
     @cached_property
     def task(self) -> Task:
-        """What its outputs mean."""
-        return from_metadata(self.description["task"], self.labels, self.description.get("options"), self.allowed)
+        """What its outputs mean.
+
+        Raises:
+            UserError: They are over time, and the task is about whole recordings, or the reverse.
+        """
+        task = from_metadata(self.description["task"], self.labels, self.description.get("options"), self.allowed)
+        check_over_time(self.network, task)
+        task = task.on(self.grid) if self.network.over_time else task
+        if self.decoder is None or not isinstance(task, BeatTracking):
+            return task
+        from models.rhythm.decoding import Decoding
+
+        return task.decoded_by(Decoding(name=self.decoder))
+
+    @property
+    def decoder(self) -> str | None:
+        """What makes beats of its outputs best, by the validation of its training; None where that is not known."""
+        return self.description.get(DECODER)
+
+    @property
+    def grid(self) -> TimeGrid:
+        """When a network over time gives its outputs."""
+        return TimeGrid(self.frontend.frame_rate, self.network.pool, margin(self.network, self.frontend, self.audio))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -167,8 +192,8 @@ class Encoder:
 
     @property
     def selection(self) -> Selection | None:
-        """Which classes a prediction gives unless settings say otherwise; None where the task has values."""
-        if self.task.kind == "values":
+        """Which classes a prediction gives unless settings say otherwise; None where the task has none."""
+        if self.task.kind in ("values", "events"):
             return None
         return fitted(self.thresholds, self.labels) if self.task.kind == "tags" else one_class()
 
@@ -241,6 +266,8 @@ class Encoder:
             UserError: Windows cannot lie so.
         """
         frames = self.window if seconds is None else checked_window(self.network, self.frontend, seconds)
+        if self.network.over_time and not places.get("stored"):
+            return over_time(self.network, self.frontend, self.audio, frames, **places)
         return placed(self.windowing(frames), self.network.coverage, **places)
 
     def layers(self, names: str | Sequence[str] | None = None) -> list[str]:
@@ -288,9 +315,10 @@ class Encoder:
         windowing = self.windowing_of(seconds, windows=windows, hop=hop, overlapped=overlapped)
         track = self._opened(audio, rate, windowing, padded=False)
         (logits,) = self._outputs(track, None, batch_size)
-        over_time, whole = self.decode(logits, track.starts, join)
-        times = track.starts / windowing.rate
-        length = track.length / windowing.rate
+        over_time, whole = self.decode(logits, track.starts, join, track.rows)
+        times, length = track.starts / windowing.rate, track.length / windowing.rate
+        if self.task.kind == "events":
+            return Prediction.of_events(self.labels, self.grid.times(len(whole)), whole, self.task.events(whole))
         return Prediction(self.labels, self.task.kind, times, length, over_time, whole, self.selection)
 
     def embed(
@@ -315,11 +343,15 @@ class Encoder:
         track = self._opened(audio, rate, windowing, padded=True)
         return dict(zip(chosen, self._outputs(track, tuple(chosen), batch_size), strict=True))
 
-    def decode(self, logits: np.ndarray, starts: np.ndarray, join: str = "mean") -> tuple[np.ndarray, np.ndarray]:
-        """Logits of windows, which begin at the rows `starts`, to the predictions of the windows and of the track."""
+    def decode(
+        self, logits: np.ndarray, starts: np.ndarray, join: str = "mean", rows: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Logits of windows, which begin at the rows `starts`, to the predictions of the windows and of the track, of
+        so many `rows`."""
         over_time = self.task.decode(logits)
         frames = starts / self.frontend.hop if self.audio else starts
-        return over_time, self.task.join_outputs(logits, over_time, frames, join)
+        whole = self.frontend.n_frames(rows) if self.audio and rows else rows
+        return over_time, self.task.join_outputs(logits, over_time, frames, join, whole)
 
     def unpadded(self, rows: int, windowing: Windowing) -> int | None:
         """Rows that the network takes of a track with less than nine tenths of a window; None: it is to be padded.
@@ -347,7 +379,7 @@ class Encoder:
             raise AudioError(str(audio), "give samples, not a path: audio, rate = soundfile.read(FILE), then audio.T")
         rows = rows_of(audio, rate, self.frontend, self.audio)
         unpadded = None if padded else self.unpadded(len(rows), windowing)
-        return OpenTrack("", *cut(rows, windowing.plan, self.fill(), unpadded))
+        return OpenTrack("", *cut(rows, windowing.plan, self.fill(), unpadded), len(rows))
 
     @cached_property
     def _runners(self) -> dict[tuple[str, ...] | None, Runner]:
@@ -360,6 +392,22 @@ class Encoder:
             self._runners[layers] = self.runner(partial(tokens_of, layers=layers) if layers else logits_of)
         (done,) = in_batches([track], self._runners[layers], batch_size)
         return [np.stack(values) for values in zip(*done.outputs, strict=True)]
+
+
+def _decoder_of(metadata: Mapping[str, Any], file: Path) -> str | None:
+    """The decoder that a file names; None where it names none.
+
+    Raises:
+        CheckpointError: There is no such decoder.
+    """
+    decoder = metadata.get(DECODER)
+    if decoder is None:
+        return None
+    from models.rhythm.options import DECODERS
+
+    if decoder not in DECODERS:
+        raise CheckpointError(f"{file}: decoder {decoder!r:.60}, expected one of {', '.join(DECODERS)}")
+    return decoder
 
 
 def _thresholds_of(metadata: Mapping[str, Any], names: Sequence[str], file: Path) -> Thresholds | None:

@@ -32,13 +32,13 @@ def resampled_together(
     With `only`, metrics besides that one may be left out, which can be faster.
     """
     parts: list[list[dict[str, np.ndarray]]] = [[] for _ in systems]
-    for weights in _drawn(len(references), n, seed):
+    for weights in drawn(len(references), n, seed):
         for part, predictions in zip(parts, systems, strict=True):
             part.append(weighted(task, predictions, references, weights, only))
     return [{name: np.concatenate([one[name] for one in part]) for name in part[0]} for part in parts]
 
 
-def _drawn(items: int, n: int, seed: int) -> Iterator[np.ndarray]:
+def drawn(items: int, n: int, seed: int) -> Iterator[np.ndarray]:
     """How often each of `n` resamples holds each item, `[resamples, items]`, some resamples at a time."""
     rng = np.random.default_rng(seed)
     for start in range(0, n, max(1, CHUNK // items)):
@@ -59,8 +59,8 @@ def weighted(
         return scores
     rows = []
     for row in weights.astype(np.int64):
-        drawn = np.repeat(np.arange(len(references)), row)
-        rows.append(task.score(predictions[drawn], references[drawn]))
+        items = np.repeat(np.arange(len(references)), row)
+        rows.append(task.score(predictions[items], references[items]))
     return {name: np.array([row[name] for row in rows]) for name in rows[0] if not name.startswith("n_")}
 
 
@@ -95,7 +95,7 @@ def interval_per_class(
         Class -> metric -> (low, high), where the task can score classes on resamples; without what none can score.
     """
     parts = [
-        task.score_per_class_resampled(predictions, references, weights) for weights in _drawn(len(references), n, seed)
+        task.score_per_class_resampled(predictions, references, weights) for weights in drawn(len(references), n, seed)
     ]
     result: dict[str, dict[str, tuple[float, float]]] = {}
     for name, metric in parts[0]:

@@ -1,4 +1,4 @@
-"""Names of a network's outputs: of a file, of its checkpoint, or numbers."""
+"""What a network's outputs are: their names, of a file, of its checkpoint or numbers; over time or not."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from datasets.label_names import read_names
 from datasets.tables import CorpusError
 from experiments.checkpoint_files import WEIGHTS, checkpoint_file
 from experiments.errors import UserError
+from experiments.tasks import Task
 from models import published_taggers
 from models.checkpoints import read_metadata
+from models.network import Network
 
 
 def read_labels(file: str, section: str = "datamodule") -> tuple[str, ...]:
@@ -60,3 +62,38 @@ def output_names(carried: Sequence[str] | None, file: str | None, n_classes: int
             f"leave inference.labels out"
         )
     return tuple(labels)
+
+
+def check_whole(task: Task | type[Task], user: str) -> None:
+    """Refuse a task about points in time where a recording has one vector or one prediction.
+
+    Args:
+        task: What is wanted.
+        user: What cannot have it, as the beginning of a sentence.
+
+    Raises:
+        UserError: It is such a task.
+    """
+    if not task.clip_level:
+        raise UserError(
+            f"{user} one output a recording, and {task.name} is about points in time: choose another task, or train a "
+            "network over time for it, such as the named config spectnt_beats"
+        )
+
+
+def check_over_time(network: Network | type[Network], task: Task | type[Task]) -> None:
+    """Refuse a network over time for a task about whole recordings, and the reverse.
+
+    Raises:
+        UserError: They do not go together.
+    """
+    if network.over_time and task.clip_level:
+        raise UserError(
+            f"the network {network.name} gives its outputs over time, and {task.name} is about whole recordings: take "
+            "datamodule.task=beats, or another network"
+        )
+    if not (network.over_time or task.clip_level):
+        raise UserError(
+            f"{task.name} is about points in time, and the network {network.name} gives one output a window: take a "
+            "network over time, such as the named configs spectnt_beats and tcn_beats"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,9 +50,17 @@ class Windowing:
         return about | {"hop_frames": self.hop_frames} | ({"last_window": "at the end"} if self.plan.to_end else {})
 
     @property
+    def behind(self) -> bool:
+        """Whether what a track lacks is padded behind it."""
+        return self.plan.align > 0
+
+    @property
     def validation(self) -> Plan:
-        """Where windows lie while a network is trained: at the centre, if consecutive ones are what tests take."""
-        usual = self.plan.hop is not None and not self.plan.to_end
+        """Where windows lie while a network is trained: at the centre, if tests take consecutive ones.
+
+        A network over time sees all of a track, as in tests.
+        """
+        usual = self.plan.hop is not None and not self.plan.to_end and not self.plan.align
         return Plan(self.rows, count=1) if usual else self.plan
 
 
@@ -72,6 +81,49 @@ def consecutive(
     rows, step = network.samples_of(frontend, frames), frontend.hop
     own = rows if rows == network.window_samples else frames * step
     return Windowing(frames, Plan(rows, round(hop_frames * step) if hop_frames else own), frontend.sample_rate, step)
+
+
+def margin(network: Network, frontend: FrontEnd, audio: bool) -> int:
+    """Frames at both ends of a window that see too little, in whole steps of a network over time.
+
+    Where the front end is computed on windows of audio, its outermost frames see an edge that a recording does not
+    have there.
+    """
+    frames = network.margin + (math.ceil(frontend.context / frontend.hop) + 1 if audio else 0)
+    return math.ceil(frames / network.pool) * network.pool
+
+
+def over_time(
+    network: Network, frontend: FrontEnd, audio: bool, frames: int, hop: float | None = None, **other: Any
+) -> Windowing:
+    """Windows for a network that gives its outputs over time: from the beginning of a track to its end, side by side
+    but for their margins, and every step of one at a step of the others.
+
+    Args:
+        network: That sees them.
+        frontend: What its input is made with.
+        audio: Whether tracks are audio, not features.
+        frames: Of a window.
+        hop: Seconds from one window to the next, rounded down to whole steps; None: as far as their margins allow.
+        other: Further places of windows, of which this network can have none.
+
+    Raises:
+        UserError: The distance is too small, or leaves a gap; other places are wanted.
+    """
+    if named := [f"{name}={value}" for name, value in other.items() if value]:
+        raise UserError(f"{named[0]}: this network gives its outputs over the whole of a recording; leave it out")
+    pool, most = network.pool, frames - 2 * margin(network, frontend, audio)
+    wanted = most if hop is None else hop * frontend.frame_rate
+    apart = int(wanted // pool) * pool
+    if apart < pool or wanted > most:
+        allowed = " to ".join(f"{limit / frontend.frame_rate:.3g}" for limit in (pool, most))
+        raise UserError(
+            f"hop={wanted / frontend.frame_rate:g} s: windows of {frames / frontend.frame_rate:.3g} s of this network "
+            f"follow each other after {allowed} s"
+        )
+    usual = consecutive(network, frontend, audio, frames)
+    plan = Plan(usual.rows, apart * usual.step, align=pool * usual.step)
+    return replace(usual, plan=plan)
 
 
 def placed(

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from models import musicnn_wheel, timm_weights, wheels
+from models.cache import cache_dir
 from models.errors import CheckpointError
 from models.fetching import FAILURES, transfer
 from models.files import replaced
@@ -21,8 +22,7 @@ from models.releases import RELEASES, Release, find
 
 def weights_dir() -> Path:
     """`$OSTINATO_CACHE/weights`, or `~/.cache/ostinato/weights`."""
-    root = os.environ.get("OSTINATO_CACHE")
-    return (Path(root) if root else Path.home() / ".cache" / "ostinato").expanduser() / "weights"
+    return cache_dir() / "weights"
 
 
 def fetch(release: Release | str, hint: str = "", wheel: Path | None = None) -> Path:

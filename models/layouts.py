@@ -28,7 +28,7 @@ from models.initial_weights import State
 from models.pickle_check import NUMPY, check_pickle
 
 HEADER = "ostinato"
-THRESHOLDS = "thresholds"  # key of a header
+THRESHOLDS, DECODER = "thresholds", "decoder"  # keys of a header
 PLAIN, AVERAGED = "net.", "net_swa."
 OTHERS = "model."  # of other programs' Lightning checkpoints, if all names begin so
 FRONTEND = "frontend."  # of our own files

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.rhythm.decoded import Decoded
 from models.selection import Selection, fitted, one_class
 
 
@@ -16,12 +17,13 @@ class Prediction:
 
     Attributes:
         labels: Names of the outputs.
-        kind: Of the task: `class`, `tags` or `values`.
-        times: Start of every window, seconds.
-        window: Length of a window, seconds; shorter where the recording is.
-        over_time: `[windows, outputs]`.
-        whole: Of the recording, `[outputs]`.
+        kind: Of the task: `class`, `tags`, `values` or `events`.
+        times: Start of every window, seconds; of events, the time of every step.
+        window: Length of a window, seconds; shorter where the recording is. Of events, distance of the steps.
+        over_time: `[windows, outputs]`; of events `[steps, outputs]`.
+        whole: Of the recording, `[outputs]`; of events the largest over time.
         selection: Which classes are given; None: of tags those above the usual threshold, else the most probable class.
+        events: What was found in `over_time`, of a task about events.
     """
 
     labels: Sequence[str]
@@ -31,6 +33,14 @@ class Prediction:
     over_time: np.ndarray
     whole: np.ndarray
     selection: Selection | None = None
+    events: Decoded | None = None
+
+    @classmethod
+    def of_events(cls, labels: Sequence[str], times: np.ndarray, over_time: np.ndarray, events: Decoded) -> Prediction:
+        """Activations `[steps, outputs]` at some times, seconds, and what was found in them."""
+        step = float(times[1] - times[0]) if len(times) > 1 else 0.0
+        largest = over_time.max(axis=0, initial=0.0)
+        return cls(labels, "events", times, step, over_time, largest, events=events)
 
     @property
     def probabilities(self) -> dict[str, float]:

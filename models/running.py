@@ -125,12 +125,14 @@ class OpenTrack:
         name: Of the track.
         starts: Of its windows, rows.
         windows: Equally long arrays.
+        rows: Of the track, where the task needs to know.
         outputs: Of the windows that are through; a tuple of arrays each where the network gives several.
     """
 
     name: str
     starts: np.ndarray
     windows: list[np.ndarray]
+    rows: int | None = None
     outputs: list[Any] = field(init=False)
     left: int = field(init=False)
 

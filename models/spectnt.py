@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from models.arguments import Positive, Rate
 from models.convolutional import Tagger
+from models.dropout import Dropout
 from models.frontends.base import FrontEnd
 from models.initial_weights import State
 from models.maest import vit
@@ -68,8 +69,9 @@ class ResUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, channels, bands, frames]`, pooled along the last two."""
-        inner = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        return F.max_pool2d(F.relu(inner + self.shortcut(x)), self.pool)
+        inner = self.bn1(self.conv1(x)).relu_()
+        inner = self.bn2(self.conv2(inner)).add_(self.shortcut(x))
+        return F.max_pool2d(inner, self.pool).relu_()  # after pooling: the same, of fewer cells
 
 
 class Start(nn.Module):
@@ -101,7 +103,7 @@ class Start(nn.Module):
 
     def forward(self, maps: Tensor) -> Tokens:
         """Maps `[batch, maps, bands, frames]` to tokens of the pooled frames, whose steps start from zero."""
-        cells = self.units(maps).permute(0, 3, 2, 1)
+        cells = self.units(maps.contiguous(memory_format=torch.channels_last)).permute(0, 3, 2, 1)
         batch, frames = cells.shape[:2]
         rows = torch.cat([self.frequency_class.expand(batch, frames, -1, -1), cells], 2) + self.frequency_positions
         steps = rows.new_zeros(batch, frames, self.dim)
@@ -141,6 +143,8 @@ class SpecTNTBlock(nn.Module):
         self.to_steps = nn.Linear(channels, dim)
         self.temporal = vit.Block(dim, heads[1], ratio, dropout)
         self.temporal.attn = RotaryAttention(dim, heads[1], dropout)
+        for block in (self.spectral, self.temporal):
+            block.attn.proj_drop, block.mlp.drop = Dropout(dropout), Dropout(dropout)
         self.last = last
 
     def forward(self, tokens: Tokens) -> Tokens:
@@ -221,11 +225,8 @@ class SpecTNT(Tagger, name="spectnt"):
 
     @classmethod
     def check(cls, arguments: Mapping[str, Any]) -> None:
-        """Heads that divide the widths, in time into even ones: positions turn pairs of values."""
-        for name, width, parts in (("spectral_heads", "channels", 1), ("temporal_heads", "dim", 2)):
-            if arguments[width] % (parts * arguments[name]):
-                needed = f"a multiple of {parts * arguments[name]}"
-                raise ValueError(f"{width}={arguments[width]} with {name}={arguments[name]}: expected {needed}")
+        """Heads that divide the widths."""
+        check_heads(arguments)
 
     @classmethod
     def from_published(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Any], State, dict[str, Any]] | None:
@@ -248,6 +249,18 @@ class SpecTNT(Tagger, name="spectnt"):
     def no_weight_decay(self) -> tuple[str, ...]:
         """Positions and class tokens."""
         return tuple(f"start.{name}" for name, parameter in self.start.named_parameters(recurse=False))
+
+
+def check_heads(arguments: Mapping[str, Any]) -> None:
+    """Refuse heads that do not divide the widths, in time into even ones: positions turn pairs of values.
+
+    Raises:
+        ValueError: Names both.
+    """
+    for name, width, parts in (("spectral_heads", "channels", 1), ("temporal_heads", "dim", 2)):
+        if arguments[width] % (parts * arguments[name]):
+            needed = f"a multiple of {parts * arguments[name]}"
+            raise ValueError(f"{width}={arguments[width]} with {name}={arguments[name]}: expected {needed}")
 
 
 def rotated(x: Tensor) -> Tensor:

@@ -13,19 +13,18 @@ from __future__ import annotations
 
 import fcntl
 import os
-import platform
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
 from datasets.cache import cache_dir
 from datasets.store_files import open_lock
 from models.fingerprint import fingerprint
+from models.machine_code import made_for
 from preprocess.sources import AudioError
 
 VARIABLE = "NUMBA_CACHE_DIR"
@@ -34,9 +33,7 @@ PACKAGES = ("numba", "llvmlite", "librosa", "numpy")
 
 def folder() -> Path:
     """Where the compiled functions lie: one folder for every combination of versions, Python and processor."""
-    made_by = {name: version(name) for name in PACKAGES}
-    made_for = {"machine": platform.machine(), "processor": _processor(), "python": platform.python_version()}
-    return cache_dir() / "numba" / fingerprint({**made_by, **made_for})
+    return cache_dir() / "numba" / fingerprint(made_for(PACKAGES))
 
 
 @cache
@@ -67,15 +64,6 @@ def discard() -> None:
     with _alone(where):
         _empty(where)
     prepare.cache_clear()
-
-
-def _processor() -> list[str]:
-    """Name and instructions of the first processor, as Linux lists them; elsewhere only its name."""
-    try:
-        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
-    except OSError:
-        return [platform.processor()]
-    return [line for line in first.splitlines() if line.startswith(("model name", "flags", "CPU", "Features"))]
 
 
 def _read_from(where: Path) -> None:

@@ -20,6 +20,7 @@ from experiments.errors import UserError
 from experiments.inference import students
 from experiments.inference.batching import ExtractionReport, Job, Output
 from experiments.inference.extraction import extract, header, made_of_other
+from experiments.labels import check_whole
 from experiments.messages import say
 from experiments.networks.opening import layers_of, open_encoder, say_rounded, windowing_of
 from experiments.settings import DatamoduleSettings, PretrainSettings
@@ -78,7 +79,10 @@ def extract_logits(settings: PretrainSettings, run: RunHandle) -> dict[str, floa
     """Store the logits of every window, `[windows, classes]` a track."""
     if settings.inference.random_weights:
         raise UserError("inference.random_weights: an untrained network has no classes; it is for extract_embeddings")
-    encoder, windowing, source = _with_source(settings, open_encoder(settings))
+    encoder = open_encoder(settings)
+    if encoder.network.over_time:
+        check_whole(encoder.task, "a store of logits holds")
+    encoder, windowing, source = _with_source(settings, encoder)
     producer = _producer(encoder, windowing)
     meaning = {key: encoder.description[key] for key in ("task", "labels", "options") if key in encoder.description}
     made = {**producer, **meaning, "frame_rate": encoder.frontend.frame_rate}

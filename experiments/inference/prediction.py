@@ -202,7 +202,7 @@ def _predict(
                     continue
                 for note in tracks[0].notes:
                     say(f"{printable(name)}: {note}")
-                track = OpenTrack(name, *windows)
+                track = OpenTrack(name, *windows, len(tracks[0].frames))
                 padded += is_short(len(tracks[0].frames), windowing.rows) and track.length == windowing.rows
                 yield track
 

@@ -46,7 +46,7 @@ def selection_of(
     if task.kind != "tags":
         for name in ("threshold", "thresholds"):
             if getattr(inference, name) is not None:
-                what = "gives one class" if task.kind == "class" else "gives values"
+                what = {"class": "gives one class", "events": "gives points in time"}.get(task.kind, "gives values")
                 raise UserError(f"inference.{name} is for tags; {task.name} {what}: leave it out")
         return one_class() if task.kind == "class" else None
     if inference.argmax:

@@ -33,6 +33,9 @@ class Evaluation:
     problem: str = ""
 
 
+PER_WINDOW = ("track", "window", "start", "rows")  # what is kept of each besides; the last two in frames
+
+
 class Objective(nn.Module):
     """Losses of a network on a batch, and the evaluation of a split.
 
@@ -74,6 +77,6 @@ class Objective(nn.Module):
         Returns:
             Here, the mean of every loss.
         """
-        names = [name for name in kept if name not in ("track", "window", "start")]
+        names = [name for name in kept if name not in PER_WINDOW]
         scores = {name if name == "loss" else f"loss_{name}": float(kept[name].mean()) for name in names}
         return Evaluation(scores, np.unique(kept["track"]))

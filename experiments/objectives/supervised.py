@@ -57,7 +57,11 @@ class Supervised(Objective):
         decoded = np.asarray(self.task.decode(kept["outputs"]))
         predictions: Any = [
             self.task.join_outputs(
-                kept["outputs"][rows], decoded[rows], kept["start"][rows] if "start" in kept else None, self.join
+                kept["outputs"][rows],
+                decoded[rows],
+                kept["start"][rows] if "start" in kept else None,
+                self.join,
+                int(kept["rows"][rows[0]]) if "rows" in kept else None,
             )
             for rows in _rows_of(number, len(tracks))
         ]

@@ -16,6 +16,7 @@ from datasets.progress import progress
 from datasets.text import enumerated, pluralize
 from datasets.vectors import MEL_STATISTICS
 from experiments.errors import UserError
+from experiments.labels import check_whole
 from experiments.messages import say
 from experiments.probes.grids import grid
 from experiments.probes.prediction import command
@@ -49,6 +50,7 @@ from experiments.probes.sweep import Outcome, Workers, seeds_of, sweep
 from experiments.probes.sweep_files import Problem
 from experiments.probes.vectors import Split
 from experiments.settings import DatamoduleSettings, ProbeExperimentSettings, ProbeSettings
+from experiments.tasks import find
 from experiments.tasks.base import Task
 from experiments.tracking import RunHandle
 from experiments.tracks.annotations import tasks_of
@@ -183,6 +185,7 @@ def _labelled(
     corpus, stored = match(read_corpus(datamodule, source), sorted(shared), where, datamodule.max_unmatched, run)
     tasks: dict[str, Task] = {}
     for name in tasks_of(probes.tasks, corpus):
+        check_whole(find(name), "a probe has")
         corpus, task = build_task(datamodule, corpus, name)
         tasks[task.name] = task
     few = ""  # of the name of a split: scores of few-shot subsets are not compared with others

@@ -120,7 +120,7 @@ def _trial(settings: PretrainSettings, run: RunHandle) -> Trial:
     )
     corpus = fit_labels(datamodule, corpus, task)
     report_unannotated(task, corpus, datamodule.max_unmatched, run)
-    splits = examples(task, corpus, stored, encoder.frontend.frame_times)
+    splits = examples(task, corpus, stored)
     require_nonempty(splits, "test")
     seconds = datamodule.clip_length if encoder.network.window_samples else None
     windowing = windowing_of(settings, encoder, seconds)

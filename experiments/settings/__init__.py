@@ -16,6 +16,7 @@ from experiments.settings.probes import (
     ProbeSettings,
     ReportSettings,
 )
+from experiments.settings.rhythm import RhythmSettings
 from experiments.settings.robustness import RobustnessSettings
 from experiments.settings.training import DistillationSettings, ModuleSettings, OptimizerSettings, TrainerSettings
 
@@ -38,6 +39,7 @@ __all__ = [
     "ProbeExperimentSettings",
     "ProbeSettings",
     "ReportSettings",
+    "RhythmSettings",
     "RobustnessSettings",
     "RollSettings",
     "Section",

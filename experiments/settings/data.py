@@ -60,14 +60,16 @@ class ColumnsSettings(Section):
     tempo: str = "tempo"  # BPM
     arousal: str = "arousal"  # a number
     valence: str = "valence"  # a number
+    beats: str = "beats"  # a file of beats, relative to the table or the audio, or a JSON list
     group: str = "group"  # of the clips of a song, which probes evaluate together
+    corpus: str = "corpus"  # where a table holds several, which beats are scored apart on
 
 
 class DatamoduleSettings(Section):
     """Audio or features, annotations, and how windows are cut from them."""
 
     base_dir: str | None = None  # audio folder, mel store or folder of upstream mels; None: the demo corpus
-    groundtruth: str | None = None  # table; folders: classes; teacher: distillation alone; None: tracks.* near base_dir
+    groundtruth: str | None = None  # table, folder of beats; folders: classes; teacher: distillation; None: tracks.*
     groundtruth_train: str | None = None  # upstream's pickles, one a split
     groundtruth_val: str | None = None  # the same for validation
     groundtruth_test: str | None = None  # the same for the test

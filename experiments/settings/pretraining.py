@@ -10,6 +10,7 @@ from experiments.settings.base import Count
 from experiments.settings.data import DatamoduleSettings
 from experiments.settings.inference import ExportSettings, InferenceSettings
 from experiments.settings.model import Model, ModelSettings, NetworkExperimentSettings, default_model
+from experiments.settings.rhythm import RhythmSettings
 from experiments.settings.robustness import RobustnessSettings
 from experiments.settings.training import DistillationSettings, ModuleSettings, TrainerSettings
 from experiments.tracking import TrackingSettings
@@ -43,6 +44,7 @@ class PretrainSettings(NetworkExperimentSettings):
     inference: InferenceSettings = InferenceSettings()
     export: ExportSettings = ExportSettings()
     robustness: RobustnessSettings = RobustnessSettings()
+    rhythm: RhythmSettings = RhythmSettings()
     tracking: TrackingSettings = TrackingSettings()
 
     @model_validator(mode="after")

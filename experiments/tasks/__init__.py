@@ -14,6 +14,7 @@ from typing import Any
 from experiments import own_modules
 from experiments.errors import UserError
 from experiments.tasks.base import Task, unknown
+from experiments.tasks.beats import BeatClasses, BeatTracking, WidenedBeatTracking
 from experiments.tasks.emotion import Emotion
 from experiments.tasks.genre import Genre
 from experiments.tasks.key import Key
@@ -28,6 +29,9 @@ TASKS: dict[str, type[Task]] = {
     "emotion": Emotion,
     "tempo": Tempo,
     "tempo_regression": TempoRegression,
+    "beats": BeatTracking,
+    "beats_widened": WidenedBeatTracking,
+    "beats_classes": BeatClasses,
 }
 
 
@@ -104,6 +108,8 @@ def from_metadata(
 
 __all__ = [
     "TASKS",
+    "BeatClasses",
+    "BeatTracking",
     "Emotion",
     "Genre",
     "Key",
@@ -111,6 +117,7 @@ __all__ = [
     "Task",
     "Tempo",
     "TempoRegression",
+    "WidenedBeatTracking",
     "build",
     "find",
     "from_metadata",

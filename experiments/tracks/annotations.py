@@ -32,6 +32,7 @@ from experiments.labels import read_labels
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import TASKS
 from experiments.tasks.base import Task, annotated
+from experiments.tracks import beat_sources
 
 FOLDERS = "folders"
 TEACHER = "teacher"  # no annotations but what a teacher gives
@@ -51,7 +52,9 @@ def table_found(settings: DatamoduleSettings, base: Path) -> Path | None:
 
 
 def from_files(settings: DatamoduleSettings, base: Path) -> Corpus | None:
-    """The tracks of the table or the pickles that the settings name, or of the table in or beside a folder of audio.
+    """The tracks of the table, pickles or files of beats that the settings name, or of the table near the audio.
+
+    Without either, those of the files of beats beside the audio, where the task of the settings is about beats.
 
     Returns:
         The tracks, split; None where there is no such file, or folders are to be the classes.
@@ -75,6 +78,8 @@ def from_files(settings: DatamoduleSettings, base: Path) -> Corpus | None:
             f"datamodule.groundtruth={TEACHER} is for training on a teacher's outputs, distillation.logits=STORE; "
             "everything else needs annotations: name a table, or leave it out"
         )
+    if settings.groundtruth and (beats := beat_sources.named(settings.groundtruth, base)) is not None:
+        return arrange(settings, beats)
     table = Path(settings.groundtruth).expanduser() if settings.groundtruth else table_near(base)
     if table is not None and not table.exists():
         raise UserError(
@@ -82,13 +87,14 @@ def from_files(settings: DatamoduleSettings, base: Path) -> Corpus | None:
             "it, such as those that end with _mtt, give your own, datamodule.groundtruth=TABLE, or take the config of "
             "the network alone, without _mtt"
         )
-    return arrange(settings, read(settings, table)) if table else None
+    corpus = read(settings, table, base) if table else beat_sources.beside_audio(base, beat_sources.needed(settings))
+    return corpus and arrange(settings, corpus)
 
 
-def read(settings: DatamoduleSettings, table: Path) -> Corpus:
+def read(settings: DatamoduleSettings, table: Path, base: Path | None = None) -> Corpus:
     """Read a table with the columns of the settings; its splits only where the settings choose no others."""
     columns, own_splits = settings.columns.model_dump(), settings.splits is None
-    return read_table(table, columns, settings.separators, splits=own_splits, lenient=True)
+    return read_table(table, columns, settings.separators, splits=own_splits, lenient=True, audio=base)
 
 
 def pooling_note(settings: DatamoduleSettings, corpus: Corpus) -> str:
@@ -143,7 +149,7 @@ def from_folders(settings: DatamoduleSettings, base: Path, ids: Sequence[str]) -
         raise UserError(
             f"no annotations for {base}: give datamodule.groundtruth=TABLE (columns path, tags or genre, and "
             f"optionally split), put it there as tracks.csv, or, where the folders below it are the classes, "
-            f"datamodule.groundtruth={FOLDERS}"
+            f"datamodule.groundtruth={FOLDERS}; files of beats beside the audio are for datamodule.task=beats"
         )
     return arrange(settings, read_folders(ids, base.resolve().name))
 
@@ -187,11 +193,14 @@ def task_of(task: str, corpus: Corpus) -> str:
 
 
 def tasks_of(tasks: Literal["auto"] | Sequence[str], corpus: Corpus) -> list[str]:
-    """The tasks of those names, each once; for `auto` one for each kind of annotation that the tracks have."""
+    """The tasks of those names, each once; for `auto` one for each kind of annotation that the tracks have.
+
+    Tasks over time are not among those of `auto`: what is solved with one vector a track cannot be one of them.
+    """
     if tasks != "auto":
         return list(dict.fromkeys(tasks))
-    present = set(corpus.annotations)
-    first = {kind.annotations: name for name, kind in reversed(TASKS.items()) if present.issuperset(kind.annotations)}
+    present, whole = set(corpus.annotations), {name: kind for name, kind in TASKS.items() if kind.clip_level}
+    first = {kind.annotations: name for name, kind in reversed(whole.items()) if present.issuperset(kind.annotations)}
     return [name for name in TASKS if name in first.values()] or ["tagging"]
 
 

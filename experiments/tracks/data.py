@@ -21,7 +21,7 @@ from experiments.errors import UserError
 from experiments.messages import say
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import TASKS, Task, build, find
-from experiments.tracks import annotations
+from experiments.tracks import annotations, beat_sources
 from experiments.tracks.readable import drop_several, drop_unreadable, implausible, other_tasks_hint
 from models.fingerprint import fingerprint
 from models.frontends import FrontEnd
@@ -201,11 +201,10 @@ def _opened(base: Path, frontend: FrontEnd, settings: DatamoduleSettings) -> Rea
         producer, other = build_frontend(MADE_ELSEWHERE).parameters_dict, frontend.name != MADE_ELSEWHERE
     if other:
         maker = producer.get("front_end", f"another front end ({header.fingerprint})")
-        alike = maker == makers["front_end"]
         raise UserError(
             f"{base} holds {header.kind} of {maker}, the network takes those of {makers['front_end']}"
-            f"{f' ({producer_differences(producer, makers)})' if alike else ''}; give the folder "
-            "of the audio files, or a network of that front end"
+            f"{f' ({producer_differences(producer, makers)})' if maker == makers['front_end'] else ''}; give the "
+            "folder of the audio files, or a network of that front end"
         )
     return features
 
@@ -242,8 +241,8 @@ def _computed(base: Path, store_dir: Path, settings: DatamoduleSettings, fronten
     return open_features(store_dir)
 
 
-def read_corpus(settings: DatamoduleSettings, source: DataSource) -> Corpus:
-    """The annotations that belong to a source, its tracks split where the table does not; reports how.
+def read_corpus(settings: DatamoduleSettings, source: DataSource, task: Task | None = None) -> Corpus:
+    """The annotations of a source, with those that a task (None: the settings') needs, split; reports how.
 
     Raises:
         UserError: No table was given, none lies beside the audio, and its folders are no classes.
@@ -251,6 +250,8 @@ def read_corpus(settings: DatamoduleSettings, source: DataSource) -> Corpus:
     """
     corpus = source.corpus or annotations.from_folders(settings, source.base_dir, source.features.ids)
     corpus = replace(corpus, name=corpus_name(source, corpus.name))
+    wanted = beat_sources.needed(settings, task)
+    corpus = beat_sources.of_audio(corpus, source.base_dir, source.features, source.frontend.frame_rate, wanted)
     say_notes(corpus)
     return corpus
 
@@ -304,6 +305,7 @@ def prepare_task(
     """
     name = name or annotations.task_of(settings.task, corpus)
     kind = find(name)
+    corpus = beat_sources.with_tempo(corpus, kind.annotations)
     if missing := [one for one in kind.annotations if one not in corpus.annotations]:
         raise _not_annotated(name, corpus, kind.annotations, missing[0])
     drop = settings.unknown_labels == "drop"
@@ -340,12 +342,12 @@ def fit_labels(settings: DatamoduleSettings, corpus: Corpus, task: Task) -> Corp
     Raises:
         UserError: No track has what the network was trained for.
     """
+    written, corpus = corpus, beat_sources.with_tempo(corpus, task.annotations)
     for annotation in task.annotations:
         if annotation not in corpus.annotations:
             raise UserError(
                 f"{task.name}: the network was trained for {annotation}, and no track of {corpus.name} has any; "
-                f"{there_is(corpus.annotations)}; name a column with "
-                f"datamodule.columns.{annotation}"
+                f"{there_is(corpus.annotations)}; name a column with datamodule.columns.{annotation}"
             )
     drop = settings.unknown_labels == "drop"
     if task.annotations[0] in LABELS:
@@ -353,7 +355,7 @@ def fit_labels(settings: DatamoduleSettings, corpus: Corpus, task: Task) -> Corp
         fitted = annotations.conform(settings, fitted, task.annotations[0], task.classes)
     else:
         fitted = drop_unreadable(corpus, task) if drop else corpus
-    say_notes(fitted, corpus)
+    say_notes(fitted, written)
     return fitted
 
 

@@ -11,6 +11,8 @@ from experiments.errors import UserError
 from experiments.tasks.base import Task, annotated
 from experiments.tracks.readable import any_readable, none_readable
 
+CORPUS = "corpus"  # annotation: where a table holds several, which one a track is of
+
 
 def examples(
     task: Task,
@@ -35,6 +37,7 @@ def examples(
             tuple(stored[track.id] for track in tracks),
             _targets(task, tracks, corpus),
             task.kind,
+            tuple(track.annotations.get(CORPUS, "") for track in tracks) if CORPUS in corpus.annotations else (),
         )
     return made
 

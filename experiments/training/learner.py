@@ -14,18 +14,17 @@ from torch import Tensor, nn
 from experiments import distributed
 from experiments.errors import UserError
 from experiments.objectives import Evaluation, Objective
+from experiments.objectives.base import PER_WINDOW
 from experiments.training.averaging import take_out
 from experiments.training.optimizers import make_optimizer, make_schedule
 from experiments.training.phases import PHASE, Phase
-from models.augment import Chain
+from models.augment import Chain, resample
 from models.frontends.base import full_precision
 from models.inputs import Inputs
 from models.layouts import THRESHOLDS
 from models.network import Outputs
 from models.optim import frozen_to_eval
 from models.thresholds import Thresholds
-
-PER_WINDOW = ("track", "window", "start")
 
 
 class Learner(L.LightningModule):
@@ -44,6 +43,7 @@ class Learner(L.LightningModule):
         phases: Optimisers, one after another.
         augmentations: Of training batches.
         monitor: The value of a validation that decides which epoch is best.
+        frames: Of a window, to which crops are brought that are played faster or slower.
 
     Attributes:
         evaluations: Of the network and of averages, of the split evaluated last, by the suffix of their metrics.
@@ -64,11 +64,12 @@ class Learner(L.LightningModule):
         phases: Sequence[Phase],
         augmentations: Chain | None = None,
         monitor: str = "val/loss",
+        frames: int | None = None,
     ) -> None:
         super().__init__()
         self.net, self.inputs, self.objective = network, inputs, objective
         self.audio = isinstance(inputs, Inputs) and inputs.audio
-        self.phases, self.phase, self.monitor = tuple(phases), 0, monitor
+        self.phases, self.phase, self.monitor, self.frames = tuple(phases), 0, monitor, frames
         self.augmentations = augmentations or Chain()
         if self.augmentations.mixes and (not objective.needs_labels or objective.views > 1):
             raise UserError(
@@ -109,6 +110,8 @@ class Learner(L.LightningModule):
                 x = self.inputs(chain.waveforms(self.inputs.waveform(x)))
         else:
             x = self.inputs(x)
+        if "rate" in batch:
+            x = resample(x, batch["rate"].flatten(), self.frames)
         x, mix = chain.features(x)
         if self.objective.views > 1:
             x = x.unflatten(0, (-1, self.objective.views))
@@ -156,6 +159,8 @@ class Learner(L.LightningModule):
         rows = {name: batch[name].cpu().numpy() for name in PER_WINDOW if name in batch}
         if self.audio and "start" in rows:  # samples, of which tasks know nothing
             rows["start"] = rows["start"] / self.inputs.frontend.hop
+        if self.audio and "rows" in rows:
+            rows["rows"] = self.inputs.frontend.n_frames(rows["rows"])
         for suffix, network in networks.items():
             self._kept.setdefault(suffix, []).append({**self.objective.keep(network, batch), **rows})
 
@@ -184,8 +189,8 @@ class Learner(L.LightningModule):
             checkpoint[PHASE] = self.phase
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Set the averaged weights apart; a test evaluates them, where there are any."""
-        self.averaged = take_out(checkpoint, instead=self.trainer.state.fn == "test")
+        """Set the averaged weights apart; outside of a training they are evaluated, where there are any."""
+        self.averaged = take_out(checkpoint, instead=self.trainer.state.fn in ("test", "validate"))
         self.phase = min(checkpoint.get(PHASE, 0), len(self.phases) - 1)
         entry = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {}).get(THRESHOLDS)
         self.thresholds = Thresholds.of_entry(entry) if entry else None

@@ -76,6 +76,7 @@ class SplitLoaders(L.LightningDataModule):
         views: Random crops of a track that an example consists of; several are validated and tested as they are
             trained on, the same crops every time.
         whole: Validate on the windows of a test, not on those of a training (`Windowing.validation`).
+        speeds: Bounds between which crops are played faster or slower in training.
     """
 
     def __init__(
@@ -88,10 +89,12 @@ class SplitLoaders(L.LightningDataModule):
         teacher: Teacher | None = None,
         views: int = 1,
         whole: bool = False,
+        speeds: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
         self.settings, self.features, self.splits = settings, features, splits
         self.windowing, self.seed, self.teacher, self.views, self.whole = windowing, seed, teacher, views, whole
+        self.speeds = speeds
 
     def steps_per_epoch(self, trainer: TrainerSettings, processes: int = 1) -> int:
         """Optimiser steps of an epoch: batches of all processes side by side, so many of them gathered for a step."""
@@ -139,11 +142,13 @@ class SplitLoaders(L.LightningDataModule):
             "ids": examples.stored,
             "targets": examples.crops,
             "hop": self.windowing.step,
+            "frames": self.windowing.frames,
             "extra": {"teacher": teacher.of(examples.stored)} if teacher else None,
         }
 
     def _crops(self, split: str) -> RandomCrops:
-        return RandomCrops(**self._cut(split), length=self.windowing.rows, views=self.views)
+        where = {"length": self.windowing.rows, "behind": self.windowing.behind, "views": self.views}
+        return RandomCrops(**self._cut(split), **where, speeds=self.speeds if split == "train" else None)
 
     def _windows(self, split: str, plan: Plan) -> DataLoader:
         windows: Dataset = Windows(**self._cut(split), plan=plan) if self.views == 1 else FixedCrops(self._crops(split))

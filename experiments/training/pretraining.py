@@ -10,19 +10,22 @@ import numpy as np
 
 from datasets.corpus import Corpus
 from datasets.csv_writing import write_table
-from datasets.examples import require_nonempty
+from datasets.examples import Examples, require_nonempty
 from datasets.text import pluralize
 from experiments.class_report import per_class_table, write_test_report
 from experiments.errors import UserError
 from experiments.inference.selection import FILE as THRESHOLDS_FILE
 from experiments.inference.selection import network_words, say_unfitted, selection_of, write_thresholds
 from experiments.intervals import interval_per_class
+from experiments.labels import check_over_time
 from experiments.messages import say
 from experiments.networks.devices import check_accelerator
 from experiments.networks.initial import fetch_weights, frontend_from, initial
 from experiments.networks.opening import open_encoder, say_rounded, windowing_of
 from experiments.settings import PretrainSettings
+from experiments.tasks import find
 from experiments.tasks.base import Task
+from experiments.tasks.beats import BeatTracking
 from experiments.tracking import RunHandle
 from experiments.tracks.data import (
     build_task,
@@ -34,7 +37,7 @@ from experiments.tracks.data import (
 )
 from experiments.tracks.examples import examples
 from experiments.tracks.unmatched import match, report_unannotated
-from experiments.training import distilling, unannotated
+from experiments.training import beat_decoders, beat_report, distilling, unannotated
 from experiments.training.checkpointing import BEST
 from experiments.training.continuing import resume_from, same_data
 from experiments.training.fitting import fit
@@ -54,6 +57,7 @@ from experiments.training.tag_scores import (
 from experiments.training.thresholds import thresholds_of
 from experiments.training.trainer import History, checkpoint_folder, make_trainer
 from models.inputs import Inputs
+from models.layouts import DECODER
 from models.selection import Selection
 
 MOST_ROWS = 60  # of a table in a terminal
@@ -78,8 +82,9 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     if settings.trainer.compile:
         learner.net.compile_parts()
     trainer, _, result = fit(learner, loaders, settings.trainer, settings.module, run, checkpoint)
+    best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
+    decoder = beat_decoders.choose(learner, loaders, trainer, settings.rhythm, best)
     if len(loaders.splits["test"]):
-        best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
         trainer.test(learner, loaders, ckpt_path=best, verbose=False, weights_only=True)
         if learner.averaged:
             say("the test is of averaged weights, which were best in validation")
@@ -88,7 +93,7 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
             targets = train.targets if train.clip_level else None
             selection = selection_of(settings.inference, learner.objective.task, learner.thresholds)
             say_unfitted(settings.inference, learner.objective.task, learner.thresholds)
-            result.update(_report_test(learner, run, loaders.splits["test"].ids, selection, targets))
+            result.update(_report_test(settings, learner, run, loaders.splits["test"], selection, targets, decoder))
         except UserError as error:  # too few test tracks to score anything: the training is none the worse for it
             say(f"no test scores: {error}")
     if run.is_global_zero:
@@ -123,7 +128,7 @@ def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     selection = selection_of(inference, task, learner.thresholds, learner.hparams["weights"])
     trainer.test(learner, loaders, verbose=False)
     say_unfitted(inference, task, learner.thresholds, network_words(settings), spell(settings.datamodule))
-    result = _report_test(learner, run, loaders.splits["test"].ids, selection, table=True)
+    result = _report_test(settings, learner, run, loaders.splits["test"], selection, table=True)
     if inference.fit_thresholds and run.is_global_zero:
         _keep_thresholds(settings, learner, run)
     return result
@@ -155,6 +160,8 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         training_augmentations(module, datamodule, audio=True)  # a mistake there does not wait for work on the audio
         fetch_weights(settings.model)
         frontend, kind = frontend_from(settings.model), settings.model.kind.input
+        if datamodule.task != "auto":
+            check_over_time(settings.model.kind, find(datamodule.task))
     alone = None if trained else unannotated.teacher_alone(settings, logits)
     source = open_source(datamodule, frontend, kind, labelled=alone is None)
     corpus = read_corpus(datamodule, source) if alone is None else unannotated.annotate(settings, alone, source)
@@ -171,9 +178,9 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
             offered, task = alone, alone.task
         second_head, kind = offered.second_head if offered else None, "audio" if source.audio else "features"
         encoder = initial(settings, frontend, task, second_head, kind)
-    network, task = encoder.network, encoder.task
+    network, task = encoder.network, beat_decoders.in_the_loop(encoder.task, settings.rhythm)
     report_unannotated(task, corpus, datamodule.max_unmatched, run)
-    splits = examples(task, corpus, stored, frontend.frame_times)
+    splits = examples(task, corpus, stored)
     if not trained:
         require_nonempty(splits, "train", "valid")
         freeze(network, module.freeze)
@@ -187,20 +194,32 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         description["teacher"] = offered.description
     join = settings.inference.join if trained else "mean"
     objective = make_objective(task, offered.task if offered else None, settings.distillation, join, alone is None)
+    seconds = datamodule.clip_length if trained and network.window_samples else None
+    windowing = windowing_of(settings, encoder, seconds)
+    chain = None if trained else training_augmentations(module, datamodule, source.audio, frontend.item_shape)
     learner = Learner(
         network,
         Inputs(encoder.frontend, encoder.mean, encoder.std, source.audio),
         objective,
         description,
         phases(module),
-        None if trained else training_augmentations(module, datamodule, source.audio, frontend.item_shape),
+        chain,
         monitored(settings.trainer.monitor, task, alone is None),
+        windowing.frames,
     )
     if trained:
         learner.thresholds = encoder.thresholds
-    seconds = datamodule.clip_length if trained and network.window_samples else None
-    windowing = windowing_of(settings, encoder, seconds)
-    loaders = SplitLoaders(datamodule, source.features, splits, windowing, run.seed, teacher, objective.views, trained)
+    loaders = SplitLoaders(
+        datamodule,
+        source.features,
+        splits,
+        windowing,
+        run.seed,
+        teacher,
+        objective.views,
+        trained,
+        chain.speeds if chain else None,
+    )
     _report(settings, run, learner, loaders, corpus, source.name)
     return learner, loaders
 
@@ -226,20 +245,25 @@ def _report(
         },
     )
     sizes = ", ".join(f"{len(examples)} {split}" for split, examples in splits.items())
-    outputs = pluralize(len(task.classes), "value" if task.kind == "values" else "class")
+    outputs = pluralize(len(task.classes), {"values": "value", "events": "curve"}.get(task.kind, "class"))
     say(f"{name}: {sizes} tracks, {outputs}, windows of {loaders.windowing.frames} frames")
 
 
 def _report_test(
+    settings: PretrainSettings,
     learner: Learner,
     run: RunHandle,
-    ids: tuple[str, ...],
+    tracks: Examples,
     selection: Selection | None,
     train: np.ndarray | None = None,
+    decoder: str | None = None,
     table: bool = False,
 ) -> dict[str, float]:
     """Score the test tracks and leave files with the run; with `table`, print intervals and every tag."""
-    task, evaluation = learner.objective.task, learner.evaluation
+    task, evaluation, ids = learner.objective.task, learner.evaluation, tracks.ids
+    if isinstance(task, BeatTracking):
+        best = decoder or learner.hparams.get(DECODER)
+        return beat_report.report(task, evaluation, ids, tracks.corpora, settings.rhythm, run, best)
     predictions, references = evaluation.predictions, evaluation.references
     scores, further = task.score(predictions, references), further_scores(task, evaluation, selection)
     if run.is_global_zero:
@@ -279,6 +303,7 @@ def _what_next(settings: PretrainSettings, task: Task, run: RunHandle) -> None:
     checkpoint = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
     words = shlex.join([f"inference.checkpoint={checkpoint}", *settings.model.words])
     say(f"best checkpoint: {checkpoint}")
-    if task.kind in ("tags", "class"):
+    if task.kind in ("tags", "class", "events"):
         say(f"next: python ex_transfer.py predict with {words} inference.audio=song.mp3")
-    say(f"next: python ex_pretrain.py extract_embeddings with {words}{spell(settings.datamodule, annotated=True)}")
+    if task.clip_level:
+        say(f"next: python ex_pretrain.py extract_embeddings with {words}{spell(settings.datamodule, annotated=True)}")

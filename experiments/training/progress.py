@@ -45,13 +45,21 @@ class EpochLine(Callback):
         logged = {**trainer.progress_bar_metrics, **trainer.callback_metrics, **(speed.latest if speed else {})}
         fresh = {name: float(value) for name, value in logged.items() if self.validated or not name.startswith("val")}
         fresh.pop("v_num", None)
-        say(epoch_line(epoch_name(trainer.current_epoch, total), fresh, f"({spent:.0f} s, {left:.0f} s left)"))
+        head, tail = epoch_name(trainer.current_epoch, total), f"({spent:.0f} s, {left:.0f} s left)"
+        say(epoch_line(head, fresh, tail, getattr(pl_module, "monitor", "")))
         self.validated = False
 
 
-def epoch_line(head: str, metrics: Mapping[str, float], tail: str) -> str:
-    """Join an epoch's figures to a line of at most `LINE` characters: losses first, then scores, then the rest."""
-    ranked = sorted(metrics, key=lambda name: (not name.endswith("/loss"), not name.startswith("val"), name))
+def epoch_line(head: str, metrics: Mapping[str, float], tail: str, first: str = "") -> str:
+    """Join an epoch's figures to a line of at most `LINE` characters: losses first, then scores, then the rest.
+
+    Of the scores the one called `first` comes first.
+    """
+
+    def rank(name: str) -> tuple[bool, bool, bool, str]:
+        return not name.endswith("/loss"), not name.startswith("val"), name != first, name
+
+    ranked = sorted(metrics, key=rank)
     line = head
     for name in ranked:
         more = f"{line}  {name} {metrics[name]:.4g}"

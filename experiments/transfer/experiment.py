@@ -19,6 +19,7 @@ from experiments import reports
 from experiments.class_report import write_test_report
 from experiments.errors import UserError
 from experiments.intervals import interval
+from experiments.labels import check_whole
 from experiments.messages import say
 from experiments.networks.devices import check_accelerator
 from experiments.objectives import Supervised
@@ -100,6 +101,7 @@ def prepare(
         read_corpus(settings.datamodule, source), store.ids, store.path, settings.datamodule.max_unmatched, run
     )
     corpus, task = build_task(settings.datamodule, corpus)
+    check_whole(task, "a probe has")
     report_unannotated(task, corpus, settings.datamodule.max_unmatched, run)
     encoded = examples(task, corpus, paired)
     require_nonempty(encoded, "train", "valid")

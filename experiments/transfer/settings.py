@@ -17,6 +17,7 @@ from experiments.settings import (
     OptimizerSettings,
     Positive,
     PretrainSettings,
+    RhythmSettings,
     RobustnessSettings,
     Section,
     TrainerSettings,
@@ -107,6 +108,7 @@ class TransferSettings(NetworkExperimentSettings):
     inference: InferenceSettings = InferenceSettings()
     export: ExportSettings = ExportSettings()
     robustness: RobustnessSettings = RobustnessSettings()
+    rhythm: RhythmSettings = RhythmSettings()
     tracking: TrackingSettings = TrackingSettings()
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 A chain is data, in order: `[{"name": "roll", "shift_range": 50}, {"name": "mixup", "alpha": 0.3}]`. Steps on waveforms
 come before the front end, steps on features behind it; `mixup` mixes features and, with the same weights, targets.
+`time_stretch` is drawn where crops are cut, so that their targets move along; here longer features are resampled.
 """
 
 from __future__ import annotations
@@ -16,17 +17,39 @@ from typing import Any
 
 from torch import Tensor
 
-from models.augment.features import mixup, mixup_draw, roll, spec_augment
+from models.augment.features import mixup, mixup_draw, resample, roll, spec_augment
+from models.augment.rhythm import drop_bands, level, pitch_shift, shuffle_time
 from models.augment.waveforms import gain, noise, polarity
 
 __all__ = ["FEATURES", "WAVEFORMS", "Chain", "Mix", "gain", "mixup", "mixup_draw", "noise", "polarity", "roll"]
-__all__ += ["spec_augment"]
+__all__ += ["resample", "spec_augment"]
 
 Mix = tuple[Tensor, Tensor]  # of a mixup: partners and weights
 Step = Callable[[Tensor], Tensor]
 
+
+def stretch(low: float = 0.8, high: float = 1.25) -> tuple[float, float]:
+    """Play every example at a speed drawn between these; above 1 is faster.
+
+    Raises:
+        ValueError: They are no speeds.
+    """
+    if not 0 < low <= high:
+        raise ValueError(f"time_stretch: low={low} and high={high}: expected speeds above 0, such as 0.8 and 1.25")
+    return low, high
+
+
 WAVEFORMS: dict[str, Callable[..., Tensor]] = {"gain": gain, "polarity": polarity, "noise": noise}
-FEATURES: dict[str, Callable[..., Any]] = {"roll": roll, "mixup": mixup_draw, "spec_augment": spec_augment}
+FEATURES: dict[str, Callable[..., Any]] = {
+    "roll": roll,
+    "mixup": mixup_draw,
+    "spec_augment": spec_augment,
+    "pitch_shift": pitch_shift,
+    "shuffle_time": shuffle_time,
+    "drop_bands": drop_bands,
+    "level": level,
+    "time_stretch": stretch,
+}
 SHARES = ("p",)  # parameters from 0 to 1
 
 
@@ -37,10 +60,12 @@ class Chain:
     Attributes:
         before: Names and functions of the steps on waveforms.
         after: Of those on features; that of `mixup` draws partners and weights.
+        speeds: Bounds of `time_stretch`; None: there is none.
     """
 
     before: tuple[tuple[str, Step], ...] = ()
     after: tuple[tuple[str, Callable[..., Any]], ...] = ()
+    speeds: tuple[float, float] | None = None
 
     @classmethod
     def build(cls, steps: Sequence[Mapping[str, Any]], audio: bool) -> Chain:
@@ -56,6 +81,7 @@ class Chain:
         """
         before: list[tuple[str, Step]] = []
         after: list[tuple[str, Callable[..., Any]]] = []
+        speeds = None
         for step in steps:
             name, parameters = _checked(step)
             if name in WAVEFORMS and not audio:
@@ -64,8 +90,15 @@ class Chain:
                 raise ValueError(f"{name} changes waveforms: put it before {after[0][0]}, which changes features")
             if name == "mixup" and any(other == "mixup" for other, _ in after):
                 raise ValueError("mixup: give it once")
+            if name == "time_stretch":
+                if after or speeds:
+                    raise ValueError(
+                        "time_stretch changes where beats are: put it first of the steps on features, once"
+                    )
+                speeds = stretch(**parameters)
+                continue
             (before if name in WAVEFORMS else after).append((name, partial((WAVEFORMS | FEATURES)[name], **parameters)))
-        return cls(tuple(before), tuple(after))
+        return cls(tuple(before), tuple(after), speeds)
 
     @property
     def mixes(self) -> bool:

@@ -32,6 +32,26 @@ def mixup(x: Tensor, permutation: Tensor, weights: Tensor) -> Tensor:
     return w * x + (1 - w) * x[permutation]
 
 
+def resample(x: Tensor, rates: Tensor, frames: int) -> Tensor:
+    """Play features faster or slower, by linear interpolation along time.
+
+    Args:
+        x: `[batch, more frames, *item_shape]`.
+        rates: How many times faster, `[batch]`.
+        frames: Of the result; at most as many as `x` has over the largest rate.
+
+    Returns:
+        `[batch, frames, *item_shape]`: frame n is frame `n * rate` of `x`.
+    """
+    places = torch.arange(frames, device=x.device) * rates[:, None].to(x.device)
+    left = places.floor().long().clamp(max=x.shape[1] - 1)
+    right = (left + 1).clamp(max=x.shape[1] - 1)
+    shape = [len(x), frames, *[1] * (x.ndim - 2)]
+    share = (places - left).to(x.dtype).view(shape)
+    taken = [x.gather(1, index.view(shape).expand(-1, -1, *x.shape[2:])) for index in (left, right)]
+    return torch.lerp(taken[0], taken[1], share)
+
+
 def spec_augment(
     x: Tensor,
     time_masks: int = 20,

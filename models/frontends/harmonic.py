@@ -136,7 +136,7 @@ class HarmonicFilters(SpectralFrontEnd, name="harmonic"):
         """
         self.check(audio)
         with full_precision(audio.device):
-            return self.compress(self.power(audio) @ self.filters).unflatten(-1, self.item_shape)
+            return self.compress(self.spectrum(audio) @ self.filters).unflatten(-1, self.item_shape)
 
     def exportable(self) -> nn.Module:
         """As products with the basis of the Fourier transform and with the present filters."""

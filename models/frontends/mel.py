@@ -119,12 +119,14 @@ class SpectralFrontEnd(FrontEnd):
 
     Attributes:
         filters: `[n_fft // 2 + 1, bands]` float32 weights from bins of the power spectrum to bands.
+        magnitudes: Whether magnitudes are summed to bands; else powers.
         reflect: Whether the audio is mirrored at its ends; else it continues with zeros.
         past_end: Whether the last frame is the first whose centre is at or past the end of the audio; else it is the
             last one whose centre is at or before the end.
     """
 
     filters: Tensor
+    magnitudes: bool = False
     reflect: bool = True
     past_end: bool = False
 
@@ -161,11 +163,12 @@ class SpectralFrontEnd(FrontEnd):
         least = (frames - 2) * self.hop + 1 if self.past_end else (frames - 1) * self.hop
         return max(least, self.min_samples)
 
-    def power(self, audio: Tensor) -> Tensor:
-        """Power spectra `[..., frames, n_fft // 2 + 1]` of audio `[..., samples]`."""
+    def spectrum(self, audio: Tensor) -> Tensor:
+        """Powers, or magnitudes, `[..., frames, n_fft // 2 + 1]` of audio `[..., samples]`."""
         half, rest = self.n_fft // 2, (-audio.shape[-1]) % self.hop if self.past_end else 0
         padded = pad_ends(audio, half, half + rest, self.reflect)
-        return power_spectrum(padded.unfold(-1, self.n_fft, self.hop) * self.window)
+        power = power_spectrum(padded.unfold(-1, self.n_fft, self.hop) * self.window)
+        return power.sqrt() if self.magnitudes else power
 
     def check(self, audio: Tensor) -> None:
         """As every front end, and refuse to compute in another type than float32."""
@@ -215,8 +218,8 @@ class MelFrontEnd(SpectralFrontEnd):
         """
         self.check(audio)
         with full_precision(audio.device):
-            power = self.power(audio)
-            bands = [power[..., i:j] @ self.filters[i:j, low:high] for i, j, low, high in self._groups]
+            spectrum = self.spectrum(audio)
+            bands = [spectrum[..., i:j] @ self.filters[i:j, low:high] for i, j, low, high in self._groups]
             return self.compress(torch.cat(bands, -1))
 
 
@@ -233,6 +236,7 @@ class MatrixMel(nn.Module):
         super().__init__()
         self.n_fft, self.hop, self.reflect, self.whole = frontend.n_fft, frontend.hop, frontend.reflect, whole
         self.past_end, self.compress = frontend.past_end and whole, frontend.compress_plainly
+        self.magnitudes = frontend.magnitudes
         used = frontend.filters.sum(1).nonzero().flatten()
         angles = torch.outer(torch.arange(self.n_fft, dtype=torch.float64), used.double()) * (2 * math.pi / self.n_fft)
         basis = torch.cat([angles.cos(), angles.sin()], 1) * frontend.window.double()[:, None]
@@ -243,7 +247,7 @@ class MatrixMel(nn.Module):
         """Float32 mono at the front end's rate."""
         real, imaginary = self._project(self._padded(audio)).chunk(2, -1)
         power = real * real + imaginary * imaginary
-        return self.compress(power @ self.filters)
+        return self.compress((power.sqrt() if self.magnitudes else power) @ self.filters)
 
     def _padded(self, audio: Tensor) -> Tensor:
         half = self.n_fft // 2

@@ -42,7 +42,7 @@ def test_the_draw_of_one_view_is_one_number_of_a_fresh_generator(stores, track, 
     offsets = offset_range(rows, 40)
     start = offsets[np.random.default_rng(seed).integers(len(offsets))]
     item = RandomCrops(stores["mel"], IDS, ClipTargets(np.eye(3)), 40)[track, seed]
-    assert item.keys() == {"x", "target", "track", "start"}
+    assert item.keys() == {"x", "target", "track", "start", "rows"}
     assert item["target"].tolist() == np.eye(3)[track].tolist()
     assert item["start"].dtype == np.int64
     if rows >= 40:
@@ -64,7 +64,7 @@ def test_targets_of_frames_lie_where_the_rows_do(stores):
     crops = RandomCrops(stores["mel"], IDS, None, 40, {"beats": frame_targets()})
     for seed in range(20):
         item = crops[seed % 3, seed]
-        assert item.keys() == {"x", "beats", "beats_mask", "track", "start"}
+        assert item.keys() == {"x", "beats", "beats_mask", "track", "start", "rows"}
         inside = item["beats_mask"] == 1
         np.testing.assert_array_equal(item["x"][inside, 0], item["beats"][inside])
         assert (item["x"][~inside] == -100).all()
@@ -74,9 +74,9 @@ def test_audio_is_counted_in_samples_and_its_targets_in_frames(stores):
     seen = []
 
     class Watched(FrameTargets):
-        def crop(self, track, start, frames):
+        def crop(self, track, start, frames, rate=1.0):
             seen.append((start, frames))
-            return super().crop(track, start, frames)
+            return super().crop(track, start, frames, rate)
 
     crops = RandomCrops(stores["audio"], IDS, Watched(frame_targets(10).arrays), 40, hop=10)
     item = crops[0, 5]
@@ -84,6 +84,42 @@ def test_audio_is_counted_in_samples_and_its_targets_in_frames(stores):
     assert item["x"][0] == item["start"] + 1
     assert seen == [(item["start"] / 10, 4)]
     assert item["target"][0] == round(item["start"] / 10) + 1
+
+
+def test_a_crop_at_another_speed_has_the_rows_and_the_targets_of_that_speed(stores):
+    crops = RandomCrops(stores["mel"], IDS, frame_targets(), 40, speeds=(0.8, 1.25))
+    rates = set()
+    for seed in range(20):
+        item = crops[seed % 3, seed]
+        assert item["x"].shape == (51, 3)
+        assert 0.8 <= item["rate"] <= 1.25
+        rates.add(float(item["rate"]))
+        places = np.rint(item["start"] + item["rate"] * np.arange(40)).astype(int)
+        inside = places < LENGTHS[IDS[seed % 3]]
+        assert item["mask"].tolist() == inside.tolist()
+        np.testing.assert_array_equal(item["target"][inside], places[inside] + 1)
+        held = np.minimum(51, LENGTHS[IDS[seed % 3]] - item["start"])
+        np.testing.assert_array_equal(item["x"][:held, 0], item["start"] + 1 + np.arange(held))
+    assert len(rates) == 20
+    assert "rate" not in RandomCrops(stores["mel"], IDS, frame_targets(), 40)[0, 0]
+
+
+def test_targets_may_choose_the_speed(stores):
+    class Double(FrameTargets):
+        def draw_rate(self, track, low, high, rng):
+            return high
+
+    crops = RandomCrops(stores["mel"], IDS, Double(frame_targets().arrays), 40, speeds=(0.5, 2.0))
+    assert {float(crops[0, seed]["rate"]) for seed in range(5)} == {2.0}
+
+
+def test_what_a_track_lacks_is_padded_behind_where_windows_lie_on_one_grid(stores):
+    windows = Windows(stores["mel"], IDS, frame_targets(), Plan(40, 36, align=4))
+    items = [item for item in windows if item["track"] == 1]
+    assert [int(item["start"]) for item in items] == [0]
+    assert items[0]["mask"].tolist() == [1] * 25 + [0] * 15
+    assert (items[0]["x"][25:] == -100).all()
+    assert items[0]["rows"] == 25
 
 
 def test_several_views_are_drawn_one_after_another(stores):

@@ -41,6 +41,20 @@ def test_f13_number_of_windows_for_the_lengths_of_the_rule(rows: int, count: int
     assert [start for start, _ in windows] == [number * T for number in range(count)]
 
 
+@given(st.integers(1, 5_000), st.integers(1, 60), st.integers(1, 4), st.integers(1, 300))
+def test_windows_on_a_grid_reach_from_the_beginning_to_the_end_without_a_gap(rows, steps, pool, length):
+    length = max(length, steps * pool)
+    starts = Plan(length, steps * pool, align=pool).starts(rows)
+    assert starts[0] == 0
+    assert all(start % pool == 0 for start in starts)
+    assert rows - length <= starts[-1] < max(rows, 1)
+    assert all(0 <= later - earlier <= steps * pool for earlier, later in itertools.pairwise(starts))
+    _, windows = cut(np.arange(1, rows + 1), Plan(length, steps * pool, align=pool))
+    assert {len(window) for window in windows} == {length}
+    assert windows[-1][: rows - starts[-1]].all()
+    assert not windows[-1][rows - starts[-1] :].any()
+
+
 def test_half_overlap_takes_every_start_that_still_has_nine_tenths() -> None:
     assert exhaustive_windows(250, 100, hop=50) == [(0, 100), (50, 100), (100, 100), (150, 100)]
     assert exhaustive_windows(240, 100, hop=50)[-1] == (150, 90)

@@ -29,7 +29,7 @@ class Beats(Task):
     def decode(self, outputs):
         return outputs
 
-    def join(self, predictions, starts=None, how="mean"):
+    def join(self, predictions, starts=None, how="mean", frames=None):
         return np.concatenate(predictions[np.argsort(starts)])
 
     def score(self, predictions, references):

@@ -12,6 +12,7 @@ import torch
 from datasets.corpus import Corpus, CorpusError, Track
 from datasets.examples import require_nonempty
 from datasets.targets import FrameTargets
+from datasets.time_grid import TimeGrid
 from experiments import own_modules
 from experiments.errors import UserError
 from experiments.intervals import interval
@@ -54,8 +55,8 @@ class Music(Task):
             raise UserError(f"music: {annotation!r} cannot be read; expected 'length; start-end'") from None
         return target
 
-    def targets(self, annotations, frame_times=None):
-        return FrameTargets([self.encode(one, frame_times) for one in annotations])
+    def targets(self, annotations):
+        return FrameTargets([self.encode(one, self.grid.times) for one in annotations])
 
     def loss(self, outputs, targets, mask=None):
         each = torch.nn.functional.binary_cross_entropy_with_logits(outputs, targets, reduction="none")[..., 0]
@@ -64,7 +65,7 @@ class Music(Task):
     def decode(self, outputs):
         return 1 / (1 + np.exp(-as_float32(outputs)))
 
-    def join(self, predictions, starts=None, how="mean"):
+    def join(self, predictions, starts=None, how="mean", frames=None):
         """Frames side by side, and the mean where windows overlap."""
         whole = np.zeros((starts[-1] + predictions.shape[1], *predictions.shape[2:]))
         count = np.zeros(len(whole))
@@ -91,8 +92,8 @@ CORPUS = Corpus(
 
 
 def test_from_annotations_to_the_score_of_whole_tracks():
-    task = Music()
-    split = examples(task, CORPUS, {"a": "a", "b": "b"}, frame_times)["train"]
+    task = Music().on(TimeGrid(RATE))
+    split = examples(task, CORPUS, {"a": "a", "b": "b"})["train"]
     assert (len(split), len(split.crops)) == (2, 2)
     require_nonempty({"train": split}, "train")
     crops = [split.crops.crop(track, start, 8) for track, start in ((0, 0), (0, 8), (1, 6))]
@@ -115,7 +116,7 @@ def test_from_annotations_to_the_score_of_whole_tracks():
 
 
 def test_vectors_of_a_track_have_no_target_over_time():
-    split = examples(Music(), CORPUS, {"a": "a", "b": "b"}, frame_times)["train"]
+    split = examples(Music().on(TimeGrid(RATE)), CORPUS, {"a": "a", "b": "b"})["train"]
     with pytest.raises(CorpusError, match="one target a track is needed"):
         _ = split.targets
 
@@ -123,7 +124,7 @@ def test_vectors_of_a_track_have_no_target_over_time():
 def test_a_track_whose_annotation_cannot_be_read_is_named():
     broken = Corpus("songs", (*CORPUS.tracks, Track("c", "train", {"meter": "4/4"})))
     with pytest.raises(UserError, match=r"c \(train\): music: '4/4' cannot be read"):
-        examples(Music(), broken, {"a": "a", "b": "b", "c": "c"}, frame_times)
+        examples(Music().on(TimeGrid(RATE)), broken, {"a": "a", "b": "b", "c": "c"})
 
 
 def test_a_class_that_the_user_names_is_a_task_of_settings_and_of_files(nobody_named):

@@ -1,0 +1,63 @@
+"""Which decoder makes beats of a network's outputs: peaks while it is trained, then what validation finds better."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightning as L
+
+from experiments.messages import say
+from experiments.settings import RhythmSettings
+from experiments.settings.rhythm import USUAL, Decoder
+from experiments.tasks.base import Task
+from experiments.tasks.beats import BeatTracking
+from experiments.training.learner import Learner
+from models.layouts import DECODER, load_pickled, write_pickled
+
+COMPARED: tuple[Decoder, ...] = (USUAL, "dbn")  # those that see the whole of a recording
+
+
+def in_the_loop(task: Task, rhythm: RhythmSettings) -> Task:
+    """A task about beats with the decoder of validations during training, which is quick; any other as it is."""
+    return task.decoded_by(rhythm.decoding(USUAL)) if isinstance(task, BeatTracking) else task
+
+
+def choose(
+    learner: Learner, data: L.LightningDataModule, trainer: L.Trainer, rhythm: RhythmSettings, checkpoint: Path
+) -> Decoder | None:
+    """Compare decoders on the validation split with the best network, and note the better one in its checkpoint.
+
+    Args:
+        learner: That was trained.
+        data: Its splits.
+        trainer: That trained it.
+        rhythm: The decoders to choose from; None named: peaks and the bar model.
+        checkpoint: Of the best network.
+
+    Returns:
+        The decoder; None where the task is not about beats.
+    """
+    task = learner.objective.task
+    if not isinstance(task, BeatTracking):
+        return None
+    decoders = rhythm.decoders(COMPARED)
+    best, scores = decoders[0], {}
+    if len(decoders) > 1:
+        loggers, trainer.loggers = trainer.loggers, []  # the curves are of the training
+        trainer.validate(learner, data, ckpt_path=checkpoint, verbose=False, weights_only=True)
+        trainer.loggers = loggers
+        found = learner.evaluation
+        if found is not None and not found.problem:
+            for decoder in decoders:
+                decoded = task.decoded_by(rhythm.decoding(decoder))
+                scores[decoder] = decoded.primary_score(found.predictions, found.references)
+            best = max(scores, key=scores.__getitem__)
+    if trainer.is_global_zero:
+        content = load_pickled(checkpoint)
+        content[learner.CHECKPOINT_HYPER_PARAMS_KEY][DECODER] = best
+        write_pickled(checkpoint, content)
+        compared = ", ".join(f"{decoder} {score:.4g}" for decoder, score in scores.items())
+        if compared:
+            say(f"decoder of the best network in validation, by {task.primary}: {compared}; {best} is noted with it")
+    trainer.strategy.barrier()
+    return best

@@ -1,0 +1,1 @@
+"""Losses that more than one network is trained with."""

@@ -1,0 +1,140 @@
+"""Beats and bars of a whole recording with the bar-pointer model, as Böck, Krebs and Widmer decode ("Joint Beat and
+Downbeat Tracking with Recurrent Neural Networks", ISMIR 2016)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from models.rhythm import positions
+from models.rhythm.bar_model import SHORTEST, BarModel, bar_model
+from models.rhythm.bars import bar_positions
+from models.rhythm.decoded import Decoded
+from models.rhythm.observations import Evidence, beat_evidence, evidence, exclusive, within
+from models.rhythm.options import Decoding
+from models.rhythm.peaks import refined
+from models.rhythm.tempo_curve import tempo
+from models.rhythm.viterbi import Path, viterbi
+
+FAINT = 0.1  # of the median activation of all beats: a first or last beat below it was invented to complete a path
+AROUND = 1.2  # how far a tempo may be from exactly half or twice the one that was found
+
+
+def decode_bars(beat: np.ndarray, downbeat: np.ndarray | None, rate: float, options: Decoding) -> Decoded:
+    """The likeliest beats; the bar length that fits best holds for the whole recording, unless the metre may change.
+
+    Args:
+        beat: Probability of any beat, `[frames]`.
+        downbeat: Probability of a downbeat `[frames]`; None: positions are not known.
+        rate: Frames a second.
+        options: How.
+
+    Returns:
+        With the first frame at second 0.
+    """
+    down, other = (within(beat),) * 2 if downbeat is None else exclusive(beat, downbeat)
+    loudest = np.maximum(down, other)
+    active = np.flatnonzero(loudest >= options.threshold)
+    if not len(active):
+        return Decoded(np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.float32))
+    trimmed = slice(int(active[0]), int(active[-1]) + 1)
+    beat, down, other, loudest = beat[trimmed], down[trimmed], other[trimmed], loudest[trimmed]
+    if downbeat is None:
+        bars, seen = {1: 0.0}, beat_evidence(other, options.observation_lambda)
+    elif options.metre_changes:
+        bars, seen = {1: 0.0}, beat_evidence(within(down + other), options.observation_lambda)
+    else:
+        bars, seen = options.bars, evidence(down, other, options.observation_lambda)
+    beats_of, path = _best(bars, seen, rate, options)
+    heard = _heard(path, loudest)
+    frames = _at_highest(heard, loudest) if options.correct else heard.starts
+    if downbeat is None:
+        places = np.zeros(len(frames), np.int64)
+    elif options.metre_changes:
+        places = _changing(heard, down, other, options.bars)
+    else:
+        places = heard.positions
+    confidence = np.asarray(beat[frames], np.float32)
+    exact = refined(beat, frames) if options.correct and options.refine else frames
+    times = (trimmed.start + exact) / rate
+    found = Decoded(times, places, confidence, positions.metre(places))
+    if options.alternatives and options.tempo is None:
+        found = replace(found, alternatives=_alternatives(found, path, beats_of, seen, rate, options))
+    return found
+
+
+def _best(bars: Mapping[int, float], seen: Evidence, rate: float, options: Decoding) -> tuple[int, Path]:
+    """The bar length that fits best, and the path through such bars."""
+    paths = _paths([bar_model(rate, beats, **options.model) for beats in bars], seen)
+    scores = [path.log_probability + prior for path, prior in zip(paths, bars.values(), strict=True)]
+    best = int(np.argmax(scores))
+    return list(bars)[best], paths[best]
+
+
+def _paths(models: Sequence[BarModel], seen: Evidence) -> list[Path]:
+    """The likeliest path of each model, found side by side."""
+    if len(models) < 2:
+        return [viterbi(model, seen) for model in models]
+    with ThreadPoolExecutor(len(models)) as threads:
+        return list(threads.map(lambda model: viterbi(model, seen), models))
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """Runs of frames in which a beat is heard: from `starts` to before `ends`, int64; its position in the bar."""
+
+    starts: np.ndarray
+    ends: np.ndarray
+    positions: np.ndarray
+
+
+def _heard(path: Path, loudest: np.ndarray) -> Heard:
+    """Runs of a path, but for a first and a last one with nothing to be heard in them."""
+    starts = np.maximum(path.frames, 0)
+    ends = np.minimum(path.frames + path.widths, len(loudest))
+    inside = starts < ends
+    starts, ends, places = starts[inside], ends[inside], path.beats[inside] + 1
+    heights = np.array([loudest[start:end].max() for start, end in zip(starts, ends, strict=True)])
+    kept = np.ones(len(starts), bool)
+    if len(starts):
+        faint = heights < FAINT * np.median(heights)
+        kept[0], kept[-1] = not faint[0], not faint[-1]
+    return Heard(starts[kept], ends[kept], places[kept])
+
+
+def _at_highest(heard: Heard, loudest: np.ndarray) -> np.ndarray:
+    """The frame of every run in which most is heard."""
+    runs = zip(heard.starts, heard.ends, strict=True)
+    return np.array([start + loudest[start:end].argmax() for start, end in runs], np.int64)
+
+
+def _changing(heard: Heard, down: np.ndarray, other: np.ndarray, bars: Mapping[int, float]) -> np.ndarray:
+    """Positions of beats in bars whose length may change."""
+    runs = list(zip(heard.starts, heard.ends, strict=True))
+    downbeat = np.array([down[start:end].max() for start, end in runs])
+    another = np.array([other[start:end].max() for start, end in runs])
+    return bar_positions(downbeat / (downbeat + another), bars)[0]
+
+
+def _alternatives(
+    found: Decoded, path: Path, beats: int, seen: Evidence, rate: float, options: Decoding
+) -> tuple[tuple[float, float], ...]:
+    """Tempi near half and near twice the one found, with log probabilities relative to that of the path found."""
+    bpm = tempo(found.times)
+    if bpm is None:
+        return ()
+    models = []
+    for other in (bpm / 2, bpm * 2):
+        slowest, fastest = other / AROUND, other * AROUND
+        if np.rint(60 * rate / fastest) >= SHORTEST:
+            models.append(bar_model(rate, beats, **options.model | {"min_bpm": slowest, "max_bpm": fastest}))
+    others = [(_bpm(one, rate), one.log_probability - path.log_probability) for one in _paths(models, seen)]
+    return tuple(sorted(others, key=lambda one: -one[1]))
+
+
+def _bpm(path: Path, rate: float) -> float:
+    """Of the median interval of a path."""
+    return 60 * rate / float(np.median(path.intervals))

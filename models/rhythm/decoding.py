@@ -1,0 +1,110 @@
+"""From the activations of a network to beats and bars, with the decoder and the options of one's choice."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+
+from models.rhythm.bar_decoder import decode_bars
+from models.rhythm.decoded import Decoded
+from models.rhythm.online import OnlineTracker
+from models.rhythm.options import Decoding
+from models.rhythm.peaks import decode_peaks
+
+__all__ = ["Decoding", "decode", "decode_all"]
+
+
+def decode(activations: np.ndarray, rate: float, offset: float = 0.0, options: Decoding | None = None) -> Decoded:
+    """Beats and their positions in the bar.
+
+    Args:
+        activations: Probabilities `[steps, 2]`: any beat (downbeats included), downbeat. `[steps]` or `[steps, 1]`:
+            any beat alone; positions are then not known.
+        rate: Steps a second.
+        offset: Time of the first step, seconds.
+        options: Defaults where None.
+
+    Raises:
+        ValueError: The shape is another, a value is no probability (the message names the step), something pinned lies
+            outside, or the range of tempi does not fit the rate.
+    """
+    options = options or Decoding()
+    beat, downbeat = _columns(activations)
+    beat, downbeat = _pinned(beat, downbeat, rate, offset, options)
+    if not len(beat):
+        found = Decoded(np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.float32))
+    elif options.name == "peaks":
+        found = _peaks(beat, downbeat, rate, options)
+    elif options.name == "online":
+        bars = options.bars if downbeat is not None else {1: 0.0}
+        found = OnlineTracker(rate, bars, **options.model).push(beat, downbeat)
+    else:
+        found = decode_bars(beat, downbeat, rate, options)
+    return replace(found, times=found.times + offset)
+
+
+def decode_all(
+    activations: Iterable[np.ndarray],
+    rate: float,
+    offset: float = 0.0,
+    options: Decoding | None = None,
+    jobs: int | None = None,
+) -> list[Decoded]:
+    """`decode` of several recordings in threads, in their order.
+
+    Args:
+        activations: Of each, see `decode`.
+        rate: Steps a second.
+        offset: Time of the first step, seconds.
+        options: Defaults where None.
+        jobs: Threads; None: one a core.
+    """
+    with ThreadPoolExecutor(jobs or os.cpu_count()) as threads:
+        return list(threads.map(lambda one: decode(one, rate, offset, options), activations))
+
+
+def _peaks(beat: np.ndarray, downbeat: np.ndarray | None, rate: float, options: Decoding) -> Decoded:
+    return decode_peaks(
+        beat,
+        downbeat,
+        rate,
+        threshold=options.peak_threshold,
+        downbeat_threshold=options.downbeat_threshold,
+        window=options.peak_window,
+        min_interval=options.min_interval,
+        refine=options.refine,
+    )
+
+
+def _columns(activations: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Probabilities of beats and downbeats, float64 `[steps]` each; the latter None where there is one column."""
+    activations = np.asarray(activations)
+    if activations.ndim == 1:
+        activations = activations[:, None]
+    if activations.ndim != 2 or activations.shape[1] not in (1, 2):
+        raise ValueError(f"activations of shape {list(activations.shape)}: expected [steps, 2], beat and downbeat")
+    columns = activations.T.astype(np.float64, order="C")
+    if columns.size and not (columns.min() >= 0 and columns.max() <= 1):  # NaN is neither
+        step = int(np.flatnonzero(~((columns >= 0) & (columns <= 1)).all(0))[0])
+        values = ", ".join(f"{value:g}" for value in columns[:, step])
+        raise ValueError(f"activations of step {step} are {values}: expected probabilities from 0 to 1")
+    return columns[0], columns[1] if len(columns) == 2 else None
+
+
+def _pinned(
+    beat: np.ndarray, downbeat: np.ndarray | None, rate: float, offset: float, options: Decoding
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Activations with certainty where beats and downbeats are known."""
+    for times, known in ((options.pinned, (beat,)), (options.pinned_downbeats, (beat, downbeat))):
+        steps = np.rint((np.asarray(times, np.float64) - offset) * rate).astype(np.int64)
+        for time, step in zip(times, steps, strict=True):
+            if not 0 <= step < len(beat):
+                raise ValueError(f"pinned beat at {time:g} s: expected a time inside the recording")
+        for column in known:
+            if column is not None:
+                column[steps] = 1.0
+    return beat, downbeat

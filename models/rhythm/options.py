@@ -1,0 +1,95 @@
+"""How activations are decoded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.rhythm.bar_model import Lambdas
+
+DECODERS = ("peaks", "dbn", "online")
+FIXED = 1.05  # a tempo that is given may be off, or change, by this factor
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Options of all decoders; each reads its own.
+
+    Attributes:
+        name: `peaks`: where the activation has peaks. `dbn`: the likeliest path through bars, for the whole recording.
+            `online`: the same model, forwards only: a beat depends on nothing that follows it.
+        min_bpm: Slowest tempo.
+        max_bpm: Fastest tempo.
+        tempo: BPM where it is known: the tempo then stays within 5 % of it.
+        n_tempi: Tempi that are told apart, equally spaced on a logarithmic axis; None: all whole intervals.
+        transition_lambda: The larger, the steadier the tempo; None: constant. Several: into the first beat of a bar,
+            the second, and so on; the last one holds for the beats that are left.
+        observation_lambda: A beat is heard in the first of so many parts of its interval.
+        bars: Beats of a bar, and the log prior of such a piece: `{3: 0, 4: 0, 6: -10}`.
+        metre_changes: Let the metre change within a piece: beats first, then bars of them (`dbn`).
+        threshold: Frames before the first and after the last activation of this height are left out (`dbn`): nothing
+            is found in silence.
+        correct: A beat is where the activation is highest, among the frames in which it is heard (`dbn`). Otherwise it
+            is the first of them.
+        refine: Times between frames, by a parabola through the activation (`peaks`, and `dbn` with `correct`).
+        alternatives: Decode at half and at double tempo, too, and say how likely that is (`dbn`).
+        peak_threshold: A beat's activation is higher (`peaks`).
+        downbeat_threshold: A downbeat's activation is higher (`peaks`).
+        peak_window: Nothing within so many seconds is higher than a peak (`peaks`).
+        min_interval: Least seconds between two beats (`peaks`); 0: no limit but that of the window.
+        pinned: Times of known beats, seconds.
+        pinned_downbeats: Times of known downbeats, seconds.
+
+    Raises:
+        ValueError: A value is not as above.
+    """
+
+    name: str = "peaks"
+    min_bpm: float = 40.0
+    max_bpm: float = 215.0
+    tempo: float | None = None
+    n_tempi: int | None = 60
+    transition_lambda: Lambdas = 100.0
+    observation_lambda: float = 16.0
+    bars: Mapping[int, float] = field(default_factory=lambda: {3: 0.0, 4: 0.0})
+    metre_changes: bool = False
+    threshold: float = 0.05
+    correct: bool = True
+    refine: bool = True
+    alternatives: bool = True
+    peak_threshold: float = 0.5
+    downbeat_threshold: float = 0.5
+    peak_window: float = 0.06
+    min_interval: float = 0.0
+    pinned: tuple[float, ...] = ()
+    pinned_downbeats: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.name not in DECODERS:
+            raise ValueError(f"no decoder {self.name!r}: expected one of {', '.join(DECODERS)}")
+        if not 0 < self.min_bpm <= self.max_bpm < math.inf:
+            raise ValueError(f"min_bpm {self.min_bpm:g}, max_bpm {self.max_bpm:g}: expected 0 < min_bpm <= max_bpm")
+        if self.tempo is not None and not 0 < self.tempo < math.inf:
+            raise ValueError(f"tempo {self.tempo:g}: expected BPM above 0")
+        if self.n_tempi is not None and self.n_tempi < 1:
+            raise ValueError(f"n_tempi {self.n_tempi}: expected at least 1, or None")
+        if not self.observation_lambda > 1:
+            raise ValueError(f"observation_lambda {self.observation_lambda:g}: expected more than 1")
+        if not self.bars or any(beats < 1 or math.isnan(prior) for beats, prior in self.bars.items()):
+            raise ValueError(f"bars {dict(self.bars)}: expected numbers of beats, and the log prior of each")
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """Arguments of `bar_model`."""
+        slowest, fastest = self.min_bpm, self.max_bpm
+        if self.tempo is not None:
+            slowest, fastest = self.tempo / FIXED, self.tempo * FIXED
+        return {
+            "min_bpm": slowest,
+            "max_bpm": fastest,
+            "n_tempi": self.n_tempi,
+            "transition_lambda": self.transition_lambda,
+            "observation_lambda": self.observation_lambda,
+        }

@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command")
     render = commands.add_parser(
-        "render", help="render a folder of MIDI files to FLAC", argument_default=argparse.SUPPRESS
+        "render", help="make a corpus of a folder of MIDI files", argument_default=argparse.SUPPRESS
     )
     render.add_argument("midi_dir", type=Path)
     render.add_argument("out_dir", type=Path)

@@ -1,75 +1,28 @@
-"""A folder of MIDI files -> a folder of audio, through the synthesizer of the demo corpus."""
+"""A MIDI file -> its notes as they sound, and its audio, through the synthesizer of the demo corpus."""
 
 from __future__ import annotations
 
 import bisect
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import symusic
-from joblib import delayed
 
 from datasets.demo.errors import DemoError
-from datasets.demo.output import table, watched, write_text
-from datasets.demo.render import CEILING, master, write_audio
-from datasets.demo.synth import Note, check_soundfont, play
+from datasets.demo.render import CEILING, master
+from datasets.demo.soundfont import open_soundfont
+from datasets.demo.synth import Note, perform
 from datasets.demo.tones import LONGEST_TAIL, SAMPLE_RATE
 from datasets.system_folders import files_below
 
-FILES_A_PROCESS = 8
 LONGEST = 1800.0  # seconds that a MIDI file may last
 SUFFIXES = {".mid", ".midi"}
 VOLUME, EXPRESSION = 7, 11  # MIDI controllers
 COARSE_ENTRY, FINE_ENTRY, FINE_NUMBER, COARSE_NUMBER = 6, 38, 100, 101  # controllers that set a numbered parameter
 WHEEL_RANGE = 2.0  # semitones up and down, until parameter 0 says otherwise
 WHEEL_STEPS = 8192  # of the pitch wheel, up and down
-
-
-@dataclass
-class Rendering:
-    """What came of a folder of MIDI files: the audio files written, and (file, reason) for those skipped."""
-
-    written: list[Path] = field(default_factory=list)
-    skipped: list[tuple[Path, str]] = field(default_factory=list)
-
-
-def render_folder(
-    midi_dir: Path | str,
-    output_dir: Path | str,
-    soundfont: Path | str | None = None,
-    jobs: int = -1,
-    progress: bool = True,
-) -> Rendering:
-    """Render every .mid and .midi file below a folder to a FLAC file of the same relative name.
-
-    Files that cannot be rendered are skipped and listed with the reason, also in `skipped.csv` in the output folder;
-    system folders and what is hidden are passed over.
-
-    Raises:
-        DemoError: no such folder, no MIDI files in it, or a soundfont that is missing or not one.
-    """
-    source, target, font = Path(midi_dir), Path(output_dir), check_soundfont(soundfont)
-    files = midi_files(source)
-    stems = Counter(path.with_suffix("") for path in files)
-    work = []
-    for path in files:
-        name = path.stem if stems[path.with_suffix("")] == 1 else path.name
-        destination = target / path.relative_to(source).with_name(f"{name}.flac")
-        work.append(delayed(_render_file)(path, destination, font))
-    report = Rendering()
-    for path, reason in watched(work, len(work), jobs, FILES_A_PROCESS, progress, "Rendering MIDI files"):
-        if reason:
-            report.skipped.append((path, reason))
-        else:
-            report.written.append(path)
-    report.written.sort()
-    report.skipped.sort()
-    target.mkdir(parents=True, exist_ok=True)
-    write_text(target / "skipped.csv", skipped_table(source, report.skipped))
-    return report
 
 
 def midi_files(folder: Path) -> list[Path]:
@@ -85,23 +38,6 @@ def midi_files(folder: Path) -> list[Path]:
     if not files:
         raise DemoError(f"{folder}: no .mid or .midi file in this folder or below it")
     return files
-
-
-def skipped_table(folder: Path, skipped: list[tuple[Path, str]]) -> str:
-    """MIDI files below a folder and why they were skipped, as CSV."""
-    lines = ({"path": path.relative_to(folder).as_posix(), "reason": reason} for path, reason in skipped)
-    return table(("path", "reason"), lines)
-
-
-def _render_file(source: Path, destination: Path, soundfont: Path) -> tuple[Path, str]:
-    """The audio file written and "", or the MIDI file and why it was skipped."""
-    try:
-        samples = render_midi(source, soundfont)
-    except DemoError as error:
-        return source, str(error)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    write_audio(destination, samples)
-    return destination, ""
 
 
 def read_score(source: Path) -> symusic.core.ScoreSecond:
@@ -122,8 +58,8 @@ def read_score(source: Path) -> symusic.core.ScoreSecond:
     return score
 
 
-def render_midi(source: Path, soundfont: Path) -> np.ndarray:
-    """A MIDI file -> mono float32 [samples] at `SAMPLE_RATE`, peak at the ceiling.
+def render_midi(source: Path, soundfont: Path, rate: int = SAMPLE_RATE) -> np.ndarray:
+    """A MIDI file -> mono float32 [samples], peak at the ceiling.
 
     Velocity, volume, expression, the sustain pedal and the pitch wheel are followed; pan and effects are not.
 
@@ -131,14 +67,15 @@ def render_midi(source: Path, soundfont: Path) -> np.ndarray:
         DemoError: it cannot be read, has no notes, is too long, or is silent with this soundfont.
     """
     score = read_score(source)
-    samples = round((score.end() + LONGEST_TAIL) * SAMPLE_RATE)
+    samples = round((score.end() + LONGEST_TAIL) * rate)
     sound = np.zeros(samples, np.float32)
     for track in score.tracks:
-        sound += play(track_notes(track), track.program, track.is_drum, soundfont, 0.0, samples)
+        zones = partial(open_soundfont(soundfont).zones, track.program, track.is_drum)
+        sound += perform(track_notes(track), zones, 0.0, samples, rate)
     peak = float(np.abs(sound).max())
     if not 0 < peak < np.inf:
         raise DemoError("silent with this soundfont")
-    return master(sound * np.float32(CEILING / peak))
+    return master(sound * np.float32(CEILING / peak), rate)
 
 
 def track_notes(track: symusic.core.TrackSecond) -> Iterator[Note]:

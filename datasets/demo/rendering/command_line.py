@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 
 from datasets.demo.errors import DemoError
-from datasets.demo.midi import Rendering, render_folder
-from datasets.demo.rendering.corpus import RATES, Settings, render_corpus
+from datasets.demo.rendering.corpus import RATES, Rendering, Settings, render_folder
+from datasets.demo.rendering.plan import WRITTEN
 from datasets.demo.rendering.recipes import KINDS
 
-ALL = "all"
+ALL = {name: kind.share for name, kind in KINDS.items() if kind.share}
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """The options of the command but for folders, soundfonts and jobs."""
     default = Settings()
-    shares = ",".join(f"{name}={kind.share:g}" for name, kind in KINDS.items())
     command.add_argument(
         "--kinds",
-        help=f"variants for training: {ALL} ({shares}) or some (default: as written)",
+        help=f"variants for training, with their shares: all ({_text(ALL)}) or some of them (default: {WRITTEN},"
+        " whole files as they are)",
     )
     command.add_argument("--variants", type=float, help="clips a piece, on the average (default: 1)")
-    command.add_argument("--limit", type=int, help="most clips")
-    command.add_argument("--hours", type=float, help="hours of audio, in place of a number of clips")
+    command.add_argument("--limit", type=int, help="number of clips, in place of --variants")
+    command.add_argument("--hours", type=float, help="hours of audio, in place of --variants")
     command.add_argument(
         "--seconds",
         type=float,
@@ -33,9 +32,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help="length of clips (default: {:g} {:g})".format(*default.seconds),
     )
     command.add_argument("--rate", type=int, choices=RATES, help=f"samples a second (default: {default.rate})")
-    command.add_argument("--splits", help="shares of the pieces (default: train=0.9,valid=0.05,test=0.05)")
+    command.add_argument("--splits", help=f"shares of the pieces (default: {_text(default.splits)})")
     command.add_argument("--keep-splits", action="store_true", help="pieces stay in the split that an info.csv says")
-    command.add_argument("--seed", type=int, help="the same seed gives the same corpus (default: 0)")
 
 
 def run(options: argparse.Namespace) -> Rendering:
@@ -45,13 +43,9 @@ def run(options: argparse.Namespace) -> Rendering:
         DemoError: Something that was given cannot be used.
     """
     given = vars(options)
-    if "kinds" not in given:
-        fonts = given.get("soundfont") or [None]
-        return render_folder(options.midi_dir, options.out_dir, fonts[0], options.jobs)
-    settings = {name: given[name] for name in ("rate", "keep_splits") if name in given}
-    settings["seed"] = options.seed
-    if options.kinds != ALL:
-        settings["kinds"] = _shares(options.kinds, "--kinds", {name: kind.share for name, kind in KINDS.items()})
+    settings = {name: given[name] for name in ("seed", "rate", "keep_splits") if name in given}
+    if "kinds" in given:
+        settings["kinds"] = ALL if options.kinds == "all" else _shares(options.kinds, "--kinds", ALL)
     if "splits" in given:
         settings["splits"] = _shares(options.splits, "--splits", {})
     if "seconds" in given:
@@ -59,10 +53,11 @@ def run(options: argparse.Namespace) -> Rendering:
     if given.get("soundfont"):
         settings["soundfonts"] = tuple(options.soundfont)
     amounts = {name: given[name] for name in ("variants", "limit", "hours") if name in given}
-    report = render_corpus(options.midi_dir, options.out_dir, Settings(**settings), jobs=options.jobs, **amounts)
-    facts = json.loads((options.out_dir / "corpus.json").read_text(encoding="utf-8"))
-    print(f"{facts['hours']:.2f} h of audio from {facts['pieces']} pieces, {facts['megabytes']:.0f} MB")
-    return report
+    return render_folder(options.midi_dir, options.out_dir, Settings(**settings), jobs=options.jobs, **amounts)
+
+
+def _text(shares: Mapping[str, float]) -> str:
+    return ",".join(f"{name}={share:g}" for name, share in shares.items())
 
 
 def _shares(text: str, option: str, usual: Mapping[str, float]) -> dict[str, float]:

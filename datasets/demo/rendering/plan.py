@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+WRITTEN = "written"  # the kind of a file rendered as it is, as long as it is
+
 
 class Source(NamedTuple):
     """What planning must know of a MIDI file.
@@ -71,8 +73,11 @@ def clips(
         heapq.heappush(ranks[kind], (used + 1, rank))
         uses[rank] += 1
         source = order[rank]
-        wanted = random.Random(f"ostinato/length/{seed}/{source.name}/{kind}/{variants[rank, kind]}").uniform(*lengths)
-        yield Clip(source, kind, variants[rank, kind], min(wanted, source.seconds))
+        clip = Clip(source, kind, variants[rank, kind], source.seconds)
+        if kind != WRITTEN:
+            wanted = random.Random(f"ostinato/length/{seed}/{source.name}/{kind}/{clip.variant}").uniform(*lengths)
+            clip = clip._replace(seconds=min(wanted, clip.seconds))
+        yield clip
         variants[rank, kind] += 1
         handed[kind] += 1
 

@@ -12,6 +12,7 @@ import numpy as np
 from datasets.demo.rendering import basslines, kits, loops, programs, timing
 from datasets.demo.rendering.grid import Grid, Meter, of_bars
 from datasets.demo.rendering.piece import Part, Piece
+from datasets.demo.rendering.plan import WRITTEN
 
 ENOUGH = 8  # notes that make a part
 SHORTEST = 12.0  # seconds of music, for a piece to be used
@@ -117,6 +118,7 @@ def looped(rng: random.Random, piece: Piece) -> Piece:
 
 
 KINDS: dict[str, Kind] = {
+    WRITTEN: Kind(lambda piece: True, lambda rng, piece: piece, 0.0, 0.0),  # the file as it is, from start to end
     "drums": Kind(lambda piece: bool(drums_of(piece)) or piece.grid.barred, drums, 0.2, 0.2),
     "piano": Kind(lambda piece: bool(pitched_of(piece)), piano, 0.2, 0.0),
     "band": Kind(lambda piece: bool(pitched_of(piece)), band, 0.35, 0.12),
@@ -125,11 +127,11 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def fit(piece: Piece) -> list[str]:
-    """The kinds that a piece can be made into; none where there is too little of it."""
+def fit(piece: Piece) -> tuple[str, ...]:
+    """The kinds that a piece can be made into; as written alone where there is too little of it."""
     if len(piece.grid) < 4 or piece.end - piece.start < SHORTEST:
-        return []
-    return [name for name, kind in KINDS.items() if kind.needs(piece)]
+        return (WRITTEN,)
+    return tuple(name for name, kind in KINDS.items() if kind.needs(piece))
 
 
 def at_tempo(rng: random.Random, piece: Piece, low: float, high: float, whole: bool = False) -> Piece:

@@ -22,7 +22,7 @@ from datasets.demo.tones import LONGEST_TAIL, SAMPLE_RATE, lasts, level, release
 
 LONGEST_STEPS = 4  # seconds: tones are made in lengths of whole ones, so that notes can share them; longer are not
 TONES_KEPT = 320
-ENVELOPES_KEPT = 256
+ENVELOPES_KEPT = 96
 DARK_STEP = 300  # cents
 SHORTEST_NOTE = 0.01  # seconds; drums are often written without any length
 

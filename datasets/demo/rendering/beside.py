@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.demo.errors import DemoError
+from datasets.demo.midi import SUFFIXES
 from datasets.demo.rendering.grid import Grid, Meter
 from datasets.demo.rendering.piece import Key
 from datasets.keys import parse_key
@@ -23,10 +24,15 @@ USUAL_BAR = 4  # beats, which one of several columns of downbeats should come cl
 
 
 def find(midi: Path, patterns: Sequence[str], root: Path) -> Path | None:
-    """The first file beside a MIDI file that has one of the names; it must lie below `root`, links followed."""
+    """The first file beside a MIDI file that has one of the names; it must lie below `root`, links followed.
+
+    A name that does not hold the MIDI file's own is meant for it only where it is alone in its folder.
+    """
     for pattern in patterns:
-        path = midi.with_name(pattern.format(stem=midi.stem))
-        if path.is_file() and path.resolve().is_relative_to(root.resolve()):
+        path = midi.with_name(pattern.replace("{stem}", midi.stem))
+        if not path.is_file() or not path.resolve().is_relative_to(root.resolve()):
+            continue
+        if "{stem}" in pattern or sum(one.suffix.lower() in SUFFIXES for one in midi.parent.iterdir()) == 1:
             return path
     return None
 
@@ -131,7 +137,7 @@ def _table(path: Path, root: Path) -> dict[str, dict[str, str]]:
     for row in csv.DictReader(_text(path).splitlines()):
         cells = {name: cell for name, cell in row.items() if isinstance(name, str) and isinstance(cell, str)}
         for cell in cells.values():
-            if cell.lower().endswith((".mid", ".midi")):
+            if cell.lower().endswith(tuple(SUFFIXES)):
                 rows[cell] = cells
     return rows
 

@@ -199,7 +199,9 @@ def accompanied(rng: random.Random, piece: Piece, bass: float) -> Piece:
 
 
 def played_by_people(rng: random.Random, piece: Piece, drift: float) -> Piece:
-    """A tempo that drifts, and players who are not quite together; one clip in four stays with the click."""
+    """A tempo that drifts, or changes, and players who are not quite together; one clip in four keeps to the click."""
+    if rng.random() < 0.05:
+        piece = piece.warped(timing.between(piece.grid.times, timing.stepped(rng, piece.grid)))
     if rng.random() < 0.5:
         after = timing.drifting(rng, piece.grid, rng.uniform(0, drift))
         piece = piece.warped(timing.between(piece.grid.times, after))

@@ -92,6 +92,14 @@ def drifting(rng: random.Random, grid: Grid, depth: float) -> np.ndarray:
     return grid.times[0] + np.concatenate(([0.0], np.cumsum(np.diff(grid.times) * np.exp(curve))))
 
 
+def stepped(rng: random.Random, grid: Grid) -> np.ndarray:
+    """Beat times of a piece that goes on at another tempo from some bars on, up to 30 % slower or faster."""
+    lengths = np.diff(grid.times)
+    for bar in rng.sample(grid.bars(), min(rng.choice((1, 2)), len(grid.bars()))):
+        lengths[bar[0] :] *= math.exp(rng.uniform(-0.26, 0.26))
+    return grid.times[0] + np.concatenate(([0.0], np.cumsum(lengths)))
+
+
 def swung(grid: Grid, point: float, halves: int = 2) -> Warp:
     """The warp that plays straight notes with a swing: the second half of every unit begins at `point` of it.
 

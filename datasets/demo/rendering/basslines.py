@@ -38,6 +38,7 @@ def played(rng: random.Random, parts: list[Part], grid: Grid, kick: list[float])
         if root is None:
             continue
         pitch = LOWEST + (root - LOWEST) % 12 + step
+        pitch += 12 if pitch < LOWEST else 0
         line.append(Note(time, max(0.05, length * (end - time)), pitch, rng.randint(80, 112)))
     return tuple(line)
 

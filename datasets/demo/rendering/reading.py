@@ -5,6 +5,7 @@ Beats follow the tempo map and the time signatures of the file, unless a file of
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from datasets.demo.midi import read_score, track_notes
 from datasets.demo.rendering import beside
 from datasets.demo.rendering.grid import Grid, Meter
 from datasets.demo.rendering.piece import Key, Part, Piece
+from datasets.demo.synth import Note
 
 DEFAULT_TEMPO, DEFAULT_METER = 120.0, Meter(4, 4)  # of a MIDI file that does not say
 MOST_BEATS = 100_000  # of one file; more are a damaged tempo map
@@ -22,6 +24,7 @@ LARGEST_METER = 64  # numerator and denominator
 BASS_PROGRAMS = range(32, 40)
 LOW = 48  # mean pitch below which a part is the bass
 VOICES = 1.6  # notes that sound at once from which a part plays chords
+LONGEST_HELD = 10.0  # seconds
 TOGETHER = 0.05  # seconds by which notes of a melody may overlap
 GENERAL_MIDI = {  # keys of Roland's electronic drums that General MIDI does not have: rims, edges, the open hi-hat
     22: 42,
@@ -62,10 +65,23 @@ def parts_of(score: symusic.core.ScoreSecond) -> tuple[Part, ...]:
         notes = tuple(sorted(track_notes(track)))
         if not notes:
             continue
+        notes = held(notes)
         if track.is_drum:
             notes = tuple(note._replace(pitch=GENERAL_MIDI.get(note.pitch, note.pitch)) for note in notes)
         parts.append(Part(notes, track.program, track.is_drum, "drums" if track.is_drum else role(track)))
     return tuple(parts)
+
+
+def held(notes: tuple[Note, ...]) -> tuple[Note, ...]:
+    """Notes that end where their key is struck again, and after `LONGEST_HELD`: some pedals are never let go."""
+    ended = []
+    following: dict[int, float] = {}
+    for note in reversed(notes):
+        again = following.get(note.pitch, math.inf) - note.start
+        longest = min(LONGEST_HELD, again) if again > 0 else LONGEST_HELD
+        ended.append(note._replace(duration=min(note.duration, longest)))
+        following[note.pitch] = note.start
+    return tuple(reversed(ended))
 
 
 def role(track: symusic.core.TrackSecond) -> str:

@@ -61,11 +61,12 @@ def drums(rng: random.Random, piece: Piece) -> Piece:
 
 def piano(rng: random.Random, piece: Piece) -> Piece:
     """A pianist alone, with rubato."""
+    piece = transposed(rng, piece)
     parts = _without_some(rng, pitched_of(piece), 0.2)
     program = programs.drawn(rng, programs.PIANO)
     notes = tuple(sorted(note for part in parts for note in part.notes))
     part = Part(notes, program, False, "chords")
-    piece = at_tempo(rng, replace(transposed(rng, piece), parts=(part,)), 0.6, 1.5, whole=True)
+    piece = at_tempo(rng, replace(piece, parts=(part,)), 0.6, 1.5, whole=True)
     if rng.random() < 0.6:
         piece = replace(piece, parts=tuple(pedalled(rng, part, piece.grid) for part in piece.parts))
     if rng.random() < 0.9:

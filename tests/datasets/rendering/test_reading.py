@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import symusic
 
 from datasets.demo import DemoError
 from datasets.demo.rendering.beside import counted
 from datasets.demo.rendering.grid import Meter
 from datasets.demo.rendering.reading import read_piece
-from tests.datasets.rendering.songs import song
+from tests.datasets.rendering.songs import TPQ, song
 
 
 @pytest.mark.parametrize(
@@ -109,3 +110,18 @@ def test_a_damaged_tempo_map_ends_in_a_reason(tmp_path):
     path = song(tmp_path / "a.mid", [(0, 4, 64)], quarters=8000, tempos=[(0, 400.0)])
     with pytest.raises(DemoError, match="more than 100000 beats"):
         read_piece(path, tmp_path)
+
+
+def test_a_pedal_that_is_never_let_go_does_not_hold_for_ever(tmp_path):
+    path = song(tmp_path / "a.mid", quarters=100)
+    score = symusic.Score(path)
+    for track in score.tracks:
+        track.controls.append(symusic.ControlChange(0, 64, 127))
+        track.controls.append(symusic.ControlChange(100 * TPQ, 64, 0))
+    score.dump_midi(path)
+    notes = [note for part in read_piece(path, tmp_path).parts for note in part.notes]
+    assert max(note.duration for note in notes) <= 10
+    by_pitch: dict[int, float] = {}
+    for note in sorted(notes):
+        assert by_pitch.get(note.pitch, 0.0) <= note.start + 1e-6
+        by_pitch[note.pitch] = note.start + note.duration

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from datasets.demo.rendering import timing
 from datasets.demo.rendering.grid import Meter, of_bars
 from datasets.demo.rendering.loops import another_meter, repeated
-from datasets.demo.rendering.piece import Part, Piece
+from datasets.demo.rendering.piece import Key, Part, Piece
 from datasets.demo.rendering.recipes import KINDS, halved
 from datasets.demo.synth import Note
 
@@ -112,3 +113,13 @@ def test_every_kind_is_drawn_from_its_seed_and_keeps_its_truth(kind, seed, meter
         assert one.grid.positions[first : first + length].tolist() == list(range(1, length + 1))
     if kind in ("piano", "score"):
         assert np.median(apart(one)) < 0.05
+
+
+@given(seed=SEEDS)
+@settings(max_examples=20, deadline=None)
+def test_a_transposed_score_is_in_the_key_that_it_says(seed):
+    piece = replace(on_the_beat(), keys=(Key(0.0, 99.0, 0, minor=False),))
+    for kind in ("score", "piano"):
+        varied = KINDS[kind].vary(random.Random(seed), piece)
+        pitches = {(note.pitch - varied.keys[0].tonic) % 12 for note in varied.parts[0].notes}
+        assert pitches == {1, 2, 3, 4}

@@ -14,6 +14,7 @@ from datasets.demo.errors import DemoError
 from datasets.demo.midi import SUFFIXES
 from datasets.demo.rendering.grid import Grid, Meter
 from datasets.demo.rendering.piece import Key
+from datasets.inside import file_state
 from datasets.keys import parse_key
 
 BEATS = ("{stem}.beats", "{stem}_annotations.txt", "{stem}_beats.txt", "beat_midi.txt")
@@ -121,7 +122,8 @@ def row_of(midi: Path, root: Path) -> dict[str, str]:
     """The line that a table in the file's folder, or above it up to `root`, has for a MIDI file; empty without one."""
     for folder in midi.relative_to(root).parents:
         for name in TABLES:
-            rows = _table(root / folder / name, root)
+            path = root / folder / name
+            rows = _table(path, root, file_state(path))
             found = rows.get(midi.relative_to(root / folder).as_posix())
             if found is not None:
                 return found
@@ -129,12 +131,16 @@ def row_of(midi: Path, root: Path) -> dict[str, str]:
 
 
 @lru_cache(maxsize=64)
-def _table(path: Path, root: Path) -> dict[str, dict[str, str]]:
-    """Lines of a table by the MIDI file that one of their cells names."""
-    if not path.is_file() or not path.resolve().is_relative_to(root.resolve()):
+def _table(path: Path, root: Path, state: tuple[int, int] | None) -> dict[str, dict[str, str]]:
+    """Lines of a table in some state by the MIDI file that one of their cells names; none of what is no table."""
+    if state is None or not path.is_file() or not path.resolve().is_relative_to(root.resolve()):
+        return {}
+    try:
+        found = list(csv.DictReader(_text(path).splitlines()))
+    except (DemoError, csv.Error):
         return {}
     rows = {}
-    for row in csv.DictReader(_text(path).splitlines()):
+    for row in found:
         cells = {name: cell for name, cell in row.items() if isinstance(name, str) and isinstance(cell, str)}
         for cell in cells.values():
             if cell.lower().endswith(tuple(SUFFIXES)):

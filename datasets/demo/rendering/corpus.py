@@ -99,14 +99,7 @@ def render_folder(
     files = midi_files(root)
     _claim(target, made_of)
     report = Rendering()
-    sources = []
-    scan = (delayed(clips.source)(path, root) for path in files)
-    for source, reason in watched(scan, len(files), jobs, READ_A_PROCESS, progress, "Reading MIDI files"):
-        if reason:
-            report.skipped.append((root / source.name, reason))
-        else:
-            sources.append(source)
-    sources.sort()
+    sources = _sources(files, root, jobs, progress, report)
     split = plan.splits(sources, settings.splits, settings.seed, settings.keep_splits)
     chosen = _chosen(sources, settings, variants, limit, hours)
     names = _names(chosen, files, root)
@@ -127,19 +120,39 @@ def render_folder(
             rows.append({**row, "split": split[clip.source.name]})
     report.written.sort()
     report.skipped.sort()
-    rows.sort(key=lambda row: row["path"])
-    write_text(target / "tracks.csv", table(clips.COLUMNS, rows))
-    skipped = ({"path": path.relative_to(root).as_posix(), "reason": reason} for path, reason in report.skipped)
-    write_text(target / "skipped.csv", table(("path", "reason"), skipped))
-    report.facts = made_of | {
+    report.facts = {**made_of, **_counted(rows, target)}
+    _write_tables(target, root, rows, report)
+    return report
+
+
+def _sources(files: Sequence[Path], root: Path, jobs: int, progress: bool, report: Rendering) -> list[Source]:
+    """What can be rendered, in order; the rest is entered in the report."""
+    sources = []
+    scan = (delayed(clips.source)(path, root) for path in files)
+    for source, reason in watched(scan, len(files), jobs, READ_A_PROCESS, progress, "Reading MIDI files"):
+        if reason:
+            report.skipped.append((root / source.name, reason))
+        else:
+            sources.append(source)
+    return sorted(sources)
+
+
+def _counted(rows: Sequence[Mapping[str, str]], target: Path) -> dict:
+    """What `corpus.json` says of how much there is."""
+    return {
         "clips": len(rows),
         "pieces": len({row["group"] for row in rows}),
-        "megabytes": round(sum(path.stat().st_size for path in report.written) / 1e6, 1),
+        "megabytes": round(sum((target / row["path"]).stat().st_size for row in rows) / 1e6, 1),
         "clips_by_kind": dict(sorted(Counter(row["kind"] for row in rows).items())),
         "clips_by_split": dict(sorted(Counter(row["split"] for row in rows).items())),
     }
+
+
+def _write_tables(target: Path, root: Path, rows: Sequence[Mapping[str, str]], report: Rendering) -> None:
+    write_text(target / "tracks.csv", table(clips.COLUMNS, sorted(rows, key=lambda row: row["path"])))
+    skipped = ({"path": path.relative_to(root).as_posix(), "reason": reason} for path, reason in report.skipped)
+    write_text(target / "skipped.csv", table(("path", "reason"), skipped))
     write_text(target / "corpus.json", json.dumps(report.facts, indent=2) + "\n")
-    return report
 
 
 def _chosen(

@@ -40,6 +40,7 @@ def between(before: np.ndarray, after: np.ndarray) -> Warp:
     """
 
     def warp(times: np.ndarray) -> np.ndarray:
+        """Seconds before to seconds after."""
         times = np.asarray(times, np.float64)
         place = np.clip(np.searchsorted(before, times, side="right") - 1, 0, len(before) - 2)
         part = (times - before[place]) / (before[place + 1] - before[place])

@@ -125,3 +125,10 @@ def test_a_pedal_that_is_never_let_go_does_not_hold_for_ever(tmp_path):
     for note in sorted(notes):
         assert by_pitch.get(note.pitch, 0.0) <= note.start + 1e-6
         by_pitch[note.pitch] = note.start + note.duration
+
+
+@pytest.mark.parametrize("content", [b"\0\0\0", b"midi_filename,style\n\xff\xfe,x\n", b"a.mid\n" * 900_000])
+def test_a_table_that_is_none_is_passed_over(tmp_path, content):
+    path = song(tmp_path / "a.mid")
+    (tmp_path / "info.csv").write_bytes(content)
+    assert read_piece(path, tmp_path).style == ""

@@ -1,17 +1,19 @@
-"""The loops of the synthesizer that arrays alone are too slow for, compiled; in the order that arrays would go.
+"""The loops of the renderer that arrays alone are too slow for, compiled when they are first needed.
 
-No operation is contracted or reordered, so that the same input is the same bytes with and without compilation.
+Nothing is contracted or reordered, so that they give the very bytes that arrays would. Every process compiles them for
+itself, which takes about a second: numba's cache on disk is not safe with several processes.
 """
 
 from __future__ import annotations
 
-import numba
+from collections.abc import Callable
+from functools import lru_cache
+
 import numpy as np
 
-_TWO, _THREE, _FOUR, _FIVE, _HALF = (np.float32(value) for value in (2, 3, 4, 5, 0.5))
+_ONE, _TWO, _THREE, _FOUR, _FIVE, _HALF = (np.float32(value) for value in (1, 2, 3, 4, 5, 0.5))
 
 
-@numba.njit(cache=True, nogil=True)
 def between(sound: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Values of a sound, one sample padded before it, between its samples: cubic Hermite interpolation.
 
@@ -22,6 +24,29 @@ def between(sound: np.ndarray, places: np.ndarray) -> np.ndarray:
     Returns:
         float32 `[values]`.
     """
+    if len(places) and not 0 <= places.min() <= places.max() < len(sound) - 3:
+        raise ValueError(f"places up to {places.max()} in a sound of {len(sound)} samples")
+    return _compiled(_between, "float32[::1](float32[::1], float64[::1])")(sound, places)
+
+
+def followed(sound: np.ndarray, attack: float, release: float) -> np.ndarray:
+    """The level of a sound, float32 `[samples]`: it rises as `attack` says and falls as `release` does.
+
+    Args:
+        sound: float32 `[samples]`, none below 0.
+        attack, release: Parts of the level that one sample leaves of the one before.
+    """
+    return _compiled(_followed, "float32[::1](float32[::1], float32, float32)")(sound, attack, release)
+
+
+@lru_cache(maxsize=8)
+def _compiled(function: Callable, signature: str) -> Callable:
+    import numba
+
+    return numba.njit(signature, nogil=True)(function)
+
+
+def _between(sound, places):
     values = np.empty(len(places), np.float32)
     for number in range(len(places)):
         whole = np.int64(places[number])
@@ -30,3 +55,13 @@ def between(sound: np.ndarray, places: np.ndarray) -> np.ndarray:
         curve = _TWO * before - _FIVE * at + _FOUR * after - last + part * (_THREE * (at - after) + last - before)
         values[number] = at + _HALF * part * (after - before + part * curve)
     return values
+
+
+def _followed(sound, attack, release):
+    level = np.empty_like(sound)
+    last = np.float32(0)
+    for number in range(len(sound)):
+        weight = attack if sound[number] > last else release
+        last = weight * last + (_ONE - weight) * sound[number]
+        level[number] = last
+    return level

@@ -33,6 +33,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--rate", type=int, choices=RATES, help=f"samples a second (default: {default.rate})")
     command.add_argument("--splits", help=f"shares of the pieces (default: {_text(default.splits)})")
+    command.add_argument("--seed", type=int, help="the same seed gives the same corpus (default: 0)")
     command.add_argument("--keep-splits", action="store_true", help="pieces stay in the split that an info.csv says")
 
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 import io
 import random
 
-import numba
 import numpy as np
 import soundfile
 from scipy.signal import butter, lfilter, oaconvolve, sosfilt
 
+from datasets.demo.kernels import followed
 from datasets.demo.render import CEILING, rms
 
 CODECS = ("ogg", "mp3")
+ATTACK = 0.005  # seconds of a compressor
 CODED_AT_ONCE = 2**16  # samples
 
 
@@ -81,22 +82,9 @@ def banded(sound: np.ndarray, rate: int, low: float, high: float) -> np.ndarray:
 
 def compressed(sound: np.ndarray, rate: int, threshold: float, ratio: float, release: float) -> np.ndarray:
     """Turned down where it is louder than a threshold in dB against its own RMS; it recovers in `release` seconds."""
-    level = _followed(np.abs(sound), np.float32(np.exp(-1 / (0.005 * rate))), np.float32(np.exp(-1 / (release * rate))))
+    level = followed(np.abs(sound), np.exp(-1 / (ATTACK * rate)), np.exp(-1 / (release * rate)))
     limit = np.float32(rms(sound) * 10 ** (threshold / 20))
     return sound * np.minimum(1, (np.maximum(level, 1e-9) / limit) ** np.float32(1 / ratio - 1))
-
-
-@numba.njit(cache=True)
-def _followed(sound: np.ndarray, attack: np.float32, release: np.float32) -> np.ndarray:
-    """The level of a sound: it rises fast and falls slowly."""
-    level = np.empty_like(sound)
-    last = np.float32(0)
-    for place in range(len(sound)):
-        value = sound[place]
-        weight = attack if value > last else release
-        last = weight * last + (np.float32(1) - weight) * value
-        level[place] = last
-    return level
 
 
 def noisy(sound: np.ndarray, noise: np.random.Generator, distance: float, colour: float) -> np.ndarray:

@@ -151,6 +151,16 @@ def test_other_settings_need_another_folder(rendered, folder):
         render_folder(folder, target, Settings(seed=1, kinds=ALL, seconds=(3.0, 5.0)), progress=False)
 
 
+def test_every_option_of_the_command_arrives(folder, tmp_path, capsys):
+    options = "--kinds drums,band=1 --variants 0.5 --seconds 2 3 --rate 44100 --splits train=1 --seed 3 --jobs 1"
+    assert main(["render", str(folder), str(tmp_path / "out"), *options.split(), "--keep-splits"]) == 0
+    facts = json.loads((tmp_path / "out" / "corpus.json").read_text())
+    assert facts["kinds"] == {"drums": 0.2, "band": 1.0}
+    assert (facts["seconds"], facts["rate"], facts["seed"], facts["keep_splits"]) == ([2, 3], 44100, 3, True)
+    assert facts["clips_by_split"] == {"train": 2}
+    assert "2 rendered, 1 skipped" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from datasets.demo import kernels
 from datasets.demo.rendering import basslines, effects, kits
 from datasets.demo.rendering.electronic import Synthesizer
 from datasets.demo.rendering.grid import Meter, of_bars
@@ -129,3 +130,17 @@ def test_a_clip_is_the_same_piece_at_any_rate(rate):
     assert np.abs(sound).max() <= 0.98
     late = round(0.25 * rate)  # the next beat
     assert np.abs(sound[late : late + rate // 20]).max() > 2 * np.abs(sound[late - rate // 20 : late - 20]).max()
+
+
+def test_compiled_interpolation_gives_the_bytes_that_arrays_would():
+    rng = np.random.default_rng(0)
+    sound = rng.standard_normal(2000).astype(np.float32)
+    places = np.cumsum(rng.uniform(0.5, 1.9, 1500))
+    places = places[places < len(sound) - 4]
+    whole = places.astype(np.int64)
+    part = (places - whole).astype(np.float32)
+    before, at, after, last = (sound[whole + shift] for shift in range(4))
+    curve = 2 * before - 5 * at + 4 * after - last + part * (3 * (at - after) + last - before)
+    np.testing.assert_array_equal(kernels.between(sound, places), at + 0.5 * part * (after - before + part * curve))
+    with pytest.raises(ValueError, match="places up to"):
+        kernels.between(sound, np.array([1998.0]))

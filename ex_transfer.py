@@ -6,6 +6,7 @@ python ex_transfer.py with target_mtt_tl
 python ex_transfer.py with embeddings.store=STORE datamodule.base_dir=AUDIO_DIR
 python ex_transfer.py evaluate with inference.checkpoint=CHECKPOINT datamodule.base_dir=AUDIO_DIR
 python ex_transfer.py evaluate with inference.checkpoint=CHECKPOINT robustness.perturbations=all
+python ex_transfer.py describe with target_gtzan_tempo
 python ex_transfer.py predict with inference.checkpoint=CHECKPOINT inference.audio=song.mp3
 python ex_transfer.py predict with target_mtt_tl inference.audio=song.mp3
 """
@@ -46,6 +47,14 @@ def evaluate(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     from experiments.training.pretraining import test
 
     return test(settings.as_pretraining(), run)
+
+
+@ex.command
+def describe(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
+    """Report on a corpus: faulty files, tempi by genre, metres; of one without tempo or beats, as ex_pretrain does."""
+    from experiments.tracks.rhythm_description import describe
+
+    return describe(settings.as_pretraining(), run)
 
 
 @ex.command

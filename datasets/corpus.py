@@ -86,6 +86,7 @@ class Corpus:
         split_by: `given`, or the rule that split the tracks.
         columns: Of the table it was read from.
         notes: What its reader should know.
+        version: What its annotations are called, where several of the same recordings are in circulation.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Corpus:
     split_by: str = GIVEN
     columns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    version: str = ""
 
     def __len__(self) -> int:
         return len(self.tracks)

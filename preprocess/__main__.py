@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,8 +40,10 @@ FRONTENDS = (
     "librosa_tempo_regression, key_krumhansl or key_temperley"
 )
 
+EPILOG_WIDTH = 110
 EPILOG = """\
-A published corpus (mtt, gtzan, giantsteps_key, giantsteps_mtg_key, emomusic, jamendo), with its splits and annotations:
+A published corpus, with its splits and annotations:
+  {corpora}
   python -m preprocess CORPUS DATA_DIR STORE_DIR        (--help behind its name tells more)
 Features of other encoders (--help behind the first word tells more):
   python -m preprocess import FOLDER_OR_TABLE STORE_DIR
@@ -178,7 +181,12 @@ def _next(store: Path) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m preprocess", None, DESCRIPTION, EPILOG, formatter_class=Formatter)
+    from datasets.corpora import CORPORA
+
+    listed = textwrap.fill(", ".join(CORPORA), EPILOG_WIDTH, initial_indent="  ", subsequent_indent="  ").lstrip()
+    parser = argparse.ArgumentParser(
+        "python -m preprocess", None, DESCRIPTION, EPILOG.format(corpora=listed), formatter_class=Formatter
+    )
     parser.add_argument("audio_dir", metavar="AUDIO_DIR", help="folder of audio files, searched with its sub-folders")
     parser.add_argument("store_dir", metavar="STORE_DIR", help="folder of the store; made, or added to")
     parser.add_argument("--renew", action="store_true", help="start over if files were replaced or removed since")

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets import plain_json
-from datasets.corpora import CORPORA, Definition, Item
+from datasets.beat_files import write_beats
+from datasets.corpora import CORPORA, Definition, Item, integrity
 from datasets.corpora.base import cut, sizes, within
 from datasets.corpora.copies import write_rows
 from datasets.store import Store
@@ -19,7 +20,9 @@ from preprocess.build_report import BuildReport
 from preprocess.files import clip_id
 
 ABOUT = "corpus.json"
+BEATS = "beats"
 MOST_SHOWN = 10
+MOST_PROTOCOLS, FIRST_PROTOCOLS = 4, 2  # of more than the one, the other are shown with their counts
 TOGETHER = "giantsteps"  # the folder of corpora that make one table
 BY_PROTOCOL = ("jamendo",)  # corpora of which the usual protocol, too, has its name in that of its named config
 
@@ -40,6 +43,7 @@ class Prepared:
         cut_to: The list that recordings were chosen by.
         notes: What else to know.
         kind: Of the store.
+        version: What the annotations are called.
     """
 
     definition: Definition
@@ -53,6 +57,7 @@ class Prepared:
     cut_to: Path | None = None
     notes: list[str] = field(default_factory=list)
     kind: str = "mel"
+    version: str = ""
 
 
 def family(definition: Definition) -> list[Definition]:
@@ -74,9 +79,8 @@ def write_tables(
     for protocol in protocols:
         rows: list[dict[str, str]] = []
         for one in family(definition):
-            items = within(one.items(metadata), [protocol])
-            rows += [row for item in (items if wanted is None else cut(items, wanted))
-                     for row in _rows(one, item, protocol, clips)]  # fmt: skip
+            items = within(_listed(done, one, metadata, wanted), [protocol])
+            rows += [row for item in items for row in _rows(one, item, protocol, clips)]
         columns = tuple(dict.fromkeys(name for row in rows for name in row))
         usual = protocol == definition.protocol()
         file = done.store / ("tracks.csv" if usual else f"tracks_{protocol}.csv")
@@ -86,7 +90,32 @@ def write_tables(
         done.counts[protocol] = sizes(present, protocol)
         if definition.clip_seconds:
             done.clips = _clip_counts(present, protocol, clips)
+    _write_beats(done)
     _write_about(done)
+
+
+def _listed(
+    done: Prepared, definition: Definition, metadata: Path | None, wanted: frozenset[str] | None
+) -> Sequence[Item]:
+    """The recordings that tables have: of a corpus whose recordings are checked, those that passed."""
+    if definition.least_seconds is not None:
+        return [item for item in done.items if item.id not in done.absent]
+    items = definition.items(metadata)
+    return items if wanted is None else cut(items, wanted)
+
+
+def _write_beats(done: Prepared) -> None:
+    """A file of beats for every recording that is stored and has them."""
+    annotated = [item for item in done.items if item.beats is not None and item.id not in done.absent]
+    if annotated:
+        (done.store / BEATS).mkdir(exist_ok=True)
+    for item in annotated:
+        write_beats(done.store / _beats_of(item), item.beats)
+
+
+def _beats_of(item: Item) -> str:
+    """Where the beats of a recording lie below the store."""
+    return f"{BEATS}/{item.id}.beats"
 
 
 def _clips(store_dir: Path) -> dict[str, list[int]]:
@@ -112,8 +141,9 @@ def _rows(
     """The lines of a recording: one, or one a clip; of a recording that is not stored, its first clip."""
     row = item.rows[protocol]
     jukemir = {"jukemir": item.jukemir} if item.jukemir else {}
+    beats = {} if item.beats is None else {"beats": _beats_of(item)}
     if definition.clip_seconds is None:
-        yield {"path": item.id, "split": row.split, **row.cells, **jukemir}
+        yield {"path": item.id, "split": row.split, **row.cells, **beats, **jukemir}
         return
     for number in clips.get(item.id, (0,)):
         path = clip_id(item.id, number)
@@ -138,11 +168,12 @@ def _write_about(done: Prepared) -> None:
     known[definition.name] = {
         "title": definition.title,
         "terms": definition.terms,
+        **({"annotations": done.version} if done.version else {}),
         "protocols": {
             name: {
                 "about": definition.protocols.get(name, ""),
                 "table": done.tables[name].name,
-                "published": dict(definition.counts[name]),
+                "published": dict(definition.published(name)),
                 "stored": counts,
             }
             for name, counts in done.counts.items()
@@ -163,14 +194,19 @@ def summary(done: Prepared) -> Iterator[str]:
     yield f"{definition.title}: {available} ({report.written} new, {hours})"
     if done.cut_to:
         yield f"  cut to the list {done.cut_to}: not a published test"
-    for name, counts in done.counts.items():
+    shown = list(done.counts) if len(done.counts) <= MOST_PROTOCOLS else list(done.counts)[:FIRST_PROTOCOLS]
+    for name in shown:
+        counts = done.counts[name]
         listed = ", ".join(f"{count} {split}" for split, count in counts.items())
-        whole = "as published" if counts == dict(definition.counts[name]) else "not the published test"
-        yield f"  {name} ({definition.protocols.get(name, '')}): {listed}, {whole}; {done.tables[name]}"
+        yield f"  {name} ({definition.protocols.get(name, '')}): {listed}, {_whole(done, name)}; {done.tables[name]}"
+    if further := list(done.counts)[len(shown) :]:
+        yield f"  {', '.join(further)}: {done.store}/tracks_NAME.csv"
     if definition.clip_seconds:
         listed = ", ".join(f"{count} {split}" for split, count in done.clips.items())
         published = ", ".join(f"{count} {split}" for split, count in definition.clips.items())
         yield f"  clips of {definition.clip_seconds:g} s: {listed} (published: {published})"
+    if definition.least_seconds is not None:
+        yield f"  annotations: {done.version}; every recording with its verdict: {done.store / integrity.FILE}"
     split_of = {item.id: next(iter(item.rows.values())).split for item in done.items}
     for identity, reason in list(done.absent.items())[:MOST_SHOWN]:
         known = f"; {definition.known[identity]}" if identity in definition.known else ""
@@ -178,18 +214,33 @@ def summary(done: Prepared) -> Iterator[str]:
     if done.absent:
         yield f"  {len(done.absent)} not stored, all listed in {absent_file(definition, done.store)}"
     yield from (f"  {note}" for note in done.notes)
-    if done.kind == "audio":
+    if definition.least_seconds is not None:
+        yield f"next: python ex_transfer.py describe with {_target(done)}"
+    elif done.kind == "audio":
         yield f"next: python ex_transfer.py with NETWORK datamodule.base_dir={shlex.quote(str(done.store))}"
     else:
         yield f"next: python ex_pretrain.py extract_embeddings with maest_30s_inference {_target(done)}"
+
+
+def _whole(done: Prepared, protocol: str) -> str:
+    """Whether the stored recordings of a protocol are those that everybody has."""
+    counts, definition = done.counts[protocol], done.definition
+    if counts == dict(definition.published(protocol)):
+        return "as published"
+    if counts == dict(definition.counts[protocol]):
+        usual = ", ".join(f"{count} {split}" for split, count in definition.published(protocol).items())
+        return f"all that is annotated (with the common copies {usual})"
+    return "not the published test"
 
 
 def _target(done: Prepared) -> str:
     """What names the store on a command line: the named config that looks for it there, else its folder."""
     definition = done.definition
     folder = TOGETHER if definition.family else definition.name
-    if done.store.resolve() != Path("data", folder, "mels").resolve():
+    protocol, kind = next(iter(done.tables)), "mels" if definition.least_seconds is None else "audio"
+    if done.store.resolve() != Path("data", folder, kind).resolve():
         return f"datamodule.base_dir={shlex.quote(str(done.store))}"
-    protocol = next(iter(done.tables))
+    if len(definition.counts) > MOST_PROTOCOLS and protocol != definition.protocol():  # without a config of its own
+        return f"target_{folder} datamodule.groundtruth={shlex.quote(str(done.tables[protocol]))}"
     several = len(definition.counts) > 1 and (protocol != definition.protocol() or definition.name in BY_PROTOCOL)
     return f"target_{folder}_{protocol}" if several else f"target_{folder}"

@@ -3,7 +3,8 @@
 Beside the recordings, the store gets `tracks.csv` (the usual protocol; `tracks_NAME.csv` for others), which has every
 recording of the protocol whether its audio was there or not, so that a run can report what is missing;
 `missing.csv` with the reasons (`missing_CORPUS.csv` of corpora that share a table); and `corpus.json`, which says what
-was published and what is here.
+was published and what is here. Of a corpus whose recordings are checked first, tables have only those that pass,
+`integrity.csv` has the verdict on each, and beats are in `beats/`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets.corpora import Definition, Item
-from datasets.corpora.base import cut, within
+from datasets.corpora.base import cut, resplit, within
 from datasets.corpora.copies import MOST_ABSENT, Copy, verify, write_absent
 from datasets.store import Store
 from datasets.tables import CorpusError
@@ -21,6 +22,7 @@ from datasets.text import pluralize
 from preprocess.build import build_store
 from preprocess.build_report import BuildReport, changed_line
 from preprocess.downloads import advice, download
+from preprocess.integrity import check
 from preprocess.protocols import Prepared, absent_file, family, write_tables
 
 
@@ -63,9 +65,9 @@ def prepare(
         )
     chosen = [definition.protocol(name) for name in protocols] or list(definition.counts)
     folder = _metadata(definition, metadata, data_dir)
-    everything = within(definition.items(folder), chosen)
     wanted = _listed(definition, only, folder)
-    items = everything if wanted is None else cut(everything, wanted)
+    every = definition.items(folder) if wanted is None else cut(definition.items(folder), wanted)
+    items = within(every, chosen)
     if not items:
         raise CorpusError(f"{only}: none of its recordings is in {definition.title}, protocol {', '.join(chosen)}")
     notes: list[str] = []
@@ -84,11 +86,14 @@ def prepare(
         data_dir, store_dir, ids=copy.files, progress=progress, clip_seconds=definition.clip_seconds, **options
     )
     absent = copy.absent | dict(report.skipped)
+    if definition.least_seconds is not None:
+        absent = check(definition, every, copy.files, absent, store_dir)
+        items = resplit(definition, items, absent)
     write_absent(absent_file(definition, store_dir), items, absent, chosen[0])
     _refuse_gaps(definition, items, absent, max_missing, store_dir, "")
     notes += _notes(copy, report)
-    kind = Store(store_dir).header.kind
-    done = Prepared(definition, items, store_dir, report, absent=absent, cut_to=only, notes=notes, kind=kind)
+    done = Prepared(definition, items, store_dir, report, absent=absent, cut_to=only, notes=notes)
+    done.kind, done.version = Store(store_dir).header.kind, definition.named(folder)
     write_tables(done, chosen, folder, wanted)
     return done
 
@@ -114,10 +119,10 @@ def _metadata(definition: Definition, given: Path | None, data_dir: Path) -> Pat
     name = definition.metadata_source.rpartition("/")[2]
     places = [given] if given else [data_dir, data_dir / name, data_dir.parent / name]
     for place in places:
-        if (place / definition.metadata).is_file():
+        if definition.is_annotated(place):
             return place
     raise CorpusError(
-        f"{definition.title}: its annotations may not come with this project; run {definition.metadata_source} and "
+        f"{definition.title}: its annotations do not come with this project; run {definition.metadata_source} and "
         f"give that folder with --metadata (looked for {definition.metadata} in {', '.join(map(str, places))})"
     )
 

@@ -11,9 +11,8 @@ from datasets.corpora import CORPORA
 from datasets.demo.miniature import miniature
 from datasets.store import Store
 from experiments.configs.catalogue import PRETRAIN, PROBE, TRANSFER
-from experiments.configs.targets import TARGETS
+from experiments.configs.targets import PROBED, TARGETS, WHOLE
 from experiments.probes.fitted import FittedProbe
-from experiments.tasks import TASKS
 from preprocess.__main__ import main as preprocess
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,7 +37,10 @@ def home(tiny_corpus, tiny_mels, tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpora")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        folders = {target.folder for target in WHOLE}
         for name in CORPORA:
+            if name not in folders and "giantsteps" not in name:  # nothing to extract embeddings for
+                continue
             place = "giantsteps" if "giantsteps" in name else name
             only = miniature(name, folder / "copies" / place, SONGS if "giantsteps" in name else FEW, tiny_corpus)
             words = [name, only.parent, folder / "data" / place / "mels", "--only", only, "--jobs", "1", "--quiet"]
@@ -60,7 +62,7 @@ def extract(target: str) -> Path:
     return out / "block_01"
 
 
-@pytest.mark.parametrize("target", [target.name for target in TARGETS if target.task in TASKS])
+@pytest.mark.parametrize("target", [target.name for target in PROBED])
 def test_prepared_extracted_and_probed(target, home):
     store = extract(target)
     probed = run("ex_probe.py", "with", f"probe_{target}", f"embeddings.store={store}", "probe.grid=single", OFF)
@@ -90,8 +92,9 @@ def test_clips_of_songs_are_extracted_each_by_itself(home):
 
 
 def test_every_target_has_its_folder_and_table_when_its_corpus_is_prepared(home):
-    for target in TARGETS:
+    for target in WHOLE:
         mels = home / PRETRAIN[f"target_{target.name}"].values["datamodule"]["base_dir"]
         assert (mels / "header.json").is_file()
         assert (mels / (target.table or "tracks.csv")).is_file()
-        assert PROBE[f"probe_{target.name}"].values["probe"]["tasks"] == [target.task]
+        if target in PROBED:
+            assert PROBE[f"probe_{target.name}"].values["probe"]["tasks"] == [target.task]

@@ -1,28 +1,29 @@
-"""Published corpora: one file a corpus, one row here.
+"""Published corpora: one file a corpus.
 
 `find("gtzan").corpus()` gives tracks, splits and annotations; `python -m preprocess gtzan DATA_DIR STORE_DIR` turns a
-copy of the audio into a store with its tables. A new corpus is one file beside this one and one row in `CORPORA`.
+copy of the audio into a store with its tables. A new corpus is one file beside this one with its `Definition`.
 """
 
 from __future__ import annotations
 
 import difflib
+import importlib
+import pkgutil
+from pathlib import Path
 
-from datasets.corpora import emomusic, giantsteps, gtzan, jamendo, magnatagatune
 from datasets.corpora.base import Definition, Item, ProtocolRow
 from datasets.tables import CorpusError
 
-CORPORA: dict[str, Definition] = {
-    one.name: one
-    for one in (
-        magnatagatune.MTT,
-        gtzan.GTZAN,
-        giantsteps.KEY,
-        giantsteps.MTG_KEY,
-        emomusic.EMOMUSIC,
-        jamendo.JAMENDO,
-    )
-}
+
+def _definitions() -> dict[str, Definition]:
+    """The corpora that the files of this folder define, by name."""
+    names = [file.name for file in pkgutil.iter_modules([str(Path(__file__).parent)])]
+    modules = [importlib.import_module(f"{__package__}.{name}") for name in names]
+    found = [value for module in modules for value in vars(module).values() if isinstance(value, Definition)]
+    return {one.name: one for one in found}
+
+
+CORPORA: dict[str, Definition] = _definitions()
 
 
 def find(name: str) -> Definition:

@@ -6,10 +6,11 @@ import csv
 import io
 import lzma
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
+from datasets.beats import Beats
 from datasets.corpus import ANNOTATIONS, Corpus, Track
 from datasets.splits import SPLITS
 from datasets.tables import CorpusError
@@ -39,12 +40,23 @@ class Item:
         name: What its file is called, in the form that `Definition.name_of` gives.
         rows: By protocol; a recording that a protocol leaves out is absent there.
         jukemir: Its id in features computed by jukemir, of a corpus cut into clips what stands before `-0`.
+        beats: Annotated ones.
+        refused: Why it cannot be used, whatever its audio is; empty where it can.
+        facts: Annotations of one that no protocol has.
     """
 
     id: str
     name: str
     rows: Mapping[str, ProtocolRow]
     jukemir: str = ""
+    beats: Beats | None = None
+    refused: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def cells(self) -> Mapping[str, str]:
+        """Its annotations in the first protocol that has it."""
+        return next((row.cells for row in self.rows.values()), self.facts)
 
 
 @dataclass(frozen=True)
@@ -99,6 +111,13 @@ class Definition:
         family: The corpora that make one table with this one.
         metadata: A file that tells the folder of annotations; empty where they come with the project.
         metadata_source: Where that folder is to be had, for a person.
+        holds: Whether a folder is one of annotations; None: where it has the file `metadata`.
+        version: Of a folder of annotations, what they are called: figures on some are not those on others.
+        least_seconds: Every recording is checked before the splits are written, and refused where it is silent or
+            shorter than this; None: not checked.
+        sample_rate: Of the published audio, Hz; None: not known, or not one.
+        resplit: Splits that depend on which recordings pass the check: of a protocol, all that pass to splits by id.
+        usable: Recordings of every split that pass in the common copies, by protocol, where these are not all.
     """
 
     name: str
@@ -118,6 +137,20 @@ class Definition:
     family: tuple[str, ...] = ()
     metadata: str = ""
     metadata_source: str = ""
+    holds: Callable[[Path], bool] | None = None
+    version: Callable[[Path], str] | None = None
+    least_seconds: float | None = None
+    sample_rate: int | None = None
+    resplit: Mapping[str, Callable[[Sequence[Item]], Mapping[str, str]]] = field(default_factory=dict)
+    usable: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def published(self, protocol: str) -> Mapping[str, int]:
+        """Recordings of every split that a complete copy gives."""
+        return self.usable.get(protocol, self.counts[protocol])
+
+    def is_annotated(self, folder: Path) -> bool:
+        """Whether a folder holds the annotations of a corpus that does not bring them."""
+        return self.holds(folder) if self.holds else (folder / self.metadata).is_file()
 
     def protocol(self, name: str | None = None) -> str:
         """The protocol of this name; None: the usual one.
@@ -157,7 +190,11 @@ class Definition:
             CorpusError: As `items` and `protocol`.
         """
         name = self.protocol(protocol)
-        return as_corpus(f"{self.name}/{name}", self.items(metadata), name)
+        return replace(as_corpus(f"{self.name}/{name}", self.items(metadata), name), version=self.named(metadata))
+
+    def named(self, metadata: Path | None) -> str:
+        """What the annotations of a folder are called; empty for a corpus of which there are no others."""
+        return self.version(metadata) if self.version and metadata else ""
 
 
 def as_corpus(name: str, items: Iterable[Item], protocol: str) -> Corpus:
@@ -166,6 +203,7 @@ def as_corpus(name: str, items: Iterable[Item], protocol: str) -> Corpus:
     for item in items:
         if row := item.rows.get(protocol):
             parsed = {key: ANNOTATIONS.get(key, str)(cell) for key, cell in row.cells.items() if cell != ""}
+            parsed |= {} if item.beats is None else {"beats": item.beats}
             tracks.append(Track(item.id, row.split, parsed))
     return Corpus(name, tuple(tracks))
 
@@ -186,6 +224,18 @@ def within(items: Sequence[Item], protocols: Sequence[str]) -> tuple[Item, ...]:
     """Only the recordings of these protocols, without what others say of them."""
     chosen = (replace(item, rows={name: item.rows[name] for name in protocols if name in item.rows}) for item in items)
     return tuple(item for item in chosen if item.rows)
+
+
+def resplit(definition: Definition, items: Sequence[Item], absent: Container[str]) -> tuple[Item, ...]:
+    """The recordings, in protocols whose splits depend on which can be used split without the absent ones."""
+    for protocol, assign in definition.resplit.items():
+        there = [item for item in items if item.id not in absent and protocol in item.rows]
+        split = assign(there)
+        rows = {item.id: ProtocolRow(split[item.id], item.rows[protocol].cells) for item in there}
+        items = [
+            replace(item, rows={**item.rows, protocol: rows[item.id]}) if item.id in rows else item for item in items
+        ]
+    return tuple(items)
 
 
 def shipped(name: str) -> list[dict[str, str]]:

@@ -68,6 +68,9 @@ def verify(definition: Definition, items: Sequence[Item], data_dir: Path, known:
             by_name[name].append(path)
     copy, perhaps = Copy(), f"; {_reason(unlisted[0])}, perhaps it lies there" if unlisted else ""
     for item in items:
+        if item.refused:
+            copy.absent[item.id] = item.refused
+            continue
         found = sorted(by_name.pop(item.name, ()), key=_preference)
         if not found:
             copy.absent[item.id] = f"{MISSING}: expected as {definition.place(item)}{perhaps}"

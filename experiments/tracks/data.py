@@ -107,7 +107,8 @@ def open_source(
     base = Path(settings.base_dir).expanduser()
     if not base.is_dir():
         what = "a file; give the folder it is in" if base.exists() else "no such folder"
-        what += "; python -m preprocess CORPUS makes it" if base.name == "mels" and not base.exists() else ""
+        prepared = base.name == "mels" or base.parts[:1] == ("data",)  # where named configs look
+        what += "; python -m preprocess CORPUS makes it" if prepared and not base.exists() else ""
         raise UserError(f"datamodule.base_dir={settings.base_dir}: {what}")
     if labelled and (table := annotations.table_found(settings, base)):
         say(f"labels: {table}")
@@ -249,7 +250,7 @@ def read_corpus(settings: DatamoduleSettings, source: DataSource, task: Task | N
         CorpusError: Folders are the classes, and there are too few.
     """
     corpus = source.corpus or annotations.from_folders(settings, source.base_dir, source.features.ids)
-    corpus = replace(corpus, name=corpus_name(source, corpus.name))
+    corpus = replace(corpus, name=corpus_name(source, corpus.name), version=version_of(source))
     wanted = beat_sources.needed(settings, task)
     corpus = beat_sources.of_audio(corpus, source.base_dir, source.features, source.frontend.frame_rate, wanted)
     say_notes(corpus)
@@ -258,15 +259,36 @@ def read_corpus(settings: DatamoduleSettings, source: DataSource, task: Task | N
 
 def corpus_name(source: DataSource, table: str) -> str:
     """The name of a corpus: the published one, and that of its table unless this is just `tracks`."""
+    published = "+".join(_published(source))
+    if table == "tracks":
+        return published or source.name
+    return f"{published} {table}".strip()
+
+
+def version_of(source: DataSource) -> str:
+    """What the annotations of a published corpus are called; empty where only one sort of them is in circulation."""
+    return ", ".join(str(facts["annotations"]) for facts in _published(source).values() if facts.get("annotations"))
+
+
+def published_counts(source: DataSource) -> dict[str, int]:
+    """Tracks of every split of the table in use, as published; empty of a corpus that is none, or cut to a list."""
+    for facts in _published(source).values():
+        for protocol in facts["protocols"].values():
+            if source.corpus is not None and protocol.get("table") == f"{source.corpus.name}.csv":
+                return {} if facts.get("cut_to") else dict(protocol.get("published", {}))
+    return {}
+
+
+def _published(source: DataSource) -> dict[str, Mapping[str, Any]]:
+    """What a store says of the published corpora in it, by name."""
     try:
         about = plain_json.parse((source.base_dir / "corpus.json").read_bytes())
     except (OSError, ValueError):
         about = {}
     entries = about.items() if isinstance(about, dict) else ()
-    published = "+".join(name for name, facts in entries if isinstance(facts, dict) and "protocols" in facts)
-    if table == "tracks":
-        return published or source.name
-    return f"{published} {table}".strip()
+    return {
+        name: facts for name, facts in entries if isinstance(facts, dict) and isinstance(facts.get("protocols"), dict)
+    }
 
 
 def say_notes(corpus: Corpus, before: Corpus | None = None) -> None:
@@ -371,6 +393,7 @@ def identify(corpus: Corpus, splits: Mapping[str, Sequence[str]], task: Task) ->
     """
     return {
         "corpus": corpus.name,
+        **({"annotations": corpus.version} if corpus.version else {}),
         "splits": corpus.split_by,
         "split_fingerprint": fingerprint({name: sorted(ids) for name, ids in splits.items()}),
         "tracks": {name: len(ids) for name, ids in splits.items()},

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import lightning as L
 import numpy as np
 
+from datasets.corpora import integrity
 from datasets.corpus import Corpus
 from datasets.csv_writing import write_table
 from datasets.examples import Examples, require_nonempty
@@ -29,6 +30,7 @@ from experiments.tasks.beats import BeatTracking
 from experiments.tasks.tempo import TempoTask
 from experiments.tracking import RunHandle
 from experiments.tracks.data import (
+    DataSource,
     build_task,
     fit_labels,
     identify,
@@ -235,14 +237,19 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         corpus,
         source.base_dir,
     )
-    _report(settings, run, learner, loaders, corpus, source.name)
+    _report(settings, run, learner, loaders, corpus, source)
     return learner, loaders
 
 
 def _report(
-    settings: PretrainSettings, run: RunHandle, learner: Learner, loaders: SplitLoaders, corpus: Corpus, name: str
+    settings: PretrainSettings,
+    run: RunHandle,
+    learner: Learner,
+    loaders: SplitLoaders,
+    corpus: Corpus,
+    source: DataSource,
 ) -> None:
-    """Note with the run, and tell the user, what is trained on what; `name` is that of the source."""
+    """Note with the run, and tell the user, what is trained on what."""
     task, splits = learner.objective.task, loaders.splits
     parameters = [parameter for part in (learner.net, learner.inputs) for parameter in part.parameters()]
     moving = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
@@ -254,14 +261,17 @@ def _report(
         target=task.name,
         data={
             **identify(corpus, {split: examples.ids for split, examples in splits.items()}, task),
-            "corpus": name,
+            "corpus": source.name,
             "parameters": total,
             "parameters_trained": moving,
         },
     )
+    if (verdicts := source.base_dir / integrity.FILE).is_file():
+        run.add_artifact(verdicts)
     sizes = ", ".join(f"{len(examples)} {split}" for split, examples in splits.items())
     outputs = pluralize(len(task.classes), {"values": "value", "events": "curve"}.get(task.kind, "class"))
-    say(f"{name}: {sizes} tracks, {outputs}, windows of {loaders.windowing.frames} frames")
+    version = f", annotations {corpus.version}" if corpus.version else ""
+    say(f"{source.name}: {sizes} tracks, {outputs}, windows of {loaders.windowing.frames} frames{version}")
 
 
 def _report_test(

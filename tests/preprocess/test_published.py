@@ -90,10 +90,11 @@ def test_a_store_where_a_named_config_looks_for_it_is_named_by_that(target, tmp_
     monkeypatch.chdir(tmp_path)
     definition = find("giantsteps_key" if target.folder == "giantsteps" else target.folder)
     protocol = target.table.removeprefix("tracks_").removesuffix(".csv") or definition.protocol()
-    for store, said in (("data/{}/mels", f"target_{target.name}"), ("{}", f"datamodule.base_dir={target.folder}")):
-        place = Path(store.format(target.folder))
+    kind, command = ("audio", "describe with") if target.audio else ("mels", "maest_30s_inference")
+    for store, said in (("data/{}/{}", f"target_{target.name}"), ("{}", f"datamodule.base_dir={target.folder}")):
+        place = Path(store.format(target.folder, kind))
         done = Prepared(definition, (), place, BuildReport(place), tables={protocol: place / "tracks.csv"})
-        assert list(summary(done))[-1].endswith(f"maest_30s_inference {said}")
+        assert list(summary(done))[-1].endswith(f"{command} {said}")
 
 
 def test_what_is_missing_or_unreadable_stays_in_the_table_and_is_listed(copy, tmp_path, capsys):

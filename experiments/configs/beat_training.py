@@ -36,6 +36,7 @@ def attention_recipe(optimizer: Values, accumulated: int = 1) -> dict[str, Any]:
     return {
         "trainer": {
             "max_epochs": EPOCHS,
+            "precision": "auto",
             "gradient_clip_val": 1.0,
             "accumulate_grad_batches": accumulated,
             "monitor": "metric",

@@ -6,6 +6,7 @@ relative to the folder of the table, or to that of the audio, and never leaves i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +62,13 @@ def beats_of_cell(cell: Cell, folders: Sequence[Path], where: str) -> FoundBeats
     )
 
 
+def beats_cell(beats: Beats) -> str:
+    """Beats as a cell holds them."""
+    if beats.positions is None:
+        return json.dumps(beats.times.tolist())
+    return json.dumps([list(pair) for pair in zip(beats.times.tolist(), beats.positions.tolist(), strict=True)])
+
+
 def settled(
     tracks: Sequence[Track], places: Sequence[str], file: Path, folders: Sequence[Path], lenient: bool
 ) -> tuple[list[Track], list[str]]:
@@ -102,8 +110,8 @@ def refused_notes(reasons: Sequence[str]) -> list[str]:
     """What to say of annotations of beats that are left out; the first of the reasons are named."""
     if not reasons:
         return []
-    count = pluralize(len(reasons), "annotation of beats", "annotations of beats")
-    return [f"{count} cannot be read and left out: {enumerated(reasons, most=3)}"]
+    count = pluralize(len(reasons), "annotation of beats is", "annotations of beats are")
+    return [f"{count} not readable and left out: {enumerated(reasons, most=3)}"]
 
 
 def _inline(cell: Cell, where: str) -> FoundBeats | str:

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
+from datasets.beat_cells import BEATS
+from datasets.beats import Beats
 from datasets.corpus import ANNOTATIONS, NUMBERS, SPLITS, Corpus
 from datasets.corpus_audit import Finding, LabelRow
 from datasets.labels import counted
@@ -67,7 +69,9 @@ def other_annotations(
         tracks = corpus.annotated(name)
         values = [track.annotations[name] for track in tracks if track.id not in unreadable.get(name, ())]
         numbers = [value for value in values if isinstance(value, float)]
-        if name not in NUMBERS:
+        if name == BEATS:
+            extent = _beats(values)
+        elif name not in NUMBERS:
             extent = [f"{len(set(values)):,} different"]
         else:
             extent = [f"{min(numbers):g} to {max(numbers):g}"] if numbers else []
@@ -75,6 +79,12 @@ def other_annotations(
         extent += [f"{refused:,} cannot be read"] if refused else []
         lines.append(f"{name}: {pluralize(len(tracks), 'track')}, {', '.join(extent)}")
     return ["", *lines] if lines else []
+
+
+def _beats(values: Sequence[Beats]) -> list[str]:
+    """How many beats there are, and how many tracks have downbeats."""
+    downbeats = sum(beats.has_downbeats for beats in values)
+    return [f"{sum(map(len, values)):,} beats", f"{pluralize(downbeats, 'track')} with downbeats"]
 
 
 def _findings(heading: str, found: Sequence[Finding]) -> list[str]:

@@ -33,7 +33,8 @@ def match_tracks(labelled: Sequence[str], stored: Sequence[str]) -> Match:
     Ids pair when they are equal, else when they are the same track (see :mod:`datasets.identity`), else when they are
     but for upper and lower case, which the result tells. Where no id of the table pairs in this way, it was written
     relative to another folder (or with whole paths), and ids pair by the end of their paths: by as many folders as give
-    any pair, in the end by the file's name alone. What is not unique on both sides stays alone.
+    any pair, in the end by the file's name alone, and by that without a prefix that all labelled ids share
+    (`ballroom_Waltz-01`). What is not unique on both sides stays alone.
 
     Raises:
         CorpusError: No id pairs; the message shows one of each.
@@ -48,6 +49,8 @@ def match_tracks(labelled: Sequence[str], stored: Sequence[str]) -> Match:
         if not found:
             _pair(partial(_end, folders), labelled, stored, found)
             other_case += _pair(_caseless(partial(_end, folders)), labelled, stored, found)
+    if not found and (prefix := _shared_prefix(labelled)):
+        _pair(_caseless(lambda one: _end(0, one).removeprefix(prefix)), labelled, stored, found)
     if not found and labelled:
         shown = f"{labelled[0]!r} is labelled, {stored[0]!r} is stored" if stored else "nothing is stored"
         raise CorpusError(
@@ -78,6 +81,12 @@ def _pair(
 
 def _caseless(key: Callable[[str], str]) -> Callable[[str], str]:
     return lambda identity: composed(key(identity).casefold())
+
+
+def _shared_prefix(labelled: Sequence[str]) -> str:
+    """What stands up to the first underscore of the names of all ids; empty where it is not the same in all."""
+    prefixes = {before + line for before, line, _ in (_end(0, identity).partition("_") for identity in labelled)}
+    return prefixes.pop() if len(prefixes) == 1 and "_" in next(iter(prefixes)) else ""
 
 
 def _end(folders: int, identity: str) -> str:

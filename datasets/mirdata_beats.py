@@ -1,7 +1,7 @@
 """Beats of a data set that mirdata has a loader for (Bittner et al., ISMIR 2019); mirdata itself is not needed.
 
-A track whose loader fails, as some do on empty files, on repeated beats or with a newer numpy, is left out with the
-reason. Nothing is downloaded.
+Where a loader fails, as some do on empty files or repeated beats, the file of beats is read without it; a track for
+which this fails too is left out with the reason. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from datasets.beat_corpus import corpus_of
-from datasets.beat_files import FoundBeats, ordered
+from datasets.beat_files import FoundBeats, ordered, read_beats
 from datasets.corpus import Corpus
 from datasets.identity import composed
 from datasets.tables import CorpusError
@@ -72,8 +72,12 @@ def of_loader(name: str, loader: Loader, data_home: Path) -> Corpus:
 
 
 def _beats(track: Any) -> FoundBeats:
-    """Of a track; one without any has an annotation of None or an empty one."""
-    data = track.beats
+    try:
+        data = track.beats
+    except Exception:
+        if path := getattr(track, "beats_path", None):
+            return read_beats(Path(path))
+        raise
     if data is None:
         raise CorpusError("no beats")
     times = [float(time) for time in data.times]

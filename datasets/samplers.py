@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -27,6 +27,26 @@ def balanced_weights(targets: np.ndarray, offset: float = CLASS_OFFSET, total: b
     class_weights = 1000.0 / (present.sum(axis=0) + offset)
     weighted = present * class_weights
     return weighted.sum(axis=1) if total else weighted.max(axis=1, initial=0.0)
+
+
+def time_weights(rows: Sequence[int], corpora: Sequence[str] = (), temperature: float = 1.0) -> np.ndarray:
+    """Sampling weights by which all of the time of a corpus is drawn alike, whatever the lengths of its tracks.
+
+    Args:
+        rows: Of every track.
+        corpora: Which corpus each is of; empty: one.
+        temperature: A corpus with a share `s` of the time gets one in proportion to `s ** (1 / temperature)`: 1: that
+            share, the larger, the more alike all corpora are.
+
+    Returns:
+        `[tracks]` float64.
+    """
+    weights = np.asarray(rows, np.float64)
+    if not len(corpora):
+        return weights
+    _, numbers = np.unique(np.asarray(corpora), return_inverse=True)
+    times = np.bincount(numbers, weights)
+    return weights * (times ** (1 / temperature - 1))[numbers]
 
 
 class EpochSampler(Sampler[tuple[int, int]]):

@@ -117,8 +117,8 @@ class Encoder:
         description = describe(network, frontend, meaning, *about)
         if thresholds := _thresholds_of(metadata, names, file):
             description["thresholds"] = thresholds.entry
-        if decoder := _decoder_of(metadata, file):
-            description[DECODER] = decoder
+        if metadata.get(DECODER):
+            description[DECODER] = metadata[DECODER]
         published = "run_fingerprint" not in metadata
         return cls(network, frontend, description, weights, Runtime(**runtime), frozenset(allowed), published)
 
@@ -291,7 +291,7 @@ class Encoder:
         windows: int | None = None,
         hop: float | None = None,
         overlapped: bool = False,
-        join: str = "mean",
+        join: str | None = None,
         batch_size: int = 16,
     ) -> Prediction:
         """Predict a recording from its windows.
@@ -303,7 +303,8 @@ class Encoder:
             windows: So many, spread evenly from the beginning to the end, a single one at the centre.
             hop: Seconds from one window to the next; a last one is flush with the end.
             overlapped: Begin each window at half of the one before.
-            join: How windows become one: `mean`, `max` or `vote` of predictions, or `mean_logits`.
+            join: How windows become one: `mean`, `median`, `max` or `vote` of predictions, or `mean_logits`; None: the
+                usual way of the task.
             batch_size: Windows at once.
 
         Raises:
@@ -344,7 +345,7 @@ class Encoder:
         return dict(zip(chosen, self._outputs(track, tuple(chosen), batch_size), strict=True))
 
     def decode(
-        self, logits: np.ndarray, starts: np.ndarray, join: str = "mean", rows: int | None = None
+        self, logits: np.ndarray, starts: np.ndarray, join: str | None = None, rows: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Logits of windows, which begin at the rows `starts`, to the predictions of the windows and of the track, of
         so many `rows`."""
@@ -392,22 +393,6 @@ class Encoder:
             self._runners[layers] = self.runner(partial(tokens_of, layers=layers) if layers else logits_of)
         (done,) = in_batches([track], self._runners[layers], batch_size)
         return [np.stack(values) for values in zip(*done.outputs, strict=True)]
-
-
-def _decoder_of(metadata: Mapping[str, Any], file: Path) -> str | None:
-    """The decoder that a file names; None where it names none.
-
-    Raises:
-        CheckpointError: There is no such decoder.
-    """
-    decoder = metadata.get(DECODER)
-    if decoder is None:
-        return None
-    from models.rhythm.options import DECODERS
-
-    if decoder not in DECODERS:
-        raise CheckpointError(f"{file}: decoder {decoder!r:.60}, expected one of {', '.join(DECODERS)}")
-    return decoder
 
 
 def _thresholds_of(metadata: Mapping[str, Any], names: Sequence[str], file: Path) -> Thresholds | None:

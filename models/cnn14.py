@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.arguments import Rate
-from models.convolutional import Tagger
+from models.convolutional import Pair, Tagger
 from models.frontends.base import FrontEnd
 from models.initial_weights import State
 
@@ -35,13 +35,13 @@ class ConvPair(nn.Module):
     Args:
         channels_in: Of the input.
         channels: Of the output.
-        pool: Frames and bands that become one.
+        pool: Frames and bands that become one; one number for both.
         dropout: Rate.
     """
 
     folds: ClassVar[Mapping[str, str]] = {"conv1": "bn1", "conv2": "bn2"}
 
-    def __init__(self, channels_in: int, channels: int, pool: int, dropout: float) -> None:
+    def __init__(self, channels_in: int, channels: int, pool: Pair, dropout: float) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels_in, channels, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
@@ -55,7 +55,7 @@ class ConvPair(nn.Module):
         """`[batch, channels, frames, bands]`, pooled along the last two."""
         x = self.bn1(self.conv1(x)).relu_()
         x = self.bn2(self.conv2(x)).relu_()
-        return self.dropout(F.avg_pool2d(x, self.pool) if self.pool > 1 else x)
+        return self.dropout(F.avg_pool2d(x, self.pool) if self.pool != 1 else x)
 
 
 class CNN14(Tagger, name="cnn14"):

@@ -236,10 +236,14 @@ class Tagger(Network):
         self.check_frames(x)
         x, kept = self.stem(x), {}
         for name in self.layers_up_to(layers):
-            x = getattr(self, name)(x)
+            x = self.layer(name)(x)
             if name in layers:
                 kept[name] = x
         return kept
+
+    def layer(self, name: str) -> Callable[[Any], Any]:
+        """The module, or method, of a layer."""
+        return getattr(self, name)
 
     def check_frames(self, x: Tensor) -> None:
         """Refuse fewer frames than `min_frames`.

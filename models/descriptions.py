@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import CheckpointError
+from models.rhythm.options import DECODERS
 from models.thresholds import Thresholds
 
 LARGEST = 2**22  # whole number that can be an argument of a network: classes, widths, samples of a window
@@ -53,7 +54,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def check_arguments(arguments: Any, where: str) -> dict[str, Any]:
-    """Arguments of a network: plain values of sizes that networks have.
+    """Arguments of a network: plain values of sizes that networks have, lists of them, and lists of such lists.
 
     Raises:
         CheckpointError: They are anything else; names the argument.
@@ -62,7 +63,8 @@ def check_arguments(arguments: Any, where: str) -> dict[str, Any]:
         raise CheckpointError(f"{where}: network is {_shown(arguments)}, expected arguments by name")
     for name, value in arguments.items():
         if isinstance(value, list | tuple):
-            if len(value) > LONGEST or not all(map(_plain, value)):
+            values = [one for row in value for one in (row if isinstance(row, list | tuple) else [row])]
+            if max(len(value), len(values)) > LONGEST or not all(map(_plain, values)):
                 raise CheckpointError(f"{where}: network.{name} is {_shown(value)}, expected a short list of numbers")
         elif not _plain(value):
             raise CheckpointError(
@@ -172,6 +174,7 @@ _ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "frontend": (_front_end, "a front end's name and arguments, or a fingerprint"),
     "input": (lambda value: value in ("features", "audio"), "features or audio"),
     "window": (lambda value: type(value) is int and 0 < value <= LARGEST, f"frames, from 1 to {LARGEST:,}"),
+    "decoder": (lambda value: value in DECODERS, f"one of {', '.join(DECODERS)}"),
     "thresholds": (_thresholds, "tags, a value from 0 to 1 for each, and a global one"),
 }
 

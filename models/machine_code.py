@@ -9,9 +9,11 @@ folder whose name follows from versions, processor and source; whatever is writt
 from __future__ import annotations
 
 import inspect
+import os
 import platform
 import threading
 from collections.abc import Callable, Iterable
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,10 +32,11 @@ def made_for(packages: Iterable[str]) -> dict[str, Any]:
     return {**versions, **machine}
 
 
+@cache
 def compiled(function: Callable[..., Any], signature: str) -> Callable[..., Any]:
     """A function in machine code, from the cache where it is there, that runs without the interpreter's lock.
 
-    Call it once for each function, when it is first needed: compiling takes seconds, and numba a while to import.
+    Call it where the function is needed, not on import: compiling takes seconds, and numba a while to import.
 
     Args:
         function: Of a module's top level; numba must know how to compile it.
@@ -58,7 +61,7 @@ def _folder(source: Path) -> Path | None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return None
-    return folder
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def _processor() -> list[str]:

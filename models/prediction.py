@@ -112,6 +112,14 @@ def mean(predictions: np.ndarray) -> np.ndarray:
     return np.add.accumulate(predictions, axis=0, dtype=np.float64)[-1] / len(predictions)
 
 
+def median(predictions: np.ndarray) -> np.ndarray:
+    """Median over windows, `[windows, ...]` to float64 `[...]`; of an even number the lower of the two in the middle.
+
+    So it is always what some window gave: between 60 and 120 BPM there is nobody's tempo.
+    """
+    return np.sort(predictions, axis=0)[(len(predictions) - 1) // 2].astype(np.float64)
+
+
 def maximum(predictions: np.ndarray) -> np.ndarray:
     """Largest value over windows, `[windows, ...]` to float64 `[...]`."""
     return predictions.max(axis=0).astype(np.float64)
@@ -140,6 +148,7 @@ class Join:
 
 JOINS = {
     "mean": Join(mean, ("class", "tags", "values")),
+    "median": Join(median, ("values",)),
     "max": Join(maximum, ("class", "tags")),
     "vote": Join(vote, ("class",)),
     "mean_logits": Join(mean, ("class", "tags"), of_logits=True),

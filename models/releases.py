@@ -1,7 +1,8 @@
 """Published weights, as data.
 
 Sizes and sums are those of the files as published. The MAEST weights are under CC BY-NC-SA 4.0 (no commercial use),
-those of PaSST and DeiT under Apache-2.0, those of musicnn under ISC.
+those of PaSST and DeiT under Apache-2.0, those of musicnn under ISC, that of torchvision's MobileNetV2 under
+BSD-3-Clause.
 """
 
 from __future__ import annotations
@@ -127,6 +128,10 @@ _TABLE = (
     Release(
         "passt_deit_bd_p16_384", f"{_DEIT}deit_base_distilled_patch16_384-d0272ac0.pth",
         "d0272ac0", None, None, {}, 1000, 384, "Apache-2.0", timm="deit_base_distilled_patch16_384.fb_in1k",
+    ),
+    Release(
+        "mobilenet_v2_imagenet", "https://download.pytorch.org/models/mobilenet_v2-7ebf99e0.pth",
+        "7ebf99e0", None, None, {}, 1000, 224, "BSD-3-Clause",
     ),
     _musicnn("musicnn_original_mtt", "MTT_musicnn", MAGNATAGATUNE),
     _musicnn("musicnn_original_msd", "MSD_musicnn", MSD),

@@ -69,6 +69,15 @@ def transform(blocks: Iterable[np.ndarray], frontend: FrontEnd) -> Iterator[torc
     Yields:
         [n, *item_shape] float32 each; nothing for audio shorter than the front end takes.
     """
+    pieces = _local(blocks, frontend)
+    if not frontend.of_recording:
+        yield from pieces
+    elif kept := list(pieces):
+        yield frontend.settle(torch.cat(kept))
+
+
+def _local(blocks: Iterable[np.ndarray], frontend: FrontEnd) -> Iterator[torch.Tensor]:
+    """What of the features depends on the audio around each frame alone."""
     hop = frontend.hop
     reach = math.ceil(frontend.context / hop)  # hops to either side of a frame
     ahead = max(reach + SPARE, math.ceil(frontend.min_samples / hop))  # hops kept behind the last frame of a chunk
@@ -80,12 +89,12 @@ def transform(blocks: Iterable[np.ndarray], frontend: FrontEnd) -> Iterator[torc
             continue
         samples = np.concatenate(waiting)
         end = length // hop - ahead + 1
-        yield frontend(torch.from_numpy(samples[: (end + ahead - 1) * hop]))[first:end]
+        yield frontend.local(torch.from_numpy(samples[: (end + ahead - 1) * hop]))[first:end]
         start = max(end - reach, 0)
         waiting = [samples[start * hop :]]
         length, first = len(waiting[0]), end - start
     if length >= frontend.min_samples:
-        yield frontend(torch.from_numpy(np.concatenate(waiting)))[first:]
+        yield frontend.local(torch.from_numpy(np.concatenate(waiting)))[first:]
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""The files of a prediction: written as it goes, and continued after a stop.
+"""The files of a prediction of classes or values: written as it goes, and continued after a stop.
 
-`predictions.jsonl` gets a line a file and is what counts: rows of `predictions.csv` that no line vouches for are those
-of a file that was interrupted, and are cut off. `predictions.json` and `ranked.csv` are made of it at the end.
+Rows of `predictions.csv` that no line of `predictions.jsonl` vouches for are those of a file that was interrupted, and
+are cut off. `predictions.json` and `ranked.csv` are made of the lines at the end.
 """
 
 from __future__ import annotations
@@ -17,21 +17,20 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from datasets.csv_writing import TableWriter
-from datasets.file_locks import close_lock, open_lock, wait_exclusive
 from experiments.errors import UserError
+from experiments.inference.resumable import LINES, LOCK, STAMP, Resumable
 from models.prediction import Prediction
 from models.selection import Selection
 
-LINES, WINDOWS, DOCUMENT, RANKED = "predictions.jsonl", "predictions.csv", "predictions.json", "ranked.csv"
-LOCK = ".predictions.lock"
-PRODUCER = "made"  # of the first line: what the predictions are made with
+__all__ = ["LOCK", "Results"]
+
+WINDOWS, DOCUMENT, RANKED = "predictions.csv", "predictions.json", "ranked.csv"
 END = "csv_bytes"  # of a line: how long the table of windows is after its file
-STAMP = "file"  # of a line: size and time of the last change of its file
 WHOLE = "whole"  # of a line: the predictions of all classes, so that tags can be selected anew by another rule
 DIGITS = 5
 
 
-class Results:
+class Results(Resumable):
     """A folder of predictions, open for more of them.
 
     Args:
@@ -40,16 +39,12 @@ class Results:
         labels: Names of the classes.
         kind: Of the task: all `values` are wanted, of probabilities the largest.
         top: Classes of a file in the ranking.
+        overwrite: Begin anew even where predictions were made otherwise.
         selection: Which classes are given; it may be another one in every call. None: none, as of values.
         about: What every entry says of its selection besides; plain values.
-        overwrite: Begin anew even where predictions were made otherwise.
-
-    Attributes:
-        done: Files that are through, each with what was given as its stamp.
 
     Raises:
-        UserError: The folder cannot be written to, holds predictions of another network or other settings or damaged
-            ones, or another process is writing to it.
+        UserError: As of `Resumable`.
     """
 
     def __init__(
@@ -63,56 +58,28 @@ class Results:
         selection: Selection | None = None,
         about: Mapping[str, Any] | None = None,
     ) -> None:
-        self.folder, self.labels, self.top, self.values = folder, list(labels), top, kind == "values"
+        self.labels, self.top, self.values = list(labels), top, kind == "values"
         self.kind, self.selection, self.about = kind, selection, dict(about or {})
         self.key = "values" if self.values else "ranked"
-        self._lock = -1
-        self._lines: BinaryIO | None = None
         self._windows: BinaryIO | None = None
-        self.done: dict[str, Any] = {}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = open_lock(folder / LOCK)
-            if not wait_exclusive(self._lock, 0.0):
-                raise UserError(
-                    f"{folder}: another process is writing predictions there; wait for it, or choose another "
-                    f"inference.out_dir"
-                )
-            self._lines = (folder / LINES).open("a+b")
-            if overwrite:
-                self._lines.truncate(0)
-            _unshare(folder / WINDOWS)
-            self._windows = (folder / WINDOWS).open("a+b")
-            self._go_on({PRODUCER: dict(producer)})
-        except OSError as error:
-            self.close()
-            raise UserError(
-                f"inference.out_dir={folder}: no folder to write to ({error.strerror}); choose another"
-            ) from error
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> Results:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        super().__init__(folder, producer, overwrite)
 
     def close(self) -> None:
         """Leave the files as they are."""
-        for file in (self._windows, self._lines):
-            if file is not None:
-                file.close()
-        close_lock(self._lock)
+        if self._windows is not None:
+            self._windows.close()
+        super().close()
 
-    def enter(self, audio: str, prediction: Prediction, stamp: Any = None) -> dict[str, Any]:
+    def enter(
+        self, audio: str, prediction: Prediction, stamp: Any = None, more: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Write a file's windows and its ranking; returns what `predictions.json` will say of it.
 
         Args:
             audio: The file.
             prediction: Of it.
             stamp: Tells its content from another; a plain value.
+            more: What is known of it besides; plain values.
         """
         rows = io.StringIO()
         writer = TableWriter(rows)
@@ -128,6 +95,7 @@ class Results:
         ]
         summary = {
             "audio": audio,
+            **(more or {}),
             "window_seconds": round(prediction.window, 3),
             self.key: ranked,
             "over_time": over_time,
@@ -185,56 +153,30 @@ class Results:
             os.replace(aside, path)
         return [document, ranked, self.folder / WINDOWS]
 
-    def _go_on(self, header: Mapping[str, Any]) -> None:
-        """Take over the files that are there, up to the last whole line."""
-        self._lines.seek(0)
-        whole, end = 0, 0
-        for number, line in enumerate(self._lines):
-            entry = _parsed(line)
-            if entry is None:
-                break
-            if number == 0:
-                self._check_producer(entry.get(PRODUCER), header[PRODUCER])
-            whole += len(line)
-            if not isinstance(entry.get(END), int) or (number and not isinstance(entry.get("audio"), str)):
-                raise UserError(
-                    f"{self.folder / LINES}, line {number + 1} is no entry of a prediction: the file was changed; "
-                    f"begin anew with inference.overwrite=True"
-                )
-            if number:
-                self.done[entry["audio"]] = entry.get(STAMP)
-            end = entry[END]
-        self._lines.truncate(whole)
-        if not whole:
-            self._windows.truncate(0)
-            names = io.StringIO()
-            TableWriter(names).writerow(["audio", "seconds", *self.labels])
-            self._windows.write(names.getvalue().encode())
-            self._windows.flush()
-            self._line({**header, END: self._windows.tell()})
-            return
-        if self._windows.seek(0, os.SEEK_END) < end:
+    def _open(self) -> None:
+        _unshare(self.folder / WINDOWS)
+        self._windows = (self.folder / WINDOWS).open("a+b")
+
+    def _begin(self) -> dict[str, Any]:
+        self._windows.truncate(0)
+        names = io.StringIO()
+        TableWriter(names).writerow(["audio", "seconds", *self.labels])
+        self._windows.write(names.getvalue().encode())
+        self._windows.flush()
+        return {END: self._windows.tell()}
+
+    def _resume(self, last: Mapping[str, Any]) -> None:
+        if self._windows.seek(0, os.SEEK_END) < last[END]:
             raise UserError(
                 f"{self.folder / WINDOWS} is shorter than {LINES} says: it was changed; "
                 f"begin anew with inference.overwrite=True"
             )
-        self._windows.truncate(end)
+        self._windows.truncate(last[END])
         self._windows.seek(0, os.SEEK_END)
 
-    def _check_producer(self, before: Any, producer: Mapping[str, Any]) -> None:
-        before = before if isinstance(before, Mapping) else {}
-        other = [key for key in {**before, **producer} if before.get(key) != producer.get(key)]
-        if other:
-            differences = ", ".join(f"{key} {before.get(key)} there, {producer.get(key)} now" for key in other)
-            raise UserError(
-                f"{self.folder} holds predictions that were made otherwise ({differences}): choose another "
-                f"inference.out_dir, or replace them with inference.overwrite=True"
-            )
-
-    def _line(self, entry: Mapping[str, Any]) -> None:
-        self._lines.seek(0, os.SEEK_END)
-        self._lines.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
-        self._lines.flush()
+    @staticmethod
+    def _is_whole(entry: Mapping[str, Any]) -> bool:
+        return isinstance(entry.get(END), int)
 
 
 def _unshare(path: Path) -> None:
@@ -243,12 +185,3 @@ def _unshare(path: Path) -> None:
         aside = path.with_name(f".{path.name}.part")
         shutil.copyfile(path, aside)
         os.replace(aside, path)
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    """The entry of a line; None for one that was torn by a stop."""
-    try:
-        entry = json.loads(line) if line.endswith(b"\n") else None
-    except (ValueError, RecursionError):
-        return None
-    return entry if isinstance(entry, dict) else None

@@ -56,7 +56,8 @@ def selection_of(
     if inference.threshold is not None:
         return same_for_all(inference.threshold, task.n_outputs, f"inference.threshold={inference.threshold:g}")
     if inference.thresholds is not None:
-        thresholds = read_thresholds(inference.thresholds, task.classes, weights, getattr(inference, "join", ""))
+        join = (inference.join or task.usual_join) if hasattr(inference, "join") else ""
+        thresholds = read_thresholds(inference.thresholds, task.classes, weights, join)
         return Selection(f"inference.thresholds={inference.thresholds}", thresholds.values)
     return fitted(own, task.classes)
 

@@ -66,7 +66,12 @@ class Distillation(Supervised):
     """
 
     def __init__(
-        self, task: Task, teacher_task: Task, weight: float | None, temperature: float | None = None, join: str = "mean"
+        self,
+        task: Task,
+        teacher_task: Task,
+        weight: float | None,
+        temperature: float | None = None,
+        join: str | None = None,
     ) -> None:
         super().__init__(task, join)
         self.teacher_task, self.weight, self.temperature = teacher_task, weight, temperature

@@ -21,12 +21,13 @@ class Supervised(Objective):
 
     Args:
         task: Loss, decoding, metrics.
-        join: How the predictions of a track's windows become one, a key of `models.prediction.JOINS`.
+        join: How the predictions of a track's windows become one, a key of `models.prediction.JOINS`; None: the
+            usual way of the task.
     """
 
-    def __init__(self, task: Task, join: str = "mean") -> None:
+    def __init__(self, task: Task, join: str | None = None) -> None:
         super().__init__()
-        self.task, self.join = task, join
+        self.task, self.join = task, join or task.usual_join
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """`losses` of what the network gives."""

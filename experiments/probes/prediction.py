@@ -17,7 +17,8 @@ from datasets.vectors import Reduction, reduction_named
 from experiments.encoder import UNNAMED, Encoder
 from experiments.errors import UserError
 from experiments.inference.audio_files import audio_named
-from experiments.inference.prediction import Predictor, predict_files
+from experiments.inference.prediction import predict_files
+from experiments.inference.predictor import Predictor
 from experiments.messages import say
 from experiments.networks.devices import runtime_of
 from experiments.networks.opening import block_layers
@@ -232,7 +233,7 @@ def _side_by_side(network: Network, x: Tensor, layers: Sequence[str]) -> tuple[T
 
 def predicting(
     probe: FittedProbe, reduction: Reduction
-) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+) -> Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]:
     """What `Predictor.predict` is for a probe: tokens `[windows, layers, tokens, dim]` to predictions.
 
     A window is predicted as a track of one window would be.
@@ -241,7 +242,7 @@ def predicting(
     def vector(tokens: np.ndarray) -> np.ndarray:
         return np.concatenate([reduction.vector(tokens[:, at]) for at in range(tokens.shape[1])])
 
-    def predict(tokens: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def predict(tokens: np.ndarray, starts: np.ndarray, rows: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """As `Predictor.predict`."""
         tokens = tokens.astype(np.float32)
         windows = np.stack([vector(tokens[at : at + 1]) for at in range(len(tokens))])

@@ -107,7 +107,7 @@ def changes(kinds: Sequence[str] | str | None) -> list[str]:
 
 def _trial(settings: PretrainSettings, run: RunHandle) -> Trial:
     datamodule, encoder = settings.datamodule, open_encoder(settings)
-    task, join = encoder.task, settings.inference.join
+    task, join = encoder.task, settings.inference.join or encoder.task.usual_join
     if not task.clip_level:
         raise UserError(f"robustness.perturbations: {task.name} has targets over time, which a time-stretch moves")
     task.checked_join(join)
@@ -116,7 +116,7 @@ def _trial(settings: PretrainSettings, run: RunHandle) -> Trial:
     source = _audio(datamodule, encoder.frontend)
     say_rounded(encoder, source)
     corpus, stored = match(
-        read_corpus(datamodule, source), source.features.ids, source.base_dir, datamodule.max_unmatched, run
+        read_corpus(datamodule, source, task), source.features.ids, source.base_dir, datamodule.max_unmatched, run
     )
     corpus = fit_labels(datamodule, corpus, task)
     report_unannotated(task, corpus, datamodule.max_unmatched, run)

@@ -46,6 +46,8 @@ class SamplerSettings(Section):
     sample_weight_sum: bool = True  # a track's weight: the sum over its labels; False: the largest
     sampler_replace: bool = False  # whether a track may be drawn twice in an epoch
     epoch_len: Positive = 200_000  # draws; at most one per track without replacement
+    corpus_temperature: Annotated[float, Field(ge=1)] = 1.0  # of events: above 1, small corpora are drawn more
+    balance: Literal["labels", "none", "bins", "stretch"] = "labels"  # alike: labels, tracks, 10-BPM bins, tempi
 
 
 class ColumnsSettings(Section):

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from experiments.settings.base import Count, Positive, Section, Share
 
 Layers = Annotated[list[str], Field(min_length=1)]
+Join = Literal["mean", "mean_logits", "median", "max", "vote"]
 Blocks = Annotated[list[Count], Field(min_length=1)]
 
 
@@ -26,6 +27,7 @@ class PredictionSettings(Section):
     threshold: Share | None = None  # tags: probability from which on one is given, the same for all
     thresholds: str | None = None  # tags: the file thresholds.json of an evaluation; None: those of the checkpoint
     argmax: bool = False  # tags: give the most probable one alone
+    clicks: bool = False  # beats: write each song with clicks at its beats, too
 
     @model_validator(mode="after")
     def _one_selection(self) -> PredictionSettings:
@@ -58,7 +60,7 @@ class InferenceSettings(PredictionSettings):
     random_weights: bool = False  # a network of the settings in `model` as it is before training, to compare with
     transformer_block: Count | Blocks | None = None  # layer by number from 0, several as a list: 6 is layer=block_06
     layer: str | Layers | None = None  # several as a list; None: the network's own; MAEST: block_06, or the middle one
-    join: Literal["mean", "mean_logits", "max", "vote"] = "mean"  # predict, evaluate: of a track's windows
+    join: Join | None = None  # predict, evaluate: of a track's windows; None: the mean, of tempo_regression the median
     windows: Positive | None = None  # of a track, evenly spread, 1: at the centre; None: the network's own rule
     hop: Annotated[float, Field(gt=0)] | None = None  # s between windows; beside stores, a last one ends with the track
     half_overlapped_inference: bool = False  # windows begin at half of the one before

@@ -19,7 +19,7 @@ from experiments.tasks.emotion import Emotion
 from experiments.tasks.genre import Genre
 from experiments.tasks.key import Key
 from experiments.tasks.tagging import Tagging
-from experiments.tasks.tempo import Tempo, TempoRegression
+from experiments.tasks.tempo import Tempo, TempoAnyOctave, TempoRegression
 from models.own_classes import import_class
 
 TASKS: dict[str, type[Task]] = {
@@ -29,6 +29,7 @@ TASKS: dict[str, type[Task]] = {
     "emotion": Emotion,
     "tempo": Tempo,
     "tempo_regression": TempoRegression,
+    "tempo_any_octave": TempoAnyOctave,
     "beats": BeatTracking,
     "beats_widened": WidenedBeatTracking,
     "beats_classes": BeatClasses,
@@ -116,6 +117,7 @@ __all__ = [
     "Tagging",
     "Task",
     "Tempo",
+    "TempoAnyOctave",
     "TempoRegression",
     "WidenedBeatTracking",
     "build",

@@ -34,6 +34,7 @@ class Task(ABC):
         clip_level: Whether a target and a prediction hold for a whole recording, so that those of several recordings
             can be stacked. `score` of other tasks takes lists, one array a recording, and such a task overrides
             `targets` and `join`.
+        usual_join: How windows become one where nobody says it, a key of `models.prediction.JOINS`.
         grid: Of a task over time: when the network that it is used with gives its outputs, see `on`.
     """
 
@@ -44,6 +45,7 @@ class Task(ABC):
     classes: tuple[str, ...]
     primary: str
     clip_level: bool = True
+    usual_join: str = "mean"
     grid: TimeGrid | None = None
 
     @property
@@ -122,20 +124,24 @@ class Task(ABC):
         """Turn raw outputs `[items, n_outputs]`, a tensor or an array, into predictions."""
 
     def join(
-        self, predictions: np.ndarray, starts: np.ndarray | None = None, how: str = "mean", frames: int | None = None
+        self,
+        predictions: np.ndarray,
+        starts: np.ndarray | None = None,
+        how: str | None = None,
+        frames: int | None = None,
     ) -> np.ndarray:
         """Turn the predictions of a track's windows into the prediction of the track.
 
         Args:
             predictions: As decoded, `[windows, ...]`, one window or more, in the order of the track.
             starts: First frame of every window, `[windows]`; for tasks over time.
-            how: A key of `models.prediction.JOINS`, other than one of logits.
+            how: A key of `models.prediction.JOINS`, other than one of logits; None: `usual_join`.
             frames: Of the track, where it is known; what windows have beyond its end is padding.
 
         Raises:
             UserError: No such way to join, or none for this kind of task.
         """
-        join = self.checked_join(how)
+        join = self.checked_join(how or self.usual_join)
         if join.of_logits:
             raise UserError(f"{self.name}: {how} joins logits, not predictions")
         return join.function(predictions)
@@ -145,11 +151,12 @@ class Task(ABC):
         outputs: Any,
         predictions: np.ndarray,
         starts: np.ndarray | None = None,
-        how: str = "mean",
+        how: str | None = None,
         frames: int | None = None,
     ) -> np.ndarray:
         """Turn the raw outputs of a track's windows, and the predictions they were decoded to, into the prediction of
         the track: arguments and errors as those of `join`, `outputs` being `[windows, n_outputs]`."""
+        how = how or self.usual_join
         if self.clip_level and how in JOINS and JOINS[how].of_logits:
             mean = self.checked_join(how).function(np.asarray(outputs))
             return self.decode(mean[None])[0].astype(np.float64)

@@ -124,14 +124,18 @@ class BeatTracking(Task):
         return expit(as_float32(outputs))
 
     def join(
-        self, predictions: np.ndarray, starts: np.ndarray | None = None, how: str = "mean", frames: int | None = None
+        self,
+        predictions: np.ndarray,
+        starts: np.ndarray | None = None,
+        how: str | None = None,
+        frames: int | None = None,
     ) -> np.ndarray:
         """Lay windows `[windows, steps, 2]` side by side, to `[steps, 2]`; the earlier one counts where two overlap.
 
         Raises:
             UserError: Another way to join is wanted.
         """
-        if how != "mean":
+        if how not in (None, self.usual_join):
             raise UserError(f"{self.name}: windows lie side by side, so that join={how} means nothing: leave it out")
         grid, predictions = self._grid, np.asarray(predictions)
         if starts is None:
@@ -201,9 +205,12 @@ class BeatTracking(Task):
 
     def _weights(self, outputs: Tensor) -> Tensor:
         """What positives of the two curves count for, `[2]`, where the outputs are."""
+        import torch
+
         from models.losses.beats import positive_weight
 
-        return outputs.new_tensor([positive_weight(one, self._grid.rate) for one in self.intervals]).float()
+        weights = [positive_weight(one, self._grid.rate) for one in self.intervals]
+        return torch.tensor(weights, dtype=torch.float32, device=outputs.device)
 
 
 class WidenedBeatTracking(BeatTracking):

@@ -5,19 +5,21 @@ a convolutional neural network", ISMIR 2018); their targets are widened to neigh
 Knees do ("Multi-task learning of tempo and beat", ISMIR 2019). Regression is of the logarithm, so that equal ratios
 cost the same.
 
-Accuracy1 counts predictions within 4 % of the reference, Accuracy2 also those within 4 % of its double, triple, half or
-third (Gouyon et al., "An experimental comparison of audio tempo induction algorithms", 2006). `mir_eval.tempo` measures
-something else: the P-score weighs two reference tempi and takes 8 %. With one reference, one prediction and a
-tolerance of 4 % its flag for one correct tempo is Accuracy1; Accuracy2 it does not have.
+`score` takes the most probable class, as the papers do; what is said of a recording (`estimate`), and the metrics of
+`score_further`, take the tempo between the classes (`models.rhythm.tempo_distribution`). For the metrics see
+`experiments.tasks.tempo_metrics`.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from datasets.targets import Targets
+from datasets.tempo_targets import TempoTargets
 from experiments.errors import UserError
 from experiments.tasks.base import Task
 from experiments.tasks.checks import (
@@ -28,7 +30,10 @@ from experiments.tasks.checks import (
     finite_number,
 )
 from experiments.tasks.regression import Regression, constants
+from experiments.tasks.tempo_metrics import FACTORS, TOLERANCE, correct, p_scores, per_item, with_one_reference
 from models.metrics import resampled_means
+from models.rhythm import tempo_distribution
+from models.rhythm.tempo_distribution import TempoEstimate
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,18 +42,25 @@ SLOWEST, FASTEST = 30, 285  # BPM, of the classes
 LOWEST, HIGHEST = 10, 1000  # BPM: anything beyond is a mistake in the unit
 WIDTH = 1.0  # classes: deviation of a widened target
 OCTAVES = 12.0  # regression predicts between 1 and 2 ** 12 BPM, whatever the outputs
-TOLERANCE = 0.04
-FACTORS = (1.0, 2.0, 3.0, 1 / 2, 1 / 3)
+OCTAVE_FACTORS = (1.0, 0.5, 2.0)
 RANGE = 20  # BPM, of the rows of `score_per_class`
 
 
-def correct(estimates: np.ndarray, references: np.ndarray, factors: Sequence[float] = (1.0,)) -> np.ndarray:
-    """Which estimates are within 4 % of a reference times any of the factors; booleans in the common shape."""
-    expected = np.multiply.outer(np.asarray(factors, dtype=np.float64), np.asarray(references, dtype=np.float64))
-    return (np.abs(expected - np.asarray(estimates, dtype=np.float64)) / expected <= TOLERANCE).any(axis=0)
+def check_range(name: str, low: float | None, high: float | None) -> None:
+    """Refuse a range that no class lies in.
+
+    Raises:
+        UserError: It ends before it begins, or lies beside the classes.
+    """
+    least, most = low or 0, high or np.inf
+    if least > most or max(np.ceil(least), SLOWEST) > min(np.floor(most), FASTEST):
+        raise UserError(
+            f"{name}: no tempo between {least:g} and {most:g} BPM; give min_bpm below max_bpm, and a range that holds "
+            f"some of {SLOWEST} to {FASTEST} BPM"
+        )
 
 
-class _Tempo(Task):
+class TempoTask(Task):
     """What both forms share: annotations and metrics."""
 
     annotations = ("tempo",)
@@ -68,6 +80,31 @@ class _Tempo(Task):
                 f"leave the cell empty where there is none"
             )
         return np.array(bpm, dtype=np.float32)
+
+    def targets(self, annotations: Sequence[Any]) -> Targets:
+        """Tempi that move with the speed of a crop, which does not leave the classes."""
+        encoded = [self.encode(one) for one in annotations]
+        return TempoTargets(np.stack(encoded) if encoded else np.empty(0, np.float32), SLOWEST, FASTEST)
+
+    @abstractmethod
+    def estimate(
+        self,
+        prediction: np.ndarray,
+        windows: np.ndarray | None = None,
+        low: float | None = None,
+        high: float | None = None,
+    ) -> TempoEstimate:
+        """The tempo of a recording, a second one, and how sure they are.
+
+        Args:
+            prediction: Of the recording, `[n_outputs]`.
+            windows: Of its windows, `[windows, n_outputs]`; None: it is one.
+            low: No estimate lies below, BPM: classes there do not count, values are doubled.
+            high: Nor above.
+
+        Raises:
+            UserError: No tempo can lie between `low` and `high`.
+        """
 
     @classmethod
     def implausible(cls, annotations: Sequence[float]) -> dict[str, list[int]]:
@@ -94,6 +131,18 @@ class _Tempo(Task):
             "accuracy2": float(correct(estimates, targets, FACTORS).mean()),
             "n_items": float(len(targets)),
         }
+
+    def score_further(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, float]:
+        """Metrics of the tempi that `estimate` gives: Accuracy0, the accuracy within 8 %, octave errors, P-score."""
+        values = checked_predictions(self, predictions)
+        targets = checked_values(self, references, (len(values),))
+        found = [self.estimate(one) for one in values]
+        tempi = np.array([[one.tempo, one.second] for one in found])
+        items = {
+            name: one for name, one in per_item(tempi[:, 0], targets).items() if name not in ("accuracy1", "accuracy2")
+        }
+        scores = items | {"p_score": p_scores(tempi, *with_one_reference(targets))}
+        return {name: float(one.mean()) for name, one in scores.items()}
 
     def score_per_class(self, predictions: np.ndarray, references: np.ndarray) -> dict[str, dict[str, float]]:
         """Return `accuracy1`, `accuracy2` and `n_positive` of the references in every range of 20 BPM."""
@@ -130,7 +179,7 @@ class _Tempo(Task):
         return self.estimates(values), targets
 
 
-class Tempo(_Tempo):
+class Tempo(TempoTask):
     """Classification into 30, 31, ... 285 BPM."""
 
     name = "tempo"
@@ -174,16 +223,62 @@ class Tempo(_Tempo):
         """The tempo of the most probable class: `[items, 256]` to BPM, float64 `[items]`."""
         return predictions.argmax(axis=1).astype(np.float64) + SLOWEST
 
+    def estimate(
+        self,
+        prediction: np.ndarray,
+        windows: np.ndarray | None = None,
+        low: float | None = None,
+        high: float | None = None,
+    ) -> TempoEstimate:
+        """See `TempoTask.estimate`; confidence is the probability of a tempo within 4 %."""
+        check_range(self.name, low, high)
+        return tempo_distribution.estimate(np.asarray(prediction, np.float64), SLOWEST, low, high)
+
     def primary_scores(self, outputs: Tensor, references: Tensor) -> Tensor:
         """`primary_score` of many systems at once: outputs `[systems, items, 256]` to float64 `[systems]`."""
-        return _accuracy1(outputs.argmax(-1).double() + SLOWEST, references)
+        return _accuracy(outputs.argmax(-1).double() + SLOWEST, references)
 
 
-class TempoRegression(_Tempo, Regression):
+class TempoAnyOctave(Tempo):
+    """The same, the tempo of any octave being as good: trained and judged by Accuracy2, its Accuracy1 means nothing.
+
+    The loss is the smallest of those against the tempo, its half and its double.
+    """
+
+    name = "tempo_any_octave"
+    primary = "accuracy2"
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """See `Tempo.loss`; an octave beyond the classes does not count."""
+        import torch
+        from torch.nn.functional import log_softmax
+
+        logs = log_softmax(outputs.float(), dim=-1)
+        if targets.ndim == 1:
+            octaves = [self._octave(targets.float(), factor) for factor in OCTAVE_FACTORS]
+        else:
+            bpm = torch.arange(SLOWEST, FASTEST + 1, device=logs.device).float()
+            octaves = [targets.float(), *(targets.float() @ self._octave(bpm, one) for one in OCTAVE_FACTORS[1:])]
+        return torch.stack([-(octave * logs).sum(-1) for octave in octaves]).amin(0).mean()
+
+    def _octave(self, bpm: Tensor, factor: float) -> Tensor:
+        """Class probabilities of tempi `[items]` times a factor; of the tempi themselves where that is no class."""
+        import torch
+
+        other = factor * bpm
+        return self.smooth_labels(torch.where((other >= SLOWEST) & (other <= FASTEST), other, bpm))
+
+    def primary_scores(self, outputs: Tensor, references: Tensor) -> Tensor:
+        """`primary_score` of many systems at once: outputs `[systems, items, 256]` to float64 `[systems]`."""
+        return _accuracy(outputs.argmax(-1).double() + SLOWEST, references, FACTORS)
+
+
+class TempoRegression(TempoTask, Regression):
     """Regression of the binary logarithm of the tempo, of which mean and scale are."""
 
     name = "tempo_regression"
     classes = ("BPM",)
+    usual_join = "median"  # the mean of 60 and 120 is nobody's tempo
 
     @classmethod
     def measured(cls, annotations: Sequence[float]) -> dict[str, list[float]]:
@@ -208,13 +303,27 @@ class TempoRegression(_Tempo, Regression):
         """The tempo itself: `[items, 1]` to BPM, float64 `[items]`."""
         return predictions[:, 0].astype(np.float64)
 
+    def estimate(
+        self,
+        prediction: np.ndarray,
+        windows: np.ndarray | None = None,
+        low: float | None = None,
+        high: float | None = None,
+    ) -> TempoEstimate:
+        """See `TempoTask.estimate`; confidence is the share of the windows that agree within 4 %, of several."""
+        check_range(self.name, low, high)
+        of_windows = np.empty(0) if windows is None else np.asarray(windows)
+        return tempo_distribution.estimate_of_values(float(np.ravel(prediction)[0]), of_windows, low, high)
+
     def primary_scores(self, outputs: Tensor, references: Tensor) -> Tensor:
         """`primary_score` of many systems at once: outputs `[systems, items, 1]` to float64 `[systems]`."""
         logarithms = self.values(outputs).clamp(0.0, OCTAVES)
-        return _accuracy1(logarithms.exp2().double()[..., 0], references)
+        return _accuracy(logarithms.exp2().double()[..., 0], references)
 
 
-def _accuracy1(estimates: Tensor, references: Tensor) -> Tensor:
-    """Share of the estimates `[systems, items]` within 4 % of the references `[items]`, in double as in `correct`."""
-    expected = references.double()
-    return ((estimates - expected).abs() / expected <= TOLERANCE).double().mean(-1)
+def _accuracy(estimates: Tensor, references: Tensor, factors: Sequence[float] = (1.0,)) -> Tensor:
+    """Share of the estimates `[systems, items]` that `correct` accepts for the references `[items]`."""
+    import torch
+
+    expected = torch.stack([factor * references.double() for factor in factors])[:, None]
+    return ((estimates - expected).abs() / expected <= TOLERANCE).any(0).double().mean(-1)

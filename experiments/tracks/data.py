@@ -322,7 +322,8 @@ def _not_annotated(name: str, corpus: Corpus, needed: Sequence[str], missing: st
     """The error for a task of whose annotations a corpus lacks one: which column it may be, and other tasks."""
     known = dict.fromkeys(one for other in TASKS.values() for one in other.annotations)
     present = [one for one in known if one in corpus.annotations]
-    single = " (or datamodule.columns.genre, where tracks have one label each)"
+    single = " (or datamodule.columns.genre, where tracks have one label each)" if not present else ""
+    other = {"tagging": single, "beats": " (or files of beats, datamodule.groundtruth=FOLDER)"}.get(name, "")
     columns = f"; the table has {', '.join(map(repr, corpus.columns))}" if corpus.columns else ""
     guesses = "".join(
         f"column {column!r} may be the {one}: {option(f'columns.{one}', column)}; or "
@@ -331,8 +332,7 @@ def _not_annotated(name: str, corpus: Corpus, needed: Sequence[str], missing: st
     )
     return UserError(
         f"{name}: no track of {corpus.name} has {missing}, {there_is(present)}; {guesses}"
-        f"name its column with datamodule.columns.{missing}{single if name == 'tagging' and not present else ''}"
-        f"{other_tasks_hint(corpus, needed)}{columns}"
+        f"name its column with datamodule.columns.{missing}{other}{other_tasks_hint(corpus, needed)}{columns}"
     )
 
 

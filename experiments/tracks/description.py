@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from datasets.beat_cells import beats_cell
+from datasets.beats import Beats
 from datasets.cells import BRACKETS
 from datasets.corpus import LABELS, SPLITS, Corpus, Track
 from datasets.corpus_audit import Case, Finding, LabelRow, artist_finding, audio_findings, label_findings, label_rows
@@ -238,7 +240,8 @@ def _write(
     apart = {*separators, *",\n\r"}  # in a cell of CSV, a label with one of these looks like several
     if any(apart & set(row.label) or row.label.startswith(tuple(BRACKETS)) for row in rows.get("tags", ())):
         path = run.directory / "corpus_tracks.jsonl"
-        path.write_text("".join(f"{json.dumps(_plain(track, seconds, names))}\n" for track in used), encoding="utf-8")
+        lines = (json.dumps(_plain(track, seconds, names)) for track in used)
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         run.add_artifact(path)
         return
     join = separators[0].join
@@ -251,6 +254,7 @@ def _write(
 
 def _plain(track: Track, seconds: Mapping[str, float], names: Sequence[str]) -> dict[str, Any]:
     given = {name: track.annotations[name] for name in names if name in track.annotations}
+    given |= {name: beats_cell(value) for name, value in given.items() if isinstance(value, Beats)}
     return {"path": track.id, "split": track.split, "seconds": round(seconds[track.id], 3), **given}
 
 

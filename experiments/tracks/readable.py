@@ -12,7 +12,7 @@ from typing import Any
 
 from datasets.corpus import Corpus, Track
 from datasets.corpus_audit import Case, Finding
-from datasets.text import enumerated, pluralize
+from datasets.text import enumerated, pluralize, shown
 from experiments.errors import UserError
 from experiments.tasks import TASKS
 from experiments.tasks.base import Task, annotated
@@ -103,7 +103,9 @@ def implausible(task: Task, corpus: Corpus) -> list[Finding]:
 def case(track: Track, value: Any) -> Case:
     """A track and how it is annotated."""
     values = value if isinstance(value, tuple) else (value,)
-    return Case(track.id, track.split, ", ".join(f"{one:g}" if isinstance(one, float) else repr(one) for one in values))
+    return Case(
+        track.id, track.split, ", ".join(f"{one:g}" if isinstance(one, float) else shown(one) for one in values)
+    )
 
 
 def _values(annotations: Sequence[str], tracks: Iterable[Track]) -> list[tuple[Track, Any]]:

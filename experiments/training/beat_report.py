@@ -88,7 +88,7 @@ def report(
         `test/METRIC` of the first decoder, `test/DECODER/METRIC` of the others.
 
     Raises:
-        UserError: An activation is not finite; or beats are pinned.
+        UserError: No track can be scored, an activation is not finite, or beats are pinned.
     """
     if rhythm.pinned:
         raise UserError(f"rhythm.pinned={rhythm.pinned} is for one recording, inference.audio of predict: leave it out")
@@ -102,6 +102,8 @@ def report(
         tables[decoder] = score_decoded(decoded, evaluation.references, durations)
         if run.is_global_zero and number == 0:
             _leave_beats(names, decoded, run)
+        if not np.isfinite(tables[decoder]["beat_f1"]).any():
+            raise UserError(f"{task.name}: no test track has annotated beats that can be scored")
     result: dict[str, float] = {}
     for number, (decoder, table) in enumerate(tables.items()):
         prefix = "test" if number == 0 else f"test/{decoder}"
@@ -109,6 +111,9 @@ def report(
     if run.is_global_zero:
         rows = [row for decoder, table in tables.items() for row in rows_of(decoder, table, groups, run.seed)]
         print(text(rows))
+        for row in rows:
+            if row.corpus == EVERYTHING or len(set(groups.tolist())) == 1:
+                say(_coherence(row))
         _leave_files(rows, tables, names, groups, run)
     return result
 
@@ -149,6 +154,14 @@ def text(rows: Sequence[Row]) -> str:
             missing = f"{left_out:.0f}" + f", {unknown:.0f} not annotated" * (unknown > 0)
             lines.append((name, f"{n:.0f}", *cells, f"{1000 * error:+.0f} ms" if error == error else "-", missing))
     return aligned(lines)
+
+
+def _coherence(row: Row) -> str:
+    jumps, repeated = row.scores["tempo_jumps"], row.scores["repeated_downbeats"]
+    return (
+        f"{row.decoder}, a track on average: the tempo doubles or halves {jumps:.2f} times, a downbeat follows on a "
+        f"downbeat {repeated:.2f} times"
+    )
 
 
 def _cell(row: Row, metric: str) -> str:

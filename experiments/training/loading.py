@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -13,13 +14,15 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from datasets.clips import FixedCrops, RandomCrops, Windows
+from datasets.corpus import Corpus
 from datasets.examples import Examples
 from datasets.loading_processes import leave_signals_to_parent
-from datasets.samplers import EpochSampler, EvenShare, balanced_weights
+from datasets.samplers import EpochSampler, EvenShare, balanced_weights, time_weights
 from datasets.teachers import Teacher
 from datasets.windows import Plan
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings, TrainerSettings
+from experiments.training.tempo_balance import TempoBalance, tempo_balance
 from experiments.windowing import Windowing
 
 GPU_WORKERS = 4
@@ -77,6 +80,8 @@ class SplitLoaders(L.LightningDataModule):
             trained on, the same crops every time.
         whole: Validate on the windows of a test, not on those of a training (`Windowing.validation`).
         speeds: Bounds between which crops are played faster or slower in training.
+        corpus: The annotations of all tracks, for what an evaluation reports besides its scores; None: not known.
+        audio_dir: Folder of their audio, or of the store.
     """
 
     def __init__(
@@ -90,25 +95,44 @@ class SplitLoaders(L.LightningDataModule):
         views: int = 1,
         whole: bool = False,
         speeds: tuple[float, float] | None = None,
+        corpus: Corpus | None = None,
+        audio_dir: Path | None = None,
     ) -> None:
         super().__init__()
         self.settings, self.features, self.splits = settings, features, splits
         self.windowing, self.seed, self.teacher, self.views, self.whole = windowing, seed, teacher, views, whole
-        self.speeds = speeds
+        self.speeds, self.corpus, self.audio_dir = speeds, corpus, audio_dir
 
     def steps_per_epoch(self, trainer: TrainerSettings, processes: int = 1) -> int:
         """Optimiser steps of an epoch: batches of all processes side by side, so many of them gathered for a step."""
-        draws = self.settings.sampler.epoch_len
-        if not self.settings.sampler.sampler_replace:
-            draws = min(draws, len(self.splits["train"]))
-        batches = math.ceil(math.ceil(draws / processes) / self.settings.batch_size_train)
+        batches = math.ceil(math.ceil(self._draws / processes) / self.settings.batch_size_train)
         return math.ceil(min(batches, trainer.limit_train_batches or batches) / trainer.accumulate_grad_batches)
+
+    @property
+    def _draws(self) -> int:
+        """Of an epoch, over all processes."""
+        sampler = self.settings.sampler
+        return sampler.epoch_len if sampler.sampler_replace else min(sampler.epoch_len, len(self.splits["train"]))
+
+    @cached_property
+    def tempi(self) -> TempoBalance | None:
+        """How tracks of the training are drawn by their tempo; None where they are drawn otherwise."""
+        return tempo_balance(self.splits["train"], self.settings.sampler.balance, self.speeds)
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """Sampling weights of the training tracks, `[tracks]`: alike where they have values or no labels."""
+        """Sampling weights of the training tracks, `[tracks]`: alike where they have values or no labels.
+
+        Tracks with events weigh as much as they are long: with `sampler.sampler_replace` all of the time of a corpus is
+        drawn alike; without, every track is drawn once anyway.
+        """
         train, sampler = self.splits["train"], self.settings.sampler
-        if train.kind == "values" or not train.clip_level:
+        if self.tempi is not None:
+            return self.tempi.weights
+        if train.kind == "events":
+            rows = [self.features.length(identity) for identity in train.stored]
+            return time_weights(rows, train.corpora, sampler.corpus_temperature)
+        if sampler.balance == "none" or train.kind == "values" or not train.clip_level:
             return np.ones(len(train))
         return balanced_weights(train.targets, sampler.sample_weight_offset, sampler.sample_weight_sum)
 
@@ -117,8 +141,8 @@ class SplitLoaders(L.LightningDataModule):
         sampler = self.settings.sampler
         draws = EpochSampler(
             self.weights,
-            sampler.epoch_len,
-            sampler.sampler_replace,
+            self._draws,
+            sampler.sampler_replace or self.tempi is not None,
             self.seed,
             self.trainer.global_rank,
             self.trainer.world_size,
@@ -148,7 +172,10 @@ class SplitLoaders(L.LightningDataModule):
 
     def _crops(self, split: str) -> RandomCrops:
         where = {"length": self.windowing.rows, "behind": self.windowing.behind, "views": self.views}
-        return RandomCrops(**self._cut(split), **where, speeds=self.speeds if split == "train" else None)
+        given = self._cut(split)
+        if split == "train" and self.tempi is not None:
+            given["targets"] = self.tempi.targets
+        return RandomCrops(**given, **where, speeds=self.speeds if split == "train" else None)
 
     def _windows(self, split: str, plan: Plan) -> DataLoader:
         windows: Dataset = Windows(**self._cut(split), plan=plan) if self.views == 1 else FixedCrops(self._crops(split))

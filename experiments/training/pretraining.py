@@ -26,6 +26,7 @@ from experiments.settings import PretrainSettings
 from experiments.tasks import find
 from experiments.tasks.base import Task
 from experiments.tasks.beats import BeatTracking
+from experiments.tasks.tempo import TempoTask
 from experiments.tracking import RunHandle
 from experiments.tracks.data import (
     build_task,
@@ -120,8 +121,11 @@ def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         raise UserError(f"inference.fit_thresholds is for tags, and {task.name} has none: leave it out")
     require_nonempty(loaders.splits, *(["valid"] if inference.fit_thresholds else []), "test")
     trainer = make_trainer(settings.trainer, run, History())
-    if inference.fit_thresholds:
+    of_tempo, valid = isinstance(task, TempoTask), None
+    if inference.fit_thresholds or (of_tempo and len(loaders.splits["valid"])):
         trainer.validate(learner, loaders, verbose=False)
+        valid = learner.evaluation
+    if inference.fit_thresholds:
         learner.thresholds = thresholds_of(task, learner.evaluation, "valid")
         if learner.thresholds is None:
             raise UserError("inference.fit_thresholds: the predictions of the validation split are not finite")
@@ -131,12 +135,20 @@ def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     result = _report_test(settings, learner, run, loaders.splits["test"], selection, table=True)
     if inference.fit_thresholds and run.is_global_zero:
         _keep_thresholds(settings, learner, run)
+    if of_tempo and run.is_global_zero:
+        from experiments.tempo.evaluation import beside_baselines
+
+        result |= beside_baselines(learner.net.name, task, learner.evaluation, valid, loaders, run)
     return result
 
 
 def _keep_thresholds(settings: PretrainSettings, learner: Learner, run: RunHandle) -> None:
     file, inference = run.directory / THRESHOLDS_FILE, settings.inference
-    write_thresholds(file, learner.thresholds, {"weights": learner.hparams["weights"], "join": inference.join})
+    write_thresholds(
+        file,
+        learner.thresholds,
+        {"weights": learner.hparams["weights"], "join": inference.join or learner.objective.task.usual_join},
+    )
     run.add_artifact(file)
     words = shlex.join([*network_words(settings), f"inference.thresholds={file}", "inference.audio=AUDIO"])
     say(f"thresholds: {file}\nnext: python ex_transfer.py predict with {words}")
@@ -164,7 +176,8 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
             check_over_time(settings.model.kind, find(datamodule.task))
     alone = None if trained else unannotated.teacher_alone(settings, logits)
     source = open_source(datamodule, frontend, kind, labelled=alone is None)
-    corpus = read_corpus(datamodule, source) if alone is None else unannotated.annotate(settings, alone, source)
+    known = encoder.task if trained else None
+    corpus = read_corpus(datamodule, source, known) if alone is None else unannotated.annotate(settings, alone, source)
     corpus, stored = match(corpus, source.features.ids, source.base_dir, datamodule.max_unmatched, run)
     if trained:
         encoder, offered = encoder.fed(source.audio), None
@@ -192,7 +205,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     if offered:
         teacher, splits = distilling.make_teacher(settings, offered, splits, source, run)
         description["teacher"] = offered.description
-    join = settings.inference.join if trained else "mean"
+    join = settings.inference.join if trained else None
     objective = make_objective(task, offered.task if offered else None, settings.distillation, join, alone is None)
     seconds = datamodule.clip_length if trained and network.window_samples else None
     windowing = windowing_of(settings, encoder, seconds)
@@ -219,6 +232,8 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         objective.views,
         trained,
         chain.speeds if chain else None,
+        corpus,
+        source.base_dir,
     )
     _report(settings, run, learner, loaders, corpus, source.name)
     return learner, loaders

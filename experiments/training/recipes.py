@@ -60,7 +60,7 @@ def make_objective(
     task: Task,
     teacher_task: Task | None,
     distillation: DistillationSettings,
-    join: str = "mean",
+    join: str | None = None,
     annotated: bool = True,
 ) -> Objective:
     """Supervised learning, beside distillation where there is a teacher.

@@ -48,6 +48,8 @@ class FrontEnd(Named):
         mean, std: Of the output over the corpus it is known from; the network sees `(x - mean) / (2 std)`. The defaults
             leave the output as it is.
         min_samples: Shortest audio it takes.
+        of_recording: Whether frames depend on the whole recording, such as on its loudest moment. Then `forward` is
+            `settle` of `local`, and pieces of a long file are settled together.
     """
 
     sample_rate: int
@@ -60,6 +62,15 @@ class FrontEnd(Named):
     std: float = 0.5
     min_samples: int = 1
     family: ClassVar[str] = ""
+    of_recording: ClassVar[bool] = False
+
+    def local(self, audio: Tensor) -> Tensor:
+        """What depends on the audio around each frame alone: audio `[..., samples]` to `[..., frames, ...]`."""
+        return self(audio)
+
+    def settle(self, frames: Tensor) -> Tensor:
+        """What `local` gives of a whole recording to its frames `[..., frames, *item_shape]`."""
+        return frames
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -28,7 +28,7 @@ EXTRACTOR = "MAESTFeatureExtractor"  # of the published weights; not part of tra
 CONFIG, EXTRACTOR_FILE, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
 WEIGHT_FILES = (WEIGHTS, "pytorch_model.bin")
 PROBLEMS = {  # what transformers calls a task of ours; tags otherwise
-    **dict.fromkeys(("genre", "key", "tempo"), "single_label_classification"),
+    **dict.fromkeys(("genre", "key", "tempo", "tempo_any_octave"), "single_label_classification"),
     **dict.fromkeys(("emotion", "tempo_regression"), "regression"),
 }
 _HIDDEN, _CLASSES = "encoder.layer.0.intermediate.dense.weight", "classifier.dense.weight"

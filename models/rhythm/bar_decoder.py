@@ -15,11 +15,12 @@ from models.rhythm.bars import bar_positions
 from models.rhythm.decoded import Decoded
 from models.rhythm.observations import Evidence, beat_evidence, evidence, exclusive, within
 from models.rhythm.options import Decoding
-from models.rhythm.peaks import refined
+from models.rhythm.peaks import refined, uphill
 from models.rhythm.tempo_curve import tempo
 from models.rhythm.viterbi import Path, viterbi
 
 FAINT = 0.1  # of the median activation of all beats: a first or last beat below it was invented to complete a path
+APART = 4  # frames of an interval from which on two beats cannot climb to one peak
 AROUND = 1.2  # how far a tempo may be from exactly half or twice the one that was found
 
 
@@ -35,34 +36,35 @@ def decode_bars(beat: np.ndarray, downbeat: np.ndarray | None, rate: float, opti
     Returns:
         With the first frame at second 0.
     """
+    loudest = beat if downbeat is None else np.maximum(downbeat, beat - downbeat)
     down, other = (within(beat),) * 2 if downbeat is None else exclusive(beat, downbeat)
-    loudest = np.maximum(down, other)
     active = np.flatnonzero(loudest >= options.threshold)
     if not len(active):
         return Decoded(np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.float32))
-    trimmed = slice(int(active[0]), int(active[-1]) + 1)
-    beat, down, other, loudest = beat[trimmed], down[trimmed], other[trimmed], loudest[trimmed]
+    start, end = int(active[0]), int(active[-1]) + 1
+    down, other, loudest = down[start:end], other[start:end], loudest[start:end]
     if downbeat is None:
         bars, seen = {1: 0.0}, beat_evidence(other, options.observation_lambda)
     elif options.metre_changes:
         bars, seen = {1: 0.0}, beat_evidence(within(down + other), options.observation_lambda)
     else:
         bars, seen = options.bars, evidence(down, other, options.observation_lambda)
-    beats_of, path = _best(bars, seen, rate, options)
+    length, path = _best(bars, seen, rate, options)
     heard = _heard(path, loudest)
-    frames = _at_highest(heard, loudest) if options.correct else heard.starts
+    frames = start + (_at_highest(heard, loudest) if options.correct else heard.starts)
+    times = frames / rate
+    if options.correct and options.refine:
+        frames = uphill(beat, frames) if path.intervals.min() >= APART else frames
+        times = refined(beat, frames) / rate
     if downbeat is None:
         places = np.zeros(len(frames), np.int64)
     elif options.metre_changes:
         places = _changing(heard, down, other, options.bars)
     else:
         places = heard.positions
-    confidence = np.asarray(beat[frames], np.float32)
-    exact = refined(beat, frames) if options.correct and options.refine else frames
-    times = (trimmed.start + exact) / rate
-    found = Decoded(times, places, confidence, positions.metre(places))
+    found = Decoded(times, places, np.asarray(beat[frames], np.float32), positions.metre(places))
     if options.alternatives and options.tempo is None:
-        found = replace(found, alternatives=_alternatives(found, path, beats_of, seen, rate, options))
+        found = replace(found, alternatives=_alternatives(found, path, length, seen, rate, options))
     return found
 
 
@@ -84,7 +86,13 @@ def _paths(models: Sequence[BarModel], seen: Evidence) -> list[Path]:
 
 @dataclass(frozen=True, eq=False)
 class Heard:
-    """Runs of frames in which a beat is heard: from `starts` to before `ends`, int64; its position in the bar."""
+    """Runs of frames in which a beat is heard.
+
+    Attributes:
+        starts: First frames, int64 `[beats]`.
+        ends: One behind the last.
+        positions: In the bar, from 1.
+    """
 
     starts: np.ndarray
     ends: np.ndarray
@@ -96,13 +104,13 @@ def _heard(path: Path, loudest: np.ndarray) -> Heard:
     starts = np.maximum(path.frames, 0)
     ends = np.minimum(path.frames + path.widths, len(loudest))
     inside = starts < ends
-    starts, ends, places = starts[inside], ends[inside], path.beats[inside] + 1
+    starts, ends = starts[inside], ends[inside]
     heights = np.array([loudest[start:end].max() for start, end in zip(starts, ends, strict=True)])
     kept = np.ones(len(starts), bool)
     if len(starts):
         faint = heights < FAINT * np.median(heights)
         kept[0], kept[-1] = not faint[0], not faint[-1]
-    return Heard(starts[kept], ends[kept], places[kept])
+    return Heard(starts[kept], ends[kept], path.beats[inside][kept] + 1)
 
 
 def _at_highest(heard: Heard, loudest: np.ndarray) -> np.ndarray:

@@ -61,7 +61,7 @@ def intervals_between(rate: float, min_bpm: float, max_bpm: float, n_tempi: int 
         rate: Frames a second.
         min_bpm: Slowest tempo.
         max_bpm: Fastest tempo.
-        n_tempi: With fewer than there are intervals: about as many, equally spaced on a logarithmic axis, at least.
+        n_tempi: At least so many of the intervals, equally spaced on a logarithmic axis. None: all of them.
 
     Raises:
         ValueError: The fastest tempo has less than two frames a beat.

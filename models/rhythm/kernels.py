@@ -1,40 +1,28 @@
-"""Inner loops of the bar-pointer decoders; numba compiles them (`models.machine_code`)."""
+"""Inner loops of the bar-pointer decoders, and the types of their arguments: `models.machine_code` compiles them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
-from typing import Any
-
 import numpy as np
-
-from models.machine_code import compiled
 
 ADVANCE = (
     "void(float64[:,:,::1], int64, int64, int64[::1], int64[::1], int64[:,::1], int64[:,::1], float64[:,:,::1], "
     "float64[:,::1], int64)"
+)
+BACK = (
+    "int64(float64[:,:,::1], int64, int64, int64[::1], int64[:,::1], int64[:,::1], float64[:,:,::1], int64[:,::1], "
+    "int64)"
 )
 FORWARD = (
     "void(float64[::1], int64[:,::1], int64[::1], int64[::1], int64[::1], int64[::1], int64[:,::1], int64[:,::1], "
     "float64[:,:,::1], float64[:,::1], int64, int64[::1])"
 )
 ABREAST = 32  # frames computed side by side at most: their entries stay in the processor's first cache
-LOWEST, HIGHEST = 1e-200, 1e100  # of what the forward algorithm stores; far from where doubles lose digits or overflow
+# Of what the forward algorithm stores, far from where doubles lose digits or overflow. No state ever dies out: bars of
+# another length come back when the metre changes.
+LOWEST, HIGHEST = 1e-200, 1e100
 
 
-@cache
-def advance() -> Callable[..., Any]:
-    """`advance_` in machine code."""
-    return compiled(advance_, ADVANCE)
-
-
-@cache
-def forward() -> Callable[..., Any]:
-    """`forward_` in machine code."""
-    return compiled(forward_, FORWARD)
-
-
-def advance_(scores, start, count, intervals, widths, first, last, log_transitions, gains, frame):
+def advance(scores, start, count, intervals, widths, first, last, log_transitions, gains, frame):
     """Best scores of entering a beat, for frames one behind the other.
 
     A beat of interval i depends on what was at least i frames ago. So as many frames as the shortest interval has are
@@ -96,7 +84,39 @@ def advance_(scores, start, count, intervals, widths, first, last, log_transitio
                     scores[beat, j, column + t] = best[t] + (gains[kind, heard] - gains[kind, now + t])
 
 
-def forward_(state, starts, before, kinds, intervals, widths, first, last, transitions, ratios, frame, found):
+def back(scores, offset, stop, intervals, first, last, log_transitions, entries, known):
+    """Follow a path backwards, from entry to entry, until it enters a beat before a frame.
+
+    Args:
+        scores: As `advance` left them.
+        offset: Frame of their first column.
+        stop: That frame; the longest interval before it is in `scores`.
+        intervals: Frames `[intervals]`.
+        first: The first interval that a beat may come from, `[beats, intervals]`.
+        last: One behind the last.
+        log_transitions: `[beats, to, from]`, into each beat.
+        entries: Frame, beat and number of the interval, latest first, `[entries, 3]`; written behind those known.
+        known: Row of the earliest one known.
+
+    Returns:
+        Row of the earliest one.
+    """
+    beats = len(log_transitions)
+    frame, beat, number = entries[known, 0], entries[known, 1], entries[known, 2]
+    while frame >= stop:
+        before = beat - 1 if beat else beats - 1
+        best, chosen = -np.inf, first[beat, number]
+        for i in range(first[beat, number], last[beat, number]):
+            score = scores[before, i, frame - intervals[i] - offset] + log_transitions[beat, number, i]
+            if score > best:
+                best, chosen = score, i
+        frame, beat, number = frame - intervals[chosen], before, chosen
+        known += 1
+        entries[known, 0], entries[known, 1], entries[known, 2] = frame, beat, number
+    return known
+
+
+def forward(state, starts, before, kinds, intervals, widths, first, last, transitions, ratios, frame, found):
     """Probabilities of all states after each of some frames, up to a factor, and the likeliest one.
 
     The states of an interval lie in a ring: who entered it at frame s is at place s modulo the interval, for as long

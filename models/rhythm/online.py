@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from models.rhythm import positions
+from models.machine_code import compiled
+from models.rhythm import kernels, positions
 from models.rhythm.bar_model import BarModel, bar_model
 from models.rhythm.decoded import Decoded
-from models.rhythm.kernels import forward
 from models.rhythm.observations import exclusive, within
 
 
@@ -63,7 +63,8 @@ class OnlineTracker:
             none = 1 - down - other
         ratios = np.stack([down, other], 1) / (none / (self._lambda - 1))[:, None]
         found = np.empty(len(beat), np.int64)
-        forward()(self._state, *self._tables, ratios, self._frame, found)
+        forward = compiled(kernels.forward, kernels.FORWARD)
+        forward(self._state, *self._tables, ratios, self._frame, found)
         frames = []
         for frame in np.flatnonzero(found >= 0):
             if (self._frame + frame - self._last) / self._rate >= 60 / self._max_bpm:
@@ -77,7 +78,7 @@ class OnlineTracker:
 
 
 def _joined(models: list[BarModel]) -> tuple[np.ndarray, ...]:
-    """Several bars side by side, as `models.rhythm.kernels.forward_` reads them."""
+    """Several bars side by side, as `models.rhythm.kernels.forward` reads them."""
     intervals, widths = models[0].intervals, models[0].widths
     numbers = np.concatenate([np.arange(model.beats) for model in models])
     before, base = np.arange(len(numbers)) - 1, 0

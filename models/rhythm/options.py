@@ -23,7 +23,7 @@ class Decoding:
         min_bpm: Slowest tempo.
         max_bpm: Fastest tempo.
         tempo: BPM where it is known: the tempo then stays within 5 % of it.
-        n_tempi: Tempi that are told apart, equally spaced on a logarithmic axis; None: all whole intervals.
+        n_tempi: Tempi that are told apart, equally spaced on a logarithmic axis; None: one for every number of frames.
         transition_lambda: The larger, the steadier the tempo; None: constant. Several: into the first beat of a bar,
             the second, and so on; the last one holds for the beats that are left.
         observation_lambda: A beat is heard in the first of so many parts of its interval.
@@ -33,7 +33,8 @@ class Decoding:
             is found in silence.
         correct: A beat is where the activation is highest, among the frames in which it is heard (`dbn`). Otherwise it
             is the first of them.
-        refine: Times between frames, by a parabola through the activation (`peaks`, and `dbn` with `correct`).
+        refine: Times between frames, by a parabola through the activation (`peaks`, and `dbn` with `correct`, which
+            then also finds a peak one frame before or after these).
         alternatives: Decode at half and at double tempo, too, and say how likely that is (`dbn`).
         peak_threshold: A beat's activation is higher (`peaks`).
         downbeat_threshold: A downbeat's activation is higher (`peaks`).

@@ -59,6 +59,18 @@ def refined(activations: np.ndarray, frames: np.ndarray) -> np.ndarray:
     return moved
 
 
+def uphill(activations: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """Frames moved to a neighbour that is higher, the higher one of two.
+
+    Args:
+        activations: `[frames]`.
+        frames: Those to move, int64 `[peaks]`.
+    """
+    padded = np.pad(activations, 1, constant_values=-np.inf)
+    before, here, after = (padded[frames + place] for place in range(3))
+    return frames + np.where(np.maximum(before, after) > here, np.where(before > after, -1, 1), 0)
+
+
 def decode_peaks(
     beat: np.ndarray,
     downbeat: np.ndarray | None,

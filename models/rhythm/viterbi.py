@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.machine_code import compiled
+from models.rhythm import kernels
 from models.rhythm.bar_model import BarModel
-from models.rhythm.kernels import advance
 from models.rhythm.observations import Evidence
 
 BLOCK_BYTES = 64 * 2**20  # of scores kept at once; longer recordings are computed twice, the second time backwards
@@ -46,32 +47,33 @@ def viterbi(model: BarModel, evidence: Evidence, block_bytes: int = BLOCK_BYTES)
         evidence: Of at least one frame.
         block_bytes: Of scores kept at once.
     """
-    kernel, lag, total = advance(), int(model.intervals[-1]), evidence.frames
+    advance, back = compiled(kernels.advance, kernels.ADVANCE), compiled(kernels.back, kernels.BACK)
+    lag, total = int(model.intervals[-1]), evidence.frames
     row = model.beats * len(model.intervals)
     length = min(total, max(4 * lag, block_bytes // (8 * row) - lag))
     scores = np.empty((model.beats, len(model.intervals), lag + length))
     scores[:, :, :lag] = _start(model, evidence)
+    tables = (model.first, model.last, model.log_transitions)
 
     def fill(start: int) -> None:
         count = min(length, total - start)
-        tables = (model.intervals, model.widths, model.first, model.last, model.log_transitions)
-        kernel(scores, lag, count, *tables, evidence.gains, start)
+        advance(scores, lag, count, model.intervals, model.widths, *tables, evidence.gains, start)
 
-    starts, kept = range(0, total, length), []
+    starts, history = range(0, total, length), []
     for start in starts:
         if start:
-            scores[:, :, :lag] = scores[:, :, length : length + lag].copy()
-        kept.append(scores[:, :, :lag].copy())
+            scores[:, :, :lag] = scores[:, :, length:].copy()
+        history.append(scores[:, :, :lag].copy())
         fill(start)
-    best, entry = _end(model, scores[:, :, : lag + total - starts[-1]], total)
-    entries = []
-    for start, before in zip(reversed(starts), reversed(kept), strict=True):
+    entries = np.empty((total // int(model.intervals[0]) + 2, 3), np.int64)
+    best, entries[0] = _end(model, scores[:, :, : lag + total - starts[-1]], total)
+    known = 0
+    for start, before in zip(reversed(starts), reversed(history), strict=True):
         if start != starts[-1]:
             scores[:, :, :lag] = before
             fill(start)
-        entry = _back(model, scores, start - lag, entry, entries, stop=start)
-    entries.append(entry)
-    frames, beats, numbers = np.array(entries[::-1], np.int64).T
+        known = back(scores, start - lag, start, model.intervals, *tables, entries, known)
+    frames, beats, numbers = entries[known::-1].T
     return Path(frames, beats, model.intervals[numbers], model.widths[numbers], evidence.nothing + best)
 
 
@@ -85,11 +87,8 @@ def _start(model: BarModel, evidence: Evidence) -> np.ndarray:
     return scores[np.minimum(np.arange(model.beats), 1)]
 
 
-Entry = tuple[int, int, int]  # frame, beat of the bar, number of the interval
-
-
-def _end(model: BarModel, scores: np.ndarray, frames: int) -> tuple[float, Entry]:
-    """The best score of a path that ends in any state, and its last entry.
+def _end(model: BarModel, scores: np.ndarray, frames: int) -> tuple[float, tuple[int, int, int]]:
+    """The best score of a path that ends in any state, and frame, beat and number of the interval of its last entry.
 
     Args:
         model: Of bars.
@@ -104,26 +103,3 @@ def _end(model: BarModel, scores: np.ndarray, frames: int) -> tuple[float, Entry
             if latest_first[place] > best:
                 best, entry = float(latest_first[place]), (frames - 1 - place, beat, number)
     return best, entry
-
-
-def _back(model: BarModel, scores: np.ndarray, offset: int, entry: Entry, entries: list[Entry], stop: int) -> Entry:
-    """Follow a path back until it enters before a frame; gives the entry there.
-
-    Args:
-        model: Of bars.
-        scores: Of a block.
-        offset: Frame of its first column.
-        entry: The last one known.
-        entries: Those passed are appended.
-        stop: Frame of the block behind its history.
-    """
-    frame, beat, number = entry
-    while frame >= stop:
-        entries.append((frame, beat, number))
-        before = beat - 1 if beat else model.beats - 1
-        froms = slice(model.first[beat, number], model.last[beat, number])
-        columns = frame - offset - model.intervals[froms]
-        ways = scores[before, np.arange(froms.start, froms.stop), columns] + model.log_transitions[beat, number, froms]
-        number = int(froms.start + ways.argmax())
-        frame, beat = frame - int(model.intervals[number]), before
-    return frame, beat, number

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from datasets.beat_targets import BeatTargets
+from datasets.beats import Beats
 from datasets.clips import RandomCrops, Windows
 from datasets.store import Header, Store, StoreWriter
 from datasets.targets import ClipTargets, FrameTargets
+from datasets.time_grid import TimeGrid
 from datasets.windows import Plan, offset_range
 
 LENGTHS = {"a.ogg": 300, "b.ogg": 25, "c.ogg": 41}
@@ -120,6 +125,17 @@ def test_what_a_track_lacks_is_padded_behind_where_windows_lie_on_one_grid(store
     assert items[0]["mask"].tolist() == [1] * 25 + [0] * 15
     assert (items[0]["x"][25:] == -100).all()
     assert items[0]["rows"] == 25
+
+
+def test_targets_learn_how_much_of_a_crop_is_padding(stores):
+    targets = BeatTargets([Beats(np.arange(0.0, 3.0, 0.5))] * 3, TimeGrid(10.0, 2))
+    windows = Windows(stores["mel"], IDS, targets, Plan(40, 36, align=4))
+    (item,) = [item for item in windows if item["track"] == 1]
+    assert item["mask"][:, 0].tolist() == [1] * 13 + [0] * 7  # of 25 rows
+    crops = RandomCrops(stores["mel"], IDS, targets, 40, speeds=(0.5, 2.0))
+    for seed in range(10):
+        item = crops[1, seed]
+        assert item["mask"][:, 0].sum() == min(20, math.ceil((25 - item["start"]) / item["rate"] / 2))
 
 
 def test_several_views_are_drawn_one_after_another(stores):

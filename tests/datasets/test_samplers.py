@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.samplers import EpochSampler, EvenShare, balanced_weights
+from datasets.samplers import EpochSampler, EvenShare, balanced_weights, time_weights
 
 
 def test_weights_of_a_hand_made_table():
@@ -15,6 +15,16 @@ def test_weights_of_a_hand_made_table():
     rare, common = 1000 / 101, 1000 / 103
     assert balanced_weights(targets) == pytest.approx([common, common + rare, common, 0])
     assert balanced_weights(targets, total=False) == pytest.approx([common, rare, common, 0])
+
+
+def test_time_is_drawn_alike_and_a_temperature_brings_corpora_together():
+    rows, corpora = [100, 300, 50, 50], ["large", "large", "small", "small"]
+    assert time_weights(rows).tolist() == rows
+    assert time_weights(rows, corpora).tolist() == rows
+    shares = time_weights(rows, corpora, 2.0) / time_weights(rows, corpora, 2.0).sum()
+    assert shares[:2].sum() / shares[2:].sum() == pytest.approx(2.0)  # the root of 4
+    assert shares[1] / shares[0] == pytest.approx(3)
+    assert time_weights(rows, corpora, 1e9)[:2].sum() == pytest.approx(time_weights(rows, corpora, 1e9)[2:].sum())
 
 
 @given(st.integers(1, 60), st.integers(1, 80), st.integers(1, 5), st.integers(0, 3), st.booleans())

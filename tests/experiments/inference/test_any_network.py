@@ -117,7 +117,7 @@ def test_files_of_every_length_are_predicted_and_windows_vote(settings, encoder,
     ("given", "message"),
     [
         ({"layer": "block_06"}, r"layer 'block_06'.*has the layers frames, clip"),
-        ({"join": "median"}, "median"),
+        ({"join": "mode"}, "mode"),
     ],
 )
 def test_what_the_network_does_not_have_is_named(settings, tmp_path, given, message):

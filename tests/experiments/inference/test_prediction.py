@@ -299,7 +299,7 @@ def test_what_an_earlier_run_has_kept_is_not_written_to(tmp_path):
 
 def test_nothing_readable_is_an_error(tmp_path, checkpoint):
     (tmp_path / "bad.wav").write_text("x")
-    with pytest.raises(UserError, match="the file could not be predicted; the reason is above"):
+    with pytest.raises(UserError, match=r"bad\.wav could not be predicted: "):
         call(tmp_path / "bad.wav", checkpoint, tmp_path)
 
 
@@ -309,7 +309,7 @@ def test_what_was_skipped_is_forgotten_once_it_is_read(music, checkpoint, tmp_pa
     call(music, checkpoint, tmp_path, out_dir=str(out))
     kept = tmp_path / "kept.csv"
     os.link(out / "skipped.csv", kept)
-    with pytest.raises(UserError, match="the file could not be predicted"):
+    with pytest.raises(UserError, match="could not be predicted: "):
         call(music / "torn.wav", checkpoint, tmp_path, out_dir=str(out))
     sound(music / "torn.wav", 16_000, 6)
     assert call(music, checkpoint, tmp_path, out_dir=str(out))[0] == {"predicted": 1, "already": 5, "skipped": 0}

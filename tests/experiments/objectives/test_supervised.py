@@ -75,7 +75,7 @@ def test_clips_of_a_track_need_not_be_neighbours_and_are_joined_as_asked():
     largest = Supervised(task, "max").evaluate(kept, None)
     assert largest.predictions[1].tolist() == decoded[[2, 4]].max(0).tolist()
     with pytest.raises(UserError, match="way to join"):
-        Supervised(task, "median").evaluate(kept, None)
+        Supervised(task, "middle").evaluate(kept, None)
 
 
 def test_what_cannot_be_scored_is_told_beside_the_loss():

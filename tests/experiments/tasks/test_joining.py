@@ -32,6 +32,16 @@ def test_other_ways_to_join():
     assert TAGGING.join(predictions[:, :2], how="max").tolist() == [0.6, 0.4]
 
 
+def test_the_median_is_what_some_window_gave():
+    tempo = build("tempo_regression", mean=[7], scale=[1])
+    windows = np.array([[60.0], [121.0], [120.0], [119.0]], np.float32)
+    assert tempo.join(windows[:3]).tolist() == [120]
+    assert tempo.join(windows).tolist() == [119]
+    assert tempo.join(windows[:2]).tolist() == [60]
+    assert tempo.join(windows[:2], how="mean").tolist() == [90.5]
+    assert EMOTION.join(np.array([[1.0, 9.0], [2.0, 2.0], [9.0, 1.0]]), how="median").tolist() == [2, 2]
+
+
 def test_the_mean_of_logits_is_decoded():
     logits = np.array([[2.0, 0.0, -1.0], [4.0, -2.0, 0.0]], np.float32)
     for task, columns in ((GENRE, 3), (TAGGING, 2)):
@@ -46,12 +56,14 @@ def test_the_mean_of_logits_is_decoded():
         EMOTION.join_outputs(np.ones((2, 2)), np.ones((2, 2)), how="mean_logits")
 
 
-@pytest.mark.parametrize(("task", "how"), [(TAGGING, "vote"), (EMOTION, "max"), (EMOTION, "vote")])
+@pytest.mark.parametrize(("task", "how"), [(TAGGING, "vote"), (EMOTION, "max"), (EMOTION, "vote"), (GENRE, "median")])
 def test_a_way_that_makes_no_sense_is_refused(task, how):
     with pytest.raises(UserError, match=rf"{task.name}: windows cannot be joined by {how}\. Valid: mean"):
         task.join(np.ones((2, 2)), how=how)
 
 
 def test_an_unknown_way_is_named():
-    with pytest.raises(UserError, match=r"unknown way to join windows 'meen'; did you mean 'mean'\? Valid: mean, max"):
+    with pytest.raises(
+        UserError, match=r"unknown way to join windows 'meen'; did you mean 'mean'\? Valid: mean, median"
+    ):
         GENRE.join(np.ones((1, 3)), how="meen")

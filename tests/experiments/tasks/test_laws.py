@@ -21,6 +21,7 @@ MADE = {
     "emotion": build("emotion", mean=[4.8, 5.0], scale=[1.4, 1.2]),
     "tempo": build("tempo"),
     "tempo_regression": build("tempo_regression", mean=[6.9], scale=[0.4]),
+    "tempo_any_octave": build("tempo_any_octave"),
 }
 WHOLE = [name for name, kind in TASKS.items() if kind.clip_level]
 every = pytest.mark.parametrize("name", WHOLE)
@@ -66,7 +67,10 @@ def test_one_primary_metric_in_three_forms(name, seed, n):
 
 
 @settings(max_examples=20, deadline=None)
-@given(name=st.sampled_from(["key", "emotion", "tempo", "tempo_regression"]), seed=st.integers(0, 2**31))
+@given(
+    name=st.sampled_from(["key", "emotion", "tempo", "tempo_regression", "tempo_any_octave"]),
+    seed=st.integers(0, 2**31),
+)
 def test_resampled_scores_are_the_scores_of_repeated_items(name, seed):
     task, outputs, targets = problem(name, seed, 14)
     decoded, rng = task.decode(outputs[0]), np.random.default_rng(seed)

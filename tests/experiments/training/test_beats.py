@@ -153,7 +153,7 @@ def test_the_decoder_that_validation_chose_is_noted_with_the_weights():
     assert found.positions.tolist() == beats[:, 1].astype(int).tolist()
     content["hyper_parameters"]["decoder"] = "pickle"
     write_pickled(Path("changed.ckpt"), content)
-    with pytest.raises(ValueError, match="decoder 'pickle', expected one of"):
+    with pytest.raises(ValueError, match="decoder is 'pickle', expected one of peaks, dbn"):
         Encoder.load("changed.ckpt", allowed={__name__})
 
 

@@ -15,7 +15,7 @@ from mir_eval import beat
 
 from models.rhythm import scores
 
-PUBLISHED = Path("/work/shared/data/fixtures/mir_eval/beat")
+PUBLISHED = Path(__file__).parents[4] / "shared/data/fixtures/mir_eval/beat"
 REFERENCE = np.arange(0, 60, 0.5)
 GOLDEN = {
     "identical": (REFERENCE, (1.000, 1, 1, 1, 1)),
@@ -94,9 +94,10 @@ def test_coherence_of_an_estimate():
     assert scores.repeated_downbeats(np.array([], int)) == 0
 
 
-@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="mir_eval's own test data are not part of the project")
 @pytest.mark.parametrize("number", range(5))
 def test_values_that_mir_eval_publishes(number):
+    if not PUBLISHED.is_dir():
+        pytest.skip("mir_eval's own test data are not part of the project")
     times = [np.loadtxt(PUBLISHED / f"{kind}0{number}.txt")[:, None][:, 0] for kind in ("ref", "est")]
     expected = json.loads((PUBLISHED / f"output0{number}.json").read_text())
     found = scores.agreement(*(one[one >= 5] for one in times))

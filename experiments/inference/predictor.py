@@ -1,0 +1,99 @@
+"""What predicts audio, and what keeps its predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from experiments.encoder import Encoder
+from experiments.settings import PredictionSettings
+from experiments.tasks.base import Task
+from experiments.tracking import RunHandle
+from experiments.windowing import Windowing
+from models.fingerprint import fingerprint
+from models.prediction import Prediction
+from models.running import Runner
+from models.thresholds import Thresholds
+from preprocess.files import Candidate
+from preprocess.tracks import DecodedTrack
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """What predicts audio.
+
+    Attributes:
+        encoder: The network.
+        task: What the predictions mean.
+        windowing: How audio is cut.
+        run_batch: Windows as they are decoded to arrays `[windows, ...]`.
+        predict: What `run_batch` gave for the windows of a file, `[windows, ...]`, their first rows, and the rows of
+            the file, to the predictions of every window, `[windows, n_outputs]`, and of the file, `[n_outputs]`; of a
+            task over time `[windows, steps, n_outputs]` and `[steps, n_outputs]`.
+        producer: What the predictions are made with besides; plain values.
+        padded: Whether a file that is much shorter than a window is always padded, as in an extraction.
+        last_layer: Of the network; nothing runs after it. None: to the end.
+        thresholds: Of a tagger, fitted for these weights.
+        words: Of a command line that name the network, where thresholds can be fitted for it.
+        tempi: The slowest and the fastest tempo that may be estimated, BPM; None: whatever the task knows.
+    """
+
+    encoder: Encoder
+    task: Task
+    windowing: Windowing
+    run_batch: Runner
+    predict: Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+    producer: Mapping[str, Any] = field(default_factory=dict)
+    padded: bool = False
+    last_layer: str | None = None
+    thresholds: Thresholds | None = None
+    words: Sequence[str] = ()
+    tempi: tuple[float | None, float | None] = (None, None)
+
+    @property
+    def made(self) -> dict[str, Any]:
+        """What predictions are made with, so that a folder holds those of one predictor alone; plain values."""
+        about = self.encoder.description
+        meaning = {key: about[key] for key in ("task", "labels", "options") if key in about}
+        return {
+            "weights": self.encoder.weights,
+            "network": fingerprint({**self.encoder.identity, **meaning}),
+            **self.windowing.record,
+        }
+
+
+class Keeper(Protocol):
+    """What keeps the predictions of files.
+
+    Attributes:
+        folder: Where they are.
+        done: Files that are through, by name, each with its stamp.
+    """
+
+    folder: Path
+    done: Mapping[str, Any]
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def refused(self, name: str, outcome: DecodedTrack | str) -> str:
+        """Why a file is not predicted, by what was decoded of it or why nothing was; empty where it is."""
+
+    def keep(self, file: Candidate, prediction: Prediction, stamp: Any) -> None:
+        """Write what is predicted of a file; when this is over, the file is through."""
+
+    def say_already(self, count: int) -> None:
+        """Say what becomes of so many files that were predicted before, where it is not clear."""
+
+    def leave(self, new: Sequence[str]) -> None:
+        """Print what was predicted of the files of this call, and leave everything with the run."""
+
+
+def folder_of(inference: PredictionSettings, run: RunHandle) -> Path:
+    """Where predictions go."""
+    return Path(inference.out_dir).expanduser() if inference.out_dir else run.directory

@@ -1,0 +1,65 @@
+"""What predictions of beats and of tempo have in common: what was asked for, and audio that has neither."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from experiments.encoder import Encoder
+from experiments.errors import UserError
+from experiments.inference.pinned_beats import with_pinned
+from experiments.settings import PretrainSettings, RhythmSettings
+from experiments.settings.rhythm import USUAL
+from experiments.tasks import find
+from experiments.tasks.base import Task
+from experiments.tasks.beats import BeatTracking
+from experiments.tasks.tempo import TempoTask, check_range
+from models.fingerprint import fingerprint
+
+SILENT = "silent"  # how preprocess begins to say why nothing is decoded
+
+
+def asked(encoder: Encoder, settings: PretrainSettings, songs: int) -> tuple[Task, dict[str, Any]]:
+    """The task of a network with the decoder of the settings, and what predictions are thereby made with.
+
+    Raises:
+        UserError: Beats are asked for and the network predicts something else; several decoders are given, or beats
+            are pinned in several songs.
+        CorpusError: The file of pinned beats cannot be read.
+    """
+    task, rhythm, wanted = encoder.task, settings.rhythm, settings.datamodule.task
+    if wanted != "auto" and find(wanted).kind == "events" and task.kind != "events":
+        raise UserError(
+            f"{wanted} is asked for, and the network of {settings.inference.checkpoint or settings.model.pretrained} "
+            f"predicts {task.name}: give the checkpoint of a network for beats"
+        )
+    if not isinstance(task, BeatTracking):
+        tempi = tempi_of(task, rhythm)
+        return task, {} if tempi == (None, None) else {"tempi": list(tempi)}
+    decoders = rhythm.decoders((encoder.decoder or USUAL,))
+    if len(decoders) > 1:
+        raise UserError(f"rhythm.decoder={','.join(decoders)}: a prediction is made by one decoder; evaluate compares")
+    if rhythm.pinned and songs > 1:
+        raise UserError(f"rhythm.pinned={rhythm.pinned} is for one recording, and inference.audio names {songs}")
+    decoding = with_pinned(rhythm.decoding(decoders[0], alternatives=True), rhythm)
+    return task.decoded_by(decoding), {"decoder": f"{decoding.name} {fingerprint(asdict(decoding))}"}
+
+
+def tempi_of(task: Task, rhythm: RhythmSettings) -> tuple[float | None, float | None]:
+    """The slowest and the fastest tempo that the settings allow a task about tempo, BPM; None: whatever it knows.
+
+    Raises:
+        UserError: None that it knows lies between them.
+    """
+    if not isinstance(task, TempoTask):
+        return None, None
+    usual = RhythmSettings()
+    low = rhythm.min_bpm if rhythm.min_bpm != usual.min_bpm else None
+    high = rhythm.max_bpm if rhythm.max_bpm != usual.max_bpm else None
+    check_range(task.name, low, high)
+    return low, high
+
+
+def without_onsets(reason: str) -> str:
+    """Why nothing is decoded of a song, in terms of rhythm."""
+    return f"no onsets found, it is {reason}" if reason.startswith(SILENT) else reason

@@ -1,0 +1,99 @@
+"""Predictions of tempo: besides what is left of all predictions, a tempo in every entry, and a table of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets.csv_writing import RecordWriter
+from datasets.text import printable
+from experiments.errors import UserError
+from experiments.inference.ranked import Ranked
+from experiments.inference.rhythm import without_onsets
+from experiments.messages import say
+from experiments.reports import COLOURS, MUTED, clock, picture, short_name
+from experiments.tasks.tempo import SLOWEST
+from experiments.tempo.summary import NO_ONSETS, check_duration, no_onsets, spoken, tempo_summary
+from models.prediction import Prediction
+from preprocess.tracks import DecodedTrack
+
+KEY = "tempo"  # of an entry: what `tempo_summary` says
+TABLE = "tempo.csv"
+COLUMNS = ("audio", "tempo", "second_tempo", "salience", "confidence")
+
+
+class TempoFiles(Ranked):
+    """Keeps what `Ranked` keeps, with tempi in `predictions.json`, and `tempo.csv`, a row a song."""
+
+    def refused(self, name: str, outcome: DecodedTrack | str) -> str:
+        """What cannot be decoded, is too short, or has no onsets."""
+        if isinstance(outcome, str):
+            return without_onsets(outcome)
+        if no_onsets(outcome.frames):
+            return NO_ONSETS
+        try:
+            warning = check_duration(outcome.seconds)
+        except UserError as error:
+            return str(error)
+        if warning:
+            say(f"{printable(name)}: {warning}")
+        return ""
+
+    def known(self, prediction: Prediction) -> dict[str, Any]:
+        """Tempi of the song and of its windows."""
+        return {KEY: tempo_summary(self.predictor.task, prediction, *self.predictor.tempi)}
+
+    def show(self, summary: Mapping[str, Any]) -> None:
+        """Print the tempo; of one that an earlier version predicted, its class."""
+        if KEY not in summary:
+            super().show(summary)
+            return
+        found = summary[KEY]
+        sure = "" if found["confidence"] is None else f", confidence {found['confidence']:.2f}"
+        print(f"  {spoken(found)} (or {found['second_tempo']:.2f}{sure})")
+
+    def leave(self, new: Sequence[str]) -> None:
+        """Print tempi, and leave the table of them and all other files with the run."""
+        super().leave(new)
+        table = self.folder / TABLE
+        with table.open("w", newline="", encoding="utf-8") as handle:
+            writer = RecordWriter(handle, COLUMNS)
+            writer.writeheader()
+            for summary in self.summaries():
+                row = {"audio": summary["audio"], **summary.get(KEY, {})}
+                writer.writerow({name: row.get(name) for name in COLUMNS})
+        self.run.add_artifact(table)
+        say(f"tempi: {table}; over time: {self.folder / 'predictions.json'}")
+
+    def draw(self, audio: str, prediction: Prediction) -> None:
+        """Draw how probable tempi are, and the tempo of every window."""
+        found, path = self.known(prediction)[KEY], self.picture_of(audio)
+        with picture(path, 12, 4.8, 1, 2, width_ratios=[2, 3]) as (whole, over_time):
+            _draw_whole(whole, prediction, found)
+            _draw_over_time(over_time, prediction, found)
+            whole.set_title(short_name(Path(audio).name, 40))
+        self.run.add_artifact(path)
+
+
+def _draw_whole(axis: Any, prediction: Prediction, found: Mapping[str, Any]) -> None:
+    if prediction.kind == "class":
+        axis.plot(SLOWEST + np.arange(len(prediction.whole)), prediction.whole, color=COLOURS[0])
+        axis.set_ylabel("probability")
+        axis.set_ylim(bottom=0)
+    axis.axvline(found["tempo"], color=COLOURS[1], label=f"{found['tempo']:.2f} BPM")
+    axis.axvline(found["second_tempo"], color=MUTED, linestyle=":", label=f"or {found['second_tempo']:.2f} BPM")
+    axis.set_xlabel("tempo (BPM)")
+    axis.legend(loc="upper right")
+
+
+def _draw_over_time(axis: Any, prediction: Prediction, found: Mapping[str, Any]) -> None:
+    middles = prediction.times + prediction.window / 2
+    axis.plot(middles, [one["tempo"] for one in found["over_time"]], "o-", color=COLOURS[1], label="of each window")
+    axis.axhline(found["tempo"], color=MUTED, linestyle=":", label="of the whole")
+    axis.xaxis.set_major_formatter(clock)
+    axis.set_xlabel("time (minutes:seconds)")
+    axis.set_ylabel("tempo (BPM)")
+    axis.legend(loc="upper right")

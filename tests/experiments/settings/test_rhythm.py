@@ -1,0 +1,40 @@
+"""Settings of the decoders become their options, and beats that are known go with them."""
+
+from __future__ import annotations
+
+import pytest
+
+from experiments.inference.pinned_beats import with_pinned
+from experiments.settings import RhythmSettings
+from models.rhythm.options import DECODERS, Decoding
+
+
+def test_the_defaults_are_those_of_the_decoders():
+    usual = RhythmSettings()
+    for name in DECODERS:
+        assert usual.decoding(name, alternatives=True) == Decoding(name=name)
+    assert usual.decoding("dbn").alternatives is False
+
+
+def test_every_setting_reaches_the_decoder():
+    given = {"min_bpm": 60.0, "max_bpm": 300.0, "tempo": 90.0, "n_tempi": None, "transition_lambda": None}
+    given |= {"peak_threshold": 0.3, "downbeat_threshold": 0.2, "min_interval": 0.1, "threshold": 0.0}
+    settings = RhythmSettings(bars=[2, 5], bar_priors=[0.0, -3.0], metre_changes=True, **given)
+    made = settings.decoding("dbn")
+    assert {name: getattr(made, name) for name in given} == given
+    assert (made.bars, made.metre_changes) == ({2: 0.0, 5: -3.0}, True)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"), [(None, ("dbn",)), ("online", ("online",)), (["dbn", "peaks"], ("dbn", "peaks"))]
+)
+def test_one_decoder_several_or_the_usual_one(given, named):
+    assert RhythmSettings(decoder=given).decoders(("dbn",)) == named
+
+
+def test_known_beats_are_pinned_and_those_of_position_one_are_downbeats(tmp_path):
+    file = tmp_path / "known.beats"
+    file.write_text("0.5\t1\n1.0\t2\n2.5\t1\n", encoding="utf-8")
+    made = with_pinned(Decoding(name="dbn"), RhythmSettings(pinned=str(file)))
+    assert (made.pinned, made.pinned_downbeats) == ((0.5, 1.0, 2.5), (0.5, 2.5))
+    assert with_pinned(made, RhythmSettings()) is made

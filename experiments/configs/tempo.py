@@ -35,7 +35,7 @@ DATA: Mapping[str, Any] = {
     "batch_size_train": 32,
     "batch_size_test": 32,
     "masking": {"do": False},
-    "sampler": {"balance": "none"},
+    "sampler": {"balance": "tracks"},
 }
 SHORT: Mapping[str, Any] = {
     "trainer": {"max_epochs": 12, "check_val_every_n_epoch": 2},

@@ -43,7 +43,7 @@ def tempo_balance(train: Examples, how: str, speeds: tuple[float, float] | None)
     setting = f"datamodule.sampler.balance={how}"
     tempi = train.targets if train.clip_level else None
     if tempi is None or tempi.ndim != 1 or not np.issubdtype(tempi.dtype, np.floating):
-        raise UserError(f"{setting} is for tempo, and the task of this training is another: set it to labels or none")
+        raise UserError(f"{setting} is for tempo, and the task of this training is another: set it to labels or tracks")
     if how == "bins":
         return TempoBalance(bin_weights(tempi), train.crops)
     if speeds is None:

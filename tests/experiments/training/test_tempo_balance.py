@@ -40,8 +40,8 @@ def test_stretch_draws_speeds_too():
 
 
 def test_usual_and_equal_weights_know_nothing_of_tempi():
-    assert loaders("none").tempi is None
-    assert loaders("none").weights.tolist() == [1.0] * len(TEMPI)
+    assert loaders("tracks").tempi is None
+    assert loaders("tracks").weights.tolist() == [1.0] * len(TEMPI)
     assert loaders("labels").weights[-1] > loaders("labels").weights[0]
 
 

@@ -60,21 +60,39 @@ def read_beats(file: Path) -> FoundBeats:
     Raises:
         CorpusError: It is missing, or none of the formats above; names the line.
     """
+    return parse_beats(content_of(file), str(file))
+
+
+def content_of(file: Path) -> bytes:
+    """The bytes of a file of beats, `LARGEST` and one at most.
+
+    Raises:
+        CorpusError: It cannot be read.
+    """
     try:
         with file.open("rb") as stream:
-            content = stream.read(LARGEST + 1)
+            return stream.read(LARGEST + 1)
     except OSError as error:
         raise CorpusError(f"{file}: cannot be read ({error.strerror or error})") from None
-    return parse_beats(content, str(file))
 
 
-def parse_beats(content: bytes, where: str) -> FoundBeats:
-    """Beats of the content of a file, which `where` names in messages; as `read_beats`."""
+def text_of(content: bytes, where: str) -> str:
+    """The same as text, in which what is not UTF-8 is replaced.
+
+    Raises:
+        CorpusError: It is larger than the beats of a recording are, or no text.
+    """
     if len(content) > LARGEST:
         raise CorpusError(f"{where}: more than {LARGEST >> 20} MiB are no beats of one recording")
     text = content.decode("utf-8-sig", errors="replace")
     if "\0" in text:
         raise CorpusError(f"{where}: no text, expected {EXPECTED}")
+    return text
+
+
+def parse_beats(content: bytes, where: str) -> FoundBeats:
+    """Beats of the content of a file, which `where` names in messages; as `read_beats`."""
+    text = text_of(content, where)
     if text.lstrip().startswith(("{", "[")):
         return beats_of_json(text, where)
     rows = list(_rows(text, where))
@@ -119,10 +137,11 @@ def beats_of_json(text: str, where: str) -> FoundBeats:
     found = content.get("annotations") if isinstance(content, dict) else None
     if not isinstance(found, list):
         raise CorpusError(f"{where}: JSON without annotations, expected JAMS or a list of times")
-    by_namespace = {one["namespace"]: one for one in reversed(found) if isinstance(one, dict) and "namespace" in one}
+    named = [one for one in found if isinstance(one, dict) and isinstance(one.get("namespace"), str)]
+    by_namespace = {one["namespace"]: one for one in reversed(named)}
     chosen = next((by_namespace[name] for name in NAMESPACES if name in by_namespace), None)
     if chosen is None:
-        there = ", ".join(sorted(map(str, by_namespace))) or "no annotation"
+        there = ", ".join(sorted(by_namespace)) or "no annotation"
         raise CorpusError(f"{where}: JAMS without {' or '.join(NAMESPACES)}; there is {there}")
     return ordered(_jams_beats(chosen.get("data"), where))
 
@@ -197,7 +216,9 @@ def _rwc(rows: Sequence[tuple[str, Sequence[str]]]) -> FoundBeats:
 def _jams_beats(data: Any, where: str) -> list[tuple[float, int | None]]:
     """Pairs of an annotation, whose data are a list of observations or, in old files, a list by field."""
     if isinstance(data, dict) and all(isinstance(data.get(key), list) for key in ("time", "value")):
-        data = [{"time": time, "value": value} for time, value in zip(data["time"], data["value"], strict=False)]
+        if len(data["time"]) != len(data["value"]):
+            raise CorpusError(f"{where}: JAMS with {len(data['time'])} times and {len(data['value'])} values of beats")
+        data = [{"time": time, "value": value} for time, value in zip(data["time"], data["value"], strict=True)]
     if not isinstance(data, list):
         raise CorpusError(f"{where}: JAMS whose beats have no list of data")
     pairs = []

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from datasets.beat_files import content_of, text_of
 from datasets.beats import Beats, bar_positions
 from datasets.corpora.rhythm import BeatAnnotations, corpus
 from datasets.tables import CorpusError
@@ -35,9 +36,9 @@ def read(file: Path) -> Beats:
     Raises:
         CorpusError: It is something else.
     """
-    times, downbeats = [], []
+    times, downbeats, text = [], [], text_of(content_of(file), str(file))
     try:
-        for line in file.read_text(encoding="utf-8").splitlines():
+        for line in text.splitlines():
             time, _, said = line.split("\t")[:3]
             kind = said.split(",")[0].strip()
             if kind not in (*BEAT, DOWNBEAT):
@@ -47,7 +48,7 @@ def read(file: Path) -> Beats:
         order = np.argsort(times, kind="stable")
         found, first = np.unique(np.array(times)[order], return_index=True)
         return Beats(found, bar_positions(np.array(downbeats, bool)[order][first]))
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise CorpusError(f"{file}: expected lines of time, time, and b or db, as ASAP has them ({error})") from None
 
 

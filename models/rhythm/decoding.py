@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,9 +31,11 @@ def decode(activations: np.ndarray, rate: float, offset: float = 0.0, options: D
 
     Raises:
         ValueError: The shape is another, a value is no probability (the message names the step), something pinned lies
-            outside, or the range of tempi does not fit the rate.
+            outside, or the rate is none, or too low for the range of tempi.
     """
     options = options or Decoding()
+    if not 0 < rate < math.inf:
+        raise ValueError(f"rate {rate:g}: expected steps a second, above 0")
     beat, downbeat = _columns(activations)
     beat, downbeat = _pinned(beat, downbeat, rate, offset, options)
     if not len(beat):

@@ -76,6 +76,8 @@ def test_beats_are_put_in_order_each_once_and_none_before_the_start():
         ('{"a": 1}', "JSON without annotations"),
         ('{"annotations": [{"namespace": "tempo", "data": []}]}', "JAMS without beat_position or beat; there is tempo"),
         ('{"annotations": [{"namespace": "beat", "data": [{"value": 1}]}]}', "beat 1: .* expected a time"),
+        ('{"annotations": [{"namespace": [], "data": []}]}', "there is no annotation"),
+        ('{"annotations": [{"namespace": "beat", "data": {"time": [1, 2], "value": [1]}}]}', "2 times and 1 values"),
         ("[[0.5, 1, 2]]", "beat 1: .* expected a time, or a time and a position"),
     ],
 )

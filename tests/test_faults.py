@@ -15,7 +15,7 @@ from importlib.metadata import packages_distributions, requires
 from importlib.util import find_spec
 from pathlib import Path
 from sys import stdlib_module_names
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 
@@ -184,6 +184,25 @@ def test_f20_every_setting_can_be_given_and_nothing_in_them_is_of_one_run(experi
         }
     given = overrides.compose(PretrainSettings, {}, ["trainer.accelerator=cuda"])
     assert given.settings.trainer.accelerator == "cuda"
+
+
+def choices(annotation: Any) -> Iterator[str]:
+    """The words that an annotation names, those of lists apart."""
+    inner = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        yield from (word for word in inner if isinstance(word, str))
+    elif get_origin(annotation) is not list:
+        for one in inner:
+            yield from choices(one)
+
+
+def test_f20_every_choice_can_be_given(experiments):
+    for experiment in experiments.values():
+        schema = overrides.compose(experiment.model, {}, []).schema
+        for key, _ in overrides.flat(experiment.model().model_dump()):
+            annotation = annotation_of(key, [schema])
+            words = [*choices(annotation)]
+            assert [overrides.read(key, word, annotation) for word in words] == words
 
 
 def documented() -> list[tuple[str, str]]:

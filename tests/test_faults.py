@@ -43,7 +43,10 @@ DOCUMENTS = [
     ROOT / "CHANGELOG.md",
     ROOT / "benchmarks/README.md",
 ]
-SUFFIXES = (".csv", ".json", ".jsonl", ".md", ".mmap", ".npy", ".parquet", ".pt2", ".tsv")  # of files, not of settings
+SUFFIXES = (  # of files, not of settings
+    *(".beat", ".beats", ".csv", ".jams", ".json", ".jsonl", ".md", ".mmap", ".npy", ".parquet", ".pt2", ".tsv"),
+    ".txt",
+)
 # Classes of the reader's own (test_extending_page.py has the commands run with those of docs/extending.md), and weights
 # that settings follow from.
 IN_PLACE_OF = {
@@ -226,7 +229,7 @@ def test_f28_every_command_that_is_shown_exists_with_its_settings(line, experime
         found = find_spec(module)
         assert found, line
         folders = found.submodule_search_locations
-        files = Path(folders[0]).glob("*.py") if folders else [Path(found.origin)]
+        files = Path(folders[0]).rglob("*.py") if folders else [Path(found.origin)]
         source = "".join(file.read_text(encoding="utf-8") for file in files)
         assert all(f'{option}"' in source for option in re.findall(r"--[\w-]+", line)), line
         return

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from datasets import plain_json
 from datasets.columns import likely, option
 from datasets.corpus import LABELS, Corpus
 from datasets.folders import are_classes
@@ -22,6 +21,7 @@ from experiments.messages import say
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import TASKS, Task, build, find
 from experiments.tracks import annotations, beat_sources
+from experiments.tracks.published import corpus_name, version_of
 from experiments.tracks.readable import drop_several, drop_unreadable, implausible, other_tasks_hint
 from models.fingerprint import fingerprint
 from models.frontends import FrontEnd
@@ -250,45 +250,12 @@ def read_corpus(settings: DatamoduleSettings, source: DataSource, task: Task | N
         CorpusError: Folders are the classes, and there are too few.
     """
     corpus = source.corpus or annotations.from_folders(settings, source.base_dir, source.features.ids)
-    corpus = replace(corpus, name=corpus_name(source, corpus.name), version=version_of(source))
+    base = source.base_dir
+    corpus = replace(corpus, name=corpus_name(base, source.name, corpus.name), version=version_of(base))
     wanted = beat_sources.needed(settings, task)
-    corpus = beat_sources.of_audio(corpus, source.base_dir, source.features, source.frontend.frame_rate, wanted)
+    corpus = beat_sources.of_audio(corpus, base, source.features, source.frontend.frame_rate, wanted)
     say_notes(corpus)
     return corpus
-
-
-def corpus_name(source: DataSource, table: str) -> str:
-    """The name of a corpus: the published one, and that of its table unless this is just `tracks`."""
-    published = "+".join(_published(source))
-    if table == "tracks":
-        return published or source.name
-    return f"{published} {table}".strip()
-
-
-def version_of(source: DataSource) -> str:
-    """What the annotations of a published corpus are called; empty where only one sort of them is in circulation."""
-    return ", ".join(str(facts["annotations"]) for facts in _published(source).values() if facts.get("annotations"))
-
-
-def published_counts(source: DataSource) -> dict[str, int]:
-    """Tracks of every split of the table in use, as published; empty of a corpus that is none, or cut to a list."""
-    for facts in _published(source).values():
-        for protocol in facts["protocols"].values():
-            if source.corpus is not None and protocol.get("table") == f"{source.corpus.name}.csv":
-                return {} if facts.get("cut_to") else dict(protocol.get("published", {}))
-    return {}
-
-
-def _published(source: DataSource) -> dict[str, Mapping[str, Any]]:
-    """What a store says of the published corpora in it, by name."""
-    try:
-        about = plain_json.parse((source.base_dir / "corpus.json").read_bytes())
-    except (OSError, ValueError):
-        about = {}
-    entries = about.items() if isinstance(about, dict) else ()
-    return {
-        name: facts for name, facts in entries if isinstance(facts, dict) and isinstance(facts.get("protocols"), dict)
-    }
 
 
 def say_notes(corpus: Corpus, before: Corpus | None = None) -> None:

@@ -26,7 +26,8 @@ from datasets.rhythm_audit import (
 from datasets.text import enumerated, pluralize, printable_lines
 from experiments.settings import PretrainSettings
 from experiments.tracking import RunHandle
-from experiments.tracks.data import open_source, published_counts, read_corpus
+from experiments.tracks.data import open_source, read_corpus
+from experiments.tracks.published import published_counts
 from experiments.tracks.rhythm_pictures import beats_picture, tempo_histogram
 from experiments.tracks.stored_audio import mels_of_audio
 
@@ -57,7 +58,8 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     run.set_info(data={"corpus": corpus.name, "annotations": corpus.version, "tracks": counts})
     if run.is_global_zero:
         files = _write(run, corpus.name, verdicts, tempi, genres, rows, limits)
-        lines = [*_headline(used, counts, published_counts(source)), "", *_faults(verdicts)]
+        published = published_counts(source.base_dir, source.corpus.name) if source.corpus else {}
+        lines = [*_headline(used, counts, published), "", *_faults(verdicts)]
         lines += ["", *_tempo_lines(genres)] if genres else []
         lines += ["", *_beat_lines(rows, limits)] if rows else []
         lines += ["", f"the whole report: {', '.join(files)} in {run.directory}"]

@@ -12,9 +12,7 @@ from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
 from experiments.tracks.annotations import pooling_note, read
 from experiments.tracks.data import (
-    DataSource,
     build_task,
-    corpus_name,
     fit_labels,
     open_source,
     say,
@@ -76,24 +74,6 @@ def test_columns_that_are_pooled_as_tags_are_named(tmp_path):
     assert pooling_note(alone, read(alone, table)) == ""
     table.write_text("path,tags\na.wav,slow\n")
     assert pooling_note(pooling, read(pooling, table)) == ""
-
-
-@pytest.mark.parametrize(
-    ("about", "table", "name"),
-    [
-        (None, "tracks", "my music"),
-        (None, "moods", "moods"),
-        ('{"seed": 1, "facts": {}}', "tracks", "my music"),
-        ("[]", "tracks", "my music"),
-        ("broken", "tracks", "my music"),
-        ('{"mtt": {"protocols": {}}}', "tracks", "mtt"),
-        ('{"jamendo": {"protocols": {}}}', "top50", "jamendo top50"),
-    ],
-)
-def test_a_corpus_has_its_published_name_or_that_of_its_table_or_folder(tmp_path, about, table, name):
-    if about is not None:
-        (tmp_path / "corpus.json").write_text(about)
-    assert corpus_name(DataSource("my music", tmp_path, None, None), table) == name
 
 
 def test_an_annotation_nobody_has_comes_with_what_can_be_asked_instead():

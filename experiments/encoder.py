@@ -25,10 +25,10 @@ from datasets.time_grid import TimeGrid
 from datasets.windows import cut
 from experiments.checkpoint_files import checkpoint_file, digest
 from experiments.errors import UserError
-from experiments.labels import check_over_time, output_names
+from experiments.labels import check_over_time, output_names, thresholds_of
 from experiments.tasks import BeatTracking, Task, from_metadata
 from experiments.windowing import Windowing, consecutive, margin, over_time, placed
-from models.checkpoints import CheckpointError, fetch, load_checkpoint, load_release
+from models.checkpoints import fetch, load_checkpoint, load_release
 from models.frontends import FrontEnd
 from models.inputs import Inputs
 from models.layouts import DECODER
@@ -115,7 +115,7 @@ class Encoder:
         meaning = {"task": metadata.get("task", "tagging"), **options, "labels": list(names)}
         about = (metadata.get(key) for key in ("normalisation", "input", "window"))
         description = describe(network, frontend, meaning, *about)
-        if thresholds := _thresholds_of(metadata, names, file):
+        if thresholds := thresholds_of(metadata, names, file):
             description["thresholds"] = thresholds.entry
         if metadata.get(DECODER):
             description[DECODER] = metadata[DECODER]
@@ -393,19 +393,3 @@ class Encoder:
             self._runners[layers] = self.runner(partial(tokens_of, layers=layers) if layers else logits_of)
         (done,) = in_batches([track], self._runners[layers], batch_size)
         return [np.stack(values) for values in zip(*done.outputs, strict=True)]
-
-
-def _thresholds_of(metadata: Mapping[str, Any], names: Sequence[str], file: Path) -> Thresholds | None:
-    """Those that a file has, by the names that its outputs have here.
-
-    Raises:
-        CheckpointError: They are of other outputs than the weights.
-    """
-    if metadata.get("thresholds") is None:
-        return None
-    thresholds = Thresholds.of_entry(metadata["thresholds"])
-    try:
-        thresholds.check_tags(metadata.get("labels") or names)
-    except ValueError as error:
-        raise CheckpointError(f"{file}: its entry thresholds {error}; was the file changed?") from None
-    return replace(thresholds, tags=tuple(names))

@@ -1,9 +1,11 @@
-"""What a network's outputs are: their names, of a file, of its checkpoint or numbers; over time or not."""
+"""What a network's outputs are: their names and thresholds, of files; over time or not."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from datasets.label_names import read_names
 from datasets.tables import CorpusError
@@ -11,8 +13,9 @@ from experiments.checkpoint_files import WEIGHTS, checkpoint_file
 from experiments.errors import UserError
 from experiments.tasks import Task
 from models import published_taggers
-from models.checkpoints import read_metadata
+from models.checkpoints import CheckpointError, read_metadata
 from models.network import Network
+from models.thresholds import Thresholds
 
 
 def read_labels(file: str, section: str = "datamodule") -> tuple[str, ...]:
@@ -97,3 +100,19 @@ def check_over_time(network: Network | type[Network], task: Task | type[Task]) -
             f"{task.name} is about points in time, and the network {network.name} gives one output a window: take a "
             "network over time, such as the named configs spectnt_beats and tcn_beats"
         )
+
+
+def thresholds_of(metadata: Mapping[str, Any], names: Sequence[str], file: Path) -> Thresholds | None:
+    """The thresholds of tags that a file has, by the names that its outputs have here; None where it has none.
+
+    Raises:
+        CheckpointError: They are of other outputs than the weights.
+    """
+    if metadata.get("thresholds") is None:
+        return None
+    thresholds = Thresholds.of_entry(metadata["thresholds"])
+    try:
+        thresholds.check_tags(metadata.get("labels") or names)
+    except ValueError as error:
+        raise CheckpointError(f"{file}: its entry thresholds {error}; was the file changed?") from None
+    return replace(thresholds, tags=tuple(names))

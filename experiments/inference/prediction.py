@@ -47,7 +47,7 @@ def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     encoder = open_encoder(settings)
     if settings.datamodule.input is not None:
         encoder = encoder.fed(settings.datamodule.input == "audio")
-    task, decoding = asked(encoder, settings, len(files))
+    task, decoding = asked(encoder, settings.datamodule.task, settings.rhythm, len(files))
     windowing = windowing_of(settings, encoder, settings.datamodule.clip_length)
     join = inference.join or task.usual_join
     if task.clip_level:  # a join that does not fit is an error before the work

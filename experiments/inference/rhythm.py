@@ -8,7 +8,7 @@ from typing import Any
 from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.inference.pinned_beats import with_pinned
-from experiments.settings import PretrainSettings, RhythmSettings
+from experiments.settings import RhythmSettings
 from experiments.settings.rhythm import USUAL
 from experiments.tasks import find
 from experiments.tasks.base import Task
@@ -19,19 +19,25 @@ from models.fingerprint import fingerprint
 SILENT = "silent"  # how preprocess begins to say why nothing is decoded
 
 
-def asked(encoder: Encoder, settings: PretrainSettings, songs: int) -> tuple[Task, dict[str, Any]]:
+def asked(encoder: Encoder, wanted: str, rhythm: RhythmSettings, songs: int) -> tuple[Task, dict[str, Any]]:
     """The task of a network with the decoder of the settings, and what predictions are thereby made with.
 
+    Args:
+        encoder: The network.
+        wanted: Name of the task that is asked for, or `auto`.
+        rhythm: The decoder.
+        songs: How many are predicted.
+
     Raises:
-        UserError: Beats are asked for and the network predicts something else; several decoders are given, or beats
-            are pinned in several songs.
+        UserError: Beats are asked for and the network predicts something else; several decoders are given, or
+            something that the one in use does not read; or beats are pinned in several songs.
         CorpusError: The file of pinned beats cannot be read.
     """
-    task, rhythm, wanted = encoder.task, settings.rhythm, settings.datamodule.task
+    task = encoder.task
     if wanted != "auto" and find(wanted).kind == "events" and task.kind != "events":
         raise UserError(
-            f"{wanted} is asked for, and the network of {settings.inference.checkpoint or settings.model.pretrained} "
-            f"predicts {task.name}: give the checkpoint of a network for beats"
+            f"{wanted} is asked for, and this network predicts {task.name}: give the inference.checkpoint of a network "
+            "for beats"
         )
     if not isinstance(task, BeatTracking):
         tempi = tempi_of(task, rhythm)
@@ -39,6 +45,7 @@ def asked(encoder: Encoder, settings: PretrainSettings, songs: int) -> tuple[Tas
     decoders = rhythm.decoders((encoder.decoder or USUAL,))
     if len(decoders) > 1:
         raise UserError(f"rhythm.decoder={','.join(decoders)}: a prediction is made by one decoder; evaluate compares")
+    rhythm.check_read(decoders)
     if rhythm.pinned and songs > 1:
         raise UserError(f"rhythm.pinned={rhythm.pinned} is for one recording, and inference.audio names {songs}")
     decoding = with_pinned(rhythm.decoding(decoders[0], alternatives=True), rhythm)
@@ -53,11 +60,8 @@ def tempi_of(task: Task, rhythm: RhythmSettings) -> tuple[float | None, float | 
     """
     if not isinstance(task, TempoTask):
         return None, None
-    usual = RhythmSettings()
-    low = rhythm.min_bpm if rhythm.min_bpm != usual.min_bpm else None
-    high = rhythm.max_bpm if rhythm.max_bpm != usual.max_bpm else None
-    check_range(task.name, low, high)
-    return low, high
+    check_range(task.name, rhythm.min_bpm, rhythm.max_bpm)
+    return rhythm.min_bpm, rhythm.max_bpm
 
 
 def without_onsets(reason: str) -> str:

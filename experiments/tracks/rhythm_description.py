@@ -53,7 +53,7 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     verdicts = integrity.read(source.base_dir) or _verdicts(corpus, stored)
     tempi, rows = _tempi(used, verdicts), _beats(used)
     genres = tempo_rows(tempi, *TEMPO_RANGE) if tempi else []
-    limits = settings.rhythm.min_bpm, settings.rhythm.max_bpm
+    limits = settings.rhythm.limits
     counts = {split: len(used.split(split)) for split in SPLITS}
     run.set_info(data={"corpus": corpus.name, "annotations": corpus.version, "tracks": counts})
     if run.is_global_zero:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import lightning as L
 
+from experiments.errors import UserError
 from experiments.messages import say
 from experiments.settings import RhythmSettings
 from experiments.settings.rhythm import USUAL, Decoder
@@ -15,6 +16,17 @@ from experiments.training.learner import Learner
 from models.layouts import DECODER, load_pickled, write_pickled
 
 COMPARED: tuple[Decoder, ...] = (USUAL, "dbn")  # those that see the whole of a recording
+
+
+def check(rhythm: RhythmSettings) -> None:
+    """Refuse settings that mean nothing where many recordings are evaluated.
+
+    Raises:
+        UserError: Beats are pinned, or something is set that no decoder in use reads.
+    """
+    if rhythm.pinned:
+        raise UserError(f"rhythm.pinned={rhythm.pinned} is for one recording, inference.audio of predict: leave it out")
+    rhythm.check_read(rhythm.decoders(COMPARED))
 
 
 def in_the_loop(task: Task, rhythm: RhythmSettings) -> Task:

@@ -88,10 +88,8 @@ def report(
         `test/METRIC` of the first decoder, `test/DECODER/METRIC` of the others.
 
     Raises:
-        UserError: No track can be scored, an activation is not finite, or beats are pinned.
+        UserError: No track can be scored, or an activation is not finite.
     """
-    if rhythm.pinned:
-        raise UserError(f"rhythm.pinned={rhythm.pinned} is for one recording, inference.audio of predict: leave it out")
     names = [ids[track] for track in evaluation.tracks]
     groups = np.array([corpora[track] for track in evaluation.tracks] if corpora else [""] * len(names))
     durations = [len(one) / task.grid.rate for one in evaluation.predictions]

@@ -109,7 +109,7 @@ def teacher_outputs(settings: PretrainSettings, store: Store, task: Task) -> Tea
     named = f"distillation.logits={settings.distillation.logits}"
     teacher_task = from_metadata(kind, labels, producer.get("options"))
     if teacher_task.kind == "values":
-        others = ", ".join(name for name, one in TASKS.items() if one.kind != "values")
+        others = ", ".join(name for name, one in TASKS.items() if one.clip_level and one.kind != "values")
         raise UserError(
             f"{named}: a teacher of {kind} gives values, and a student learns classes only; train on the annotations "
             f"alone, or name the logits of a teacher of {others}"

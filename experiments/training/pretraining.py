@@ -8,58 +8,29 @@ from collections.abc import Sequence
 import lightning as L
 import numpy as np
 
-from datasets.corpora import integrity
-from datasets.corpus import Corpus
 from datasets.csv_writing import write_table
 from datasets.examples import Examples, require_nonempty
-from datasets.text import pluralize
 from experiments.class_report import per_class_table, write_test_report
 from experiments.errors import UserError
 from experiments.inference.selection import FILE as THRESHOLDS_FILE
 from experiments.inference.selection import network_words, say_unfitted, selection_of, write_thresholds
 from experiments.intervals import interval_per_class
-from experiments.labels import check_over_time
 from experiments.messages import say
-from experiments.networks.devices import check_accelerator
-from experiments.networks.initial import fetch_weights, frontend_from, initial
-from experiments.networks.opening import open_encoder, say_rounded, windowing_of
 from experiments.settings import PretrainSettings
-from experiments.tasks import find
 from experiments.tasks.base import Task
 from experiments.tasks.beats import BeatTracking
 from experiments.tasks.tempo import TempoTask
 from experiments.tracking import RunHandle
-from experiments.tracks.data import (
-    DataSource,
-    build_task,
-    fit_labels,
-    identify,
-    open_source,
-    read_corpus,
-    spell,
-)
-from experiments.tracks.examples import examples
-from experiments.tracks.unmatched import match, report_unannotated
-from experiments.training import beat_decoders, beat_report, distilling, unannotated
+from experiments.tracks.data import spell
+from experiments.training import beat_decoders, beat_report
 from experiments.training.checkpointing import BEST
 from experiments.training.continuing import resume_from, same_data
 from experiments.training.fitting import fit
 from experiments.training.learner import Learner
-from experiments.training.loading import SplitLoaders
-from experiments.training.monitoring import monitored
-from experiments.training.optimizers import freeze
-from experiments.training.phases import phases
-from experiments.training.recipes import make_objective, training_augmentations
-from experiments.training.tag_scores import (
-    further_scores,
-    macro_intervals,
-    name_left_out,
-    print_scores,
-    score_line,
-)
+from experiments.training.preparing import prepare
+from experiments.training.tag_scores import further_scores, macro_intervals, name_left_out, print_scores, score_line
 from experiments.training.thresholds import thresholds_of
 from experiments.training.trainer import History, checkpoint_folder, make_trainer
-from models.inputs import Inputs
 from models.layouts import DECODER
 from models.selection import Selection
 
@@ -154,124 +125,6 @@ def _keep_thresholds(settings: PretrainSettings, learner: Learner, run: RunHandl
     run.add_artifact(file)
     words = shlex.join([*network_words(settings), f"inference.thresholds={file}", "inference.audio=AUDIO"])
     say(f"thresholds: {file}\nnext: python ex_transfer.py predict with {words}")
-
-
-def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -> tuple[Learner, SplitLoaders]:
-    """Build everything a trainer needs.
-
-    Args:
-        settings: Of the experiment.
-        run: The run.
-        trained: Take the network and its classes from `inference.checkpoint` or `model.pretrained`, unchanged.
-    """
-    datamodule, module = settings.datamodule, settings.module
-    check_accelerator(settings.trainer)
-    logits = None if trained else distilling.open_logits(settings)
-    if trained:
-        encoder = open_encoder(settings)
-        frontend, kind = encoder.frontend, encoder.input
-    else:
-        training_augmentations(module, datamodule, audio=True)  # a mistake there does not wait for work on the audio
-        fetch_weights(settings.model)
-        frontend, kind = frontend_from(settings.model), settings.model.kind.input
-        if datamodule.task != "auto":
-            check_over_time(settings.model.kind, find(datamodule.task))
-    alone = None if trained else unannotated.teacher_alone(settings, logits)
-    source = open_source(datamodule, frontend, kind, labelled=alone is None)
-    known = encoder.task if trained else None
-    corpus = read_corpus(datamodule, source, known) if alone is None else unannotated.annotate(settings, alone, source)
-    corpus, stored = match(corpus, source.features.ids, source.base_dir, datamodule.max_unmatched, run)
-    if trained:
-        encoder, offered = encoder.fed(source.audio), None
-        say_rounded(encoder, source)
-        corpus = fit_labels(datamodule, corpus, encoder.task)
-    else:
-        if alone is None:
-            corpus, task = build_task(datamodule, corpus, taught=distilling.taught_labels(settings, logits))
-            offered = distilling.teacher_outputs(settings, logits, task) if logits else None
-        else:
-            offered, task = alone, alone.task
-        second_head, kind = offered.second_head if offered else None, "audio" if source.audio else "features"
-        encoder = initial(settings, frontend, task, second_head, kind)
-    network, task = encoder.network, beat_decoders.in_the_loop(encoder.task, settings.rhythm)
-    report_unannotated(task, corpus, datamodule.max_unmatched, run)
-    splits = examples(task, corpus, stored)
-    if not trained:
-        require_nonempty(splits, "train", "valid")
-        freeze(network, module.freeze)
-        if module.freeze:
-            encoder.frontend.requires_grad_(False)
-    description, teacher = {**encoder.description, "run_fingerprint": run.fingerprint}, None
-    if trained:
-        description["weights"] = encoder.weights
-    if offered:
-        teacher, splits = distilling.make_teacher(settings, offered, splits, source, run)
-        description["teacher"] = offered.description
-    join = settings.inference.join if trained else None
-    objective = make_objective(task, offered.task if offered else None, settings.distillation, join, alone is None)
-    seconds = datamodule.clip_length if trained and network.window_samples else None
-    windowing = windowing_of(settings, encoder, seconds)
-    chain = None if trained else training_augmentations(module, datamodule, source.audio, frontend.item_shape)
-    learner = Learner(
-        network,
-        Inputs(encoder.frontend, encoder.mean, encoder.std, source.audio),
-        objective,
-        description,
-        phases(module),
-        chain,
-        monitored(settings.trainer.monitor, task, alone is None),
-        windowing.frames,
-    )
-    if trained:
-        learner.thresholds = encoder.thresholds
-    loaders = SplitLoaders(
-        datamodule,
-        source.features,
-        splits,
-        windowing,
-        run.seed,
-        teacher,
-        objective.views,
-        trained,
-        chain.speeds if chain else None,
-        corpus,
-        source.base_dir,
-    )
-    _report(settings, run, learner, loaders, corpus, source)
-    return learner, loaders
-
-
-def _report(
-    settings: PretrainSettings,
-    run: RunHandle,
-    learner: Learner,
-    loaders: SplitLoaders,
-    corpus: Corpus,
-    source: DataSource,
-) -> None:
-    """Note with the run, and tell the user, what is trained on what."""
-    task, splits = learner.objective.task, loaders.splits
-    parameters = [parameter for part in (learner.net, learner.inputs) for parameter in part.parameters()]
-    moving = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-    total = sum(parameter.numel() for parameter in parameters)
-    if moving < total and settings.module.freeze:
-        random = "" if settings.model.pretrained or settings.model.checkpoint else "; the frozen ones are random"
-        say(f"module.freeze={settings.module.freeze}: {moving:,} of {total:,} parameters are trained{random}")
-    run.set_info(
-        target=task.name,
-        data={
-            **identify(corpus, {split: examples.ids for split, examples in splits.items()}, task),
-            "corpus": source.name,
-            "parameters": total,
-            "parameters_trained": moving,
-        },
-    )
-    if (verdicts := source.base_dir / integrity.FILE).is_file():
-        run.add_artifact(verdicts)
-    sizes = ", ".join(f"{len(examples)} {split}" for split, examples in splits.items())
-    outputs = pluralize(len(task.classes), {"values": "value", "events": "curve"}.get(task.kind, "class"))
-    version = f", annotations {corpus.version}" if corpus.version else ""
-    say(f"{source.name}: {sizes} tracks, {outputs}, windows of {loaders.windowing.frames} frames{version}")
 
 
 def _report_test(

@@ -18,7 +18,7 @@ from experiments.inference.prediction import predict
 from experiments.settings import PretrainSettings
 from experiments.tasks import build
 from experiments.tracking import RunHandle
-from experiments.training.pretraining import prepare
+from experiments.training.preparing import prepare
 from experiments.training.trainer import History, make_trainer
 from models.checkpoints import save_network
 from models.fcn import FCN

@@ -116,18 +116,18 @@ def test_networks_for_other_features_are_for_starting_from(tmp_path):
 
 @pytest.mark.parametrize("trained", [False, True])
 def test_weights_that_cannot_be_had_are_missed_before_anything_is_computed(tmp_path, monkeypatch, trained):
-    from experiments.training import pretraining
+    from experiments.training import preparing
 
     def unreachable(*_, **__):
         raise AssertionError("the features come after the weights")
 
-    monkeypatch.setattr(pretraining, "open_source", unreachable)
+    monkeypatch.setattr(preparing, "open_source", unreachable)
     monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path))
     monkeypatch.setattr("models.download.transfer", lambda *_: (_ for _ in ()).throw(ConnectionError("no network")))
     settings = PretrainSettings(model={"pretrained": "passt_s_swa_p16_128_ap476"}, datamodule={"clip_length": 30})
     way_out = "inference.checkpoint=FILE" if trained else "model.pretrained=None"
     with pytest.raises(CheckpointError, match=f"no network.*{way_out}"):
-        pretraining.prepare(settings, None, trained)
+        preparing.prepare(settings, None, trained)
     fetch_weights(PretrainSettings().model)
     with pytest.raises(UserError, match="no such file"):
         fetch_weights(PretrainSettings(model={"checkpoint": "gone.ckpt"}).model)

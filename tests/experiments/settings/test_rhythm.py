@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from experiments.errors import UserError
 from experiments.inference.pinned_beats import with_pinned
 from experiments.settings import RhythmSettings
+from experiments.settings.rhythm import READ
 from models.rhythm.options import DECODERS, Decoding
 
 
@@ -30,6 +32,26 @@ def test_every_setting_reaches_the_decoder():
 )
 def test_one_decoder_several_or_the_usual_one(given, named):
     assert RhythmSettings(decoder=given).decoders(("dbn",)) == named
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"decoder": "peaks", "tempo": 90}, "rhythm.tempo=90.0 is for dbn and online, .* by peaks.*decoder=dbn"),
+        ({"decoder": "dbn", "min_interval": 0.2}, "rhythm.min_interval=0.2 is for peaks, and beats are made by dbn"),
+        ({"decoder": "online", "metre_changes": True}, "rhythm.metre_changes=True is for dbn"),
+    ],
+)
+def test_what_no_decoder_in_use_reads_is_refused(given, message):
+    settings = RhythmSettings(**given)
+    with pytest.raises(UserError, match=message):
+        settings.check_read(settings.decoders())
+    settings.check_read(DECODERS)
+
+
+def test_every_setting_is_that_of_a_decoder():
+    read = {name for names in READ.values() for name in names}
+    assert read == set(RhythmSettings.model_fields) - {"decoder", "pinned"}
 
 
 def test_known_beats_are_pinned_and_those_of_position_one_are_downbeats(tmp_path):

@@ -1,4 +1,15 @@
-"""From the activations of a network to beats and bars, with the decoder and the options of one's choice."""
+"""From the activations of a network to beats and bars, with the decoder and the options of one's choice.
+
+The activations may be of any network, the package needs numpy, scipy and numba alone:
+
+    from models.rhythm.decoding import Decoding, decode
+
+    found = decode(activations, rate=50, options=Decoding(name="dbn", bars={4: 0.0, 3: -1.0}))
+    found.times, found.positions, found.downbeats, found.confidence, found.metre
+
+Networks with logits: take the sigmoid of each. Networks whose first column is about beats that are no downbeats, as
+madmom's: add the second column to it.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +105,9 @@ def _columns(activations: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     if columns.size and not (columns.min() >= 0 and columns.max() <= 1):  # NaN is neither
         step = int(np.flatnonzero(~((columns >= 0) & (columns <= 1)).all(0))[0])
         values = ", ".join(f"{value:g}" for value in columns[:, step])
-        raise ValueError(f"activations of step {step} are {values}: expected probabilities from 0 to 1")
+        raise ValueError(
+            f"activations of step {step} are {values}: expected probabilities from 0 to 1; of logits take the sigmoid"
+        )
     return columns[0], columns[1] if len(columns) == 2 else None
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +117,20 @@ def test_two_beats_do_not_climb_to_the_peak_between_them():
     beat[60:68] = [0.1, 0.1, 0.9, 0.95, 0.9, 0.1, 0.1, 0.05]
     options = Decoding(name="dbn", max_bpm=300.0, n_tempi=None, observation_lambda=1.5)
     assert (np.diff(decode(beat, 20, options=options).times) > 0).all()
+
+
+def test_neither_torch_nor_anything_of_experiments_is_needed():
+    code = """if True:
+        import sys
+        sys.modules.update(dict.fromkeys(("torch", "lightning", "sacred", "pymongo", "librosa", "datasets"), None))
+        import numpy as np
+        from models.rhythm.decoding import Decoding, decode
+        for name in ("peaks", "dbn", "online"):
+            activations = np.where(np.arange(200)[:, None] % [25, 100] == 0, 0.9, 0.02)
+            print(len(decode(activations, 50, options=Decoding(name=name))))
+    """
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert ran.stdout.split()[:2] == ["8", "8"], ran.stderr
 
 
 def test_nothing_is_found_in_silence_around_music():

@@ -3,8 +3,8 @@
 Text has one beat a line, parted by blanks or tabs: the time in seconds, then the position in the bar (1 is the
 downbeat, 0 outside of a bar or unknown), then the number of the bar, as Harmonix writes it; the last two may be
 missing. RWC's text has the start and the end in hundredths of a second and a code, 384 for a downbeat and -1 for
-what is no beat. Isophonics' has `New Point` in place of some positions. JAMS (Humphrey et al., ISMIR 2014) is read as
-the JSON that it is.
+what is no beat. ASAP's has the time twice, then `b` or `db` for a downbeat, with what else changes there. Isophonics'
+has `New Point` in place of some positions. JAMS (Humphrey et al., ISMIR 2014) is read as the JSON that it is.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from datasets import plain_json
-from datasets.beats import OUTSIDE, Beats, bar_positions
+from datasets.beats import DOWNBEAT, OUTSIDE, Beats, bar_positions
 from datasets.cells import NUMBER
 from datasets.tables import CorpusError
 from datasets.text import pluralize, shown
@@ -31,6 +31,7 @@ NEW_POINT = ("new", "point")
 CENTISECONDS = 100.0  # of RWC's files, a second
 DOWNBEAT_CODE, NO_BEAT_CODE = 384, -1
 LEAST_CODE = 24  # above any position in a bar
+ASAP_BEATS, ASAP_DOWNBEAT = ("b", "bR"), "db"
 NAMESPACES = ("beat_position", "beat")  # of JAMS; the first says more
 HIGHEST = 1000  # position in a bar
 EXPECTED = "a time in seconds, and at most a position in the bar and a bar number, parted by blanks or tabs"
@@ -98,6 +99,8 @@ def parse_beats(content: bytes, where: str) -> FoundBeats:
     rows = list(_rows(text, where))
     if _is_rwc(rows):
         return _rwc(rows)
+    if rows and all(_asap_kind(row) for _, row in rows):
+        return _of_downbeats([(_time(row[0], at), _asap_kind(row) == ASAP_DOWNBEAT) for at, row in rows])
     return ordered((_time(row[0], at), _position(row[1] if len(row) > 1 else "", at)) for at, row in rows)
 
 
@@ -207,10 +210,21 @@ def _is_rwc(rows: Sequence[tuple[str, Sequence[str]]]) -> bool:
 
 
 def _rwc(rows: Sequence[tuple[str, Sequence[str]]]) -> FoundBeats:
-    starts_codes = sorted((int(start) / CENTISECONDS, int(code)) for _, (start, _, code) in rows)
-    beats = [(start, code) for start, code in starts_codes if code != NO_BEAT_CODE]
-    positions = bar_positions(np.array([code == DOWNBEAT_CODE for _, code in beats], bool))
-    return ordered(zip([start for start, _ in beats], positions.tolist(), strict=True))
+    starts_codes = [(int(start) / CENTISECONDS, int(code)) for _, (start, _, code) in rows]
+    return _of_downbeats([(start, code == DOWNBEAT_CODE) for start, code in starts_codes if code != NO_BEAT_CODE])
+
+
+def _asap_kind(fields: Sequence[str]) -> str:
+    """`b`, `bR` or `db` of a line of ASAP; nothing of any other."""
+    kind = fields[2].split(",")[0] if len(fields) == 3 else ""
+    return kind if kind in (*ASAP_BEATS, ASAP_DOWNBEAT) else ""
+
+
+def _of_downbeats(beats: Sequence[tuple[float, bool]]) -> FoundBeats:
+    """Beats of which it is known whether they are downbeats; of two at the same time, one that is goes first."""
+    found = ordered((time, DOWNBEAT if downbeat else None) for time, downbeat in beats)
+    downbeats = np.isin(found.beats.times, found.beats.downbeats)
+    return replace(found, beats=Beats(found.beats.times, bar_positions(downbeats)))
 
 
 def _jams_beats(data: Any, where: str) -> list[tuple[float, int | None]]:

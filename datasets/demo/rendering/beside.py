@@ -10,12 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.beat_files import parse_beats
+from datasets.beats import Beats
 from datasets.demo.errors import DemoError
 from datasets.demo.midi import SUFFIXES
 from datasets.demo.rendering.grid import Grid, Meter
 from datasets.demo.rendering.piece import Key
 from datasets.inside import file_state
 from datasets.keys import parse_key
+from datasets.tables import CorpusError
 
 BEATS = ("{stem}.beats", "{stem}_annotations.txt", "{stem}_beats.txt", "beat_midi.txt")
 KEYS = ("{stem}_key.txt", "key_midi.txt", "key_audio.txt")
@@ -39,28 +42,24 @@ def find(midi: Path, patterns: Sequence[str], root: Path) -> Path | None:
 
 
 def read_beats(path: Path) -> Grid:
-    """Beats of a text file: a line each, a time in seconds and what follows it.
+    """Beats of a text file: one that `datasets.beat_files` reads, whose columns commas may part.
 
-    What follows may be the position in the bar from 1; or columns of which each marks its downbeats by 1 and all else
-    by 0, as those of POP909 do; or a time again and "db" or "b", as in ASAP. The metre is as many quarters as a bar
-    mostly has beats.
+    Or one whose columns behind the times each mark their downbeats by 1 and all else by 0, as those of POP909 do. The
+    metre is as many quarters as a bar mostly has beats.
 
     Raises:
-        DemoError: It is too large, or something else.
+        DemoError: It is too large, or something else; or there are no beats.
     """
-    rows = [line.replace(",", " ").split() for line in _text(path).splitlines() if line.strip() and line[0] != "#"]
+    text = _text(path)
     try:
-        times = np.array([float(row[0]) for row in rows])
-        if rows and len(rows[0]) > 2 and rows[0][2][:1] in ("b", "d"):
-            positions = counted([row[2].startswith("db") for row in rows])
-        else:
-            columns = np.array([[float(cell) for cell in row[1:]] for row in rows]).T
-            positions = _positions(columns)
-    except (ValueError, IndexError) as error:
-        raise DemoError(f"{path.name}: expected lines of a time in seconds and a position in the bar") from error
-    if not len(times) or not np.isfinite(times).all() or (np.diff(times) <= 0).any():
-        raise DemoError(f"{path.name}: expected times of beats that ascend")
-    return grid_of(times, positions)
+        beats = _marked(text) or parse_beats(_parted(text).encode(), path.name).beats
+    except CorpusError as error:
+        raise DemoError(str(error)) from error
+    except ValueError as error:
+        raise DemoError(f"{path.name}: {error}") from error
+    if not len(beats):
+        raise DemoError(f"{path.name}: no beats; expected lines of a time in seconds and a position in the bar")
+    return grid_of(beats.times, np.zeros(len(beats), np.int64) if beats.positions is None else beats.positions)
 
 
 def grid_of(times: np.ndarray, positions: np.ndarray) -> Grid:
@@ -74,14 +73,25 @@ def grid_of(times: np.ndarray, positions: np.ndarray) -> Grid:
     return Grid(times, positions, tuple(meters))
 
 
-def _positions(columns: np.ndarray) -> np.ndarray:
-    """Positions in the bar from the columns behind the times."""
-    if not columns.size:
-        return np.zeros(columns.shape[-1] if columns.ndim > 1 else 0, np.int64)
-    if columns.max() > 1:
-        return columns[0].astype(np.int64)
-    marked = min((column == 1 for column in columns), key=lambda marks: abs(_usual_bar(marks) - USUAL_BAR))
-    return counted(marked)
+def _parted(text: str) -> str:
+    """Lines whose columns are parted by blanks; but for what ASAP writes behind `b` and `db`."""
+    return "\n".join(line if "\t" in line else line.replace(",", " ") for line in text.splitlines())
+
+
+def _marked(text: str) -> Beats | None:
+    """Beats whose downbeats columns mark by 1; None of any other text."""
+    rows = [line.split() for line in _parted(text).splitlines() if line.strip() and not line.startswith("#")]
+    if not rows or any(len(row) != len(rows[0]) or len(row) < 2 for row in rows):
+        return None
+    try:
+        cells = np.array([[float(cell) for cell in row] for row in rows])
+    except ValueError:
+        return None
+    times, columns = cells[:, 0], cells[:, 1:].T
+    if not np.isin(columns, (0, 1)).all():
+        return None
+    downbeats = min((column == 1 for column in columns), key=lambda marks: abs(_usual_bar(marks) - USUAL_BAR))
+    return Beats(times, counted(downbeats))
 
 
 def _usual_bar(downbeats: np.ndarray) -> int:

@@ -13,7 +13,7 @@ import pytest
 import symusic
 
 from datasets.beats import Beats
-from datasets.corpora import CORPORA, asap, candombe, find, groove_midi
+from datasets.corpora import CORPORA, candombe, find, groove_midi
 from datasets.corpora.rhythm import FOLDS, shipped_lists
 from datasets.demo.made_up_beats import JAZZ_WITHOUT_DOWNBEATS, make_up
 from datasets.rhythm_audit import beat_row, beyond, is_irregular, metres
@@ -216,14 +216,11 @@ def test_a_performance_without_a_possible_click_is_refused(name, tmp_path):
         groove_midi.read(tmp_path / f"{name}.mid")
 
 
-@pytest.mark.parametrize(("corpus", "name"), [(candombe, "one.csv"), (asap, "one_annotations.txt")])
-@pytest.mark.parametrize(
-    "content", [b"0.5," + b"1" * 200_000, b"0.5,1.1\n\0", b"\xff\xfe", b"nan,1.1\n", b"nan\tnan\tb\n"]
-)
-def test_what_a_corpus_does_not_publish_is_refused(corpus, name, content, tmp_path):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(CorpusError, match=name):
-        corpus.read(tmp_path / name)
+@pytest.mark.parametrize("content", [b"0.5," + b"1" * 200_000, b"0.5,1.1\n\0", b"\xff\xfe", b"nan,1.1\n"])
+def test_what_candombe_does_not_publish_is_refused(content, tmp_path):
+    (tmp_path / "one.csv").write_bytes(content)
+    with pytest.raises(CorpusError, match=r"one\.csv"):
+        candombe.read(tmp_path / "one.csv")
 
 
 def test_classical_pieces_of_rwc_are_numbered_through_the_discs(tmp_path):

@@ -74,7 +74,7 @@ def test_a_file_for_no_one_in_particular_is_for_a_file_that_is_alone(tmp_path):
     assert read_piece(first, tmp_path).grid.times[1] == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("text", ["", "no beats here", "1.0 1\n0.5 2\n", "nan 1\n", "0.5 1\n1.0\n"])
+@pytest.mark.parametrize("text", ["", "no beats here", "1.0 1\n0.5 0\n", "nan 1\n", "0.5 1.5\n", "# nothing\n"])
 def test_a_bad_file_of_beats_is_named(tmp_path, text):
     path = song(tmp_path / "a.mid")
     (tmp_path / "a.beats").write_text(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ RATES = (22050, 44100)
 FILES_A_PROCESS = 8
 READ_A_PROCESS = 400
 BYTES_A_SAMPLE = 1.1  # of FLAC, about
+LEFTOVER = re.compile(r"\..+\.(flac|beats|csv|json)\.[0-9]+(-[0-9]+)?\.tmp")  # of a file that was being written
 SPLITS = {"train": 0.9, "valid": 0.05, "test": 0.05}
 
 
@@ -219,5 +221,6 @@ def _claim(target: Path, made_of: Mapping) -> None:
                 f"{target}: was made with {name}={before.get(name)!r}, and now it is {value!r}; give another folder"
             )
     write_text(file, json.dumps({**before, **made_of}, indent=2) + "\n")
-    for leftover in target.rglob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
+    for leftover in target.rglob(".*.tmp") if before else ():  # in a folder that was no corpus nothing is ours
+        if LEFTOVER.fullmatch(leftover.name):
+            leftover.unlink(missing_ok=True)

@@ -124,6 +124,18 @@ def test_a_killed_job_is_finished_by_the_next(rendered, folder, tmp_path):
     assert digests(tmp_path / "out") == digests(target)
 
 
+def test_only_what_rendering_left_itself_is_deleted(folder, tmp_path):
+    """Folders that people already have other things in are given, too."""
+    ours, theirs = tmp_path / ".a.flac.12-34.tmp", tmp_path / ".notes.tmp"
+    for file in (ours, theirs):
+        file.write_text("begun")
+    settings = Settings(kinds={"drums": 1.0})
+    render_folder(folder, tmp_path, settings, limit=1, jobs=1, progress=False)
+    assert ours.exists()
+    render_folder(folder, tmp_path, settings, limit=1, jobs=1, progress=False)
+    assert (ours.exists(), theirs.read_text()) == (False, "begun")
+
+
 def test_a_file_that_has_changed_is_rendered_anew(tmp_path):
     path = song(tmp_path / "midi" / "a.mid")
     report = render_folder(tmp_path / "midi", tmp_path / "out", progress=False)

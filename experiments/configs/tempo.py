@@ -98,6 +98,13 @@ TRANSFER: dict[str, NamedConfig] = {
             "module": {"augmentations": [STRETCH, {"name": "drop_bands", "share": 0.5, "p": 0.5}]},
         },
     ),
+    "tempo_typical": NamedConfig(
+        "tempi as often as in music at large, whatever those of the corpus: tracks are played faster or slower for it",
+        {
+            "datamodule": {"sampler": {"balance": "typical"}},
+            "module": {"augmentations": [{**STRETCH, "high": 1.6}]},
+        },
+    ),
     "tempo_even": NamedConfig(
         "tempi spread evenly from 40 to 250 BPM: tracks are chosen and played faster or slower for it",
         {

@@ -27,7 +27,7 @@ from models.rhythm.online import OnlineTracker
 from models.rhythm.options import Decoding
 from models.rhythm.peaks import decode_peaks
 
-__all__ = ["Decoding", "decode", "decode_all"]
+__all__ = ["Decoded", "Decoding", "decode", "decode_all"]
 
 
 def decode(activations: np.ndarray, rate: float, offset: float = 0.0, options: Decoding | None = None) -> Decoded:

@@ -24,7 +24,8 @@ class Decoding:
         min_bpm: Slowest tempo.
         max_bpm: Fastest tempo.
         tempo: BPM where it is known: the tempo then stays within 5 % of it.
-        n_tempi: Tempi that are told apart, equally spaced on a logarithmic axis; None: one for every number of frames.
+        n_tempi: At least so many tempi are told apart, equally spaced on a logarithmic axis, where the frames allow it;
+            None: one for every number of frames.
         transition_lambda: The larger, the steadier the tempo; None: constant. Several: into the first beat of a bar,
             the second, and so on; the last one holds for the beats that are left.
         observation_lambda: A beat is heard in the first of so many parts of its interval.

@@ -197,7 +197,7 @@ def spoken(entry: Mapping[str, Any]) -> str:
     if not entry["beats"]:
         return "no beats found"
     bars = f", {pluralize(entry['downbeats'], 'downbeat')}" if entry["downbeats"] else ", no downbeats found"
-    bars += f", {entry['metre']} beats a bar" if entry["metre"] else ""
+    bars += f", {pluralize(entry['metre'], 'beat')} a bar" if entry["metre"] else ""
     bpm = f"Estimated tempo: {entry['tempo']:.2f} BPM, " if entry["tempo"] else ""
     return f"{bpm}{pluralize(entry['beats'], 'beat')}{bars}"
 

@@ -50,7 +50,10 @@ def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     task, decoding = asked(encoder, settings.datamodule.task, settings.rhythm, len(files))
     windowing = windowing_of(settings, encoder, settings.datamodule.clip_length)
     join = inference.join or task.usual_join
-    if task.clip_level:  # a join that does not fit is an error before the work
+    # a join that does not fit is an error before the work
+    if inference.join and not task.clip_level:
+        task.checked_join(join)
+    elif task.clip_level:
         one = np.ones((1, task.n_outputs))
         task.join_outputs(one, one, np.zeros(1), join)
     predictor = Predictor(

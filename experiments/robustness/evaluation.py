@@ -109,7 +109,9 @@ def _trial(settings: PretrainSettings, run: RunHandle) -> Trial:
     datamodule, encoder = settings.datamodule, open_encoder(settings)
     task, join = encoder.task, settings.inference.join or encoder.task.usual_join
     if not task.clip_level:
-        raise UserError(f"robustness.perturbations: {task.name} has targets over time, which a time-stretch moves")
+        raise UserError(
+            f"robustness.perturbations: {task.name} has targets over time, which a time-stretch moves: leave it out"
+        )
     task.checked_join(join)
     if datamodule.input == "audio":
         encoder = encoder.fed(True)

@@ -34,6 +34,7 @@ from models.rhythm.decoded import Decoded
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from models.prediction import Join
     from models.rhythm.decoding import Decoding
 
 USUAL_INTERVALS = (0.52, 1.89)  # seconds, of the corpora that most published networks are trained on
@@ -136,13 +137,21 @@ class BeatTracking(Task):
             UserError: Another way to join is wanted.
         """
         if how not in (None, self.usual_join):
-            raise UserError(f"{self.name}: windows lie side by side, so that join={how} means nothing: leave it out")
+            self.checked_join(how)
         grid, predictions = self._grid, np.asarray(predictions)
         if starts is None:
             starts = np.arange(len(predictions)) * predictions.shape[1] * grid.pool
         places = np.rint(np.asarray(starts, np.float64) / grid.pool).astype(np.int64)
         steps = None if frames is None else grid.steps(int(frames))
         return side_by_side(predictions, places, steps, math.ceil(grid.margin / grid.pool))
+
+    def checked_join(self, how: str) -> Join:
+        """None.
+
+        Raises:
+            UserError: Always: windows are not made one.
+        """
+        raise UserError(f"{self.name}: windows lie side by side, so that join={how} means nothing: leave it out")
 
     def events(self, activations: np.ndarray) -> Decoded:
         """The beats of a recording.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +29,17 @@ class System:
         name: For tables and pictures.
         tempi: BPM, `[songs]`.
         second: Its second tempi, `[songs]`; None: it gives one alone.
+        key: For the result of a run, the same in every run.
     """
 
     name: str
     tempi: np.ndarray
     second: np.ndarray | None = None
+    key: str = ""
+
+    def chosen(self, rows: np.ndarray) -> System:
+        """What it says of the songs of a mask."""
+        return replace(self, tempi=self.tempi[rows], second=None if self.second is None else self.second[rows])
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from experiments.tracking import RunHandle
 from experiments.training.loading import SplitLoaders
 from preprocess.files import find, holds_features
 
-LIBROSA, FROM_BEATS = "librosa", "annotated beats"
+LIBROSA, CONSTANT, FROM_BEATS = "librosa", "constant", "annotated_beats"  # keys in the result of a run
 DECILES = "tempo_confidence.csv"
 
 
@@ -46,7 +46,8 @@ def beside_baselines(
         run: Keeps the files.
 
     Returns:
-        Accuracy1 and Accuracy2 of every baseline, `librosa/accuracy1` and so on.
+        Accuracy1 and Accuracy2 of every baseline: `test/librosa/accuracy1`, `test/constant/accuracy1`,
+        `test/annotated_beats/accuracy1`, and so on.
     """
     split = loaders.splits["test"]
     tracks = {track.id: track for track in loaders.corpus or ()}
@@ -56,14 +57,12 @@ def beside_baselines(
     found = [task.estimate(one) for one in test.predictions]
     systems = [
         System(name, np.array([one.tempo for one in found]), np.array([one.second for one in found])),
-        *_baselines(loaders, [split.stored[number] for number in test.tracks], known),
+        *_baselines(loaders, [split.stored[number] for number in test.tracks], known, songs.tempi),
     ]
     whole = np.all([np.isfinite(one.tempi) for one in systems], axis=0)
     if not whole.all():
         say(f"{pluralize(int((~whole).sum()), 'song')} left out of the comparison: no audio that librosa can read")
-        systems = [
-            System(one.name, one.tempi[whole], None if one.second is None else one.second[whole]) for one in systems
-        ]
+        systems = [one.chosen(whole) for one in systems]
         songs = songs.chosen(whole)
     if not len(songs.ids):
         return {}
@@ -74,7 +73,11 @@ def beside_baselines(
     if task.primary == "accuracy2":
         say(f"{name} was trained for any octave: its Accuracy1 is not to be compared")
     _leave(rows, systems, songs, parts, run)
-    return {f"{row.name}/{name}": row.scores[name][0] for row in rows[1:] for name in ("accuracy1", "accuracy2")}
+    return {
+        f"test/{system.key}/{metric}": row.scores[metric][0]
+        for system, row in zip(systems[1:], rows[1:], strict=True)
+        for metric in ("accuracy1", "accuracy2")
+    }
 
 
 def _genres(tracks: Sequence[Track]) -> list[str]:
@@ -83,21 +86,27 @@ def _genres(tracks: Sequence[Track]) -> list[str]:
     return [genre or "unknown" for genre in genres] if any(genres) else []
 
 
-def _baselines(loaders: SplitLoaders, stored: Sequence[str], tracks: Sequence[Track]) -> list[System]:
+def _baselines(
+    loaders: SplitLoaders, stored: Sequence[str], tracks: Sequence[Track], annotated: np.ndarray
+) -> list[System]:
     systems = []
     audio = loaders.features if loaders.features.header.kind == "audio" else _files(loaders.audio_dir, stored)
     if audio is None and holds_onsets(loaders.features):
-        systems.append(System(f"{LIBROSA}'s rule on stored onsets", envelope_tempi(loaders.features, stored)))
+        systems.append(
+            System(f"{LIBROSA}'s rule on stored onsets", envelope_tempi(loaders.features, stored), key=LIBROSA)
+        )
     elif audio is None:
         say("librosa is left out: it takes audio, and there are features alone; give the folder of the audio files")
     else:
-        systems.append(System(LIBROSA, librosa_tempi(audio, stored, loaders.settings.jobs)))
+        systems.append(System(LIBROSA, librosa_tempi(audio, stored, loaders.settings.jobs), key=LIBROSA))
     constant = best_constant(loaders.splits["train"].targets.astype(np.float64))
-    systems.append(System(f"always {constant:g} BPM", np.full(len(tracks), constant)))
+    systems.append(System(f"always {constant:g} BPM", np.full(len(tracks), constant), key=CONSTANT))
     beats = [track.annotations.get("beats") for track in tracks]
     from_beats = [one.tempo if isinstance(one, Beats) else None for one in beats]
     if all(tempo is not None for tempo in from_beats):
-        systems.append(System(FROM_BEATS, np.array(from_beats, np.float64)))
+        tempi = np.array(from_beats, np.float64)
+        if not np.allclose(tempi, annotated):  # else the annotated tempi are those of the beats
+            systems.append(System("annotated beats", tempi, key=FROM_BEATS))
     return systems
 
 

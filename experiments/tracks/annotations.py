@@ -83,9 +83,9 @@ def from_files(settings: DatamoduleSettings, base: Path) -> Corpus | None:
     table = Path(settings.groundtruth).expanduser() if settings.groundtruth else table_near(base)
     if table is not None and not table.exists():
         raise UserError(
-            f"datamodule.groundtruth={settings.groundtruth}: no such table of annotations; where a named config set "
-            "it, such as those that end with _mtt, give your own, datamodule.groundtruth=TABLE, or take the config of "
-            "the network alone, without _mtt"
+            f"datamodule.groundtruth={settings.groundtruth}: no such table, nor folder of beats; where a named config "
+            "set it, such as those that end with _mtt, give your own, datamodule.groundtruth=TABLE, or take the config "
+            "of the network alone, without _mtt"
         )
     corpus = read(settings, table, base) if table else beat_sources.beside_audio(base, beat_sources.needed(settings))
     return corpus and arrange(settings, corpus)
@@ -145,6 +145,11 @@ def from_folders(settings: DatamoduleSettings, base: Path, ids: Sequence[str]) -
             settings cannot be made.
         CorpusError: There are fewer than two.
     """
+    if settings.groundtruth != FOLDERS and "beats" in beat_sources.needed(settings):
+        raise UserError(
+            f"no beats for {base}: put files of beats beside the audio (song.beats for song.wav), or name a folder of "
+            "them or a table, datamodule.groundtruth=FOLDER_OR_TABLE"
+        )
     if settings.groundtruth != FOLDERS and not are_classes(ids):
         raise UserError(
             f"no annotations for {base}: give datamodule.groundtruth=TABLE (columns path, tags or genre, and "

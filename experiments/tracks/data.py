@@ -107,8 +107,9 @@ def open_source(
     base = Path(settings.base_dir).expanduser()
     if not base.is_dir():
         what = "a file; give the folder it is in" if base.exists() else "no such folder"
-        prepared = base.name == "mels" or base.parts[:1] == ("data",)  # where named configs look
-        what += "; python -m preprocess CORPUS makes it" if prepared and not base.exists() else ""
+        if not base.exists() and (base.name == "mels" or base.parts[:1] == ("data",)):  # where named configs look
+            sort = " --audio RATE" if base.name == "audio" else ""
+            what += f"; python -m preprocess CORPUS DATA_DIR {base}{sort} makes it"
         raise UserError(f"datamodule.base_dir={settings.base_dir}: {what}")
     if labelled and (table := annotations.table_found(settings, base)):
         say(f"labels: {table}")

@@ -32,9 +32,9 @@ class Run:
         self.kept.append(path.name)
 
 
-def loaders(folder: Path | None, kind: str = "audio", beats: bool = False) -> SimpleNamespace:
+def loaders(folder: Path | None, kind: str = "audio", beats: float | None = None) -> SimpleNamespace:
     ids = tuple(f"{number}.wav" for number in range(len(TEMPI)))
-    of_beats = [{"beats": Beats(np.arange(20) * 60 / tempo)} if beats else {} for tempo in TEMPI]
+    of_beats = [{"beats": Beats(np.arange(20) * 60 / (beats * tempo))} if beats else {} for tempo in TEMPI]
     tracks = [Track(one, "test", {"genre": "rock", **more}) for one, more in zip(ids, of_beats, strict=True)]
     splits = {
         "train": Examples((), (), TASK.targets(list(TEMPI[:12]))),
@@ -66,11 +66,11 @@ def librosa(monkeypatch):
 def test_every_row_is_scored_on_the_same_songs(librosa, tmp_path, capsys):
     run = Run(tmp_path)
     found = evaluation.beside_baselines(
-        "ours", TASK, evaluated(TEMPI + 0.3), evaluated(TEMPI), loaders(None, beats=True), run
+        "ours", TASK, evaluated(TEMPI + 0.3), evaluated(TEMPI), loaders(None, beats=1.01), run
     )
     table, said = capsys.readouterr()
-    assert found["librosa/accuracy1"] == pytest.approx(11 / 23)  # 24 songs, one of them without audio
-    assert found["annotated beats/accuracy1"] == 1
+    assert found["test/librosa/accuracy1"] == pytest.approx(11 / 23)  # 24 songs, one of them without audio
+    assert found["test/annotated_beats/accuracy1"] == 1
     assert "23 songs" in said
     assert "1 song left out" in said
     assert "Accuracy1: within 4 % of the reference" in said
@@ -86,6 +86,11 @@ def test_every_row_is_scored_on_the_same_songs(librosa, tmp_path, capsys):
     }
     assert set(run.kept) == {f"tempo_{name}" for name in names}
     assert all((tmp_path / name).stat().st_size > 0 for name in run.kept)
+
+
+def test_tempi_that_are_those_of_the_beats_are_not_compared_with_themselves(librosa, tmp_path):
+    found = evaluation.beside_baselines("ours", TASK, evaluated(TEMPI), None, loaders(None, beats=1.0), Run(tmp_path))
+    assert {name.split("/")[1] for name in found} == {"librosa", "constant"}
 
 
 def test_without_audio_there_is_no_librosa_and_that_is_said(tmp_path, capsys):

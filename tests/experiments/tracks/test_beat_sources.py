@@ -64,6 +64,10 @@ def test_files_of_beats_beside_audio_need_no_table(opened, tiny_corpus, tmp_path
     assert corpus.split_by == "by a hash of the path"
     with pytest.raises(UserError, match=r"no annotations for .*datamodule\.task=beats"):
         open_source(DatamoduleSettings(base_dir=str(audio), store_dir=str(tmp_path / "mels")))
+    for file in audio.glob("*.beats"):
+        file.unlink()
+    with pytest.raises(UserError, match=r"no beats for .*beside the audio.*groundtruth=FOLDER_OR_TABLE"):
+        open_source(settings)
 
 
 def test_a_folder_and_a_long_table_give_beats_to_audio_of_the_same_names(opened, tmp_path, capsys):

@@ -10,6 +10,7 @@ import csv
 import gzip
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TextIO
 
@@ -26,6 +27,7 @@ INNER = (".beats", ".beat")  # RWC's files are called NAME.BEAT.TXT
 TRACK_COLUMNS = ("track", "path", "file", "filename", "track_id", "id")
 TIME_COLUMNS = ("time", "seconds")
 POSITION_COLUMNS = ("position_in_bar", "position", "beat_position")
+LONGEST, MOST_ROWS = 4096, 10_000_000  # characters of a line, rows: a small file can unfold to any size
 OTHER_COLUMNS = ("bar", "bar_number", "set")
 
 
@@ -93,7 +95,7 @@ def is_beat_table(file: Path) -> bool:
     """Whether a file is a long table: its columns are a track and a time, and at most a position and a bar."""
     try:
         with _opened(file) as stream:
-            header = _header(stream.readline(4096))
+            header = _header(stream.readline(LONGEST))
     except (OSError, EOFError, zlib.error, UnicodeDecodeError):
         return False
     known = {*TRACK_COLUMNS, *TIME_COLUMNS, *POSITION_COLUMNS, *OTHER_COLUMNS}
@@ -109,7 +111,9 @@ def read_beat_table(file: Path) -> Corpus:
     rows: dict[str, list[tuple[str, str]]] = {}
     try:
         with _opened(file) as stream:
-            for track, time, position in _beats(file, stream):
+            for number, (track, time, position) in enumerate(_beats(file, stream)):
+                if number == MOST_ROWS:
+                    raise CorpusError(f"{file}: more than {MOST_ROWS:,} beats; give a table for every corpus")
                 rows.setdefault(track, []).append((time, position))
     except (EOFError, zlib.error, UnicodeDecodeError, csv.Error, OSError) as error:
         raise CorpusError(f"{file}: no table of beats that can be read ({error})") from None
@@ -125,7 +129,7 @@ def read_beat_table(file: Path) -> Corpus:
 
 def _beats(file: Path, stream: TextIO) -> Iterator[tuple[str, str, str]]:
     """Track, time and position of every row, as they are written."""
-    first = stream.readline(4096)
+    first = stream.readline(LONGEST)
     header = _header(first)
     track, time, position = (
         next((header.index(name) for name in names if name in header), None)
@@ -134,7 +138,7 @@ def _beats(file: Path, stream: TextIO) -> Iterator[tuple[str, str, str]]:
     if track is None or time is None:
         there = ", ".join(header) or "nothing"
         raise CorpusError(f"{file}: columns {there}; expected track, time and, where it is known, position_in_bar")
-    rows = csv.reader(stream, delimiter=_delimiter(first))
+    rows = csv.reader(iter(partial(stream.readline, LONGEST), ""), delimiter=_delimiter(first))
     for cells in rows:
         if len(cells) == len(header):
             beat = cells[time].strip(), "" if position is None else cells[position].strip()

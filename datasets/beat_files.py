@@ -3,8 +3,8 @@
 Text has one beat a line, parted by blanks or tabs: the time in seconds, then the position in the bar (1 is the
 downbeat, 0 outside of a bar or unknown), then the number of the bar, as Harmonix writes it; the last two may be
 missing. RWC's text has the start and the end in hundredths of a second and a code, 384 for a downbeat and -1 for
-what is no beat. Isophonics' has `New Point` in place of some positions. JAMS (Humphrey et al., ISMIR 2014) is read as
-the JSON that it is.
+what is no beat. ASAP's has the time twice, then `b` or `db` for a downbeat, with what else changes there. Isophonics'
+has `New Point` in place of some positions. JAMS (Humphrey et al., ISMIR 2014) is read as the JSON that it is.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from datasets import plain_json
-from datasets.beats import OUTSIDE, Beats, bar_positions
+from datasets.beats import DOWNBEAT, OUTSIDE, Beats, bar_positions
 from datasets.cells import NUMBER
 from datasets.tables import CorpusError
 from datasets.text import pluralize, shown
@@ -31,6 +31,7 @@ NEW_POINT = ("new", "point")
 CENTISECONDS = 100.0  # of RWC's files, a second
 DOWNBEAT_CODE, NO_BEAT_CODE = 384, -1
 LEAST_CODE = 24  # above any position in a bar
+ASAP_BEATS, ASAP_DOWNBEAT = ("b", "bR"), "db"
 NAMESPACES = ("beat_position", "beat")  # of JAMS; the first says more
 HIGHEST = 1000  # position in a bar
 EXPECTED = "a time in seconds, and at most a position in the bar and a bar number, parted by blanks or tabs"
@@ -60,26 +61,46 @@ def read_beats(file: Path) -> FoundBeats:
     Raises:
         CorpusError: It is missing, or none of the formats above; names the line.
     """
+    return parse_beats(content_of(file), str(file))
+
+
+def content_of(file: Path) -> bytes:
+    """The bytes of a file of beats, `LARGEST` and one at most.
+
+    Raises:
+        CorpusError: It cannot be read.
+    """
     try:
         with file.open("rb") as stream:
-            content = stream.read(LARGEST + 1)
+            return stream.read(LARGEST + 1)
     except OSError as error:
         raise CorpusError(f"{file}: cannot be read ({error.strerror or error})") from None
-    return parse_beats(content, str(file))
 
 
-def parse_beats(content: bytes, where: str) -> FoundBeats:
-    """Beats of the content of a file, which `where` names in messages; as `read_beats`."""
+def text_of(content: bytes, where: str) -> str:
+    """The same as text, in which what is not UTF-8 is replaced.
+
+    Raises:
+        CorpusError: It is larger than the beats of a recording are, or no text.
+    """
     if len(content) > LARGEST:
         raise CorpusError(f"{where}: more than {LARGEST >> 20} MiB are no beats of one recording")
     text = content.decode("utf-8-sig", errors="replace")
     if "\0" in text:
         raise CorpusError(f"{where}: no text, expected {EXPECTED}")
+    return text
+
+
+def parse_beats(content: bytes, where: str) -> FoundBeats:
+    """Beats of the content of a file, which `where` names in messages; as `read_beats`."""
+    text = text_of(content, where)
     if text.lstrip().startswith(("{", "[")):
         return beats_of_json(text, where)
     rows = list(_rows(text, where))
     if _is_rwc(rows):
         return _rwc(rows)
+    if rows and all(_asap_kind(row) for _, row in rows):
+        return _of_downbeats([(_time(row[0], at), _asap_kind(row) == ASAP_DOWNBEAT) for at, row in rows])
     return ordered((_time(row[0], at), _position(row[1] if len(row) > 1 else "", at)) for at, row in rows)
 
 
@@ -119,10 +140,11 @@ def beats_of_json(text: str, where: str) -> FoundBeats:
     found = content.get("annotations") if isinstance(content, dict) else None
     if not isinstance(found, list):
         raise CorpusError(f"{where}: JSON without annotations, expected JAMS or a list of times")
-    by_namespace = {one["namespace"]: one for one in reversed(found) if isinstance(one, dict) and "namespace" in one}
+    named = [one for one in found if isinstance(one, dict) and isinstance(one.get("namespace"), str)]
+    by_namespace = {one["namespace"]: one for one in reversed(named)}
     chosen = next((by_namespace[name] for name in NAMESPACES if name in by_namespace), None)
     if chosen is None:
-        there = ", ".join(sorted(map(str, by_namespace))) or "no annotation"
+        there = ", ".join(sorted(by_namespace)) or "no annotation"
         raise CorpusError(f"{where}: JAMS without {' or '.join(NAMESPACES)}; there is {there}")
     return ordered(_jams_beats(chosen.get("data"), where))
 
@@ -188,16 +210,29 @@ def _is_rwc(rows: Sequence[tuple[str, Sequence[str]]]) -> bool:
 
 
 def _rwc(rows: Sequence[tuple[str, Sequence[str]]]) -> FoundBeats:
-    starts_codes = sorted((int(start) / CENTISECONDS, int(code)) for _, (start, _, code) in rows)
-    beats = [(start, code) for start, code in starts_codes if code != NO_BEAT_CODE]
-    positions = bar_positions(np.array([code == DOWNBEAT_CODE for _, code in beats], bool))
-    return ordered(zip([start for start, _ in beats], positions.tolist(), strict=True))
+    starts_codes = [(int(start) / CENTISECONDS, int(code)) for _, (start, _, code) in rows]
+    return _of_downbeats([(start, code == DOWNBEAT_CODE) for start, code in starts_codes if code != NO_BEAT_CODE])
+
+
+def _asap_kind(fields: Sequence[str]) -> str:
+    """`b`, `bR` or `db` of a line of ASAP; nothing of any other."""
+    kind = fields[2].split(",")[0] if len(fields) == 3 else ""
+    return kind if kind in (*ASAP_BEATS, ASAP_DOWNBEAT) else ""
+
+
+def _of_downbeats(beats: Sequence[tuple[float, bool]]) -> FoundBeats:
+    """Beats of which it is known whether they are downbeats; of two at the same time, one that is goes first."""
+    found = ordered((time, DOWNBEAT if downbeat else None) for time, downbeat in beats)
+    downbeats = np.isin(found.beats.times, found.beats.downbeats)
+    return replace(found, beats=Beats(found.beats.times, bar_positions(downbeats)))
 
 
 def _jams_beats(data: Any, where: str) -> list[tuple[float, int | None]]:
     """Pairs of an annotation, whose data are a list of observations or, in old files, a list by field."""
     if isinstance(data, dict) and all(isinstance(data.get(key), list) for key in ("time", "value")):
-        data = [{"time": time, "value": value} for time, value in zip(data["time"], data["value"], strict=False)]
+        if len(data["time"]) != len(data["value"]):
+            raise CorpusError(f"{where}: JAMS with {len(data['time'])} times and {len(data['value'])} values of beats")
+        data = [{"time": time, "value": value} for time, value in zip(data["time"], data["value"], strict=True)]
     if not isinstance(data, list):
         raise CorpusError(f"{where}: JAMS whose beats have no list of data")
     pairs = []

@@ -93,7 +93,7 @@ class BeatRow:
         beats: How many.
         downbeats: How many; None where nothing is known of them.
         tempo: 60 over the median interval, BPM; None of fewer than two beats.
-        metre: Beats of most bars; None without a whole bar.
+        metre: Beats of most bars, the shortest of those equally common; None without a whole bar.
         irregular: Share of the bars that are not as long; None without a whole bar.
     """
 
@@ -111,8 +111,8 @@ def beat_row(track: str, split: str, beats: Beats) -> BeatRow:
     bars = bar_lengths(beats)
     metre, share = None, None
     if len(bars):
-        metre, common = Counter(bars.tolist()).most_common(1)[0]
-        share = (len(bars) - common) / len(bars)
+        metre = int(np.bincount(bars).argmax())
+        share = float((bars != metre).mean())
     downbeats = len(beats.downbeats) if beats.has_downbeats else None
     return BeatRow(track, split, len(beats), downbeats, beats.tempo, metre, share)
 

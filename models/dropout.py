@@ -16,5 +16,6 @@ class Dropout(nn.Dropout):
         if not self.training or self.p == 0 or x.device.type != "cpu" or torch.compiler.is_compiling():
             return super().forward(x)
         drawn = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-        kept = drawn.view(torch.int16)[: x.numel()].view(x.shape) >= round(self.p * VALUES) - VALUES // 2
+        strides = torch.empty_like(x, device="meta").stride()  # as the values lie in memory, bands or channels last
+        kept = drawn.view(torch.int16).as_strided(x.shape, strides) >= round(self.p * VALUES) - VALUES // 2
         return x * (kept * (1 / (1 - self.p))).to(x.dtype)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+from models.files import replaced
 from preprocess.opening import open_sources
 from preprocess.sources import AudioError
 
@@ -32,14 +32,11 @@ def write_clicks(source: Path, target: Path, times: np.ndarray, accents: np.ndar
         AudioError: The song cannot be read, or FLAC cannot hold it.
         OSError: The file cannot be written.
     """
-    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        _write(source, aside, times, accents)
-        os.replace(aside, target)
+        with replaced(target, ".tmp") as aside:
+            _write(source, aside, times, accents)
     except soundfile.LibsndfileError as error:
         raise AudioError(source, f"its clicks cannot be written: {error}") from None
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def click(rate: int, accent: bool) -> np.ndarray:

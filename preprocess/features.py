@@ -73,7 +73,9 @@ def transform(blocks: Iterable[np.ndarray], frontend: FrontEnd) -> Iterator[torc
     if not frontend.of_recording:
         yield from pieces
     elif kept := list(pieces):
-        yield frontend.settle(torch.cat(kept))
+        whole = torch.cat(kept)
+        kept.clear()  # of a long recording they are gigabytes
+        yield frontend.settle(whole)
 
 
 def _local(blocks: Iterable[np.ndarray], frontend: FrontEnd) -> Iterator[torch.Tensor]:

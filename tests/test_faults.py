@@ -15,7 +15,7 @@ from importlib.metadata import packages_distributions, requires
 from importlib.util import find_spec
 from pathlib import Path
 from sys import stdlib_module_names
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 
@@ -43,7 +43,10 @@ DOCUMENTS = [
     ROOT / "CHANGELOG.md",
     ROOT / "benchmarks/README.md",
 ]
-SUFFIXES = (".csv", ".json", ".jsonl", ".md", ".mmap", ".npy", ".parquet", ".pt2", ".tsv")  # of files, not of settings
+SUFFIXES = (  # of files, not of settings
+    *(".beat", ".beats", ".csv", ".jams", ".json", ".jsonl", ".md", ".mmap", ".npy", ".parquet", ".pt2", ".tsv"),
+    ".txt",
+)
 # Classes of the reader's own (test_extending_page.py has the commands run with those of docs/extending.md), and weights
 # that settings follow from.
 IN_PLACE_OF = {
@@ -183,6 +186,25 @@ def test_f20_every_setting_can_be_given_and_nothing_in_them_is_of_one_run(experi
     assert given.settings.trainer.accelerator == "cuda"
 
 
+def choices(annotation: Any) -> Iterator[str]:
+    """The words that an annotation names, those of lists apart."""
+    inner = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        yield from (word for word in inner if isinstance(word, str))
+    elif get_origin(annotation) is not list:
+        for one in inner:
+            yield from choices(one)
+
+
+def test_f20_every_choice_can_be_given(experiments):
+    for experiment in experiments.values():
+        schema = overrides.compose(experiment.model, {}, []).schema
+        for key, _ in overrides.flat(experiment.model().model_dump()):
+            annotation = annotation_of(key, [schema])
+            words = [*choices(annotation)]
+            assert [overrides.read(key, word, annotation) for word in words] == words
+
+
 def documented() -> list[tuple[str, str]]:
     """Every command line that is shown: where, and the line from `python` or `make` on."""
     shown = []
@@ -226,7 +248,7 @@ def test_f28_every_command_that_is_shown_exists_with_its_settings(line, experime
         found = find_spec(module)
         assert found, line
         folders = found.submodule_search_locations
-        files = Path(folders[0]).glob("*.py") if folders else [Path(found.origin)]
+        files = Path(folders[0]).rglob("*.py") if folders else [Path(found.origin)]
         source = "".join(file.read_text(encoding="utf-8") for file in files)
         assert all(f'{option}"' in source for option in re.findall(r"--[\w-]+", line)), line
         return

@@ -31,7 +31,7 @@ def page(tmp_path, monkeypatch):
     """Runs a block of the page in a folder of its own; what it leaves by name."""
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 5
 
     def run(number: int, given: dict | None = None, **replaced: str) -> dict:
         code = blocks[number]
@@ -96,3 +96,21 @@ def test_a_store(page):
 def test_front_ends_and_networks(page):
     audio = 0.1 * torch.randn(1, 10 * RATE, generator=torch.Generator().manual_seed(0))
     assert page(2, {"audio": audio})["logits"].shape == (1, 10)
+
+
+def test_a_network_for_beats(page):
+    network = networks.find("tcn")(channels=4, blocks=3)
+    encoder = Encoder.of(network, task=build("beats"), device="cpu")
+    save_network("KEY.safetensors", network, encoder.description, encoder.frontend)
+    song(22_050, 3)
+    left = page(3, **{"runs/KEY": "KEY.safetensors"})
+    assert left["curves"].shape == (len(left["times"]), 2) == (301, 2)
+    assert len(left["beats"].positions) == len(left["beats"].times)
+
+
+def test_a_decoder_alone(page):
+    activations = np.tile([0.01, 0.001], (1000, 1))
+    activations[::50, 0] = activations[::150, 1] = 0.9
+    beats = page(4, {"activations": activations})["beats"]
+    assert beats.metre == 3
+    np.testing.assert_allclose(beats.times, np.arange(20) / 2, atol=0.02)

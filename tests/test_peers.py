@@ -22,6 +22,9 @@ MODULES = {
     "transformers": "transformers",
     "panns-inference": "panns_inference.models",
     "torchlibrosa": "torchlibrosa.stft",
+    "beat-this": "beat_this.model.beat_tracker",
+    "einops": "einops",
+    "rotary-embedding-torch": "rotary_embedding_torch",
 }
 
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-import numpy as np
-
-from datasets.beats import Beats, bar_positions
 from datasets.corpora.rhythm import BeatAnnotations, corpus
-from datasets.tables import CorpusError
 
 ENDING = "_annotations"
 COMPOSERS = (
     *("Bach", "Balakirev", "Beethoven", "Brahms", "Chopin", "Debussy", "Glinka", "Haydn", "Liszt", "Mozart"),
     *("Prokofiev", "Rachmaninoff", "Ravel", "Schubert", "Schumann", "Scriabin"),
 )
-BEAT, DOWNBEAT = ("b", "bR"), "db"
 RENAMED = ("Schumann_Toccata_no_repeat", "Schumann_Toccata_repeat"), "Schumann_Toccata"  # between its versions
 
 
@@ -29,30 +24,8 @@ def name_of(path: PurePosixPath) -> str:
     return name
 
 
-def read(file: Path) -> Beats:
-    """The beats of a file of ASAP: time, time, and `b` or `db` with what else changes there, parted by tabs.
-
-    Raises:
-        CorpusError: It is something else.
-    """
-    times, downbeats = [], []
-    try:
-        for line in file.read_text(encoding="utf-8").splitlines():
-            time, _, said = line.split("\t")[:3]
-            kind = said.split(",")[0].strip()
-            if kind not in (*BEAT, DOWNBEAT):
-                raise ValueError(f"{kind!r} is neither b nor db")
-            times.append(float(time))
-            downbeats.append(kind == DOWNBEAT)
-        order = np.argsort(times, kind="stable")
-        found, first = np.unique(np.array(times)[order], return_index=True)
-        return Beats(found, bar_positions(np.array(downbeats, bool)[order][first]))
-    except (OSError, ValueError) as error:
-        raise CorpusError(f"{file}: expected lines of time, time, and b or db, as ASAP has them ({error})") from None
-
-
 ASAP = corpus(
-    BeatAnnotations("asap", name_of, suffixes=(".beats", f"{ENDING}.txt"), read=read),
+    BeatAnnotations("asap", name_of, suffixes=(".beats", f"{ENDING}.txt")),
     name="asap",
     title="ASAP",
     single={"train": 408, "valid": 65},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path, PurePosixPath
 
+from datasets.beat_files import content_of, text_of
 from datasets.beats import Beats
 from datasets.corpora.rhythm import BeatAnnotations, corpus, read_file
 from datasets.tables import CorpusError
@@ -25,11 +26,11 @@ def read(file: Path) -> Beats:
     """
     if file.suffix.casefold() != TABLE:
         return read_file(file)
+    text = text_of(content_of(file), str(file))
     try:
-        with file.open(newline="", encoding="utf-8") as handle:
-            rows = [(float(time), int(label.split(".")[-1])) for time, label in csv.reader(handle)]
+        rows = [(float(time), int(label.split(".")[-1])) for time, label in csv.reader(text.splitlines())]
         return Beats([time for time, _ in rows], [position for _, position in rows])
-    except (OSError, ValueError) as error:
+    except (csv.Error, ValueError) as error:
         raise CorpusError(f"{file}: expected lines of a time and of bar and position, as 0.549,1.1 ({error})") from None
 
 

@@ -18,6 +18,7 @@ from datasets.tables import CorpusError
 
 MIDI = ".mid"
 EIGHTH, COMPOUND = 8, 3  # three eighths are a beat where a bar has six, nine or twelve of them
+FASTEST, MOST, LONGEST = 1000, 64, 86_400  # BPM, number in a metre, seconds; what goes beyond is damaged
 CLICK = re.compile(r".*_([0-9]+)_(?:beat|fill)_([0-9]+)-([0-9]+)")
 
 
@@ -45,6 +46,8 @@ def read(file: Path) -> Beats:
     except (RuntimeError, ValueError, OSError) as error:
         raise CorpusError(f"{file}: not a MIDI file that can be read ({error})") from None
     bpm, metre, unit = map(int, found.groups())
+    if not (0 < bpm <= FASTEST and 0 < metre <= MOST and 0 < unit <= MOST and seconds <= LONGEST):
+        raise CorpusError(f"{file}: {bpm} BPM, {metre}/{unit}, {seconds:.0f} s: no performance of this corpus")
     grouped = COMPOUND if unit == EIGHTH and metre > COMPOUND and metre % COMPOUND == 0 else 1
     interval = 60 / bpm * 4 / unit * grouped
     numbers = np.arange(math.ceil(seconds / interval))

@@ -72,7 +72,7 @@ def _split(item: Item, split: Mapping[str, str]) -> Item:
 def _files(folder: Path) -> dict[str, list[Path]]:
     """Files with a tempo, by the name of the excerpt."""
     found: defaultdict[str, list[Path]] = defaultdict(list)
-    for path in _tempo_files(folder):
+    for path in sorted(_tempo_files(folder)):
         found[gtzan_beats.name_of(path)].append(path)
     return found
 

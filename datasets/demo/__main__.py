@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 from datasets.corpora import CORPORA
-from datasets.demo import SIZES, DemoError, build, render_folder
+from datasets.demo import SIZES, DemoError, build
 from datasets.demo.miniature import miniature
+from datasets.demo.rendering import command_line
 from datasets.store_files import StoreError
 from datasets.tables import CorpusError
 from datasets.text import printable, printable_lines
@@ -27,15 +28,18 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command")
     render = commands.add_parser(
-        "render", help="render a folder of MIDI files to FLAC", argument_default=argparse.SUPPRESS
+        "render", help="make a corpus of a folder of MIDI files", argument_default=argparse.SUPPRESS
     )
     render.add_argument("midi_dir", type=Path)
     render.add_argument("out_dir", type=Path)
+    command_line.add_options(render)
     small = commands.add_parser("miniature", help="composed music under the names of a published corpus")
     small.add_argument("corpus", help=", ".join(CORPORA))
     small.add_argument("out_dir", type=Path)
+    font = "General MIDI .sf2 file (default: the one in pretty_midi)"
+    top.add_argument("--soundfont", type=Path, help=font)
+    render.add_argument("--soundfont", type=Path, action="append", help=f"{font}; may be given several times")
     for command in (top, render):
-        command.add_argument("--soundfont", type=Path, help="General MIDI .sf2 file (default: the one in pretty_midi)")
         command.add_argument("--jobs", type=int, help="tracks at once, -1 for one each core (default: -1)")
     top.set_defaults(jobs=-1)
     return top
@@ -52,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
             only = miniature(options.corpus, options.out_dir)
             print(f"next: python -m preprocess {options.corpus} {options.out_dir} STORE_DIR --only {only}")
             return 0
-        report = render_folder(options.midi_dir, options.out_dir, options.soundfont, options.jobs)
+        report = command_line.run(options)
     except (DemoError, CorpusError, StoreError) as error:
         print(f"error: {printable_lines(error)}", file=sys.stderr)
         return 1

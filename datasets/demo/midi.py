@@ -1,25 +1,22 @@
-"""A folder of MIDI files -> a folder of audio, through the synthesizer of the demo corpus."""
+"""A MIDI file -> its notes as they sound, and its audio, through the synthesizer of the demo corpus."""
 
 from __future__ import annotations
 
 import bisect
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import symusic
-from joblib import delayed
 
 from datasets.demo.errors import DemoError
-from datasets.demo.output import table, watched, write_text
-from datasets.demo.render import CEILING, master, write_audio
-from datasets.demo.synth import Note, check_soundfont, play
+from datasets.demo.render import CEILING, master
+from datasets.demo.soundfont import open_soundfont
+from datasets.demo.synth import Note, perform
 from datasets.demo.tones import LONGEST_TAIL, SAMPLE_RATE
 from datasets.system_folders import files_below
 
-FILES_A_PROCESS = 8
 LONGEST = 1800.0  # seconds that a MIDI file may last
 SUFFIXES = {".mid", ".midi"}
 VOLUME, EXPRESSION = 7, 11  # MIDI controllers
@@ -28,74 +25,26 @@ WHEEL_RANGE = 2.0  # semitones up and down, until parameter 0 says otherwise
 WHEEL_STEPS = 8192  # of the pitch wheel, up and down
 
 
-@dataclass
-class Rendering:
-    """What came of a folder of MIDI files: the audio files written, and (file, reason) for those skipped."""
-
-    written: list[Path] = field(default_factory=list)
-    skipped: list[tuple[Path, str]] = field(default_factory=list)
-
-
-def render_folder(
-    midi_dir: Path | str,
-    output_dir: Path | str,
-    soundfont: Path | str | None = None,
-    jobs: int = -1,
-    progress: bool = True,
-) -> Rendering:
-    """Render every .mid and .midi file below a folder to a FLAC file of the same relative name.
-
-    Files that cannot be rendered are skipped and listed with the reason, also in `skipped.csv` in the output folder;
-    system folders and what is hidden are passed over.
+def midi_files(folder: Path) -> list[Path]:
+    """The .mid and .midi files below a folder, in order; system folders and what is hidden are passed over.
 
     Raises:
-        DemoError: no such folder, no MIDI files in it, or a soundfont that is missing or not one.
+        DemoError: no such folder, or no MIDI files in it.
     """
-    source, target, font = Path(midi_dir), Path(output_dir), check_soundfont(soundfont)
-    if not source.is_dir():
-        raise DemoError(f"{source}: no such folder; give a folder of .mid or .midi files")
-    files = sorted(Path(one.path) for one in files_below(source) if one.is_file())
+    if not folder.is_dir():
+        raise DemoError(f"{folder}: no such folder; give a folder of .mid or .midi files")
+    files = sorted(Path(one.path) for one in files_below(folder) if one.is_file())
     files = [path for path in files if path.suffix.lower() in SUFFIXES]
     if not files:
-        raise DemoError(f"{source}: no .mid or .midi file in this folder or below it")
-    stems = Counter(path.with_suffix("") for path in files)
-    work = []
-    for path in files:
-        name = path.stem if stems[path.with_suffix("")] == 1 else path.name
-        destination = target / path.relative_to(source).with_name(f"{name}.flac")
-        work.append(delayed(_render_file)(path, destination, font))
-    report = Rendering()
-    for path, reason in watched(work, len(work), jobs, FILES_A_PROCESS, progress, "Rendering MIDI files"):
-        if reason:
-            report.skipped.append((path, reason))
-        else:
-            report.written.append(path)
-    report.written.sort()
-    report.skipped.sort()
-    target.mkdir(parents=True, exist_ok=True)
-    lines = ({"path": path.relative_to(source).as_posix(), "reason": reason} for path, reason in report.skipped)
-    write_text(target / "skipped.csv", table(("path", "reason"), lines))
-    return report
+        raise DemoError(f"{folder}: no .mid or .midi file in this folder or below it")
+    return files
 
 
-def _render_file(source: Path, destination: Path, soundfont: Path) -> tuple[Path, str]:
-    """The audio file written and "", or the MIDI file and why it was skipped."""
-    try:
-        samples = render_midi(source, soundfont)
-    except DemoError as error:
-        return source, str(error)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    write_audio(destination, samples)
-    return destination, ""
-
-
-def render_midi(source: Path, soundfont: Path) -> np.ndarray:
-    """A MIDI file -> mono float32 [samples] at `SAMPLE_RATE`, peak at the ceiling.
-
-    Velocity, volume, expression, the sustain pedal and the pitch wheel are followed; pan and effects are not.
+def read_score(source: Path) -> symusic.core.ScoreSecond:
+    """The notes of a MIDI file in seconds.
 
     Raises:
-        DemoError: it cannot be read, has no notes, is too long, or is silent with this soundfont.
+        DemoError: it cannot be read, has no notes, or is too long.
     """
     try:
         score = symusic.Score(source).to("second")
@@ -106,14 +55,27 @@ def render_midi(source: Path, soundfont: Path) -> np.ndarray:
         raise DemoError("has no notes")
     if not 0 < score.end() <= LONGEST:
         raise DemoError(f"lasts {score.end():.0f} s; the longest that is rendered is {LONGEST:.0f} s")
-    samples = round((score.end() + LONGEST_TAIL) * SAMPLE_RATE)
+    return score
+
+
+def render_midi(source: Path, soundfont: Path, rate: int = SAMPLE_RATE) -> np.ndarray:
+    """A MIDI file -> mono float32 [samples], peak at the ceiling.
+
+    Velocity, volume, expression, the sustain pedal and the pitch wheel are followed; pan and effects are not.
+
+    Raises:
+        DemoError: it cannot be read, has no notes, is too long, or is silent with this soundfont.
+    """
+    score = read_score(source)
+    samples = round((score.end() + LONGEST_TAIL) * rate)
     sound = np.zeros(samples, np.float32)
     for track in score.tracks:
-        sound += play(track_notes(track), track.program, track.is_drum, soundfont, 0.0, samples)
+        zones = partial(open_soundfont(soundfont).zones, track.program, track.is_drum)
+        sound += perform(track_notes(track), zones, 0.0, samples, rate)
     peak = float(np.abs(sound).max())
     if not 0 < peak < np.inf:
         raise DemoError("silent with this soundfont")
-    return master(sound * np.float32(CEILING / peak))
+    return master(sound * np.float32(CEILING / peak), rate)
 
 
 def track_notes(track: symusic.core.TrackSecond) -> Iterator[Note]:

@@ -46,17 +46,17 @@ def rms(samples: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
 
 
-def master(samples: np.ndarray) -> np.ndarray:
+def master(samples: np.ndarray, rate: int = SAMPLE_RATE) -> np.ndarray:
     """Fade both ends and, if needed, turn down to the ceiling: float32 [samples]."""
     faded = samples.astype(np.float32)
-    ramp = np.linspace(0, 1, min(round(FADE * SAMPLE_RATE), len(faded)), dtype=np.float32)
+    ramp = np.linspace(0, 1, min(round(FADE * rate), len(faded)), dtype=np.float32)
     faded[: len(ramp)] *= ramp
     faded[len(faded) - len(ramp) :] *= ramp[::-1]
     return faded * np.float32(min(1.0, CEILING / max(float(np.abs(faded).max()), 1e-9)))
 
 
-def write_audio(path: Path, samples: np.ndarray) -> None:
+def write_audio(path: Path, samples: np.ndarray, rate: int = SAMPLE_RATE) -> None:
     """Write mono 16-bit FLAC, aside first, so that a file of this name is always whole. Same samples, same bytes."""
     aside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    soundfile.write(aside, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    soundfile.write(aside, samples, rate, format="FLAC", subtype="PCM_16")
     os.replace(aside, path)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import math
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,10 +20,10 @@ from datasets.demo.errors import DemoError
 from datasets.demo.soundfont import Zone, open_soundfont
 from datasets.demo.tones import LONGEST_TAIL, SAMPLE_RATE, lasts, level, release, tone
 
-STEP = SAMPLE_RATE  # samples; tones are made in lengths of whole steps, so that notes can share them
-LONGEST_STEPS = 4  # longer tones are not shared
-TONES_KEPT = 768
-ENVELOPES_KEPT = 256
+LONGEST_STEPS = 4  # seconds: tones are made in lengths of whole ones, so that notes can share them; longer are not
+TONES_KEPT = 320
+ENVELOPES_KEPT = 96
+DARK_STEP = 300  # cents
 SHORTEST_NOTE = 0.01  # seconds; drums are often written without any length
 
 
@@ -88,44 +88,67 @@ def play(notes: Iterable[Note], program: int, drum: bool, soundfont: Path, start
         program: General MIDI program 0..127; for drums the kit.
         drum: whether pitches are keys of a drum kit.
     """
-    font = open_soundfont(soundfont)
+    return perform(notes, partial(open_soundfont(soundfont).zones, program, drum), start, samples)
+
+
+def perform(
+    notes: Iterable[Note],
+    zones: Callable[[int, float], Iterable[Zone]],
+    start: float,
+    samples: int,
+    rate: int = SAMPLE_RATE,
+    dark: int = 0,
+) -> np.ndarray:
+    """Notes -> mono float32 [samples], from `start` seconds on the notes' clock.
+
+    Args:
+        zones: What a pitch with a velocity plays.
+        rate: samples a second.
+        dark: cents by which the low-pass of the softest notes stands lower than that of the loudest.
+    """
     sound = np.zeros(samples, np.float32)
     for note in notes:
-        begin = round((note.start - start) * SAMPLE_RATE)
-        if begin >= samples or begin + (note.duration + LONGEST_TAIL) * SAMPLE_RATE < 0:
+        begin = round((note.start - start) * rate)
+        if begin >= samples or begin + (note.duration + LONGEST_TAIL) * rate < 0:
             continue
         cut = max(0, -begin)
-        for zone in font.zones(program, drum, note.pitch, note.velocity):
-            sounding = _played(note, zone)[cut : samples - begin]
+        for zone in zones(note.pitch, note.velocity):
+            sounding = _played(note, zone, rate, _darker(note.velocity, dark))[cut : samples - begin]
             sound[begin + cut : begin + cut + len(sounding)] += sounding
     return sound
 
 
-def _played(note: Note, zone: Zone) -> np.ndarray:
+def _darker(velocity: float, dark: int) -> int:
+    """Cents by which a note's low-pass stands lower, in few steps, so that notes can share tones."""
+    return round(dark * (1 - velocity / 127) / DARK_STEP) * DARK_STEP
+
+
+def _played(note: Note, zone: Zone, rate: int, darker: int) -> np.ndarray:
     """What a note sounds in one zone, from its start until it has died away: float32."""
-    tail = _release(zone)
-    held = round(max(SHORTEST_NOTE, note.duration) * SAMPLE_RATE)
+    tail = _release(zone, rate)
+    held = round(max(SHORTEST_NOTE, note.duration) * rate)
     length = held + len(tail)
     if note.bends:
         times, semitones = zip((-1.0, 0.0), *note.bends, strict=True)
-        wheel = np.array(semitones)[np.searchsorted(times, np.arange(length) / SAMPLE_RATE, side="right") - 1]
-        sound = tone(zone, note.pitch, length, wheel)
+        wheel = np.array(semitones)[np.searchsorted(times, np.arange(length) / rate, side="right") - 1]
+        sound = tone(zone, note.pitch, length, wheel, rate, darker)
     else:
-        length = min(length, math.ceil(min(lasts(zone, note.pitch), length) * SAMPLE_RATE))
-        steps = math.ceil(length / STEP)
-        sound = (_tone if steps <= LONGEST_STEPS else tone)(zone, note.pitch, steps * STEP)[:length]
-    envelope = _envelope(zone, note.pitch, length)
+        length = min(length, math.ceil(min(lasts(zone, note.pitch), length) * rate))
+        steps = math.ceil(length / rate)
+        make = _tone if steps <= LONGEST_STEPS else tone
+        sound = make(zone, note.pitch, steps * rate, None, rate, darker)[:length]
+    envelope = _envelope(zone, note.pitch, length, rate)
     if held < length:
         envelope[held:] = envelope[held] * tail[: length - held]
     return sound * envelope * np.float32(note.gain * (note.velocity / 127) ** 2)
 
 
-def _envelope(zone: Zone, key: int, length: int) -> np.ndarray:
+def _envelope(zone: Zone, key: int, length: int, rate: int) -> np.ndarray:
     """The volume envelope of a held key, which most zones share between all keys: float32 [length]."""
     if not (zone.settings["key_to_hold"] or zone.settings["key_to_decay"]):
         key = zone.root
-    whole = LONGEST_STEPS * STEP
-    return _level(zone, key, whole)[:length].copy() if length <= whole else level(zone, key, length)
+    whole = LONGEST_STEPS * rate
+    return _level(zone, key, whole, rate)[:length].copy() if length <= whole else level(zone, key, length, rate)
 
 
 _tone = lru_cache(maxsize=TONES_KEPT)(tone)

@@ -13,6 +13,7 @@ import numpy as np
 import soxr
 from scipy.signal import lfilter
 
+from datasets.demo.kernels import between
 from datasets.demo.soundfont import Zone
 
 SAMPLE_RATE = 22050
@@ -29,29 +30,38 @@ PITCH_MOVES = ("vibrato_to_pitch", "lfo_to_pitch", "envelope_to_pitch")
 BLOCK = 512  # samples for which a moving filter stands still
 CENTS = 100  # steps in which a filter moves
 LOWEST_CUTOFF = 1500  # cents above `FIRST_KEY`
-HIGHEST_CUTOFF = 0.45 * SAMPLE_RATE  # Hz
+HIGHEST_CUTOFF = 0.45  # of the sample rate
 FIRST_KEY = 440 * 2 ** (-69 / 12)  # Hz; frequencies of the format are in cents above MIDI pitch 0
 
 
-def tone(zone: Zone, key: int, samples: int, bend: np.ndarray | None = None) -> np.ndarray:
-    """A key at full velocity, before its volume envelope: float32 [samples] at `SAMPLE_RATE`.
+def tone(
+    zone: Zone,
+    key: int,
+    samples: int,
+    bend: np.ndarray | None = None,
+    rate: int = SAMPLE_RATE,
+    darker: int = 0,
+) -> np.ndarray:
+    """A key at full velocity, before its volume envelope: float32 [samples].
 
     Args:
         bend: semitones, float [samples], added to the pitch.
+        rate: samples a second.
+        darker: cents by which the low-pass stands lower, as it does for soft notes (section 8.4.2).
     """
     key = zone.sounding_key(key)
-    times = np.arange(samples, dtype=np.float32) / SAMPLE_RATE
-    sound = _filtered(zone, key, _pitched(zone, key, samples, _pitch(zone, key, times, bend)))
+    times = np.arange(samples, dtype=np.float32) / rate
+    sound = _filtered(zone, key, _pitched(zone, key, samples, _pitch(zone, key, times, bend), rate), rate, darker)
     pan = zone.settings["pan"] / 1000
     sides = (math.sqrt(0.5 - pan) + math.sqrt(0.5 + pan)) / 2
     return sound * np.float32(sides * 10 ** (-zone.settings["attenuation"] / 200))
 
 
-def level(zone: Zone, key: int, samples: int) -> np.ndarray:
+def level(zone: Zone, key: int, samples: int, rate: int = SAMPLE_RATE) -> np.ndarray:
     """The volume envelope of a held key, and tremolo: amplitudes, float32 [samples]."""
     settings = zone.settings
     key = zone.sounding_key(key)
-    times = np.arange(samples, dtype=np.float32) / SAMPLE_RATE
+    times = np.arange(samples, dtype=np.float32) / rate
     since = times - _seconds(settings["delay"])
     attack = _seconds(settings["attack"])
     hold, decay = (_seconds(phase) for phase in _hold_and_decay(zone, key))
@@ -74,28 +84,28 @@ def lasts(zone: Zone, key: int) -> float:
     return min(ends)
 
 
-def release(zone: Zone) -> np.ndarray:
+def release(zone: Zone, rate: int = SAMPLE_RATE) -> np.ndarray:
     """How a tone dies away once its key is up: float32 [samples], from 1 to 0, `LONGEST_TAIL` at most."""
     seconds = max(SHORTEST_RELEASE, _seconds(zone.settings["release"]))
-    length = round(min(seconds * TAIL_DB / DECAY_DB, LONGEST_TAIL) * SAMPLE_RATE)
-    fall = 10 ** (-DECAY_DB / 20 / (seconds * SAMPLE_RATE) * np.arange(length))
+    length = round(min(seconds * TAIL_DB / DECAY_DB, LONGEST_TAIL) * rate)
+    fall = 10 ** (-DECAY_DB / 20 / (seconds * rate) * np.arange(length))
     return (fall * np.linspace(1, 0, length)).astype(np.float32)
 
 
-def _pitched(zone: Zone, key: int, samples: int, pitch: np.ndarray | None) -> np.ndarray:
+def _pitched(zone: Zone, key: int, samples: int, pitch: np.ndarray | None, rate: int) -> np.ndarray:
     """The sample at the pitch of a key; `pitch` are semitones on top of that, float [samples]."""
     places = None
     wanted = samples
     if pitch is not None:
         places = np.concatenate(([0.0], np.cumsum(np.exp2(pitch[:-1] / 12), dtype=np.float64)))
         wanted = math.ceil(places[-1]) + 4
-    rate = _rate(zone, key)
-    if not 1 / FASTEST < rate / SAMPLE_RATE < FASTEST:
+    taken = _rate(zone, key)
+    if not 1 / FASTEST < taken / rate < FASTEST:
         return np.zeros(samples, np.float32)
-    source = _unrolled(zone, math.ceil((wanted + MARGIN) * rate / SAMPLE_RATE))
-    sound = soxr.resample(source, rate, SAMPLE_RATE, quality=QUALITY)
+    source = _unrolled(zone, math.ceil((wanted + MARGIN) * taken / rate))
+    sound = soxr.resample(source, taken, rate, quality=QUALITY)
     sound = np.pad(sound, (0, max(0, wanted - len(sound))))
-    return sound[:samples] if places is None else _between(np.pad(sound, (1, 4)), places)
+    return sound[:samples] if places is None else between(np.pad(sound, (1, 4)), places)
 
 
 def _rate(zone: Zone, key: int) -> float:
@@ -113,15 +123,6 @@ def _unrolled(zone: Zone, length: int) -> np.ndarray:
     return taken.astype(np.float32) / np.float32(FULL_SCALE)
 
 
-def _between(sound: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Values of a sound, one sample padded before it, between its samples: cubic Hermite interpolation."""
-    whole = places.astype(np.int64)
-    part = (places - whole).astype(np.float32)
-    before, at, after, last = (sound[whole + shift] for shift in range(4))
-    curve = 2 * before - 5 * at + 4 * after - last + part * (3 * (at - after) + last - before)
-    return at + 0.5 * part * (after - before + part * curve)
-
-
 def _pitch(zone: Zone, key: int, times: np.ndarray, bend: np.ndarray | None) -> np.ndarray | None:
     """Semitones by which the pitch moves, or None where it stands still."""
     settings = zone.settings
@@ -134,16 +135,16 @@ def _pitch(zone: Zone, key: int, times: np.ndarray, bend: np.ndarray | None) -> 
     return np.clip(np.sum(moves, axis=0), -FARTHEST, FARTHEST) if moves else None
 
 
-def _filtered(zone: Zone, key: int, sound: np.ndarray) -> np.ndarray:
+def _filtered(zone: Zone, key: int, sound: np.ndarray, rate: int, darker: int) -> np.ndarray:
     """The low-pass of a zone, whose cutoff the modulation envelope and the oscillator may move."""
     settings = zone.settings
-    times = np.arange(0, len(sound), BLOCK, dtype=np.float32) / SAMPLE_RATE
-    cents = np.full(len(times), float(settings["cutoff"]))
+    times = np.arange(0, len(sound), BLOCK, dtype=np.float32) / rate
+    cents = np.full(len(times), float(settings["cutoff"] - darker))
     if settings["envelope_to_cutoff"]:
         cents += settings["envelope_to_cutoff"] * _modulation(zone, key, times)
     if settings["lfo_to_cutoff"]:
         cents += settings["lfo_to_cutoff"] * _oscillator(zone, "lfo", times)
-    highest = 1200 * math.log2(HIGHEST_CUTOFF / FIRST_KEY)
+    highest = 1200 * math.log2(HIGHEST_CUTOFF * rate / FIRST_KEY)
     cents = CENTS * np.round(np.clip(cents, LOWEST_CUTOFF, highest) / CENTS)
     if (cents >= highest - CENTS).all():
         return sound
@@ -152,14 +153,14 @@ def _filtered(zone: Zone, key: int, sound: np.ndarray) -> np.ndarray:
     state = np.zeros(2, np.float32)
     filtered = np.empty_like(sound)
     for begin, end, place in zip(bounds, bounds[1:], [0, *changes], strict=False):
-        upper, lower = _low_pass(FIRST_KEY * 2 ** (cents[place] / 1200), settings["resonance"] / 10)
+        upper, lower = _low_pass(FIRST_KEY * 2 ** (cents[place] / 1200) / rate, settings["resonance"] / 10)
         filtered[begin:end], state = lfilter(upper, lower, sound[begin:end], zi=state)
     return filtered
 
 
 def _low_pass(cutoff: float, resonance: float) -> tuple[np.ndarray, np.ndarray]:
-    """A filter of two poles: Hz and the height of its peak in dB -> its coefficients (bilinear transform)."""
-    angle = 2 * math.pi * cutoff / SAMPLE_RATE
+    """A filter of two poles: cutoff as a part of the sample rate, height of its peak in dB -> its coefficients."""
+    angle = 2 * math.pi * cutoff
     width = math.sin(angle) / (2 * 10 ** ((resonance - 3.01) / 20))
     upper = (1 - math.cos(angle)) / 2 * np.array([1, 2, 1])
     lower = np.array([1 + width, -2 * math.cos(angle), 1 - width])
@@ -186,7 +187,7 @@ def _oscillator(zone: Zone, name: str, times: np.ndarray) -> np.ndarray:
     """A triangle between -1 and 1, which rises from 0 after its delay."""
     since = np.maximum(times - _seconds(zone.settings[f"{name}_delay"]), 0)
     turn = since * (FIRST_KEY * 2 ** (zone.settings[f"{name}_rate"] / 1200)) + 0.25
-    return 1 - 4 * np.abs(turn % 1 - 0.5)
+    return 1 - 4 * np.abs(turn - np.floor(turn) - 0.5)
 
 
 def _seconds(timecents: float) -> float:

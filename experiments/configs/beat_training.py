@@ -36,6 +36,7 @@ def attention_recipe(optimizer: Values, accumulated: int = 1) -> dict[str, Any]:
     return {
         "trainer": {
             "max_epochs": EPOCHS,
+            "precision": "auto",
             "gradient_clip_val": 1.0,
             "accumulate_grad_batches": accumulated,
             "monitor": "metric",
@@ -100,7 +101,7 @@ def sizes(demo: Values, debug: Values, lr: float = 3e-3) -> dict[str, Values]:
         "demo": {
             "trainer": {**short["trainer"], **demo_epochs},
             "module": {**short["module"], "optimizer": schedule},
-            "datamodule": {"clip_length": 10.0, "batch_size_train": 8},
+            "datamodule": {"clip_length": 6.0, "batch_size_train": 8},
             "model": demo,
         },
         "debug": {**short, "datamodule": {"clip_length": 4.0}, "model": debug},

@@ -11,10 +11,11 @@ from experiments.configs.named import NamedConfig
 TITLE = "Beats: SpecTNT"
 RECIPE = attention_recipe({"lr": 5e-4, "weight_decay": 5e-3})
 STEPS = augmentations(24, 100, {"name": "gain"}, {"name": "polarity"})
-SMALL = {"channels": 16, "dim": 48, "blocks": 2, "pools": [[4, 2], [2, 1], [2, 1]]}
+SMALL = {"channels": 12, "dim": 48, "blocks": 2, "pools": [[4, 2], [2, 1]]}
+FEWER_NOTES = {"frontend_arguments": {"semitone_scale": 1}}
 TINY = {"channels": 4, "dim": 16, "blocks": 1, "pools": [[8, 2]]}
 SIZES: Mapping[str, Mapping[str, Any]] = {
-    "spectnt_beats": sizes(SMALL, TINY),
+    "spectnt_beats": sizes({**SMALL, **FEWER_NOTES}, TINY),
     "spectnt_tcn": sizes(SMALL, {**TINY, "tcn_channels": 4, "tcn_blocks": 3}),
 }
 REPO: Mapping[str, Any] = {

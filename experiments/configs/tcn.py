@@ -11,7 +11,13 @@ from experiments.configs.named import NamedConfig
 TITLE = "Beats: TCN"
 # Adam, a fifth of the rate where ten epochs are no better, the end after twenty.
 RECIPE: Mapping[str, Any] = {
-    "trainer": {"max_epochs": 200, "gradient_clip_val": 0.5, "monitor": None, "early_stopping": 20},
+    "trainer": {
+        "max_epochs": 200,
+        "precision": "auto",
+        "gradient_clip_val": 0.5,
+        "monitor": None,
+        "early_stopping": 20,
+    },
     "module": {
         "do_swa": False,
         "optimizer": {

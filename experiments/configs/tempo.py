@@ -35,7 +35,7 @@ DATA: Mapping[str, Any] = {
     "batch_size_train": 32,
     "batch_size_test": 32,
     "masking": {"do": False},
-    "sampler": {"balance": "none"},
+    "sampler": {"balance": "tracks"},
 }
 SHORT: Mapping[str, Any] = {
     "trainer": {"max_epochs": 12, "check_val_every_n_epoch": 2},
@@ -96,6 +96,13 @@ TRANSFER: dict[str, NamedConfig] = {
         {
             "model": {"frontend": "mel_db", "frontend_arguments": ENVELOPE_BANDS},
             "module": {"augmentations": [STRETCH, {"name": "drop_bands", "share": 0.5, "p": 0.5}]},
+        },
+    ),
+    "tempo_typical": NamedConfig(
+        "tempi as often as in music at large, whatever those of the corpus: tracks are played faster or slower for it",
+        {
+            "datamodule": {"sampler": {"balance": "typical"}},
+            "module": {"augmentations": [{**STRETCH, "high": 1.6}]},
         },
     ),
     "tempo_even": NamedConfig(

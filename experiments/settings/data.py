@@ -47,7 +47,8 @@ class SamplerSettings(Section):
     sampler_replace: bool = False  # whether a track may be drawn twice in an epoch
     epoch_len: Positive = 200_000  # draws; at most one per track without replacement
     corpus_temperature: Annotated[float, Field(ge=1)] = 1.0  # of events: above 1, small corpora are drawn more
-    balance: Literal["labels", "none", "bins", "stretch"] = "labels"  # alike: labels, tracks, 10-BPM bins, tempi
+    # drawn alike; bins: of 10 BPM; stretch: tempi, by speeds; typical: tempi as often as in music at large, by speeds
+    balance: Literal["labels", "tracks", "bins", "stretch", "typical"] = "labels"  # what is drawn equally often
 
 
 class ColumnsSettings(Section):

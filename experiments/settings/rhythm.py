@@ -20,7 +20,7 @@ Decoder = Literal["peaks", "dbn", "online"]
 Decoders = Annotated[
     list[Decoder], Field(min_length=1), BeforeValidator(lambda given: [given] if isinstance(given, str) else given)
 ]
-Tempo = Annotated[float, Field(gt=0, le=1000)]
+Tempo = Annotated[float, Field(ge=5, le=1000)]
 Bar = Annotated[int, Field(ge=1, le=32)]
 USUAL = "peaks"  # where neither settings nor a checkpoint say it
 MODEL = ("min_bpm", "max_bpm", "tempo", "bars", "bar_priors", "n_tempi", "transition_lambda")
@@ -43,7 +43,7 @@ class RhythmSettings(Section):
     tempo: Tempo | None = None  # dbn, online: the tempo where it is known, BPM, which may be 5 % off
     bars: Annotated[list[Bar], Field(min_length=1)] = [3, 4]  # dbn, online: beats that a bar may have
     bar_priors: list[float] | None = None  # natural logarithms of how likely each of bars is; None: all alike
-    n_tempi: Positive | None = 60  # dbn, online: tempi told apart, at most; None: all that the frames can tell apart
+    n_tempi: Positive | None = 60  # dbn, online: tempi told apart, at least; None: all that frames can tell apart
     transition_lambda: Annotated[float, Field(gt=0)] | None = 100.0  # larger: steadier; None: one tempo throughout
     threshold: Share = 0.05  # dbn: nothing is looked for before and after the outermost activations of this height
     metre_changes: bool = False  # dbn: bars may change their length within a recording

@@ -132,7 +132,7 @@ class SplitLoaders(L.LightningDataModule):
         if train.kind == "events":
             rows = [self.features.length(identity) for identity in train.stored]
             return time_weights(rows, train.corpora, sampler.corpus_temperature)
-        if sampler.balance == "none" or train.kind == "values" or not train.clip_level:
+        if sampler.balance == "tracks" or train.kind == "values" or not train.clip_level:
             return np.ones(len(train))
         return balanced_weights(train.targets, sampler.sample_weight_offset, sampler.sample_weight_sum)
 

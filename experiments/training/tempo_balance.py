@@ -8,10 +8,10 @@ import numpy as np
 
 from datasets.examples import Examples
 from datasets.targets import Targets
-from datasets.tempo_balance import EvenTargets, EvenTempi, bin_weights
+from datasets.tempo_balance import SpreadTargets, SpreadTempi, bin_weights
 from experiments.errors import UserError
 
-BALANCES = ("bins", "stretch")
+BALANCES = ("bins", "stretch", "typical")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def tempo_balance(train: Examples, how: str, speeds: tuple[float, float] | None)
     setting = f"datamodule.sampler.balance={how}"
     tempi = train.targets if train.clip_level else None
     if tempi is None or tempi.ndim != 1 or not np.issubdtype(tempi.dtype, np.floating):
-        raise UserError(f"{setting} is for tempo, and the task of this training is another: set it to labels or none")
+        raise UserError(f"{setting} is for tempo, and the task of this training is another: set it to labels or tracks")
     if how == "bins":
         return TempoBalance(bin_weights(tempi), train.crops)
     if speeds is None:
@@ -51,5 +51,5 @@ def tempo_balance(train: Examples, how: str, speeds: tuple[float, float] | None)
             f"{setting} plays crops at other speeds: add "
             "{'name': 'time_stretch', 'low': 0.8, 'high': 1.25} to module.augmentations"
         )
-    even = EvenTempi(tempi, *speeds)
-    return TempoBalance(even.weights, EvenTargets(train.crops, even))
+    spread = SpreadTempi(tempi, *speeds, typical=how == "typical")
+    return TempoBalance(spread.weights, SpreadTargets(train.crops, spread))

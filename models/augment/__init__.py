@@ -50,7 +50,7 @@ FEATURES: dict[str, Callable[..., Any]] = {
     "level": level,
     "time_stretch": stretch,
 }
-SHARES = ("p",)  # parameters from 0 to 1
+SHARES = ("p", "share")  # parameters from 0 to 1
 
 
 @dataclass(frozen=True)

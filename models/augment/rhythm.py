@@ -24,14 +24,14 @@ def shuffle_time(x: Tensor, stretches: int = 6, shortest: int = 5, longest: int 
 
     Args:
         x: `[batch, frames, ...]`.
-        stretches: At most so many an example, one at least.
+        stretches: At most so many an example, one at least; 0 for none.
         shortest: Frames of a stretch at least.
         longest: Frames at most; never more than the example has.
         p: Share of the examples.
     """
     frames = x.shape[1]
     longest = min(longest, frames)
-    if longest < max(shortest, 2):
+    if longest < max(shortest, 2) or not stretches:
         return x
     order = torch.arange(frames).repeat(len(x), 1)
     for row in torch.nonzero(_chosen(x, p)[:, 0].cpu())[:, 0].tolist():

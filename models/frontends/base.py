@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -104,10 +103,6 @@ class FrontEnd(Named):
     def n_samples(self, frames: int) -> int:
         """Smallest number of samples that makes that many frames."""
         return max((frames - 1) * self.hop, self.min_samples)
-
-    def frame_times(self, n: int) -> np.ndarray:
-        """Centres of the first `n` frames, seconds, float64 `[n]`."""
-        return np.arange(n) * (self.hop / self.sample_rate)
 
     def exportable(self) -> nn.Module:
         """A module that computes the same of operations that can be written for other programs; its weights shared."""

@@ -6,20 +6,10 @@ Schreiber and Müller, "A single-step approach to musical tempo estimation using
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.arguments import Positive
-from models.frontends.mel import MatrixMel, MelFrontEnd, Norm, Scale, hann, mel_filters
-
-
-class Magnitudes(MatrixMel):
-    """Magnitudes in the place of powers."""
-
-    def forward(self, audio: Tensor) -> Tensor:
-        """Float32 mono at the front end's rate."""
-        real, imaginary = self._project(self._padded(audio)).chunk(2, -1)
-        return torch.sqrt(real * real + imaginary * imaginary) @ self.filters
+from models.frontends.mel import MelFrontEnd, Norm, Scale, hann, mel_filters
 
 
 class MelMagnitude(MelFrontEnd, name="mel_magnitude"):
@@ -37,7 +27,7 @@ class MelMagnitude(MelFrontEnd, name="mel_magnitude"):
     """
 
     units = "magnitude"
-    fill = 0.0
+    magnitudes = True
 
     def __init__(
         self,
@@ -54,14 +44,6 @@ class MelMagnitude(MelFrontEnd, name="mel_magnitude"):
         super().__init__(hann(n_fft), filters)
         self.sample_rate, self.hop = sample_rate, hop
 
-    def power(self, audio: Tensor) -> Tensor:
-        """Magnitude spectra `[..., frames, n_fft // 2 + 1]`, which are summed here."""
-        return super().power(audio).sqrt()
-
     def compress(self, mel: Tensor) -> Tensor:
-        """Nothing."""
+        """As they are."""
         return mel
-
-    def exportable(self) -> nn.Module:
-        """As products with the basis of the Fourier transform."""
-        return Magnitudes(self)

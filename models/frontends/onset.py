@@ -30,7 +30,7 @@ def onset_strength(levels: Tensor, shift: int = 3) -> Tensor:
     """
     loudest = levels.amax((-2, -1), keepdim=True)
     levels = torch.maximum(levels, loudest - RANGE)
-    rises = F.relu(levels[..., 1:, :] - levels[..., :-1, :]).mean(-1)
+    rises = (levels[..., 1:, :] - levels[..., :-1, :]).relu_().mean(-1)
     return F.pad(rises, (shift, 0))[..., : levels.shape[-2]]
 
 

@@ -20,7 +20,7 @@ from models.rhythm.tempo_curve import tempo
 from models.rhythm.viterbi import Path, viterbi
 
 FAINT = 0.1  # of the median activation of all beats: a first or last beat below it was invented to complete a path
-APART = 4  # frames of an interval from which on two beats cannot climb to one peak
+APART = 3  # frames between two beats from which on they cannot climb to one peak
 AROUND = 1.2  # how far a tempo may be from exactly half or twice the one that was found
 
 
@@ -54,7 +54,7 @@ def decode_bars(beat: np.ndarray, downbeat: np.ndarray | None, rate: float, opti
     frames = start + (_at_highest(heard, loudest) if options.correct else heard.starts)
     times = frames / rate
     if options.correct and options.refine:
-        frames = uphill(beat, frames) if path.intervals.min() >= APART else frames
+        frames = uphill(beat, frames) if np.diff(frames).min(initial=APART) >= APART else frames
         times = refined(beat, frames) / rate
     if downbeat is None:
         places = np.zeros(len(frames), np.int64)

@@ -1,7 +1,19 @@
-"""From the activations of a network to beats and bars, with the decoder and the options of one's choice."""
+"""From the activations of a network to beats and bars, with the decoder and the options of one's choice.
+
+The activations may be of any network, the package needs numpy, scipy and numba alone:
+
+    from models.rhythm.decoding import Decoding, decode
+
+    found = decode(activations, rate=50, options=Decoding(name="dbn", bars={4: 0.0, 3: -1.0}))
+    found.times, found.positions, found.downbeats, found.confidence, found.metre
+
+Networks with logits: take the sigmoid of each. Networks whose first column is about beats that are no downbeats, as
+madmom's: add the second column to it.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +27,7 @@ from models.rhythm.online import OnlineTracker
 from models.rhythm.options import Decoding
 from models.rhythm.peaks import decode_peaks
 
-__all__ = ["Decoding", "decode", "decode_all"]
+__all__ = ["Decoded", "Decoding", "decode", "decode_all"]
 
 
 def decode(activations: np.ndarray, rate: float, offset: float = 0.0, options: Decoding | None = None) -> Decoded:
@@ -30,9 +42,11 @@ def decode(activations: np.ndarray, rate: float, offset: float = 0.0, options: D
 
     Raises:
         ValueError: The shape is another, a value is no probability (the message names the step), something pinned lies
-            outside, or the range of tempi does not fit the rate.
+            outside, or the rate is none, or too low for the range of tempi.
     """
     options = options or Decoding()
+    if not 0 < rate < math.inf:
+        raise ValueError(f"rate {rate:g}: expected steps a second, above 0")
     beat, downbeat = _columns(activations)
     beat, downbeat = _pinned(beat, downbeat, rate, offset, options)
     if not len(beat):
@@ -91,7 +105,9 @@ def _columns(activations: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     if columns.size and not (columns.min() >= 0 and columns.max() <= 1):  # NaN is neither
         step = int(np.flatnonzero(~((columns >= 0) & (columns <= 1)).all(0))[0])
         values = ", ".join(f"{value:g}" for value in columns[:, step])
-        raise ValueError(f"activations of step {step} are {values}: expected probabilities from 0 to 1")
+        raise ValueError(
+            f"activations of step {step} are {values}: expected probabilities from 0 to 1; of logits take the sigmoid"
+        )
     return columns[0], columns[1] if len(columns) == 2 else None
 
 

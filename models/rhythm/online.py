@@ -35,11 +35,12 @@ class OnlineTracker:
         observation_lambda: float = 16.0,
         **model: Any,
     ) -> None:
-        self._rate, self._bars, self._max_bpm, self._lambda = rate, dict(bars), max_bpm, observation_lambda
+        self._rate, self._bars, self._lambda = rate, dict(bars), observation_lambda
         common = {"max_bpm": max_bpm, "observation_lambda": observation_lambda, **model}
         self._tables = _joined([bar_model(rate, beats, **common) for beats in self._bars])
         lengths = np.repeat(list(self._bars), list(self._bars))
         intervals = self._tables[3]
+        self._shortest = int(intervals[0])  # frames: 60 / max_bpm seconds, rounded as all intervals are
         weights = np.exp(np.repeat(list(self._bars.values()), list(self._bars))) / lengths
         self._state = np.repeat(weights, intervals.sum())
         self._positions = np.concatenate([np.arange(beats) + 1 for beats in self._bars])
@@ -67,7 +68,7 @@ class OnlineTracker:
         forward(self._state, *self._tables, ratios, self._frame, found)
         frames = []
         for frame in np.flatnonzero(found >= 0):
-            if (self._frame + frame - self._last) / self._rate >= 60 / self._max_bpm:
+            if self._frame + frame - self._last >= self._shortest:
                 frames.append(frame)
                 self._last = self._frame + frame
         at = np.array(frames, np.int64)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from models.rhythm.bar_model import Lambdas
 
 DECODERS = ("peaks", "dbn", "online")
+SLOWEST = 5.0  # BPM: the memory that decoding takes grows with the longest interval
 FIXED = 1.05  # a tempo that is given may be off, or change, by this factor
 
 
@@ -23,7 +24,8 @@ class Decoding:
         min_bpm: Slowest tempo.
         max_bpm: Fastest tempo.
         tempo: BPM where it is known: the tempo then stays within 5 % of it.
-        n_tempi: Tempi that are told apart, equally spaced on a logarithmic axis; None: one for every number of frames.
+        n_tempi: At least so many tempi are told apart, equally spaced on a logarithmic axis, where the frames allow it;
+            None: one for every number of frames.
         transition_lambda: The larger, the steadier the tempo; None: constant. Several: into the first beat of a bar,
             the second, and so on; the last one holds for the beats that are left.
         observation_lambda: A beat is heard in the first of so many parts of its interval.
@@ -70,16 +72,26 @@ class Decoding:
     def __post_init__(self) -> None:
         if self.name not in DECODERS:
             raise ValueError(f"no decoder {self.name!r}: expected one of {', '.join(DECODERS)}")
-        if not 0 < self.min_bpm <= self.max_bpm < math.inf:
-            raise ValueError(f"min_bpm {self.min_bpm:g}, max_bpm {self.max_bpm:g}: expected 0 < min_bpm <= max_bpm")
-        if self.tempo is not None and not 0 < self.tempo < math.inf:
-            raise ValueError(f"tempo {self.tempo:g}: expected BPM above 0")
+        if not SLOWEST <= self.min_bpm <= self.max_bpm < math.inf:
+            said = f"min_bpm {self.min_bpm:g}, max_bpm {self.max_bpm:g}"
+            raise ValueError(f"{said}: expected {SLOWEST:g} <= min_bpm <= max_bpm")
+        if self.tempo is not None and not SLOWEST <= self.tempo < math.inf:
+            raise ValueError(f"tempo {self.tempo:g}: expected {SLOWEST:g} BPM or more")
         if self.n_tempi is not None and self.n_tempi < 1:
             raise ValueError(f"n_tempi {self.n_tempi}: expected at least 1, or None")
+        lambdas = self.transition_lambda if isinstance(self.transition_lambda, Sequence) else [self.transition_lambda]
+        if not lambdas or not all(one is None or 0 <= one < math.inf for one in lambdas):
+            raise ValueError(f"transition_lambda {self.transition_lambda}: expected numbers from 0 on, or None")
         if not self.observation_lambda > 1:
             raise ValueError(f"observation_lambda {self.observation_lambda:g}: expected more than 1")
-        if not self.bars or any(beats < 1 or math.isnan(prior) for beats, prior in self.bars.items()):
+        if not self.bars or any(beats < 1 or not prior < math.inf for beats, prior in self.bars.items()):
             raise ValueError(f"bars {dict(self.bars)}: expected numbers of beats, and the log prior of each")
+        for name in ("threshold", "peak_threshold", "downbeat_threshold"):
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                raise ValueError(f"{name} {value:g}: expected 0 to 1")
+        for name in ("peak_window", "min_interval"):
+            if not 0 <= (value := getattr(self, name)) < math.inf:
+                raise ValueError(f"{name} {value:g}: expected seconds from 0 on")
 
     @property
     def model(self) -> dict[str, Any]:

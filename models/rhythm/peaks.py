@@ -26,12 +26,12 @@ def pick_peaks(
         activations: Probabilities `[frames]`.
         rate: Frames a second.
         threshold: Peaks are higher.
-        window: Seconds to either side.
+        window: Seconds to either side, one frame at least.
         min_interval: Of two peaks that are less seconds apart only the higher one stays; 0: all stay.
         refine: Move a peak of one frame to the top of the parabola through it and its neighbours, less than half a
             frame away.
     """
-    reach = round(window * rate)
+    reach = max(1, round(window * rate))
     highest = maximum_filter1d(activations, 2 * reach + 1, mode="constant", cval=-np.inf) if len(activations) else []
     frames = np.flatnonzero((activations == highest) & (activations > threshold))
     first = np.flatnonzero(np.diff(frames, prepend=-2) > 1)
@@ -127,11 +127,11 @@ def _nearest(frames: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def _apart(peaks: np.ndarray, heights: np.ndarray, distance: float) -> np.ndarray:
-    """Which peaks stay, bool: the highest first, none nearer than a distance to one that stays."""
+    """Which of ascending peaks stay, bool: the highest first, none nearer than a distance to one that stays."""
     stays = np.ones(len(peaks), bool)
+    starts = np.searchsorted(peaks, peaks - distance, side="right")
+    ends = np.searchsorted(peaks, peaks + distance)
     for number in np.argsort(-heights, kind="stable"):
         if stays[number]:
-            near = np.abs(peaks - peaks[number]) < distance
-            near[number] = False
-            stays &= ~near
+            stays[starts[number] : number] = stays[number + 1 : ends[number]] = False
     return stays

@@ -1,10 +1,8 @@
-"""Tempo of beats, over a recording and over time, and how coherent the beats are."""
+"""Tempo of beats, over a recording and over time."""
 
 from __future__ import annotations
 
 import numpy as np
-
-DOUBLING = (0.75, 1.25)  # octaves between two intervals, one behind the other, that count as a jump of the tempo
 
 
 def tempo(times: np.ndarray) -> float | None:
@@ -35,19 +33,3 @@ def tempo_curve(times: np.ndarray, window: float = 8.0) -> tuple[np.ndarray, np.
     ends = np.searchsorted(middles, middles + window / 2, side="right")
     medians = [np.median(intervals[start:end]) for start, end in zip(starts, ends, strict=True)]
     return middles, 60.0 / np.array(medians)
-
-
-def tempo_jumps(times: np.ndarray) -> int:
-    """How often an interval is about twice or half as long as the one before."""
-    octaves = np.abs(np.diff(np.log2(np.diff(times)))) if len(times) > 2 else np.zeros(0)
-    return int(((octaves > DOUBLING[0]) & (octaves < DOUBLING[1])).sum())
-
-
-def consecutive_downbeats(positions: np.ndarray) -> int:
-    """How often a downbeat follows a downbeat with no beat between.
-
-    Args:
-        positions: Of beats in their bars, 1 for a downbeat.
-    """
-    downbeats = np.asarray(positions) == 1
-    return int((downbeats[1:] & downbeats[:-1]).sum())

@@ -67,9 +67,8 @@ def estimate(
     tempi = slowest + np.arange(len(probabilities))
     inside = (tempi >= (low or 0)) & (tempi <= (high or np.inf))
     if not inside.any():
-        raise ValueError(
-            f"no tempo between {low:g} and {high:g} BPM; those known are {tempi[0]:g} to {tempi[-1]:g} BPM"
-        )
+        between = f"{low or 0:g} and {high or np.inf:g} BPM"
+        raise ValueError(f"no tempo between {between}; those known are {tempi[0]:g} to {tempi[-1]:g} BPM")
     masked = np.where(inside, probabilities, 0.0)
     masked /= max(masked.sum(), np.finfo(np.float64).tiny)
     first = int(np.where(inside, probabilities, -1.0).argmax())
@@ -112,8 +111,10 @@ def octave_of(tempo: float, low: float | None = None, high: float | None = None)
 def fold(tempo: float, low: float | None = None, high: float | None = None) -> float:
     """A tempo halved or doubled until it lies between `low` and `high`, BPM.
 
-    Where a range below an octave has none of these, the nearer end of it.
+    Where a range below an octave has none of these, the nearer end of it. What is no tempo stays as it is.
     """
+    if not 0 < tempo < np.inf:
+        return tempo
     while high and tempo > high:
         tempo /= 2
     while low and tempo < low:

@@ -94,10 +94,23 @@ def test_a_damaged_long_table_is_refused(tmp_path):
     file.write_text("track,time\na,1\na\n")
     with pytest.raises(CorpusError, match=r"beats.csv, line 3: 1 cells, expected 2"):
         read_beat_table(file)
+    file.write_text("track,time\na,1\na," + "2" * 10_000 + "\n")
+    with pytest.raises(CorpusError, match="1 cells, expected 2"):
+        read_beat_table(file)
     packed = tmp_path / "beats.csv.gz"
     packed.write_bytes(gzip.compress(b"track,time\n" + b"a,1\n" * 5000)[:-30])
     with pytest.raises(CorpusError, match="no table of beats that can be read"):
         read_beat_table(packed)
+
+
+def test_a_long_table_that_unfolds_beyond_measure_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.beat_corpus.MOST_ROWS", 100)
+    for rows in (100, 101):
+        lines = "".join(f"a,{number}\n" for number in range(rows))
+        (tmp_path / f"{rows}.csv.gz").write_bytes(gzip.compress(f"track,time\n{lines}".encode()))
+    assert len(read_beat_table(tmp_path / "100.csv.gz").tracks) == 1
+    with pytest.raises(CorpusError, match=r"more than 100 beats"):
+        read_beat_table(tmp_path / "101.csv.gz")
 
 
 def test_tracks_whose_names_share_a_prefix_find_their_audio():

@@ -44,6 +44,11 @@ def said(text):
             [3, 4, 1, 2, 3, 4, 1],
         ),  # RWC
         (" 13.1\t1 \n 13.5   New Point\n13.9 3\n", [13.1, 13.5, 13.9], [1, 0, 3]),  # Isophonics
+        (
+            "0.5\t0.5\tb,,0\n1.0\t1.0\tdb,4/4\n1.5\t1.5\tb\n2.0\t2.0\tbR\n2.5\t2.5\tdb\n",
+            [0.5, 1.0, 1.5, 2.0, 2.5],
+            [3, 1, 2, 3, 1],
+        ),  # ASAP
         ("", [], None),
         ("# nothing\n\n", [], None),
     ],
@@ -76,12 +81,21 @@ def test_beats_are_put_in_order_each_once_and_none_before_the_start():
         ('{"a": 1}', "JSON without annotations"),
         ('{"annotations": [{"namespace": "tempo", "data": []}]}', "JAMS without beat_position or beat; there is tempo"),
         ('{"annotations": [{"namespace": "beat", "data": [{"value": 1}]}]}', "beat 1: .* expected a time"),
+        ('{"annotations": [{"namespace": [], "data": []}]}', "there is no annotation"),
+        ('{"annotations": [{"namespace": "beat", "data": {"time": [1, 2], "value": [1]}}]}', "2 times and 1 values"),
         ("[[0.5, 1, 2]]", "beat 1: .* expected a time, or a time and a position"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_its_place(text, reason):
     with pytest.raises(CorpusError, match=reason):
         parsed(text)
+
+
+def test_bars_are_counted_after_beats_are_put_in_order():
+    lines = ["100\t150\t384", "50\t100\t144", "100\t150\t48", "150\t200\t48", "200\t250\t384"]
+    assert said("\n".join(lines)) == ([0.5, 1.0, 1.5, 2.0], [2, 1, 2, 1], {"unordered": 1, "repeated": 1})
+    performed = "1.0\t1.0\tdb\n0.5\t0.5\tb\n1.0\t1.0\tb\n1.5\t1.5\tb\n2.0\t2.0\tdb\n"
+    assert said(performed) == ([0.5, 1.0, 1.5, 2.0], [2, 1, 2, 1], {"unordered": 1, "repeated": 1})
 
 
 def test_jams_is_read_with_and_without_positions():

@@ -42,6 +42,10 @@ def test_bars_are_counted_from_downbeat_to_downbeat():
     assert row.downbeats == 4
 
 
+def test_of_bars_equally_common_the_shortest_is_the_metre():
+    assert beat_row("x", "train", pulse([1, 2, 3, 4, 1, 2, 3, 1])).metre == 3
+
+
 def test_one_other_bar_of_twenty_is_not_irregular():
     assert not is_irregular(beat_row("x", "train", pulse([*[1, 2, 3, 4] * 19, 1, 2, 3, 1])))
 

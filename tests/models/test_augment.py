@@ -149,6 +149,7 @@ def test_a_chain_of_waveforms_and_features(audio):
         ([{"shift_range": 3}], False, "unknown augmentation None"),
         ([{"name": "roll", "shift": 3}], False, "unknown parameter of roll 'shift'.*shift_range"),
         ([{"name": "roll", "shift_range": "far"}], False, "shift_range='far' is no number"),
+        ([{"name": "drop_bands", "share": 1.5}], False, "share=1.5: expected a share from 0 to 1"),
         ([{"name": "roll", "shift_range": 1.5}], False, r"shift_range=1\.5: expected a whole number"),
         ([{"name": "spec_augment", "p": 2}], False, "p=2: expected a share"),
         ([{"name": "mixup", "alpha": 0}], False, "alpha=0: expected a number above 0"),

@@ -49,6 +49,7 @@ def test_shuffled_frames_are_the_same_frames_and_most_stay():
     assert 0 < moved.max() <= 80
     assert torch.equal(shuffle_time(x[:, :4]), x[:, :4])  # too short to be shuffled
     assert torch.equal(shuffle_time(x, p=0.0), x)
+    assert torch.equal(shuffle_time(x, stretches=0), x)
 
 
 def test_dropped_bands_are_one_run_at_most_so_wide():

@@ -33,3 +33,12 @@ def test_seeds_evaluation_and_a_rate_of_zero():
     assert Dropout(0.5).eval()(x) is x or torch.equal(Dropout(0.5).eval()(x), x)
     assert torch.equal(Dropout(0.0)(x), x)
     assert Dropout(0.5)(x.bfloat16()).dtype == torch.bfloat16
+
+
+def test_values_in_any_order_of_memory_are_dropped_alike():
+    torch.manual_seed(0)
+    for x in (torch.ones(2, 20, 301, 7).contiguous(memory_format=torch.channels_last), torch.ones(50, 1, 80).mT[::2]):
+        dropped = Dropout(0.5)(x)
+        assert dropped.shape == x.shape
+        assert dropped.stride() == torch.empty_like(x).stride()
+        assert (dropped == 0).float().mean().item() == pytest.approx(0.5, abs=0.03)

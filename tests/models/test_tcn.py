@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from models.errors import InputError
 from models.frontends import build
 from models.network_input import own_frontend
-from models.tcn import TCN
+from models.tcn import TCN, elu
 
 SIZE = {"bands": 81, "channels": 3, "blocks": 3}
 
@@ -55,6 +55,18 @@ def test_logits_are_those_of_the_definition():
     with torch.no_grad():
         expected = torch.stack([by_definition(network, one) for one in x])
         torch.testing.assert_close(network(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_elu_and_its_gradient_are_those_of_torch():
+    values = [-torch.inf, -200.0, -1e-3, -1e-30, 0.0, 1e-3, 200.0, torch.inf, torch.nan]
+    x = torch.cat([torch.tensor(values), torch.randn(1000, generator=torch.Generator().manual_seed(0))])
+    ours, theirs = (x.clone().requires_grad_() for _ in range(2))
+    torch.testing.assert_close(elu(ours), F.elu(theirs), rtol=1e-6, atol=2e-7, equal_nan=True)
+    elu(ours).sum().backward()
+    F.elu(theirs).sum().backward()
+    known = x.isfinite() & (x != 0)
+    torch.testing.assert_close(ours.grad[known], theirs.grad[known])
+    torch.testing.assert_close(elu(x.bfloat16()), F.elu(x.bfloat16()), equal_nan=True)
 
 
 def test_the_default_size_is_the_published_one():

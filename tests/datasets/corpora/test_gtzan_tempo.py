@@ -93,6 +93,14 @@ def test_whatever_is_not_one_tempo_is_refused(text, reason, tmp_path):
     assert not item.rows
 
 
+def test_of_two_files_of_one_excerpt_the_first_by_name_counts(tmp_path):
+    for name, bpm in (("b", "90"), ("a", "80"), ("c", "100")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "gtzan_blues_00000.bpm").write_text(bpm)
+    (item,) = [item for item in find("gtzan_tempo").read(tmp_path) if item.id == "blues.00000"]
+    assert item.cells["tempo"] == "80.0000"
+
+
 def test_other_annotations_are_told(tmp_path):
     (tmp_path / "gtzan_blues_00000.bpm").write_text("120")
     with pytest.raises(CorpusError, match="published are 789 train / 200 valid"):

@@ -13,7 +13,7 @@ import pytest
 import symusic
 
 from datasets.beats import Beats
-from datasets.corpora import CORPORA, find
+from datasets.corpora import CORPORA, candombe, find, groove_midi
 from datasets.corpora.rhythm import FOLDS, shipped_lists
 from datasets.demo.made_up_beats import JAZZ_WITHOUT_DOWNBEATS, make_up
 from datasets.rhythm_audit import beat_row, beyond, is_irregular, metres
@@ -202,6 +202,25 @@ def test_the_click_of_groove_midi_follows_tempo_and_metre(tmp_path):
     dotted = items["drummer6_session1_1_rock_70_beat_6-8"].beats
     np.testing.assert_allclose(dotted.times, np.arange(5) * 60 / 70 * 1.5)
     assert dotted.positions.tolist() == [1, 2, 1, 2, 1]
+
+
+@pytest.mark.parametrize(
+    "name", ["1_funk_0_beat_4-4", "1_funk_80_beat_4-0", "1_funk_80_beat_0-4", f"1_{9**40}_beat_4-4"]
+)
+def test_a_performance_without_a_possible_click_is_refused(name, tmp_path):
+    score = symusic.Score(480)
+    score.tracks.append(symusic.Track(is_drum=True))
+    score.tracks[0].notes.append(symusic.Note(0, 480, 36, 90))
+    score.dump_midi(tmp_path / f"{name}.mid")
+    with pytest.raises(CorpusError, match=r"no performance of this corpus|expected a name"):
+        groove_midi.read(tmp_path / f"{name}.mid")
+
+
+@pytest.mark.parametrize("content", [b"0.5," + b"1" * 200_000, b"0.5,1.1\n\0", b"\xff\xfe", b"nan,1.1\n"])
+def test_what_candombe_does_not_publish_is_refused(content, tmp_path):
+    (tmp_path / "one.csv").write_bytes(content)
+    with pytest.raises(CorpusError, match=r"one\.csv"):
+        candombe.read(tmp_path / "one.csv")
 
 
 def test_classical_pieces_of_rwc_are_numbered_through_the_discs(tmp_path):

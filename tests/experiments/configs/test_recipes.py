@@ -19,6 +19,13 @@ NAMES = ("recipe_ap", "recipe_won", "recipe_plateau")
 SYSTEMS = [name for name, config in TRANSFER.items() if config.system and name.endswith("_mtt")]
 
 
+NETWORKS = [
+    name
+    for name, config in TRANSFER.items()
+    if "network" in config.values.get("model", {}) and "optimizer" in config.values.get("module", {})
+]
+
+
 def composed(*words: str):
     return overrides.compose(TransferSettings, TRANSFER, words).settings
 
@@ -61,6 +68,11 @@ def test_ours_is_the_default_of_a_tagger():
 def test_every_tagger_is_chosen_by_the_metric(system):
     trainer = composed(system).trainer
     assert (trainer.monitor, trainer.precision) == ("metric", "auto")
+
+
+@pytest.mark.parametrize("system", NETWORKS)
+def test_every_network_trains_in_fewer_bits_where_there_is_a_gpu(system):
+    assert composed(system).trainer.precision == "auto"
 
 
 def test_what_a_tagger_has_of_its_own_leaves_the_rest_as_usual():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from datasets.examples import Examples
-from datasets.tempo_balance import EvenTargets
+from datasets.tempo_balance import SpreadTargets
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings
 from experiments.training.loading import SplitLoaders
@@ -34,14 +34,14 @@ def test_bins_are_drawn_alike_and_an_epoch_stays_as_long():
 
 def test_stretch_draws_speeds_too():
     made = loaders("stretch", (0.8, 1.25))
-    assert isinstance(made.tempi.targets, EvenTargets)
+    assert isinstance(made.tempi.targets, SpreadTargets)
     rates = [made.tempi.targets.draw_rate(0, 0.8, 1.25, np.random.default_rng(seed)) for seed in range(50)]
     assert 0.8 <= min(rates) < 0.9 < 1.1 < max(rates) <= 1.25
 
 
 def test_usual_and_equal_weights_know_nothing_of_tempi():
-    assert loaders("none").tempi is None
-    assert loaders("none").weights.tolist() == [1.0] * len(TEMPI)
+    assert loaders("tracks").tempi is None
+    assert loaders("tracks").weights.tolist() == [1.0] * len(TEMPI)
     assert loaders("labels").weights[-1] > loaders("labels").weights[0]
 
 

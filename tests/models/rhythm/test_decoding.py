@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +106,33 @@ def test_what_is_no_probability_is_refused_with_its_step(name):
         decode(np.zeros((50, 3)), 50)
 
 
+@pytest.mark.parametrize("rate", [0.0, -50.0, np.nan, np.inf])
+def test_a_rate_that_is_none_is_refused(rate):
+    with pytest.raises(ValueError, match=r"rate .*expected steps a second"):
+        decode(np.zeros((50, 2)), rate)
+
+
+def test_two_beats_do_not_climb_to_the_peak_between_them():
+    beat = np.tile([0.9, 0.9, 0.9, 0.05], 30)
+    beat[60:68] = [0.1, 0.1, 0.9, 0.95, 0.9, 0.1, 0.1, 0.05]
+    options = Decoding(name="dbn", max_bpm=300.0, n_tempi=None, observation_lambda=1.5)
+    assert (np.diff(decode(beat, 20, options=options).times) > 0).all()
+
+
+def test_neither_torch_nor_anything_of_experiments_is_needed():
+    code = """if True:
+        import sys
+        sys.modules.update(dict.fromkeys(("torch", "lightning", "sacred", "pymongo", "librosa", "datasets"), None))
+        import numpy as np
+        from models.rhythm.decoding import Decoding, decode
+        for name in ("peaks", "dbn", "online"):
+            activations = np.where(np.arange(200)[:, None] % [25, 100] == 0, 0.9, 0.02)
+            print(len(decode(activations, 50, options=Decoding(name=name))))
+    """
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert ran.stdout.split()[:2] == ["8", "8"], ran.stderr
+
+
 def test_nothing_is_found_in_silence_around_music():
     activations = np.concatenate([np.full((1000, 2), 0.01), clicks(120, 4, 20.0)[0], np.full((1000, 2), 0.01)])
     times = decode(activations, 50, options=Decoding(name="dbn")).times
@@ -191,10 +220,18 @@ def test_recordings_in_threads_come_back_in_their_order():
     ("options", "said"),
     [
         ({"name": "crf"}, "expected one of peaks, dbn, online"),
-        ({"min_bpm": 200.0, "max_bpm": 100.0}, "0 < min_bpm <= max_bpm"),
+        ({"min_bpm": 200.0, "max_bpm": 100.0}, "5 <= min_bpm <= max_bpm"),
         ({"bars": {}}, "numbers of beats"),
         ({"bars": {0: 0.0}}, "numbers of beats"),
-        ({"tempo": -1.0}, "BPM above 0"),
+        ({"bars": {4: np.inf}}, "numbers of beats"),
+        ({"min_bpm": 0.01}, "5 <= min_bpm"),
+        ({"tempo": -1.0}, "5 BPM or more"),
+        ({"transition_lambda": ()}, "transition_lambda"),
+        ({"transition_lambda": -1.0}, "transition_lambda"),
+        ({"transition_lambda": (100.0, np.nan)}, "transition_lambda"),
+        ({"threshold": 1.5}, "threshold 1.5: expected 0 to 1"),
+        ({"peak_threshold": np.nan}, "peak_threshold nan"),
+        ({"min_interval": -1.0}, "min_interval -1: expected seconds"),
         ({"n_tempi": 0}, "at least 1"),
         ({"observation_lambda": 1.0}, "more than 1"),
     ],

@@ -24,6 +24,21 @@ def test_plateaus_are_one_peak_in_their_middle():
     assert pick_peaks(np.ones(101), 50).tolist() == [50]
 
 
+def test_a_window_is_one_frame_at_least():
+    assert pick_peaks(curve(20, f5=0.9, f6=0.8, f7=0.7), 5, refine=False).tolist() == [5]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 60))
+def test_of_peaks_too_close_the_highest_stay(seed, least):
+    activations = np.random.default_rng(seed).random(300)
+    peaks = pick_peaks(activations, 100, window=0.0, min_interval=least / 100, refine=False)
+    left, expected = set(pick_peaks(activations, 100, window=0.0, refine=False)), []
+    while left:
+        expected.append(max(left, key=lambda peak: activations[int(peak)]))
+        left = {peak for peak in left if abs(peak - expected[-1]) >= least}
+    assert peaks.tolist() == sorted(expected)
+
+
 def test_the_edges_count_as_lower():
     assert pick_peaks(curve(20, f0=0.7, f19=0.6), 50).tolist() == [0, 19]
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datasets.beats import bar_positions
 from models.rhythm.positions import count, metre
 
 
@@ -35,6 +36,13 @@ def test_downbeats_and_nothing_else_are_counted_as_one(beats_and_downbeats):
     assert np.flatnonzero(positions == 1).tolist() == downbeats
     known = positions[downbeats[0] :] if downbeats else positions[:0]
     assert ((np.diff(known) == 1) | (known[1:] == 1)).all()
+
+
+@given(st.lists(st.booleans(), max_size=30))
+def test_annotations_and_estimates_are_counted_alike(downbeats):
+    """What annotates and what decodes know nothing of each other, and each counts for itself."""
+    flags = np.array(downbeats, bool)
+    np.testing.assert_array_equal(count(len(flags), np.flatnonzero(flags)), bar_positions(flags))
 
 
 @pytest.mark.parametrize(

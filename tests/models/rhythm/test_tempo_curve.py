@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.rhythm.tempo_curve import consecutive_downbeats, tempo, tempo_curve, tempo_jumps
+from models.rhythm.tempo_curve import tempo, tempo_curve
 
 
 def test_the_median_interval_ignores_a_missing_beat():
@@ -22,18 +22,3 @@ def test_the_curve_follows_a_change_of_tempo():
     np.testing.assert_allclose(bpm[middles < 15], 120)
     np.testing.assert_allclose(bpm[middles > 25], 150)
     assert [len(column) for column in tempo_curve(times[:1])] == [0, 0]
-
-
-def test_doublings_and_halvings_are_counted():
-    steady = np.arange(10) * 0.5
-    assert tempo_jumps(steady) == 0
-    assert tempo_jumps(np.delete(steady, 4)) == 2
-    assert tempo_jumps(np.cumsum([0, 0.5, 0.5, 0.25, 0.25, 0.25])) == 1
-    assert tempo_jumps(np.cumsum([0, 0.5, 0.65, 0.5])) == 0
-    assert tempo_jumps(steady[:2]) == 0
-
-
-def test_downbeats_one_behind_the_other_are_counted():
-    assert consecutive_downbeats(np.array([1, 1, 2, 1, 1, 1])) == 3
-    assert consecutive_downbeats(np.array([1, 2, 3, 1])) == 0
-    assert consecutive_downbeats(np.zeros(0, int)) == 0

@@ -42,6 +42,18 @@ def test_a_peak_stays_within_half_a_class(seed, items):
             assert (place - peak) * (row[peak + 1] - row[peak - 1]) >= 0
 
 
+def test_what_is_no_tempo_is_not_folded():
+    assert fold(0.0, 40, 200) == 0
+    assert fold(np.inf, 40, 200) == np.inf
+    assert np.isnan(fold(np.nan, 40, 200))
+
+
+@pytest.mark.parametrize(("low", "high", "said"), [(400, None, "between 400 and inf"), (None, 20, "between 0 and 20")])
+def test_a_range_without_any_class_is_named(low, high, said):
+    with pytest.raises(ValueError, match=f"no tempo {said} BPM; those known are 30 to 285"):
+        estimate(bell((120, 1)), SLOWEST, low, high)
+
+
 def test_zeros_beside_a_peak_leave_it_where_it_is():
     one_hot = np.zeros((3, 256))
     one_hot[[0, 1, 2], [0, 97, 255]] = 1

@@ -114,7 +114,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
         subject.corpus,
         source.base_dir,
     )
-    _report(settings, run, learner, loaders, subject.corpus, source)
+    _report(settings, run, learner, loaders)
     return learner, loaders
 
 
@@ -152,16 +152,9 @@ def _untrained(settings: PretrainSettings, run: RunHandle) -> Subject:
     return Subject(encoder, source, corpus, stored, offered, alone is None)
 
 
-def _report(
-    settings: PretrainSettings,
-    run: RunHandle,
-    learner: Learner,
-    loaders: SplitLoaders,
-    corpus: Corpus,
-    source: DataSource,
-) -> None:
+def _report(settings: PretrainSettings, run: RunHandle, learner: Learner, loaders: SplitLoaders) -> None:
     """Note with the run, and tell the user, what is trained on what."""
-    task, splits = learner.objective.task, loaders.splits
+    corpus, task, splits = loaders.corpus, learner.objective.task, loaders.splits
     parameters = [parameter for part in (learner.net, learner.inputs) for parameter in part.parameters()]
     moving = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     total = sum(parameter.numel() for parameter in parameters)
@@ -172,14 +165,13 @@ def _report(
         target=task.name,
         data={
             **identify(corpus, {split: examples.ids for split, examples in splits.items()}, task),
-            "corpus": source.name,
             "parameters": total,
             "parameters_trained": moving,
         },
     )
-    if (verdicts := source.base_dir / integrity.FILE).is_file():
+    if (verdicts := loaders.audio_dir / integrity.FILE).is_file():
         run.add_artifact(verdicts)
     sizes = ", ".join(f"{len(examples)} {split}" for split, examples in splits.items())
     outputs = pluralize(len(task.classes), {"values": "value", "events": "curve"}.get(task.kind, "class"))
     version = f", annotations {corpus.version}" if corpus.version else ""
-    say(f"{source.name}: {sizes} tracks, {outputs}, windows of {loaders.windowing.frames} frames{version}")
+    say(f"{corpus.name}: {sizes} tracks, {outputs}, windows of {loaders.windowing.frames} frames{version}")

@@ -75,6 +75,12 @@ def with_interval(value: float, low: float, high: float) -> str:
     return f"{100 * value:.1f} ± {50 * (high - low):.1f}"
 
 
+def with_ends(value: float, low: float, high: float) -> str:
+    """`85.2 (82.0-87.1)`: a score and the ends of its interval, which may lie unequally far from it, in per cent."""
+    to = "-" if low >= 0 else " to "
+    return f"{100 * value:.1f} ({100 * low:.1f}{to}{100 * high:.1f})"
+
+
 def short_name(name: str, most: int = LONGEST_NAME) -> str:
     """A name of at most so many letters; of a longer one the start and the end, which tell names apart."""
     name, end = printable(name), most // 2
@@ -182,18 +188,20 @@ def per_class_bars(
         axis.axvline(average, color=COLOURS[1], label=f"mean {average:.1f}")
         if metric in CHANCE:
             axis.axvline(100 * CHANCE[metric], color="black", linestyle=":", label="chance")
-        _bar_axes(axis, start, end, 0.2, rows[-1])
         axis.set_xlabel(f"{metric}, per cent")
+        _bar_axes(axis, start, end, end, 0.17, rows[-1])
         axis.set_title("\n".join(line for line in (title, f"{metric} by class{shown}") if line))
         axis.figure.legend(loc="outside lower right", ncols=2)
     return path
 
 
-def _bar_axes(axis: Any, start: float, end: float, room: float, last_row: int) -> None:
-    """Rows from the top, values from `start` to `end`, and room for text to the right of them, a share of that."""
+def _bar_axes(axis: Any, start: float, end: float, text: float, room: float, last_row: int) -> None:
+    """Rows from the top, values from `start` to `end`, and room for text from `text` on: a share of the whole width."""
     axis.set_xlim(start, end)
     axis.set_xticks([tick for tick in axis.get_xticks() if start <= tick <= end])
-    axis.set_xlim(start - 0.02 * (end - start) * (start < 0), end + room * (end - start))
+    axis.set_xlim(start - 0.02 * (end - start) * (start < 0), max(end, start + (text - start) / (1 - room)))
+    left, right = axis.get_xlim()
+    axis.xaxis.label.set_x(((start + end) / 2 - left) / (right - left))  # below the middle of the values
     axis.set_ylim(last_row + 0.6, -0.6)
     axis.spines.bottom.set_bounds(start, end)
     axis.grid(axis="y", visible=False)
@@ -317,17 +325,17 @@ def comparison_bars(
         raise UserError(f"{path.name}: no rows to compare")
     values, lows, highs = 100 * np.array(list(rows.values()), dtype=float).T
     start, end = min(0.0, values.min(), lows.min()), max(100.0, highs.max())
+    places = np.maximum.reduce([np.zeros(len(rows)), values, highs]) + 0.015 * (end - start)
     with picture(path, 10, 1.8 + 0.55 * len(rows)) as (axis,):
         axis.barh(range(len(rows)), values, color=COLOURS[4], height=0.6)
         axis.hlines(range(len(rows)), lows, highs, color="black", linewidth=2)
-        for row, found in enumerate(rows.values()):
-            place = max(0.0, values[row], highs[row]) + 0.015 * (end - start)
-            axis.text(place, row, with_interval(*found), va="center", fontsize=12)
+        for row, (place, found) in enumerate(zip(places, rows.values(), strict=True)):
+            axis.text(place, row, with_ends(*found), va="center", fontsize=12)
         names = short_names(list(rows), 2 * LONGEST_NAME)
         axis.set_yticks(range(len(rows)), [textwrap.fill(name, LONGEST_NAME + 2) for name in names])
         if metric in CHANCE:
             axis.axvline(100 * CHANCE[metric], color="black", linestyle=":")
-        _bar_axes(axis, start, end, 0.35, len(rows) - 1)
         axis.set_xlabel(f"{metric}, per cent, with 95 % interval over {over}")
+        _bar_axes(axis, start, end, places.max(), 0.25, len(rows) - 1)
         axis.set_title(title or metric)
     return path

@@ -165,7 +165,7 @@ def test_words_beside_bars_lie_on_nothing_where_values_are_negative(tmp_path, ax
     for text, (value, low, high) in zip(axis.texts, rows.values(), strict=True):
         assert text.get_position()[0] > 100 * max(value, high, 0) + 5
         assert left < 100 * low - 5
-        assert text.get_text() == f"{100 * value:.1f} ± {50 * (high - low):.1f}"
+        assert text.get_text() == f"{100 * value:.1f} ({100 * low:.1f} to {100 * high:.1f})"
     assert "per cent" in axis.get_xlabel()
 
 

@@ -46,6 +46,8 @@ MOST_BARS = 40
 MOST_NUMBERED = 20  # classes of a confusion matrix whose cells still have room for a number
 LONGEST_NAME = 26
 MARKERS_UP_TO = 40  # points of a line
+TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000)  # seconds
+MOST_TIMES = 10  # intervals between times that are named
 
 
 @contextmanager
@@ -252,6 +254,17 @@ def clock(seconds: float, _: int | None = None) -> str:
     return f"{whole // 60}:{whole % 60:02d}"
 
 
+def time_axis(axis: Any) -> None:
+    """Name times of the x axis, as it is now limited, at the whole seconds or minutes that a clock has marks for."""
+    low, high = axis.get_xlim()
+    if high - low < TIME_STEPS[0]:
+        low, high = axis.set_xlim(np.floor(low), np.ceil(high))
+    step = next((step for step in TIME_STEPS if high - low <= MOST_TIMES * step), TIME_STEPS[-1])
+    axis.set_xticks(np.arange(-(-low // step) * step, high + 1e-9, step))
+    axis.xaxis.set_major_formatter(clock)
+    axis.set_xlabel("time (minutes:seconds)")
+
+
 def tag_curves(
     times: Sequence[float],
     probabilities: np.ndarray,
@@ -289,9 +302,7 @@ def tag_curves(
             axis.plot(times, values[:, column], label=label, color=COLOURS[rank], marker=marker)
         if unit == "probability":
             axis.set_ylim(0, 1)
-        axis.xaxis.set_major_formatter(clock)
-        axis.xaxis.get_major_locator().set_params(steps=[1, 1.5, 3, 6, 10], min_n_ticks=1, integer=True)
-        axis.set_xlabel("time (minutes:seconds)")
+        time_axis(axis)
         axis.set_ylabel(unit)
         axis.legend(loc="upper left", bbox_to_anchor=(1, 1), title="tag (mean)" if unit == "probability" else "mean")
         axis.set_title(short_name(title) if title else "tags over time")

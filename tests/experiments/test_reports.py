@@ -136,6 +136,23 @@ def test_tag_curves_of_another_shape_are_an_error(tmp_path):
         reports.tag_curves(range(4), np.zeros((3, 2)), ["a", "b"], tmp_path / "tags.png")
 
 
+@pytest.mark.parametrize(
+    ("limits", "marks"),
+    [
+        ((5.2, 5.7), ["0:05", "0:06"]),
+        ((7.6, 15.2), ["0:08", "0:09", "0:10", "0:11", "0:12", "0:13", "0:14", "0:15"]),
+        ((0, 290), ["0:00", "0:30", "1:00", "1:30", "2:00", "2:30", "3:00", "3:30", "4:00", "4:30"]),
+        ((0, 7200), ["0:00", "20:00", "40:00", "60:00", "80:00", "100:00", "120:00"]),
+    ],
+)
+def test_times_are_named_at_whole_steps(tmp_path, limits, marks):
+    with reports.picture(tmp_path / "t.png", 6, 3) as (axis,):
+        axis.set_xlim(*limits)
+        reports.time_axis(axis)
+        axis.figure.canvas.draw()
+        assert [label.get_text() for label in axis.get_xticklabels()] == marks
+
+
 def test_comparison_bars(tmp_path):
     rows = {"ours": (0.8, 0.7, 0.9), "mean and deviation of mel": (0.6, 0.5, 1.0), "constant": (0.5, 0.5, 0.5)}
     path = reports.comparison_bars(rows, "roc_auc", tmp_path / "table.png", title="tagging, 96 test tracks")

@@ -96,58 +96,6 @@ def short_names(names: Sequence[str], most: int = LONGEST_NAME) -> list[str]:
     return [name if short.count(cut) > 1 else cut for name, cut in zip(names, short, strict=True)]
 
 
-def panels(series: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, dict[str, np.ndarray]]:
-    """Sort series named `split/metric` into panels, one a metric, one line a split.
-
-    Returns:
-        Metric -> split -> finite points `[n, 2]`, ordered by step; series without a finite point are absent. A name
-        without a slash is its own panel.
-    """
-    sorted_out: dict[str, dict[str, np.ndarray]] = {}
-    for name, values in series.items():
-        split, _, metric = name.rpartition("/")
-        points = np.array(values, dtype=float).reshape(-1, 2)
-        points = points[np.isfinite(points).all(axis=1)]
-        if len(points):
-            sorted_out.setdefault(metric, {})[split] = points[np.argsort(points[:, 0], kind="stable")]
-    return sorted_out
-
-
-def training_curves(
-    series: Mapping[str, Sequence[tuple[float, float]]], path: str | Path, x_label: str = "step"
-) -> Path:
-    """Draw metrics over training, a panel a metric, training and validation in the same panel.
-
-    Args:
-        series: `split/metric`, e.g. `val/loss` -> (step, value) pairs. Values that are not finite are left
-            out and counted in the panel's title.
-        path: Of the PNG file.
-        x_label: What a step is.
-
-    Raises:
-        UserError: There is no finite point to draw.
-    """
-    path, sorted_out = Path(path), panels(series)
-    if not sorted_out:
-        raise UserError(f"{path.name}: none of {len(series)} series has a finite value to draw")
-    columns = min(len(sorted_out), 2)
-    rows = -(-len(sorted_out) // columns)
-    with picture(path, 9 if columns == 1 else 11, 1 + 3.4 * rows, rows, columns) as axes:
-        for axis, (metric, lines) in zip(axes, sorted_out.items(), strict=False):
-            for number, (split, points) in enumerate(lines.items()):
-                colour = SPLIT_COLOURS.get(split, COLOURS[number % len(COLOURS)])
-                marker = MARKERS[number % len(MARKERS)] if len(points) <= MARKERS_UP_TO else None
-                axis.plot(*points.T, label=split, color=colour, marker=marker)
-            lost = sum(len(series[f"{split}/{metric}" if split else metric]) - len(lines[split]) for split in lines)
-            axis.set_title(f"{metric} ({lost} not finite)" if lost else metric)
-            axis.set_xlabel(x_label)
-            if any(lines):
-                axis.legend()
-        for axis in axes[len(sorted_out) :]:
-            axis.remove()
-    return path
-
-
 def ranked(per_class: Mapping[str, Mapping[str, float]], metric: str, most: int = MOST_BARS) -> list[tuple[str, float]]:
     """Classes by a metric, best first, ties by name; of too many, the best and the worst half of `most`."""
     values = [(name, scores[metric]) for name, scores in per_class.items() if metric in scores]

@@ -26,7 +26,15 @@ from datasets.targets import Targets
 from datasets.time_grid import TimeGrid
 from experiments.errors import UserError
 from experiments.tasks.base import Task
-from experiments.tasks.beat_scores import KINDS, PRIMARY, Table, means_over_tracks, resampled_tracks, score_decoded
+from experiments.tasks.beat_scores import (
+    KINDS,
+    PANELS,
+    PRIMARY,
+    Table,
+    means_over_tracks,
+    resampled_tracks,
+    score_decoded,
+)
 from experiments.tasks.checks import as_float32
 from models.joining import side_by_side
 from models.rhythm.decoded import Decoded
@@ -62,6 +70,7 @@ class BeatTracking(Task):
     classes = KINDS
     primary = PRIMARY
     clip_level = False
+    panels = PANELS
     widened = False
     decoding: Decoding | None = None
 

@@ -31,7 +31,7 @@ RECIPE: Mapping[str, Any] = {
         },
     },
 }
-STEPS = [*augmentations(12, 100), {"name": "level", "low": -0.1, "high": 0.1}]
+STEPS = [*augmentations(12, 100), {"name": "level", "low": -0.5, "high": 0.5}]
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "tcn": sizes({}, {"channels": 4, "blocks": 3}, lr=5e-3),
 }

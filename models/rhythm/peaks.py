@@ -7,6 +7,7 @@ from scipy.ndimage import maximum_filter1d
 
 from models.rhythm import positions
 from models.rhythm.decoded import Decoded
+from models.rhythm.pins import NO_PINS, Pins
 
 
 def pick_peaks(
@@ -81,6 +82,7 @@ def decode_peaks(
     window: float = 0.06,
     min_interval: float = 0.0,
     refine: bool = True,
+    pins: Pins = NO_PINS,
 ) -> Decoded:
     """Beats at the peaks of the activation; those nearest to peaks of the downbeats' are downbeats.
 
@@ -96,12 +98,17 @@ def decode_peaks(
         window: See `pick_peaks`.
         min_interval: See `pick_peaks`.
         refine: See `pick_peaks`.
+        pins: Known beats; peaks within the window or the least interval of one are none.
 
     Returns:
         With the first frame at second 0.
     """
     options = {"window": window, "min_interval": min_interval, "refine": refine}
     frames = pick_peaks(beat, rate, threshold=threshold, **options)
+    if len(pins):
+        apart = np.abs(frames - pins.frames[_nearest(pins.frames, frames)])
+        beside = (apart <= window * rate) | (apart < min_interval * rate)
+        frames = np.sort(np.concatenate([frames[~beside], pins.frames]))
     numbers = np.zeros(0, np.int64)
     if downbeat is not None and len(frames):
         down = pick_peaks(downbeat, rate, threshold=downbeat_threshold, **options)
@@ -112,8 +119,8 @@ def decode_peaks(
         gaps = np.abs(alone - frames[_nearest(frames, alone)]) >= min_interval * rate
         inserted = alone[likely & gaps]
         frames = np.sort(np.concatenate([frames, inserted]))
-        numbers = np.unique(_nearest(frames, np.concatenate([down[near], inserted])))
-    confidence = np.asarray(beat[np.rint(frames).astype(np.int64)], np.float32)
+        numbers = np.unique(_nearest(frames, np.concatenate([down[near], inserted, pins.frames[pins.downbeats]])))
+    confidence = np.asarray(beat[np.clip(np.rint(frames).astype(np.int64), 0, len(beat) - 1)], np.float32)
     places = positions.count(len(frames), numbers)
     return Decoded(frames / rate, places, confidence, positions.metre(places))
 

@@ -14,7 +14,7 @@ from datasets.demo.midi import render_midi
 from datasets.demo.output import write_text
 from datasets.demo.render import write_audio
 from datasets.demo.rendering.mixing import mixed
-from datasets.demo.rendering.piece import Piece
+from datasets.demo.rendering.piece import MidiPiece
 from datasets.demo.rendering.plan import WRITTEN, Clip, Source
 from datasets.demo.rendering.reading import read_piece
 from datasets.demo.rendering.recipes import KINDS, fit
@@ -71,7 +71,7 @@ def make(clip: Clip, name: str, root: Path, target: Path, seed: int, rate: int, 
     return clip, {**row, **names, "group": clip.source.name, "kind": clip.kind, "genre": piece.style}, "", kept
 
 
-def window(rng: random.Random, piece: Piece, longest: float) -> tuple[float, float]:
+def window(rng: random.Random, piece: MidiPiece, longest: float) -> tuple[float, float]:
     """Where a clip starts on the clock of its piece, and its seconds."""
     seconds = min(longest, piece.end - piece.start)
     if rng.random() < FROM_THE_START:
@@ -79,7 +79,7 @@ def window(rng: random.Random, piece: Piece, longest: float) -> tuple[float, flo
     return rng.uniform(piece.start, piece.end - seconds), seconds
 
 
-def described(piece: Piece, start: float, seconds: float) -> tuple[str, dict[str, str]]:
+def described(piece: MidiPiece, start: float, seconds: float) -> tuple[str, dict[str, str]]:
     """The lines of a file of beats, and what the table says of a clip: tempo, metre and key.
 
     Beats before the first note and behind the last one are left out: nobody can hear them.

@@ -75,7 +75,8 @@ def decode_bars(
         places = _changing(heard, down, other, options.bars, np.isin(heard.starts, pins.steps[pins.downbeats]))
     else:
         places = heard.positions
-    check_kept(pins, heard.starts, None if downbeat is None else heard.starts[places == 1], rate)
+    down_starts = None if downbeat is None else start + heard.starts[places == 1]
+    check_kept(pins.later(-start), start + heard.starts, down_starts, rate)
     found = Decoded(times, places, np.asarray(beat[frames], np.float32), positions.metre(places))
     if options.alternatives and options.tempo is None:
         found = replace(found, alternatives=_alternatives(found, path, length, seen, rate, options))

@@ -9,6 +9,8 @@ from models.rhythm import positions
 from models.rhythm.decoded import Decoded
 from models.rhythm.pins import NO_PINS, Pins
 
+ROUNDING = 1e-6  # frames: 0.14 s at 100 frames a second are 14.000000000000002
+
 
 def pick_peaks(
     activations: np.ndarray,
@@ -39,7 +41,7 @@ def pick_peaks(
     last = np.append(first[1:], len(frames)) - 1
     peaks = (frames[first] + frames[last]) / 2 if len(frames) else np.zeros(0)
     if min_interval > 0:
-        peaks = peaks[_apart(peaks, activations[peaks.astype(int)], min_interval * rate)]
+        peaks = peaks[_apart(peaks, activations[peaks.astype(int)], min_interval * rate - ROUNDING)]
     return refined(activations, peaks) if refine else peaks
 
 
@@ -107,7 +109,7 @@ def decode_peaks(
     frames = pick_peaks(beat, rate, threshold=threshold, **options)
     if len(pins):
         apart = np.abs(frames - pins.frames[_nearest(pins.frames, frames)])
-        beside = (apart <= window * rate) | (apart < min_interval * rate)
+        beside = (apart <= window * rate) | (apart < min_interval * rate - ROUNDING)
         frames = np.sort(np.concatenate([frames[~beside], pins.frames]))
     numbers = np.zeros(0, np.int64)
     if downbeat is not None and len(frames):
@@ -116,7 +118,7 @@ def decode_peaks(
         alone = down[~near]
         at = np.rint(alone).astype(np.int64)
         likely = downbeat[at] > 1 - beat[at]
-        gaps = np.abs(alone - frames[_nearest(frames, alone)]) >= min_interval * rate
+        gaps = np.abs(alone - frames[_nearest(frames, alone)]) >= min_interval * rate - ROUNDING
         inserted = alone[likely & gaps]
         frames = np.sort(np.concatenate([frames, inserted]))
         numbers = np.unique(_nearest(frames, np.concatenate([down[near], inserted, pins.frames[pins.downbeats]])))

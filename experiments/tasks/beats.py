@@ -178,7 +178,7 @@ class BeatTracking(Task):
         from models.rhythm.decoding import decode_all
 
         try:
-            return decode_all(predictions, self._grid.rate, self._grid.offset, self.decoding)
+            return decode_all(predictions, self._grid.rate, self.decoding, offset=self._grid.offset)
         except ValueError as error:
             raise UserError(f"{self.name}: {error}") from error
 

@@ -26,7 +26,7 @@ LONGEST_LEAD = 1.5  # seconds of silence before a piece begins
 BEFORE_THE_MUSIC = 0.1  # seconds before its first note from which beats count
 STEADY = 0.8  # of the beats in one metre, for a clip to be in it
 
-Result = tuple[Clip, dict[str, str], str]  # a clip, its line of the table, and why there is none or ""
+Result = tuple[Clip, dict[str, str], str, bool]  # a clip, its line of the table, why there is none or "", made before
 
 
 def source(path: Path, root: Path) -> tuple[Source, str]:
@@ -54,7 +54,8 @@ def make(clip: Clip, name: str, root: Path, target: Path, seed: int, rate: int, 
         piece = KINDS[clip.kind].vary(rng, piece)
         start, seconds = (0.0, np.inf) if clip.kind == WRITTEN else window(rng, piece, clip.seconds)
         truth, row = described(piece, start, seconds)
-        if not _finished(audio, midi):
+        kept = _finished(audio, midi)
+        if not kept:
             if clip.kind == WRITTEN:
                 sound = render_midi(midi, soundfonts[0], rate)
             else:
@@ -65,9 +66,9 @@ def make(clip: Clip, name: str, root: Path, target: Path, seed: int, rate: int, 
     except OSError:  # of a full disk, say
         raise
     except Exception as error:
-        return clip, {}, _reason(error)
+        return clip, {}, _reason(error), False
     names = {"path": f"{name}.flac", "beats": f"{name}.beats"}
-    return clip, {**row, **names, "group": clip.source.name, "kind": clip.kind, "genre": piece.style}, ""
+    return clip, {**row, **names, "group": clip.source.name, "kind": clip.kind, "genre": piece.style}, "", kept
 
 
 def window(rng: random.Random, piece: MidiPiece, longest: float) -> tuple[float, float]:

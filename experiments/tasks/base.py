@@ -59,6 +59,11 @@ class Task(ABC):
         return self.primary
 
     @property
+    def unlearned(self) -> str:
+        """What the annotations that it was made from do not teach, a sentence; empty where there is nothing."""
+        return ""
+
+    @property
     def metadata(self) -> dict[str, Any]:
         """What a file says of the task: `task`, `labels`, and `options` where labels are not all there is.
 

@@ -271,7 +271,7 @@ def build_task(
     """Make a task as `prepare_task` does, and report new notes on the corpus and implausible values."""
     chosen, task = prepare_task(settings, corpus, name, taught)
     warnings = [f"{one.said}: {enumerated(map(str, one.cases), 3)}" for one in implausible(task, chosen)]
-    chosen = replace(chosen, notes=(*chosen.notes, *warnings))
+    chosen = replace(chosen, notes=(*chosen.notes, *warnings, *filter(None, [task.unlearned])))
     say_notes(chosen, corpus)
     return chosen, task
 

@@ -83,6 +83,7 @@ def open_source(
     frontend: FrontEnd | None = None,
     input: Literal["features", "audio"] = "features",
     labelled: bool = True,
+    task: Task | None = None,
 ) -> DataSource:
     """Find the tracks and annotations, rendering the demo corpus and filling stores where that was not done yet.
 
@@ -94,6 +95,7 @@ def open_source(
         frontend: Of the network; None: there is no network.
         input: What the network takes where `settings.input` does not say it and `settings.base_dir` is no store.
         labelled: Whether annotations are needed.
+        task: Of a trained network; None: that of the settings.
 
     Raises:
         UserError: The folder does not exist, there are no annotations, or it is a store of what the network does not
@@ -113,11 +115,11 @@ def open_source(
         raise UserError(f"datamodule.base_dir={settings.base_dir}: {what}")
     if labelled and (table := annotations.table_found(settings, base)):
         say(f"labels: {table}")
-    corpus, stored = annotations.from_files(settings, base) if labelled else None, holds_features(base)
+    corpus, stored = annotations.from_files(settings, base, task) if labelled else None, holds_features(base)
     if corpus is not None and (note := annotations.pooling_note(settings, corpus)):
         say(note)
     if labelled and corpus is None and not stored:
-        annotations.from_folders(settings, base, [audio.id for audio in find_audio(base).files])
+        annotations.from_folders(settings, base, [audio.id for audio in find_audio(base).files], task)
     if stored:
         features = _opened(base, frontend, settings)
         return DataSource(base.resolve().name, base, features, frontend, corpus, features.header.kind == "audio")
@@ -250,7 +252,7 @@ def read_corpus(settings: DatamoduleSettings, source: DataSource, task: Task | N
         UserError: No table was given, none lies beside the audio, and its folders are no classes.
         CorpusError: Folders are the classes, and there are too few.
     """
-    corpus = source.corpus or annotations.from_folders(settings, source.base_dir, source.features.ids)
+    corpus = source.corpus or annotations.from_folders(settings, source.base_dir, source.features.ids, task)
     base = source.base_dir
     corpus = replace(corpus, name=corpus_name(base, source.name, corpus.name), version=version_of(base))
     wanted = beat_sources.needed(settings, task)

@@ -34,6 +34,8 @@ class Task(ABC):
         clip_level: Whether a target and a prediction hold for a whole recording, so that those of several recordings
             can be stacked. `score` of other tasks takes lists, one array a recording, and such a task overrides
             `targets` and `join`.
+        unit: What a row of `score_per_class` is about.
+        scored: What `score` judges, where that is not what `predict` says; for a line about the figures.
         usual_join: How windows become one where nobody says it, a key of `models.prediction.JOINS`.
         grid: Of a task over time: when the network that it is used with gives its outputs, see `on`.
     """
@@ -45,6 +47,8 @@ class Task(ABC):
     classes: tuple[str, ...]
     primary: str
     clip_level: bool = True
+    unit: str = "class"
+    scored: str = ""
     usual_join: str = "mean"
     grid: TimeGrid | None = None
 

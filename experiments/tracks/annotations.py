@@ -185,7 +185,9 @@ def arrange(settings: DatamoduleSettings, corpus: Corpus) -> Corpus:
     rule, columns = settings.splits or "hashed", settings.columns
     corpus = split_corpus(corpus, rule, settings.split_shares, settings.split_seed, columns.group, columns.artist)
     sizes = ", ".join(f"{len(corpus.split(name))} {name}" for name in splits.SPLITS)
-    better = settings.splits is None and fills_all(corpus, "stratified", settings.split_shares, settings.split_seed)
+    labelled = set(LABELS) & set(beat_sources.needed(settings) or corpus.annotations)
+    better = settings.splits is None and labelled
+    better = better and fills_all(corpus, "stratified", settings.split_shares, settings.split_seed)
     other = " (datamodule.splits=stratified gives every label its share)" if better else ""
     notes.append(f"splits {corpus.split_by}: {sizes}{other}{', not those that are given' * replaced}")
     return replace(corpus, notes=tuple(notes))

@@ -31,6 +31,7 @@ class Task(ABC):
             has them there as `classes`.
         classes: Names of the outputs, in their order.
         primary: The metric that early stopping and selection look at; higher is better.
+        shown: Metrics that the line of an epoch shows before others.
         clip_level: Whether a target and a prediction hold for a whole recording, so that those of several recordings
             can be stacked. `score` of other tasks takes lists, one array a recording, and such a task overrides
             `targets` and `join`.
@@ -46,6 +47,7 @@ class Task(ABC):
     options: Mapping[str, Any]
     classes: tuple[str, ...]
     primary: str
+    shown: tuple[str, ...] = ()
     clip_level: bool = True
     unit: str = "class"
     scored: str = ""

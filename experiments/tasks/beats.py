@@ -62,6 +62,7 @@ class BeatTracking(Task):
     kind = "events"
     classes = KINDS
     primary = PRIMARY
+    shown = (PRIMARY, *(f"{kind}_f1" for kind in KINDS))
     clip_level = False
     widened = False
     decoding: Decoding | None = None

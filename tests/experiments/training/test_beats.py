@@ -203,7 +203,7 @@ def test_an_evaluation_compares_decoders_and_corpora(capsys):
     assert table[0]["track"] == "test/a/0.wav"
     assert float(table[0]["beat_f1"]) == 1
     assert newest("beats_test.png").stat().st_size > 1000
-    written = read_beats(newest("predictions_test/test/a/0.wav.beats")).beats
+    written = read_beats(newest("predictions_test/test/a/0.beats")).beats
     assert np.abs(written.times - clip(0)[1][:, 0]).max() < 0.03
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from datasets.columns import likely, option
+from datasets.corpora import CORPORA
 from datasets.corpus import LABELS, Corpus
 from datasets.folders import are_classes
 from datasets.store import Reader, Store
@@ -31,6 +32,7 @@ from preprocess.files import find as find_audio
 from preprocess.files import holds_features
 
 WITHOUT_NETWORK = "musicnn"  # features of tracks where no network says which it wants
+USUAL_RATE = 22_050  # Hz, of audio that is stored for no network in particular
 MADE_ELSEWHERE = "musicnn"  # features in folders of MAEST's code base, which do not say what made them
 NAMING = (  # settings that decide which tracks there are, with which splits and labels
     "base_dir",
@@ -103,6 +105,7 @@ def open_source(
         StoreError, AudioError: A store is damaged; no audio could be read.
         CorpusError: The annotations cannot be read.
     """
+    rate = frontend.sample_rate if frontend else USUAL_RATE
     frontend = frontend or build_frontend(WITHOUT_NETWORK)
     if settings.base_dir is None:
         return _demo(settings, labelled, frontend, (settings.input or input) == "audio")
@@ -110,8 +113,9 @@ def open_source(
     if not base.is_dir():
         what = "a file; give the folder it is in" if base.exists() else "no such folder"
         if not base.exists() and (base.name == "mels" or base.parts[:1] == ("data",)):  # where named configs look
-            sort = " --audio RATE" if base.name == "audio" else ""
-            what += f"; python -m preprocess CORPUS DATA_DIR {base}{sort} makes it"
+            sort = f" --audio {rate}" if base.name == "audio" else ""
+            corpus = base.parent.name if base.parent.name in CORPORA else "CORPUS"
+            what += f"; python -m preprocess {corpus} DATA_DIR {base}{sort} makes it"
         raise UserError(f"datamodule.base_dir={settings.base_dir}: {what}")
     if labelled and (table := annotations.table_found(settings, base)):
         say(f"labels: {table}")

@@ -104,7 +104,11 @@ def ranked(per_class: Mapping[str, Mapping[str, float]], metric: str, most: int 
 
 
 def per_class_bars(
-    per_class: Mapping[str, Mapping[str, float]], metric: str, path: str | Path, title: str | None = None
+    per_class: Mapping[str, Mapping[str, float]],
+    metric: str,
+    path: str | Path,
+    title: str | None = None,
+    unit: str = "class",
 ) -> Path:
     """Draw a metric of every class as sorted bars in per cent, with the number of positives and the macro average.
 
@@ -113,6 +117,7 @@ def per_class_bars(
         metric: One of its values, e.g. `roc_auc`.
         path: Of the PNG file.
         title: Above the metric, e.g. the task and what made the predictions.
+        unit: What a bar is about.
 
     Raises:
         UserError: No class has the metric.
@@ -135,12 +140,14 @@ def per_class_bars(
             text = f"{100 * value:.1f}" + ("" if count is None else f"   n={count:.0f}")
             axis.text(end + 0.02 * (end - start), row, text, va="center", fontsize=11, color=MUTED)
         average = 100 * float(np.mean(everything))
-        axis.axvline(average, color=COLOURS[1], label=f"mean {average:.1f}")
+        axis.axvline(
+            average, color=COLOURS[1], label=f"mean of {'classes' if unit == 'class' else f'{unit}s'} {average:.1f}"
+        )
         if metric in CHANCE:
             axis.axvline(100 * CHANCE[metric], color="black", linestyle=":", label="chance")
         axis.set_xlabel(f"{metric}, per cent")
         _bar_axes(axis, start, end, end, 0.17, rows[-1])
-        axis.set_title("\n".join(line for line in (title, f"{metric} by class{shown}") if line))
+        axis.set_title("\n".join(line for line in (title, f"{metric} by {unit}{shown}") if line))
         axis.figure.legend(loc="outside lower right", ncols=2)
     return path
 

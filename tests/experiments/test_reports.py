@@ -158,8 +158,14 @@ def test_words_beside_bars_lie_on_nothing_where_values_are_negative(tmp_path, ax
 def test_pictures_of_classes_name_what_predicted(tmp_path, axes):
     reports.per_class_bars(PER_CLASS, "ap", tmp_path / "p.png", "tagging: embeddings, block 0")
     reports.confusion_matrix(np.eye(2), ["a", "b"], tmp_path / "c.png", "key: embeddings, seed 1")
+    reports.per_class_bars(PER_CLASS, "ap", tmp_path / "t.png", "tempo", unit="range")
     titles = [axis.get_title(loc="left") for axis in axes]
-    assert titles == ["tagging: embeddings, block 0\nap by class", "key: embeddings, seed 1\n2 of 2 right"]
+    assert titles == [
+        "tagging: embeddings, block 0\nap by class",
+        "key: embeddings, seed 1\n2 of 2 right",
+        "tempo\nap by range",
+    ]
+    assert axes[-1].figure.legends[0].get_texts()[0].get_text().startswith("mean of ranges ")
 
 
 @pytest.mark.parametrize("rows", [{}, {"ours": (0.8, 0.9, 0.7)}, {"ours": (float("nan"), 0.1, 0.2)}])

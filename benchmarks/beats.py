@@ -39,7 +39,7 @@ from experiments.intervals import drawn
 from experiments.settings.rhythm import RhythmSettings
 from experiments.tasks.beat_scores import KINDS, Table, resampled_tracks, score_decoded
 from experiments.tasks.beats import BeatTracking
-from experiments.training.beat_report import RESAMPLES, Row, rows_of, text
+from experiments.training.beat_report import RESAMPLES, DecoderRow, rows_of, text
 from models.rhythm.decoded import Decoded
 from preprocess.decode import load
 from preprocess.sources import AudioError
@@ -179,7 +179,7 @@ def ahead(tables: Mapping[str, Table], n: int) -> str:
     return "\n".join(lines)
 
 
-def summary(rows: Sequence[Row]) -> str:
+def summary(rows: Sequence[DecoderRow]) -> str:
     """F-measures by kind, in columns: the numbers that are compared with other reports."""
     kinds = list(dict.fromkeys(row.corpus for row in rows))
     lines = ["| | " + " | ".join(kinds) + " |", "|---" * (len(kinds) + 1) + "|"]

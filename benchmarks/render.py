@@ -62,7 +62,7 @@ def measure(root: Path, target: Path, count: int, rate: int) -> dict[str, tuple[
     spent: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for number, clip in enumerate(islice(plan.clips(sources, shares, LENGTHS, 0), count + len(shares))):
         begun = time.process_time()
-        _, _, reason = clips.make(clip, f"{number}", root, target, 0, rate, [font])
+        _, _, reason, _ = clips.make(clip, f"{number}", root, target, 0, rate, [font])
         if not reason:
             spent[clip.kind].append((clip.seconds, time.process_time() - begun))
     counted = {kind: turns[1:] for kind, turns in spent.items() if turns[1:]}

@@ -39,7 +39,7 @@ from models.releases import RELEASES
 from models.running import Forward, OpenTrack, Runner, Runtime, in_batches, logits_of, tokens_of
 from models.selection import Selection, fitted, one_class
 from models.thresholds import Thresholds
-from preprocess.arrays import rows_of
+from preprocess.arrays import is_silent, rows_of
 from preprocess.sources import AudioError
 
 __all__ = ["UNNAMED", "Encoder", "Prediction"]
@@ -319,7 +319,8 @@ class Encoder:
         over_time, whole = self.decode(logits, track.starts, join, track.rows)
         times, length = track.starts / windowing.rate, track.length / windowing.rate
         if self.task.kind == "events":
-            return Prediction.of_events(self.labels, self.grid.times(len(whole)), whole, self.task.events(whole))
+            found = self.task.events(whole[:0] if is_silent(audio) else whole)  # a network may hear beats in nothing
+            return Prediction.of_events(self.labels, self.grid.times(len(whole)), whole, found)
         return Prediction(self.labels, self.task.kind, times, length, over_time, whole, self.selection)
 
     def embed(

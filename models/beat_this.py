@@ -70,7 +70,7 @@ class GatedAttention(nn.Module):
         return self.to_out((heads * self.to_gates(x).sigmoid()[..., None]).flatten(2))
 
 
-class FeedForward(nn.Module):
+class PreNormFeedForward(nn.Module):
     """Pre-norm, with a hidden layer of four times the width.
 
     Args:
@@ -88,7 +88,7 @@ class FeedForward(nn.Module):
         return self.net(x)
 
 
-class Block(nn.Module):
+class BeatThisBlock(nn.Module):
     """Attention and feed-forward along time, each added to its input.
 
     Args:
@@ -99,7 +99,7 @@ class Block(nn.Module):
 
     def __init__(self, dim: int, width: int, dropout: float) -> None:
         super().__init__()
-        self.attn, self.ff = GatedAttention(dim, width, dropout), FeedForward(dim, dropout)
+        self.attn, self.ff = GatedAttention(dim, width, dropout), PreNormFeedForward(dim, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, frames, dim]`."""
@@ -118,8 +118,8 @@ class PartialAttention(nn.Module):
 
     def __init__(self, dim: int, width: int, dropout: float) -> None:
         super().__init__()
-        self.attnF, self.ffF = GatedAttention(dim, width, dropout), FeedForward(dim, dropout)
-        self.attnT, self.ffT = GatedAttention(dim, width, dropout), FeedForward(dim, dropout)
+        self.attnF, self.ffF = GatedAttention(dim, width, dropout), PreNormFeedForward(dim, dropout)
+        self.attnT, self.ffT = GatedAttention(dim, width, dropout), PreNormFeedForward(dim, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, channels, bands, frames]`."""
@@ -245,7 +245,7 @@ class BeatThis(OverTime, name="beat_this"):
         self.layer_names = tuple(f"block{number}" for number in range(1, blocks + 1))
         self.front = Front(bands, dim, front_channels, head_width, front_dropout, partial)
         for name in self.layer_names:
-            setattr(self, name, Block(dim, head_width, dropout))
+            setattr(self, name, BeatThisBlock(dim, head_width, dropout))
         self.norm = RMSNorm(dim)
         self.make_head(dim, n_classes, sum_rule)
         self.apply(initialise)

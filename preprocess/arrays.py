@@ -11,6 +11,7 @@ from models.inputs import FULL_SCALE
 from preprocess.decode import LOUDEST, OPPOSITE
 from preprocess.features import transform
 from preprocess.sources import AudioError
+from preprocess.tracks import SILENCE
 
 BLOCK = 2**18  # samples given to a front end at a time
 MOST_CHANNELS = 64
@@ -35,10 +36,7 @@ def rows_of(audio: np.ndarray | torch.Tensor, rate: int, frontend: FrontEnd, as_
     """
     if not rate > 0:
         raise AudioError(AUDIO, f"rate={rate}: give the sample rate in Hz, such as 44100")
-    if isinstance(audio, torch.Tensor):
-        audio = audio.detach().cpu()
-        audio = (audio.float() if audio.is_floating_point() else audio).numpy()  # numpy has no bfloat16
-    samples = mono(np.asarray(audio))
+    samples = mono(_array(audio))
     if rate != frontend.sample_rate:
         samples = soxr.resample(samples, rate, frontend.sample_rate, "HQ")
     if len(samples) < frontend.min_samples:
@@ -54,6 +52,19 @@ def rows_of(audio: np.ndarray | torch.Tensor, rate: int, frontend: FrontEnd, as_
         return np.concatenate([chunk.half().numpy() for chunk in transform(blocks, frontend)])
 
 
+def is_silent(audio: np.ndarray | torch.Tensor) -> bool:
+    """Whether nothing is to be heard in audio as `rows_of` takes it, by the peak below which no file is taken."""
+    return float(np.abs(mono(_array(audio))).max()) < SILENCE
+
+
+def _array(audio: np.ndarray | torch.Tensor) -> np.ndarray:
+    """Audio on the CPU, in a type that numpy has."""
+    if isinstance(audio, torch.Tensor):
+        audio = audio.detach().cpu()
+        audio = (audio.float() if audio.is_floating_point() else audio).numpy()  # numpy has no bfloat16
+    return np.asarray(audio)
+
+
 def mono(audio: np.ndarray) -> np.ndarray:
     """The mean of the channels, or the first where they cancel each other, float32 `[samples]` of full scale 1.
 
@@ -67,8 +78,11 @@ def mono(audio: np.ndarray) -> np.ndarray:
         audio = audio / np.float32(FULL_SCALE)
     if not np.issubdtype(audio.dtype, np.floating):
         raise AudioError(AUDIO, f"of type {audio.dtype}: give float of full scale 1, or int16")
-    if audio.ndim not in (1, 2) or not audio.size or (audio.ndim == 2 and len(audio) > MOST_CHANNELS):
+    if audio.ndim not in (1, 2) or not audio.size:
         raise AudioError(AUDIO, f"of shape {list(audio.shape)}: give [samples] or [channels, samples], not empty")
+    if audio.ndim == 2 and len(audio) > MOST_CHANNELS:
+        said = f"of shape {list(audio.shape)}: give [channels, samples], at most {MOST_CHANNELS} channels"
+        raise AudioError(AUDIO, f"{said}; of [samples, channels], as soundfile reads it, give audio.T")
     audio = np.atleast_2d(audio).astype(np.float32, copy=False)
     if not np.isfinite(audio).all():
         raise AudioError(AUDIO, "holds NaN or Inf: give finite samples")

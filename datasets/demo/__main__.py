@@ -66,7 +66,8 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     for path, reason in report.skipped:
         print(f"skipped {printable(path)}: {printable(reason)}", file=sys.stderr)
-    print(f"{len(report.written)} rendered, {len(report.skipped)} skipped")
+    kept = f"{report.kept} there already, " if report.kept else ""
+    print(f"{len(report.written) - report.kept} rendered, {kept}{len(report.skipped)} skipped")
     return 0 if report.written else 1
 
 

@@ -48,9 +48,10 @@ def read_score(source: Path) -> symusic.core.ScoreSecond:
     """
     try:
         score = symusic.Score(source).to("second")
-    except (RuntimeError, ValueError, OSError) as error:
-        reason = (str(error) or repr(error)).splitlines()[0]
-        raise DemoError(f"not a readable MIDI file ({reason})") from error
+    except OSError as error:
+        raise DemoError(f"cannot be read ({error.strerror or error})") from error
+    except (RuntimeError, ValueError) as error:
+        raise DemoError("is no MIDI file, or is damaged or cut short") from error
     if not score.note_num():
         raise DemoError("has no notes")
     if not 0 < score.end() <= LONGEST:

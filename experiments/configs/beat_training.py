@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from experiments.configs.named import NamedConfig
 
 Values = Mapping[str, Any]
+NONE: Values = MappingProxyType({})
 EPOCHS = 100
 # Speed, pitch, order and bands, none of which moves a beat from its annotation (Foscarin et al., ISMIR 2024).
 STRETCH: Values = {"name": "time_stretch", "low": 0.8, "high": 1.25}
@@ -66,6 +68,7 @@ def training(
     steps: list[Values],
     model: Values | None = None,
     task: str = "beats",
+    data: Values = NONE,
 ) -> NamedConfig:
     """A system that is trained to find beats.
 
@@ -76,23 +79,25 @@ def training(
         steps: Augmentations.
         model: Settings of the network.
         task: Its form.
+        data: Settings of the data module.
     """
     values = {
         "trainer": recipe["trainer"],
         "module": {**recipe["module"], "augmentations": steps},
-        "datamodule": {"task": task, "batch_size_train": 8, "batch_size_test": 8},
+        "datamodule": {"task": task, "batch_size_train": 8, "batch_size_test": 8, **data},
         "model": {"network": network, **(model or {})},
     }
     return NamedConfig(description, values, system=True)
 
 
-def sizes(demo: Values, debug: Values, lr: float = 3e-3) -> dict[str, Values]:
+def sizes(demo: Values, debug: Values, lr: float = 3e-3, seconds: float = 4.0) -> dict[str, Values]:
     """Of a network under the scales: short crops, few epochs, and no average over more steps than there are.
 
     Args:
         demo: Settings of the network.
         debug: The same of the smallest one.
         lr: Learning rate under `demo`.
+        seconds: Of a crop under `debug`.
     """
     short = {"trainer": {"accumulate_grad_batches": 1}, "module": {"ema_decay": None}}
     demo_epochs = {"max_epochs": 40, "check_val_every_n_epoch": 5, "early_stopping": None}
@@ -104,5 +109,5 @@ def sizes(demo: Values, debug: Values, lr: float = 3e-3) -> dict[str, Values]:
             "datamodule": {"clip_length": 6.0, "batch_size_train": 8},
             "model": demo,
         },
-        "debug": {**short, "datamodule": {"clip_length": 4.0}, "model": debug},
+        "debug": {**short, "datamodule": {"clip_length": seconds}, "model": debug},
     }

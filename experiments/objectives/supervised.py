@@ -27,7 +27,7 @@ class Supervised(Objective):
 
     def __init__(self, task: Task, join: str | None = None) -> None:
         super().__init__()
-        self.task, self.join = task, join or task.usual_join
+        self.task, self.join, self.panels = task, join or task.usual_join, task.panels
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """`losses` of what the network gives."""

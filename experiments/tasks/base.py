@@ -6,6 +6,7 @@ import copy
 import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -38,6 +39,8 @@ class Task(ABC):
         unit: What a row of `score_per_class` is about.
         scored: What `score` judges, where that is not what `predict` says; for a line about the figures.
         usual_join: How windows become one where nobody says it, a key of `models.prediction.JOINS`.
+        panels: Of the curves of a training, title -> metrics that are drawn together, the only ones of a validation
+            that are drawn beside losses; empty: a panel a metric.
         grid: Of a task over time: when the network that it is used with gives its outputs, see `on`.
     """
 
@@ -52,6 +55,7 @@ class Task(ABC):
     unit: str = "class"
     scored: str = ""
     usual_join: str = "mean"
+    panels: Mapping[str, Sequence[str]] = MappingProxyType({})
     grid: TimeGrid | None = None
 
     @property

@@ -26,7 +26,15 @@ from datasets.targets import Targets
 from datasets.time_grid import TimeGrid
 from experiments.errors import UserError
 from experiments.tasks.base import Task
-from experiments.tasks.beat_scores import KINDS, PRIMARY, Table, means_over_tracks, resampled_tracks, score_decoded
+from experiments.tasks.beat_scores import (
+    KINDS,
+    PANELS,
+    PRIMARY,
+    Table,
+    means_over_tracks,
+    resampled_tracks,
+    score_decoded,
+)
 from experiments.tasks.checks import as_float32
 from models.joining import side_by_side
 from models.rhythm.decoded import Decoded
@@ -64,6 +72,7 @@ class BeatTracking(Task):
     primary = PRIMARY
     shown = (PRIMARY, *(f"{kind}_f1" for kind in KINDS))
     clip_level = False
+    panels = PANELS
     widened = False
     decoding: Decoding | None = None
 
@@ -189,7 +198,7 @@ class BeatTracking(Task):
         if not self.downbeats:
             predictions = [one[:, :1] for one in predictions]
         try:
-            return decode_all(predictions, self._grid.rate, self._grid.offset, self.decoding)
+            return decode_all(predictions, self._grid.rate, self.decoding, offset=self._grid.offset)
         except ValueError as error:
             raise UserError(f"{self.name}: {error}") from error
 

@@ -81,7 +81,7 @@ class Songs:
 
 
 @dataclass(frozen=True)
-class Row:
+class SystemRow:
     """The metrics of a system.
 
     Attributes:
@@ -97,7 +97,7 @@ class Row:
     behind: Mapping[str, Difference] = field(default_factory=dict)
 
 
-def compare(systems: Sequence[System], songs: Songs, resamples: int = RESAMPLES, seed: int = 0) -> list[Row]:
+def compare(systems: Sequence[System], songs: Songs, resamples: int = RESAMPLES, seed: int = 0) -> list[SystemRow]:
     """Score every system; all see the same resamples of the songs.
 
     Args:
@@ -122,7 +122,7 @@ def compare(systems: Sequence[System], songs: Songs, resamples: int = RESAMPLES,
                 for place in (0, number)
             }
             ahead[metric] = differences(pair, n, metric)["0", str(number)]
-        rows.append(Row(system.name, scores, shares, ahead))
+        rows.append(SystemRow(system.name, scores, shares, ahead))
     return rows
 
 
@@ -132,7 +132,7 @@ def _items(system: System, songs: Songs) -> dict[str, np.ndarray]:
     return {**found, "p_score": p_scores(np.stack([system.tempi, second], axis=1), *songs.two)}
 
 
-def text(rows: Sequence[Row]) -> str:
+def text(rows: Sequence[SystemRow]) -> str:
     """A line a system: accuracies in per cent with intervals, octave errors, lead of the first in Accuracy1."""
     first = rows[0].name
     lines = [("", *SHARES.values(), *OTHERS.values(), f"{first} ahead by" if len(rows) > 1 else "")]
@@ -150,7 +150,7 @@ def _ahead(difference: Difference | None) -> str:
     return values if difference.more_than_chance else f"{values} may be chance"
 
 
-def write(rows: Sequence[Row], systems: Sequence[System], songs: Songs, folder: Path) -> list[Path]:
+def write(rows: Sequence[SystemRow], systems: Sequence[System], songs: Songs, folder: Path) -> list[Path]:
     """Leave `tempo_comparison.csv` and `.json`, and `tempo_songs.csv`, a row a song with what every system says.
 
     Returns:

@@ -14,7 +14,7 @@ FEWEST = 5  # songs of a part
 
 
 @dataclass(frozen=True)
-class Part:
+class ConfidenceBin:
     """Songs of similar confidence.
 
     Attributes:
@@ -34,7 +34,7 @@ class Part:
     songs: int
 
 
-def by_decile(split: str, confidences: np.ndarray, right: np.ndarray) -> list[Part]:
+def by_decile(split: str, confidences: np.ndarray, right: np.ndarray) -> list[ConfidenceBin]:
     """Songs in ten equal parts by confidence, the least sure first; in fewer parts where they are few.
 
     Args:
@@ -45,7 +45,7 @@ def by_decile(split: str, confidences: np.ndarray, right: np.ndarray) -> list[Pa
     order = np.argsort(confidences, kind="stable")
     parts = np.array_split(order, min(PARTS, max(1, len(order) // FEWEST)))
     return [
-        Part(
+        ConfidenceBin(
             split,
             float(confidences[one].min()),
             float(confidences[one].max()),
@@ -58,7 +58,7 @@ def by_decile(split: str, confidences: np.ndarray, right: np.ndarray) -> list[Pa
     ]
 
 
-def text(parts: Sequence[Part]) -> str:
+def text(parts: Sequence[ConfidenceBin]) -> str:
     """A line a part."""
     rows = [("songs by confidence", "confidence", "mean", "Accuracy1", "songs")]
     for one in parts:

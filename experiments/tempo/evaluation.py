@@ -17,8 +17,8 @@ from experiments.objectives import Evaluation
 from experiments.tasks.tempo import TempoTask
 from experiments.tasks.tempo_metrics import MEANING, correct
 from experiments.tempo.baselines import best_constant, envelope_tempi, holds_onsets, librosa_tempi
-from experiments.tempo.comparison import Row, Songs, System, compare, text, write
-from experiments.tempo.confidence import Part, by_decile
+from experiments.tempo.comparison import Songs, System, SystemRow, compare, text, write
+from experiments.tempo.confidence import ConfidenceBin, by_decile
 from experiments.tempo.confidence import text as confidence_text
 from experiments.tempo.pictures import octave_histogram, scatter, where_right
 from experiments.tracking import RunHandle
@@ -121,9 +121,9 @@ def _files(folder: Path | None, stored: Sequence[str]) -> list[Path | None] | No
     return [files.get(identity) for identity in stored]
 
 
-def _confidence(task: TempoTask, test: Evaluation, valid: Evaluation | None) -> list[Part]:
+def _confidence(task: TempoTask, test: Evaluation, valid: Evaluation | None) -> list[ConfidenceBin]:
     """Deciles of the validation split and of the test; none where predictions do not tell a confidence."""
-    parts: list[Part] = []
+    parts: list[ConfidenceBin] = []
     for name, evaluation in (("valid", valid), ("test", test)):
         if evaluation is None or evaluation.problem:
             continue
@@ -135,7 +135,9 @@ def _confidence(task: TempoTask, test: Evaluation, valid: Evaluation | None) -> 
     return parts
 
 
-def _leave(rows: Sequence[Row], systems: Sequence[System], songs: Songs, parts: Sequence[Part], run: RunHandle) -> None:
+def _leave(
+    rows: Sequence[SystemRow], systems: Sequence[System], songs: Songs, parts: Sequence[ConfidenceBin], run: RunHandle
+) -> None:
     folder = run.directory
     say(f"tempo of {pluralize(len(songs.ids), 'song')}, accuracies in per cent with 95 % intervals over songs")
     print(text(rows))
@@ -143,7 +145,7 @@ def _leave(rows: Sequence[Row], systems: Sequence[System], songs: Songs, parts: 
     files = write(rows, systems, songs, folder)
     if parts:
         print(confidence_text(parts))
-        write_table(folder / DECILES, [field.name for field in fields(Part)], map(astuple, parts))
+        write_table(folder / DECILES, [field.name for field in fields(ConfidenceBin)], map(astuple, parts))
         files.append(folder / DECILES)
     files += [
         scatter(systems, songs, folder / "tempo_scatter.png"),

@@ -48,7 +48,7 @@ FOLDER = "predictions_test"  # of the run's folder: the beats of every track
 
 
 @dataclass(frozen=True)
-class Row:
+class DecoderRow:
     """The scores of one decoder on the tracks of one corpus, or over corpora.
 
     Attributes:
@@ -115,7 +115,7 @@ def report(
     return result
 
 
-def rows_of(decoder: str, table: Table, groups: np.ndarray, seed: int) -> list[Row]:
+def rows_of(decoder: str, table: Table, groups: np.ndarray, seed: int) -> list[DecoderRow]:
     """A row for every corpus, and where there are several the mean of their means and one of all tracks together.
 
     Args:
@@ -135,7 +135,7 @@ def rows_of(decoder: str, table: Table, groups: np.ndarray, seed: int) -> list[R
     return [*rows, _mean_row(decoder, found), _row(decoder, EVERYTHING, table, seed)[0]]
 
 
-def text(rows: Sequence[Row]) -> str:
+def text(rows: Sequence[DecoderRow]) -> str:
     """A line for beats and one for downbeats of every row: per cent, ends of the 95 % interval; error in ms."""
     lines = [("", "n", *(metric.upper() for metric in SHOWN), "median error", "left out")]
     for row in rows:
@@ -153,7 +153,7 @@ def text(rows: Sequence[Row]) -> str:
     return aligned(lines)
 
 
-def _coherence(row: Row) -> str:
+def _coherence(row: DecoderRow) -> str:
     jumps, repeated = row.scores["tempo_jumps"], row.scores["repeated_downbeats"]
     return (
         f"{row.decoder}, a track on average: the tempo doubles or halves {jumps:.2f} times, a downbeat follows on a "
@@ -161,21 +161,22 @@ def _coherence(row: Row) -> str:
     )
 
 
-def _cell(row: Row, metric: str) -> str:
+def _cell(row: DecoderRow, metric: str) -> str:
     value = f"{100 * row.scores[metric]:.1f}"
     return value + " ({:.1f}-{:.1f})".format(*(100 * end for end in row.ends[metric])) if metric in row.ends else value
 
 
-def _row(decoder: str, corpus: str, table: Table, seed: int) -> tuple[Row, dict[str, np.ndarray]]:
+def _row(decoder: str, corpus: str, table: Table, seed: int) -> tuple[DecoderRow, dict[str, np.ndarray]]:
     """The row of some tracks, and the resamples that its intervals are of."""
     n = len(table[COUNTS[0]])
     parts = [resampled_tracks(table, weights) for weights in drawn(n, RESAMPLES, seed)]
     resampled = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     scores = means_over_tracks(table)
-    return Row(decoder, corpus, scores, _ends(resampled, {name: _scored(table, name) for name in resampled})), resampled
+    ends = _ends(resampled, {name: _scored(table, name) for name in resampled})
+    return DecoderRow(decoder, corpus, scores, ends), resampled
 
 
-def _mean_row(decoder: str, found: Sequence[tuple[Row, Mapping[str, np.ndarray]]]) -> Row:
+def _mean_row(decoder: str, found: Sequence[tuple[DecoderRow, Mapping[str, np.ndarray]]]) -> DecoderRow:
     """The mean of the corpora that have a metric, each resampled for itself; counts are sums."""
     scores: dict[str, float] = {}
     resampled: dict[str, np.ndarray] = {}
@@ -185,7 +186,7 @@ def _mean_row(decoder: str, found: Sequence[tuple[Row, Mapping[str, np.ndarray]]
         parts = [part[name] for _, part in found if name in part]
         if parts:
             resampled[name] = np.mean(parts, axis=0)
-    return Row(decoder, MEAN, scores, _ends(resampled, dict.fromkeys(resampled, int(scores["n_items"]))))
+    return DecoderRow(decoder, MEAN, scores, _ends(resampled, dict.fromkeys(resampled, int(scores["n_items"]))))
 
 
 def _ends(resampled: Mapping[str, np.ndarray], n_items: Mapping[str, int]) -> dict[str, tuple[float, float]]:
@@ -204,7 +205,7 @@ def _scored(table: Table, name: str) -> int:
 
 
 def _leave_files(
-    rows: Sequence[Row], tables: Mapping[str, Table], names: Sequence[str], groups: np.ndarray, run: RunHandle
+    rows: Sequence[DecoderRow], tables: Mapping[str, Table], names: Sequence[str], groups: np.ndarray, run: RunHandle
 ) -> None:
     """A row a track and decoder as a table, the rows as JSON, and a picture."""
     table = run.directory / "beats_test.csv"

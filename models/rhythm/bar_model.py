@@ -29,6 +29,7 @@ class BarModel:
         log_transitions: Into each beat of the bar, float64 `[beats, to, from]`.
         first: The first interval that a beat of an interval may come from, int64 `[beats, n]`.
         last: One behind the last.
+        start: Log probability of every state before the first frame.
     """
 
     intervals: np.ndarray
@@ -36,6 +37,7 @@ class BarModel:
     log_transitions: np.ndarray
     first: np.ndarray
     last: np.ndarray
+    start: float
 
     @property
     def beats(self) -> int:
@@ -52,6 +54,24 @@ class BarModel:
         """Number of those that are possible."""
         changes = int(np.isfinite(self.log_transitions).sum())
         return self.states - self.beats * len(self.intervals) + changes
+
+    def between(self, shortest: float, longest: float) -> BarModel | None:
+        """The paths of this model with intervals of so many frames alone, as likely as they are here.
+
+        None where it has no such interval.
+        """
+        first, last = np.searchsorted(self.intervals, shortest), np.searchsorted(self.intervals, longest, side="right")
+        if first == last:
+            return None
+        kept = slice(first, last)
+        return BarModel(
+            self.intervals[kept],
+            self.widths[kept],
+            np.ascontiguousarray(self.log_transitions[:, kept, kept]),
+            np.ascontiguousarray(np.maximum(self.first[:, kept] - first, 0)),
+            np.ascontiguousarray(np.minimum(self.last[:, kept], last) - first),
+            self.start,
+        )
 
 
 def intervals_between(rate: float, min_bpm: float, max_bpm: float, n_tempi: int | None = None) -> np.ndarray:
@@ -146,4 +166,5 @@ def _made(
     first = possible.argmax(2)
     last = len(intervals) - possible[:, :, ::-1].argmax(2)
     widths = np.ceil(intervals / observation_lambda).astype(np.int64)
-    return BarModel(intervals, widths, log_transitions, first, last)
+    start = -math.log(beats * int(intervals.sum()))
+    return BarModel(intervals, widths, log_transitions, first, last, start)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from models.rhythm.observations import SMALLEST
+from models.rhythm.observations import IMPOSSIBLE, SMALLEST
 
 # Published are 1e-7 and 100, for activations made for single beats. What a network says of frames is less certain, and
 # a weight favours short bars by its logarithm for every bar: with 100 three beats were found in most music in four.
@@ -24,6 +24,7 @@ def bar_positions(
     *,
     metre_change: float = METRE_CHANGE,
     observation_weight: float = OBSERVATION_WEIGHT,
+    known: np.ndarray | None = None,
 ) -> tuple[np.ndarray, float]:
     """Position of every beat in its bar.
 
@@ -32,6 +33,7 @@ def bar_positions(
         bars: Beats of a bar, and the log prior of starting with, or changing to, such bars.
         metre_change: Probability that a bar is followed by one of another length.
         observation_weight: The density of a beat that is no downbeat is that of none, divided by this minus 1.
+        known: Which beats are downbeats for certain, bool `[beats]`.
 
     Returns:
         Positions from 1, int64 `[beats]`, and the log probability of path and observations.
@@ -46,6 +48,8 @@ def bar_positions(
     from_ends = np.where(np.eye(len(lengths), dtype=bool), stay, leave + priors)  # [from, to]
     probability = np.clip(np.asarray(downbeat, np.float64), SMALLEST, 1 - SMALLEST)
     heard, unheard = np.log(probability), np.log((1 - probability) / (observation_weight - 1))
+    if known is not None:
+        unheard[known] = -IMPOSSIBLE
     scores = np.repeat(priors, lengths) - np.log(states)
     came_from = np.tile(np.arange(states) - 1, (len(probability), 1))
     for beat in range(len(probability)):

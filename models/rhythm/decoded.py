@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from models.rhythm.tempo_curve import tempo
+
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
@@ -28,6 +30,11 @@ class Decoded:
 
     def __len__(self) -> int:
         return len(self.times)
+
+    @property
+    def tempo(self) -> float | None:
+        """BPM of the median interval; None of fewer than two beats."""
+        return tempo(self.times)
 
     @property
     def downbeats(self) -> np.ndarray:

@@ -26,46 +26,54 @@ from models.rhythm.decoded import Decoded
 from models.rhythm.online import OnlineTracker
 from models.rhythm.options import Decoding
 from models.rhythm.peaks import decode_peaks
+from models.rhythm.pins import Pins, pins_of
 
 __all__ = ["Decoded", "Decoding", "decode", "decode_all"]
 
 
-def decode(activations: np.ndarray, rate: float, offset: float = 0.0, options: Decoding | None = None) -> Decoded:
+def decode(activations: np.ndarray, rate: float, options: Decoding | None = None, *, offset: float = 0.0) -> Decoded:
     """Beats and their positions in the bar.
 
     Args:
         activations: Probabilities `[steps, 2]`: any beat (downbeats included), downbeat. `[steps]` or `[steps, 1]`:
             any beat alone; positions are then not known.
         rate: Steps a second.
-        offset: Time of the first step, seconds.
         options: Defaults where None.
+        offset: Time of the first step, seconds.
 
     Raises:
         ValueError: The shape is another, a value is no probability (the message names the step), something pinned lies
-            outside, or the rate is none, or too low for the range of tempi.
+            outside or goes with no tempo or bar that is allowed, or the rate is none, or too low for the tempi.
+        TypeError: `options` are none.
     """
-    options = options or Decoding()
+    options = Decoding() if options is None else options
+    if not isinstance(options, Decoding):
+        raise TypeError(f"options {options!r}: expected a Decoding; the time of the first step is offset=SECONDS")
     if not 0 < rate < math.inf:
         raise ValueError(f"rate {rate:g}: expected steps a second, above 0")
     beat, downbeat = _columns(activations)
-    beat, downbeat = _pinned(beat, downbeat, rate, offset, options)
+    pins = pins_of(options, rate, offset, len(beat))
+    beat[pins.steps] = 1.0
+    if downbeat is not None:
+        downbeat[pins.steps[pins.downbeats]] = 1.0
     if not len(beat):
         found = Decoded(np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.float32))
     elif options.name == "peaks":
-        found = _peaks(beat, downbeat, rate, options)
+        found = _peaks(beat, downbeat, rate, options, pins)
     elif options.name == "online":
         bars = options.bars if downbeat is not None else {1: 0.0}
         found = OnlineTracker(rate, bars, **options.model).push(beat, downbeat)
     else:
-        found = decode_bars(beat, downbeat, rate, options)
+        found = decode_bars(beat, downbeat, rate, options, pins)
     return replace(found, times=found.times + offset)
 
 
 def decode_all(
     activations: Iterable[np.ndarray],
     rate: float,
-    offset: float = 0.0,
     options: Decoding | None = None,
+    *,
+    offset: float = 0.0,
     jobs: int | None = None,
 ) -> list[Decoded]:
     """`decode` of several recordings in threads, in their order.
@@ -73,15 +81,15 @@ def decode_all(
     Args:
         activations: Of each, see `decode`.
         rate: Steps a second.
-        offset: Time of the first step, seconds.
         options: Defaults where None.
+        offset: Time of the first step, seconds.
         jobs: Threads; None: one a core.
     """
     with ThreadPoolExecutor(jobs or os.cpu_count()) as threads:
-        return list(threads.map(lambda one: decode(one, rate, offset, options), activations))
+        return list(threads.map(lambda one: decode(one, rate, options, offset=offset), activations))
 
 
-def _peaks(beat: np.ndarray, downbeat: np.ndarray | None, rate: float, options: Decoding) -> Decoded:
+def _peaks(beat: np.ndarray, downbeat: np.ndarray | None, rate: float, options: Decoding, pins: Pins) -> Decoded:
     return decode_peaks(
         beat,
         downbeat,
@@ -91,6 +99,7 @@ def _peaks(beat: np.ndarray, downbeat: np.ndarray | None, rate: float, options: 
         window=options.peak_window,
         min_interval=options.min_interval,
         refine=options.refine,
+        pins=pins,
     )
 
 
@@ -109,18 +118,3 @@ def _columns(activations: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
             f"activations of step {step} are {values}: expected probabilities from 0 to 1; of logits take the sigmoid"
         )
     return columns[0], columns[1] if len(columns) == 2 else None
-
-
-def _pinned(
-    beat: np.ndarray, downbeat: np.ndarray | None, rate: float, offset: float, options: Decoding
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Activations with certainty where beats and downbeats are known."""
-    for times, known in ((options.pinned, (beat,)), (options.pinned_downbeats, (beat, downbeat))):
-        steps = np.rint((np.asarray(times, np.float64) - offset) * rate).astype(np.int64)
-        for time, step in zip(times, steps, strict=True):
-            if not 0 <= step < len(beat):
-                raise ValueError(f"pinned beat at {time:g} s: expected a time inside the recording")
-        for column in known:
-            if column is not None:
-                column[steps] = 1.0
-    return beat, downbeat

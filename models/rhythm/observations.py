@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SMALLEST = 1e-5  # probabilities are kept so far from 0 and 1, so that no single frame forbids a path
+IMPOSSIBLE = 1e7  # nats, more than a recording of hours gains elsewhere by leaving out a known beat
 
 
 @dataclass(frozen=True, eq=False)

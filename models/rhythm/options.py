@@ -29,7 +29,8 @@ class Decoding:
         transition_lambda: The larger, the steadier the tempo; None: constant. Several: into the first beat of a bar,
             the second, and so on; the last one holds for the beats that are left.
         observation_lambda: A beat is heard in the first of so many parts of its interval.
-        bars: Beats of a bar, and the log prior of such a piece: `{3: 0, 4: 0, 6: -10}`.
+        bars: Beats of a bar, and the log prior of such a piece: `{3: 0, 4: 0, 6: -10}`; or the numbers of beats alone,
+            `[3, 4]`, which are then equally likely.
         metre_changes: Let the metre change within a piece: beats first, then bars of them (`dbn`).
         threshold: Frames before the first and after the last activation of this height are left out (`dbn`): nothing
             is found in silence.
@@ -42,8 +43,9 @@ class Decoding:
         downbeat_threshold: A downbeat's activation is higher (`peaks`).
         peak_window: Nothing within so many seconds is higher than a peak (`peaks`).
         min_interval: Least seconds between two beats (`peaks`); 0: no limit but that of the window.
-        pinned: Times of known beats, seconds.
-        pinned_downbeats: Times of known downbeats, seconds.
+        pinned: Times of known beats, seconds, which the decoder keeps to (`peaks`, `dbn`). `dbn` then tells all tempi
+            apart that the frames allow.
+        pinned_downbeats: Times of known downbeats, seconds, likewise.
 
     Raises:
         ValueError: A value is not as above.
@@ -56,7 +58,7 @@ class Decoding:
     n_tempi: int | None = 60
     transition_lambda: Lambdas = 100.0
     observation_lambda: float = 16.0
-    bars: Mapping[int, float] = field(default_factory=lambda: {3: 0.0, 4: 0.0})
+    bars: Mapping[int, float] | Sequence[int] = field(default_factory=lambda: {3: 0.0, 4: 0.0})
     metre_changes: bool = False
     threshold: float = 0.05
     correct: bool = True
@@ -65,7 +67,7 @@ class Decoding:
     peak_threshold: float = 0.5
     downbeat_threshold: float = 0.5
     peak_window: float = 0.06
-    min_interval: float = 0.0
+    min_interval: float = 60 / 300
     pinned: tuple[float, ...] = ()
     pinned_downbeats: tuple[float, ...] = ()
 
@@ -84,6 +86,8 @@ class Decoding:
             raise ValueError(f"transition_lambda {self.transition_lambda}: expected numbers from 0 on, or None")
         if not self.observation_lambda > 1:
             raise ValueError(f"observation_lambda {self.observation_lambda:g}: expected more than 1")
+        if not isinstance(self.bars, Mapping):
+            object.__setattr__(self, "bars", {int(beats): 0.0 for beats in self.bars})
         if not self.bars or any(beats < 1 or not prior < math.inf for beats, prior in self.bars.items()):
             raise ValueError(f"bars {dict(self.bars)}: expected numbers of beats, and the log prior of each")
         for name in ("threshold", "peak_threshold", "downbeat_threshold"):
@@ -92,6 +96,11 @@ class Decoding:
         for name in ("peak_window", "min_interval"):
             if not 0 <= (value := getattr(self, name)) < math.inf:
                 raise ValueError(f"{name} {value:g}: expected seconds from 0 on")
+
+        if self.name == "online" and (len(self.pinned) or len(self.pinned_downbeats)):
+            raise ValueError(
+                "pinned beats with the decoder online, which knows nothing of what follows: use dbn or peaks"
+            )
 
     @property
     def model(self) -> dict[str, Any]:
@@ -102,7 +111,7 @@ class Decoding:
         return {
             "min_bpm": slowest,
             "max_bpm": fastest,
-            "n_tempi": self.n_tempi,
+            "n_tempi": None if len(self.pinned) or len(self.pinned_downbeats) else self.n_tempi,
             "transition_lambda": self.transition_lambda,
             "observation_lambda": self.observation_lambda,
         }

@@ -7,6 +7,9 @@ from scipy.ndimage import maximum_filter1d
 
 from models.rhythm import positions
 from models.rhythm.decoded import Decoded
+from models.rhythm.pins import NO_PINS, Pins
+
+ROUNDING = 1e-6  # frames: 0.14 s at 100 frames a second are 14.000000000000002
 
 
 def pick_peaks(
@@ -38,7 +41,7 @@ def pick_peaks(
     last = np.append(first[1:], len(frames)) - 1
     peaks = (frames[first] + frames[last]) / 2 if len(frames) else np.zeros(0)
     if min_interval > 0:
-        peaks = peaks[_apart(peaks, activations[peaks.astype(int)], min_interval * rate)]
+        peaks = peaks[_apart(peaks, activations[peaks.astype(int)], min_interval * rate - ROUNDING)]
     return refined(activations, peaks) if refine else peaks
 
 
@@ -81,6 +84,7 @@ def decode_peaks(
     window: float = 0.06,
     min_interval: float = 0.0,
     refine: bool = True,
+    pins: Pins = NO_PINS,
 ) -> Decoded:
     """Beats at the peaks of the activation; those nearest to peaks of the downbeats' are downbeats.
 
@@ -96,12 +100,17 @@ def decode_peaks(
         window: See `pick_peaks`.
         min_interval: See `pick_peaks`.
         refine: See `pick_peaks`.
+        pins: Known beats; peaks within the window or the least interval of one are none.
 
     Returns:
         With the first frame at second 0.
     """
     options = {"window": window, "min_interval": min_interval, "refine": refine}
     frames = pick_peaks(beat, rate, threshold=threshold, **options)
+    if len(pins):
+        apart = np.abs(frames - pins.frames[_nearest(pins.frames, frames)])
+        beside = (apart <= window * rate) | (apart < min_interval * rate - ROUNDING)
+        frames = np.sort(np.concatenate([frames[~beside], pins.frames]))
     numbers = np.zeros(0, np.int64)
     if downbeat is not None and len(frames):
         down = pick_peaks(downbeat, rate, threshold=downbeat_threshold, **options)
@@ -109,11 +118,11 @@ def decode_peaks(
         alone = down[~near]
         at = np.rint(alone).astype(np.int64)
         likely = downbeat[at] > 1 - beat[at]
-        gaps = np.abs(alone - frames[_nearest(frames, alone)]) >= min_interval * rate
+        gaps = np.abs(alone - frames[_nearest(frames, alone)]) >= min_interval * rate - ROUNDING
         inserted = alone[likely & gaps]
         frames = np.sort(np.concatenate([frames, inserted]))
-        numbers = np.unique(_nearest(frames, np.concatenate([down[near], inserted])))
-    confidence = np.asarray(beat[np.rint(frames).astype(np.int64)], np.float32)
+        numbers = np.unique(_nearest(frames, np.concatenate([down[near], inserted, pins.frames[pins.downbeats]])))
+    confidence = np.asarray(beat[np.clip(np.rint(frames).astype(np.int64), 0, len(beat) - 1)], np.float32)
     places = positions.count(len(frames), numbers)
     return Decoded(frames / rate, places, confidence, positions.metre(places))
 

@@ -82,7 +82,7 @@ def _start(model: BarModel, evidence: Evidence) -> np.ndarray:
     lag = int(model.intervals[-1])
     entered = np.arange(-lag, 0)
     heard = np.clip(entered[None, :] + model.widths[:, None], 0, evidence.frames)
-    scores = evidence.gains[:, heard] - np.log(model.states)
+    scores = evidence.gains[:, heard] + model.start
     scores[:, entered[None, :] < -model.intervals[:, None]] = -np.inf
     return scores[np.minimum(np.arange(model.beats), 1)]
 

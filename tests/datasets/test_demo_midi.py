@@ -87,6 +87,8 @@ def test_bad_files_are_skipped_counted_and_listed(folder, tmp_path, capsys):
         rows = {row["path"]: row["reason"] for row in csv.DictReader(stream)}
     assert set(rows) == {"cut.mid", "empty.mid", "endless.mid", "silent.mid", "text.mid"}
     assert "no notes" in rows["silent.mid"]
+    for name in ("cut.mid", "empty.mid", "text.mid"):
+        assert rows[name] == "is no MIDI file, or is damaged or cut short"
     assert "lasts 2500 s" in rows["endless.mid"]
     assert all(name in said.err for name in rows)
     assert sorted(path.name for path in (tmp_path / "out").rglob("*.flac")) == ["drums.flac", "scale.flac"]

@@ -13,7 +13,10 @@ from models.checkpoints import save_network
 from models.errors import CheckpointError, InputError
 from models.frontends import MusiCNNMel
 from models.maest import MAEST
+from models.rhythm.options import DECODERS, Decoding
 from preprocess.sources import AudioError
+from tests.models.click_toys import Clicks
+from tests.models.click_toys import Levels as ClickLevels
 from tests.models.toys import Levels, Toy
 
 LABELS = ["a", "b", "c"]
@@ -90,7 +93,7 @@ def test_audio_that_is_none_is_refused(network):
     encoder = Encoder.of(network, device="cpu")
     for audio, message in (
         (np.zeros(0, np.float32), "not empty"),
-        (np.zeros((20_000, 2), np.float32), r"\[channels, samples\]"),
+        (np.zeros((20_000, 2), np.float32), r"of shape \[20000, 2\]: .* as soundfile reads it, give audio\.T"),
         (np.full(20_000, np.nan, np.float32), "NaN"),
         (np.full(20_000, 9000.0, np.float32), "far over full scale"),
         (np.zeros(20_000, np.int64), "int64"),
@@ -100,6 +103,18 @@ def test_audio_that_is_none_is_refused(network):
             encoder.predict(audio, RATE)
     with pytest.raises(AudioError, match="rate=0"):
         encoder.predict(noise(6), 0)
+
+
+def test_no_beats_are_in_silence_whatever_the_network_hears(monkeypatch):
+    monkeypatch.setattr(Clicks, "forward", lambda self, x: 5.0 + 0.0 * self.embed(x, ["steps"])["steps"])
+    for decoder in DECODERS:
+        task = build("beats").decoded_by(Decoding(decoder))
+        encoder = Encoder.of(Clicks(), ClickLevels(), task, device="cpu")
+        assert len(encoder.predict(noise(9.0, 8000), 8000).events)
+        for silence in (np.zeros(72_000, np.float32), np.zeros((2, 72_000), np.int16), torch.zeros(72_000)):
+            prediction = encoder.predict(silence, 8000)
+            assert len(prediction.events) == 0
+            assert len(prediction.over_time) > 400
 
 
 def test_channels_that_cancel_each_other_are_not_silence(network):

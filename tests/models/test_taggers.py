@@ -1,4 +1,4 @@
-"""What holds for every tagger from audio, whichever there are."""
+"""What holds for every tagger from audio, whichever there are; networks over time have tests of their own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ from models.network import Network, main_head
 from models.network_input import own_frontend
 from tests.models.taggers import with_statistics
 
-NAMES = [name for name in networks.names() if issubclass(kind := networks.find(name), Tagger) and kind.input == "audio"]
+NAMES = [
+    name
+    for name in networks.names()
+    if issubclass(kind := networks.find(name), Tagger) and kind.input == "audio" and not kind.over_time
+]
 
 
 @pytest.fixture(scope="module", params=NAMES)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from datasets.demo.rendering.grid import Grid
-from datasets.demo.rendering.piece import Part
+from datasets.demo.rendering.piece import MidiPart
 from datasets.demo.synth import Note
 
 LOWEST = 28  # the low E of a bass
@@ -17,7 +17,7 @@ HELD_LONGEST = 8.0  # seconds that are looked back for a note that still sounds
 PATTERNS = {"long": 3, "beats": 3, "eighths": 3, "off": 2, "kick": 4, "octaves": 1.5, "fifths": 2, "walking": 1.5}
 
 
-def played(rng: random.Random, parts: list[Part], grid: Grid, kick: list[float]) -> tuple[Note, ...]:
+def played(rng: random.Random, parts: list[MidiPart], grid: Grid, kick: list[float]) -> tuple[Note, ...]:
     """A bass line.
 
     Args:

@@ -15,7 +15,7 @@ from datasets.beats import Beats
 from datasets.demo.errors import DemoError
 from datasets.demo.midi import SUFFIXES
 from datasets.demo.rendering.grid import Grid, Meter
-from datasets.demo.rendering.piece import Key
+from datasets.demo.rendering.piece import KeySpan
 from datasets.inside import file_state
 from datasets.keys import parse_key
 from datasets.tables import CorpusError
@@ -114,7 +114,7 @@ def counted(downbeats: Sequence[bool] | np.ndarray) -> np.ndarray:
     return positions
 
 
-def read_keys(path: Path) -> tuple[Key, ...]:
+def read_keys(path: Path) -> tuple[KeySpan, ...]:
     """Keys of a text file with lines of start, end (seconds) and name; those that cannot be read are left out."""
     keys = []
     for line in _text(path).splitlines():
@@ -124,7 +124,7 @@ def read_keys(path: Path) -> tuple[Key, ...]:
         except (ValueError, IndexError):
             continue
         if number is not None:
-            keys.append(Key(start, end, number % 12, minor=number >= 12))
+            keys.append(KeySpan(start, end, number % 12, minor=number >= 12))
     return tuple(keys)
 
 

@@ -14,7 +14,7 @@ from datasets.demo.midi import render_midi
 from datasets.demo.output import write_text
 from datasets.demo.render import write_audio
 from datasets.demo.rendering.mixing import mixed
-from datasets.demo.rendering.piece import Piece
+from datasets.demo.rendering.piece import MidiPiece
 from datasets.demo.rendering.plan import WRITTEN, Clip, Source
 from datasets.demo.rendering.reading import read_piece
 from datasets.demo.rendering.recipes import KINDS, fit
@@ -26,7 +26,7 @@ LONGEST_LEAD = 1.5  # seconds of silence before a piece begins
 BEFORE_THE_MUSIC = 0.1  # seconds before its first note from which beats count
 STEADY = 0.8  # of the beats in one metre, for a clip to be in it
 
-Result = tuple[Clip, dict[str, str], str]  # a clip, its line of the table, and why there is none or ""
+Result = tuple[Clip, dict[str, str], str, bool]  # a clip, its line of the table, why there is none or "", made before
 
 
 def source(path: Path, root: Path) -> tuple[Source, str]:
@@ -54,7 +54,8 @@ def make(clip: Clip, name: str, root: Path, target: Path, seed: int, rate: int, 
         piece = KINDS[clip.kind].vary(rng, piece)
         start, seconds = (0.0, np.inf) if clip.kind == WRITTEN else window(rng, piece, clip.seconds)
         truth, row = described(piece, start, seconds)
-        if not _finished(audio, midi):
+        kept = _finished(audio, midi)
+        if not kept:
             if clip.kind == WRITTEN:
                 sound = render_midi(midi, soundfonts[0], rate)
             else:
@@ -65,12 +66,12 @@ def make(clip: Clip, name: str, root: Path, target: Path, seed: int, rate: int, 
     except OSError:  # of a full disk, say
         raise
     except Exception as error:
-        return clip, {}, _reason(error)
+        return clip, {}, _reason(error), False
     names = {"path": f"{name}.flac", "beats": f"{name}.beats"}
-    return clip, {**row, **names, "group": clip.source.name, "kind": clip.kind, "genre": piece.style}, ""
+    return clip, {**row, **names, "group": clip.source.name, "kind": clip.kind, "genre": piece.style}, "", kept
 
 
-def window(rng: random.Random, piece: Piece, longest: float) -> tuple[float, float]:
+def window(rng: random.Random, piece: MidiPiece, longest: float) -> tuple[float, float]:
     """Where a clip starts on the clock of its piece, and its seconds."""
     seconds = min(longest, piece.end - piece.start)
     if rng.random() < FROM_THE_START:
@@ -78,7 +79,7 @@ def window(rng: random.Random, piece: Piece, longest: float) -> tuple[float, flo
     return rng.uniform(piece.start, piece.end - seconds), seconds
 
 
-def described(piece: Piece, start: float, seconds: float) -> tuple[str, dict[str, str]]:
+def described(piece: MidiPiece, start: float, seconds: float) -> tuple[str, dict[str, str]]:
     """The lines of a file of beats, and what the table says of a clip: tempo, metre and key.
 
     Beats before the first note and behind the last one are left out: nobody can hear them.

@@ -22,6 +22,7 @@ from datasets.demo.rendering.recipes import KINDS
 from datasets.demo.synth import check_soundfont, soundfont_hash
 
 VERSION = 1  # raise with every change of what a clip sounds like
+TRACKS, SKIPPED, CORPUS = "tracks.csv", "skipped.csv", "corpus.json"  # of the output folder
 RATES = (22050, 44100)
 FILES_A_PROCESS = 8
 READ_A_PROCESS = 400
@@ -58,12 +59,14 @@ class Rendering:
     """What came of a folder of MIDI files.
 
     Attributes:
-        written: The audio files.
+        written: The audio files of the corpus.
+        kept: How many of them a former call had written.
         skipped: MIDI files that were not rendered, with the reason.
         facts: What `corpus.json` says.
     """
 
     written: list[Path] = field(default_factory=list)
+    kept: int = 0
     skipped: list[tuple[Path, str]] = field(default_factory=list)
     facts: dict = field(default_factory=dict)
 
@@ -92,19 +95,22 @@ def render_folder(
 
     Raises:
         DemoError: No such folder, nothing in it that can be rendered, settings that cannot be used, or a corpus made
-            with others in the output folder.
+            with others, or files of somebody else, in the output folder.
     """
     settings = settings or Settings()
     root, target = Path(midi_dir), Path(output_dir)
     fonts = tuple(check_soundfont(path) for path in settings.soundfonts or (None,))
     made_of = _made_of(settings, fonts)
     files = midi_files(root)
-    _claim(target, made_of)
+    before = _before(target, made_of)
     report = Rendering()
     sources = _sources(files, root, jobs, progress, report)
     split = plan.splits(sources, settings.splits, settings.seed, settings.keep_splits)
     chosen = _chosen(sources, settings, variants, limit, hours)
     names = _names(chosen, files, root)
+    if not before:
+        _refuse_foreign(target, names)
+    write_text(target / CORPUS, json.dumps({**before, **made_of}, indent=2) + "\n")
     if progress and chosen:
         seconds = sum(clip.seconds for clip in chosen)
         size = seconds * settings.rate * BYTES_A_SAMPLE / 1e6
@@ -114,11 +120,12 @@ def render_folder(
         for clip, name in zip(chosen, names, strict=True)
     )
     rows = []
-    for clip, row, reason in watched(work, len(chosen), jobs, FILES_A_PROCESS, progress, "Rendering MIDI files"):
+    for clip, row, reason, kept in watched(work, len(chosen), jobs, FILES_A_PROCESS, progress, "Rendering MIDI files"):
         if reason:
             report.skipped.append((root / clip.source.name, reason))
         else:
             report.written.append(target / row["path"])
+            report.kept += kept
             rows.append({**row, "split": split[clip.source.name]})
     report.written.sort()
     report.skipped.sort()
@@ -151,10 +158,10 @@ def _counted(rows: Sequence[Mapping[str, str]], target: Path) -> dict:
 
 
 def _write_tables(target: Path, root: Path, rows: Sequence[Mapping[str, str]], report: Rendering) -> None:
-    write_text(target / "tracks.csv", table(clips.COLUMNS, sorted(rows, key=lambda row: row["path"])))
+    write_text(target / TRACKS, table(clips.COLUMNS, sorted(rows, key=lambda row: row["path"])))
     skipped = ({"path": path.relative_to(root).as_posix(), "reason": reason} for path, reason in report.skipped)
-    write_text(target / "skipped.csv", table(("path", "reason"), skipped))
-    write_text(target / "corpus.json", json.dumps(report.facts, indent=2) + "\n")
+    write_text(target / SKIPPED, table(("path", "reason"), skipped))
+    write_text(target / CORPUS, json.dumps(report.facts, indent=2) + "\n")
 
 
 def _chosen(
@@ -201,26 +208,48 @@ def _made_of(settings: Settings, fonts: tuple[Path, ...]) -> dict:
     return json.loads(json.dumps(facts))
 
 
-def _claim(target: Path, made_of: Mapping) -> None:
-    """Make the folder of a corpus, or find one that is made of the same.
+def _before(target: Path, made_of: Mapping) -> dict:
+    """Make the folder of a corpus, or find one that is made of the same: what its `corpus.json` says.
 
     Raises:
-        DemoError: It was made with other settings.
+        DemoError: It was made with other settings, or by something else.
     """
     target.mkdir(parents=True, exist_ok=True)
-    file = target / "corpus.json"
-    before = {}
-    if file.exists():
-        try:
-            before = dict(json.loads(file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError, RecursionError) as error:
-            raise DemoError(f"{file}: cannot be read; delete it to render anew, or give another folder") from error
+    file = target / CORPUS
+    if not file.exists():
+        return {}
+    try:
+        before = dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise DemoError(f"{file}: cannot be read; delete it to render anew, or give another folder") from error
+    if not made_of.keys() <= before.keys():
+        raise DemoError(_foreign(file))
     for name, value in made_of.items():
-        if before and before.get(name) != value:
+        if before[name] != value:
             raise DemoError(
-                f"{target}: was made with {name}={before.get(name)!r}, and now it is {value!r}; give another folder"
+                f"{target}: was made with {name}={before[name]!r}, and now it is {value!r}; give another folder"
             )
-    write_text(file, json.dumps({**before, **made_of}, indent=2) + "\n")
-    for leftover in target.rglob(".*.tmp") if before else ():  # in a folder that was no corpus nothing is ours
+    for leftover in target.rglob(".*.tmp"):
         if LEFTOVER.fullmatch(leftover.name):
             leftover.unlink(missing_ok=True)
+    return before
+
+
+def _refuse_foreign(target: Path, names: Sequence[str]) -> None:
+    """Refuse a folder that holds no corpus, and files under the names of one.
+
+    Args:
+        target: The folder.
+        names: Of the clips, without suffix.
+
+    Raises:
+        DemoError: One of the files is there.
+    """
+    clips_of = (f"{name}{suffix}" for name in names for suffix in (".flac", ".beats"))
+    for name in (TRACKS, SKIPPED, *clips_of):
+        if (target / name).exists():
+            raise DemoError(_foreign(target / name))
+
+
+def _foreign(file: Path) -> str:
+    return f"{file}: is there already and was not written by this command; move it away, or give another folder"

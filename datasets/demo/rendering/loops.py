@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from datasets.demo.rendering.grid import Grid, Meter
-from datasets.demo.rendering.piece import Piece
+from datasets.demo.rendering.piece import MidiPiece
 from datasets.demo.synth import Note
 
 LONGEST = 180.0  # seconds of a looped piece
@@ -16,7 +16,7 @@ EARLY, LATEST_EARLY = 0.15, 0.1  # beats before a cut at which a note belongs to
 OTHERS = {4: (3, 5, 3.5), 3: (4, 2, 2.5), 2: (3,)}  # beats of a bar -> beats that it may be given; halves are 7/8, 5/8
 
 
-def repeated(rng: random.Random, piece: Piece) -> Piece:
+def repeated(rng: random.Random, piece: MidiPiece) -> MidiPiece:
     """One, two or four bars of a piece, which follow one another for three minutes; parts pause for some of them."""
     bars = piece.grid.bars()
     count = min(rng.choice((1, 1, 2, 2, 2, 4)), len(bars))
@@ -54,7 +54,7 @@ def repeated(rng: random.Random, piece: Piece) -> Piece:
     return replace(piece, parts=tuple(part for part in parts if part.notes), grid=grid, keys=keys)
 
 
-def another_meter(rng: random.Random, piece: Piece) -> Piece:
+def another_meter(rng: random.Random, piece: MidiPiece) -> MidiPiece:
     """A piece whose bars are cut short, or whose last beat is heard again, so that it stands in another metre."""
     bars = piece.grid.bars()
     usual = max(OTHERS, key=lambda length: sum(bar[1] == length for bar in bars))
@@ -109,7 +109,7 @@ def _span(grid: Grid, first: tuple[int, int], last: tuple[int, int]) -> tuple[fl
     return float(grid.times[first[0]]), float(grid.times[last[0] + last[1]])
 
 
-def _best(piece: Piece, bars: list[tuple[int, int]]) -> list[int]:
+def _best(piece: MidiPiece, bars: list[tuple[int, int]]) -> list[int]:
     """Numbers of the bars that a loop should begin with: most parts play, one of them at once, and not too little."""
     judged = []
     for bar in bars:
@@ -125,7 +125,7 @@ def _best(piece: Piece, bars: list[tuple[int, int]]) -> list[int]:
     return [number for number in fitting if judged[number][2] >= middle]
 
 
-def _late(piece: Piece, start: float, end: float) -> float:
+def _late(piece: MidiPiece, start: float, end: float) -> float:
     """Seconds by which players are behind the beats of a stretch, the median; who cuts a loop cuts at what is heard."""
     times = piece.grid.times
     apart = float(np.median(np.diff(times)))

@@ -13,7 +13,7 @@ from datasets.demo.errors import DemoError
 from datasets.demo.render import CEILING, rms
 from datasets.demo.rendering import effects, programs
 from datasets.demo.rendering.electronic import Synthesizer
-from datasets.demo.rendering.piece import Piece
+from datasets.demo.rendering.piece import MidiPiece
 from datasets.demo.soundfont import open_soundfont
 from datasets.demo.synth import perform
 
@@ -23,7 +23,7 @@ FADE = 0.01  # seconds at both ends
 
 def mixed(
     rng: random.Random,
-    piece: Piece,
+    piece: MidiPiece,
     start: float,
     seconds: float,
     rate: int,

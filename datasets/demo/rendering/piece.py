@@ -17,7 +17,7 @@ Warp = Callable[[np.ndarray], np.ndarray]  # seconds before -> seconds after, as
 
 
 @dataclass(frozen=True)
-class Part:
+class MidiPart:
     """One instrument: a General MIDI program, or a drum kit.
 
     Attributes:
@@ -31,7 +31,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Key:
+class KeySpan:
     """A key from one time to another, seconds; `tonic` are semitones above C."""
 
     start: float
@@ -46,7 +46,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Piece:
+class MidiPiece:
     """Notes, beats and keys on one clock, in seconds.
 
     Attributes:
@@ -56,9 +56,9 @@ class Piece:
     """
 
     name: str
-    parts: tuple[Part, ...]
+    parts: tuple[MidiPart, ...]
     grid: Grid
-    keys: tuple[Key, ...] = ()
+    keys: tuple[KeySpan, ...] = ()
     style: str = ""
     split: str = ""
 
@@ -72,7 +72,7 @@ class Piece:
         """Of the last note."""
         return max((note.start + note.duration for part in self.parts for note in part.notes), default=0.0)
 
-    def warped(self, warp: Warp) -> Piece:
+    def warped(self, warp: Warp) -> MidiPiece:
         """All that has a time moved by the same function."""
         parts = tuple(replace(part, notes=warped_notes(part.notes, warp)) for part in self.parts)
         keys = []
@@ -81,7 +81,7 @@ class Piece:
             keys.append(replace(key, start=float(start), end=float(end)))
         return replace(self, parts=parts, keys=tuple(keys), grid=self.grid.at(warp(self.grid.times)))
 
-    def transposed(self, semitones: int) -> Piece:
+    def transposed(self, semitones: int) -> MidiPiece:
         """Every pitch but those of drums, and the keys; what leaves the range of MIDI goes to the nearest octave."""
         parts = tuple(part if part.drum else replace(part, notes=_moved(part.notes, semitones)) for part in self.parts)
         keys = tuple(replace(key, tonic=(key.tonic + semitones) % 12) for key in self.keys)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from datasets.demo.rendering.piece import Part
+from datasets.demo.rendering.piece import MidiPart
 
 MELODY = {  # General MIDI programs, 0-127, and how likely their family takes the part
     (0, 1, 2, 3): 3,
@@ -55,7 +55,7 @@ def drawn(rng: random.Random, families: dict[tuple[int, ...], float]) -> int:
     return rng.choice(rng.choices(list(families), list(families.values()))[0])
 
 
-def program(rng: random.Random, part: Part, keep: float = 0.0) -> int:
+def program(rng: random.Random, part: MidiPart, keep: float = 0.0) -> int:
     """A program for a part, for drums a kit; with probability `keep` the one it has."""
     if rng.random() < keep:
         return part.program
@@ -67,11 +67,11 @@ def level(rng: random.Random, role: str) -> float:
     return LEVELS[role] + rng.gauss(0, SPREAD)
 
 
-def rebalanced(rng: random.Random, part: Part) -> Part:
+def rebalanced(rng: random.Random, part: MidiPart) -> MidiPart:
     """A drum part whose groups of keys are turned up or down against each other."""
     gains = {name: 10 ** (rng.gauss(0, 4) / 20) for name in DRUM_GROUPS}
     if rng.random() < 0.08:
         gains[rng.choice(("kick", "snare", "hats"))] = 0.1
     by_key = {key: gains[name] for name, keys in DRUM_GROUPS.items() for key in keys}
     notes = tuple(note._replace(gain=note.gain * by_key.get(note.pitch, 1.0)) for note in part.notes)
-    return Part(notes, part.program, part.drum, part.role)
+    return MidiPart(notes, part.program, part.drum, part.role)

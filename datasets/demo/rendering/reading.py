@@ -15,7 +15,7 @@ from datasets.demo.errors import DemoError
 from datasets.demo.midi import read_score, track_notes
 from datasets.demo.rendering import beside
 from datasets.demo.rendering.grid import Grid, Meter
-from datasets.demo.rendering.piece import Key, Part, Piece
+from datasets.demo.rendering.piece import KeySpan, MidiPart, MidiPiece
 from datasets.demo.synth import Note
 
 DEFAULT_TEMPO, DEFAULT_METER = 120.0, Meter(4, 4)  # of a MIDI file that does not say
@@ -33,7 +33,7 @@ GENERAL_MIDI = {  # keys of Roland's electronic drums that General MIDI does not
 }
 
 
-def read_piece(path: Path, root: Path) -> Piece:
+def read_piece(path: Path, root: Path) -> MidiPiece:
     """Read one MIDI file below a folder.
 
     Raises:
@@ -48,7 +48,7 @@ def read_piece(path: Path, root: Path) -> Piece:
     keys = beside.read_keys(labels) if labels else keys_of(ticks, seconds, score.end())
     row = beside.row_of(path, root)
     parts = parts_of(score)
-    return Piece(
+    return MidiPiece(
         name=path.relative_to(root).as_posix(),
         parts=parts,
         grid=grid,
@@ -58,7 +58,7 @@ def read_piece(path: Path, root: Path) -> Piece:
     )
 
 
-def parts_of(score: symusic.core.ScoreSecond) -> tuple[Part, ...]:
+def parts_of(score: symusic.core.ScoreSecond) -> tuple[MidiPart, ...]:
     """The tracks that have notes, with what each plays."""
     parts = []
     for track in score.tracks:
@@ -68,7 +68,7 @@ def parts_of(score: symusic.core.ScoreSecond) -> tuple[Part, ...]:
         notes = held(notes)
         if track.is_drum:
             notes = tuple(note._replace(pitch=GENERAL_MIDI.get(note.pitch, note.pitch)) for note in notes)
-        parts.append(Part(notes, track.program, track.is_drum, "drums" if track.is_drum else role(track)))
+        parts.append(MidiPart(notes, track.program, track.is_drum, "drums" if track.is_drum else role(track)))
     return tuple(parts)
 
 
@@ -132,9 +132,11 @@ def grid_of(score: symusic.core.ScoreTick, seconds: tuple[np.ndarray, np.ndarray
     return Grid(np.interp(np.concatenate(ticks), *seconds), np.concatenate(positions), tuple(meters))
 
 
-def keys_of(score: symusic.core.ScoreTick, seconds: tuple[np.ndarray, np.ndarray], end: float) -> tuple[Key, ...]:
+def keys_of(score: symusic.core.ScoreTick, seconds: tuple[np.ndarray, np.ndarray], end: float) -> tuple[KeySpan, ...]:
     """Keys by the key signatures of a MIDI file."""
     marks = {mark.time: ((7 * mark.key + 9 * mark.tonality) % 12, bool(mark.tonality)) for mark in score.key_signatures}
     times = [float(np.interp(tick, *seconds)) for tick in sorted(marks)]
     ends = [*times[1:], max([end, *times])]
-    return tuple(Key(start, stop, *marks[tick]) for tick, start, stop in zip(sorted(marks), times, ends, strict=False))
+    return tuple(
+        KeySpan(start, stop, *marks[tick]) for tick, start, stop in zip(sorted(marks), times, ends, strict=False)
+    )

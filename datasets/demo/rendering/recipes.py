@@ -11,7 +11,7 @@ import numpy as np
 
 from datasets.demo.rendering import basslines, kits, loops, programs, timing
 from datasets.demo.rendering.grid import Grid, Meter, of_bars
-from datasets.demo.rendering.piece import Part, Piece
+from datasets.demo.rendering.piece import MidiPart, MidiPiece
 from datasets.demo.rendering.plan import WRITTEN
 
 ENOUGH = 8  # notes that make a part
@@ -20,7 +20,7 @@ METERS = {(4, 4): 10, (3, 4): 4, (6, 8): 3, (5, 4): 1.5, (7, 8): 1.5, (2, 4): 1,
 
 
 @dataclass(frozen=True)
-class Kind:
+class ClipKind:
     """One kind of music.
 
     Attributes:
@@ -30,42 +30,42 @@ class Kind:
         synthetic: How often a part is played by a synthesizer in place of a soundfont.
     """
 
-    needs: Callable[[Piece], bool]
-    vary: Callable[[random.Random, Piece], Piece]
+    needs: Callable[[MidiPiece], bool]
+    vary: Callable[[random.Random, MidiPiece], MidiPiece]
     share: float
     synthetic: float
 
 
-def drums_of(piece: Piece) -> list[Part]:
+def drums_of(piece: MidiPiece) -> list[MidiPart]:
     """The drum parts with enough notes."""
     return [part for part in piece.parts if part.drum and len(part.notes) >= ENOUGH]
 
 
-def pitched_of(piece: Piece) -> list[Part]:
+def pitched_of(piece: MidiPiece) -> list[MidiPart]:
     """The other parts with enough notes."""
     return [part for part in piece.parts if not part.drum and len(part.notes) >= ENOUGH]
 
 
-def drums(rng: random.Random, piece: Piece) -> Piece:
+def drums(rng: random.Random, piece: MidiPiece) -> MidiPiece:
     """Drums alone: those of the piece, or a drummer who plays to its beats or to a metre of their own."""
     parts, grid = drums_of(piece), piece.grid
     if not parts or rng.random() < 0.25:
         if not grid.barred or rng.random() < 0.6:
             grid = invented(rng, piece.end)
-        parts = [Part(kits.played(rng, grid), 0, True, "drums")]
+        parts = [MidiPart(kits.played(rng, grid), 0, True, "drums")]
         piece = replace(piece, style="")
     parts = [programs.rebalanced(rng, replace(part, program=programs.program(rng, part))) for part in parts]
     piece = replace(piece, parts=tuple(parts), grid=grid, keys=())
     return played_by_people(rng, at_tempo(rng, piece, 0.75, 1.35), drift=0.012)
 
 
-def piano(rng: random.Random, piece: Piece) -> Piece:
+def piano(rng: random.Random, piece: MidiPiece) -> MidiPiece:
     """A pianist alone, with rubato."""
     piece = transposed(rng, piece)
     parts = _without_some(rng, pitched_of(piece), 0.2)
     program = programs.drawn(rng, programs.PIANO)
     notes = tuple(sorted(note for part in parts for note in part.notes))
-    part = Part(notes, program, False, "chords")
+    part = MidiPart(notes, program, False, "chords")
     piece = at_tempo(rng, replace(piece, parts=(part,)), 0.6, 1.5, whole=True)
     if rng.random() < 0.6:
         piece = replace(piece, parts=tuple(pedalled(rng, part, piece.grid) for part in piece.parts))
@@ -77,7 +77,7 @@ def piano(rng: random.Random, piece: Piece) -> Piece:
     return timing.humanised(rng, piece, rng.uniform(0.002, 0.018), rng.uniform(3, 14))
 
 
-def band(rng: random.Random, piece: Piece) -> Piece:
+def band(rng: random.Random, piece: MidiPiece) -> MidiPiece:
     """Other instruments for the parts; bass and drums where the piece has none."""
     parts = _without_some(rng, pitched_of(piece), 0.2)
     piece = replace(piece, parts=(*parts, *drums_of(piece)))
@@ -93,7 +93,7 @@ def band(rng: random.Random, piece: Piece) -> Piece:
     return played_by_people(rng, instrumented(rng, piece, keep=0.1), drift=0.01)
 
 
-def score(rng: random.Random, piece: Piece) -> Piece:
+def score(rng: random.Random, piece: MidiPiece) -> MidiPiece:
     """The notes as they are written, on one instrument a part, evenly or by people who keep time."""
     piece = replace(piece, parts=tuple(pitched_of(piece)))
     piece = instrumented(rng, at_tempo(rng, transposed(rng, piece), 0.55, 1.4, whole=True), keep=0.1)
@@ -104,7 +104,7 @@ def score(rng: random.Random, piece: Piece) -> Piece:
     return played_by_people(rng, piece, drift=0.015)
 
 
-def looped(rng: random.Random, piece: Piece) -> Piece:
+def looped(rng: random.Random, piece: MidiPiece) -> MidiPiece:
     """A phrase of a few bars over and over, parts coming and going, at a tempo of a machine."""
     if not piece.grid.barred or (not drums_of(piece) and len(piece.grid.bars()) < 2):
         piece = replace(piece, grid=invented(rng, piece.end))
@@ -118,24 +118,24 @@ def looped(rng: random.Random, piece: Piece) -> Piece:
     return loops.repeated(rng, instrumented(rng, piece, keep=0.0))
 
 
-KINDS: dict[str, Kind] = {
-    WRITTEN: Kind(lambda piece: True, lambda rng, piece: piece, 0.0, 0.0),  # the file as it is, from start to end
-    "drums": Kind(lambda piece: bool(drums_of(piece)) or piece.grid.barred, drums, 0.2, 0.2),
-    "piano": Kind(lambda piece: bool(pitched_of(piece)), piano, 0.2, 0.0),
-    "band": Kind(lambda piece: bool(pitched_of(piece)), band, 0.35, 0.12),
-    "score": Kind(lambda piece: bool(pitched_of(piece)), score, 0.15, 0.04),
-    "loops": Kind(lambda piece: piece.grid.barred, looped, 0.1, 0.6),
+KINDS: dict[str, ClipKind] = {
+    WRITTEN: ClipKind(lambda piece: True, lambda rng, piece: piece, 0.0, 0.0),  # the file as it is, from start to end
+    "drums": ClipKind(lambda piece: bool(drums_of(piece)) or piece.grid.barred, drums, 0.2, 0.2),
+    "piano": ClipKind(lambda piece: bool(pitched_of(piece)), piano, 0.2, 0.0),
+    "band": ClipKind(lambda piece: bool(pitched_of(piece)), band, 0.35, 0.12),
+    "score": ClipKind(lambda piece: bool(pitched_of(piece)), score, 0.15, 0.04),
+    "loops": ClipKind(lambda piece: piece.grid.barred, looped, 0.1, 0.6),
 }
 
 
-def fit(piece: Piece) -> tuple[str, ...]:
+def fit(piece: MidiPiece) -> tuple[str, ...]:
     """The kinds that a piece can be made into; as written alone where there is too little of it."""
     if len(piece.grid) < 4 or piece.end - piece.start < SHORTEST:
         return (WRITTEN,)
     return tuple(name for name, kind in KINDS.items() if kind.needs(piece))
 
 
-def at_tempo(rng: random.Random, piece: Piece, low: float, high: float, whole: bool = False) -> Piece:
+def at_tempo(rng: random.Random, piece: MidiPiece, low: float, high: float, whole: bool = False) -> MidiPiece:
     """A piece from `low` to `high` times as fast. With `whole`, slow beats may be halved first."""
     tempo = 60.0 / float(np.median(np.diff(piece.grid.times)))
     if whole and tempo < 75 and rng.random() < (75 - tempo) / 30:
@@ -174,12 +174,12 @@ def invented(rng: random.Random, seconds: float) -> Grid:
     return of_bars(bars, min(rate, timing.FASTEST))
 
 
-def transposed(rng: random.Random, piece: Piece) -> Piece:
+def transposed(rng: random.Random, piece: MidiPiece) -> MidiPiece:
     """A piece in one of the twelve keys about its own."""
     return piece.transposed(rng.randint(-6, 5))
 
 
-def instrumented(rng: random.Random, piece: Piece, keep: float) -> Piece:
+def instrumented(rng: random.Random, piece: MidiPiece, keep: float) -> MidiPiece:
     """A piece whose parts have programs by what they play; drums are turned up or down piece by piece."""
     parts = []
     for part in piece.parts:
@@ -188,18 +188,18 @@ def instrumented(rng: random.Random, piece: Piece, keep: float) -> Piece:
     return replace(piece, parts=tuple(parts))
 
 
-def accompanied(rng: random.Random, piece: Piece, bass: float) -> Piece:
+def accompanied(rng: random.Random, piece: MidiPiece, bass: float) -> MidiPiece:
     """A piece with a drummer, and with probability `bass` a bass where it has none."""
-    added = [Part(kits.played(rng, piece.grid), 0, True, "drums")]
+    added = [MidiPart(kits.played(rng, piece.grid), 0, True, "drums")]
     pitched = pitched_of(piece)
     if pitched and not any(part.program in range(32, 40) for part in pitched) and rng.random() < bass:
         kick = sorted({note.start for part in added for note in part.notes if note.pitch in kits.KICKS})
         notes = basslines.played(rng, pitched, piece.grid, kick)
-        added.append(Part(notes, 33, False, "bass"))
+        added.append(MidiPart(notes, 33, False, "bass"))
     return replace(piece, parts=tuple(part for part in (*piece.parts, *added) if part.notes))
 
 
-def played_by_people(rng: random.Random, piece: Piece, drift: float) -> Piece:
+def played_by_people(rng: random.Random, piece: MidiPiece, drift: float) -> MidiPiece:
     """A tempo that drifts, or changes, and players who are not quite together; one clip in four keeps to the click."""
     if rng.random() < 0.05:
         piece = piece.warped(timing.between(piece.grid.times, timing.stepped(rng, piece.grid)))
@@ -211,7 +211,7 @@ def played_by_people(rng: random.Random, piece: Piece, drift: float) -> Piece:
     return timing.humanised(rng, piece, rng.uniform(0.001, 0.012), rng.uniform(2, 12))
 
 
-def pedalled(rng: random.Random, part: Part, grid: Grid) -> Part:
+def pedalled(rng: random.Random, part: MidiPart, grid: Grid) -> MidiPart:
     """A part whose notes the pedal holds to the end of the bar, or of every second beat."""
     every = rng.choice((1, 2, 4))
     edges = grid.times[(grid.positions - 1) % every == 0] if every < 4 else grid.times[grid.positions == 1]
@@ -226,7 +226,7 @@ def pedalled(rng: random.Random, part: Part, grid: Grid) -> Part:
     return replace(part, notes=notes)
 
 
-def _without_some(rng: random.Random, parts: list[Part], share: float) -> list[Part]:
+def _without_some(rng: random.Random, parts: list[MidiPart], share: float) -> list[MidiPart]:
     """The parts, each left out with some probability; one stays."""
     kept = [part for part in parts if rng.random() >= share]
     return kept or parts[-1:]

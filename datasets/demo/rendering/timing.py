@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from datasets.demo.rendering.grid import Grid
-from datasets.demo.rendering.piece import Part, Piece, Warp
+from datasets.demo.rendering.piece import MidiPart, MidiPiece, Warp
 from datasets.demo.synth import Note
 
 SLOWEST, FASTEST = 45.0, 215.0  # BPM that a change of tempo aims to stay within
@@ -116,7 +116,7 @@ def swung(grid: Grid, point: float, halves: int = 2) -> Warp:
     return between(before[inside], np.interp(moved[inside], np.arange(len(grid)), grid.times))
 
 
-def humanised(rng: random.Random, piece: Piece, looseness: float, touch: float) -> Piece:
+def humanised(rng: random.Random, piece: MidiPiece, looseness: float, touch: float) -> MidiPiece:
     """Players who are early or late by a habit of their own and by chance, and strike unevenly.
 
     Args:
@@ -130,7 +130,7 @@ def humanised(rng: random.Random, piece: Piece, looseness: float, touch: float) 
     return replace(piece, parts=tuple(parts))
 
 
-def accented(rng: random.Random, part: Part, grid: Grid, depth: float) -> Part:
+def accented(rng: random.Random, part: MidiPart, grid: Grid, depth: float) -> MidiPart:
     """A part whose notes on downbeats and beats are louder, by `depth` parts of their velocity, and that swells."""
     if len(grid) < 2:
         return part

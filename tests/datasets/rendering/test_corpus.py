@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -107,6 +108,28 @@ def test_a_longer_corpus_keeps_what_is_there(rendered, folder, tmp_path):
     render_folder(folder, tmp_path / "out", SHORT, limit=10, jobs=1, progress=False)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert digests(tmp_path / "out") == digests(target)
+
+
+@pytest.mark.parametrize("name", ["tracks.csv", "skipped.csv", "corpus.json", "pop/one.flac", "pop/one.beats"])
+def test_files_of_others_are_never_replaced(name, folder, tmp_path):
+    theirs = tmp_path / name
+    theirs.parent.mkdir(exist_ok=True)
+    theirs.write_text("{}")
+    for _ in range(2):
+        with pytest.raises(DemoError, match=rf"{re.escape(str(theirs))}: is there already .*give another folder"):
+            render_folder(folder, tmp_path, limit=10, jobs=1, progress=False)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [theirs]
+    assert theirs.read_text() == "{}"
+
+
+def test_what_was_there_already_is_not_said_to_be_rendered(folder, tmp_path, capsys):
+    command = ["render", str(folder), str(tmp_path), "--kinds", "drums", "--seconds", "3", "4", "--jobs", "1"]
+    assert main([*command, "--limit", "2"]) == 0
+    assert "2 rendered, 1 skipped" in capsys.readouterr().out
+    assert main([*command, "--limit", "3"]) == 0
+    assert "1 rendered, 2 there already, 1 skipped" in capsys.readouterr().out
+    assert main([*command, "--limit", "3"]) == 0
+    assert "0 rendered, 3 there already, 1 skipped" in capsys.readouterr().out
 
 
 def test_a_killed_job_is_finished_by_the_next(rendered, folder, tmp_path):

@@ -13,7 +13,7 @@ from datasets.demo.rendering import basslines, effects, kits
 from datasets.demo.rendering.electronic import Synthesizer
 from datasets.demo.rendering.grid import Meter, of_bars
 from datasets.demo.rendering.mixing import mixed
-from datasets.demo.rendering.piece import Part, Piece
+from datasets.demo.rendering.piece import MidiPart, MidiPiece
 from datasets.demo.synth import Note, check_soundfont, perform
 from tests.datasets.rendering.test_timing import METERS
 
@@ -91,7 +91,7 @@ def test_a_bass_plays_the_roots():
         for bar, time in enumerate(grid.times[::4].tolist())
         for pitch in ((48, 52, 55), (53, 57, 60))[bar % 2]
     )
-    part = Part(chords, 0, False, "chords")
+    part = MidiPart(chords, 0, False, "chords")
     for seed in range(20):
         line = basslines.played(random.Random(seed), [part], grid, grid.times.tolist())
         assert len(line) >= 7
@@ -124,7 +124,7 @@ def test_every_drum_of_a_machine_is_heard():
 def test_a_clip_is_the_same_piece_at_any_rate(rate):
     grid = of_bars([(Meter(4, 4), 4)], 120.0)
     notes = tuple(Note(time, 0.3, 60, 100) for time in grid.times.tolist())
-    piece = Piece("a.mid", (Part(notes, 0, False, "melody"),), grid)
+    piece = MidiPiece("a.mid", (MidiPart(notes, 0, False, "melody"),), grid)
     sound = mixed(random.Random(3), piece, 0.25, 3.0, rate, [check_soundfont()], 0.0)
     assert sound.shape == (3 * rate,)
     assert np.abs(sound).max() <= 0.98

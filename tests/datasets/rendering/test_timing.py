@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from datasets.demo.rendering import timing
 from datasets.demo.rendering.grid import Meter, of_bars
 from datasets.demo.rendering.loops import another_meter, repeated
-from datasets.demo.rendering.piece import Key, Part, Piece
+from datasets.demo.rendering.piece import KeySpan, MidiPart, MidiPiece
 from datasets.demo.rendering.recipes import KINDS, halved
 from datasets.demo.synth import Note
 
@@ -21,16 +21,16 @@ SEEDS = st.integers(0, 10_000)
 METERS = [Meter(4, 4), Meter(3, 4), Meter(6, 8), Meter(5, 4), Meter(7, 8), Meter(2, 4)]
 
 
-def on_the_beat(meter: Meter = METERS[0], bars: int = 16, tempo: float = 100.0) -> Piece:
+def on_the_beat(meter: Meter = METERS[0], bars: int = 16, tempo: float = 100.0) -> MidiPiece:
     """A piece with a note on each beat; its pitch is 60 and the position in the bar."""
     grid = of_bars([(meter, bars)], tempo, 0.5)
     places = zip(grid.times.tolist(), grid.positions.tolist(), strict=True)
     notes = tuple(Note(time, 0.2, 60 + place, 90) for time, place in places)
     drums = tuple(note._replace(pitch=36 if note.pitch == 61 else 42) for note in notes)
-    return Piece("a.mid", (Part(notes, 0, False, "melody"), Part(drums, 0, True, "drums")), grid)
+    return MidiPiece("a.mid", (MidiPart(notes, 0, False, "melody"), MidiPart(drums, 0, True, "drums")), grid)
 
 
-def apart(piece: Piece) -> np.ndarray:
+def apart(piece: MidiPiece) -> np.ndarray:
     """Seconds from each note of the first part to the nearest beat."""
     starts = np.array([note.start for note in piece.parts[0].notes])
     return np.abs(starts[:, None] - piece.grid.times).min(1)
@@ -118,7 +118,7 @@ def test_every_kind_is_drawn_from_its_seed_and_keeps_its_truth(kind, seed, meter
 @given(seed=SEEDS)
 @settings(max_examples=20, deadline=None)
 def test_a_transposed_score_is_in_the_key_that_it_says(seed):
-    piece = replace(on_the_beat(), keys=(Key(0.0, 99.0, 0, minor=False),))
+    piece = replace(on_the_beat(), keys=(KeySpan(0.0, 99.0, 0, minor=False),))
     for kind in ("score", "piano"):
         varied = KINDS[kind].vary(random.Random(seed), piece)
         pitches = {(note.pitch - varied.keys[0].tonic) % 12 for note in varied.parts[0].notes}

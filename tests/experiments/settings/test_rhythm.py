@@ -38,7 +38,7 @@ def test_one_decoder_several_or_the_usual_one(given, named):
     ("given", "message"),
     [
         ({"decoder": "peaks", "tempo": 90}, "rhythm.tempo=90.0 is for dbn and online, .* by peaks.*decoder=dbn"),
-        ({"decoder": "dbn", "min_interval": 0.2}, "rhythm.min_interval=0.2 is for peaks, and beats are made by dbn"),
+        ({"decoder": "dbn", "min_interval": 0.3}, "rhythm.min_interval=0.3 is for peaks, and beats are made by dbn"),
         ({"decoder": "online", "metre_changes": True}, "rhythm.metre_changes=True is for dbn"),
     ],
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.rhythm.decoding import Decoding, decode, decode_all
@@ -49,7 +49,7 @@ def test_accented_clicks_are_found_where_they_are(name, bpm, metre):
 def test_times_are_those_of_the_grid_of_the_activations():
     activations, _, _ = clicks(120, 4)
     for name in DECODERS:
-        here, later = (decode(activations, 50, offset, Decoding(name=name)).times for offset in (0.0, 7.25))
+        here, later = (decode(activations, 50, Decoding(name=name), offset=offset).times for offset in (0.0, 7.25))
         np.testing.assert_allclose(later, here + 7.25)
 
 
@@ -160,6 +160,25 @@ def test_half_and_double_tempo_are_offered_with_scores_the_best_first():
     assert decode(activations, 50, options=Decoding(name="peaks")).alternatives == ()
 
 
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([(40.0, 215.0), (30.0, 280.0), (20.0, 600.0)]),
+    st.sampled_from([None, 60, 10]),
+    st.sampled_from([0.0, 10.0, 100.0]),
+)
+@settings(max_examples=30, deadline=None)
+def test_no_alternative_among_the_tempi_searched_is_likelier_than_what_was_found(seed, limits, n_tempi, steadiness):
+    activations = np.random.default_rng(seed).beta(0.3, 0.6, (400, 1))
+    low, high = limits
+    options = Decoding("dbn", low, high, n_tempi=n_tempi, transition_lambda=steadiness)
+    found = decode(activations, 25, options) if high < 500 else decode(activations, 50, options)
+    for bpm, score in found.alternatives:
+        if low <= found.tempo / 2 / 1.2 and found.tempo * 2 * 1.2 <= high:
+            assert score <= 1e-6
+        assert np.isfinite(score)
+        assert min(abs(np.log2(bpm / found.tempo) - octave) for octave in (-1, 1)) < 0.45
+
+
 def test_a_prior_decides_between_bars_that_fit_equally():
     activations, _, _ = clicks(120, 4)
     activations[:, 1] = 0.3 * activations[:, 0]
@@ -182,6 +201,63 @@ def test_pinned_downbeats_move_the_bars_and_pinned_beats_the_beats():
     assert all(np.abs(found.times - time).min() <= 0.011 for time in pinned)
     with pytest.raises(ValueError, match="pinned beat at 31 s"):
         decode(activations, 50, options=Decoding(pinned=(31.0,)))
+
+
+PINS = (5.0, 5.5, 6.0)
+
+
+def conflicting() -> np.ndarray:
+    """Clear beats 0.6 s apart, which are not where `PINS` are."""
+    return clicks(100, 4, 20.0, start=0.3)[0]
+
+
+@pytest.mark.parametrize("options", [{}, {"metre_changes": True}, {"correct": False}, {"bars": [4]}])
+@pytest.mark.parametrize("name", ["peaks", "dbn"])
+def test_pinned_beats_hold_against_a_clear_curve(name, options):
+    found = decode(conflicting(), 50, Decoding(name, pinned=PINS, **options))
+    assert set(PINS) <= set(found.times)
+    inside = found.times[(found.times >= 5) & (found.times <= 6)]
+    if name == "dbn":
+        assert inside.tolist() == list(PINS)
+    assert np.abs(inside - 5.1).min() > 0.05
+    assert np.diff(found.times).min() > 0.19
+    assert found.tempo == pytest.approx(100, rel=0.05)
+
+
+@given(st.lists(st.floats(0.5, 19.0), min_size=1, max_size=5), st.booleans(), st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_pins_hold_or_are_refused(times, changes, seed):
+    activations = np.random.default_rng(seed).beta(0.3, 0.6, (500, 2))
+    activations[:, 1] *= activations[:, 0]
+    options = Decoding("dbn", pinned=tuple(times), pinned_downbeats=(times[0],), metre_changes=changes, max_bpm=180.0)
+    try:
+        found = decode(activations, 25, options)
+    except ValueError as error:
+        if "pinned" in str(error):
+            return
+        raise
+    for time in times:
+        assert np.abs(found.times - time).min() <= 1.01 / 25
+    assert np.abs(found.downbeats - times[0]).min() <= 1.01 / 25
+    assert (np.diff(found.times) > 0).all()
+
+
+def test_pins_in_silence_and_at_the_ends_hold():
+    for name in ("peaks", "dbn"):
+        for pins in ((0.0,), (9.98,), (0.0, 9.98), (3.0, 3.5)):
+            found = decode(np.zeros((500, 2)), 50, Decoding(name, pinned=pins))
+            assert set(pins) <= set(found.times)
+
+
+def test_pins_that_no_path_keeps_to_are_refused():
+    activations = conflicting()
+    for pins, options in (((5.0, 5.1), {}), ((5.0, 6.0), {"min_bpm": 80.0, "max_bpm": 100.0}), (PINS, {"tempo": 90.0})):
+        with pytest.raises(ValueError, match=r"two pinned beats are .* s apart: .* widen min_bpm and max_bpm"):
+            decode(activations, 50, Decoding("dbn", pinned=pins, **options))
+    with pytest.raises(ValueError, match=r"the pinned downbeat (5|5\.6) s after .* give more bars"):
+        decode(activations, 50, Decoding("dbn", pinned_downbeats=(5.0, 5.6), bars=[4], min_bpm=80.0))
+    with pytest.raises(ValueError, match=r"online.* use dbn or peaks"):
+        Decoding("online", pinned=PINS)
 
 
 def test_pins_leave_the_activations_as_they_were():
@@ -214,6 +290,20 @@ def test_recordings_in_threads_come_back_in_their_order():
     together = decode_all(several, 50, options=options, jobs=3)
     for activations, found in zip(several, together, strict=True):
         np.testing.assert_array_equal(found.times, decode(activations, 50, options=options).times)
+
+
+def test_bars_may_be_named_alone_and_options_come_third():
+    activations, times, _ = clicks(120, 3)
+    found = decode(activations, 50, Decoding("dbn", bars=[3, 4]))
+    assert (found.metre, len(found)) == (3, len(times))
+    assert Decoding(bars=[3, 4]) == Decoding()
+    with pytest.raises(TypeError, match=r"options 0.5: expected a Decoding; .* offset=SECONDS"):
+        decode(activations, 50, 0.5)
+
+
+def test_the_tempo_of_what_is_found():
+    assert decode(clicks(120, 4)[0], 50).tempo == pytest.approx(120, rel=0.01)
+    assert decode(np.zeros((100, 2)), 50).tempo is None
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -29,6 +29,7 @@ def test_a_window_is_one_frame_at_least():
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 60))
+@example(849, 14)
 def test_of_peaks_too_close_the_highest_stay(seed, least):
     activations = np.random.default_rng(seed).random(300)
     peaks = pick_peaks(activations, 100, window=0.0, min_interval=least / 100, refine=False)

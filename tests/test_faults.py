@@ -53,6 +53,7 @@ IN_PLACE_OF = {
     "my_package.my_module:MyNetwork": "models.maest:MAEST",
     "my_music:Small": "models.maest:MAEST",
     "my_music:Fast": "genre",
+    "my_music:Pulses": "models.tcn:TCN",
     "model.checkpoint=runs/KEY": "model.pretrained=musicnn_original_mtt",
     "model.checkpoint=CHECKPOINT": "model.pretrained=musicnn_original_mtt",
 }

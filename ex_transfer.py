@@ -66,8 +66,8 @@ def predict(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
         return predict(settings, run)
     if settings.inference.checkpoint is None and settings.model.pretrained is None:
         raise UserError(
-            "probe.file is not set, and no trained network is named: give a probe, probe.file=FILE "
-            "(probe_*.safetensors in the folder of its run), or a network, inference.checkpoint=FILE or a run's folder"
+            "no trained network is named: give one, inference.checkpoint=FILE or a run's folder; or a probe, "
+            "probe.file=FILE (probe_*.safetensors in the folder of its run)"
         )
     from experiments.inference.prediction import predict
 

@@ -7,7 +7,7 @@ relative to the folder of the table, or to that of the audio, and never leaves i
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,12 +16,13 @@ from datasets.beat_files import LARGEST, FoundBeats, beats_of_json, beats_of_lis
 from datasets.beats import Beats
 from datasets.inside import open_inside
 from datasets.tables import Cell, CorpusError
-from datasets.text import enumerated, pluralize, shown
+from datasets.text import pluralize, shown
 
 if TYPE_CHECKING:
     from datasets.corpus import Track
 
 BEATS = "beats"
+SHOWN = 3  # reasons that are said
 
 
 def parse_cell(cell: Cell) -> Beats | str:
@@ -71,7 +72,7 @@ def beats_cell(beats: Beats) -> str:
 
 def settled(
     tracks: Sequence[Track], places: Sequence[str], file: Path, folders: Sequence[Path], lenient: bool
-) -> tuple[list[Track], list[str]]:
+) -> tuple[list[Track], list[str], dict[str, str]]:
     """Read the beats that cells of a table name.
 
     Args:
@@ -82,12 +83,12 @@ def settled(
         lenient: Leave out what cannot be read, with a note.
 
     Returns:
-        The tracks, and what to say.
+        The tracks, what to say, and why beats could not be read, by the id of the track.
 
     Raises:
         CorpusError: Beats cannot be read, unless `lenient`.
     """
-    made, found, refused = [], [], []
+    made, found, refused = [], [], {}
     for track, place in zip(tracks, places, strict=True):
         annotations = dict(track.annotations)
         if (cell := annotations.pop(BEATS, None)) is None:
@@ -98,20 +99,23 @@ def settled(
         except CorpusError as error:
             if not lenient:
                 raise
-            refused.append(str(error))
+            refused[track.id] = str(error)
         else:
             found.append(one)
             annotations[BEATS] = one.beats
         made.append(replace(track, annotations=annotations))
-    return made, [*mended_notes(found), *refused_notes(refused)]
+    return made, [*mended_notes(found), *refused_notes(refused)], refused
 
 
-def refused_notes(reasons: Sequence[str]) -> list[str]:
-    """What to say of annotations of beats that are left out; the first of the reasons are named."""
-    if not reasons:
+def refused_notes(unreadable: Mapping[str, str]) -> list[str]:
+    """What to say of annotations of beats that are left out, reasons by track: the first of these, a line each."""
+    if not unreadable:
         return []
-    count = pluralize(len(reasons), "annotation of beats is", "annotations of beats are")
-    return [f"{count} not readable and left out: {enumerated(reasons, most=3)}"]
+    count = pluralize(len(unreadable), "annotation of beats is", "annotations of beats are")
+    lines = list(unreadable.values())[:SHOWN]
+    if len(unreadable) > SHOWN:
+        lines.append(f"and {len(unreadable) - SHOWN:,} more")
+    return ["\n  ".join([f"{count} not readable and left out:", *lines])]
 
 
 def _inline(cell: Cell, where: str) -> FoundBeats | str:

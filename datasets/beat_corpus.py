@@ -38,16 +38,16 @@ def corpus_of(name: str, found: Mapping[str, FoundBeats | str]) -> Corpus:
         CorpusError: There are no tracks, or none has beats that can be read.
     """
     read = {track: one for track, one in found.items() if isinstance(one, FoundBeats)}
-    reasons = [one for one in found.values() if isinstance(one, str)]
+    unreadable = {track: one for track, one in found.items() if isinstance(one, str)}
     if not read:
-        reason = f"; the first reason: {reasons[0]}" if reasons else ""
+        reason = f"; the first reason: {next(iter(unreadable.values()))}" if unreadable else ""
         raise CorpusError(f"{name}: none of {len(found)} annotations of beats can be read{reason}")
     tracks = [
         Track(track, hashed_split(track), {BEATS: one.beats} if isinstance(one, FoundBeats) else {})
         for track, one in found.items()
     ]
-    notes = (*mended_notes(read.values()), *refused_notes(reasons))
-    return Corpus(name, tuple(tracks), ASSIGNED, (), notes)
+    notes = (*mended_notes(read.values()), *refused_notes(unreadable))
+    return Corpus(name, tuple(tracks), ASSIGNED, (), notes, unreadable=unreadable)
 
 
 def read_beat_folder(folder: Path) -> Corpus:

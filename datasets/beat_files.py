@@ -166,8 +166,9 @@ def beats_of_list(values: Sequence[Any], where: str) -> FoundBeats:
 
 
 def beats_text(beats: Beats) -> str:
-    """Beats as text, `time TAB position`, or the time alone where nothing is known of bars; exact."""
-    times = [np.format_float_positional(time, trim="0") for time in beats.times]
+    """Beats as text, `time TAB position`, or the time alone where nothing is known of bars; to a tenth of a
+    millisecond."""
+    times = [f"{time:.4f}" for time in beats.times.tolist()]
     if beats.positions is None:
         return "".join(f"{time}\n" for time in times)
     return "".join(f"{time}\t{position}\n" for time, position in zip(times, beats.positions.tolist(), strict=True))

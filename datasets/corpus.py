@@ -10,7 +10,7 @@ found no tag fitting has `-`. A column `split` names train, valid and test; with
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -87,6 +87,7 @@ class Corpus:
         columns: Of the table it was read from.
         notes: What its reader should know.
         version: What its annotations are called, where several of the same recordings are in circulation.
+        unreadable: Why the beats of a track could not be read, by its id.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Corpus:
     columns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     version: str = ""
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.tracks)
@@ -189,13 +191,14 @@ def read_table(
     _refuse_repeats(sheet.file, tracks, places)
     tracks, said = _settle_keys(tracks)
     notes += [f"{sheet.file.name}: column {named['key'][0]!r}: {line}" for line in said]
+    unreadable: dict[str, str] = {}
     if beat_cells.BEATS in named:
         folders = [table.parent, *((audio,) if audio else ())]
-        tracks, said = beat_cells.settled(tracks, places, sheet.file, folders, lenient)
+        tracks, said, unreadable = beat_cells.settled(tracks, places, sheet.file, folders, lenient)
         notes += said
     notes += unread(sheet, found, wanted)
     split_by = GIVEN if split_column else ASSIGNED
-    return Corpus(table.stem, tuple(tracks), split_by, sheet.columns, tuple(notes))
+    return Corpus(table.stem, tuple(tracks), split_by, sheet.columns, tuple(notes), unreadable=unreadable)
 
 
 def _drop_words(sheet: Sheet, found: dict[str, tuple[str, ...]], wanted: Mapping[str, tuple[str, ...]]) -> list[str]:

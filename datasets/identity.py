@@ -7,6 +7,8 @@ name of a recording, or of its features, is a suffix: the text behind the dot of
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
+from collections.abc import Iterable
 
 _AUDIO = """
 3gp aac aax ac3 aif aifc aiff alac amr ape asf au avi bwf caf dff dsf dts eac3 flac gsm m4a m4b m4p m4r m4v mka mkv
@@ -29,3 +31,14 @@ def without_suffix(identity: str) -> str:
     stem, dot, suffix = identity.rpartition(".")
     named = dot and stem and not stem.endswith("/")
     return stem if named and f".{suffix.lower()}" in SUFFIXES else identity
+
+
+def result_names(identities: Iterable[str]) -> dict[str, str]:
+    """What files about tracks are called, by id: the id without suffix, with it where several would be called alike."""
+    names = {identity: without_suffix(identity) for identity in identities}
+    while True:
+        counts = Counter(composed(name).casefold() for name in names.values())
+        twice = [one for one, name in names.items() if counts[composed(name).casefold()] > 1 and name != one]
+        if not twice:
+            return names
+        names |= {one: one for one in twice}

@@ -55,15 +55,17 @@ class _Job:
     weight: float | None
     done: int = 0
     weighed: float = 0.0
+    first: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        self.began = self.printed = time.monotonic()
+        self.printed = time.monotonic()
 
     def advance(self, draw: Callable[[], None]) -> Advance:
         """What counts steps and then draws."""
 
         def add(steps: int = 1, weight: float | None = None) -> None:
             self.done, self.weighed = self.done + steps, self.weighed + (steps if weight is None else weight)
+            self.first = self.first or (time.monotonic(), self.weighed)
             draw()
 
         return add
@@ -75,8 +77,12 @@ class _Job:
         """Print a line where the last one is a minute old."""
         now = time.monotonic()
         if now - self.printed >= LINE_SECONDS:
-            self.printed, left = now, ""
-            if self.weight and self.weighed:
-                seconds = (now - self.began) / self.weighed * max(self.weight - self.weighed, 0)
-                left = f", {timedelta(seconds=round(seconds))} left"
-            print(f"{self.what}: {self.count()}{left}", file=sys.stderr, flush=True)
+            self.printed = now
+            print(f"{self.what}: {self.count()}{self.left(now)}", file=sys.stderr, flush=True)
+
+    def left(self, now: float) -> str:
+        """The time left by the steps after the first, which often loads or compiles what the others then use."""
+        if not self.weight or not self.first or self.weighed <= self.first[1]:
+            return ""
+        rate = (now - self.first[0]) / (self.weighed - self.first[1])
+        return f", {timedelta(seconds=round(rate * max(self.weight - self.weighed, 0)))} left"

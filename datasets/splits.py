@@ -155,12 +155,12 @@ def check_shares(shares: Sequence[float]) -> tuple[float, ...]:
     """Return the shares of the splits.
 
     Raises:
-        ValueError: They are not three, one is negative, train has none, or they do not sum to 1.
+        ValueError: They are not three, one is negative, or they do not sum to 1.
     """
     shares = tuple(float(share) for share in shares)
-    if len(shares) != len(SPLITS) or min(shares) < 0 or not shares[0] or not math.isclose(sum(shares), 1, abs_tol=1e-6):
+    if len(shares) != len(SPLITS) or min(shares) < 0 or not math.isclose(sum(shares), 1, abs_tol=1e-6):
         raise ValueError(
             f"{list(shares)} are no shares of {', '.join(SPLITS)}: give three numbers that sum to 1, "
-            f"that of train above 0, for instance [0.8,0.1,0.1]"
+            f"for instance [0.8,0.1,0.1], or [0,0,1] to evaluate on all tracks"
         )
     return shares

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, TypeVar
@@ -14,10 +15,14 @@ from joblib import Parallel, delayed
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 LOOKING = 0.5  # seconds between two looks at the parent
+REPLACED = "A worker stopped while some jobs were given to the executor"
 
 
 def workers(jobs: int | None = None, **options: Any) -> Parallel:
     """Workers as joblib has them, by the backend that is in force; processes end soon after this one, however it ends.
+
+    A worker that has grown is replaced after its task, and its work goes on in another: joblib's warning about that is
+    left out. One that dies at work is an error, as ever.
 
     Args:
         jobs: most processes; -1 means one a core, None what `joblib.parallel_config` says.
@@ -26,6 +31,7 @@ def workers(jobs: int | None = None, **options: Any) -> Parallel:
     Raises:
         ValueError: the backend cannot do what the options ask for.
     """
+    warnings.filterwarnings("ignore", REPLACED, UserWarning)
     return Parallel(n_jobs=jobs, initializer=leave_with, initargs=(os.getpid(),), **options)
 
 

@@ -52,7 +52,9 @@ def write_test_report(
     n_train = {} if train is None else _training_tracks(task, train, per_class)
     bars = {name + UNSEEN * (n_train.get(name) == 0): row for name, row in per_class.items()}
     title = f"{task.name}: {system}" if system else task.name
-    run.add_artifact(reports.per_class_bars(bars, metric, run.directory / f"per_class_test{suffix}.png", title))
+    run.add_artifact(
+        reports.per_class_bars(bars, metric, run.directory / f"per_class_test{suffix}.png", title, task.unit)
+    )
     rows = {name: {"class": name, **row, **_end_columns((ends or {}).get(name, {}))} for name, row in per_class.items()}
     if ends:
         n_train |= _training_tracks(task, train, task.unscorable(references)) if n_train else {}

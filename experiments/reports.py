@@ -46,6 +46,8 @@ MOST_BARS = 40
 MOST_NUMBERED = 20  # classes of a confusion matrix whose cells still have room for a number
 LONGEST_NAME = 26
 MARKERS_UP_TO = 40  # points of a line
+TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000)  # seconds
+MOST_TIMES = 10  # intervals between times that are named
 
 
 @contextmanager
@@ -75,6 +77,12 @@ def with_interval(value: float, low: float, high: float) -> str:
     return f"{100 * value:.1f} ± {50 * (high - low):.1f}"
 
 
+def with_ends(value: float, low: float, high: float) -> str:
+    """`85.2 (82.0-87.1)`: a score and the ends of its interval, which may lie unequally far from it, in per cent."""
+    to = "-" if low >= 0 else " to "
+    return f"{100 * value:.1f} ({100 * low:.1f}{to}{100 * high:.1f})"
+
+
 def short_name(name: str, most: int = LONGEST_NAME) -> str:
     """A name of at most so many letters; of a longer one the start and the end, which tell names apart."""
     name, end = printable(name), most // 2
@@ -88,58 +96,6 @@ def short_names(names: Sequence[str], most: int = LONGEST_NAME) -> list[str]:
     return [name if short.count(cut) > 1 else cut for name, cut in zip(names, short, strict=True)]
 
 
-def panels(series: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, dict[str, np.ndarray]]:
-    """Sort series named `split/metric` into panels, one a metric, one line a split.
-
-    Returns:
-        Metric -> split -> finite points `[n, 2]`, ordered by step; series without a finite point are absent. A name
-        without a slash is its own panel.
-    """
-    sorted_out: dict[str, dict[str, np.ndarray]] = {}
-    for name, values in series.items():
-        split, _, metric = name.rpartition("/")
-        points = np.array(values, dtype=float).reshape(-1, 2)
-        points = points[np.isfinite(points).all(axis=1)]
-        if len(points):
-            sorted_out.setdefault(metric, {})[split] = points[np.argsort(points[:, 0], kind="stable")]
-    return sorted_out
-
-
-def training_curves(
-    series: Mapping[str, Sequence[tuple[float, float]]], path: str | Path, x_label: str = "step"
-) -> Path:
-    """Draw metrics over training, a panel a metric, training and validation in the same panel.
-
-    Args:
-        series: `split/metric`, e.g. `val/loss` -> (step, value) pairs. Values that are not finite are left
-            out and counted in the panel's title.
-        path: Of the PNG file.
-        x_label: What a step is.
-
-    Raises:
-        UserError: There is no finite point to draw.
-    """
-    path, sorted_out = Path(path), panels(series)
-    if not sorted_out:
-        raise UserError(f"{path.name}: none of {len(series)} series has a finite value to draw")
-    columns = min(len(sorted_out), 2)
-    rows = -(-len(sorted_out) // columns)
-    with picture(path, 9 if columns == 1 else 11, 1 + 3.4 * rows, rows, columns) as axes:
-        for axis, (metric, lines) in zip(axes, sorted_out.items(), strict=False):
-            for number, (split, points) in enumerate(lines.items()):
-                colour = SPLIT_COLOURS.get(split, COLOURS[number % len(COLOURS)])
-                marker = MARKERS[number % len(MARKERS)] if len(points) <= MARKERS_UP_TO else None
-                axis.plot(*points.T, label=split, color=colour, marker=marker)
-            lost = sum(len(series[f"{split}/{metric}" if split else metric]) - len(lines[split]) for split in lines)
-            axis.set_title(f"{metric} ({lost} not finite)" if lost else metric)
-            axis.set_xlabel(x_label)
-            if any(lines):
-                axis.legend()
-        for axis in axes[len(sorted_out) :]:
-            axis.remove()
-    return path
-
-
 def ranked(per_class: Mapping[str, Mapping[str, float]], metric: str, most: int = MOST_BARS) -> list[tuple[str, float]]:
     """Classes by a metric, best first, ties by name; of too many, the best and the worst half of `most`."""
     values = [(name, scores[metric]) for name, scores in per_class.items() if metric in scores]
@@ -148,7 +104,11 @@ def ranked(per_class: Mapping[str, Mapping[str, float]], metric: str, most: int 
 
 
 def per_class_bars(
-    per_class: Mapping[str, Mapping[str, float]], metric: str, path: str | Path, title: str | None = None
+    per_class: Mapping[str, Mapping[str, float]],
+    metric: str,
+    path: str | Path,
+    title: str | None = None,
+    unit: str = "class",
 ) -> Path:
     """Draw a metric of every class as sorted bars in per cent, with the number of positives and the macro average.
 
@@ -157,6 +117,7 @@ def per_class_bars(
         metric: One of its values, e.g. `roc_auc`.
         path: Of the PNG file.
         title: Above the metric, e.g. the task and what made the predictions.
+        unit: What a bar is about.
 
     Raises:
         UserError: No class has the metric.
@@ -179,21 +140,25 @@ def per_class_bars(
             text = f"{100 * value:.1f}" + ("" if count is None else f"   n={count:.0f}")
             axis.text(end + 0.02 * (end - start), row, text, va="center", fontsize=11, color=MUTED)
         average = 100 * float(np.mean(everything))
-        axis.axvline(average, color=COLOURS[1], label=f"mean {average:.1f}")
+        axis.axvline(
+            average, color=COLOURS[1], label=f"mean of {'classes' if unit == 'class' else f'{unit}s'} {average:.1f}"
+        )
         if metric in CHANCE:
             axis.axvline(100 * CHANCE[metric], color="black", linestyle=":", label="chance")
-        _bar_axes(axis, start, end, 0.2, rows[-1])
         axis.set_xlabel(f"{metric}, per cent")
-        axis.set_title("\n".join(line for line in (title, f"{metric} by class{shown}") if line))
+        _bar_axes(axis, start, end, end, 0.17, rows[-1])
+        axis.set_title("\n".join(line for line in (title, f"{metric} by {unit}{shown}") if line))
         axis.figure.legend(loc="outside lower right", ncols=2)
     return path
 
 
-def _bar_axes(axis: Any, start: float, end: float, room: float, last_row: int) -> None:
-    """Rows from the top, values from `start` to `end`, and room for text to the right of them, a share of that."""
+def _bar_axes(axis: Any, start: float, end: float, text: float, room: float, last_row: int) -> None:
+    """Rows from the top, values from `start` to `end`, and room for text from `text` on: a share of the whole width."""
     axis.set_xlim(start, end)
     axis.set_xticks([tick for tick in axis.get_xticks() if start <= tick <= end])
-    axis.set_xlim(start - 0.02 * (end - start) * (start < 0), end + room * (end - start))
+    axis.set_xlim(start - 0.02 * (end - start) * (start < 0), max(end, start + (text - start) / (1 - room)))
+    left, right = axis.get_xlim()
+    axis.xaxis.label.set_x(((start + end) / 2 - left) / (right - left))  # below the middle of the values
     axis.set_ylim(last_row + 0.6, -0.6)
     axis.spines.bottom.set_bounds(start, end)
     axis.grid(axis="y", visible=False)
@@ -244,6 +209,17 @@ def clock(seconds: float, _: int | None = None) -> str:
     return f"{whole // 60}:{whole % 60:02d}"
 
 
+def time_axis(axis: Any) -> None:
+    """Name times of the x axis, as it is now limited, at the whole seconds or minutes that a clock has marks for."""
+    low, high = axis.get_xlim()
+    if high - low < TIME_STEPS[0]:
+        low, high = axis.set_xlim(np.floor(low), np.ceil(high))
+    step = next((step for step in TIME_STEPS if high - low <= MOST_TIMES * step), TIME_STEPS[-1])
+    axis.set_xticks(np.arange(-(-low // step) * step, high + 1e-9, step))
+    axis.xaxis.set_major_formatter(clock)
+    axis.set_xlabel("time (minutes:seconds)")
+
+
 def tag_curves(
     times: Sequence[float],
     probabilities: np.ndarray,
@@ -281,9 +257,7 @@ def tag_curves(
             axis.plot(times, values[:, column], label=label, color=COLOURS[rank], marker=marker)
         if unit == "probability":
             axis.set_ylim(0, 1)
-        axis.xaxis.set_major_formatter(clock)
-        axis.xaxis.get_major_locator().set_params(steps=[1, 1.5, 3, 6, 10], min_n_ticks=1, integer=True)
-        axis.set_xlabel("time (minutes:seconds)")
+        time_axis(axis)
         axis.set_ylabel(unit)
         axis.legend(loc="upper left", bbox_to_anchor=(1, 1), title="tag (mean)" if unit == "probability" else "mean")
         axis.set_title(short_name(title) if title else "tags over time")
@@ -317,17 +291,17 @@ def comparison_bars(
         raise UserError(f"{path.name}: no rows to compare")
     values, lows, highs = 100 * np.array(list(rows.values()), dtype=float).T
     start, end = min(0.0, values.min(), lows.min()), max(100.0, highs.max())
+    places = np.maximum.reduce([np.zeros(len(rows)), values, highs]) + 0.015 * (end - start)
     with picture(path, 10, 1.8 + 0.55 * len(rows)) as (axis,):
         axis.barh(range(len(rows)), values, color=COLOURS[4], height=0.6)
         axis.hlines(range(len(rows)), lows, highs, color="black", linewidth=2)
-        for row, found in enumerate(rows.values()):
-            place = max(0.0, values[row], highs[row]) + 0.015 * (end - start)
-            axis.text(place, row, with_interval(*found), va="center", fontsize=12)
+        for row, (place, found) in enumerate(zip(places, rows.values(), strict=True)):
+            axis.text(place, row, with_ends(*found), va="center", fontsize=12)
         names = short_names(list(rows), 2 * LONGEST_NAME)
         axis.set_yticks(range(len(rows)), [textwrap.fill(name, LONGEST_NAME + 2) for name in names])
         if metric in CHANCE:
             axis.axvline(100 * CHANCE[metric], color="black", linestyle=":")
-        _bar_axes(axis, start, end, 0.35, len(rows) - 1)
         axis.set_xlabel(f"{metric}, per cent, with 95 % interval over {over}")
+        _bar_axes(axis, start, end, places.max(), 0.25, len(rows) - 1)
         axis.set_title(title or metric)
     return path

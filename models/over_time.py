@@ -17,8 +17,10 @@ BEATS = ("beat", "downbeat")
 class OverTime(Tagger):
     """Layers that run one after the other, and a linear layer on what the last of them gives for every step.
 
-    A subclass calls `make_head` in its constructor. Where a layer gives other than `[batch, steps, dim]`, it defines
-    `tokens`.
+    A subclass makes its layers, and calls `make_head`, in its constructor. It makes `spec_bn`, too, as other taggers
+    do, or defines `stem`, which turns frames `[batch, frames, *item_shape]` into the input of the first layer. Where a
+    layer gives other than `[batch, steps, dim]`, it defines `tokens`. Of a window of any number of frames, the last
+    layer gives `frames // pool` steps.
     """
 
     over_time = True
@@ -30,9 +32,9 @@ class OverTime(Tagger):
         """A linear layer.
 
         Args:
-            dim: Of a step.
+            dim: Of what `tokens` gives for a step of the last layer.
             n_classes: Number of logits.
-            sum_rule: Whether two logits are summed as `beats_of` does.
+            sum_rule: Whether two logits are summed as `beats_of` does; others never are.
         """
         self.n_classes, self.sums = n_classes, sum_rule and n_classes == len(BEATS)
         self.head = nn.Linear(dim, n_classes)

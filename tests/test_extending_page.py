@@ -96,8 +96,8 @@ def home(tiny_corpus, tmp_path_factory) -> Iterator[Path]:
     sys.modules.pop(MODULE, None)
 
 
-def test_the_page_shows_one_file_in_two_parts_and_the_commands_for_it(tiny_corpus):
-    assert len(blocks("python")) == 2
+def test_the_page_shows_one_file_in_three_parts_and_the_commands_for_it(tiny_corpus):
+    assert len(blocks("python")) == 3
     scripts = [(words[0], words[1]) for words in commands(tiny_corpus)]
     assert scripts == [
         ("ex_transfer.py", "with"),
@@ -181,6 +181,22 @@ def test_a_tagger_trains_and_all_that_taggers_have_comes_with_it(home, tiny_corp
     with torch.inference_mode():
         torch.testing.assert_close(network.prepared()(frames), network(frames), atol=1e-4, rtol=1e-4)
     assert [len(names) for names in network.parameter_layers()] == [2, 4, 4, 2]
+
+
+def test_a_network_over_time_trains_and_wrong_steps_are_named(home, tiny_corpus, capsys, monkeypatch):
+    words = blocks("")[1].replace("AUDIO_DIR", str(tiny_corpus / "audio")).split()
+    result = run(*words[1:], *FEW, "model.width=4")
+    assert 0 <= result["test/beat_f1"] <= 1
+    encoder = Encoder.load(newest(), device="cpu", allowed={MODULE})
+    assert (encoder.network.hyperparameters, encoder.network.pool) == ({"n_classes": 2, "width": 4}, 2)
+    audio = 0.1 * np.random.default_rng(0).standard_normal(9 * 16_000).astype(np.float32)
+    assert encoder.predict(audio, 16_000).over_time.shape == ((9 * 16_000 // 256 + 1) // 2, 2)
+    monkeypatch.setattr(sys.modules[MODULE].Pulses, "pool", 3)
+    monkeypatch.setattr(sys.modules[MODULE].Pulses, "tokens", lambda self, cells: cells.transpose(1, 2)[:, 1:])
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        run(*words[1:], *FEW, "model.width=4")
+    assert re.search(r"steps being frames // pool, here \d+ // 3 = ", capsys.readouterr().err)
 
 
 def test_in_processes_of_their_own(tiny_corpus, tmp_path):

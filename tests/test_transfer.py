@@ -318,7 +318,7 @@ def test_a_corpus_of_songs_is_evaluated_by_song(home):
         (["with", *STORED, "datamodule.groundtruth=one_split.csv"], "no tracks in split valid"),
         (["with", *STORED, "datamodule.masking.do=False"], "datamodule.masking is about windows of audio"),
         (["with", *STORED, "module.freeze=1"], "leave this setting out"),
-        (["predict", "with", "inference.audio=audio"], "probe.file is not set"),
+        (["predict", "with", "inference.audio=audio"], "no trained network is named"),
         (["predict", "with", "inference.audio=audio"], "or a network, inference.checkpoint=FILE or a run's folder"),
         (["predict", "with", "probe.file=gone.safetensors", "inference.audio=audio"], "no such probe; ex_probe"),
         (["predict", "with", "probe.file=encoder.safetensors", "inference.audio=audio"], "is it a probe?"),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,7 +17,7 @@ import numpy as np
 from datasets.beat_files import write_beats
 from datasets.beats import Beats
 from datasets.csv_writing import write_records
-from datasets.identity import composed, without_suffix
+from datasets.identity import result_names
 from datasets.text import pluralize, printable
 from experiments.errors import UserError
 from experiments.inference.beat_picture import beat_picture
@@ -149,13 +148,8 @@ class BeatFiles(Resumable):
 def names_of(files: Sequence[Candidate]) -> dict[str, str]:
     """What the results of songs are called, below the folder of results: path of the song without suffix, with it where
     several would be called alike."""
-    names = {file.id: without_suffix(file.id) for file in files}
-    while True:
-        counts = Counter(composed(name).casefold() for name in names.values())
-        twice = [one for one, name in names.items() if counts[composed(name).casefold()] > 1 and name != one]
-        if not twice:
-            return {storable(file.path): names[file.id] for file in files}
-        names |= {one: one for one in twice}
+    names = result_names(file.id for file in files)
+    return {storable(file.path): names[file.id] for file in files}
 
 
 def summary_of(audio: str, prediction: Prediction) -> dict[str, Any]:

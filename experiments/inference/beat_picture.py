@@ -2,48 +2,72 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.reports import COLOURS, MUTED, clock, picture, short_name
+from experiments.reports import COLOURS, MUTED, picture, short_name, time_axis
 from models.prediction import Prediction
 from models.rhythm.tempo_curve import tempo_curve
 
 MOST_POINTS = 4000  # of a curve; of longer ones the largest value of each stretch is drawn
+ROW_SECONDS, MOST_ROWS = 30, 12  # of a song; where these rows do not suffice, each holds more seconds
+STILL_ONE_ROW = 45  # seconds
+ROW_HEIGHT, TEMPO_HEIGHT = 1.35, 2.4  # inches
 
 
 def beat_picture(prediction: Prediction, path: Path, title: str) -> Path:
-    """Draw activations with the beats that were found above them, and the tempo of each interval and its course.
+    """Draw activations with the beats that were found above them, half a minute a row, and below these the tempo of
+    each interval and its course over the whole song.
 
     Args:
         prediction: Of kind `events`.
         path: Of the PNG file.
         title: Above it, e.g. the name of the song.
     """
-    with picture(path, 14, 6.4, 2, 1, sharex=True, height_ratios=[3, 2]) as (curves, tempi):
-        _draw_activations(curves, prediction)
+    duration = float(max([*prediction.times[-1:] + prediction.window, *prediction.events.times[-1:], 1.0]))
+    starts, seconds = rows_of(duration)
+    heights = [ROW_HEIGHT if len(starts) > 1 else 2 * TEMPO_HEIGHT] * len(starts) + [TEMPO_HEIGHT]
+    with picture(path, 14, sum(heights) + 0.8, len(heights), 1, height_ratios=heights) as (*rows, tempi):
+        for row, start in zip(rows, starts, strict=True):
+            _draw_activations(row, prediction, start, start + seconds)
+        rows[0].legend(loc="upper left", bbox_to_anchor=(1, 1))
+        rows[0].set_title(short_name(title, 70))
         _draw_tempo(tempi, prediction.events.times)
-        curves.set_title(short_name(title, 70))
-        tempi.xaxis.set_major_formatter(clock)
-        tempi.xaxis.get_major_locator().set_params(steps=[1, 1.5, 3, 6, 10], min_n_ticks=1, integer=True)
-        tempi.set_xlabel("time (minutes:seconds)")
+        tempi.set_xlim(0, duration)
+        for axis in (*rows, tempi):
+            time_axis(axis)
+        for row in rows:
+            row.set_xlabel("")
     return path
 
 
-def _draw_activations(axis: Any, prediction: Prediction) -> None:
-    events, times = prediction.events, prediction.times
+def rows_of(duration: float) -> tuple[np.ndarray, float]:
+    """Where the rows of a song of so many seconds start, and how many seconds each holds."""
+    if duration <= STILL_ONE_ROW:
+        return np.zeros(1), duration
+    seconds = ROW_SECONDS * math.ceil(duration / MOST_ROWS / ROW_SECONDS)
+    return np.arange(0, duration, seconds, dtype=np.float64), float(seconds)
+
+
+def _draw_activations(axis: Any, prediction: Prediction, start: float, end: float) -> None:
+    """Those from one time to another, seconds, and above them short ticks of beats and longer ones of downbeats."""
+    width = max(0.3, min(1.0, 2 * ROW_SECONDS / (end - start)))
+    inside = (prediction.times >= start) & (prediction.times < end)
     for column, label in enumerate(("any beat", "downbeat")[: prediction.over_time.shape[1]]):
-        x, y = thinned(times, prediction.over_time[:, column])
-        axis.plot(x, y, color=COLOURS[column], linewidth=1, label=label)
-    downbeats = events.positions == 1
-    axis.vlines(events.times[~downbeats], 1.03, 1.09, color=COLOURS[0], linewidth=1.2, label="beats found")
-    axis.vlines(events.times[downbeats], 1.03, 1.16, color=COLOURS[1], linewidth=1.8, label="downbeats found")
-    axis.set_ylim(0, 1.18)
+        x, y = thinned(prediction.times[inside], prediction.over_time[inside, column])
+        axis.plot(x, y, color=COLOURS[column], linewidth=width, label=label)
+    found = prediction.events
+    of_row, downbeat = (found.times >= start) & (found.times < end), found.positions == 1
+    beats, downbeats = found.times[of_row & ~downbeat], found.times[of_row & downbeat]
+    axis.vlines(beats, 1.08, 1.3, color=COLOURS[0], linewidth=1.5 * width, label="beats found")
+    axis.vlines(downbeats, 1.08, 1.55, color=COLOURS[1], linewidth=2.5 * width, label="downbeats found")
+    axis.set_xlim(start, end)
+    axis.set_ylim(0, 1.6)
     axis.set_yticks([0, 0.5, 1])
     axis.set_ylabel("activation")
-    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _draw_tempo(axis: Any, beats: np.ndarray) -> None:

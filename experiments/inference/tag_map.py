@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.reports import COLOUR_MAP, COLOURS, MUTED, clock, picture, short_name, short_names
+from experiments.reports import COLOUR_MAP, COLOURS, MUTED, picture, short_name, short_names, time_axis
 from models.prediction import Prediction
 
 MOST_TAGS = 50  # rows of a picture
@@ -65,9 +65,7 @@ def _draw_over_time(axis: Any, prediction: Prediction, order: list[int]) -> None
     bar = axis.figure.colorbar(image, ax=axis, location="bottom", aspect=30, shrink=0.5, pad=0.02, anchor=(1, 0))
     bar.set_label("probability in a window")
     bar.outline.set_visible(False)
-    axis.xaxis.set_major_formatter(clock)
-    axis.xaxis.get_major_locator().set_params(steps=[1, 1.5, 3, 6, 10], min_n_ticks=1, integer=True)
-    axis.set_xlabel("time (minutes:seconds)")
+    time_axis(axis)
     axis.grid(visible=False)
     axis.spines[:].set_visible(False)
     axis.tick_params(axis="y", length=0)

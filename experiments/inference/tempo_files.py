@@ -14,7 +14,7 @@ from experiments.errors import UserError
 from experiments.inference.ranked import Ranked
 from experiments.inference.rhythm import without_onsets
 from experiments.messages import say
-from experiments.reports import COLOURS, MUTED, clock, picture, short_name
+from experiments.reports import COLOURS, MUTED, picture, short_name, time_axis
 from experiments.tasks.tempo import SLOWEST
 from experiments.tempo.summary import NO_ONSETS, check_duration, no_onsets, spoken, tempo_summary
 from models.prediction import Prediction
@@ -22,6 +22,7 @@ from preprocess.tracks import DecodedTrack
 
 KEY = "tempo"  # of an entry: what `tempo_summary` says
 TABLE = "tempo.csv"
+JUMP = 0.5  # octaves between windows, above which no line joins their tempi
 COLUMNS = ("audio", "tempo", "second_tempo", "salience", "confidence")
 
 
@@ -70,7 +71,7 @@ class TempoFiles(Ranked):
         with picture(path, 12, 4.8, 1, 2, width_ratios=[2, 3]) as (whole, over_time):
             _draw_whole(whole, prediction, found)
             _draw_over_time(over_time, prediction, found)
-            whole.set_title(short_name(Path(audio).name, 40))
+            whole.figure.suptitle(short_name(Path(audio).name, 70), x=0.01, ha="left", fontsize="large")
         self.run.add_artifact(path)
 
 
@@ -82,14 +83,24 @@ def _draw_whole(axis: Any, prediction: Prediction, found: Mapping[str, Any]) -> 
     axis.axvline(found["tempo"], color=COLOURS[1], label=f"{found['tempo']:.2f} BPM")
     axis.axvline(found["second_tempo"], color=MUTED, linestyle=":", label=f"or {found['second_tempo']:.2f} BPM")
     axis.set_xlabel("tempo (BPM)")
-    axis.legend(loc="upper right")
+    _legend_above(axis)
 
 
 def _draw_over_time(axis: Any, prediction: Prediction, found: Mapping[str, Any]) -> None:
     middles = prediction.times + prediction.window / 2
-    axis.plot(middles, [one["tempo"] for one in found["over_time"]], "o-", color=COLOURS[1], label="of each window")
+    tempi = np.array([one["tempo"] for one in found["over_time"]])
+    axis.plot(*without_jumps(middles, tempi), "o-", color=COLOURS[1], label="of each window")
     axis.axhline(found["tempo"], color=MUTED, linestyle=":", label="of the whole")
-    axis.xaxis.set_major_formatter(clock)
-    axis.set_xlabel("time (minutes:seconds)")
+    time_axis(axis)
     axis.set_ylabel("tempo (BPM)")
-    axis.legend(loc="upper right")
+    _legend_above(axis)
+
+
+def without_jumps(times: np.ndarray, tempi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A curve with a gap (NaN) wherever the tempo moves by more than half an octave from one point to the next."""
+    jumps = 1 + np.flatnonzero(np.abs(np.diff(np.log2(tempi))) > JUMP)
+    return np.insert(np.asarray(times, np.float64), jumps, np.nan), np.insert(tempi, jumps, np.nan)
+
+
+def _legend_above(axis: Any) -> None:
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -44,11 +45,13 @@ class Objective(nn.Module):
 
     Attributes:
         needs_labels: Whether tracks need annotations; without them, batches hold no `target`.
+        panels: Scores that are drawn together, see `experiments.tasks.base.Task`.
         views: Crops of a track that an example consists of. Several are stacked: `x [batch, views, frames, ...]`.
     """
 
     needs_labels: bool = True
     views: int = 1
+    panels: Mapping[str, Sequence[str]] = MappingProxyType({})
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Losses by name: `loss` is minimised, the others are logged as `train/loss_NAME`.

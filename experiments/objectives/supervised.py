@@ -27,7 +27,7 @@ class Supervised(Objective):
 
     def __init__(self, task: Task, join: str | None = None) -> None:
         super().__init__()
-        self.task, self.join = task, join or task.usual_join
+        self.task, self.join, self.panels = task, join or task.usual_join, task.panels
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """`losses` of what the network gives."""
@@ -35,6 +35,7 @@ class Supervised(Objective):
 
     def losses(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Loss of the main head against the annotations, mixed as the windows were."""
+        _check_steps(outputs, batch, self.task)
         target, mix = batch["target"], batch.get("mix")
         if mix is not None:
             target = mixup(self.task.smooth_labels(target), *mix)
@@ -46,6 +47,7 @@ class Supervised(Objective):
 
     def keep_outputs(self, outputs: Outputs, batch: Batch) -> dict[str, np.ndarray]:
         """See `keep`."""
+        _check_steps(outputs, batch, self.task)
         given = {name: batch[name].cpu().numpy() for name in ("target", "mask") if name in batch}
         return {"outputs": main_head(outputs).float().cpu().numpy(), **given}
 
@@ -77,6 +79,23 @@ class Supervised(Objective):
             metrics, problem = {}, str(error)
         scores |= {name: value for name, value in metrics.items() if not name.startswith("n_")}
         return Evaluation(scores, tracks, predictions, references, problem)
+
+
+def _check_steps(outputs: Outputs, batch: Batch, task: Task) -> None:
+    """Refuse outputs over time that are not one for each step of the windows.
+
+    Raises:
+        UserError: They are more or fewer.
+    """
+    if task.grid is None:
+        return
+    frames, shape = batch["x"].shape[1], list(main_head(outputs).shape)
+    steps = task.grid.steps(frames)
+    if len(shape) != 3 or shape[1] != steps:
+        raise UserError(
+            f"the network gives outputs of shape {shape} for windows of {frames} frames: over time, forward gives "
+            f"[batch, steps, n_classes], steps being frames // pool, here {frames} // {task.grid.pool} = {steps}"
+        )
 
 
 def _rows_of(number: np.ndarray, tracks: int) -> list[np.ndarray]:

@@ -115,7 +115,7 @@ def _trial(settings: PretrainSettings, run: RunHandle) -> Trial:
     task.checked_join(join)
     if datamodule.input == "audio":
         encoder = encoder.fed(True)
-    source = _audio(datamodule, encoder.frontend)
+    source = _audio(datamodule, encoder)
     say_rounded(encoder, source)
     corpus, stored = match(
         read_corpus(datamodule, source, task), source.features.ids, source.base_dir, datamodule.max_unmatched, run
@@ -130,7 +130,7 @@ def _trial(settings: PretrainSettings, run: RunHandle) -> Trial:
     return Trial(encoder, windowing, splits["test"], source.features, join, batch_size, datamodule.jobs)
 
 
-def _audio(datamodule: DatamoduleSettings, frontend: FrontEnd) -> DataSource:
+def _audio(datamodule: DatamoduleSettings, encoder: Encoder) -> DataSource:
     """Tracks as audio, whatever the network is made for."""
     base = Path(datamodule.base_dir).expanduser() if datamodule.base_dir else None
     if base and base.is_dir() and holds_features(base) and (kind := open_features(base).header.kind) != "audio":
@@ -138,7 +138,8 @@ def _audio(datamodule: DatamoduleSettings, frontend: FrontEnd) -> DataSource:
             f"robustness.perturbations change audio, and {base} holds {kind}: give the folder of the audio files, or a "
             "store of audio, datamodule.base_dir=FOLDER"
         )
-    return open_source(datamodule.model_copy(update={"input": "audio"}), frontend, "audio")
+    settings = datamodule.model_copy(update={"input": "audio"})
+    return open_source(settings, encoder.frontend, "audio", task=encoder.task)
 
 
 def _claim(folder: Path, trial: Trial, overwrite: bool) -> None:

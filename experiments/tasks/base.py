@@ -6,6 +6,7 @@ import copy
 import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -31,10 +32,15 @@ class Task(ABC):
             has them there as `classes`.
         classes: Names of the outputs, in their order.
         primary: The metric that early stopping and selection look at; higher is better.
+        shown: Metrics that the line of an epoch shows before others.
         clip_level: Whether a target and a prediction hold for a whole recording, so that those of several recordings
             can be stacked. `score` of other tasks takes lists, one array a recording, and such a task overrides
             `targets` and `join`.
+        unit: What a row of `score_per_class` is about.
+        scored: What `score` judges, where that is not what `predict` says; for a line about the figures.
         usual_join: How windows become one where nobody says it, a key of `models.prediction.JOINS`.
+        panels: Of the curves of a training, title -> metrics that are drawn together, the only ones of a validation
+            that are drawn beside losses; empty: a panel a metric.
         grid: Of a task over time: when the network that it is used with gives its outputs, see `on`.
     """
 
@@ -44,8 +50,12 @@ class Task(ABC):
     options: Mapping[str, Any]
     classes: tuple[str, ...]
     primary: str
+    shown: tuple[str, ...] = ()
     clip_level: bool = True
+    unit: str = "class"
+    scored: str = ""
     usual_join: str = "mean"
+    panels: Mapping[str, Sequence[str]] = MappingProxyType({})
     grid: TimeGrid | None = None
 
     @property
@@ -57,6 +67,11 @@ class Task(ABC):
     def monitor(self) -> str:
         """The metric by which the best epoch of a network's training is chosen, with `trainer.monitor=metric`."""
         return self.primary
+
+    @property
+    def unlearned(self) -> str:
+        """What the annotations that it was made from do not teach, a sentence; empty where there is nothing."""
+        return ""
 
     @property
     def metadata(self) -> dict[str, Any]:

@@ -20,6 +20,10 @@ PRIMARY = "f1"
 COUNTS = ("beats_left_out", "downbeats_left_out", "downbeats_unknown")  # of recordings
 COHERENCE = ("tempo_jumps", "repeated_downbeats")
 METRICS = tuple(f"{kind}_{metric}" for kind in KINDS for metric in scores.METRICS)
+PANELS = {  # of the curves of a training
+    "F-measure": (PRIMARY, *(f"{kind}_f1" for kind in KINDS)),
+    **{f"continuity of {kind}s": (f"{kind}_cmlt", f"{kind}_amlt") for kind in KINDS},
+}
 ERRORS = tuple(f"{kind}_error" for kind in KINDS)
 
 Table = Mapping[str, np.ndarray]

@@ -26,7 +26,15 @@ from datasets.targets import Targets
 from datasets.time_grid import TimeGrid
 from experiments.errors import UserError
 from experiments.tasks.base import Task
-from experiments.tasks.beat_scores import KINDS, PRIMARY, Table, means_over_tracks, resampled_tracks, score_decoded
+from experiments.tasks.beat_scores import (
+    KINDS,
+    PANELS,
+    PRIMARY,
+    Table,
+    means_over_tracks,
+    resampled_tracks,
+    score_decoded,
+)
 from experiments.tasks.checks import as_float32
 from models.joining import side_by_side
 from models.rhythm.decoded import Decoded
@@ -48,6 +56,7 @@ class BeatTracking(Task):
         intervals: Seconds from beat to beat and from downbeat to downbeat, on average over a corpus (`measured`): what
             the few positives of a curve are weighted by.
         tolerance: Seconds by which a peak may miss the annotation at no cost.
+        downbeats: Whether they are learned; if not, beats are found without positions in the bar.
 
     Attributes:
         decoding: How curves become beats; None: by their peaks.
@@ -61,24 +70,42 @@ class BeatTracking(Task):
     kind = "events"
     classes = KINDS
     primary = PRIMARY
+    shown = (PRIMARY, *(f"{kind}_f1" for kind in KINDS))
     clip_level = False
+    panels = PANELS
     widened = False
     decoding: Decoding | None = None
 
-    def __init__(self, intervals: Sequence[float] = USUAL_INTERVALS, tolerance: float = 0.06) -> None:
+    def __init__(
+        self, intervals: Sequence[float] = USUAL_INTERVALS, tolerance: float = 0.06, downbeats: bool = True
+    ) -> None:
         self.intervals, self.tolerance = tuple(map(float, intervals)), float(tolerance)
+        self.downbeats = bool(downbeats)
         if len(self.intervals) != len(KINDS) or not all(0 < one < math.inf for one in self.intervals):
             raise UserError(f"{self.name}: intervals={list(intervals)}: expected two above 0, in seconds")
         if not 0 <= self.tolerance < math.inf:
             raise UserError(f"{self.name}: tolerance={tolerance}: expected seconds, 0 or more")
-        self.options: dict[str, Any] = {"intervals": list(self.intervals), "tolerance": self.tolerance}
+        self.options: dict[str, Any] = {
+            "intervals": list(self.intervals),
+            "tolerance": self.tolerance,
+            **_known_bars(self.downbeats),
+        }
 
     @classmethod
     def measured(cls, annotations: Sequence[Beats]) -> dict[str, Any]:
-        """Average intervals between beats and between downbeats, of tracks that have several."""
+        """Average intervals between beats and between downbeats, of tracks that have several; whether there are any
+        downbeats."""
         found = [_average_interval([one.times for one in annotations if isinstance(one, Beats)])]
         found.append(_average_interval([one.downbeats for one in annotations if isinstance(one, Beats)]))
-        return {"intervals": [one or usual for one, usual in zip(found, USUAL_INTERVALS, strict=True)]}
+        intervals = [one or usual for one, usual in zip(found, USUAL_INTERVALS, strict=True)]
+        return {"intervals": intervals, **_known_bars(_any_downbeats(annotations))}
+
+    @property
+    def unlearned(self) -> str:
+        """Downbeats, where no track has any."""
+        if self.downbeats:
+            return ""
+        return f"{self.name}: downbeats are not learned: no track for training has annotated positions in the bar"
 
     def decoded_by(self, decoding: Decoding) -> Self:
         """The same task with another decoder."""
@@ -168,6 +195,8 @@ class BeatTracking(Task):
         """`events` of several recordings, in threads side by side."""
         from models.rhythm.decoding import decode_all
 
+        if not self.downbeats:
+            predictions = [one[:, :1] for one in predictions]
         try:
             return decode_all(predictions, self._grid.rate, self.decoding, offset=self._grid.offset)
         except ValueError as error:
@@ -228,14 +257,14 @@ class WidenedBeatTracking(BeatTracking):
     name = "beats_widened"
     widened = True
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.options = {}
+    def __init__(self, downbeats: bool = True) -> None:
+        super().__init__(downbeats=downbeats)
+        self.options = _known_bars(self.downbeats)
 
     @classmethod
     def measured(cls, annotations: Sequence[Beats]) -> dict[str, Any]:
-        """Nothing."""
-        return {}
+        """Whether there are any downbeats."""
+        return _known_bars(_any_downbeats(annotations))
 
     def loss(self, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
         """Cross-entropy of the two curves; arguments as in `BeatTracking`."""
@@ -250,9 +279,9 @@ class BeatClasses(BeatTracking):
     name = "beats_classes"
     classes = ("other beat", "downbeat", "no beat")
 
-    def __init__(self, intervals: Sequence[float] = USUAL_INTERVALS) -> None:
-        super().__init__(intervals)
-        self.options = {"intervals": list(self.intervals)}
+    def __init__(self, intervals: Sequence[float] = USUAL_INTERVALS, downbeats: bool = True) -> None:
+        super().__init__(intervals, downbeats=downbeats)
+        self.options = {"intervals": list(self.intervals), **_known_bars(self.downbeats)}
 
     def loss(self, outputs: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
         """Weighted cross-entropy of logits `[batch, steps, 3]`; other arguments as in `BeatTracking`."""
@@ -267,6 +296,17 @@ class BeatClasses(BeatTracking):
         classes = softmax(as_float32(outputs), axis=-1)
         any_beat = np.minimum(classes[..., 0] + classes[..., 1], 1)
         return np.stack([any_beat, classes[..., 1]], axis=-1)
+
+
+def _any_downbeats(annotations: Sequence[Beats]) -> bool:
+    """Whether any track has downbeats, or none has beats, so that nothing is known."""
+    with_beats = [one for one in annotations if isinstance(one, Beats) and len(one)]
+    return not with_beats or any(len(one.downbeats) for one in with_beats)
+
+
+def _known_bars(downbeats: bool) -> dict[str, bool]:
+    """The option, which those that learn downbeats go without, as older checkpoints do."""
+    return {} if downbeats else {"downbeats": False}
 
 
 def _average_interval(times: Sequence[np.ndarray]) -> float | None:

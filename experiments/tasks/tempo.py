@@ -65,6 +65,7 @@ class TempoTask(Task):
 
     annotations = ("tempo",)
     primary = "accuracy1"
+    unit = "range"
 
     def encode(self, annotation: float) -> np.ndarray:
         """Return the tempo as it was annotated, float32 `[]`, BPM.
@@ -184,6 +185,7 @@ class Tempo(TempoTask):
 
     name = "tempo"
     kind = "class"
+    scored = "of the most probable class, by which training selects; the figures below: of the tempo between classes"
     classes = tuple(f"{bpm} BPM" for bpm in range(SLOWEST, FASTEST + 1))
 
     def __init__(self) -> None:

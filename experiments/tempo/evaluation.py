@@ -69,7 +69,10 @@ def beside_baselines(
     rows = compare(systems, songs, seed=run.seed)
     parts = _confidence(task, test, valid)
     if task.kind == "class":
-        say(f"tempi of {name} lie between its classes, as predict gives them")
+        say(
+            f"tempi of {name} below lie between its classes, as predict gives them: accuracies differ a little from "
+            "test/accuracy1 and test/accuracy2, which are of the most probable class"
+        )
     if task.primary == "accuracy2":
         say(f"{name} was trained for any octave: its Accuracy1 is not to be compared")
     _leave(rows, systems, songs, parts, run)

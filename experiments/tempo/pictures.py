@@ -121,6 +121,9 @@ def where_right(systems: Sequence[System], songs: Songs, path: Path) -> Path:
                 heights = [100 * right[rows].mean() for rows in inside]
                 shift = (number - (len(shown) - 1) / 2) * width
                 axis.bar(places + shift, heights, width, color=COLOURS[number], label=short_name(system.name))
+                for place, height in zip(places + shift, heights, strict=True):
+                    if height == 0:  # no bar to see
+                        axis.text(place, 1, "0", ha="center", fontsize=9, color=COLOURS[number])
             labels = [f"{name}\n{rows.sum()}" for name, rows in zip(short_names(names, 12), inside, strict=True)]
             axis.set_xticks(places, labels, fontsize=9)
             axis.set_ylim(0, 100)

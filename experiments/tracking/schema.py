@@ -11,6 +11,7 @@ import difflib
 import functools
 import inspect
 import io
+import re
 import textwrap
 import tokenize
 import types
@@ -160,6 +161,10 @@ def _phrase(detail: Mapping[str, Any]) -> str:
     if detail["type"] in ("missing", "extra_forbidden"):
         return f"{detail['loc'][-1]!r} is {'needed' if detail['type'] == 'missing' else 'no key here'}"
     text = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if detail["type"] == "literal_error":
+        valid = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected", "")))
+        near = difflib.get_close_matches(str(detail["input"]), valid, n=1)
+        text += f" (did you mean {near[0]!r}?)" if near else ""
     if detail["type"] in ("dict_type", "model_type", "model_attributes_type"):
         return "should be {key: value, ...}"
     return text.replace("Input should be", "should be").partition(", unable to parse")[0].partition(", got ")[0]

@@ -51,10 +51,11 @@ def table_found(settings: DatamoduleSettings, base: Path) -> Path | None:
     return None if any(named) else table_near(base)
 
 
-def from_files(settings: DatamoduleSettings, base: Path) -> Corpus | None:
+def from_files(settings: DatamoduleSettings, base: Path, task: Task | None = None) -> Corpus | None:
     """The tracks of the table, pickles or files of beats that the settings name, or of the table near the audio.
 
-    Without either, those of the files of beats beside the audio, where the task of the settings is about beats.
+    Without either, those of the files of beats beside the audio, where the task is about beats: that of a trained
+    network, or else of the settings.
 
     Returns:
         The tracks, split; None where there is no such file, or folders are to be the classes.
@@ -87,7 +88,8 @@ def from_files(settings: DatamoduleSettings, base: Path) -> Corpus | None:
             "set it, such as those that end with _mtt, give your own, datamodule.groundtruth=TABLE, or take the config "
             "of the network alone, without _mtt"
         )
-    corpus = read(settings, table, base) if table else beat_sources.beside_audio(base, beat_sources.needed(settings))
+    wanted = beat_sources.needed(settings, task)
+    corpus = read(settings, table, base) if table else beat_sources.beside_audio(base, wanted)
     return corpus and arrange(settings, corpus)
 
 
@@ -137,7 +139,7 @@ def splits_near(settings: DatamoduleSettings, base: Path, ids: Sequence[str]) ->
     return table, {identity: given.get(identity, "train") for identity in ids}
 
 
-def from_folders(settings: DatamoduleSettings, base: Path, ids: Sequence[str]) -> Corpus:
+def from_folders(settings: DatamoduleSettings, base: Path, ids: Sequence[str], task: Task | None = None) -> Corpus:
     """Take folders for classes: where the settings say so, or where they can be nothing else.
 
     Raises:
@@ -145,7 +147,7 @@ def from_folders(settings: DatamoduleSettings, base: Path, ids: Sequence[str]) -
             settings cannot be made.
         CorpusError: There are fewer than two.
     """
-    if settings.groundtruth != FOLDERS and "beats" in beat_sources.needed(settings):
+    if settings.groundtruth != FOLDERS and "beats" in beat_sources.needed(settings, task):
         raise UserError(
             f"no beats for {base}: put files of beats beside the audio (song.beats for song.wav), or name a folder of "
             "them or a table, datamodule.groundtruth=FOLDER_OR_TABLE"
@@ -183,7 +185,9 @@ def arrange(settings: DatamoduleSettings, corpus: Corpus) -> Corpus:
     rule, columns = settings.splits or "hashed", settings.columns
     corpus = split_corpus(corpus, rule, settings.split_shares, settings.split_seed, columns.group, columns.artist)
     sizes = ", ".join(f"{len(corpus.split(name))} {name}" for name in splits.SPLITS)
-    better = settings.splits is None and fills_all(corpus, "stratified", settings.split_shares, settings.split_seed)
+    labelled = set(LABELS) & set(beat_sources.needed(settings) or corpus.annotations)
+    better = settings.splits is None and labelled
+    better = better and fills_all(corpus, "stratified", settings.split_shares, settings.split_seed)
     other = " (datamodule.splits=stratified gives every label its share)" if better else ""
     notes.append(f"splits {corpus.split_by}: {sizes}{other}{', not those that are given' * replaced}")
     return replace(corpus, notes=tuple(notes))

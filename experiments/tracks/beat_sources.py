@@ -105,12 +105,13 @@ def completed(corpus: Corpus, base: Path, wanted: Collection[str]) -> Corpus:
         for track in corpus
     ]
     read = [one for one in found.values() if isinstance(one, FoundBeats)]
+    unreadable = {track: one for track, one in found.items() if isinstance(one, str)}
     notes = [
         f"beats: of {pluralize(len(read), 'file')} beside the audio",
         *mended_notes(read),
-        *refused_notes([one for one in found.values() if isinstance(one, str)]),
+        *refused_notes(unreadable),
     ]
-    return replace(corpus, tracks=tuple(tracks), notes=(*corpus.notes, *notes))
+    return replace(corpus, tracks=tuple(tracks), notes=(*corpus.notes, *notes), unreadable=unreadable)
 
 
 def within_audio(corpus: Corpus, features: Reader, frame_rate: float) -> Corpus:
@@ -123,13 +124,14 @@ def within_audio(corpus: Corpus, features: Reader, frame_rate: float) -> Corpus:
     lengths = seconds_of(features, list(stored.values()), frame_rate).tolist()
     end = dict(zip(stored, lengths, strict=True))
     behind: dict[str, int] = {}
-    tracks = []
+    most_behind, tracks = 0, []
     for track in corpus:
         if track.id in end:
             beats: Beats = track.annotations[BEATS]
             kept = beats.until(end[track.id])
             if len(kept) < len(beats):
                 behind[track.id] = len(beats) - len(kept)
+                most_behind += len(kept) < behind[track.id]
                 track = replace(track, annotations={**track.annotations, BEATS: kept})
         tracks.append(track)
     if not behind:
@@ -137,6 +139,8 @@ def within_audio(corpus: Corpus, features: Reader, frame_rate: float) -> Corpus:
     count = pluralize(sum(behind.values()), "beat lies", "beats lie")
     cases = enumerated((f"{track} ({number})" for track, number in behind.items()), SHOWN)
     note = f"{count} behind the end of the audio of {pluralize(len(behind), 'track')} and left out: {cases}"
+    if most_behind:
+        note += f"; of {pluralize(most_behind, 'track')} these are most: are the times milliseconds, or of other audio?"
     return replace(corpus, tracks=tuple(tracks), notes=(*corpus.notes, note))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from datasets.columns import likely, option
+from datasets.corpora import CORPORA
 from datasets.corpus import LABELS, Corpus
 from datasets.folders import are_classes
 from datasets.store import Reader, Store
@@ -31,6 +32,7 @@ from preprocess.files import find as find_audio
 from preprocess.files import holds_features
 
 WITHOUT_NETWORK = "musicnn"  # features of tracks where no network says which it wants
+USUAL_RATE = 22_050  # Hz, of audio that is stored for no network in particular
 MADE_ELSEWHERE = "musicnn"  # features in folders of MAEST's code base, which do not say what made them
 NAMING = (  # settings that decide which tracks there are, with which splits and labels
     "base_dir",
@@ -83,6 +85,7 @@ def open_source(
     frontend: FrontEnd | None = None,
     input: Literal["features", "audio"] = "features",
     labelled: bool = True,
+    task: Task | None = None,
 ) -> DataSource:
     """Find the tracks and annotations, rendering the demo corpus and filling stores where that was not done yet.
 
@@ -94,6 +97,7 @@ def open_source(
         frontend: Of the network; None: there is no network.
         input: What the network takes where `settings.input` does not say it and `settings.base_dir` is no store.
         labelled: Whether annotations are needed.
+        task: Of a trained network; None: that of the settings.
 
     Raises:
         UserError: The folder does not exist, there are no annotations, or it is a store of what the network does not
@@ -101,6 +105,7 @@ def open_source(
         StoreError, AudioError: A store is damaged; no audio could be read.
         CorpusError: The annotations cannot be read.
     """
+    rate = frontend.sample_rate if frontend else USUAL_RATE
     frontend = frontend or build_frontend(WITHOUT_NETWORK)
     if settings.base_dir is None:
         return _demo(settings, labelled, frontend, (settings.input or input) == "audio")
@@ -108,16 +113,17 @@ def open_source(
     if not base.is_dir():
         what = "a file; give the folder it is in" if base.exists() else "no such folder"
         if not base.exists() and (base.name == "mels" or base.parts[:1] == ("data",)):  # where named configs look
-            sort = " --audio RATE" if base.name == "audio" else ""
-            what += f"; python -m preprocess CORPUS DATA_DIR {base}{sort} makes it"
+            sort = f" --audio {rate}" if base.name == "audio" else ""
+            corpus = base.parent.name if base.parent.name in CORPORA else "CORPUS"
+            what += f"; python -m preprocess {corpus} DATA_DIR {base}{sort} makes it"
         raise UserError(f"datamodule.base_dir={settings.base_dir}: {what}")
     if labelled and (table := annotations.table_found(settings, base)):
         say(f"labels: {table}")
-    corpus, stored = annotations.from_files(settings, base) if labelled else None, holds_features(base)
+    corpus, stored = annotations.from_files(settings, base, task) if labelled else None, holds_features(base)
     if corpus is not None and (note := annotations.pooling_note(settings, corpus)):
         say(note)
     if labelled and corpus is None and not stored:
-        annotations.from_folders(settings, base, [audio.id for audio in find_audio(base).files])
+        annotations.from_folders(settings, base, [audio.id for audio in find_audio(base).files], task)
     if stored:
         features = _opened(base, frontend, settings)
         return DataSource(base.resolve().name, base, features, frontend, corpus, features.header.kind == "audio")
@@ -250,7 +256,7 @@ def read_corpus(settings: DatamoduleSettings, source: DataSource, task: Task | N
         UserError: No table was given, none lies beside the audio, and its folders are no classes.
         CorpusError: Folders are the classes, and there are too few.
     """
-    corpus = source.corpus or annotations.from_folders(settings, source.base_dir, source.features.ids)
+    corpus = source.corpus or annotations.from_folders(settings, source.base_dir, source.features.ids, task)
     base = source.base_dir
     corpus = replace(corpus, name=corpus_name(base, source.name, corpus.name), version=version_of(base))
     wanted = beat_sources.needed(settings, task)
@@ -271,7 +277,7 @@ def build_task(
     """Make a task as `prepare_task` does, and report new notes on the corpus and implausible values."""
     chosen, task = prepare_task(settings, corpus, name, taught)
     warnings = [f"{one.said}: {enumerated(map(str, one.cases), 3)}" for one in implausible(task, chosen)]
-    chosen = replace(chosen, notes=(*chosen.notes, *warnings))
+    chosen = replace(chosen, notes=(*chosen.notes, *warnings, *filter(None, [task.unlearned])))
     say_notes(chosen, corpus)
     return chosen, task
 

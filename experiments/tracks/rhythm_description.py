@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from datasets.beats import Beats
 from datasets.corpora import integrity
 from datasets.corpora.integrity import REFUSED, Verdict
-from datasets.corpus import SPLITS, Corpus
+from datasets.corpus import SPLITS, Corpus, Track
 from datasets.csv_writing import write_records
 from datasets.matching import match_tracks
 from datasets.rhythm_audit import (
@@ -49,8 +49,9 @@ def describe(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
 
         return describe_labels(settings, run)
     stored = match_tracks([track.id for track in corpus], source.features.ids).stored
-    used = corpus.only(stored)
+    used, tracks = corpus.only(stored), {track.id: track for track in corpus}
     verdicts = integrity.read(source.base_dir) or _verdicts(corpus, stored)
+    verdicts = [_with_annotation(one, tracks.get(one.track), corpus) for one in verdicts]
     tempi, rows = _tempi(used, verdicts), _beats(used)
     genres = tempo_rows(tempi, *TEMPO_RANGE) if tempi else []
     limits = settings.rhythm.limits
@@ -83,6 +84,22 @@ def _verdicts(corpus: Corpus, stored: Mapping[str, str]) -> list[Verdict]:
         )
         for track in corpus
     ]
+
+
+def _with_annotation(verdict: Verdict, track: Track | None, corpus: Corpus) -> Verdict:
+    """The verdict on a recording and its annotation: beats that nothing follows from refuse it, if it has no tempo."""
+    if track is None or verdict.verdict == REFUSED:
+        return verdict
+    beats, tempo = track.annotations.get("beats"), track.annotations.get("tempo")
+    if isinstance(beats, Beats) and len(beats) > 1:
+        return verdict
+    if isinstance(beats, Beats):
+        fault = "one annotated beat alone" if len(beats) else "no annotated beat within the audio"
+    else:
+        fault = corpus.unreadable.get(track.id, "" if tempo is not None else "no annotation of beats or tempo")
+    if tempo is None:
+        return replace(verdict, verdict=REFUSED, reason=fault)
+    return replace(verdict, reason=verdict.reason or fault)
 
 
 def _tempi(used: Corpus, verdicts: Sequence[Verdict]) -> list[AnnotatedTempo]:

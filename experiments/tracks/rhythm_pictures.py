@@ -71,7 +71,8 @@ def beats_picture(rows: Sequence[BeatRow], limits: tuple[float, float], path: st
             start += counts
         for place, count in enumerate(start):
             right.text(place, count, f"{count:,.0f}", ha="center", va="bottom", fontsize=11, color=MUTED)
-        right.margins(y=0.12)
+        right.set_ylim(0, 1.12 * start.max())
+        right.yaxis.get_major_locator().set_params(integer=True)
         right.grid(axis="x", visible=False)
         right.set_xlabel("beats in most bars")
         right.set_ylabel("tracks")
@@ -98,4 +99,5 @@ def _histogram(axis, tempi: Sequence[AnnotatedTempo], limits: tuple[float, float
         axis.text(limit, 0.99, f" {limit:g}", transform=axis.get_xaxis_transform(), va="top", fontsize=11)
     axis.set_xlabel("tempo, BPM")
     axis.set_ylabel("tracks")
-    axis.legend()
+    axis.yaxis.get_major_locator().set_params(integer=True)
+    axis.figure.legend(loc="outside lower left", ncols=len(present))

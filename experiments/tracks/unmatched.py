@@ -70,13 +70,21 @@ def report_unannotated(task: Task, corpus: Corpus, max_unmatched: float = 1.0, r
     """
     without = [track.id for track in corpus if annotated(task.annotations, track.annotations) is None]
     what = f"without {' and '.join(task.annotations)} (task {task.name})"
-    _report([(without, what, len(corpus))], f"unmatched_{task.name}.csv", max_unmatched, run)
+    file = f"unmatched_{task.name}.csv"
+    _report([(without, what, len(corpus))], file, max_unmatched, run, corpus.unreadable)
 
 
 def _report(
-    unmatched: Sequence[tuple[Sequence[str], str, int]], file: str, max_unmatched: float, run: RunHandle | None
+    unmatched: Sequence[tuple[Sequence[str], str, int]],
+    file: str,
+    max_unmatched: float,
+    run: RunHandle | None,
+    reasons: Mapping[str, str] | None = None,
 ) -> None:
-    """Say and list which tracks are not used, what they are, and out of how many; refuse too many."""
+    """Say and list which tracks are not used, what they are, and out of how many; refuse too many.
+
+    The list has the reason of a track where there is one.
+    """
     for tracks, what, _ in unmatched:
         if tracks:
             few = ", ".join(tracks[:SHOWN]) + (", ..." if len(tracks) > SHOWN else "")
@@ -87,7 +95,8 @@ def _report(
         with path.open("w", newline="", encoding="utf-8") as handle:
             writer = TableWriter(handle)
             writer.writerow(["track", "reason"])
-            writer.writerows((identity, what) for tracks, what, _ in unmatched for identity in tracks)
+            known = reasons or {}
+            writer.writerows((one, known.get(one, what)) for tracks, what, _ in unmatched for one in tracks)
         run.add_artifact(path)
         listed = f"; all of them: {path}"
     for tracks, what, total in unmatched:

@@ -14,6 +14,7 @@ import numpy as np
 from datasets.beat_files import write_beats
 from datasets.beats import Beats
 from datasets.csv_writing import write_records
+from datasets.identity import result_names
 from datasets.intervals import IntervalError, central
 from datasets.text import aligned, pluralize, printable
 from experiments import reports
@@ -237,11 +238,12 @@ def _leave_files(
 def _leave_beats(names: Sequence[str], decoded: Sequence[Decoded], run: RunHandle) -> None:
     """A file of beats for every track, below a folder as the tracks are below theirs; not where a name leaves it."""
     folder = run.directory / FOLDER
+    files = result_names(names)
     for name, found in zip(names, decoded, strict=True):
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or "\0" in name:
             say(f"no file of beats for {printable(name)}: the name leads out of its folder")
             continue
-        file = folder / f"{name}.beats"
+        file = folder / f"{files[name]}.beats"
         file.parent.mkdir(parents=True, exist_ok=True)
         write_beats(file, Beats(found.times, found.positions))

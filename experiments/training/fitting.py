@@ -48,7 +48,7 @@ def fit(
     trainer = make_trainer(settings, run, curves, steps, averaging(module), learner.monitor, max_epochs=epochs)
     with prefer(settings.attention):
         trainer.fit(learner, data, ckpt_path=checkpoint, weights_only=True)
-    draw(trainer, curves, run)
+    draw(trainer, curves, run, learner.objective.panels)
     result = best_epoch(curves, learner.monitor)
     if not result:
         raise UserError(f"{learner.monitor} was never finite: the training diverged; lower module.optimizer.lr")

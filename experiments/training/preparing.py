@@ -121,7 +121,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
 def _trained(settings: PretrainSettings, run: RunHandle) -> Subject:
     """A trained network, and tracks annotated with what it predicts."""
     datamodule, encoder = settings.datamodule, open_encoder(settings)
-    source = open_source(datamodule, encoder.frontend, encoder.input)
+    source = open_source(datamodule, encoder.frontend, encoder.input, task=encoder.task)
     corpus = read_corpus(datamodule, source, encoder.task)
     corpus, stored = match(corpus, source.features.ids, source.base_dir, datamodule.max_unmatched, run)
     encoder = encoder.fed(source.audio)

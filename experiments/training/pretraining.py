@@ -150,7 +150,8 @@ def _report_test(
         write_test_report(task, predictions, references, run, train, ends=ends)
         write_predictions(task, [ids[track] for track in evaluation.tracks], predictions, run)
         name_left_out(task, references)
-        say(score_line(scores, macro_intervals(task, evaluation, run.seed) if table else {}))
+        line = score_line(scores, macro_intervals(task, evaluation, run.seed) if table else {})
+        say(f"{line}  ({task.scored})" if task.scored else line)
         print_scores(further, selection)
         if table and ends and task.n_outputs <= MOST_ROWS:
             print(per_class_table(task, predictions, references, ends))

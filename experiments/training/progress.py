@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback, RichProgressBar
@@ -46,23 +46,26 @@ class EpochLine(Callback):
         fresh = {name: float(value) for name, value in logged.items() if self.validated or not name.startswith("val")}
         fresh.pop("v_num", None)
         head, tail = epoch_name(trainer.current_epoch, total), f"({spent:.0f} s, {left:.0f} s left)"
-        say(epoch_line(head, fresh, tail, getattr(pl_module, "monitor", "")))
+        task = getattr(getattr(pl_module, "objective", None), "task", None)
+        first = [getattr(pl_module, "monitor", ""), *(f"val/{name}" for name in getattr(task, "shown", ()))]
+        say(epoch_line(head, fresh, tail, first))
         self.validated = False
 
 
-def epoch_line(head: str, metrics: Mapping[str, float], tail: str, first: str = "") -> str:
-    """Join an epoch's figures to a line of at most `LINE` characters: losses first, then scores, then the rest.
+def epoch_line(head: str, metrics: Mapping[str, float], tail: str, first: Sequence[str] = ()) -> str:
+    """Join an epoch's figures to a line: losses first, then scores, then the rest, as long as it has `LINE` characters.
 
-    Of the scores the one called `first` comes first.
+    Of the scores those of the names `first` come first, in their order, and are all there.
     """
 
-    def rank(name: str) -> tuple[bool, bool, bool, str]:
-        return not name.endswith("/loss"), not name.startswith("val"), name != first, name
+    def rank(name: str) -> tuple[bool, bool, int, str]:
+        place = first.index(name) if name in first else len(first)
+        return not name.endswith("/loss"), not name.startswith("val"), place, name
 
     ranked = sorted(metrics, key=rank)
     line = head
     for name in ranked:
         more = f"{line}  {name} {metrics[name]:.4g}"
-        if len(more) + 2 + len(tail) <= LINE:
+        if name in first or len(more) + 2 + len(tail) <= LINE:
             line = more
     return f"{line}  {tail}"

@@ -12,14 +12,14 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
-from experiments import reports
 from experiments.networks.devices import precision
 from experiments.settings import TrainerSettings
 from experiments.tracking import RunHandle
 from experiments.tracking.logger import LogBeforeSaving, RunLogger
-from experiments.training.averaging import Averaging
+from experiments.training.averaging import Averaging, MovingAverage, SnapshotAverage
 from experiments.training.checkpointing import BEST, LAST, AtomicCheckpoints, KeepBest, SaveOften, StepSeeds
 from experiments.training.cluster import parallel
+from experiments.training.curves import Groups, training_curves
 from experiments.training.interruption import SaveWhenInterrupted
 from experiments.training.monitoring import LOSS, mode_of
 from experiments.training.phases import PhaseSwitch
@@ -69,12 +69,21 @@ class History(Series):
             points.append((step, float(value)))
 
 
-def draw(trainer: L.Trainer, curves: History, run: RunHandle) -> None:
-    """Keep the pictures of a training: what it learned (`curves.png`) and how fast it ran (`throughput.png`)."""
+def draw(trainer: L.Trainer, curves: History, run: RunHandle, groups: Groups) -> None:
+    """Keep the pictures of a training: what it learned (`curves.png`) and how fast it ran (`throughput.png`).
+
+    Args:
+        trainer: Has trained.
+        curves: What it learned.
+        run: Gets the pictures.
+        groups: Metrics that one panel shows, as `Task.panels` has them; those of weight averages come with them.
+    """
+    suffixes = ("", SnapshotAverage.suffix, MovingAverage.suffix)
+    groups = {title: [name + end for name in names for end in suffixes] for title, names in groups.items()}
     speed = throughput_of(trainer)
     for name, series in (("curves.png", curves.series), ("throughput.png", speed.series if speed else {})):
         if run.is_global_zero and series:
-            run.add_artifact(reports.training_curves(series, run.directory / name))
+            run.add_artifact(training_curves(series, run.directory / name, groups))
 
 
 def quiet_lightning() -> None:

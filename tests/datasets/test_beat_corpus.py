@@ -171,7 +171,7 @@ def test_a_cell_that_names_no_beats_inside_the_folder_is_refused_or_left_out(fol
         read_table(table)
     corpus = read_table(table, lenient=True)
     assert times_of(corpus) == {"b.ogg": [1.0]}
-    assert "1 annotation of beats is not readable and left out: " in corpus.notes[0]
+    assert "1 annotation of beats is not readable and left out:\n  " in corpus.notes[0]
 
 
 def test_a_path_may_be_relative_to_the_audio(folder):
@@ -210,7 +210,7 @@ def test_mirdata_is_read_in_spite_of_its_faults(folder):
     loader = SimpleNamespace(track_ids=list(tracks), track=tracks.__getitem__)
     corpus = of_loader("fake", loader, folder)
     assert times_of(corpus) == {"audio/one.wav": [0.5, 1.0], "two": [0.5], "twice": [0.5, 1.0], "empty": []}
-    assert "2 annotations of beats are not readable and left out: broken: CorpusError" in corpus.notes[0]
+    assert "2 annotations of beats are not readable and left out:\n  broken: CorpusError" in corpus.notes[0]
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError("index was expected but not found"), KeyError("1.0")])

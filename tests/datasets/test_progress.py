@@ -4,18 +4,38 @@ from __future__ import annotations
 
 from itertools import count
 
+import pytest
+
 from datasets.progress import progress
 
 
-def test_a_log_gets_a_line_a_minute(capfd, monkeypatch):
-    seconds = count(0, 25)
-    monkeypatch.setattr("datasets.progress.time.monotonic", lambda: next(seconds))
+@pytest.fixture
+def clock(monkeypatch):
+    """The seconds that a job believes have passed, in a list of one."""
+    now = [0.0]
+    monkeypatch.setattr("datasets.progress.time.monotonic", lambda: now[0])
+    return now
+
+
+def test_a_log_gets_a_line_a_minute(capfd, clock):
     with progress("extracting", 8, "tracks") as advance:
         for _ in range(8):
+            clock[0] += 25
             advance()
     assert capfd.readouterr().err.splitlines() == [
         "extracting: 3 of 8 tracks, 0:02:05 left",
         "extracting: 6 of 8 tracks, 0:00:50 left",
+    ]
+
+
+def test_a_slow_first_step_says_nothing_of_the_others(capfd, clock):
+    with progress("extracting", 100, "tracks") as advance:
+        for seconds in (61, *[1] * 99):
+            clock[0] += seconds
+            advance()
+    assert capfd.readouterr().err.splitlines() == [
+        "extracting: 1 of 100 tracks",
+        "extracting: 61 of 100 tracks, 0:00:39 left",
     ]
 
 
@@ -25,15 +45,15 @@ def test_what_is_done_in_less_says_nothing(capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_the_time_left_follows_the_weights(capfd, monkeypatch):
-    seconds = count(0, 60)
-    monkeypatch.setattr("datasets.progress.time.monotonic", lambda: next(seconds))
-    with progress("reading", 3, "files", weight=100) as advance:
-        advance(1, 80)
-        advance(2, 20)
+def test_the_time_left_follows_the_weights(capfd, clock):
+    with progress("reading", 4, "files", weight=110) as advance:
+        for steps, weight in ((1, 10), (1, 80), (2, 20)):
+            clock[0] += 60
+            advance(steps, weight)
     assert capfd.readouterr().err.splitlines() == [
-        "reading: 1 of 3 files, 0:00:15 left",
-        "reading: 3 of 3 files, 0:00:00 left",
+        "reading: 1 of 4 files",
+        "reading: 2 of 4 files, 0:00:15 left",
+        "reading: 4 of 4 files, 0:00:00 left",
     ]
 
 

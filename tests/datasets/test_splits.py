@@ -116,11 +116,14 @@ def test_hashed_splits_have_their_shares_and_never_change():
     )  # t[r]ain, v[a]lid, t[e]st
 
 
-@pytest.mark.parametrize("shares", [(0.8, 0.2), (0, 0.5, 0.5), (0.9, 0.2, -0.1), (0.5, 0.1, 0.1), (80, 10, 10)])
+@pytest.mark.parametrize("shares", [(0.8, 0.2), (0, 0.5, 0.4), (0.9, 0.2, -0.1), (0.5, 0.1, 0.1), (80, 10, 10)])
 def test_shares_that_are_none(shares):
     with pytest.raises(ValueError, match="three numbers that sum to 1"):
         check_shares(shares)
     assert check_shares([1, 0, 0]) == (1.0, 0.0, 0.0)
+    everything = check_shares([0, 0, 1])
+    for split in (hashed, stratified):
+        assert set(split({f"{number}": ("rock",) for number in range(20)}, everything).values()) == {"test"}
 
 
 def test_the_form_of_accents_does_not_move_a_track():

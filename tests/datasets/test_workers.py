@@ -7,10 +7,13 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import psutil
 import pytest
+
+from datasets.workers import workers
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 120  # seconds, on a slow machine
@@ -57,6 +60,16 @@ def test_a_command_killed_with_kill_9_leaves_no_worker(name: str, tmp_path: Path
     for one in left:
         one.kill()
     assert left == []
+
+
+def test_a_worker_that_was_replaced_is_not_warned_of():
+    message = "A worker stopped while some jobs were given to the executor. This can be caused by a memory leak."
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        workers(1)
+        warnings.warn(message, UserWarning, stacklevel=1)
+        warnings.warn("another", UserWarning, stacklevel=1)
+    assert [str(one.message) for one in seen] == ["another"]
 
 
 def busy(family: list[psutil.Process]) -> int:

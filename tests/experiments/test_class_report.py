@@ -32,17 +32,19 @@ def report(task, predictions, references, train, folder):
 def test_classes_without_a_training_track_are_marked(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        "experiments.reports.per_class_bars", lambda rows, metric, path, title: drawn.extend([title, *rows]) or path
+        "experiments.reports.per_class_bars",
+        lambda rows, metric, path, title, unit: drawn.extend([title, unit, *rows]) or path,
     )
     task, y = build("genre", classes=["x", "y", "z"]), np.array([0, 1, 2])
     found = report(task, np.eye(3, dtype=np.float32), y, np.array([0, 2, 2]), tmp_path)
     assert found == {"x": "1", "y": "0", "z": "2"}
-    assert drawn == ["genre", "x", "y (not in train)", "z"]
+    assert drawn == ["genre", "class", "x", "y (not in train)", "z"]
 
 
 def test_ranges_of_tempi_are_counted_and_values_are_not(tmp_path):
     tempo = build("tempo_regression", mean=[7.0], scale=[1.0])
     said, y = np.array([[90.0], [130.0]], np.float32), np.array([90.0, 130.0], np.float32)
+    assert tempo.unit == "range"
     assert report(tempo, said, y, np.array([91.0, 95.0]), tmp_path) == {"80-100 BPM": "2", "120-140 BPM": "0"}
     emotion = build("emotion", mean=[0.0, 0.0], scale=[1.0, 1.0])
     pairs = np.array([[0.0, 1.0], [1.0, 0.0]], np.float32)

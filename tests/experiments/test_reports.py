@@ -14,12 +14,6 @@ from matplotlib.image import imread
 from experiments import reports
 from experiments.errors import UserError
 
-SERIES = {
-    "train/loss": [(step, 1 / (step + 1)) for step in range(0, 500, 10)],
-    "val/loss": [(0, 1.0), (200, 0.5), (100, 0.7), (300, float("nan"))],
-    "val/roc_auc": [(0, 0.5), (100, 0.6)],
-    "lr": [(0, float("inf"))],
-}
 PER_CLASS = {
     "piano": {"roc_auc": 0.9, "ap": 0.4, "n_positive": 12.0},
     "a $name_ 50% \\long$ enough to be cut somewhere": {"roc_auc": 0.4, "ap": 0.1, "n_positive": 3.0},
@@ -40,31 +34,6 @@ def check_picture(path, name: str) -> None:
     assert [file.name for file in path.parent.iterdir()] == [name]
     assert 500 <= width <= 1500
     assert 200 <= height <= 1500
-
-
-def test_series_are_sorted_into_panels_by_metric():
-    panels = reports.panels(SERIES)
-    assert {metric: list(lines) for metric, lines in panels.items()} == {"loss": ["train", "val"], "roc_auc": ["val"]}
-    assert panels["loss"]["val"].tolist() == [[0, 1.0], [100, 0.7], [200, 0.5]]
-
-
-def test_training_curves(tmp_path):
-    path = reports.training_curves(SERIES, tmp_path / "curves.png")
-    check_picture(path, "curves.png")
-    assert share(path, reports.SPLIT_COLOURS["train"]) > 0.001
-    assert share(path, reports.SPLIT_COLOURS["val"]) > 0.001
-
-
-@pytest.mark.parametrize("series", [{"loss": [(3, 0.5)]}, {f"m{n}": [(0, n), (1, 2)] for n in range(5)}])
-def test_training_curves_of_one_point_and_of_many_metrics(tmp_path, series):
-    check_picture(reports.training_curves(series, tmp_path / "curves.png"), "curves.png")
-
-
-@pytest.mark.parametrize("series", [{}, {"val/loss": []}, {"val/loss": [(0, float("nan"))]}])
-def test_curves_without_a_value_are_an_error(tmp_path, series):
-    with pytest.raises(UserError, match=r"curves\.png: none of \d series has a finite value"):
-        reports.training_curves(series, tmp_path / "curves.png")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_classes_are_ranked_with_ties_by_name():
@@ -136,6 +105,23 @@ def test_tag_curves_of_another_shape_are_an_error(tmp_path):
         reports.tag_curves(range(4), np.zeros((3, 2)), ["a", "b"], tmp_path / "tags.png")
 
 
+@pytest.mark.parametrize(
+    ("limits", "marks"),
+    [
+        ((5.2, 5.7), ["0:05", "0:06"]),
+        ((7.6, 15.2), ["0:08", "0:09", "0:10", "0:11", "0:12", "0:13", "0:14", "0:15"]),
+        ((0, 290), ["0:00", "0:30", "1:00", "1:30", "2:00", "2:30", "3:00", "3:30", "4:00", "4:30"]),
+        ((0, 7200), ["0:00", "20:00", "40:00", "60:00", "80:00", "100:00", "120:00"]),
+    ],
+)
+def test_times_are_named_at_whole_steps(tmp_path, limits, marks):
+    with reports.picture(tmp_path / "t.png", 6, 3) as (axis,):
+        axis.set_xlim(*limits)
+        reports.time_axis(axis)
+        axis.figure.canvas.draw()
+        assert [label.get_text() for label in axis.get_xticklabels()] == marks
+
+
 def test_comparison_bars(tmp_path):
     rows = {"ours": (0.8, 0.7, 0.9), "mean and deviation of mel": (0.6, 0.5, 1.0), "constant": (0.5, 0.5, 0.5)}
     path = reports.comparison_bars(rows, "roc_auc", tmp_path / "table.png", title="tagging, 96 test tracks")
@@ -165,15 +151,21 @@ def test_words_beside_bars_lie_on_nothing_where_values_are_negative(tmp_path, ax
     for text, (value, low, high) in zip(axis.texts, rows.values(), strict=True):
         assert text.get_position()[0] > 100 * max(value, high, 0) + 5
         assert left < 100 * low - 5
-        assert text.get_text() == f"{100 * value:.1f} ± {50 * (high - low):.1f}"
+        assert text.get_text() == f"{100 * value:.1f} ({100 * low:.1f} to {100 * high:.1f})"
     assert "per cent" in axis.get_xlabel()
 
 
 def test_pictures_of_classes_name_what_predicted(tmp_path, axes):
     reports.per_class_bars(PER_CLASS, "ap", tmp_path / "p.png", "tagging: embeddings, block 0")
     reports.confusion_matrix(np.eye(2), ["a", "b"], tmp_path / "c.png", "key: embeddings, seed 1")
+    reports.per_class_bars(PER_CLASS, "ap", tmp_path / "t.png", "tempo", unit="range")
     titles = [axis.get_title(loc="left") for axis in axes]
-    assert titles == ["tagging: embeddings, block 0\nap by class", "key: embeddings, seed 1\n2 of 2 right"]
+    assert titles == [
+        "tagging: embeddings, block 0\nap by class",
+        "key: embeddings, seed 1\n2 of 2 right",
+        "tempo\nap by range",
+    ]
+    assert axes[-1].figure.legends[0].get_texts()[0].get_text().startswith("mean of ranges ")
 
 
 @pytest.mark.parametrize("rows", [{}, {"ours": (0.8, 0.9, 0.7)}, {"ours": (float("nan"), 0.1, 0.2)}])
@@ -184,16 +176,16 @@ def test_comparisons_that_cannot_be_drawn_are_an_error(tmp_path, rows):
 
 def test_the_style_of_others_is_left_alone(tmp_path):
     before = dict(mpl.rcParams)
-    reports.training_curves(SERIES, tmp_path / "curves.png")
+    reports.per_class_bars(PER_CLASS, "ap", tmp_path / "bars.png")
     assert dict(mpl.rcParams) == before
 
 
 def test_neither_matplotlib_nor_a_window_is_needed_before_drawing(tmp_path):
     code = (
         "import sys, experiments.reports as r; print('matplotlib' in sys.modules);"
-        "r.training_curves({'loss': [(0, 1)]}, sys.argv[1]); print('matplotlib.pyplot' in sys.modules)"
+        "r.comparison_bars({'a': (0.5, 0, 1)}, 'ap', sys.argv[1]); print('matplotlib.pyplot' in sys.modules)"
     )
-    command = [sys.executable, "-c", code, str(tmp_path / "curves.png")]
+    command = [sys.executable, "-c", code, str(tmp_path / "bars.png")]
     assert subprocess.run(command, capture_output=True, text=True).stdout.split() == ["False", "False"]
 
 

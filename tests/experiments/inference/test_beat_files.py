@@ -8,12 +8,14 @@ import json
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
 
 from datasets.beat_files import read_beats
 from experiments.errors import UserError
 from experiments.inference import beat_files
 from experiments.inference.beat_files import details_of, names_of, summary_of
-from experiments.inference.beat_picture import thinned
+from experiments.inference.beat_picture import MOST_ROWS, STILL_ONE_ROW, rows_of, thinned
 from experiments.inference.prediction import predict
 from experiments.settings import PretrainSettings
 from experiments.tasks import build
@@ -253,3 +255,17 @@ def test_curves_of_long_songs_are_drawn_with_fewer_points_and_all_peaks():
     assert len(times) == len(drawn) <= 4000
     assert drawn.max() == 1.0
     assert times[drawn.argmax()] == pytest.approx(12_345 / 50, abs=0.5)
+
+
+@given(st.floats(1, 20_000))
+def test_rows_hold_the_whole_song(duration):
+    starts, seconds = rows_of(duration)
+    assert len(starts) == 1 or duration > STILL_ONE_ROW
+    assert len(starts) <= MOST_ROWS
+    assert np.all(np.diff(starts) == seconds)
+    assert starts[-1] < duration <= starts[-1] + seconds
+
+
+def test_a_song_of_five_minutes_has_rows_of_half_a_minute():
+    assert rows_of(290.0)[0].tolist() == [30.0 * row for row in range(10)]
+    assert rows_of(1000.0)[1] == 90

@@ -13,6 +13,7 @@ import torch
 from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.inference.prediction import predict
+from experiments.inference.tempo_files import without_jumps
 from experiments.settings import PretrainSettings
 from experiments.tasks import build
 from experiments.tracking import RunHandle
@@ -91,3 +92,9 @@ def test_what_a_network_does_not_predict_is_said(call, tmp_path):
         call(tmp_path / "song.wav", clicks=True)
     with pytest.raises(UserError, match=r"beats is asked for, and this network predicts tempo.*checkpoint"):
         call(tmp_path / "song.wav", asked="beats")
+
+
+def test_no_line_joins_windows_that_are_an_octave_apart():
+    times, tempi = without_jumps(np.arange(5.0), np.array([90.0, 91.0, 182.0, 183.0, 91.0]))
+    np.testing.assert_equal(times, [0, 1, np.nan, 2, 3, np.nan, 4])
+    np.testing.assert_equal(tempi, [90, 91, np.nan, 182, 183, np.nan, 91])

@@ -54,6 +54,21 @@ def test_intervals_are_measured_on_what_is_annotated():
     assert task._weights(torch.zeros(1)).tolist() == [19, 87]
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("decoder", ["peaks", "dbn"])
+def test_without_annotated_downbeats_none_are_found(name, decoder):
+    options = type(build(name)).measured([UNBARRED])
+    assert options["downbeats"] is False
+    task = from_metadata(name, build(name).classes, options).on(GRID).decoded_by(Decoding(name=decoder))
+    found = task.events(activations(SONG))
+    assert len(found) == len(SONG)
+    assert (found.positions.tolist(), found.metre) == ([0] * len(SONG), None)
+    assert "downbeats are not learned" in task.unlearned
+    for tracks in ([UNBARRED, SONG], []):
+        learned = build(name, **type(task).measured(tracks))
+        assert ("downbeats" in learned.options, learned.unlearned) == (False, "")
+
+
 @pytest.mark.parametrize("options", [{"intervals": [0.5]}, {"intervals": [0.5, 0.0]}, {"tolerance": -1}])
 def test_options_that_cannot_be_are_named(options):
     with pytest.raises(UserError, match=f"beats: {next(iter(options))}="):

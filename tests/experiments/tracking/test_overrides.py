@@ -120,7 +120,7 @@ def test_none_is_none_and_never_a_text() -> None:
         ("optimizer.decay=inf", "should be a finite number"),
         ("seed=5.5", "seed=5.5: should be a valid integer"),
         ("seed=True", "seed=True: should be a valid integer"),
-        ("optimizer.schedule.kind=line", "should be 'linear' or 'cosine'"),
+        ("optimizer.schedule.kind=line", r"should be 'linear' or 'cosine' (did you mean 'linear'?)"),
         ("optimizer=3", "optimizer is a section; set one of its keys: optimizer.lr"),
         ("seed.x=3", "seed is a value, not a section"),
         ("target.classes=3", "target.name"),

@@ -46,6 +46,12 @@ def test_shares_are_kept_or_refused_where_nothing_is_dealt_out():
         annotations.arrange(settings(split_shares=[0.5, 0.25, 0.25]), songs(split_by="given"))
 
 
+def test_shares_of_labels_are_offered_to_tasks_about_labels_alone():
+    offered = "datamodule.splits=stratified gives every label its share"
+    assert offered in annotations.arrange(settings(), songs(split_by="assigned")).notes[-1]
+    assert offered not in annotations.arrange(settings(task="beats"), songs(split_by="assigned")).notes[-1]
+
+
 def test_spellings_are_brought_together_unless_that_is_not_wanted():
     merged = annotations.arrange(settings(), songs())
     assert merged.vocabulary("genre") == ("Jazz", "Mande", "ROCK", "folk", "kora", "oud", "solo")

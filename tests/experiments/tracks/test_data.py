@@ -173,3 +173,13 @@ def test_implausible_values_are_said(capsys):
     songs = corpus(("a", "train", {"tempo": 400.0}), ("b", "train", {"tempo": 120.0}))
     build_task(DatamoduleSettings(), songs, "tempo")
     assert capsys.readouterr().err == "1 track has a tempo outside of 30 to 285 BPM: a (train) = 400\n"
+
+
+def test_a_corpus_that_was_not_prepared_is_named_with_its_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder, words in (
+        ("gtzan_tempo/audio", "gtzan_tempo DATA_DIR data/gtzan_tempo/audio --audio 22050"),
+        ("mine/mels", "CORPUS DATA_DIR data/mine/mels"),
+    ):
+        with pytest.raises(UserError, match=f"no such folder; python -m preprocess {words} makes it"):
+            open_source(DatamoduleSettings(base_dir=f"data/{folder}"))

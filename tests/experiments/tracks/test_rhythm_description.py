@@ -106,6 +106,38 @@ def test_a_users_own_table_of_tempi(tiny_corpus, tmp_path, monkeypatch, capsys):
     assert result["in_range"] == len(table) - 1
 
 
+def test_annotations_that_nothing_follows_from_are_no_usable_recordings(tiny_corpus, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    audio = tmp_path / "songs" / "audio"
+    audio.mkdir(parents=True)
+    first, *files = sorted((tiny_corpus / "audio").glob("*.flac"))[:9]
+    for number, file in enumerate([first, *files]):
+        (audio / f"{number}.flac").write_bytes(file.read_bytes())
+    for number in range(4):
+        (audio / f"{number}.beats").write_text(f"a {number}\n")
+    (audio / "4.beats").write_text("")
+    (audio / "5.beats").write_text("0.5 1\n")
+    (audio / "6.beats").write_text("500\n1000\n1500\n")
+    (audio / "7.beats").write_bytes(first.with_suffix(".beats").read_bytes())
+    (audio / "8.beats").write_bytes(first.with_suffix(".beats").read_bytes())
+    result = describe("datamodule.task=beats", f"datamodule.base_dir={audio}")
+    said = capsys.readouterr()
+    assert "2 of 9 recordings can be used, 7 cannot:" in said.out
+    assert "  5: one annotated beat alone" in said.out
+    assert result["refused"] == 7
+    reasons = {row["track"]: row["reason"] for row in rows(last_run() / "integrity.csv") if row["reason"]}
+    assert list(reasons) == list("0123456")
+    for number in range(4):
+        assert f"{number}.beats, line 1: 'a' is no time in seconds" in reasons[str(number)]
+    assert reasons["4"] == reasons["6"] == "no annotated beat within the audio"
+    assert "4 annotations of beats are not readable and left out:\n  " in said.err
+    assert "\n  and 1 more\n" in said.err
+    assert (
+        "3 beats lie behind the end of the audio of 1 track and left out: 6 (3); of 1 track these are most" in said.err
+    )
+    assert "milliseconds" in said.err
+
+
 def test_a_corpus_of_tags_is_described_as_before_training(tiny_corpus, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with (tiny_corpus / "tracks.csv").open(newline="") as handle:

@@ -203,8 +203,23 @@ def test_an_evaluation_compares_decoders_and_corpora(capsys):
     assert table[0]["track"] == "test/a/0.wav"
     assert float(table[0]["beat_f1"]) == 1
     assert newest("beats_test.png").stat().st_size > 1000
-    written = read_beats(newest("predictions_test/test/a/0.wav.beats")).beats
+    written = read_beats(newest("predictions_test/test/a/0.beats")).beats
     assert np.abs(written.times - clip(0)[1][:, 0]).max() < 0.03
+
+
+def test_files_beside_audio_are_read_for_the_task_of_the_checkpoint_and_may_all_be_test(capsys):
+    for number in range(3):
+        samples, beats = clip(number)
+        place = Path("elsewhere/songs") / f"{number}.wav"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(place, samples, RATE)
+        place.with_suffix(".beats").write_text("".join(f"{time:.3f} {position:.0f}\n" for time, position in beats))
+    words = [NETWORK, f"inference.checkpoint={checkpoint()}", "datamodule.base_dir=elsewhere/songs"]
+    result = run(*words, "datamodule.split_shares=[0,0,1]", command=("evaluate",))
+    assert (result["test/n_items"], result["test/beat_f1"]) == (3, 1)
+    assert "splits by a hash of the path: 0 train, 0 valid, 3 test" in capsys.readouterr().err
+    words = [NETWORK, "datamodule.task=beats", "datamodule.base_dir=elsewhere/songs", "datamodule.split_shares=[0,0,1]"]
+    assert "no tracks in split train" in refused(capsys, *words)
 
 
 @pytest.mark.parametrize(

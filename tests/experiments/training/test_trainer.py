@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from experiments.errors import UserError
+from experiments.tasks import build
 from experiments.training.checkpointing import AtomicCheckpoints, KeepBest
 from experiments.training.fitting import best_epoch
 from experiments.training.progress import EpochLine, epoch_line
@@ -131,6 +132,14 @@ def test_epoch_line_has_fresh_figures_only(capsys):
     said = capsys.readouterr().err
     assert "train/loss 1.5" in said
     assert "val/" not in said
+
+
+def test_epoch_line_shows_what_a_task_is_judged_by():
+    shown = [f"val/{name}" for name in build("beats").shown]
+    figures = dict.fromkeys(["val/beat_amlc", "val/beat_amlt", *shown, "val/loss", "train/loss"], 0.51234)
+    said = epoch_line("epoch 17/100", figures, "(3000 s, 20000 s left)", ["val/loss", *shown])
+    assert "val/f1 0.5123  val/beat_f1 0.5123  val/downbeat_f1 0.5123" in said
+    assert "amlc" not in said
 
 
 def test_epoch_line_is_short():

@@ -60,3 +60,11 @@ def test_known_beats_are_pinned_and_those_of_position_one_are_downbeats(tmp_path
     made = with_pinned(Decoding(name="dbn"), RhythmSettings(pinned=str(file)))
     assert (made.pinned, made.pinned_downbeats) == ((0.5, 1.0, 2.5), (0.5, 2.5))
     assert with_pinned(made, RhythmSettings()) is made
+    with pytest.raises(UserError, match=r"known.*use rhythm\.decoder=dbn or peaks"):
+        with_pinned(Decoding(name="online"), RhythmSettings(pinned=str(file)))
+
+
+def test_the_usual_decoding_is_that_of_the_settings():
+    made, usual = RhythmSettings().decoding("peaks"), Decoding()
+    assert made.min_interval == pytest.approx(usual.min_interval) == pytest.approx(0.2)
+    assert (made.bars, made.peak_threshold, made.n_tempi) == (usual.bars, usual.peak_threshold, usual.n_tempi)

@@ -319,7 +319,7 @@ def test_a_corpus_of_songs_is_evaluated_by_song(home):
         (["with", *STORED, "datamodule.masking.do=False"], "datamodule.masking is about windows of audio"),
         (["with", *STORED, "module.freeze=1"], "leave this setting out"),
         (["predict", "with", "inference.audio=audio"], "no trained network is named"),
-        (["predict", "with", "inference.audio=audio"], "give one, inference.checkpoint=FILE or a run's folder; or a probe"),
+        (["predict", "with", "inference.audio=audio"], "a run's folder; or a probe"),
         (["predict", "with", "probe.file=gone.safetensors", "inference.audio=audio"], "no such probe; ex_probe"),
         (["predict", "with", "probe.file=encoder.safetensors", "inference.audio=audio"], "is it a probe?"),
         (["predict", "with", "probe.file=kept/tags.safetensors"], "inference.audio is not set"),

@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from models.prediction import Join
     from models.rhythm.decoding import Decoding
 
+LONGEST_DELAY = 0.1  # seconds
 USUAL_INTERVALS = (0.52, 1.89)  # seconds, of the corpora that most published networks are trained on
 RANGE = 20  # BPM, of a kind of track
 
@@ -56,6 +58,7 @@ class BeatTracking(Task):
         intervals: Seconds from beat to beat and from downbeat to downbeat, on average over a corpus (`measured`): what
             the few positives of a curve are weighted by.
         tolerance: Seconds by which a peak may miss the annotation at no cost.
+        delay: Seconds by which a network puts its peaks too late, as the tolerance lets it; measured in validation.
         downbeats: Whether they are learned; if not, beats are found without positions in the bar.
 
     Attributes:
@@ -77,7 +80,11 @@ class BeatTracking(Task):
     decoding: Decoding | None = None
 
     def __init__(
-        self, intervals: Sequence[float] = USUAL_INTERVALS, tolerance: float = 0.06, downbeats: bool = True
+        self,
+        intervals: Sequence[float] = USUAL_INTERVALS,
+        tolerance: float = 0.06,
+        downbeats: bool = True,
+        delay: float = 0.0,
     ) -> None:
         self.intervals, self.tolerance = tuple(map(float, intervals)), float(tolerance)
         self.downbeats = bool(downbeats)
@@ -85,11 +92,20 @@ class BeatTracking(Task):
             raise UserError(f"{self.name}: intervals={list(intervals)}: expected two above 0, in seconds")
         if not 0 <= self.tolerance < math.inf:
             raise UserError(f"{self.name}: tolerance={tolerance}: expected seconds, 0 or more")
+        if not abs(delay) <= LONGEST_DELAY:
+            raise UserError(f"{self.name}: delay={delay}: expected seconds, at most {LONGEST_DELAY} either way")
         self.options: dict[str, Any] = {
             "intervals": list(self.intervals),
             "tolerance": self.tolerance,
             **_known_bars(self.downbeats),
         }
+        self.set_delay(delay)
+
+    def set_delay(self, delay: float) -> None:
+        """Take beats to be so many seconds earlier than the curves say: `delayed`."""
+        self.delay = float(delay)
+        if self.delay:
+            self.options["delay"] = self.delay
 
     @classmethod
     def measured(cls, annotations: Sequence[Beats]) -> dict[str, Any]:
@@ -198,9 +214,10 @@ class BeatTracking(Task):
         if not self.downbeats:
             predictions = [one[:, :1] for one in predictions]
         try:
-            return decode_all(predictions, self._grid.rate, self.decoding, offset=self._grid.offset)
+            found = decode_all(predictions, self._grid.rate, self.decoding, offset=self._grid.offset - self.delay)
         except ValueError as error:
             raise UserError(f"{self.name}: {error}") from error
+        return [replace(one, times=np.maximum(one.times, 0.0)) for one in found] if self.delay else found
 
     def score_tracks(self, predictions: Sequence[np.ndarray], references: Sequence[Beats]) -> Table:
         """Every metric of every recording, see `score_decoded`."""

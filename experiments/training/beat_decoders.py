@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import lightning as L
+import numpy as np
 
 from experiments.errors import UserError
 from experiments.messages import say
 from experiments.settings import RhythmSettings
 from experiments.settings.rhythm import USUAL, Decoder
 from experiments.tasks.base import Task
-from experiments.tasks.beats import BeatTracking
+from experiments.tasks.beats import LONGEST_DELAY, BeatTracking
 from experiments.training.learner import Learner
 from models.layouts import DECODER, load_pickled, write_pickled
 
@@ -52,7 +54,8 @@ def in_the_test(task: Task, rhythm: RhythmSettings, best: Decoder | None) -> Tas
 def choose(
     learner: Learner, data: L.LightningDataModule, trainer: L.Trainer, rhythm: RhythmSettings, checkpoint: Path
 ) -> Decoder | None:
-    """Compare decoders on the validation split with the best network, and note the better one in its checkpoint.
+    """Compare decoders on the validation split with the best network, and note the better one in its checkpoint, and by
+    how much the network is late.
 
     Args:
         learner: That was trained.
@@ -75,16 +78,26 @@ def choose(
         trainer.loggers = loggers
         found = learner.evaluation
         if found is not None and not found.problem:
+            if type(task) is BeatTracking:
+                error = task.score(found.predictions, found.references).get("beat_error", 0.0)
+                task.set_delay(float(np.clip(error, -LONGEST_DELAY, LONGEST_DELAY)))
             for decoder in decoders:
                 decoded = task.decoded_by(rhythm.decoding(decoder))
                 scores[decoder] = decoded.primary_score(found.predictions, found.references)
             best = max(scores, key=scores.__getitem__)
     if trainer.is_global_zero:
         content = load_pickled(checkpoint)
-        content[learner.CHECKPOINT_HYPER_PARAMS_KEY][DECODER] = best
+        content[learner.CHECKPOINT_HYPER_PARAMS_KEY] |= {DECODER: best, **_options(task)}
         write_pickled(checkpoint, content)
         compared = ", ".join(f"{decoder} {score:.4g}" for decoder, score in scores.items())
         if compared:
             say(f"decoder of the best network in validation, by {task.primary}: {compared}; {best} is noted with it")
+        if task.delay:
+            say(f"peaks are {1000 * task.delay:.0f} ms late in validation: this is taken off all beats")
     trainer.strategy.barrier()
     return best
+
+
+def _options(task: BeatTracking) -> dict[str, dict[str, Any]]:
+    """What a file says of the task, where it has any options."""
+    return {"options": dict(task.options)} if task.options else {}

@@ -149,6 +149,19 @@ def test_pooled_steps_stand_at_their_centre():
     assert np.abs(task.events(activations(song, 300, grid)).times - song.times).max() < 1e-9
 
 
+def test_a_delay_that_was_measured_is_taken_off_and_kept_with_the_network():
+    song = Beats(np.arange(1, 17) * 0.5, np.arange(16) % 4 + 1)
+    late = BeatTracking(delay=0.04).on(GRID)
+    again = from_metadata("beats", ["beat", "downbeat"], json.loads(json.dumps(late.options))).on(GRID)
+    for task in (late, again):
+        assert np.median(task.events(activations(song)).times - song.times) == pytest.approx(-0.04, abs=1e-3)
+    assert "delay" not in BeatTracking().options
+    first = Beats(np.array([0.0, 0.5, 1.0, 1.5, 2.0]), np.array([1, 2, 3, 4, 1]))
+    assert late.events(activations(first)).times[0] >= 0
+    with pytest.raises(UserError, match=r"delay=0\.5"):
+        BeatTracking(delay=0.5)
+
+
 def test_what_gives_no_ground_to_score_is_left_out_and_counted():
     early = Beats(np.array([0.5, 1.0, 1.5]), np.array([1, 2, 3]))  # nothing after five seconds
     one_bar = Beats(np.array([0.5, 6.0, 7.0]), np.array([1, 2, 3]))  # no downbeat after five seconds

@@ -41,6 +41,7 @@ FAST_EPOCHS = 6
 FAST: Mapping[str, Any] = {
     "trainer": {
         "max_epochs": FAST_EPOCHS,
+        "precision": "auto",
         "gradient_clip_val": 1.0,
         "monitor": "metric",
         "early_stopping": None,

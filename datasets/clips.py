@@ -60,11 +60,8 @@ class _Crops(Dataset[dict[str, np.ndarray]]):
         self.extra, self.hop, self.behind = dict(extra or {}), hop, behind
         self.frames = length // hop if frames is None else frames
 
-    def _item(
-        self, track: int, start: int, rows: int, length: int | None = None, rate: float = 1.0
-    ) -> dict[str, np.ndarray]:
-        """The crop of a track of `rows` rows from `start` on, `length` of them where more than a crop's are read."""
-        length = length or self.length
+    def _item(self, track: int, start: int, rows: int, length: int, rate: float = 1.0) -> dict[str, np.ndarray]:
+        """`length` rows from `start` on of a track of `rows` rows, and what they are trained against at this speed."""
         x = self.features.read_crop(self.ids[track], start, length)
         padding, _ = centred_padding(min(rows - start, length), length)
         if self.behind and padding:
@@ -121,14 +118,13 @@ class RandomCrops(_Crops):
         return {key: np.stack([item[key] for item in items]) for key in items[0]} | {"track": items[0]["track"]}
 
     def _drawn(self, track: int, rows: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        if self.speeds is None:
-            offsets = offset_range(rows, self.length)
-            return self._item(track, offsets[rng.integers(len(offsets))], rows)
-        draw_rate = any_rate if self.targets is None else partial(self.targets.draw_rate, track)
-        rate = draw_rate(*self.speeds, rng)
+        rate = 1.0
+        if self.speeds is not None:
+            draw_rate = any_rate if self.targets is None else partial(self.targets.draw_rate, track)
+            rate = draw_rate(*self.speeds, rng)
         offsets = offset_range(rows, math.ceil(self.length * rate))
         item = self._item(track, offsets[rng.integers(len(offsets))], rows, self.read, rate)
-        return item | {"rate": np.float32(rate)}
+        return item if self.speeds is None else item | {"rate": np.float32(rate)}
 
 
 class FixedCrops(Dataset[dict[str, np.ndarray]]):
@@ -170,4 +166,4 @@ class Windows(_Crops):
         return len(self.windows)
 
     def __getitem__(self, number: int) -> dict[str, np.ndarray]:
-        return self._item(*self.windows[number]) | {"window": np.asarray(number)}
+        return self._item(*self.windows[number], self.length) | {"window": np.asarray(number)}

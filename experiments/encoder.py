@@ -46,8 +46,9 @@ __all__ = ["UNNAMED", "Encoder", "Prediction"]
 
 UNNAMED = "maest"  # the class of stores and predictions that name none
 NO_OUTPUTS = (
-    "this network was trained without labels and predicts nothing by itself: take its embeddings (python ex_pretrain.py "
-    "extract_embeddings), or train a head on it (python ex_transfer.py with model.checkpoint=FILE)"
+    "this network was trained without labels and predicts nothing by itself: take its embeddings "
+    "(python ex_pretrain.py extract_embeddings), or train a head on it (python ex_transfer.py with "
+    "model.checkpoint=FILE)"
 )
 OWN_FILE = "or name a file of your own: inference.checkpoint=FILE"
 

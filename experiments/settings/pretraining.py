@@ -43,7 +43,7 @@ def check_objective(settings: PretrainSettings) -> None:
         return
     if settings.distillation.logits is not None:
         raise ValueError(
-            "distillation.logits beside module.objective=contrastive: contrastive learning has no teacher; leave one out"
+            "distillation.logits beside module.objective=contrastive, which has no teacher: leave one of them out"
         )
     if settings.datamodule.batch_size_train < 2:
         raise ValueError(

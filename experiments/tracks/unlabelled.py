@@ -15,7 +15,7 @@ UNSEEN = (0.9, 0.1, 0.0)
 def split_tracks(settings: DatamoduleSettings, source: DataSource) -> dict[str, str]:
     """The split of every track: that of a table near the audio, or of the folders `train` and `valid`, else by a rule.
 
-    By the rule, a tenth of the tracks is for validation and the rest for training, unless `split_shares` says otherwise.
+    By the rule, a tenth of the tracks is for validation, the rest for training, unless `split_shares` says otherwise.
 
     Raises:
         CorpusError: The table cannot be read.

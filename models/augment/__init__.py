@@ -50,6 +50,7 @@ FEATURES: dict[str, Callable[..., Any]] = {
     "level": level,
     "time_stretch": stretch,
 }
+SUPPLIED = ("x", "batch", "device", "sample_rate")  # parameters that are no settings
 SHARES = ("p", "share")  # parameters from 0 to 1
 
 
@@ -68,16 +69,17 @@ class Chain:
     speeds: tuple[float, float] | None = None
 
     @classmethod
-    def build(cls, steps: Sequence[Mapping[str, Any]], audio: bool) -> Chain:
+    def build(cls, steps: Sequence[Mapping[str, Any]], audio: bool, sample_rate: int | None = None) -> Chain:
         """Make the chain of a list of steps.
 
         Args:
             steps: Each a `name`, and parameters that differ from the defaults.
             audio: Whether batches hold audio, so that there are waveforms.
+            sample_rate: Of this audio, Hz: for the steps whose functions ask for it.
 
         Raises:
-            ValueError: A name or parameter that does not exist, a value that cannot be one, `mixup` twice, or a step on
-                waveforms without audio or behind one on features.
+            ValueError: A name or parameter that does not exist, a value that cannot be one, `mixup` twice, a step on
+                waveforms without audio or behind one on features, or one that needs a sample rate without it.
         """
         before: list[tuple[str, Step]] = []
         after: list[tuple[str, Callable[..., Any]]] = []
@@ -97,7 +99,12 @@ class Chain:
                     )
                 speeds = stretch(**parameters)
                 continue
-            (before if name in WAVEFORMS else after).append((name, partial((WAVEFORMS | FEATURES)[name], **parameters)))
+            function = (WAVEFORMS | FEATURES)[name]
+            if "sample_rate" in inspect.signature(function).parameters:
+                if sample_rate is None:
+                    raise ValueError(f"{name} needs the sample rate of the audio, which is not known here")
+                parameters["sample_rate"] = sample_rate
+            (before if name in WAVEFORMS else after).append((name, partial(function, **parameters)))
         return cls(tuple(before), tuple(after), speeds)
 
     @property
@@ -132,7 +139,7 @@ def _checked(step: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     known = {
         key: parameter.default
         for key, parameter in inspect.signature(table[name]).parameters.items()
-        if key not in ("x", "batch", "device")
+        if key not in SUPPLIED
     }
     for key, value in given.items():
         if key not in known:

@@ -165,5 +165,15 @@ def test_steps_that_cannot_be_are_refused(steps, audio, message):
         Chain.build(steps, audio)
 
 
+def test_steps_get_the_sample_rate_and_it_is_no_setting(monkeypatch, audio):
+    monkeypatch.setitem(WAVEFORMS, "rated", lambda x, sample_rate, factor=2.0: x * sample_rate * factor)
+    chain = Chain.build([{"name": "rated", "factor": 3}, {"name": "polarity", "p": 0}], audio=True, sample_rate=100)
+    assert torch.equal(chain.waveforms(audio), audio * 100 * 3)
+    with pytest.raises(ValueError, match=r"rated needs the sample rate of the audio"):
+        Chain.build([{"name": "rated"}], audio=True)
+    with pytest.raises(ValueError, match=r"unknown parameter of rated 'sample_rate'.*Valid: factor"):
+        Chain.build([{"name": "rated", "sample_rate": 5}], audio=True, sample_rate=100)
+
+
 def test_names_are_of_one_kind():
     assert not set(WAVEFORMS) & set(FEATURES)

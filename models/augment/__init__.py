@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from models.augment.features import mixup, mixup_draw, resample, roll, spec_augment
+from models.augment.filters import high_low_pass
+from models.augment.reverberation import reverb
 from models.augment.rhythm import drop_bands, level, pitch_shift, shuffle_time
-from models.augment.waveforms import gain, noise, polarity
+from models.augment.waveforms import delay, gain, noise, polarity
 
 __all__ = ["FEATURES", "WAVEFORMS", "Chain", "Mix", "gain", "mixup", "mixup_draw", "noise", "polarity", "roll"]
 __all__ += ["resample", "spec_augment"]
@@ -39,7 +42,14 @@ def stretch(low: float = 0.8, high: float = 1.25) -> tuple[float, float]:
     return low, high
 
 
-WAVEFORMS: dict[str, Callable[..., Tensor]] = {"gain": gain, "polarity": polarity, "noise": noise}
+WAVEFORMS: dict[str, Callable[..., Tensor]] = {
+    "gain": gain,
+    "polarity": polarity,
+    "noise": noise,
+    "high_low_pass": high_low_pass,
+    "delay": delay,
+    "reverb": reverb,
+}
 FEATURES: dict[str, Callable[..., Any]] = {
     "roll": roll,
     "mixup": mixup_draw,
@@ -52,6 +62,9 @@ FEATURES: dict[str, Callable[..., Any]] = {
 }
 SUPPLIED = ("x", "batch", "device", "sample_rate")  # parameters that are no settings
 SHARES = ("p", "share")  # parameters from 0 to 1
+
+
+EXAMPLES = 32  # that a processor augments at a time; more do not fit into its cache
 
 
 @dataclass(frozen=True)
@@ -84,8 +97,8 @@ class Chain:
         before: list[tuple[str, Step]] = []
         after: list[tuple[str, Callable[..., Any]]] = []
         speeds = None
-        for step in steps:
-            name, parameters = _checked(step)
+        for given in steps:
+            name, parameters = _checked(given)
             if name in WAVEFORMS and not audio:
                 raise ValueError(f"{name} changes waveforms, and the input is stored features: take audio as input")
             if name in WAVEFORMS and after:
@@ -104,7 +117,10 @@ class Chain:
                 if sample_rate is None:
                     raise ValueError(f"{name} needs the sample rate of the audio, which is not known here")
                 parameters["sample_rate"] = sample_rate
-            (before if name in WAVEFORMS else after).append((name, partial(function, **parameters)))
+            step = partial(function, **parameters)
+            if name in WAVEFORMS:
+                step(torch.zeros(0, 1))  # values that cannot be are refused before there is audio
+            (before if name in WAVEFORMS else after).append((name, step))
         return cls(tuple(before), tuple(after), speeds)
 
     @property
@@ -114,9 +130,18 @@ class Chain:
 
     def waveforms(self, x: Tensor) -> Tensor:
         """Audio `[batch, samples]`, float32, as it goes into the front end."""
-        for _, step in self.before:
-            x = step(x)
-        return x
+
+        def augmented(part: Tensor) -> Tensor:
+            for _, step in self.before:
+                part = step(part)
+            return part
+
+        if len(x) <= EXAMPLES or not self.before or x.device.type != "cpu":
+            return augmented(x)
+        out = torch.empty_like(x)
+        for part, place in zip(x.split(EXAMPLES), out.split(EXAMPLES), strict=True):
+            place.copy_(augmented(part))
+        return out
 
     def features(self, x: Tensor) -> tuple[Tensor, Mix | None]:
         """Normalised features `[batch, frames, *item_shape]` as they are trained on, and how they were mixed."""

@@ -53,8 +53,8 @@ def filters(*percent: list[float], rate: int = RATE) -> tuple[torch.Tensor, ...]
     return (
         freeverb.comb_delays(room, rate),
         freeverb.allpass_delays(rate),
-        freeverb.feedback(reverberance).float(),
-        freeverb.damping(damping).float(),
+        freeverb.comb_feedback(reverberance).float(),
+        freeverb.comb_damping(damping).float(),
     )
 
 

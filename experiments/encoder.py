@@ -46,6 +46,11 @@ from preprocess.sources import AudioError
 __all__ = ["UNNAMED", "Encoder", "Prediction"]
 
 UNNAMED = "maest"  # the class of stores and predictions that name none
+NO_OUTPUTS = (
+    "this network was trained without labels and predicts nothing by itself: take its embeddings "
+    "(python ex_pretrain.py extract_embeddings), or train a head on it (python ex_transfer.py with "
+    "model.checkpoint=FILE)"
+)
 OF_OUTPUTS = ("task", "options", "labels", "thresholds", DECODER)  # what a checkpoint says of them
 OWN_FILE = "or name a file of your own: inference.checkpoint=FILE"
 
@@ -120,7 +125,8 @@ class Encoder:
         check_fit(network, frontend, metadata, file)
         names = output_names(metadata.get("labels"), labels, network.n_classes)
         options = {"options": metadata["options"]} if "options" in metadata else {}
-        meaning = {"task": metadata.get("task", "tagging"), **options, "labels": list(names)}
+        task = metadata.get("task", "tagging") if network.n_classes else None
+        meaning = {"task": task, **options, "labels": list(names)}
         about = (metadata.get(key) for key in ("normalisation", "input", "window"))
         description = describe(network, frontend, meaning, *about)
         if thresholds := thresholds_of(metadata, names, file):
@@ -147,7 +153,7 @@ class Encoder:
         Args:
             network: Trained or not.
             frontend: None: the one that it is made for.
-            task: None: tags without names.
+            task: None: tags without names; of a network without outputs, none.
             normalisation: Mean and deviation; None: those of the front end.
             input: `features` or `audio`; None: the network's own.
             window: Frames; None: the network's own.
@@ -155,7 +161,8 @@ class Encoder:
             runtime: Attributes of `Runtime`.
         """
         frontend = frontend or own_frontend(network)
-        unnamed = {"task": "tagging", "labels": list(output_names(None, None, network.n_classes))}
+        names = output_names(None, None, network.n_classes)
+        unnamed = {"task": "tagging" if names else None, "labels": list(names)}
         meaning = task.metadata if task else unnamed
         description = describe(network, frontend, meaning, normalisation, input, window)
         allowed = frozenset({type(task).__module__} if task else ())
@@ -166,8 +173,10 @@ class Encoder:
         """What its outputs mean.
 
         Raises:
-            UserError: They are over time, and the task is about whole recordings, or the reverse.
+            UserError: It has none; or they are over time, and the task is about whole recordings, or the reverse.
         """
+        if self.description["task"] is None:
+            raise UserError(NO_OUTPUTS)
         task = from_metadata(self.description["task"], self.labels, self.description.get("options"), self.allowed)
         check_over_time(self.network, task)
         task = task.on(self.grid) if self.network.over_time else task

@@ -61,7 +61,7 @@ def open_encoder(settings: PretrainSettings, named: bool = True) -> Encoder:
     if model.network != DEFAULT and model.kind.name != encoder.network.name:
         say(f"{source} is of the network {encoder.network.name}; model.network={model.network} is not used")
     n_classes = encoder.network.n_classes
-    if named and not inference.labels and encoder.labels == output_names(None, None, n_classes):
+    if named and n_classes and not inference.labels and encoder.labels == output_names(None, None, n_classes):
         say(f"the weights name no classes: they are numbered; give inference.labels=FILE of {n_classes} names")
     return encoder
 

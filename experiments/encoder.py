@@ -30,6 +30,7 @@ from experiments.tasks import BeatTracking, Task, from_metadata
 from experiments.windowing import Windowing, consecutive, margin, over_time, placed
 from models.checkpoints import fetch, load_checkpoint, load_release
 from models.frontends import FrontEnd
+from models.heads import with_head
 from models.inputs import Inputs
 from models.layouts import DECODER
 from models.network import Network
@@ -45,6 +46,12 @@ from preprocess.sources import AudioError
 __all__ = ["UNNAMED", "Encoder", "Prediction"]
 
 UNNAMED = "maest"  # the class of stores and predictions that name none
+NO_OUTPUTS = (
+    "this network was trained without labels and predicts nothing by itself: take its embeddings "
+    "(python ex_pretrain.py extract_embeddings), or train a head on it (python ex_transfer.py with "
+    "model.checkpoint=FILE)"
+)
+OF_OUTPUTS = ("task", "options", "labels", "thresholds", DECODER)  # what a checkpoint says of them
 OWN_FILE = "or name a file of your own: inference.checkpoint=FILE"
 
 
@@ -80,6 +87,7 @@ class Encoder:
         allowed: Collection[str] = frozenset(),
         labels: str | None = None,
         sha256: str | None = None,
+        head: str | None = None,
         arguments: Mapping[str, Any] | None = None,
         **runtime: Any,
     ) -> Encoder:
@@ -91,6 +99,7 @@ class Encoder:
             allowed: Modules that classes outside of this project may be imported from.
             labels: Class names (see `experiments.labels.read_labels`), in place of those of the checkpoint.
             sha256: What the file must have, unless it is a release.
+            head: A file or an address of a classifier, linear or with a hidden layer, for an encoder without one.
             arguments: Of the network, to be changed; such as patchout.
             runtime: Attributes of `Runtime`.
 
@@ -109,10 +118,15 @@ class Encoder:
             loaded = load_checkpoint(file, allowed=allowed, **changed)
             network, frontend, metadata = loaded.network, loaded.frontend, loaded.metadata
             weights = digest(file)
+        if head is not None:
+            of_head = checkpoint_file(head)
+            network, weights = with_head(network, of_head), f"{weights}, head {digest(of_head)}"
+            metadata = {key: value for key, value in metadata.items() if key not in OF_OUTPUTS}
         check_fit(network, frontend, metadata, file)
         names = output_names(metadata.get("labels"), labels, network.n_classes)
         options = {"options": metadata["options"]} if "options" in metadata else {}
-        meaning = {"task": metadata.get("task", "tagging"), **options, "labels": list(names)}
+        task = metadata.get("task", "tagging") if network.n_classes else None
+        meaning = {"task": task, **options, "labels": list(names)}
         about = (metadata.get(key) for key in ("normalisation", "input", "window"))
         description = describe(network, frontend, meaning, *about)
         if thresholds := thresholds_of(metadata, names, file):
@@ -139,7 +153,7 @@ class Encoder:
         Args:
             network: Trained or not.
             frontend: None: the one that it is made for.
-            task: None: tags without names.
+            task: None: tags without names; of a network without outputs, none.
             normalisation: Mean and deviation; None: those of the front end.
             input: `features` or `audio`; None: the network's own.
             window: Frames; None: the network's own.
@@ -147,7 +161,8 @@ class Encoder:
             runtime: Attributes of `Runtime`.
         """
         frontend = frontend or own_frontend(network)
-        unnamed = {"task": "tagging", "labels": list(output_names(None, None, network.n_classes))}
+        names = output_names(None, None, network.n_classes)
+        unnamed = {"task": "tagging" if names else None, "labels": list(names)}
         meaning = task.metadata if task else unnamed
         description = describe(network, frontend, meaning, normalisation, input, window)
         allowed = frozenset({type(task).__module__} if task else ())
@@ -158,8 +173,10 @@ class Encoder:
         """What its outputs mean.
 
         Raises:
-            UserError: They are over time, and the task is about whole recordings, or the reverse.
+            UserError: It has none; or they are over time, and the task is about whole recordings, or the reverse.
         """
+        if self.description["task"] is None:
+            raise UserError(NO_OUTPUTS)
         task = from_metadata(self.description["task"], self.labels, self.description.get("options"), self.allowed)
         check_over_time(self.network, task)
         task = task.on(self.grid) if self.network.over_time else task

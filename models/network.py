@@ -11,6 +11,7 @@ A network of one's own is a subclass with a constructor of plain keyword argumen
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -27,6 +28,8 @@ from models.named import Named
 from models.outputs import Outputs, main_head
 
 __all__ = ["Network", "Outputs", "main_head"]
+
+warnings.filterwarnings("ignore", "Initializing zero-element tensors", UserWarning)  # heads of networks without outputs
 
 
 class Network(Named):
@@ -57,7 +60,7 @@ class Network(Named):
         default_layer: The layer whose tokens are taken where none is named.
         head_prefixes: Beginnings of the names of parameters that belong to its classifiers.
         inherited: Arguments in `derived` that it takes over from a checkpoint that it starts from.
-        n_classes: Number of logits.
+        n_classes: Number of logits; 0 of a network that was trained without labels, whose heads are empty.
     """
 
     frontend: ClassVar[str | type[FrontEnd]] = "musicnn"

@@ -47,10 +47,12 @@ class Objective(nn.Module):
         needs_labels: Whether tracks need annotations; without them, batches hold no `target`.
         panels: Scores that are drawn together, see `experiments.tasks.base.Task`.
         views: Crops of a track that an example consists of. Several are stacked: `x [batch, views, frames, ...]`.
+        whole_batches: Whether the last batch of an epoch is left out where it is smaller than the others.
     """
 
     needs_labels: bool = True
     views: int = 1
+    whole_batches: bool = False
     panels: Mapping[str, Sequence[str]] = MappingProxyType({})
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from experiments.settings.inference import ExportSettings, InferenceSettings
 from experiments.settings.model import Model, ModelSettings, NetworkExperimentSettings, default_model
 from experiments.settings.rhythm import RhythmSettings
 from experiments.settings.robustness import RobustnessSettings
-from experiments.settings.training import DistillationSettings, ModuleSettings, TrainerSettings
+from experiments.settings.training import ContrastiveSettings, DistillationSettings, ModuleSettings, TrainerSettings
 from experiments.tracking import TrackingSettings
 
 
@@ -31,6 +31,27 @@ def check_augmentations(module: ModuleSettings, datamodule: DatamoduleSettings) 
             raise ValueError(f"{key}={value} beside module.augmentations: make it a step there, or leave it out")
 
 
+def check_objective(settings: PretrainSettings) -> None:
+    """Refuse settings that the objective does not read.
+
+    Raises:
+        ValueError: Names them.
+    """
+    if settings.module.objective != "contrastive":
+        if settings.contrastive != ContrastiveSettings():
+            raise ValueError("contrastive.* counts for module.objective=contrastive: set it, or leave these out")
+        return
+    if settings.distillation.logits is not None:
+        raise ValueError(
+            "distillation.logits beside module.objective=contrastive, which has no teacher: leave one of them out"
+        )
+    if settings.datamodule.batch_size_train < 2:
+        raise ValueError(
+            f"datamodule.batch_size_train={settings.datamodule.batch_size_train}: contrastive learning tells the "
+            "tracks of a batch from each other, so it takes at least 2"
+        )
+
+
 class PretrainSettings(NetworkExperimentSettings):
     """`ex_pretrain.py`."""
 
@@ -40,6 +61,7 @@ class PretrainSettings(NetworkExperimentSettings):
     datamodule: DatamoduleSettings = DatamoduleSettings()
     model: Model = default_model(ModelSettings)
     module: ModuleSettings = ModuleSettings()
+    contrastive: ContrastiveSettings = ContrastiveSettings()
     distillation: DistillationSettings = DistillationSettings()
     inference: InferenceSettings = InferenceSettings()
     export: ExportSettings = ExportSettings()
@@ -50,4 +72,5 @@ class PretrainSettings(NetworkExperimentSettings):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         check_augmentations(self.module, self.datamodule)
+        check_objective(self)
         return self

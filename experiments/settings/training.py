@@ -110,6 +110,7 @@ class PhaseSettings(Section):
 class ModuleSettings(Section):
     """Training of the network."""
 
+    objective: Literal["supervised", "contrastive"] = "supervised"  # what is learned: annotations, or to tell tracks
     mixup_alpha: Annotated[float, Field(ge=0)] = 0.3  # of the Beta distribution; 0: off
     do_swa: bool | None = None  # mean of the weights at the start of some epochs; None: yes, but with ema_decay
     swa_epoch_start: Positive = 50  # the first: when so many epochs have begun
@@ -135,6 +136,14 @@ class ModuleSettings(Section):
                 raise ValueError("phases: the first one has no best checkpoint to start from")
             phase.over(self.optimizer)
         return self
+
+
+class ContrastiveSettings(Section):
+    """Contrastive learning, module.objective=contrastive: the loss and the projection head before it."""
+
+    temperature: Annotated[float, Field(gt=0)] = 0.5  # cosines are divided by it
+    hidden: Positive | None = None  # values of the projection's hidden layer; None: as many as an embedding has
+    size: Positive = 64  # values of a projection
 
 
 class DistillationSettings(Section):

@@ -22,7 +22,7 @@ from experiments.tasks.beats import BeatTracking
 from experiments.tasks.tempo import TempoTask
 from experiments.tracking import RunHandle
 from experiments.tracks.data import spell
-from experiments.training import beat_decoders, beat_report
+from experiments.training import beat_decoders, beat_report, contrastive
 from experiments.training.checkpointing import BEST
 from experiments.training.continuing import resume_from, same_data
 from experiments.training.fitting import fit
@@ -47,6 +47,8 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     Raises:
         UserError: The training diverged; or the settings, tracks or weights do not fit.
     """
+    if settings.module.objective == "contrastive":
+        return contrastive.pretrain(settings, run)
     L.seed_everything(run.seed, workers=True, verbose=False)
     checkpoint = resume_from(settings, run)
     before = run.known("data")

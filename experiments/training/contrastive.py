@@ -1,0 +1,167 @@
+"""Pre-training without labels: contrastive learning on any folder of audio, or store."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+
+import lightning as L
+
+from datasets.examples import Examples, require_nonempty
+from datasets.store import Reader
+from datasets.text import pluralize
+from experiments.encoder import Encoder
+from experiments.errors import UserError
+from experiments.messages import say
+from experiments.networks.devices import check_accelerator
+from experiments.networks.initial import fetch_weights, frontend_from, initial
+from experiments.networks.opening import windowing_of
+from experiments.objectives import Contrastive
+from experiments.settings import PretrainSettings
+from experiments.tracking import RunHandle
+from experiments.tracks.data import open_source, spell
+from experiments.tracks.unlabelled import split_tracks
+from experiments.training.checkpointing import BEST
+from experiments.training.continuing import resume_from, same_data
+from experiments.training.fitting import fit
+from experiments.training.learner import Learner
+from experiments.training.loading import SplitLoaders
+from experiments.training.monitoring import monitored
+from experiments.training.optimizers import freeze
+from experiments.training.phases import phases
+from experiments.training.recipes import training_augmentations
+from experiments.training.trainer import checkpoint_folder
+from models.fingerprint import fingerprint
+from models.inputs import Inputs
+
+
+def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
+    """Train a network to tell tracks from each other.
+
+    Returns:
+        `val/*` of the best epoch.
+
+    Raises:
+        UserError: The training diverged; or settings, tracks or weights do not fit.
+    """
+    L.seed_everything(run.seed, workers=True, verbose=False)
+    checkpoint = resume_from(settings, run)
+    before = run.known("data")
+    learner, loaders = prepare(settings, run)
+    if checkpoint:
+        same_data(before, run)
+    if settings.trainer.compile:
+        learner.net.compile_parts()
+    _, _, result = fit(learner, loaders, settings.trainer, settings.module, run, checkpoint)
+    if run.is_global_zero:
+        best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
+        words = shlex.join([f"inference.checkpoint={best}", *settings.model.words])
+        say(f"best checkpoint: {best}")
+        say(f"next: python ex_pretrain.py extract_embeddings with {words}{spell(settings.datamodule)}")
+    return result
+
+
+def prepare(settings: PretrainSettings, run: RunHandle) -> tuple[Learner, SplitLoaders]:
+    """Build everything a trainer needs: a network without outputs, the objective, and tracks without labels."""
+    datamodule, module, wanted = settings.datamodule, settings.module, settings.contrastive
+    check_accelerator(settings.trainer)
+    module = module.model_copy(update={"mixup_alpha": 0.0})  # without labels there is nothing to mix
+    training_augmentations(module, datamodule, audio=True)
+    fetch_weights(settings.model)
+    frontend = frontend_from(settings.model)
+    source = open_source(datamodule, frontend, settings.model.kind.input, labelled=False)
+    splits = _examples(split_tracks(datamodule, source))
+    require_nonempty(splits, "train", "valid")
+    _check_batch(len(splits["train"]), datamodule.batch_size_train)
+    encoder = initial(settings, frontend, None, input="audio" if source.audio else "features")
+    freeze(encoder.network, module.freeze)
+    windowing = windowing_of(settings, encoder)
+    check_length(source.features, splits["train"].stored, windowing.rows)
+    chain = training_augmentations(module, datamodule, source.audio, encoder.frontend.item_shape)
+    dim = encoder.network.embedding_shape(encoder.network.default_layer, frontend.item_shape, windowing.frames)[-1]
+    objective = Contrastive(dim, wanted.hidden, wanted.size, wanted.temperature)
+    learner = Learner(
+        encoder.network,
+        Inputs(encoder.frontend, encoder.mean, encoder.std, source.audio),
+        objective,
+        {**encoder.description, "run_fingerprint": run.fingerprint},
+        phases(module),
+        chain,
+        monitored(settings.trainer.monitor),
+        windowing.frames,
+    )
+    loaders = SplitLoaders(
+        datamodule,
+        source.features,
+        splits,
+        windowing,
+        run.seed,
+        views=objective.views,
+        speeds=chain.speeds,
+        audio_dir=source.base_dir,
+        whole_batches=objective.whole_batches,
+    )
+    _report(encoder, objective, loaders, source.name, run)
+    return learner, loaders
+
+
+def _examples(splits: Mapping[str, str]) -> dict[str, Examples]:
+    by_split = {"train": [], "valid": [], "test": []}
+    for identity, split in splits.items():
+        by_split[split].append(identity)
+    return {split: Examples(tuple(ids), tuple(ids), None) for split, ids in by_split.items()}
+
+
+def _check_batch(tracks: int, batch: int) -> None:
+    """Refuse fewer tracks than a batch has.
+
+    Raises:
+        UserError: There are too few.
+    """
+    if tracks < 2:
+        raise UserError(
+            f"contrastive learning tells tracks from each other, and {pluralize(tracks, 'track is', 'tracks are')} for "
+            "training: give datamodule.base_dir a folder with more audio files"
+        )
+    if tracks < batch:
+        raise UserError(
+            f"datamodule.batch_size_train={batch}: only {tracks} tracks are for training, and every track stands in a "
+            f"batch once: set it to {tracks} or less"
+        )
+
+
+def check_length(features: Reader, ids: tuple[str, ...], rows: int) -> None:
+    """Say how many tracks are shorter than a crop, which is padded then; refuse a corpus of nothing else.
+
+    Raises:
+        UserError: No track is as long as a crop.
+    """
+    short = sum(features.length(identity) < rows for identity in ids)
+    if short == len(ids):
+        raise UserError(
+            f"all {pluralize(short, 'training track is', 'training tracks are')} shorter than a crop of {rows} rows: "
+            "both views would be the same audio; give longer audio, or a network of shorter windows"
+        )
+    if short:
+        say(f"{pluralize(short, 'training track is', 'training tracks are')} shorter than a crop and padded")
+
+
+def _report(encoder: Encoder, objective: Contrastive, loaders: SplitLoaders, name: str, run: RunHandle) -> None:
+    """Note with the run, and tell the user, what is trained on what."""
+    tracks = {split: len(one) for split, one in loaders.splits.items()}
+    parameters = {
+        part: sum(parameter.numel() for parameter in module.parameters())
+        for part, module in (("encoder", encoder.network), ("projection", objective))
+    }
+    run.set_info(
+        data={
+            "corpus": name,
+            "split_fingerprint": fingerprint({split: sorted(one.ids) for split, one in loaders.splits.items()}),
+            "tracks": tracks,
+            "classes": 0,
+            "parameters": sum(parameters.values()),
+        }
+    )
+    sizes = ", ".join(f"{count} {split}" for split, count in tracks.items() if count)
+    counted = " and ".join(f"{count:,} of the {part}" for part, count in parameters.items())
+    say(f"{name}: {sizes} tracks without labels, crops of {loaders.windowing.frames} frames; parameters: {counted}")

@@ -103,8 +103,8 @@ def of_sox(x: Tensor, cents: int | None, percent: list[int], rate: int, folder: 
     cysox = importlib.import_module("cysox")
     effects = [cysox.fx.Pitch(cents), cysox.fx.Rate(rate)] if cents is not None else []
     effects += [cysox.fx.Reverb(*percent), cysox.fx.Channels(1)] if percent else []
-    given, taken = folder / "given.au", folder / "taken.au"
-    soundfile.write(given, x.numpy(), rate, subtype="FLOAT")
+    given, taken = folder / "given.wav", folder / "taken.wav"
+    soundfile.write(given, x.numpy(), rate, subtype="PCM_24")
     cysox.convert(given, taken, effects, channels=1, bits=32, encoding="float")
     return _fitted(torch.from_numpy(soundfile.read(taken, dtype="float32")[0]), len(x))
 

@@ -142,7 +142,8 @@ def _tempo(x, factor, segment, search, overlap):
     """WSOLA: segments that overlap, each from where it differs least from how the one before it goes on."""
     skip = int(factor * (segment - overlap) + 0.5)
     out = np.zeros(int(len(x) / factor) + 2 * segment, np.float32)
-    out[:segment] = x[:segment]
+    for n in range(segment):
+        out[n] = x[n]
     end, start = segment - overlap, skip
     while start + search + segment < len(x):
         best, least = 0, np.inf
@@ -156,7 +157,8 @@ def _tempo(x, factor, segment, search, overlap):
         for n in range(overlap):
             share = np.float32(n / overlap)
             out[end + n] += share * (x[start + best + n] - out[end + n])
-        out[end + overlap : end + segment] = x[start + best + overlap : start + best + segment]
+        for n in range(overlap, segment):
+            out[end + n] = x[start + best + n]
         end += segment - overlap
         start += skip
     return out[: end + overlap]

@@ -77,9 +77,11 @@ def loop(samples, combs, allpasses, feedback, damping, first, last, wet):
     for row in range(first, last):
         f, d, rest = feedback[row], damping[row], np.float32(1) - damping[row]
         d2, d3, d4 = d * d, d * d * d, d * d * d * d
-        wet[row] = 0
+        for n in range(count):
+            wet[row, n] = 0
         for channel in range(2):
-            signal[:] = 0
+            for n in range(count):
+                signal[n] = 0
             for comb in range(combs.shape[2]):
                 size, low = combs[row, channel, comb], np.float32(0)
                 line = np.zeros(size, np.float32)

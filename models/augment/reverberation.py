@@ -85,8 +85,8 @@ def by_spectrum(x: Tensor, combs: Tensor, allpasses: Tensor, feedback: Tensor, d
     """
     samples = x.shape[1]
     size, growth = 1 << (2 * samples - 1).bit_length(), DECAY ** (1 / samples)
-    decay = send(growth ** -torch.arange(samples, dtype=torch.float64), x.device)
+    decay = send((growth ** -torch.arange(samples, dtype=torch.float64)).to(x.dtype), x.device)
     filters = [send(tensor, x.device) for tensor in (combs, allpasses, feedback, damping)]
-    spectra = torch.fft.rfft(x * decay.to(x.dtype), n=size)
+    spectra = torch.fft.rfft(x * decay, n=size)
     spectra *= transfer(*filters, size, growth)
-    return torch.fft.irfft(spectra, n=size)[:, :samples] / decay.to(x.dtype)
+    return torch.fft.irfft(spectra, n=size)[:, :samples] / decay

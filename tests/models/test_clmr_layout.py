@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import http.server
 import threading
+import zipfile
 from functools import partial
 
 import pytest
@@ -161,6 +162,14 @@ def test_settings_of_a_program_in_the_file_are_refused_and_not_run(tmp_path):
     torch.save(content, tmp_path / "x.ckpt")
     with pytest.raises(CheckpointError, match=r"argparse\.Namespace.*not loaded for safety; save its state_dict alone"):
         load_checkpoint(tmp_path / "x.ckpt")
+
+
+def test_an_archive_of_such_a_file_is_to_be_unpacked(tmp_path):
+    torch.save(files.head(), tmp_path / "head.ckpt")
+    with zipfile.ZipFile(tmp_path / "published.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(tmp_path / "head.ckpt", "head.ckpt")
+    with pytest.raises(CheckpointError, match=r"published\.zip is an archive of 'head\.ckpt': unpack it"):
+        load_checkpoint(tmp_path / "published.zip")
 
 
 @pytest.mark.parametrize("hidden", [0, 16])

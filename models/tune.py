@@ -180,7 +180,7 @@ class TUNe(WindowEncoder, name="tune"):
         upsamplings = sorted({int(found[1]) for key in state if (found := UPSAMPLING.match(key))})
         bottom = upsamplings[0] - 1 if upsamplings else DOWN + 1
         up = len(upsamplings) or DOWN
-        tail = max((int(found[1]) for key in state if (found := TAIL.match(key))), default=1)
+        tail = max(1, len({found[1] for key in state if (found := TAIL.match(key))}))
         widths = [width_of(state, f"convDown{number}") for number in range(1, tail + 1)]
         first = state.get("convDown1.layers.0.weight")
         alone = width_of(state, f"conv{bottom + up}")
@@ -190,5 +190,5 @@ class TUNe(WindowEncoder, name="tune"):
             "levels_up": up,
             "tail": widths[:-1],
             "size": widths[-1],
-            "connections": first is not None and first.shape[1] != alone,
+            "connections": first is not None and tuple(first.shape[1:2]) != (alone,),
         }

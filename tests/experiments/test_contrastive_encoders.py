@@ -81,6 +81,8 @@ def test_without_a_head_there_is_nothing_to_predict(folder):
     assert encoder.labels == ()
     with pytest.raises(UserError, match="train a head"):
         _ = encoder.task
+    with pytest.raises(UserError, match=r"give the classifier .* inference\.head=FILE"):
+        Encoder.load("clmr.ckpt", labels="magnatagatune", device="cpu")
 
 
 def test_a_head_is_of_a_checkpoint():

@@ -129,6 +129,16 @@ def test_an_entry_that_is_not_right_is_named(name, how, layout, tmp_path):
         load_checkpoint(tmp_path / "x.ckpt")
 
 
+@pytest.mark.parametrize(
+    "name", ["convDown1.layers.0.weight", "conv1.layers.1.weight", "transposedConv9999999.weight", "convDown99999999."]
+)
+def test_a_file_of_such_names_alone_is_refused(name, tmp_path):
+    lone = {"conv1.layers.0.bias": torch.zeros(3), f"{name}layers.0.bias" if name[-1] == "." else name: torch.zeros(3)}
+    torch.save(lone, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match=r"x\.pt.*not the tensors of TUNe"):
+        load_checkpoint(tmp_path / "x.pt")
+
+
 def test_in_the_oldest_files_it_is_named_as_there(tmp_path):
     content = files.first_version(files.clmr(), oldest=True)
     del content["encoder.conv5.1.running_var"]

@@ -79,6 +79,7 @@ def fit_by_name(
     of_heads = [key for key in state if key.startswith(belongs)]
     if discard_head:
         drop(state, report, of_heads)
+        absent = (*absent, *belongs)  # heads of another form, too
     for key in [key for key in of_heads if key in state and key in target]:
         rows = same_names(state, target, key, labels)
         if rows:

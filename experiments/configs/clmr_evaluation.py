@@ -13,6 +13,7 @@ from typing import Any
 
 from experiments.configs.named import NamedConfig
 from experiments.configs.recipes import recipe
+from experiments.configs.tagger import MTT
 
 TITLE = "A head on a frozen encoder"
 RATE = 22_050
@@ -43,8 +44,8 @@ HEADS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 CORPORA: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "": ("any corpus: datamodule.base_dir=DIR", {}),
     "_mtt": (
-        f"MagnaTagATune, with untagged clips: audio store in data/mtt/audio_{RATE}",
-        {"base_dir": f"data/mtt/audio_{RATE}", "task": "tagging"},
+        f"MagnaTagATune, with untagged clips: audio store in {MTT}_{RATE}",
+        {"base_dir": f"{MTT}_{RATE}", "task": "tagging"},
     ),
     "_gtzan": (
         f"GTZAN, fault-filtered: audio store in data/gtzan/audio_{RATE}",

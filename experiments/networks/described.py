@@ -57,7 +57,7 @@ def _input(kind: type[Network], arguments: Mapping[str, Any], metadata: Mapping[
     frontend = _frontend(kind, metadata)
     frames = int(metadata.get("window") or default_window(network, frontend))
     given = {}
-    if frames != default_window(kind, frontend):
+    if frames != default_window(kind, frontend) and not kind.fixed_window:
         given["clip_length"] = seconds_of(frames, frontend)
     if metadata.get("input", kind.input) != kind.input:
         given["input"] = metadata["input"]

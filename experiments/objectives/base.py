@@ -48,11 +48,13 @@ class Objective(nn.Module):
         panels: Scores that are drawn together, see `experiments.tasks.base.Task`.
         views: Crops of a track that an example consists of. Several are stacked: `x [batch, views, frames, ...]`.
         whole_batches: Whether the last batch of an epoch is left out where it is smaller than the others.
+        joint_batch_norm: Whether batch norm, where several GPUs train, has statistics of the batches of all of them.
     """
 
     needs_labels: bool = True
     views: int = 1
     whole_batches: bool = False
+    joint_batch_norm: bool = False
     panels: Mapping[str, Sequence[str]] = MappingProxyType({})
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:

@@ -45,7 +45,8 @@ def fit(
     processes = math.prod(layout(settings.devices, settings.num_nodes))
     curves, steps = History(), data.steps_per_epoch(settings, processes)
     epochs = total_epochs(learner.phases, settings.max_epochs)
-    trainer = make_trainer(settings, run, curves, steps, averaging(module), learner.monitor, max_epochs=epochs)
+    joint = learner.objective.joint_batch_norm
+    trainer = make_trainer(settings, run, curves, steps, averaging(module), learner.monitor, epochs, joint)
     with prefer(settings.attention):
         trainer.fit(learner, data, ckpt_path=checkpoint, weights_only=True)
     draw(trainer, curves, run, learner.objective.panels)

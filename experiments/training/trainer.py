@@ -12,7 +12,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
-from experiments.networks.devices import precision
+from experiments.networks.devices import on_cuda, precision
 from experiments.settings import TrainerSettings
 from experiments.tracking import RunHandle
 from experiments.tracking.logger import LogBeforeSaving, RunLogger
@@ -107,6 +107,7 @@ def make_trainer(
     averaging: Averaging | None = None,
     monitor: str = LOSS,
     max_epochs: int | None = None,
+    joint_batch_norm: bool = False,
 ) -> L.Trainer:
     """Make the trainer of a run.
 
@@ -122,6 +123,7 @@ def make_trainer(
         averaging: Of the weights, where wanted.
         monitor: The value of a validation that decides which epoch is best, and when training ends early.
         max_epochs: Of the training, where they are not those of the settings.
+        joint_batch_norm: Whether batch norm has statistics of all GPUs; between CPUs there is none such.
     """
     quiet_lightning()
     terminal = os.isatty(2)
@@ -142,6 +144,7 @@ def make_trainer(
         max_epochs=max_epochs or settings.max_epochs,
         precision=precision(settings),
         log_every_n_steps=log_every,
+        sync_batchnorm=joint_batch_norm and on_cuda(settings),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         enable_model_summary=False,

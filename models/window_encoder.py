@@ -30,6 +30,7 @@ class WindowEncoder(Tagger):
     frontend = "waveform"
     frontend_arguments: ClassVar[Mapping[str, Any]] = {"sample_rate": SAMPLE_RATE}
     fixed_window = True
+    head_arguments = ("n_classes", "hidden")
     coverage = "consecutive"
     title: ClassVar[str] = ""
 

@@ -68,9 +68,9 @@ def prepare(settings: PretrainSettings, run: RunHandle) -> tuple[Learner, SplitL
     datamodule, module, wanted = settings.datamodule, settings.module, settings.contrastive
     check_accelerator(settings.trainer)
     module = module.model_copy(update={"mixup_alpha": 0.0})  # without labels there is nothing to mix
-    training_augmentations(module, datamodule, audio=True)
-    fetch_weights(settings.model)
     frontend = frontend_from(settings.model)
+    training_augmentations(module, datamodule, audio=True, sample_rate=frontend.sample_rate)
+    fetch_weights(settings.model)
     source = open_source(datamodule, frontend, settings.model.kind.input, labelled=False)
     splits = _examples(split_tracks(datamodule, source))
     require_nonempty(splits, "train", "valid")
@@ -79,7 +79,7 @@ def prepare(settings: PretrainSettings, run: RunHandle) -> tuple[Learner, SplitL
     freeze(encoder.network, module.freeze)
     windowing = windowing_of(settings, encoder)
     check_length(source.features, splits["train"].stored, windowing.rows)
-    chain = training_augmentations(module, datamodule, source.audio, encoder.frontend.item_shape)
+    chain = training_augmentations(module, datamodule, source.audio, frontend.item_shape, frontend.sample_rate)
     dim = keep_unread(encoder.network, (windowing.frames, *encoder.frontend.item_shape))
     crops = 2 if wanted.views == "crops" else 1
     objective = Contrastive(dim, wanted.hidden, wanted.size, wanted.temperature, crops, wanted.masked)

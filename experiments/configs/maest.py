@@ -15,8 +15,11 @@ from experiments.configs.named import NamedConfig
 TITLE = "MAEST"
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "maest": {
-        "demo": {"model": {"dim": 128, "depth": 4, "heads": 4}},
-        "debug": {"model": {"dim": 32, "depth": 2, "heads": 2, "s_patchout_f": 2}},
+        "demo": {"model": {"dim": 128, "depth": 4, "heads": 4}, "inference": {"transformer_block": 2}},
+        "debug": {
+            "model": {"dim": 32, "depth": 2, "heads": 2, "s_patchout_f": 2},
+            "inference": {"transformer_block": 1},
+        },
     },
 }
 

@@ -1,4 +1,4 @@
-"""CLMR's SampleCNN, TUNe and TUNe+ in plain PyTorch, layer after layer: the other side of `benchmarks.contrastive_step`.
+"""CLMR's SampleCNN, TUNe and TUNe+ in plain PyTorch, layer after layer, for `benchmarks.contrastive_step`.
 
 Tensors have the names under which they are published.
 """

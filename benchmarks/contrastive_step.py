@@ -17,6 +17,7 @@ consists of. Memory is the most that a process of its own takes above its start.
 from __future__ import annotations
 
 import argparse
+import copy
 import multiprocessing
 import random
 import statistics
@@ -51,6 +52,7 @@ from experiments.training.phases import Phase
 from models.augment import Chain
 from models.clmr import CLMR
 from models.inputs import Inputs
+from models.losses.nt_xent import nt_xent
 from models.network_input import own_frontend
 from models.projection import Projection
 from models.tune import TUNe
@@ -159,31 +161,23 @@ def contestants(name: str, folder: Path, batch: int, device: torch.device, compi
     project = Projection(512)
     ready = next(pairs(folder, batch))["x"].float() / 32_768
     found: dict[str, Step] = {}
-    learners = {}
     for title in (OURS, MIXED):
-        copy = NETWORKS[name]()
-        copy.load_state_dict(network.state_dict())
-        learners[title] = learner_of(copy, project, device).train()
+        learner = learner_of(copy.deepcopy(network), project, device).train()
         if compiled and title == MIXED:
-            copy.compile_parts()
-        found[title] = ours(learners[title], pairs(folder, batch), title == MIXED, device)
-    found[PLAIN] = plain(plainly(network), _copied(project), lambda: one_by_one(folder, batch), device)
-    found[ALONE] = plain(plainly(network), _copied(project), lambda: ready, device)
+            learner.net.compile_parts()
+        found[title] = ours(learner, pairs(folder, batch), title == MIXED, device)
+    found[PLAIN] = plain(plainly(network), copy.deepcopy(project), lambda: one_by_one(folder, batch), device)
+    found[ALONE] = plain(plainly(network), copy.deepcopy(project), lambda: ready, device)
     with torch.no_grad():
         few = ready[:4].to(device)
-        theirs, head = plainly(network).to(device), _copied(project).to(device)
+        theirs, head = plainly(network).to(device), copy.deepcopy(project).to(device)
         wanted = plain_nt_xent(*(head(theirs(view)) for view in few.unbind(1)))
-    same = learners[OURS].objective.loss(learners[OURS].net, {"x": few})["loss"]
+    fresh = learner_of(network, project, device).train()
+    same = fresh.objective.loss(fresh.net, {"x": few})["loss"].detach()
     print(f"{name}: losses on the same crops {float(same):.6f} and {float(wanted):.6f}")
     if abs(float(same - wanted)) > NEAR:
         raise SystemExit(f"{name}: the losses differ by more than {NEAR}")
     return found
-
-
-def _copied(project: Projection) -> Projection:
-    copy = Projection(project.layers[0].in_features)
-    copy.load_state_dict(project.state_dict())
-    return copy
 
 
 def finished(step: Step, device: torch.device) -> Callable[[], None]:
@@ -236,13 +230,7 @@ def parts(name: str, folder: Path, batch: int, rounds: int, mixed: bool) -> Tabl
         return results[0]
 
     def projected(embedded: Tensor) -> None:
-        first, second = (learner.objective.project(one) for one in embedded.unbind(1))
-        plain_loss(first, second).backward()
-
-    def plain_loss(first: Tensor, second: Tensor) -> Tensor:
-        from models.losses.nt_xent import nt_xent
-
-        return nt_xent(first, second)
+        nt_xent(*(learner.objective.project(one) for one in embedded.unbind(1))).backward()
 
     def learned(x: Tensor) -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=mixed):

@@ -100,9 +100,14 @@ def test_what_does_not_fit_is_said_in_one_line(words, message, place, capsys):
 
 
 def test_features_have_no_waveforms_to_augment(place, capsys):
-    words = ["datamodule.input=features", "datamodule.clip_length=0.5", "module.augmentations=[{name: polarity}]"]
     with pytest.raises(SystemExit):
-        train("datamodule.base_dir=music", *words, network=["model.network=musicnn", "module.objective=contrastive"])
+        train(
+            "datamodule.base_dir=music",
+            "datamodule.input=features",
+            "datamodule.clip_length=0.5",
+            "module.augmentations=[{name: polarity}]",
+            network=["model.network=musicnn", "module.objective=contrastive"],
+        )
     assert "polarity changes waveforms, and the input is stored features" in capsys.readouterr().err
 
 

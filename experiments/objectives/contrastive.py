@@ -3,7 +3,8 @@ Spijkervet and Burgoyne, ISMIR 2021)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from experiments import distributed
 from experiments.objectives.base import Batch, Evaluation, Kept, Objective
+from models.contrastive_measures import alignment, effective_rank, partner_search, uniformity
 from models.losses.nt_xent import TEMPERATURE, nt_xent
 from models.projection import Projection
 
@@ -21,18 +23,41 @@ class Contrastive(Objective):
     The views go through the network one after the other, so that batch norm has statistics of each. Where several
     processes train, every view counts against those of all of them.
 
+    A validation does what the training does: two crops of every track, augmented, searched for among as many others as
+    in a batch. Crops and augmentations are the same every time, so that `val/loss` is comparable from one epoch to the
+    next, and with `train/loss`. Crops as they are would be told apart by recording level and noise alone, and nearly
+    all would be found early on. Logged besides are `top1` and `top5`, the shares of views whose partner is the nearest
+    or among the five nearest; `alignment` and `uniformity` of normalised projections, on which the loss acts; and
+    `rank`, the effective rank of the embeddings, which are what is used afterwards (see `models.contrastive_measures`).
+
     Args:
         dim: Values of an embedding.
         hidden: Of the projection head's hidden layer; None: as many.
         size: Of a projection.
         temperature: Of the loss.
+        batch: Tracks of a training batch, over all processes; None: a validation searches among all of its tracks.
     """
 
-    needs_labels, views, whole_batches = False, 2, True
+    needs_labels, views, whole_batches, validated_augmented = False, 2, True, True
+    shown = ("top1",)
+    panels: Mapping[str, Sequence[str]] = MappingProxyType(
+        {
+            "finding the partner": ("top1", "top5"),
+            "alignment and uniformity": ("alignment", "uniformity"),
+            "effective rank": ("rank",),
+        }
+    )
 
-    def __init__(self, dim: int, hidden: int | None = None, size: int = 64, temperature: float = TEMPERATURE) -> None:
+    def __init__(
+        self,
+        dim: int,
+        hidden: int | None = None,
+        size: int = 64,
+        temperature: float = TEMPERATURE,
+        batch: int | None = None,
+    ) -> None:
         super().__init__()
-        self.project, self.temperature = Projection(dim, hidden, size), temperature
+        self.project, self.temperature, self.batch = Projection(dim, hidden, size), temperature, batch
 
     def embedded(self, network: nn.Module, x: Tensor) -> Tensor:
         """The embeddings of one view, `[batch, dim]`."""
@@ -45,14 +70,23 @@ class Contrastive(Objective):
         return {"loss": nt_xent(first, second, self.temperature, elsewhere(torch.cat([first, second])))}
 
     def keep(self, network: nn.Module, batch: Batch) -> dict[str, np.ndarray]:
-        """Projections of both views, `[batch, 2, size]`."""
-        projected = [self.project(self.embedded(network, view)) for view in batch["x"].unbind(1)]
-        return {"projected": torch.stack(projected, 1).float().cpu().numpy()}
+        """Projections of both views, `[batch, 2, size]`, and embeddings of the first, `[batch, dim]`."""
+        embedded = [self.embedded(network, view) for view in batch["x"].unbind(1)]
+        projected = torch.stack([self.project(view) for view in embedded], 1)
+        return {"projected": projected.float().cpu().numpy(), "embedded": embedded[0].float().cpu().numpy()}
 
     def evaluate(self, kept: Kept, reference: Callable[[int], np.ndarray]) -> Evaluation:
-        """NT-Xent over all tracks of the split."""
+        """NT-Xent and how well partners are found, in groups as large as a batch; measures of all tracks together."""
         first, second = torch.from_numpy(kept["projected"]).unbind(1)
-        return Evaluation({"loss": float(nt_xent(first, second, self.temperature))}, kept["track"])
+        losses, nearer = partner_search(first, second, self.temperature, self.batch)
+        scores = {
+            "loss": float(losses.mean()),
+            **{f"top{most}": float((nearer < most).float().mean()) for most in (1, 5)},
+            "alignment": alignment(first, second),
+            "uniformity": (uniformity(first) + uniformity(second)) / 2,
+            "rank": effective_rank(torch.from_numpy(kept["embedded"])),
+        }
+        return Evaluation(scores, kept["track"])
 
 
 def elsewhere(own: Tensor) -> Tensor | None:

@@ -144,6 +144,8 @@ class ContrastiveSettings(Section):
     temperature: Annotated[float, Field(gt=0)] = 0.5  # cosines are divided by it
     hidden: Positive | None = None  # values of the projection's hidden layer; None: as many as an embedding has
     size: Positive = 64  # values of a projection
+    probe_every: Positive | None = 5  # epochs from one linear probe on labels, where there are some, to the next
+    probe_tracks: Positive = 2000  # that it is fitted on and, as many, evaluated on, at most
 
 
 class DistillationSettings(Section):

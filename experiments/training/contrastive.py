@@ -31,6 +31,7 @@ from experiments.training.optimizers import freeze
 from experiments.training.phases import phases
 from experiments.training.recipes import training_augmentations
 from experiments.training.trainer import checkpoint_folder
+from experiments.training.watching import processes, say_course, watch
 from models.fingerprint import fingerprint
 from models.inputs import Inputs
 
@@ -52,8 +53,10 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         same_data(before, run)
     if settings.trainer.compile:
         learner.net.compile_parts()
-    _, _, result = fit(learner, loaders, settings.trainer, settings.module, run, checkpoint)
+    watching = watch(settings, learner, loaders, run)
+    _, curves, result = fit(learner, loaders, settings.trainer, settings.module, run, checkpoint, watching)
     if run.is_global_zero:
+        say_course(curves, learner.objective.shown)
         best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
         words = shlex.join([f"inference.checkpoint={best}", *settings.model.words])
         say(f"best checkpoint: {best}")
@@ -79,7 +82,8 @@ def prepare(settings: PretrainSettings, run: RunHandle) -> tuple[Learner, SplitL
     check_length(source.features, splits["train"].stored, windowing.rows)
     chain = training_augmentations(module, datamodule, source.audio, encoder.frontend.item_shape)
     dim = encoder.network.embedding_shape(encoder.network.default_layer, frontend.item_shape, windowing.frames)[-1]
-    objective = Contrastive(dim, wanted.hidden, wanted.size, wanted.temperature)
+    batch = datamodule.batch_size_train * processes(settings.trainer)
+    objective = Contrastive(dim, wanted.hidden, wanted.size, wanted.temperature, batch)
     learner = Learner(
         encoder.network,
         Inputs(encoder.frontend, encoder.mean, encoder.std, source.audio),

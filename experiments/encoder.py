@@ -30,6 +30,7 @@ from experiments.tasks import BeatTracking, Task, from_metadata
 from experiments.windowing import Windowing, consecutive, margin, over_time, placed
 from models.checkpoints import fetch, load_checkpoint, load_release
 from models.frontends import FrontEnd
+from models.heads import with_head
 from models.inputs import Inputs
 from models.layouts import DECODER
 from models.network import Network
@@ -50,6 +51,7 @@ NO_OUTPUTS = (
     "(python ex_pretrain.py extract_embeddings), or train a head on it (python ex_transfer.py with "
     "model.checkpoint=FILE)"
 )
+OF_OUTPUTS = ("task", "options", "labels", "thresholds", DECODER)  # what a checkpoint says of them
 OWN_FILE = "or name a file of your own: inference.checkpoint=FILE"
 
 
@@ -85,6 +87,7 @@ class Encoder:
         allowed: Collection[str] = frozenset(),
         labels: str | None = None,
         sha256: str | None = None,
+        head: str | None = None,
         arguments: Mapping[str, Any] | None = None,
         **runtime: Any,
     ) -> Encoder:
@@ -96,6 +99,7 @@ class Encoder:
             allowed: Modules that classes outside of this project may be imported from.
             labels: Class names (see `experiments.labels.read_labels`), in place of those of the checkpoint.
             sha256: What the file must have, unless it is a release.
+            head: A file or an address of a classifier, linear or with a hidden layer, for an encoder without one.
             arguments: Of the network, to be changed; such as patchout.
             runtime: Attributes of `Runtime`.
 
@@ -114,6 +118,10 @@ class Encoder:
             loaded = load_checkpoint(file, allowed=allowed, **changed)
             network, frontend, metadata = loaded.network, loaded.frontend, loaded.metadata
             weights = digest(file)
+        if head is not None:
+            of_head = checkpoint_file(head)
+            network, weights = with_head(network, of_head), f"{weights}, head {digest(of_head)}"
+            metadata = {key: value for key, value in metadata.items() if key not in OF_OUTPUTS}
         check_fit(network, frontend, metadata, file)
         names = output_names(metadata.get("labels"), labels, network.n_classes)
         options = {"options": metadata["options"]} if "options" in metadata else {}

@@ -50,7 +50,13 @@ def open_encoder(settings: PretrainSettings, named: bool = True) -> Encoder:
         )
     changed = model.model_dump(include=set(model.kind.adjustable), exclude_defaults=True)
     encoder = Encoder.load(
-        source, allowed=model.allowed, labels=inference.labels, sha256=inference.sha256, arguments=changed, **runtime
+        source,
+        allowed=model.allowed,
+        labels=inference.labels,
+        sha256=inference.sha256,
+        head=inference.head,
+        arguments=changed,
+        **runtime,
     )
     if model.network != DEFAULT and model.kind.name != encoder.network.name:
         say(f"{source} is of the network {encoder.network.name}; model.network={model.network} is not used")

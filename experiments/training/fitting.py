@@ -49,8 +49,7 @@ def fit(
     processes = math.prod(layout(settings.devices, settings.num_nodes))
     curves, steps = History(), data.steps_per_epoch(settings, processes)
     epochs = total_epochs(learner.phases, settings.max_epochs)
-    average = averaging(module)
-    trainer = make_trainer(settings, run, curves, steps, average, learner.monitor, epochs, watching)
+    trainer = make_trainer(settings, run, curves, steps, averaging(module), learner.monitor, epochs, watching=watching)
     with prefer(settings.attention):
         trainer.fit(learner, data, ckpt_path=checkpoint, weights_only=True)
     draw(trainer, curves, run, learner.objective.panels)

@@ -26,16 +26,17 @@ from experiments.windowing import Windowing
 from models.probes import apply
 
 PREFIX = "probe_"
+STEPS = 1000  # of a probe, at most
 WINDOWS = 3  # of a track, spread evenly, whose embeddings are averaged
 
 
 class OnlineProbe(Callback):
     """Fits a linear probe before the training and every so many epochs; its metrics are logged as `val/probe_*`.
 
-    The probe is that of `probe.grid=single`. It sees nothing but embeddings, in evaluation mode and without gradients,
-    and its random draws are its own: weights, batch statistics and random numbers of the training are what they would
-    be without it. The embedding of a track is the mean over a few windows. Like any probe here it stops where it is
-    best in validation, so its scores are a little better than those of a test.
+    The probe is that of `probe.grid=single`, with fewer steps. It sees nothing but embeddings, in evaluation mode and
+    without gradients, and its random draws are its own: weights, batch statistics and random numbers of the training
+    are what they would be without it. The embedding of a track is the mean over a few windows. Like any probe here it
+    stops where it is best in validation, so its scores are a little better than those of a test.
 
     Args:
         task: Of the labels; one about whole tracks.
@@ -115,14 +116,14 @@ class OnlineProbe(Callback):
     def _embedded(self, trainer: L.Trainer, learner: Learner, windows: Windows) -> np.ndarray:
         """The embedding of every track, `[tracks, dim]` float32; every process has a share of the windows."""
         own = range(distributed.rank(), len(windows), distributed.world_size())
-        found: list[tuple[int, np.ndarray]] = []
+        layer, found = learner.net.default_layer, []
         for start in range(0, len(own), self.batch_size):
             items = [windows[number] for number in own[start : start + self.batch_size]]
             x = torch.from_numpy(np.stack([item["x"] for item in items])).to(learner.device)
             with torch.inference_mode():
                 x = learner.inputs(x)
                 with trainer.precision_plugin.forward_context():
-                    embeddings = learner.objective.embedded(learner.net, x).float().cpu().numpy()
+                    embeddings = learner.net.embed(x, [layer])[layer].mean(1).float().cpu().numpy()
             found += [(int(item["track"]), one) for item, one in zip(items, embeddings, strict=True)]
         joined = [pair for rank in distributed.gather(found) for pair in rank]
         tracks = np.array([track for track, _ in joined])
@@ -134,8 +135,9 @@ class OnlineProbe(Callback):
         train, valid = (
             Split(vectors[name], self.splits[name].targets, list(self.splits[name].ids)) for name in ("train", "valid")
         )
+        configs = dict(enumerate(grid("single", max_steps=STEPS)))
         with torch.inference_mode(False):
-            (probe,) = train_batch(self.task, train, valid, dict(enumerate(grid("single"))), self.seed).values()
+            (probe,) = train_batch(self.task, train, valid, configs, self.seed).values()
         if probe.failure:
             raise UserError(probe.failure)
         return self._metrics(apply.outputs(probe.weights, apply.scaled(valid.x, probe.mean, probe.scale)))

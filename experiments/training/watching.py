@@ -92,4 +92,4 @@ def say_course(curves: History, shown: tuple[str, ...]) -> None:
     series = {name: curves.series.get(f"val/{name}", []) for name in shown}
     parts = [f"{name} {ends[0][1]:.3g} to {ends[-1][1]:.3g}" for name, ends in series.items() if len(ends) > 1]
     if parts:
-        say(f"from the first validation to the last: {', '.join(parts)} (curves.png)")
+        say(f"from the beginning to the end: {', '.join(parts)} (curves.png)")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from models.errors import CheckpointError
-from models.initial_weights import State, check_finite, first_keys
+from models.initial_weights import State, first_keys
 
 OTHERS, ENCODER = "model.", "encoder."
 OLDEST = re.compile(r"conv(\d+)\.(?=[01]\.)")
@@ -106,7 +106,6 @@ def head_arguments(head: Mapping[str, Tensor]) -> dict[str, int]:
             f"2.weight has the shape {list(head['2.weight'].shape)}: expected {len(head['0.weight'])} inputs, as many "
             f"as 0.weight has outputs"
         )
-    check_finite(dict(head), "the head")
     hidden = len(head["0.weight"]) if len(layers) > 1 else 0
     return {"n_classes": len(head[f"{layers[-1]}weight"]), "hidden": hidden}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from models.clmr_layout import head_arguments, read_layout
 from models.errors import CheckpointError
+from models.initial_weights import check_finite
 from models.layouts import read_weights
 from models.network import Network
 
@@ -26,6 +27,7 @@ def with_head(network: Network, path: str | Path) -> Network:
     found = read_layout(weights.state)
     if not found.head:
         raise CheckpointError(f"{path} ({weights.layout}) holds no head: expected 0.weight, 0.bias and perhaps 2.*")
+    check_finite(found.head, str(path))
     try:
         arguments = head_arguments(found.head)
     except CheckpointError as error:
@@ -40,8 +42,9 @@ def with_head(network: Network, path: str | Path) -> Network:
     for key, tensor in made.state_dict().items():
         if key not in state or state[key].shape != tensor.shape:
             has = list(state[key].shape) if key in state else "absent"
+            name = key.removeprefix(prefix)
             raise CheckpointError(
-                f"{path}: its {key.removeprefix(prefix)} is {has}, expected {list(tensor.shape)} on this "
+                f"{path}: its {name if name[0].isdigit() else f'0.{name}'} is {has}, expected {list(tensor.shape)} on this "
                 f"{kind.name}; give the head that was trained on this encoder"
             )
     made.load_state_dict(state)

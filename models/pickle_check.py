@@ -174,6 +174,9 @@ def _follow(file: BinaryIO, room: Callable[[Any], int], numpy: bool) -> None:
             state, made = _pop(stack), _top(stack)
             if not (_is(made, "numpy") or (_is(made, "dict") and _is(state, "dict"))):
                 raise _Refusal("it sets the state of more than a dictionary")
+        elif name == "NEWOBJ":
+            _, made = _pop(stack), _pop(stack)
+            raise _Refusal(f"an object of {_clean(made.about) if _is(made, 'name') else 'a class'}")
         elif name == "STOP":
             if below or len(stack) != 1:
                 raise _Refusal("its pickle ends in the middle")

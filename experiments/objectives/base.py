@@ -50,6 +50,7 @@ class Objective(nn.Module):
         views: Crops of a track that an example consists of. Several are stacked: `x [batch, views, frames, ...]`.
         whole_batches: Whether the last batch of an epoch is left out where it is smaller than the others.
         validated_augmented: Whether a validation augments as the training does, with the same draws every time.
+        joint_batch_norm: Whether batch norm, where several GPUs train, has statistics of the batches of all of them.
     """
 
     needs_labels: bool = True
@@ -57,6 +58,7 @@ class Objective(nn.Module):
     whole_batches: bool = False
     validated_augmented: bool = False
     shown: Sequence[str] = ()
+    joint_batch_norm: bool = False
     panels: Mapping[str, Sequence[str]] = MappingProxyType({})
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:

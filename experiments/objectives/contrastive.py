@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from experiments import distributed
 from experiments.objectives.base import Batch, Evaluation, Kept, Objective
+from experiments.objectives.gathering import elsewhere
 from models.contrastive_measures import alignment, effective_rank, partner_search, uniformity
 from models.losses.nt_xent import TEMPERATURE, nt_xent
 from models.projection import Projection
@@ -35,10 +35,12 @@ class Contrastive(Objective):
         hidden: Of the projection head's hidden layer; None: as many.
         size: Of a projection.
         temperature: Of the loss.
+        crops: Of a track: two views, or one that is both, masked in two ways.
+        masked: Share of its patches that a view leaves out (Yonay et al., "Myna", arXiv 2502.12511); 0: none.
         batch: Tracks of a training batch, over all processes; None: a validation searches among all of its tracks.
     """
 
-    needs_labels, views, whole_batches, validated_augmented = False, 2, True, True
+    needs_labels, whole_batches, joint_batch_norm, validated_augmented = False, True, True, True
     shown = ("top1",)
     panels: Mapping[str, Sequence[str]] = MappingProxyType(
         {
@@ -54,24 +56,38 @@ class Contrastive(Objective):
         hidden: int | None = None,
         size: int = 64,
         temperature: float = TEMPERATURE,
+        crops: int = 2,
+        masked: float = 0.0,
         batch: int | None = None,
     ) -> None:
         super().__init__()
-        self.project, self.temperature, self.batch = Projection(dim, hidden, size), temperature, batch
+        self.project, self.temperature = Projection(dim, hidden, size), temperature
+        self.views, self.masked, self.batch = crops, masked, batch
 
-    def embedded(self, network: nn.Module, x: Tensor) -> Tensor:
-        """The embeddings of one view, `[batch, dim]`."""
+    def embedded(self, network: nn.Module, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The embeddings of one view, `[batch, dim]`; a generator draws what is masked."""
         layer = network.default_layer
+        if self.masked:
+            return network.embed_masked(x, [layer], self.masked, generator)[layer].mean(1)
         return network.embed(x, [layer])[layer].mean(1)
+
+    def embeddings(self, network: nn.Module, batch: Batch, generator: torch.Generator | None = None) -> list[Tensor]:
+        """Those of both views, `[batch, dim]` each."""
+        views = batch["x"].unbind(1) if self.views > 1 else [batch["x"]] * 2
+        return [self.embedded(network, view, generator) for view in views]
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """NT-Xent of the two views."""
-        first, second = (self.project(self.embedded(network, view)) for view in batch["x"].unbind(1))
+        first, second = (self.project(view) for view in self.embeddings(network, batch))
         return {"loss": nt_xent(first, second, self.temperature, elsewhere(torch.cat([first, second])))}
 
     def keep(self, network: nn.Module, batch: Batch) -> dict[str, np.ndarray]:
-        """Projections of both views, `[batch, 2, size]`, and embeddings of the first, `[batch, dim]`."""
-        embedded = [self.embedded(network, view) for view in batch["x"].unbind(1)]
+        """Projections of both views, `[batch, 2, size]`, and embeddings of the first, `[batch, dim]`.
+
+        Masks of a batch are the same every time.
+        """
+        generator = torch.Generator().manual_seed(int(batch["window"][0])) if self.masked else None
+        embedded = self.embeddings(network, batch, generator)
         projected = torch.stack([self.project(view) for view in embedded], 1)
         return {"projected": projected.float().cpu().numpy(), "embedded": embedded[0].float().cpu().numpy()}
 
@@ -87,16 +103,3 @@ class Contrastive(Objective):
             "rank": effective_rank(torch.from_numpy(kept["embedded"])),
         }
         return Evaluation(scores, kept["track"])
-
-
-def elsewhere(own: Tensor) -> Tensor | None:
-    """The projections of all other processes, with gradients; None where there are none.
-
-    Gradients of what others compute with them come back, so that N processes learn what one does of the joined batch.
-    """
-    if distributed.world_size() == 1:
-        return None
-    from torch.distributed.nn.functional import all_gather
-
-    parts = all_gather(own)
-    return torch.cat([part for rank, part in enumerate(parts) if rank != distributed.rank()])

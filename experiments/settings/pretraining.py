@@ -45,6 +45,11 @@ def check_objective(settings: PretrainSettings) -> None:
         raise ValueError(
             "distillation.logits beside module.objective=contrastive, which has no teacher: leave one of them out"
         )
+    if settings.contrastive.masked and not hasattr(settings.model.kind, "embed_masked"):
+        raise ValueError(
+            f"contrastive.masked={settings.contrastive.masked:g}: the network {settings.model.network} has no patches "
+            "that could be left out; model.network=maest has"
+        )
     if settings.datamodule.batch_size_train < 2:
         raise ValueError(
             f"datamodule.batch_size_train={settings.datamodule.batch_size_train}: contrastive learning tells the "

@@ -144,8 +144,16 @@ class ContrastiveSettings(Section):
     temperature: Annotated[float, Field(gt=0)] = 0.5  # cosines are divided by it
     hidden: Positive | None = None  # values of the projection's hidden layer; None: as many as an embedding has
     size: Positive = 64  # values of a projection
+    views: Literal["crops", "masks"] = "crops"  # two crops of a track; masks: one crop, masked in two ways
+    masked: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of a MAEST's patches that each view leaves out
     probe_every: Positive | None = 5  # epochs from one linear probe on labels, where there are some, to the next
     probe_tracks: Positive = 2000  # that it is fitted on and, as many, evaluated on, at most
+
+    @model_validator(mode="after")
+    def _views_differ(self) -> ContrastiveSettings:
+        if self.views == "masks" and not self.masked:
+            raise ValueError("views=masks: both views would be the same; say how much of each is masked, as masked=0.9")
+        return self
 
 
 class DistillationSettings(Section):

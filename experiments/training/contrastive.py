@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import lightning as L
+import torch
 
 from datasets.examples import Examples, require_nonempty
 from datasets.store import Reader
@@ -34,6 +35,7 @@ from experiments.training.trainer import checkpoint_folder
 from experiments.training.watching import processes, say_course, watch
 from models.fingerprint import fingerprint
 from models.inputs import Inputs
+from models.network import Network
 
 
 def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
@@ -69,9 +71,9 @@ def prepare(settings: PretrainSettings, run: RunHandle) -> tuple[Learner, SplitL
     datamodule, module, wanted = settings.datamodule, settings.module, settings.contrastive
     check_accelerator(settings.trainer)
     module = module.model_copy(update={"mixup_alpha": 0.0})  # without labels there is nothing to mix
-    training_augmentations(module, datamodule, audio=True)
-    fetch_weights(settings.model)
     frontend = frontend_from(settings.model)
+    training_augmentations(module, datamodule, audio=True, sample_rate=frontend.sample_rate)
+    fetch_weights(settings.model)
     source = open_source(datamodule, frontend, settings.model.kind.input, labelled=False)
     splits = _examples(split_tracks(datamodule, source))
     require_nonempty(splits, "train", "valid")
@@ -80,10 +82,10 @@ def prepare(settings: PretrainSettings, run: RunHandle) -> tuple[Learner, SplitL
     freeze(encoder.network, module.freeze)
     windowing = windowing_of(settings, encoder)
     check_length(source.features, splits["train"].stored, windowing.rows)
-    chain = training_augmentations(module, datamodule, source.audio, encoder.frontend.item_shape)
-    dim = encoder.network.embedding_shape(encoder.network.default_layer, frontend.item_shape, windowing.frames)[-1]
-    batch = datamodule.batch_size_train * processes(settings.trainer)
-    objective = Contrastive(dim, wanted.hidden, wanted.size, wanted.temperature, batch)
+    chain = training_augmentations(module, datamodule, source.audio, frontend.item_shape, frontend.sample_rate)
+    dim = keep_unread(encoder.network, (windowing.frames, *encoder.frontend.item_shape))
+    crops, batch = 2 if wanted.views == "crops" else 1, datamodule.batch_size_train * processes(settings.trainer)
+    objective = Contrastive(dim, wanted.hidden, wanted.size, wanted.temperature, crops, wanted.masked, batch)
     learner = Learner(
         encoder.network,
         Inputs(encoder.frontend, encoder.mean, encoder.std, source.audio),
@@ -114,6 +116,28 @@ def _examples(splits: Mapping[str, str]) -> dict[str, Examples]:
     for identity, split in splits.items():
         by_split[split].append(identity)
     return {split: Examples(tuple(ids), tuple(ids), None) for split, ids in by_split.items()}
+
+
+def keep_unread(network: Network, shape: Sequence[int]) -> int:
+    """Train no parameter that embeddings do not depend on, such as those of heads and of layers behind.
+
+    Several processes would wait for their gradients.
+
+    Args:
+        network: Whose default layer is trained.
+        shape: `[frames, *item_shape]` of a window.
+
+    Returns:
+        Values of an embedding.
+    """
+    layer, training = network.default_layer, network.training
+    tokens = network.eval().embed(torch.zeros(1, *shape), [layer])[layer]
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    gradients = torch.autograd.grad(tokens.sum(), trained, allow_unused=True) if trained else ()
+    for parameter, gradient in zip(trained, gradients, strict=True):
+        parameter.requires_grad_(gradient is not None)
+    network.train(training)
+    return tokens.shape[-1]
 
 
 def _check_batch(tracks: int, batch: int) -> None:

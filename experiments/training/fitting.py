@@ -49,7 +49,9 @@ def fit(
     processes = math.prod(layout(settings.devices, settings.num_nodes))
     curves, steps = History(), data.steps_per_epoch(settings, processes)
     epochs = total_epochs(learner.phases, settings.max_epochs)
-    trainer = make_trainer(settings, run, curves, steps, averaging(module), learner.monitor, epochs, watching=watching)
+    joint = learner.objective.joint_batch_norm
+    average, monitor = averaging(module), learner.monitor
+    trainer = make_trainer(settings, run, curves, steps, average, monitor, epochs, joint, watching)
     with prefer(settings.attention):
         trainer.fit(learner, data, ckpt_path=checkpoint, weights_only=True)
     draw(trainer, curves, run, learner.objective.panels)

@@ -22,6 +22,7 @@ from datasets.teachers import Teacher
 from datasets.windows import Plan
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings, TrainerSettings
+from experiments.training.preloading import Preloaded, fits
 from experiments.training.tempo_balance import TempoBalance, tempo_balance
 from experiments.windowing import Windowing
 
@@ -104,6 +105,7 @@ class SplitLoaders(L.LightningDataModule):
         self.settings, self.features, self.splits = settings, features, splits
         self.windowing, self.seed, self.teacher, self.views, self.whole = windowing, seed, teacher, views, whole
         self.speeds, self.corpus, self.audio_dir, self.whole_batches = speeds, corpus, audio_dir, whole_batches
+        self.preloaded: Preloaded | None = None
 
     def steps_per_epoch(self, trainer: TrainerSettings, processes: int = 1) -> int:
         """Optimiser steps of an epoch: batches of all processes side by side, so many of them gathered for a step."""
@@ -151,7 +153,16 @@ class SplitLoaders(L.LightningDataModule):
             self.trainer.world_size,
         )
         crops = self._crops("train")
+        device, ids = self.trainer.strategy.root_device, self.splits["train"].stored
+        if fits(self.settings.preload, self.features, ids, device):
+            crops.places_only, self.preloaded = True, Preloaded(self.features, ids, crops.read, device)
         return self._loader(crops, draws, self.settings.batch_size_train, TrainingLoader, self.whole_batches)
+
+    def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Cut the crops of preloaded tracks; what else there is of a batch follows to the device."""
+        if "x" in batch:
+            return batch
+        return {"x": self.preloaded.crops(batch["track"], batch["start"]), **batch}
 
     def val_dataloader(self) -> DataLoader:
         """The same windows of every track every time."""

@@ -12,7 +12,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
-from experiments.networks.devices import precision
+from experiments.networks.devices import on_cuda, precision
 from experiments.settings import TrainerSettings
 from experiments.tracking import RunHandle
 from experiments.tracking.logger import LogBeforeSaving, RunLogger
@@ -108,6 +108,7 @@ def make_trainer(
     averaging: Averaging | None = None,
     monitor: str = LOSS,
     max_epochs: int | None = None,
+    joint_batch_norm: bool = False,
     watching: Sequence[Callback] = (),
 ) -> L.Trainer:
     """Make the trainer of a run.
@@ -124,6 +125,7 @@ def make_trainer(
         averaging: Of the weights, where wanted.
         monitor: The value of a validation that decides which epoch is best, and when training ends early.
         max_epochs: Of the training, where they are not those of the settings.
+        joint_batch_norm: Whether batch norm has statistics of all GPUs; between CPUs there is none such.
         watching: Further callbacks, whose values are noted as those of a validation are.
     """
     quiet_lightning()
@@ -146,6 +148,7 @@ def make_trainer(
         max_epochs=max_epochs or settings.max_epochs,
         precision=precision(settings),
         log_every_n_steps=log_every,
+        sync_batchnorm=joint_batch_norm and on_cuda(settings),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         enable_model_summary=False,

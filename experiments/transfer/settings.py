@@ -34,6 +34,7 @@ CLIPS_ONLY = (
     "input",
     "store_type",
     "clip_length",
+    "preload",
     "num_workers",
 )  # keys of datamodule about windows
 

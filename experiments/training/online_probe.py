@@ -120,7 +120,7 @@ class OnlineProbe(Callback):
         for start in range(0, len(own), self.batch_size):
             items = [windows[number] for number in own[start : start + self.batch_size]]
             x = torch.from_numpy(np.stack([item["x"] for item in items])).to(learner.device)
-            with torch.inference_mode():
+            with torch.no_grad():  # before the first step: what a network keeps for itself must allow gradients
                 x = learner.inputs(x)
                 with trainer.precision_plugin.forward_context():
                     embeddings = learner.net.embed(x, [layer])[layer].mean(1).float().cpu().numpy()

@@ -67,8 +67,9 @@ def online_probe(settings: PretrainSettings, loaders: SplitLoaders, run: RunHand
         return None
     sizes = {name: len(splits[name]) for name in ("train", "valid")}
     run.set_info(probe={"task": task.name, "classes": len(task.classes), "tracks": sizes, "every": every})
+    often = "every epoch" if every == 1 else f"every {every} epochs"
     say(
-        f"linear probe of {task.name} before the training and every {every} epochs, fitted on {sizes['train']} and "
+        f"linear probe of {task.name} before the training and {often}, fitted on {sizes['train']} and "
         f"evaluated on {sizes['valid']} labelled tracks; the training itself uses no labels"
     )
     return probe

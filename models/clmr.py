@@ -84,7 +84,7 @@ class CLMR(WindowEncoder, SampleCNN, name="clmr"):
         """Channels, and those strides of `STRIDES` that most kernels are of."""
         channels = [width_of(state, f"sequential.{number}") for number in range(DEPTH)]
         kernels = [state.get(f"sequential.{number}.0.weight") for number in range(1, DEPTH - 1)]
-        lengths = [None if kernel is None else kernel.shape[-1] for kernel in kernels]
+        lengths = [None if kernel is None or kernel.ndim < 3 else kernel.shape[2] for kernel in kernels]
         strides = max(
             STRIDES.values(), key=lambda row: sum(one == other for one, other in zip(row, lengths, strict=True))
         )

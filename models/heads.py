@@ -43,9 +43,10 @@ def with_head(network: Network, path: str | Path) -> Network:
         if key not in state or state[key].shape != tensor.shape:
             has = list(state[key].shape) if key in state else "absent"
             name = key.removeprefix(prefix)
+            name = name if name[0].isdigit() else f"0.{name}"
             raise CheckpointError(
-                f"{path}: its {name if name[0].isdigit() else f'0.{name}'} is {has}, expected {list(tensor.shape)} on this "
-                f"{kind.name}; give the head that was trained on this encoder"
+                f"{path}: its {name} is {has}, expected {list(tensor.shape)} on this {kind.name}; give the head that "
+                f"was trained on this encoder"
             )
     made.load_state_dict(state)
     return made.eval()

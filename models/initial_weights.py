@@ -79,6 +79,7 @@ def fit_by_name(
     of_heads = [key for key in state if key.startswith(belongs)]
     if discard_head:
         drop(state, report, of_heads)
+        absent = (*absent, *belongs)  # heads of another form, too
     elif of_heads and not any(state[key].numel() for key in of_heads):  # of a network without outputs
         state = {key: tensor for key, tensor in state.items() if key not in of_heads}
         absent = (*absent, *belongs)

@@ -32,7 +32,7 @@ HEADER = "ostinato"
 THRESHOLDS, DECODER = "thresholds", "decoder"  # keys of a header
 PLAIN, AVERAGED = "net.", "net_swa."
 OTHERS = "model."  # of other programs' Lightning checkpoints, if all names begin so
-ENCODER = "encoder."  # of such checkpoints, alone or behind that prefix
+ENCODER = "encoder."  # of such checkpoints, beside or behind that prefix
 FRONTEND = "frontend."  # of our own files
 FRONTENDS = {PLAIN: ("inputs.frontend.",), AVERAGED: ("inputs_swa.frontend.", "inputs.frontend.")}
 PROGRAMS = {".onnx": "ONNX files are for onnxruntime", ".pt2": "exported programs are for torch.export.load"}
@@ -193,11 +193,11 @@ def _first_line(error: Exception) -> str:
 
 def _choose(state: dict[str, Any], averaged: bool | None, path: Path) -> str:
     """Prefix of the network inside a Lightning `state_dict`."""
-    present = [prefix for prefix in (AVERAGED, PLAIN) if any(str(key).startswith(prefix) for key in state)]
+    present = [prefix for prefix in (AVERAGED, PLAIN) if _has(state, prefix)]
     wanted = {True: [AVERAGED], False: [PLAIN], None: [AVERAGED, PLAIN]}[averaged]
     if not present and not averaged and state and all(str(key).startswith(OTHERS) for key in state):
         return OTHERS
-    if not present and not averaged and any(str(key).startswith((ENCODER, OTHERS + ENCODER)) for key in state):
+    if not present and not averaged and _has(state, OTHERS) and (_has(state, ENCODER) or _has(state, OTHERS + ENCODER)):
         return ""
     chosen = next((prefix for prefix in wanted if prefix in present), None)
     if chosen is None:
@@ -207,6 +207,10 @@ def _choose(state: dict[str, Any], averaged: bool | None, path: Path) -> str:
             f"choose averaged or plain weights accordingly"
         )
     return chosen
+
+
+def _has(state: dict[str, Any], prefix: str) -> bool:
+    return any(str(key).startswith(prefix) for key in state)
 
 
 def _below(state: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from models.arguments import Count, Positive
 from models.clmr_layout import width_of
 from models.convolutional import SmallBatchNorm
+from models.fused_rows import norm_pooled
 from models.window_encoder import WINDOW, WindowEncoder, make_head
 
 POOL = 3
@@ -42,7 +43,7 @@ class Layers(nn.Sequential):
 
 
 class ConvBlock(nn.Module):
-    """Convolution over three cells and batch norm; the ReLU behind them is left to the network, see `TUNe.run_layers`.
+    """Convolution over three cells, batch norm, max-pooling if any, ReLU.
 
     Args:
         channels_in: Of the input.
@@ -55,9 +56,9 @@ class ConvBlock(nn.Module):
         nn.init.kaiming_uniform_(conv.weight, nonlinearity="relu")
         self.layers = Layers(conv, SmallBatchNorm(channels))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`[batch, channels_in, cells]` to `[batch, channels, cells]`."""
-        return self.layers(x)
+    def forward(self, x: Tensor, pool: int = 1) -> Tensor:
+        """`[batch, channels_in, cells]` to `[batch, channels, cells // pool]`."""
+        return norm_pooled(x, *self.layers, pool)
 
 
 class TUNe(WindowEncoder, name="tune"):
@@ -143,29 +144,25 @@ class TUNe(WindowEncoder, name="tune"):
     def run_layers(self, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """What blocks give, `[batch, channels, cells]` by name; none behind the last of them is computed.
 
-        Pooling goes before the ReLU where nothing else sees a block: the same, of a third of the cells. What is not
-        needed any more is let go, which leaves more memory for larger batches.
+        What nothing else sees is pooled with the block itself, and what is not needed any more is let go, which leaves
+        memory for larger batches.
 
         Raises:
             ValueError: Another length than `window`.
         """
         self.check_frames(x)
-        x, outputs, positive = self.stem(x), {}, True
-        names = self.layers_up_to(layers)
+        x, outputs, names = self.stem(x), {}, self.layers_up_to(layers)
         lasting = {*layers, *(self.joined[name] for name in names if name in self.joined)}
         for name, following in zip(names, (*names[1:], ""), strict=True):
             if name in self.upsamplings:
                 x = self.layer(self.upsamplings[name])(x)
-            elif name != names[0]:
-                x = F.max_pool1d(x, POOL)
-                x = x if positive else x.relu_()
             if beside := self.joined.get(name):
                 x = torch.cat([x, outputs[beside] if beside in layers else outputs.pop(beside)], 1)
-            x = self.layer(name)(x)
-            if positive := name in lasting or following in self.upsamplings:
-                x = x.relu_()
+            pools = following not in ("", *self.upsamplings)
+            x = self.layer(name)(x, POOL if pools and name not in lasting else 1)
             if name in lasting:
                 outputs[name] = x
+                x = F.max_pool1d(x, POOL) if pools else x
         return {name: outputs[name] for name in layers}
 
     def classify(self, cells: Tensor) -> Tensor:
@@ -183,7 +180,7 @@ class TUNe(WindowEncoder, name="tune"):
         upsamplings = sorted({int(found[1]) for key in state if (found := UPSAMPLING.match(key))})
         bottom = upsamplings[0] - 1 if upsamplings else DOWN + 1
         up = len(upsamplings) or DOWN
-        tail = max((int(found[1]) for key in state if (found := TAIL.match(key))), default=1)
+        tail = max(1, len({found[1] for key in state if (found := TAIL.match(key))}))
         widths = [width_of(state, f"convDown{number}") for number in range(1, tail + 1)]
         first = state.get("convDown1.layers.0.weight")
         alone = width_of(state, f"conv{bottom + up}")
@@ -193,5 +190,5 @@ class TUNe(WindowEncoder, name="tune"):
             "levels_up": up,
             "tail": widths[:-1],
             "size": widths[-1],
-            "connections": first is not None and first.shape[1] != alone,
+            "connections": first is not None and tuple(first.shape[1:2]) != (alone,),
         }

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from models.clmr_layout import check_strictly, head_arguments, read_layout
 from models.convolutional import Tagger
+from models.errors import CheckpointError
 from models.initial_weights import State
 
 SAMPLE_RATE = 22_050
@@ -29,6 +30,7 @@ class WindowEncoder(Tagger):
     frontend = "waveform"
     frontend_arguments: ClassVar[Mapping[str, Any]] = {"sample_rate": SAMPLE_RATE}
     fixed_window = True
+    head_arguments = ("n_classes", "hidden")
     coverage = "consecutive"
     title: ClassVar[str] = ""
 
@@ -71,8 +73,11 @@ class WindowEncoder(Tagger):
             return None
         of_head = head_arguments(found.head) if found.head else {"n_classes": 0, "hidden": 0}
         arguments = {**cls.published_arguments(found.encoder), **of_head}
-        with torch.device("meta"):
-            shapes = cls(**arguments).state_dict()
+        try:
+            with torch.device("meta"):
+                shapes = cls(**arguments).state_dict()
+        except (ValueError, RuntimeError) as error:
+            raise CheckpointError(f"not the tensors of {cls.title}: {error}") from error
         (head,) = cls.head_prefixes
         names = {cls.published_name(key): key for key in shapes if not key.startswith(head)}
         check_strictly(found, {name: shapes[key] for name, key in names.items()}, cls.title)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.configs.contrastive import DEBUG, DEMO, RATE, SEED, pretraining
 from experiments.configs.named import NamedConfig
 from experiments.configs.recipes import recipe
 from experiments.configs.tagger import MTT, NONE
 from models.clmr import STRIDES, XL
 
 TITLE = "CLMR's SampleCNN"
-RATE = 22_050
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "clmr": {
-        "demo": {"model": {"channels": [16, 16, 16, 32, 32, 32, 32, 32, 32, 64, 64]}},
-        "debug": {"model": {"channels": [4] * 11}},
+        "demo": {**DEMO, "model": {"channels": [16, 16, 16, 32, 32, 32, 32, 32, 32, 64, 64]}},
+        "debug": {**DEBUG, "model": {"channels": [4] * 11}},
     },
 }
 
@@ -62,13 +62,17 @@ SHAPES = {
     "clmr_8k": at_rate(8_000),
     "clmr_xl": NamedConfig("CLMR's SampleCNN with 25 million parameters", {"model": {"channels": list(XL)}}),
 }
-PRETRAIN: dict[str, NamedConfig] = {**INFERENCE, **SHAPES}
+PRETRAIN: dict[str, NamedConfig] = {
+    "clmr_pretrain": pretraining("CLMR's SampleCNN", network="clmr"),
+    **INFERENCE,
+    **SHAPES,
+}
 TRANSFER: dict[str, NamedConfig] = {
     **INFERENCE,
     "samplecnn_supervised_mtt": NamedConfig(
         f"CLMR's supervised baseline: MagnaTagATune, with untagged clips, audio store in {MTT}_{RATE}",
         {
-            "seed": 42,
+            "seed": SEED,
             **SUPERVISED,
             "model": {"network": "clmr", "dropout": 0.5},
             "module": {"mixup_alpha": 0.0, **SUPERVISED["module"]},

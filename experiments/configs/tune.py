@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.configs.clmr import inferring
+from experiments.configs.contrastive import DEBUG, DEMO, pretraining
 from experiments.configs.named import NamedConfig
 from models.tune_variants import VARIANTS
 
 TITLE = "TUNe and TUNe+"
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "tune": {
-        "demo": {"model": {"width": 4, "tail": [8, 16, 32, 64], "size": 64}},
-        "debug": {"model": {"width": 2, "tail": [4, 8, 8], "size": 8}},
+        "demo": {**DEMO, "model": {"width": 4, "tail": [8, 16, 32, 64], "size": 64}},
+        "debug": {**DEBUG, "model": {"width": 2, "tail": [4, 8, 8], "size": 8}},
     },
 }
 NETWORKS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -33,5 +34,9 @@ ABLATIONS = {
     for name, arguments in VARIANTS.items()
     if name not in ("tail_5", "plus")  # which are TUNe and TUNe+
 }
-PRETRAIN: dict[str, NamedConfig] = {**INFERENCE, **ABLATIONS}
-TRANSFER: dict[str, NamedConfig] = PRETRAIN
+APPLIED: dict[str, NamedConfig] = {**INFERENCE, **ABLATIONS}
+PRETRAIN: dict[str, NamedConfig] = {
+    **{f"{prefix}_pretrain": pretraining(title, **model) for prefix, (title, model) in NETWORKS.items()},
+    **APPLIED,
+}
+TRANSFER: dict[str, NamedConfig] = APPLIED

@@ -21,6 +21,7 @@ from models.checkpoints import fetch
 from models.releases import RELEASES
 from models.running import Runtime
 
+ALL = "all"  # in the place of names of layers
 BLOCK = re.compile(r"block_(\d+)")
 
 
@@ -101,6 +102,8 @@ def layers_of(inference: InferenceSettings, encoder: Encoder) -> list[str]:
     Raises:
         UserError: Both are given, or the network has none of that name or number.
     """
+    if inference.layer == ALL:
+        return list(encoder.network.layer_names)
     if inference.transformer_block is None:
         return encoder.layers(inference.layer)
     if inference.layer is not None:

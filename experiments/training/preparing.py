@@ -64,7 +64,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     datamodule, module = settings.datamodule, settings.module
     check_accelerator(settings.trainer)
     beat_decoders.check(settings.rhythm)
-    subject = _trained(settings, run) if trained else _untrained(settings, run)
+    subject = _trained(settings, run) if trained else untrained(settings, run)
     encoder, source, offered = subject.encoder, subject.source, subject.offered
     network = encoder.network
     if trained:
@@ -129,7 +129,7 @@ def _trained(settings: PretrainSettings, run: RunHandle) -> Subject:
     return Subject(encoder, source, fit_labels(datamodule, corpus, encoder.task), stored)
 
 
-def _untrained(settings: PretrainSettings, run: RunHandle) -> Subject:
+def untrained(settings: PretrainSettings, run: RunHandle) -> Subject:
     """A network of the settings, made for what the tracks are annotated with, or for what a teacher gives of them."""
     datamodule, logits = settings.datamodule, distilling.open_logits(settings)
     frontend = frontend_from(settings.model)

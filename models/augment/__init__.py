@@ -20,12 +20,13 @@ from torch import Tensor
 
 from models.augment.features import mixup, mixup_draw, resample, roll, spec_augment
 from models.augment.filters import high_low_pass
+from models.augment.pitch import pitch
 from models.augment.reverberation import reverb
 from models.augment.rhythm import drop_bands, level, pitch_shift, shuffle_time
 from models.augment.waveforms import delay, gain, noise, polarity
 
-__all__ = ["FEATURES", "WAVEFORMS", "Chain", "Mix", "gain", "mixup", "mixup_draw", "noise", "polarity", "roll"]
-__all__ += ["resample", "spec_augment"]
+__all__ = ["FEATURES", "WAVEFORMS", "Chain", "Mix", "gain", "mixup", "mixup_draw", "noise", "pitch", "polarity"]
+__all__ += ["resample", "roll", "spec_augment"]
 
 Mix = tuple[Tensor, Tensor]  # of a mixup: partners and weights
 Step = Callable[[Tensor], Tensor]
@@ -48,6 +49,7 @@ WAVEFORMS: dict[str, Callable[..., Tensor]] = {
     "noise": noise,
     "high_low_pass": high_low_pass,
     "delay": delay,
+    "pitch": pitch,
     "reverb": reverb,
 }
 FEATURES: dict[str, Callable[..., Any]] = {

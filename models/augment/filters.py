@@ -63,8 +63,10 @@ def filtered(x: Tensor, ratios: Tensor, high: Tensor) -> Tensor:
         ratios: Cutoffs, shares of the sample rate up to a half, `[batch]`, float64.
         high: Which are high-passes, `[batch]` booleans.
     """
-    kernels = low_pass_kernels(ratios, x.device)
+    kernels, high = low_pass_kernels(ratios, x.device), send(high, x.device)
     samples, half = x.shape[1], kernels.shape[1] // 2
+    kernels = torch.where(high[:, None], -kernels, kernels)
+    kernels[:, half] += high
     size = 1 << max(8 * half, 64).bit_length()
     hop = size - 2 * half
     blocks = -(-samples // hop)
@@ -72,8 +74,7 @@ def filtered(x: Tensor, ratios: Tensor, high: Tensor) -> Tensor:
     padded = F.pad(padded, (0, blocks * hop - samples))
     spectra = torch.fft.rfft(padded.unfold(1, size, hop))
     spectra *= torch.fft.rfft(kernels, n=size)[:, None]
-    low = torch.fft.irfft(spectra, n=size)[..., 2 * half :].flatten(1)[:, :samples]
-    return torch.where(send(high, x.device)[:, None], x - low, low)
+    return torch.fft.irfft(spectra, n=size)[..., 2 * half :].flatten(1)[:, :samples]
 
 
 def low_pass_kernels(ratios: Tensor, device: torch.device | str = "cpu") -> Tensor:

@@ -29,12 +29,12 @@ LOOP = "void(float32[:,::1], int64[:,:,::1], int64[:,::1], float32[::1], float32
 LEAST, MOST = 0.3, 0.98  # feedback at a reverberance of 0 and of 100 %
 
 
-def feedback(reverberance: Tensor) -> Tensor:
+def comb_feedback(reverberance: Tensor) -> Tensor:
     """Feedback of the combs: the distance from 1 shrinks by the same factor with each percent."""
     return 1 - (1 - LEAST) * ((1 - MOST) / (1 - LEAST)) ** (reverberance / 100)
 
 
-def damping(percent: Tensor) -> Tensor:
+def comb_damping(percent: Tensor) -> Tensor:
     """Coefficient of the low-pass filter in the loop of a comb."""
     return 0.2 + 0.3 * percent / 100
 
@@ -42,12 +42,12 @@ def damping(percent: Tensor) -> Tensor:
 def comb_delays(room: Tensor, sample_rate: int) -> Tensor:
     """Samples of the combs `[batch, 2, 8]`, for rooms of so many percent, `[batch]` float64."""
     scale = (0.1 + 0.9 * room / 100) * (sample_rate / RATE)
-    return (scale[:, None, None] * _spread(COMBS) + 0.5).long()
+    return (scale[:, None, None] * _spread(COMBS) + 0.5).long().clamp(min=1)
 
 
 def allpass_delays(sample_rate: int) -> Tensor:
     """Samples of the allpasses `[2, 4]`, which are those of any room."""
-    return (sample_rate / RATE * _spread(ALLPASSES) + 0.5).long()
+    return (sample_rate / RATE * _spread(ALLPASSES) + 0.5).long().clamp(min=1)
 
 
 def _spread(delays: tuple[int, ...]) -> Tensor:
@@ -56,10 +56,11 @@ def _spread(delays: tuple[int, ...]) -> Tensor:
 
 
 def loop(samples, combs, allpasses, feedback, damping, first, last, wet):
-    """Reverberate some examples of a batch, sample by sample. Numba compiles it, see `LOOP`.
+    """Reverberate some examples of a batch, as many samples at a time as a delay has. Numba compiles it, see `LOOP`.
 
-    Left and right channel are computed side by side, so that a processor need not wait for one low-pass after the
-    other. What has died away is set to zero, as numbers below the normal ones of float32 are slow.
+    Nothing in such a block depends on the block itself but the low-pass of a comb, which each sample hands on to the
+    next. Four of its samples are computed at once, as powers of its coefficient times the one before them. What has
+    died away is set to zero, since numbers below the normal ones of float32 are slow.
 
     Args:
         samples: `[batch, samples]`.
@@ -71,44 +72,50 @@ def loop(samples, combs, allpasses, feedback, damping, first, last, wet):
         last: One behind the last.
         wet: What is added to them is written here, `[batch, samples]`.
     """
-    count = samples.shape[1]
-    left, right = np.empty(count, np.float32), np.empty(count, np.float32)
+    count, half = samples.shape[1], np.float32(0.5)
+    signal = np.empty(count, np.float32)
     for row in range(first, last):
-        f, d = feedback[row], damping[row]
-        rest = np.float32(1) - d
-        left[:], right[:] = 0, 0
-        for comb in range(combs.shape[2]):
-            size_left, size_right = combs[row, 0, comb], combs[row, 1, comb]
-            late_left, late_right = np.zeros(size_left, np.float32), np.zeros(size_right, np.float32)
-            at_left, at_right, low_left, low_right, start = 0, 0, np.float32(0), np.float32(0), 0
-            while start < count:
-                run = min(count - start, size_left - at_left, size_right - at_right)
-                for n in range(run):
-                    now = samples[row, start + n]
-                    out_left, out_right = late_left[at_left + n], late_right[at_right + n]
-                    low_left = d * low_left + rest * out_left
-                    low_right = d * low_right + rest * out_right
-                    new_left, new_right = now + f * low_left, now + f * low_right
-                    late_left[at_left + n] = new_left if abs(new_left) > TINY else np.float32(0)
-                    late_right[at_right + n] = new_right if abs(new_right) > TINY else np.float32(0)
-                    left[start + n] += out_left
-                    right[start + n] += out_right
-                start += run
-                at_left = 0 if at_left + run == size_left else at_left + run
-                at_right = 0 if at_right + run == size_right else at_right + run
+        f, d, rest = feedback[row], damping[row], np.float32(1) - damping[row]
+        d2, d3, d4 = d * d, d * d * d, d * d * d * d
+        for n in range(count):
+            wet[row, n] = 0
         for channel in range(2):
-            signal = left if channel == 0 else right
+            for n in range(count):
+                signal[n] = 0
+            for comb in range(combs.shape[2]):
+                size, low = combs[row, channel, comb], np.float32(0)
+                line = np.zeros(size, np.float32)
+                for start in range(0, count, size):
+                    now, out = samples[row, start : start + size], signal[start : start + size]
+                    for n in range(len(now)):
+                        out[n] += line[n]
+                        line[n] *= rest
+                    fours = len(now) // 4 * 4
+                    for n in range(0, fours, 4):
+                        one = line[n]
+                        two = line[n + 1] + d * one
+                        three = line[n + 2] + d * two
+                        four = line[n + 3] + d * three
+                        line[n], line[n + 1], line[n + 2] = one + d * low, two + d2 * low, three + d3 * low
+                        low = four + d4 * low
+                        line[n + 3] = low
+                    for n in range(fours, len(now)):
+                        low = line[n] + d * low
+                        line[n] = low
+                    for n in range(len(now)):
+                        new = now[n] + f * line[n]
+                        line[n] = new if abs(new) > TINY else np.float32(0)
             for number in range(allpasses.shape[1]):
                 size = allpasses[channel, number]
-                late = np.zeros(size, np.float32)
+                line = np.zeros(size, np.float32)
                 for start in range(0, count, size):
-                    for n in range(min(size, count - start)):
-                        out = late[n]
-                        new = signal[start + n] + np.float32(0.5) * out
-                        late[n] = new if abs(new) > TINY else np.float32(0)
-                        signal[start + n] = out - signal[start + n]
-        for n in range(count):
-            wet[row, n] = np.float32(LEVEL / 2) * (left[n] + right[n])
+                    now = signal[start : start + size]
+                    for n in range(len(now)):
+                        out, new = line[n], now[n] + half * line[n]
+                        line[n] = new if abs(new) > TINY else np.float32(0)
+                        now[n] = out - now[n]
+            for n in range(count):
+                wet[row, n] += np.float32(LEVEL / 2) * signal[n]
 
 
 def transfer(combs: Tensor, allpasses: Tensor, feedback: Tensor, damping: Tensor, size: int, growth: float) -> Tensor:

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from models.augment import freeverb
 from models.augment.draws import change, chosen, uniform
+from models.augment.freeverb import LOOP, allpass_delays, comb_damping, comb_delays, comb_feedback, loop, transfer
 from models.machine_code import compiled
 from models.transfer import send
 
@@ -53,26 +53,26 @@ def reverberated(x: Tensor, reverberance: Tensor, damping: Tensor, room: Tensor,
         sample_rate: Hz.
     """
     filters = (
-        freeverb.comb_delays(room.double(), sample_rate),
-        freeverb.allpass_delays(sample_rate),
-        freeverb.feedback(reverberance.double()).float(),
-        freeverb.damping(damping.double()).float(),
+        comb_delays(room.double(), sample_rate),
+        allpass_delays(sample_rate),
+        comb_feedback(reverberance.double()).float(),
+        comb_damping(damping.double()).float(),
     )
     wet = by_recursion(x, *filters) if x.device.type == "cpu" else by_spectrum(x, *filters)
     return wet.add_(x).clamp_(-1, 1)
 
 
 def by_recursion(x: Tensor, combs: Tensor, allpasses: Tensor, feedback: Tensor, damping: Tensor) -> Tensor:
-    """What is added to the signal `[batch, samples]`, with as many threads as torch takes; see `freeverb.loop`."""
+    """What is added to the signal `[batch, samples]`, with as many threads as torch takes; see `loop`."""
     wet, batch = torch.empty_like(x, memory_format=torch.contiguous_format), len(x)
-    loop, threads = compiled(freeverb.loop, freeverb.LOOP), max(1, min(torch.get_num_threads(), batch))
+    run, threads = compiled(loop, LOOP), max(1, min(torch.get_num_threads(), batch))
     arrays = [tensor.contiguous().numpy() for tensor in (x.detach(), combs, allpasses, feedback, damping)]
     bounds = [batch * part // threads for part in range(threads + 1)]
     if threads == 1:
-        loop(*arrays, 0, batch, wet.numpy())
+        run(*arrays, 0, batch, wet.numpy())
     else:
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda first, last: loop(*arrays, first, last, wet.numpy()), bounds, bounds[1:]))
+            list(pool.map(lambda first, last: run(*arrays, first, last, wet.numpy()), bounds, bounds[1:]))
     return wet
 
 
@@ -85,8 +85,8 @@ def by_spectrum(x: Tensor, combs: Tensor, allpasses: Tensor, feedback: Tensor, d
     """
     samples = x.shape[1]
     size, growth = 1 << (2 * samples - 1).bit_length(), DECAY ** (1 / samples)
-    decay = send(growth ** -torch.arange(samples, dtype=torch.float64), x.device)
+    decay = send((growth ** -torch.arange(samples, dtype=torch.float64)).to(x.dtype), x.device)
     filters = [send(tensor, x.device) for tensor in (combs, allpasses, feedback, damping)]
-    spectra = torch.fft.rfft(x * decay.to(x.dtype), n=size)
-    spectra *= freeverb.transfer(*filters, size, growth)
-    return torch.fft.irfft(spectra, n=size)[:, :samples] / decay.to(x.dtype)
+    spectra = torch.fft.rfft(x * decay, n=size)
+    spectra *= transfer(*filters, size, growth)
+    return torch.fft.irfft(spectra, n=size)[:, :samples] / decay

@@ -1,4 +1,4 @@
-"""Published encoders of CLMR and TUNe through the commands: embeddings of any layer, tags with a head, files of others."""
+"""Published encoders of CLMR and TUNe through the commands: embeddings of any layer, tags with a head, export."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def test_every_block_of_tune_can_be_tapped(folder):
     words = ["inference.checkpoint=tune_plus.ckpt", f"inference.layer=[{','.join(layers)}]", "inference.out_dir=out"]
     run(extract_embeddings, folder, "tune_plus_inference", *words, "datamodule.base_dir=music")
     stored = {layer: Store(f"out/layer_{layer}") for layer in layers}
-    assert [stored[layer][0].shape[-1] for layer in layers] == [11, 176, 176, 512]
-    windows = sorted(len(stored["convDown9"][number]) for number in range(2))
-    assert windows == [1, 3]  # of 3 and 9 s, the rest left out
+    shapes = {layer: sorted(store.read(id).shape for id in store.ids) for layer, store in stored.items()}
+    values = {"conv1": 11, "conv5": 176, "convDown4": 176, "convDown9": 512}
+    assert shapes == {layer: [(1, 1, size), (3, 1, size)] for layer, size in values.items()}  # of 3 and 9 s
 
 
 def test_a_head_of_its_own_names_the_tags_of_magnatagatune(folder):
@@ -81,6 +81,8 @@ def test_without_a_head_there_is_nothing_to_predict(folder):
     assert encoder.labels == ()
     with pytest.raises(UserError, match="train a head"):
         _ = encoder.task
+    with pytest.raises(UserError, match=r"give the classifier .* inference\.head=FILE"):
+        Encoder.load("clmr.ckpt", labels="magnatagatune", device="cpu")
 
 
 def test_a_head_is_of_a_checkpoint():

@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import http.server
 import threading
+import zipfile
 from functools import partial
 
 import pytest
@@ -128,6 +129,16 @@ def test_an_entry_that_is_not_right_is_named(name, how, layout, tmp_path):
         load_checkpoint(tmp_path / "x.ckpt")
 
 
+@pytest.mark.parametrize(
+    "name", ["convDown1.layers.0.weight", "conv1.layers.1.weight", "transposedConv9999999.weight", "convDown99999999."]
+)
+def test_a_file_of_such_names_alone_is_refused(name, tmp_path):
+    lone = {"conv1.layers.0.bias": torch.zeros(3), f"{name}layers.0.bias" if name[-1] == "." else name: torch.zeros(3)}
+    torch.save(lone, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match=r"x\.pt.*not the tensors of TUNe"):
+        load_checkpoint(tmp_path / "x.pt")
+
+
 def test_in_the_oldest_files_it_is_named_as_there(tmp_path):
     content = files.first_version(files.clmr(), oldest=True)
     del content["encoder.conv5.1.running_var"]
@@ -161,6 +172,14 @@ def test_settings_of_a_program_in_the_file_are_refused_and_not_run(tmp_path):
     torch.save(content, tmp_path / "x.ckpt")
     with pytest.raises(CheckpointError, match=r"argparse\.Namespace.*not loaded for safety; save its state_dict alone"):
         load_checkpoint(tmp_path / "x.ckpt")
+
+
+def test_an_archive_of_such_a_file_is_to_be_unpacked(tmp_path):
+    torch.save(files.head(), tmp_path / "head.ckpt")
+    with zipfile.ZipFile(tmp_path / "published.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(tmp_path / "head.ckpt", "head.ckpt")
+    with pytest.raises(CheckpointError, match=r"published\.zip is an archive of 'head\.ckpt': unpack it"):
+        load_checkpoint(tmp_path / "published.zip")
 
 
 @pytest.mark.parametrize("hidden", [0, 16])

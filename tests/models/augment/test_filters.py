@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.augment import filters
@@ -37,7 +37,6 @@ def test_each_example_has_the_filter_of_its_own_cutoff():
         assert np.abs(changed[row].numpy() - expected).max() < 3e-6
 
 
-@settings(deadline=None)
 @given(st.floats(0.005, 0.5), st.floats(0.005, 0.5), st.integers(1, 3000))
 def test_high_and_low_are_the_whole_and_do_not_depend_on_who_else_is_there(ratio, other, samples):
     x = torch.rand(2, samples, generator=torch.Generator().manual_seed(0)) - 0.5

@@ -11,7 +11,9 @@ from experiments.configs.tagger import MTT
 
 RATE = 22_050
 SEED, BATCH, EPOCHS = 42, 96, 10_000
-DEBUG: Mapping[str, Any] = {"trainer": {"check_val_every_n_epoch": 1}}
+# Small trainings are on the demo corpus, unless the command line names another.
+DEMO: Mapping[str, Any] = {"datamodule": {"base_dir": None}}
+DEBUG: Mapping[str, Any] = {**DEMO, "trainer": {"check_val_every_n_epoch": 1}}
 
 
 def pretraining(title: str, **model: Any) -> NamedConfig:

@@ -16,6 +16,7 @@ class _Gathered(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, own: Tensor) -> Tensor:
+        """`[n, dim]` of every process, stacked in their order."""
         parts = [torch.empty_like(own) for _ in range(distributed.world_size())]
         torch.distributed.all_gather(parts, own.contiguous())
         return torch.stack(parts)
@@ -23,6 +24,7 @@ class _Gathered(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """By its own, of all processes."""
         gradient = gradient.clone(memory_format=torch.contiguous_format)
         torch.distributed.all_reduce(gradient)
         return gradient[distributed.rank()]

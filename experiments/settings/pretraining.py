@@ -50,6 +50,12 @@ def check_objective(settings: PretrainSettings) -> None:
             f"contrastive.masked={settings.contrastive.masked:g}: the network {settings.model.network} has no patches "
             "that could be left out; model.network=maest has"
         )
+    usual = ModuleSettings.model_fields["mixup_alpha"].default
+    if settings.module.mixup_alpha not in (0.0, usual):
+        raise ValueError(
+            f"module.mixup_alpha={settings.module.mixup_alpha} beside module.objective=contrastive, which has no "
+            "labels to mix: leave it out"
+        )
     if settings.datamodule.batch_size_train < 2:
         raise ValueError(
             f"datamodule.batch_size_train={settings.datamodule.batch_size_train}: contrastive learning tells the "

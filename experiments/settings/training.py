@@ -32,6 +32,7 @@ class TrainerSettings(Section):
     accumulate_grad_batches: Positive = 1  # batches whose gradients make one step
     checkpoint_minutes: Annotated[float, Field(gt=0)] | None = 15.0  # between checkpoints within an epoch; None: none
     checkpoint_every_n_steps: Positive | None = None  # the same by steps
+    keep_every_n_epochs: Positive | None = None  # checkpoints that stay, epoch=1000.ckpt, ...; None: best and last
     compile: bool = False  # the network's blocks by torch.compile; for CUDA
     attention: Literal["cudnn", "flash", "efficient", "math"] | None = None  # tried first; None: PyTorch's own choice
     monitor: str | None = None  # decides which epoch is best; None: the loss; a metric such as ap; metric: the task's

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import lightning as L
 import torch
 
-from datasets.examples import Examples, require_nonempty
+from datasets.examples import Examples
 from datasets.store import Reader
 from datasets.text import pluralize
 from experiments.encoder import Encoder
@@ -73,8 +73,7 @@ def prepare(settings: PretrainSettings, run: RunHandle) -> tuple[Learner, SplitL
     fetch_weights(settings.model)
     source = open_source(datamodule, frontend, settings.model.kind.input, labelled=False)
     splits = _examples(split_tracks(datamodule, source))
-    require_nonempty(splits, "train", "valid")
-    _check_batch(len(splits["train"]), datamodule.batch_size_train)
+    check_numbers(len(splits["train"]), len(splits["valid"]), datamodule.batch_size_train)
     encoder = initial(settings, frontend, None, input="audio" if source.audio else "features")
     freeze(encoder.network, module.freeze)
     windowing = windowing_of(settings, encoder)
@@ -137,21 +136,27 @@ def keep_unread(network: Network, shape: Sequence[int]) -> int:
     return tokens.shape[-1]
 
 
-def _check_batch(tracks: int, batch: int) -> None:
-    """Refuse fewer tracks than a batch has.
+def check_numbers(train: int, valid: int, batch: int) -> None:
+    """Refuse fewer tracks for training than a batch has, and too few for validation to tell them from each other.
 
     Raises:
         UserError: There are too few.
     """
-    if tracks < 2:
+    if train < 2:
         raise UserError(
-            f"contrastive learning tells tracks from each other, and {pluralize(tracks, 'track is', 'tracks are')} for "
+            f"contrastive learning tells tracks from each other, and {pluralize(train, 'track is', 'tracks are')} for "
             "training: give datamodule.base_dir a folder with more audio files"
         )
-    if tracks < batch:
+    if valid < 2:
         raise UserError(
-            f"datamodule.batch_size_train={batch}: only {tracks} tracks are for training, and every track stands in a "
-            f"batch once: set it to {tracks} or less"
+            f"{pluralize(valid, 'track is', 'tracks are')} for validation, which tells tracks from each other and "
+            "takes at least 2: put more into the split valid of the table, or into a folder valid/, or raise its share "
+            "(datamodule.split_shares=[0.7,0.3,0.0])"
+        )
+    if train < batch:
+        raise UserError(
+            f"datamodule.batch_size_train={batch}: only {train} tracks are for training, and every track stands in a "
+            f"batch once: set it to {train} or less"
         )
 
 

@@ -17,7 +17,15 @@ from experiments.settings import TrainerSettings
 from experiments.tracking import RunHandle
 from experiments.tracking.logger import LogBeforeSaving, RunLogger
 from experiments.training.averaging import Averaging, MovingAverage, SnapshotAverage
-from experiments.training.checkpointing import BEST, LAST, AtomicCheckpoints, KeepBest, SaveOften, StepSeeds
+from experiments.training.checkpointing import (
+    BEST,
+    LAST,
+    AtomicCheckpoints,
+    KeepBest,
+    KeepEvery,
+    SaveOften,
+    StepSeeds,
+)
 from experiments.training.cluster import parallel
 from experiments.training.curves import Groups, training_curves
 from experiments.training.interruption import SaveWhenInterrupted
@@ -162,11 +170,12 @@ def _checkpoints(
     """What writes checkpoints.
 
     `best.ckpt` (best in validation), `last.ckpt` (the newest epoch, within a long one the newest `checkpoint_minutes`),
-    and of a single process `interrupted.ckpt` (where a signal came).
+    those that are kept (`epoch=1000.ckpt`), and of a single process `interrupted.ckpt` (where a signal came).
     """
     keep = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
-    minutes, steps = settings.checkpoint_minutes, settings.checkpoint_every_n_steps
+    minutes, steps, every = settings.checkpoint_minutes, settings.checkpoint_every_n_steps, settings.keep_every_n_epochs
     return [
+        *([KeepEvery(folder, every, run.register_checkpoint)] if every else []),
         KeepBest(averaging, monitor, **keep),
         ModelCheckpoint(filename=LAST, save_on_train_epoch_end=True, **keep),
         SaveOften(folder / f"{LAST}.ckpt", minutes, steps, run.register_checkpoint),

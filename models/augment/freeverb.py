@@ -42,12 +42,12 @@ def comb_damping(percent: Tensor) -> Tensor:
 def comb_delays(room: Tensor, sample_rate: int) -> Tensor:
     """Samples of the combs `[batch, 2, 8]`, for rooms of so many percent, `[batch]` float64."""
     scale = (0.1 + 0.9 * room / 100) * (sample_rate / RATE)
-    return (scale[:, None, None] * _spread(COMBS) + 0.5).long()
+    return (scale[:, None, None] * _spread(COMBS) + 0.5).long().clamp(min=1)
 
 
 def allpass_delays(sample_rate: int) -> Tensor:
     """Samples of the allpasses `[2, 4]`, which are those of any room."""
-    return (sample_rate / RATE * _spread(ALLPASSES) + 0.5).long()
+    return (sample_rate / RATE * _spread(ALLPASSES) + 0.5).long().clamp(min=1)
 
 
 def _spread(delays: tuple[int, ...]) -> Tensor:

@@ -20,11 +20,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.augment.draws import change, chosen, uniform
+from models.transfer import send
 
 HOP, OVERLAP, SEARCH = 0.0464, 0.0116, 0.0218  # seconds from grain to grain, of a crossfade, in which a start is sought
 MEMORY = 4  # grains that the next one continues
 TILE = 32  # samples of the output that share a window of the input
 CROSSINGS, CUTOFF = 8, 0.95  # zero crossings of the sinc on each side, and its share of the band
+FARTHEST = 2400  # cents
 CENTRED = 1e-4  # share of the power that a start at the edge of the search has to gain
 
 
@@ -40,13 +42,18 @@ def pitch(x: Tensor, sample_rate: int, low: float = -700.0, high: float = 700.0,
         low: Lowest shift.
         high: Highest shift.
         p: Share of the examples.
+
+    Raises:
+        ValueError: A shift by more than two octaves.
     """
+    if not -FARTHEST <= low <= high <= FARTHEST:
+        raise ValueError(f"pitch: low={low} and high={high}: expected cents from -{FARTHEST} to {FARTHEST}, low first")
     cents = uniform(x, low, high, step=1)
     return change(x, chosen(x, p), partial(_shifted, sample_rate=sample_rate, highest=high), cents)
 
 
 def _shifted(x: Tensor, cents: Tensor, sample_rate: int, highest: float) -> Tensor:
-    return shift(x.float(), cents.to(x.device), sample_rate, highest).to(x.dtype)
+    return shift(x.float(), send(cents, x.device), sample_rate, highest).to(x.dtype)
 
 
 def shift(x: Tensor, cents: Tensor, sample_rate: int, highest: float) -> Tensor:
@@ -66,7 +73,7 @@ def shift(x: Tensor, cents: Tensor, sample_rate: int, highest: float) -> Tensor:
     span = math.ceil(TILE * most) + 2 * reach + 1
     ratio = 2 ** (cents.double() / 1200)
 
-    before, after = reach + math.ceil(overlap * most), math.ceil(grain * most) + span
+    before, after = reach + math.ceil(overlap * most), math.ceil((overlap + MEMORY * hop) * most) + span
     padded = F.pad(x, (before, after))
     starts = before + _starts(padded, before, ratio, samples, hop, overlap, 2 * round(SEARCH * sample_rate / 2))
 
@@ -110,18 +117,21 @@ def _starts(padded: Tensor, before: int, ratio: Tensor, samples: int, hop: int, 
     power = F.pad(heard[..., : search + overlap - 1].square().cumsum(-1), (1, 0))
     off_centre = torch.linspace(-1, 1, search, device=device) ** 2
     worth = CENTRED * overlap * padded.square().mean(1)[:, None, None] * off_centre
-    penalty = (power[..., overlap:] - power[..., :search]) / 2 + worth  # least where the difference's square is
-    spectra = torch.fft.rfft(heard)
+    penalties = (power[..., overlap:] - power[..., :search]) / 2 + worth  # the square of a difference, without products
+    spectra = torch.fft.rfft(heard, norm="forward")  # divided by `size`, as the inverse below is not
 
-    starts = [torch.minimum(centred[:, 0], last[:, 0]).clamp(min=int(-before))]
-    past = (starts[0] - advance[:, 0])[:, None].repeat(1, MEMORY)
-    for k in range(1, len(begins)):
-        continued = _windows(padded, before + (past + advance[:, k : k + 1]).clamp(max=samples), overlap).mean(1)
-        products = torch.fft.rfft(continued, n=size).conj() * spectra[:, k]
-        likeness = torch.fft.irfft(products, n=size)[:, :search]
-        starts.append(choices[:, k] + (likeness - penalty[:, k]).argmax(1))
-        past[:, k % MEMORY] = starts[-1] - advance[:, k]
-    return torch.stack(starts, 1)
+    every, origins = _every(padded, overlap), before + _origins(padded)
+    offsets = choices - advance  # from where the start would be if all of the input were read in order
+    earliest = torch.maximum(torch.minimum(centred[:, :1], last[:, :1]), first)
+    chain = earliest.repeat(1, MEMORY + len(begins) - 1)  # such offsets of all grains; the first has some before it
+    steps = zip((advance + origins).split(1, 1), spectra.unbind(1), penalties.unbind(1), offsets.unbind(1), strict=True)
+    for k, (place, spectrum, penalty, offset) in enumerate(steps):
+        if k:
+            continued = every[chain[:, k - 1 : k - 1 + MEMORY] + place].mean(1)
+            products = torch.fft.rfft(continued, n=size).conj() * spectrum
+            likeness = torch.fft.irfft(products, n=size, norm="forward")[:, :search]
+            torch.add(offset, (likeness - penalty).argmax(1), out=chain[:, k - 1 + MEMORY])
+    return chain[:, MEMORY - 1 :] + advance
 
 
 def _kernels(places: Tensor, fade: Tensor, ratio: Tensor, reach: int, span: int) -> Tensor:
@@ -151,8 +161,17 @@ def _kernels(places: Tensor, fade: Tensor, ratio: Tensor, reach: int, span: int)
 
 def _windows(x: Tensor, starts: Tensor, length: int) -> Tensor:
     """Stretches `[batch, windows, length]` of `x [batch, samples]` from `starts [batch, windows]` on."""
-    every = x.view(-1).as_strided((x.numel() - length + 1, length), (1, 1))
-    return every[starts + x.shape[1] * torch.arange(len(x), device=x.device)[:, None]]
+    return _every(x, length)[starts + _origins(x)]
+
+
+def _every(x: Tensor, length: int) -> Tensor:
+    """All stretches of some length of the examples `x [batch, samples]`, laid end to end."""
+    return x.view(-1).as_strided((x.numel() - length + 1, length), (1, 1))
+
+
+def _origins(x: Tensor) -> Tensor:
+    """Where examples start when they are laid end to end, `[batch, 1]`."""
+    return x.shape[1] * torch.arange(len(x), device=x.device)[:, None]
 
 
 def _fast_size(least: int) -> int:

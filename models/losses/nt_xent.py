@@ -45,6 +45,7 @@ class _Search(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, known: Tensor) -> Tensor:
+        """Of `[2 * batch, dim]`, divided by the temperature, and `[2 * batch + further, dim]`: the mean over rows."""
         matrix = (own @ known.t()).fill_diagonal_(-torch.inf)
         rows = torch.arange(len(own), device=own.device)
         partners = rows.roll(len(own) // 2)
@@ -58,6 +59,7 @@ class _Search(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """By both matrices."""
         own, known, matrix = ctx.saved_tensors
         scale = gradient / len(own)
         with full_precision(own.device):

@@ -86,6 +86,13 @@ def test_grains_join_without_clicks():
         assert 10 * torch.log10(power[~near].sum() / power.sum()) < -50
 
 
+def test_sound_goes_on_to_both_ends():
+    x = notes([440])
+    for y in shifts(x):
+        assert float(level(y[:200]) - level(x)) == pytest.approx(0, abs=1)
+        assert float(level(y[-200:]) - level(x)) == pytest.approx(0, abs=1)
+
+
 def test_what_would_be_above_half_the_rate_is_removed():
     x = notes([9000])
     up, down = shifts(x, torch.tensor([700.0, -700.0]))
@@ -120,7 +127,7 @@ def test_drums_stay_where_they_are():
 @given(
     samples=st.sampled_from([1, 2, 31, 700, 1500, 5000, 22_050]),
     batch=st.integers(1, 5),
-    bounds=st.sampled_from([(-700.0, 700.0), (-1200.0, -500.0), (300.0, 1200.0), (0.0, 0.0)]),
+    bounds=st.sampled_from([(-700.0, 700.0), (-2400.0, -500.0), (300.0, 2400.0), (0.0, 0.0)]),
     rate=st.sampled_from([8000, 22_050, 48_000]),
     dtype=st.sampled_from([torch.float32, torch.float64, torch.bfloat16]),
     kind=st.sampled_from(["silence", "constant", "noise", "click"]),
@@ -161,3 +168,15 @@ def test_draws_are_those_of_the_seed_whole_cents_and_of_a_share(monkeypatch):
     assert torch.equal(seen[0], seen[1])
     assert sorted(seen[0].unique().tolist()) == list(range(-700, 701))
     assert float((first < 0).float().mean()) == pytest.approx(0.6, abs=0.02)
+
+
+def test_what_cannot_be_drawn_is_refused_and_what_is_no_number_stays_where_it_is():
+    for bounds in ((100.0, -100.0), (-700.0, 3000.0)):
+        with pytest.raises(ValueError, match=r"pitch: low=.* and high=.*: expected cents from -2400 to 2400"):
+            pitch(torch.zeros(0, 1), RATE, *bounds)
+    x = torch.rand(3, 10_000)
+    torch.manual_seed(0)
+    whole = pitch(x, RATE, p=1.0)
+    x[1, 5000] = math.nan
+    torch.manual_seed(0)
+    assert torch.allclose(pitch(x, RATE, p=1.0)[::2], whole[::2], atol=1e-6)

@@ -6,10 +6,12 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.losses.nt_xent import nt_xent
+
+VIEWS = torch.randn(2, 6, 8, generator=torch.Generator().manual_seed(0))
 
 
 def by_pairs(first: torch.Tensor, second: torch.Tensor, temperature: float) -> float:
@@ -54,3 +56,47 @@ def test_vectors_of_any_length_count_alike_and_half_precision_is_not_used():
 
     assert float(nt_xent(first * 7, second * 0.01)) == pytest.approx(float(nt_xent(first, second)), abs=1e-6)
     assert nt_xent(first.bfloat16(), second.bfloat16()).dtype == torch.float32
+
+
+def by_cross_entropy(first, second, temperature, others=None):
+    """The definition in operations that are differentiated automatically, in double precision."""
+    z = torch.cat([first, second, *([] if others is None else [others])]).double()
+    z = torch.nn.functional.normalize(z, dim=-1)
+    batch = len(first)
+    own = z[: 2 * batch] @ z.t() / temperature
+    own = own.masked_fill(torch.eye(*own.shape, dtype=torch.bool), -math.inf)
+    return torch.nn.functional.cross_entropy(own, torch.arange(2 * batch).roll(batch))
+
+
+@settings(max_examples=40)
+@given(st.integers(1, 6), st.integers(0, 5), st.floats(0.05, 2.0), st.integers(0, 999))
+def test_gradients_are_those_of_the_definition(batch, further, temperature, seed):
+    draw = torch.Generator().manual_seed(seed)
+    parts = [torch.randn(size, 5, generator=draw) for size in (batch, batch, further)]
+    ours, theirs = ([part.clone().requires_grad_() for part in parts] for _ in range(2))
+    (3 * nt_xent(ours[0], ours[1], temperature, ours[2])).backward()
+    (3 * by_cross_entropy(theirs[0], theirs[1], temperature, theirs[2])).backward()
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one.grad, other.grad, atol=2e-5, rtol=1e-3)
+
+
+def test_cosines_are_float32_under_mixed_precision():
+    first, second = VIEWS
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = nt_xent(first, second, 0.05)
+    assert float(mixed) == float(nt_xent(first, second, 0.05))
+
+
+@pytest.mark.parametrize("batch", [16, 64])
+def test_one_matrix_of_the_size_of_the_cosines_is_kept(batch):
+    first, second = torch.randn(2, batch, 8, generator=torch.Generator().manual_seed(0)).requires_grad_().unbind()
+    sizes: list[int] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda kept: sizes.append(kept.numel()) or kept, lambda kept: kept):
+        nt_xent(first, second)
+    assert [size for size in sizes if size > 2 * batch * 8] == [(2 * batch) ** 2]
+
+
+def test_logits_of_any_size_are_finite():
+    same = torch.ones(4, 8)
+    assert float(nt_xent(same, same, 0.001)) == pytest.approx(math.log(7), rel=1e-5)
+    assert float(nt_xent(torch.eye(4), torch.eye(4), 0.001)) == pytest.approx(0, abs=1e-5)

@@ -176,7 +176,7 @@ def _samples(settings: DatamoduleSettings, frontend: FrontEnd) -> str:
 
 
 def _opened(base: Path, frontend: FrontEnd, settings: DatamoduleSettings, any_rate: bool = False) -> Reader:
-    """A folder that holds features or audio already, where no network is to see it audio at any rate.
+    """A folder that holds features, or audio, whose rate may be any where no network is to see it.
 
     Raises:
         UserError: They are not what the network takes.

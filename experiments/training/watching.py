@@ -20,6 +20,8 @@ from experiments.training.loading import SplitLoaders
 from experiments.training.online_probe import PREFIX, OnlineProbe
 from experiments.training.trainer import History
 
+UNFIT = ("metric", "alignment", "uniformity")  # there is no task; a collapse is best aligned; noise is most uniform
+
 
 def processes(settings: TrainerSettings) -> int:
     """How many train side by side."""
@@ -76,6 +78,11 @@ def online_probe(settings: PretrainSettings, loaders: SplitLoaders, run: RunHand
 
 
 def _check_monitor(settings: PretrainSettings, monitor: str, probe: OnlineProbe | None) -> None:
+    if monitor.startswith(tuple(f"val/{name}" for name in UNFIT)):
+        raise UserError(
+            f"trainer.monitor={monitor.removeprefix('val/')} does not tell which epoch of a training without labels is "
+            "best: choose loss, top1 or rank, or a score of the linear probe such as probe_ap"
+        )
     if not monitor.startswith(f"val/{PREFIX}"):
         return
     name = monitor.removeprefix("val/")

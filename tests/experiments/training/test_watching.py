@@ -67,6 +67,14 @@ def test_a_probe_that_nobody_wants_is_not_mentioned(store, capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("monitor", ["metric", "alignment", "uniformity"])
+def test_what_does_not_tell_the_best_epoch_is_refused_before_the_training(store, monitor):
+    made = learner()
+    made.monitor = f"val/{monitor}"
+    with pytest.raises(UserError, match=rf"trainer\.monitor={monitor} does not tell which epoch .* choose loss, top1"):
+        watched(store, made)
+
+
 @pytest.mark.parametrize(
     ("labelled", "problem"), [(False, "there is no linear probe"), (True, "set contrastive.probe")]
 )

@@ -32,6 +32,7 @@ from experiments.training.optimizers import freeze
 from experiments.training.phases import phases
 from experiments.training.recipes import training_augmentations
 from experiments.training.trainer import checkpoint_folder
+from experiments.training.watching import processes, say_course, watch
 from models.fingerprint import fingerprint
 from models.inputs import Inputs
 from models.network import Network
@@ -54,8 +55,10 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         same_data(before, run)
     if settings.trainer.compile:
         learner.net.compile_parts()
-    _, _, result = fit(learner, loaders, settings.trainer, settings.module, run, checkpoint)
+    watching = watch(settings, learner, loaders, run)
+    _, curves, result = fit(learner, loaders, settings.trainer, settings.module, run, checkpoint, watching)
     if run.is_global_zero:
+        say_course(curves, learner.objective.shown)
         best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
         words = shlex.join([f"inference.checkpoint={best}", *settings.model.words])
         say(f"best checkpoint: {best}")
@@ -80,8 +83,8 @@ def prepare(settings: PretrainSettings, run: RunHandle) -> tuple[Learner, SplitL
     check_length(source.features, splits["train"].stored, windowing.rows)
     chain = training_augmentations(module, datamodule, source.audio, frontend.item_shape, frontend.sample_rate)
     dim = keep_unread(encoder.network, (windowing.frames, *encoder.frontend.item_shape))
-    crops = 2 if wanted.views == "crops" else 1
-    objective = Contrastive(dim, wanted.hidden, wanted.size, wanted.temperature, crops, wanted.masked)
+    crops, batch = 2 if wanted.views == "crops" else 1, datamodule.batch_size_train * processes(settings.trainer)
+    objective = Contrastive(dim, wanted.hidden, wanted.size, wanted.temperature, crops, wanted.masked, batch)
     learner = Learner(
         encoder.network,
         Inputs(encoder.frontend, encoder.mean, encoder.std, source.audio),

@@ -112,6 +112,7 @@ class Tagger(Network):
         within: Layers by the names of modules that are part of them, where these have names of their own.
         min_bands: Fewest bands of its front end; 0 where it has none.
         stages: Numbers that its argument `channels` has; 0 where it has no such argument.
+        compiled_layers: `run_layers` as `embed` calls it, where it is compiled.
     """
 
     frontend = "mel_db"
@@ -121,6 +122,7 @@ class Tagger(Network):
     within: ClassVar[Mapping[str, str]] = {}
     min_bands: ClassVar[int] = 0
     stages: ClassVar[int] = 0
+    compiled_layers: Callable[..., dict[str, Tensor]] | None = None
 
     @classmethod
     def check(cls, arguments: Mapping[str, Any]) -> None:
@@ -215,7 +217,8 @@ class Tagger(Network):
 
     def embed(self, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """Tokens of what layers give, by name."""
-        return {name: self.tokens(cells) for name, cells in self.run_layers(x, layers).items()}
+        run = self.compiled_layers or type(self).run_layers
+        return {name: self.tokens(cells) for name, cells in run(self, x, layers).items()}
 
     def forward_and_embed(self, x: Tensor, layers: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
         """Both from one pass."""
@@ -259,6 +262,11 @@ class Tagger(Network):
     def layers_up_to(self, layers: Sequence[str]) -> tuple[str, ...]:
         """Names of all layers from the input to the last of some."""
         return self.layer_names[: 1 + max(map(self.layer_names.index, layers))]
+
+    def compile_parts(self, **options: Any) -> None:
+        """Besides, what `embed` runs, which is no call of the module; a copy of the network has it with its weights."""
+        super().compile_parts(**options)
+        self.compiled_layers = torch.compile(type(self).run_layers, **options)
 
     def prepared(self) -> Self:
         """With batch norm folded into the convolutions, and their channels last in memory; equal up to rounding."""

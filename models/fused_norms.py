@@ -49,7 +49,7 @@ def is_plain(layer: nn.Module) -> bool:
         return False
     if isinstance(layer, nn.BatchNorm1d) or type(layer) is nn.BatchNorm2d:
         return layer.training and layer.affine and layer.track_running_stats and layer.momentum is not None
-    return type(layer) in (nn.Conv1d, nn.Conv2d)
+    return type(layer) in (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d)
 
 
 def conv_norm_pool(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d, pool: tuple[int, int]) -> Tensor:

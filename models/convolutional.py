@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from models.batch_norm import SmallBatchNorm
 from models.errors import CheckpointError, InputError
 from models.folding import conv_pool, fold
 from models.frontends import FrontEnd, build
@@ -88,16 +88,6 @@ class ResBlock(nn.Module):
         shortcut = self.bn_3(self.conv_3(x)) if beside else x
         x = self.bn_1(self.conv_1(x)).relu_()
         return self.bn_2(self.conv_2(x)).add_(shortcut).relu_()
-
-
-class SmallBatchNorm(nn.BatchNorm1d):
-    """Batch norm that takes a batch of one value a channel, such as the last of an epoch, by the running statistics."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`[batch, channels]` or `[batch, channels, cells]`."""
-        if not self.training or x.numel() > x.shape[1]:
-            return super().forward(x)
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
 
 class Tagger(Network):

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.arguments import Count, Positive
+from models.batch_norm import SmallBatchNorm
 from models.clmr_layout import width_of
-from models.convolutional import SmallBatchNorm
 from models.fused_rows import joined, norm_pooled, upsampled
 from models.window_encoder import WINDOW, WindowEncoder, make_head
 

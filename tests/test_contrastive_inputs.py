@@ -79,6 +79,10 @@ def train(*words: str, network: list[str] = SMALL) -> dict[str, float]:
             "datamodule.batch_size_train=1: contrastive learning tells the tracks of a batch from each other",
         ),
         (["datamodule.base_dir=music", "datamodule.batch_size_train=400"], "tracks are for training, and every track"),
+        (
+            ["datamodule.base_dir=music", "datamodule.batch_size_train=20", "trainer.devices=2"],
+            "of them for each of 2 processes, and every track stands in a batch once: set it to 1",
+        ),
         (["datamodule.base_dir=other_rate"], "holds audio at 22050 Hz, the front end waveform takes 16000 Hz"),
         (["datamodule.base_dir=mels"], "holds mel of MusiCNN log-mel, the network takes those of waveform"),
         (

@@ -60,9 +60,7 @@ class InferenceSettings(PredictionSettings):
     head: str | None = None  # file or https://...[#sha256=...] of a classifier, for an encoder without one
     random_weights: bool = False  # a network of the settings in `model` as it is before training, to compare with
     transformer_block: Count | Blocks | None = None  # layer by number from 0, several as a list: 6 is layer=block_06
-    layer: str | Layers | None = (
-        None  # several as a list, or all; None: the network's own; MAEST: block_06, or the middle one
-    )
+    layer: str | Layers | None = None  # several as a list, or all; None: the network's own, of MAEST the middle one
     join: Join | None = None  # predict, evaluate: of a track's windows; None: the mean, of tempo_regression the median
     windows: Positive | None = None  # of a track, evenly spread, 1: at the centre; None: the network's own rule
     hop: Annotated[float, Field(gt=0)] | None = None  # s between windows; beside stores, a last one ends with the track

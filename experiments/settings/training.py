@@ -147,6 +147,8 @@ class ContrastiveSettings(Section):
     size: Positive = 64  # values of a projection
     views: Literal["crops", "masks"] = "crops"  # two crops of a track; masks: one crop, masked in two ways
     masked: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of a MAEST's patches that each view leaves out
+    probe_every: Positive | None = 5  # epochs from one linear probe on labels, where there are some, to the next
+    probe_tracks: Positive = 2000  # that it is fitted on and, as many, evaluated on, at most
 
     @model_validator(mode="after")
     def _views_differ(self) -> ContrastiveSettings:

@@ -121,6 +121,7 @@ class KeepEvery(Checkpoint):
         self.folder, self.every, self.saved = folder, every, saved
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Keep a checkpoint, where it is time."""
         done = trainer.current_epoch + 1
         if done % self.every:
             return

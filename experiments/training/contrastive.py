@@ -32,6 +32,7 @@ from experiments.training.optimizers import freeze
 from experiments.training.phases import phases
 from experiments.training.recipes import training_augmentations
 from experiments.training.trainer import checkpoint_folder
+from experiments.training.watching import processes, say_course, watch
 from models.fingerprint import fingerprint
 from models.inputs import Inputs
 from models.network import Network
@@ -54,8 +55,10 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
         same_data(before, run)
     if settings.trainer.compile:
         learner.net.compile_parts()
-    _, _, result = fit(learner, loaders, settings.trainer, settings.module, run, checkpoint)
+    watching = watch(settings, learner, loaders, run)
+    _, curves, result = fit(learner, loaders, settings.trainer, settings.module, run, checkpoint, watching)
     if run.is_global_zero:
+        say_course(curves, learner.objective.shown)
         best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
         words = shlex.join([f"inference.checkpoint={best}", *settings.model.words])
         say(f"best checkpoint: {best}")
@@ -73,15 +76,17 @@ def prepare(settings: PretrainSettings, run: RunHandle) -> tuple[Learner, SplitL
     fetch_weights(settings.model)
     source = open_source(datamodule, frontend, settings.model.kind.input, labelled=False)
     splits = _examples(split_tracks(datamodule, source))
-    check_numbers(len(splits["train"]), len(splits["valid"]), datamodule.batch_size_train)
+    together = processes(settings.trainer)
+    drawn = min(len(splits["train"]), datamodule.sampler.epoch_len)
+    check_numbers(drawn, len(splits["valid"]), datamodule.batch_size_train, together)
     encoder = initial(settings, frontend, None, input="audio" if source.audio else "features")
     freeze(encoder.network, module.freeze)
     windowing = windowing_of(settings, encoder)
     check_length(source.features, splits["train"].stored, windowing.rows)
     chain = training_augmentations(module, datamodule, source.audio, frontend.item_shape, frontend.sample_rate)
     dim = keep_unread(encoder.network, (windowing.frames, *encoder.frontend.item_shape))
-    crops = 2 if wanted.views == "crops" else 1
-    objective = Contrastive(dim, wanted.hidden, wanted.size, wanted.temperature, crops, wanted.masked)
+    crops, batch = 2 if wanted.views == "crops" else 1, datamodule.batch_size_train * together
+    objective = Contrastive(dim, wanted.hidden, wanted.size, wanted.temperature, crops, wanted.masked, batch)
     learner = Learner(
         encoder.network,
         Inputs(encoder.frontend, encoder.mean, encoder.std, source.audio),
@@ -136,8 +141,14 @@ def keep_unread(network: Network, shape: Sequence[int]) -> int:
     return tokens.shape[-1]
 
 
-def check_numbers(train: int, valid: int, batch: int) -> None:
+def check_numbers(train: int, valid: int, batch: int, processes: int = 1) -> None:
     """Refuse fewer tracks for training than a batch has, and too few for validation to tell them from each other.
+
+    Args:
+        train: Tracks of an epoch.
+        valid: Tracks of a validation.
+        batch: Tracks of a batch of one process.
+        processes: That train side by side.
 
     Raises:
         UserError: There are too few.
@@ -153,10 +164,12 @@ def check_numbers(train: int, valid: int, batch: int) -> None:
             "takes at least 2: put more into the split valid of the table, or into a folder valid/, or raise its share "
             "(datamodule.split_shares=[0.7,0.3,0.0])"
         )
-    if train < batch:
+    share = -(-train // processes)
+    if share < batch:
+        each = f", {share} of them for each of {processes} processes" if processes > 1 else ""
         raise UserError(
-            f"datamodule.batch_size_train={batch}: only {train} tracks are for training, and every track stands in a "
-            f"batch once: set it to {train} or less"
+            f"datamodule.batch_size_train={batch}: only {train} tracks are for training{each}, and every track stands "
+            f"in a batch once: set it to {share} or less"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import lightning as L
@@ -62,14 +62,15 @@ class History(Series):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note the metrics of a validation, and of the training until then."""
-        self._note(trainer.global_step, trainer.callback_metrics)
+        self.note(trainer.global_step, trainer.callback_metrics)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note those of an epoch without a validation too."""
         own = {name: value for name, value in trainer.callback_metrics.items() if name.startswith("train/")}
-        self._note(trainer.global_step, own)
+        self.note(trainer.global_step, own)
 
-    def _note(self, step: int, values: Mapping[str, torch.Tensor]) -> None:
+    def note(self, step: int, values: Mapping[str, torch.Tensor | float]) -> None:
+        """Add a point to the curve of every value, or replace the one of that step."""
         for name, value in values.items():
             points = self.series.setdefault(name, [])
             if points and points[-1][0] == step:  # noted already, by a validation that was cut for instance
@@ -116,6 +117,7 @@ def make_trainer(
     monitor: str = LOSS,
     max_epochs: int | None = None,
     joint_batch_norm: bool = False,
+    watching: Sequence[Callback] = (),
 ) -> L.Trainer:
     """Make the trainer of a run.
 
@@ -132,13 +134,15 @@ def make_trainer(
         monitor: The value of a validation that decides which epoch is best, and when training ends early.
         max_epochs: Of the training, where they are not those of the settings.
         joint_batch_norm: Whether batch norm has statistics of all GPUs; between CPUs there is none such.
+        watching: Further callbacks, whose values are noted as those of a validation are.
     """
     quiet_lightning()
     terminal = os.isatty(2)
     log_every = min(settings.log_every_n_steps, steps_per_epoch or settings.log_every_n_steps)
     folder = checkpoint_folder(settings, run.directory)
     callbacks: list[Callback] = [StepSeeds(run.seed), LogBeforeSaving(run), PhaseSwitch(folder / f"{BEST}.ckpt")]
-    callbacks += [*([averaging] if averaging else []), FitThresholds(averaging), history, Throughput(log_every)]
+    callbacks += [*([averaging] if averaging else []), FitThresholds(averaging), *watching]
+    callbacks += [history, Throughput(log_every)]
     if settings.early_stopping:
         mode, patience = mode_of(monitor), settings.early_stopping
         callbacks.append(

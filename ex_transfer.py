@@ -2,6 +2,7 @@
 
 python ex_transfer.py with mine model.network=my_package.my_module:MyNetwork datamodule.base_dir=AUDIO_DIR
 python ex_transfer.py with finetune model.checkpoint=CHECKPOINT datamodule.task=genre datamodule.base_dir=AUDIO_DIR
+python ex_transfer.py with clmr_linear_mtt model.checkpoint=CHECKPOINT
 python ex_transfer.py with target_mtt_tl
 python ex_transfer.py with embeddings.store=STORE datamodule.base_dir=AUDIO_DIR
 python ex_transfer.py evaluate with inference.checkpoint=CHECKPOINT datamodule.base_dir=AUDIO_DIR
@@ -31,10 +32,17 @@ ex = Experiment(
 @ex.main
 def main(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     """Train the network in model.network from audio, or else a probe on stored embeddings; evaluate the best one."""
-    from experiments.training.pretraining import pretrain
-    from experiments.transfer.experiment import transfer
+    if settings.model.network is None:
+        from experiments.transfer.experiment import transfer
 
-    return transfer(settings, run) if settings.model.network is None else pretrain(settings.as_pretraining(), run)
+        return transfer(settings, run)
+    if settings.module.encode is not None:
+        from experiments.transfer.frozen import train_head
+
+        return train_head(settings.as_pretraining(), settings.module.encode, run)
+    from experiments.training.pretraining import pretrain
+
+    return pretrain(settings.as_pretraining(), run)
 
 
 @ex.command

@@ -9,7 +9,8 @@ blocks of other crops each, in an order drawn anew every round; CPU time of the 
 fastest. ``normalised`` contestants also return ``(crop - mean) / (2 std)``: the MAEST loader does that in float16 with
 numpy on the reading side, so it is set beside the store doing the same in float32 with torch. The last lines are the
 whole way of training: balanced draws, random crops, batches of 64, of log-mels and of stored audio (3.7-s crops at
-16 kHz, which is 59,049 samples; also the store alone).
+16 kHz, which is 59,049 samples; also the store alone), and batches of 96 pairs of such crops, as contrastive learning
+takes them: read by the loader, or cut from tracks that are preloaded.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from datasets.progress import progress
 from datasets.samplers import EpochSampler, balanced_weights
 from datasets.store import Header, Store, StoreWriter
 from datasets.targets import ClipTargets
+from experiments.training.preloading import Preloaded
 
 BANDS, FRAMES_PER_SECOND, MEAN, STD = 96, 62.5, 2.06755686098554, 1.268292820667291
 CROP = 1875
@@ -188,6 +190,33 @@ def batches(store: Path, ids: list[str], crop: int, batch: int = 64, draws: int 
     return 1 / best
 
 
+def pairs(store: Path, ids: list[str], batch: int = 96, rounds: int = 3) -> dict[str, float]:
+    """Pairs of crops per CPU second, by where their audio is: in files that are mapped, or preloaded in memory.
+
+    Without the crops themselves, which a GPU that holds the tracks cuts, there remain the places of crops.
+    """
+    reader, tracks = Store(store), len(ids)
+
+    def loader(places_only: bool) -> DataLoader:
+        crops = RandomCrops(reader, ids, None, AUDIO_CROP, views=2, places_only=places_only)
+        return DataLoader(crops, batch, sampler=EpochSampler(np.ones(tracks), tracks), drop_last=True)
+
+    tracks_in_memory = Preloaded(reader, ids, AUDIO_CROP, torch.device("cpu"))
+    contestants = {
+        "mapped": (loader(False), lambda one: one["x"]),
+        "preloaded": (loader(True), lambda one: tracks_in_memory.crops(one["track"], one["start"])),
+        "places alone": (loader(True), lambda one: one["start"]),
+    }
+    best = dict.fromkeys(contestants, float("inf"))
+    for number in range(rounds):
+        for name, (batches, cut) in contestants.items():
+            batches.sampler.set_epoch(number)
+            began = time.process_time()
+            seen = sum(len(cut(one)) for one in batches)
+            best[name] = min(best[name], (time.process_time() - began) / seen)
+    return {name: 1 / seconds for name, seconds in best.items()}
+
+
 def check(readers: dict[str, Reader], ids: list[str]) -> None:
     """Those with the same tracks return the same crop, and the two normalisations agree."""
     if not np.array_equal(readers["store"](ids[-1], 5), readers["one big memmap"](ids[-1], 5)):
@@ -228,6 +257,7 @@ def main() -> None:
     parser.add_argument("--songs", type=int, default=200)
     parser.add_argument("--song-seconds", type=float, default=300.0)
     parser.add_argument("--clips", type=int, default=4000, help="of stored audio")
+    parser.add_argument("--pair-clips", type=int, default=2000, help="of them, those that pairs are cut from")
     parser.add_argument("--reads", type=int, default=400, help="crops a block")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--folder", type=Path, help="where to write the scratch files (about 9 GB)")
@@ -246,6 +276,7 @@ def main() -> None:
         extra = overhead(folder, len(ids) * frames * BANDS * 2)
         clips = make_audio(folder, options.clips)
         audio_alone, audio_rate = audio_crops(folder, clips), batches(folder / "audio", clips, AUDIO_CROP)
+        paired = pairs(folder / "audio", clips[: options.pair_clips])
     conditions = (
         f"{options.tracks:,} tracks of {frames / FRAMES_PER_SECOND:.0f} s, {options.songs} songs of "
         f"{options.song_seconds:.0f} s; {options.rounds} rounds of {options.reads} crops each, best round; 1 thread, "
@@ -258,6 +289,11 @@ def main() -> None:
     console.print(
         f"stored audio, {options.clips:,} clips of {AUDIO_SECONDS} s, crops of {AUDIO_CROP / RATE:.1f} s: the store "
         f"alone {audio_alone:,.0f} crops a second and core, batches of training {audio_rate:,.0f} (bar: 2,000)"
+    )
+    console.print(
+        f"96 pairs of crops of {AUDIO_CROP:,} samples, pairs a second and core: read by the loader "
+        f"{paired['mapped']:,.0f}, cut from preloaded tracks {paired['preloaded']:,.0f}, the places of crops alone "
+        f"{paired['places alone']:,.0f}"
     )
 
 

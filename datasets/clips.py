@@ -43,6 +43,7 @@ class _Crops(Dataset[dict[str, np.ndarray]]):
         hop: Rows from one frame of the front end to the next: 1 for stored features, its hop for stored audio.
         frames: Frames of the front end in a crop, for its targets; None: `length // hop`.
         behind: Pad what a track lacks behind, not on both sides.
+        places_only: Leave `x` out: `track` and `start` say where it lies.
     """
 
     def __init__(
@@ -55,19 +56,17 @@ class _Crops(Dataset[dict[str, np.ndarray]]):
         hop: int = 1,
         frames: int | None = None,
         behind: bool = False,
+        places_only: bool = False,
     ) -> None:
         self.features, self.ids, self.targets, self.length = features, ids, targets, length
-        self.extra, self.hop, self.behind = dict(extra or {}), hop, behind
+        self.extra, self.hop, self.behind, self.places_only = dict(extra or {}), hop, behind, places_only
         self.frames = length // hop if frames is None else frames
 
     def _item(self, track: int, start: int, rows: int, length: int, rate: float = 1.0) -> dict[str, np.ndarray]:
         """`length` rows from `start` on of a track of `rows` rows, and what they are trained against at this speed."""
-        x = self.features.read_crop(self.ids[track], start, length)
         padding, _ = centred_padding(min(rows - start, length), length)
-        if self.behind and padding:
-            x, padding = np.roll(x, -padding, axis=0), 0
-        place = start - padding
-        item = {"x": x}
+        item = {} if self.places_only else {"x": self._read(track, start, length, padding)}
+        place = start if self.behind else start - padding
         if self.targets is not None:
             given = self.targets.crop(track, place / self.hop, self.frames, rate)
             item |= self.targets.without_padding(given, (rows - place) / self.hop / rate)
@@ -75,6 +74,10 @@ class _Crops(Dataset[dict[str, np.ndarray]]):
             for key, value in targets.crop(track, place / self.hop, self.frames, rate).items():
                 item[name if key == "target" else f"{name}_{key}"] = value
         return item | {"track": np.asarray(track), "start": np.int64(place), "rows": np.int64(rows)}
+
+    def _read(self, track: int, start: int, length: int, padding: int) -> np.ndarray:
+        x = self.features.read_crop(self.ids[track], start, length)
+        return np.roll(x, -padding, axis=0) if self.behind and padding else x
 
 
 class RandomCrops(_Crops):
@@ -86,7 +89,7 @@ class RandomCrops(_Crops):
         views: Crops of a track in an item; several are drawn one after another, and stacked: `x [views, length, ...]`,
             and likewise all but `track`.
         speeds: Bounds between which a crop is played faster or slower; None: as it is.
-        features, ids, targets, length, extra, hop, frames, behind: As of `_Crops`.
+        features, ids, targets, length, extra, hop, frames, behind, places_only: As of `_Crops`.
     """
 
     def __init__(
@@ -101,8 +104,9 @@ class RandomCrops(_Crops):
         frames: int | None = None,
         behind: bool = False,
         speeds: tuple[float, float] | None = None,
+        places_only: bool = False,
     ) -> None:
-        super().__init__(features, ids, targets, length, extra, hop, frames, behind or speeds is not None)
+        super().__init__(features, ids, targets, length, extra, hop, frames, behind or speeds is not None, places_only)
         self.views, self.speeds = views, speeds
         self.read = length if speeds is None else hop * math.ceil(length / hop * max(speeds[1], 1.0) + 1)
 

@@ -14,7 +14,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,19 +22,17 @@ from torch import Tensor
 
 from datasets.time_grid import TimeGrid
 from datasets.windows import cut
-from experiments.checkpoint_files import checkpoint_file, digest
 from experiments.errors import UserError
 from experiments.labels import check_over_time, output_names, thresholds_of
 from experiments.tasks import BeatTracking, Task, from_metadata
+from experiments.trained_weights import open_trained
 from experiments.windowing import Windowing, consecutive, margin, over_time, placed
-from models.checkpoints import fetch, load_checkpoint, load_release
 from models.frontends import FrontEnd
 from models.inputs import Inputs
 from models.layouts import DECODER
 from models.network import Network
 from models.network_input import check_fit, checked_window, default_window, describe, own_frontend
 from models.prediction import Prediction
-from models.releases import RELEASES
 from models.running import Forward, OpenTrack, Runner, Runtime, in_batches, logits_of, tokens_of
 from models.selection import Selection, fitted, one_class
 from models.thresholds import Thresholds
@@ -45,7 +42,11 @@ from preprocess.sources import AudioError
 __all__ = ["UNNAMED", "Encoder", "Prediction"]
 
 UNNAMED = "maest"  # the class of stores and predictions that name none
-OWN_FILE = "or name a file of your own: inference.checkpoint=FILE"
+NO_OUTPUTS = (
+    "this network was trained without labels and predicts nothing by itself: take its embeddings "
+    "(python ex_pretrain.py extract_embeddings), or train a head on it (python ex_transfer.py with "
+    "model.checkpoint=FILE)"
+)
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class Encoder:
         allowed: Collection[str] = frozenset(),
         labels: str | None = None,
         sha256: str | None = None,
+        head: str | None = None,
         arguments: Mapping[str, Any] | None = None,
         **runtime: Any,
     ) -> Encoder:
@@ -91,6 +93,7 @@ class Encoder:
             allowed: Modules that classes outside of this project may be imported from.
             labels: Class names (see `experiments.labels.read_labels`), in place of those of the checkpoint.
             sha256: What the file must have, unless it is a release.
+            head: A file or an address of a classifier, linear or with a hidden layer, for an encoder without one.
             arguments: Of the network, to be changed; such as patchout.
             runtime: Attributes of `Runtime`.
 
@@ -98,29 +101,21 @@ class Encoder:
             UserError: There is no such checkpoint, or its parts do not fit together.
             CheckpointError: It cannot be had or read.
         """
-        changed = dict(arguments or {})
-        if source in RELEASES and not Path(source).exists():
-            file = fetch(source, hint=OWN_FILE)
-            network, metadata = load_release(source, **changed)[0], RELEASES[source].metadata
-            frontend = own_frontend(network)
-            weights = RELEASES[source].identity if RELEASES[source].package else digest(file)
-        else:
-            file = checkpoint_file(source, sha256)
-            loaded = load_checkpoint(file, allowed=allowed, **changed)
-            network, frontend, metadata = loaded.network, loaded.frontend, loaded.metadata
-            weights = digest(file)
-        check_fit(network, frontend, metadata, file)
+        trained = open_trained(source, allowed, sha256, head, arguments or {})
+        network, frontend, metadata = trained.network, trained.frontend, trained.metadata
+        check_fit(network, frontend, metadata, trained.file)
         names = output_names(metadata.get("labels"), labels, network.n_classes)
         options = {"options": metadata["options"]} if "options" in metadata else {}
-        meaning = {"task": metadata.get("task", "tagging"), **options, "labels": list(names)}
+        task = metadata.get("task", "tagging") if network.n_classes else None
+        meaning = {"task": task, **options, "labels": list(names)}
         about = (metadata.get(key) for key in ("normalisation", "input", "window"))
         description = describe(network, frontend, meaning, *about)
-        if thresholds := thresholds_of(metadata, names, file):
+        if thresholds := thresholds_of(metadata, names, trained.file):
             description["thresholds"] = thresholds.entry
         if metadata.get(DECODER):
             description[DECODER] = metadata[DECODER]
         published = "run_fingerprint" not in metadata
-        return cls(network, frontend, description, weights, Runtime(**runtime), frozenset(allowed), published)
+        return cls(network, frontend, description, trained.name, Runtime(**runtime), frozenset(allowed), published)
 
     @classmethod
     def of(
@@ -139,7 +134,7 @@ class Encoder:
         Args:
             network: Trained or not.
             frontend: None: the one that it is made for.
-            task: None: tags without names.
+            task: None: tags without names; of a network without outputs, none.
             normalisation: Mean and deviation; None: those of the front end.
             input: `features` or `audio`; None: the network's own.
             window: Frames; None: the network's own.
@@ -147,7 +142,8 @@ class Encoder:
             runtime: Attributes of `Runtime`.
         """
         frontend = frontend or own_frontend(network)
-        unnamed = {"task": "tagging", "labels": list(output_names(None, None, network.n_classes))}
+        names = output_names(None, None, network.n_classes)
+        unnamed = {"task": "tagging" if names else None, "labels": list(names)}
         meaning = task.metadata if task else unnamed
         description = describe(network, frontend, meaning, normalisation, input, window)
         allowed = frozenset({type(task).__module__} if task else ())
@@ -158,8 +154,10 @@ class Encoder:
         """What its outputs mean.
 
         Raises:
-            UserError: They are over time, and the task is about whole recordings, or the reverse.
+            UserError: It has none; or they are over time, and the task is about whole recordings, or the reverse.
         """
+        if self.description["task"] is None:
+            raise UserError(NO_OUTPUTS)
         task = from_metadata(self.description["task"], self.labels, self.description.get("options"), self.allowed)
         check_over_time(self.network, task)
         task = task.on(self.grid) if self.network.over_time else task

@@ -56,6 +56,11 @@ def output_names(carried: Sequence[str] | None, file: str | None, n_classes: int
     labels = read_labels(file, "inference") if file else carried
     if labels is None:
         return tuple(f"class_{number:03d}" for number in range(n_classes))
+    if file and not n_classes:
+        raise UserError(
+            f"inference.labels={file}: this network has no outputs that could have names; give the classifier that was "
+            f"trained on it, inference.head=FILE, or leave the labels out"
+        )
     if len(labels) != n_classes:
         origin = f"inference.labels={file}" if file else "the weights"
         raise UserError(f"{origin}: {len(labels)} names, the network has {n_classes} classes; give one name for each")

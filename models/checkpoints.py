@@ -115,7 +115,7 @@ def initialise(
     if not released and not path.exists():
         raise CheckpointError(f"{source} is neither a file nor a release; the releases are {', '.join(RELEASES)}")
     weights = open_weights(path, averaged, exact=False)
-    published = network.from_published(weights.state)
+    published = _as_published(network, weights, source)
     known = {**(published[2] if published else {}), **metadata_of(weights, source)}
     learned = weights.frontend or (_split(published[1])[1] if published else {})
     theirs = known.get("labels")
@@ -248,7 +248,7 @@ def read_metadata(path: str | Path, kind: type[Network] | None = None) -> dict[s
         CheckpointError: If the file cannot be read, or has the published layout but another front end than it.
     """
     weights = open_weights(path, exact=False)
-    published = kind.from_published(weights.state) if kind else None
+    published = _as_published(kind, weights, path) if kind else None
     return {**(published[2] if published else {}), **metadata_of(weights, path)}
 
 
@@ -299,7 +299,7 @@ def _described(
 def _published(weights: Weights, path: str | Path) -> tuple[type[Network], dict[str, Any], Weights, dict[str, Any]]:
     """Class, arguments, tensors and metadata of weights in a layout that a network knows as its published one."""
     for kind in map(networks.find, networks.names()):
-        published = kind.from_published(weights.state)
+        published = _as_published(kind, weights, path)
         if published is not None:
             arguments, state, metadata = published
             own, learned = _split(state)
@@ -310,6 +310,16 @@ def _published(weights: Weights, path: str | Path) -> tuple[type[Network], dict[
         f"{' or '.join(networks.names())}: expected a file saved by this suite, a published one of these, or a folder "
         f"in the layout of Hugging Face's AST; otherwise use it as initial weights of a network that you name"
     )
+
+
+def _as_published(
+    kind: type[Network] | Network, weights: Weights, path: str | Path
+) -> tuple[dict[str, Any], State, dict[str, Any]] | None:
+    """See `Network.from_published`; errors name the file."""
+    try:
+        return kind.from_published(weights.state)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} ({weights.layout}): {error}") from error
 
 
 def _split(state: State) -> tuple[State, State]:

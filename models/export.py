@@ -18,6 +18,7 @@ from models.inputs import Inputs
 from models.outputs import main_head
 
 NAMES = ("logits", "embeddings")
+REPRESENTATION = ("representation",)  # of an encoder alone
 
 
 class ExportForm(nn.Module):
@@ -29,6 +30,7 @@ class ExportForm(nn.Module):
         shortest: Samples of the shortest window, where any length can be had.
         longest: Samples of the longest; None where there is no limit.
         rounded: How the names of the products begin that may be done in 8 bits; empty where none may.
+        names: Of what `forward` returns.
     """
 
     samples: int
@@ -36,8 +38,9 @@ class ExportForm(nn.Module):
     shortest: int = 1
     longest: int | None = None
     rounded: str = ""
+    names: tuple[str, ...] = NAMES
 
-    def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, audio: Tensor) -> tuple[Tensor, ...]:
         """What the network makes of windows of audio.
 
         Args:
@@ -99,6 +102,7 @@ class PlainForm(ExportForm):
         self.samples = window_samples(network, inputs, frames)
         self.shortest = max(self._audio_of(frontend, network.min_frames), frontend.min_samples)
         self.longest = None if network.max_frames is None else self._audio_of(frontend, network.max_frames)
+        self.fixed = network.fixed_window
         self.frontend, self.network = copy.deepcopy(frontend).exportable(), copy.deepcopy(network)
         self.eval().requires_grad_(False)
         check_shapes(self)
@@ -107,6 +111,11 @@ class PlainForm(ExportForm):
         """As described by `ExportForm`."""
         logits, tokens = self.network.forward_and_embed(self.features(audio), self.layers)
         return main_head(logits), torch.stack([tokens[layer] for layer in self.layers], 1)
+
+    def check_lengths(self) -> None:
+        """Refuse other lengths than that of a network with a fixed window."""
+        if self.fixed:
+            raise ExportError(f"this network takes windows of {self.samples} samples alone: leave any_length out")
 
     def features(self, audio: Tensor) -> Tensor:
         """What the network sees, `[batch, frames, *item_shape]`; of windows that are cut from features as many frames
@@ -118,6 +127,43 @@ class PlainForm(ExportForm):
 
     def _audio_of(self, frontend: nn.Module, frames: int) -> int:
         return frames * frontend.hop if self.cut else frontend.n_samples(frames)
+
+
+class EncoderForm(ExportForm):
+    """The form of a network without outputs: audio `[batch, samples]` to the tokens of one layer.
+
+    `forward` returns `representation`, `[batch, dim]` of a layer with one token and `[batch, tokens, dim]` of others.
+
+    Args:
+        form: Of the network, with the layer that is wanted.
+
+    Raises:
+        ExportError: Several layers.
+    """
+
+    names = REPRESENTATION
+
+    def __init__(self, form: ExportForm, layers: Sequence[str]) -> None:
+        super().__init__()
+        if len(layers) > 1:
+            raise ExportError(f"layers {list(layers)}: of a network without outputs one is exported at a time")
+        self.form = form
+        self.samples, self.step, self.shortest, self.longest = form.samples, form.step, form.shortest, form.longest
+        self.rounded = form.rounded
+
+    def forward(self, audio: Tensor) -> tuple[Tensor]:
+        """As described by `EncoderForm`."""
+        return (representation(self.form(audio)[1]),)
+
+    def check_lengths(self) -> None:
+        """As the form."""
+        self.form.check_lengths()
+
+
+def representation(embeddings: Tensor) -> Tensor:
+    """Of embeddings `[batch, 1, tokens, dim]` of one layer: `[batch, tokens, dim]`, or `[batch, dim]` of one token."""
+    tokens = embeddings[:, 0]
+    return tokens[:, 0] if tokens.shape[1] == 1 else tokens
 
 
 def check_layers(network: nn.Module, layers: Sequence[str]) -> None:

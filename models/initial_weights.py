@@ -79,6 +79,10 @@ def fit_by_name(
     of_heads = [key for key in state if key.startswith(belongs)]
     if discard_head:
         drop(state, report, of_heads)
+        absent = (*absent, *belongs)  # heads of another form, too
+    elif of_heads and not any(state[key].numel() for key in of_heads):  # of a network without outputs
+        state = {key: tensor for key, tensor in state.items() if key not in of_heads}
+        absent = (*absent, *belongs)
     for key in [key for key in of_heads if key in state and key in target]:
         rows = same_names(state, target, key, labels)
         if rows:

@@ -2,7 +2,8 @@
 
 A layout is a flat dictionary of tensors, one wrapped under `model` (as DeiT is published), or a Lightning checkpoint
 whose `state_dict` holds a network under the prefix `net.` and, where weights were averaged, another under `net_swa.`;
-what its front end has learned stands beside them under `inputs.frontend.`, averaged under `inputs_swa.frontend.`.
+what its front end has learned stands beside them under `inputs.frontend.`, averaged under `inputs_swa.frontend.`. Names
+of contrastive encoders of other programs (`models.clmr_layout`) are left as they are.
 Only tensors and plain values are ever unpickled.
 """
 
@@ -31,6 +32,7 @@ HEADER = "ostinato"
 THRESHOLDS, DECODER = "thresholds", "decoder"  # keys of a header
 PLAIN, AVERAGED = "net.", "net_swa."
 OTHERS = "model."  # of other programs' Lightning checkpoints, if all names begin so
+ENCODER = "encoder."  # of such checkpoints, beside or behind that prefix
 FRONTEND = "frontend."  # of our own files
 FRONTENDS = {PLAIN: ("inputs.frontend.",), AVERAGED: ("inputs_swa.frontend.", "inputs.frontend.")}
 PROGRAMS = {".onnx": "ONNX files are for onnxruntime", ".pt2": "exported programs are for torch.export.load"}
@@ -87,7 +89,7 @@ def read_weights(path: str | Path, averaged: bool | None = None) -> Weights:
             header.pop(THRESHOLDS, None)  # those of the average
         return Weights(
             _tensors(_below(content["state_dict"], chosen), path),
-            f"the prefix {chosen} of a Lightning checkpoint",
+            f"the prefix {chosen} of a Lightning checkpoint" if chosen else "a Lightning checkpoint",
             header,
             frontend=_frontend(content["state_dict"], chosen, path),
         )
@@ -191,10 +193,12 @@ def _first_line(error: Exception) -> str:
 
 def _choose(state: dict[str, Any], averaged: bool | None, path: Path) -> str:
     """Prefix of the network inside a Lightning `state_dict`."""
-    present = [prefix for prefix in (AVERAGED, PLAIN) if any(str(key).startswith(prefix) for key in state)]
+    present = [prefix for prefix in (AVERAGED, PLAIN) if _has(state, prefix)]
     wanted = {True: [AVERAGED], False: [PLAIN], None: [AVERAGED, PLAIN]}[averaged]
     if not present and not averaged and state and all(str(key).startswith(OTHERS) for key in state):
         return OTHERS
+    if not present and not averaged and _has(state, OTHERS) and (_has(state, ENCODER) or _has(state, OTHERS + ENCODER)):
+        return ""
     chosen = next((prefix for prefix in wanted if prefix in present), None)
     if chosen is None:
         raise CheckpointError(
@@ -203,6 +207,10 @@ def _choose(state: dict[str, Any], averaged: bool | None, path: Path) -> str:
             f"choose averaged or plain weights accordingly"
         )
     return chosen
+
+
+def _has(state: dict[str, Any], prefix: str) -> bool:
+    return any(str(key).startswith(prefix) for key in state)
 
 
 def _below(state: dict[str, Any], prefix: str) -> dict[str, Any]:

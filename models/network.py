@@ -11,6 +11,7 @@ A network of one's own is a subclass with a constructor of plain keyword argumen
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -27,6 +28,8 @@ from models.named import Named
 from models.outputs import Outputs, main_head
 
 __all__ = ["Network", "Outputs", "main_head"]
+
+warnings.filterwarnings("ignore", "Initializing zero-element tensors", UserWarning)  # heads of networks without outputs
 
 
 class Network(Named):
@@ -56,8 +59,9 @@ class Network(Named):
         token_names: What the tokens of a layer are.
         default_layer: The layer whose tokens are taken where none is named.
         head_prefixes: Beginnings of the names of parameters that belong to its classifiers.
+        head_arguments: Arguments that change the classifiers alone.
         inherited: Arguments in `derived` that it takes over from a checkpoint that it starts from.
-        n_classes: Number of logits.
+        n_classes: Number of logits; 0 of a network that was trained without labels, whose heads are empty.
     """
 
     frontend: ClassVar[str | type[FrontEnd]] = "musicnn"
@@ -78,6 +82,7 @@ class Network(Named):
     layer_names: tuple[str, ...] = ()
     token_names: tuple[str, ...] = ("mean",)
     head_prefixes: ClassVar[tuple[str, ...]] = ("head.",)
+    head_arguments: ClassVar[tuple[str, ...]] = ("n_classes",)
     inherited: ClassVar[tuple[str, ...]] = ()
     n_classes: int
 
@@ -157,6 +162,11 @@ class Network(Named):
     def default_layer(self) -> str:
         """The last layer."""
         return self.layer_names[-1]
+
+    @property
+    def classifier(self) -> nn.Module:
+        """The only or the first head, a module that is called once in a pass."""
+        return self.get_submodule(self.head_prefixes[0].removesuffix("."))
 
     def unpadded(self, frames: int) -> int | None:
         """How many frames it takes of a track that is shorter than a window, without padding; None: it is padded.

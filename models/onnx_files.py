@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from models.errors import CheckpointError, ExportError
-from models.export import NAMES, ExportForm
+from models.export import ExportForm
 from models.files import replaced
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 OPSET = 20  # the first with GELU as one operation
 LARGEST = 2**31 - 1  # bytes of a file without a second one for its weights
-INPUT, OUTPUTS = "audio", NAMES
+INPUT = "audio"
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
@@ -40,7 +40,8 @@ def write_onnx(
     int8: bool = False,
     any_length: bool = False,
 ) -> None:
-    """Writes a file with the input `audio [batch, samples]` and the outputs `logits` and `embeddings`.
+    """Writes a file with the input `audio [batch, samples]` and the outputs that the form names: `logits` and
+    `embeddings`, or `representation`.
 
     Args:
         path: Where to; replaced in one step.
@@ -112,7 +113,7 @@ def _trace(network: ExportForm, any_length: bool) -> ModelProto:
             opset_version=OPSET,
             dynamic_shapes=(axes,),
             input_names=[INPUT],
-            output_names=list(OUTPUTS),
+            output_names=list(network.names),
             verbose=False,
         )
     for node in program.model.graph:

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 from models.errors import CheckpointError
 
+WEIGHTS = (".ckpt", ".pt", ".pth")
 LARGEST_PICKLE = 2**26  # bytes; the tensors lie outside of it
 TUPLE_DEPTH, TUPLE_VALUES = 16, 2**16  # those within a tuple, counted again wherever one stands
 OPEN = 64  # containers that are being filled at once
@@ -91,6 +92,8 @@ def check_pickle(path: Path, numpy: bool = False) -> None:
             else:
                 file.seek(0)
                 _check_sequence(file, size, numpy)
+    except CheckpointError:
+        raise
     except _Refusal as error:
         raise CheckpointError(
             f"{path} is not a file of weights, damaged, or holds more than tensors and plain values ({error}), and is "
@@ -105,6 +108,10 @@ def check_pickle(path: Path, numpy: bool = False) -> None:
 def _check_archive(path: Path, size: int, numpy: bool) -> None:
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
+        inside = [member.filename for member in members if member.filename.endswith(WEIGHTS)]
+        if inside:
+            shown = ", ".join(map(ascii, inside[:3]))
+            raise CheckpointError(f"{path} is an archive of {shown}: unpack it, and name one of its files")
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
             raise _Refusal("it is compressed, which torch.save does not do")
         if len({member.filename.casefold() for member in members}) < len(members):
@@ -174,6 +181,9 @@ def _follow(file: BinaryIO, room: Callable[[Any], int], numpy: bool) -> None:
             state, made = _pop(stack), _top(stack)
             if not (_is(made, "numpy") or (_is(made, "dict") and _is(state, "dict"))):
                 raise _Refusal("it sets the state of more than a dictionary")
+        elif name == "NEWOBJ":
+            _, made = _pop(stack), _pop(stack)
+            raise _Refusal(f"an object of {_clean(made.about) if _is(made, 'name') else 'a class'}")
         elif name == "STOP":
             if below or len(stack) != 1:
                 raise _Refusal("its pickle ends in the middle")

@@ -69,6 +69,17 @@ def logits_of(network: Network, x: Tensor) -> tuple[Tensor]:
     return (main_head(network(x)),)
 
 
+def head_inputs_of(network: Network, x: Tensor) -> tuple[Tensor]:
+    """What the only or the first head sees."""
+    seen: list[Tensor] = []
+    hook = network.classifier.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    try:
+        network(x)
+    finally:
+        hook.remove()
+    return (seen[0],)
+
+
 def tokens_of(network: Network, x: Tensor, layers: Sequence[str]) -> list[Tensor]:
     """Tokens of some layers, in this order."""
     tokens = network.embed(x, layers)

@@ -15,7 +15,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.convolutional import HiddenLayerTagger, SmallBatchNorm, Tagger
+from models.batch_norm import SmallBatchNorm
+from models.convolutional import HiddenLayerTagger, Tagger
+from models.fused_rows import norm_pooled
 
 DEPTH = 11
 CHANNELS = (128, 128, 128, 256, 256, 256, 256, 256, 256, 512, 512)
@@ -45,11 +47,11 @@ class SampleBlock(nn.Module):
         super().__init__()
         self.conv = nn.Conv1d(channels_in, channels, kernel, stride, padding)
         self.bn = SmallBatchNorm(channels)
-        self.mp = pooling(pool)
+        self.mp, self.pool = pooling(pool), pool
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, channels, cells]`, fewer cells by stride and pooling."""
-        return self.mp(self.bn(self.conv(x))).relu_()  # after pooling: the same, of a third of the cells
+        return norm_pooled(x, self.conv, self.bn, self.pool)
 
 
 class SqueezeBlock(nn.Module):

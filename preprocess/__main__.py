@@ -40,11 +40,16 @@ FRONTENDS = (
     "librosa_tempo_regression, key_krumhansl or key_temperley"
 )
 
+SYSTEMS = {"clmr": 22_050}  # Hz of the audio that a system takes, by the word that stands for --audio RATE
+
 EPILOG_WIDTH = 110
 EPILOG = """\
 A published corpus, with its splits and annotations:
   {corpora}
   python -m preprocess CORPUS DATA_DIR STORE_DIR        (--help behind its name tells more)
+Audio for contrastive pre-training, at 22,050 Hz, of any folder or of a published corpus:
+  python -m preprocess clmr AUDIO_DIR STORE_DIR
+  python -m preprocess clmr CORPUS DATA_DIR STORE_DIR
 Features of other encoders (--help behind the first word tells more):
   python -m preprocess import FOLDER_OR_TABLE STORE_DIR
   python -m preprocess huggingface MODEL_DIR AUDIO_DIR STORE_DIR
@@ -60,8 +65,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     if argv and argv[0] in COMMANDS:
         return _say(lambda: COMMANDS[argv[0]](argv[1:]))
+    rate = SYSTEMS.get(argv[0]) if argv else None
+    argv = argv if rate is None else argv[1:]
     corpus = CORPORA.get(argv[0]) if argv else None
-    arguments = _corpus_parser(corpus).parse_args(argv[1:]) if corpus else _parser().parse_args(argv)
+    parser = _corpus_parser(corpus, rate) if corpus else _parser(rate)
+    arguments = parser.parse_args(argv[1:] if corpus else argv)
     options = {
         "jobs": arguments.jobs,
         "progress": not arguments.quiet,
@@ -169,6 +177,8 @@ def _next(store: Path) -> str:
     from datasets.store import Store
 
     header = Store(store).header
+    if header.kind == "audio" and (header.producer or {}).get("sample_rate") in SYSTEMS.values():
+        return f"python ex_pretrain.py with clmr_pretrain datamodule.base_dir={store}"
     if header.kind == "audio":
         return f"python ex_transfer.py with fcn datamodule.base_dir={store} datamodule.groundtruth=TRACKS.csv"
     if header.kind == "mel":
@@ -180,7 +190,7 @@ def _next(store: Path) -> str:
     return f"python ex_probe.py with probe.tasks=[{task}] embeddings.store=EMBEDDINGS {beside}, a row of its table"
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(rate: int | None) -> argparse.ArgumentParser:
     from datasets.corpora import CORPORA
 
     listed = textwrap.fill(", ".join(CORPORA), EPILOG_WIDTH, initial_indent="  ", subsequent_indent="  ").lstrip()
@@ -190,11 +200,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("audio_dir", metavar="AUDIO_DIR", help="folder of audio files, searched with its sub-folders")
     parser.add_argument("store_dir", metavar="STORE_DIR", help="folder of the store; made, or added to")
     parser.add_argument("--renew", action="store_true", help="start over if files were replaced or removed since")
-    _add_options(parser)
+    _add_options(parser, rate)
     return parser
 
 
-def _corpus_parser(definition: Definition) -> argparse.ArgumentParser:
+def _corpus_parser(definition: Definition, rate: int | None) -> argparse.ArgumentParser:
     from datasets.corpora.copies import MOST_ABSENT
 
     protocols = "\n".join(f"  {name}: {about}" for name, about in definition.protocols.items())
@@ -218,7 +228,7 @@ def _corpus_parser(definition: Definition) -> argparse.ArgumentParser:
     parser.set_defaults(metadata=None)
     if definition.metadata:
         parser.add_argument("--metadata", type=Path, metavar="DIR", help=f"from {definition.metadata_source}")
-    _add_options(parser)
+    _add_options(parser, rate)
     return parser
 
 
@@ -226,10 +236,16 @@ class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionH
     """Defaults are shown, line breaks are kept."""
 
 
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    stored = parser.add_mutually_exclusive_group()
-    stored.add_argument("--frontend", default="musicnn", metavar="NAME", help=FRONTENDS)
-    stored.add_argument("--audio", type=int, metavar="RATE", help="keep the audio at this sample rate in Hz instead")
+def _add_options(parser: argparse.ArgumentParser, rate: int | None) -> None:
+    """Add what every store takes; where a system says the sample rate, nothing else is stored than audio."""
+    if rate is None:
+        stored = parser.add_mutually_exclusive_group()
+        stored.add_argument("--frontend", default="musicnn", metavar="NAME", help=FRONTENDS)
+        stored.add_argument(
+            "--audio", type=int, metavar="RATE", help="keep the audio at this sample rate in Hz instead"
+        )
+    else:
+        parser.set_defaults(audio=rate)
     parser.add_argument("--exact", action="store_true", help="with --audio: 32-bit floats, in twice the bytes")
     parser.add_argument("--jobs", type=int, default=-1, metavar="N", help="workers; -1 is one a core")
     parser.add_argument("--max-seconds", type=float, metavar="S", help="keep only the middle of longer tracks")

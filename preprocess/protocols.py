@@ -227,6 +227,8 @@ def _whole(done: Prepared, protocol: str) -> str:
     counts, definition = done.counts[protocol], done.definition
     if counts == dict(definition.published(protocol)):
         return "as published"
+    if not definition.counts[protocol]:
+        return "all that is annotated" if counts == sizes(done.items, protocol) else "not all that is annotated"
     if counts == dict(definition.counts[protocol]):
         usual = ", ".join(f"{count} {split}" for split, count in definition.published(protocol).items())
         return f"all that is annotated (with the common copies {usual})"

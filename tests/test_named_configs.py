@@ -25,7 +25,7 @@ from models.releases import RELEASES
 ROOT = Path(__file__).resolve().parents[1]
 ALIASES = {name: config.stands_for for name, config in PRETRAIN.items() if config.stands_for}
 SCALES = ("mini_train", "demo", "debug", "ddp")
-TRAINED = [name for name in PRETRAIN if name.endswith("_pretrain") and name not in ALIASES]
+TRAINED = [name for name in maest.PRETRAIN if name.endswith("_pretrain") and name not in ALIASES]
 EXTRACTED = [name for name in maest.PRETRAIN if name.endswith("_inference") and name not in ALIASES]
 WIDTH = {"dim": 32, "depth": 2, "heads": 2}  # of the config `debug`
 FEW = ["trainer.max_epochs=1", "trainer.limit_train_batches=2", "datamodule.batch_size_test=10", "tracking.mongo=off"]

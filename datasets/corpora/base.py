@@ -97,7 +97,8 @@ class Definition:
         name: On the command line.
         title: As people say it.
         read: Folder of annotations (None: those that come with the project) to the recordings.
-        counts: Recordings of every split, by protocol, as published; the first protocol is the usual one.
+        counts: Recordings of every split, by protocol, as published; empty where the annotations say it. The first
+            protocol is the usual one.
         name_of: Path of an audio file below the corpus folder to the name of the recording it can be.
         place: Where the audio of a recording lies below the corpus folder when it was unpacked as published.
         source: Where the audio is to be had, for a person.
@@ -176,7 +177,7 @@ class Definition:
         items = self.read(metadata)
         for protocol, published in self.counts.items():
             found = sizes(items, protocol)
-            if found != dict(published):
+            if published and found != dict(published):
                 raise CorpusError(
                     f"{self.title}, protocol {protocol}: {_listed(found)} in {metadata or SHIPPED}, published are "
                     f"{_listed(published)}; these are other annotations, or damaged ones"

@@ -3,7 +3,7 @@
 For trying what a command makes of a corpus before its audio is there, and for tests. The annotations are the published
 ones, so that counts are asserted as for the whole; `only.txt` names the recordings that were rendered, which
 `python -m preprocess CORPUS --only` cuts the corpus down to. Of corpora whose annotations do not come with the project,
-MTG-Jamendo and those of beats, annotations of the published size are made up.
+annotations are made up, of the published size where one is known.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import soundfile
 import soxr
 
 from datasets.corpora import Definition, Item, find
-from datasets.corpora.jamendo import COLUMNS, PARTS, SUBSETS, table
 from datasets.demo.made_up_beats import make_up, repeated, whole_bars
+from datasets.demo.made_up_labels import MADE_UP
 from datasets.demo.make import build
 from datasets.demo.output import write_text
 
@@ -32,8 +32,6 @@ FASTER = {".mp3": {"compression_level": 0.99}}
 PIECES, LONG_PIECES = 8, 3  # of the demo corpus; several recordings are the same music
 CANDIDATES = 200  # recordings of a split that are looked at
 ONLY = "only.txt"
-MADE_UP_TAGS = 12
-FIRST = (1, 400_001, 700_001)  # made-up track of every split
 
 
 def miniature(name: str, folder: Path, tracks: Mapping[str, int] = TRACKS, demo: Path | None = None) -> Path:
@@ -62,9 +60,7 @@ def miniature(name: str, folder: Path, tracks: Mapping[str, int] = TRACKS, demo:
 
 def _with_labels(definition: Definition, folder: Path, tracks: Mapping[str, int], demo: Path) -> list[str]:
     """Audio of recordings with labels; their ids."""
-    metadata = folder / "mtg-jamendo-dataset" if definition.metadata else None
-    if metadata:
-        make_up_jamendo(metadata)
+    metadata = MADE_UP[definition.name](folder) if definition.metadata else None
     chosen = choose(definition, definition.items(metadata), tracks)
     with (demo / "tracks.csv").open(newline="") as handle:
         rows = sorted(csv.DictReader(handle), key=lambda row: (row["genre"], row["path"]))
@@ -156,22 +152,3 @@ def _write(place: Path, piece: Path, seconds: float) -> None:
         format=FORMATS[place.suffix],
         **FASTER.get(place.suffix, {}),
     )
-
-
-def make_up_jamendo(folder: Path) -> None:
-    """Tables of the layout and size of MTG-Jamendo's, with tracks, artists and tags that do not exist.
-
-    A track is in the same split of every protocol, and those of the smallest protocol are in all of them.
-    """
-    counts = find("jamendo").counts
-    for protocol, subset in SUBSETS.items():
-        names = [f"{subset}---{number:02d}" for number in range(MADE_UP_TAGS)]
-        tags = ["\t".join(sorted({name, names[number * 5 % MADE_UP_TAGS]})) for number, name in enumerate(names)]
-        for first, (part, split) in zip(FIRST, PARTS.items(), strict=True):
-            file = folder / table(subset, part)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            lines = ["\t".join(COLUMNS)]
-            for number in range(first, first + counts[protocol][split]):
-                identity = f"track_{number:07d}\tartist_{number // 10:06d}\talbum_{number // 10:06d}"
-                lines.append(f"{identity}\t{number % 100:02d}/{number}.mp3\t200.0\t{tags[number % MADE_UP_TAGS]}")
-            write_text(file, "\n".join(lines) + "\n")

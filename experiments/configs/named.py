@@ -18,6 +18,8 @@ class NamedConfig:
         values: Nested dictionary of settings; what it does not name keeps its default.
         by_network: Further values by the network that is chosen, its name in `model.network`: `ANY` for all, None where
             there is none.
+        by_scale: Further values where it is composed with a scale of `experiments.configs.scales`, by the scale's name;
+            such as the demo corpus in the place of a published one.
         system: Whether it chooses what is trained or applied; all others are laid over it, wherever they stand.
         group: Heading under which it is listed.
         stands_for: The name that it is another name of; empty where it is its own.
@@ -26,6 +28,7 @@ class NamedConfig:
     description: str
     values: Mapping[str, Any]
     by_network: Mapping[str | None, Mapping[str, Any]] = field(default_factory=dict)
+    by_scale: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     system: bool = False
     group: str = ""
     stands_for: str = ""

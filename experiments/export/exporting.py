@@ -128,9 +128,9 @@ def compare(job: ExportJob, form: Format, path: Path) -> dict[str, float]:
         UserError: They are too large, or not numbers.
     """
     audio = example(CLIPS, job.samples, job.encoder.frontend.sample_rate)
-    names = ("logits", "embeddings")
-    result: dict[str, float] = {}
-    for name, ours, theirs in zip(names, eager(job, audio), form.run(path, job, audio), strict=True):
+    expected, result = eager(job, audio), {}
+    for name, theirs in form.run(path, job, audio).items():
+        ours = expected[name]
         if name == "logits" and _other_logits(job):
             continue
         error = (theirs - ours).abs()
@@ -171,13 +171,12 @@ def _print_summary(job: ExportJob, form: Format, path: Path, result: Mapping[str
     if "{shape}" in form.use:
         tokens = ", ".join(job.encoder.network.token_names)
         print(f"embeddings: of the layers {', '.join(job.layers)}; tokens: {tokens}")
-    print(f"use: {form.use.format(path=str(path), shape=clip)}")
+    names = ", ".join(job.names) if len(job.names) > 1 else f"({job.names[0]},)"
+    print(f"use: {form.use.format(path=str(path), shape=clip, names=names)}")
     if job.settings.int8:
-        error = result["logits_error"]
-        print(
-            f"8 bits: the logits are off by {error:.1%} of their spread, embeddings by {result['embeddings_error']:.1%}"
-        )
-        if error > DOUBTFUL:
+        errors = {name: result[f"{name}_error"] for name in job.names}
+        print(f"8 bits: off by {', '.join(f'{error:.1%} ({name})' for name, error in errors.items())} of their spread")
+        if errors[job.names[0]] > DOUBTFUL:
             say("8 bits change this network much: see what it costs your task (python -m benchmarks.int8) before use")
     for note in notes:
         say(f"note: {note}")

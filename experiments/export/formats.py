@@ -15,14 +15,14 @@ from torch import Tensor
 from experiments.encoder import Encoder
 from experiments.settings import ExportSettings
 from models.checkpoints import load_any, save_network
-from models.export import ExportForm, window_samples
+from models.export import NAMES, REPRESENTATION, EncoderForm, ExportForm, representation, window_samples
 from models.inputs import Inputs
 from models.maest.huggingface import write_huggingface
 from models.network import Network, main_head
 from models.onnx_files import INPUT, open_onnx, write_onnx
 from models.programs import open_program, write_program
 
-Outputs = tuple[Tensor, Tensor]  # logits `[B, classes]`, embeddings `[B, layers, tokens, dim]`
+Outputs = dict[str, Tensor]  # logits `[B, classes]`, embeddings `[B, layers, tokens, dim]`, or representation
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,13 @@ class ExportJob:
 
     def form(self, fused: bool = False) -> ExportForm:
         """Front end and network as one module."""
-        return self.encoder.network.export_form(self.encoder.inputs, self.layers, self.frames, fused)
+        form = self.encoder.network.export_form(self.encoder.inputs, self.layers, self.frames, fused)
+        return form if self.names == NAMES else EncoderForm(form, self.layers)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the file gives: of a network without outputs, the representation alone."""
+        return NAMES if self.encoder.network.n_classes else REPRESENTATION
 
     @cached_property
     def samples(self) -> int:
@@ -97,7 +103,9 @@ def eager(job: ExportJob, audio: Tensor, network: Network | None = None) -> Outp
     inputs = Inputs(encoder.frontend, encoder.mean, encoder.std, audio=True)
     with torch.inference_mode():
         outputs, tokens = network.forward_and_embed(inputs(audio)[:, : job.frames], job.layers)
-    return main_head(outputs), torch.stack([tokens[layer] for layer in job.layers], 1)
+    embeddings = torch.stack([tokens[layer] for layer in job.layers], 1)
+    both = dict(zip(NAMES, (main_head(outputs), embeddings), strict=True))
+    return both if job.names == NAMES else {job.names[0]: representation(embeddings)}
 
 
 def _write_onnx(path: Path, job: ExportJob) -> Sequence[str]:
@@ -107,8 +115,8 @@ def _write_onnx(path: Path, job: ExportJob) -> Sequence[str]:
 
 
 def _run_onnx(path: Path, job: ExportJob, audio: Tensor) -> Outputs:
-    logits, embeddings = open_onnx(path, torch.get_num_threads()).run(None, {INPUT: audio.numpy()})
-    return torch.from_numpy(logits), torch.from_numpy(embeddings)
+    outputs = open_onnx(path, torch.get_num_threads()).run(None, {INPUT: audio.numpy()})
+    return dict(zip(job.names, map(torch.from_numpy, outputs), strict=True))
 
 
 def _write_program(path: Path, job: ExportJob) -> Sequence[str]:
@@ -118,7 +126,7 @@ def _write_program(path: Path, job: ExportJob) -> Sequence[str]:
 
 def _run_program(path: Path, job: ExportJob, audio: Tensor) -> Outputs:
     with torch.inference_mode():
-        return open_program(path)[0](audio)
+        return dict(zip(job.names, open_program(path)[0](audio), strict=True))
 
 
 def _write_safetensors(path: Path, job: ExportJob) -> Sequence[str]:
@@ -141,7 +149,7 @@ FORMATS: Mapping[str, Format] = {
         ".onnx",
         _write_onnx,
         _run_onnx,
-        "logits, embeddings = onnxruntime.InferenceSession({path!r}).run(None, {{'audio': clips}})  # {shape} float32",
+        "{names} = onnxruntime.InferenceSession({path!r}).run(None, {{'audio': clips}})  # {shape} float32",
         ("onnx", "onnxscript", "onnxruntime"),
     ),
     "safetensors": Format(
@@ -160,6 +168,6 @@ FORMATS: Mapping[str, Format] = {
         ".pt2",
         _write_program,
         _run_program,
-        "logits, embeddings = torch.export.load({path!r}).module()(clips)  # {shape} float32",
+        "{names} = torch.export.load({path!r}).module()(clips)  # {shape} float32",
     ),
 }

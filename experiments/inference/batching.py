@@ -60,6 +60,10 @@ class Job:
     outputs: Sequence[Output]
     batch_size: int = 16
 
+    def starts(self, identity: str) -> list[int]:
+        """First rows of the windows of a track."""
+        return self.windowing.plan.starts(self.features.length(identity))
+
 
 def tracks_through(job: Job, ids: Iterable[str], report: ExtractionReport) -> Iterator[tuple[str, list[np.ndarray]]]:
     """Finished tracks: the id and, for every output, `[windows, *item_shape]`."""
@@ -76,7 +80,7 @@ def _opened(job: Job, ids: Iterable[str], report: ExtractionReport) -> Iterator[
     features, rows = job.features, job.windowing.rows
     for identity in ids:
         try:
-            starts = job.windowing.plan.starts(features.length(identity))
+            starts = job.starts(identity)
             windows = [features.read_crop(identity, start, rows) for start in starts]
         except (OSError, ValueError) as error:
             report.skipped.append((identity, str(error)))

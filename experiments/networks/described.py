@@ -18,12 +18,13 @@ from models.network_input import default_window, frames_in, own_frontend
 from models.releases import find
 
 
-def settings_of(checkpoint: str | None, release: str | None) -> dict[str, Any]:
+def settings_of(checkpoint: str | None, release: str | None, heads: bool = True) -> dict[str, Any]:
     """Settings, nested, of a training that goes on from weights with the same network, front end and windows.
 
     Args:
         checkpoint: A file, a run's folder or a folder in Hugging Face's layout.
         release: Name of published weights, where there is no checkpoint.
+        heads: Whether its classifiers are of the same form, too.
 
     Raises:
         UserError: There is no such file, or it does not hold a network of this project.
@@ -41,7 +42,8 @@ def settings_of(checkpoint: str | None, release: str | None) -> dict[str, Any]:
     if kind is None or kind.name not in networks.names():
         what = "weights of an image network" if kind is None else f"a {kind.__name__}, no network that takes audio"
         raise UserError(f"{named} is {what}: give weights of one of {', '.join(networks.names())}")
-    chosen = {name: value for name, value in arguments.items() if name not in kind.derived}
+    left_out = kind.derived if heads else (*kind.derived, *kind.head_arguments)
+    chosen = {name: value for name, value in arguments.items() if name not in left_out}
     try:
         return {"model": {"network": kind.name, **chosen}, "datamodule": _input(kind, arguments, metadata)}
     except (TypeError, ValueError) as error:
@@ -55,7 +57,7 @@ def _input(kind: type[Network], arguments: Mapping[str, Any], metadata: Mapping[
     frontend = _frontend(kind, metadata)
     frames = int(metadata.get("window") or default_window(network, frontend))
     given = {}
-    if frames != default_window(kind, frontend):
+    if frames != default_window(kind, frontend) and not kind.fixed_window:
         given["clip_length"] = seconds_of(frames, frontend)
     if metadata.get("input", kind.input) != kind.input:
         given["input"] = metadata["input"]

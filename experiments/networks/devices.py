@@ -19,25 +19,29 @@ def check_accelerator(settings: TrainerSettings) -> None:
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available.get(settings.accelerator, True):
         raise UserError(f"trainer.accelerator={settings.accelerator}: there is none here; set it to auto or cpu")
-    on_cuda = settings.accelerator in ("auto", "cuda") and available["cuda"]
-    on_mps = settings.accelerator in ("auto", "mps") and available["mps"] and not on_cuda
-    if settings.precision == "16-mixed" and not on_cuda and not on_mps:
+    cuda = on_cuda(settings)
+    on_mps = settings.accelerator in ("auto", "mps") and available["mps"] and not cuda
+    if settings.precision == "16-mixed" and not cuda and not on_mps:
         raise UserError(
             "trainer.precision=16-mixed: float16 is not for a CPU; set bf16-mixed, 32-true, or leave it at auto"
         )
-    if on_cuda and (wanted := layout(settings.devices, settings.num_nodes)[0]) > torch.cuda.device_count():
+    if cuda and (wanted := layout(settings.devices, settings.num_nodes)[0]) > torch.cuda.device_count():
         raise UserError(
             f"{wanted} processes on this node (trainer.devices={settings.devices}), each of which takes a GPU: "
             f"there are {torch.cuda.device_count()} here"
         )
 
 
+def on_cuda(settings: TrainerSettings) -> bool:
+    """Whether a training runs on GPUs of CUDA."""
+    return settings.accelerator in ("auto", "cuda") and torch.cuda.is_available()
+
+
 def precision(settings: TrainerSettings) -> str:
     """The setting, or bf16 where there is CUDA and float32 elsewhere."""
     if settings.precision != "auto":
         return settings.precision
-    cuda = settings.accelerator in ("auto", "cuda") and torch.cuda.is_available()
-    return "bf16-mixed" if cuda else "32-true"
+    return "bf16-mixed" if on_cuda(settings) else "32-true"
 
 
 def runtime_of(trainer: TrainerSettings, threads: int | None = None) -> dict[str, object]:

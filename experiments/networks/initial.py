@@ -61,7 +61,7 @@ def fetch_weights(model: ModelSettings) -> None:
 def initial(
     settings: PretrainSettings,
     frontend: FrontEnd,
-    task: Task,
+    task: Task | None,
     n_classes_dist: int | None = None,
     input: str | None = None,
 ) -> Encoder:
@@ -70,7 +70,7 @@ def initial(
     Args:
         settings: Of the experiment; of them `model`, `seed`, and of `datamodule` `clip_length` and `norm`.
         frontend: Of its input.
-        task: Of its outputs.
+        task: Of its outputs; None: it has none.
         n_classes_dist: Outputs of its second head, where a teacher gives them; None for as many as the first has.
         input: `features` or `audio`; None: the network's own.
 
@@ -84,7 +84,7 @@ def initial(
     file = checkpoint_file(model.checkpoint) if model.checkpoint else None
     arguments = {
         **model.arguments,
-        **kind.derive(frontend, frames, task.n_outputs),
+        **kind.derive(frontend, frames, task.n_outputs if task else 0),
         **({} if n_classes_dist is None else {"n_classes_dist": n_classes_dist}),
         **({name: value for name, value in read_arguments(file).items() if name in kind.inherited} if file else {}),
     }
@@ -104,7 +104,7 @@ def initial(
             positions=model.positions,
             discard_head=model.checkpoint_discard_head,
             missing_blocks=model.missing_blocks,
-            labels=task.classes,
+            labels=task.classes if task else (),
             frontend=frontend if any(True for _ in frontend.parameters()) else None,
             hint=FROM_NOTHING,
         )

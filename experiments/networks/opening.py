@@ -21,6 +21,7 @@ from models.checkpoints import fetch
 from models.releases import RELEASES
 from models.running import Runtime
 
+ALL = "all"  # in the place of names of layers
 BLOCK = re.compile(r"block_(\d+)")
 
 
@@ -50,12 +51,18 @@ def open_encoder(settings: PretrainSettings, named: bool = True) -> Encoder:
         )
     changed = model.model_dump(include=set(model.kind.adjustable), exclude_defaults=True)
     encoder = Encoder.load(
-        source, allowed=model.allowed, labels=inference.labels, sha256=inference.sha256, arguments=changed, **runtime
+        source,
+        allowed=model.allowed,
+        labels=inference.labels,
+        sha256=inference.sha256,
+        head=inference.head,
+        arguments=changed,
+        **runtime,
     )
     if model.network != DEFAULT and model.kind.name != encoder.network.name:
         say(f"{source} is of the network {encoder.network.name}; model.network={model.network} is not used")
     n_classes = encoder.network.n_classes
-    if named and not inference.labels and encoder.labels == output_names(None, None, n_classes):
+    if named and n_classes and not inference.labels and encoder.labels == output_names(None, None, n_classes):
         say(f"the weights name no classes: they are numbered; give inference.labels=FILE of {n_classes} names")
     return encoder
 
@@ -95,6 +102,8 @@ def layers_of(inference: InferenceSettings, encoder: Encoder) -> list[str]:
     Raises:
         UserError: Both are given, or the network has none of that name or number.
     """
+    if inference.layer == ALL:
+        return list(encoder.network.layer_names)
     if inference.transformer_block is None:
         return encoder.layers(inference.layer)
     if inference.layer is not None:

@@ -46,11 +46,19 @@ class Objective(nn.Module):
     Attributes:
         needs_labels: Whether tracks need annotations; without them, batches hold no `target`.
         panels: Scores that are drawn together, see `experiments.tasks.base.Task`.
+        shown: Scores that the line of an epoch shows before others.
         views: Crops of a track that an example consists of. Several are stacked: `x [batch, views, frames, ...]`.
+        whole_batches: Whether the last batch of an epoch is left out where it is smaller than the others.
+        validated_augmented: Whether a validation augments as the training does, with the same draws every time.
+        joint_batch_norm: Whether batch norm, where several GPUs train, has statistics of the batches of all of them.
     """
 
     needs_labels: bool = True
     views: int = 1
+    whole_batches: bool = False
+    validated_augmented: bool = False
+    shown: Sequence[str] = ()
+    joint_batch_norm: bool = False
     panels: Mapping[str, Sequence[str]] = MappingProxyType({})
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:

@@ -93,7 +93,9 @@ def probe(settings: ProbeExperimentSettings, run: RunHandle) -> dict[str, float]
     embeddings, probes = settings.embeddings, settings.probe
     compared = representations(embeddings)
     source = open_source(settings.datamodule)
-    if "mel_statistics" in embeddings.baselines:
+    if "mel_statistics" in embeddings.baselines and source.audio:
+        say(f"{source.base_dir} holds audio: the row {MEL!r} is left out (embeddings.baselines=[majority_or_mean])")
+    elif "mel_statistics" in embeddings.baselines:
         compared.append(Representation(MEL, (source.features,), MEL_STATISTICS))
     warn_of_other_audio(compared, source)
     problems = _labelled(settings.datamodule, probes, source, compared, run)

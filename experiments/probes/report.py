@@ -16,6 +16,7 @@ from datasets.text import pluralize
 from experiments import reports
 from experiments.class_report import write_test_report
 from experiments.messages import say
+from experiments.probes.layers import layer_picture
 from experiments.probes.records import save_predictions, write_scores
 from experiments.probes.rows import Row, ahead_of
 from experiments.probes.sweep import Outcome, thinned
@@ -112,6 +113,9 @@ def write_rows(rows: Sequence[Row], best: Mapping[str, Row], text: str, run: Run
         bars = {row.label: row.metrics[main.score.metric] for row in of_task[:MOST_BARS]}
         path = run.directory / f"probes_{task}.png"
         run.add_artifact(reports.comparison_bars(bars, main.score.metric, path, _tested(main), _over(main)))
+        picture = layer_picture(of_task, run.directory / f"layers_{task}.png", _tested(main), _over(main))
+        if picture:
+            run.add_artifact(picture)
     path = run.directory / COMPARISON
     with path.open("w", newline="", encoding="utf-8") as handle:
         names = ("task", "representation", "metric", "value", "low", "high", "behind", "behind_low", "behind_high", "n")

@@ -13,6 +13,7 @@ from datasets.store import Reader, Store, stated
 from datasets.store_format import read_header
 from datasets.vectors import TOKENS, Reduction, gather, token_reduction
 from experiments.errors import UserError
+from experiments.probes.layers import by_number, in_order
 from experiments.probes.records import PREDICTIONS, SUM, layer_name
 from experiments.settings import ROWS, EmbeddingsSettings
 
@@ -148,7 +149,7 @@ def layers_in(folder: Path) -> dict[int | str, Path]:
             found[int(name)] = header.parent
         elif kind == "layer":
             found[name] = header.parent
-    return dict(sorted(found.items(), key=lambda pair: (isinstance(pair[0], str), pair[0])))
+    return dict(sorted(found.items(), key=lambda pair: by_number(pair[0])))
 
 
 def _stores(name: str, path: Path, blocks: Sequence[int] | None, layers: Sequence[str] | None) -> list[Store]:
@@ -178,7 +179,7 @@ def _stores(name: str, path: Path, blocks: Sequence[int] | None, layers: Sequenc
             stored = ", ".join(map(str, found))
             raise UserError(f"embeddings.{setting}: {path} has no {layer_name(missing[0])}, there is {stored}")
     chosen = [layer for layer in found if not (wanted := choice(layer)[1]) or layer in wanted]
-    return [Store(found[layer], kind="embeddings") for layer in chosen]
+    return in_order([Store(found[layer], kind="embeddings") for layer in chosen])
 
 
 def _elsewhere(folder: Path) -> str:

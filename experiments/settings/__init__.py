@@ -18,10 +18,17 @@ from experiments.settings.probes import (
 )
 from experiments.settings.rhythm import RhythmSettings
 from experiments.settings.robustness import RobustnessSettings
-from experiments.settings.training import DistillationSettings, ModuleSettings, OptimizerSettings, TrainerSettings
+from experiments.settings.training import (
+    ContrastiveSettings,
+    DistillationSettings,
+    ModuleSettings,
+    OptimizerSettings,
+    TrainerSettings,
+)
 
 __all__ = [
     "ROWS",
+    "ContrastiveSettings",
     "Count",
     "DatamoduleSettings",
     "DistillationSettings",

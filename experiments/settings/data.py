@@ -94,6 +94,7 @@ class DatamoduleSettings(Section):
     clip_length: Annotated[float, Field(gt=0)] | None = None  # of a window, s; None: what the network takes, or 10
     batch_size_train: Positive = 12  # windows, of one process
     batch_size_test: Positive = 20  # windows, of one process
+    preload: Literal["auto", "device", "no"] = "auto"  # training tracks into its memory; auto: audio, on a GPU
     num_workers: Count | None = None  # None: 4 beside a GPU, else none
     jobs: int = -1  # processes that decode audio, -1: all cores
     roll: RollSettings = RollSettings()

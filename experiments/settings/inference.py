@@ -57,9 +57,10 @@ class ProbePredictionSettings(PredictionSettings):
 class InferenceSettings(PredictionSettings):
     """Extraction and prediction with a trained network; without a checkpoint, that of model.pretrained."""
 
+    head: str | None = None  # file or https://...[#sha256=...] of a classifier, for an encoder without one
     random_weights: bool = False  # a network of the settings in `model` as it is before training, to compare with
     transformer_block: Count | Blocks | None = None  # layer by number from 0, several as a list: 6 is layer=block_06
-    layer: str | Layers | None = None  # several as a list; None: the network's own; MAEST: block_06, or the middle one
+    layer: str | Layers | None = None  # several as a list, or all; None: the network's own, of MAEST the middle one
     join: Join | None = None  # predict, evaluate: of a track's windows; None: the mean, of tempo_regression the median
     windows: Positive | None = None  # of a track, evenly spread, 1: at the centre; None: the network's own rule
     hop: Annotated[float, Field(gt=0)] | None = None  # s between windows; beside stores, a last one ends with the track
@@ -67,6 +68,12 @@ class InferenceSettings(PredictionSettings):
     fit_thresholds: bool = False  # evaluate: fit them on the validation split first, and leave thresholds.json
     scheduler: str | None = None  # extraction: of a Dask cluster, whose workers compute, tcp://host:port
     labels: str | None = None  # where weights carry none: magnatagatune, msd, jamendo, or a text, JSON or checkpoint
+
+    @model_validator(mode="after")
+    def _head_of_an_encoder(self) -> InferenceSettings:
+        if self.head is not None and (self.checkpoint is None or self.random_weights):
+            raise ValueError(f"head={self.head} without checkpoint: name the encoder that it was trained on")
+        return self
 
     @model_validator(mode="after")
     def _fitted_are_used(self) -> InferenceSettings:

@@ -32,6 +32,7 @@ class TrainerSettings(Section):
     accumulate_grad_batches: Positive = 1  # batches whose gradients make one step
     checkpoint_minutes: Annotated[float, Field(gt=0)] | None = 15.0  # between checkpoints within an epoch; None: none
     checkpoint_every_n_steps: Positive | None = None  # the same by steps
+    keep_every_n_epochs: Positive | None = None  # checkpoints that stay, epoch=1000.ckpt, ...; None: best and last
     compile: bool = False  # the network's blocks by torch.compile; for CUDA
     attention: Literal["cudnn", "flash", "efficient", "math"] | None = None  # tried first; None: PyTorch's own choice
     monitor: str | None = None  # decides which epoch is best; None: the loss; a metric such as ap; metric: the task's
@@ -110,6 +111,7 @@ class PhaseSettings(Section):
 class ModuleSettings(Section):
     """Training of the network."""
 
+    objective: Literal["supervised", "contrastive"] = "supervised"  # what is learned: annotations, or to tell tracks
     mixup_alpha: Annotated[float, Field(ge=0)] = 0.3  # of the Beta distribution; 0: off
     do_swa: bool | None = None  # mean of the weights at the start of some epochs; None: yes, but with ema_decay
     swa_epoch_start: Positive = 50  # the first: when so many epochs have begun
@@ -134,6 +136,24 @@ class ModuleSettings(Section):
             if number == 0 and phase.start_from == "best":
                 raise ValueError("phases: the first one has no best checkpoint to start from")
             phase.over(self.optimizer)
+        return self
+
+
+class ContrastiveSettings(Section):
+    """Contrastive learning, module.objective=contrastive: the loss and the projection head before it."""
+
+    temperature: Annotated[float, Field(gt=0)] = 0.5  # cosines are divided by it
+    hidden: Positive | None = None  # values of the projection's hidden layer; None: as many as an embedding has
+    size: Positive = 64  # values of a projection
+    views: Literal["crops", "masks"] = "crops"  # two crops of a track; masks: one crop, masked in two ways
+    masked: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of a MAEST's patches that each view leaves out
+    probe_every: Positive | None = 5  # epochs from one linear probe on labels, where there are some, to the next
+    probe_tracks: Positive = 2000  # that it is fitted on and, as many, evaluated on, at most
+
+    @model_validator(mode="after")
+    def _views_differ(self) -> ContrastiveSettings:
+        if self.views == "masks" and not self.masked:
+            raise ValueError("views=masks: both views would be the same; say how much of each is masked, as masked=0.9")
         return self
 
 

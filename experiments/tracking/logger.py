@@ -42,8 +42,9 @@ class RunLogger(Logger):
     """A Lightning logger that writes into a run.
 
     Metric names are those given to `self.log` (`train/loss`, `val/<metric>`); steps are zero-based optimiser steps, for
-    validation too. Which epoch began at which step is kept in `info.epochs`. Checkpoints are registered when Lightning
-    has saved them, and the best one is described in `info.best`.
+    validation too. Which epoch began at which step is kept in `info.epochs`: of epochs from 100 on every tenth, from
+    1,000 on every hundredth, so that the records of a long run do not grow without end. Checkpoints are registered
+    when Lightning has saved them, and the best one is described in `info.best`.
 
     Args:
         run: handle of the run.
@@ -126,10 +127,10 @@ class RunLogger(Logger):
                 )
 
     def _note_epoch(self, epoch: int, step: int | None) -> None:
-        """Keep the first step seen of each epoch, the axis for reports."""
+        """Keep the first step seen of an epoch, the axis for reports."""
         if epoch != self._epoch:
             self._epoch = epoch
-            if step is not None:
+            if step is not None and epoch % 10 ** max(len(str(epoch)) - 2, 0) == 0:
                 self._epochs.setdefault(str(epoch), step)
                 self._run.set_info(epochs=dict(self._epochs))
 

@@ -74,6 +74,9 @@ def compose(model: type[S], catalogue: Mapping[str, NamedConfig], tokens: Sequen
     for config in configs:
         for layer in config.layers(choice):
             merge(values, layer)
+    for config in configs:
+        for scale in named:
+            merge(values, config.by_scale.get(scale, {}))
     merge(values, implied)
     updates: dict[str, Any] = {}
     for key, text in assignments:

@@ -111,10 +111,10 @@ def pooling_note(settings: DatamoduleSettings, corpus: Corpus) -> str:
 
 
 def splits_near(settings: DatamoduleSettings, base: Path, ids: Sequence[str]) -> tuple[Path, dict[str, str]] | None:
-    """The splits of tracks that a table near the audio gives, whatever annotations it has.
+    """The splits of tracks by a table, whatever annotations it has: that of the settings, or the one near the audio.
 
     Args:
-        settings: Names of its columns, and whether other splits are chosen.
+        settings: Which table, the names of its columns, and whether other splits are chosen.
         base: The folder of audio.
         ids: Of the tracks. One that the table does not have is for training.
 
@@ -125,8 +125,9 @@ def splits_near(settings: DatamoduleSettings, base: Path, ids: Sequence[str]) ->
     Raises:
         CorpusError: The table cannot be read.
     """
-    table = table_near(base) if settings.splits is None else None
-    if table is None:
+    given = settings.groundtruth if settings.groundtruth not in (FOLDERS, TEACHER) else None
+    table = Path(given).expanduser() if given else table_near(base)
+    if table is None or table.is_dir() or settings.splits is not None:
         return None
     corpus = read_table(table, {"path": settings.columns.path, "split": settings.columns.split})
     if corpus.split_by != GIVEN:

@@ -105,7 +105,7 @@ def open_source(
         StoreError, AudioError: A store is damaged; no audio could be read.
         CorpusError: The annotations cannot be read.
     """
-    rate = frontend.sample_rate if frontend else USUAL_RATE
+    rate, any_rate = frontend.sample_rate if frontend else USUAL_RATE, frontend is None
     frontend = frontend or build_frontend(WITHOUT_NETWORK)
     if settings.base_dir is None:
         return _demo(settings, labelled, frontend, (settings.input or input) == "audio")
@@ -125,7 +125,7 @@ def open_source(
     if labelled and corpus is None and not stored:
         annotations.from_folders(settings, base, [audio.id for audio in find_audio(base).files], task)
     if stored:
-        features = _opened(base, frontend, settings)
+        features = _opened(base, frontend, settings, any_rate)
         return DataSource(base.resolve().name, base, features, frontend, corpus, features.header.kind == "audio")
     audio = (settings.input or input) == "audio"
     features = _computed(base, _store_dir(base, settings, frontend, audio), settings, frontend, audio)
@@ -175,8 +175,8 @@ def _samples(settings: DatamoduleSettings, frontend: FrontEnd) -> str:
     return f"{frontend.sample_rate}{'-float32' if settings.store_type == 'float32' else ''}"
 
 
-def _opened(base: Path, frontend: FrontEnd, settings: DatamoduleSettings) -> Reader:
-    """A folder that holds features or audio already.
+def _opened(base: Path, frontend: FrontEnd, settings: DatamoduleSettings, any_rate: bool = False) -> Reader:
+    """A folder that holds features, or audio, whose rate may be any where no network is to see it.
 
     Raises:
         UserError: They are not what the network takes.
@@ -192,7 +192,7 @@ def _opened(base: Path, frontend: FrontEnd, settings: DatamoduleSettings) -> Rea
             )
         if input == "features":
             raise UserError(f"{base} holds audio: leave datamodule.input=features out, or give a store of features")
-        if (rate := producer.get("sample_rate")) != frontend.sample_rate:
+        if (rate := producer.get("sample_rate")) != frontend.sample_rate and not any_rate:
             raise UserError(
                 f"{base} holds audio at {rate} Hz, the front end {frontend.name} takes {frontend.sample_rate} Hz; "
                 "give a store of that rate, or the folder of the audio files"
@@ -204,7 +204,7 @@ def _opened(base: Path, frontend: FrontEnd, settings: DatamoduleSettings) -> Rea
             "or a store of audio"
         )
     makers = frontend.parameters_dict
-    other = header.fingerprint != frontend.fingerprint
+    other = header.fingerprint != frontend.fingerprint and producer != makers  # of 10000 and 10000.0 alike
     if not isinstance(features, Store):
         producer, other = build_frontend(MADE_ELSEWHERE).parameters_dict, frontend.name != MADE_ELSEWHERE
     if other:

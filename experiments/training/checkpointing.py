@@ -108,6 +108,29 @@ class KeepBest(ModelCheckpoint):
         super().load_state_dict({**state_dict, **moved, "best_k_models": {str(here): state_dict["best_model_score"]}})
 
 
+class KeepEvery(Checkpoint):
+    """Checkpoints of every so many epochs, counted from 1 (`epoch=1000.ckpt`); no other one takes their places.
+
+    Args:
+        folder: Of the files.
+        every: Epochs.
+        saved: Called where a file was saved.
+    """
+
+    def __init__(self, folder: Path, every: int, saved: Saved | None = None) -> None:
+        self.folder, self.every, self.saved = folder, every, saved
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Keep a checkpoint, where it is time."""
+        done = trainer.current_epoch + 1
+        if done % self.every:
+            return
+        path = self.folder / f"epoch={done}.ckpt"
+        trainer.save_checkpoint(path)
+        if self.saved and trainer.is_global_zero:
+            self.saved(path, trainer.current_epoch, trainer.global_step)
+
+
 def step_seed(seed: int, epoch: int, batch: int, rank: int) -> int:
     """Seed of what is random in one training step of one process."""
     return int(np.random.SeedSequence((seed, epoch, batch, rank)).generate_state(1, np.uint64)[0])

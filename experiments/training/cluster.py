@@ -69,7 +69,8 @@ def parallel(devices: int | Literal["auto"], num_nodes: int) -> dict[str, Any]:
     """Arguments of a trainer of so many processes, which a launcher has started or Lightning will.
 
     Every parameter takes part in every step, so no unused ones are searched. Batch norm, where a network has it, is
-    over the batch of each process; its running statistics are those of rank zero.
+    over the batch of each process unless `Objective.joint_batch_norm` says otherwise; its running statistics are those
+    of rank zero.
 
     Args:
         devices: `trainer.devices`.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import lightning as L
+from lightning.pytorch.callbacks import Callback
 
 from experiments.errors import UserError
 from experiments.launcher import layout
@@ -25,6 +27,7 @@ def fit(
     module: ModuleSettings,
     run: RunHandle,
     checkpoint: str | None = None,
+    watching: Sequence[Callback] = (),
 ) -> tuple[L.Trainer, History, dict[str, float]]:
     """Train, and draw the curves.
 
@@ -35,6 +38,7 @@ def fit(
         module: Of them the weights that are averaged.
         run: Takes metrics and pictures.
         checkpoint: To go on from.
+        watching: Further callbacks.
 
     Returns:
         The trainer, the curves, and `val/*` of the best epoch.
@@ -45,7 +49,9 @@ def fit(
     processes = math.prod(layout(settings.devices, settings.num_nodes))
     curves, steps = History(), data.steps_per_epoch(settings, processes)
     epochs = total_epochs(learner.phases, settings.max_epochs)
-    trainer = make_trainer(settings, run, curves, steps, averaging(module), learner.monitor, max_epochs=epochs)
+    joint = learner.objective.joint_batch_norm
+    average, monitor = averaging(module), learner.monitor
+    trainer = make_trainer(settings, run, curves, steps, average, monitor, epochs, joint, watching)
     with prefer(settings.attention):
         trainer.fit(learner, data, ckpt_path=checkpoint, weights_only=True)
     draw(trainer, curves, run, learner.objective.panels)

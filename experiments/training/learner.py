@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import lightning as L
@@ -149,20 +150,27 @@ class Learner(L.LightningModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Keep what the objective evaluates, of the network and of averages, until the epoch ends."""
-        self._keep(batch, {"": self.net, **self.averaged_networks})
+        chain = self.augmentations if self.objective.validated_augmented else None
+        self._keep(batch, {"": self.net, **self.averaged_networks}, chain)
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         self._keep(batch, {"": self.net})
 
-    def _keep(self, batch: dict[str, Any], networks: Mapping[str, nn.Module]) -> None:
-        batch = self.prepared(batch)
+    def _keep(
+        self, batch: dict[str, Any], networks: Mapping[str, nn.Module], augmentations: Chain | None = None
+    ) -> None:
+        draws = (int(batch["window"][0]), batch["x"].device) if augmentations is not None else None
+        with repeated(draws):
+            batch = self.prepared(batch, augmentations)
         rows = {name: batch[name].cpu().numpy() for name in PER_WINDOW if name in batch}
         if self.audio and "start" in rows:  # samples, of which tasks know nothing
             rows["start"] = rows["start"] / self.inputs.frontend.hop
         if self.audio and "rows" in rows:
             rows["rows"] = self.inputs.frontend.n_frames(rows["rows"])
         for suffix, network in networks.items():
-            self._kept.setdefault(suffix, []).append({**self.objective.keep(network, batch), **rows})
+            with repeated(draws):
+                kept = self.objective.keep(network, batch)
+            self._kept.setdefault(suffix, []).append({**kept, **rows})
 
     def on_validation_epoch_end(self) -> None:
         self.evaluations = {}
@@ -213,6 +221,22 @@ class Learner(L.LightningModule):
         fused = not (scaled and self.trainer.gradient_clip_val)
         made = make_optimizer(self.net, settings, fused, self.inputs, self.objective)
         return {"optimizer": made, "lr_scheduler": make_schedule(made, settings, self.monitor)}
+
+
+@contextlib.contextmanager
+def repeated(draws: tuple[int, torch.device] | None) -> Iterator[None]:
+    """What is drawn meanwhile follows from a seed, on a device; afterwards all is drawn as if nothing had been.
+
+    Args:
+        draws: Seed and device; None: nothing is changed.
+    """
+    if draws is None:
+        yield
+        return
+    seed, device = draws
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def gathered(kept: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -22,6 +22,7 @@ from datasets.teachers import Teacher
 from datasets.windows import Plan
 from experiments.errors import UserError
 from experiments.settings import DatamoduleSettings, TrainerSettings
+from experiments.training.preloading import Preloaded, fits
 from experiments.training.tempo_balance import TempoBalance, tempo_balance
 from experiments.windowing import Windowing
 
@@ -82,6 +83,7 @@ class SplitLoaders(L.LightningDataModule):
         speeds: Bounds between which crops are played faster or slower in training.
         corpus: The annotations of all tracks, for what an evaluation reports besides its scores; None: not known.
         audio_dir: Folder of their audio, or of the store.
+        whole_batches: Leave out the last batch of an epoch where it is smaller than the others.
     """
 
     def __init__(
@@ -97,15 +99,18 @@ class SplitLoaders(L.LightningDataModule):
         speeds: tuple[float, float] | None = None,
         corpus: Corpus | None = None,
         audio_dir: Path | None = None,
+        whole_batches: bool = False,
     ) -> None:
         super().__init__()
         self.settings, self.features, self.splits = settings, features, splits
         self.windowing, self.seed, self.teacher, self.views, self.whole = windowing, seed, teacher, views, whole
-        self.speeds, self.corpus, self.audio_dir = speeds, corpus, audio_dir
+        self.speeds, self.corpus, self.audio_dir, self.whole_batches = speeds, corpus, audio_dir, whole_batches
+        self.preloaded: Preloaded | None = None
 
     def steps_per_epoch(self, trainer: TrainerSettings, processes: int = 1) -> int:
         """Optimiser steps of an epoch: batches of all processes side by side, so many of them gathered for a step."""
-        batches = math.ceil(math.ceil(self._draws / processes) / self.settings.batch_size_train)
+        rounded = math.floor if self.whole_batches else math.ceil
+        batches = rounded(math.ceil(self._draws / processes) / self.settings.batch_size_train)
         return math.ceil(min(batches, trainer.limit_train_batches or batches) / trainer.accumulate_grad_batches)
 
     @property
@@ -148,7 +153,16 @@ class SplitLoaders(L.LightningDataModule):
             self.trainer.world_size,
         )
         crops = self._crops("train")
-        return self._loader(crops, draws, self.settings.batch_size_train, TrainingLoader)
+        device, ids = self.trainer.strategy.root_device, self.splits["train"].stored
+        if fits(self.settings.preload, self.features, ids, device):
+            crops.places_only, self.preloaded = True, Preloaded(self.features, ids, crops.read, device)
+        return self._loader(crops, draws, self.settings.batch_size_train, TrainingLoader, self.whole_batches)
+
+    def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Cut the crops of preloaded tracks; what else there is of a batch follows to the device."""
+        if "x" in batch:
+            return batch
+        return {"x": self.preloaded.crops(batch["track"], batch["start"]), **batch}
 
     def val_dataloader(self) -> DataLoader:
         """The same windows of every track every time."""
@@ -183,7 +197,12 @@ class SplitLoaders(L.LightningDataModule):
         return self._loader(windows, share, self.settings.batch_size_test)
 
     def _loader(
-        self, dataset: Dataset, sampler: Sampler, batch_size: int, kind: type[DataLoader] = DataLoader
+        self,
+        dataset: Dataset,
+        sampler: Sampler,
+        batch_size: int,
+        kind: type[DataLoader] = DataLoader,
+        drop_last: bool = False,
     ) -> DataLoader:
         on_gpu = self.trainer.strategy.root_device.type == "cuda"
         workers = self.settings.num_workers
@@ -195,6 +214,7 @@ class SplitLoaders(L.LightningDataModule):
             sampler=sampler,
             num_workers=workers,
             pin_memory=on_gpu,
+            drop_last=drop_last,
             persistent_workers=workers > 0,
             worker_init_fn=leave_signals_to_parent,
         )

@@ -64,7 +64,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     datamodule, module = settings.datamodule, settings.module
     check_accelerator(settings.trainer)
     beat_decoders.check(settings.rhythm)
-    subject = _trained(settings, run) if trained else _untrained(settings, run)
+    subject = _trained(settings, run) if trained else untrained(settings, run)
     encoder, source, offered = subject.encoder, subject.source, subject.offered
     network = encoder.network
     if trained:
@@ -87,8 +87,8 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     join, taught = settings.inference.join if trained else None, offered.task if offered else None
     objective = make_objective(task, taught, settings.distillation, join, subject.annotated)
     windowing = windowing_of(settings, encoder, datamodule.clip_length if trained and network.window_samples else None)
-    shape = encoder.frontend.item_shape
-    chain = None if trained else training_augmentations(module, datamodule, source.audio, shape)
+    shape, rate = encoder.frontend.item_shape, encoder.frontend.sample_rate
+    chain = None if trained else training_augmentations(module, datamodule, source.audio, shape, rate)
     learner = Learner(
         network,
         Inputs(encoder.frontend, encoder.mean, encoder.std, source.audio),
@@ -129,13 +129,13 @@ def _trained(settings: PretrainSettings, run: RunHandle) -> Subject:
     return Subject(encoder, source, fit_labels(datamodule, corpus, encoder.task), stored)
 
 
-def _untrained(settings: PretrainSettings, run: RunHandle) -> Subject:
+def untrained(settings: PretrainSettings, run: RunHandle) -> Subject:
     """A network of the settings, made for what the tracks are annotated with, or for what a teacher gives of them."""
     datamodule, logits = settings.datamodule, distilling.open_logits(settings)
-    # mistakes there do not wait for work on the audio
-    training_augmentations(settings.module, datamodule, audio=True)
-    fetch_weights(settings.model)
     frontend = frontend_from(settings.model)
+    # mistakes there do not wait for work on the audio
+    training_augmentations(settings.module, datamodule, audio=True, sample_rate=frontend.sample_rate)
+    fetch_weights(settings.model)
     if datamodule.task != "auto":
         check_over_time(settings.model.kind, find(datamodule.task))
     alone = unannotated.teacher_alone(settings, logits)

@@ -22,7 +22,7 @@ from experiments.tasks.beats import BeatTracking
 from experiments.tasks.tempo import TempoTask
 from experiments.tracking import RunHandle
 from experiments.tracks.data import spell
-from experiments.training import beat_decoders, beat_report
+from experiments.training import beat_decoders, beat_report, contrastive
 from experiments.training.checkpointing import BEST
 from experiments.training.continuing import resume_from, same_data
 from experiments.training.fitting import fit
@@ -47,6 +47,8 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     Raises:
         UserError: The training diverged; or the settings, tracks or weights do not fit.
     """
+    if settings.module.objective == "contrastive":
+        return contrastive.pretrain(settings, run)
     L.seed_everything(run.seed, workers=True, verbose=False)
     checkpoint = resume_from(settings, run)
     before = run.known("data")
@@ -68,11 +70,11 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
             targets = train.targets if train.clip_level else None
             selection = selection_of(settings.inference, learner.objective.task, learner.thresholds)
             say_unfitted(settings.inference, learner.objective.task, learner.thresholds)
-            result.update(_report_test(settings, learner, run, loaders.splits["test"], selection, targets, decoder))
+            result.update(report_test(settings, learner, run, loaders.splits["test"], selection, targets, decoder))
         except UserError as error:  # too few test tracks to score anything: the training is none the worse for it
             say(f"no test scores: {error}")
     if run.is_global_zero:
-        _what_next(settings, learner.objective.task, run)
+        what_next(settings, learner.objective.task, run)
     return result
 
 
@@ -106,7 +108,7 @@ def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     selection = selection_of(inference, task, learner.thresholds, learner.hparams["weights"])
     trainer.test(learner, loaders, verbose=False)
     say_unfitted(inference, task, learner.thresholds, network_words(settings), spell(settings.datamodule))
-    result = _report_test(settings, learner, run, loaders.splits["test"], selection, table=True)
+    result = report_test(settings, learner, run, loaders.splits["test"], selection, table=True)
     if inference.fit_thresholds and run.is_global_zero:
         _keep_thresholds(settings, learner, run)
     if of_tempo and run.is_global_zero:
@@ -128,7 +130,7 @@ def _keep_thresholds(settings: PretrainSettings, learner: Learner, run: RunHandl
     say(f"thresholds: {file}\nnext: python ex_transfer.py predict with {words}")
 
 
-def _report_test(
+def report_test(
     settings: PretrainSettings,
     learner: Learner,
     run: RunHandle,
@@ -178,7 +180,7 @@ def write_predictions(task: Task, ids: Sequence[str], predictions: Sequence[np.n
     run.add_artifact(table)
 
 
-def _what_next(settings: PretrainSettings, task: Task, run: RunHandle) -> None:
+def what_next(settings: PretrainSettings, task: Task, run: RunHandle) -> None:
     """Print commands for the trained network: its checkpoint says what it is, and where the tracks are is repeated."""
     checkpoint = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
     words = shlex.join([f"inference.checkpoint={checkpoint}", *settings.model.words])

@@ -46,8 +46,9 @@ class EpochLine(Callback):
         fresh = {name: float(value) for name, value in logged.items() if self.validated or not name.startswith("val")}
         fresh.pop("v_num", None)
         head, tail = epoch_name(trainer.current_epoch, total), f"({spent:.0f} s, {left:.0f} s left)"
-        task = getattr(getattr(pl_module, "objective", None), "task", None)
-        first = [getattr(pl_module, "monitor", ""), *(f"val/{name}" for name in getattr(task, "shown", ()))]
+        objective = getattr(pl_module, "objective", None)
+        shown = getattr(getattr(objective, "task", objective), "shown", ())
+        first = [getattr(pl_module, "monitor", ""), *(f"val/{name}" for name in shown)]
         say(epoch_line(head, fresh, tail, first))
         self.validated = False
 

@@ -15,7 +15,11 @@ Steps = list[dict[str, Any]]
 
 
 def training_augmentations(
-    module: ModuleSettings, datamodule: DatamoduleSettings, audio: bool = False, item_shape: Sequence[int] | None = None
+    module: ModuleSettings,
+    datamodule: DatamoduleSettings,
+    audio: bool = False,
+    item_shape: Sequence[int] | None = None,
+    sample_rate: int | None = None,
 ) -> Chain:
     """What `module.augmentations` lists, else roll, mixup and masking as their own settings have them, in this order.
 
@@ -24,6 +28,7 @@ def training_augmentations(
         datamodule: Of the windows.
         audio: Whether these are stored as audio.
         item_shape: Of a frame; None: with bands. Without bands there is no masking.
+        sample_rate: Of the audio, Hz.
 
     Raises:
         UserError: There is no such augmentation, or it cannot be used on these windows.
@@ -37,7 +42,7 @@ def training_augmentations(
     steps = usual if module.augmentations is None else module.augmentations
     if item_shape == () and any(step.get("name") == "spec_augment" for step in steps):
         raise UserError("module.augmentations: spec_augment masks bands, and the network sees samples: leave it out")
-    return _chain(steps, audio)
+    return _chain(steps, audio, sample_rate)
 
 
 def vector_augmentations(module: ModuleSettings) -> Chain:
@@ -49,9 +54,9 @@ def _mixup(module: ModuleSettings) -> Steps:
     return [{"name": "mixup", "alpha": module.mixup_alpha}] if module.mixup_alpha > 0 else []
 
 
-def _chain(steps: Steps, audio: bool) -> Chain:
+def _chain(steps: Steps, audio: bool, sample_rate: int | None = None) -> Chain:
     try:
-        return Chain.build(steps, audio)
+        return Chain.build(steps, audio, sample_rate)
     except ValueError as error:
         raise UserError(f"module.augmentations: {error}") from error
 

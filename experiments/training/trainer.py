@@ -5,19 +5,27 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
-from experiments.networks.devices import precision
+from experiments.networks.devices import on_cuda, precision
 from experiments.settings import TrainerSettings
 from experiments.tracking import RunHandle
 from experiments.tracking.logger import LogBeforeSaving, RunLogger
 from experiments.training.averaging import Averaging, MovingAverage, SnapshotAverage
-from experiments.training.checkpointing import BEST, LAST, AtomicCheckpoints, KeepBest, SaveOften, StepSeeds
+from experiments.training.checkpointing import (
+    BEST,
+    LAST,
+    AtomicCheckpoints,
+    KeepBest,
+    KeepEvery,
+    SaveOften,
+    StepSeeds,
+)
 from experiments.training.cluster import parallel
 from experiments.training.curves import Groups, training_curves
 from experiments.training.interruption import SaveWhenInterrupted
@@ -54,14 +62,15 @@ class History(Series):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note the metrics of a validation, and of the training until then."""
-        self._note(trainer.global_step, trainer.callback_metrics)
+        self.note(trainer.global_step, trainer.callback_metrics)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note those of an epoch without a validation too."""
         own = {name: value for name, value in trainer.callback_metrics.items() if name.startswith("train/")}
-        self._note(trainer.global_step, own)
+        self.note(trainer.global_step, own)
 
-    def _note(self, step: int, values: Mapping[str, torch.Tensor]) -> None:
+    def note(self, step: int, values: Mapping[str, torch.Tensor | float]) -> None:
+        """Add a point to the curve of every value, or replace the one of that step."""
         for name, value in values.items():
             points = self.series.setdefault(name, [])
             if points and points[-1][0] == step:  # noted already, by a validation that was cut for instance
@@ -107,6 +116,8 @@ def make_trainer(
     averaging: Averaging | None = None,
     monitor: str = LOSS,
     max_epochs: int | None = None,
+    joint_batch_norm: bool = False,
+    watching: Sequence[Callback] = (),
 ) -> L.Trainer:
     """Make the trainer of a run.
 
@@ -122,13 +133,16 @@ def make_trainer(
         averaging: Of the weights, where wanted.
         monitor: The value of a validation that decides which epoch is best, and when training ends early.
         max_epochs: Of the training, where they are not those of the settings.
+        joint_batch_norm: Whether batch norm has statistics of all GPUs; between CPUs there is none such.
+        watching: Further callbacks, whose values are noted as those of a validation are.
     """
     quiet_lightning()
     terminal = os.isatty(2)
     log_every = min(settings.log_every_n_steps, steps_per_epoch or settings.log_every_n_steps)
     folder = checkpoint_folder(settings, run.directory)
     callbacks: list[Callback] = [StepSeeds(run.seed), LogBeforeSaving(run), PhaseSwitch(folder / f"{BEST}.ckpt")]
-    callbacks += [*([averaging] if averaging else []), FitThresholds(averaging), history, Throughput(log_every)]
+    callbacks += [*([averaging] if averaging else []), FitThresholds(averaging), *watching]
+    callbacks += [history, Throughput(log_every)]
     if settings.early_stopping:
         mode, patience = mode_of(monitor), settings.early_stopping
         callbacks.append(
@@ -142,6 +156,7 @@ def make_trainer(
         max_epochs=max_epochs or settings.max_epochs,
         precision=precision(settings),
         log_every_n_steps=log_every,
+        sync_batchnorm=joint_batch_norm and on_cuda(settings),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         enable_model_summary=False,
@@ -159,11 +174,12 @@ def _checkpoints(
     """What writes checkpoints.
 
     `best.ckpt` (best in validation), `last.ckpt` (the newest epoch, within a long one the newest `checkpoint_minutes`),
-    and of a single process `interrupted.ckpt` (where a signal came).
+    those that are kept (`epoch=1000.ckpt`), and of a single process `interrupted.ckpt` (where a signal came).
     """
     keep = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
-    minutes, steps = settings.checkpoint_minutes, settings.checkpoint_every_n_steps
+    minutes, steps, every = settings.checkpoint_minutes, settings.checkpoint_every_n_steps, settings.keep_every_n_epochs
     return [
+        *([KeepEvery(folder, every, run.register_checkpoint)] if every else []),
         KeepBest(averaging, monitor, **keep),
         ModelCheckpoint(filename=LAST, save_on_train_epoch_end=True, **keep),
         SaveOften(folder / f"{LAST}.ckpt", minutes, steps, run.register_checkpoint),

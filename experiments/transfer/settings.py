@@ -34,6 +34,7 @@ CLIPS_ONLY = (
     "input",
     "store_type",
     "clip_length",
+    "preload",
     "num_workers",
 )  # keys of datamodule about windows
 
@@ -86,6 +87,7 @@ class ProbeOptimizerSettings(OptimizerSettings):
 class ProbeModuleSettings(ModuleSettings):
     """Training of the probe."""
 
+    encode: Literal["crop", "windows"] | None = None  # with freeze=all: once, a random crop a track, or all its windows
     mixup_alpha: Annotated[float, Field(ge=0)] = 0.0  # 0: off
     do_swa: bool | None = False  # mean of the weights at the start of some epochs
     optimizer: ProbeOptimizerSettings = ProbeOptimizerSettings()
@@ -113,6 +115,12 @@ class TransferSettings(NetworkExperimentSettings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> TransferSettings:
+        if self.module.objective != "supervised":
+            raise ValueError(
+                f"module.objective={self.module.objective} is for python ex_pretrain.py, which pre-trains: leave it out"
+            )
+        if self.module.encode is not None:
+            self._check_encoding()
         if self.model.network is not None:
             check_augmentations(self.module, self.datamodule)
             if self.embeddings.store:
@@ -143,6 +151,29 @@ class TransferSettings(NetworkExperimentSettings):
             raise ValueError("trainer.compile=True is for the blocks of a network; a probe has none: leave it out")
         return self
 
+    def _check_encoding(self) -> None:
+        """What is encoded once is of a frozen network and of audio as it is."""
+        encode, module, datamodule = f"module.encode={self.module.encode}", self.module, self.datamodule
+        if self.model.network is None and self.inference.checkpoint is None:
+            raise ValueError(
+                f"{encode} needs an encoder: model.checkpoint=runs/KEY of a trained network, a file, or "
+                "model.pretrained=NAME of a published one; model.network=NAME alone has random weights"
+            )
+        if module.freeze != "all":
+            raise ValueError(f"{encode} with module.freeze={module.freeze}: what is trained changes; set freeze=all")
+        changing = {
+            "module.augmentations": module.augmentations,
+            "module.mixup_alpha": module.mixup_alpha,
+            "datamodule.roll.do": datamodule.roll.do,
+            "datamodule.masking.do": datamodule.masking.do,
+            "distillation.logits": self.distillation.logits,
+        }
+        for key, value in changing.items():
+            if value:
+                raise ValueError(f"{encode} with {key}={value}: each track is encoded once, as it is; leave one out")
+        if self.trainer.devices != 1 or self.trainer.num_nodes != 1:
+            raise ValueError(f"{encode}: a head takes one process; set trainer.devices=1 and trainer.num_nodes=1")
+
     @classmethod
     def implied(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         """The network that weights to start from are of, with its arguments and windows, and no stored embeddings."""
@@ -151,7 +182,8 @@ class TransferSettings(NetworkExperimentSettings):
             return {}
         from experiments.networks.described import settings_of
 
-        return settings_of(model.get("checkpoint"), model.get("pretrained"))
+        heads = not model.get("checkpoint_discard_head")
+        return settings_of(model.get("checkpoint"), model.get("pretrained"), heads)
 
     def as_pretraining(self) -> PretrainSettings:
         """The same as settings of `ex_pretrain.py`, whose commands train, evaluate and apply any network.

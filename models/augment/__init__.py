@@ -15,14 +15,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from models.augment.features import mixup, mixup_draw, resample, roll, spec_augment
+from models.augment.filters import high_low_pass
+from models.augment.pitch import pitch
+from models.augment.reverberation import reverb
 from models.augment.rhythm import drop_bands, level, pitch_shift, shuffle_time
-from models.augment.waveforms import gain, noise, polarity
+from models.augment.waveforms import delay, gain, noise, polarity
 
-__all__ = ["FEATURES", "WAVEFORMS", "Chain", "Mix", "gain", "mixup", "mixup_draw", "noise", "polarity", "roll"]
-__all__ += ["resample", "spec_augment"]
+__all__ = ["FEATURES", "WAVEFORMS", "Chain", "Mix", "gain", "mixup", "mixup_draw", "noise", "pitch", "polarity"]
+__all__ += ["resample", "roll", "spec_augment"]
 
 Mix = tuple[Tensor, Tensor]  # of a mixup: partners and weights
 Step = Callable[[Tensor], Tensor]
@@ -39,7 +43,15 @@ def stretch(low: float = 0.8, high: float = 1.25) -> tuple[float, float]:
     return low, high
 
 
-WAVEFORMS: dict[str, Callable[..., Tensor]] = {"gain": gain, "polarity": polarity, "noise": noise}
+WAVEFORMS: dict[str, Callable[..., Tensor]] = {
+    "gain": gain,
+    "polarity": polarity,
+    "noise": noise,
+    "high_low_pass": high_low_pass,
+    "delay": delay,
+    "pitch": pitch,
+    "reverb": reverb,
+}
 FEATURES: dict[str, Callable[..., Any]] = {
     "roll": roll,
     "mixup": mixup_draw,
@@ -50,7 +62,11 @@ FEATURES: dict[str, Callable[..., Any]] = {
     "level": level,
     "time_stretch": stretch,
 }
+SUPPLIED = ("x", "batch", "device", "sample_rate")  # parameters that are no settings
 SHARES = ("p", "share")  # parameters from 0 to 1
+
+
+EXAMPLES = 32  # that a processor augments at a time; more do not fit into its cache
 
 
 @dataclass(frozen=True)
@@ -68,22 +84,23 @@ class Chain:
     speeds: tuple[float, float] | None = None
 
     @classmethod
-    def build(cls, steps: Sequence[Mapping[str, Any]], audio: bool) -> Chain:
+    def build(cls, steps: Sequence[Mapping[str, Any]], audio: bool, sample_rate: int | None = None) -> Chain:
         """Make the chain of a list of steps.
 
         Args:
             steps: Each a `name`, and parameters that differ from the defaults.
             audio: Whether batches hold audio, so that there are waveforms.
+            sample_rate: Of this audio, Hz: for the steps whose functions ask for it.
 
         Raises:
-            ValueError: A name or parameter that does not exist, a value that cannot be one, `mixup` twice, or a step on
-                waveforms without audio or behind one on features.
+            ValueError: A name or parameter that does not exist, a value that cannot be one, `mixup` twice, a step on
+                waveforms without audio or behind one on features, or one that needs a sample rate without it.
         """
         before: list[tuple[str, Step]] = []
         after: list[tuple[str, Callable[..., Any]]] = []
         speeds = None
-        for step in steps:
-            name, parameters = _checked(step)
+        for given in steps:
+            name, parameters = _checked(given)
             if name in WAVEFORMS and not audio:
                 raise ValueError(f"{name} changes waveforms, and the input is stored features: take audio as input")
             if name in WAVEFORMS and after:
@@ -97,7 +114,15 @@ class Chain:
                     )
                 speeds = stretch(**parameters)
                 continue
-            (before if name in WAVEFORMS else after).append((name, partial((WAVEFORMS | FEATURES)[name], **parameters)))
+            function = (WAVEFORMS | FEATURES)[name]
+            if "sample_rate" in inspect.signature(function).parameters:
+                if sample_rate is None:
+                    raise ValueError(f"{name} needs the sample rate of the audio, which is not known here")
+                parameters["sample_rate"] = sample_rate
+            step = partial(function, **parameters)
+            if name in WAVEFORMS:
+                step(torch.zeros(0, 1))  # values that cannot be are refused before there is audio
+            (before if name in WAVEFORMS else after).append((name, step))
         return cls(tuple(before), tuple(after), speeds)
 
     @property
@@ -107,9 +132,18 @@ class Chain:
 
     def waveforms(self, x: Tensor) -> Tensor:
         """Audio `[batch, samples]`, float32, as it goes into the front end."""
-        for _, step in self.before:
-            x = step(x)
-        return x
+
+        def augmented(part: Tensor) -> Tensor:
+            for _, step in self.before:
+                part = step(part)
+            return part
+
+        if len(x) <= EXAMPLES or not self.before or x.device.type != "cpu":
+            return augmented(x)
+        out = torch.empty_like(x)
+        for part, place in zip(x.split(EXAMPLES), out.split(EXAMPLES), strict=True):
+            place.copy_(augmented(part))
+        return out
 
     def features(self, x: Tensor) -> tuple[Tensor, Mix | None]:
         """Normalised features `[batch, frames, *item_shape]` as they are trained on, and how they were mixed."""
@@ -132,7 +166,7 @@ def _checked(step: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     known = {
         key: parameter.default
         for key, parameter in inspect.signature(table[name]).parameters.items()
-        if key not in ("x", "batch", "device")
+        if key not in SUPPLIED
     }
     for key, value in given.items():
         if key not in known:

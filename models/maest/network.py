@@ -26,7 +26,7 @@ from models.maest.compiled import compile_blocks
 from models.maest.export import AudioNetwork
 from models.maest.flops import cost
 from models.maest.grid import PATCH, check_input, grid_size
-from models.maest.patchout import Patchout, cut_patches, sum_positions
+from models.maest.patchout import Kept, Patchout, cut_patches, sum_positions
 from models.maest.prepared import prepare
 from models.maest.published import FRONT_END, published_arguments
 from models.maest.vit import INIT_STD, Block, init_weights
@@ -45,7 +45,7 @@ class MAEST(Network, name="maest"):
     batch), so that every position is trained; in evaluation it starts at the first. A new network has random weights.
 
     Args:
-        n_classes: Number of logits.
+        n_classes: Number of logits; 0 of a network that is trained without labels.
         n_bands: Mel bands of the input.
         n_frames: Longest input in frames (30 s at 62.5 frames/s: 1875).
         stride_f: Hop of the patches in bands.
@@ -187,7 +187,9 @@ class MAEST(Network, name="maest"):
 
     @property
     def default_layer(self) -> str:
-        """The "block 7" of the MAEST paper, of a shallower network the middle block."""
+        """The "block 7" of the MAEST paper, of a shallower network the middle block; without outputs the last one."""
+        if not self.n_classes:
+            return self.layer_names[-1]
         return self.layer_names[min(USUAL_BLOCK, self.depth // 2)]
 
     @property
@@ -256,6 +258,23 @@ class MAEST(Network, name="maest"):
         blocks = self._blocks(layers)
         return self._run(x, blocks, blocks[-1] + 1)[1]
 
+    def embed_masked(
+        self, x: torch.Tensor, layers: Sequence[str], masked: float, generator: torch.Generator | None = None
+    ) -> dict[str, torch.Tensor]:
+        """The same of a random part of the patches, another one for every window, in evaluation too.
+
+        Only that part is computed. Random patchout of training does not come on top.
+
+        Args:
+            x: As in `forward`.
+            layers: Of `layer_names`.
+            masked: Share of the patches that is left out.
+            generator: Draws them; None: torch's default one.
+        """
+        rows, columns = grid_size(self.n_bands, self.stride_f), grid_size(x.shape[1], self.stride_t)
+        blocks, kept = self._blocks(layers), self.patchout.sample_each(rows, columns, len(x), masked, generator)
+        return self._run(x, blocks, blocks[-1] + 1, kept)[1]
+
     def forward_and_embed(self, x: torch.Tensor, layers: Sequence[str]) -> tuple[Outputs, dict[str, torch.Tensor]]:
         """Both from one pass; the last block computes CLS and DIST only if nobody reads its other tokens."""
         x, tokens = self._run(x, self._blocks(layers), self.depth)
@@ -306,9 +325,11 @@ class MAEST(Network, name="maest"):
             )
         return sorted({self.layer_names.index(layer) for layer in layers})
 
-    def _run(self, x: torch.Tensor, blocks: Sequence[int], until: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def _run(
+        self, x: torch.Tensor, blocks: Sequence[int], until: int, kept: Kept | None = None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Output of the last of `until` blocks, and tokens of the blocks that are read."""
-        x = self._tokenise(x)
+        x = self._tokenise(x, kept)
         tokens: dict[str, torch.Tensor] = {}
         for index in range(until):
             unread = index == self.depth - 1 and index not in blocks
@@ -329,11 +350,11 @@ class MAEST(Network, name="maest"):
             return dict(zip(HEADS, (self.head(pair[:, 0]), self.head_dist(pair[:, 1])), strict=True))
         return self.head(pair.mean(dim=1))
 
-    def _tokenise(self, x: torch.Tensor) -> torch.Tensor:
-        """Embeds the kept patches, adds positions and puts CLS and DIST in front: `[B, N, dim]`."""
+    def _tokenise(self, x: torch.Tensor, kept: Kept | None = None) -> torch.Tensor:
+        """Embeds the kept patches, by patchout if none are given, adds positions and puts CLS and DIST in front."""
         x = check_input(x, self.n_bands, self.max_frames).to(self.cls_token.dtype)
         rows, columns = grid_size(x.shape[1], self.stride_f), grid_size(x.shape[2], self.stride_t)
-        kept = self.patchout.sample(rows, columns, self.training)
+        kept = kept or self.patchout.sample(rows, columns, self.training)
         kept = None if kept is None else kept.to(x.device)
         spare = self.grid[1] - columns
         offset = int(torch.randint(spare + 1, ())) if self.training and spare else 0
@@ -348,9 +369,9 @@ class MAEST(Network, name="maest"):
 
 
 def _check_settings(settings: dict[str, Any]) -> None:
-    for name in ("n_classes", "stride_f", "stride_t", "dim", "depth", "heads"):
-        if settings[name] < 1:
-            raise ValueError(f"{name}={settings[name]}: expected at least 1")
+    for name, least in {"n_classes": 0, **dict.fromkeys(("stride_f", "stride_t", "dim", "depth", "heads"), 1)}.items():
+        if settings[name] < least:
+            raise ValueError(f"{name}={settings[name]}: expected at least {least}")
     for name in ("n_bands", "n_frames"):
         if settings[name] < PATCH:
             raise ValueError(f"{name}={settings[name]}: expected at least {PATCH}, the size of one patch")

@@ -23,7 +23,8 @@ class Kept(NamedTuple):
     Attributes:
         rows: Frequency rows, int64 `[R]`.
         columns: Time columns, int64 `[C]`.
-        tokens: Positions inside the flattened `R x C` grid, int64 `[N]`; None keeps all of them.
+        tokens: Positions inside the flattened `R x C` grid, int64 `[N]`, or `[B, N]` where every window has its own;
+            None keeps all of them.
     """
 
     rows: torch.Tensor
@@ -117,6 +118,26 @@ class Patchout:
         tokens = _drop(torch.arange(grid), grid - total) if total < grid else None
         return Kept(kept_rows, kept_columns, tokens)
 
+    def sample_each(
+        self, rows: int, columns: int, batch: int, masked: float, generator: torch.Generator | None = None
+    ) -> Kept:
+        """Chooses a part of the patches for every window by itself, of those that are not dropped always.
+
+        Args:
+            rows: Of the grid.
+            columns: Of the grid.
+            batch: Number of windows.
+            masked: Share of the patches that is left out; one stays at least.
+            generator: Draws them; None: torch's default one.
+
+        Raises:
+            ValueError: If less than one row or column is left.
+        """
+        total = self.count(rows, columns, training=False)
+        order = torch.rand(batch, total, generator=generator).argsort(1)
+        tokens = order[:, : max(1, round(total * (1 - masked)))]
+        return Kept(torch.tensor(self._candidates("f", rows)), torch.tensor(self._candidates("t", columns)), tokens)
+
     def _candidates(self, axis: str, size: int) -> list[int]:
         step = getattr(self, f"s_patchout_{axis}_interleaved") or 1
         listed = frozenset(getattr(self, f"s_patchout_{axis}_indices"))
@@ -136,12 +157,16 @@ def cut_patches(x: torch.Tensor, stride_f: int, stride_t: int, kept: Kept | None
         row, column = kept.rows.repeat_interleave(columns), kept.columns.repeat(len(kept.rows))
         if kept.tokens is not None:
             row, column = row[kept.tokens], column[kept.tokens]
-        view = view[:, row, column]
+        windows = torch.arange(len(x), device=x.device)[:, None] if row.ndim > 1 else slice(None)
+        view = view[windows, row, column]
     return view.reshape(len(x), -1, PATCH * PATCH)
 
 
 def sum_positions(frequency: torch.Tensor, time: torch.Tensor, kept: Kept | None) -> torch.Tensor:
-    """Positional vectors of the kept patches, `[N, dim]`, of `[1, dim, rows, 1]` and `[1, dim, 1, columns]`."""
+    """Positional vectors of the kept patches, `[N, dim]`, of `[1, dim, rows, 1]` and `[1, dim, 1, columns]`.
+
+    Where every window has patches of its own, `[B, N, dim]`.
+    """
     rows, columns = frequency[0, :, :, 0].t(), time[0, :, 0].t()
     if kept is not None:
         rows, columns = rows[kept.rows], columns[kept.columns]

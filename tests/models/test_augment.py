@@ -112,13 +112,17 @@ def test_noise_is_a_share_of_the_deviation(audio):
 
 
 @pytest.mark.parametrize("name", WAVEFORMS)
-def test_steps_on_waveforms_are_rare_where_they_should_be_and_leave_their_input_alone(name, audio):
+def test_steps_on_waveforms_are_rare_where_they_should_be_and_leave_their_input_alone(name):
+    torch.manual_seed(0)
+    audio = torch.rand(2000, 700) - 0.5
     before = audio.clone()
-    changed = WAVEFORMS[name](audio, p=0.25)
+    sometimes, never = (Chain.build([{"name": name, "p": p}], audio=True, sample_rate=16_000) for p in (0.25, 0.0))
+    changed = sometimes.waveforms(audio)
     assert torch.equal(audio, before)
     assert changed.dtype == audio.dtype
+    assert changed.shape == audio.shape
     assert float((changed != audio).any(1).float().mean()) == pytest.approx(0.25, abs=0.04)
-    assert torch.equal(WAVEFORMS[name](audio, p=0.0), audio)
+    assert torch.equal(never.waveforms(audio), audio)
 
 
 def test_a_chain_is_its_steps_in_order(clips):
@@ -145,7 +149,11 @@ def test_a_chain_of_waveforms_and_features(audio):
 @pytest.mark.parametrize(
     ("steps", "audio", "message"),
     [
-        ([{"name": "rol"}], False, "unknown augmentation 'rol'; did you mean roll.*gain, polarity, noise, roll, mixup"),
+        (
+            [{"name": "rol"}],
+            False,
+            "unknown augmentation 'rol'; did you mean roll.*gain, polarity, noise, .*roll, mixup",
+        ),
         ([{"shift_range": 3}], False, "unknown augmentation None"),
         ([{"name": "roll", "shift": 3}], False, "unknown parameter of roll 'shift'.*shift_range"),
         ([{"name": "roll", "shift_range": "far"}], False, "shift_range='far' is no number"),
@@ -158,11 +166,26 @@ def test_a_chain_of_waveforms_and_features(audio):
         ([{"name": "gain"}], False, "gain changes waveforms, and the input is stored features"),
         ([{"name": "roll"}, {"name": "gain"}], True, "gain changes waveforms: put it before roll"),
         ([{"name": "gain", "low": 3, "high": 1}], True, "low=3 is above high=1"),
+        ([{"name": "gain", "step": -1}], True, "step=-1: expected a number above 0"),
+        ([{"name": "reverb", "high": 101}], True, "reverb: high=101: expected percent, at most 100"),
+        ([{"name": "high_low_pass", "lowpass_low": 0}], True, "lowpass_low=0 .*above 0 and up to 4000 Hz"),
+        ([{"name": "high_low_pass", "highpass_high": 100.0}], True, "highpass_low=200 and highpass_high=100 Hz"),
+        ([{"name": "high_low_pass", "lowpass_high": 4001.0}], True, "lowpass_high=4001 .*half the sample rate"),
     ],
 )
 def test_steps_that_cannot_be_are_refused(steps, audio, message):
     with pytest.raises(ValueError, match=message):
-        Chain.build(steps, audio)
+        Chain.build(steps, audio, 8_000)
+
+
+def test_steps_get_the_sample_rate_and_it_is_no_setting(monkeypatch, audio):
+    monkeypatch.setitem(WAVEFORMS, "rated", lambda x, sample_rate, factor=2.0: x * sample_rate * factor)
+    chain = Chain.build([{"name": "rated", "factor": 3}, {"name": "polarity", "p": 0}], audio=True, sample_rate=100)
+    assert torch.equal(chain.waveforms(audio), audio * 100 * 3)
+    with pytest.raises(ValueError, match=r"rated needs the sample rate of the audio"):
+        Chain.build([{"name": "rated"}], audio=True)
+    with pytest.raises(ValueError, match=r"unknown parameter of rated 'sample_rate'.*Valid: factor"):
+        Chain.build([{"name": "rated", "sample_rate": 5}], audio=True, sample_rate=100)
 
 
 def test_names_are_of_one_kind():

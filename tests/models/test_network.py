@@ -33,6 +33,10 @@ def test_the_default_layer_of_maest_is_block_7_of_its_paper():
     assert MAEST(n_frames=64, dim=8, heads=2, depth=4).default_layer == "block_02"
 
 
+def test_without_outputs_it_is_the_last_by_which_it_was_trained():
+    assert MAEST(n_classes=0, n_frames=64, dim=8, heads=2, depth=4).default_layer == "block_03"
+
+
 def test_of_other_networks_it_is_the_last():
     assert toy().default_layer == "clip"
     assert toy().describe_layer("frames") == {"layer": "frames", "token_names": ["mean"]}

@@ -185,3 +185,26 @@ def committed(store: Path) -> int:
         return len(Store(store))
     except StoreError:
         return 0
+
+
+def test_clmr_stands_for_audio_at_its_rate_of_a_folder_or_a_corpus(tmp_path: Path, kick: Path, capsys):
+    folder = tmp_path / "music"
+    folder.mkdir()
+    for name in ("jazz.00054.mp3", "other.mp3"):
+        (folder / name).write_bytes(kick.read_bytes())
+    assert main(["clmr", str(folder), str(tmp_path / "any"), "--jobs", "1"]) == 0
+    said = capsys.readouterr().out
+    assert f"next: python ex_pretrain.py with clmr_pretrain datamodule.base_dir={tmp_path / 'any'}" in said
+    assert main(["clmr", "gtzan", str(folder), str(tmp_path / "gtzan"), "--jobs", "1", "--max-missing", "1"]) == 0
+    assert "1 of 930 recordings" in capsys.readouterr().out
+    stores = [Store(tmp_path / name) for name in ("any", "gtzan")]
+    assert [store.ids for store in stores] == [["jazz.00054.mp3", "other.mp3"], ["jazz.00054"]]
+    for store in stores:
+        assert (store.header.kind, store.header.dtype, store.header.producer["sample_rate"]) == (
+            "audio",
+            "int16",
+            22_050,
+        )
+    assert np.array_equal(stores[0].read("jazz.00054.mp3"), stores[1].read("jazz.00054"))
+    with pytest.raises(SystemExit):
+        main(["clmr", str(folder), str(tmp_path / "any"), "--audio", "16000"])

@@ -245,3 +245,20 @@ def test_a_list_without_recordings_of_the_corpus(tmp_path):
     (tmp_path / "only.txt").write_text("0005061\n")
     with pytest.raises(ValueError, match="none of its recordings is in GiantSteps key"):
         published.prepare(find("giantsteps_key"), tmp_path, tmp_path / "mels", only=tmp_path / "only.txt")
+
+
+@pytest.mark.parametrize(("name", "label"), [("msd", "tags"), ("librispeech", "genre")])
+def test_corpora_whose_annotations_say_their_size_are_stored_as_they_say(name, label, tiny_corpus, tmp_path, capsys):
+    only = miniature(name, tmp_path / "data", FEW, tiny_corpus)
+    assert command("clmr", name, only.parent, tmp_path / "store") == 1  # most of the recordings are not there
+    assert "recordings are missing or unreadable" in capsys.readouterr().err
+    assert command("clmr", name, only.parent, tmp_path / "store", "--max-missing", "1") == 0
+    said = capsys.readouterr().out
+    assert "4 train, 3 valid, 3 test, not all that is annotated" in said
+    written = rows(tmp_path / "store" / "tracks.csv")
+    assert len(written) == len(find(name).items(tmp_path / "data" / ("processed_annotations" if name == "msd" else "")))
+    assert all(row[label] for row in written)
+    assert len(rows(tmp_path / "store" / "missing.csv")) == len(written) - 10
+    assert command("clmr", name, only.parent, tmp_path / "cut", "--only", only) == 0
+    assert "all that is annotated" in capsys.readouterr().out
+    assert len(Store(tmp_path / "cut").ids) == 10

@@ -15,7 +15,7 @@ from datasets.corpora.base import cut, within
 from datasets.corpora.emomusic import SCALE
 from datasets.corpora.gtzan import GENRES
 from datasets.corpora.magnatagatune import TAGS
-from datasets.demo.miniature import make_up_jamendo
+from datasets.demo.made_up_labels import make_up_jamendo, make_up_librispeech, make_up_msd
 from datasets.tables import CorpusError
 
 
@@ -25,9 +25,7 @@ def sizes(corpus) -> tuple[int, int, int]:
 
 @pytest.fixture(scope="module")
 def made_up(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mtg-jamendo-dataset")
-    make_up_jamendo(folder)
-    return folder
+    return make_up_jamendo(tmp_path_factory.mktemp("jamendo"))
 
 
 def test_magnatagatune_has_both_protocols_of_the_field():
@@ -98,6 +96,68 @@ def test_jamendo_is_read_from_a_copy_of_its_repository(made_up):
     assert all(tag.startswith("genre---") for tag in track.annotations["tags"])
 
 
+def test_the_million_song_dataset_is_split_and_tagged_as_its_tables_say(tmp_path):
+    tables = make_up_msd(tmp_path)
+    corpus = find("msd").corpus(None, tables)
+    assert sizes(corpus) == (60, 20, 20)
+    first = find("msd").items(tables)[0]
+    assert (first.id, first.name, find("msd").place(first)) == ("TRAAA0000000000001", "1000001", "0/0/0/1000001.mp3")
+    assert corpus.tracks[0].annotations["tags"] == ("tag 01", "tag 05")
+    (tables / "index_msd.tsv").unlink()
+    find("msd").read.cache_clear()
+    first = find("msd").items(tables)[0]
+    assert (first.name, find("msd").place(first)) == (first.id, f"A/A/A/{first.id}.mp3")
+    (tables / "output_labels_msd.txt").write_text("\n".join(f"tag {number:02d}" for number in range(12)))
+    find("msd").read.cache_clear()
+    assert find("msd").corpus(None, tables).vocabulary("tags") == corpus.vocabulary("tags")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("output_labels_msd.txt", "MSD_LABELS = [exit()]", "no list of tags"),
+        ("output_labels_msd.txt", "", "no list of tags"),
+        ("val_gt_msd.tsv", "TRX\t[0, 1]\n", "TRX has no list of 12 zeros and ones"),
+        ("val_gt_msd.tsv", "TRX\t__import__('os')\n", "TRX has no list of 12 zeros and ones"),
+        ("val_gt_msd.tsv", "TRX [0, 1]\n", "two columns with a tab"),
+        ("val_gt_msd.tsv", f"TRAAA0000000000001\t{[0] * 12}\n", "TRAAA0000000000001 stands there, or in another"),
+        ("test_gt_msd.tsv", None, "cannot be read .No such file"),
+    ],
+)
+def test_tables_of_the_million_song_dataset_are_read_and_never_run(file, text, message, tmp_path):
+    tables = make_up_msd(tmp_path)
+    (tables / file).unlink()
+    if text is not None:
+        (tables / file).write_text(text)
+    with pytest.raises(CorpusError, match=message):
+        find("msd").items(tables)
+
+
+def test_librispeech_has_a_validation_split_of_the_speakers_of_its_training(tmp_path):
+    definition, copy = find("librispeech"), make_up_librispeech(tmp_path)
+    corpus = definition.corpus(None, copy)
+    train, valid, test = sizes(corpus)
+    assert (train + valid, test) == (200, 75)
+    assert 5 <= valid <= 40
+    speakers = {
+        name: {track.annotations["genre"] for track in corpus.split(name)} for name in ("train", "valid", "test")
+    }
+    assert speakers["valid"] <= speakers["train"] == {str(number) for number in range(100, 108)}
+    assert not speakers["test"] & speakers["train"]
+    for item in definition.items(copy)[::20]:
+        place = PurePosixPath(definition.place(item))
+        assert definition.name_of(place) == item.name
+        assert (copy / place.parent).is_dir()
+    with pytest.raises(CorpusError, match="no transcripts"):
+        definition.items(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("name", ["msd", "librispeech"])
+def test_annotations_that_are_not_given_are_asked_for(name):
+    with pytest.raises(CorpusError, match=r"do not come with|none is given"):
+        find(name).items()
+
+
 def test_other_annotations_are_refused(made_up, tmp_path):
     jamendo = find("jamendo")
     with pytest.raises(CorpusError, match="none is given"):
@@ -142,6 +202,9 @@ def test_published_places_lead_back_to_the_recording(name):
         ("emomusic", "wav/0002.wav", "2"),
         ("jamendo", "audio-low/48/948.low.mp3", "48/948"),
         ("jamendo", "48/948.mp3", "48/948"),
+        ("msd", "7digital/6/5/6543219.clip.mp3", "6543219"),
+        ("msd", "A/A/A/TRAAAAK128F9318786.mp3", "TRAAAAK128F9318786"),
+        ("librispeech", "train-clean-100/103/1240/103-1240-0000.flac", "103-1240-0000"),
     ],
 )
 def test_files_are_known_in_the_layouts_of_the_field(corpus, path, name):

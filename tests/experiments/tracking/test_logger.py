@@ -134,3 +134,13 @@ def test_how_fast_a_training_runs_is_no_series_beside_what_it_learns(journal: Jo
     assert {r["name"] for r in records if r["kind"] == "metrics"} == {"train/loss", "train/lr"}
     shown = [r["set"]["info.throughput"] for r in records if r["kind"] == "info"]
     assert shown == [{"clips_per_second": 1235.0, "data_wait": 0.25}, {"clips_per_second": 1300.0, "data_wait": 0.125}]
+
+
+def test_of_a_long_run_every_hundredth_epoch_is_noted(journal: Journal) -> None:
+    logger = RunLogger(RunHandle(journal.directory, 0, Recorder(journal)))
+    for epoch in range(2501):
+        logger.log_metrics({"epoch": epoch, "train/loss": 1.0}, 194 * epoch)
+    noted = {int(epoch): step for epoch, step in logger._epochs.items()}
+    assert list(noted) == [*range(100), *range(100, 1000, 10), *range(1000, 2501, 100)]
+    assert all(step == 194 * epoch for epoch, step in noted.items())
+    assert (journal.directory / "journal.jsonl").stat().st_size < 600_000

@@ -1,5 +1,7 @@
 """A small training with everything that is random in one, to be cut and gone on with.
 
+A supervised one of features, or a contrastive one of audio, where `module.objective` says so.
+
 As a script it reads one job a line (JSON: `store`, `folder`, `resume`, `at`, `settings`), trains each in a process of
 its own and prints how that ended. `at` is `[hook, n, signals]`: what it is sent at the n-th call of a hook, and with it
 the processes that load its data, as by a terminal or SLURM.
@@ -27,6 +29,7 @@ from experiments.tasks import build
 from experiments.tracking import RunHandle, lifecycle
 from experiments.tracking.journal import Journal
 from experiments.tracking.run import Recorder
+from experiments.training import contrastive
 from experiments.training.averaging import averaging
 from experiments.training.learner import Learner
 from experiments.training.loading import SplitLoaders
@@ -39,8 +42,11 @@ from experiments.windowing import Windowing
 from models.frontends import MusiCNNMel
 from models.inputs import Inputs
 from models.maest import MAEST
+from preprocess.audio import header as audio_header
 
 BANDS, FRAMES, CLASSES, TRACKS = 36, 46, 3, 22
+RATE = 22_050  # Hz
+SMALL = {"network": "samplecnn", "channels": [4] * 11, "strides": [2] * 9}
 RANDOM = {"dropout": 0.1, "attention_dropout": 0.1, "stochastic_depth": 0.2, "s_patchout_t": 1, "u_patchout": 1}
 
 
@@ -67,8 +73,39 @@ def make_store(folder: Path) -> Path:
     return folder / "mels"
 
 
+def make_audio_store(folder: Path) -> Path:
+    """A store of random samples, some fewer than a crop has."""
+    generator = np.random.default_rng(0)
+    with StoreWriter(folder / "audio", audio_header(RATE)) as writer:
+        for number in range(TRACKS):
+            samples = int(generator.integers(1000, 5000))
+            writer.append(f"{number}.ogg", generator.normal(0, 3000, samples).astype(np.int16))
+    return folder / "audio"
+
+
+def make_contrastive(store: Path, folder: Path, **sections):
+    """What `make` gives, of a contrastive training on audio."""
+    settings = PretrainSettings.model_validate(
+        {
+            "trainer": {"max_epochs": 4, "accelerator": "cpu", "log_every_n_steps": 1, **sections.get("trainer", {})},
+            "model": {**SMALL, "frontend_arguments": {"sample_rate": RATE}},
+            "module": sections["module"],
+            "datamodule": {"base_dir": str(store), "batch_size_train": 4, **sections.get("datamodule", {})},
+        }
+    )
+    run = RunHandle(folder, 5, Recorder(Journal.create(folder.parent, folder.name, home=folder / "home")))
+    torch.manual_seed(0)
+    learner, clips = contrastive.prepare(settings, run)
+    curves = History()
+    steps = clips.steps_per_epoch(settings.trainer)
+    trainer = make_trainer(settings.trainer, run, curves, steps, averaging(settings.module), learner.monitor)
+    return trainer, learner, clips, curves
+
+
 def make(store: Path, folder: Path, **sections):
     """The trainer, learner and clips of a training in `folder`, and what it logs."""
+    if sections.get("module", {}).get("objective") == "contrastive":
+        return make_contrastive(store, folder, **sections)
     settings = PretrainSettings.model_validate(
         {
             "trainer": {"max_epochs": 3, "accelerator": "cpu", "log_every_n_steps": 1, **sections.get("trainer", {})},

@@ -31,6 +31,14 @@ SETTINGS = {
         "module": {"ema_decay": 0.8, "freeze": 1, "optimizer": {"layer_decay": 0.7, "decay_all": False}},
         "datamodule": {"num_workers": 1, "sampler": {"epoch_len": 14}},
     },
+    "contrastive": {
+        "trainer": {"checkpoint_every_n_steps": 1},
+        "module": {
+            "objective": "contrastive",
+            "optimizer": {"name": "adam", "lr": 3e-4, "weight_decay": 0.0, "schedule_mode": "constant"},
+            "augmentations": [{"name": "polarity"}, {"name": "noise"}, {"name": "gain"}, {"name": "high_low_pass"}],
+        },
+    },
 }
 KILLED = [
     ("mean of snapshots", ("on_train_batch_start", 6)),  # gradients are gathered
@@ -40,6 +48,8 @@ KILLED = [
     ("moving average", ("on_train_batch_end", 4)),  # saved, and not yet logged by Lightning
     ("moving average", ("on_train_epoch_start", 3)),
     ("moving average", ("on_train_batch_start", 9)),
+    ("contrastive", ("on_train_batch_start", 7)),
+    ("contrastive", ("on_validation_batch_start", 3)),
 ]
 
 
@@ -60,7 +70,12 @@ def store(small, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def processes(store):
+def audio(small, tmp_path_factory):
+    return small.make_audio_store(tmp_path_factory.mktemp("audio"))
+
+
+@pytest.fixture(scope="module")
+def processes(store, audio):
     """Trains in a process of its own; gives its exit status, the negative signal where one ended it."""
     where = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
@@ -68,7 +83,8 @@ def processes(store):
     ) as server:
 
         def run(folder: Path, settings: dict, resume: Path | None = None, at: tuple | None = None) -> int:
-            job = {"store": str(store), "folder": str(folder), "at": at, "settings": settings}
+            of_audio = settings.get("module", {}).get("objective") == "contrastive"
+            job = {"store": str(audio if of_audio else store), "folder": str(folder), "at": at, "settings": settings}
             server.stdin.write(json.dumps({**job, "resume": str(resume) if resume else None}) + "\n")
             server.stdin.flush()
             return int(server.stdout.readline())
@@ -124,6 +140,19 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(name, kill,
     assert 0 < cut["global_step"] < whole(name)["global_step"]
     assert processes(tmp_path, SETTINGS[name], resume=tmp_path / "checkpoints" / "last.ckpt") == 0
     assert_same(last(tmp_path), whole(name))
+
+
+def test_two_and_two_epochs_of_contrastive_learning_are_four(small, audio, processes, whole, tmp_path):
+    """Network, projection head and optimiser bit by bit; tracks in memory give the same training."""
+    settings = SETTINGS["contrastive"]
+    memory = {**settings, "datamodule": {"preload": "device"}}
+    small.train(audio, tmp_path, **{**memory, "trainer": {"max_epochs": 2}})
+    halfway = last(tmp_path)
+    assert (halfway["epoch"], 2 * halfway["global_step"]) == (1, whole("contrastive")["global_step"])
+    assert processes(tmp_path, memory, resume=tmp_path / "checkpoints" / "last.ckpt") == 0
+    done = last(tmp_path)
+    assert_same(done, whole("contrastive"))
+    assert {name.split(".")[0] for name in done["state_dict"]} == {"net", "objective"}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from experiments.errors import UserError
 from experiments.tasks import build
-from experiments.training.checkpointing import AtomicCheckpoints, KeepBest
+from experiments.training.checkpointing import AtomicCheckpoints, KeepBest, KeepEvery
 from experiments.training.fitting import best_epoch
 from experiments.training.progress import EpochLine, epoch_line
 from experiments.training.trainer import History
@@ -36,7 +36,7 @@ class Scripted(L.LightningModule):
         return torch.optim.SGD(self.parameters(), 0.1)
 
 
-def fit(folder, losses, epochs, resume=None, **options):
+def fit(folder, losses, epochs, resume=None, more=(), **options):
     """Train in a folder; its trainer, and what was logged."""
     keep = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
     curves = History()
@@ -52,6 +52,7 @@ def fit(folder, losses, epochs, resume=None, **options):
             KeepBest(**keep),
             L.pytorch.callbacks.ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **keep),
             curves,
+            *more,
         ],
         **options,
     )
@@ -84,6 +85,21 @@ def test_a_continued_training_replaces_the_best_by_a_better_one(tmp_path):
     fit(tmp_path / "second", losses, 3, tmp_path / "first" / "last.ckpt")
     assert torch.load(tmp_path / "second" / "best.ckpt", weights_only=True)["epoch"] == 2
     assert torch.load(tmp_path / "first" / "best.ckpt", weights_only=True)["epoch"] == 0
+
+
+def test_checkpoints_of_every_so_many_epochs_stay_and_a_training_goes_on_from_them(tmp_path):
+    told = []
+    kept = KeepEvery(tmp_path, 2, lambda path, epoch, step: told.append((path.name, epoch, step)))
+    fit(tmp_path, [0.5] * 5, 5, more=[kept])
+    assert sorted(path.name for path in tmp_path.glob("*.ckpt")) == [
+        "best.ckpt",
+        "epoch=2.ckpt",
+        "epoch=4.ckpt",
+        "last.ckpt",
+    ]
+    assert told == [("epoch=2.ckpt", 1, 4), ("epoch=4.ckpt", 3, 8)]
+    _, curves = fit(tmp_path / "again", [0.5] * 5, 5, tmp_path / "epoch=4.ckpt")
+    assert [step for step, _ in curves.series["train/loss"]] == [2, 4, 6, 8, 10]
 
 
 def test_thebest_epoch_is_never_one_without_a_loss():

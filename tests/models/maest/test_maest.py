@@ -408,3 +408,25 @@ def test_layers_name_every_parameter_once_from_input_to_heads():
     assert all(name.startswith("blocks.1.") for name in layers[2])
     assert "norm.weight" in layers[3]
     assert {name.split(".")[0] for name in layers[4]} == {"head", "head_dist"}
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_masked_tokens_are_those_of_the_patches_that_are_kept(training):
+    network = MAEST(**SMALL, s_patchout_f=2, u_patchout=30).train(training)
+    layer, lengths = network.layer_names[-1], []
+    network.blocks[0].register_forward_hook(lambda _, inputs, output: lengths.append(output.shape[1]))
+    x = torch.randn(3, 125, 96)
+    tokens = network.embed_masked(x, [layer], 0.9, torch.Generator().manual_seed(0))[layer]
+    rows, columns = 9, 11
+    assert lengths == [round(rows * columns * 0.1) + 2]
+    kept = network.patchout.sample_each(rows, columns, 3, 0.9, torch.Generator().manual_seed(0))
+    for number in range(3):
+        alone = network._run(x[number : number + 1], [2], 3, kept._replace(tokens=kept.tokens[number]))[1][layer]
+        torch.testing.assert_close(tokens[number], alone[0])
+
+
+def test_nothing_masked_is_the_whole():
+    network, x = MAEST(**SMALL).eval(), torch.randn(2, 125, 96)
+    layer = network.layer_names[0]
+    whole, masked = network.embed(x, [layer])[layer], network.embed_masked(x, [layer], 0.0)[layer]
+    torch.testing.assert_close(masked, whole)

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.maest.patchout import Patchout
+from models.maest.patchout import Patchout, cut_patches, sum_positions
 
 SETTINGS = [
     {"u_patchout": 100},
@@ -113,3 +113,32 @@ def test_draws_follow_the_seed_and_vary():
 def test_settings_that_leave_nothing_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         Patchout(**settings).check(9, 30)
+
+
+@given(rows=st.integers(1, 8), columns=st.integers(1, 20), masked=st.floats(0, 0.99), seed=st.integers(0, 99))
+def test_every_window_keeps_its_own_part_of_the_patches(rows, columns, masked, seed):
+    patchout = Patchout(s_patchout_f_indices=(0,) if rows > 1 else ())
+    total = patchout.count(rows, columns, training=False)
+    kept = patchout.sample_each(rows, columns, 5, masked, torch.Generator().manual_seed(seed))
+    assert kept.tokens.shape == (5, max(1, round(total * (1 - masked))))
+    for tokens in kept.tokens.tolist():
+        assert len(set(tokens)) == len(tokens)
+        assert 0 <= min(tokens) <= max(tokens) < total
+    again = patchout.sample_each(rows, columns, 5, masked, torch.Generator().manual_seed(seed))
+    assert torch.equal(kept.tokens, again.tokens)
+
+
+def test_windows_are_masked_apart_from_each_other_and_evenly():
+    kept = Patchout().sample_each(6, 12, 4000, 0.9).tokens
+    assert not torch.equal(kept[0], kept[1])
+    share = kept.flatten().bincount(minlength=72) / len(kept)
+    assert torch.allclose(share, torch.full((72,), 7 / 72), atol=0.02)
+
+
+def test_patches_and_positions_of_each_are_those_of_its_part():
+    x, frequency, time = torch.randn(3, 48, 64), torch.randn(1, 8, 3, 1), torch.randn(1, 8, 1, 4)
+    kept = Patchout().sample_each(3, 4, 3, 0.6)
+    every = cut_patches(x, 16, 16, None)
+    expected = torch.stack([patches[tokens] for patches, tokens in zip(every, kept.tokens, strict=True)])
+    assert torch.equal(cut_patches(x, 16, 16, kept), expected)
+    assert torch.equal(sum_positions(frequency, time, kept), sum_positions(frequency, time, None)[kept.tokens])

@@ -1,0 +1,42 @@
+"""TUNe and TUNe+ (Vélez Vásquez and Burgoyne, ISMIR 2022), and the ablations of their paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.configs.clmr import inferring
+from experiments.configs.contrastive import DEBUG, DEMO, pretraining
+from experiments.configs.named import NamedConfig
+from models.tune_variants import VARIANTS
+
+TITLE = "TUNe and TUNe+"
+SIZES: Mapping[str, Mapping[str, Any]] = {
+    "tune": {
+        "demo": {**DEMO, "model": {"width": 4, "tail": [8, 16, 32, 64], "size": 64}},
+        "debug": {**DEBUG, "model": {"width": 2, "tail": [4, 8, 8], "size": 8}},
+    },
+}
+NETWORKS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "tune": ("TUNe", {"network": "tune"}),
+    "tune_plus": ("TUNe+", {"network": "tune", "connections": True}),
+}
+INFERENCE = {
+    config: about
+    for prefix, (title, model) in NETWORKS.items()
+    for config, about in inferring(prefix, title, **model).items()
+}
+ABLATIONS = {
+    f"tune_{name}": NamedConfig(
+        f"an ablation of TUNe: {', '.join(f'{key}={value}' for key, value in arguments.items() if key != 'tail')}",
+        {"model": {key: list(value) if isinstance(value, tuple) else value for key, value in arguments.items()}},
+    )
+    for name, arguments in VARIANTS.items()
+    if name not in ("tail_5", "plus")  # which are TUNe and TUNe+
+}
+APPLIED: dict[str, NamedConfig] = {**INFERENCE, **ABLATIONS}
+PRETRAIN: dict[str, NamedConfig] = {
+    **{f"{prefix}_pretrain": pretraining(title, **model) for prefix, (title, model) in NETWORKS.items()},
+    **APPLIED,
+}
+TRANSFER: dict[str, NamedConfig] = APPLIED

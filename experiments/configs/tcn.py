@@ -35,8 +35,8 @@ STEPS = [*augmentations(12, 100), {"name": "level", "low": -0.5, "high": 0.5}]
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "tcn": sizes({}, {"channels": 4, "blocks": 3}, lr=5e-3, seconds=8.0),
 }
-# Half the rate of audio and of outputs, as far as a window of 70 ms asks for: an hour and a half on one core for 36 hours
-# of rendered music, fourteen times each. A rate of 3e-3 is too high for so many channels.
+# Half the rate of audio and of outputs, as far as a window of 70 ms asks for. An hour and a half on one core for 36
+# hours of rendered music, fourteen times each. A learning rate of 3e-3 is too high for so many channels.
 FAST_EPOCHS = 14
 FAST: Mapping[str, Any] = {
     "trainer": {

@@ -72,7 +72,7 @@ def train(*words: str, network: list[str] = SMALL) -> dict[str, float]:
                 "model.strides=[3,3,3,3,3,3,3,3,3]",
                 "datamodule.split_shares=[0.7,0.3,0.0]",
             ],
-            "training tracks are shorter than a crop of 59049 rows: both views would be the same audio",
+            "training tracks are shorter than a crop of 59,049 samples (3.69 s): both views would be the same audio",
         ),
         (
             ["datamodule.base_dir=music", "datamodule.batch_size_train=1"],

@@ -70,7 +70,7 @@ def pretrain(bench: Bench, name: str, compiled: bool, batch: int = BATCH) -> Non
     """One row: a step, and the share of it that the augmentation is."""
     torch.manual_seed(0)
     network = (TINY if bench.tiny else NETWORKS)[name]().to(bench.device)
-    shape, samples = Shape({}, 4 if bench.tiny else batch), network.window
+    shape, samples = Shape({}, 2 if bench.tiny else batch), network.window
     x = torch.randint(-8000, 8000, (shape.batch, 2, samples), dtype=torch.int16).to(bench.device)
     chain = Chain.build(CHAIN, audio=True, sample_rate=RATE)
     step = pretraining_step(network, x, chain.waveforms)

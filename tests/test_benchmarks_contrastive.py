@@ -30,6 +30,7 @@ def test_the_plain_loss_is_ours():
 
 def test_the_race_is_run_and_told(monkeypatch, capsys):
     monkeypatch.setattr(contrastive_step, "core_rate", lambda _: 1e11)
+    monkeypatch.setattr(contrastive_step.reference, "chain", lambda crop, rate: -crop)  # it is compiled for seconds
     words = ["--networks", "tune", "--batch", "2", "--rounds", "1", "--parts"]
     monkeypatch.setattr(sys, "argv", ["contrastive_step", *words])
     threads = torch.get_num_threads()

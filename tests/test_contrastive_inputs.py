@@ -122,7 +122,9 @@ def test_unreadable_files_are_skipped_counted_and_listed(place, tmp_path, capsys
     soundfile.write(folder / "nan.wav", samples, RATE, subtype="FLOAT")
     (folder / "jazz.00054.wav").write_bytes(b"RIFF damaged")
     train(f"datamodule.base_dir={folder}", f"datamodule.store_dir={tmp_path / 'store'}")
-    assert "2 files skipped, see" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "2 files skipped, see" in said
+    assert "python ex_transfer.py with clmr_linear model.checkpoint=" in said
     with (tmp_path / "store" / "skipped.csv").open(newline="") as file:
         assert {Path(row[0]).name for row in csv.reader(file)} >= {"nan.wav", "jazz.00054.wav"}
 

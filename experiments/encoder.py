@@ -45,7 +45,7 @@ UNNAMED = "maest"  # the class of stores and predictions that name none
 NO_OUTPUTS = (
     "this network was trained without labels and predicts nothing by itself: take its embeddings "
     "(python ex_pretrain.py extract_embeddings), or train a head on it (python ex_transfer.py with "
-    "model.checkpoint=FILE)"
+    "clmr_linear model.checkpoint=FILE)"
 )
 
 

@@ -41,6 +41,13 @@ HEADS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "linear": ("linear head", {}),
     "mlp": (f"MLP of {HIDDEN} units", {"hidden": HIDDEN}),
 }
+FITTING: Mapping[str, Mapping[str, Any]] = {
+    "linear": {},
+    "mlp": {
+        "networks": ("clmr", "tune"),
+        "otherwise": "give model.checkpoint=FILE of one of these, or take clmr_linear, which is for any",
+    },
+}
 CORPORA: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "": ("datamodule.base_dir=DIR", {}),
     "_mtt": (
@@ -72,6 +79,7 @@ def _config(head: str, corpus: str, trained_on: str) -> NamedConfig:
         },
         by_scale=SCALES,
         system=True,
+        **FITTING[head],
     )
 
 

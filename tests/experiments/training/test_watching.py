@@ -8,11 +8,12 @@ import pytest
 
 from experiments.errors import UserError
 from experiments.settings import PretrainSettings
+from experiments.settings.training import TrainerSettings
 from experiments.tracking import RunHandle
 from experiments.training.collapse import CollapseWatch
 from experiments.training.online_probe import OnlineProbe
 from experiments.training.trainer import History
-from experiments.training.watching import say_course, watch
+from experiments.training.watching import how_often, say_course, watch
 from tests.experiments.training.contrastive_toys import genre, learner, loaders, make_store
 
 
@@ -46,6 +47,20 @@ def test_labels_near_the_audio_are_probed(store, capsys):
     assert made.objective.shown == ("top1", "probe_accuracy")
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith("linear probe of genre before the training and every 7 epochs, fitted on 30 and evaluated")
+
+
+@pytest.mark.parametrize(
+    ("every", "validated", "said"),
+    [
+        (1, 1, "every epoch"),
+        (5, 1, "every 5 epochs"),
+        (5, 10, "every 10 epochs"),
+        (20, 10, "every 20 epochs"),
+        (15, 10, "every 15 epochs, in the next validation, one every 10 epochs"),
+    ],
+)
+def test_what_is_said_of_the_probe_is_when_there_is_a_validation(every, validated, said):
+    assert how_often(every, TrainerSettings(max_epochs=100, check_val_every_n_epoch=validated)) == said
 
 
 def test_without_labels_there_is_no_probe_and_a_line_says_so(store, capsys):

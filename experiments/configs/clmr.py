@@ -14,7 +14,7 @@ from models.clmr import STRIDES, XL
 TITLE = "CLMR's SampleCNN"
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "clmr": {
-        "demo": {**DEMO, "model": {"channels": [16, 16, 16, 32, 32, 32, 32, 32, 32, 64, 64]}},
+        "demo": {**DEMO, "model": {"channels": [8, 8, 16, 32, 64, 128, 128, 128, 128, 256, 256]}},
         "debug": {**DEBUG, "model": {"channels": [4] * 11}},
     },
 }

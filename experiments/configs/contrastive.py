@@ -12,8 +12,15 @@ from experiments.configs.tagger import MTT
 RATE = 22_050
 SEED, BATCH, EPOCHS = 42, 96, 10_000
 # Small trainings are on the demo corpus, unless the command line names another.
-DEMO: Mapping[str, Any] = {"datamodule": {"base_dir": None}}
-DEBUG: Mapping[str, Any] = {**DEMO, "trainer": {"check_val_every_n_epoch": 1}}
+CORPUS: Mapping[str, Any] = {"base_dir": None}
+DEMO: Mapping[str, Any] = {
+    "datamodule": {**CORPUS, "batch_size_train": 48},  # half of the published one: twice the steps of a short training
+    "trainer": {"max_epochs": 20, "check_val_every_n_epoch": 5},
+    "module": {
+        "optimizer": {"schedule_mode": "cosine", "warm_up_len": 2, "ramp_down_start": 2, "ramp_down_len": 18},
+    },
+}
+DEBUG: Mapping[str, Any] = {"datamodule": CORPUS, "trainer": {"check_val_every_n_epoch": 1}}
 
 
 def pretraining(title: str, **model: Any) -> NamedConfig:

@@ -13,7 +13,7 @@ from models.tune_variants import VARIANTS
 TITLE = "TUNe and TUNe+"
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "tune": {
-        "demo": {**DEMO, "model": {"width": 4, "tail": [8, 16, 32, 64], "size": 64}},
+        "demo": {**DEMO, "model": {"width": 4, "tail": [8, 16, 32, 64, 128, 128, 128, 128], "size": 256}},
         "debug": {**DEBUG, "model": {"width": 2, "tail": [4, 8, 8], "size": 8}},
     },
 }

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.configs import maest, targets
+from experiments.configs import clmr_evaluation, maest, targets
 from experiments.configs.catalogue import PRETRAIN, PROBE, TRANSFER, gather
 from experiments.configs.named import NamedConfig
 from experiments.tracking import overrides
@@ -91,8 +91,9 @@ def test_pretraining(name):
 
 @pytest.mark.parametrize("name", trained(TRANSFER))
 def test_transfer(name):
-    stored = STORED if TRANSFER[name].group == targets.PROBE_TITLE else []
-    result = run("ex_transfer.py", "with", name, "debug", *FEW, *stored, *OWN.get(name, []))
+    by_group = {targets.PROBE_TITLE: STORED, clmr_evaluation.TITLE: ["model.network=clmr"]}
+    needed = by_group.get(TRANSFER[name].group, [])
+    result = run("ex_transfer.py", "with", name, "debug", *FEW, *needed, *OWN.get(name, []))
     assert finite(result)
     assert "val/loss" in result
 

@@ -12,15 +12,18 @@ from experiments.configs.tagger import MTT
 RATE = 22_050
 SEED, BATCH, EPOCHS = 42, 96, 10_000
 # Small trainings are on the demo corpus, unless the command line names another.
-CORPUS: Mapping[str, Any] = {"base_dir": None}
-DEMO: Mapping[str, Any] = {
-    "datamodule": {**CORPUS, "batch_size_train": 48},  # half of the published one: twice the steps of a short training
-    "trainer": {"max_epochs": 20, "check_val_every_n_epoch": 5},
-    "module": {
-        "optimizer": {"schedule_mode": "cosine", "warm_up_len": 2, "ramp_down_start": 2, "ramp_down_len": 18},
+DEMO: Mapping[str, Any] = {"datamodule": {"base_dir": None}}
+DEBUG: Mapping[str, Any] = {**DEMO, "trainer": {"check_val_every_n_epoch": 1}}
+# Half of the published batch makes twice the steps of a short training.
+SCALES: Mapping[str, Mapping[str, Any]] = {
+    "demo": {
+        "datamodule": {"batch_size_train": 48},
+        "trainer": {"max_epochs": 20, "check_val_every_n_epoch": 5},
+        "module": {
+            "optimizer": {"schedule_mode": "cosine", "warm_up_len": 2, "ramp_down_start": 2, "ramp_down_len": 18},
+        },
     },
 }
-DEBUG: Mapping[str, Any] = {"datamodule": CORPUS, "trainer": {"check_val_every_n_epoch": 1}}
 
 
 def pretraining(title: str, **model: Any) -> NamedConfig:
@@ -51,5 +54,6 @@ def pretraining(title: str, **model: Any) -> NamedConfig:
             },
             "contrastive": {"temperature": 0.5, "size": 64},
         },
+        by_scale=SCALES,
         system=True,
     )

@@ -1,5 +1,7 @@
 """MAEST on a GPU: training and inference in bfloat16, in clips per second and as a share of what the device can do.
 
+CLMR's SampleCNN and TUNe+ are pre-trained there, too (`benchmarks.gpu_contrastive`).
+
     python -m benchmarks.gpu [--quick] [--minutes 7] [--out FOLDER]
     python -m benchmarks.gpu --device cpu --tiny        # the same code in seconds, to see that it runs
 
@@ -33,6 +35,7 @@ from benchmarks.gpu_contestants import (
     training_step,
     wait,
 )
+from benchmarks.gpu_contrastive import contrastive
 from models.attention import prefer
 from models.maest import MAEST
 from models.maest.compiled import compile_blocks
@@ -119,6 +122,7 @@ def run(bench: Bench) -> None:
     training("compiled, best attention", fewer, **best)
     training("eager, best attention", fewer, fastest=True)
     training("compiled, with augmentation", first, **best, whole=True)
+    contrastive(bench)
     if bench.quick:
         return
     for batch in (32, 128):

@@ -67,7 +67,7 @@ class Bench:
 
     def note(self, kind: str, name: str, shape: Shape, timing: StepTiming, cost: Cost, early: bool = False) -> None:
         """Keep a result and print it."""
-        flops = cost.training_flops if kind == "training" else cost.flops
+        flops = cost.flops if kind == "inference" else cost.training_flops
         rate = shape.batch * flops / timing.seconds
         peak = peak_bf16(torch.cuda.get_device_name(self.device)) if self.device.type == "cuda" else None
         row = {
@@ -92,12 +92,12 @@ class Bench:
 def line(row: dict[str, Any]) -> str:
     """One row of the table."""
     shares = [f"{row[key]:.1%}" if row[key] else "-" for key in ("of measured", "of nominal")]
-    what = f"{row['kind']:<9} {row['tokens']:>4}  {row['name']:<36} {row['batch']:>4}"
+    what = f"{row['kind']:<11} {row['tokens']:>4}  {row['name']:<36} {row['batch']:>4}"
     rates = f"{row['milliseconds']:>9.2f} {row['clips/s']:>8.1f} {row['TFLOP/s']:>8.1f} {shares[0]:>7} {shares[1]:>7}"
     return f"{what} {rates} {row['peak GiB']:>6.1f} {row['MiB a clip']:>7.1f}  {row['notes']}"
 
 
 HEAD = (
-    f"{'':<9} {'tokens':>4}{'':<37} {'clips':>4} {'ms':>9} {'clips/s':>8} {'TFLOP/s':>8} {'of meas':>7} {'of nom':>7} "
+    f"{'':<11} {'tokens':>4}{'':<37} {'clips':>4} {'ms':>9} {'clips/s':>8} {'TFLOP/s':>8} {'of meas':>7} {'of nom':>7} "
     f"{'GiB':>6} {'MiB/clip':>7}"
 )

@@ -14,7 +14,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,20 +22,17 @@ from torch import Tensor
 
 from datasets.time_grid import TimeGrid
 from datasets.windows import cut
-from experiments.checkpoint_files import checkpoint_file, digest
 from experiments.errors import UserError
 from experiments.labels import check_over_time, output_names, thresholds_of
 from experiments.tasks import BeatTracking, Task, from_metadata
+from experiments.trained_weights import open_trained
 from experiments.windowing import Windowing, consecutive, margin, over_time, placed
-from models.checkpoints import fetch, load_checkpoint, load_release
 from models.frontends import FrontEnd
-from models.heads import with_head
 from models.inputs import Inputs
 from models.layouts import DECODER
 from models.network import Network
 from models.network_input import check_fit, checked_window, default_window, describe, own_frontend
 from models.prediction import Prediction
-from models.releases import RELEASES
 from models.running import Forward, OpenTrack, Runner, Runtime, in_batches, logits_of, tokens_of
 from models.selection import Selection, fitted, one_class
 from models.thresholds import Thresholds
@@ -49,10 +45,8 @@ UNNAMED = "maest"  # the class of stores and predictions that name none
 NO_OUTPUTS = (
     "this network was trained without labels and predicts nothing by itself: take its embeddings "
     "(python ex_pretrain.py extract_embeddings), or train a head on it (python ex_transfer.py with "
-    "model.checkpoint=FILE)"
+    "clmr_linear model.checkpoint=FILE)"
 )
-OF_OUTPUTS = ("task", "options", "labels", "thresholds", DECODER)  # what a checkpoint says of them
-OWN_FILE = "or name a file of your own: inference.checkpoint=FILE"
 
 
 @dataclass(frozen=True)
@@ -107,34 +101,21 @@ class Encoder:
             UserError: There is no such checkpoint, or its parts do not fit together.
             CheckpointError: It cannot be had or read.
         """
-        changed = dict(arguments or {})
-        if source in RELEASES and not Path(source).exists():
-            file = fetch(source, hint=OWN_FILE)
-            network, metadata = load_release(source, **changed)[0], RELEASES[source].metadata
-            frontend = own_frontend(network)
-            weights = RELEASES[source].identity if RELEASES[source].package else digest(file)
-        else:
-            file = checkpoint_file(source, sha256)
-            loaded = load_checkpoint(file, allowed=allowed, **changed)
-            network, frontend, metadata = loaded.network, loaded.frontend, loaded.metadata
-            weights = digest(file)
-        if head is not None:
-            of_head = checkpoint_file(head)
-            network, weights = with_head(network, of_head), f"{weights}, head {digest(of_head)}"
-            metadata = {key: value for key, value in metadata.items() if key not in OF_OUTPUTS}
-        check_fit(network, frontend, metadata, file)
+        trained = open_trained(source, allowed, sha256, head, arguments or {})
+        network, frontend, metadata = trained.network, trained.frontend, trained.metadata
+        check_fit(network, frontend, metadata, trained.file)
         names = output_names(metadata.get("labels"), labels, network.n_classes)
         options = {"options": metadata["options"]} if "options" in metadata else {}
         task = metadata.get("task", "tagging") if network.n_classes else None
         meaning = {"task": task, **options, "labels": list(names)}
         about = (metadata.get(key) for key in ("normalisation", "input", "window"))
         description = describe(network, frontend, meaning, *about)
-        if thresholds := thresholds_of(metadata, names, file):
+        if thresholds := thresholds_of(metadata, names, trained.file):
             description["thresholds"] = thresholds.entry
         if metadata.get(DECODER):
             description[DECODER] = metadata[DECODER]
         published = "run_fingerprint" not in metadata
-        return cls(network, frontend, description, weights, Runtime(**runtime), frozenset(allowed), published)
+        return cls(network, frontend, description, trained.name, Runtime(**runtime), frozenset(allowed), published)
 
     @classmethod
     def of(

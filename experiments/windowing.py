@@ -64,6 +64,12 @@ class Windowing:
         return Plan(self.rows, count=1) if usual else self.plan
 
 
+def in_words(windowing: Windowing, frontend: FrontEnd) -> str:
+    """How long a window is: `59,049 samples (2.68 s)`, or frames of a front end that makes such."""
+    unit = "samples" if frontend.hop == 1 else "frames"
+    return f"{windowing.frames:,} {unit} ({windowing.rows / windowing.rate:.3g} s)"
+
+
 def consecutive(
     network: Network, frontend: FrontEnd, audio: bool, frames: int, hop_frames: float | None = None
 ) -> Windowing:

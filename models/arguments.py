@@ -68,24 +68,29 @@ def fields_of(kind: type, leave_out: Collection[str] = (), taken: Collection[str
     return fields
 
 
-def check_values(kind: type, values: Mapping[str, Any]) -> None:
-    """Refuse values that a constructor has no argument for, or one of another type or range.
+def checked_values(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as a constructor annotates them; one that it has no argument for, or of another type or range, is refused.
 
     Args:
         kind: See `fields_of`.
         values: By the names of arguments.
 
+    Returns:
+        The same, whole numbers for arguments that are floats as floats: what is named by its arguments has one name
+        then, whether 10000 was written or 10000.0.
+
     Raises:
         ValueError: Names the argument, and those that there are; or see `fields_of`.
     """
-    fields = fields_of(kind)
+    fields, checked = fields_of(kind), {}
     for name, value in values.items():
         if name not in fields:
             raise ValueError(f"{name}={value}: no argument of {kind.__name__}; there are: {', '.join(fields)}")
         try:
-            TypeAdapter(fields[name][0]).validate_python(value, strict=True)
+            checked[name] = TypeAdapter(fields[name][0]).validate_python(value, strict=True)
         except ValidationError as error:
             raise ValueError(f"{name}={value}: {error.errors()[0]['msg']}") from None
+    return checked
 
 
 def settable(annotation: Any) -> Any:

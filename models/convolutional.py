@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from models.batch_norm import SmallBatchNorm
 from models.errors import CheckpointError, InputError
 from models.folding import conv_pool, fold
 from models.frontends import FrontEnd, build
@@ -90,16 +90,6 @@ class ResBlock(nn.Module):
         return self.bn_2(self.conv_2(x)).add_(shortcut).relu_()
 
 
-class SmallBatchNorm(nn.BatchNorm1d):
-    """Batch norm that takes a batch of one value a channel, such as the last of an epoch, by the running statistics."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`[batch, channels]` or `[batch, channels, cells]`."""
-        if not self.training or x.numel() > x.shape[1]:
-            return super().forward(x)
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-
-
 class Tagger(Network):
     """Layers that run one after the other, and a classifier of what the last of them gives.
 
@@ -112,6 +102,7 @@ class Tagger(Network):
         within: Layers by the names of modules that are part of them, where these have names of their own.
         min_bands: Fewest bands of its front end; 0 where it has none.
         stages: Numbers that its argument `channels` has; 0 where it has no such argument.
+        compiled_layers: `run_layers` as `embed` calls it, where it is compiled.
     """
 
     frontend = "mel_db"
@@ -121,6 +112,7 @@ class Tagger(Network):
     within: ClassVar[Mapping[str, str]] = {}
     min_bands: ClassVar[int] = 0
     stages: ClassVar[int] = 0
+    compiled_layers: Callable[..., dict[str, Tensor]] | None = None
 
     @classmethod
     def check(cls, arguments: Mapping[str, Any]) -> None:
@@ -215,7 +207,8 @@ class Tagger(Network):
 
     def embed(self, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """Tokens of what layers give, by name."""
-        return {name: self.tokens(cells) for name, cells in self.run_layers(x, layers).items()}
+        run = self.compiled_layers or type(self).run_layers
+        return {name: self.tokens(cells) for name, cells in run(self, x, layers).items()}
 
     def forward_and_embed(self, x: Tensor, layers: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
         """Both from one pass."""
@@ -259,6 +252,11 @@ class Tagger(Network):
     def layers_up_to(self, layers: Sequence[str]) -> tuple[str, ...]:
         """Names of all layers from the input to the last of some."""
         return self.layer_names[: 1 + max(map(self.layer_names.index, layers))]
+
+    def compile_parts(self, **options: Any) -> None:
+        """Besides, what `embed` runs, which is no call of the module; a copy of the network has it with its weights."""
+        super().compile_parts(**options)
+        self.compiled_layers = torch.compile(type(self).run_layers, **options)
 
     def prepared(self) -> Self:
         """With batch norm folded into the convolutions, and their channels last in memory; equal up to rounding."""

@@ -23,6 +23,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from models.batch_norm import SmallBatchNorm
 from models.patches import Patches, Piece, empty_channels_last, few_inputs, pieces, rows_of
 
 
@@ -47,9 +48,9 @@ def is_plain(layer: nn.Module) -> bool:
     """Whether a layer does what its parameters say: a convolution, or a batch norm by the statistics of the batch."""
     if layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks:
         return False
-    if isinstance(layer, nn.BatchNorm1d) or type(layer) is nn.BatchNorm2d:
+    if type(layer) in (nn.BatchNorm1d, nn.BatchNorm2d, SmallBatchNorm):
         return layer.training and layer.affine and layer.track_running_stats and layer.momentum is not None
-    return type(layer) in (nn.Conv1d, nn.Conv2d)
+    return type(layer) in (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d)
 
 
 def conv_norm_pool(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d, pool: tuple[int, int]) -> Tensor:

@@ -23,6 +23,7 @@ class LoadReport:
         adapted: Taken after a change, with the change in words.
         reinitialised: Tensors of the network that keep their random values.
         ignored: Tensors of the file that were left out.
+        new_heads: Heads of the network where the file, of a network without outputs, has none.
     """
 
     source: str
@@ -30,15 +31,19 @@ class LoadReport:
     adapted: dict[str, str] = field(default_factory=dict)
     reinitialised: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    new_heads: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         lines = [f"weights from {self.source}: {len(self.loaded)} tensors loaded"]
         lines += [f"  adapted: {name} ({change})" for name, change in self.adapted.items()]
-        replaced = [key for key in self.reinitialised if key in self.ignored]
+        new = tuple(self.new_heads)
+        replaced = [key for key in self.reinitialised if key in self.ignored and not key.startswith(new)]
         if replaced:
             lines.append(f"  new heads: {', '.join(replaced)}; random here, those of the file are left out")
+        if new:
+            lines.append(f"  new head: {', '.join(new)}")
         for what, keys in {"random": self.reinitialised, "ignored": self.ignored}.items():
-            if rest := [key for key in keys if key not in replaced]:
+            if rest := [key for key in keys if key not in replaced and not key.startswith(new)]:
                 lines.append(f"  {what}: {', '.join(self._by_block(rest))}")
         return "\n".join(lines)
 
@@ -77,12 +82,15 @@ def fit_by_name(
     state, report = dict(source), LoadReport(name)
     belongs = tuple(heads)
     of_heads = [key for key in state if key.startswith(belongs)]
-    if discard_head:
+    if of_heads and not any(state[key].numel() for key in of_heads):  # of a network without outputs
+        own = {key: tensor for key, tensor in target.items() if key.startswith(belongs)}
+        state = {key: tensor for key, tensor in state.items() if key not in of_heads}
+        state |= {key: tensor for key, tensor in own.items() if not tensor.numel()}
+        report.new_heads = [head.rstrip(".") for head in belongs if any(k.startswith(head) for k in own.keys() - state)]
+        absent = (*absent, *belongs)
+    elif discard_head:
         drop(state, report, of_heads)
         absent = (*absent, *belongs)  # heads of another form, too
-    elif of_heads and not any(state[key].numel() for key in of_heads):  # of a network without outputs
-        state = {key: tensor for key, tensor in state.items() if key not in of_heads}
-        absent = (*absent, *belongs)
     for key in [key for key in of_heads if key in state and key in target]:
         rows = same_names(state, target, key, labels)
         if rows:

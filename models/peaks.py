@@ -60,6 +60,7 @@ def training_flops(network: Network, shape: tuple[int, ...]) -> int:
 
 
 def all_trained(network: Network) -> bool:
-    """Whether every parameter is, but for those of heads that no loss reaches."""
+    """Whether every parameter is, but for those of heads that are empty, or that no loss reaches."""
     unused = {id(parameter) for head in network.unused_heads() for parameter in head.parameters()}
-    return all(parameter.requires_grad or id(parameter) in unused for parameter in network.parameters())
+    counted = (parameter for parameter in network.parameters() if parameter.numel() and id(parameter) not in unused)
+    return all(parameter.requires_grad for parameter in counted)

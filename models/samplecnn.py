@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.convolutional import HiddenLayerTagger, SmallBatchNorm, Tagger
+from models.batch_norm import SmallBatchNorm
+from models.convolutional import HiddenLayerTagger, Tagger
 from models.fused_rows import norm_pooled
 
 DEPTH = 11

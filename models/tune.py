@@ -14,14 +14,13 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.arguments import Count, Positive
+from models.batch_norm import SmallBatchNorm
 from models.clmr_layout import width_of
-from models.convolutional import SmallBatchNorm
-from models.fused_rows import norm_pooled
+from models.fused_rows import joined, norm_pooled, upsampled
 from models.window_encoder import WINDOW, WindowEncoder, make_head
 
 POOL = 3
@@ -155,9 +154,9 @@ class TUNe(WindowEncoder, name="tune"):
         lasting = {*layers, *(self.joined[name] for name in names if name in self.joined)}
         for name, following in zip(names, (*names[1:], ""), strict=True):
             if name in self.upsamplings:
-                x = self.layer(self.upsamplings[name])(x)
+                x = upsampled(x, self.layer(self.upsamplings[name]))
             if beside := self.joined.get(name):
-                x = torch.cat([x, outputs[beside] if beside in layers else outputs.pop(beside)], 1)
+                x = joined(x, outputs[beside] if beside in layers else outputs.pop(beside))
             pools = following not in ("", *self.upsamplings)
             x = self.layer(name)(x, POOL if pools and name not in lasting else 1)
             if name in lasting:

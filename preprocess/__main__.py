@@ -40,6 +40,7 @@ FRONTENDS = (
     "librosa_tempo_regression, key_krumhansl or key_temperley"
 )
 
+USUAL_RATE = 16_000  # Hz of the audio that most networks read
 SYSTEMS = {"clmr": 22_050}  # Hz of the audio that a system takes, by the word that stands for --audio RATE
 
 EPILOG_WIDTH = 110
@@ -65,10 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     if argv and argv[0] in COMMANDS:
         return _say(lambda: COMMANDS[argv[0]](argv[1:]))
-    rate = SYSTEMS.get(argv[0]) if argv else None
-    argv = argv if rate is None else argv[1:]
+    system = argv[0] if argv and argv[0] in SYSTEMS else None
+    argv = argv[1:] if system else argv
     corpus = CORPORA.get(argv[0]) if argv else None
+    rate = SYSTEMS[system] if system else None
     parser = _corpus_parser(corpus, rate) if corpus else _parser(rate)
+    parser.set_defaults(system=system)
     arguments = parser.parse_args(argv[1:] if corpus else argv)
     options = {
         "jobs": arguments.jobs,
@@ -125,7 +128,7 @@ def _folder(arguments: argparse.Namespace, options: dict[str, Any]) -> Iterator[
         from preprocess.renewal import drop_outdated
 
         drop_outdated(arguments.audio_dir, arguments.store_dir, options["frontend"])
-    return summary(build_store(arguments.audio_dir, arguments.store_dir, **options))
+    return summary(build_store(arguments.audio_dir, arguments.store_dir, **options), arguments.system)
 
 
 def _corpus(definition: Definition, arguments: argparse.Namespace, options: dict[str, Any]) -> Iterator[str]:
@@ -145,8 +148,8 @@ def _corpus(definition: Definition, arguments: argparse.Namespace, options: dict
     return protocols.summary(done)
 
 
-def summary(report: BuildReport) -> Iterator[str]:
-    """Lines that say what is in the store now, what is not and why, and what to do next."""
+def summary(report: BuildReport, system: str | None = None) -> Iterator[str]:
+    """Lines that say what is in the store now, what is not and why, and what to do next, with a system of `SYSTEMS`."""
     from datasets.text import pluralize
     from preprocess.build_report import changed_line, common_reasons
 
@@ -169,16 +172,19 @@ def summary(report: BuildReport) -> Iterator[str]:
         yield "not audio: " + ", ".join(f"{count} {suffix}" for suffix, count in report.ignored.most_common(5))
     if report.passed_over:
         yield f"system folders that were not searched: {', '.join(report.passed_over)}"
-    yield f"next: {_next(report.store)}"
+    yield f"next: {_next(report.store, system)}"
 
 
-def _next(store: Path) -> str:
+def _next(store: Path, system: str | None) -> str:
     """What the store is for."""
     from datasets.store import Store
 
     header = Store(store).header
-    if header.kind == "audio" and (header.producer or {}).get("sample_rate") in SYSTEMS.values():
-        return f"python ex_pretrain.py with clmr_pretrain datamodule.base_dir={store}"
+    if system:
+        few = "trainer.max_epochs=1000 (as published, it is 10,000 epochs)"
+        return f"python ex_pretrain.py with {system}_pretrain datamodule.base_dir={store} {few}"
+    if header.kind == "audio" and (rate := (header.producer or {}).get("sample_rate")) != USUAL_RATE:
+        return f"python ex_transfer.py with NETWORK datamodule.base_dir={store}, a network of audio at {rate:,} Hz"
     if header.kind == "audio":
         return f"python ex_transfer.py with fcn datamodule.base_dir={store} datamodule.groundtruth=TRACKS.csv"
     if header.kind == "mel":

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import inspect
+import io
 import json
 import sys
 import time
@@ -14,6 +17,8 @@ import torch
 from benchmarks import gpu
 from benchmarks.gpu_bench import TINY, Bench
 from benchmarks.gpu_contestants import Plain
+from experiments.configs import clmr_chain
+from models.augment import Chain
 from models.maest import MAEST
 
 FOLDER = Path(gpu.__file__).parent
@@ -24,15 +29,13 @@ def ran(tmp_path_factory):
     """What a whole tiny run printed, and its figures."""
     folder = tmp_path_factory.mktemp("gpu")
     argv, sys.argv = sys.argv, ["gpu", "--device", "cpu", "--tiny", "--quick", "--out", str(folder)]
-    capture = pytest.MonkeyPatch()
-    lines: list[str] = []
-    capture.setattr("builtins.print", lambda *words, **_: lines.append(" ".join(map(str, words))))
+    printed = io.StringIO()
     try:
-        gpu.main()
+        with contextlib.redirect_stdout(printed):
+            gpu.main()
     finally:
-        capture.undo()
         sys.argv = argv
-    return "\n".join(lines), json.loads((folder / "gpu.json").read_text())
+    return printed.getvalue(), json.loads((folder / "gpu.json").read_text())
 
 
 def test_every_part_runs(ran):
@@ -53,9 +56,29 @@ def test_every_contestant_is_in_the_table(ran):
 
 
 def test_compiled_steps_keep_their_graphs(ran):
-    notes = [row["notes"] for row in ran[1]["rows"] if "compiled" in row["name"]]
+    notes = [row["notes"] for row in ran[1]["rows"] if "compiled" in row["name"] and row["tokens"]]
     assert notes
     assert all("2 graphs, 0 more in 3 steps, 0 breaks" in note for note in notes)
+
+
+def test_contrastive_rows_are_of_one_graph_and_tell_the_share_of_the_augmentation(ran):
+    rows = {row["name"]: row["notes"] for row in ran[1]["rows"] if row["kind"] == "contrastive"}
+    assert sorted(rows) == ["CLMR, compiled", "CLMR, eager", "TUNe+, compiled", "TUNe+, eager"]
+    for name, notes in rows.items():
+        assert "% of the step" in notes
+        assert ("1 graphs, 0 more in 3 steps, 0 breaks" in notes) == name.endswith("compiled")
+
+
+def test_the_chain_on_a_gpu_is_that_of_the_configs():
+    from benchmarks.gpu_contrastive import CHAIN, RATE
+
+    settled = []
+    for steps in (CHAIN, clmr_chain.CHAIN):
+        settled.append([])
+        for name, step in Chain.build(steps, audio=True, sample_rate=RATE).before:
+            defaults = {key: one.default for key, one in inspect.signature(step.func).parameters.items()}
+            settled[-1].append((name, defaults | step.keywords))
+    assert settled[0] == settled[1]
 
 
 def test_nothing_but_pytorch_and_the_models_is_imported():

@@ -72,13 +72,17 @@ def train(*words: str, network: list[str] = SMALL) -> dict[str, float]:
                 "model.strides=[3,3,3,3,3,3,3,3,3]",
                 "datamodule.split_shares=[0.7,0.3,0.0]",
             ],
-            "training tracks are shorter than a crop of 59049 rows: both views would be the same audio",
+            "training tracks are shorter than a crop of 59,049 samples (3.69 s): both views would be the same audio",
         ),
         (
             ["datamodule.base_dir=music", "datamodule.batch_size_train=1"],
             "datamodule.batch_size_train=1: contrastive learning tells the tracks of a batch from each other",
         ),
         (["datamodule.base_dir=music", "datamodule.batch_size_train=400"], "tracks are for training, and every track"),
+        (
+            ["datamodule.base_dir=music", "datamodule.batch_size_train=20", "trainer.devices=2"],
+            "of them for each of 2 processes, and every track stands in a batch once: set it to 1",
+        ),
         (["datamodule.base_dir=other_rate"], "holds audio at 22050 Hz, the front end waveform takes 16000 Hz"),
         (["datamodule.base_dir=mels"], "holds mel of MusiCNN log-mel, the network takes those of waveform"),
         (
@@ -118,7 +122,9 @@ def test_unreadable_files_are_skipped_counted_and_listed(place, tmp_path, capsys
     soundfile.write(folder / "nan.wav", samples, RATE, subtype="FLOAT")
     (folder / "jazz.00054.wav").write_bytes(b"RIFF damaged")
     train(f"datamodule.base_dir={folder}", f"datamodule.store_dir={tmp_path / 'store'}")
-    assert "2 files skipped, see" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "2 files skipped, see" in said
+    assert "python ex_transfer.py with clmr_linear model.checkpoint=" in said
     with (tmp_path / "store" / "skipped.csv").open(newline="") as file:
         assert {Path(row[0]).name for row in csv.reader(file)} >= {"nan.wav", "jazz.00054.wav"}
 

@@ -174,12 +174,12 @@ def test_a_system_is_a_file_with_sizes_of_its_own():
 def test_a_tagger_is_trained_and_evaluated_on_windows_of_another_length(capfd):
     few = ["debug", *FEW, "datamodule.clip_length=21"]
     run("ex_transfer.py", "with", "fcn", *few)
-    assert "windows of 1312 frames" in capfd.readouterr().err
+    assert "windows of 1,312 frames (21 s)" in capfd.readouterr().err
     newest = max(Path("runs").iterdir(), key=lambda folder: folder.stat().st_mtime_ns)
     words = [f"inference.checkpoint={newest}", "datamodule.demo_size=tiny", "inference.windows=2"]
     assert finite_scores(run("ex_transfer.py", "evaluate", "with", "fcn", "debug", *words))
     said = capfd.readouterr().err
-    assert "windows of 1312 frames" in said
+    assert "windows of 1,312 frames (21 s)" in said
     assert "holds 16-bit samples" not in said  # as those that it was trained on
     with pytest.raises(SystemExit):
         run("ex_transfer.py", "with", "fcn", *few[:-1], "datamodule.clip_length=10")

@@ -39,22 +39,29 @@ SCALES: Mapping[str, Mapping[str, Any]] = {
 }
 HEADS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "linear": ("linear head", {}),
-    "mlp": (f"head with {HIDDEN} hidden units", {"hidden": HIDDEN}),
+    "mlp": (f"MLP of {HIDDEN} units", {"hidden": HIDDEN}),
+}
+FITTING: Mapping[str, Mapping[str, Any]] = {
+    "linear": {},
+    "mlp": {
+        "networks": ("clmr", "tune"),
+        "otherwise": "give model.checkpoint=FILE of one of these, or take clmr_linear, which is for any",
+    },
 }
 CORPORA: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "": ("any corpus: datamodule.base_dir=DIR", {}),
+    "": ("datamodule.base_dir=DIR", {}),
     "_mtt": (
-        f"MagnaTagATune, with untagged clips: audio store in {MTT}_{RATE}",
+        f"MagnaTagATune, also untagged clips: {MTT}_{RATE}",
         {"base_dir": f"{MTT}_{RATE}", "task": "tagging"},
     ),
     "_gtzan": (
-        f"GTZAN, fault-filtered: audio store in data/gtzan/audio_{RATE}",
+        f"GTZAN, fault-filtered: data/gtzan/audio_{RATE}",
         {"base_dir": f"data/gtzan/audio_{RATE}", "task": "genre"},
     ),
 }
 TRAINED_ON: Mapping[str, tuple[str, str, str | None]] = {
-    "": ("a random crop a clip", "crop", None),
-    "_all_windows": ("all windows of a clip", "windows", "metric"),
+    "": ("one crop a clip", "crop", None),
+    "_all_windows": ("all windows", "windows", "metric"),
 }
 
 
@@ -62,7 +69,7 @@ def _config(head: str, corpus: str, trained_on: str) -> NamedConfig:
     (of_head, model), (where, data) = HEADS[head], CORPORA[corpus]
     windows, encode, monitor = TRAINED_ON[trained_on]
     return NamedConfig(
-        f"{of_head} on a frozen encoder, {windows}: model.checkpoint=runs/KEY; {where}",
+        f"{of_head} on a frozen model.checkpoint, {windows}; {where}",
         {
             "datamodule": {"batch_size_train": BATCH, "masking": {"do": False}, **data},
             "model": {"checkpoint_discard_head": True, **model},
@@ -72,6 +79,7 @@ def _config(head: str, corpus: str, trained_on: str) -> NamedConfig:
         },
         by_scale=SCALES,
         system=True,
+        **FITTING[head],
     )
 
 

@@ -11,18 +11,28 @@ from experiments.configs.tagger import MTT
 
 RATE = 22_050
 SEED, BATCH, EPOCHS = 42, 96, 10_000
-# Small trainings are on the demo corpus, unless the command line names another.
-DEMO: Mapping[str, Any] = {"datamodule": {"base_dir": None}}
-DEBUG: Mapping[str, Any] = {**DEMO, "trainer": {"check_val_every_n_epoch": 1}}
 # Half of the published batch makes twice the steps of a short training.
-SCALES: Mapping[str, Mapping[str, Any]] = {
-    "demo": {
-        "datamodule": {"batch_size_train": 48},
-        "trainer": {"max_epochs": 20, "check_val_every_n_epoch": 5},
-        "module": {
-            "optimizer": {"schedule_mode": "cosine", "warm_up_len": 2, "ramp_down_start": 2, "ramp_down_len": 18},
-        },
+DEMO: Mapping[str, Any] = {
+    "datamodule": {"base_dir": None, "batch_size_train": 48},
+    "trainer": {"max_epochs": 20, "check_val_every_n_epoch": 5},
+    "module": {
+        "optimizer": {"schedule_mode": "cosine", "warm_up_len": 2, "ramp_down_start": 2, "ramp_down_len": 18},
     },
+}
+DEBUG: Mapping[str, Any] = {"trainer": {"check_val_every_n_epoch": 1}}
+
+
+def stored_in(folder: str | None) -> Mapping[str, Any]:
+    """Where the tracks are, unless the command line says it; None: the demo corpus."""
+    return {"datamodule": {"base_dir": folder}}
+
+
+# Small trainings are on the demo corpus, those at another rate on another store.
+PLACES: Mapping[str, Mapping[str, Any]] = {
+    "clmr_16k": stored_in(MTT),
+    "clmr_8k": stored_in(f"{MTT}_8000"),
+    "demo": stored_in(None),
+    "debug": stored_in(None),
 }
 
 
@@ -34,7 +44,7 @@ def pretraining(title: str, **model: Any) -> NamedConfig:
         model: Settings of the network.
     """
     return NamedConfig(
-        f"pre-train {title} without labels, as published: MagnaTagATune, audio store in {MTT}_{RATE}, or base_dir=ANY",
+        f"pre-train {title} without labels: {EPOCHS:,} epochs, {MTT}_{RATE}; or any base_dir=DIR trainer.max_epochs=N",
         {
             "seed": SEED,
             "datamodule": {
@@ -54,6 +64,6 @@ def pretraining(title: str, **model: Any) -> NamedConfig:
             },
             "contrastive": {"temperature": 0.5, "size": 64},
         },
-        by_scale=SCALES,
+        by_scale={**PLACES, "demo": DEMO},
         system=True,
     )

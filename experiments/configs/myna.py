@@ -9,10 +9,10 @@ TITLE = "Myna"
 # 12 x 6 patches that do not overlap, seven of which a view keeps. Temperature, optimiser, the width of the transformer
 # (its small one, of 22 M parameters) and two crops of a track are as in the published code; the front end, patches of
 # 96 bands and the loss are those of this project: NT-Xent in place of a global estimate of it. Its batches hold 4,096
-# tracks; ours are of what a GPU of 8 GB holds. Several processes add theirs up, gathered gradients do not.
+# tracks, ours 1,024. Several processes add theirs up, gathered gradients do not.
 PRETRAIN: dict[str, NamedConfig] = {
     "myna_pretrain": NamedConfig(
-        "contrastive pre-training without labels: two 3-s crops of a track, nine tenths of the patches of each masked",
+        "pre-train without labels on 1,024 or more tracks of base_dir: two 3-s crops of each, nine tenths of it masked",
         {
             "trainer": {"max_epochs": 500},
             "datamodule": {"clip_length": 3.072, "batch_size_train": 1024, "masking": {"do": False}},

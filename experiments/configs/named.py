@@ -18,11 +18,13 @@ class NamedConfig:
         values: Nested dictionary of settings; what it does not name keeps its default.
         by_network: Further values by the network that is chosen, its name in `model.network`: `ANY` for all, None where
             there is none.
-        by_scale: Further values where it is composed with a scale of `experiments.configs.scales`, by the scale's name;
-            such as the demo corpus in the place of a published one.
+        by_scale: Further values where it is composed with another config, by its name, the later ones over the earlier;
+            such as the demo corpus in the place of a published one, with a scale of `experiments.configs.scales`.
         system: Whether it chooses what is trained or applied; all others are laid over it, wherever they stand.
         group: Heading under which it is listed.
         stands_for: The name that it is another name of; empty where it is its own.
+        networks: Those that it is for; empty: any.
+        otherwise: What to do where another network is chosen, or none.
     """
 
     description: str
@@ -32,6 +34,8 @@ class NamedConfig:
     system: bool = False
     group: str = ""
     stands_for: str = ""
+    networks: tuple[str, ...] = ()
+    otherwise: str = ""
 
     def layers(self, network: str | None) -> list[Mapping[str, Any]]:
         """Its values with a network, the later ones over the earlier."""

@@ -192,10 +192,12 @@ def folder_name(store: str) -> str:
 
 
 def layer_name(block: int | str) -> str:
-    """A layer in words: `block 6`, `sum of blocks`, `layer conv5`; empty where there is none."""
+    """A layer in words: `block 6`, `sum of blocks`, `layer conv5`, `layer1`; empty where there is none."""
     if isinstance(block, int):
         return f"block {block}"
-    return "sum of blocks" if block == SUM else f"layer {block}" if block else ""
+    if block == SUM:
+        return "sum of blocks"
+    return f"layer {block}" if block and not block.startswith("layer") else block
 
 
 def predictions_name(task: str, encoder: str, block: int | str = "", tokens: str = "", pooling: str = "") -> str:

@@ -15,7 +15,7 @@ from datasets.store_format import read_header
 from experiments.errors import UserError
 from experiments.intervals import resampled
 from experiments.probes.records import PREDICTIONS, Score, predictions_name
-from experiments.probes.validation import best_rule, items, song_predictions, songs
+from experiments.probes.validation import best_rule, items, song_means, song_predictions, songs
 from experiments.probes.vectors import Split
 from experiments.tasks.base import Task, unknown
 
@@ -98,10 +98,7 @@ def predictions_row(
     """Evaluate decoded predictions `[seeds, tracks, ...]` for a split; of the clips of a song, their mean."""
     ids, references = items(task, split)
     if split.groups is not None:
-        _, rows = songs(split.groups)
-        sums = np.zeros((len(predictions), len(ids), predictions.shape[-1]))
-        np.add.at(sums, (slice(None), rows), predictions)
-        predictions = (sums / np.bincount(rows)[:, None]).astype(np.float32)
+        predictions = song_means(predictions, songs(split.groups)[1]).astype(np.float32)
     score = replace(
         _blank(task, data, name, "baseline"),
         network=network,

@@ -29,6 +29,22 @@ def songs(groups: Sequence[str]) -> tuple[list[str], np.ndarray]:
     return list(numbers), rows
 
 
+def song_means(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Mean over the clips of every song.
+
+    Args:
+        values: `[..., clips, n]`.
+        rows: Number of every clip's song, `[clips]`; each number from 0 on at least once.
+
+    Returns:
+        `[..., songs, n]`, float64.
+    """
+    counts = np.bincount(rows)
+    sums = np.zeros((*values.shape[:-2], len(counts), values.shape[-1]))
+    np.add.at(sums, (..., rows, slice(None)), values)
+    return sums / counts[:, None]
+
+
 def song_targets(task: Task, targets: np.ndarray, groups: Sequence[str]) -> np.ndarray:
     """One target a song.
 

@@ -41,26 +41,58 @@ def check_objective(settings: PretrainSettings) -> None:
         if settings.contrastive != ContrastiveSettings():
             raise ValueError("contrastive.* counts for module.objective=contrastive: set it, or leave these out")
         return
-    if settings.distillation.logits is not None:
+    network = settings.model.kind
+    if network.over_time:
         raise ValueError(
-            "distillation.logits beside module.objective=contrastive, which has no teacher: leave one of them out"
+            f"module.objective=contrastive with model.network={network.name}, whose layers say what happens when: the "
+            "objective compares one vector a window; take a network of whole windows, such as clmr, tune or maest"
         )
-    if settings.contrastive.masked and not hasattr(settings.model.kind, "embed_masked"):
+    if settings.module.freeze == "all":
+        raise ValueError(
+            "module.freeze=all beside module.objective=contrastive: nothing of the network would be learned"
+        )
+    check_unread(settings)
+    if settings.contrastive.masked and not hasattr(network, "embed_masked"):
         raise ValueError(
             f"contrastive.masked={settings.contrastive.masked:g}: the network {settings.model.network} has no patches "
             "that could be left out; model.network=maest has"
-        )
-    usual = ModuleSettings.model_fields["mixup_alpha"].default
-    if settings.module.mixup_alpha not in (0.0, usual):
-        raise ValueError(
-            f"module.mixup_alpha={settings.module.mixup_alpha} beside module.objective=contrastive, which has no "
-            "labels to mix: leave it out"
         )
     if settings.datamodule.batch_size_train < 2:
         raise ValueError(
             f"datamodule.batch_size_train={settings.datamodule.batch_size_train}: contrastive learning tells the "
             "tracks of a batch from each other, so it takes at least 2"
         )
+
+
+def check_unread(settings: PretrainSettings) -> None:
+    """Refuse settings about labels and a teacher, which contrastive learning does not have.
+
+    Raises:
+        ValueError: Names the first of them, and why it does not count.
+    """
+    module, data = settings.module, settings.datamodule
+    no_teacher, no_labels = "which has no teacher", "which has no labels to mix"
+    once, whole = (
+        "which draws every track once an epoch",
+        "which splits by a table, by folders or by a hash of the track",
+    )
+    usual = type(data.sampler)()
+    unread = {
+        "distillation.logits": (settings.distillation.logits is not None, settings.distillation.logits, no_teacher),
+        "module.mixup_alpha": (
+            module.mixup_alpha not in (0.0, ModuleSettings.model_fields["mixup_alpha"].default),
+            module.mixup_alpha,
+            no_labels,
+        ),
+        "datamodule.splits": (data.splits not in (None, "hashed"), data.splits, whole),
+    } | {
+        f"datamodule.sampler.{name}": (value != getattr(usual, name), value, once)
+        for name, value in data.sampler
+        if name != "epoch_len" and value != "tracks"
+    }
+    for name, (given, value, why) in unread.items():
+        if given:
+            raise ValueError(f"{name}={value} beside module.objective=contrastive, {why}: leave it out")
 
 
 class PretrainSettings(NetworkExperimentSettings):

@@ -41,11 +41,11 @@ class RhythmSettings(Section):
     min_bpm: Tempo | None = None  # slowest tempo; None: dbn, online: 40, networks for tempo: all that they know
     max_bpm: Tempo | None = None  # fastest tempo; None: dbn, online: 215, networks for tempo: all that they know
     tempo: Tempo | None = None  # dbn, online: the tempo where it is known, BPM, which may be 5 % off
-    bars: Annotated[list[Bar], Field(min_length=1)] = [3, 4]  # dbn, online: beats that a bar may have
+    bars: Annotated[list[Bar], Field(min_length=1)] = [2, 3, 4]  # dbn, online: beats that a bar may have
     bar_priors: list[float] | None = None  # dbn, online: natural logarithm of how likely each of bars is; None: alike
     n_tempi: Positive | None = 60  # dbn, online: tempi told apart, at least; None: all that frames can tell apart
     transition_lambda: Annotated[float, Field(gt=0)] | None = 100.0  # dbn, online: larger: steadier; None: one tempo
-    threshold: Share = 0.05  # dbn: nothing is looked for before and after the outermost activations of this height
+    threshold: Share = 0.05  # dbn: nothing is looked for before the first and after the last beat that is so likely
     metre_changes: bool = False  # dbn: bars may change their length within a recording
     pinned: str | None = None  # predict, peaks or dbn: a file of known beats, a line each: seconds, position
 

@@ -213,6 +213,7 @@ class BeatTracking(Task):
 
         if not self.downbeats:
             predictions = [one[:, :1] for one in predictions]
+        predictions = [self._evidence(one) for one in predictions]
         try:
             found = decode_all(predictions, self._grid.rate, self.decoding, offset=self._grid.offset - self.delay)
         except ValueError as error:
@@ -249,6 +250,17 @@ class BeatTracking(Task):
         tempi = 60 / np.median(np.diff(targets, axis=-1), axis=-1)
         return [f"{RANGE * number}-{RANGE * (number + 1)} BPM" for number in (tempi // RANGE).astype(int).tolist()]
 
+    def _evidence(self, activations: np.ndarray) -> np.ndarray:
+        """What the decoder takes of activations `[steps, 1 or 2]`: the bar model adds probabilities up, and needs them
+        without the weight of the positives; peaks are compared with one half, for which that weight is made."""
+        if self.decoding is None or self.decoding.name != "dbn":
+            return activations
+        from models.rhythm.calibration import calibrated
+
+        beat, bar = self.intervals
+        share = beat / bar if beat < bar else None
+        return calibrated(activations, self._positive_weights, round(self.tolerance * self._grid.rate), share)
+
     @property
     def _grid(self) -> TimeGrid:
         if self.grid is None:
@@ -262,10 +274,13 @@ class BeatTracking(Task):
         """What positives of the two curves count for, `[2]`, where the outputs are."""
         import torch
 
+        return torch.tensor(self._positive_weights, dtype=torch.float32, device=outputs.device)
+
+    @property
+    def _positive_weights(self) -> list[float]:
         from models.losses.beats import positive_weight
 
-        weights = [positive_weight(one, self._grid.rate) for one in self.intervals]
-        return torch.tensor(weights, dtype=torch.float32, device=outputs.device)
+        return [positive_weight(one, self._grid.rate) for one in self.intervals]
 
 
 class WidenedBeatTracking(BeatTracking):
@@ -288,6 +303,10 @@ class WidenedBeatTracking(BeatTracking):
         from models.losses.beats import shift_tolerant
 
         return shift_tolerant(outputs, targets, mask)
+
+    def _evidence(self, activations: np.ndarray) -> np.ndarray:
+        """The activations: nothing weighs them."""
+        return activations
 
 
 class BeatClasses(BeatTracking):
@@ -313,6 +332,10 @@ class BeatClasses(BeatTracking):
         classes = softmax(as_float32(outputs), axis=-1)
         any_beat = np.minimum(classes[..., 0] + classes[..., 1], 1)
         return np.stack([any_beat, classes[..., 1]], axis=-1)
+
+    def _evidence(self, activations: np.ndarray) -> np.ndarray:
+        """The activations, whose classes exclude each other as the states of the bar model do."""
+        return activations
 
 
 def _any_downbeats(annotations: Sequence[Beats]) -> bool:

@@ -69,14 +69,17 @@ def compose(model: type[S], catalogue: Mapping[str, NamedConfig], tokens: Sequen
     assignments = [(_by_todays_name(model, key, text), text) for key, text in assignments]
     configs = sorted((catalogue[name] for name in named), key=lambda config: not config.system)
     schema, choice, implied = _followed(model, configs, assignments)
+    for name in named:
+        _check_network(name, catalogue[name], choice)
     defaults = schema()
     values = defaults.model_dump()
     for config in configs:
         for layer in config.layers(choice):
             merge(values, layer)
     for config in configs:
-        for scale in named:
-            merge(values, config.by_scale.get(scale, {}))
+        for other, layer in config.by_scale.items():
+            if other in named:
+                merge(values, layer)
     merge(values, implied)
     updates: dict[str, Any] = {}
     for key, text in assignments:
@@ -85,6 +88,13 @@ def compose(model: type[S], catalogue: Mapping[str, NamedConfig], tokens: Sequen
         place(values, key, value)
     settings = validated(model, values, named, schema)
     return Composition(settings, schema, tuple(named), updates, delta(settings, defaults))
+
+
+def _check_network(name: str, config: NamedConfig, network: str | None) -> None:
+    """Refuse a named config of other networks, whose keys may mean something else in this one."""
+    if config.networks and network not in config.networks:
+        chosen = f"the network is {network}" if network else "no network is named"
+        raise UserError(f"{name} is for {' and '.join(config.networks)}, and {chosen}: {config.otherwise}")
 
 
 def _followed(

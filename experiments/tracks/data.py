@@ -204,7 +204,7 @@ def _opened(base: Path, frontend: FrontEnd, settings: DatamoduleSettings, any_ra
             "or a store of audio"
         )
     makers = frontend.parameters_dict
-    other = header.fingerprint != frontend.fingerprint
+    other = header.fingerprint != frontend.fingerprint and producer != makers  # of 10000 and 10000.0 alike
     if not isinstance(features, Store):
         producer, other = build_frontend(MADE_ELSEWHERE).parameters_dict, frontend.name != MADE_ELSEWHERE
     if other:

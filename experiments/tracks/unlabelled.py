@@ -16,6 +16,7 @@ def split_tracks(settings: DatamoduleSettings, source: DataSource) -> dict[str, 
     """The split of every track: that of a table near the audio, or of the folders `train` and `valid`, else by a rule.
 
     By the rule, a tenth of the tracks is for validation, the rest for training, unless `split_shares` says otherwise.
+    With `splits=hashed` it is by the rule in any case.
 
     Raises:
         CorpusError: The table cannot be read.
@@ -26,4 +27,5 @@ def split_tracks(settings: DatamoduleSettings, source: DataSource) -> dict[str, 
         return near[1]
     usual = type(settings).model_fields["split_shares"].default
     shares = UNSEEN if settings.split_shares == usual else settings.split_shares
-    return folder_splits(ids) or {identity: hashed_split(identity, shares) for identity in ids}
+    of_folders = folder_splits(ids) if settings.splits is None else None
+    return of_folders or {identity: hashed_split(identity, shares) for identity in ids}

@@ -33,6 +33,7 @@ from experiments.training.phases import phases
 from experiments.training.recipes import training_augmentations
 from experiments.training.trainer import checkpoint_folder
 from experiments.training.watching import processes, say_course, watch
+from experiments.windowing import in_words
 from models.fingerprint import fingerprint
 from models.inputs import Inputs
 from models.network import Network
@@ -60,9 +61,12 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     if run.is_global_zero:
         say_course(curves, learner.objective.shown)
         best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
+        tracks = spell(settings.datamodule)
         words = shlex.join([f"inference.checkpoint={best}", *settings.model.words])
         say(f"best checkpoint: {best}")
-        say(f"next: python ex_pretrain.py extract_embeddings with {words}{spell(settings.datamodule)}")
+        say(f"next: python ex_pretrain.py extract_embeddings with {words}{tracks}")
+        words = shlex.join([f"model.checkpoint={best}", *settings.model.words])
+        say(f"or, with labels: python ex_transfer.py with clmr_linear {words}{tracks}")
     return result
 
 
@@ -76,14 +80,18 @@ def prepare(settings: PretrainSettings, run: RunHandle) -> tuple[Learner, SplitL
     fetch_weights(settings.model)
     source = open_source(datamodule, frontend, settings.model.kind.input, labelled=False)
     splits = _examples(split_tracks(datamodule, source))
-    check_numbers(len(splits["train"]), len(splits["valid"]), datamodule.batch_size_train)
+    together = processes(settings.trainer)
+    drawn = min(len(splits["train"]), datamodule.sampler.epoch_len)
+    demo = " of the demo corpus" if datamodule.base_dir is None else ""
+    check_numbers(drawn, len(splits["valid"]), datamodule.batch_size_train, together, demo)
     encoder = initial(settings, frontend, None, input="audio" if source.audio else "features")
     freeze(encoder.network, module.freeze)
     windowing = windowing_of(settings, encoder)
-    check_length(source.features, splits["train"].stored, windowing.rows)
+    length = in_words(windowing, encoder.frontend)
+    check_length(source.features, splits["train"].stored, windowing.rows, length)
     chain = training_augmentations(module, datamodule, source.audio, frontend.item_shape, frontend.sample_rate)
     dim = keep_unread(encoder.network, (windowing.frames, *encoder.frontend.item_shape))
-    crops, batch = 2 if wanted.views == "crops" else 1, datamodule.batch_size_train * processes(settings.trainer)
+    crops, batch = 2 if wanted.views == "crops" else 1, datamodule.batch_size_train * together
     objective = Contrastive(dim, wanted.hidden, wanted.size, wanted.temperature, crops, wanted.masked, batch)
     learner = Learner(
         encoder.network,
@@ -106,7 +114,7 @@ def prepare(settings: PretrainSettings, run: RunHandle) -> tuple[Learner, SplitL
         audio_dir=source.base_dir,
         whole_batches=objective.whole_batches,
     )
-    _report(encoder, objective, loaders, source.name, run)
+    _report(encoder, objective, loaders, source.name, length, run)
     return learner, loaders
 
 
@@ -139,8 +147,15 @@ def keep_unread(network: Network, shape: Sequence[int]) -> int:
     return tokens.shape[-1]
 
 
-def check_numbers(train: int, valid: int, batch: int) -> None:
+def check_numbers(train: int, valid: int, batch: int, processes: int = 1, corpus: str = "") -> None:
     """Refuse fewer tracks for training than a batch has, and too few for validation to tell them from each other.
+
+    Args:
+        train: Tracks of an epoch.
+        valid: Tracks of a validation.
+        batch: Tracks of a batch of one process.
+        processes: That train side by side.
+        corpus: Which tracks these are, where the settings do not name any.
 
     Raises:
         UserError: There are too few.
@@ -156,15 +171,23 @@ def check_numbers(train: int, valid: int, batch: int) -> None:
             "takes at least 2: put more into the split valid of the table, or into a folder valid/, or raise its share "
             "(datamodule.split_shares=[0.7,0.3,0.0])"
         )
-    if train < batch:
+    share = -(-train // processes)
+    if share < batch:
+        each = f", {share} of them for each of {processes} processes" if processes > 1 else ""
         raise UserError(
-            f"datamodule.batch_size_train={batch}: only {train} tracks are for training, and every track stands in a "
-            f"batch once: set it to {train} or less"
+            f"datamodule.batch_size_train={batch}: only {train} tracks{corpus} are for training{each}, and every track "
+            f"stands in a batch once: set it to {share} or less, or datamodule.base_dir to a folder of more audio files"
         )
 
 
-def check_length(features: Reader, ids: tuple[str, ...], rows: int) -> None:
+def check_length(features: Reader, ids: tuple[str, ...], rows: int, length: str) -> None:
     """Say how many tracks are shorter than a crop, which is padded then; refuse a corpus of nothing else.
+
+    Args:
+        features: Of the tracks.
+        ids: Those of the training.
+        rows: Of a crop.
+        length: The same in words.
 
     Raises:
         UserError: No track is as long as a crop.
@@ -172,14 +195,16 @@ def check_length(features: Reader, ids: tuple[str, ...], rows: int) -> None:
     short = sum(features.length(identity) < rows for identity in ids)
     if short == len(ids):
         raise UserError(
-            f"all {pluralize(short, 'training track is', 'training tracks are')} shorter than a crop of {rows} rows: "
+            f"all {pluralize(short, 'training track is', 'training tracks are')} shorter than a crop of {length}: "
             "both views would be the same audio; give longer audio, or a network of shorter windows"
         )
     if short:
         say(f"{pluralize(short, 'training track is', 'training tracks are')} shorter than a crop and padded")
 
 
-def _report(encoder: Encoder, objective: Contrastive, loaders: SplitLoaders, name: str, run: RunHandle) -> None:
+def _report(
+    encoder: Encoder, objective: Contrastive, loaders: SplitLoaders, name: str, length: str, run: RunHandle
+) -> None:
     """Note with the run, and tell the user, what is trained on what."""
     tracks = {split: len(one) for split, one in loaders.splits.items()}
     parameters = {
@@ -197,4 +222,4 @@ def _report(encoder: Encoder, objective: Contrastive, loaders: SplitLoaders, nam
     )
     sizes = ", ".join(f"{count} {split}" for split, count in tracks.items() if count)
     counted = " and ".join(f"{count:,} of the {part}" for part, count in parameters.items())
-    say(f"{name}: {sizes} tracks without labels, crops of {loaders.windowing.frames} frames; parameters: {counted}")
+    say(f"{name}: {sizes} tracks without labels, crops of {length}; parameters: {counted}")

@@ -18,6 +18,7 @@ from experiments import distributed
 from experiments.errors import UserError
 from experiments.probes.fitted import train_batch
 from experiments.probes.grids import grid
+from experiments.probes.validation import song_means
 from experiments.probes.vectors import Split
 from experiments.tasks import Task
 from experiments.training.learner import Learner
@@ -127,9 +128,7 @@ class OnlineProbe(Callback):
             found += [(int(item["track"]), one) for item, one in zip(items, embeddings, strict=True)]
         joined = [pair for rank in distributed.gather(found) for pair in rank]
         tracks = np.array([track for track, _ in joined])
-        sums = np.zeros((len(windows.ids), joined[0][1].size))
-        np.add.at(sums, tracks, np.stack([one for _, one in joined]))
-        return (sums / np.bincount(tracks)[:, None]).astype(np.float32)
+        return song_means(np.stack([one for _, one in joined]), tracks).astype(np.float32)
 
     def _fitted(self, vectors: Mapping[str, np.ndarray]) -> dict[str, float]:
         train, valid = (

@@ -29,6 +29,7 @@ from experiments.training.monitoring import monitored
 from experiments.training.optimizers import freeze
 from experiments.training.phases import phases
 from experiments.training.recipes import make_objective, training_augmentations
+from experiments.windowing import in_words
 from models.inputs import Inputs
 
 
@@ -174,4 +175,5 @@ def _report(settings: PretrainSettings, run: RunHandle, learner: Learner, loader
     sizes = ", ".join(f"{len(examples)} {split}" for split, examples in splits.items())
     outputs = pluralize(len(task.classes), {"values": "value", "events": "curve"}.get(task.kind, "class"))
     version = f", annotations {corpus.version}" if corpus.version else ""
-    say(f"{corpus.name}: {sizes} tracks, {outputs}, windows of {loaders.windowing.frames} frames{version}")
+    length = in_words(loaders.windowing, learner.inputs.frontend)
+    say(f"{corpus.name}: {sizes} tracks, {outputs}, windows of {length}{version}")

@@ -20,6 +20,8 @@ from experiments.training.loading import SplitLoaders
 from experiments.training.online_probe import PREFIX, OnlineProbe
 from experiments.training.trainer import History
 
+UNFIT = ("metric", "alignment", "uniformity")  # there is no task; a collapse is best aligned; noise is most uniform
+
 
 def processes(settings: TrainerSettings) -> int:
     """How many train side by side."""
@@ -67,15 +69,28 @@ def online_probe(settings: PretrainSettings, loaders: SplitLoaders, run: RunHand
         return None
     sizes = {name: len(splits[name]) for name in ("train", "valid")}
     run.set_info(probe={"task": task.name, "classes": len(task.classes), "tracks": sizes, "every": every})
-    often = "every epoch" if every == 1 else f"every {every} epochs"
     say(
-        f"linear probe of {task.name} before the training and {often}, fitted on {sizes['train']} and "
-        f"evaluated on {sizes['valid']} labelled tracks; the training itself uses no labels"
+        f"linear probe of {task.name} before the training and {how_often(every, settings.trainer)}, fitted on "
+        f"{sizes['train']} and evaluated on {sizes['valid']} labelled tracks; the training itself uses no labels"
     )
     return probe
 
 
+def how_often(every: int, settings: TrainerSettings) -> str:
+    """When a probe is fitted, in words: only validations have one."""
+    validated = settings.check_val_every_n_epoch
+    if every <= validated:
+        return "every epoch" if validated == 1 else f"every {validated} epochs"
+    after = f", in the next validation, one every {validated} epochs" if every % validated else ""
+    return f"every {every} epochs{after}"
+
+
 def _check_monitor(settings: PretrainSettings, monitor: str, probe: OnlineProbe | None) -> None:
+    if monitor.startswith(tuple(f"val/{name}" for name in UNFIT)):
+        raise UserError(
+            f"trainer.monitor={monitor.removeprefix('val/')} does not tell which epoch of a training without labels is "
+            "best: choose loss, top1 or rank, or a score of the linear probe such as probe_ap"
+        )
     if not monitor.startswith(f"val/{PREFIX}"):
         return
     name = monitor.removeprefix("val/")

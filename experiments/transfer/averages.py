@@ -18,7 +18,7 @@ from datasets.csv_writing import write_table
 from experiments.messages import say
 from experiments.probes.report import format_table
 from experiments.probes.rows import Row, predictions_row
-from experiments.probes.validation import songs
+from experiments.probes.validation import song_means, songs
 from experiments.probes.vectors import Split
 from experiments.tasks.base import Task
 from experiments.tracking import RunHandle
@@ -42,19 +42,12 @@ def predictions_by_average(task: Task, head: nn.Module, x: np.ndarray, track: np
     head = copy.deepcopy(head).cpu().double().eval()
     with torch.inference_mode():
         logits = head(torch.from_numpy(x).double()).numpy()
-        of_means = head(torch.from_numpy(_means(x, track))).numpy()
+        of_means = head(torch.from_numpy(song_means(x, track))).numpy()
     return {
-        "probabilities": _means(np.asarray(task.decode(logits)), track).astype(np.float32),
-        "logits": np.asarray(task.decode(_means(logits, track))),
+        "probabilities": song_means(np.asarray(task.decode(logits)), track).astype(np.float32),
+        "logits": np.asarray(task.decode(song_means(logits, track))),
         "embeddings": np.asarray(task.decode(of_means)),
     }
-
-
-def _means(values: np.ndarray, track: np.ndarray) -> np.ndarray:
-    """Means of the rows of each track, float64."""
-    sums = np.zeros((track.max() + 1, values.shape[1]))
-    np.add.at(sums, track, values)
-    return sums / np.bincount(track)[:, None]
 
 
 def report_averages(

@@ -115,6 +115,10 @@ class TransferSettings(NetworkExperimentSettings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> TransferSettings:
+        if self.module.objective != "supervised":
+            raise ValueError(
+                f"module.objective={self.module.objective} is for python ex_pretrain.py, which pre-trains: leave it out"
+            )
         if self.module.encode is not None:
             self._check_encoding()
         if self.model.network is not None:

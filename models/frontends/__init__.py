@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from models.arguments import check_values
+from models.arguments import checked_values
 from models.frontends.base import FrontEnd
 from models.frontends.musicnn import MusiCNNMel
 from models.own_classes import find_class, named_classes
@@ -61,12 +61,10 @@ def build_with(
         allowed: See `find`.
 
     Raises:
-        ValueError: See `build` and `models.arguments.check_values`.
+        ValueError: See `build` and `models.arguments.checked_values`.
     """
     kind = find(name, allowed) if isinstance(name, str) else name
-    if given:
-        check_values(kind, given)
-    return build(kind, **{**usual, **given})
+    return build(kind, **{**usual, **(checked_values(kind, given) if given else {})})
 
 
 __all__ = ["FrontEnd", "MusiCNNMel", "build", "build_with", "find", "names"]

@@ -114,6 +114,7 @@ def _fit_heads(
     labels: Labels | None,
 ) -> None:
     """Drops what cannot be kept of the heads, and reorders rows by the names of their classes."""
+    report.new_heads = [head.partition(".")[0] for head in _CLASSIFIERS if _grown(state, target, f"{head}weight")]
     if discard_head:
         drop(state, report, [key for key in state if key.startswith("head")])
     for head in _CLASSIFIERS:
@@ -125,6 +126,11 @@ def _fit_heads(
                 report.adapted[key] = by_name_note(rows, target[key])
         elif rows is not None or differs(state, target, f"{head}weight"):
             drop(state, report, keys)
+
+
+def _grown(state: State, target: Mapping[str, torch.Tensor], key: str) -> bool:
+    """Whether the network has a head where the source, trained without labels, has none."""
+    return key in state and key in target and not state[key].numel() and bool(target[key].numel())
 
 
 def _bicubic(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

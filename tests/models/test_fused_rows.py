@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from models.convolutional import SmallBatchNorm
+from models.batch_norm import SmallBatchNorm
 from models.fused_norms import fusable
 from models.fused_rows import norm_pooled
 

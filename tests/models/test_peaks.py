@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from models.peaks import peak_bf16
+from models.clmr import CLMR
+from models.peaks import all_trained, peak_bf16
 
 
 @pytest.mark.parametrize(
@@ -33,3 +34,11 @@ def test_known_devices(name, teraflops):
 )
 def test_devices_without_a_figure(name):
     assert peak_bf16(name) is None
+
+
+def test_what_is_empty_counts_as_trained():
+    network = CLMR(n_classes=0, channels=[4] * 11)
+    network.dense.requires_grad_(False)
+    assert all_trained(network)
+    network.layer3.requires_grad_(False)
+    assert not all_trained(network)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -179,3 +181,19 @@ def test_initial_weights_are_those_of_the_publication():
 def test_levels_that_do_not_fit_into_a_window_are_refused(arguments, said):
     with pytest.raises(ValueError, match=said):
         TUNe(**arguments)
+
+
+def test_a_compiled_network_embeds_by_one_graph_and_a_copy_of_it_by_its_own_weights():
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    network = TUNe(n_classes=0, connections=True, **SMALL).eval()
+    plainly = network.embed(audio(), ["conv2"])["conv2"]
+    network.compile_parts(backend="eager", fullgraph=True)
+    compiled = network.embed(audio(), ["conv2"])["conv2"]
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    torch.testing.assert_close(compiled, plainly)
+    other = copy.deepcopy(network)
+    with torch.no_grad():
+        other.conv2.layers[1].bias.add_(1)
+    assert (other.embed(audio(), ["conv2"])["conv2"] > compiled).any()
+    torch._dynamo.reset()

@@ -194,7 +194,12 @@ def test_clmr_stands_for_audio_at_its_rate_of_a_folder_or_a_corpus(tmp_path: Pat
         (folder / name).write_bytes(kick.read_bytes())
     assert main(["clmr", str(folder), str(tmp_path / "any"), "--jobs", "1"]) == 0
     said = capsys.readouterr().out
-    assert f"next: python ex_pretrain.py with clmr_pretrain datamodule.base_dir={tmp_path / 'any'}" in said
+    assert (
+        f"next: python ex_pretrain.py with clmr_pretrain datamodule.base_dir={tmp_path / 'any'} trainer.max_epochs"
+        in said
+    )
+    assert main([str(folder), str(tmp_path / "other"), "--audio", "22050", "--jobs", "1"]) == 0
+    assert "with NETWORK datamodule.base_dir" in capsys.readouterr().out
     assert main(["clmr", "gtzan", str(folder), str(tmp_path / "gtzan"), "--jobs", "1", "--max-missing", "1"]) == 0
     assert "1 of 930 recordings" in capsys.readouterr().out
     stores = [Store(tmp_path / name) for name in ("any", "gtzan")]

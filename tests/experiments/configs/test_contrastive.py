@@ -5,11 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from experiments.configs.catalogue import PRETRAIN
+from experiments.configs.catalogue import PRETRAIN, TRANSFER
+from experiments.errors import UserError
 from experiments.settings import PretrainSettings
 from experiments.tracking import overrides
+from experiments.training.contrastive import check_numbers
 from experiments.training.optimizers import make_optimizer, make_schedule
+from experiments.transfer.settings import TransferSettings
 from models import networks
+from models.checkpoints import save_network
 from models.network_input import frames_in, own_frontend
 from models.optim import LARS
 
@@ -58,3 +62,48 @@ def test_lars_is_that_of_simclr():
     schedule = make_schedule(made, optimizer, "val/loss")["scheduler"].lr_lambdas[0]
     epochs = given.trainer.max_epochs
     assert (schedule(0), schedule(epochs / 2), schedule(epochs)) == pytest.approx((1.0, 0.5, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("words", "folder"),
+    [
+        ([], "data/mtt/audio_22050"),
+        (["clmr_16k"], "data/mtt/audio"),
+        (["clmr_8k"], "data/mtt/audio_8000"),
+        (["clmr_16k", "demo"], None),
+        (["demo", "clmr_16k"], None),
+        (["clmr_16k", "datamodule.base_dir=music"], "music"),
+    ],
+)
+def test_another_rate_is_trained_on_another_store(words, folder):
+    assert composed("clmr_pretrain", *words).datamodule.base_dir == folder
+
+
+def test_variants_of_tune_are_of_tune_alone():
+    with pytest.raises(UserError, match="tune_vanilla is for tune, and the network is maest: give it with tune_pretr"):
+        composed("tune_vanilla")
+    with pytest.raises(UserError, match="and no network is named: give it with tune_pretrain or tune_inference"):
+        overrides.compose(TransferSettings, TRANSFER, ["tune_vanilla"])
+    assert composed("tune_vanilla", "tune_pretrain").model.network == "tune"
+
+
+def test_a_head_with_a_hidden_layer_is_for_networks_that_have_one(tmp_path):
+    """Elsewhere `hidden` is no setting, or one of the network itself."""
+    sizes = {"musicnn": {"n_classes": 0, "hidden": 5}, "clmr": {"n_classes": 0, "channels": [4] * 11}}
+    for name, given in sizes.items():
+        save_network(tmp_path / f"{name}.safetensors", networks.find(name)(**given), {})
+
+    def head(config: str, network: str) -> TransferSettings:
+        words = [config, f"model.checkpoint={tmp_path / network}.safetensors"]
+        return overrides.compose(TransferSettings, TRANSFER, words).settings
+
+    with pytest.raises(UserError, match="clmr_mlp is for clmr and tune, and the network is musicnn"):
+        head("clmr_mlp", "musicnn")
+    assert head("clmr_linear", "musicnn").model.hidden == 5
+    assert head("clmr_mlp", "clmr").model.hidden == 512
+    assert head("clmr_linear", "clmr").model.hidden == 0
+
+
+def test_too_few_tracks_of_the_demo_corpus_are_called_so():
+    with pytest.raises(UserError, match="only 60 tracks of the demo corpus are for training"):
+        check_numbers(60, 10, 1024, corpus=" of the demo corpus")

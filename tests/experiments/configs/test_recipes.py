@@ -16,7 +16,12 @@ from experiments.training.phases import phases, starts
 from experiments.transfer.settings import TransferSettings
 
 NAMES = ("recipe_ap", "recipe_won", "recipe_plateau")
-SYSTEMS = [name for name, config in TRANSFER.items() if config.system and name.endswith("_mtt")]
+SYSTEMS = [
+    name
+    for name, config in TRANSFER.items()
+    if config.system and name.endswith("_mtt") and "network" in config.values["model"]
+]
+AS_PUBLISHED = ("samplecnn_supervised_mtt",)  # chosen by its loss
 
 
 NETWORKS = [
@@ -64,7 +69,7 @@ def test_ours_is_the_default_of_a_tagger():
     assert monitored("metric", build("genre", classes=["a", "b"])) == "val/accuracy"
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("system", [name for name in SYSTEMS if name not in AS_PUBLISHED])
 def test_every_tagger_is_chosen_by_the_metric(system):
     trainer = composed(system).trainer
     assert (trainer.monitor, trainer.precision) == ("metric", "auto")

@@ -81,6 +81,16 @@ def test_mistakes_are_named_with_what_there_is(words, said):
         overrides.compose(TransferSettings, TRANSFER, words)
 
 
+def test_a_whole_number_is_the_float_that_it_stands_for():
+    """Features of one front end have one fingerprint, however its settings are written."""
+    high = "model.frontend_arguments.high="
+    for words in (["fcn"], ["fcn", "model.frontend=mel_db"]):
+        whole, real = (started(*words, high + value).frontend for value in ("7000", "7000.0"))
+        assert whole.fingerprint == real.fingerprint != started(*words).frontend.fingerprint
+        assert isinstance(whole.arguments["high"], float)
+    assert started("fcn", f"{BANDS}=96").frontend.fingerprint == started("fcn").frontend.fingerprint
+
+
 def test_mistakes_beside_a_checkpoint_too(published):
     with pytest.raises(UserError, match=r"model\.frontend_arguments: band=128: no argument of MelDecibels; there are"):
         started("fcn", f"model.checkpoint={published}", "model.frontend_arguments.band=128")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -14,9 +15,12 @@ from torch import nn
 
 from experiments.objectives import Contrastive
 from experiments.settings import ContrastiveSettings, PretrainSettings
+from models.clmr import CLMR
 from models.losses.nt_xent import nt_xent
 from models.maest import MAEST
+from models.tune import TUNe
 
+SMALL = {"width": 2, "tail": (4, 8, 8), "size": 16}  # of TUNe
 ROOT = Path(__file__).resolve().parents[3]
 FRAMES = 48
 X = torch.randn(6, 2, FRAMES, 96, generator=torch.Generator().manual_seed(0))
@@ -141,3 +145,27 @@ def test_two_processes_learn_what_one_does_of_the_joined_batch(tmp_path):
         for one in left:
             torch.testing.assert_close(one["gradients"][name], parameter.grad, atol=1e-6, rtol=1e-4)
             torch.testing.assert_close(one["half"][name].double(), parameter.grad, atol=0.02, rtol=0.2)
+
+
+@pytest.mark.parametrize("kind", ["clmr", "tune"])
+def test_a_step_in_mixed_precision_is_near_that_in_full_precision(kind):
+    """Convolutions are in bfloat16 there; statistics of batch norm and the loss are in float32."""
+    torch.manual_seed(0)
+    made = CLMR(n_classes=0, channels=[16] * 11) if kind == "clmr" else TUNe(n_classes=0, **SMALL)
+    notes = torch.linspace(0.01, 1.5, 6)[:, None, None] * torch.arange(made.window)
+    x = 0.3 * torch.sin(notes) + 0.02 * torch.randn(6, 2, made.window)
+    dim = made.embedding_shape(made.default_layer, ())[-1]
+    objective = Contrastive(dim)
+    losses, state = [], copy.deepcopy(made.state_dict())
+    for mixed in (False, True):
+        made.load_state_dict(state)
+        made.train().zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            loss = objective.loss(made, {"x": x})["loss"]
+        loss.backward()
+        assert loss.dtype == torch.float32
+        losses.append(loss.item())
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+    assert losses[0] != losses[1]
+    assert all(one.dtype == torch.float32 for one in (*made.parameters(), *made.buffers()) if one.is_floating_point())
+    assert all(one.grad is None or one.grad.isfinite().all() for one in made.parameters())

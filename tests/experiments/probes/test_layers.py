@@ -7,7 +7,7 @@ import pytest
 
 from datasets.store import Header, Store, StoreWriter
 from experiments.probes.layers import by_number, in_order, layer_picture
-from experiments.probes.records import Score
+from experiments.probes.records import Score, layer_name
 from experiments.probes.representations import layers_in
 from experiments.probes.rows import Row
 from models.musicnn_original import MusicnnOriginal
@@ -22,6 +22,11 @@ def store(folder, layer: str, **producer) -> Store:
     ) as to:
         to.append("a", np.zeros((1, 1, 2), np.float16))
     return Store(folder)
+
+
+@pytest.mark.parametrize(("layer", "said"), [(6, "block 6"), ("conv5", "layer conv5"), ("layer1", "layer1"), ("", "")])
+def test_a_layer_in_words_is_called_so_once(layer, said):
+    assert layer_name(layer) == said
 
 
 def row(layer: int | str, value: float, encoder: str = "embeddings") -> Row:

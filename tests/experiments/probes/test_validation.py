@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
 from experiments.errors import UserError
-from experiments.probes.validation import Evaluator, best_rule, song_predictions, song_targets, songs
+from experiments.probes.validation import Evaluator, best_rule, song_means, song_predictions, song_targets, songs
 from experiments.tasks import Genre, Key, Tagging
 from models.probes.songs import RULES
 
@@ -63,3 +63,12 @@ def test_clips_of_a_song_that_disagree_are_named():
     assert song_targets(TASK, np.array([2, 2, 0]), ["s", "s", "t"]).tolist() == [2, 0]
     with pytest.raises(UserError, match="clips of 's' have different annotations"):
         song_targets(TASK, np.array([2, 1, 0]), ["s", "s", "t"])
+
+
+@given(seed=st.integers(0, 1000), before=st.lists(st.integers(1, 3), max_size=2))
+def test_means_are_those_of_the_clips_of_each_song(seed, before):
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(np.concatenate([np.arange(4), rng.integers(0, 4, 5)]))
+    values = rng.normal(size=(*before, 9, 2)).astype(np.float32)
+    expected = np.stack([values[..., rows == song, :].mean(-2, dtype=np.float64) for song in range(4)], -2)
+    np.testing.assert_allclose(song_means(values, rows), expected, rtol=1e-12, atol=1e-12)

@@ -14,7 +14,7 @@ from models.rhythm.options import DECODERS, Decoding
 def test_the_defaults_are_those_of_the_decoders():
     usual = RhythmSettings()
     for name in DECODERS:
-        assert usual.decoding(name, alternatives=True) == Decoding(name=name)
+        assert usual.decoding(name, alternatives=True) == Decoding(name=name, bars=usual.bars)
     assert usual.decoding("dbn").alternatives is False
 
 
@@ -67,4 +67,8 @@ def test_known_beats_are_pinned_and_those_of_position_one_are_downbeats(tmp_path
 def test_the_usual_decoding_is_that_of_the_settings():
     made, usual = RhythmSettings().decoding("peaks"), Decoding()
     assert made.min_interval == pytest.approx(usual.min_interval) == pytest.approx(0.2)
-    assert (made.bars, made.peak_threshold, made.n_tempi) == (usual.bars, usual.peak_threshold, usual.n_tempi)
+    assert (made.peak_threshold, made.n_tempi) == (usual.peak_threshold, usual.n_tempi)
+
+
+def test_bars_of_two_beats_are_looked_for_in_what_networks_give():
+    assert set(RhythmSettings().decoding("dbn").bars) == {2, *Decoding().bars}

@@ -8,11 +8,12 @@ import pytest
 
 from experiments.errors import UserError
 from experiments.settings import PretrainSettings
+from experiments.settings.training import TrainerSettings
 from experiments.tracking import RunHandle
 from experiments.training.collapse import CollapseWatch
 from experiments.training.online_probe import OnlineProbe
 from experiments.training.trainer import History
-from experiments.training.watching import say_course, watch
+from experiments.training.watching import how_often, say_course, watch
 from tests.experiments.training.contrastive_toys import genre, learner, loaders, make_store
 
 
@@ -48,6 +49,20 @@ def test_labels_near_the_audio_are_probed(store, capsys):
     assert said.startswith("linear probe of genre before the training and every 7 epochs, fitted on 30 and evaluated")
 
 
+@pytest.mark.parametrize(
+    ("every", "validated", "said"),
+    [
+        (1, 1, "every epoch"),
+        (5, 1, "every 5 epochs"),
+        (5, 10, "every 10 epochs"),
+        (20, 10, "every 20 epochs"),
+        (15, 10, "every 15 epochs, in the next validation, one every 10 epochs"),
+    ],
+)
+def test_what_is_said_of_the_probe_is_when_there_is_a_validation(every, validated, said):
+    assert how_often(every, TrainerSettings(max_epochs=100, check_val_every_n_epoch=validated)) == said
+
+
 def test_without_labels_there_is_no_probe_and_a_line_says_so(store, capsys):
     (only,) = watched(store)
     assert isinstance(only, CollapseWatch)
@@ -65,6 +80,14 @@ def test_a_probe_that_nobody_wants_is_not_mentioned(store, capsys):
     label(store)
     assert len(watched(store, probe_every=None)) == 1
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("monitor", ["metric", "alignment", "uniformity"])
+def test_what_does_not_tell_the_best_epoch_is_refused_before_the_training(store, monitor):
+    made = learner()
+    made.monitor = f"val/{monitor}"
+    with pytest.raises(UserError, match=rf"trainer\.monitor={monitor} does not tell which epoch .* choose loss, top1"):
+        watched(store, made)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.configs.contrastive import DEBUG, DEMO, PLACES, RATE, SEED, pretraining
+from experiments.configs.contrastive import DEBUG, PLACES, RATE, SEED, pretraining
 from experiments.configs.named import NamedConfig
 from experiments.configs.recipes import recipe
 from experiments.configs.tagger import MTT, NONE
@@ -14,7 +14,7 @@ from models.clmr import STRIDES, XL
 TITLE = "CLMR's SampleCNN"
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "clmr": {
-        "demo": {**DEMO, "model": {"channels": [8, 8, 16, 32, 64, 128, 128, 128, 128, 256, 256]}},
+        "demo": {"model": {"channels": [8, 8, 16, 32, 64, 128, 128, 128, 128, 256, 256]}},
         "debug": {**DEBUG, "model": {"channels": [4] * 11}},
     },
 }

@@ -13,7 +13,7 @@ RATE = 22_050
 SEED, BATCH, EPOCHS = 42, 96, 10_000
 # Half of the published batch makes twice the steps of a short training.
 DEMO: Mapping[str, Any] = {
-    "datamodule": {"batch_size_train": 48},
+    "datamodule": {"base_dir": None, "batch_size_train": 48},
     "trainer": {"max_epochs": 20, "check_val_every_n_epoch": 5},
     "module": {
         "optimizer": {"schedule_mode": "cosine", "warm_up_len": 2, "ramp_down_start": 2, "ramp_down_len": 18},
@@ -64,6 +64,6 @@ def pretraining(title: str, **model: Any) -> NamedConfig:
             },
             "contrastive": {"temperature": 0.5, "size": 64},
         },
-        by_scale=PLACES,
+        by_scale={**PLACES, "demo": DEMO},
         system=True,
     )

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.configs.clmr import inferring
-from experiments.configs.contrastive import DEBUG, DEMO, pretraining
+from experiments.configs.contrastive import DEBUG, pretraining
 from experiments.configs.named import NamedConfig
 from models.tune_variants import VARIANTS
 
 TITLE = "TUNe and TUNe+"
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "tune": {
-        "demo": {**DEMO, "model": {"width": 4, "tail": [8, 16, 32, 64, 128, 128, 128, 128], "size": 256}},
+        "demo": {"model": {"width": 4, "tail": [8, 16, 32, 64, 128, 128, 128, 128], "size": 256}},
         "debug": {**DEBUG, "model": {"width": 2, "tail": [4, 8, 8], "size": 8}},
     },
 }

@@ -180,7 +180,7 @@ def _check(state: State, target: Mapping[str, torch.Tensor], report: LoadReport,
         raise CheckpointError(
             f"{report.source} does not fit the network: "
             f"{first_keys('missing', missing)}{first_keys('unexpected', unexpected)}"
-            f"expected the tensors of such a network, by name"
+            f"is it a checkpoint of another network, or was it changed?"
         )
     for key, tensor in state.items():
         if tensor.shape != target[key].shape:

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 from models.errors import CheckpointError
 
 WEIGHTS = (".ckpt", ".pt", ".pth")
+PICKLE = b"\x80"  # the first byte of one that torch.save writes
 LARGEST_PICKLE = 2**26  # bytes; the tensors lie outside of it
 TUPLE_DEPTH, TUPLE_VALUES = 16, 2**16  # those within a tuple, counted again wherever one stands
 OPEN = 64  # containers that are being filled at once
@@ -87,8 +88,11 @@ def check_pickle(path: Path, numpy: bool = False) -> None:
     try:
         with path.open("rb") as file:
             size = path.stat().st_size
-            if file.read(4) == b"PK\x03\x04":
+            begin = file.read(9)
+            if begin[:4] == b"PK\x03\x04":
                 _check_archive(path, size, numpy)
+            elif begin and begin[:1] != PICKLE:
+                raise CheckpointError(f"{path} is not a file of weights: {_remedy(begin)}")
             else:
                 file.seek(0)
                 _check_sequence(file, size, numpy)
@@ -103,6 +107,12 @@ def check_pickle(path: Path, numpy: bool = False) -> None:
         raise CheckpointError(
             f"{path} is not a readable file of weights, damaged or cut short: {_first_line(error)}; copy it again"
         ) from error
+
+
+def _remedy(begin: bytes) -> str:
+    if begin[8:] == b"{":  # after the length of the header
+        return "it seems to be a safetensors file; give its name the ending .safetensors"
+    return "it does not begin like one that torch.save wrote; name a checkpoint (.ckpt, .pt, .pth, .safetensors)"
 
 
 def _check_archive(path: Path, size: int, numpy: bool) -> None:

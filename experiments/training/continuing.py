@@ -18,10 +18,13 @@ from experiments.tracking import RunHandle, liveness
 from experiments.tracking.liveness import run_state
 from experiments.training.checkpointing import BEST, INTERRUPTED, LAST
 from experiments.training.trainer import checkpoint_folder
+from models.errors import CheckpointError
 from models.files import replaced
 from models.layouts import load_pickled
 
 RESUME_VARIABLE = "OSTINATO_RESUME"  # rank zero's choice, for the ranks that it launches
+NEEDED = ("optimizer_states", "lr_schedulers", "state_dict")  # without which Lightning does not go on
+KEPT = "epoch=*.ckpt"  # of `trainer.keep_every_n_epochs`
 REQUEUED = "hpc_ckpt_*.ckpt"  # in a run's folder: what Lightning leaves when SLURM requeues a job
 OWNER = ".run.json"  # in a folder of checkpoints: the run they are of
 CLAIM, CLAIM_SECONDS = ".run.lock", 60.0  # held for as long as `OWNER` is read and written
@@ -34,7 +37,8 @@ def resume_from(settings: PretrainSettings, run: RunHandle) -> Path | None:
     Its points from there on are taken back, and its folder of checkpoints is this run's from now on.
 
     Raises:
-        UserError: The folder holds the checkpoints of another run; or this rank does not see the checkpoint.
+        UserError: The folder holds the checkpoints of another run; all that are of this one are damaged or without the
+            state of a training; or this rank does not see the checkpoint.
     """
     if run.is_global_zero:
         found = _newest(settings, run) if run.origin else None
@@ -85,26 +89,56 @@ def _counted(tracks: Mapping[str, int]) -> str:
 
 
 def _newest(settings: PretrainSettings, run: RunHandle) -> tuple[Path, int] | None:
-    """The checkpoint of the origin with the most optimiser steps, and their number."""
-    folder = checkpoint_folder(settings.trainer, run.origin)
-    found: list[tuple[int, float, Path]] = []
-    for path in (*(folder / f"{name}.ckpt" for name in (LAST, INTERRUPTED)), *run.origin.glob(REQUEUED)):
-        if not path.is_file():
-            continue
-        try:
-            content = load_pickled(path, mmap=True)
-            made_by, step = content["hyper_parameters"].get("run_fingerprint"), int(content["global_step"])
-        except (ValueError, LookupError, AttributeError, TypeError, OSError) as error:
-            say(f"{path} cannot be resumed from ({type(error).__name__}): ignored")
-            continue
-        if made_by != run.fingerprint:
-            say(f"{path} is of a run with other settings: ignored")
-            continue
-        found.append((step, path.stat().st_mtime, path))
-    if not found:
-        return None
-    step, _, path = max(found)
-    return path, step
+    """The checkpoint of the origin with the most optimiser steps, and their number; kept ones where no other is whole.
+
+    Raises:
+        UserError: There are checkpoints, but none to go on from.
+    """
+    folder, useless = checkpoint_folder(settings.trainer, run.origin), []
+    newest = [*(folder / f"{name}.ckpt" for name in (LAST, INTERRUPTED)), *run.origin.glob(REQUEUED)]
+    for paths in (newest, folder.glob(KEPT)):
+        found: list[tuple[int, float, Path]] = []
+        for path in filter(Path.is_file, paths):
+            try:
+                made_by, step = _origin_and_step(path)
+            except UserError as error:
+                useless.append(str(error))
+                continue
+            if made_by != run.fingerprint:
+                say(f"{path} is of a run with other settings: ignored")
+                continue
+            found.append((step, path.stat().st_mtime, path))
+        if found:
+            step, _, path = max(found)
+            for reason in useless:
+                say(f"{reason}: passed over")
+            return path, step
+    if useless:
+        raise UserError(
+            f"{'; '.join(useless)}; run {run.origin.name} has no other checkpoint to go on from: "
+            "delete or move it and resume, or begin anew without resume=True"
+        )
+    return None
+
+
+def _origin_and_step(path: Path) -> tuple[str | None, int]:
+    """Which settings a checkpoint is of, as a fingerprint, and after how many optimiser steps it was written.
+
+    Raises:
+        UserError: It is damaged, or not the state of a training; a clause.
+    """
+    try:
+        content = load_pickled(path, mmap=True)
+    except (CheckpointError, OSError) as error:
+        raise UserError(f"{path} is damaged or cut short") from error
+    try:
+        lacking = [key for key in NEEDED if key not in content]
+        made_by, step = content["hyper_parameters"].get("run_fingerprint"), int(content["global_step"])
+    except (ValueError, LookupError, AttributeError, TypeError) as error:
+        raise UserError(f"{path} is no checkpoint of a training") from error
+    if lacking:
+        raise UserError(f"{path} holds no state of a training to go on from (no {', '.join(lacking)})")
+    return made_by, step
 
 
 def _claim(folder: Path, run: RunHandle) -> None:

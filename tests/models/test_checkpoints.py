@@ -153,7 +153,8 @@ def write_text(path):
     ("name", "write", "message"),
     [
         ("none.pt", lambda path: None, "neither a file nor a release; the releases are discogs-maest-5s"),
-        ("text.pt", write_text, "text.pt"),
+        ("text.pt", write_text, r"text\.pt is not a file of weights: .*name a checkpoint"),
+        ("safe.pt", lambda path: save_file({"a": torch.ones(1)}, path), "the ending .safetensors"),
         ("text.safetensors", write_text, "not a readable safetensors file"),
         ("list.pt", lambda path: torch.save([1], path), "holds a list, expected a dictionary"),
         ("numbers.pt", lambda path: torch.save({"a": 1}, path), "expected tensors by name, found a"),

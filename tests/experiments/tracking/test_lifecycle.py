@@ -239,3 +239,12 @@ def test_a_worker_that_died_is_named_by_its_signal(capsys) -> None:
     lifecycle.report(BrokenProcessPool("The exit codes of the workers are {SIGKILL(-9)}"), noted.append)
     assert capsys.readouterr().err.startswith("error: a worker was killed (SIGKILL), most often for want of memory")
     assert "BrokenProcessPool" in noted[0]
+
+
+@pytest.mark.parametrize(("name", "short"), [("ex_mine.py", True), ("program.py", False)])
+def test_ctrl_c_while_a_script_imports_is_one_line(tmp_path, name, short):
+    (tmp_path / name).write_text("import experiments\nraise KeyboardInterrupt\n")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([sys.executable, name], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGINT  # a shell says 130
+    assert (ended.stderr == "interrupted\n") == short

@@ -32,8 +32,10 @@ def nothing_chosen_yet(monkeypatch):
 def leave(folder: Path, step: int, name: str = "last", made_by: str = SETTINGS) -> Path:
     """A checkpoint, as far as it is looked at."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = {"hyper_parameters": {"run_fingerprint": made_by}, "global_step": step, "state_dict": {}}
-    torch.save(state, folder / f"{name}.ckpt")
+    needed = {"state_dict": {}, "optimizer_states": [], "lr_schedulers": []}
+    torch.save(
+        {"hyper_parameters": {"run_fingerprint": made_by}, "global_step": step, **needed}, folder / f"{name}.ckpt"
+    )
     return folder / f"{name}.ckpt"
 
 
@@ -98,9 +100,34 @@ def test_damaged_checkpoints_and_those_of_other_settings_are_left_aside(tmp_path
     run = handle(tmp_path, origin="now")
     assert resume_from(settings(), run) == last
     assert f"{cut} is of a run with other settings" in capsys.readouterr().err
-    last.write_bytes(b"torn")
+    last.unlink()
     assert resume_from(settings(), run) is None
-    assert f"{last} cannot be resumed from" in capsys.readouterr().err
+    last = leave(folder, 5)
+    cut = leave(folder, 9, "interrupted")
+    os.truncate(cut, cut.stat().st_size // 2)
+    assert resume_from(settings(), run) == last
+    assert f"{cut} is damaged or cut short: passed over\ngoing on from {last}" in capsys.readouterr().err
+
+
+def test_nothing_is_trained_again_where_the_only_checkpoint_is_damaged(tmp_path):
+    folder = tmp_path / "runs" / "now" / "checkpoints"
+    cut = leave(folder, 9, "interrupted")
+    os.truncate(cut, cut.stat().st_size // 2)
+    run = handle(tmp_path, origin="now")
+    with pytest.raises(UserError, match=r"interrupted\.ckpt is damaged .* no other checkpoint .* without resume=True"):
+        resume_from(settings(), run)
+    assert run.rewound == []
+    kept = leave(folder, 4, "epoch=2")
+    assert resume_from(settings(), run) == kept
+
+
+def test_a_checkpoint_of_weights_alone_is_refused(tmp_path):
+    path = leave(tmp_path / "runs" / "now" / "checkpoints", 9, "interrupted")
+    content = torch.load(path, weights_only=True)
+    del content["optimizer_states"]
+    torch.save(content, path)
+    with pytest.raises(UserError, match=r"interrupted\.ckpt holds no state .*no optimizer_states.*delete or move it"):
+        resume_from(settings(), handle(tmp_path, origin="now"))
 
 
 def test_ranks_that_rank_zero_launches_take_its_choice(tmp_path):

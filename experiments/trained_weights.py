@@ -21,7 +21,7 @@ OWN_FILE = "or name a file of your own: inference.checkpoint=FILE"
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedWeights:
     """What weights hold.
 
     Attributes:
@@ -41,7 +41,7 @@ class Trained:
 
 def open_trained(
     source: str, allowed: Collection[str], sha256: str | None, head: str | None, changed: Mapping[str, Any]
-) -> Trained:
+) -> TrainedWeights:
     """Read a trained network; arguments and errors are those of `experiments.encoder.Encoder.load`."""
     if source in RELEASES and not Path(source).exists():
         file = fetch(source, hint=OWN_FILE)
@@ -57,4 +57,4 @@ def open_trained(
         of_head = checkpoint_file(head)
         network, name = with_head(network, of_head), f"{name}, head {digest(of_head)}"
         metadata = {key: value for key, value in metadata.items() if key not in OF_OUTPUTS}
-    return Trained(network, frontend, metadata, name, file)
+    return TrainedWeights(network, frontend, metadata, name, file)

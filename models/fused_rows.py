@@ -13,7 +13,7 @@ from models.fused_sums import add_branches
 
 
 @dataclass(frozen=True)
-class Filters:
+class RowFilters:
     """Of a convolution along time, as those of a convolution of images of one row.
 
     Attributes:
@@ -41,7 +41,7 @@ def norm_pooled(x: Tensor, conv: nn.Conv1d, norm: nn.Module, pool: int) -> Tenso
     if not fusable(x, conv, norm):
         x = norm(conv(x))
         return (x if pool == 1 else F.max_pool1d(x, pool)).relu_()
-    filters = Filters(conv.weight.unsqueeze(2), conv.bias, (1, conv.stride[0]), (0, conv.padding[0]))
+    filters = RowFilters(conv.weight.unsqueeze(2), conv.bias, (1, conv.stride[0]), (0, conv.padding[0]))
     image = x.unsqueeze(2).contiguous(memory_format=torch.channels_last)
     if pool == 1:
         return add_branches([(filters, norm, image)]).squeeze(2)

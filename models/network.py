@@ -164,7 +164,7 @@ class Network(Named):
         return self.layer_names[-1]
 
     @property
-    def classifier(self) -> nn.Module:
+    def output_layer(self) -> nn.Module:
         """The only or the first head, a module that is called once in a pass."""
         return self.get_submodule(self.head_prefixes[0].removesuffix("."))
 

@@ -72,7 +72,7 @@ def logits_of(network: Network, x: Tensor) -> tuple[Tensor]:
 def head_inputs_of(network: Network, x: Tensor) -> tuple[Tensor]:
     """What the only or the first head sees."""
     seen: list[Tensor] = []
-    hook = network.classifier.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    hook = network.output_layer.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
     try:
         network(x)
     finally:

@@ -41,7 +41,7 @@ class Layers(nn.Sequential):
     folds: ClassVar[Mapping[str, str]] = {"0": "1"}
 
 
-class ConvBlock(nn.Module):
+class NormedConv(nn.Module):
     """Convolution over three cells, batch norm, max-pooling if any, ReLU.
 
     Args:
@@ -111,14 +111,14 @@ class TUNe(WindowEncoder, name="tune"):
             reached = range(1, 1 + min(levels_up, len(down)))
             self.joined |= {f"convDown{number}": f"conv{top - number}" for number in reached}
         channels |= down
-        self.conv1 = ConvBlock(1, width)
+        self.conv1 = NormedConv(1, width)
         for before, name in pairwise(self.layer_names):
             seen = channels[before]
             if name in self.upsamplings:
                 seen = channels[name]
                 setattr(self, self.upsamplings[name], nn.ConvTranspose1d(channels[before], seen, POOL, POOL))
             seen += channels[self.joined[name]] if name in self.joined else 0
-            setattr(self, name, ConvBlock(seen, channels[name]))
+            setattr(self, name, NormedConv(seen, channels[name]))
         self.within = {module: name for name, module in self.upsamplings.items()}
         self.fc = make_head(size, hidden, n_classes)
         if n_classes and not hidden:

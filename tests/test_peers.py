@@ -15,6 +15,7 @@ from tests.peers import panns_labels
 from tests.test_lock import wanted
 
 MODULES = {
+    "cysox": "cysox",
     "torchaudio": "torchaudio",
     "maest-infer": "maest_infer.model",
     "hear21passt": "hear21passt.models.passt",

@@ -36,6 +36,7 @@ OWN = {
     "mine": ["model.network=maest", "datamodule.clip_length=5"],
     "finetune": ["model.checkpoint=trained.safetensors"],
     **{name: DEMO_CORPUS for name in TRANSFER if name.endswith("_mtt")},
+    **{name: ["model.network=clmr"] for name in clmr_evaluation.TRANSFER},
 }
 
 
@@ -91,9 +92,8 @@ def test_pretraining(name):
 
 @pytest.mark.parametrize("name", trained(TRANSFER))
 def test_transfer(name):
-    by_group = {targets.PROBE_TITLE: STORED, clmr_evaluation.TITLE: ["model.network=clmr"]}
-    needed = by_group.get(TRANSFER[name].group, [])
-    result = run("ex_transfer.py", "with", name, "debug", *FEW, *needed, *OWN.get(name, []))
+    stored = STORED if TRANSFER[name].group == targets.PROBE_TITLE else []
+    result = run("ex_transfer.py", "with", name, "debug", *FEW, *stored, *OWN.get(name, []))
     assert finite(result)
     assert "val/loss" in result
 

@@ -15,7 +15,7 @@ TITLE = "CLMR's SampleCNN"
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "clmr": {
         "demo": {"model": {"channels": [8, 8, 16, 32, 64, 128, 128, 128, 128, 256, 256]}},
-        "debug": {**DEBUG, "model": {"channels": [4] * 11}},
+        "debug": {**DEBUG, "model": {"channels": [8] * 11}},
     },
 }
 

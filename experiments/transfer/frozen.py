@@ -61,11 +61,11 @@ class OfHead(Supervised):
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Of what the head gives."""
-        return super().loss(network.classifier, batch)
+        return super().loss(network.output_layer, batch)
 
     def keep(self, network: nn.Module, batch: Batch) -> dict[str, np.ndarray]:
         """Outputs of the head, and the targets."""
-        return super().keep(network.classifier, batch)
+        return super().keep(network.output_layer, batch)
 
 
 class HeadLearner(Learner):
@@ -111,7 +111,7 @@ def train_head(settings: PretrainSettings, kind: Literal["crop", "windows"], run
             targets = tracks["train"].targets
             result |= report_test(settings, learner, run, tracks["test"], selection, targets)
             if run.is_global_zero and task.kind != "values":
-                head, test, made = learner.net.classifier, vectors.splits["test"], learner.evaluation.predictions
+                head, test, made = learner.net.output_layer, vectors.splits["test"], learner.evaluation.predictions
                 result |= report_averages(task, data, head, test, made, run)
         except (UserError, IntervalError) as error:  # too few test tracks: the training is none the worse for it
             say(f"no test scores: {error}")

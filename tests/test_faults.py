@@ -27,6 +27,7 @@ from experiments.tracking import Experiment, overrides
 from experiments.tracking.commandline import VERBS
 from models import augment
 from models.checkpoints import save_network
+from models.clmr import CLMR
 from models.fcn import FCN
 from models.maest import MAEST
 from models.releases import RELEASES
@@ -255,6 +256,9 @@ def test_f28_every_command_that_is_shown_exists_with_its_settings(line, experime
         return
     experiment = experiments[program]
     weights = {"model.checkpoint=CHECKPOINT": f"model.checkpoint={tmp_path / 'own.safetensors'}"}
+    if any(word.startswith("clmr_") for word in words):
+        save_network(tmp_path / "clmr.safetensors", CLMR(n_classes=0, channels=[2] * 11), {"task": None, "labels": []})
+        weights["model.checkpoint=runs/KEY"] = f"model.checkpoint={tmp_path / 'clmr.safetensors'}"
     for own, ours in (IN_PLACE_OF | weights).items():
         words = [word.replace(own, ours) for word in words]
     before, tokens = words, []

@@ -27,12 +27,20 @@ def hashed_split(identity: str, shares: Sequence[float] = SHARES) -> str:
         identity: Of the track.
         shares: Of `SPLITS`; they sum to 1.
     """
-    digest = hashlib.sha256(composed(identity).encode("utf-8", "surrogatepass")).digest()
-    tenth, rest = int.from_bytes(digest[:4], "big") % 10, int.from_bytes(digest[4:8], "big")
-    place = tenth * STEPS + rest  # of 10 * STEPS; whole numbers, so that 0.8 + 0.1 is 0.9
+    place = hashed_place(identity)
     valid_from = round(shares[0] * 10 * STEPS)
     test_from = round((shares[0] + shares[1]) * 10 * STEPS)
     return "train" if place < valid_from else "valid" if place < test_from else "test"
+
+
+def hashed_place(identity: str) -> int:
+    """Where a track stands by a hash of its id, from 0 to 10 * `STEPS`: those with the lowest places are trained on.
+
+    Whole numbers, so that 0.8 + 0.1 is 0.9.
+    """
+    digest = hashlib.sha256(composed(identity).encode("utf-8", "surrogatepass")).digest()
+    tenth, rest = int.from_bytes(digest[:4], "big") % 10, int.from_bytes(digest[4:8], "big")
+    return tenth * STEPS + rest
 
 
 def hashed(labels: Mapping[str, Sequence[Hashable]], shares: Sequence[float] = SHARES) -> dict[str, str]:

@@ -365,7 +365,10 @@ def test_mistakes_about_probes_are_named_before_anything_is_trained(trained, at_
             ["extract_logits", "with", *SMALL, DATA[0], "inference.random_weights=True"],
             "an untrained network has no classes",
         ),
-        (["with", *SMALL, "trainer.check_val_every_n_epoch=3"], "no epoch would be validated"),
+        (
+            ["with", *SMALL, "trainer.check_val_every_n_epoch=3"],
+            "no epoch would be validated, and there would be no best checkpoint; set trainer",
+        ),
         (["with", *SMALL, "trainer.max_epoch=3"], "max_epochs"),
         (["with", *SMALL, "trainer.max_epochs=0"], "max_epochs"),
         (["with", "maest_30_pretrain"], "maest_30s_pretrain"),

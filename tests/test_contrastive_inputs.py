@@ -46,6 +46,7 @@ def place(tmp_path_factory):
         (folder / "empty" / "notes.txt").write_text("no music")
         write(folder / "one", 1)
         write(folder / "few", 5)
+        write(folder / "three", 3)
         write(folder / "short", 30, 0.3)
         for name, words in (("mels", []), ("other_rate", ["--audio", "22050"]), ("store", ["--audio", str(RATE)])):
             assert preprocess(["music", name, "--jobs", "1", "--quiet", *words]) == 0
@@ -65,7 +66,15 @@ def train(*words: str, network: list[str] = SMALL) -> dict[str, float]:
     [
         (["datamodule.base_dir=empty"], "empty: no audio file in this folder, only 1 .txt"),
         (["datamodule.base_dir=one"], "contrastive learning tells tracks from each other, and 1 track is for training"),
-        (["datamodule.base_dir=few"], "for validation, which tells tracks from each other and takes at least 2"),
+        (["datamodule.base_dir=few"], "batch_size_train=4: only 3 tracks are for training"),
+        (
+            ["datamodule.base_dir=three"],
+            "takes at least 2, as the training does: give datamodule.base_dir a folder",
+        ),
+        (
+            ["datamodule.base_dir=few", "datamodule.split_shares=[1,0,0]"],
+            "or let a hash choose them: datamodule.splits=",
+        ),
         (
             [
                 "datamodule.base_dir=short",

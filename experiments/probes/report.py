@@ -28,6 +28,7 @@ from models.probes.grids import ProbeConfig
 MOST_POINTS = 1000  # of the curves of a run
 MOST_BARS = 24
 MOST_CELLS = 1500  # of the picture of a grid
+FEW = 10  # test tracks, with which no difference means anything
 POINTS = "probes.csv"
 COMPARISON = "comparison.csv"
 TABLE = "comparison.txt"
@@ -63,6 +64,8 @@ def format_table(rows: Sequence[Row], best: Mapping[str, Row], ahead: Mapping[st
             if row is not main:
                 cells.append(_gap(main, row))
             lines.append(f"{row.label:<{width}}" + _cells(cells))
+        if main.score.n < FEW:
+            lines.append(f"too few test {main.score.unit} to compare anything: {main.score.n}")
         for one, other in (ahead or {}).items():
             pair = [_best_of(encoder, of_task) for encoder in (one, other)]
             if all(pair):

@@ -43,7 +43,8 @@ class TrainerSettings(Section):
         if self.check_val_every_n_epoch > self.max_epochs:
             raise ValueError(
                 f"check_val_every_n_epoch={self.check_val_every_n_epoch} with max_epochs={self.max_epochs}: "
-                "no epoch would be validated, and there would be no best checkpoint"
+                "no epoch would be validated, and there would be no best checkpoint; "
+                f"set trainer.check_val_every_n_epoch to {self.max_epochs} or less"
             )
         return self
 

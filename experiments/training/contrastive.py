@@ -59,7 +59,8 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     watching = watch(settings, learner, loaders, run)
     _, curves, result = fit(learner, loaders, settings.trainer, settings.module, run, checkpoint, watching)
     if run.is_global_zero:
-        say_course(curves, learner.objective.shown)
+        steps = loaders.steps_per_epoch(settings.trainer, processes(settings.trainer))
+        say_course(curves, learner.objective.shown, steps, len(loaders.splits["valid"]))
         best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
         tracks = spell(settings.datamodule)
         words = shlex.join([f"inference.checkpoint={best}", *settings.model.words])
@@ -166,10 +167,15 @@ def check_numbers(train: int, valid: int, batch: int, processes: int = 1, corpus
             "training: give datamodule.base_dir a folder with more audio files"
         )
     if valid < 2:
+        few = f"{pluralize(valid, 'track is', 'tracks are')} for validation, which tells tracks from each other and "
+        if train + valid < 4:
+            raise UserError(
+                f"{few}takes at least 2, as the training does: give datamodule.base_dir a folder with 4 or more audio "
+                "files, better many more"
+            )
         raise UserError(
-            f"{pluralize(valid, 'track is', 'tracks are')} for validation, which tells tracks from each other and "
-            "takes at least 2: put more into the split valid of the table, or into a folder valid/, or raise its share "
-            "(datamodule.split_shares=[0.7,0.3,0.0])"
+            f"{few}takes at least 2: put more into the split valid of the table, or into a folder valid/, or let a "
+            "hash choose them: datamodule.splits=hashed datamodule.split_shares=[0.9,0.1,0.0]"
         )
     share = -(-train // processes)
     if share < batch:

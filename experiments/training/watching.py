@@ -7,6 +7,7 @@ import math
 from lightning.pytorch.callbacks import Callback
 
 from datasets.corpus import CorpusError
+from datasets.text import pluralize
 from experiments.errors import UserError
 from experiments.launcher import layout
 from experiments.messages import say
@@ -103,9 +104,24 @@ def _check_monitor(settings: PretrainSettings, monitor: str, probe: OnlineProbe 
         )
 
 
-def say_course(curves: History, shown: tuple[str, ...]) -> None:
-    """Say from where to where the scores that are shown went."""
+def say_course(curves: History, shown: tuple[str, ...], steps: int, tracks: int) -> None:
+    """Say from where to where the scores that are shown went.
+
+    Args:
+        curves: Of the training.
+        shown: Names of the scores.
+        steps: Of an epoch.
+        tracks: For validation.
+    """
     series = {name: curves.series.get(f"val/{name}", []) for name in shown}
-    parts = [f"{name} {ends[0][1]:.3g} to {ends[-1][1]:.3g}" for name, ends in series.items() if len(ends) > 1]
+    parts = [
+        f"{name} {' to '.join(f'{value:.3g} {_when(step, steps)}' for step, value in (points[0], points[-1]))}"
+        for name, points in series.items()
+        if len(points) > 1
+    ]
     if parts:
-        say(f"from the beginning to the end: {', '.join(parts)} (curves.png)")
+        say(f"on {pluralize(tracks, 'validation track')}: {', '.join(parts)}; curves.png")
+
+
+def _when(step: int, steps: int) -> str:
+    return f"(epoch {math.ceil(step / max(steps, 1))})" if step else "(before the training)"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from types import SimpleNamespace
 
-from experiments.probes.report import grid_picture
+import numpy as np
+import pytest
+
+from experiments.probes.report import format_table, grid_picture
 from experiments.probes.sweep_files import Record
 from models.probes.grids import ProbeConfig
 
@@ -30,3 +33,11 @@ def test_no_line_runs_through_a_cell_and_values_are_in_per_cent(tmp_path, axes):
 
 def test_one_point_is_no_picture(tmp_path):
     assert grid_picture(records(0.2), "r2", tmp_path / "grid.png", "x") is None
+
+
+@pytest.mark.parametrize(("tracks", "warned"), [(1, True), (9, True), (10, False)])
+def test_a_table_of_few_test_tracks_says_that_it_compares_nothing(tracks, warned):
+    score = SimpleNamespace(task="genre", n=tracks, unit="tracks", seeds=(0.5,), encoder="x")
+    row = SimpleNamespace(label="embeddings", score=score, metrics={"accuracy": (0.5, 0.1, 0.9)})
+    table = format_table([row], {"genre": row})
+    assert (f"too few test tracks to compare anything: {tracks}" in table) == warned

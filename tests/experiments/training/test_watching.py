@@ -107,5 +107,8 @@ def test_the_best_epoch_can_be_that_of_the_probe_where_every_validation_has_one(
 def test_the_course_of_a_training_is_said_at_its_end(capsys):
     curves = History()
     curves.series = {"val/top1": [(3, 0.1), (6, 0.25)], "val/probe_ap": [(0, 0.2), (6, 0.5)]}
-    say_course(curves, ("top1", "probe_ap"))
-    assert "top1 0.1 to 0.25, probe_ap 0.2 to 0.5" in capsys.readouterr().err
+    say_course(curves, ("top1", "probe_ap"), 3, 7)
+    assert (
+        "on 7 validation tracks: top1 0.1 (epoch 1) to 0.25 (epoch 2), "
+        "probe_ap 0.2 (before the training) to 0.5 (epoch 2); curves.png"
+    ) in capsys.readouterr().err

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import lightning as L
 
 from datasets.file_locks import close_lock, open_lock, wait_exclusive
 from experiments import distributed
@@ -22,6 +24,8 @@ from models.errors import CheckpointError
 from models.files import replaced
 from models.layouts import load_pickled
 
+Prepared = TypeVar("Prepared")
+
 RESUME_VARIABLE = "OSTINATO_RESUME"  # rank zero's choice, for the ranks that it launches
 NEEDED = ("optimizer_states", "lr_schedulers", "state_dict")  # without which Lightning does not go on
 KEPT = "epoch=*.ckpt"  # of `trainer.keep_every_n_epochs`
@@ -29,6 +33,26 @@ REQUEUED = "hpc_ckpt_*.ckpt"  # in a run's folder: what Lightning leaves when SL
 OWNER = ".run.json"  # in a folder of checkpoints: the run they are of
 CLAIM, CLAIM_SECONDS = ".run.lock", 60.0  # held for as long as `OWNER` is read and written
 UNFINISHED = ("failed", "interrupted", "stale", "elsewhere")  # how a run stands with which `resume=True` goes on
+
+
+def begin(settings: PretrainSettings, run: RunHandle, prepare: Callable[[], Prepared]) -> tuple[Prepared, Path | None]:
+    """Prepare a training, and find the checkpoint that it goes on from; None at a beginning.
+
+    Args:
+        settings: Of the training.
+        run: Its seed counts for all that is drawn.
+        prepare: Makes what is trained, and notes its data with the run.
+
+    Raises:
+        UserError: See `resume_from` and `same_data`.
+    """
+    L.seed_everything(run.seed, workers=True, verbose=False)
+    checkpoint = resume_from(settings, run)
+    before = run.known("data")
+    prepared = prepare()
+    if checkpoint:
+        same_data(before, run)
+    return prepared, checkpoint
 
 
 def resume_from(settings: PretrainSettings, run: RunHandle) -> Path | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 
-import lightning as L
 import torch
 
 from datasets.examples import Examples
@@ -23,7 +22,7 @@ from experiments.tracking import RunHandle
 from experiments.tracks.data import open_source, spell
 from experiments.tracks.unlabelled import split_tracks
 from experiments.training.checkpointing import BEST
-from experiments.training.continuing import resume_from, same_data
+from experiments.training.continuing import begin
 from experiments.training.fitting import fit
 from experiments.training.learner import Learner
 from experiments.training.loading import SplitLoaders
@@ -31,8 +30,8 @@ from experiments.training.monitoring import monitored
 from experiments.training.optimizers import freeze
 from experiments.training.phases import phases
 from experiments.training.recipes import training_augmentations
-from experiments.training.trainer import checkpoint_folder
-from experiments.training.watching import processes, say_course, watch
+from experiments.training.trainer import checkpoint_folder, processes
+from experiments.training.watching import say_course, watch
 from experiments.windowing import in_words
 from models.fingerprint import fingerprint
 from models.inputs import Inputs
@@ -48,12 +47,7 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     Raises:
         UserError: The training diverged; or settings, tracks or weights do not fit.
     """
-    L.seed_everything(run.seed, workers=True, verbose=False)
-    checkpoint = resume_from(settings, run)
-    before = run.known("data")
-    learner, loaders = prepare(settings, run)
-    if checkpoint:
-        same_data(before, run)
+    (learner, loaders), checkpoint = begin(settings, run, lambda: prepare(settings, run))
     if settings.trainer.compile:
         learner.net.compile_parts()
     watching = watch(settings, learner, loaders, run)

@@ -9,14 +9,13 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 
 from experiments.errors import UserError
-from experiments.launcher import layout
 from experiments.settings import ModuleSettings, TrainerSettings
 from experiments.tracking import RunHandle
 from experiments.training.averaging import MovingAverage, SnapshotAverage, averaging
 from experiments.training.learner import Learner
 from experiments.training.monitoring import LOSS, mode_of
 from experiments.training.phases import total_epochs
-from experiments.training.trainer import History, draw, make_trainer
+from experiments.training.trainer import History, draw, make_trainer, processes
 from models.attention import prefer
 
 
@@ -46,8 +45,7 @@ def fit(
     Raises:
         UserError: The training diverged.
     """
-    processes = math.prod(layout(settings.devices, settings.num_nodes))
-    curves, steps = History(), data.steps_per_epoch(settings, processes)
+    curves, steps = History(), data.steps_per_epoch(settings, processes(settings))
     epochs = total_epochs(learner.phases, settings.max_epochs)
     joint = learner.objective.joint_batch_norm
     average, monitor = averaging(module), learner.monitor

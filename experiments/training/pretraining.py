@@ -24,7 +24,7 @@ from experiments.tracking import RunHandle
 from experiments.tracks.data import spell
 from experiments.training import beat_decoders, beat_report, contrastive
 from experiments.training.checkpointing import BEST
-from experiments.training.continuing import resume_from, same_data
+from experiments.training.continuing import begin
 from experiments.training.fitting import fit
 from experiments.training.learner import Learner
 from experiments.training.preparing import prepare
@@ -49,12 +49,7 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     """
     if settings.module.objective == "contrastive":
         return contrastive.pretrain(settings, run)
-    L.seed_everything(run.seed, workers=True, verbose=False)
-    checkpoint = resume_from(settings, run)
-    before = run.known("data")
-    learner, loaders = prepare(settings, run)
-    if checkpoint:
-        same_data(before, run)
+    (learner, loaders), checkpoint = begin(settings, run, lambda: prepare(settings, run))
     if settings.trainer.compile:
         learner.net.compile_parts()
     trainer, _, result = fit(learner, loaders, settings.trainer, settings.module, run, checkpoint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
+from experiments.launcher import layout
 from experiments.networks.devices import on_cuda, precision
 from experiments.settings import TrainerSettings
 from experiments.tracking import RunHandle
@@ -76,6 +78,11 @@ class History(Series):
             if points and points[-1][0] == step:  # noted already, by a validation that was cut for instance
                 points.pop()
             points.append((step, float(value)))
+
+
+def processes(settings: TrainerSettings) -> int:
+    """How many train side by side."""
+    return math.prod(layout(settings.devices, settings.num_nodes))
 
 
 def draw(trainer: L.Trainer, curves: History, run: RunHandle, groups: Groups) -> None:

@@ -9,7 +9,6 @@ from lightning.pytorch.callbacks import Callback
 from datasets.corpus import CorpusError
 from datasets.text import pluralize
 from experiments.errors import UserError
-from experiments.launcher import layout
 from experiments.messages import say
 from experiments.settings import PretrainSettings, TrainerSettings
 from experiments.tracking import RunHandle
@@ -19,14 +18,9 @@ from experiments.training.collapse import CollapseWatch
 from experiments.training.learner import Learner
 from experiments.training.loading import SplitLoaders
 from experiments.training.online_probe import PREFIX, OnlineProbe
-from experiments.training.trainer import History
+from experiments.training.trainer import History, processes
 
 UNFIT = ("metric", "alignment", "uniformity")  # there is no task; a collapse is best aligned; noise is most uniform
-
-
-def processes(settings: TrainerSettings) -> int:
-    """How many train side by side."""
-    return math.prod(layout(settings.devices, settings.num_nodes))
 
 
 def watch(settings: PretrainSettings, learner: Learner, loaders: SplitLoaders, run: RunHandle) -> list[Callback]:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import numpy as np
 from torch import nn
 
@@ -37,7 +36,7 @@ from experiments.tracks.examples import examples
 from experiments.tracks.unmatched import match, report_unannotated
 from experiments.training.averaging import averaging, take_out
 from experiments.training.checkpointing import BEST, AtomicCheckpoints
-from experiments.training.continuing import resume_from, same_data
+from experiments.training.continuing import begin
 from experiments.training.fitting import fit
 from experiments.training.learner import Learner
 from experiments.training.monitoring import LOSS, monitored
@@ -61,13 +60,8 @@ def transfer(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     Raises:
         UserError: The training diverged; or the settings, tracks or vectors do not fit.
     """
-    L.seed_everything(run.seed, workers=True, verbose=False)
     check_accelerator(settings.trainer)
-    checkpoint = resume_from(settings, run)
-    before = run.known("data")
-    learner, data, representation, tracks = prepare(settings, run)
-    if checkpoint:
-        same_data(before, run)
+    (learner, data, representation, tracks), checkpoint = begin(settings, run, lambda: prepare(settings, run))
     trainer, curves, result = fit(learner, data, settings.trainer, settings.module, run, checkpoint)
     best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
     probe = fitted(learner, settings, data, curves, best, run.seed)

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-import lightning as L
 import numpy as np
 from torch import Tensor, nn
 
@@ -37,7 +36,7 @@ from experiments.tracks.data import identify
 from experiments.tracks.examples import examples
 from experiments.tracks.unmatched import report_unannotated
 from experiments.training.checkpointing import BEST
-from experiments.training.continuing import resume_from, same_data
+from experiments.training.continuing import begin
 from experiments.training.fitting import fit
 from experiments.training.learner import Learner
 from experiments.training.monitoring import monitored
@@ -94,12 +93,7 @@ def train_head(settings: PretrainSettings, kind: Literal["crop", "windows"], run
     Raises:
         UserError: The training diverged; or the settings, tracks or weights do not fit.
     """
-    L.seed_everything(run.seed, workers=True, verbose=False)
-    checkpoint = resume_from(settings, run)
-    before = run.known("data")
-    learner, vectors, tracks, data = _prepare(settings, kind, run)
-    if checkpoint:
-        same_data(before, run)
+    (learner, vectors, tracks, data), checkpoint = begin(settings, run, lambda: _prepare(settings, kind, run))
     trainer, _, result = fit(learner, vectors, settings.trainer, settings.module, run, checkpoint)
     best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
     task = learner.objective.task

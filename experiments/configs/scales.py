@@ -34,7 +34,12 @@ SCALES: dict[str, NamedConfig] = {
         "the smallest sizes, each system with its own, on the tiny demo corpus: seconds, to see that everything runs",
         {
             "datamodule": {"demo_size": "tiny", "batch_size_train": 4},
-            "trainer": {"max_epochs": 2, "limit_train_batches": 3, "log_every_n_steps": 1},
+            "trainer": {
+                "max_epochs": 2,
+                "limit_train_batches": 3,
+                "check_val_every_n_epoch": 1,
+                "log_every_n_steps": 1,
+            },
         },
         {None: {"probe": {"hidden": 16}}},
     ),

@@ -14,17 +14,11 @@ from torch import Tensor
 
 from models.arguments import Count, Rate
 from models.clmr_layout import width_of
+from models.clmr_shapes import SAMPLE_RATE, STRIDES
 from models.frontends import build
 from models.samplecnn import CHANNELS, DEPTH, SampleCNN
-from models.window_encoder import SAMPLE_RATE, WindowEncoder, make_head
+from models.window_encoder import WindowEncoder, make_head
 
-# Sample rate -> strides of the second to the tenth layer, for windows of about 2.7 s.
-STRIDES: Mapping[int, tuple[int, ...]] = {
-    SAMPLE_RATE: (3,) * (DEPTH - 2),
-    16_000: (3, 3, 3, 3, 3, 3, 5, 2, 2),
-    8_000: (3, 3, 3, 2, 2, 4, 4, 2, 2),
-}
-XL = (128, 128, 128, 256, 256, 512, 512, 1024, 1024, 2048, 2048)
 PUBLISHED = re.compile(r"sequential\.\d+\.[01]\.")
 PARTS = {"conv": "0", "bn": "1"}
 
@@ -32,8 +26,8 @@ PARTS = {"conv": "0", "bn": "1"}
 class CLMR(WindowEncoder, SampleCNN, name="clmr"):
     """Eleven convolutional layers, of which the second to the tenth pool, to 512 values of 59,049 samples, and a head.
 
-    Layer n is block n - 1 of the published code. Strides of other sample rates are in `STRIDES`, the channels of the
-    variant XL, whose representation has 2,048 values, in `XL`.
+    Layer n is block n - 1 of the published code. Strides of other sample rates and the channels of the variant XL,
+    whose representation has 2,048 values, are in `models.clmr_shapes`.
 
     Args:
         n_classes: Number of logits; 0 of an encoder alone.

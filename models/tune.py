@@ -20,8 +20,9 @@ from torch.nn import functional as F
 from models.arguments import Count, Positive
 from models.batch_norm import SmallBatchNorm
 from models.clmr_layout import width_of
+from models.clmr_shapes import WINDOW
 from models.fused_rows import joined, norm_pooled, upsampled
-from models.window_encoder import WINDOW, WindowEncoder, make_head
+from models.window_encoder import WindowEncoder, make_head
 
 POOL = 3
 LEVELS = 10  # poolings from a window to one cell

@@ -9,12 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from models.clmr_layout import check_strictly, head_arguments, read_layout
+from models.clmr_shapes import SAMPLE_RATE
 from models.convolutional import Tagger
 from models.errors import CheckpointError
 from models.initial_weights import State
-
-SAMPLE_RATE = 22_050
-WINDOW = 3**10  # samples
 
 
 class WindowEncoder(Tagger):

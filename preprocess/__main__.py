@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datasets.text import printable, printable_lines
+from models.clmr_shapes import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from datasets.corpora import Definition
@@ -41,7 +42,7 @@ FRONTENDS = (
 )
 
 USUAL_RATE = 16_000  # Hz of the audio that most networks read
-SYSTEMS = {"clmr": 22_050}  # Hz of the audio that a system takes, by the word that stands for --audio RATE
+SYSTEMS = {"clmr": SAMPLE_RATE}  # Hz of the audio that a system takes, by the word that stands for --audio RATE
 
 EPILOG_WIDTH = 110
 EPILOG = """\

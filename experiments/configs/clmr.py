@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.configs.contrastive import DEBUG, PLACES, RATE, SEED, pretraining
+from experiments.configs.contrastive import DEBUG, PLACES, SEED, STORE, pretraining
 from experiments.configs.named import NamedConfig
 from experiments.configs.recipes import recipe
-from experiments.configs.tagger import MTT, NONE
-from models.clmr import STRIDES, XL
+from experiments.configs.tagger import NONE
+from models.clmr_shapes import STRIDES, XL
 
 TITLE = "CLMR's SampleCNN"
 SIZES: Mapping[str, Mapping[str, Any]] = {
@@ -70,14 +70,14 @@ PRETRAIN: dict[str, NamedConfig] = {
 TRANSFER: dict[str, NamedConfig] = {
     **INFERENCE,
     "samplecnn_supervised_mtt": NamedConfig(
-        f"CLMR's supervised baseline: MagnaTagATune, with untagged clips, audio store in {MTT}_{RATE}",
+        f"CLMR's supervised baseline: MagnaTagATune, with untagged clips, audio store in {STORE}",
         {
             "seed": SEED,
             **SUPERVISED,
             "model": {"network": "clmr", "dropout": 0.5},
             "module": {"mixup_alpha": 0.0, **SUPERVISED["module"]},
             "datamodule": {
-                "base_dir": f"{MTT}_{RATE}",
+                "base_dir": STORE,
                 "task": "tagging",
                 "batch_size_train": 48,
                 "batch_size_test": 16,

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.configs.contrastive import STORE
 from experiments.configs.named import NamedConfig
 from experiments.configs.recipes import recipe
-from experiments.configs.tagger import MTT
+from models.clmr_shapes import SAMPLE_RATE
 
 TITLE = "A head on a frozen encoder"
-RATE = 22_050
 HIDDEN = 512
 EPOCHS, PATIENCE = 200, 10
 
@@ -51,12 +51,12 @@ FITTING: Mapping[str, Mapping[str, Any]] = {
 CORPORA: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "": ("datamodule.base_dir=DIR", {}),
     "_mtt": (
-        f"MagnaTagATune, also untagged clips: {MTT}_{RATE}",
-        {"base_dir": f"{MTT}_{RATE}", "task": "tagging"},
+        f"MagnaTagATune, also untagged clips: {STORE}",
+        {"base_dir": STORE, "task": "tagging"},
     ),
     "_gtzan": (
-        f"GTZAN, fault-filtered: data/gtzan/audio_{RATE}",
-        {"base_dir": f"data/gtzan/audio_{RATE}", "task": "genre"},
+        f"GTZAN, fault-filtered: data/gtzan/audio_{SAMPLE_RATE}",
+        {"base_dir": f"data/gtzan/audio_{SAMPLE_RATE}", "task": "genre"},
     ),
 }
 TRAINED_ON: Mapping[str, tuple[str, str, str | None]] = {

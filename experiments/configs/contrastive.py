@@ -8,8 +8,9 @@ from typing import Any
 from experiments.configs.clmr_chain import CHAIN
 from experiments.configs.named import NamedConfig
 from experiments.configs.tagger import MTT
+from models.clmr_shapes import SAMPLE_RATE
 
-RATE = 22_050
+STORE = f"{MTT}_{SAMPLE_RATE}"  # of MagnaTagATune
 SEED, BATCH, EPOCHS = 42, 96, 10_000
 # Half of the published batch makes twice the steps of a short training.
 DEMO: Mapping[str, Any] = {
@@ -44,11 +45,11 @@ def pretraining(title: str, **model: Any) -> NamedConfig:
         model: Settings of the network.
     """
     return NamedConfig(
-        f"pre-train {title} without labels: {EPOCHS:,} epochs, {MTT}_{RATE}; or any base_dir=DIR trainer.max_epochs=N",
+        f"pre-train {title} without labels: {EPOCHS:,} epochs, {STORE}; or any base_dir=DIR trainer.max_epochs=N",
         {
             "seed": SEED,
             "datamodule": {
-                "base_dir": f"{MTT}_{RATE}",
+                "base_dir": STORE,
                 "batch_size_train": BATCH,
                 "batch_size_test": BATCH,
                 "masking": {"do": False},

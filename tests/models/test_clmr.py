@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.clmr import CLMR, STRIDES, XL
+from models.clmr import CLMR
+from models.clmr_shapes import STRIDES, XL
 from models.network_input import own_frontend
 from models.samplecnn import SampleCNN
 from tests.models import contrastive_files as files

@@ -16,7 +16,6 @@ from experiments.encoder import Encoder
 from experiments.settings import ExportSettings
 from models.checkpoints import load_any, save_network
 from models.export import NAMES, REPRESENTATION, EncoderForm, ExportForm, representation, window_samples
-from models.inputs import Inputs
 from models.maest.huggingface import write_huggingface
 from models.network import Network, main_head
 from models.onnx_files import INPUT, open_onnx, write_onnx
@@ -100,7 +99,7 @@ def eager(job: ExportJob, audio: Tensor, network: Network | None = None) -> Outp
     """What the network of a job, or another, makes of audio `[B, samples]` by the way of `predict`."""
     encoder = job.encoder
     network = encoder.network if network is None else network
-    inputs = Inputs(encoder.frontend, encoder.mean, encoder.std, audio=True)
+    inputs = encoder.fed(audio=True).inputs
     with torch.inference_mode():
         outputs, tokens = network.forward_and_embed(inputs(audio)[:, : job.frames], job.layers)
     embeddings = torch.stack([tokens[layer] for layer in job.layers], 1)

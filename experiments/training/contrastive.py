@@ -34,7 +34,6 @@ from experiments.training.trainer import checkpoint_folder, processes
 from experiments.training.watching import say_course, watch
 from experiments.windowing import in_words
 from models.fingerprint import fingerprint
-from models.inputs import Inputs
 from models.network import Network
 
 
@@ -90,7 +89,7 @@ def prepare(settings: PretrainSettings, run: RunHandle) -> tuple[Learner, SplitL
     objective = Contrastive(dim, wanted.hidden, wanted.size, wanted.temperature, crops, wanted.masked, batch)
     learner = Learner(
         encoder.network,
-        Inputs(encoder.frontend, encoder.mean, encoder.std, source.audio),
+        encoder.inputs,
         objective,
         {**encoder.description, "run_fingerprint": run.fingerprint},
         phases(module),

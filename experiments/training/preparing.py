@@ -30,7 +30,6 @@ from experiments.training.optimizers import freeze
 from experiments.training.phases import phases
 from experiments.training.recipes import make_objective, training_augmentations
 from experiments.windowing import in_words
-from models.inputs import Inputs
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
     chain = None if trained else training_augmentations(module, datamodule, source.audio, shape, rate)
     learner = Learner(
         network,
-        Inputs(encoder.frontend, encoder.mean, encoder.std, source.audio),
+        encoder.inputs,
         objective,
         description,
         phases(module),

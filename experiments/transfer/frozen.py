@@ -49,7 +49,6 @@ from experiments.transfer.averages import report_averages
 from experiments.transfer.data import StoredVectors
 from experiments.transfer.encoding import encode
 from models.augment import Chain
-from models.inputs import Inputs
 from models.running import Runtime
 
 TEST_BATCH = 4096  # vectors
@@ -135,7 +134,7 @@ def _prepare(
     vectors = {name: _split(stores[name], one) for name, one in tracks.items() if len(one)}
     learner = HeadLearner(
         encoder.network,
-        Inputs(encoder.frontend, encoder.mean, encoder.std, encoder.audio),
+        encoder.inputs,
         OfHead(task),
         {**encoder.description, "run_fingerprint": run.fingerprint},
         phases(module),

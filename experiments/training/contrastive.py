@@ -21,7 +21,6 @@ from experiments.settings import PretrainSettings
 from experiments.tracking import RunHandle
 from experiments.tracks.data import open_source, spell
 from experiments.tracks.unlabelled import split_tracks
-from experiments.training.checkpointing import BEST
 from experiments.training.continuing import begin
 from experiments.training.fitting import fit
 from experiments.training.learner import Learner
@@ -30,7 +29,7 @@ from experiments.training.monitoring import monitored
 from experiments.training.optimizers import freeze
 from experiments.training.phases import phases
 from experiments.training.recipes import training_augmentations
-from experiments.training.trainer import checkpoint_folder, processes
+from experiments.training.trainer import best_checkpoint, processes
 from experiments.training.watching import say_course, watch
 from experiments.windowing import in_words
 from models.fingerprint import fingerprint
@@ -54,7 +53,7 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     if run.is_global_zero:
         steps = loaders.steps_per_epoch(settings.trainer, processes(settings.trainer))
         say_course(curves, learner.objective.shown, steps, len(loaders.splits["valid"]))
-        best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
+        best = best_checkpoint(settings.trainer, run.directory)
         tracks = spell(settings.datamodule)
         words = shlex.join([f"inference.checkpoint={best}", *settings.model.words])
         say(f"best checkpoint: {best}")

@@ -23,14 +23,13 @@ from experiments.tasks.tempo import TempoTask
 from experiments.tracking import RunHandle
 from experiments.tracks.data import spell
 from experiments.training import beat_decoders, beat_report, contrastive
-from experiments.training.checkpointing import BEST
 from experiments.training.continuing import begin
 from experiments.training.fitting import fit
 from experiments.training.learner import Learner
 from experiments.training.preparing import prepare
 from experiments.training.tag_scores import further_scores, macro_intervals, name_left_out, print_scores, score_line
 from experiments.training.thresholds import thresholds_of
-from experiments.training.trainer import History, checkpoint_folder, make_trainer
+from experiments.training.trainer import History, best_checkpoint, make_trainer
 from models.layouts import DECODER
 from models.selection import Selection
 
@@ -53,7 +52,7 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     if settings.trainer.compile:
         learner.net.compile_parts()
     trainer, _, result = fit(learner, loaders, settings.trainer, settings.module, run, checkpoint)
-    best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
+    best = best_checkpoint(settings.trainer, run.directory)
     decoder = beat_decoders.choose(learner, loaders, trainer, settings.rhythm, best)
     learner.objective.task = beat_decoders.in_the_test(learner.objective.task, settings.rhythm, decoder)
     if len(loaders.splits["test"]):
@@ -177,7 +176,7 @@ def write_predictions(task: Task, ids: Sequence[str], predictions: Sequence[np.n
 
 def what_next(settings: PretrainSettings, task: Task, run: RunHandle) -> None:
     """Print commands for the trained network: its checkpoint says what it is, and where the tracks are is repeated."""
-    checkpoint = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
+    checkpoint = best_checkpoint(settings.trainer, run.directory)
     words = shlex.join([f"inference.checkpoint={checkpoint}", *settings.model.words])
     say(f"best checkpoint: {checkpoint}")
     if task.kind in ("tags", "class", "events"):

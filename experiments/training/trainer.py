@@ -115,6 +115,11 @@ def checkpoint_folder(settings: TrainerSettings, run_dir: Path) -> Path:
     return Path(settings.checkpoint_dir).expanduser() if settings.checkpoint_dir else run_dir / CHECKPOINTS
 
 
+def best_checkpoint(settings: TrainerSettings, run_dir: Path) -> Path:
+    """Where a run keeps the weights that were best in validation."""
+    return checkpoint_folder(settings, run_dir) / f"{BEST}.ckpt"
+
+
 def make_trainer(
     settings: TrainerSettings,
     run: RunHandle,
@@ -146,8 +151,8 @@ def make_trainer(
     quiet_lightning()
     terminal = os.isatty(2)
     log_every = min(settings.log_every_n_steps, steps_per_epoch or settings.log_every_n_steps)
-    folder = checkpoint_folder(settings, run.directory)
-    callbacks: list[Callback] = [StepSeeds(run.seed), LogBeforeSaving(run), PhaseSwitch(folder / f"{BEST}.ckpt")]
+    folder, best = checkpoint_folder(settings, run.directory), best_checkpoint(settings, run.directory)
+    callbacks: list[Callback] = [StepSeeds(run.seed), LogBeforeSaving(run), PhaseSwitch(best)]
     callbacks += [*([averaging] if averaging else []), FitThresholds(averaging), *watching]
     callbacks += [history, Throughput(log_every)]
     if settings.early_stopping:

@@ -35,7 +35,7 @@ from experiments.tracks.data import build_task, identify, open_source, read_corp
 from experiments.tracks.examples import examples
 from experiments.tracks.unmatched import match, report_unannotated
 from experiments.training.averaging import averaging, take_out
-from experiments.training.checkpointing import BEST, AtomicCheckpoints
+from experiments.training.checkpointing import AtomicCheckpoints
 from experiments.training.continuing import begin
 from experiments.training.fitting import fit
 from experiments.training.learner import Learner
@@ -44,7 +44,7 @@ from experiments.training.optimizers import freeze
 from experiments.training.phases import phases
 from experiments.training.pretraining import write_predictions
 from experiments.training.recipes import vector_augmentations as augmentations
-from experiments.training.trainer import History, checkpoint_folder
+from experiments.training.trainer import History, best_checkpoint
 from experiments.transfer.data import StoredVectors, stored
 from experiments.transfer.settings import TransferSettings
 from models.mlp import MLP
@@ -63,7 +63,7 @@ def transfer(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     check_accelerator(settings.trainer)
     (learner, data, representation, tracks), checkpoint = begin(settings, run, lambda: prepare(settings, run))
     trainer, curves, result = fit(learner, data, settings.trainer, settings.module, run, checkpoint)
-    best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
+    best = best_checkpoint(settings.trainer, run.directory)
     probe = fitted(learner, settings, data, curves, best, run.seed)
     kept = _keep(probe, settings, run) if run.is_global_zero else None
     if "test" in data.splits:

@@ -35,7 +35,6 @@ from experiments.tracking import RunHandle
 from experiments.tracks.data import identify
 from experiments.tracks.examples import examples
 from experiments.tracks.unmatched import report_unannotated
-from experiments.training.checkpointing import BEST
 from experiments.training.continuing import begin
 from experiments.training.fitting import fit
 from experiments.training.learner import Learner
@@ -44,7 +43,7 @@ from experiments.training.optimizers import freeze
 from experiments.training.phases import phases
 from experiments.training.preparing import Subject, untrained
 from experiments.training.pretraining import report_test, what_next
-from experiments.training.trainer import checkpoint_folder
+from experiments.training.trainer import best_checkpoint
 from experiments.transfer.averages import report_averages
 from experiments.transfer.data import StoredVectors
 from experiments.transfer.encoding import encode
@@ -94,7 +93,7 @@ def train_head(settings: PretrainSettings, kind: Literal["crop", "windows"], run
     """
     (learner, vectors, tracks, data), checkpoint = begin(settings, run, lambda: _prepare(settings, kind, run))
     trainer, _, result = fit(learner, vectors, settings.trainer, settings.module, run, checkpoint)
-    best = checkpoint_folder(settings.trainer, run.directory) / f"{BEST}.ckpt"
+    best = best_checkpoint(settings.trainer, run.directory)
     task = learner.objective.task
     if "test" in vectors.splits:
         trainer.test(learner, vectors, ckpt_path=best, verbose=False, weights_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +53,16 @@ class Examples:
         if not self.clip_level:
             raise CorpusError("the targets of this task change within a track; here one target a track is needed")
         return self.crops.array
+
+    def some(self, rows: Sequence[int]) -> Examples:
+        """The tracks of some rows, in their order.
+
+        Raises:
+            CorpusError: Targets change within a track.
+        """
+        ids, stored = (tuple(names[row] for row in rows) for names in (self.ids, self.stored))
+        corpora = tuple(self.corpora[row] for row in rows) if self.corpora else ()
+        return Examples(ids, stored, self.targets[list(rows)], self.kind, corpora)
 
 
 def check_no_group_leakage(splits: Mapping[str, Examples], corpus: Corpus) -> None:

@@ -56,8 +56,6 @@ def _split_as(corpus: Corpus, stored: Mapping[str, str], splits: Mapping[str, Ex
 
 
 def _some(tracks: Examples, most: int) -> Examples:
-    if len(tracks) <= most or not tracks.clip_level:
+    if len(tracks) <= most:
         return tracks
-    rows = np.sort(np.random.default_rng(0).permutation(len(tracks))[:most])
-    ids, stored = ([names[row] for row in rows] for names in (tracks.ids, tracks.stored))
-    return Examples(tuple(ids), tuple(stored), tracks.targets[rows], tracks.kind)
+    return tracks.some(np.sort(np.random.default_rng(0).permutation(len(tracks))[:most]))

@@ -170,10 +170,7 @@ def _those_in(store: Store, tracks: Examples) -> Examples:
     """The tracks that could be encoded."""
     there = set(store.ids)
     rows = [row for row, identity in enumerate(tracks.stored) if identity in there]
-    if len(rows) == len(tracks):
-        return tracks
-    kept = {name: tuple(getattr(tracks, name)[row] for row in rows) for name in ("ids", "stored")}
-    return Examples(**kept, crops=tracks.targets[rows], kind=tracks.kind)
+    return tracks if len(rows) == len(tracks) else tracks.some(rows)
 
 
 def _split(store: Store, tracks: Examples) -> Split:

@@ -35,3 +35,11 @@ def sized(train, valid, test, kinds=2):
 def test_a_rule_is_proposed_for_empty_splits_only_where_it_fills_them(splits, remedy):
     with pytest.raises(CorpusError, match=f"no tracks in split .*fill the column split of the table.*{remedy}"):
         require_nonempty(splits, "train", "valid", "test")
+
+
+def test_some_tracks_keep_their_targets_and_corpora():
+    tracks = Examples(("a", "b", "c"), ("A", "B", "C"), np.arange(3), "class", ("one", "two", "one"))
+    some = tracks.some([2, 1])
+    assert (some.ids, some.stored, some.kind) == (("c", "b"), ("C", "B"), "class")
+    assert some.targets.tolist() == [2, 1]
+    assert some.corpora == ("one", "two")

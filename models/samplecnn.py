@@ -47,7 +47,7 @@ class SampleBlock(nn.Module):
         super().__init__()
         self.conv = nn.Conv1d(channels_in, channels, kernel, stride, padding)
         self.bn = SmallBatchNorm(channels)
-        self.mp, self.pool = pooling(pool), pool
+        self.pool = pool
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, channels, cells]`, fewer cells by stride and pooling."""
@@ -85,7 +85,7 @@ class SqueezeBlock(nn.Module):
         if self.reshapes:
             self.conv_3 = nn.Conv1d(channels_in, channels, kernel, stride, kernel // 2)
             self.bn_3 = SmallBatchNorm(channels)
-        self.mp = pooling(pool)
+        self.mp = nn.MaxPool1d(pool) if pool > 1 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, channels, cells]`, fewer cells by stride and pooling."""
@@ -204,8 +204,3 @@ class SampleCNNSE(SampleTagger, HiddenLayerTagger, name="samplecnn_se"):
     def summary(self, cells: Tensor) -> Tensor:
         """The mean cell."""
         return cells.mean(2)
-
-
-def pooling(cells: int) -> nn.Module:
-    """Max-pooling of so many cells; nothing for one."""
-    return nn.MaxPool1d(cells) if cells > 1 else nn.Identity()

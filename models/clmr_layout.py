@@ -19,8 +19,8 @@ from torch import Tensor
 
 from models.errors import CheckpointError
 from models.initial_weights import State, first_keys
+from models.layouts import ENCODER, OTHERS
 
-OTHERS, ENCODER = "model.", "encoder."
 OLDEST = re.compile(r"conv(\d+)\.(?=[01]\.)")
 PROJECTOR = ("projector.0.weight", "projector.2.weight")  # of the training alone
 HEAD = re.compile(r"[02]\.(weight|bias)")

@@ -64,8 +64,6 @@ FEATURES: dict[str, Callable[..., Any]] = {
 }
 SUPPLIED = ("x", "batch", "device", "sample_rate")  # parameters that are no settings
 SHARES = ("p", "share")  # parameters from 0 to 1
-
-
 EXAMPLES = 32  # that a processor augments at a time; more do not fit into its cache
 
 

@@ -113,7 +113,7 @@ def open_source(
     if not base.is_dir():
         what = "a file; give the folder it is in" if base.exists() else "no such folder"
         if not base.exists() and (base.name == "mels" or base.parts[:1] == ("data",)):  # where named configs look
-            sort = f" --audio {rate}" if base.name == "audio" else ""
+            sort = f" --audio {rate}" if base.name.startswith("audio") else ""
             corpus = base.parent.name if base.parent.name in CORPORA else "CORPUS"
             what += f"; python -m preprocess {corpus} DATA_DIR {base}{sort} makes it"
         raise UserError(f"datamodule.base_dir={settings.base_dir}: {what}")

@@ -179,6 +179,7 @@ def test_a_corpus_that_was_not_prepared_is_named_with_its_command(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     for folder, words in (
         ("gtzan_tempo/audio", "gtzan_tempo DATA_DIR data/gtzan_tempo/audio --audio 22050"),
+        ("mtt/audio_22050", "mtt DATA_DIR data/mtt/audio_22050 --audio 22050"),
         ("mine/mels", "CORPUS DATA_DIR data/mine/mels"),
     ):
         with pytest.raises(UserError, match=f"no such folder; python -m preprocess {words} makes it"):

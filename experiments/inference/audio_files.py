@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from preprocess.files import Candidate, find, storable
 from preprocess.quiet import quiet_libraries
 from preprocess.tracks import DecodedTrack
 from preprocess.worker import attempt, by_recipe
+
+Decode = Callable[[Path], list[DecodedTrack]]
 
 AHEAD = 256  # files decoded ahead of the network at most
 
@@ -68,14 +70,20 @@ def refuse_replaced(files: Sequence[Candidate], done: Mapping[str, Any], folder:
         )
 
 
+def decoder_of(encoder: Encoder) -> Decode:
+    """What makes the rows of a file that an encoder cuts, features or samples, and raises `AudioError` where it cannot;
+    it can be sent to another process."""
+    frontend = encoder.frontend
+    return partial(exact_audio_track, frontend.sample_rate) if encoder.audio else partial(by_recipe, frontend)
+
+
 def decoded(
     files: Sequence[Candidate], encoder: Encoder, jobs: int
 ) -> Iterator[tuple[Candidate, list[DecodedTrack] | str]]:
     """Rows of files in their order: beside a GPU by other processes, on a CPU between two batches."""
-    rate = encoder.frontend.sample_rate
-    decode = partial(exact_audio_track, rate) if encoder.audio else partial(by_recipe, encoder.frontend)
-    jobs = 1 if encoder.runtime.torch_device.type == "cpu" else min(effective_n_jobs(jobs), len(files) // 4)
-    return mapped(partial(_attempt_quietly, decode=decode, main_process=os.getpid()), files, jobs, AHEAD)
+    on_cpu = encoder.runtime.torch_device.type == "cpu"
+    jobs = 1 if on_cpu else min(effective_n_jobs(jobs), len(files) // 4)
+    return mapped(partial(_attempt_quietly, decode=decoder_of(encoder), main_process=os.getpid()), files, jobs, AHEAD)
 
 
 def _attempt_quietly(file: Candidate, **how: Any) -> tuple[Candidate, list[DecodedTrack] | str]:

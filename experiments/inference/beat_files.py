@@ -23,7 +23,6 @@ from experiments.errors import UserError
 from experiments.inference.beat_picture import beat_picture
 from experiments.inference.predictor import Predictor, folder_of
 from experiments.inference.resumable import STAMP, Resumable
-from experiments.inference.rhythm import without_onsets
 from experiments.messages import say
 from experiments.settings import PredictionSettings
 from experiments.tracking import RunHandle
@@ -33,7 +32,6 @@ from models.rhythm.tempo_curve import tempo, tempo_curve
 from preprocess.clicks import write_clicks
 from preprocess.files import Candidate, storable
 from preprocess.sources import AudioError
-from preprocess.tracks import DecodedTrack
 
 BEATS, ABOUT, PICTURE, CLICKS = ".beats", ".json", ".png", "_clicks.flac"  # behind the name of a song
 BEGUN = "begun"  # of a line: files of this song may be there and no more
@@ -74,10 +72,6 @@ class BeatFiles(Resumable):
             except UserError:
                 self.close()
                 raise
-
-    def refused(self, name: str, outcome: DecodedTrack | str) -> str:
-        """Only what cannot be decoded, or is silent."""
-        return without_onsets(outcome) if isinstance(outcome, str) else ""
 
     def say_already(self, count: int) -> None:
         """Nothing is to be said."""

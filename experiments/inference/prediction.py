@@ -10,13 +10,14 @@ import numpy as np
 from datasets.csv_writing import TableWriter
 from datasets.progress import progress
 from datasets.text import pluralize, printable
-from datasets.windows import cut, is_short
+from datasets.windows import is_short
 from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.inference.audio_files import audio_named, decoded, refuse_replaced, stamp
 from experiments.inference.beat_files import BeatFiles
 from experiments.inference.predictor import Keeper, Predictor
 from experiments.inference.ranked import Ranked
+from experiments.inference.refusals import notes_on, refused
 from experiments.inference.rhythm import asked, tempi_of
 from experiments.inference.selection import network_words
 from experiments.inference.tempo_files import TempoFiles
@@ -26,7 +27,6 @@ from experiments.settings import PredictionSettings, PretrainSettings
 from experiments.tasks.tempo import TempoTask
 from experiments.tracking import RunHandle
 from models.cost import savings
-from models.prediction import Prediction
 from models.running import OpenTrack, in_batches, logits_of
 from preprocess.files import Candidate, storable
 
@@ -161,19 +161,21 @@ def _predict(
             nonlocal padded
             for file, tracks in decoded(todo, predictor.encoder, jobs):
                 name, outcome = storable(file.path), tracks if isinstance(tracks, str) else tracks[0]
-                windows = keeper.refused(name, outcome) or _cut(outcome.frames, predictor)
-                if isinstance(windows, str):
-                    skip(name, windows)
+                try:
+                    if reason := refused(predictor.task, outcome):
+                        raise UserError(reason)
+                    track = predictor.opened(name, outcome.frames)
+                except UserError as error:
+                    skip(name, str(error))
                     continue
-                for note in outcome.notes:
+                for note in notes_on(predictor.task, outcome):
                     say(f"{printable(name)}: {note}")
-                track = OpenTrack(name, *windows, len(outcome.frames))
                 padded += is_short(len(outcome.frames), windowing.rows) and track.length == windowing.rows
                 yield track
 
         for done in in_batches(opened(), predictor.run_batch, batch_size):
             try:
-                prediction = _predicted(done, predictor)
+                prediction = predictor.prediction(done)
             except UserError as error:  # what the network gives for this file cannot be used
                 skip(done.name, str(error))
                 continue
@@ -183,24 +185,3 @@ def _predict(
         seconds = windowing.rows / windowing.rate
         say(f"shorter than nine tenths of a window ({seconds:.1f} s), padded with silence: {pluralize(padded, 'file')}")
     return skipped
-
-
-def _predicted(done: OpenTrack, predictor: Predictor) -> Prediction:
-    """What is predicted of a file whose windows are through."""
-    task, windowing = predictor.task, predictor.windowing
-    (outputs,) = (np.stack(values) for values in zip(*done.outputs, strict=True))
-    over_time, whole = predictor.predict(outputs, done.starts, done.rows)
-    if task.kind == "events":
-        return Prediction.of_events(task.classes, predictor.encoder.grid.times(len(whole)), whole, task.events(whole))
-    times, length = done.starts / windowing.rate, done.length / windowing.rate
-    return Prediction(task.classes, task.kind, times, length, over_time, whole)
-
-
-def _cut(rows: np.ndarray, predictor: Predictor) -> tuple[np.ndarray, list[np.ndarray]] | str:
-    """The windows of a file, or why the network cannot see it."""
-    encoder, windowing = predictor.encoder, predictor.windowing
-    try:
-        unpadded = None if predictor.padded else encoder.unpadded(len(rows), windowing)
-    except UserError as error:
-        return str(error)
-    return cut(rows, windowing.plan, encoder.fill(), unpadded)

@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
+from datasets.windows import cut
 from experiments.encoder import Encoder
 from experiments.settings import PredictionSettings
 from experiments.tasks.base import Task
@@ -16,10 +17,9 @@ from experiments.tracking import RunHandle
 from experiments.windowing import Windowing
 from models.fingerprint import fingerprint
 from models.prediction import Prediction
-from models.running import Runner
+from models.running import OpenTrack, Runner
 from models.thresholds import Thresholds
 from preprocess.files import Candidate
-from preprocess.tracks import DecodedTrack
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,34 @@ class Predictor:
             **self.windowing.record,
         }
 
+    def opened(self, name: str, rows: np.ndarray) -> OpenTrack:
+        """The windows of a file.
+
+        Args:
+            name: Of the file.
+            rows: Features or samples.
+
+        Raises:
+            UserError: The network cannot see a file as short as this.
+        """
+        encoder, windowing = self.encoder, self.windowing
+        unpadded = None if self.padded else encoder.unpadded(len(rows), windowing)
+        return OpenTrack(name, *cut(rows, windowing.plan, encoder.fill(), unpadded), len(rows))
+
+    def prediction(self, track: OpenTrack) -> Prediction:
+        """What is predicted of a file whose windows are through `run_batch`.
+
+        Raises:
+            UserError: What the network gives for this file cannot be used.
+        """
+        task, windowing = self.task, self.windowing
+        (outputs,) = (np.stack(values) for values in zip(*track.outputs, strict=True))
+        over_time, whole = self.predict(outputs, track.starts, track.rows)
+        if task.kind == "events":
+            return Prediction.of_events(task.classes, self.encoder.grid.times(len(whole)), whole, task.events(whole))
+        times, length = track.starts / windowing.rate, track.length / windowing.rate
+        return Prediction(task.classes, task.kind, times, length, over_time, whole)
+
 
 class Keeper(Protocol):
     """What keeps the predictions of files.
@@ -80,9 +108,6 @@ class Keeper(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *_: object) -> None: ...
-
-    def refused(self, name: str, outcome: DecodedTrack | str) -> str:
-        """Why a file is not predicted, by what was decoded of it or why nothing was; empty where it is."""
 
     def keep(self, file: Candidate, prediction: Prediction, stamp: Any) -> None:
         """Write what is predicted of a file; when this is over, the file is through."""

@@ -20,7 +20,6 @@ from experiments.settings import PredictionSettings
 from experiments.tracking import RunHandle
 from models.prediction import Prediction
 from preprocess.files import Candidate, storable
-from preprocess.tracks import DecodedTrack
 
 LONGEST_STEM = 60  # characters of a song in the name of its picture
 PICTURES = 10  # files of one call that get a picture
@@ -52,10 +51,6 @@ class Ranked(Results):
         super().__init__(folder, producer, task.classes, task.kind, top, inference.overwrite, selection, about)
         self._pictures = len(self.done)
         self._drop_pictures()
-
-    def refused(self, name: str, outcome: DecodedTrack | str) -> str:
-        """Only what cannot be decoded."""
-        return outcome if isinstance(outcome, str) else ""
 
     def keep(self, file: Candidate, prediction: Prediction, stamp: Any) -> None:
         """Write what is predicted of a file, after its picture."""

@@ -18,6 +18,7 @@ import numpy as np
 
 from datasets.csv_writing import TableWriter
 from experiments.errors import UserError
+from experiments.inference.entries import DIGITS, entry_of, key_of, selected
 from experiments.inference.resumable import LINES, LOCK, STAMP, Resumable
 from models.prediction import Prediction
 from models.selection import Selection
@@ -27,7 +28,6 @@ __all__ = ["LOCK", "Results"]
 WINDOWS, DOCUMENT, RANKED = "predictions.csv", "predictions.json", "ranked.csv"
 END = "csv_bytes"  # of a line: how long the table of windows is after its file
 WHOLE = "whole"  # of a line: the predictions of all classes, so that tags can be selected anew by another rule
-DIGITS = 5
 
 
 class Results(Resumable):
@@ -60,7 +60,7 @@ class Results(Resumable):
     ) -> None:
         self.labels, self.top, self.values = list(labels), top, kind == "values"
         self.kind, self.selection, self.about = kind, selection, dict(about or {})
-        self.key = "values" if self.values else "ranked"
+        self.key = key_of(kind)
         self._windows: BinaryIO | None = None
         super().__init__(folder, producer, overwrite)
 
@@ -87,19 +87,7 @@ class Results(Resumable):
             writer.writerow([audio, f"{time:.3f}", *(f"{value:.{DIGITS}f}" for value in row)])
         self._windows.write(rows.getvalue().encode())
         self._windows.flush()
-        ranked = {label: round(value, DIGITS) for label, value in prediction.best(self.top).items()}
-        columns = [(label, self.labels.index(label)) for label in ranked]
-        over_time = [
-            {"seconds": round(float(time), 3), **{label: round(float(row[at]), DIGITS) for label, at in columns}}
-            for time, row in zip(prediction.times, prediction.over_time, strict=True)
-        ]
-        summary = {
-            "audio": audio,
-            **(more or {}),
-            "window_seconds": round(prediction.window, 3),
-            self.key: ranked,
-            "over_time": over_time,
-        }
+        summary = {"audio": audio, **entry_of(prediction, self.top, more)}
         whole = [float(value) for value in np.reshape(prediction.whole, -1)] if self.selection else None
         line = {**summary, WHOLE: whole, STAMP: stamp, END: self._windows.tell()}
         self._line(line)
@@ -119,18 +107,8 @@ class Results(Resumable):
         whole = line.get(WHOLE)
         if self.selection is None or whole is None:
             return summary
-        scores = np.array(whole, dtype=np.float64)
-        numbers = self.selection.numbers(scores)
-        selected = {self.labels[number]: round(whole[number], DIGITS) for number in numbers}
-        thresholds = self.selection.thresholds
-        rule: dict[str, Any] = {"rule": self.selection.rule, "source": self.selection.source}
-        if thresholds is not None:
-            rule["below_thresholds"] = not self.selection.given(scores[None]).any()
-            rule["thresholds"] = {
-                label: round(value, DIGITS) for label, value in zip(self.labels, thresholds, strict=True)
-            }
-        first = {"audio": summary.pop("audio"), "selected": selected}
-        return {**first, "selection": {**rule, **self.about}, **summary}
+        chosen = selected(np.array(whole, dtype=np.float64), self.labels, self.selection, self.about)
+        return {"audio": summary.pop("audio"), **chosen, **summary}
 
     def finish(self) -> list[Path]:
         """Make the files that are read by people and programs; returns all of them."""

@@ -16,8 +16,6 @@ from experiments.tasks.beats import BeatTracking
 from experiments.tasks.tempo import TempoTask, check_range
 from models.fingerprint import fingerprint
 
-SILENT = "silent"  # how preprocess begins to say why nothing is decoded
-
 
 def asked(encoder: Encoder, wanted: str, rhythm: RhythmSettings, songs: int) -> tuple[Task, dict[str, Any]]:
     """The task of a network with the decoder of the settings, and what predictions are thereby made with.
@@ -62,8 +60,3 @@ def tempi_of(task: Task, rhythm: RhythmSettings) -> tuple[float | None, float | 
         return None, None
     check_range(task.name, rhythm.min_bpm, rhythm.max_bpm)
     return rhythm.min_bpm, rhythm.max_bpm
-
-
-def without_onsets(reason: str) -> str:
-    """Why nothing is decoded of a song, in terms of rhythm."""
-    return f"no onsets found, it is {reason}" if reason.startswith(SILENT) else reason

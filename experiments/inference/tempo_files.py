@@ -9,16 +9,12 @@ from typing import Any
 import numpy as np
 
 from datasets.csv_writing import write_records
-from datasets.text import printable
-from experiments.errors import UserError
 from experiments.inference.ranked import Ranked
-from experiments.inference.rhythm import without_onsets
 from experiments.messages import say
 from experiments.reports import COLOURS, MUTED, picture, short_name, time_axis
 from experiments.tasks.tempo import SLOWEST
-from experiments.tempo.summary import NO_ONSETS, check_duration, no_onsets, spoken, tempo_summary
+from experiments.tempo.summary import spoken, tempo_summary
 from models.prediction import Prediction
-from preprocess.tracks import DecodedTrack
 
 KEY = "tempo"  # of an entry: what `tempo_summary` says
 TABLE = "tempo.csv"
@@ -28,20 +24,6 @@ COLUMNS = ("audio", "tempo", "second_tempo", "salience", "confidence")
 
 class TempoFiles(Ranked):
     """Keeps what `Ranked` keeps, with tempi in `predictions.json`, and `tempo.csv`, a row a song."""
-
-    def refused(self, name: str, outcome: DecodedTrack | str) -> str:
-        """What cannot be decoded, is too short, or has no onsets."""
-        if isinstance(outcome, str):
-            return without_onsets(outcome)
-        if no_onsets(outcome.frames):
-            return NO_ONSETS
-        try:
-            warning = check_duration(outcome.seconds)
-        except UserError as error:
-            return str(error)
-        if warning:
-            say(f"{printable(name)}: {warning}")
-        return ""
 
     def known(self, prediction: Prediction) -> dict[str, Any]:
         """Tempi of the song and of its windows."""

@@ -10,6 +10,7 @@ python ex_transfer.py evaluate with inference.checkpoint=CHECKPOINT robustness.p
 python ex_transfer.py describe with target_gtzan_tempo
 python ex_transfer.py predict with inference.checkpoint=CHECKPOINT inference.audio=song.mp3
 python ex_transfer.py predict with target_mtt_tl inference.audio=song.mp3
+python ex_transfer.py serve with inference.checkpoint=CHECKPOINT
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ ex = Experiment(
     TransferSettings,
     catalogue.TRANSFER,
     resumable=["main"],
-    alone=["predict", "export"],
+    alone=["predict", "export", "serve"],
     aliases={"test": "evaluate"},
 )
 
@@ -88,6 +89,14 @@ def export(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     from experiments.export.exporting import export
 
     return export(settings.as_pretraining(), run)
+
+
+@ex.command
+def serve(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
+    """Answer over HTTP with trained networks and probes (service.models), and show a page to listen by."""
+    from experiments.service.serving import serve
+
+    return serve(settings, run)
 
 
 if __name__ == "__main__":

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
-
-import numpy as np
 
 from datasets.csv_writing import TableWriter
 from datasets.progress import progress
 from datasets.text import pluralize, printable
 from datasets.windows import is_short
-from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.inference.audio_files import audio_named, decoded, refuse_replaced, stamp
 from experiments.inference.beat_files import BeatFiles
+from experiments.inference.network_predictor import network_predictor
 from experiments.inference.predictor import Keeper, Predictor
 from experiments.inference.ranked import Ranked
 from experiments.inference.refusals import notes_on, refused
-from experiments.inference.rhythm import asked, tempi_of
-from experiments.inference.selection import network_words
 from experiments.inference.tempo_files import TempoFiles
 from experiments.messages import say
-from experiments.networks.opening import open_encoder, windowing_of
 from experiments.settings import PredictionSettings, PretrainSettings
 from experiments.tasks.tempo import TempoTask
 from experiments.tracking import RunHandle
 from models.cost import savings
-from models.running import OpenTrack, in_batches, logits_of
+from models.running import OpenTrack, in_batches
 from preprocess.files import Candidate, storable
 
 SKIPPED = "skipped.csv"
@@ -40,34 +34,9 @@ def predict(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     Raises:
         UserError: No audio was named, it does not exist, or none of it could be predicted.
     """
-    inference = settings.inference
-    if inference.random_weights:
-        raise UserError("inference.random_weights: an untrained network has no classes; give inference.checkpoint")
-    files = audio_named(inference.audio)
-    encoder = open_encoder(settings)
-    if settings.datamodule.input is not None:
-        encoder = encoder.fed(settings.datamodule.input == "audio")
-    task, decoding = asked(encoder, settings.datamodule.task, settings.rhythm, len(files))
-    windowing = windowing_of(settings, encoder, settings.datamodule.clip_length)
-    join = inference.join or task.usual_join
-    # a join that does not fit is an error before the work
-    if inference.join and not task.clip_level:
-        task.checked_join(join)
-    elif task.clip_level:
-        one = np.ones((1, task.n_outputs))
-        task.join_outputs(one, one, np.zeros(1), join)
-    predictor = Predictor(
-        encoder,
-        task,
-        windowing,
-        encoder.runner(logits_of),
-        partial(_decode, encoder, join),
-        ({} if join == "mean" else {"join": join}) | decoding,
-        thresholds=encoder.thresholds,
-        words=network_words(settings),
-        tempi=tempi_of(task, settings.rhythm),
-    )
-    return predict_files(files, predictor, inference, settings.datamodule.jobs, run)
+    files = audio_named(settings.inference.audio)
+    predictor = network_predictor(settings, len(files))
+    return predict_files(files, predictor, settings.inference, settings.datamodule.jobs, run)
 
 
 def predict_files(
@@ -132,13 +101,6 @@ def _keeper(files: Sequence[Candidate], predictor: Predictor, inference: Predict
         raise UserError(f"inference.clicks is for beats, and this network predicts {predictor.task.name}: leave it out")
     kind = TempoFiles if isinstance(predictor.task, TempoTask) else Ranked
     return kind(predictor, inference, run)
-
-
-def _decode(
-    encoder: Encoder, join: str, outputs: np.ndarray, starts: np.ndarray, rows: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """See `Predictor.predict`."""
-    return encoder.decode(outputs, starts, join, rows)
 
 
 def _predict(

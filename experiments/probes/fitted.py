@@ -119,6 +119,19 @@ class FittedProbe:
         os.replace(aside, path)
         return path
 
+    @staticmethod
+    def is_kept(path: Path) -> bool:
+        """Whether a file is a probe that `save` wrote, by its header."""
+        from safetensors import safe_open
+
+        if path.suffix != ".safetensors" or not path.is_file():
+            return False
+        try:
+            with safe_open(path, framework="numpy") as handle:
+                return (handle.metadata() or {}).get("format") == FORMAT
+        except Exception:  # of the library: whoever loads it will say what is wrong
+            return False
+
     @classmethod
     def load(cls, path: str | Path) -> FittedProbe:
         """Read what `save` wrote.

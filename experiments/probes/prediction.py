@@ -48,14 +48,28 @@ def predict(settings: TransferSettings | ProbeExperimentSettings, run: RunHandle
     Raises:
         UserError: No probe or no audio was named, or the encoder is not the one that the probe was trained on.
     """
+    _check_named(settings)
+    files = audio_named(settings.inference.audio)
+    return predict_files(files, probe_predictor(settings), settings.inference, settings.datamodule.jobs, run)
+
+
+def _check_named(settings: TransferSettings | ProbeExperimentSettings) -> None:
     if settings.probe.file is None:
         raise UserError(
             "probe.file is not set: name a probe that was kept, probe_*.safetensors in the folder of its run; or a "
             "trained network, inference.checkpoint=FILE, where the experiment trains networks"
         )
+
+
+def probe_predictor(settings: TransferSettings | ProbeExperimentSettings) -> Predictor:
+    """The probe in `probe.file` on the encoder that it was trained on.
+
+    Raises:
+        UserError: No probe was named, or the encoder is not the one that the probe was trained on.
+    """
+    _check_named(settings)
     _refuse_places(settings.inference)
     probe = FittedProbe.load(settings.probe.file)
-    files = audio_named(settings.inference.audio)
     producer = _producer(probe, settings.probe.file)
     source = settings.inference.checkpoint or _release(producer["weights"])
     if isinstance(settings, ProbeExperimentSettings):
@@ -71,8 +85,7 @@ def predict(settings: TransferSettings | ProbeExperimentSettings, run: RunHandle
         **runtime_of(trainer, settings.inference.threads),
     )
     check_same(encoder, producer, source, settings.probe.file)
-    predictor = predictor_of(probe, encoder)
-    return predict_files(files, predictor, settings.inference, settings.datamodule.jobs, run)
+    return predictor_of(probe, encoder)
 
 
 def _refuse_places(inference: PredictionSettings) -> None:

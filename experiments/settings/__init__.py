@@ -18,6 +18,7 @@ from experiments.settings.probes import (
 )
 from experiments.settings.rhythm import RhythmSettings
 from experiments.settings.robustness import RobustnessSettings
+from experiments.settings.service import ServiceSettings
 from experiments.settings.training import (
     ContrastiveSettings,
     DistillationSettings,
@@ -50,6 +51,7 @@ __all__ = [
     "RobustnessSettings",
     "RollSettings",
     "Section",
+    "ServiceSettings",
     "Share",
     "TrainerSettings",
 ]

@@ -20,6 +20,7 @@ from experiments.settings import (
     RhythmSettings,
     RobustnessSettings,
     Section,
+    ServiceSettings,
     TrainerSettings,
 )
 from experiments.settings.model import NetworkExperimentSettings, OptionalModel, OptionalModelSettings, default_model
@@ -111,6 +112,7 @@ class TransferSettings(NetworkExperimentSettings):
     export: ExportSettings = ExportSettings()
     robustness: RobustnessSettings = RobustnessSettings()
     rhythm: RhythmSettings = RhythmSettings()
+    service: ServiceSettings = ServiceSettings()
     tracking: TrackingSettings = TrackingSettings()
 
     @model_validator(mode="after")

@@ -1,0 +1,199 @@
+"""What the service answers: the entries of `predict`, typed by the kind of the task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from experiments.inference.beat_files import details_of, summary_of
+from experiments.inference.entries import DIGITS, entry_of, selected
+from experiments.inference.predictor import Predictor
+from experiments.service.models import ServedModel
+from experiments.tasks.tempo import TempoTask
+from experiments.tempo.summary import tempo_summary
+from models.prediction import Prediction
+from models.selection import Selection
+
+Scores = dict[str, float]
+
+
+class Answer(BaseModel):
+    """What is predicted of a file."""
+
+    model: str = Field(description="Name of the model", examples=["tags"])
+    seconds: float = Field(description="Length of the audio that was decoded", examples=[30.02])
+    notes: list[str] = Field(description="What is noted of a file that was decoded only in part", examples=[[]])
+
+
+class SelectionRule(BaseModel):
+    """By which rule classes are given."""
+
+    rule: Literal["thresholds", "top", "argmax"]
+    source: str = Field(description="Where the rule comes from", examples=["fitted on validation, 1,823 tracks"])
+    below_thresholds: bool | None = Field(None, description="Whether no tag reaches its threshold")
+    thresholds: Scores | None = Field(None, description="From which probability on each tag is given")
+    tag_set: str = Field(description="Which tags they are", examples=["magnatagatune top 50"])
+    weights: str = Field(description="What the weights are known by", examples=["sha256 0123456789abcdef"])
+
+
+class ClassesAnswer(Answer):
+    """Tags, or classes that exclude each other."""
+
+    kind: Literal["tags", "class"]
+    selected: Scores = Field(description="The classes that are given, with their probabilities")
+    selection: SelectionRule
+    window_seconds: float = Field(description="Length of the windows", examples=[29.1])
+    ranked: Scores = Field(description="The most probable classes, the most probable first")
+    over_time: list[Scores] | None = Field(None, description="The same of every window, and its start in `seconds`")
+
+
+class ValuesAnswer(Answer):
+    """Values, such as arousal and valence."""
+
+    kind: Literal["values"] = "values"
+    window_seconds: float = Field(description="Length of the windows", examples=[29.1])
+    values: Scores
+    over_time: list[Scores] | None = Field(None, description="The same of every window, and its start in `seconds`")
+
+
+class TempoWindow(BaseModel):
+    """Tempo of a window."""
+
+    seconds: tuple[float, float] = Field(description="Its start and its end")
+    tempo: float
+    second_tempo: float
+    salience: float | None
+    confidence: float | None
+
+
+class Tempo(BaseModel):
+    """Tempo of a recording, BPM."""
+
+    tempo: float = Field(description="BPM", examples=[127.13])
+    second_tempo: float = Field(description="The tempo that it might be instead, BPM", examples=[63.57])
+    salience: float | None = Field(description="Share of the first of the two, 0 to 1")
+    confidence: float | None = Field(description="How sure the network is, 0 to 1")
+    over_time: list[TempoWindow] | None = None
+
+
+class TempoAnswer(Answer):
+    """Tempo."""
+
+    kind: Literal["tempo"] = "tempo"
+    tempo: Tempo
+    window_seconds: float
+    ranked: Scores | None = Field(None, description="The most probable classes, where the network has classes")
+    values: Scores | None = Field(None, description="The values of the network, where it has values")
+
+
+class Beat(BaseModel):
+    """A beat."""
+
+    seconds: float
+    position: int | None = Field(description="In its bar, 1 for a downbeat; null where it is not known")
+    confidence: float
+
+
+class TempoPoint(BaseModel):
+    """Tempo at a time."""
+
+    seconds: float
+    tempo: float
+
+
+class Alternative(BaseModel):
+    """A tempo that it might be instead."""
+
+    tempo: float
+    score: float
+
+
+class Activations(BaseModel):
+    """The outputs of the network over time."""
+
+    step_seconds: float
+    labels: list[str]
+    values: list[list[float]] = Field(description="[steps][labels]")
+
+
+class BeatsAnswer(Answer):
+    """Beats and downbeats."""
+
+    kind: Literal["beats"] = "beats"
+    tempo: float | None = Field(description="BPM; null where there are too few beats", examples=[120.0])
+    metre: int | None = Field(description="Beats of a bar; null where it is not known", examples=[4])
+    confidence: float | None
+    beats: list[Beat]
+    downbeats: list[float] = Field(description="Seconds")
+    tempo_curve: list[TempoPoint]
+    alternatives: list[Alternative]
+    activations: Activations | None = None
+
+
+AnyAnswer = ClassesAnswer | ValuesAnswer | TempoAnswer | BeatsAnswer
+
+
+def answer_type(model: ServedModel) -> type[Answer]:
+    """What a model answers with."""
+    task = model.predictor.task
+    if isinstance(task, TempoTask):
+        return TempoAnswer
+    return {"events": BeatsAnswer, "values": ValuesAnswer}.get(task.kind, ClassesAnswer)
+
+
+def answer_of(
+    model: ServedModel,
+    prediction: Prediction,
+    seconds: float,
+    notes: Sequence[str],
+    selection: Selection | None,
+    top: int,
+    over_time: bool,
+) -> Answer:
+    """A prediction as it is answered.
+
+    Args:
+        model: That made it.
+        prediction: Of a file.
+        seconds: Length of the file.
+        notes: On it.
+        selection: Which classes are given; None where the task has none.
+        top: Classes in the ranking.
+        over_time: Whether windows, or activations, are wanted.
+    """
+    common = {"model": model.name, "seconds": round(seconds, 3), "notes": list(notes)}
+    kind = answer_type(model)
+    if kind is BeatsAnswer:
+        return BeatsAnswer(**{**_beats(prediction, over_time), **common})
+    entry = entry_of(replace(prediction, selection=selection), top)
+    if not over_time:
+        entry["over_time"] = None
+    if kind is TempoAnswer:
+        return TempoAnswer(**{**entry, "tempo": _tempo(model.predictor, prediction, over_time), **common})
+    if kind is ValuesAnswer:
+        return ValuesAnswer(**entry, **common)
+    about = {"tag_set": model.tag_set, "weights": model.encoder.weights}
+    chosen = selected(np.reshape(prediction.whole, -1).astype(np.float64), prediction.labels, selection, about)
+    return ClassesAnswer(kind=model.predictor.task.kind, **chosen, **entry, **common)
+
+
+def _beats(prediction: Prediction, over_time: bool) -> dict[str, Any]:
+    summary, details = summary_of("", prediction), details_of(prediction)
+    found = {key: summary[key] for key in ("tempo", "metre", "confidence")} | details
+    if over_time:
+        values = np.round(np.asarray(prediction.over_time, np.float64), DIGITS).tolist()
+        found["activations"] = {
+            "step_seconds": prediction.window,
+            "labels": list(prediction.labels),
+            "values": values,
+        }
+    return found
+
+
+def _tempo(predictor: Predictor, prediction: Prediction, over_time: bool) -> dict[str, Any]:
+    found = tempo_summary(predictor.task, prediction, *predictor.tempi)
+    return found if over_time else {**found, "over_time": None}

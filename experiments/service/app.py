@@ -1,0 +1,229 @@
+"""The addresses of the service, with their schema."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import FastAPI, Query, Request, Response
+from pydantic import BaseModel, Field
+
+from experiments.errors import UserError
+from experiments.service import problems
+from experiments.service.answers import Answer, AnyAnswer, answer_type
+from experiments.service.descriptions import ModelDescription, description_of
+from experiments.service.models import ServedModel
+from experiments.service.problems import Problem, ServiceError, described
+from experiments.service.requests import Options, Service
+from experiments.service.uploads import FIELD
+
+FAILURES = described(400, 401, 403, 408, 413, 415, 422, 429, 503)
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": [FIELD],
+                    "properties": {FIELD: {"type": "string", "format": "binary", "description": "An audio file"}},
+                }
+            },
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            "audio/*": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+Top = Annotated[int | None, Query(ge=1, le=10_000, description="Classes in the ranking; of tags these are given")]
+Threshold = Annotated[float | None, Query(ge=0, le=1, description="Tags: probability from which on one is given")]
+OverTime = Annotated[bool, Query(description="Answer for every window too; of beats with the activations")]
+
+
+Layers = Annotated[list[str] | None, Query(description="Names of layers, of those in /v1/models; none: the usual one")]
+Tokens = Annotated[list[str] | None, Query(description="Names of tokens, of those in /v1/models; none: all")]
+Form = Annotated[Literal["json", "npy"], Query(description="npy: a numpy file of one layer, float32")]
+
+
+class Embeddings(BaseModel):
+    """Tokens of the windows of a file."""
+
+    model: str
+    seconds: float = Field(description="Length of the audio that was decoded")
+    window_starts: list[float] = Field(description="Seconds")
+    tokens: list[str] = Field(description="Names of the tokens, in their order")
+    layers: dict[str, list[list[list[float]]]] = Field(description="Of each layer [windows][tokens][dimensions]")
+
+
+class Health(BaseModel):
+    """Whether the service works."""
+
+    status: Literal["ok"] = "ok"
+    models: list[str]
+
+
+class Everything(BaseModel):
+    """What all models say of a file; a model that cannot say anything is in `problems`."""
+
+    answers: dict[str, AnyAnswer]
+    problems: dict[str, str] = Field(description="Why a model says nothing, by its name")
+
+
+def build_app(service: Service) -> FastAPI:
+    """The application.
+
+    Args:
+        service: What answers.
+    """
+    app = FastAPI(
+        title="Ostinato",
+        description="Trained networks and probes for music audio: tags, classes, values, tempo, beats, embeddings.",
+        version="1",
+    )
+    problems.install(app)
+
+    @app.get("/health", tags=["service"])
+    async def health() -> Health:
+        """Whether the service works, and what it serves."""
+        return Health(models=list(service.models))
+
+    @app.get("/v1/models", tags=["models"], responses=described(401, 403))
+    async def models() -> list[ModelDescription]:
+        """What is served: tasks, labels, weights, licences, windows, thresholds."""
+        return [description_of(model) for model in service.models.values()]
+
+    predicting = [model for model in service.models.values() if model.predictor]
+    if predicting:
+
+        @app.post("/v1/predict", tags=["models"], responses=FAILURES, openapi_extra=BODY)
+        async def predict_all(
+            request: Request, top: Top = None, threshold: Threshold = None, over_time: OverTime = False
+        ) -> Everything:
+            """What all models say of a file, which is sent once."""
+            options = Options(top, threshold, over_time)
+            async with service.file(request) as path:
+                decoded = await service.decoded(path, predicting)
+            calls = [service.predict(model, decoded[model.decoding], options) for model in predicting]
+            outcomes = await asyncio.gather(*map(_caught, calls))
+            if all(isinstance(one, ServiceError) for one in outcomes):
+                raise outcomes[0]
+            named = dict(zip((model.name for model in predicting), outcomes, strict=True))
+            failed = {name: one.detail for name, one in named.items() if isinstance(one, ServiceError)}
+            return Everything(answers={n: one for n, one in named.items() if n not in failed}, problems=failed)
+
+    for model in service.models.values():
+        if model.predictor:
+            _add_predict(app, service, model)
+        _add_embed(app, service, model)
+    app.openapi_schema = _schema(app)
+    return app
+
+
+def _schema(app: FastAPI) -> dict[str, Any]:
+    schema = app.openapi()
+    schema["components"].setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
+    return schema
+
+
+async def _caught(call: Awaitable[Answer]) -> Answer | ServiceError:
+    try:
+        return await call
+    except ServiceError as error:
+        return error
+
+
+def _add_predict(app: FastAPI, service: Service, model: ServedModel) -> None:
+    """The address at which a model predicts, with the options that its task has."""
+    kind = answer_type(model)
+
+    async def run(request: Request, options: Options) -> Answer:
+        async with service.file(request) as path:
+            outcome = (await service.decoded(path, [model]))[model.decoding]
+        return await service.predict(model, outcome, options)
+
+    async def of_tags(
+        request: Request, top: Top = None, threshold: Threshold = None, over_time: OverTime = False
+    ) -> Answer:
+        if top is not None and threshold is not None:
+            raise ServiceError(422, "top and threshold: each says which tags are given; choose one")
+        return await run(request, Options(top, threshold, over_time))
+
+    async def of_classes(request: Request, top: Top = None, over_time: OverTime = False) -> Answer:
+        return await run(request, Options(top, None, over_time))
+
+    async def of_others(request: Request, over_time: OverTime = False) -> Answer:
+        return await run(request, Options(None, None, over_time))
+
+    endpoint: Callable = {"tags": of_tags, "class": of_classes}.get(model.predictor.task.kind, of_others)
+    app.post(
+        f"/v1/{model.name}/predict",
+        tags=[model.name],
+        summary=f"Predict {model.predictor.task.name}",
+        operation_id=f"predict_{model.name}",
+        response_model=kind,
+        responses=FAILURES,
+        openapi_extra=BODY,
+    )(endpoint)
+
+
+def _add_embed(app: FastAPI, service: Service, model: ServedModel) -> None:
+    """The address at which the network of a model gives embeddings."""
+
+    @app.post(
+        f"/v1/{model.name}/embed",
+        tags=[model.name],
+        summary="Embed a file",
+        operation_id=f"embed_{model.name}",
+        response_model=Embeddings,
+        responses={200: {"content": {"application/x-npy": {}}}, **FAILURES},
+        openapi_extra=BODY,
+    )
+    async def embed(
+        request: Request,
+        layers: Layers = None,
+        tokens: Tokens = None,
+        form: Form = "json",
+    ) -> Any:
+        """Tokens of a file, `[windows, tokens, dim]` of each layer, cut as for a store of embeddings."""
+        chosen, kept = _checked(model, layers, tokens, form)
+        async with service.file(request) as path:
+            outcome = (await service.decoded(path, [model]))[model.decoding]
+        starts, arrays = await service.embed(model, outcome, chosen)
+        known = list(model.encoder.network.token_names)
+        arrays = {name: array[:, [known.index(token) for token in kept]] for name, array in arrays.items()}
+        if form == "npy":
+            content = io.BytesIO()
+            np.save(content, arrays[chosen[0]], allow_pickle=False)
+            return Response(content.getvalue(), media_type="application/x-npy")
+        return Embeddings(
+            model=model.name,
+            seconds=round(outcome.seconds, 3),
+            window_starts=np.round(starts, 3).tolist(),
+            tokens=kept,
+            layers={name: array.tolist() for name, array in arrays.items()},
+        )
+
+
+def _checked(
+    model: ServedModel, layers: list[str] | None, tokens: list[str] | None, form: str
+) -> tuple[list[str], list[str]]:
+    """The layers and the tokens that are asked for.
+
+    Raises:
+        ServiceError: The network has no such, or an array is to hold several layers.
+    """
+    network = model.encoder.network
+    try:
+        chosen = model.encoder.layers(layers)
+    except UserError as error:
+        raise ServiceError(422, str(error)) from None
+    if form == "npy" and len(chosen) > 1:
+        raise ServiceError(
+            422, f"form=npy takes one layer, given are {', '.join(chosen)}: give form=json, or one layer"
+        )
+    kept = list(tokens or network.token_names)
+    if wrong := [token for token in kept if token not in network.token_names]:
+        raise ServiceError(422, f"token {wrong[0]!r}: this network has the tokens {', '.join(network.token_names)}")
+    return chosen, kept

@@ -1,0 +1,132 @@
+"""A request from its file to its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from fastapi import Request
+
+from datasets.windows import cut
+from experiments.errors import UserError
+from experiments.inference.refusals import notes_on, refused
+from experiments.service.answers import Answer, answer_of
+from experiments.service.batching import Batches
+from experiments.service.decoding import Decoders
+from experiments.service.models import ServedModel, embedding_runner
+from experiments.service.problems import ServiceError
+from experiments.service.uploads import received
+from experiments.settings import ServiceSettings
+from models.running import OpenTrack
+from models.selection import Selection, same_for_all
+from preprocess.tracks import DecodedTrack
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a request says of its answer.
+
+    Attributes:
+        top: Classes in the ranking; tags that are given. None: 10, by thresholds.
+        threshold: From which probability on a tag is given.
+        over_time: Whether windows are wanted too.
+    """
+
+    top: int | None = None
+    threshold: float | None = None
+    over_time: bool = False
+
+    def selection(self, model: ServedModel) -> Selection | None:
+        """Which classes are given."""
+        if model.predictor is None or model.predictor.task.kind != "tags":
+            return model.selection
+        n = len(model.predictor.task.classes)
+        if self.threshold is not None:
+            return same_for_all(self.threshold, n, f"threshold={self.threshold:g}")
+        if self.top is not None:
+            return Selection(f"top={self.top}", n=min(self.top, n))
+        return model.selection
+
+
+@dataclass(frozen=True)
+class Service:
+    """What answers requests.
+
+    Attributes:
+        models: By name.
+        decoders: Of files.
+        batches: Of windows.
+        folder: Private; uploads lie there while they are read.
+        settings: Limits.
+    """
+
+    models: dict[str, ServedModel]
+    decoders: Decoders
+    batches: Batches
+    folder: Path
+    settings: ServiceSettings
+
+    @contextlib.asynccontextmanager
+    async def file(self, request: Request) -> AsyncIterator[Path]:
+        """The file of a request while it is worked on."""
+        async with received(request, self.folder, round(self.settings.max_mb * 1e6)) as upload:
+            yield upload.path
+
+    async def decoded(self, path: Path, models: Sequence[ServedModel]) -> dict[str, DecodedTrack | str]:
+        """The rows of a file for some models, or the reason why there are none, by `ServedModel.decoding`.
+
+        Models that see the same are given the same rows.
+        """
+        kinds = {model.decoding: model for model in models}
+        outcomes = await asyncio.gather(*(self.decoders.decode(path, model.decode) for model in kinds.values()))
+        return dict(zip(kinds, outcomes, strict=True))
+
+    async def predict(self, model: ServedModel, outcome: DecodedTrack | str, options: Options) -> Answer:
+        """What a model says of a file.
+
+        Args:
+            model: One that predicts.
+            outcome: Of `decoded`.
+            options: Of the request.
+
+        Raises:
+            ServiceError: The file cannot be predicted; says why.
+        """
+        predictor = model.predictor
+        if reason := refused(predictor.task, outcome):
+            raise ServiceError(422, reason)
+        try:
+            track = predictor.opened("", outcome.frames)
+            await self._run(track, predictor.run_batch)
+            prediction = await asyncio.to_thread(predictor.prediction, track)
+        except UserError as error:
+            raise ServiceError(422, str(error)) from None
+        answer = partial(answer_of, model, prediction, outcome.seconds, notes_on(predictor.task, outcome))
+        return answer(options.selection(model), options.top or 10, options.over_time)
+
+    async def embed(
+        self, model: ServedModel, outcome: DecodedTrack | str, layers: Sequence[str]
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Tokens of a file as a store would have them: starts of its windows in seconds, and `[windows, tokens, dim]`
+        by layer.
+
+        Raises:
+            ServiceError: The file cannot be read.
+        """
+        if isinstance(outcome, str):
+            raise ServiceError(422, outcome)
+        encoder, chosen = model.encoder, tuple(layers)
+        windowing = encoder.windowing_of(stored=True)
+        track = OpenTrack("", *cut(outcome.frames, windowing.plan, encoder.fill(), None), len(outcome.frames))
+        await self._run(track, embedding_runner(model, chosen))
+        tokens = [np.stack(values) for values in zip(*track.outputs, strict=True)]
+        return track.starts / windowing.rate, dict(zip(chosen, tokens, strict=True))
+
+    async def _run(self, track: OpenTrack, run_batch: object) -> None:
+        track.outputs = await self.batches.run(run_batch, track.windows)
+        track.windows = []

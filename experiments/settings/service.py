@@ -1,0 +1,76 @@
+"""What the HTTP service serves, to whom, and within which limits."""
+
+# ruff: noqa: RUF012  # pydantic copies defaults
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from experiments.settings.base import Count, Positive, Section
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+TAKEN = ("predict", "models")  # what stands in the place of a name in addresses
+SHORTEST_TOKEN = 16  # characters
+
+
+class ServiceSettings(Section):
+    """The HTTP service."""
+
+    models: dict[str, str] = {}  # files, runs, published networks, kept probes, by name; empty: that of predict
+    encoders: dict[str, str] = {}  # of probes of that name on networks of your own: the checkpoint of the network
+    heads: dict[str, str] = {}  # of encoders of that name: as inference.head
+    engine: Literal["torch", "onnx"] = "torch"  # onnx: files of export with export.format=onnx, without torch
+    host: str = "127.0.0.1"  # address that is listened on; others than this machine's own need token or open
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000  # 0: any that is free
+    hosts: list[str] = []  # further names that the service is called by, as behind a proxy: music.example.org
+    token: SecretStr | None = None  # what requests have to bear: Authorization: Bearer TOKEN; @FILE: the file's content
+    open: bool = False  # listen on other addresses without a token
+    max_mb: Annotated[float, Field(gt=0)] = 200.0  # MB of an upload
+    max_seconds: Annotated[float, Field(gt=0)] = 3600.0  # of audio in a file
+    timeout: Annotated[float, Field(gt=0)] = 300.0  # seconds that a request may take, with upload and waiting
+    rate: Positive | None = None  # requests a minute from one address; None: any number
+    queue: Positive = 64  # requests at a time, waiting ones included; more are sent away (429)
+    decoders: Positive | None = None  # processes that decode files; None: one a core
+    decoder_mb: Positive = 2048  # MB of memory that the decoding of a file may take
+    batch_wait: Annotated[float, Field(ge=0, le=1000)] = 4.0  # milliseconds that windows wait for those of others
+    record_every: Positive = 60  # seconds between two records of the counts in the run
+    shutdown: Count = 60  # seconds that requests in flight have to end when the service is stopped
+
+    @field_validator("models")
+    @classmethod
+    def _named(cls, models: dict[str, str]) -> dict[str, str]:
+        for name in models:
+            if not NAME.fullmatch(name) or name in TAKEN:
+                raise ValueError(
+                    f"models.{name}: a name has up to 40 lower-case letters, digits, - and _, and is not "
+                    f"{' or '.join(TAKEN)}"
+                )
+        return models
+
+    @model_validator(mode="after")
+    def _closed(self) -> Self:
+        for setting, names in (("encoders", self.encoders), ("heads", self.heads)):
+            if unknown := [name for name in names if name not in self.models]:
+                raise ValueError(f"{setting}.{unknown[0]}: there is no models.{unknown[0]} that it could belong to")
+        if self.token is not None and self.open:
+            raise ValueError("token and open=True: whom does the service answer? give one of them")
+        if not self.loopback and self.token is None and not self.open:
+            raise ValueError(
+                f"host={self.host} is seen by other machines: set service.token=@FILE (a secret of at least "
+                f"{SHORTEST_TOKEN} characters that requests have to bear), or service.open=True to answer everybody"
+            )
+        return self
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False

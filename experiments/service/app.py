@@ -16,7 +16,7 @@ from experiments.service import problems
 from experiments.service.answers import Answer, AnyAnswer, answer_type
 from experiments.service.descriptions import ModelDescription, description_of
 from experiments.service.models import ServedModel
-from experiments.service.problems import Problem, ServiceError, described
+from experiments.service.problems import ProblemDocument, ServiceError, described
 from experiments.service.requests import Options, Service
 from experiments.service.uploads import FIELD
 
@@ -123,7 +123,7 @@ def build_app(service: Service) -> FastAPI:
 
 def _schema(app: FastAPI) -> dict[str, Any]:
     schema = app.openapi()
-    schema["components"].setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
+    schema["components"].setdefault("schemas", {})["ProblemDocument"] = ProblemDocument.model_json_schema()
     return schema
 
 

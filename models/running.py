@@ -107,13 +107,13 @@ class Runner:
     forward: Forward
     dtype: torch.dtype = torch.float32
 
-    def __call__(self, windows: Tensor) -> list[np.ndarray]:
+    def __call__(self, windows: Tensor | np.ndarray) -> list[np.ndarray]:
         """Windows `[batch, rows, ...]`, features of any floating type or audio, to arrays `[batch, ...]`."""
         with _made_once:
             network, inputs = self._ready
         device, mixed = self.runtime.torch_device, self.runtime.mixed
         with torch.inference_mode(), prefer(self.runtime.attention):
-            x = inputs(windows.to(device, non_blocking=True))
+            x = inputs(torch.as_tensor(windows).to(device, non_blocking=True))
             with torch.autocast(device.type, mixed) if mixed else contextlib.nullcontext():
                 outputs = self.forward(network, x)
         return [one.cpu().to(self.dtype).numpy() for one in outputs]

@@ -70,8 +70,9 @@ def work(connection: socket.socket, limits: DecodingLimits) -> None:
 def _answer(path: Path, decode: str, limits: DecodingLimits) -> tuple[dict[str, Any], memoryview | None]:
     """The rows of a file and what is said of them, or why there are none."""
     try:
+        tracks = partial(_tracks, made(decode))  # what it imports is not the file's
         with _limited(limits), at_most(limits.seconds, "service.max_seconds"):
-            _, outcome = attempt(Candidate(path.name, path), partial(_within, made(decode)), os.getppid())
+            _, outcome = attempt(Candidate(path.name, path), tracks, os.getppid())
     except OutOfMemory:
         return {"exceeded": "memory"}, None
     if isinstance(outcome, str):
@@ -103,7 +104,7 @@ def anonymous(text: str, path: Path) -> str:
     return text
 
 
-def _within(decode: Decode, path: Path) -> list[DecodedTrack]:
+def _tracks(decode: Decode, path: Path) -> list[DecodedTrack]:
     """Decode, with an end of the memory told from other errors."""
     try:
         return decode(path)

@@ -47,8 +47,8 @@ class DecoderProcess:
             await self._next()
             self._is_ready = True
         with contextlib.suppress(BlockingIOError):
-            packets.receive(self._connection)
-            raise Killed
+            self._received()
+            raise Killed  # nothing was asked
 
     async def ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], mmap.mmap | None]:
         """What it answers; `ended`, its exit status, where the file has ended it.
@@ -63,8 +63,11 @@ class DecoderProcess:
         return await self._next()
 
     async def _next(self) -> tuple[dict[str, Any], mmap.mmap | None]:
+        await _readable(self._connection)
+        return self._received()
+
+    def _received(self) -> tuple[dict[str, Any], mmap.mmap | None]:
         try:
-            await _readable(self._connection)
             about, content = packets.receive(self._connection)
         except packets.Ended:
             raise Killed from None
@@ -101,10 +104,16 @@ class DecoderSource:
         self._start()
 
     def new(self) -> DecoderProcess:
-        """A decoder, ready some time later; of a closed source, one that has ended."""
+        """A decoder, ready some time later.
+
+        Raises:
+            Killed: The source is closed.
+        """
+        if self.closed:
+            raise Killed
         ours, theirs = packets.pair()
         with theirs:
-            if not self.closed and not self._handed_over(theirs):
+            if not self._handed_over(theirs):
                 self._end()
                 self._start()
                 self._handed_over(theirs)

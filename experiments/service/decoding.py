@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from experiments.errors import UserError
 from experiments.service.calls import described
@@ -44,7 +45,8 @@ class Decoders:
     def __init__(self, processes: int, limits: DecodingLimits, decodes: Iterable[Decode] = ()) -> None:
         if sys.platform != "linux":
             raise UserError("files are decoded in processes with limits that only Linux has: serve from there")
-        self._limits, self._turns = limits, asyncio.Semaphore(processes)
+        self._limits, self._processes = limits, processes
+        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
         self._source = DecoderSource(limits, sorted({described(decode) for decode in decodes}))
         self._idle = [self._source.new() for _ in range(processes)]
 
@@ -58,8 +60,11 @@ class Decoders:
                 enough to decode it.
         """
         request = {"path": str(path), "decode": described(decode)}
-        async with self._turns:
+        turns = self._turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._processes))
+        async with turns:
             for _ in range(TRIES):
+                if self._source.closed:
+                    raise ServiceError(503, "the service is being stopped", LATER)
                 with contextlib.suppress(Killed):
                     return await self._outcome(request)
         raise ServiceError(
@@ -76,10 +81,7 @@ class Decoders:
                 422, f"decoding this file took more than {self._limits.timeout:g} s (service.timeout)"
             ) from None
         finally:
-            if about.get("last", True):
-                decoder.close()
-                decoder = self._source.new()
-            self._idle.append(decoder)
+            self._put_back(decoder, usable=not about.get("last", True))
         if problem := _problem(about, self._limits):
             raise ServiceError(422, problem)
         return about["reason"] if "reason" in about else track_of(about, content)
@@ -90,21 +92,26 @@ class Decoders:
         Raises:
             ServiceError: None can be had.
         """
+        decoder = self._idle.pop(0)
         for _ in range(STARTS):
-            if self._source.closed:
-                raise ServiceError(503, "the service is being stopped", LATER)
-            decoder = self._idle.pop(0)
             try:
                 await decoder.ready()
                 return decoder
             except Killed:
                 decoder.close()
                 decoder = self._source.new()
-                self._idle.insert(0, decoder)
-            except BaseException:
-                self._idle.insert(0, decoder)
+            except asyncio.CancelledError:
+                self._put_back(decoder, usable=True)
                 raise
+        self._put_back(decoder, usable=True)
         raise ServiceError(503, "no process that decodes files starts: the log of the service says why", LATER)
+
+    def _put_back(self, decoder: DecoderProcess, usable: bool) -> None:
+        """Keep a decoder for the next file, or one in its place."""
+        if not usable or self._source.closed:
+            decoder.close()
+        if not self._source.closed:
+            self._idle.append(decoder if usable else self._source.new())
 
     def close(self) -> None:
         """End the processes."""

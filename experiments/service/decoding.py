@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import mmap
 import signal
 import sys
 from collections.abc import Iterable
@@ -72,19 +73,19 @@ class Decoders:
         )
 
     async def _outcome(self, request: dict[str, Any]) -> DecodedTrack | str:
-        decoder, about = await self._ready(), {}
+        decoder, last = await self._ready(), True
         try:
             async with asyncio.timeout(self._limits.timeout):
                 about, content = await decoder.ask(request)
+                outcome = _outcome_of(about, content, self._limits)
+                last = about.get("last", True)
         except TimeoutError:
-            raise ServiceError(
-                422, f"decoding this file took more than {self._limits.timeout:g} s (service.timeout)"
-            ) from None
+            raise _took(f"{self._limits.timeout:g} s (service.timeout)") from None
+        except (ValueError, LookupError, TypeError):
+            raise ServiceError(422, "decoding this file made its decoder answer with nonsense") from None
         finally:
-            self._put_back(decoder, usable=not about.get("last", True))
-        if problem := _problem(about, self._limits):
-            raise ServiceError(422, problem)
-        return about["reason"] if "reason" in about else track_of(about, content)
+            self._put_back(decoder, usable=not last)
+        return outcome
 
     async def _ready(self) -> DecoderProcess:
         """A decoder that waits for work; those that were killed while they waited are replaced.
@@ -120,20 +121,28 @@ class Decoders:
             decoder.close()
 
 
-def _problem(about: dict[str, Any], limits: DecodingLimits) -> str:
-    """What a file did to its decoder; empty where it was decoded, or refused.
+def _outcome_of(about: dict[str, Any], content: mmap.mmap | None, limits: DecodingLimits) -> DecodedTrack | str:
+    """The rows, or the reason, in the answer of a decoder.
 
     Raises:
-        RuntimeError: Nothing: this is a fault of ours.
+        ServiceError: The file took too much, or has ended the decoder.
+        RuntimeError: A fault of ours has ended it.
+        ValueError, LookupError, TypeError: The answer makes no sense.
     """
+    if "reason" in about:
+        return str(about["reason"])
     if about.get("exceeded") == "memory":
-        return f"decoding this file took more than {limits.megabytes:,} MB of memory (service.decoder_mb)"
-    status = about.get("ended", 0)
+        raise _took(f"{limits.megabytes:,} MB of memory (service.decoder_mb)")
+    if "ended" not in about:
+        return track_of(about, content)
+    status = int(about["ended"])
     if status == FAULT:
         raise RuntimeError("a decoder failed; its traceback is in the log")
     if status == -signal.SIGXCPU:
-        return f"decoding this file took more than {limits.timeout:g} s of processor time (service.timeout)"
-    if "ended" not in about:
-        return ""
+        raise _took(f"{limits.timeout:g} s of processor time (service.timeout)")
     how = f"signal {-status}, {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-    return f"decoding this file ended the decoder ({how}): the file is damaged, or made to do so"
+    raise ServiceError(422, f"decoding this file ended the decoder ({how}): the file is damaged, or made to do so")
+
+
+def _took(what: str) -> ServiceError:
+    return ServiceError(422, f"decoding this file took more than {what}")

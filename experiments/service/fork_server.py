@@ -32,7 +32,8 @@ from experiments.service.decoder import FAULT, DecodingLimits, work
 from preprocess.attempts import attempt
 from preprocess.files import Candidate
 
-DIES_WITH_PARENT, ADOPTS = 1, 36  # PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER of prctl(2)
+# PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS of prctl(2)
+DIES_WITH_PARENT, ADOPTS, GAINS_NO_RIGHTS = 1, 36, 38
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the service says when to end
 RATE = 44_100  # Hz
 
@@ -161,6 +162,7 @@ def main(control: str, limits: str, decodes: str) -> None:
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     _prctl(ADOPTS, 1)
+    _prctl(GAINS_NO_RIGHTS, 1)
     _prepare(json.loads(decodes))
     ForkServer(socket.socket(fileno=int(control)), DecodingLimits(**json.loads(limits))).run()
     os._exit(0)  # torch takes a second to leave

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import socket
+import stat
 import subprocess
 import threading
 from pathlib import Path
@@ -96,6 +98,19 @@ def process(path: Path) -> list[DecodedTrack]:
 def long(path: Path) -> list[DecodedTrack]:
     """Rows of as many MB as the file says."""
     return [DecodedTrack(np.arange(int(path.read_text()) * 10**6 // 4, dtype=np.float32), 1.0)]
+
+
+def answering(path: Path) -> list[DecodedTrack]:
+    """Sends the text in the file as its answer, with memory that can still change, as a taken-over decoder might."""
+    memory = os.memfd_create("x")
+    os.write(memory, b"abcd")
+    for file in map(int, os.listdir("/proc/self/fd")[:-1]):
+        if stat.S_ISSOCK(os.fstat(file).st_mode):
+            connection = socket.socket(fileno=file)
+            if connection.type == socket.SOCK_SEQPACKET:
+                socket.send_fds(connection, [path.read_bytes()], [memory])
+            connection.detach()
+    return track(1.0)
 
 
 def failing(path: Path) -> list[DecodedTrack]:

@@ -7,6 +7,8 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,7 +29,8 @@ from preprocess.tracks import DecodedTrack
 from preprocess.worker import by_recipe
 from tests.experiments.service import decoding_functions as does
 
-DATA = Path(__file__).parents[2] / "data"
+ROOT = Path(__file__).parents[3]
+DATA = ROOT / "tests" / "data"
 Within = Callable[..., Decoders]
 Noted = Callable[[object], Path]
 
@@ -140,6 +143,23 @@ def test_other_limits_hold_for_the_decoder_and_what_it_starts(decoders_within: W
     assert [decoded(decoders, noted(mb), does.hungry_program).frames[0] for mb in (100, 600)] == [0, 1]
     assert decoded(decoders, noted(400), does.writing).frames[0] == 0
     assert "File too large" in decoded(decoders, noted(600), does.writing)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "no JSON",
+        "[]",
+        '{"reason": "memory that can change"}',
+        '{"type": "O", "shape": [1], "seconds": 1, "notes": []}',
+    ],
+)
+def test_a_decoder_that_was_taken_over_cannot_harm_the_service(decoders_within: Within, noted: Noted, answer: str):
+    decoders = decoders_within(1)
+    refused = refusal(decoders, noted(answer), does.answering)
+    assert refused.status == 422
+    assert "nonsense" in refused.detail
+    assert decoded(decoders, noted(1), does.number).frames[0] == 1
 
 
 def test_a_file_that_takes_too_long_is_given_up(decoders_within: Within, noted: Noted, eventually: Callable):
@@ -281,6 +301,29 @@ def test_nothing_is_left(noted: Noted, processes_started: Callable, eventually: 
     eventually(lambda: not processes_started())
     assert kept() == before
     assert refusal(decoders, noted(1), does.number).detail == "the service is being stopped"
+
+
+SERVICE = """
+import asyncio, sys
+from pathlib import Path
+from experiments.service.decoding import Decoders, DecodingLimits
+from tests.experiments.service import decoding_functions as does
+decoders = Decoders(2, DecodingLimits(60, 60, 500))
+asyncio.run(decoders.decode(Path(sys.argv[1]), does.with_a_program))
+"""
+
+
+@pytest.mark.parametrize("stopped_by", [signal.SIGKILL, signal.SIGTERM])
+def test_nothing_outlives_a_service_that_is_killed(noted: Noted, eventually: Callable, stopped_by: int):
+    path = noted(1)
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVICE, str(path)], env=os.environ | {"PYTHONPATH": str(ROOT)}
+    ) as service:
+        asyncio.run(started(path))
+        processes = psutil.Process(service.pid).children(recursive=True)
+        service.send_signal(stopped_by)
+    assert len(processes) == 4
+    eventually(lambda: not any(one.is_running() for one in processes))
 
 
 def test_every_job_is_answered_rightly_while_decoders_are_killed(

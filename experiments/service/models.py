@@ -11,7 +11,7 @@ from typing import Any
 from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.export.cards import card
-from experiments.inference.audio_files import Decode, decoder_of
+from experiments.inference.audio_files import decoder_of
 from experiments.inference.network_predictor import opened, predictor_with
 from experiments.inference.predictor import Predictor
 from experiments.inference.selection import selection_of, tag_set
@@ -23,6 +23,7 @@ from models.fingerprint import fingerprint
 from models.releases import RELEASES
 from models.running import Runner, tokens_of
 from models.selection import Selection
+from preprocess.attempts import Decode
 
 NAMES = {"tagging": "tags"}  # of the only model of a service, by its task; others are called as their task is
 WITHOUT_OUTPUTS = "embeddings"  # the name of an encoder that predicts nothing

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 import uvicorn
 
@@ -15,9 +13,13 @@ from experiments.errors import UserError
 from experiments.messages import say
 from experiments.service.app import build_app
 from experiments.service.batching import Batches
+from experiments.service.connections import CONNECTIONS, HEAD_BYTES, Connection
 from experiments.service.decoding import Decoders, DecodingLimits
+from experiments.service.folders import private_folder
+from experiments.service.guards import Guards
 from experiments.service.models import open_models
 from experiments.service.requests import Service
+from experiments.service.tokens import token_of
 from experiments.settings import ServiceSettings
 from experiments.tracking import RunHandle
 from experiments.transfer.settings import TransferSettings
@@ -29,16 +31,38 @@ def serve(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     Raises:
         UserError: There is nothing to serve, or the address cannot be listened on.
     """
-    service = settings.service
+    service, token = settings.service, token_of(settings.service)
     with closing(_listening(service)) as listener, running(settings) as made:
-        app = build_app(made)
         host, port = listener.getsockname()[:2]
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         say(f"models: {', '.join(made.models)}")
         print(f"{address}  (the schema: {address}/docs; Ctrl-C stops)", flush=True)
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=service.shutdown)
-        uvicorn.Server(config).run([listener])
+        server_of(made, port, token).run([listener])
     return {}
+
+
+def server_of(service: Service, port: int, token: bytes | None) -> uvicorn.Server:
+    """The HTTP server of a service.
+
+    Args:
+        service: What answers.
+        port: That is listened at.
+        token: That requests have to bear; None: none.
+    """
+    settings = service.settings
+    config = uvicorn.Config(
+        Guards(build_app(service), settings, port, token),
+        http=Connection,
+        ws="none",
+        log_level="error",  # what clients do wrong is told to them
+        access_log=False,
+        proxy_headers=False,  # anybody can send them
+        server_header=False,
+        limit_concurrency=max(CONNECTIONS, 2 * settings.queue),
+        h11_max_incomplete_event_size=HEAD_BYTES,
+        timeout_graceful_shutdown=settings.shutdown,
+    )
+    return uvicorn.Server(config)
 
 
 @contextmanager
@@ -49,9 +73,9 @@ def running(settings: TransferSettings) -> Iterator[Service]:
     limits = DecodingLimits(service.max_seconds, service.timeout, service.decoder_mb)
     decoders = Decoders(service.decoders or os.cpu_count() or 1, limits)
     batches = Batches(settings.inference.batch_size, service.batch_wait)
-    with tempfile.TemporaryDirectory(prefix="ostinato-service-") as folder:
+    with private_folder() as folder:
         try:
-            yield Service(models, decoders, batches, Path(folder), service)
+            yield Service(models, decoders, batches, folder, service)
         finally:
             decoders.close()
             batches.close()

@@ -15,10 +15,12 @@ from experiments.errors import UserError
 from experiments.service import problems
 from experiments.service.answers import Answer, AnyAnswer, answer_type
 from experiments.service.descriptions import ModelDescription, description_of
-from experiments.service.metrics import MEDIA_TYPE, Counted
+from experiments.service.guards import PUBLIC
+from experiments.service.metrics import MEDIA_TYPE
 from experiments.service.models import ServedModel
 from experiments.service.problems import ProblemDocument, ServiceError, described
 from experiments.service.requests import Options, Service
+from experiments.service.tokens import with_token
 from experiments.service.uploads import FIELD
 
 FAILURES = described(400, 401, 403, 408, 413, 415, 422, 429, 503)
@@ -62,7 +64,7 @@ class Health(BaseModel):
     """Whether the service works."""
 
     status: Literal["ok"] = "ok"
-    models: list[str]
+    models: list[str] | None = Field(None, description="Not told where a token is needed")
 
 
 class Everything(BaseModel):
@@ -84,12 +86,11 @@ def build_app(service: Service) -> FastAPI:
         version="1",
     )
     problems.install(app)
-    app.add_middleware(Counted, counts=service.counts)
 
-    @app.get("/health", tags=["service"])
+    @app.get("/health", tags=["service"], response_model_exclude_none=True)
     async def health() -> Health:
         """Whether the service works, and what it serves."""
-        return Health(models=list(service.models))
+        return Health(models=None if service.settings.token else list(service.models))
 
     @app.get("/metrics", tags=["service"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def metrics() -> Response:
@@ -124,7 +125,7 @@ def build_app(service: Service) -> FastAPI:
         if model.predictor:
             _add_predict(app, service, model)
         _add_embed(app, service, model)
-    app.openapi_schema = _schema(app)
+    app.openapi_schema = with_token(_schema(app), service.settings, PUBLIC)
     return app
 
 

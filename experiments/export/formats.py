@@ -18,7 +18,8 @@ from models.checkpoints import load_any, save_network
 from models.export import NAMES, REPRESENTATION, EncoderForm, ExportForm, representation, window_samples
 from models.maest.huggingface import write_huggingface
 from models.network import Network, main_head
-from models.onnx_files import INPUT, open_onnx, write_onnx
+from models.onnx_files import write_onnx
+from models.onnx_sessions import INPUT, open_onnx
 from models.programs import open_program, write_program
 
 Outputs = dict[str, Tensor]  # logits `[B, classes]`, embeddings `[B, layers, tokens, dim]`, or representation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,12 @@ from joblib import effective_n_jobs
 from datasets.workers import mapped
 from experiments.encoder import Encoder
 from experiments.errors import UserError
+from preprocess.attempts import Decode, attempt
 from preprocess.audio import exact_audio_track
 from preprocess.files import Candidate, find, storable
 from preprocess.quiet import quiet_libraries
 from preprocess.tracks import DecodedTrack
-from preprocess.worker import attempt, by_recipe
-
-Decode = Callable[[Path], list[DecodedTrack]]
+from preprocess.worker import by_recipe
 
 AHEAD = 256  # files decoded ahead of the network at most
 

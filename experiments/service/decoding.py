@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from experiments.inference.audio_files import Decode
 from experiments.service.problems import ServiceError
+from preprocess.attempts import Decode, attempt
 from preprocess.files import Candidate
 from preprocess.quiet import quiet_libraries
 from preprocess.tracks import DecodedTrack
-from preprocess.worker import attempt
 
 
 @dataclass(frozen=True)

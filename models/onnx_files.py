@@ -63,13 +63,14 @@ def write_onnx(
     path = Path(path)
     if int8 and not network.rounded:
         raise ExportError("this network has no 8-bit form: export it with int8=False")
-    model = _trace(network, any_length, divisible=frontend is not None)
+    of_recordings = {} if frontend is None else _of_recordings(frontend)
+    model = _trace(network, any_length, divisible=bool(of_recordings))
     if int8:
         model = _quantise(model, network.rounded)
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
-    if frontend is not None:
-        _add_frontend(model, frontend)
+    for key, value in _without_shared(of_recordings, model).items():
+        model.metadata_props.add(key=key, value=value)
     if (size := model.ByteSize()) > LARGEST:
         raise ExportError(f"the file would have {size:,} bytes, ONNX takes {LARGEST:,} in one: export fewer blocks")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -143,29 +144,34 @@ def _program(
         )
 
 
-def _add_frontend(model: ModelProto, frontend: FrontEnd) -> None:
-    """Keep the front end of recordings of any length, without tensors that the model has as well.
+def _of_recordings(frontend: FrontEnd) -> dict[str, ModelProto]:
+    """The front end for recordings of any length, by the properties that keep it.
 
     Raises:
         ExportError: It cannot be written.
     """
-    known = {one.raw_data: one.name for one in model.graph.initializer if len(one.raw_data) >= SHARED}
-    local = torch.zeros(1, max(2 * frontend.min_samples, frontend.sample_rate))
-    parts = {LOCAL: (frontend.exportable_local(), local)}
+    audio = torch.zeros(1, max(2 * frontend.min_samples, frontend.sample_rate))
+    parts = {LOCAL: (frontend.exportable_local(), audio)}
     if frontend.of_recording:
-        parts[SETTLING] = (_Settled(frontend), frontend.local(local))
-    for key, (module, example) in parts.items():
-        try:
-            program = _program(module.eval(), example, {1: torch.export.Dim("length", min=2)}, INPUT, [FEATURES])
-        except Exception as error:  # of whatever a front end of one's own is made of
-            raise ExportError(f"the front end {frontend.name} cannot be written for any length: {error}") from error
-        part = program.model_proto
-        for tensor in part.graph.initializer:
-            if tensor.raw_data in known:
-                tensor.doc_string = known[tensor.raw_data]
-                tensor.ClearField("raw_data")
-        content = base64.b64encode(part.SerializeToString()).decode("ascii")
-        model.metadata_props.add(key=key, value=content)
+        parts[SETTLING] = (_Settled(frontend), frontend.local(audio))
+    axes = {1: torch.export.Dim("length", min=2)}
+    try:
+        return {
+            key: _program(module.eval(), example, axes, INPUT, [FEATURES]).model_proto
+            for key, (module, example) in parts.items()
+        }
+    except Exception as error:  # of whatever a front end of one's own is made of
+        raise ExportError(f"the front end {frontend.name} cannot be written for any length: {error}") from error
+
+
+def _without_shared(parts: Mapping[str, ModelProto], model: ModelProto) -> dict[str, str]:
+    """Files as text, without the large tensors that a model has as well, whose names stand in their place."""
+    known = {one.raw_data: one.name for one in model.graph.initializer if len(one.raw_data) >= SHARED}
+    for tensor in (one for part in parts.values() for one in part.graph.initializer):
+        if tensor.raw_data in known:
+            tensor.doc_string = known[tensor.raw_data]
+            tensor.ClearField("raw_data")
+    return {key: base64.b64encode(part.SerializeToString()).decode("ascii") for key, part in parts.items()}
 
 
 def _quantise(model: ModelProto, rounded: str) -> ModelProto:

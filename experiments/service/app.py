@@ -15,6 +15,7 @@ from experiments.errors import UserError
 from experiments.service import problems
 from experiments.service.answers import Answer, AnyAnswer, answer_type
 from experiments.service.descriptions import ModelDescription, description_of
+from experiments.service.metrics import MEDIA_TYPE, Counted
 from experiments.service.models import ServedModel
 from experiments.service.problems import ProblemDocument, ServiceError, described
 from experiments.service.requests import Options, Service
@@ -83,11 +84,17 @@ def build_app(service: Service) -> FastAPI:
         version="1",
     )
     problems.install(app)
+    app.add_middleware(Counted, counts=service.counts)
 
     @app.get("/health", tags=["service"])
     async def health() -> Health:
         """Whether the service works, and what it serves."""
         return Health(models=list(service.models))
+
+    @app.get("/metrics", tags=["service"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def metrics() -> Response:
+        """Counts of requests, of seconds of audio and of this process, as Prometheus reads them."""
+        return Response(service.counts.text(), media_type=MEDIA_TYPE)
 
     @app.get("/v1/models", tags=["models"], responses=described(401, 403))
     async def models() -> list[ModelDescription]:

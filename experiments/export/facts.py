@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from datasets.windows import is_short
 from models.descriptions import read_object
 from models.errors import CheckpointError
 
@@ -56,12 +57,15 @@ class NetworkFacts(_Facts):
         Raises:
             ValueError: So few are not taken.
         """
-        if self.shorter is None:
+        if self.shorter is None or not is_short(frames, self.frames):
             return None
         if not (taken := [number for number in self.shorter if number <= frames]):
-            least = self.shorter[0] if self.shorter else self.frames
-            more = "" if self.shorter else "; a file that was exported with export.any_length=True takes shorter audio"
-            raise ValueError(f"{frames} frames: this file needs at least {least}{more}")
+            if self.shorter:
+                raise ValueError(f"{frames} frames: the network {self.name} needs at least {self.shorter[0]}")
+            raise ValueError(
+                f"{frames} frames: this file takes windows of {self.frames} frames; exported again with "
+                "export.any_length=True it takes shorter audio, too"
+            )
         return taken[-1]
 
 

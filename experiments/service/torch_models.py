@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from experiments.encoder import Encoder
@@ -36,7 +36,7 @@ def parts_of(settings: TransferSettings) -> Parts:
         predictor = predictor_with(encoder, pretraining) if encoder.description["task"] else None
     own = card(encoder, inference.checkpoint, settings.model.pretrained)
     about = {**about, **{key: own[key] for key in ("licence", "weights", "training") if key in own}}
-    return Parts(encoder, predictor, about, decoder_of(encoder), partial(_embedding, encoder))
+    return Parts(encoder, predictor, about, decoder_of(encoder), lru_cache(maxsize=8)(partial(_embedding, encoder)))
 
 
 def _embedding(encoder: Encoder, layers: Sequence[str]) -> Runner:

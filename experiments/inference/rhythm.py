@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from experiments.encoder import Encoder
+from experiments.described_encoder import DescribedEncoder
 from experiments.errors import UserError
 from experiments.inference.pinned_beats import with_pinned
 from experiments.settings import RhythmSettings
@@ -17,7 +17,7 @@ from experiments.tasks.tempo import TempoTask, check_range
 from models.fingerprint import fingerprint
 
 
-def asked(encoder: Encoder, wanted: str, rhythm: RhythmSettings, songs: int) -> tuple[Task, dict[str, Any]]:
+def asked(encoder: DescribedEncoder, wanted: str, rhythm: RhythmSettings, songs: int) -> tuple[Task, dict[str, Any]]:
     """The task of a network with the decoder of the settings, and what predictions are thereby made with.
 
     Args:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import torch
 
-from models.running import Runner
+from experiments.inference.predictor import RunBatch
 
 
 class Batches:
@@ -24,14 +23,14 @@ class Batches:
         self._batch_size, self._wait = batch_size, wait
         self._thread = ThreadPoolExecutor(1, "network")
 
-    async def run(self, run_batch: Runner, windows: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+    async def run(self, run_batch: RunBatch, windows: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
         """The outputs of equally long windows, in their order; of each a list of arrays.
 
         Cancelling leaves out those that wait.
         """
         loop, outputs = asyncio.get_running_loop(), []
         for start in range(0, len(windows), self._batch_size):
-            batch = torch.from_numpy(np.stack(windows[start : start + self._batch_size]))
+            batch = np.stack(windows[start : start + self._batch_size])
             done = await loop.run_in_executor(self._thread, run_batch, batch)
             outputs += [list(values) for values in zip(*done, strict=True)]
         return outputs

@@ -278,7 +278,7 @@ class BeatTracking(Task):
 
     @property
     def _positive_weights(self) -> list[float]:
-        from models.losses.beats import positive_weight
+        from models.rhythm.calibration import positive_weight
 
         return [positive_weight(one, self._grid.rate) for one in self.intervals]
 

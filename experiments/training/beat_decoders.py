@@ -15,7 +15,8 @@ from experiments.settings.rhythm import USUAL, Decoder
 from experiments.tasks.base import Task
 from experiments.tasks.beats import LONGEST_DELAY, BeatTracking
 from experiments.training.learner import Learner
-from models.layouts import DECODER, load_pickled, write_pickled
+from models.descriptions import DECODER
+from models.layouts import load_pickled, write_pickled
 
 COMPARED: tuple[Decoder, ...] = (USUAL, "dbn")  # those that see the whole of a recording
 

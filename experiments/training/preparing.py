@@ -10,13 +10,13 @@ from datasets.corpus import Corpus
 from datasets.examples import require_nonempty
 from datasets.text import pluralize
 from experiments.encoder import Encoder
-from experiments.labels import check_over_time
 from experiments.messages import say
 from experiments.networks.devices import check_accelerator
 from experiments.networks.initial import fetch_weights, frontend_from, initial
 from experiments.networks.opening import open_encoder, say_rounded, windowing_of
 from experiments.settings import PretrainSettings
 from experiments.tasks import find
+from experiments.tasks.checks import check_over_time
 from experiments.tracking import RunHandle
 from experiments.tracks.data import DataSource, build_task, fit_labels, identify, open_source, read_corpus
 from experiments.tracks.examples import examples

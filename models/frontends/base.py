@@ -108,6 +108,10 @@ class FrontEnd(Named):
         """A module that computes the same of operations that can be written for other programs; its weights shared."""
         return self
 
+    def exportable_local(self) -> nn.Module:
+        """`local` in the same form, where it is something else than the whole."""
+        return self.exportable()
+
     def check(self, audio: Tensor) -> None:
         """Refuse audio that is not float32, or too short.
 

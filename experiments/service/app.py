@@ -16,6 +16,7 @@ from experiments.service import problems
 from experiments.service.answers import Answer, AnyAnswer, answer_type
 from experiments.service.descriptions import ModelDescription, description_of
 from experiments.service.models import ServedModel
+from experiments.service.page import add_page
 from experiments.service.problems import Problem, ServiceError, described
 from experiments.service.requests import Options, Service
 from experiments.service.uploads import FIELD
@@ -81,6 +82,8 @@ def build_app(service: Service) -> FastAPI:
         title="Ostinato",
         description="Trained networks and probes for music audio: tags, classes, values, tempo, beats, embeddings.",
         version="1",
+        docs_url=None,
+        redoc_url=None,
     )
     problems.install(app)
 
@@ -117,6 +120,7 @@ def build_app(service: Service) -> FastAPI:
         if model.predictor:
             _add_predict(app, service, model)
         _add_embed(app, service, model)
+    add_page(app)
     app.openapi_schema = _schema(app)
     return app
 

@@ -1,7 +1,8 @@
-"""The page at `/`, to listen, and the schema for people at `/docs`: files of our own, which load nothing from elsewhere."""
+"""The page at `/`, to listen, and the schema for people at `/docs`; neither loads anything from another host."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -56,13 +57,17 @@ def add_page(app: FastAPI) -> None:
 
 
 def _answer(content: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]:
+    """What answers with a file: compressed where the client takes that, and not at all where it has it already."""
     tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-    headers = {**HEADERS, "ETag": tag}
+    headers = {**HEADERS, "ETag": tag, "Vary": "Accept-Encoding"}
+    small = gzip.compress(content, mtime=0)
 
     async def answer(request: Request) -> Response:
         known = [one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")]
         if tag in known or "*" in known:
             return Response(status_code=304, headers=headers)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(small, headers={**headers, "ETag": f"W/{tag}", "Content-Encoding": "gzip"}, media_type=kind)
         return Response(content, headers=headers, media_type=kind)
 
     return answer

@@ -1,7 +1,8 @@
-"""A service of small networks with random weights, for the tests of its page: `python -m tests.browser.page_service FOLDER`.
+"""A service of small networks with random weights, to test its page.
 
-What is served stands in `MODELS`: checkpoints are written to the folder first. The rest of the line are settings of the
-service, as `token=...`.
+    python -m tests.browser.page_service FOLDER tags,key,mood,beats,texture [SETTING=VALUE ...]
+
+Checkpoints are written to the folder first; the settings are those of the section `service`.
 """
 
 from __future__ import annotations

@@ -28,50 +28,45 @@ export function strip(cells, values, most) {
     cells.forEach((cell, i) => {
       if (cell.to < from || cell.from > to) return;
       context.globalAlpha = Math.min(Math.max(values[i] / most, 0), 1);
-      context.fillRect(x(cell.from), 0, Math.max(x(cell.to) - x(cell.from), 1), height);
+      const left = Math.round(x(cell.from)); // whole pixels: no seams between cells
+      context.fillRect(left, 0, Math.max(Math.round(x(cell.to)) - left, 1), height);
     });
     context.globalAlpha = 1;
   };
 }
 
-function frame(context, { width, height, colour }, low, high) {
-  context.fillStyle = colour("track");
-  context.fillRect(0, 0, width, height);
-  context.fillStyle = colour("muted");
-  context.font = "10px system-ui, sans-serif";
-  context.fillText(high, 3, 10);
-  context.fillText(low, 3, height - 3);
+/**
+ * Values at times as a line, with the numbers at its bottom and its top.
+ *
+ * @param least the smallest difference of these two, so that what is steady looks steady
+ */
+export function curve(times, values, least = 0) {
+  let low = values.reduce((one, other) => Math.min(one, other));
+  let high = values.reduce((one, other) => Math.max(one, other));
+  const more = Math.max(least - (high - low), 0) / 2;
+  [low, high] = [low - more, high + more];
+  return (context, { x, width, height, colour }) => {
+    context.fillStyle = colour("track");
+    context.fillRect(0, 0, width, height);
+    const y = (value) => height - 4 - ((value - low) / (high - low || 1)) * (height - 8);
+    context.strokeStyle = colour("accent");
+    context.lineWidth = 1.5;
+    context.beginPath();
+    times.forEach((time, i) => context.lineTo(x(time), y(values[i])));
+    context.stroke();
+    context.font = "10px system-ui, sans-serif";
+    for (const [text, bottom] of [[short(high), 11], [short(low), height - 2]]) {
+      context.fillStyle = colour("track");
+      context.fillRect(0, bottom - 9, context.measureText(text).width + 6, 11);
+      context.fillStyle = colour("muted");
+      context.fillText(text, 3, bottom);
+    }
+  };
 }
 
 /** Values of windows as a line of steps. */
-export function steps(cells, values) {
-  const low = Math.min(...values);
-  const high = Math.max(...values);
-  return (context, view) => {
-    frame(context, view, short(low), short(high));
-    const y = (value) => view.height - 4 - ((value - low) / (high - low || 1)) * (view.height - 8);
-    context.strokeStyle = view.colour("accent");
-    context.lineWidth = 1.5;
-    context.beginPath();
-    cells.forEach((cell, i) => {
-      context.lineTo(view.x(cell.from), y(values[i]));
-      context.lineTo(view.x(cell.to), y(values[i]));
-    });
-    context.stroke();
-  };
-}
-
-/** Values at times as a line. */
-export function curve(times, values, low, high) {
-  return (context, view) => {
-    frame(context, view, short(low), short(high));
-    const y = (value) => view.height - 4 - ((value - low) / (high - low || 1)) * (view.height - 8);
-    context.strokeStyle = view.colour("accent");
-    context.lineWidth = 1.5;
-    context.beginPath();
-    times.forEach((time, i) => context.lineTo(view.x(time), y(values[i])));
-    context.stroke();
-  };
+export function steps(cells, values, least) {
+  return curve(cells.flatMap((cell) => [cell.from, cell.to]), values.flatMap((value) => [value, value]), least);
 }
 
 /** Values of equal steps, of which the largest of each pixel is drawn. */

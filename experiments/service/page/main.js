@@ -8,7 +8,9 @@ import { openPlayer } from "./player.js";
 import { createQueue } from "./queue.js";
 import { getJson } from "./service.js";
 
-const CONTROLS = "input, button, summary, a, select, textarea, [role=slider], [role=region], pre";
+const PRESSED = "input, button, summary, a"; // what the space bar presses
+const MOVED = "input[type=password], [role=slider], [role=region], pre"; // what arrow keys move in
+const TYPED = "input[type=password]";
 const described = {}; // models by name
 let predicting = []; // names
 let opened = null; // {entry, player}
@@ -29,7 +31,7 @@ function open(entry) {
   opened?.player.close();
   const section = byId("opened");
   section.hidden = false;
-  opened = { entry, player: openPlayer(entry, section, described) };
+  opened = { entry, player: openPlayer(entry, section, described, () => queue.retry(entry)) };
   list.mark(entry);
 }
 
@@ -92,9 +94,9 @@ document.addEventListener("drop", (event) => {
   if (predicting.length) accept(ofDrop(event.dataTransfer));
 });
 document.addEventListener("keydown", (event) => {
-  const plain = !event.ctrlKey && !event.metaKey && !event.altKey;
-  if (opened && plain && !event.target.closest(CONTROLS)) opened.player.key(event);
-  else if (opened && plain && event.target.matches("[role=slider]") && [" ", "+", "-"].includes(event.key)) opened.player.key(event);
+  if (!opened || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+  const others = event.key === " " ? PRESSED : event.key.startsWith("Arrow") ? MOVED : TYPED;
+  if (!event.target.closest(others)) opened.player.key(event);
 });
 
 async function start() {

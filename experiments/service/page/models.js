@@ -10,7 +10,7 @@ const curl = (path) => `curl${bearer()} -F audio=@song.mp3 ${location.origin}${p
 /** A line for a terminal, with a button that copies it. */
 export function line(text) {
   const copy = el("button", { onclick: () => navigator.clipboard?.writeText(text).then(() => (copy.textContent = "Copied")) }, "Copy");
-  return el("div", { class: "line" }, el("pre", { tabindex: 0 }, el("code", {}, text)), navigator.clipboard ? copy : null);
+  return el("div", { class: "line" }, el("pre", {}, el("code", {}, text)), navigator.clipboard ? copy : null);
 }
 
 function description(model) {

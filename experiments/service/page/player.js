@@ -14,8 +14,8 @@ const STATES = {
   cancelled: "Cancelled: it can be retried in the list.",
 };
 
-/** Open an entry in a section: `{update(), key(event), close()}`. */
-export function openPlayer(entry, section, models) {
+/** Open an entry in a section: `{update(), key(event), close()}`; `again()` asks the service once more. */
+export function openPlayer(entry, section, models, again) {
   const url = URL.createObjectURL(entry.file);
   const audio = el("audio", { preload: "metadata" });
   const stopped = new AbortController();
@@ -31,7 +31,8 @@ export function openPlayer(entry, section, models) {
   const zoomOut = el("button", { "aria-label": "Zoom out", onclick: () => timeline.zoomBy(0.5) }, "−");
   const zoomIn = el("button", { "aria-label": "Zoom in", onclick: () => timeline.zoomBy(2) }, "+");
   const note = el("p", { class: "small", id: "wave-note" });
-  const said = el("p", { class: "note", id: "said" });
+  const said = el("p", { id: "said" });
+  const hint = el("p", { class: "small hint" }, "Space plays, ← and → move by 5 s, + and − zoom.");
   const cards = el("div", { class: "cards" });
   const exports = el("div", { class: "buttons", hidden: true, id: "exports" });
 
@@ -43,10 +44,12 @@ export function openPlayer(entry, section, models) {
   timeline.add("", paintAxis, { height: 18 });
   const clicks = createClicks(audio);
 
+  const transport = el("div", { class: "buttons transport" }, play, time, position, clickLabel, el("span", { class: "spring" }), zoomOut, zoomIn);
+  const pictures = [transport, timeline.node, hint];
+
   section.replaceChildren(
     el("h2", { id: "opened-title", title: entry.path, tabindex: -1 }, entry.path),
-    el("div", { class: "buttons transport" }, play, time, position, clickLabel, el("span", { class: "spring" }), zoomOut, zoomIn),
-    timeline.node, note, said, cards, exports, audio,
+    transport, timeline.node, note, hint, said, exports, cards, audio,
   );
 
   function toggle() {
@@ -64,6 +67,7 @@ export function openPlayer(entry, section, models) {
   function setLength(seconds) {
     if (!(seconds > length) || !Number.isFinite(seconds)) return;
     length = seconds;
+    for (const node of pictures) node.hidden = false;
     timeline.setDuration(length);
     follow(timeline.time);
   }
@@ -96,6 +100,7 @@ export function openPlayer(entry, section, models) {
     error: () => {
       play.disabled = true;
       note.textContent = "This browser cannot play the recording.";
+      for (const node of pictures) node.hidden = !length;
     },
   };
   for (const [name, does] of Object.entries(events)) audio.addEventListener(name, does, { signal: stopped.signal });
@@ -109,6 +114,7 @@ export function openPlayer(entry, section, models) {
   function update() {
     said.textContent = entry.state === "error" ? entry.detail : STATES[entry.state] ?? "";
     said.hidden = !said.textContent;
+    said.className = entry.state === "error" ? "note" : "small";
     if (!entry.result || shown === entry.result) return;
     shown = entry.result;
     timeline.keep(2);
@@ -117,10 +123,12 @@ export function openPlayer(entry, section, models) {
     clickLabel.hidden = !state.beats.length;
     clicks.setBeats(state.beats);
     exports.replaceChildren(
+      el("span", { class: "small" }, "Save as"),
       saving("JSON", ".json", "application/json", () => asJson([entry])),
       saving("CSV", ".csv", "text/csv", () => asCsv([entry])),
     );
     if (state.beats.length) exports.append(saving("Beats as text", ".beats", "text/plain", () => asBeats(state.beats)));
+    exports.append(el("span", { class: "spring" }), el("button", { onclick: again }, "Ask again"));
     exports.hidden = false;
     setLength(Math.max(...Object.values(shown.answers).map((answer) => answer.seconds)));
     timeline.draw();
@@ -131,9 +139,11 @@ export function openPlayer(entry, section, models) {
   return {
     update,
     key(event) {
-      const does = { " ": toggle, "+": () => timeline.zoomBy(2), "-": () => timeline.zoomBy(0.5) }[event.key];
-      if (does) does();
-      if (does || timeline.key(event.key)) event.preventDefault();
+      const seek = (event.key === "ArrowLeft" || event.key === "ArrowRight") && (() => timeline.key(event.key));
+      const does = { " ": toggle, "+": () => timeline.zoomBy(2), "-": () => timeline.zoomBy(0.5) }[event.key] || seek;
+      if (!does) return;
+      does();
+      event.preventDefault();
     },
     close() {
       stopped.abort();

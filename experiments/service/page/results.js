@@ -1,7 +1,8 @@
 // What models say of a recording: cards with names and numbers, and lanes under its waveform.
-import { clock, el, lazyTable, plural, short } from "./dom.js";
+import { el, lazyTable, plural, short } from "./dom.js";
 import { cellAt, cellsOf, curve, dense, steps, strip } from "./lanes.js";
 
+const STEADY = 10; // BPM between the bottom and the top of a curve, at least
 const bpm = (tempo) => (tempo === null ? "not known" : `${tempo.toFixed(1)} BPM`);
 const percent = (share) => `${Math.round(100 * share)} %`;
 
@@ -37,8 +38,8 @@ function overTime(answer, labels, timeline, lane) {
     const now = (seconds) => (values[cellAt(cells, seconds)] === undefined ? "" : short(values[cellAt(cells, seconds)]));
     lane(label, cells, values, now);
   }
-  const table = () => rows.map((row) => [clock(row.seconds, true), ...labels.map((label) => row[label])]);
-  return lazyTable(`Over time, as a table (${plural(rows.length, "window")} of ${answer.window_seconds.toFixed(1)} s)`, ["start", ...labels], table);
+  const table = () => rows.map((row) => [row.seconds, ...labels.map((label) => row[label])]);
+  return lazyTable(`Over time, as a table (${plural(rows.length, "window")} of ${answer.window_seconds.toFixed(1)} s)`, ["start, s", ...labels], table);
 }
 
 function classes(answer, timeline) {
@@ -57,7 +58,7 @@ function classes(answer, timeline) {
     bars(ranked, answer.selected, thresholds),
     el("p", { class: "small" }, below ? `No tag reaches its threshold; the most probable is given (${source}).` : why),
     table,
-    table ? el("p", { class: "small" }, `Over time, the darkest is ${short(most)}.`) : null,
+    table ? el("p", { class: "small" }, `In the strips, full colour is ${short(most)}.`) : null,
   ];
 }
 
@@ -74,9 +75,9 @@ function tempo(answer, timeline) {
     const cells = cellsOf(windows.map((one) => one.seconds[0]), answer.window_seconds, answer.seconds);
     const tempi = windows.map((one) => one.tempo);
     const now = (seconds) => tempi[cellAt(cells, seconds)]?.toFixed(1) ?? "";
-    timeline.add("tempo, BPM", steps(cells, tempi), { now, height: 44 });
-    const rows = () => windows.map((one) => [...one.seconds.map((time) => clock(time, true)), one.tempo, one.second_tempo, one.salience, one.confidence]);
-    table = lazyTable("Tempo over time, as a table", ["start", "end", "tempo", "second tempo", "salience", "confidence"], rows);
+    timeline.add("tempo, BPM", steps(cells, tempi, STEADY), { now, height: 44 });
+    const rows = () => windows.map((one) => [...one.seconds, one.tempo, one.second_tempo, one.salience, one.confidence]);
+    table = lazyTable("Tempo over time, as a table", ["start, s", "end, s", "tempo", "second tempo", "salience", "confidence"], rows);
   }
   return [
     el("p", { class: "headline" }, bpm(first)),
@@ -90,18 +91,16 @@ function beats(answer, timeline) {
   const { beats: found, activations, tempo_curve: points } = answer;
   activations?.labels.forEach((label, column) => {
     const row = Float32Array.from(activations.values, (step) => step[column]);
-    timeline.add(`activation: ${label}`, dense(row, activations.step_seconds), { height: 30 });
+    timeline.add(`${label}, activation`, dense(row, activations.step_seconds), { height: 30 });
   });
   if (points.length > 1) {
     const times = points.map((point) => point.seconds);
     const tempi = points.map((point) => point.tempo);
-    const low = tempi.reduce((one, other) => Math.min(one, other));
-    const high = tempi.reduce((one, other) => Math.max(one, other));
     const now = (seconds) => {
       const next = times.findIndex((time) => time >= seconds);
       return tempi[next < 0 ? tempi.length - 1 : next].toFixed(1);
     };
-    timeline.add("tempo, BPM", curve(times, tempi, low, high), { now, height: 44 });
+    timeline.add("tempo, BPM", curve(times, tempi, STEADY), { now, height: 44 });
   }
   const others = answer.alternatives.map((one) => bpm(one.tempo)).join(", ");
   return [
@@ -118,6 +117,11 @@ function beats(answer, timeline) {
   ];
 }
 
+const SUMMARIES = {
+  class: (answer) => Object.keys(answer.selected).join(", "),
+  tempo: (answer) => bpm(answer.tempo.tempo),
+  beats: (answer) => [bpm(answer.tempo), answer.metre === null ? "" : `, ${answer.metre} beats a bar`].join(""),
+};
 const KINDS = { tags: classes, class: classes, values, tempo, beats };
 
 /**
@@ -131,7 +135,8 @@ export function present(result, models, timeline) {
     const answer = result.answers[name];
     const task = models[name]?.task;
     const title = task && task !== name ? `${name} (${task})` : name;
-    timeline.title(title);
+    const summary = SUMMARIES[answer.kind]?.(answer);
+    timeline.title(summary ? `${title}: ${summary}` : title);
     const content = KINDS[answer.kind](answer, timeline);
     const notes = answer.notes.map((note) => el("p", { class: "note" }, note));
     return el("article", { class: "card", "aria-label": title, "data-model": name }, el("h3", {}, title), notes, content);

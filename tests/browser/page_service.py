@@ -2,17 +2,21 @@
 
     python -m tests.browser.page_service FOLDER tags,key,mood,beats,texture [SETTING=VALUE ...]
 
-Checkpoints are written to the folder first; the settings are those of the section `service`.
+Checkpoints are written to the folder first; the settings are those of the section `service`. With BUSY=N in the
+environment the first N uploads are answered with 429.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import torch
+from fastapi import FastAPI, Request
 
-from experiments.service.serving import serve
+from experiments.service import problems, serving
+from experiments.service.app import build_app
 from experiments.tasks import build
 from experiments.tracking import RunHandle
 from experiments.transfer.settings import TransferSettings
@@ -63,6 +67,21 @@ def write(folder: Path) -> dict[str, Path]:
     return files
 
 
+def busy(app: FastAPI, times: int) -> FastAPI:
+    """An application that refuses its first uploads."""
+    left = [times]
+
+    @app.middleware("http")
+    async def refuse(request: Request, answer):
+        if request.method == "POST" and left[0]:
+            left[0] -= 1
+            await request.body()
+            return problems.response(429, "too many requests", {"Retry-After": "1"})
+        return await answer(request)
+
+    return app
+
+
 def main() -> None:
     folder, names = Path(sys.argv[1]), sys.argv[2].split(",")
     files = write(folder)
@@ -74,7 +93,8 @@ def main() -> None:
     )
     run = RunHandle(folder / "run", 0)
     run.directory.mkdir(exist_ok=True)
-    serve(settings, run)
+    serving.build_app = lambda service: busy(build_app(service), int(os.environ.get("BUSY", 0)))
+    serving.serve(settings, run)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import uvicorn
-
 from experiments.errors import UserError
 from experiments.messages import say
 from experiments.service.app import build_app
 from experiments.service.batching import Batches
 from experiments.service.decoding import Decoders, DecodingLimits
+from experiments.service.metrics import Counts
 from experiments.service.models import open_models
 from experiments.service.requests import Service
+from experiments.service.server import answer
 from experiments.settings import ServiceSettings
 from experiments.tracking import RunHandle
 from experiments.transfer.settings import TransferSettings
@@ -36,9 +36,8 @@ def serve(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         say(f"models: {', '.join(made.models)}")
         print(f"{address}  (the schema: {address}/docs; Ctrl-C stops)", flush=True)
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=service.shutdown)
-        uvicorn.Server(config).run([listener])
-    return {}
+        answer(app, listener, service.shutdown, made.counts, run, service.record_every)
+        return made.counts.summary()
 
 
 @contextmanager
@@ -51,7 +50,7 @@ def running(settings: TransferSettings) -> Iterator[Service]:
     batches = Batches(settings.inference.batch_size, service.batch_wait)
     with tempfile.TemporaryDirectory(prefix="ostinato-service-") as folder:
         try:
-            yield Service(models, decoders, batches, Path(folder), service)
+            yield Service(models, decoders, batches, Counts(), Path(folder), service)
         finally:
             decoders.close()
             batches.close()

@@ -18,6 +18,7 @@ from experiments.service.descriptions import ModelDescription, description_of
 from experiments.service.guards import PUBLIC
 from experiments.service.metrics import MEDIA_TYPE
 from experiments.service.models import ServedModel
+from experiments.service.page import add_page
 from experiments.service.problems import ProblemDocument, ServiceError, described
 from experiments.service.requests import Options, Service
 from experiments.service.tokens import with_token
@@ -84,6 +85,8 @@ def build_app(service: Service) -> FastAPI:
         title="Ostinato",
         description="Trained networks and probes for music audio: tags, classes, values, tempo, beats, embeddings.",
         version="1",
+        docs_url=None,
+        redoc_url=None,
     )
     problems.install(app)
 
@@ -125,6 +128,7 @@ def build_app(service: Service) -> FastAPI:
         if model.predictor:
             _add_predict(app, service, model)
         _add_embed(app, service, model)
+    add_page(app)
     app.openapi_schema = with_token(_schema(app), service.settings, PUBLIC)
     return app
 

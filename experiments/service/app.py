@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from experiments.errors import UserError
 from experiments.service import problems
+from experiments.service.admission import Admission, Places
 from experiments.service.answers import Answer, AnyAnswer, answer_type
 from experiments.service.descriptions import ModelDescription, description_of
 from experiments.service.guards import PUBLIC
@@ -89,6 +90,7 @@ def build_app(service: Service) -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
+    app.add_middleware(Admission, places=Places(service.settings.queue), seconds=service.settings.timeout)
 
     @app.get("/health", tags=["service"], response_model_exclude_none=True)
     async def health() -> Health:
@@ -116,8 +118,8 @@ def build_app(service: Service) -> FastAPI:
             options = Options(top, threshold, over_time)
             async with service.file(request) as path:
                 decoded = await service.decoded(path, predicting)
-            calls = [service.predict(model, decoded[model.decoding], options) for model in predicting]
-            outcomes = await asyncio.gather(*map(_caught, calls))
+                calls = [service.predict(model, decoded[model.decoding], options) for model in predicting]
+                outcomes = await asyncio.gather(*map(_caught, calls))
             if all(isinstance(one, ServiceError) for one in outcomes):
                 raise outcomes[0]
             named = dict(zip((model.name for model in predicting), outcomes, strict=True))
@@ -153,7 +155,7 @@ def _add_predict(app: FastAPI, service: Service, model: ServedModel) -> None:
     async def run(request: Request, options: Options) -> Answer:
         async with service.file(request) as path:
             outcome = (await service.decoded(path, [model]))[model.decoding]
-        return await service.predict(model, outcome, options)
+            return await service.predict(model, outcome, options)
 
     async def of_tags(
         request: Request, top: Top = None, threshold: Threshold = None, over_time: OverTime = False
@@ -202,7 +204,7 @@ def _add_embed(app: FastAPI, service: Service, model: ServedModel) -> None:
         chosen, kept = _checked(model, layers, tokens, form)
         async with service.file(request) as path:
             outcome = (await service.decoded(path, [model]))[model.decoding]
-        starts, arrays = await service.embed(model, outcome, chosen)
+            starts, arrays = await service.embed(model, outcome, chosen)
         known = list(model.encoder.network.token_names)
         arrays = {name: array[:, [known.index(token) for token in kept]] for name, array in arrays.items()}
         if form == "npy":

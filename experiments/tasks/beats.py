@@ -252,8 +252,11 @@ class BeatTracking(Task):
 
     def _evidence(self, activations: np.ndarray) -> np.ndarray:
         """What the decoder takes of activations `[steps, 1 or 2]`: the bar model adds probabilities up, and needs them
-        without the weight of the positives; peaks are compared with one half, for which that weight is made."""
-        if self.decoding is None or self.decoding.name != "dbn":
+        without the weight of the positives; peaks are compared with one half, for which that weight is made.
+
+        These look as far ahead as the loss tolerates a shift, for `online` too: a little beside the network's margin.
+        """
+        if self.decoding is None or self.decoding.name == "peaks":
             return activations
         from models.rhythm.calibration import calibrated
 

@@ -142,13 +142,18 @@ def test_exact_activations_have_exact_scores(decoder):
     assert task.primary_score([activations(SONG)], [SONG]) == 1
 
 
-def test_the_bar_model_gets_probabilities_without_the_weight_of_the_loss():
+@pytest.mark.parametrize("decoder", ["dbn", "online"])
+def test_the_bar_model_gets_probabilities_without_the_weight_of_the_loss(decoder):
     curves = np.full((400, 2), 0.6, np.float32)
-    given = {name: build(name).on(GRID).decoded_by(Decoding("dbn"))._evidence(curves) for name in NAMES}
+    given = {name: build(name).on(GRID).decoded_by(Decoding(decoder))._evidence(curves) for name in NAMES}
     assert given["beats"][0] == pytest.approx([0.36, 0.085], abs=0.01)
     assert given["beats_widened"] is given["beats_classes"] is curves
-    for other in (None, Decoding("peaks"), Decoding("online")):
-        assert BeatTracking().on(GRID).decoded_by(other)._evidence(curves) is curves
+
+
+@pytest.mark.parametrize("decoding", [None, Decoding("peaks")])
+def test_peaks_are_of_the_activations_themselves(decoding):
+    curves = np.full((400, 2), 0.6, np.float32)
+    assert BeatTracking().on(GRID).decoded_by(decoding)._evidence(curves) is curves
 
 
 def test_pooled_steps_stand_at_their_centre():

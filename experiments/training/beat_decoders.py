@@ -31,6 +31,16 @@ def check(rhythm: RhythmSettings) -> None:
     rhythm.check_read(rhythm.decoders(COMPARED))
 
 
+def check_task(rhythm: RhythmSettings, task: Task, what: str) -> None:
+    """Refuse settings that mean nothing to a task that makes no beats.
+
+    Raises:
+        UserError: One is given, and has no effect on `what` of this task.
+    """
+    if not isinstance(task, BeatTracking):
+        rhythm.check_unread(f"{what} of the task {task.name}")
+
+
 def in_the_loop(task: Task, rhythm: RhythmSettings) -> Task:
     """A task about beats with the decoder of validations during training, which is quick; any other as it is."""
     return task.decoded_by(rhythm.decoding(USUAL)) if isinstance(task, BeatTracking) else task

@@ -176,6 +176,22 @@ def test_a_delay_that_was_measured_is_taken_off_and_kept_with_the_network():
         BeatTracking(delay=0.5)
 
 
+@pytest.mark.parametrize("before", [0.0, 0.04, -0.1])
+def test_a_delay_is_measured_alike_whatever_it_was_before(before):
+    late = Beats(SONG.times + 0.04, SONG.positions)
+    first = BeatTracking(delay=before).on(GRID)
+    task = first.decoded_by(Decoding("peaks"))
+    measured = []
+    for _ in range(2):
+        task.measure_delay([activations(late)], [SONG])
+        measured.append((task.delay, task.options["delay"]))
+    assert measured[0] == measured[1]
+    assert measured[0] == pytest.approx((0.04, 0.04), abs=2e-3)
+    assert (first.delay, first.options.get("delay", 0.0)) == (before, before)
+    task.set_delay(0.0)
+    assert "delay" not in task.options
+
+
 def test_what_gives_no_ground_to_score_is_left_out_and_counted():
     early = Beats(np.array([0.5, 1.0, 1.5]), np.array([1, 2, 3]))  # nothing after five seconds
     one_bar = Beats(np.array([0.5, 6.0, 7.0]), np.array([1, 2, 3]))  # no downbeat after five seconds

@@ -1,4 +1,4 @@
-"""Networks that were trained without labels: every network of the project, saved, opened and asked for embeddings."""
+"""Every network of the project without outputs, as trained without labels: saved, opened, asked for embeddings."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from models import networks
 from models.checkpoints import save_network
 from models.network import main_head
 from models.network_input import default_window, own_frontend
+from models.peaks import training_flops
 
 SIZES = PRETRAIN["debug"].by_network
 NAMES = networks.names()
@@ -74,6 +75,13 @@ def test_outputs_are_empty_beside_the_tokens(name):
         outputs, tokens = network.eval().forward_and_embed(x, [layer])
         assert main_head(outputs).shape == main_head(network(x)).shape == shape
         assert torch.equal(tokens[layer], network.embed(x, [layer])[layer])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_operations_are_counted_with_outputs_and_without(name):
+    for n_classes in (0, 256 if name == "tempo_lags" else 2):
+        network, frontend = smallest(name, n_classes=n_classes)
+        assert training_flops(network, (default_window(network, frontend), *frontend.item_shape)) > 0
 
 
 @pytest.mark.parametrize("name", ["maest", "samplecnn", "short_chunk", "tempo_cnn", "tempo_lags"])

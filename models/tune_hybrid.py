@@ -19,6 +19,7 @@ from torch import Tensor
 from models.arguments import Count, Positive, Rate
 from models.clmr import CLMR
 from models.clmr_shapes import SAMPLE_RATE, STRIDES
+from models.errors import CheckpointError
 from models.initial_weights import LoadReport, State
 from models.samplecnn import CHANNELS
 from models.unet import DOWN, SAMPLECNN, UNet
@@ -46,6 +47,7 @@ class TUNeHybrid(UNet, name="tune_hybrid"):
     """
 
     title = "TUNe's hybrid"
+    starts_from = (CLMR.name,)
     head_prefixes = (f"{SAMPLECNN}dense.",)
 
     def __init__(
@@ -84,7 +86,10 @@ class TUNeHybrid(UNet, name="tune_hybrid"):
         self, source: Mapping[str, Tensor], name: str, *, absent: Sequence[str] = (), **rules: Any
     ) -> tuple[State, LoadReport]:
         """As of any network; the tensors of a SampleCNN alone are those of the inner one, which needs all of them."""
-        published = CLMR.from_published(source)
+        try:
+            published = CLMR.from_published(source)
+        except CheckpointError as error:
+            raise CheckpointError(f"{name}: {error}") from error
         state = source if published is None else published[1]
         if OF_SAMPLECNN in state:
             state = {SAMPLECNN + key: tensor for key, tensor in state.items()}

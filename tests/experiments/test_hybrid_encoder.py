@@ -12,11 +12,13 @@ from experiments.configs.catalogue import PRETRAIN
 from experiments.errors import UserError
 from experiments.export.exporting import export
 from experiments.inference.inference import extract_embeddings
+from experiments.networks.initial import initial
 from experiments.settings import PretrainSettings
 from experiments.tracking import RunHandle, overrides
 from experiments.training.pretraining import pretrain
 from models.checkpoints import CheckpointError, load_checkpoint, save_network
 from models.clmr import CLMR
+from models.network_input import own_frontend
 from models.onnx_files import open_onnx
 from models.tune_hybrid import TUNeHybrid
 from tests.models.taggers import with_statistics
@@ -59,6 +61,14 @@ def test_a_frozen_samplecnn_is_after_a_training_what_it_was(folder, capsys):
     assert network.conv9.layers[1].num_batches_tracked > 0
     assert isinstance(network, TUNeHybrid)
     assert network.freeze_samplecnn
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_layers_that_are_frozen_at_random_weights_are_told(frozen, folder, capsys):
+    words = ["tune_hybrid_pretrain", "debug", f"model.freeze_samplecnn={frozen}", *FEW]
+    settings = overrides.compose(PretrainSettings, PRETRAIN, words).settings
+    initial(settings, own_frontend(TUNeHybrid), None)
+    assert ("frozen at random weights: name trained ones in model.checkpoint" in capsys.readouterr().err) == frozen
 
 
 def test_a_samplecnn_of_another_size_is_refused_with_the_tensor(folder):

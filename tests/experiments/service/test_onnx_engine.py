@@ -19,6 +19,7 @@ from preprocess.decode import load
 from tests.experiments.service.exported import alone, asked, decoded, embedded, opened, written
 
 SOUND = Path(__file__).parents[2] / "data" / "super_polka.ogg"
+pytestmark = pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
 KINDS = ("tags", "genre", "values", "beats", "tempo")
 
 

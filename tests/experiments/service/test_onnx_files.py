@@ -16,6 +16,8 @@ from experiments.service.models import open_models
 from experiments.transfer.settings import TransferSettings
 from tests.experiments.service.exported import opened, written
 
+pytestmark = pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory) -> Path:
@@ -102,6 +104,11 @@ def test_a_file_without_its_front_end_cannot_be_divided(changed):
 def test_checkpoints_and_folders_are_for_pytorch(exported, tmp_path):
     for path in (exported.with_suffix(".safetensors"), tmp_path):
         assert f"{path} is no ONNX file, which service.engine=onnx serves alone: export it" in refusal(path)
+
+
+def test_published_networks_are_to_be_exported():
+    said = refusal(Path("fcn_mtt"))
+    assert "export it (python ex_transfer.py export with model.pretrained=fcn_mtt export.format=onnx)" in said
 
 
 def test_an_onnx_file_is_not_for_pytorch(exported):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
+import threading
 import urllib.request
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from tests.experiments.service.exported import written
 
 ROOT = Path(__file__).parents[3]
 SOUND = ROOT / "tests" / "data" / "super_polka.ogg"
-PATIENCE = 120  # seconds to the first line
+PATIENCE = 120  # seconds
 WATCH = """
 import os, sys
 
@@ -50,28 +49,18 @@ def test_a_service_answers_without_pytorch(environment, tmp_path):
     words = [f"service.models.{kind}={written(kind, tmp_path)}" for kind in ("genre", "tags")]
     command = [sys.executable, str(ROOT / "ex_transfer.py"), "serve", "with", "service.engine=onnx", *words]
     more = ["service.port=0", "service.decoders=1", "tracking.mongo=off"]
-    log = tmp_path / "log"
-    with log.open("w") as output:
-        server = subprocess.Popen(
-            [*command, *more], env=environment, cwd=tmp_path, stdout=output, stderr=subprocess.STDOUT
-        )
+    server = subprocess.Popen([*command, *more], env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    limit = threading.Timer(PATIENCE, server.kill)
+    limit.start()
     try:
-        address = _address(server, log)
+        address = next(found[0] for line in server.stdout if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
         request = urllib.request.Request(f"{address}/v1/predict", SOUND.read_bytes(), method="POST")
         request.add_header("Content-Type", "application/octet-stream")
         answer = json.load(urllib.request.urlopen(request, timeout=PATIENCE))
     finally:
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(PATIENCE) == 0
+        server.terminate()
+        server.communicate()
+        limit.cancel()
+    assert server.returncode == 0
     assert answer["answers"].keys() == {"genre", "tags"}, answer
     assert not (tmp_path / "seen").exists()
-
-
-def _address(server: subprocess.Popen, log: Path) -> str:
-    """Where it listens."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end and server.poll() is None:
-        if found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text()):
-            return found[0]
-        time.sleep(0.1)
-    raise AssertionError(log.read_text())

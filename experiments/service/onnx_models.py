@@ -13,7 +13,7 @@ from experiments.service.parts import Parts
 from experiments.transfer.settings import TransferSettings
 
 SUFFIX = ".onnx"
-EXPORT = "python ex_transfer.py export with inference.checkpoint={source} export.format=onnx"
+EXPORT = "python ex_transfer.py export with {source} export.format=onnx"
 
 
 def parts_of(settings: TransferSettings) -> Parts:
@@ -46,19 +46,16 @@ def _file(settings: TransferSettings) -> Path:
                 f"inference.{name}={value}: with service.engine=onnx, a file has its own; leave it out, or export the "
                 "network with it"
             )
-    if inference.checkpoint is None:
-        raise UserError(
-            "service.engine=onnx serves ONNX files, and none is named: service.models.NAME=FILE.onnx, which "
-            f"{EXPORT.format(source='CHECKPOINT')} writes"
-        )
-    path = Path(inference.checkpoint).expanduser()
+    checkpoint, pretrained = inference.checkpoint, settings.model.pretrained
+    path = Path(checkpoint or "").expanduser()
     if path.suffix != SUFFIX:
+        source = f"inference.checkpoint={checkpoint}" if checkpoint else f"model.pretrained={pretrained}"
         raise UserError(
-            f"{inference.checkpoint} is no ONNX file, which service.engine=onnx serves alone: export it "
-            f"({EXPORT.format(source=inference.checkpoint)}), or leave the engine out"
+            f"{checkpoint or pretrained} is no ONNX file, which service.engine=onnx serves alone: export it "
+            f"({EXPORT.format(source=source)}), or leave the engine out"
         )
     if not path.is_file():
-        raise UserError(f"{inference.checkpoint}: no such file")
+        raise UserError(f"{checkpoint}: no such file")
     return path
 
 

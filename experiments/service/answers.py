@@ -70,7 +70,7 @@ class TempoWindow(BaseModel):
     confidence: float | None
 
 
-class Tempo(BaseModel):
+class TempoOfRecording(BaseModel):
     """Tempo of a recording, BPM."""
 
     tempo: float = Field(description="BPM", examples=[127.13])
@@ -84,7 +84,7 @@ class TempoAnswer(Answer):
     """Tempo."""
 
     kind: Literal["tempo"] = "tempo"
-    tempo: Tempo
+    tempo: TempoOfRecording
     window_seconds: float
     ranked: Scores | None = Field(None, description="The most probable classes, where the network has classes")
     values: Scores | None = Field(None, description="The values of the network, where it has values")

@@ -16,8 +16,9 @@ from experiments.service import problems
 from experiments.service.answers import Answer, AnyAnswer, answer_type
 from experiments.service.descriptions import ModelDescription, description_of
 from experiments.service.guards import PUBLIC
+from experiments.service.metrics import MEDIA_TYPE
 from experiments.service.models import ServedModel
-from experiments.service.problems import Problem, ServiceError, described
+from experiments.service.problems import ProblemDocument, ServiceError, described
 from experiments.service.requests import Options, Service
 from experiments.service.tokens import with_token
 from experiments.service.uploads import FIELD
@@ -91,6 +92,11 @@ def build_app(service: Service) -> FastAPI:
         """Whether the service works, and what it serves."""
         return Health(models=None if service.settings.token else list(service.models))
 
+    @app.get("/metrics", tags=["service"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def metrics() -> Response:
+        """Counts of requests, of seconds of audio and of this process, as Prometheus reads them."""
+        return Response(service.counts.text(), media_type=MEDIA_TYPE)
+
     @app.get("/v1/models", tags=["models"], responses=described(401, 403))
     async def models() -> list[ModelDescription]:
         """What is served: tasks, labels, weights, licences, windows, thresholds."""
@@ -125,7 +131,7 @@ def build_app(service: Service) -> FastAPI:
 
 def _schema(app: FastAPI) -> dict[str, Any]:
     schema = app.openapi()
-    schema["components"].setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
+    schema["components"].setdefault("schemas", {})["ProblemDocument"] = ProblemDocument.model_json_schema()
     return schema
 
 

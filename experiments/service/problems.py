@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 MEDIA_TYPE = "application/problem+json"
 
 
-class Problem(BaseModel):
+class ProblemDocument(BaseModel):
     """A problem document, RFC 9457."""
 
     type: str = Field("about:blank", description="Always about:blank: the status says what kind of problem it is")
@@ -42,13 +42,13 @@ class ServiceError(Exception):
 
 def response(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """A problem document as a response."""
-    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
+    problem = ProblemDocument(title=HTTPStatus(status).phrase, status=status, detail=detail)
     return JSONResponse(problem.model_dump(), status, dict(headers or {}), MEDIA_TYPE)
 
 
 def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What the schema says of the problems that a path may answer with."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 

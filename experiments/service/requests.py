@@ -18,6 +18,7 @@ from experiments.inference.refusals import notes_on, refused
 from experiments.service.answers import Answer, answer_of
 from experiments.service.batching import Batches
 from experiments.service.decoding import Decoders
+from experiments.service.metrics import Counts
 from experiments.service.models import ServedModel, embedding_runner
 from experiments.service.problems import ServiceError
 from experiments.service.uploads import received
@@ -61,6 +62,7 @@ class Service:
         models: By name.
         decoders: Of files.
         batches: Of windows.
+        counts: Of requests and audio.
         folder: Private; uploads lie there while they are read.
         settings: Limits.
     """
@@ -68,6 +70,7 @@ class Service:
     models: dict[str, ServedModel]
     decoders: Decoders
     batches: Batches
+    counts: Counts
     folder: Path
     settings: ServiceSettings
 
@@ -84,6 +87,7 @@ class Service:
         """
         kinds = {model.decoding: model for model in models}
         outcomes = await asyncio.gather(*(self.decoders.decode(path, model.decode) for model in kinds.values()))
+        self.counts.audio.inc(max((one.seconds for one in outcomes if not isinstance(one, str)), default=0.0))
         return dict(zip(kinds, outcomes, strict=True))
 
     async def predict(self, model: ServedModel, outcome: DecodedTrack | str, options: Options) -> Answer:

@@ -17,8 +17,10 @@ from experiments.service.connections import CONNECTIONS, HEAD_BYTES, Connection
 from experiments.service.decoding import Decoders, DecodingLimits
 from experiments.service.folders import private_folder
 from experiments.service.guards import Guards
+from experiments.service.metrics import Counted, Counts
 from experiments.service.models import open_models
 from experiments.service.requests import Service
+from experiments.service.server import Server, answer
 from experiments.service.tokens import token_of
 from experiments.settings import ServiceSettings
 from experiments.tracking import RunHandle
@@ -37,11 +39,11 @@ def serve(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         say(f"models: {', '.join(made.models)}")
         print(f"{address}  (the schema: {address}/docs; Ctrl-C stops)", flush=True)
-        server_of(made, port, token).run([listener])
-    return {}
+        answer(server_of(made, port, token), listener, made.counts, run, service.record_every)
+        return made.counts.summary()
 
 
-def server_of(service: Service, port: int, token: bytes | None) -> uvicorn.Server:
+def server_of(service: Service, port: int, token: bytes | None) -> Server:
     """The HTTP server of a service.
 
     Args:
@@ -51,7 +53,7 @@ def server_of(service: Service, port: int, token: bytes | None) -> uvicorn.Serve
     """
     settings = service.settings
     config = uvicorn.Config(
-        Guards(build_app(service), settings, port, token),
+        Counted(Guards(build_app(service), settings, port, token), service.counts),
         http=Connection,
         ws="none",
         log_level="error",  # what clients do wrong is told to them
@@ -62,7 +64,7 @@ def server_of(service: Service, port: int, token: bytes | None) -> uvicorn.Serve
         h11_max_incomplete_event_size=HEAD_BYTES,
         timeout_graceful_shutdown=settings.shutdown,
     )
-    return uvicorn.Server(config)
+    return Server(config)
 
 
 @contextmanager
@@ -75,7 +77,7 @@ def running(settings: TransferSettings) -> Iterator[Service]:
     batches = Batches(settings.inference.batch_size, service.batch_wait)
     with private_folder() as folder:
         try:
-            yield Service(models, decoders, batches, folder, service)
+            yield Service(models, decoders, batches, Counts(), folder, service)
         finally:
             decoders.close()
             batches.close()

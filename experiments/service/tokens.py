@@ -75,17 +75,14 @@ def with_token(schema: dict[str, Any], service: ServiceSettings, public: Sequenc
 
 def _content(path: Path, where: str) -> bytes:
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
-            about = os.fstat(file.fileno())
-            if not stat.S_ISREG(about.st_mode):
-                raise UserError(f"{where}: not a regular file")
-            content = file.read(LONGEST_FILE + 1)
+        with path.open("rb") as file:
+            mode, content = os.fstat(file.fileno()).st_mode, file.read(LONGEST_FILE + 1)
     except OSError as error:
         raise UserError(f"{where}: cannot be read ({error.strerror})") from None
     if len(content) > LONGEST_FILE:
         raise UserError(f"{where}: more than {LONGEST_FILE:,} bytes; it has to hold the token and nothing else")
     if not (token := content.strip()):
         raise UserError(f"{where}: the file is empty; it has to hold the token")
-    if about.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if stat.S_ISREG(mode) and mode & (stat.S_IRWXG | stat.S_IRWXO):
         say(f"{path}: other users of this machine can read the token; chmod 600 {path}")
     return token

@@ -65,7 +65,7 @@ class ServiceSettings(Section):
         for setting, names in (("encoders", self.encoders), ("heads", self.heads)):
             if unknown := [name for name in names if name not in self.models]:
                 raise ValueError(f"{setting}.{unknown[0]}: there is no models.{unknown[0]} that it could belong to")
-        given = self.token.get_secret_value() if self.token else None
+        given = self.token.get_secret_value() if self.token is not None else None
         if given is not None and len(given) < SHORTEST_TOKEN and not given.startswith("@"):
             raise ValueError(f"a token has at least {SHORTEST_TOKEN} characters: openssl rand -hex 32 gives one")
         if self.token is not None and self.open:

@@ -20,9 +20,14 @@ class Reply:
     body: bytes = b""
 
     @property
+    def json(self) -> Any:
+        """What the body says."""
+        return json.loads(self.body)
+
+    @property
     def detail(self) -> str:
         """Of a problem document."""
-        return json.loads(self.body)["detail"]
+        return self.json["detail"]
 
 
 def head(method: str, target: str, port: int, **headers: Any) -> bytes:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from datasets.store import Header
+from datasets.store_format import Header
 from models.frontends import FrontEnd
 from preprocess.tracks import DecodedTrack, encoded_clips, middle, whole_track
 

@@ -26,8 +26,8 @@ from models import frontends
 from preprocess.attempts import Decode, attempt
 from preprocess.audio import exact_audio_track
 from preprocess.files import Candidate
+from preprocess.recipes import by_recipe
 from preprocess.tracks import DecodedTrack
-from preprocess.worker import by_recipe
 from tests.experiments.service import decoding_functions as does
 
 ROOT = Path(__file__).parents[3]
@@ -69,7 +69,7 @@ def damaged_files(folder: Path) -> list[Path]:
     return [*found, folder / "absent.mp3"]
 
 
-def test_rows_and_reasons_are_those_of_this_process(tmp_path: Path):
+def test_rows_and_reasons_are_those_of_this_process(tmp_path: Path, processes_started: Callable):
     files = [*sorted(DATA.glob("*.mp3")), *sorted(DATA.glob("*.ogg")), *damaged_files(tmp_path)]
     decodes = [partial(exact_audio_track, 16_000), partial(by_recipe, frontends.build("musicnn"))]
     decoders = Decoders(2, DecodingLimits(600, 60, 500), decodes)
@@ -89,6 +89,8 @@ def test_rows_and_reasons_are_those_of_this_process(tmp_path: Path):
                     assert outcome.frames.dtype == expected[0].frames.dtype
                     np.testing.assert_array_equal(outcome.frames, expected[0].frames)
                     assert outcome.frames.flags.writeable
+        (server,) = (one for one in processes_started() if one.ppid() == os.getpid())
+        assert server.num_threads() == 1  # it forks
     finally:
         decoders.close()
 

@@ -20,6 +20,7 @@ from experiments.probes.prediction import probe_predictor
 from experiments.settings import InferenceSettings
 from experiments.transfer.settings import TransferSettings
 from models.fingerprint import fingerprint
+from models.releases import RELEASES
 from models.running import Runner, tokens_of
 from models.selection import Selection
 from preprocess.attempts import Decode
@@ -102,9 +103,14 @@ def settings_of(name: str, settings: TransferSettings) -> TransferSettings:
         )
     if encoder is not None:
         raise UserError(f"service.encoders.{name}={encoder}: {source} is no probe, which alone needs an encoder")
-    inference = InferenceSettings(checkpoint=source, head=head, **of_all)
+    released = source in RELEASES
+    inference = InferenceSettings(checkpoint=None if released else source, head=head, **of_all)
     return settings.model_copy(
-        update={"inference": inference, "probe": settings.probe.model_copy(update={"file": None})}
+        update={
+            "inference": inference,
+            "model": settings.model.model_copy(update={"pretrained": source if released else None}),
+            "probe": settings.probe.model_copy(update={"file": None}),
+        }
     )
 
 

@@ -17,8 +17,8 @@ from preprocess.attempts import Decode, attempt
 from preprocess.audio import exact_audio_track
 from preprocess.files import Candidate, find, storable
 from preprocess.quiet import quiet_libraries
+from preprocess.recipes import by_recipe
 from preprocess.tracks import DecodedTrack
-from preprocess.worker import by_recipe
 
 AHEAD = 256  # files decoded ahead of the network at most
 

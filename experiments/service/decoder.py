@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import resource
+import signal
 import socket
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,7 @@ from experiments.service import packets
 from experiments.service.calls import made
 from preprocess.attempts import Decode, attempt
 from preprocess.decode import at_most
+from preprocess.ffmpeg import FfmpegKilled
 from preprocess.files import Candidate
 from preprocess.tracks import DecodedTrack
 
@@ -53,7 +55,7 @@ def work(connection: socket.socket, limits: DecodingLimits) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(FIRST_TO_GO))
-    at_first = _resident()
+    at_first = _own()
     packets.send(connection, {"ready": True})
     grown = False
     while not grown:
@@ -62,7 +64,7 @@ def work(connection: socket.socket, limits: DecodingLimits) -> None:
         except packets.Ended:
             return
         about, frames = _answer(Path(request["path"]), request["decode"], limits)
-        grown = "exceeded" in about or _resident() - at_first > GROWN
+        grown = "exceeded" in about or _own() - at_first > GROWN
         packets.send(connection, {**about, "last": grown}, frames)
         del frames
 
@@ -110,6 +112,9 @@ def _tracks(decode: Decode, path: Path) -> list[DecodedTrack]:
         return decode(path)
     except MemoryError:
         raise OutOfMemory from None
+    except FfmpegKilled:
+        os.kill(os.getpid(), signal.SIGKILL)  # as if this process had been: the file is tried again
+        raise
     except RuntimeError as error:
         if "allocate memory" in str(error):  # torch has no class of error for that
             raise OutOfMemory from None
@@ -150,8 +155,9 @@ def _pages(column: int) -> int:
     return int(Path("/proc/self/statm").read_text().split()[column]) * resource.getpagesize()
 
 
-def _resident() -> int:
-    return _pages(1)
+def _own() -> int:
+    """Resident memory that is no file's: libraries of which more and more is touched are no growth."""
+    return _pages(1) - _pages(2)
 
 
 def _data() -> int:

@@ -47,7 +47,7 @@ class Decoders:
         if sys.platform != "linux":
             raise UserError("files are decoded in processes with limits that only Linux has: serve from there")
         self._limits, self._processes = limits, processes
-        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()  # one each
         self._source = DecoderSource(limits, sorted({described(decode) for decode in decodes}))
         self._idle = [self._source.new() for _ in range(processes)]
 

@@ -15,7 +15,7 @@ import soxr
 
 from preprocess.decode import at_most, load, stream
 from preprocess.opening import open_sources
-from preprocess.sources import NO_FFMPEG, AudioError
+from preprocess.sources import NO_FFMPEG, AudioError, UnreadableAudio
 
 Write = Callable[..., Path]
 
@@ -183,6 +183,13 @@ def test_ffmpeg_that_fails(tmp_path: Path):
     notes: list[str] = []
     assert sum(len(block) for block in stream(tmp_path / "b.m4a", 16000, notes)) == 16000
     assert notes == ["cut short or damaged: ffmpeg says 'x: Error while decoding', 1.0 s are left"]
+
+
+@pytest.mark.usefixtures("ffmpeg")
+def test_ffmpeg_that_is_killed_is_no_damage_of_the_file(tmp_path: Path):
+    (tmp_path / "killed.m4a").write_bytes(b"music that is killed")
+    with pytest.raises(UnreadableAudio, match="cannot be read: ffmpeg was killed"):
+        load(tmp_path / "killed.m4a", 16000)
 
 
 def test_the_error_travels_between_processes():

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from preprocess.ffmpeg import FfmpegKilled
 from preprocess.sources import AudioError
 from preprocess.tracks import DecodedTrack
 
@@ -39,6 +40,14 @@ def with_a_program(path: Path) -> list[DecodedTrack]:
     """Starts another program, as for a format that ffmpeg reads, and waits for it."""
     with subprocess.Popen(["sleep", "600"]) as program:
         path.with_suffix(".pid").write_text(f"{os.getpid()}\n{program.pid}\n")
+    return number(path)
+
+
+def first_without_ffmpeg(path: Path) -> list[DecodedTrack]:
+    """As `number`, but the first time ffmpeg is killed."""
+    if not path.with_suffix(".pid").exists():
+        path.with_suffix(".pid").touch()
+        raise FfmpegKilled(path, "killed")
     return number(path)
 
 

@@ -10,7 +10,7 @@ import torch
 from experiments.service.calls import described, made
 from models import frontends
 from preprocess.audio import exact_audio_track
-from preprocess.worker import by_recipe
+from preprocess.recipes import by_recipe
 from tests.experiments.service import decoding_functions as does
 
 

@@ -18,6 +18,7 @@ import psutil
 import pytest
 import soundfile
 
+from experiments.errors import UserError
 from experiments.service.decoder import anonymous
 from experiments.service.decoding import Decoders, DecodingLimits
 from experiments.service.problems import ServiceError
@@ -25,8 +26,8 @@ from models import frontends
 from preprocess.attempts import Decode, attempt
 from preprocess.audio import exact_audio_track
 from preprocess.files import Candidate
+from preprocess.recipes import by_recipe
 from preprocess.tracks import DecodedTrack
-from preprocess.worker import by_recipe
 from tests.experiments.service import decoding_functions as does
 
 ROOT = Path(__file__).parents[3]
@@ -68,7 +69,7 @@ def damaged_files(folder: Path) -> list[Path]:
     return [*found, folder / "absent.mp3"]
 
 
-def test_rows_and_reasons_are_those_of_this_process(tmp_path: Path):
+def test_rows_and_reasons_are_those_of_this_process(tmp_path: Path, processes_started: Callable):
     files = [*sorted(DATA.glob("*.mp3")), *sorted(DATA.glob("*.ogg")), *damaged_files(tmp_path)]
     decodes = [partial(exact_audio_track, 16_000), partial(by_recipe, frontends.build("musicnn"))]
     decoders = Decoders(2, DecodingLimits(600, 60, 500), decodes)
@@ -88,6 +89,8 @@ def test_rows_and_reasons_are_those_of_this_process(tmp_path: Path):
                     assert outcome.frames.dtype == expected[0].frames.dtype
                     np.testing.assert_array_equal(outcome.frames, expected[0].frames)
                     assert outcome.frames.flags.writeable
+        (server,) = (one for one in processes_started() if one.ppid() == os.getpid())
+        assert server.num_threads() == 1  # it forks
     finally:
         decoders.close()
 
@@ -214,6 +217,10 @@ def test_a_file_whose_decoder_is_killed_is_tried_once_more(decoders_within: With
     assert decoded(decoders, noted(8), does.number).frames[0] == 8
 
 
+def test_a_file_whose_ffmpeg_is_killed_is_tried_once_more(decoders_within: Within, noted: Noted):
+    assert decoded(decoders_within(1), noted(5), does.first_without_ffmpeg).frames[0] == 5
+
+
 def test_decoders_killed_while_they_wait_cost_nothing(
     decoders_within: Within, noted: Noted, processes_started: Callable
 ):
@@ -275,6 +282,19 @@ def test_long_rows_come_whole_and_leave_no_memory_behind(decoders_within: Within
     assert psutil.Process().memory_info().rss - before < 20e6
     kept = psutil.Process(int(first)).memory_info().rss
     assert kept < psutil.Process(int(first)).parent().memory_info().rss + 64e6
+
+
+def test_a_decoder_serves_many_files_in_one_thread(decoders_within: Within, noted: Noted):
+    decoders = decoders_within(1)
+    kept = {tuple(decoded(decoders, noted(n), does.process).frames) for n in range(30)}
+    assert len(kept) == 1
+    assert kept.pop()[2] == 1
+
+
+def test_decoders_need_linux(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(UserError, match="only Linux"):
+        Decoders(1, DecodingLimits(60, 60, 500))
 
 
 def test_nothing_is_left(noted: Noted, processes_started: Callable, eventually: Callable):

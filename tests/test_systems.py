@@ -150,6 +150,15 @@ def test_scales_are_laid_over_every_system_wherever_they_stand(script):
             assert short.get(scale, first.trainer.limit_val_batches == 5)
 
 
+@pytest.mark.parametrize("script", ["ex_pretrain.py", "ex_transfer.py"])
+def test_debug_validates_every_epoch_over_demo_too(script):
+    experiment = scripts()[script]
+    for name in (name for name, config in experiment.named_configs.items() if config.system):
+        words = [name, "demo", "debug", "trainer.max_epochs=1", *OWN.get(name, [])]
+        composition = overrides.compose(experiment.model, experiment.named_configs, words)
+        assert composition.settings.trainer.check_val_every_n_epoch == 1
+
+
 def test_a_system_is_a_file_with_sizes_of_its_own():
     system = SimpleNamespace(
         __name__="experiments.configs.new",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.configs.clmr import inferring
-from experiments.configs.contrastive import DEBUG, pretraining
+from experiments.configs.contrastive import pretraining
 from experiments.configs.named import NamedConfig
 from models.tune_variants import VARIANTS
 
@@ -14,7 +14,7 @@ TITLE = "TUNe and TUNe+"
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "tune": {
         "demo": {"model": {"width": 4, "tail": [8, 16, 32, 64, 128, 128, 128, 128], "size": 256}},
-        "debug": {**DEBUG, "model": {"width": 2, "tail": [4, 8, 8], "size": 8}},
+        "debug": {"model": {"width": 2, "tail": [4, 8, 8], "size": 8}},
     },
 }
 NETWORKS: Mapping[str, tuple[str, Mapping[str, Any]]] = {

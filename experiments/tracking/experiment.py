@@ -36,6 +36,7 @@ from experiments import distributed, let_interrupts_raise, renamed
 from experiments.configs.named import NamedConfig
 from experiments.errors import UserError
 from experiments.launcher import is_global_zero
+from experiments.named_paths import check_given
 from experiments.tracking import commandline, lifecycle, overrides, ranks
 from experiments.tracking.commandline import VERBS, Request
 from experiments.tracking.console import set_up_logging
@@ -223,6 +224,7 @@ class Experiment(Generic[S]):
         """A run from the look at the repository to the last line on the terminal, or an unobserved one."""
         from experiments.tracking.session import RunPlan, Session, perform, read_revision
 
+        check_given(composition.updates)
         options, tracking = request.options, composition.settings.tracking
         if options["--unobserved"]:
             run = self._sacred_run(command, composition, options)

@@ -99,10 +99,10 @@ def test_transfer(name):
 
 
 @pytest.mark.parametrize(
-    ("words", "layer"),
-    [(["fcn"], "layer5"), (["mine", "model.network=tests.models.toys:Toy", "datamodule.input=audio"], "clip")],
+    ("words", "folder"),
+    [(["fcn"], "layer5"), (["mine", "model.network=tests.models.toys:Toy", "datamodule.input=audio"], "layer_clip")],
 )
-def test_what_to_run_next_runs_as_it_is_printed(words, layer):
+def test_what_to_run_next_runs_as_it_is_printed(words, folder):
     """Of a network that `ex_pretrain.py` has no named config for, and of one that is not in this project."""
     run("ex_transfer.py", "with", *words, "debug", *FEW, "datamodule.task=genre")
     applied, (script, *following) = next_commands()
@@ -112,7 +112,7 @@ def test_what_to_run_next_runs_as_it_is_printed(words, layer):
     result = run(script, *following, "inference.out_dir=next")
     assert result["written"] == 40
     (store,) = Path("next").iterdir()
-    assert store.name == f"layer_{layer}"
+    assert store.name == folder
     shutil.rmtree("next")
 
 

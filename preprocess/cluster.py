@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -26,6 +27,7 @@ ANSWER = 20.0  # seconds that a scheduler has to answer
 ARRIVAL = 60.0  # seconds that a cluster may be without any worker
 LOOK = 2.0  # seconds between two looks at who is there
 AHEAD = 3  # calls that a thread has before it, so that it need not wait for the next one
+SENDINGS = 5  # of what a call needs, should all workers that held it have died
 
 
 class ClusterError(ValueError):
@@ -58,6 +60,53 @@ def connected(address: str, setting: str, module: str) -> Iterator[Cluster]:
         ) from None
     with client:
         yield Cluster(client, f"{setting}={address}", module, distributed.KilledWorker)
+
+
+class Shared:
+    """A value that workers hold, and that is sent again when all that held it have died.
+
+    Dask lets go of a copy that no waiting call needs, so that the death of one worker can take the last one.
+
+    Attributes:
+        held: The `distributed.Future` that stands for the value in calls.
+    """
+
+    def __init__(self, value: Any, send: Callable[[Any], Any]) -> None:
+        self._value, self._send = value, send
+        self.held = send(value)
+
+    def replace(self, lost: Any) -> None:
+        """Send the value again, unless that was done since a call was sent with the future that is lost."""
+        if self.held is lost:
+            self.held = self._send(self._value)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A call on its way.
+
+    Attributes:
+        arguments: As they were given.
+        held: The same with the futures of what is shared.
+        sendings: How often it was sent.
+    """
+
+    arguments: tuple[Any, ...]
+    held: tuple[Any, ...]
+    sendings: int
+
+    @classmethod
+    def of(cls, arguments: tuple[Any, ...], sendings: int = 1) -> Sent:
+        """A call with what workers hold now."""
+        held = tuple(value.held if isinstance(value, Shared) else value for value in arguments)
+        return cls(arguments, held, sendings)
+
+    def again(self) -> Sent:
+        """The same call, with new copies of what was lost with the workers."""
+        for value, lost in zip(self.arguments, self.held, strict=True):
+            if isinstance(value, Shared):
+                value.replace(lost)
+        return Sent.of(self.arguments, self.sendings + 1)
 
 
 class Cluster:
@@ -118,35 +167,47 @@ class Cluster:
             )
         return sum(threads.values())
 
-    def share(self, value: Any) -> Any:
+    def share(self, value: Any) -> Shared:
         """Send something large to all workers once; what comes back takes its place among the arguments of calls."""
-        self._await_worker()
-        return self._client.scatter(value, broadcast=True, hash=False)
+        return Shared(value, self._send)
 
     def unordered(self, function: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
         """Results of a function for many arguments, in the order in which they are there.
 
         What a worker had begun when it died is done again by another one, so that a function has to bear being called
-        twice. Few calls wait at a time, however many there are.
+        twice; what it held for others is sent again. Few calls wait at a time, however many there are.
 
         Raises:
             ClusterError: The cluster fails, or one call takes worker after worker with it.
         """
         waiting: SimpleQueue[Any] = SimpleQueue()
-        running: set[Any] = set()
+        running: dict[Any, Sent] = {}
         calls, self._seen = iter(calls), time.monotonic()
+
+        def submit(call: Sent) -> None:
+            future = self._client.submit(function, *call.held, pure=False)
+            running[future] = call
+            future.add_done_callback(waiting.put)
+
         try:
             while True:
-                for call in islice(calls, max(0, AHEAD * max(1, self.threads()) - len(running))):
-                    future = self._client.submit(function, *call, pure=False)
-                    running.add(future)
-                    future.add_done_callback(waiting.put)
+                for arguments in islice(calls, max(0, AHEAD * max(1, self.threads()) - len(running))):
+                    submit(Sent.of(arguments))
                 if not running:
                     return
                 future = self._patiently(waiting.get)
-                running.discard(future)
-                failed = future.status == "error"  # perhaps with a TimeoutError of its own
-                yield future.result() if failed else self._patiently(future.result)
+                call = running.pop(future)
+                try:
+                    failed = future.status == "error"  # perhaps with a TimeoutError of its own
+                    result = future.result() if failed else self._patiently(future.result)
+                except CancelledError as error:
+                    if self._client.status != "running":
+                        raise self._gone() from error
+                    if call.sendings == SENDINGS:
+                        raise self._lost() from error
+                    submit(call.again())
+                else:
+                    yield result
         except self._killed as error:
             raise ClusterError(
                 f"{self._setting}: several workers died over one piece of work, most often for want of memory; "
@@ -155,11 +216,13 @@ class Cluster:
             ) from error
         except ImportError as error:
             raise self._lacking("a worker", "worker ADDRESS", error) from error
-        except CancelledError as error:
-            raise self._lost() if self._client.status == "running" else self._gone() from error
         finally:
             if self._client.status == "running":
                 self._client.cancel(list(running))
+
+    def _send(self, value: Any) -> Any:
+        self._await_worker()
+        return self._client.scatter(value, broadcast=True, hash=False)
 
     def _await_worker(self) -> None:
         self._seen = time.monotonic()
@@ -188,8 +251,8 @@ class Cluster:
 
     def _lost(self) -> ClusterError:
         return ClusterError(
-            f"{self._setting}: all workers that held what this command had sent them are gone; give the same command "
-            "again: what is done is kept"
+            f"{self._setting}: the workers died {SENDINGS} times with what this command had sent them, most often for "
+            "want of memory (the worker's log tells); give the same command again: what is done is kept"
         )
 
     def _gone(self) -> ClusterError:

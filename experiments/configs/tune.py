@@ -19,7 +19,7 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
     },
     "tune_hybrid": {
         "demo": {"model": {"width": 4, **OF_CLMR["clmr"]["demo"]["model"]}},
-        "debug": {**DEBUG, "model": {"width": 2, **OF_CLMR["clmr"]["debug"]["model"]}},
+        "debug": {"model": {"width": 2, **OF_CLMR["clmr"]["debug"]["model"]}},
     },
 }
 NETWORKS: Mapping[str, tuple[str, Mapping[str, Any]]] = {

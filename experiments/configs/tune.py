@@ -7,7 +7,7 @@ from typing import Any
 
 from experiments.configs.clmr import SIZES as OF_CLMR
 from experiments.configs.clmr import inferring
-from experiments.configs.contrastive import DEBUG, pretraining
+from experiments.configs.contrastive import pretraining
 from experiments.configs.named import NamedConfig
 from models.tune_variants import VARIANTS
 
@@ -15,11 +15,11 @@ TITLE = "TUNe and TUNe+"
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "tune": {
         "demo": {"model": {"width": 4, "tail": [8, 16, 32, 64, 128, 128, 128, 128], "size": 256}},
-        "debug": {**DEBUG, "model": {"width": 2, "tail": [4, 8, 8], "size": 8}},
+        "debug": {"model": {"width": 2, "tail": [4, 8, 8], "size": 8}},
     },
     "tune_hybrid": {
         "demo": {"model": {"width": 4, **OF_CLMR["clmr"]["demo"]["model"]}},
-        "debug": {**DEBUG, "model": {"width": 2, **OF_CLMR["clmr"]["debug"]["model"]}},
+        "debug": {"model": {"width": 2, **OF_CLMR["clmr"]["debug"]["model"]}},
     },
 }
 NETWORKS: Mapping[str, tuple[str, Mapping[str, Any]]] = {

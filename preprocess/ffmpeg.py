@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import tempfile
@@ -17,7 +18,7 @@ from typing import IO
 
 import numpy as np
 
-from preprocess.sources import BLOCK, NO_FFMPEG, AudioError, AudioSource
+from preprocess.sources import BLOCK, NO_FFMPEG, UNREADABLE, AudioError, AudioSource, UnreadableAudio
 
 CONTAINERS = (
     "aac,ac3,aea,aiff,amr,amrnb,amrwb,ape,aptx,aptx_hd,asf,ast,au,avi,brstm,caf,cavsvideo,dsf,dts,dtshd,dv,eac3,flac,"
@@ -34,11 +35,15 @@ COMPLAINT = re.compile(r".*\[(?:error|fatal|panic)\] (.*)")
 PADDING, FILM = (0.5, 0.01), (5.0, 0.1)  # seconds and share
 
 
+class FfmpegKilled(UnreadableAudio):
+    """It was ended from outside, as by a system without memory."""
+
+
 def open_ffmpeg(path: Path) -> AudioSource:
     """The first audio stream of a file as 32-bit floats, piped as Sun AU, whose header says all that is needed.
 
     Raises:
-        AudioError: There is no ffmpeg, or it finds no audio.
+        AudioError: There is no ffmpeg, it finds no audio, or was killed.
     """
     ffmpeg = shutil.which("ffmpeg")
     if ffmpeg is None:
@@ -50,7 +55,7 @@ def open_ffmpeg(path: Path) -> AudioSource:
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=messages)
     header = process.stdout.read(AU_HEADER.size)
     if len(header) < AU_HEADER.size:
-        process.wait()
+        _wait(process, path)
         raise AudioError(path, f"not audio, or damaged: {_complaint(messages, path)}")
     _, start, _, _, sample_rate, channels = AU_HEADER.unpack(header)
     process.stdout.read(start - AU_HEADER.size)
@@ -81,13 +86,25 @@ def _blocks(process: subprocess.Popen, channels: int, messages: IO[bytes], path:
         while data := process.stdout.read(BLOCK * frame):
             samples = np.frombuffer(data, ">f4", len(data) // frame * channels)
             yield samples.astype(np.float32).reshape(-1, channels)
-        if process.wait():
+        if _wait(process, path):
             raise AudioError(path, f"damaged: {_complaint(messages, path)}")
     finally:
         process.kill()
         process.wait()
         process.stdout.close()
         messages.close()
+
+
+def _wait(process: subprocess.Popen, path: Path) -> int:
+    """The exit status of ffmpeg.
+
+    Raises:
+        FfmpegKilled: What it was, which is no fault of the file.
+    """
+    status = process.wait()
+    if status == -signal.SIGKILL:
+        raise FfmpegKilled(path, f"{UNREADABLE}: ffmpeg was killed while it decoded it")
+    return status
 
 
 def _complaint(messages: IO[bytes], path: Path) -> str:

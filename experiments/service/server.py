@@ -28,7 +28,7 @@ def answer(server: Server, listener: socket.socket, counts: Counts, run: RunHand
     """Answer requests until the process is asked to stop.
 
     Args:
-        server: That answers.
+        server: What answers.
         listener: A socket that listens.
         counts: Of the requests; recorded in the run.
         run: This one.

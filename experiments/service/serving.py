@@ -73,7 +73,7 @@ def running(settings: TransferSettings) -> Iterator[Service]:
     service = settings.service
     models = {model.name: model for model in open_models(settings)}
     limits = DecodingLimits(service.max_seconds, service.timeout, service.decoder_mb)
-    decoders = Decoders(service.decoders or os.cpu_count() or 1, limits)
+    decoders = Decoders(service.decoders or os.cpu_count() or 1, limits, [model.decode for model in models.values()])
     batches = Batches(settings.inference.batch_size, service.batch_wait)
     with private_folder() as folder:
         try:

@@ -1,7 +1,8 @@
-"""A real service on the loopback interface, with a small network."""
+"""A real service on the loopback interface, with a small network; decoders and files for them."""
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import soundfile
 import torch
 
 from experiments.service import serving
+from experiments.service.decoding import Decoders, DecodingLimits
 from experiments.service.requests import Service
 from experiments.service.tokens import token_of
 from experiments.transfer.settings import TransferSettings
@@ -80,3 +83,37 @@ def served() -> Callable[..., AbstractContextManager[Served]]:
                 thread.join()
 
     return serve
+
+
+@pytest.fixture
+def decoders_within() -> Iterator[Callable[..., Decoders]]:
+    """Decoders with limits, `audio` and `seconds` in seconds; closed afterwards."""
+    made = []
+
+    def make(processes: int = 2, audio: float = 60.0, seconds: float = 60.0, megabytes: int = 500) -> Decoders:
+        made.append(Decoders(processes, DecodingLimits(audio, seconds, megabytes)))
+        return made[-1]
+
+    yield make
+    for decoders in made:
+        decoders.close()
+
+
+@pytest.fixture
+def noted(tmp_path: Path) -> Callable[[object], Path]:
+    """Files that hold a text, each of another name."""
+    numbers = itertools.count()
+
+    def note(text: object) -> Path:
+        path = tmp_path / f"upload-{next(numbers)}"
+        path.write_text(str(text))
+        return path
+
+    return note
+
+
+@pytest.fixture
+def processes_started() -> Callable[[], list[psutil.Process]]:
+    """Processes that were started since, and are not gone."""
+    before = set(psutil.Process().children(recursive=True))
+    return lambda: [one for one in psutil.Process().children(recursive=True) if one not in before]

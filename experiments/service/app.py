@@ -16,10 +16,13 @@ from experiments.service import problems
 from experiments.service.admission import Admission, Places
 from experiments.service.answers import Answer, AnyAnswer, answer_type
 from experiments.service.descriptions import ModelDescription, description_of
-from experiments.service.metrics import MEDIA_TYPE, Counted
+from experiments.service.guards import PUBLIC
+from experiments.service.metrics import MEDIA_TYPE
 from experiments.service.models import ServedModel
+from experiments.service.page import add_page
 from experiments.service.problems import ProblemDocument, ServiceError, described
 from experiments.service.requests import Options, Service
+from experiments.service.tokens import with_token
 from experiments.service.uploads import FIELD
 
 FAILURES = described(400, 401, 403, 408, 413, 415, 422, 429, 503)
@@ -63,7 +66,7 @@ class Health(BaseModel):
     """Whether the service works."""
 
     status: Literal["ok"] = "ok"
-    models: list[str]
+    models: list[str] | None = Field(None, description="Not told where a token is needed")
 
 
 class Everything(BaseModel):
@@ -83,15 +86,16 @@ def build_app(service: Service) -> FastAPI:
         title="Ostinato",
         description="Trained networks and probes for music audio: tags, classes, values, tempo, beats, embeddings.",
         version="1",
+        docs_url=None,
+        redoc_url=None,
     )
     problems.install(app)
     app.add_middleware(Admission, places=Places(service.settings.queue), seconds=service.settings.timeout)
-    app.add_middleware(Counted, counts=service.counts)
 
-    @app.get("/health", tags=["service"])
+    @app.get("/health", tags=["service"], response_model_exclude_none=True)
     async def health() -> Health:
         """Whether the service works, and what it serves."""
-        return Health(models=list(service.models))
+        return Health(models=None if service.settings.token else list(service.models))
 
     @app.get("/metrics", tags=["service"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def metrics() -> Response:
@@ -126,7 +130,8 @@ def build_app(service: Service) -> FastAPI:
         if model.predictor:
             _add_predict(app, service, model)
         _add_embed(app, service, model)
-    app.openapi_schema = _schema(app)
+    add_page(app)
+    app.openapi_schema = with_token(_schema(app), service.settings, PUBLIC)
     return app
 
 

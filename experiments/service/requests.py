@@ -20,11 +20,11 @@ from experiments.service.answers import Answer, answer_of
 from experiments.service.batching import Batches
 from experiments.service.decoding import Decoders
 from experiments.service.metrics import Counts
-from experiments.service.models import ServedModel, embedding_runner
+from experiments.service.models import ServedModel
 from experiments.service.problems import ServiceError
 from experiments.service.uploads import received
 from experiments.settings import ServiceSettings
-from models.running import OpenTrack
+from models.open_track import OpenTrack
 from models.selection import Selection, same_for_all
 from preprocess.tracks import DecodedTrack
 
@@ -135,7 +135,7 @@ class Service:
         encoder, chosen = model.encoder, tuple(layers)
         windowing = encoder.windowing_of(stored=True)
         track = OpenTrack("", *cut(outcome.frames, windowing.plan, encoder.fill(), None), len(outcome.frames))
-        await self._run(track, embedding_runner(model, chosen))
+        await self._run(track, model.embedding(chosen))
         tokens = [np.stack(values) for values in zip(*track.outputs, strict=True)]
         return track.starts / windowing.rate, dict(zip(chosen, tokens, strict=True))
 

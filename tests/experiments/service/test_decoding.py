@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -153,6 +154,7 @@ def test_other_limits_hold_for_the_decoder_and_what_it_starts(decoders_within: W
     [
         "no JSON",
         "[]",
+        "{}",
         '{"reason": "memory that can change"}',
         '{"type": "O", "shape": [1], "seconds": 1, "notes": []}',
     ],
@@ -289,6 +291,17 @@ def test_a_decoder_serves_many_files_in_one_thread(decoders_within: Within, note
     kept = {tuple(decoded(decoders, noted(n), does.process).frames) for n in range(30)}
     assert len(kept) == 1
     assert kept.pop()[2] == 1
+
+
+def test_decoders_that_cannot_be_started_are_said(noted: Noted, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    decoders = Decoders(1, DecodingLimits(60, 60, 500))
+    for _ in range(2):
+        refused = refusal(decoders, noted(1), does.number)
+        assert (refused.status, "no process that decodes files starts" in refused.detail) == (503, True)
+    monkeypatch.undo()
+    assert decoded(decoders, noted(1), does.number).frames[0] == 1
+    decoders.close()
 
 
 def test_decoders_need_linux(monkeypatch: pytest.MonkeyPatch):

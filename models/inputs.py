@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from models.frontends.base import FrontEnd
-from models.full_scale import FULL_SCALE
+from models.samples import FULL_SCALE
 
 
 class Inputs(nn.Module):

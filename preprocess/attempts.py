@@ -1,4 +1,4 @@
-"""A file decoded to its tracks, or the reason why it has none."""
+"""A file to its tracks, or to the reason why there are none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from preprocess.quiet import quiet_libraries
 from preprocess.sources import AudioError
 from preprocess.tracks import DecodedTrack
 
-Decode = Callable[[Path], list[DecodedTrack]]  # raises `AudioError` where there are no tracks
+Decode = Callable[[Path], list[DecodedTrack]]  # raises AudioError where there is none
 
 
 def attempt(file: Candidate, decode: Decode, main_process: int) -> tuple[Candidate, list[DecodedTrack] | str]:
@@ -20,7 +20,7 @@ def attempt(file: Candidate, decode: Decode, main_process: int) -> tuple[Candida
 
     Args:
         file: What to decode.
-        decode: Path of a file to its tracks.
+        decode: Path of a file to its tracks; raises `AudioError` where there are none.
         main_process: Id of the process that asks; in another one, C libraries are kept quiet, and
             wherever an mp3 is decoded.
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from datasets.store_format import Header
 from models.fingerprint import fingerprint
-from models.full_scale import FULL_SCALE
+from models.samples import FULL_SCALE
 from preprocess.tracks import DecodedTrack, encoded_clips, middle, whole_track
 
 SHORTEST = 0.25  # seconds

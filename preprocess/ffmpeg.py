@@ -1,4 +1,8 @@
-"""What libsndfile does not read (m4a, wma, ape, ...), decoded by ffmpeg, a program of its own."""
+"""What libsndfile does not read (m4a, wma, ape, ...), decoded by ffmpeg, a program of its own.
+
+ffmpeg knows a file by its content, whatever its suffix. Playlists, lists of pieces and the like make it open other
+files, of this machine or from the network. So it may open containers alone that hold all of their audio themselves.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +20,16 @@ import numpy as np
 
 from preprocess.sources import BLOCK, NO_FFMPEG, UNREADABLE, AudioError, AudioSource, UnreadableAudio
 
+CONTAINERS = (
+    "aac,ac3,aea,aiff,amr,amrnb,amrwb,ape,aptx,aptx_hd,asf,ast,au,avi,brstm,caf,cavsvideo,dsf,dts,dtshd,dv,eac3,flac,"
+    "flv,gsm,gxf,h264,hevc,iff,ivf,loas,m4v,matroska,mlp,mov,mp3,mpc,mpc8,mpeg,mpegts,mpegvideo,mxf,nistsphere,nut,ogg,"
+    "oma,paf,qcp,rm,rso,shn,sln,sol,sox,spdif,tak,truehd,tta,voc,vqf,w64,wav,webm,wsd,wtv,wv,xa,xwma"
+)
 AU_HEADER = struct.Struct(">4s5I")  # Sun AU: magic, offset of the data, its bytes, encoding, sample rate, channels
 DURATION = re.compile(r"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
 GUESSED = "Estimating duration from bitrate"
 PICTURES = re.compile(r"Video: (?!.*\(attached pic\))")
+OTHERS = re.compile(r"\[(\w+) @ .* not on whitelist")
 COMPLAINT = re.compile(r".*\[(?:error|fatal|panic)\] (.*)")
 # How much shorter than the container the audio of a whole file may be: padding of the codec; the rest of the film.
 PADDING, FILM = (0.5, 0.01), (5.0, 0.1)  # seconds and share
@@ -39,13 +49,14 @@ def open_ffmpeg(path: Path) -> AudioSource:
     if ffmpeg is None:
         raise AudioError(path, f"not audio, or damaged: libsndfile does not read it, and {NO_FFMPEG}")
     command = [ffmpeg, "-hide_banner", "-nostdin", "-nostats", "-v", "level+info", "-protocol_whitelist", "file,pipe"]
-    command += ["-i", f"file:{path.resolve()}", "-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
+    command += ["-format_whitelist", CONTAINERS, "-i", f"file:{path.resolve()}", "-map", "0:a:0"]
+    command += ["-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
     messages = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=messages)
     header = process.stdout.read(AU_HEADER.size)
     if len(header) < AU_HEADER.size:
         _wait(process, path)
-        raise AudioError(path, f"not audio, or damaged: {_complaint(messages)}")
+        raise AudioError(path, f"not audio, or damaged: {_complaint(messages, path)}")
     _, start, _, _, sample_rate, channels = AU_HEADER.unpack(header)
     process.stdout.read(start - AU_HEADER.size)
     seconds, slack = _promise(_text(messages))
@@ -76,7 +87,7 @@ def _blocks(process: subprocess.Popen, channels: int, messages: IO[bytes], path:
             samples = np.frombuffer(data, ">f4", len(data) // frame * channels)
             yield samples.astype(np.float32).reshape(-1, channels)
         if _wait(process, path):
-            raise AudioError(path, f"damaged: {_complaint(messages)}")
+            raise AudioError(path, f"damaged: {_complaint(messages, path)}")
     finally:
         process.kill()
         process.wait()
@@ -96,11 +107,16 @@ def _wait(process: subprocess.Popen, path: Path) -> int:
     return status
 
 
-def _complaint(messages: IO[bytes]) -> str:
-    """The last error that ffmpeg wrote, or else its last line."""
-    lines = _text(messages).strip().splitlines()
+def _complaint(messages: IO[bytes], path: Path) -> str:
+    """The last error that ffmpeg wrote, or else its last line, without the path, which the reader knows."""
+    text = _text(messages)
+    if found := OTHERS.search(text):
+        return f"ffmpeg takes it for {found[1]}, which holds no audio itself or names other files"
+    lines = text.strip().splitlines()
     errors = [found[1] for line in lines if (found := COMPLAINT.fullmatch(line))]
-    return f"ffmpeg says {(errors or lines)[-1].strip()!r}" if lines else "ffmpeg finds no audio in it"
+    if not lines:
+        return "ffmpeg finds no audio in it"
+    return f"ffmpeg says {(errors or lines)[-1].strip().removeprefix(f'file:{path.resolve()}: ')!r}"
 
 
 def _text(messages: IO[bytes]) -> str:

@@ -1,15 +1,88 @@
-"""Decoders and files for them."""
+"""A real service on the loopback interface, with a small network; decoders and files for them."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import psutil
 import pytest
+import soundfile
+import torch
 
+from experiments.service import serving
 from experiments.service.decoding import Decoders, DecodingLimits
+from experiments.service.requests import Service
+from experiments.service.tokens import token_of
+from experiments.transfer.settings import TransferSettings
+from models.checkpoints import save_network
+from models.fcn import FCN
+
+TAGS = ["guitar", "loud", "slow"]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A service that runs.
+
+    Attributes:
+        address: As in `http://127.0.0.1:8000`.
+        port: Of the address.
+        service: What answers.
+    """
+
+    address: str
+    port: int
+    service: Service
+
+
+@pytest.fixture(scope="session")
+def tagger(tmp_path_factory) -> Path:
+    """Checkpoint of a small tagger."""
+    torch.manual_seed(0)
+    network = FCN(n_classes=len(TAGS), channels=[4] * 5).eval()
+    file = tmp_path_factory.mktemp("checkpoints") / "tagger.safetensors"
+    save_network(file, network, {"labels": TAGS, "task": "tagging"})
+    return file
+
+
+@pytest.fixture(scope="session")
+def song(tmp_path_factory) -> Path:
+    """A short recording, `song.wav`."""
+    file = tmp_path_factory.mktemp("music") / "song.wav"
+    soundfile.write(file, 0.1 * np.random.default_rng(0).standard_normal(16_000 * 4), 16_000)
+    return file
+
+
+@pytest.fixture(scope="session")
+def served() -> Callable[..., AbstractContextManager[Served]]:
+    """`with served({"tags": FILE}, timeout=3) as service`: serves models by name, with settings of the service."""
+
+    @contextmanager
+    def serve(models: Mapping[str, Path], **settings: Any) -> Iterator[Served]:
+        given = {"port": 0, "decoders": 1, **settings, "models": {name: str(file) for name, file in models.items()}}
+        typed = TransferSettings(service=given, trainer={"accelerator": "cpu"})
+        with closing(serving._listening(typed.service)) as listener, serving.running(typed) as made:
+            port = listener.getsockname()[1]
+            server = serving.server_of(made, port, token_of(typed.service))
+            thread = threading.Thread(target=server.run, args=([listener],))
+            thread.start()
+            try:
+                while not server.started and thread.is_alive():
+                    time.sleep(0.01)
+                yield Served(f"http://127.0.0.1:{port}", port, made)
+            finally:
+                server.should_exit = True
+                thread.join()
+
+    return serve
 
 
 @pytest.fixture

@@ -182,7 +182,7 @@ def test_more_audio_than_is_taken_is_refused(decoders_within: Within, tmp_path: 
 
 
 @pytest.mark.parametrize("decode", [does.failing, does.refusing])
-def test_the_name_that_the_service_gave_a_file_is_not_told(decoders_within: Within, noted: Noted, decode: Decode):
+def test_where_the_service_keeps_a_file_is_not_told(decoders_within: Within, noted: Noted, decode: Decode):
     path = noted("")
     outcome = decoded(decoders_within(1), path, decode)
     assert "the file" in outcome
@@ -281,6 +281,8 @@ def test_long_rows_come_whole_and_leave_no_memory_behind(decoders_within: Within
     assert len(rows) == 50_000_000
     first = decoded(decoders, noted(0), does.process).frames[0]
     del rows
+    decoded(decoders, noted(200), does.long)
+    assert decoded(decoders, noted(0), does.process).frames[0] == first
     assert psutil.Process().memory_info().rss - before < 20e6
     kept = psutil.Process(int(first)).memory_info().rss
     assert kept < psutil.Process(int(first)).parent().memory_info().rss + 64e6

@@ -86,7 +86,7 @@ def _check(request: Request, kind: str, max_bytes: int) -> None:
 
 
 def _too_large(size: str, max_bytes: int) -> ServiceError:
-    return ServiceError(413, f"the file has {size}, at most {max_bytes:,} are taken (service.max_mb)")
+    return ServiceError(413, f"the upload has {size}, at most {max_bytes:,} are taken (service.max_mb)")
 
 
 def _taker(request: Request, kind: str, file: _File) -> tuple[Callable[[bytes], None], Callable[[], None]]:

@@ -134,6 +134,6 @@ def damaged() -> dict[str, tuple[str, bytes]]:
         "a zip bomb": ("v.mp3", zip_of_zeros()),
         "a program": ("w.wav", b"\x7fELF" + bytes(500)),
         "a web page": ("x.mp3", b"<!doctype html><script>alert(1)</script>"),
-        "zeros": ("y.mp3", bytes(1_000_000)),
+        "zeros": ("y.mp3", bytes(300_000)),
         "noise": ("z.m4a", np.random.default_rng(2).bytes(300_000)),
     }

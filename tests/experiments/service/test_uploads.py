@@ -114,8 +114,8 @@ def test_suffixes(name, content_type, suffix):
     ("headers", "body", "expected"),
     [
         ({}, b"", (422, "empty file: 0 bytes")),
-        ({}, b"a" * (MAX + 1), (413, "the file has more bytes than that, at most 1,000 are taken")),
-        ({"content-length": str(MAX + 1)}, b"", (413, "the file has 1,001 bytes, at most 1,000 are taken")),
+        ({}, b"a" * (MAX + 1), (413, "the upload has more bytes than that, at most 1,000 are taken")),
+        ({"content-length": str(MAX + 1)}, b"", (413, "the upload has 1,001 bytes, at most 1,000 are taken")),
         ({"content-length": "-1"}, b"a", (400, "is no number of bytes")),
         ({"content-type": "text/plain"}, b"a", (415, "expected is multipart/form-data, audio/* or application/octet")),
         ({"content-type": "application/x-www-form-urlencoded"}, b"a", (415, "curl -F audio=@song.mp3 ADDRESS")),

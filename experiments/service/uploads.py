@@ -98,6 +98,7 @@ def _taker(request: Request, kind: str, file: _File) -> tuple[Callable[[bytes], 
     form, around = Form(content_type, file.begin, file.write), 0
 
     def take(chunk: bytes) -> None:
+        """A piece, of whose form not much is anything but the file."""
         nonlocal around
         before = file.bytes
         form.write(chunk)

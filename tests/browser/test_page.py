@@ -119,7 +119,11 @@ class Listening:
         return self.row(name).find_element(By.CSS_SELECTOR, ".state").text
 
     def wait(self, name: str, state: str = "done") -> str:
-        return self.until(lambda: (said := self.state(name)).startswith(state) and said, f"{name}: {state}", 60)
+        """Wait for the state of a file, or another one that is an end too."""
+        ends = (state, "done", "error", "cancelled")
+        said = self.until(lambda: (said := self.state(name)).startswith(ends) and said, f"{name}: {state}", 60)
+        assert said.startswith(state)
+        return said
 
     def press(self, name: str, label: str) -> None:
         """Press a button in the row of a file."""

@@ -16,11 +16,11 @@ from benchmarks.gpu_bench import Bench
 from benchmarks.gpu_contestants import Shape, measured, median_seconds
 from models.augment import Chain
 from models.clmr import CLMR
-from models.inputs import FULL_SCALE
 from models.losses.nt_xent import nt_xent
 from models.maest.flops import Cost
 from models.network import Network
 from models.projection import Projection
+from models.samples import FULL_SCALE
 from models.tune import TUNe
 
 RATE, BATCH = 22_050, 96  # Hz; clips

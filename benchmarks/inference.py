@@ -30,7 +30,8 @@ from models.inputs import Inputs
 from models.maest import MAEST
 from models.maest.flops import cost
 from models.maest.prepared import prepare
-from models.onnx_files import INPUT, open_onnx, write_onnx
+from models.onnx_files import write_onnx
+from models.onnx_sessions import INPUT, open_onnx
 
 BANDS, FRAMES, POSITIONS, CLASSES = 96, 1876, 187, 400
 OURS, PLAIN, EARLY, HALF = "prepared", "as trained", "stop at block 7", "half the tokens"

@@ -27,7 +27,8 @@ from experiments.tracks.data import DataSource, open_source
 from models.frontends.musicnn import HOP
 from models.maest.export import AudioNetwork
 from models.network import main_head
-from models.onnx_files import INPUT, audio_session
+from models.onnx_files import audio_session
+from models.onnx_sessions import INPUT
 from preprocess.decode import load as decode
 
 EAGER, WHOLE, SMALL = "network", "ONNX", "ONNX int8"

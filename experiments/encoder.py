@@ -20,37 +20,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets.time_grid import TimeGrid
 from datasets.windows import cut
-from experiments.errors import UserError
-from experiments.labels import check_over_time, output_names, thresholds_of
-from experiments.tasks import BeatTracking, Task, from_metadata
+from experiments.described_encoder import UNNAMED, DescribedEncoder
+from experiments.labels import output_names, thresholds_of
+from experiments.tasks import Task
 from experiments.trained_weights import open_trained
-from experiments.windowing import Windowing, consecutive, margin, over_time, placed
+from experiments.windowing import Windowing
+from models.descriptions import DECODER
 from models.frontends import FrontEnd
 from models.inputs import Inputs
-from models.layouts import DECODER
 from models.network import Network
 from models.network_input import check_fit, checked_window, default_window, describe, own_frontend
 from models.prediction import Prediction
 from models.running import Forward, OpenTrack, Runner, Runtime, in_batches, logits_of, tokens_of
-from models.selection import Selection, fitted, one_class
-from models.thresholds import Thresholds
 from preprocess.arrays import is_silent, rows_of
 from preprocess.sources import AudioError
 
 __all__ = ["UNNAMED", "Encoder", "Prediction"]
 
-UNNAMED = "maest"  # the class of stores and predictions that name none
-NO_OUTPUTS = (
-    "this network was trained without labels and predicts nothing by itself: take its embeddings "
-    "(python ex_pretrain.py extract_embeddings), or train a head on it (python ex_transfer.py with "
-    "clmr_linear model.checkpoint=FILE)"
-)
-
 
 @dataclass(frozen=True)
-class Encoder:
+class Encoder(DescribedEncoder):
     """A network with its front end, its normalisation and its task.
 
     Attributes:
@@ -149,72 +139,6 @@ class Encoder:
         allowed = frozenset({type(task).__module__} if task else ())
         return cls(network.eval(), frontend, description, weights, Runtime(**runtime), allowed)
 
-    @cached_property
-    def task(self) -> Task:
-        """What its outputs mean.
-
-        Raises:
-            UserError: It has none; or they are over time, and the task is about whole recordings, or the reverse.
-        """
-        if self.description["task"] is None:
-            raise UserError(NO_OUTPUTS)
-        task = from_metadata(self.description["task"], self.labels, self.description.get("options"), self.allowed)
-        check_over_time(self.network, task)
-        task = task.on(self.grid) if self.network.over_time else task
-        if self.decoder is None or not isinstance(task, BeatTracking):
-            return task
-        from models.rhythm.decoding import Decoding
-
-        return task.decoded_by(Decoding(name=self.decoder))
-
-    @property
-    def decoder(self) -> str | None:
-        """What makes beats of its outputs best, by the validation of its training; None where that is not known."""
-        return self.description.get(DECODER)
-
-    @property
-    def grid(self) -> TimeGrid:
-        """When a network over time gives its outputs."""
-        return TimeGrid(self.frontend.frame_rate, self.network.pool, margin(self.network, self.frontend, self.audio))
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of the outputs."""
-        return tuple(self.description["labels"])
-
-    @property
-    def thresholds(self) -> Thresholds | None:
-        """Fitted on validation for these weights; None where none were, as in published files."""
-        entry = self.description.get("thresholds")
-        return None if entry is None else Thresholds.of_entry(entry)
-
-    @property
-    def selection(self) -> Selection | None:
-        """Which classes a prediction gives unless settings say otherwise; None where the task has none."""
-        if self.task.kind in ("values", "events"):
-            return None
-        return fitted(self.thresholds, self.labels) if self.task.kind == "tags" else one_class()
-
-    @property
-    def mean(self) -> float:
-        """Of un-normalised features over its training data."""
-        return float(self.description["normalisation"][0])
-
-    @property
-    def std(self) -> float:
-        """The same; the network sees `(x - mean) / (2 std)`."""
-        return float(self.description["normalisation"][1])
-
-    @property
-    def input(self) -> str:
-        """What windows are cut from: `features`, or `audio`, the front end being computed on each with the network."""
-        return self.description.get("input", "features")
-
-    @property
-    def audio(self) -> bool:
-        """Whether windows are cut from audio."""
-        return self.input == "audio"
-
     @property
     def inputs(self) -> Inputs:
         """What makes the network's input of windows."""
@@ -229,56 +153,9 @@ class Encoder:
         """Frames of the windows that it was made for."""
         return int(self.description.get("window") or default_window(self.network, self.frontend))
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What two encoders that compute the same share, besides their weights; as stores have it since the first."""
-        of_class = {} if self.network.name == UNNAMED else {"class": self.network.name}
-        from_audio = {"input": "audio"} if self.audio else {}
-        return {
-            "network": self.description["network"],
-            **of_class,
-            "frontend": self.frontend.fingerprint,
-            "normalisation": list(self.description["normalisation"]),
-            **from_audio,
-        }
-
-    def windowing(self, frames: int | None = None, hop_frames: float | None = None) -> Windowing:
-        """How tracks are cut into windows of so many frames that follow each other.
-
-        Args:
-            frames: Of a window; None: what it was made for.
-            hop_frames: From one window to the next; None: one begins where another ends.
-        """
-        return consecutive(self.network, self.frontend, self.audio, frames or self.window, hop_frames)
-
-    def windowing_of(self, seconds: float | None = None, **places: Any) -> Windowing:
-        """How tracks are cut into windows of so many seconds.
-
-        Args:
-            seconds: Length of a window; None: what it was made for.
-            places: `windows`, `hop`, `overlapped`, `stored`, as of `experiments.windowing.placed`; none of them: as
-                the network says (`coverage`).
-
-        Raises:
-            InputError: The network takes none as short, or as long, as that.
-            UserError: Windows cannot lie so.
-        """
-        frames = self.window if seconds is None else checked_window(self.network, self.frontend, seconds)
-        if self.network.over_time and not places.get("stored"):
-            return over_time(self.network, self.frontend, self.audio, frames, **places)
-        return placed(self.windowing(frames), self.network.coverage, **places)
-
-    def layers(self, names: str | Sequence[str] | None = None) -> list[str]:
-        """The layers of these names, each once, in the order of the network; None: its default.
-
-        Raises:
-            UserError: It has no such layer.
-        """
-        wanted = [self.network.default_layer] if names is None else [names] if isinstance(names, str) else list(names)
-        if wrong := [name for name in wanted if name not in self.network.layer_names]:
-            known = ", ".join(self.network.layer_names)
-            raise UserError(f"layer {wrong[0]!r}: this network ({self.network.name}) has the layers {known}")
-        return sorted(set(wanted), key=self.network.layer_names.index)
+    def frames_in(self, seconds: float) -> int:
+        """See `DescribedEncoder`."""
+        return checked_window(self.network, self.frontend, seconds)
 
     def predict(
         self,
@@ -343,36 +220,9 @@ class Encoder:
         track = self._opened(audio, rate, windowing, padded=True)
         return dict(zip(chosen, self._outputs(track, tuple(chosen), batch_size), strict=True))
 
-    def decode(
-        self, logits: np.ndarray, starts: np.ndarray, join: str | None = None, rows: int | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Logits of windows, which begin at the rows `starts`, to the predictions of the windows and of the track, of
-        so many `rows`."""
-        over_time = self.task.decode(logits)
-        frames = starts / self.frontend.hop if self.audio else starts
-        whole = self.frontend.n_frames(rows) if self.audio and rows else rows
-        return over_time, self.task.join_outputs(logits, over_time, frames, join, whole)
-
-    def unpadded(self, rows: int, windowing: Windowing) -> int | None:
-        """Rows that the network takes of a track with less than nine tenths of a window; None: it is to be padded.
-
-        Raises:
-            UserError: It cannot see one as short as this.
-        """
-        frames = self.frontend.n_frames(rows) if self.audio else rows
-        try:
-            taken = self.network.unpadded(min(frames, windowing.frames))
-        except ValueError as error:
-            raise UserError(str(error)) from error
-        return self.frontend.n_samples(taken) if taken and self.audio else taken
-
     def runner(self, forward: Forward, dtype: torch.dtype = torch.float32) -> Runner:
         """Windows `[windows, rows, ...]` as stored to arrays; see `Runner`."""
         return Runner(self.network, self.inputs, self.runtime, forward, dtype)
-
-    def fill(self) -> float:
-        """The value of silence in the rows of a track."""
-        return 0.0 if self.audio else self.frontend.fill
 
     def _opened(self, audio: np.ndarray | Tensor, rate: int, windowing: Windowing, padded: bool) -> OpenTrack:
         if isinstance(audio, str | PathLike):

@@ -14,7 +14,6 @@ from experiments.errors import UserError
 from experiments.tasks import Task
 from models import published_taggers
 from models.checkpoints import CheckpointError, read_metadata
-from models.network import Network
 from models.thresholds import Thresholds
 
 
@@ -86,24 +85,6 @@ def check_whole(task: Task | type[Task], user: str) -> None:
         raise UserError(
             f"{user} one output a recording, and {task.name} is about points in time: choose another task, or train a "
             "network over time for it, such as the named config spectnt_beats"
-        )
-
-
-def check_over_time(network: Network | type[Network], task: Task | type[Task]) -> None:
-    """Refuse a network over time for a task about whole recordings, and the reverse.
-
-    Raises:
-        UserError: They do not go together.
-    """
-    if network.over_time and task.clip_level:
-        raise UserError(
-            f"the network {network.name} gives its outputs over time, and {task.name} is about whole recordings: take "
-            "datamodule.task=beats, or another network"
-        )
-    if not (network.over_time or task.clip_level):
-        raise UserError(
-            f"{task.name} is about points in time, and the network {network.name} gives one output a window: take a "
-            "network over time, such as the named configs spectnt_beats and tcn_beats"
         )
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from experiments.checkpoint_files import checkpoint_file, digest
 from models.checkpoints import fetch, load_checkpoint, load_release
+from models.descriptions import DECODER
 from models.frontends import FrontEnd
 from models.heads import with_head
-from models.layouts import DECODER
 from models.network import Network
 from models.network_input import own_frontend
 from models.releases import RELEASES

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datasets.windows import Plan
 from experiments.errors import UserError
-from models.frontends import FrontEnd
-from models.network import Network
+
+if TYPE_CHECKING:
+    from models.frontends import FrontEnd
+    from models.network import Network
 
 
 @dataclass(frozen=True)

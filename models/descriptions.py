@@ -15,6 +15,7 @@ from models.thresholds import Thresholds
 
 LARGEST = 2**22  # whole number that can be an argument of a network: classes, widths, samples of a window
 LONGEST = 4096  # list among the arguments
+THRESHOLDS, DECODER = "thresholds", "decoder"  # keys of a header
 DEEPEST = 32  # containers within containers
 MOST_VALUES = 2**20  # in one entry
 LARGEST_JSON = 2**26  # bytes of text

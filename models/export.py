@@ -49,6 +49,14 @@ class ExportForm(nn.Module):
         Returns:
             Logits `[batch, classes]` of the main head, and embeddings `[batch, layers, tokens, dim]`.
         """
+        return self.of_frames(self.frames_of(audio))
+
+    def frames_of(self, audio: Tensor) -> Tensor:
+        """The first half of `forward`: audio to frames of the front end, not yet normalised."""
+        raise NotImplementedError
+
+    def of_frames(self, frames: Tensor) -> tuple[Tensor, ...]:
+        """The second half of `forward`, from normalisation on."""
         raise NotImplementedError
 
     def check_lengths(self) -> None:
@@ -107,9 +115,14 @@ class PlainForm(ExportForm):
         self.eval().requires_grad_(False)
         check_shapes(self)
 
-    def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
-        """As described by `ExportForm`."""
-        logits, tokens = self.network.forward_and_embed(self.features(audio), self.layers)
+    def frames_of(self, audio: Tensor) -> Tensor:
+        """See `ExportForm`; of windows that are cut from features as many frames as there are hops."""
+        x = self.frontend(audio)
+        return x[:, : audio.shape[1] // self.step] if self.cut else x
+
+    def of_frames(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """See `ExportForm`."""
+        logits, tokens = self.network.forward_and_embed(self.normalised(frames), self.layers)
         return main_head(logits), torch.stack([tokens[layer] for layer in self.layers], 1)
 
     def check_lengths(self) -> None:
@@ -117,13 +130,9 @@ class PlainForm(ExportForm):
         if self.fixed:
             raise ExportError(f"this network takes windows of {self.samples} samples alone: leave any_length out")
 
-    def features(self, audio: Tensor) -> Tensor:
-        """What the network sees, `[batch, frames, *item_shape]`; of windows that are cut from features as many frames
-        as there are hops."""
-        x = self.frontend(audio)
-        if self.cut:
-            x = x[:, : audio.shape[1] // self.step]
-        return (x - self.mean) / (2 * self.std)
+    def normalised(self, frames: Tensor) -> Tensor:
+        """What the network sees."""
+        return (frames - self.mean) / (2 * self.std)
 
     def _audio_of(self, frontend: nn.Module, frames: int) -> int:
         return frames * frontend.hop if self.cut else frontend.n_samples(frames)
@@ -151,9 +160,13 @@ class EncoderForm(ExportForm):
         self.samples, self.step, self.shortest, self.longest = form.samples, form.step, form.shortest, form.longest
         self.rounded = form.rounded
 
-    def forward(self, audio: Tensor) -> tuple[Tensor]:
+    def frames_of(self, audio: Tensor) -> Tensor:
+        """As the form."""
+        return self.form.frames_of(audio)
+
+    def of_frames(self, frames: Tensor) -> tuple[Tensor]:
         """As described by `EncoderForm`."""
-        return (representation(self.form(audio)[1]),)
+        return (representation(self.form.of_frames(frames)[1]),)
 
     def check_lengths(self) -> None:
         """As the form."""
@@ -231,7 +244,8 @@ def check_shapes(form: PlainForm) -> None:
         ExportError: It names the layers that can go together.
     """
     with torch.no_grad():
-        tokens = form.network.embed(form.features(torch.zeros(1, form.samples)), form.layers)
+        frames = form.frames_of(torch.zeros(1, form.samples))
+        tokens = form.network.embed(form.normalised(frames), form.layers)
     shapes = {layer: tuple(tokens[layer].shape[1:]) for layer in form.layers}
     if len(set(shapes.values())) > 1:
         alike = [[layer for layer in form.layers if shapes[layer] == shape] for shape in dict.fromkeys(shapes.values())]

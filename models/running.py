@@ -7,9 +7,8 @@ import copy
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from models.attention import prefer
 from models.errors import InputError
 from models.inputs import Inputs
 from models.network import Network, main_head
+from models.open_track import OpenTrack
 
 MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 Forward = Callable[[Network, Tensor], Sequence[Tensor]]  # a network and its normalised input to tensors [batch, ...]
@@ -107,13 +107,13 @@ class Runner:
     forward: Forward
     dtype: torch.dtype = torch.float32
 
-    def __call__(self, windows: Tensor) -> list[np.ndarray]:
+    def __call__(self, windows: Tensor | np.ndarray) -> list[np.ndarray]:
         """Windows `[batch, rows, ...]`, features of any floating type or audio, to arrays `[batch, ...]`."""
         with _made_once:
             network, inputs = self._ready
         device, mixed = self.runtime.torch_device, self.runtime.mixed
         with torch.inference_mode(), prefer(self.runtime.attention):
-            x = inputs(windows.to(device, non_blocking=True))
+            x = inputs(torch.as_tensor(windows).to(device, non_blocking=True))
             with torch.autocast(device.type, mixed) if mixed else contextlib.nullcontext():
                 outputs = self.forward(network, x)
         return [one.cpu().to(self.dtype).numpy() for one in outputs]
@@ -126,30 +126,6 @@ class Runner:
         network = self.network.to(device)
         network = network if self.runtime.mixed else network.prepared()  # what is prepared computes in float32
         return network, copy.deepcopy(self.inputs).to(device).eval()
-
-
-@dataclass
-class OpenTrack:
-    """A track whose windows wait for the network.
-
-    Attributes:
-        name: Of the track.
-        starts: Of its windows, rows.
-        windows: Equally long arrays.
-        rows: Of the track, where the task needs to know.
-        outputs: Of the windows that are through; a tuple of arrays each where the network gives several.
-    """
-
-    name: str
-    starts: np.ndarray
-    windows: list[np.ndarray]
-    rows: int | None = None
-    outputs: list[Any] = field(init=False)
-    left: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.length, self.left = len(self.windows[0]), len(self.windows)
-        self.outputs = [None] * self.left
 
 
 def in_batches(

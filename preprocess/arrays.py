@@ -7,7 +7,7 @@ import soxr
 import torch
 
 from models.frontends import FrontEnd
-from models.inputs import FULL_SCALE
+from models.samples import FULL_SCALE
 from preprocess.decode import LOUDEST, OPPOSITE
 from preprocess.features import transform
 from preprocess.sources import AudioError

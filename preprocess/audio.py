@@ -16,9 +16,9 @@ from typing import Literal
 
 import numpy as np
 
-from datasets.store import Header
+from datasets.store_format import Header
 from models.fingerprint import fingerprint
-from models.inputs import FULL_SCALE
+from models.samples import FULL_SCALE
 from preprocess.tracks import DecodedTrack, encoded_clips, middle, whole_track
 
 SHORTEST = 0.25  # seconds

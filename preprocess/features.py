@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,13 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from datasets.store import Header
+from datasets.store_format import Header
 from models.frontends import FrontEnd
-from preprocess.tracks import DecodedTrack, encoded_clips, middle, whole_track
-
-CHUNK = 2**18  # samples transformed at a time: the spectra of 16 s stay in the cache
-SPARE = 2  # hops kept beyond the context of a frame: the rest of a hop, and one frame at least in the last chunk
-FEWEST_FRAMES = 16  # of a track: what one patch of a transformer spans
+from preprocess.pieces import in_pieces
+from preprocess.tracks import FEWEST_FRAMES, DecodedTrack, encoded_clips, middle, whole_track
 
 
 def header(frontend: FrontEnd) -> Header:
@@ -69,34 +65,19 @@ def transform(blocks: Iterable[np.ndarray], frontend: FrontEnd) -> Iterator[torc
     Yields:
         [n, *item_shape] float32 each; nothing for audio shorter than the front end takes.
     """
-    pieces = _local(blocks, frontend)
+    pieces = in_pieces(
+        blocks,
+        lambda samples: frontend.local(torch.from_numpy(samples)),
+        hop=frontend.hop,
+        context=frontend.context,
+        min_samples=frontend.min_samples,
+    )
     if not frontend.of_recording:
         yield from pieces
     elif kept := list(pieces):
         whole = torch.cat(kept)
         kept.clear()  # of a long recording they are gigabytes
         yield frontend.settle(whole)
-
-
-def _local(blocks: Iterable[np.ndarray], frontend: FrontEnd) -> Iterator[torch.Tensor]:
-    """What of the features depends on the audio around each frame alone."""
-    hop = frontend.hop
-    reach = math.ceil(frontend.context / hop)  # hops to either side of a frame
-    ahead = max(reach + SPARE, math.ceil(frontend.min_samples / hop))  # hops kept behind the last frame of a chunk
-    waiting, length, first = [], 0, 0
-    for block in blocks:
-        waiting.append(block)
-        length += len(block)
-        if length < CHUNK + (first + ahead) * hop:
-            continue
-        samples = np.concatenate(waiting)
-        end = length // hop - ahead + 1
-        yield frontend.local(torch.from_numpy(samples[: (end + ahead - 1) * hop]))[first:end]
-        start = max(end - reach, 0)
-        waiting = [samples[start * hop :]]
-        length, first = len(waiting[0]), end - start
-    if length >= frontend.min_samples:
-        yield frontend.local(torch.from_numpy(np.concatenate(waiting)))[first:]
 
 
 @contextmanager

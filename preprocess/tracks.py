@@ -16,6 +16,7 @@ from preprocess.decode import OppositeChannels, first_alone, stream, whole
 from preprocess.sources import AudioError
 
 CLIP_TOLERANCE = 0.1  # seconds
+FEWEST_FRAMES = 16  # of features of a track: what one patch of a transformer spans
 SILENCE = 1e-4  # peak, -80 dB of full scale: below it every log-mel value is under 0.02
 Encode = Callable[[Iterator[np.ndarray]], Iterator[np.ndarray]]
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from datasets.audio_checksums import audio_checksum
@@ -15,13 +13,10 @@ from datasets.store import StoreError
 from datasets.store_filling import Filler
 from models.frontends import FrontEnd
 from preprocess import compiled
+from preprocess.attempts import attempt
 from preprocess.files import Candidate, clip_id, storable
-from preprocess.opening import MPEG_SUFFIXES
-from preprocess.quiet import quiet_libraries
-from preprocess.recipes import recipe
-from preprocess.sources import AudioError
+from preprocess.recipes import by_recipe
 from preprocess.summaries import SUMMARIES
-from preprocess.tracks import DecodedTrack
 
 
 @dataclass(frozen=True)
@@ -101,48 +96,3 @@ def attempt_all(files: Sequence[Candidate], work: Work) -> Done:
     except StoreError as error:
         return Done(failure=done.failure or str(error))
     return done
-
-
-def attempt(
-    file: Candidate, decode: Callable[[Path], list[DecodedTrack]], main_process: int
-) -> tuple[Candidate, list[DecodedTrack] | str]:
-    """Make the tracks of a file; no file ends the run.
-
-    Args:
-        file: What to decode.
-        decode: Path of a file to its tracks; raises `AudioError` where there are none.
-        main_process: Id of the process that asks; in another one, C libraries are kept quiet, and
-            wherever an mp3 is decoded.
-
-    Returns:
-        The file, and its tracks or the reason why there is none.
-    """
-    if os.getpid() == main_process and file.path.suffix.lower() not in MPEG_SUFFIXES:  # the only decoder that prints
-        return file, _outcome(file.path, decode)
-    with quiet_libraries():
-        return file, _outcome(file.path, decode)
-
-
-def _outcome(path: Path, decode: Callable[[Path], list[DecodedTrack]]) -> list[DecodedTrack] | str:
-    try:
-        return decode(path)
-    except AudioError as error:
-        return error.reason
-    except Exception as error:
-        return f"failed with {type(error).__name__}: {error}"
-
-
-def by_recipe(
-    frontend: str | FrontEnd, path: Path, max_seconds: float | None = None, clip_seconds: float | None = None
-) -> list[DecodedTrack]:
-    """The tracks of a file by `preprocess.recipes.recipe`; errors as there, and `AudioError`.
-
-    Args:
-        frontend: Name of the recipe.
-        path: Of the file.
-        max_seconds: Keep the middle of a longer track.
-        clip_seconds: Cut the file into clips of this length, each a track; None: it is one track.
-    """
-    if clip_seconds is not None:
-        return recipe(frontend).clips(path, clip_seconds)
-    return [recipe(frontend).track(path, max_seconds)]

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.checkpoint_files import WHEEL, checkpoint_file
+from experiments.checkpoint_files import checkpoint_file
 from experiments.encoder import Encoder
 from experiments.tracking.journal import read
 from models import published_taggers
 from models.checkpoints import read_metadata
-from models.releases import RELEASES
+from models.releases import RELEASES, WHEEL
 
 OWNERS = "the weights are their owner's"
 TRAINED_WITH = ("seed", "trainer", "datamodule", "model", "module", "distillation")  # sections of settings

@@ -13,12 +13,16 @@ import torch
 from torch import Tensor
 
 from experiments.encoder import Encoder
+from experiments.export.facts import KEY
+from experiments.export.recordings import facts_of
 from experiments.settings import ExportSettings
 from models.checkpoints import load_any, save_network
+from models.errors import ExportError
 from models.export import NAMES, REPRESENTATION, EncoderForm, ExportForm, representation, window_samples
 from models.maest.huggingface import write_huggingface
 from models.network import Network, main_head
-from models.onnx_files import INPUT, open_onnx, write_onnx
+from models.onnx_files import write_onnx
+from models.onnx_sessions import INPUT, open_onnx
 from models.programs import open_program, write_program
 
 Outputs = dict[str, Tensor]  # logits `[B, classes]`, embeddings `[B, layers, tokens, dim]`, or representation
@@ -108,8 +112,16 @@ def eager(job: ExportJob, audio: Tensor, network: Network | None = None) -> Outp
 
 
 def _write_onnx(path: Path, job: ExportJob) -> Sequence[str]:
-    settings = job.settings
-    write_onnx(path, job.form(fused=settings.int8), job.properties(), settings.int8, settings.any_length)
+    settings, encoder = job.settings, job.encoder
+    properties, frontend = job.properties(), None if encoder.audio else encoder.frontend
+    kinds = settings.int8, settings.any_length
+    try:
+        facts = facts_of(encoder, job.layers, job.frames, job.samples, settings.any_length)
+        described = properties | {KEY: facts.model_dump_json()}
+        write_onnx(path, job.form(fused=settings.int8), described, *kinds, frontend)
+    except ExportError as error:
+        write_onnx(path, job.form(fused=settings.int8), properties, *kinds)
+        return (f"service.engine=onnx cannot serve this file: {error}",)
     return ()
 
 

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
 from datasets.windows import cut
-from experiments.encoder import Encoder
-from experiments.settings import PredictionSettings
+from experiments.described_encoder import DescribedEncoder
+from experiments.inference.rhythm import asked, tempi_of
+from experiments.settings import DatamoduleSettings, InferenceSettings, PredictionSettings, RhythmSettings
 from experiments.tasks.base import Task
 from experiments.tracking import RunHandle
 from experiments.windowing import Windowing
 from models.fingerprint import fingerprint
+from models.open_track import OpenTrack
 from models.prediction import Prediction
-from models.running import OpenTrack, Runner
 from models.thresholds import Thresholds
 from preprocess.files import Candidate
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+RunBatch = Callable[["Tensor | np.ndarray"], list[np.ndarray]]  # windows to arrays `[windows, ...]`, one an output
 
 
 @dataclass(frozen=True)
@@ -42,10 +49,10 @@ class Predictor:
         tempi: The slowest and the fastest tempo that may be estimated, BPM; None: whatever the task knows.
     """
 
-    encoder: Encoder
+    encoder: DescribedEncoder
     task: Task
     windowing: Windowing
-    run_batch: Runner
+    run_batch: RunBatch
     predict: Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
     producer: Mapping[str, Any] = field(default_factory=dict)
     padded: bool = False
@@ -92,6 +99,57 @@ class Predictor:
             return Prediction.of_events(task.classes, self.encoder.grid.times(len(whole)), whole, task.events(whole))
         times, length = track.starts / windowing.rate, track.length / windowing.rate
         return Prediction(task.classes, task.kind, times, length, over_time, whole)
+
+
+def predictor_of(
+    encoder: DescribedEncoder,
+    run_batch: RunBatch,
+    inference: InferenceSettings,
+    datamodule: DatamoduleSettings,
+    rhythm: RhythmSettings,
+    words: Sequence[str] = (),
+    songs: int = 1,
+) -> Predictor:
+    """A network with its own head as what predicts audio, by the settings of `predict`.
+
+    Args:
+        encoder: The network.
+        run_batch: Windows to its logits.
+        inference: How windows lie and become one.
+        datamodule: Their length, and the task that is asked for.
+        rhythm: The decoder of beats, the range of tempi.
+        words: See `Predictor`.
+        songs: How many are predicted.
+
+    Raises:
+        UserError: What is set does not fit the network.
+    """
+    task, decoding = asked(encoder, datamodule.task, rhythm, songs)
+    join = inference.join or task.usual_join
+    # a join that does not fit is an error before the work
+    if inference.join and not task.clip_level:
+        task.checked_join(join)
+    elif task.clip_level:
+        one = np.ones((1, task.n_outputs))
+        task.join_outputs(one, one, np.zeros(1), join)
+    return Predictor(
+        encoder,
+        task,
+        encoder.windowing_of(datamodule.clip_length, **inference.places),
+        run_batch,
+        partial(_decode, encoder, join),
+        ({} if join == "mean" else {"join": join}) | decoding,
+        thresholds=encoder.thresholds,
+        words=words,
+        tempi=tempi_of(task, rhythm),
+    )
+
+
+def _decode(
+    encoder: DescribedEncoder, join: str, outputs: np.ndarray, starts: np.ndarray, rows: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """See `Predictor.predict`."""
+    return encoder.decode(outputs, starts, join, rows)
 
 
 class Keeper(Protocol):

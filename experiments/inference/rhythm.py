@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from experiments.encoder import Encoder
+from experiments.described_encoder import DescribedEncoder
 from experiments.errors import UserError
 from experiments.inference.pinned_beats import with_pinned
 from experiments.settings import RhythmSettings
@@ -17,7 +17,7 @@ from experiments.tasks.tempo import TempoTask, check_range
 from models.fingerprint import fingerprint
 
 
-def asked(encoder: Encoder, wanted: str, rhythm: RhythmSettings, songs: int) -> tuple[Task, dict[str, Any]]:
+def asked(encoder: DescribedEncoder, wanted: str, rhythm: RhythmSettings, songs: int) -> tuple[Task, dict[str, Any]]:
     """The task of a network with the decoder of the settings, and what predictions are thereby made with.
 
     Args:
@@ -28,7 +28,7 @@ def asked(encoder: Encoder, wanted: str, rhythm: RhythmSettings, songs: int) -> 
 
     Raises:
         UserError: Beats are asked for and the network predicts something else; several decoders are given, or
-            something that the one in use does not read; or beats are pinned in several songs.
+            something that the one in use, or a task without beats, does not read; or beats are pinned in several songs.
         CorpusError: The file of pinned beats cannot be read.
     """
     task = encoder.task
@@ -38,6 +38,8 @@ def asked(encoder: Encoder, wanted: str, rhythm: RhythmSettings, songs: int) -> 
             "for beats"
         )
     if not isinstance(task, BeatTracking):
+        read = ("min_bpm", "max_bpm") if isinstance(task, TempoTask) else ()
+        rhythm.check_unread(f"predictions of the task {task.name}", read)
         tempi = tempi_of(task, rhythm)
         return task, {} if tempi == (None, None) else {"tempi": list(tempi)}
     decoders = rhythm.decoders((encoder.decoder or USUAL,))

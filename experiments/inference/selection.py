@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.checkpoint_files import WHEEL
 from experiments.errors import UserError
 from experiments.messages import say
 from experiments.settings import PredictionSettings, PretrainSettings
@@ -19,6 +18,7 @@ from models.errors import CheckpointError
 from models.files import replaced
 from models.fingerprint import fingerprint
 from models.published_taggers import CORPORA
+from models.releases import WHEEL
 from models.selection import Selection, fitted, one_class, same_for_all
 from models.thresholds import USUAL, Thresholds
 

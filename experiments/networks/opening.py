@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from experiments.checkpoint_files import WHEEL
 from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.labels import output_names
@@ -18,7 +17,7 @@ from experiments.tasks import build
 from experiments.tracks.data import DataSource
 from experiments.windowing import Windowing
 from models.checkpoints import fetch
-from models.releases import RELEASES
+from models.releases import RELEASES, WHEEL
 from models.running import Runtime
 
 ALL = "all"  # in the place of names of layers
@@ -82,9 +81,7 @@ def windowing_of(
         InputError: The network takes no window as long as that.
         UserError: A store cannot have such windows.
     """
-    inference = settings.inference
-    places = {"windows": inference.windows, "hop": inference.hop, "overlapped": inference.half_overlapped_inference}
-    return encoder.windowing_of(seconds, **places, stored=stored)
+    return encoder.windowing_of(seconds, **settings.inference.places, stored=stored)
 
 
 def say_rounded(encoder: Encoder, source: DataSource) -> None:

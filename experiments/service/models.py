@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-from experiments.encoder import Encoder
 from experiments.errors import UserError
-from experiments.export.cards import card
-from experiments.inference.audio_files import Decode, decoder_of
-from experiments.inference.network_predictor import opened, predictor_with
-from experiments.inference.predictor import Predictor
 from experiments.inference.selection import selection_of, tag_set
 from experiments.probes.fitted import FittedProbe
-from experiments.probes.prediction import probe_predictor
+from experiments.service.parts import Parts
 from experiments.settings import InferenceSettings
 from experiments.transfer.settings import TransferSettings
 from models.fingerprint import fingerprint
 from models.releases import RELEASES
-from models.running import Runner, tokens_of
 from models.selection import Selection
 
 NAMES = {"tagging": "tags"}  # of the only model of a service, by its task; others are called as their task is
@@ -29,27 +20,16 @@ WITHOUT_OUTPUTS = "embeddings"  # the name of an encoder that predicts nothing
 
 
 @dataclass(frozen=True)
-class ServedModel:
-    """A network, or a probe on one.
+class ServedModel(Parts):
+    """A model with its name.
 
     Attributes:
         name: In addresses.
-        encoder: The network.
-        predictor: What predicts; None of a network without outputs, which only gives embeddings.
         selection: Which classes are given where a request says nothing; None where the task has none.
-        about: What is known of it besides: licence, weights, training.
     """
 
     name: str
-    encoder: Encoder
-    predictor: Predictor | None
     selection: Selection | None
-    about: Mapping[str, Any]
-
-    @property
-    def decode(self) -> Decode:
-        """A file to the rows that the network's windows are cut from; it can be sent to another process."""
-        return decoder_of(self.encoder)
 
     @property
     def decoding(self) -> str:
@@ -115,28 +95,16 @@ def settings_of(name: str, settings: TransferSettings) -> TransferSettings:
 
 def _open(name: str | None, settings: TransferSettings) -> ServedModel:
     """A model; without a name it is called by its task."""
-    if settings.probe.file is not None:
-        predictor = probe_predictor(settings)
-        encoder, about = predictor.encoder, {"probe": predictor.producer["probe"]}
+    if settings.service.engine == "onnx":
+        from experiments.service.onnx_models import parts_of
     else:
-        pretraining = settings.as_pretraining()
-        encoder = opened(pretraining)
-        predictor = predictor_with(encoder, pretraining) if encoder.description["task"] else None
-        about = {}
-    inference = settings.inference
-    own = card(encoder, inference.checkpoint, settings.model.pretrained)
-    about = {**about, **{key: own[key] for key in ("licence", "weights", "training") if key in own}}
-    if predictor is None:
-        return ServedModel(name or WITHOUT_OUTPUTS, encoder, None, None, about)
-    task = predictor.task
-    selection = selection_of(inference, task, predictor.thresholds, encoder.weights)
-    return ServedModel(name or NAMES.get(task.name, task.name), encoder, predictor, selection, about)
-
-
-def embedding_runner(model: ServedModel, layers: tuple[str, ...]) -> Runner:
-    """Windows to tokens of these layers."""
-    forward: Callable = partial(tokens_of, layers=layers)
-    return model.encoder.runner(forward)
+        from experiments.service.torch_models import parts_of
+    parts = parts_of(settings)
+    if parts.predictor is None:
+        return ServedModel(**vars(parts), name=name or WITHOUT_OUTPUTS, selection=None)
+    task = parts.predictor.task
+    selection = selection_of(settings.inference, task, parts.predictor.thresholds, parts.encoder.weights)
+    return ServedModel(**vars(parts), name=name or NAMES.get(task.name, task.name), selection=selection)
 
 
 def identity(model: ServedModel) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -68,6 +68,11 @@ class InferenceSettings(PredictionSettings):
     fit_thresholds: bool = False  # evaluate: fit them on the validation split first, and leave thresholds.json
     scheduler: str | None = None  # extraction: of a Dask cluster, whose workers compute, tcp://host:port
     labels: str | None = None  # where weights carry none: magnatagatune, msd, jamendo, or a text, JSON or checkpoint
+
+    @property
+    def places(self) -> dict[str, Any]:
+        """Where windows lie, as `Encoder.windowing_of` takes it."""
+        return {"windows": self.windows, "hop": self.hop, "overlapped": self.half_overlapped_inference}
 
     @model_validator(mode="after")
     def _head_of_an_encoder(self) -> InferenceSettings:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from datasets.text import pluralize
 from experiments.errors import UserError
 from experiments.tasks.base import Task
+
+if TYPE_CHECKING:
+    from models.network import Network
 
 
 def checked_classes(kind: str, classes: Sequence[str], at_least: int) -> tuple[str, ...]:
@@ -118,3 +121,21 @@ def finite_number(kind: str, value: Any) -> float:
     if not np.isfinite(number):
         raise UserError(f"{kind}: {value!r} is no number; leave the cell empty where nobody annotated the track")
     return number
+
+
+def check_over_time(network: Network | type[Network], task: Task | type[Task]) -> None:
+    """Refuse a network over time for a task about whole recordings, and the reverse.
+
+    Raises:
+        UserError: They do not go together.
+    """
+    if network.over_time and task.clip_level:
+        raise UserError(
+            f"the network {network.name} gives its outputs over time, and {task.name} is about whole recordings: take "
+            "datamodule.task=beats, or another network"
+        )
+    if not (network.over_time or task.clip_level):
+        raise UserError(
+            f"{task.name} is about points in time, and the network {network.name} gives one output a window: take a "
+            "network over time, such as the named configs spectnt_beats and tcn_beats"
+        )

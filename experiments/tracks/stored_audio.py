@@ -12,7 +12,7 @@ from datasets.store import Reader
 from datasets.upstream import open_features
 from experiments.settings import DatamoduleSettings
 from models.frontends import FrontEnd, build
-from models.inputs import FULL_SCALE
+from models.samples import FULL_SCALE
 from preprocess.files import holds_features
 
 

@@ -20,9 +20,9 @@ from experiments.training.averaging import take_out
 from experiments.training.optimizers import make_optimizer, make_schedule
 from experiments.training.phases import PHASE, Phase
 from models.augment import Chain, resample
+from models.descriptions import THRESHOLDS
 from models.frontends.base import full_precision
 from models.inputs import Inputs
-from models.layouts import THRESHOLDS
 from models.network import Outputs
 from models.optim import frozen_to_eval
 from models.thresholds import Thresholds

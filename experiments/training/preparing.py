@@ -10,13 +10,13 @@ from datasets.corpus import Corpus
 from datasets.examples import require_nonempty
 from datasets.text import pluralize
 from experiments.encoder import Encoder
-from experiments.labels import check_over_time
 from experiments.messages import say
 from experiments.networks.devices import check_accelerator
 from experiments.networks.initial import fetch_weights, frontend_from, initial
 from experiments.networks.opening import open_encoder, say_rounded, windowing_of
 from experiments.settings import PretrainSettings
 from experiments.tasks import find
+from experiments.tasks.checks import check_over_time
 from experiments.tracking import RunHandle
 from experiments.tracks.data import DataSource, build_task, fit_labels, identify, open_source, read_corpus
 from experiments.tracks.examples import examples
@@ -121,6 +121,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
 def _trained(settings: PretrainSettings, run: RunHandle) -> Subject:
     """A trained network, and tracks annotated with what it predicts."""
     datamodule, encoder = settings.datamodule, open_encoder(settings)
+    beat_decoders.check_task(settings.rhythm, encoder.task, "an evaluation")
     source = open_source(datamodule, encoder.frontend, encoder.input, task=encoder.task)
     corpus = read_corpus(datamodule, source, encoder.task)
     corpus, stored = match(corpus, source.features.ids, source.base_dir, datamodule.max_unmatched, run)
@@ -147,6 +148,7 @@ def untrained(settings: PretrainSettings, run: RunHandle) -> Subject:
     else:
         corpus, task = build_task(datamodule, corpus, taught=distilling.taught_labels(settings, logits))
         offered = distilling.teacher_outputs(settings, logits, task) if logits else None
+    beat_decoders.check_task(settings.rhythm, task, "a training")
     second_head, kind = offered.second_head if offered else None, "audio" if source.audio else "features"
     encoder = initial(settings, frontend, task, second_head, kind)
     return Subject(encoder, source, corpus, stored, offered, alone is None)

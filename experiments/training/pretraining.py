@@ -30,7 +30,7 @@ from experiments.training.preparing import prepare
 from experiments.training.tag_scores import further_scores, macro_intervals, name_left_out, print_scores, score_line
 from experiments.training.thresholds import thresholds_of
 from experiments.training.trainer import History, best_checkpoint, make_trainer
-from models.layouts import DECODER
+from models.descriptions import DECODER
 from models.selection import Selection
 
 MOST_ROWS = 60  # of a table in a terminal

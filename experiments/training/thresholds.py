@@ -15,7 +15,8 @@ from lightning.pytorch.callbacks import Callback
 from experiments.objectives import Evaluation
 from experiments.tasks.base import Task
 from experiments.training.averaging import RESTORED, Averaging
-from models.layouts import AVERAGED, THRESHOLDS
+from models.descriptions import THRESHOLDS
+from models.layouts import AVERAGED
 from models.thresholds import Thresholds, fit_thresholds
 
 

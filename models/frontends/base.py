@@ -16,7 +16,7 @@ from models.named import Named
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
     """Keep mixed precision and TF32 out: 10 bits of mantissa would move a log-mel by more than 1e-4."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or device.type == "meta":  # where nothing is computed, only counted
         yield
         return
     before = torch.get_float32_matmul_precision()
@@ -107,6 +107,10 @@ class FrontEnd(Named):
     def exportable(self) -> nn.Module:
         """A module that computes the same of operations that can be written for other programs; its weights shared."""
         return self
+
+    def exportable_local(self) -> nn.Module:
+        """`local` in the same form, where it is something else than the whole."""
+        return self.exportable()
 
     def check(self, audio: Tensor) -> None:
         """Refuse audio that is not float32, or too short.

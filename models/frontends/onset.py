@@ -100,4 +100,8 @@ class OnsetStrength(MelFrontEnd, name="onset"):
 
     def exportable(self) -> nn.Module:
         """As products with the basis of the Fourier transform."""
-        return nn.Sequential(MatrixMel(self), Settling(self.shift))
+        return nn.Sequential(self.exportable_local(), Settling(self.shift))
+
+    def exportable_local(self) -> nn.Module:
+        """Levels of the bands, likewise."""
+        return MatrixMel(self)

@@ -14,21 +14,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-NEIGHBOURS = 2 * 3 + 1  # steps of a beat and beside it, which are no negatives in the weight of the positives
-
-
-def positive_weight(interval: float, rate: float) -> float:
-    """What a positive counts for, so that all of them count about as much as the negatives.
-
-    Args:
-        interval: Seconds from one to the next, on average.
-        rate: Steps a second.
-
-    Returns:
-        Negatives per positive, a whole number of 1 or more.
-    """
-    return max(1.0, float(round(interval * rate - NEIGHBOURS)))
-
 
 def shift_tolerant(
     logits: Tensor, targets: Tensor, mask: Tensor | None, weights: Tensor | float = 1.0, tolerance: int = 0

@@ -120,9 +120,13 @@ class AudioNetwork(ExportForm):
                 "patchout that holds always fixes the length of windows: export one length, or without patchout"
             )
 
-    def forward(self, audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """As described by `ExportForm`; tokens are CLS, DIST and the mean of the others at the output of a block."""
-        x = self.patches(((self.mel(audio) - self.mean) / (2 * self.std)).transpose(1, 2)[:, None])
+    def frames_of(self, audio: torch.Tensor) -> torch.Tensor:
+        """See `ExportForm`."""
+        return self.mel(audio)
+
+    def of_frames(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `ExportForm`; tokens are CLS, DIST and the mean of the others at the output of a block."""
+        x = self.patches(((frames - self.mean) / (2 * self.std)).transpose(1, 2)[:, None])
         time = self.time[..., torch.arange(x.shape[3], device=x.device)]  # a slice would fix the length of a program
         x = (x + self.frequency + time).flatten(2).transpose(1, 2)
         if self.kept is not None:

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter1d
 from scipy.special import expit, logit
 
+NEIGHBOURS = 2 * 3 + 1  # steps of a beat and beside it, which are no negatives in the weight of the positives
 SURE = 1e-6  # how near to 0 and 1 a float32 probability is still told apart from them
 
 
@@ -46,3 +47,16 @@ def calibrated(
     highest = maximum_filter1d(odds[:, 1], steps, mode="nearest")
     share = expit(highest - math.log(weights[1] / steps) - common)
     return np.stack([beat, np.where(np.isnan(odds[:, 1]), np.nan, beat * share)], 1)
+
+
+def positive_weight(interval: float, rate: float) -> float:
+    """What a positive counts for, so that all of them count about as much as the negatives.
+
+    Args:
+        interval: Seconds from one to the next, on average.
+        rate: Steps a second.
+
+    Returns:
+        Negatives per positive, a whole number of 1 or more.
+    """
+    return max(1.0, float(round(interval * rate - NEIGHBOURS)))

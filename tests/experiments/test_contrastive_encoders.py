@@ -19,7 +19,7 @@ from experiments.inference.prediction import predict
 from experiments.settings import InferenceSettings, PretrainSettings
 from experiments.tracking import RunHandle, overrides
 from models.errors import ExportError
-from models.onnx_files import open_onnx, read_properties
+from models.onnx_sessions import open_onnx, read_properties
 from models.programs import open_program
 from models.published_taggers import MAGNATAGATUNE
 from tests.models import contrastive_files as files

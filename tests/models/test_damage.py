@@ -22,7 +22,7 @@ from models.checkpoints import CheckpointError, initialise, load_any, read_argum
 from models.layouts import HEADER, load_pickled, read_weights
 from models.maest import MAEST
 from models.maest.huggingface import write_huggingface
-from models.onnx_files import open_onnx
+from models.onnx_sessions import open_onnx
 from models.pickle_check import check_pickle
 from models.programs import open_program
 

@@ -12,7 +12,8 @@ from models.frontends.mel import MelFrontEnd, decibels, hann, mel_filters
 from models.inputs import Inputs
 from models.maest import MAEST
 from models.maest.export import AudioNetwork
-from models.onnx_files import open_onnx, write_onnx
+from models.onnx_files import write_onnx
+from models.onnx_sessions import open_onnx
 from models.outputs import main_head
 from models.programs import open_program, write_program
 from tests.models.toys import Levels, Raw, Toy

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from models.frontends import FrontEnd, build, names
 from models.frontends.mel import MelFrontEnd, hann, mel_filters
-from preprocess import features
+from preprocess import pieces
 from preprocess.features import transform
 from tests.models.toys import Levels
 
@@ -41,7 +41,7 @@ class Long(FrontEnd):
 
 def in_chunks(audio: np.ndarray, sizes: list[int], chunk: int, frontend: FrontEnd) -> torch.Tensor:
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
-        patch.setattr(features, "CHUNK", chunk)
+        patch.setattr(pieces, "CHUNK", chunk)
         return torch.cat(list(transform(np.split(audio, np.cumsum(sizes)[:-1]), frontend)))
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.frontends import FrontEnd, build, names
-from preprocess import features
+from preprocess import features, pieces
 from preprocess.decode import load
 from preprocess.features import track_features, transform
 from preprocess.sources import AudioError
@@ -41,7 +41,7 @@ def test_blocks_of_any_size_equal_the_whole(name: str, data: st.DataObject):
     audio = np.random.default_rng(sum(sizes)).standard_normal(sum(sizes)).astype(np.float32)
     frontend = build(name)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(features, "CHUNK", chunk)
+        patch.setattr(pieces, "CHUNK", chunk)
         parts = list(transform(np.split(audio, np.cumsum(sizes)[:-1]), frontend))
     torch.testing.assert_close(torch.cat(parts), frontend(torch.from_numpy(audio)), rtol=0, atol=2e-5)
 
@@ -70,7 +70,7 @@ def test_frames_may_reach_over_any_number_of_hops(size: int, hop: int, mode: str
     audio = np.random.default_rng(sum(sizes)).standard_normal(sum(sizes)).astype(np.float32)
     frontend = Spectrum(size, hop, mode)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(features, "CHUNK", data.draw(st.integers(1, 12)))
+        patch.setattr(pieces, "CHUNK", data.draw(st.integers(1, 12)))
         parts = list(transform(np.split(audio, np.cumsum(sizes)[:-1]), frontend))
     torch.testing.assert_close(torch.cat(parts), frontend(torch.from_numpy(audio)), rtol=0, atol=2e-4)
 

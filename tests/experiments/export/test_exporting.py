@@ -21,7 +21,7 @@ from models.fcn import FCN
 from models.frontends import build
 from models.frontends.musicnn import HOP, MusiCNNMel
 from models.maest import MAEST
-from models.onnx_files import open_onnx, read_properties
+from models.onnx_sessions import open_onnx, read_properties
 from models.programs import open_program
 from models.published_taggers import FILES
 from models.releases import MAEST_LICENCE

@@ -34,7 +34,15 @@ def test_all_files_of_the_folder_are_served_and_no_others(client):
         answer = client.get(address)
         assert (answer.status_code, answer.text, answer.headers["content-type"]) == (200, texts()[name], kind)
         assert client.head(address).status_code == 200
-    for address in ("/index.html", "/page.py", "/../page.py", "/%2e%2e/page.py", "/page/main.js", "/main.js/", "/redoc"):
+    for address in (
+        "/index.html",
+        "/page.py",
+        "/../page.py",
+        "/%2e%2e/page.py",
+        "/page/main.js",
+        "/main.js/",
+        "/redoc",
+    ):
         assert client.get(address, follow_redirects=False).status_code in (307, 404)
     assert client.post("/").status_code == 405
     assert client.get("/openapi.json").json()["paths"] == {}
@@ -77,7 +85,9 @@ def test_its_files_load_each_other_alone():
 
 def test_texts_become_text_and_never_markup_or_code():
     for name, text in texts().items():
-        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text), name
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text), (
+            name
+        )
     for name in ("index.html", "docs.html"):
         assert not re.search(r"\son\w+=|\sstyle=|<style|<script(?! type=\"module\" src=)", texts()[name])
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from models.losses.beats import class_entropy, positive_weight, shift_tolerant
+from models.losses.beats import class_entropy, shift_tolerant
+from models.rhythm.calibration import positive_weight
 
 WEIGHTS = torch.tensor([19.0, 87.0])
 

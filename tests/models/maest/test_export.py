@@ -18,7 +18,8 @@ from models.inputs import Inputs
 from models.maest import MAEST
 from models.maest.export import AudioNetwork
 from models.network import main_head
-from models.onnx_files import audio_session, open_onnx, quantised, read_properties, write_onnx
+from models.onnx_files import audio_session, quantised, write_onnx
+from models.onnx_sessions import open_onnx, read_properties
 from models.programs import open_program, write_program
 from preprocess.decode import load
 

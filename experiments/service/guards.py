@@ -34,7 +34,7 @@ ONCE = (
 )
 # The page and its files hold no data: they are there without a token, which the page asks for. So is whether the
 # service works, for those who watch over it.
-PUBLIC = ("/", "/health")
+PUBLIC = ("/", "/docs", "/health")
 PUBLIC_FILES = re.compile(r"/[a-z0-9_-]+\.(?:js|css|svg|ico)")
 HEADERS = {  # of every response that does not set them itself
     b"x-content-type-options": b"nosniff",

@@ -29,7 +29,7 @@ from tests.models.click_toys import clicks
 
 PROJECT = Path(__file__).resolve().parents[2]
 MODELS = "tags,key,mood,beats,texture"
-TOKEN = "a token that nobody guesses"
+TOKEN = "a-token-that-nobody-guesses"
 LONG = 600  # seconds
 HIDES = '=1+1, <b>bold and "more".wav'  # a file name that would be a formula in a spreadsheet, and markup in a page
 
@@ -554,6 +554,33 @@ def test_a_busy_service_is_asked_again_when_it_says(browser, until, songs, tmp_p
         assert "the service is busy" in page.wait("song.mp3", "waiting: ")
         page.wait("song.mp3")
         assert page.bars("tags")
+    finally:
+        running.close()
+
+
+def test_a_token_is_asked_for_and_forgotten_with_the_tab(browser, until, songs, tmp_path):
+    running = ServiceProcess(tmp_path / "closed", "tags", f"token={TOKEN}")
+    try:
+        page = Listening(browser, until, running.url)
+        page.open()
+        until(lambda: page.one("#secret").is_displayed(), "the field for the token")
+        assert browser.switch_to.active_element == page.one("#secret")
+        reason = page.one("#refusal").text
+        assert reason == httpx.get(f"{running.url}/v1/models").json()["detail"]
+        page.one("#secret").send_keys("another-token", Keys.ENTER)
+        until(lambda: page.one("#secret").is_displayed() and page.one("#refusal").text, "why it is refused")
+        page.one("#secret").send_keys(TOKEN, Keys.ENTER)
+        page.ready()
+        assert not page.one("#token").is_displayed()
+        assert '-H "Authorization: Bearer $TOKEN"' in page.one("#models > .line pre").text
+        page.add(songs["song.mp3"])
+        page.wait("song.mp3")
+        page.open("/docs")
+        until(lambda: page.all("#paths article"), "addresses, without asking again")
+        assert page.run("return [localStorage.length, document.cookie]") == [0, ""]
+        page.run("sessionStorage.clear()")
+        page.open("/docs")
+        until(lambda: page.one("#secret").is_displayed(), "the field for the token")
     finally:
         running.close()
 

@@ -1,6 +1,6 @@
 """A service of small networks with random weights, to test its page.
 
-    python -m tests.browser.page_service FOLDER tags,key,mood,beats,texture [SETTING=VALUE ...]
+    python -m tests.browser.page.serving FOLDER tags,key,mood,beats,texture [SETTING=VALUE ...]
 
 Checkpoints are written to the folder first; the settings are those of the section `service`. With BUSY=N in the
 environment the first N uploads are answered with 429.

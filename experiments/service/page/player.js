@@ -79,7 +79,7 @@ export function openPlayer(entry, section, models, again) {
   }
 
   async function drawWave() {
-    if (audio.duration > LONGEST || entry.file.size > 1e6 * LARGEST) {
+    if ((Number.isFinite(audio.duration) && audio.duration > LONGEST) || entry.file.size > 1e6 * LARGEST) {
       note.textContent = `No waveform is drawn of recordings longer than ${LONGEST / 60} minutes, or larger than ${LARGEST} MB.`;
       return;
     }

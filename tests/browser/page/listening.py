@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 from selenium import webdriver
+from selenium.common.exceptions import NoSuchElementException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
@@ -79,7 +80,10 @@ class Listening:
         self.one("#choose").send_keys("\n".join(map(str, files)))
 
     def row(self, name: str) -> WebElement:
-        return next(row for row in self.all("#list li") if row.find_element(By.CSS_SELECTOR, ".name").text == name)
+        for row in self.all("#list li"):
+            if row.find_element(By.CSS_SELECTOR, ".name").text == name:
+                return row
+        raise NoSuchElementException(name)
 
     def state(self, name: str) -> str:
         return self.row(name).find_element(By.CSS_SELECTOR, ".state").text

@@ -86,7 +86,7 @@ def test_a_phone_needs_no_scrolling_sideways_and_seeks_by_touch(page, songs):
     page.browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [point]})
     page.browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     page.until(lambda: page.time() == pytest.approx(21 / 4, abs=0.3), "the place that was touched")
-    page.picture("page_360.png")
+    page.picture("page_phone.png")
 
 
 def test_states_are_said_to_screen_readers(page, songs):

@@ -19,6 +19,7 @@ from tests.browser.page.listening import HIDES, LONG, answers_of
 def test_what_is_shown_of_a_recording_are_the_numbers_of_the_service(page, service, songs, name):
     page.add(songs[name])
     page.wait(name)
+    page.picture("page.png")
     answers = answers_of(service, songs[name])
     for model in ("tags", "key"):
         answer = answers[model]
@@ -39,7 +40,6 @@ def test_what_is_shown_of_a_recording_are_the_numbers_of_the_service(page, servi
     assert [[float(cell) for cell in row] for row in rows] == [list(beat.values()) for beat in beats["beats"]]
     lanes = [lane.text for lane in page.all(".lane-name")]
     assert len(lanes) == 2 + 10 + 10 + 2 + 3
-    page.picture("page_1280.png")
 
 
 def test_names_and_labels_are_texts_wherever_they_are_shown_or_saved(page, songs, saved):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 
 import httpx
+import pytest
 from selenium.webdriver import Keys
 from selenium.webdriver.common.by import By
 
@@ -104,46 +105,50 @@ def test_dropped_files_are_taken(page, songs):
     assert page.wait("dropped.mp3") == "done"
 
 
-def test_a_busy_service_is_asked_again_when_it_says(browser, until, songs, tmp_path):
-    running = ServiceProcess(tmp_path / "busy", "tags", BUSY="2")
-    try:
-        page = Listening(browser, until, running.url)
-        page.open()
-        page.ready()
-        assert not page.one("#wanted").is_displayed(), "one model alone is not chosen"
-        page.add(songs["song.mp3"])
-        assert "the service is busy" in page.wait("song.mp3", "waiting: ")
-        page.wait("song.mp3")
-        assert page.bars("tags")
-    finally:
-        running.close()
+@pytest.fixture(scope="module")
+def closed_service(tmp_path_factory):
+    """One that asks for a token, and refuses two uploads before it takes one."""
+    running = ServiceProcess(tmp_path_factory.mktemp("service") / "closed", "tags", f"token={TOKEN}", BUSY="2")
+    yield running
+    running.close()
 
 
-def test_a_token_is_asked_for_and_forgotten_with_the_tab(browser, until, songs, tmp_path):
-    running = ServiceProcess(tmp_path / "closed", "tags", f"token={TOKEN}")
-    try:
-        page = Listening(browser, until, running.url)
-        page.open()
-        until(lambda: page.one("#secret").is_displayed(), "the field for the token")
-        assert browser.switch_to.active_element == page.one("#secret")
-        reason = page.one("#refusal").text
-        assert reason == httpx.get(f"{running.url}/v1/models").json()["detail"]
-        page.one("#secret").send_keys("another-token", Keys.ENTER)
-        until(lambda: page.one("#secret").is_displayed() and page.one("#refusal").text, "why it is refused")
-        page.one("#secret").send_keys(TOKEN, Keys.ENTER)
-        page.ready()
-        assert not page.one("#token").is_displayed()
-        assert '-H "Authorization: Bearer $TOKEN"' in page.one("#models > .line pre").text
-        page.add(songs["song.mp3"])
-        page.wait("song.mp3")
-        page.open("/docs")
-        until(lambda: page.all("#paths article"), "addresses, without asking again")
-        assert page.run("return [localStorage.length, document.cookie]") == [0, ""]
-        page.run("sessionStorage.clear()")
-        page.open("/docs")
-        until(lambda: page.one("#secret").is_displayed(), "the field for the token")
-    finally:
-        running.close()
+@pytest.fixture
+def closed(browser, until, closed_service):
+    """The page of a service that asks for a token; it has none yet."""
+    page = Listening(browser, until, closed_service.url)
+    page.open()
+    page.run("sessionStorage.clear()")
+    page.open()
+    until(lambda: page.one("#secret").is_displayed(), "the field for the token")
+    return page
+
+
+def test_a_token_is_asked_for_and_forgotten_with_the_tab(closed, until):
+    assert closed.browser.switch_to.active_element == closed.one("#secret")
+    assert closed.one("#refusal").text == httpx.get(f"{closed.url}/v1/models").json()["detail"]
+    closed.one("#secret").send_keys("another-token", Keys.ENTER)
+    until(lambda: closed.one("#secret").is_displayed() and closed.one("#refusal").text, "why it is refused")
+    closed.one("#secret").send_keys(TOKEN, Keys.ENTER)
+    closed.ready()
+    assert not closed.one("#token").is_displayed()
+    assert '-H "Authorization: Bearer $TOKEN"' in closed.one("#models > .line pre").text
+    closed.open("/docs")
+    until(lambda: closed.all("#paths article"), "addresses, without asking again")
+    assert closed.run("return [localStorage.length, document.cookie]") == [0, ""]
+    closed.run("sessionStorage.clear()")
+    closed.open("/docs")
+    until(lambda: closed.one("#secret").is_displayed(), "the field for the token")
+
+
+def test_a_busy_service_is_asked_again_when_it_says(closed, songs):
+    closed.one("#secret").send_keys(TOKEN, Keys.ENTER)
+    closed.ready()
+    assert not closed.one("#wanted").is_displayed(), "one model alone is not chosen"
+    closed.add(songs["song.mp3"])
+    closed.until(lambda: "the service is busy, sent again in 1 s" in closed.state("song.mp3"), "that it is busy")
+    closed.wait("song.mp3")
+    assert closed.bars("tags")
 
 
 def test_the_schema_is_readable_without_another_host(page):

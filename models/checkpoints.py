@@ -337,7 +337,7 @@ def _other_network(weights: Weights, network: Network) -> str | None:
             name = _published(weights, "")[0].name
         except CheckpointError:
             return None
-    return name if isinstance(name, str) and name != network.name else None
+    return name if isinstance(name, str) and name not in (network.name, *network.starts_from) else None
 
 
 def _importable(network: nn.Module) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ import torch
 from models.errors import CheckpointError
 
 State = dict[str, torch.Tensor]
+BLOCK = re.compile(r"^(blocks\.[^.]+|\w*[cC]onv\w*\d)\..*")  # whose tensors are told as one
 Labels = tuple[Sequence[str], Sequence[str]]  # names of the source's classes and of the network's
 
 
@@ -50,7 +52,7 @@ class LoadReport:
     @staticmethod
     def _by_block(keys: Sequence[str]) -> list[str]:
         """The names, those of one block as one."""
-        return list(dict.fromkeys(".".join(key.split(".")[:2]) if key.startswith("blocks.") else key for key in keys))
+        return list(dict.fromkeys(BLOCK.sub(r"\1", key) for key in keys))
 
 
 def fit_by_name(

@@ -61,6 +61,7 @@ class Network(Named):
         head_prefixes: Beginnings of the names of parameters that belong to its classifiers.
         head_arguments: Arguments that change the classifiers alone.
         inherited: Arguments in `derived` that it takes over from a checkpoint that it starts from.
+        starts_from: Names of other networks whose weights it can start from.
         n_classes: Number of logits; 0 of a network that was trained without labels, whose heads are empty.
     """
 
@@ -84,6 +85,7 @@ class Network(Named):
     head_prefixes: ClassVar[tuple[str, ...]] = ("head.",)
     head_arguments: ClassVar[tuple[str, ...]] = ("n_classes",)
     inherited: ClassVar[tuple[str, ...]] = ()
+    starts_from: ClassVar[tuple[str, ...]] = ()
     n_classes: int
 
     @classmethod

@@ -122,6 +122,8 @@ class SpecTNTTCN(Network, name="spectnt_tcn"):
         )
 
     def _logits(self, spectnt: Any, tcn: Tensor) -> Tensor:
+        if not self.n_classes:  # there is nothing to average
+            return self.spectnt.classify(spectnt)
         return (self.spectnt.classify(spectnt) + averaged(self.tcn.classify(tcn), self.pool)) / 2
 
     def _tokens(self, spectnt: Any, tcn: Tensor) -> Tensor:

@@ -119,4 +119,6 @@ class TempoCNN(TempoNetwork, name="tempo_cnn"):
 
     def classify(self, cells: Tensor) -> Tensor:
         """The mean of all cells through the classifier, which is the mean of what it makes of each."""
+        if not self.n_classes:  # a convolution to no channels can be made, and not be called
+            return cells.new_empty(len(cells), 0)
         return self.classifier(cells.mean((2, 3), keepdim=True)).flatten(1)

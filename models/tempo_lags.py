@@ -112,7 +112,7 @@ class TempoLags(TempoNetwork, name="tempo_lags"):
         """A new network, with random weights.
 
         Args:
-            n_classes: Number of logits, 256.
+            n_classes: Number of logits, 256; or 0.
             bands: Of a frame.
             rate: Frames a second.
             groups: Of neighbouring bands, which have an envelope of their own; one more has all bands.
@@ -123,7 +123,7 @@ class TempoLags(TempoNetwork, name="tempo_lags"):
             ValueError: Other classes, or fewer bands than groups.
         """
         super().__init__()
-        if n_classes != CLASSES[1] - CLASSES[0] + 1:
+        if n_classes not in (0, CLASSES[1] - CLASSES[0] + 1):
             raise ValueError(f"{n_classes} outputs: this network gives the 256 classes of datamodule.task=tempo alone")
         if groups > bands:
             raise ValueError(f"groups={groups}: the front end makes {bands} bands")
@@ -136,7 +136,7 @@ class TempoLags(TempoNetwork, name="tempo_lags"):
         self.layer1 = nn.Conv1d(groups + 1, channels, 5, padding=2)
         for number, dilation in enumerate(DILATIONS, start=2):
             setattr(self, f"layer{number}", Residual(channels, dilation, dropout))
-        self.scale = Scale(channels)
+        self.scale = Scale(channels) if n_classes else nn.Linear(channels, 0)
 
     @classmethod
     def derive(cls, frontend: FrontEnd, frames: int, n_classes: int) -> dict[str, Any]:
@@ -168,4 +168,4 @@ class TempoLags(TempoNetwork, name="tempo_lags"):
 
     def classify(self, cells: Tensor) -> Tensor:
         """The values at the tempi of the classes."""
-        return self.scale(cells)
+        return self.scale(cells if self.n_classes else cells.mean(2))

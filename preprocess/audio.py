@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from datasets.store import Header
+from datasets.store_format import Header
 from models.fingerprint import fingerprint
 from models.samples import FULL_SCALE
 from preprocess.tracks import DecodedTrack, encoded_clips, middle, whole_track

@@ -11,7 +11,10 @@ range of integers are refused.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +30,29 @@ LOUDEST = 100.0  # full scale is 1: audio beyond this was scaled to integers, or
 OPPOSITE = 0.02
 
 logger = logging.getLogger(__name__)
+_most: ContextVar[tuple[float, str]] = ContextVar("most", default=(math.inf, ""))  # seconds, and the setting of them
 
 
 class OppositeChannels(AudioError):
     """Their mean is next to nothing, while each of them is audible."""
+
+
+@contextmanager
+def at_most(seconds: float, setting: str) -> Iterator[None]:
+    """Refuse longer audio: at once where its header promises more, else as soon as more was decoded.
+
+    A few kilobytes can unpack to hours of silence, so a service has to stop early; what it calls to decode is the same
+    as everywhere, and need not know.
+
+    Args:
+        seconds: Of a file.
+        setting: Where they can be changed.
+    """
+    before = _most.set((seconds, setting))
+    try:
+        yield
+    finally:
+        _most.reset(before)
 
 
 def load(path: str | Path, sample_rate: int) -> np.ndarray:
@@ -84,7 +106,7 @@ def stream(
 
     Raises:
         OppositeChannels: The channels cancel each other; known at the end.
-        AudioError: As `load`; possibly only after some blocks.
+        AudioError: As `load`, and within `at_most`; possibly only after some blocks.
     """
     tally, resampler, rate = _Tally(), None, sample_rate
     for source in open_sources(Path(path)):
@@ -93,7 +115,11 @@ def stream(
                 yield _finite(resampler.resample_chunk(np.empty(0, np.float32), last=True), path)
             rate = source.sample_rate
             resampler = soxr.ResampleStream(rate, sample_rate, 1, "float32", "HQ") if rate != sample_rate else None
+        before, frames = tally.seconds, 0
+        _refuse_longer(path, before + (source.frames - source.slack) / rate, "promises")
         for mono in tally.mono(source, mixed):
+            frames += len(mono)
+            _refuse_longer(path, before + frames / rate, "has")
             yield _finite(resampler.resample_chunk(mono) if resampler else mono, path)
     if not tally.seconds:
         raise AudioError(path, "no samples: no audio follows the header")
@@ -103,6 +129,12 @@ def stream(
         notes += tally.notes()
     if resampler:
         yield _finite(resampler.resample_chunk(np.empty(0, np.float32), last=True), path)
+
+
+def _refuse_longer(path: str | Path, seconds: float, has: str) -> None:
+    most, setting = _most.get()
+    if seconds > most:
+        raise AudioError(path, f"too long: it {has} more than {most:g} s of audio ({setting})")
 
 
 def _finite(samples: np.ndarray, path: str | Path) -> np.ndarray:

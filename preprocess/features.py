@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from datasets.store import Header
+from datasets.store_format import Header
 from models.frontends import FrontEnd
 from preprocess.pieces import in_pieces
 from preprocess.tracks import FEWEST_FRAMES, DecodedTrack, encoded_clips, middle, whole_track

@@ -1,9 +1,14 @@
-"""What libsndfile does not read (m4a, wma, ape, ...), decoded by ffmpeg, a program of its own."""
+"""What libsndfile does not read (m4a, wma, ape, ...), decoded by ffmpeg, a program of its own.
+
+ffmpeg knows a file by its content, whatever its suffix. Playlists, lists of pieces and the like make it open other
+files, of this machine or from the network. So it may open containers alone that hold all of their audio themselves.
+"""
 
 from __future__ import annotations
 
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import tempfile
@@ -13,34 +18,45 @@ from typing import IO
 
 import numpy as np
 
-from preprocess.sources import BLOCK, NO_FFMPEG, AudioError, AudioSource
+from preprocess.sources import BLOCK, NO_FFMPEG, UNREADABLE, AudioError, AudioSource, UnreadableAudio
 
+CONTAINERS = (
+    "aac,ac3,aea,aiff,amr,amrnb,amrwb,ape,aptx,aptx_hd,asf,ast,au,avi,brstm,caf,cavsvideo,dsf,dts,dtshd,dv,eac3,flac,"
+    "flv,gsm,gxf,h264,hevc,iff,ivf,loas,m4v,matroska,mlp,mov,mp3,mpc,mpc8,mpeg,mpegts,mpegvideo,mxf,nistsphere,nut,ogg,"
+    "oma,paf,qcp,rm,rso,shn,sln,sol,sox,spdif,tak,truehd,tta,voc,vqf,w64,wav,webm,wsd,wtv,wv,xa,xwma"
+)
 AU_HEADER = struct.Struct(">4s5I")  # Sun AU: magic, offset of the data, its bytes, encoding, sample rate, channels
 DURATION = re.compile(r"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
 GUESSED = "Estimating duration from bitrate"
 PICTURES = re.compile(r"Video: (?!.*\(attached pic\))")
+OTHERS = re.compile(r"\[(\w+) @ .* not on whitelist")
 COMPLAINT = re.compile(r".*\[(?:error|fatal|panic)\] (.*)")
 # How much shorter than the container the audio of a whole file may be: padding of the codec; the rest of the film.
 PADDING, FILM = (0.5, 0.01), (5.0, 0.1)  # seconds and share
+
+
+class FfmpegKilled(UnreadableAudio):
+    """It was ended from outside, as by a system without memory."""
 
 
 def open_ffmpeg(path: Path) -> AudioSource:
     """The first audio stream of a file as 32-bit floats, piped as Sun AU, whose header says all that is needed.
 
     Raises:
-        AudioError: There is no ffmpeg, or it finds no audio.
+        AudioError: There is no ffmpeg, it finds no audio, or was killed.
     """
     ffmpeg = shutil.which("ffmpeg")
     if ffmpeg is None:
         raise AudioError(path, f"not audio, or damaged: libsndfile does not read it, and {NO_FFMPEG}")
     command = [ffmpeg, "-hide_banner", "-nostdin", "-nostats", "-v", "level+info", "-protocol_whitelist", "file,pipe"]
-    command += ["-i", f"file:{path.resolve()}", "-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
+    command += ["-format_whitelist", CONTAINERS, "-i", f"file:{path.resolve()}", "-map", "0:a:0"]
+    command += ["-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
     messages = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=messages)
     header = process.stdout.read(AU_HEADER.size)
     if len(header) < AU_HEADER.size:
-        process.wait()
-        raise AudioError(path, f"not audio, or damaged: {_complaint(messages)}")
+        _wait(process, path)
+        raise AudioError(path, f"not audio, or damaged: {_complaint(messages, path)}")
     _, start, _, _, sample_rate, channels = AU_HEADER.unpack(header)
     process.stdout.read(start - AU_HEADER.size)
     seconds, slack = _promise(_text(messages))
@@ -70,8 +86,8 @@ def _blocks(process: subprocess.Popen, channels: int, messages: IO[bytes], path:
         while data := process.stdout.read(BLOCK * frame):
             samples = np.frombuffer(data, ">f4", len(data) // frame * channels)
             yield samples.astype(np.float32).reshape(-1, channels)
-        if process.wait():
-            raise AudioError(path, f"damaged: {_complaint(messages)}")
+        if _wait(process, path):
+            raise AudioError(path, f"damaged: {_complaint(messages, path)}")
     finally:
         process.kill()
         process.wait()
@@ -79,11 +95,28 @@ def _blocks(process: subprocess.Popen, channels: int, messages: IO[bytes], path:
         messages.close()
 
 
-def _complaint(messages: IO[bytes]) -> str:
-    """The last error that ffmpeg wrote, or else its last line."""
-    lines = _text(messages).strip().splitlines()
+def _wait(process: subprocess.Popen, path: Path) -> int:
+    """The exit status of ffmpeg.
+
+    Raises:
+        FfmpegKilled: What it was, which is no fault of the file.
+    """
+    status = process.wait()
+    if status == -signal.SIGKILL:
+        raise FfmpegKilled(path, f"{UNREADABLE}: ffmpeg was killed while it decoded it")
+    return status
+
+
+def _complaint(messages: IO[bytes], path: Path) -> str:
+    """The last error that ffmpeg wrote, or else its last line, without the path, which the reader knows."""
+    text = _text(messages)
+    if found := OTHERS.search(text):
+        return f"ffmpeg takes it for {found[1]}, which holds no audio itself or names other files"
+    lines = text.strip().splitlines()
     errors = [found[1] for line in lines if (found := COMPLAINT.fullmatch(line))]
-    return f"ffmpeg says {(errors or lines)[-1].strip()!r}" if lines else "ffmpeg finds no audio in it"
+    if not lines:
+        return "ffmpeg finds no audio in it"
+    return f"ffmpeg says {(errors or lines)[-1].strip().removeprefix(f'file:{path.resolve()}: ')!r}"
 
 
 def _text(messages: IO[bytes]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from datasets.store import Header
+from datasets.store_format import Header
 from models import frontends
 from models.frontends import FrontEnd
 from models.own_classes import module_of
@@ -83,6 +83,22 @@ def _of_frontend(frontend: FrontEnd) -> Recipe:
         lambda path, max_seconds: track_features(path, frontend, max_seconds),
         lambda path, clip_seconds: clip_features(path, frontend, clip_seconds),
     )
+
+
+def by_recipe(
+    frontend: str | FrontEnd, path: Path, max_seconds: float | None = None, clip_seconds: float | None = None
+) -> list[DecodedTrack]:
+    """The tracks of a file by `recipe`; errors as there, and `AudioError`.
+
+    Args:
+        frontend: Name of the recipe.
+        path: Of the file.
+        max_seconds: Keep the middle of a longer track.
+        clip_seconds: Cut the file into clips of this length, each a track; None: it is one track.
+    """
+    if clip_seconds is not None:
+        return recipe(frontend).clips(path, clip_seconds)
+    return [recipe(frontend).track(path, max_seconds)]
 
 
 def store_header(name: str | FrontEnd, max_seconds: float | None = None) -> Header:

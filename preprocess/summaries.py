@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets.store import Header
+from datasets.store_format import Header
 from models.fingerprint import fingerprint
 from preprocess import compiled
 from preprocess.tracks import SILENCE, DecodedTrack, audible, encoded_clips, middle

@@ -6,7 +6,6 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from datasets.audio_checksums import audio_checksum
@@ -16,9 +15,8 @@ from models.frontends import FrontEnd
 from preprocess import compiled
 from preprocess.attempts import attempt
 from preprocess.files import Candidate, clip_id, storable
-from preprocess.recipes import recipe
+from preprocess.recipes import by_recipe
 from preprocess.summaries import SUMMARIES
-from preprocess.tracks import DecodedTrack
 
 
 @dataclass(frozen=True)
@@ -98,19 +96,3 @@ def attempt_all(files: Sequence[Candidate], work: Work) -> Done:
     except StoreError as error:
         return Done(failure=done.failure or str(error))
     return done
-
-
-def by_recipe(
-    frontend: str | FrontEnd, path: Path, max_seconds: float | None = None, clip_seconds: float | None = None
-) -> list[DecodedTrack]:
-    """The tracks of a file by `preprocess.recipes.recipe`; errors as there, and `AudioError`.
-
-    Args:
-        frontend: Name of the recipe.
-        path: Of the file.
-        max_seconds: Keep the middle of a longer track.
-        clip_seconds: Cut the file into clips of this length, each a track; None: it is one track.
-    """
-    if clip_seconds is not None:
-        return recipe(frontend).clips(path, clip_seconds)
-    return [recipe(frontend).track(path, max_seconds)]

@@ -99,10 +99,10 @@ def test_transfer(name):
 
 
 @pytest.mark.parametrize(
-    ("words", "layer"),
-    [(["fcn"], "layer5"), (["mine", "model.network=tests.models.toys:Toy", "datamodule.input=audio"], "clip")],
+    ("words", "folder"),
+    [(["fcn"], "layer5"), (["mine", "model.network=tests.models.toys:Toy", "datamodule.input=audio"], "layer_clip")],
 )
-def test_what_to_run_next_runs_as_it_is_printed(words, layer):
+def test_what_to_run_next_runs_as_it_is_printed(words, folder):
     """Of a network that `ex_pretrain.py` has no named config for, and of one that is not in this project."""
     run("ex_transfer.py", "with", *words, "debug", *FEW, "datamodule.task=genre")
     applied, (script, *following) = next_commands()
@@ -112,7 +112,7 @@ def test_what_to_run_next_runs_as_it_is_printed(words, layer):
     result = run(script, *following, "inference.out_dir=next")
     assert result["written"] == 40
     (store,) = Path("next").iterdir()
-    assert store.name == f"layer_{layer}"
+    assert store.name == folder
     shutil.rmtree("next")
 
 
@@ -148,6 +148,15 @@ def test_scales_are_laid_over_every_system_wherever_they_stand(script):
             assert first == last
             short = {"demo": first.trainer.max_epochs <= 60, "debug": first.trainer.limit_train_batches == 3}
             assert short.get(scale, first.trainer.limit_val_batches == 5)
+
+
+@pytest.mark.parametrize("script", ["ex_pretrain.py", "ex_transfer.py"])
+def test_debug_validates_every_epoch_over_demo_too(script):
+    experiment = scripts()[script]
+    for name in (name for name, config in experiment.named_configs.items() if config.system):
+        words = [name, "demo", "debug", "trainer.max_epochs=1", *OWN.get(name, [])]
+        composition = overrides.compose(experiment.model, experiment.named_configs, words)
+        assert composition.settings.trainer.check_val_every_n_epoch == 1
 
 
 def test_a_system_is_a_file_with_sizes_of_its_own():

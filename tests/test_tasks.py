@@ -79,6 +79,12 @@ def test_trained_evaluated_and_used_on_a_file(task, data, tiny_corpus, capsys):
         assert 30 <= bpm <= 285
 
 
+def test_a_training_without_beats_refuses_settings_of_decoders(data, capsys):
+    with pytest.raises(SystemExit):
+        run("with", "maest_5s_random_weights_pretrain", "debug", OFF, "datamodule.task=tempo", *data, "rhythm.bars=[3]")
+    assert "rhythm.bars=[3] has no effect on a training of the task tempo: leave it out" in capsys.readouterr().err
+
+
 def test_the_report_on_a_corpus_counts_keys_and_ranges(data, tiny_corpus, capsys):
     run("describe", "with", OFF, "datamodule.task=key", *data)
     printed = capsys.readouterr().out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.configs.contrastive import DEBUG, PLACES, SEED, STORE, pretraining
+from experiments.configs.contrastive import PLACES, SEED, STORE, pretraining
 from experiments.configs.named import NamedConfig
 from experiments.configs.recipes import recipe
 from experiments.configs.tagger import NONE
@@ -15,7 +15,7 @@ TITLE = "CLMR's SampleCNN"
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "clmr": {
         "demo": {"model": {"channels": [8, 8, 16, 32, 64, 128, 128, 128, 128, 256, 256]}},
-        "debug": {**DEBUG, "model": {"channels": [8] * 11}},
+        "debug": {"model": {"channels": [8] * 11}},
     },
 }
 

@@ -44,7 +44,7 @@ HEADS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 FITTING: Mapping[str, Mapping[str, Any]] = {
     "linear": {},
     "mlp": {
-        "networks": ("clmr", "tune"),
+        "networks": ("clmr", "tune", "tune_hybrid"),
         "otherwise": "give model.checkpoint=FILE of one of these, or take clmr_linear, which is for any",
     },
 }

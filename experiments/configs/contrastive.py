@@ -20,7 +20,6 @@ DEMO: Mapping[str, Any] = {
         "optimizer": {"schedule_mode": "cosine", "warm_up_len": 2, "ramp_down_start": 2, "ramp_down_len": 18},
     },
 }
-DEBUG: Mapping[str, Any] = {"trainer": {"check_val_every_n_epoch": 1}}
 
 
 def stored_in(folder: str | None) -> Mapping[str, Any]:
@@ -65,6 +64,6 @@ def pretraining(title: str, **model: Any) -> NamedConfig:
             },
             "contrastive": {"temperature": 0.5, "size": 64},
         },
-        by_scale={**PLACES, "demo": DEMO},
+        by_scale={**PLACES, "demo": DEMO, "debug": {**PLACES["debug"], "trainer": {"check_val_every_n_epoch": 1}}},
         system=True,
     )

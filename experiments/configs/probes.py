@@ -19,7 +19,7 @@ PROBE: dict[str, NamedConfig] = {
                 "store": "outputs/demo/pretrained/block_02",
                 "compare": {
                     "random weights": "outputs/demo/random_weights/block_02",
-                    "short-chunk CNN": "outputs/demo/short_chunk/layer_layer7",
+                    "short-chunk CNN": "outputs/demo/short_chunk/layer7",
                 },
                 "predictions": {
                     "librosa tempo": "outputs/demo/librosa_tempo",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.configs.clmr import SIZES as OF_CLMR
 from experiments.configs.clmr import inferring
-from experiments.configs.contrastive import DEBUG, pretraining
+from experiments.configs.contrastive import pretraining
 from experiments.configs.named import NamedConfig
 from models.tune_variants import VARIANTS
 
@@ -14,7 +15,11 @@ TITLE = "TUNe and TUNe+"
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "tune": {
         "demo": {"model": {"width": 4, "tail": [8, 16, 32, 64, 128, 128, 128, 128], "size": 256}},
-        "debug": {**DEBUG, "model": {"width": 2, "tail": [4, 8, 8], "size": 8}},
+        "debug": {"model": {"width": 2, "tail": [4, 8, 8], "size": 8}},
+    },
+    "tune_hybrid": {
+        "demo": {"model": {"width": 4, **OF_CLMR["clmr"]["demo"]["model"]}},
+        "debug": {"model": {"width": 2, **OF_CLMR["clmr"]["debug"]["model"]}},
     },
 }
 NETWORKS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -36,9 +41,17 @@ ABLATIONS = {
     for name, arguments in VARIANTS.items()
     if name not in ("tail_5", "plus")  # which are TUNe and TUNe+
 }
-APPLIED: dict[str, NamedConfig] = {**INFERENCE, **ABLATIONS}
+HYBRID = {
+    "tune_hybrid_inference": NamedConfig(
+        "apply the hybrid of U-Net and SampleCNN: inference.checkpoint=FILE, a run of this project",
+        {"model": {"network": "tune_hybrid"}},
+        system=True,
+    )
+}
+APPLIED: dict[str, NamedConfig] = {**INFERENCE, **HYBRID, **ABLATIONS}
 PRETRAIN: dict[str, NamedConfig] = {
     **{f"{prefix}_pretrain": pretraining(title, **model) for prefix, (title, model) in NETWORKS.items()},
+    "tune_hybrid_pretrain": pretraining("the hybrid of U-Net and SampleCNN", network="tune_hybrid"),
     **APPLIED,
 }
 TRANSFER: dict[str, NamedConfig] = APPLIED

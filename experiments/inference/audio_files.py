@@ -13,12 +13,13 @@ from joblib import effective_n_jobs
 from datasets.workers import mapped
 from experiments.encoder import Encoder
 from experiments.errors import UserError
+from experiments.named_paths import missing_audio
 from preprocess.attempts import Decode, attempt
 from preprocess.audio import exact_audio_track
 from preprocess.files import Candidate, find, storable
 from preprocess.quiet import quiet_libraries
+from preprocess.recipes import by_recipe
 from preprocess.tracks import DecodedTrack
-from preprocess.worker import by_recipe
 
 AHEAD = 256  # files decoded ahead of the network at most
 
@@ -34,8 +35,8 @@ def audio_named(audio: str | None) -> list[Candidate]:
     path = Path(audio).expanduser()
     if path.is_dir():
         return find(path).files
-    if not path.exists():
-        raise UserError(f"inference.audio={audio}: no such file or folder")
+    if why := missing_audio(audio):
+        raise UserError(f"inference.audio={audio}: {why}")
     return [Candidate(path.name, path)]
 
 

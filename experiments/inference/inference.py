@@ -21,6 +21,7 @@ from experiments.inference import students
 from experiments.inference.batching import ExtractionReport, Job, Output
 from experiments.inference.extraction import extract, header, made_of_other
 from experiments.labels import check_whole
+from experiments.layer_folders import as_stored, folder_of
 from experiments.messages import say
 from experiments.networks.opening import layers_of, open_encoder, say_rounded, windowing_of
 from experiments.settings import DatamoduleSettings, PretrainSettings
@@ -31,7 +32,6 @@ from experiments.tracks.unmatched import match
 from experiments.windowing import Windowing
 from models.cost import savings
 from models.fingerprint import fingerprint
-from models.network import Network
 from models.running import logits_of, tokens_of
 from preprocess.cluster import Cluster, ClusterError, connected
 
@@ -62,7 +62,7 @@ def extract_embeddings(settings: PretrainSettings, run: RunHandle) -> dict[str, 
     network = encoder.network
     outputs = [
         Output(
-            folder / layer_folder(network, layer),
+            as_stored(folder / folder_of(network.describe_layer(layer).get("block", layer))),
             header(
                 "embeddings",
                 network.embedding_shape(layer, item_shape, windowing.frames),
@@ -90,12 +90,6 @@ def extract_logits(settings: PretrainSettings, run: RunHandle) -> dict[str, floa
     folder = _folder(settings.inference.out_dir, source, producer) / "logits"
     outputs = [Output(folder, header("logits", shape, "logit", made))]
     return _extract(settings, run, encoder, source, windowing, outputs)
-
-
-def layer_folder(network: Network, layer: str) -> str:
-    """Where a store of a layer is kept: `block_06` of a transformer, `layer_NAME` of other networks."""
-    block = network.describe_layer(layer).get("block")
-    return f"layer_{layer}" if block is None else f"block_{block:02d}"
 
 
 def _with_source(settings: PretrainSettings, encoder: Encoder) -> tuple[Encoder, Windowing, DataSource]:

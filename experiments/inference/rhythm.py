@@ -28,7 +28,7 @@ def asked(encoder: DescribedEncoder, wanted: str, rhythm: RhythmSettings, songs:
 
     Raises:
         UserError: Beats are asked for and the network predicts something else; several decoders are given, or
-            something that the one in use does not read; or beats are pinned in several songs.
+            something that the one in use, or a task without beats, does not read; or beats are pinned in several songs.
         CorpusError: The file of pinned beats cannot be read.
     """
     task = encoder.task
@@ -38,6 +38,8 @@ def asked(encoder: DescribedEncoder, wanted: str, rhythm: RhythmSettings, songs:
             "for beats"
         )
     if not isinstance(task, BeatTracking):
+        read = ("min_bpm", "max_bpm") if isinstance(task, TempoTask) else ()
+        rhythm.check_unread(f"predictions of the task {task.name}", read)
         tempi = tempi_of(task, rhythm)
         return task, {} if tempi == (None, None) else {"tempi": list(tempi)}
     decoders = rhythm.decoders((encoder.decoder or USUAL,))

@@ -93,6 +93,7 @@ def initial(
     except (TypeError, ValueError) as error:
         raise UserError(f"settings of the network: {error}") from error
     frames = checked_window(network, frontend, datamodule.clip_length)
+    frozen = not all(parameter.requires_grad for parameter in network.parameters())
     for head in network.unused_heads():
         head.requires_grad_(False)
     usual = _usual_normalisation(file, kind, frontend)
@@ -110,6 +111,8 @@ def initial(
         )
         say(str(report))
         weights = digest(file) if file else str(model.pretrained)
+    elif frozen:
+        say("layers of the network are frozen at random weights: name trained ones in model.checkpoint")
     norm = (datamodule.norm.norm_mean, datamodule.norm.norm_std)
     mean, std = (usual[at] if given is None else given for at, given in enumerate(norm))
     encoder = Encoder.of(network, frontend, task, (mean, std), input, frames, weights)

@@ -23,6 +23,7 @@ from datasets.csv_writing import RecordWriter, bare
 from datasets.npy_files import read_npz
 from datasets.text import pluralize
 from experiments.errors import UserError
+from experiments.layer_folders import layer_in
 from experiments.settings import ROWS
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ class Predictions:
 def folder_name(store: str) -> str:
     """What a network's stores are called: the name of the folder that holds those of its blocks."""
     path = Path(store).expanduser().absolute()
-    return (path.parent if path.name.startswith(("block_", "layer_")) else path).name
+    return (path.parent if layer_in(path.name) is not None else path).name
 
 
 def layer_name(block: int | str) -> str:

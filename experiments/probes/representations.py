@@ -13,6 +13,7 @@ from datasets.store import Reader, Store, stated
 from datasets.store_format import read_header
 from datasets.vectors import TOKENS, Reduction, gather, token_reduction
 from experiments.errors import UserError
+from experiments.layer_folders import as_stored, layer_in
 from experiments.probes.layers import by_number, in_order
 from experiments.probes.records import PREDICTIONS, SUM, layer_name
 from experiments.settings import ROWS, EmbeddingsSettings
@@ -141,14 +142,9 @@ def layer_of(store: Reader) -> int | str:
 
 
 def layers_in(folder: Path) -> dict[int | str, Path]:
-    """The stores of several layers in a folder, as an extraction leaves them: `block_NN` by number, `layer_NAME`."""
-    found: dict[int | str, Path] = {}
-    for header in folder.glob("*_*/header.json"):
-        kind, _, name = header.parent.name.partition("_")
-        if kind == "block" and name.isascii() and name.isdecimal():
-            found[int(name)] = header.parent
-        elif kind == "layer":
-            found[name] = header.parent
+    """The stores of several layers in a folder, as an extraction leaves them: by number of a block, or by name."""
+    folders = [header.parent for header in folder.glob("*/header.json")]
+    found = {layer: one for one in folders if (layer := layer_in(one.name)) is not None}
     return dict(sorted(found.items(), key=lambda pair: by_number(pair[0])))
 
 
@@ -158,6 +154,7 @@ def _stores(name: str, path: Path, blocks: Sequence[int] | None, layers: Sequenc
     def choice(layer: int | str) -> tuple[str, Sequence[int | str] | None]:
         return ("blocks", blocks) if isinstance(layer, int) else ("layers", layers)
 
+    path = as_stored(path)
     if (path / "header.json").is_file():
         if read_header(path).kind in PREDICTIONS:
             raise UserError(

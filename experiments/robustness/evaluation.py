@@ -113,6 +113,7 @@ def _trial(settings: PretrainSettings, run: RunHandle) -> Trial:
             f"robustness.perturbations: {task.name} has targets over time, which a time-stretch moves: leave it out"
         )
     task.checked_join(join)
+    settings.rhythm.check_unread(f"an evaluation of the task {task.name}")
     if datamodule.input == "audio":
         encoder = encoder.fed(True)
     source = _audio(datamodule, encoder)

@@ -13,12 +13,16 @@ from pydantic import BaseModel, Field
 
 from experiments.errors import UserError
 from experiments.service import problems
+from experiments.service.admission import Admission, Places
 from experiments.service.answers import Answer, AnyAnswer, answer_type
 from experiments.service.descriptions import ModelDescription, description_of
-from experiments.service.metrics import MEDIA_TYPE, Counted
+from experiments.service.guards import PUBLIC
+from experiments.service.metrics import MEDIA_TYPE
 from experiments.service.models import ServedModel
+from experiments.service.page import add_page
 from experiments.service.problems import ProblemDocument, ServiceError, described
 from experiments.service.requests import Options, Service
+from experiments.service.tokens import with_token
 from experiments.service.uploads import FIELD
 
 FAILURES = described(400, 401, 403, 408, 413, 415, 422, 429, 503)
@@ -62,7 +66,7 @@ class Health(BaseModel):
     """Whether the service works."""
 
     status: Literal["ok"] = "ok"
-    models: list[str]
+    models: list[str] | None = Field(None, description="Not told where a token is needed")
 
 
 class Everything(BaseModel):
@@ -82,14 +86,16 @@ def build_app(service: Service) -> FastAPI:
         title="Ostinato",
         description="Trained networks and probes for music audio: tags, classes, values, tempo, beats, embeddings.",
         version="1",
+        docs_url=None,
+        redoc_url=None,
     )
     problems.install(app)
-    app.add_middleware(Counted, counts=service.counts)
+    app.add_middleware(Admission, places=Places(service.settings.queue), seconds=service.settings.timeout)
 
-    @app.get("/health", tags=["service"])
+    @app.get("/health", tags=["service"], response_model_exclude_none=True)
     async def health() -> Health:
         """Whether the service works, and what it serves."""
-        return Health(models=list(service.models))
+        return Health(models=None if service.settings.token else list(service.models))
 
     @app.get("/metrics", tags=["service"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def metrics() -> Response:
@@ -112,8 +118,8 @@ def build_app(service: Service) -> FastAPI:
             options = Options(top, threshold, over_time)
             async with service.file(request) as path:
                 decoded = await service.decoded(path, predicting)
-            calls = [service.predict(model, decoded[model.decoding], options) for model in predicting]
-            outcomes = await asyncio.gather(*map(_caught, calls))
+                calls = [service.predict(model, decoded[model.decoding], options) for model in predicting]
+                outcomes = await asyncio.gather(*map(_caught, calls))
             if all(isinstance(one, ServiceError) for one in outcomes):
                 raise outcomes[0]
             named = dict(zip((model.name for model in predicting), outcomes, strict=True))
@@ -124,7 +130,8 @@ def build_app(service: Service) -> FastAPI:
         if model.predictor:
             _add_predict(app, service, model)
         _add_embed(app, service, model)
-    app.openapi_schema = _schema(app)
+    add_page(app)
+    app.openapi_schema = with_token(_schema(app), service.settings, PUBLIC)
     return app
 
 
@@ -148,7 +155,7 @@ def _add_predict(app: FastAPI, service: Service, model: ServedModel) -> None:
     async def run(request: Request, options: Options) -> Answer:
         async with service.file(request) as path:
             outcome = (await service.decoded(path, [model]))[model.decoding]
-        return await service.predict(model, outcome, options)
+            return await service.predict(model, outcome, options)
 
     async def of_tags(
         request: Request, top: Top = None, threshold: Threshold = None, over_time: OverTime = False
@@ -197,7 +204,7 @@ def _add_embed(app: FastAPI, service: Service, model: ServedModel) -> None:
         chosen, kept = _checked(model, layers, tokens, form)
         async with service.file(request) as path:
             outcome = (await service.decoded(path, [model]))[model.decoding]
-        starts, arrays = await service.embed(model, outcome, chosen)
+            starts, arrays = await service.embed(model, outcome, chosen)
         known = list(model.encoder.network.token_names)
         arrays = {name: array[:, [known.index(token) for token in kept]] for name, array in arrays.items()}
         if form == "npy":

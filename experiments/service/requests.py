@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ from experiments.settings import ServiceSettings
 from models.open_track import OpenTrack
 from models.selection import Selection, same_for_all
 from preprocess.tracks import DecodedTrack
+
+AHEAD = 4  # files that are decoded and wait for a network, besides those that are being decoded
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,13 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def file(self, request: Request) -> AsyncIterator[Path]:
-        """The file of a request while it is worked on."""
-        async with received(request, self.folder, round(self.settings.max_mb * 1e6)) as upload:
+        """The file of a request while it is worked on, with as many others as the memory for what is decoded allows."""
+        async with received(request, self.folder, round(self.settings.max_mb * 1e6)) as upload, self._decoded_at_once:
             yield upload.path
+
+    @cached_property
+    def _decoded_at_once(self) -> asyncio.Semaphore:
+        return asyncio.Semaphore((self.settings.decoders or os.cpu_count() or 1) + AHEAD)
 
     async def decoded(self, path: Path, models: Sequence[ServedModel]) -> dict[str, DecodedTrack | str]:
         """The rows of a file for some models, or the reason why there are none, by `ServedModel.decoding`.
@@ -86,7 +93,8 @@ class Service:
         Models that see the same are given the same rows.
         """
         kinds = {model.decoding: model for model in models}
-        outcomes = await asyncio.gather(*(self.decoders.decode(path, model.decode) for model in kinds.values()))
+        with self.batches.coming():
+            outcomes = await asyncio.gather(*(self.decoders.decode(path, model.decode) for model in kinds.values()))
         self.counts.audio.inc(max((one.seconds for one in outcomes if not isinstance(one, str)), default=0.0))
         return dict(zip(kinds, outcomes, strict=True))
 

@@ -10,7 +10,6 @@ import time
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
 
 from experiments.service.metrics import Counts
 from experiments.tracking import RunHandle
@@ -25,19 +24,17 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def answer(app: FastAPI, listener: socket.socket, patience: int, counts: Counts, run: RunHandle, every: int) -> None:
+def answer(server: Server, listener: socket.socket, counts: Counts, run: RunHandle, every: int) -> None:
     """Answer requests until the process is asked to stop.
 
     Args:
-        app: What answers.
+        server: What answers.
         listener: A socket that listens.
-        patience: Seconds that requests in flight have to end.
         counts: Of the requests; recorded in the run.
         run: This one.
         every: Seconds between two records.
     """
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=patience)
-    asyncio.run(_answer(Server(config), listener, counts, run, every))
+    asyncio.run(_answer(server, listener, counts, run, every))
 
 
 async def _answer(server: Server, listener: socket.socket, counts: Counts, run: RunHandle, every: int) -> None:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
+
+import uvicorn
 
 from experiments.errors import UserError
 from experiments.messages import say
 from experiments.service.app import build_app
 from experiments.service.batching import Batches
+from experiments.service.connections import CONNECTIONS, HEAD_BYTES, Connection
 from experiments.service.decoding import Decoders, DecodingLimits
-from experiments.service.metrics import Counts
+from experiments.service.folders import private_folder
+from experiments.service.guards import Guards
+from experiments.service.metrics import Counted, Counts
 from experiments.service.models import open_models
 from experiments.service.requests import Service
-from experiments.service.server import answer
+from experiments.service.server import Server, answer
+from experiments.service.tokens import token_of
 from experiments.settings import ServiceSettings
 from experiments.tracking import RunHandle
 from experiments.transfer.settings import TransferSettings
@@ -29,15 +33,38 @@ def serve(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     Raises:
         UserError: There is nothing to serve, or the address cannot be listened on.
     """
-    service = settings.service
+    service, token = settings.service, token_of(settings.service)
     with closing(_listening(service)) as listener, running(settings) as made:
-        app = build_app(made)
         host, port = listener.getsockname()[:2]
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         say(f"models: {', '.join(made.models)}")
         print(f"{address}  (the schema: {address}/docs; Ctrl-C stops)", flush=True)
-        answer(app, listener, service.shutdown, made.counts, run, service.record_every)
+        answer(server_of(made, port, token), listener, made.counts, run, service.record_every)
         return made.counts.summary()
+
+
+def server_of(service: Service, port: int, token: bytes | None) -> Server:
+    """The HTTP server of a service.
+
+    Args:
+        service: What answers.
+        port: That is listened at.
+        token: That requests have to bear; None: none.
+    """
+    settings = service.settings
+    config = uvicorn.Config(
+        Counted(Guards(build_app(service), settings, port, token), service.counts),
+        http=Connection,
+        ws="none",
+        log_level="error",  # what clients do wrong is told to them
+        access_log=False,
+        proxy_headers=False,  # anybody can send them
+        server_header=False,
+        limit_concurrency=max(CONNECTIONS, 2 * settings.queue),
+        h11_max_incomplete_event_size=HEAD_BYTES,
+        timeout_graceful_shutdown=settings.shutdown,
+    )
+    return Server(config)
 
 
 @contextmanager
@@ -46,11 +73,11 @@ def running(settings: TransferSettings) -> Iterator[Service]:
     service = settings.service
     models = {model.name: model for model in open_models(settings)}
     limits = DecodingLimits(service.max_seconds, service.timeout, service.decoder_mb)
-    decoders = Decoders(service.decoders or os.cpu_count() or 1, limits)
+    decoders = Decoders(service.decoders or os.cpu_count() or 1, limits, [model.decode for model in models.values()])
     batches = Batches(settings.inference.batch_size, service.batch_wait)
-    with tempfile.TemporaryDirectory(prefix="ostinato-service-") as folder:
+    with private_folder() as folder:
         try:
-            yield Service(models, decoders, batches, Counts(), Path(folder), service)
+            yield Service(models, decoders, batches, Counts(), folder, service)
         finally:
             decoders.close()
             batches.close()

@@ -91,6 +91,23 @@ class RhythmSettings(Section):
                     f"{enumerated(decoders, len(decoders))}: leave it out, or give rhythm.decoder={readers[0]}"
                 )
 
+    def check_unread(self, what: str, read: Sequence[str] = ()) -> None:
+        """Refuse what is set where no beats are made.
+
+        Args:
+            what: Is done instead.
+            read: Settings that it reads.
+
+        Raises:
+            UserError: Another one is set.
+        """
+        usual = RhythmSettings()
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if name not in read and value != getattr(usual, name):
+                shown = ",".join(value) if name == "decoder" else value
+                raise UserError(f"rhythm.{name}={shown} has no effect on {what}: leave it out")
+
     def decoding(self, decoder: Decoder, alternatives: bool = False) -> Decoding:
         """The options of a decoder, without pinned beats, which belong to one recording.
 

@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from experiments.settings.base import Count, Positive, Section
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+HOST = re.compile(r"\[[0-9A-Fa-f:.]+\](:\d{1,5})?|[A-Za-z0-9_.-]+(:\d{1,5})?")
 TAKEN = ("predict", "models")  # what stands in the place of a name in addresses
 SHORTEST_TOKEN = 16  # characters
 
@@ -26,7 +27,7 @@ class ServiceSettings(Section):
     engine: Literal["torch", "onnx"] = "torch"  # onnx: files of export with export.format=onnx, without torch
     host: str = "127.0.0.1"  # address that is listened on; others than this machine's own need token or open
     port: Annotated[int, Field(ge=0, le=65535)] = 8000  # 0: any that is free
-    hosts: list[str] = []  # further names that the service is called by, as behind a proxy: music.example.org
+    hosts: list[str] = []  # further names that it is called by, as behind a proxy: music.example.org, localhost:8080
     token: SecretStr | None = None  # what requests have to bear: Authorization: Bearer TOKEN; @FILE: the file's content
     open: bool = False  # listen on other addresses without a token
     max_mb: Annotated[float, Field(gt=0)] = 200.0  # MB of an upload
@@ -51,11 +52,22 @@ class ServiceSettings(Section):
                 )
         return models
 
+    @field_validator("hosts")
+    @classmethod
+    def _named_as_in_addresses(cls, hosts: list[str]) -> list[str]:
+        for host in hosts:
+            if not HOST.fullmatch(host):
+                raise ValueError(f"{host!r} is no name with or without a port, as music.example.org or localhost:8080")
+        return hosts
+
     @model_validator(mode="after")
     def _closed(self) -> Self:
         for setting, names in (("encoders", self.encoders), ("heads", self.heads)):
             if unknown := [name for name in names if name not in self.models]:
                 raise ValueError(f"{setting}.{unknown[0]}: there is no models.{unknown[0]} that it could belong to")
+        given = self.token.get_secret_value() if self.token is not None else None
+        if given is not None and len(given) < SHORTEST_TOKEN and not given.startswith("@"):
+            raise ValueError(f"a token has at least {SHORTEST_TOKEN} characters: openssl rand -hex 32 gives one")
         if self.token is not None and self.open:
             raise ValueError("token and open=True: whom does the service answer? give one of them")
         if not self.loopback and self.token is None and not self.open:

@@ -102,10 +102,21 @@ class BeatTracking(Task):
         self.set_delay(delay)
 
     def set_delay(self, delay: float) -> None:
-        """Take beats to be so many seconds earlier than the curves say: `delayed`."""
+        """Take beats to be so many seconds earlier than the curves say: `delay`."""
         self.delay = float(delay)
-        if self.delay:
-            self.options["delay"] = self.delay
+        known = {name: value for name, value in self.options.items() if name != "delay"}
+        self.options = {**known, "delay": self.delay} if self.delay else known
+
+    def measure_delay(self, predictions: Sequence[np.ndarray], references: Sequence[Beats]) -> None:
+        """Set the delay to the median error of beats, whatever it was before; arguments as of `score`.
+
+        Raises:
+            UserError: No recording can be scored, or an activation is not finite.
+        """
+        undelayed = copy.copy(self)
+        undelayed.delay = 0.0
+        error = undelayed.score(predictions, references).get("beat_error", 0.0)
+        self.set_delay(min(max(error, -LONGEST_DELAY), LONGEST_DELAY))
 
     @classmethod
     def measured(cls, annotations: Sequence[Beats]) -> dict[str, Any]:
@@ -252,8 +263,11 @@ class BeatTracking(Task):
 
     def _evidence(self, activations: np.ndarray) -> np.ndarray:
         """What the decoder takes of activations `[steps, 1 or 2]`: the bar model adds probabilities up, and needs them
-        without the weight of the positives; peaks are compared with one half, for which that weight is made."""
-        if self.decoding is None or self.decoding.name != "dbn":
+        without the weight of the positives; peaks are compared with one half, for which that weight is made.
+
+        These look as far ahead as the loss tolerates a shift, for `online` too: a little beside the network's margin.
+        """
+        if self.decoding is None or self.decoding.name == "peaks":
             return activations
         from models.rhythm.calibration import calibrated
 

@@ -27,19 +27,20 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import sacred
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from sacred.config import ConfigDict
 from sacred.config.config_summary import ConfigSummary
 
 from datasets.storable import storable
-from experiments import distributed, renamed
+from experiments import distributed, let_interrupts_raise, renamed
 from experiments.configs.named import NamedConfig
 from experiments.errors import UserError
 from experiments.launcher import is_global_zero
+from experiments.named_paths import check_given
 from experiments.tracking import commandline, lifecycle, overrides, ranks
 from experiments.tracking.commandline import VERBS, Request
 from experiments.tracking.console import set_up_logging
-from experiments.tracking.masking import for_terminal, mask
+from experiments.tracking.masking import HIDDEN, for_terminal, mask
 from experiments.tracking.overrides import Composition
 from experiments.tracking.run import RunHandle
 from experiments.tracking.schema import descriptions
@@ -140,8 +141,10 @@ class Experiment(Generic[S]):
     def _verb(self, argv: Sequence[str]) -> tuple[None, int]:
         if not is_global_zero():
             return None, lifecycle.SUCCESS
-        module, function, _ = VERBS[argv[1]]
-        return None, getattr(importlib.import_module(module), function)(argv[2:]) or lifecycle.SUCCESS
+        module, name, _ = VERBS[argv[1]]
+        function = getattr(importlib.import_module(module), name)
+        let_interrupts_raise()
+        return None, function(argv[2:]) or lifecycle.SUCCESS
 
     def _obey(self, argv: Sequence[str]) -> tuple[Any, int]:
         """Answer a question, or run a command on this process, whatever its part in a distributed launch."""
@@ -179,17 +182,18 @@ class Experiment(Generic[S]):
             handle.named = composition.named
             return self._commands[command](settings.model_copy(update={"seed": handle.seed}), handle)
 
-        if is_global_zero():
-            distributed.join()
-        try:
-            if not is_global_zero():
-                return None, ranks.follow(call, settings.tracking.runs_dir, settings.seed)
-            return self._run(command, composition, request, call)
-        finally:
-            if others_wait:
-                with contextlib.suppress(RuntimeError):  # they are gone already
-                    ranks.tell_others(None)
-            distributed.leave()
+        with lifecycle.signals():
+            if is_global_zero():
+                distributed.join()
+            try:
+                if not is_global_zero():
+                    return None, ranks.follow(call, settings.tracking.runs_dir, settings.seed)
+                return self._run(command, composition, request, call)
+            finally:
+                if others_wait:
+                    with contextlib.suppress(RuntimeError):  # they are gone already
+                        ranks.tell_others(None)
+                distributed.leave()
 
     def _show(self, run: Any) -> None:
         """Run one of Sacred's own commands, which leave no run; without colours where nobody sees them."""
@@ -220,29 +224,29 @@ class Experiment(Generic[S]):
         """A run from the look at the repository to the last line on the terminal, or an unobserved one."""
         from experiments.tracking.session import RunPlan, Session, perform, read_revision
 
+        check_given(composition.updates)
         options, tracking = request.options, composition.settings.tracking
-        with lifecycle.signals():
-            if options["--unobserved"]:
-                run = self._sacred_run(command, composition, options)
-                with tempfile.TemporaryDirectory(prefix="ostinato-", ignore_cleanup_errors=True) as folder:
-                    print(f"Not recorded (-u): files go to {folder} until the end", file=sys.stderr)
-                    handle = RunHandle(Path(folder), run.config["seed"])
-                    return perform(run, lambda: call(handle), options)
-            name, document, meta = self._described(command, composition, request)
-            revision = read_revision(self.script, options["--enforce_clean"])
-            wanted = getattr(composition.settings, "resume", False) or distributed.restarted()
-            resume = command in self._resumable and wanted
-            plan = RunPlan(tracking, self.script, name, composition.settings.seed, document, meta, revision, resume)
+        if options["--unobserved"]:
             run = self._sacred_run(command, composition, options)
-            with Session(plan) as session:
-                session.watch(run)
-                result, code = perform(run, lambda: call(session.handle), options, session)
-                try:
-                    if not session.conclude(run.status):
-                        code = code or lifecycle.FAILURE
-                except KeyboardInterrupt as error:
-                    code = lifecycle.exit_code(error)
-                return result, code
+            with tempfile.TemporaryDirectory(prefix="ostinato-", ignore_cleanup_errors=True) as folder:
+                print(f"Not recorded (-u): files go to {folder} until the end", file=sys.stderr)
+                handle = RunHandle(Path(folder), run.config["seed"])
+                return perform(run, lambda: call(handle), options)
+        name, document, meta = self._described(command, composition, request)
+        revision = read_revision(self.script, options["--enforce_clean"])
+        wanted = getattr(composition.settings, "resume", False) or distributed.restarted()
+        resume = command in self._resumable and wanted
+        plan = RunPlan(tracking, self.script, name, composition.settings.seed, document, meta, revision, resume)
+        run = self._sacred_run(command, composition, options)
+        with Session(plan) as session:
+            session.watch(run)
+            result, code = perform(run, lambda: call(session.handle), options, session)
+            try:
+                if not session.conclude(run.status):
+                    code = code or lifecycle.FAILURE
+            except KeyboardInterrupt as error:
+                code = lifecycle.exit_code(error)
+            return result, code
 
     def _described(
         self, command: str, composition: Composition[S], request: Request
@@ -256,7 +260,9 @@ class Experiment(Generic[S]):
             "info": {"delta": mask(overrides.nested(changed)), "fingerprint": name},
             "omniboard": {"tags": [*named, *tracking.tags]},
         }
-        updates = overrides.nested(composition.updates)
+        updates = overrides.nested(
+            {key: HIDDEN if isinstance(value, SecretStr) else value for key, value in composition.updates.items()}
+        )
         meta = {"named_configs": named, "config_updates": updates, "group": tracking.group, "argv": list(request.argv)}
         return name, document, meta
 

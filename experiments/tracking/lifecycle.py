@@ -14,11 +14,13 @@ the process at once: what was recorded is on disk, and the run is closed as inte
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -28,11 +30,13 @@ from typing import Any
 
 from datasets import crashes
 from datasets.text import printable_lines
+from experiments import let_interrupts_raise
 from experiments.tracking.masking import for_terminal, mask
 
 SUCCESS, FAILURE = 0, 1
 OUR_PACKAGES = ("models", "datasets", "preprocess", "experiments")
 _HIDDEN_FRAMES = ("sacred", "wrapt")
+_SOON = 0.02  # s until a signal that came where no exception leaves is sent once more
 
 
 class Interrupted(KeyboardInterrupt):
@@ -94,27 +98,46 @@ def signals_deferred() -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals() -> Iterator[None]:
-    """Turn the watched signals into `Interrupted` in the main thread for as long as the context lasts."""
+    """Turn the watched signals into `Interrupted` in the main thread for as long as the context lasts.
+
+    None is lost: one that comes where Python only prints exceptions, in a destructor or while it keeps account of its
+    imports, is sent once more.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    owner, interrupts = os.getpid(), 0
+    let_interrupts_raise()
+    owner, interrupts, repeated, print_ignored = os.getpid(), 0, False, sys.unraisablehook
 
-    def handle(signum: int, _: FrameType | None) -> None:
+    def repeat(signum: int) -> None:
+        nonlocal repeated
+        repeated = True
+        _thread.start_new_thread(_send_soon, (signum,))  # takes no lock, as `threading` would: this may be anywhere
+
+    def ignored(unraisable: Any) -> None:
+        if isinstance(unraisable.exc_value, Interrupted):
+            repeat(unraisable.exc_value.signum)
+        else:
+            print_ignored(unraisable)
+
+    def handle(signum: int, frame: FrameType | None) -> None:
         """End the command; at the second Ctrl-C, the process."""
         global _waiting
-        nonlocal interrupts
+        nonlocal interrupts, repeated
         if os.getpid() != owner:  # a forked worker that has not set handlers of its own
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
             return
-        if signum == signal.SIGINT:
+        again, repeated = repeated, False
+        if signum == signal.SIGINT and not again:
             interrupts += 1
             if interrupts > 1:
                 os.write(2, b"\nstopped at once; what was recorded so far is on disk\n")
                 os._exit(128 + signum)
         if _writing:
             _waiting = signum
+        elif frame is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
+            repeat(signum)
         elif not _ending:
             raise Interrupted(signum)
 
@@ -123,11 +146,18 @@ def signals() -> Iterator[None]:
         if signum == signal.SIGHUP and signal.getsignal(signum) == signal.SIG_IGN:
             continue  # started by nohup: it stays ignored
         before[signum] = signal.signal(signum, handle)
+    sys.unraisablehook = ignored
     try:
         yield
     finally:
+        sys.unraisablehook = print_ignored
         for signum, handler in before.items():
             signal.signal(signum, handler if handler is not None else signal.SIG_DFL)
+
+
+def _send_soon(signum: int) -> None:
+    time.sleep(_SOON)
+    os.kill(os.getpid(), signum)
 
 
 def normalised(command: Callable[[], Any]) -> Any:

@@ -52,20 +52,19 @@ def follow(command: Callable[[RunHandle], Any], runs_dir: str, seed: int) -> int
     """
     from sacred.randomness import set_global_seed
 
-    with lifecycle.signals():
-        try:
-            handle = _joined() if distributed.launch() else _started(runs_dir, seed)
-        except BaseException as error:  # rank zero is gone, and reports why
-            return lifecycle.exit_code(error)
-        if handle is None:
-            return lifecycle.FAILURE
-        set_global_seed(handle.seed)
-        try:
-            lifecycle.normalised(lambda: command(handle))
-        except BaseException as error:
-            if not isinstance(error, KeyboardInterrupt):
-                _leave_trace(handle.directory, error)
-            return lifecycle.exit_code(error)
+    try:
+        handle = _joined() if distributed.launch() else _started(runs_dir, seed)
+    except BaseException as error:  # rank zero is gone, and reports why
+        return lifecycle.exit_code(error)
+    if handle is None:
+        return lifecycle.FAILURE
+    set_global_seed(handle.seed)
+    try:
+        lifecycle.normalised(lambda: command(handle))
+    except BaseException as error:
+        if not isinstance(error, KeyboardInterrupt):
+            _leave_trace(handle.directory, error)
+        return lifecycle.exit_code(error)
     return lifecycle.SUCCESS
 
 

@@ -19,6 +19,7 @@ from datasets.text import enumerated, pluralize
 from datasets.upstream import open_features
 from experiments.errors import UserError
 from experiments.messages import say
+from experiments.named_paths import missing_folder, prepared_place
 from experiments.settings import DatamoduleSettings
 from experiments.tasks import TASKS, Task, build, find
 from experiments.tracks import annotations, beat_sources
@@ -110,9 +111,8 @@ def open_source(
     if settings.base_dir is None:
         return _demo(settings, labelled, frontend, (settings.input or input) == "audio")
     base = Path(settings.base_dir).expanduser()
-    if not base.is_dir():
-        what = "a file; give the folder it is in" if base.exists() else "no such folder"
-        if not base.exists() and (base.name == "mels" or base.parts[:1] == ("data",)):  # where named configs look
+    if what := missing_folder(settings.base_dir):
+        if not base.exists() and prepared_place(base):
             sort = f" --audio {rate}" if base.name.startswith("audio") else ""
             corpus = base.parent.name if base.parent.name in CORPORA else "CORPUS"
             what += f"; python -m preprocess {corpus} DATA_DIR {base}{sort} makes it"

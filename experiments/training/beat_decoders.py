@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 
 from experiments.errors import UserError
 from experiments.messages import say
 from experiments.settings import RhythmSettings
 from experiments.settings.rhythm import USUAL, Decoder
 from experiments.tasks.base import Task
-from experiments.tasks.beats import LONGEST_DELAY, BeatTracking
+from experiments.tasks.beats import BeatTracking
 from experiments.training.learner import Learner
 from models.descriptions import DECODER
 from models.layouts import load_pickled, write_pickled
@@ -30,6 +29,16 @@ def check(rhythm: RhythmSettings) -> None:
     if rhythm.pinned:
         raise UserError(f"rhythm.pinned={rhythm.pinned} is for one recording, inference.audio of predict: leave it out")
     rhythm.check_read(rhythm.decoders(COMPARED))
+
+
+def check_task(rhythm: RhythmSettings, task: Task, what: str) -> None:
+    """Refuse settings that mean nothing to a task that makes no beats.
+
+    Raises:
+        UserError: One is given, and has no effect on `what` of this task.
+    """
+    if not isinstance(task, BeatTracking):
+        rhythm.check_unread(f"{what} of the task {task.name}")
 
 
 def in_the_loop(task: Task, rhythm: RhythmSettings) -> Task:
@@ -71,17 +80,16 @@ def choose(
     task = learner.objective.task
     if not isinstance(task, BeatTracking):
         return None
-    decoders = rhythm.decoders(COMPARED)
+    decoders, tolerant = rhythm.decoders(COMPARED), type(task) is BeatTracking
     best, scores = decoders[0], {}
-    if len(decoders) > 1:
+    if len(decoders) > 1 or tolerant:
         loggers, trainer.loggers = trainer.loggers, []  # the curves are of the training
         trainer.validate(learner, data, ckpt_path=checkpoint, verbose=False, weights_only=True)
         trainer.loggers = loggers
         found = learner.evaluation
         if found is not None and not found.problem:
-            if type(task) is BeatTracking:
-                error = task.score(found.predictions, found.references).get("beat_error", 0.0)
-                task.set_delay(float(np.clip(error, -LONGEST_DELAY, LONGEST_DELAY)))
+            if tolerant:
+                task.measure_delay(found.predictions, found.references)
             for decoder in decoders:
                 decoded = task.decoded_by(rhythm.decoding(decoder))
                 scores[decoder] = decoded.primary_score(found.predictions, found.references)
@@ -90,8 +98,8 @@ def choose(
         content = load_pickled(checkpoint)
         content[learner.CHECKPOINT_HYPER_PARAMS_KEY] |= {DECODER: best, **_options(task)}
         write_pickled(checkpoint, content)
-        compared = ", ".join(f"{decoder} {score:.4g}" for decoder, score in scores.items())
-        if compared:
+        if len(scores) > 1:
+            compared = ", ".join(f"{decoder} {score:.4g}" for decoder, score in scores.items())
             say(f"decoder of the best network in validation, by {task.primary}: {compared}; {best} is noted with it")
         if task.delay:
             say(f"peaks are {1000 * task.delay:.0f} ms late in validation: this is taken off all beats")

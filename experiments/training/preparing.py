@@ -121,6 +121,7 @@ def prepare(settings: PretrainSettings, run: RunHandle, trained: bool = False) -
 def _trained(settings: PretrainSettings, run: RunHandle) -> Subject:
     """A trained network, and tracks annotated with what it predicts."""
     datamodule, encoder = settings.datamodule, open_encoder(settings)
+    beat_decoders.check_task(settings.rhythm, encoder.task, "an evaluation")
     source = open_source(datamodule, encoder.frontend, encoder.input, task=encoder.task)
     corpus = read_corpus(datamodule, source, encoder.task)
     corpus, stored = match(corpus, source.features.ids, source.base_dir, datamodule.max_unmatched, run)
@@ -147,6 +148,7 @@ def untrained(settings: PretrainSettings, run: RunHandle) -> Subject:
     else:
         corpus, task = build_task(datamodule, corpus, taught=distilling.taught_labels(settings, logits))
         offered = distilling.teacher_outputs(settings, logits, task) if logits else None
+    beat_decoders.check_task(settings.rhythm, task, "a training")
     second_head, kind = offered.second_head if offered else None, "audio" if source.audio else "features"
     encoder = initial(settings, frontend, task, second_head, kind)
     return Subject(encoder, source, corpus, stored, offered, alone is None)

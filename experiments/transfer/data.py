@@ -17,6 +17,7 @@ from datasets.samplers import EpochSampler, EvenShare
 from datasets.store import Store
 from datasets.vectors import TOKENS, Reduction, token_mean, token_reduction
 from experiments.errors import UserError
+from experiments.layer_folders import as_stored
 from experiments.probes.records import folder_name, layer_name
 from experiments.probes.representations import ALL, Representation, layer_of, layers_in, token_names
 from experiments.probes.validation import songs
@@ -39,7 +40,7 @@ def stored(embeddings: StoredSettings) -> Representation:
             "`python ex_pretrain.py extract_embeddings with ...` writes and names at its end; to train a network from "
             "audio, name it, model.network=NAME, or the weights to go on from, model.checkpoint=FILE"
         )
-    path, block = Path(embeddings.store).expanduser(), embeddings.block
+    path, block = as_stored(Path(embeddings.store).expanduser()), embeddings.block
     if not (path / "header.json").is_file():
         path = _of_block(path, block)
     store = Store(path, kind="embeddings")

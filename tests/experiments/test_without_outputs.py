@@ -1,4 +1,4 @@
-"""Networks that were trained without labels: every network of the project, saved, opened and asked for embeddings."""
+"""Every network of the project without outputs, as trained without labels: saved, opened, asked for embeddings."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from experiments.tasks import build
 from experiments.training.contrastive import keep_unread
 from models import networks
 from models.checkpoints import save_network
+from models.network import main_head
 from models.network_input import default_window, own_frontend
+from models.peaks import training_flops
 
 SIZES = PRETRAIN["debug"].by_network
-NAMES = [name for name in networks.names() if name != "tempo_lags"]  # whose outputs are parts of a sum over its lags
+NAMES = networks.names()
 
 
 def smallest(name: str, **given):
@@ -63,12 +65,26 @@ def test_what_no_embedding_depends_on_is_not_trained(name):
     assert all((parameter.grad is not None) == parameter.requires_grad for parameter in network.parameters())
 
 
-def test_that_of_tempo_lags_cannot_do_without():
-    with pytest.raises(ValueError, match="0 outputs"):
-        smallest("tempo_lags")
+@pytest.mark.parametrize("name", NAMES)
+def test_outputs_are_empty_beside_the_tokens(name):
+    network, frontend = smallest(name)
+    frames = max(network.min_frames, 64) if network.over_time else default_window(network, frontend)
+    x, layer = torch.randn(2, frames, *frontend.item_shape), network.default_layer
+    shape = (2, frames // network.pool, 0) if network.over_time else (2, 0)
+    with torch.no_grad():
+        outputs, tokens = network.eval().forward_and_embed(x, [layer])
+        assert main_head(outputs).shape == main_head(network(x)).shape == shape
+        assert torch.equal(tokens[layer], network.embed(x, [layer])[layer])
 
 
-@pytest.mark.parametrize("name", ["maest", "samplecnn", "short_chunk"])
+@pytest.mark.parametrize("name", NAMES)
+def test_operations_are_counted_with_outputs_and_without(name):
+    for n_classes in (0, 256 if name == "tempo_lags" else 2):
+        network, frontend = smallest(name, n_classes=n_classes)
+        assert training_flops(network, (default_window(network, frontend), *frontend.item_shape)) > 0
+
+
+@pytest.mark.parametrize("name", ["maest", "samplecnn", "short_chunk", "tempo_cnn", "tempo_lags"])
 def test_a_supervised_training_starts_from_it_with_new_heads(name, tmp_path):
     network, frontend = smallest(name)
     encoder = Encoder.of(network, frontend)
@@ -78,9 +94,10 @@ def test_a_supervised_training_starts_from_it_with_new_heads(name, tmp_path):
         model={"network": name, **sizes, "checkpoint": str(tmp_path / "x.safetensors")},
         datamodule={"clip_length": network.window / frontend.frame_rate if network.window else None},
     )
-    started = initial(settings, frontend, build("tagging", classes=["a", "b"])).network
+    task = build("tempo") if name.startswith("tempo") else build("tagging", classes=["a", "b"])
+    started = initial(settings, frontend, task).network
     heads = network.head_prefixes
-    assert started.n_classes == 2
+    assert started.n_classes == task.n_outputs
     for key, value in started.state_dict().items():
         if not key.startswith(heads):
             assert torch.equal(value, network.state_dict()[key]), key

@@ -112,28 +112,35 @@ def clmr_by_definition(state: State, audio: Tensor) -> Tensor:
     return x.flatten(1)
 
 
-def tune_by_definition(state: State, audio: Tensor) -> dict[str, Tensor]:
-    """What every block of TUNe or TUNe+ gives, `[batch, channels, cells]`, one operation after the other."""
+def tune_block(state: State, name: str, x: Tensor) -> Tensor:
+    """What a block of TUNe gives of what it sees."""
+    x = F.conv1d(x, state[f"{name}.layers.0.weight"], state[f"{name}.layers.0.bias"], padding=1)
+    return F.relu(norm(state, f"{name}.layers.1", x))
+
+
+def unet_by_definition(state: State, audio: Tensor) -> dict[str, Tensor]:
+    """What every block of TUNe's U-Net gives, `[batch, channels, cells]`, one operation after the other."""
     outputs: dict[str, Tensor] = {}
-
-    def run(name: str, x: Tensor) -> Tensor:
-        x = F.conv1d(x, state[f"{name}.layers.0.weight"], state[f"{name}.layers.0.bias"], padding=1)
-        outputs[name] = F.relu(norm(state, f"{name}.layers.1", x))
-        return outputs[name]
-
-    def up(name: str, x: Tensor) -> Tensor:
-        return F.conv_transpose1d(x, state[f"{name}.weight"], state[f"{name}.bias"], stride=3)
-
     x = audio[:, None]
     for number in range(1, 5):
-        x = F.max_pool1d(run(f"conv{number}", x), 3)
-    x = run("conv5", x)
+        outputs[f"conv{number}"] = tune_block(state, f"conv{number}", x)
+        x = F.max_pool1d(outputs[f"conv{number}"], 3)
+    x = outputs["conv5"] = tune_block(state, "conv5", x)
     for number in range(6, 10):
-        x = run(f"conv{number}", torch.cat([up(f"transposedConv{number}", x), outputs[f"conv{10 - number}"]], 1))
+        weight, bias = (state[f"transposedConv{number}.{part}"] for part in ("weight", "bias"))
+        x = torch.cat([F.conv_transpose1d(x, weight, bias, stride=3), outputs[f"conv{10 - number}"]], 1)
+        x = outputs[f"conv{number}"] = tune_block(state, f"conv{number}", x)
+    return outputs
+
+
+def tune_by_definition(state: State, audio: Tensor) -> dict[str, Tensor]:
+    """What every block of TUNe or TUNe+ gives, `[batch, channels, cells]`, one operation after the other."""
+    outputs = unet_by_definition(state, audio)
+    x = outputs["conv9"]
     plus = state["convDown1.layers.0.weight"].shape[1] == 33
     for number in range(1, 10):
         x = F.max_pool1d(x, 3)
         if plus and number <= 4:
             x = torch.cat([x, outputs[f"conv{9 - number}"]], 1)
-        x = run(f"convDown{number}", x)
+        x = outputs[f"convDown{number}"] = tune_block(state, f"convDown{number}", x)
     return outputs

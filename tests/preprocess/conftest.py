@@ -17,7 +17,7 @@ DATA = Path(__file__).parents[1] / "data"
 
 FAKE_FFMPEG = """\
 #!{python}
-import struct, sys
+import os, struct, sys
 import numpy as np
 arguments = sys.argv[1:]
 assert arguments[-2:] == ["au", "pipe:1"] or arguments[-3:-1] == ["-f", "au"], arguments
@@ -26,6 +26,9 @@ if not content.startswith(b"music"):
     sys.exit("x: Invalid data found when processing input")
 samples = np.stack([np.linspace(0, 0.5, 48000), np.linspace(0, 0.25, 48000)], 1).astype(">f4")
 sys.stdout.buffer.write(struct.pack(">4s5I", b".snd", 32, 0xFFFFFFFF, 6, 48000, 2) + bytes(8) + samples.tobytes())
+sys.stdout.flush()
+if content.startswith(b"music that is killed"):
+    os.kill(os.getpid(), 9)
 if content.startswith(b"music that breaks off"):
     sys.exit("x: Error while decoding")
 """

@@ -13,9 +13,9 @@ import pytest
 import soundfile
 import soxr
 
-from preprocess.decode import load, stream
+from preprocess.decode import at_most, load, stream
 from preprocess.opening import open_sources
-from preprocess.sources import NO_FFMPEG, AudioError
+from preprocess.sources import NO_FFMPEG, AudioError, UnreadableAudio
 
 Write = Callable[..., Path]
 
@@ -185,6 +185,48 @@ def test_ffmpeg_that_fails(tmp_path: Path):
     assert notes == ["cut short or damaged: ffmpeg says 'x: Error while decoding', 1.0 s are left"]
 
 
+@pytest.mark.usefixtures("ffmpeg")
+def test_ffmpeg_that_is_killed_is_no_damage_of_the_file(tmp_path: Path):
+    (tmp_path / "killed.m4a").write_bytes(b"music that is killed")
+    with pytest.raises(UnreadableAudio, match="cannot be read: ffmpeg was killed"):
+        load(tmp_path / "killed.m4a", 16000)
+
+
 def test_the_error_travels_between_processes():
     error = copy.deepcopy(AudioError("a.wav", "silent: peak 0"))  # by the protocol of pickling
     assert (error.path, error.reason, str(error)) == ("a.wav", "silent: peak 0", "a.wav: silent: peak 0")
+
+
+def test_longer_audio_than_is_taken_is_refused_at_once_where_the_header_tells(write: Write):
+    path = write("noise.wav", seconds=3.0)
+    with at_most(3.0, "a.setting"):
+        assert len(load(path, 16000)) == 48000
+    with (
+        at_most(2.9, "a.setting"),
+        pytest.raises(AudioError, match=r"too long: it promises more than 2.9 s .*a.setting"),
+    ):
+        next(stream(path, 16000))
+    assert len(load(path, 16000)) == 48000
+
+
+def test_longer_audio_than_is_taken_is_refused_as_it_comes_where_the_header_does_not_tell(tmp_path: Path):
+    soundfile.write(tmp_path / "silence.flac", np.zeros(44_100 * 600, np.int16), 44_100)
+    content = bytearray((tmp_path / "silence.flac").read_bytes())
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)  # number of samples, of 36 bits: not known
+    (tmp_path / "silence.flac").write_bytes(content)
+    blocks = []
+    with at_most(60, "a.setting"), pytest.raises(AudioError, match="too long: it has more than 60 s"):
+        blocks.extend(stream(tmp_path / "silence.flac", 44_100))
+    assert 59 < sum(map(len, blocks)) / 44_100 <= 60
+
+
+def test_streams_behind_one_another_count_together(tmp_path: Path):
+    for name in ("one", "two"):
+        soundfile.write(tmp_path / f"{name}.ogg", tone(440, 44_100, 4.0), 44_100)
+    both = tmp_path / "both.ogg"
+    both.write_bytes((tmp_path / "one.ogg").read_bytes() + (tmp_path / "two.ogg").read_bytes())
+    with at_most(9, "a.setting"):
+        assert len(load(both, 44_100)) == 8 * 44_100
+    with at_most(7, "a.setting"), pytest.raises(AudioError, match="too long"):
+        load(both, 44_100)

@@ -97,7 +97,7 @@ def test_a_head_with_a_hidden_layer_is_for_networks_that_have_one(tmp_path):
         words = [config, f"model.checkpoint={tmp_path / network}.safetensors"]
         return overrides.compose(TransferSettings, TRANSFER, words).settings
 
-    with pytest.raises(UserError, match="clmr_mlp is for clmr and tune, and the network is musicnn"):
+    with pytest.raises(UserError, match="clmr_mlp is for clmr and tune and tune_hybrid, and the network is musicnn"):
         head("clmr_mlp", "musicnn")
     assert head("clmr_linear", "musicnn").model.hidden == 5
     assert head("clmr_mlp", "clmr").model.hidden == 512

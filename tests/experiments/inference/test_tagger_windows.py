@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -158,13 +159,21 @@ def test_stores_hold_windows_at_one_distance(settings, run):
     with pytest.raises(UserError, match="a store holds windows at one distance"):
         extract_logits(settings(windows=4), run)
     extract_embeddings(settings({"store_type": "float32"}, hop=8.0), run)
-    store = Store("out/layer_layer5")
+    store = Store("out/layer5")
     assert (store.header.producer["window_frames"], store.header.producer["hop_frames"]) == (1813, 500)
     assert {name: store.length(name) for name in ("1.wav", "29.wav", "60.wav")} == {
         "1.wav": 1,
         "29.wav": 1,
         "60.wav": 5,
     }
+
+
+def test_a_store_of_a_numbered_layer_goes_on_under_its_former_name(settings, run):
+    extract_embeddings(settings({"store_type": "float32"}), run)
+    Path("out/layer5").rename("out/layer_layer5")
+    again = extract_embeddings(settings({"store_type": "float32"}), run)
+    assert (again["written"], again["already"]) == (0, len(Store("out/layer_layer5").ids))
+    assert [path.name for path in Path("out").iterdir()] == ["layer_layer5"]
 
 
 @pytest.mark.parametrize("store_type", ["int16", "float32"])

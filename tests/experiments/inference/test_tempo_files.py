@@ -14,9 +14,11 @@ from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.inference.prediction import predict
 from experiments.inference.tempo_files import without_jumps
+from experiments.robustness.evaluation import evaluate as changed_audio
 from experiments.settings import PretrainSettings
 from experiments.tasks import build
 from experiments.tracking import RunHandle
+from experiments.training import pretraining
 from models.checkpoints import save_network
 from tests.models.click_toys import clicks
 from tests.models.toys import Toy
@@ -26,7 +28,7 @@ from tests.models.toys import Toy
 def call(tmp_path):
     """Predicts the tempo of songs by a network that was not trained."""
 
-    def how(audio, name="tempo", rhythm=None, asked="tempo", **inference):
+    def how(audio, name="tempo", rhythm=None, asked="tempo", command=predict, perturbed=None, **inference):
         torch.manual_seed(0)
         task = build(name) if name == "tempo" else build(name, mean=[7.0], scale=[0.1])
         encoder = Encoder.of(Toy(task.n_outputs), task=task, input="audio", window=200)
@@ -40,8 +42,9 @@ def call(tmp_path):
             model={"network": "tests.models.toys:Toy"},
             datamodule={"task": asked, "jobs": 1},
             rhythm=rhythm or {},
+            robustness={"perturbations": perturbed},
         )
-        return predict(settings, run)
+        return command(settings, run)
 
     return how
 
@@ -70,6 +73,29 @@ def test_tempi_stay_in_the_range_that_is_asked_for(call, tmp_path):
         call(tmp_path / "song.wav")
     with pytest.raises(UserError, match="no tempo between 400 and 500 BPM"):
         call(tmp_path / "song.wav", rhythm={"min_bpm": 400, "max_bpm": 500})
+
+
+@pytest.mark.parametrize(
+    ("rhythm", "said"),
+    [
+        ({"decoder": "dbn"}, "decoder=dbn"),
+        ({"bars": [4]}, r"bars=\[4\]"),
+        ({"tempo": 90}, "tempo=90.0"),
+        ({"pinned": "known.beats"}, "pinned=known.beats"),
+    ],
+)
+def test_settings_of_beats_are_refused(call, tmp_path, rhythm, said):
+    clicks(tmp_path / "song.wav", 8000, 6.5)
+    with pytest.raises(UserError, match=f"^rhythm.{said} has no effect on predictions of the task tempo: leave it out"):
+        call(tmp_path / "song.wav", rhythm={"min_bpm": 60, **rhythm})
+
+
+@pytest.mark.parametrize(("command", "perturbed"), [(pretraining.test, None), (changed_audio, "all")])
+def test_an_evaluation_refuses_all_settings_of_rhythm(call, tmp_path, command, perturbed):
+    for rhythm, said in (({"min_bpm": 60}, "min_bpm=60.0"), ({"decoder": ["dbn", "peaks"]}, "decoder=dbn,peaks")):
+        message = f"^rhythm.{said} has no effect on an evaluation of the task tempo: leave it out"
+        with pytest.raises(UserError, match=message):
+            call(tmp_path, rhythm=rhythm, command=command, perturbed=perturbed, out_dir=None)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from experiments.probes.representations import layers_in
 from experiments.probes.rows import Row
 from models.musicnn_original import MusicnnOriginal
 from models.tune import TUNe
+from models.tune_hybrid import TUNeHybrid
 
 NAN = float("nan")
 
@@ -43,7 +44,12 @@ def test_numbers_count_where_the_network_is_not_known(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("network", "arguments"), [(MusicnnOriginal, {}), (TUNe, {"width": 2, "tail": [4, 8, 8], "size": 8})]
+    ("network", "arguments"),
+    [
+        (MusicnnOriginal, {}),
+        (TUNe, {"width": 2, "tail": [4, 8, 8], "size": 8}),
+        (TUNeHybrid, {"width": 2, "channels": [4] * 11}),
+    ],
 )
 def test_layers_come_in_the_order_of_their_network(tmp_path, network, arguments):
     names = network(**arguments).layer_names

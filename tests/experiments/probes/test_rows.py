@@ -13,6 +13,7 @@ from datasets.store import Header, Store, StoreWriter
 from datasets.vectors import MEL_STATISTICS, gather
 from experiments import demo
 from experiments.configs.catalogue import PRETRAIN, PROBE
+from experiments.layer_folders import layer_in
 from experiments.probes.rows import majority_or_mean
 from experiments.settings import EmbeddingsSettings, PretrainSettings, ProbeExperimentSettings
 from experiments.tasks import build
@@ -97,5 +98,5 @@ def test_the_demo_makes_every_store_that_its_config_names():
     for place in (embeddings.store, *embeddings.compare.values(), *embeddings.predictions.values()):
         store = Path(place)
         assert place in made or f"inference.out_dir={store.parent}" in made, place
-        if store.name.startswith("layer_"):
-            assert f"inference.layer={store.name.removeprefix('layer_')}" in made
+        if isinstance(layer := layer_in(store.name), str):
+            assert f"inference.layer={layer}" in made

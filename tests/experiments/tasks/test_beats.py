@@ -142,13 +142,18 @@ def test_exact_activations_have_exact_scores(decoder):
     assert task.primary_score([activations(SONG)], [SONG]) == 1
 
 
-def test_the_bar_model_gets_probabilities_without_the_weight_of_the_loss():
+@pytest.mark.parametrize("decoder", ["dbn", "online"])
+def test_the_bar_model_gets_probabilities_without_the_weight_of_the_loss(decoder):
     curves = np.full((400, 2), 0.6, np.float32)
-    given = {name: build(name).on(GRID).decoded_by(Decoding("dbn"))._evidence(curves) for name in NAMES}
+    given = {name: build(name).on(GRID).decoded_by(Decoding(decoder))._evidence(curves) for name in NAMES}
     assert given["beats"][0] == pytest.approx([0.36, 0.085], abs=0.01)
     assert given["beats_widened"] is given["beats_classes"] is curves
-    for other in (None, Decoding("peaks"), Decoding("online")):
-        assert BeatTracking().on(GRID).decoded_by(other)._evidence(curves) is curves
+
+
+@pytest.mark.parametrize("decoding", [None, Decoding("peaks")])
+def test_peaks_are_of_the_activations_themselves(decoding):
+    curves = np.full((400, 2), 0.6, np.float32)
+    assert BeatTracking().on(GRID).decoded_by(decoding)._evidence(curves) is curves
 
 
 def test_pooled_steps_stand_at_their_centre():
@@ -169,6 +174,22 @@ def test_a_delay_that_was_measured_is_taken_off_and_kept_with_the_network():
     assert late.events(activations(first)).times[0] >= 0
     with pytest.raises(UserError, match=r"delay=0\.5"):
         BeatTracking(delay=0.5)
+
+
+@pytest.mark.parametrize("before", [0.0, 0.04, -0.1])
+def test_a_delay_is_measured_alike_whatever_it_was_before(before):
+    late = Beats(SONG.times + 0.04, SONG.positions)
+    first = BeatTracking(delay=before).on(GRID)
+    task = first.decoded_by(Decoding("peaks"))
+    measured = []
+    for _ in range(2):
+        task.measure_delay([activations(late)], [SONG])
+        measured.append((task.delay, task.options["delay"]))
+    assert measured[0] == measured[1]
+    assert measured[0] == pytest.approx((0.04, 0.04), abs=2e-3)
+    assert (first.delay, first.options.get("delay", 0.0)) == (before, before)
+    task.set_delay(0.0)
+    assert "delay" not in task.options
 
 
 def test_what_gives_no_ground_to_score_is_left_out_and_counted():

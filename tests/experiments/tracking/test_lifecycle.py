@@ -194,6 +194,37 @@ def test_interrupts_pass_through_handlers_of_ordinary_errors() -> None:
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+class Rude:
+    """Is interrupted as it goes, where Python only prints an exception."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupt_in_a_destructor_is_not_lost(capfd: pytest.CaptureFixture[str]) -> None:
+    def command() -> None:
+        Rude()
+        threading.Event().wait(240)
+
+    with lifecycle.signals(), pytest.raises(lifecycle.Interrupted):
+        lifecycle.normalised(command)
+    assert capfd.readouterr().err == ""
+
+
+def test_an_interrupt_does_not_leave_an_import_lock_behind() -> None:
+    """One that comes amid the bookkeeping of an import waits until that is over."""
+    inside = "signal.raise_signal(signal.SIGINT); over = True"
+    names = {"signal": signal}
+
+    def command() -> None:
+        exec(compile(inside, "<frozen importlib._bootstrap>", "exec"), names)
+        threading.Event().wait(240)
+
+    with lifecycle.signals(), pytest.raises(lifecycle.Interrupted):
+        lifecycle.normalised(command)
+    assert names["over"]
+
+
 def test_a_signal_waits_until_what_was_gathered_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a record is lost, or is in the journal twice, with which a run cannot go on."""
     journal = Journal.create(tmp_path / "runs", home=tmp_path)
@@ -241,10 +272,22 @@ def test_a_worker_that_died_is_named_by_its_signal(capsys) -> None:
     assert "BrokenProcessPool" in noted[0]
 
 
-@pytest.mark.parametrize(("name", "short"), [("ex_mine.py", True), ("program.py", False)])
-def test_ctrl_c_while_a_script_imports_is_one_line(tmp_path, name, short):
-    (tmp_path / name).write_text("import experiments\nraise KeyboardInterrupt\n")
+@pytest.mark.parametrize("last", ["raise_signal(SIGINT)", "Rude()"])
+def test_ctrl_c_while_a_script_imports_is_one_line(tmp_path: Path, last: str) -> None:
+    """In a destructor too, where an exception would be printed, and the script would go on."""
+    ended = _script(tmp_path / "ex_mine.py", last)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "interrupted\n")
+
+
+def test_ctrl_c_in_a_program_that_imports_us_is_an_exception(tmp_path: Path) -> None:
+    ended = _script(tmp_path / "program.py", "raise_signal(SIGINT)")
+    assert ended.returncode == -signal.SIGINT
+    assert ended.stderr.endswith("KeyboardInterrupt\n")
+
+
+def _script(path: Path, last: str) -> subprocess.CompletedProcess[str]:
+    """Run a script that has imported our package, and ends with these lines."""
+    rude = "class Rude:\n    def __del__(self): raise_signal(SIGINT)"
+    path.write_text(f"import experiments\nfrom signal import SIGINT, raise_signal\n{rude}\n{last}\nprint('went on')\n")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run([sys.executable, name], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert ended.returncode == -signal.SIGINT  # a shell says 130
-    assert (ended.stderr == "interrupted\n") == short
+    return subprocess.run([sys.executable, path], env=environment, capture_output=True, text=True, timeout=240)

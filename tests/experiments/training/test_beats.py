@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,10 @@ import torch
 from torch import nn
 
 from datasets.beat_files import read_beats
+from datasets.beats import Beats
+from datasets.time_grid import TimeGrid
 from experiments.encoder import Encoder
+from experiments.objectives import Evaluation
 from experiments.settings import RhythmSettings
 from experiments.tasks import find
 from experiments.training import beat_decoders
@@ -158,6 +162,37 @@ def test_a_test_is_decoded_as_settings_say_else_as_validation_chose(best):
     assert beat_decoders.compared(settings, best) == (("dbn", "peaks") if best == "dbn" else ("peaks", "dbn"))
     assert beat_decoders.in_the_test(task, settings, best).decoding.name == (best or "peaks")
     assert beat_decoders.in_the_test(task, RhythmSettings(decoder="online"), best).decoding.name == "online"
+
+
+@pytest.mark.parametrize("decoder", [["peaks"], ["dbn"], ["online"], None])
+@pytest.mark.parametrize("name", ["beats", "beats_widened"])
+def test_the_delay_of_peaks_is_measured_whichever_decoders_are_named(decoder, name, tmp_path):
+    grid = TimeGrid(50.0)
+    song = Beats(np.arange(0.3, 20, 0.5), np.arange(40) % 4 + 1)
+    curves = np.full((1000, 2), 0.01, np.float32)
+    for column, times in enumerate((song.times, song.downbeats)):
+        curves[grid.nearest(times) + 2, column] = 0.95
+    rhythm, file = RhythmSettings(decoder=decoder), tmp_path / "best.ckpt"
+    task = beat_decoders.in_the_loop(find(name)().on(grid), rhythm)
+    learner = SimpleNamespace(
+        objective=SimpleNamespace(task=task), evaluation=None, CHECKPOINT_HYPER_PARAMS_KEY="about"
+    )
+    found = Evaluation({}, np.arange(1), [curves], [song])
+    trainer = SimpleNamespace(
+        loggers=["curves"],
+        validate=lambda *_, **__: setattr(learner, "evaluation", found),
+        is_global_zero=True,
+        strategy=SimpleNamespace(barrier=lambda: None),
+    )
+    write_pickled(file, {"about": {"decoder": None}})
+    expected = pytest.approx(0.04 if name == "beats" else 0.0, abs=2e-3)
+    for _ in range(2):  # the second time changes nothing
+        best = beat_decoders.choose(learner, None, trainer, rhythm, file)
+        assert best in (decoder or ["peaks", "dbn"])
+        about = load_pickled(file)["about"]
+        assert about["decoder"] == best
+        assert (about.get("options", {}).get("delay", 0.0), task.delay) == (expected, expected)
+    assert trainer.loggers == ["curves"]
 
 
 def test_the_decoder_that_validation_chose_is_noted_with_the_weights():

@@ -1,0 +1,71 @@
+"""The private folder of a service: only its user can look into it, and it does not outlive the service for long.
+
+A service that is killed cannot tidy up, so the next one does. In the folder of a living service a lock is held, which
+the kernel takes from a dead process. A folder gets its name only when its lock is held: without, it is left over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from datasets.file_locks import close_lock, open_lock, try_exclusive
+from experiments.errors import UserError
+
+PREFIX = "ostinato-service-"
+LOCK, UPLOADS = "lock", "uploads"
+
+
+@contextlib.contextmanager
+def private_folder() -> Iterator[Path]:
+    """An empty folder for uploads among the temporary files (`TMPDIR`), deleted with what is in it at the end.
+
+    Raises:
+        UserError: It cannot be made.
+    """
+    above = Path(tempfile.gettempdir())
+    remove_stale(above)
+    try:
+        made = Path(tempfile.mkdtemp(prefix="ostinato-new-", dir=above))
+        folder, lock = above / f"{PREFIX}{made.name.rpartition('-')[2]}", open_lock(made / LOCK)
+        try_exclusive(lock)
+        (made / UPLOADS).mkdir(mode=0o700)
+        made.rename(folder)
+    except OSError as error:
+        raise UserError(
+            f"{above}: no folder for uploads can be made there ({error.strerror}); another place is named by the "
+            "variable TMPDIR"
+        ) from None
+    try:
+        yield folder / UPLOADS
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        close_lock(lock)
+
+
+def remove_stale(above: Path) -> None:
+    """Delete what services of this user left that were killed."""
+    for folder in above.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):  # another service tidies up too
+            about = folder.lstat()
+            if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid():
+                continue
+            if not _is_locked(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_locked(folder: Path) -> bool:
+    """Whether a service lives in a folder; where the file system knows no locks, one may."""
+    try:
+        lock = open_lock(folder / LOCK, make=False)
+    except FileNotFoundError:  # whoever deleted the rest was killed too
+        return False
+    try:
+        return not try_exclusive(lock)
+    finally:
+        close_lock(lock)

@@ -8,7 +8,7 @@ called `features`.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from models.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
     from onnxruntime import InferenceSession
 
 INPUT = "audio"
@@ -73,7 +73,7 @@ class DividedFile:
         import onnx
 
         try:
-            model = onnx.load(str(path))
+            model = onnx.load(str(path), load_external_data=False)
         except Exception as error:  # of protobuf, of the system
             raise CheckpointError(f"{path} is not a readable ONNX file: {str(error)[:200]}; export it again") from error
         read = cls(model)
@@ -88,19 +88,13 @@ class DividedFile:
 
     def front_end(self) -> list[bytes]:
         """The front end of recordings, `[1, samples]` to `[1, frames, ...]`, as one ONNX file; or as two, of which the
-        first takes pieces of a recording, and the second what the first gives of all of it."""
-        import onnx
+        first takes pieces of a recording, and the second what the first gives of all of it.
 
+        Raises:
+            CheckpointError: The property is damaged.
+        """
         tensors = {one.name: one for one in self.model.graph.initializer}
-        found = []
-        for key in (LOCAL, SETTLING):
-            if key in self.properties:
-                part = onnx.ModelProto.FromString(base64.b64decode(self.properties[key]))
-                for tensor in part.graph.initializer:
-                    if tensor.doc_string:
-                        tensor.raw_data = tensors[tensor.doc_string].raw_data
-                found.append(part.SerializeToString())
-        return found
+        return [_completed(key, self.properties[key], tensors) for key in (LOCAL, SETTLING) if key in self.properties]
 
     def network(self, item_shape: Sequence[int]) -> bytes:
         """What comes behind the front end, as an ONNX file with the input `features [batch, frames, *item_shape]`.
@@ -127,6 +121,20 @@ class DividedFile:
         model.opset_import.extend(self.model.opset_import)
         model.functions.extend(self.model.functions)
         return model.SerializeToString()
+
+
+def _completed(key: str, text: str, tensors: Mapping[str, TensorProto]) -> bytes:
+    """A file that is kept as text, with the tensors that it shares with another."""
+    import onnx
+
+    try:
+        part = onnx.ModelProto.FromString(base64.b64decode(text, validate=True))
+        for tensor in part.graph.initializer:
+            if tensor.doc_string:
+                tensor.raw_data = tensors[tensor.doc_string].raw_data
+    except Exception as error:  # of base64, of protobuf
+        raise CheckpointError(f"the property {key} is damaged ({type(error).__name__}): export it again") from None
+    return part.SerializeToString()
 
 
 def _read(node: NodeProto) -> Iterator[str]:

@@ -9,11 +9,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from datasets.windows import is_short
-from models.descriptions import read_object
+from models.descriptions import check_metadata, read_object
 from models.errors import CheckpointError
 
 VERSION = 1
 KEY = "recordings"  # of the property
+DESCRIBED = ("network", "task", "labels", "normalisation")  # of every description
 SUITE = "suite"  # of a property of every file of this project
 AGAIN = "export it again: python ex_transfer.py export with inference.checkpoint=CHECKPOINT export.format=onnx"
 
@@ -139,8 +140,12 @@ def read_facts(properties: Mapping[str, str], path: str) -> RecordingFacts:
     if (version := facts.get("version")) != VERSION:
         raise CheckpointError(f"{path} has the version {version!r:.20} of {KEY}, expected {VERSION}: {AGAIN}")
     try:
-        return RecordingFacts.model_validate_json(json.dumps(facts))  # in which lists are tuples
+        found = RecordingFacts.model_validate_json(json.dumps(facts))  # in which lists are tuples
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise CheckpointError(f"{path}, property {KEY}, {where}: {first['msg']}; was the file changed?") from None
+    check_metadata(found.description, str(path))
+    if missing := [name for name in DESCRIBED if name not in found.description]:
+        raise CheckpointError(f"{path}, property {KEY}: the description lacks {missing[0]}; was the file changed?")
+    return found

@@ -26,13 +26,14 @@ def facts_of(encoder: Encoder, layers: Sequence[str], frames: int, samples: int,
     network, windowing = encoder.network, encoder.windowing(frames)
     if samples != (windowing.rows if encoder.audio else frames * encoder.frontend.hop):
         raise ExportError(f"the file takes windows of {samples:,} samples, recordings are cut into other ones")
+    shorter = _shorter(encoder, frames, any_length)
     usual = network.default_layer if network.default_layer in layers else layers[-1]
     about = NetworkFacts(
         name=network.name,
         layer_names=tuple(layers),
         default_layer=usual,
         token_names=tuple(network.token_names),
-        min_frames=network.min_frames,
+        min_frames=frames if shorter == () else network.min_frames,
         window_samples=network.window_samples,
         over_time=network.over_time,
         pool=network.pool,
@@ -40,7 +41,7 @@ def facts_of(encoder: Encoder, layers: Sequence[str], frames: int, samples: int,
         coverage=network.coverage,
         frames=frames,
         rows=windowing.rows,
-        shorter=_shorter(encoder, frames, any_length),
+        shorter=shorter,
     )
     return RecordingFacts(description=dict(encoder.description), network=about, frontend=_of_frontend(encoder.frontend))
 

@@ -104,7 +104,8 @@ def open_encoder(path: Path, threads: int | None = None, allowed: Collection[str
         CheckpointError: It cannot be read, or is no file of this project, or of another version.
     """
     _check_package("onnxruntime")
-    threads = threads or int(os.environ.get("OMP_NUM_THREADS") or 0) or None
+    usual = os.environ.get("OMP_NUM_THREADS", "")  # as PyTorch has it; onnxruntime takes no notice
+    threads = threads or (int(usual) if usual.isdigit() else None)
     session, folder = open_onnx(path, threads), None
     properties = dict(session.get_modelmeta().custom_metadata_map)
     facts = read_facts(properties, str(path))

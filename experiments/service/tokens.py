@@ -35,6 +35,8 @@ def token_of(service: ServiceSettings) -> bytes | None:
     if given.startswith("@"):
         where = f"service.token=@FILE, {given[1:]}"
         token = _content(Path(given[1:]).expanduser(), where)
+    else:
+        say("service.token: other users of this machine can read it in the list of processes; give service.token=@FILE")
     if not _SENDABLE.fullmatch(token):
         raise UserError(f"{where}: a token consists of letters, digits and signs of ASCII, without spaces or new lines")
     if len(token) < SHORTEST_TOKEN:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import sacred
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from sacred.config import ConfigDict
 from sacred.config.config_summary import ConfigSummary
 
@@ -40,7 +40,7 @@ from experiments.named_paths import check_given
 from experiments.tracking import commandline, lifecycle, overrides, ranks
 from experiments.tracking.commandline import VERBS, Request
 from experiments.tracking.console import set_up_logging
-from experiments.tracking.masking import for_terminal, mask
+from experiments.tracking.masking import HIDDEN, for_terminal, mask
 from experiments.tracking.overrides import Composition
 from experiments.tracking.run import RunHandle
 from experiments.tracking.schema import descriptions
@@ -260,7 +260,9 @@ class Experiment(Generic[S]):
             "info": {"delta": mask(overrides.nested(changed)), "fingerprint": name},
             "omniboard": {"tags": [*named, *tracking.tags]},
         }
-        updates = overrides.nested(composition.updates)
+        updates = overrides.nested(
+            {key: HIDDEN if isinstance(value, SecretStr) else value for key, value in composition.updates.items()}
+        )
         meta = {"named_configs": named, "config_updates": updates, "group": tracking.group, "argv": list(request.argv)}
         return name, document, meta
 

@@ -8,6 +8,7 @@ import logging
 import os
 import pdb
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from experiments.tracking.system import Sampler
 from experiments.tracking.uploader import Uploader
 
 NUMBER_SECONDS = 1.5  # longest wait for the run's number at the start
+SWEEP_SECONDS = 5.0  # longest wait at the end for what closes earlier runs, which a short run would cut off
 DIFF_ARTIFACT = "uncommitted.diff"
 
 log = logging.getLogger("ostinato.tracking")
@@ -98,6 +100,7 @@ class Session:
             location=self.location,
         )
         self._uploader: Uploader | None = None
+        self._sweeping: threading.Thread | None = None
         self._began = time.monotonic()
         self._environment: dict[str, str | None] = {}  # before this run
 
@@ -133,6 +136,8 @@ class Session:
             if value is not None:
                 os.environ[name] = value
         self._console.__exit__()
+        if self._sweeping is not None:
+            self._sweeping.join(SWEEP_SECONDS)
         self.journal.close()
         if self._lock is not None:
             close_lock(self._lock)
@@ -230,7 +235,7 @@ class Session:
             )
             self._uploader.start()
             self._uploader.wait_for_number(NUMBER_SECONDS)
-        sweep(self.location.connect)
+        self._sweeping = sweep(self.location.connect)
         _print(self.location.line)
         self._print_where()
 

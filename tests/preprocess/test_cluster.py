@@ -189,7 +189,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_workers_that_die_and_a_scheduler_that_ends_are_said_in_time(dask_processes, monkeypatch):
+def test_workers_that_die_and_a_scheduler_that_ends_are_said_in_time(dask_processes, monkeypatch, eventually):
     monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")  # 3 would take longer
     dask_processes.scheduler()
     dask_processes.worker("--no-nanny")
@@ -204,8 +204,7 @@ def test_workers_that_die_and_a_scheduler_that_ends_are_said_in_time(dask_proces
         dask_processes.worker("--no-nanny")
         assert list(found.unordered(len, [(sent,), (sent,)])) == [1000, 1000]  # sent again
         dask_processes.started[-1].kill()
-        while found.threads():
-            time.sleep(0.1)
+        eventually(lambda: not found.threads())
         results = found.unordered(pid_after, [(600.0,)])
         with monkeypatch.context() as short:
             short.setattr(cluster, "ARRIVAL", 3.0)

@@ -97,6 +97,16 @@ def test_facts_are_checked(changed, exported):
     assert "network.frames: Input should be a valid integer" in refusal(changed(**{KEY: json.dumps(known)}))
 
 
+def test_a_description_without_a_task_is_refused(changed, exported):
+    known = facts(exported)
+    del known["description"]["task"]
+    assert "the description lacks task" in refusal(changed(**{KEY: json.dumps(known)}))
+
+
+def test_a_damaged_front_end_is_refused(changed):
+    assert "the property front_end_onnx is damaged" in refusal(changed(front_end_onnx="no base64"))
+
+
 def test_a_file_without_its_front_end_cannot_be_divided(changed):
     assert "cannot be divided into front end and network" in refusal(changed(front_end_onnx=None))
 
@@ -107,8 +117,11 @@ def test_checkpoints_and_folders_are_for_pytorch(exported, tmp_path):
 
 
 def test_published_networks_are_to_be_exported():
-    said = refusal(Path("fcn_mtt"))
-    assert "export it (python ex_transfer.py export with model.pretrained=fcn_mtt export.format=onnx)" in said
+    said = refusal(Path("discogs-maest-10s-pw-129e"))
+    assert (
+        "export it (python ex_transfer.py export with model.pretrained=discogs-maest-10s-pw-129e export.format=onnx)"
+        in said
+    )
 
 
 def test_an_onnx_file_is_not_for_pytorch(exported):

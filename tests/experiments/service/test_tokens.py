@@ -40,6 +40,7 @@ def file(tmp_path):
 def test_it_is_given_or_in_a_file(file, capsys, monkeypatch, tmp_path):
     assert given_as(None) is None
     assert given_as(TOKEN) == TOKEN.encode()
+    assert "list of processes; give service.token=@FILE" in capsys.readouterr().err
     assert given_as(file(f"  {TOKEN}\r\n".encode())) == TOKEN.encode()
     monkeypatch.setenv("HOME", str(tmp_path))
     assert given_as("@~/token") == TOKEN.encode()
@@ -133,6 +134,7 @@ def test_it_is_neither_shown_nor_recorded(tmp_path, monkeypatch, capfd):
     shown = capfd.readouterr()
     assert "token" in shown.out
     assert "nothing to serve is named" in shown.err
+    assert "config_updates" not in shown.err
     assert token not in shown.out + shown.err
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert any(b"service.token=" in path.read_bytes() for path in files if path.name == "journal.jsonl")

@@ -33,7 +33,9 @@ BODY = {
                     "type": "object",
                     "required": [FIELD],
                     "properties": {FIELD: {"type": "string", "format": "binary", "description": "An audio file"}},
-                }
+                    "additionalProperties": False,
+                },
+                "encoding": {FIELD: {"contentType": "audio/*, application/octet-stream"}},
             },
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
             "audio/*": {"schema": {"type": "string", "format": "binary"}},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -13,6 +13,8 @@ from experiments.export.facts import FrontEndFacts
 from models.onnx_sessions import INPUT, open_onnx
 from preprocess.pieces import in_pieces
 from preprocess.tracks import FEWEST_FRAMES, DecodedTrack, whole_track
+
+FACTS = "front_end.json"
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,32 @@ class OnnxFrontEnd:
     files: tuple[Path, ...]
     facts: FrontEndFacts
 
+    @classmethod
+    @lru_cache(maxsize=64)
+    def kept_in(cls, folder: str) -> OnnxFrontEnd:
+        """The one that `keep` wrote."""
+        files = tuple(sorted(Path(folder).glob("*.onnx")))
+        return cls(files, FrontEndFacts.model_validate_json((Path(folder) / FACTS).read_text()))
 
-def features_track(frontend: OnnxFrontEnd, path: Path) -> list[DecodedTrack]:
+
+def keep(folder: str, parts: Iterable[bytes], facts: FrontEndFacts) -> None:
+    """Write a front end to a folder, where processes that decode find it."""
+    (Path(folder) / FACTS).write_text(facts.model_dump_json())
+    for number, part in enumerate(parts):
+        (Path(folder) / f"{number}.onnx").write_bytes(part)
+
+
+def features_track(folder: str, path: Path) -> list[DecodedTrack]:
     """Decode a file and compute its features, float16: those of `preprocess.features.track_features`.
+
+    Args:
+        folder: Of `keep`.
+        path: Of the file.
 
     Raises:
         AudioError: See there.
     """
+    frontend = OnnxFrontEnd.kept_in(folder)
     facts, encode = frontend.facts, partial(_features, frontend)
     return [whole_track(path, facts.sample_rate, FEWEST_FRAMES / facts.frame_rate, encode)]
 

@@ -8,6 +8,7 @@ called `features`.
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 INPUT = "audio"
 FEATURES = "features"  # value of a divisible file: frames of the front end, not yet normalised
+# Or onnxruntime tells its makers of every model that it opens (its Privacy.md). It is read when that is first imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 LOCAL, SETTLING = "front_end_onnx", "settling_onnx"  # properties: the front end of recordings, in one step or two
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from experiments.described_encoder import DescribedEncoder
 from experiments.errors import UserError
 from experiments.export.facts import FrontEndFacts, NetworkFacts, read_facts
-from experiments.service.onnx_decoding import OnnxFrontEnd, features_track
+from experiments.service.onnx_decoding import features_track
 from models.onnx_sessions import FEATURES, INPUT, DividedFile, open_onnx
 from preprocess.attempts import Decode
 from preprocess.audio import exact_audio_track
@@ -116,9 +116,11 @@ def open_encoder(path: Path, threads: int | None = None, allowed: Collection[str
         divided, folder = DividedFile.read(path), tempfile.TemporaryDirectory(prefix="ostinato-front-end-")
         files = []
         for number, part in enumerate(divided.front_end()):
-            files.append(Path(folder.name) / f"{number}.onnx")
-            files[-1].write_bytes(part)
-        decode = partial(features_track, OnnxFrontEnd(tuple(files), facts.frontend))
+            file = Path(folder.name) / f"{number}.onnx"
+            file.write_bytes(part)
+            files.append(str(file))
+        local, settling = (*files, None)[:2]
+        decode = partial(features_track, facts.frontend.model_dump_json(), local, settling)
         session = open_onnx(divided.network(facts.frontend.item_shape), threads)
     weights = properties.get("weights", "unknown")
     description = facts.description

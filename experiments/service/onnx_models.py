@@ -54,8 +54,11 @@ def _file(settings: TransferSettings) -> Path:
             f"{checkpoint or pretrained} is no ONNX file, which service.engine=onnx serves alone: export it "
             f"({EXPORT.format(source=source)}), or leave the engine out"
         )
-    if not path.is_file():
-        raise UserError(f"{checkpoint}: no such file")
+    try:
+        if not path.is_file():
+            raise UserError(f"{checkpoint}: no such file")
+    except OSError as error:
+        raise UserError(f"{checkpoint}: cannot be read ({error.strerror})") from None
     return path
 
 

@@ -76,7 +76,10 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], mmap.mmap | None
     try:
         if not text:
             raise Ended
-        return json.loads(text), mapped(files[0]) if files else None
+        about = json.loads(text)
+        if not isinstance(about, dict):
+            raise ValueError(f"a message of type {type(about).__name__}")
+        return about, mapped(files[0]) if files else None
     finally:
         for file in files:
             os.close(file)

@@ -1,8 +1,7 @@
 """Files to rows in processes of their own, which a hostile file can end without ending the service.
 
-The processes are forked from one that has imported all they need (`fork_server`). The standard library's pools start
-each from nothing, and neither they nor pebble or loky limit what a task may take of the machine, tell a process that a
-file has ended from one that was killed, or hand over arrays without copying them.
+The processes are forked from one that has imported all they need (`fork_server`), have limits of the system
+(`decoder`), and hand rows over as memory (`packets`).
 """
 
 from __future__ import annotations

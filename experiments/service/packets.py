@@ -1,4 +1,4 @@
-"""Messages between the service and its decoders: JSON, and beside it any amount of memory that is not copied.
+"""Messages between the service and its decoders: JSON, and beside it any amount of memory, copied once by the sender.
 
 The memory is an anonymous file (memfd) whose descriptor is handed over. It has no name, so nothing is left of it when
 the last process that has it open is gone, however that ends. It is sealed: the sender can change or shorten it no more.

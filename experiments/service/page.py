@@ -62,7 +62,7 @@ def _endpoint(content: bytes, kind: str) -> Callable[[Request], Awaitable[Respon
     headers = {**HEADERS, "ETag": tag, "Vary": "Accept-Encoding"}
     small = gzip.compress(content, mtime=0)
 
-    async def send(request: Request) -> Response:
+    async def _send(request: Request) -> Response:
         known = [one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")]
         if tag in known or "*" in known:
             return Response(status_code=304, headers=headers)
@@ -70,4 +70,4 @@ def _endpoint(content: bytes, kind: str) -> Callable[[Request], Awaitable[Respon
             return Response(small, headers={**headers, "ETag": f"W/{tag}", "Content-Encoding": "gzip"}, media_type=kind)
         return Response(content, headers=headers, media_type=kind)
 
-    return send
+    return _send

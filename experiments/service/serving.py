@@ -20,7 +20,7 @@ from experiments.service.guards import Guards
 from experiments.service.metrics import Counted, Counts
 from experiments.service.models import open_models
 from experiments.service.requests import Service
-from experiments.service.server import Server, answer
+from experiments.service.server import Ending, Server, answer
 from experiments.service.tokens import token_of
 from experiments.settings import ServiceSettings
 from experiments.tracking import RunHandle
@@ -53,9 +53,10 @@ def server_of(service: Service, port: int, token: bytes | None) -> Server:
     """
     settings = service.settings
     config = uvicorn.Config(
-        Counted(Guards(build_app(service), settings, port, token), service.counts),
+        Counted(Ending(Guards(build_app(service), settings, port, token)), service.counts),
         http=Connection,
         ws="none",
+        lifespan="off",
         log_level="error",  # what clients do wrong is told to them
         access_log=False,
         proxy_headers=False,  # anybody can send them

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -98,8 +99,13 @@ def _listening(service: ServiceSettings) -> socket.socket:
         listener.listen(2048)
     except OSError as error:
         listener.close()
+        elsewhere = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
         raise UserError(
-            f"{service.host}:{service.port} cannot be listened on ({error.strerror}): stop what uses it, or choose "
-            "another service.port (0: any that is free)"
+            f"{service.host}:{service.port} cannot be listened on ({error.strerror}): "
+            + (
+                "service.host has to be an address of this machine"
+                if elsewhere
+                else "stop what uses it, or choose another service.port (0: any that is free)"
+            )
         ) from None
     return listener

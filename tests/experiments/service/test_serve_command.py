@@ -58,7 +58,7 @@ REFUSED: dict[str, tuple[list[str], list[str]]] = {
     ),
     "the address of another machine": (
         ["service.models.tags={model}", f"service.host={ANOTHER}", "service.open=True", "service.port=0"],
-        [f"{ANOTHER}:0 cannot be listened on"],
+        [f"{ANOTHER}:0 cannot be listened on", "service.host has to be an address of this machine"],
     ),
 }
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import numpy as np
 from fastapi import FastAPI, Query, Request, Response
 from pydantic import BaseModel, Field
 
@@ -16,11 +14,12 @@ from experiments.service import problems
 from experiments.service.admission import Admission, Places
 from experiments.service.answers import Answer, AnyAnswer, answer_type
 from experiments.service.descriptions import ModelDescription, description_of
+from experiments.service.embeddings import Embeddings, check_size, embeddings, npy
 from experiments.service.metrics import MEDIA_TYPE
 from experiments.service.models import ServedModel
 from experiments.service.page import add_page
 from experiments.service.problems import ServiceError
-from experiments.service.requests import Options, Service
+from experiments.service.requests import Options, Service, together
 from experiments.service.schema import schema_of
 from experiments.service.uploads import FIELD
 
@@ -45,21 +44,9 @@ BODY = {
 Top = Annotated[int | None, Query(ge=1, le=10_000, description="Classes in the ranking; of tags these are given")]
 Threshold = Annotated[float | None, Query(ge=0, le=1, description="Tags: probability from which on one is given")]
 OverTime = Annotated[bool, Query(description="Answer for every window too; of beats with the activations")]
-
-
 Layers = Annotated[list[str] | None, Query(description="Names of layers, of those in /v1/models; none: the usual one")]
 Tokens = Annotated[list[str] | None, Query(description="Names of tokens, of those in /v1/models; none: all")]
 Form = Annotated[Literal["json", "npy"], Query(description="npy: a numpy file of one layer, float32")]
-
-
-class Embeddings(BaseModel):
-    """Tokens of the windows of a file."""
-
-    model: str
-    seconds: float = Field(description="Length of the audio that was decoded")
-    window_starts: list[float] = Field(description="Seconds")
-    tokens: list[str] = Field(description="Names of the tokens, in their order")
-    layers: dict[str, list[list[list[float]]]] = Field(description="Of each layer [windows][tokens][dimensions]")
 
 
 class Health(BaseModel):
@@ -116,21 +103,21 @@ def build_app(service: Service) -> FastAPI:
     predicting = [model for model in service.models.values() if model.predictor]
     if predicting:
 
-        @app.post("/v1/predict", tags=["models"], operation_id="predict", openapi_extra=BODY)
+        @app.post("/v1/predict", tags=["models"], operation_id="predict", response_model=Everything, openapi_extra=BODY)
         async def predict_all(
             request: Request, top: Top = None, threshold: Threshold = None, over_time: OverTime = False
-        ) -> Everything:
+        ) -> Response:
             """What all models say of a file, which is sent once."""
             options = Options(top, threshold, over_time)
             async with service.file(request) as path:
                 decoded = await service.decoded(path, predicting)
-                calls = [service.predict(model, decoded[model.decoding], options) for model in predicting]
-                outcomes = await asyncio.gather(*map(_caught, calls))
+                calls = (service.predict(model, decoded[model.decoding], options) for model in predicting)
+                outcomes = await together(map(_caught, calls))
             if all(isinstance(one, ServiceError) for one in outcomes):
                 raise outcomes[0]
             named = dict(zip((model.name for model in predicting), outcomes, strict=True))
             failed = {name: one.detail for name, one in named.items() if isinstance(one, ServiceError)}
-            return Everything(answers={n: one for n, one in named.items() if n not in failed}, problems=failed)
+            return await _json(Everything(answers={n: named[n] for n in named if n not in failed}, problems=failed))
 
     for model in service.models.values():
         if model.predictor:
@@ -139,6 +126,11 @@ def build_app(service: Service) -> FastAPI:
     add_page(app)
     app.openapi_schema = schema_of(app, service.models.values(), service.settings)
     return app
+
+
+async def _json(answer: BaseModel) -> Response:
+    """An answer whose JSON is made in a thread: of a long file it takes a while, in which others are answered."""
+    return Response(await asyncio.to_thread(answer.model_dump_json), media_type="application/json")
 
 
 async def _caught(call: Awaitable[Answer]) -> Answer | ServiceError:
@@ -152,22 +144,22 @@ def _add_predict(app: FastAPI, service: Service, model: ServedModel) -> None:
     """The address at which a model predicts, with the options that its task has."""
     kind = answer_type(model)
 
-    async def run(request: Request, options: Options) -> Answer:
+    async def run(request: Request, options: Options) -> Response:
         async with service.file(request) as path:
             outcome = (await service.decoded(path, [model]))[model.decoding]
-            return await service.predict(model, outcome, options)
+            return await _json(await service.predict(model, outcome, options))
 
     async def of_tags(
         request: Request, top: Top = None, threshold: Threshold = None, over_time: OverTime = False
-    ) -> Answer:
+    ) -> Response:
         if top is not None and threshold is not None:
             raise ServiceError(422, "top and threshold: each says which tags are given; choose one")
         return await run(request, Options(top, threshold, over_time))
 
-    async def of_classes(request: Request, top: Top = None, over_time: OverTime = False) -> Answer:
+    async def of_classes(request: Request, top: Top = None, over_time: OverTime = False) -> Response:
         return await run(request, Options(top, None, over_time))
 
-    async def of_others(request: Request, over_time: OverTime = False) -> Answer:
+    async def of_others(request: Request, over_time: OverTime = False) -> Response:
         return await run(request, Options(None, None, over_time))
 
     endpoint: Callable = {"tags": of_tags, "class": of_classes}.get(model.predictor.task.kind, of_others)
@@ -183,6 +175,7 @@ def _add_predict(app: FastAPI, service: Service, model: ServedModel) -> None:
 
 def _add_embed(app: FastAPI, service: Service, model: ServedModel) -> None:
     """The address at which the network of a model gives embeddings."""
+    names = list(model.encoder.network.token_names)
 
     @app.post(
         f"/v1/{model.name}/embed",
@@ -198,25 +191,17 @@ def _add_embed(app: FastAPI, service: Service, model: ServedModel) -> None:
         layers: Layers = None,
         tokens: Tokens = None,
         form: Form = "json",
-    ) -> Any:
+    ) -> Response:
         """Tokens of a file, `[windows, tokens, dim]` of each layer, cut as for a store of embeddings."""
         chosen, kept = _checked(model, layers, tokens, form)
         async with service.file(request) as path:
             outcome = (await service.decoded(path, [model]))[model.decoding]
             starts, arrays = await service.embed(model, outcome, chosen)
-        known = list(model.encoder.network.token_names)
-        arrays = {name: array[:, [known.index(token) for token in kept]] for name, array in arrays.items()}
-        if form == "npy":
-            content = io.BytesIO()
-            np.save(content, arrays[chosen[0]], allow_pickle=False)
-            return Response(content.getvalue(), media_type="application/x-npy")
-        return Embeddings(
-            model=model.name,
-            seconds=round(outcome.seconds, 3),
-            window_starts=np.round(starts, 3).tolist(),
-            tokens=kept,
-            layers={name: array.tolist() for name, array in arrays.items()},
-        )
+            arrays = {name: array[:, [names.index(token) for token in kept]] for name, array in arrays.items()}
+            if form == "npy":
+                return Response(await asyncio.to_thread(npy, arrays[chosen[0]]), media_type="application/x-npy")
+            check_size(arrays)
+            return await _json(await asyncio.to_thread(embeddings, model.name, outcome.seconds, starts, kept, arrays))
 
 
 def _checked(
@@ -236,7 +221,7 @@ def _checked(
         raise ServiceError(
             422, f"form=npy takes one layer, given are {', '.join(chosen)}: give form=json, or one layer"
         )
-    kept = list(tokens or network.token_names)
+    kept = list(dict.fromkeys(tokens or network.token_names))
     if wrong := [token for token in kept if token not in network.token_names]:
         raise ServiceError(422, f"token {wrong[0]!r}: this network has the tokens {', '.join(network.token_names)}")
     return chosen, kept

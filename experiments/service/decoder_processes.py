@@ -116,6 +116,7 @@ class DecoderSource:
         ours, theirs = packets.pair()
         with theirs:
             if not self._handed_over(theirs):
+                self._process.kill()
                 self._end()
                 self._start()
                 self._handed_over(theirs)
@@ -130,10 +131,10 @@ class DecoderSource:
     def _start(self) -> None:
         self._control, theirs = socket.socketpair()
         self._control.setblocking(False)
-        command = [sys.executable, "-m", "experiments.service.fork_server", str(theirs.fileno()), *self._arguments]
+        command = [sys.executable, "-P", "-m", "experiments.service.fork_server", str(theirs.fileno())]
         with theirs:
             self._process = subprocess.Popen(
-                command,
+                [*command, *self._arguments],
                 env=os.environ | ONE_THREAD | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

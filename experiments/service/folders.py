@@ -1,7 +1,7 @@
 """The private folder of a service: only its user can look into it, and it does not outlive the service for long.
 
-A service that is killed cannot tidy up, so the next one does. In the folder of a living service a lock is held, which
-the kernel takes from a dead process. A folder gets its name only when its lock is held: without, it is left over.
+A service that is killed cannot tidy up, so the next one does. The folder of a living service is locked, by a lock that
+the kernel takes from a dead process. A folder gets its name only when it is locked: one that is not is left over.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from datasets.file_locks import close_lock, open_lock, try_exclusive
+from datasets.file_locks import close_lock, open_folder_lock, try_exclusive
 from experiments.errors import UserError
 
 PREFIX = "ostinato-service-"
-LOCK, UPLOADS = "lock", "uploads"
 
 
 @contextlib.contextmanager
@@ -32,9 +31,8 @@ def private_folder() -> Iterator[Path]:
     remove_stale(above)
     try:
         made = Path(tempfile.mkdtemp(prefix="ostinato-new-", dir=above))
-        folder, lock = above / f"{PREFIX}{made.name.rpartition('-')[2]}", open_lock(made / LOCK)
+        folder, lock = above / f"{PREFIX}{made.name.rpartition('-')[2]}", open_folder_lock(made)
         try_exclusive(lock)
-        (made / UPLOADS).mkdir(mode=0o700)
         made.rename(folder)
     except OSError as error:
         raise UserError(
@@ -42,7 +40,7 @@ def private_folder() -> Iterator[Path]:
             "variable TMPDIR"
         ) from None
     try:
-        yield folder / UPLOADS
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         close_lock(lock)
@@ -61,10 +59,7 @@ def remove_stale(above: Path) -> None:
 
 def _is_locked(folder: Path) -> bool:
     """Whether a service lives in a folder; where the file system knows no locks, one may."""
-    try:
-        lock = open_lock(folder / LOCK, make=False)
-    except FileNotFoundError:  # whoever deleted the rest was killed too
-        return False
+    lock = open_folder_lock(folder)
     try:
         return not try_exclusive(lock)
     finally:

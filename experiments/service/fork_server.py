@@ -72,13 +72,24 @@ class ForkServer:
             _kill(process)
 
     def _fork(self) -> bool:
-        """Fork a decoder for the next socket; False where there is none because the service is gone."""
+        """Fork a decoder for the next socket; False where there is none because the service is gone.
+
+        Where the system allows no further process, or no further open file, the socket is closed, which tells the
+        service.
+        """
         word, files, _, _ = socket.recv_fds(self._control, 1, 1, socket.MSG_CMSG_CLOEXEC)
         if not word:
             return False
+        if not files:
+            print("a decoder cannot be started: too many open files", file=sys.stderr)
+            return True
         with contextlib.ExitStack() as stack:
             connection = stack.enter_context(socket.socket(fileno=files[0]))
-            process = os.fork()
+            try:
+                process = os.fork()
+            except OSError as error:
+                print(f"a decoder cannot be started: {error.strerror}", file=sys.stderr)
+                return True
             if not process:
                 self._become_decoder(connection)
             with contextlib.suppress(OSError):  # whichever of the two is first
@@ -101,7 +112,7 @@ class ForkServer:
                     other.close()
                 work(connection, self._limits)
             status = 0
-        except BrokenPipeError:
+        except ConnectionError:  # the service is gone, or wants this decoder no more
             status = 0
         except BaseException:
             sys.excepthook(*sys.exc_info())

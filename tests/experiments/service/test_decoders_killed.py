@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,11 @@ from tests.experiments.service.asking import ROOT, Noted, Within, decoded, refus
 
 
 def test_a_file_that_takes_too_long_is_given_up(decoders_within: Within, noted: Noted, eventually: Callable):
-    decoders, path = decoders_within(1, seconds=0.3), noted(1)
-    refused = refusal(decoders, path, does.slow)
-    assert (refused.status, refused.detail) == (422, "decoding this file took more than 0.3 s (service.timeout)")
-    eventually(lambda: not psutil.pid_exists(int(path.with_suffix(".pid").read_text())))
+    decoders = decoders_within(1, seconds=2)
+    process = int(decoded(decoders, noted(1), does.process).frames[0])
+    refused = refusal(decoders, noted(1), does.slow)
+    assert (refused.status, refused.detail) == (422, "decoding this file took more than 2 s (service.timeout)")
+    eventually(lambda: not psutil.pid_exists(process))
     assert decoded(decoders, noted(2), does.number).frames[0] == 2
 
 
@@ -144,9 +146,10 @@ def test_nothing_outlives_a_service_that_is_killed(noted: Noted, eventually: Cal
         [sys.executable, "-c", SERVICE, str(path)], env=os.environ | {"PYTHONPATH": str(ROOT)}
     ) as service:
         asyncio.run(started(path))
-        processes = psutil.Process(service.pid).children(recursive=True)
+        children = partial(psutil.Process(service.pid).children, recursive=True)
+        eventually(lambda: len(children()) == 4)
+        processes = children()
         service.send_signal(stopped_by)
-    assert len(processes) == 4
     eventually(lambda: not any(one.is_running() for one in processes))
 
 

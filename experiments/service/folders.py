@@ -17,7 +17,7 @@ from pathlib import Path
 from datasets.file_locks import close_lock, open_folder_lock, try_exclusive
 from experiments.errors import UserError
 
-PREFIX = "ostinato-service-"
+PREFIX = "ostinato-uploads-"
 
 
 @contextlib.contextmanager

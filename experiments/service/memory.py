@@ -12,16 +12,17 @@ import ctypes
 from experiments.service.metrics import Counts
 
 REST = 2.0  # seconds without an answer
+OFTEN = 30  # times that length, after which a service that is never at rest does so too
 
 
 async def give_back(counts: Counts) -> None:
-    """Give memory back whenever no request was answered for a while, once each time."""
+    """Give memory back whenever no request was answered for a while, once each time, and now and then else."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
-    trimmed = before = 0.0
+    trimmed, before, waited = 0.0, 0.0, 0
     while trim:
         await asyncio.sleep(REST)
-        now = counts.summary()["requests"]
-        if now == before != trimmed:
+        now, waited = counts.summary()["requests"], waited + 1
+        if now != trimmed and (now == before or waited >= OFTEN):
             await asyncio.to_thread(trim, 0)
-            trimmed = now
+            trimmed, waited = now, 0
         before = now

@@ -121,7 +121,8 @@ def _trace(network: ExportForm, any_length: bool, divisible: bool = False) -> Mo
         scopes = node.metadata_props.get(_SCOPES, "").strip("[]").split(", ")
         product = node.op_type == "MatMul" and node.inputs[1].is_initializer()
         if product and network.rounded and network.rounded in scopes[-2]:
-            node.name = scopes[-2].strip("'\"")
+            name = scopes[-2].strip("'\"")
+            node.name = name[name.index(network.rounded) :]  # without the modules that hold the network
         node.metadata_props.clear()
     if divisible:
         program.model.graph.outputs.pop()  # the value keeps its name

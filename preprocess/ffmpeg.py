@@ -21,9 +21,10 @@ import numpy as np
 from preprocess.sources import BLOCK, NO_FFMPEG, UNREADABLE, AudioError, AudioSource, UnreadableAudio
 
 CONTAINERS = (
-    "aac,ac3,aea,aiff,amr,amrnb,amrwb,ape,aptx,aptx_hd,asf,ast,au,avi,brstm,caf,cavsvideo,dsf,dts,dtshd,dv,eac3,flac,"
-    "flv,gsm,gxf,h264,hevc,iff,ivf,loas,m4v,matroska,mlp,mov,mp3,mpc,mpc8,mpeg,mpegts,mpegvideo,mxf,nistsphere,nut,ogg,"
-    "oma,paf,qcp,rm,rso,shn,sln,sol,sox,spdif,tak,truehd,tta,voc,vqf,w64,wav,webm,wsd,wtv,wv,xa,xwma"
+    "aac,ac3,adx,aea,aiff,amr,amrnb,amrwb,ape,aptx,aptx_hd,asf,ast,au,avi,bfstm,brstm,caf,cavsvideo,dsf,dts,dtshd,"
+    "dv,eac3,flac,flv,gsm,gxf,h264,hca,hevc,iff,ivf,libgme,libopenmpt,loas,m4v,matroska,mlp,mov,mp3,mpc,mpc8,mpeg,"
+    "mpegts,mpegvideo,mxf,nistsphere,nut,ogg,oma,paf,qcp,rm,rso,shn,sln,sol,sox,spdif,tak,truehd,tta,voc,vqf,w64,"
+    "wav,webm,wsd,wtv,wv,xa,xwma"
 )
 AU_HEADER = struct.Struct(">4s5I")  # Sun AU: magic, offset of the data, its bytes, encoding, sample rate, channels
 DURATION = re.compile(r"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from experiments.inference.beat_files import details_of, summary_of
 from experiments.inference.entries import DIGITS, entry_of, selected
@@ -21,7 +21,13 @@ from models.selection import Selection
 Scores = dict[str, float]
 
 
-class Answer(BaseModel):
+class AnswerPart(BaseModel):
+    """A part of an answer, in which nothing is left out: what is not known is null."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+
+class Answer(AnswerPart):
     """What is predicted of a file."""
 
     model: str = Field(description="Name of the model", examples=["tags"])
@@ -29,13 +35,15 @@ class Answer(BaseModel):
     notes: list[str] = Field(description="What is noted of a file that was decoded only in part", examples=[[]])
 
 
-class SelectionRule(BaseModel):
+class SelectionRule(AnswerPart):
     """By which rule classes are given."""
 
     rule: Literal["thresholds", "top", "argmax"]
     source: str = Field(description="Where the rule comes from", examples=["fitted on validation, 1,823 tracks"])
-    below_thresholds: bool | None = Field(None, description="Whether no tag reaches its threshold")
-    thresholds: Scores | None = Field(None, description="From which probability on each tag is given")
+    below_thresholds: bool | None = Field(None, description="Whether no tag reaches its threshold", examples=[False])
+    thresholds: Scores | None = Field(
+        None, description="From which probability on each tag is given", examples=[{"guitar": 0.31, "slow": 0.22}]
+    )
     tag_set: str = Field(description="Which tags they are", examples=["magnatagatune top 50"])
     weights: str = Field(description="What the weights are known by", examples=["sha256 0123456789abcdef"])
 
@@ -44,11 +52,17 @@ class ClassesAnswer(Answer):
     """Tags, or classes that exclude each other."""
 
     kind: Literal["tags", "class"]
-    selected: Scores = Field(description="The classes that are given, with their probabilities")
+    selected: Scores = Field(description="The classes that are given, and how probable", examples=[{"guitar": 0.87}])
     selection: SelectionRule
     window_seconds: float = Field(description="Length of the windows", examples=[29.1])
-    ranked: Scores = Field(description="The most probable classes, the most probable first")
-    over_time: list[Scores] | None = Field(None, description="The same of every window, and its start in `seconds`")
+    ranked: Scores = Field(
+        description="The most probable classes, the most probable first", examples=[{"guitar": 0.87, "slow": 0.12}]
+    )
+    over_time: list[Scores] | None = Field(
+        None,
+        description="The same of every window, and its start in `seconds`",
+        examples=[[{"seconds": 0.0, "guitar": 0.87, "slow": 0.12}]],
+    )
 
 
 class ValuesAnswer(Answer):
@@ -56,21 +70,25 @@ class ValuesAnswer(Answer):
 
     kind: Literal["values"] = "values"
     window_seconds: float = Field(description="Length of the windows", examples=[29.1])
-    values: Scores
-    over_time: list[Scores] | None = Field(None, description="The same of every window, and its start in `seconds`")
+    values: Scores = Field(examples=[{"valence": 5.31, "arousal": 4.02}])
+    over_time: list[Scores] | None = Field(
+        None,
+        description="The same of every window, and its start in `seconds`",
+        examples=[[{"seconds": 0.0, "valence": 5.31, "arousal": 4.02}]],
+    )
 
 
-class TempoWindow(BaseModel):
+class TempoWindow(AnswerPart):
     """Tempo of a window."""
 
-    seconds: tuple[float, float] = Field(description="Its start and its end")
-    tempo: float
-    second_tempo: float
+    seconds: tuple[float, float] = Field(description="Its start and its end", examples=[[0.0, 12.0]])
+    tempo: float = Field(description="BPM", examples=[127.0])
+    second_tempo: float = Field(description="The tempo that it might be instead, BPM", examples=[63.5])
     salience: float | None
     confidence: float | None
 
 
-class TempoOfRecording(BaseModel):
+class TempoOfRecording(AnswerPart):
     """Tempo of a recording, BPM."""
 
     tempo: float = Field(description="BPM", examples=[127.13])
@@ -85,38 +103,40 @@ class TempoAnswer(Answer):
 
     kind: Literal["tempo"] = "tempo"
     tempo: TempoOfRecording
-    window_seconds: float
-    ranked: Scores | None = Field(None, description="The most probable classes, where the network has classes")
+    window_seconds: float = Field(description="Length of the windows", examples=[11.9])
+    ranked: Scores | None = Field(
+        None, description="The most probable classes, where the network has classes", examples=[{"127": 0.4, "64": 0.2}]
+    )
     values: Scores | None = Field(None, description="The values of the network, where it has values")
 
 
-class Beat(BaseModel):
+class Beat(AnswerPart):
     """A beat."""
 
-    seconds: float
-    position: int | None = Field(description="In its bar, 1 for a downbeat; null where it is not known")
-    confidence: float
+    seconds: float = Field(examples=[0.52])
+    position: int | None = Field(description="In its bar, 1 for a downbeat; null where it is not known", examples=[1])
+    confidence: float = Field(description="0 to 1", examples=[0.93])
 
 
-class TempoPoint(BaseModel):
+class TempoPoint(AnswerPart):
     """Tempo at a time."""
 
-    seconds: float
-    tempo: float
+    seconds: float = Field(examples=[0.52])
+    tempo: float = Field(description="BPM", examples=[119.8])
 
 
-class Alternative(BaseModel):
+class Alternative(AnswerPart):
     """A tempo that it might be instead."""
 
-    tempo: float
-    score: float
+    tempo: float = Field(description="BPM", examples=[60.0])
+    score: float = Field(examples=[0.4])
 
 
-class Activations(BaseModel):
+class Activations(AnswerPart):
     """The outputs of the network over time."""
 
-    step_seconds: float
-    labels: list[str]
+    step_seconds: float = Field(examples=[0.01])
+    labels: list[str] = Field(examples=[["beat", "downbeat"]])
     values: list[list[float]] = Field(description="[steps][labels]")
 
 
@@ -128,7 +148,7 @@ class BeatsAnswer(Answer):
     metre: int | None = Field(description="Beats of a bar; null where it is not known", examples=[4])
     confidence: float | None
     beats: list[Beat]
-    downbeats: list[float] = Field(description="Seconds")
+    downbeats: list[float] = Field(description="Seconds", examples=[[0.52, 2.52]])
     tempo_curve: list[TempoPoint]
     alternatives: list[Alternative]
     activations: Activations | None = None

@@ -16,16 +16,14 @@ from experiments.service import problems
 from experiments.service.admission import Admission, Places
 from experiments.service.answers import Answer, AnyAnswer, answer_type
 from experiments.service.descriptions import ModelDescription, description_of
-from experiments.service.guards import PUBLIC
 from experiments.service.metrics import MEDIA_TYPE
 from experiments.service.models import ServedModel
 from experiments.service.page import add_page
-from experiments.service.problems import ProblemDocument, ServiceError, described
+from experiments.service.problems import ServiceError
 from experiments.service.requests import Options, Service
-from experiments.service.tokens import with_token
+from experiments.service.schema import schema_of
 from experiments.service.uploads import FIELD
 
-FAILURES = described(400, 401, 403, 408, 413, 415, 422, 429, 503)
 BODY = {
     "requestBody": {
         "required": True,
@@ -35,7 +33,9 @@ BODY = {
                     "type": "object",
                     "required": [FIELD],
                     "properties": {FIELD: {"type": "string", "format": "binary", "description": "An audio file"}},
-                }
+                    "additionalProperties": False,
+                },
+                "encoding": {FIELD: {"contentType": "audio/*, application/octet-stream"}},
             },
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
             "audio/*": {"schema": {"type": "string", "format": "binary"}},
@@ -92,17 +92,23 @@ def build_app(service: Service) -> FastAPI:
     problems.install(app)
     app.add_middleware(Admission, places=Places(service.settings.queue), seconds=service.settings.timeout)
 
-    @app.get("/health", tags=["service"], response_model_exclude_none=True)
+    @app.get("/health", tags=["service"], operation_id="health", response_model_exclude_none=True)
     async def health() -> Health:
         """Whether the service works, and what it serves."""
         return Health(models=None if service.settings.token else list(service.models))
 
-    @app.get("/metrics", tags=["service"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    @app.get(
+        "/metrics",
+        tags=["service"],
+        operation_id="metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
     async def metrics() -> Response:
         """Counts of requests, of seconds of audio and of this process, as Prometheus reads them."""
         return Response(service.counts.text(), media_type=MEDIA_TYPE)
 
-    @app.get("/v1/models", tags=["models"], responses=described(401, 403))
+    @app.get("/v1/models", tags=["models"], operation_id="models")
     async def models() -> list[ModelDescription]:
         """What is served: tasks, labels, weights, licences, windows, thresholds."""
         return [description_of(model) for model in service.models.values()]
@@ -110,7 +116,7 @@ def build_app(service: Service) -> FastAPI:
     predicting = [model for model in service.models.values() if model.predictor]
     if predicting:
 
-        @app.post("/v1/predict", tags=["models"], responses=FAILURES, openapi_extra=BODY)
+        @app.post("/v1/predict", tags=["models"], operation_id="predict", openapi_extra=BODY)
         async def predict_all(
             request: Request, top: Top = None, threshold: Threshold = None, over_time: OverTime = False
         ) -> Everything:
@@ -131,14 +137,8 @@ def build_app(service: Service) -> FastAPI:
             _add_predict(app, service, model)
         _add_embed(app, service, model)
     add_page(app)
-    app.openapi_schema = with_token(_schema(app), service.settings, PUBLIC)
+    app.openapi_schema = schema_of(app, service.models.values(), service.settings)
     return app
-
-
-def _schema(app: FastAPI) -> dict[str, Any]:
-    schema = app.openapi()
-    schema["components"].setdefault("schemas", {})["ProblemDocument"] = ProblemDocument.model_json_schema()
-    return schema
 
 
 async def _caught(call: Awaitable[Answer]) -> Answer | ServiceError:
@@ -177,7 +177,6 @@ def _add_predict(app: FastAPI, service: Service, model: ServedModel) -> None:
         summary=f"Predict {model.predictor.task.name}",
         operation_id=f"predict_{model.name}",
         response_model=kind,
-        responses=FAILURES,
         openapi_extra=BODY,
     )(endpoint)
 
@@ -191,7 +190,7 @@ def _add_embed(app: FastAPI, service: Service, model: ServedModel) -> None:
         summary="Embed a file",
         operation_id=f"embed_{model.name}",
         response_model=Embeddings,
-        responses={200: {"content": {"application/x-npy": {}}}, **FAILURES},
+        responses={200: {"content": {"application/x-npy": {"schema": {"type": "string", "format": "binary"}}}}},
         openapi_extra=BODY,
     )
     async def embed(

@@ -2,8 +2,8 @@
 
 On a CPU a batch holds windows of one request alone, cut as `models.running.in_batches` cuts those of a single file. The
 last bits of what a network gives depend there on how many windows it sees at once, because other kernels are chosen,
-and so an answer is exactly that of `predict`. Little is lost by it: a window takes about as long alone as among others.
-Other devices are filled with windows of several requests.
+and so an answer is exactly that of `predict`. Little is lost: a window takes about as long alone as among others. Other
+devices are filled with windows of several requests.
 """
 
 from __future__ import annotations

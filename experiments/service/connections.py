@@ -26,7 +26,8 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Wait for the first request; one connection too many is closed."""
         super().connection_made(transport)
-        if len(self.connections) > self.limit_concurrency:
+        self.limit_concurrency = None  # uvicorn would answer in its own words
+        if len(self.connections) > self.config.limit_concurrency:
             transport.abort()
         self._watch()
 

@@ -64,7 +64,8 @@ def work(connection: socket.socket, limits: DecodingLimits) -> None:
         except packets.Ended:
             return
         about, frames = _answer(Path(request["path"]), request["decode"], limits)
-        grown = "exceeded" in about or _own() - at_first > GROWN
+        kept = _own() - (frames.nbytes if frames else 0) - at_first
+        grown = "exceeded" in about or kept > GROWN
         packets.send(connection, {**about, "last": grown}, frames)
         del frames
 
@@ -100,9 +101,9 @@ def track_of(about: dict[str, Any], content: Any) -> DecodedTrack:
 
 
 def anonymous(text: str, path: Path) -> str:
-    """A message without the name under which the service keeps a file for a while."""
-    for name in (f"file:{path.resolve()}", str(path.resolve()), str(path), path.name):
-        text = text.replace(name, "the file")
+    """A message without the place where the service keeps a file for a while."""
+    for place in (f"file:{path.resolve()}", str(path.resolve()), str(path)):
+        text = text.replace(place, "the file")
     return text
 
 

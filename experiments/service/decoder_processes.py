@@ -41,20 +41,22 @@ class DecoderProcess:
         """Wait until it has started.
 
         Raises:
-            Killed: It has ended meanwhile.
+            Killed: It has ended meanwhile, or says what it was not asked for.
         """
         if not self._is_ready:
             await self._next()
             self._is_ready = True
         with contextlib.suppress(BlockingIOError):
-            self._received()
-            raise Killed  # nothing was asked
+            with contextlib.suppress(ValueError):
+                self._received()
+            raise Killed
 
     async def ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], mmap.mmap | None]:
         """What it answers; `ended`, its exit status, where the file has ended it.
 
         Raises:
             Killed: As the class says.
+            ValueError: The answer is no message.
         """
         try:
             packets.send(self._connection, request)

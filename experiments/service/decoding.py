@@ -1,8 +1,7 @@
 """Files to rows in processes of their own, which a hostile file can end without ending the service.
 
-The processes are forked from one that has imported all they need (`fork_server`). The standard library's pools start
-each from nothing, and neither they nor pebble or loky limit what a task may take of the machine, tell a process that a
-file has ended from one that was killed, or hand over arrays without copying them.
+The processes are forked from one that has imported all they need (`fork_server`), have limits of the system
+(`decoder`), and hand rows over as memory (`packets`).
 """
 
 from __future__ import annotations
@@ -25,7 +24,9 @@ from experiments.service.problems import ServiceError
 from preprocess.attempts import Decode
 from preprocess.tracks import DecodedTrack
 
-TRIES = 2  # of a file whose decoder was killed from outside, which need not be the file's fault
+# A file whose decoder was killed from outside, which need not be its fault, is tried once more. Others may have been
+# killed with that one, so the second try is by a new one.
+TRIES = (False, True)
 STARTS = 3  # of a decoder
 LATER = {"Retry-After": "10"}
 
@@ -63,17 +64,17 @@ class Decoders:
         request = {"path": str(path), "decode": described(decode)}
         turns = self._turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._processes))
         async with turns:
-            for _ in range(TRIES):
+            for fresh in TRIES:
                 if self._source.closed:
                     raise ServiceError(503, "the service is being stopped", LATER)
                 with contextlib.suppress(Killed):
-                    return await self._outcome(request)
+                    return await self._outcome(request, fresh)
         raise ServiceError(
             503, "the process that decoded this file was killed from outside, twice: try again later", LATER
         )
 
-    async def _outcome(self, request: dict[str, Any]) -> DecodedTrack | str:
-        decoder, last = await self._ready(), True
+    async def _outcome(self, request: dict[str, Any], fresh: bool) -> DecodedTrack | str:
+        decoder, last = await self._ready(fresh), True
         try:
             async with asyncio.timeout(self._limits.timeout):
                 about, content = await decoder.ask(request)
@@ -87,13 +88,16 @@ class Decoders:
             self._put_back(decoder, usable=not last)
         return outcome
 
-    async def _ready(self) -> DecoderProcess:
+    async def _ready(self, fresh: bool) -> DecoderProcess:
         """A decoder that waits for work; those that were killed while they waited are replaced.
 
         Raises:
             ServiceError: None can be had.
         """
-        decoder = self._idle.pop(0)
+        decoder = self._idle.pop(0) if self._idle else self._source.new()
+        if fresh:
+            decoder.close()
+            decoder = self._source.new()
         for _ in range(STARTS):
             try:
                 await decoder.ready()

@@ -13,13 +13,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import io
 import json
 import os
 import select
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -148,11 +148,13 @@ def _prctl(what: int, value: int) -> None:
 
 def _prepare(decodes: Sequence[str]) -> None:
     """Import what decoders need, and let it do once what is only done the first time."""
-    with tempfile.TemporaryDirectory() as folder:
-        noise = Path(folder) / "noise.wav"
-        soundfile.write(noise, np.random.default_rng(0).uniform(-0.5, 0.5, 2 * RATE), RATE)
-        for decode in decodes:
-            attempt(Candidate(noise.name, noise), made(decode), os.getpid())
+    content = io.BytesIO()
+    soundfile.write(content, np.random.default_rng(0).uniform(-0.5, 0.5, 2 * RATE), RATE, format="WAV")
+    file = packets.memory(content.getbuffer())  # which leaves nothing behind if this process is killed meanwhile
+    noise = Path(f"/proc/self/fd/{file}")
+    for decode in decodes:
+        attempt(Candidate("noise.wav", noise), made(decode), os.getpid())
+    os.close(file)
     gc.collect()
     gc.freeze()  # or the first collection of every decoder would copy all pages
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from experiments.service import problems
-from experiments.service.hosts import Names, check_fetch
+from experiments.service.hosts import PAGES, Names, check_fetch
 from experiments.service.problems import ServiceError
 from experiments.service.rates import Rates
 from experiments.service.tokens import check_token
@@ -32,9 +32,9 @@ ONCE = (
     b"origin",
     b"transfer-encoding",
 )
-# The page and its files hold no data: they are there without a token, which the page asks for. So is whether the
-# service works, for those who watch over it.
-PUBLIC = ("/", "/health")
+# The pages and their files hold no data: they are there without a token, which they ask for. So is whether the service
+# works, for those who watch over it.
+PUBLIC = (*PAGES, "/health")
 PUBLIC_FILES = re.compile(r"/[a-z0-9_-]+\.(?:js|css|svg|ico)")
 HEADERS = {  # of every response that does not set them itself
     b"x-content-type-options": b"nosniff",
@@ -83,7 +83,7 @@ class Guards:
             self._names.check_origin(_text(headers, b"origin"), host)
         fetch = [_text(headers, b"sec-fetch-" + what) for what in (b"site", b"mode", b"dest")]
         check_fetch(*fetch, method, path)
-        if method == "GET" and is_public(path):
+        if method in ("GET", "HEAD") and is_public(path):
             return
         if self._rates:
             self._rates.count(scope["client"][0] if scope["client"] else "")

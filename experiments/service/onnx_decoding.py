@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,54 +14,30 @@ from models.onnx_sessions import INPUT, open_onnx
 from preprocess.pieces import in_pieces
 from preprocess.tracks import FEWEST_FRAMES, DecodedTrack, whole_track
 
-FACTS = "front_end.json"
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 
-@dataclass(frozen=True)
-class OnnxFrontEnd:
-    """A front end in files of its own.
-
-    Attributes:
-        files: See `models.onnx_sessions.DividedFile.front_end`.
-        facts: How audio becomes frames.
-    """
-
-    files: tuple[Path, ...]
-    facts: FrontEndFacts
-
-    @classmethod
-    @lru_cache(maxsize=64)
-    def kept_in(cls, folder: str) -> OnnxFrontEnd:
-        """The one that `keep` wrote."""
-        files = tuple(sorted(Path(folder).glob("*.onnx")))
-        return cls(files, FrontEndFacts.model_validate_json((Path(folder) / FACTS).read_text()))
-
-
-def keep(folder: str, parts: Iterable[bytes], facts: FrontEndFacts) -> None:
-    """Write a front end to a folder, where processes that decode find it."""
-    (Path(folder) / FACTS).write_text(facts.model_dump_json())
-    for number, part in enumerate(parts):
-        (Path(folder) / f"{number}.onnx").write_bytes(part)
-
-
-def features_track(folder: str, path: Path) -> list[DecodedTrack]:
+def features_track(facts: str, local: str, settling: str | None, path: Path) -> list[DecodedTrack]:
     """Decode a file and compute its features, float16: those of `preprocess.features.track_features`.
 
     Args:
-        folder: Of `keep`.
-        path: Of the file.
+        facts: How audio becomes frames, a `FrontEndFacts` as JSON: other processes are sent plain values.
+        local: The front end in a file of its own, see `models.onnx_sessions.DividedFile.front_end`.
+        settling: Its second step, where it has one.
+        path: Audio file.
 
     Raises:
         AudioError: See there.
     """
-    frontend = OnnxFrontEnd.kept_in(folder)
-    facts, encode = frontend.facts, partial(_features, frontend)
-    return [whole_track(path, facts.sample_rate, FEWEST_FRAMES / facts.frame_rate, encode)]
+    known = _facts(facts)
+    encode = partial(_features, known, local, settling)
+    return [whole_track(path, known.sample_rate, FEWEST_FRAMES / known.frame_rate, encode)]
 
 
-def _features(frontend: OnnxFrontEnd, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    local, *settling = frontend.files
-    facts = frontend.facts
+def _features(
+    facts: FrontEndFacts, local: str, settling: str | None, blocks: Iterable[np.ndarray]
+) -> Iterator[np.ndarray]:
     pieces = in_pieces(
         blocks,
         lambda samples: _run(local, samples),
@@ -71,15 +47,18 @@ def _features(frontend: OnnxFrontEnd, blocks: Iterator[np.ndarray]) -> Iterator[
     )
     if settling:
         kept = list(pieces)
-        pieces = iter([_run(settling[0], np.concatenate(kept))] if kept else [])
+        pieces = iter([_run(settling, np.concatenate(kept))] if kept else [])
     return (piece.astype(np.float16) for piece in pieces)
 
 
-def _run(file: Path, rows: np.ndarray) -> np.ndarray:
+def _run(file: str, rows: np.ndarray) -> np.ndarray:
     """Of one recording, `[rows, ...]` to `[frames, ...]`."""
     return _session(file).run(None, {INPUT: rows[None]})[0][0]
 
 
+_facts = lru_cache(maxsize=64)(FrontEndFacts.model_validate_json)
+
+
 @lru_cache(maxsize=64)
-def _session(file: Path):  # a session, whose package is imported where it is opened
+def _session(file: str) -> InferenceSession:
     return open_onnx(file, 1)

@@ -16,7 +16,7 @@ import numpy as np
 from experiments.described_encoder import DescribedEncoder
 from experiments.errors import UserError
 from experiments.export.facts import FrontEndFacts, NetworkFacts, read_facts
-from experiments.service.onnx_decoding import features_track, keep
+from experiments.service.onnx_decoding import features_track
 from models.onnx_sessions import FEATURES, INPUT, DividedFile, open_onnx
 from preprocess.attempts import Decode
 from preprocess.audio import exact_audio_track
@@ -114,8 +114,13 @@ def open_encoder(path: Path, threads: int | None = None, allowed: Collection[str
         _check_package("onnx")
         del session
         divided, folder = DividedFile.read(path), tempfile.TemporaryDirectory(prefix="ostinato-front-end-")
-        keep(folder.name, divided.front_end(), facts.frontend)
-        decode = partial(features_track, folder.name)
+        files = []
+        for number, part in enumerate(divided.front_end()):
+            file = Path(folder.name) / f"{number}.onnx"
+            file.write_bytes(part)
+            files.append(str(file))
+        local, settling = (*files, None)[:2]
+        decode = partial(features_track, facts.frontend.model_dump_json(), local, settling)
         session = open_onnx(divided.network(facts.frontend.item_shape), threads)
     weights = properties.get("weights", "unknown")
     description = facts.description

@@ -1,4 +1,4 @@
-"""Messages between the service and its decoders: JSON, and beside it any amount of memory that is not copied.
+"""Messages between the service and its decoders: JSON, and beside it any amount of memory, copied once by the sender.
 
 The memory is an anonymous file (memfd) whose descriptor is handed over. It has no name, so nothing is left of it when
 the last process that has it open is gone, however that ends. It is sealed: the sender can change or shorten it no more.
@@ -76,7 +76,10 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], mmap.mmap | None
     try:
         if not text:
             raise Ended
-        return json.loads(text), mapped(files[0]) if files else None
+        about = json.loads(text)
+        if not isinstance(about, dict):
+            raise ValueError(f"a message of type {type(about).__name__}")
+        return about, mapped(files[0]) if files else None
     finally:
         for file in files:
             os.close(file)

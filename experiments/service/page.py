@@ -52,17 +52,17 @@ HEADERS = {
 def add_page(app: FastAPI) -> None:
     """Serve the page and its files, at the addresses of `FILES` and at no other."""
     for address, (name, kind) in FILES.items():
-        answer = _answer((FOLDER / name).read_bytes(), kind)
-        app.api_route(address, methods=["GET", "HEAD"], include_in_schema=False)(answer)
+        endpoint = _endpoint((FOLDER / name).read_bytes(), kind)
+        app.api_route(address, methods=["GET", "HEAD"], include_in_schema=False)(endpoint)
 
 
-def _answer(content: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]:
-    """What answers with a file: compressed where the client takes that, and not at all where it has it already."""
+def _endpoint(content: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]:
+    """Sends a file: compressed where the client takes that, and not at all where it has it already."""
     tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     headers = {**HEADERS, "ETag": tag, "Vary": "Accept-Encoding"}
     small = gzip.compress(content, mtime=0)
 
-    async def answer(request: Request) -> Response:
+    async def _send(request: Request) -> Response:
         known = [one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")]
         if tag in known or "*" in known:
             return Response(status_code=304, headers=headers)
@@ -70,4 +70,4 @@ def _answer(content: bytes, kind: str) -> Callable[[Request], Awaitable[Response
             return Response(small, headers={**headers, "ETag": f"W/{tag}", "Content-Encoding": "gzip"}, media_type=kind)
         return Response(content, headers=headers, media_type=kind)
 
-    return answer
+    return _send

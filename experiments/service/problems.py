@@ -46,10 +46,22 @@ def response(status: int, detail: str, headers: Mapping[str, str] | None = None)
     return JSONResponse(problem.model_dump(), status, dict(headers or {}), MEDIA_TYPE)
 
 
-def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def described(*statuses: int) -> dict[int, dict[str, Any]]:
     """What the schema says of the problems that a path may answer with."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
-    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+    return {
+        status: {"description": HTTPStatus(status).phrase, **_headers(status), "content": content}
+        for status in statuses
+    }
+
+
+def _headers(status: int) -> dict[str, Any]:
+    about = {"description": "Seconds after which to try again", "schema": {"type": "integer", "minimum": 1}}
+    return {
+        401: {"headers": {"WWW-Authenticate": {"required": True, "schema": {"type": "string", "const": "Bearer"}}}},
+        429: {"headers": {"Retry-After": {"required": True, **about}}},
+        503: {"headers": {"Retry-After": about}},
+    }.get(status, {})
 
 
 def install(app: FastAPI) -> None:

@@ -141,4 +141,6 @@ class Service:
 
     async def _run(self, track: OpenTrack, run_batch: object) -> None:
         track.outputs = await self.batches.run(run_batch, track.windows)
+        if not all(np.isfinite(array).all() for outputs in track.outputs for array in outputs):
+            raise ServiceError(422, "the network gave values that are not finite for this file")
         track.windows = []

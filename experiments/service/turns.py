@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,12 +47,13 @@ class Work:
     def put(self, number: int, outputs: list[np.ndarray]) -> None:
         """Keep the outputs of a window; those of the last one end the work."""
         self.outputs[number] = outputs
-        if len(self.outputs) == len(self.windows) and self.done.set_running_or_notify_cancel():
-            self.done.set_result([self.outputs[one] for one in range(len(self.windows))])
+        if len(self.outputs) == len(self.windows):
+            with contextlib.suppress(InvalidStateError):  # cancelled
+                self.done.set_result([self.outputs[one] for one in range(len(self.windows))])
 
     def fail(self, error: Exception) -> None:
         """End the work without outputs."""
-        if not self.done.done() and self.done.set_running_or_notify_cancel():
+        with contextlib.suppress(InvalidStateError):
             self.done.set_exception(error)
 
 

@@ -86,7 +86,7 @@ def _check(request: Request, kind: str, max_bytes: int) -> None:
 
 
 def _too_large(size: str, max_bytes: int) -> ServiceError:
-    return ServiceError(413, f"the file has {size}, at most {max_bytes:,} are taken (service.max_mb)")
+    return ServiceError(413, f"the upload has {size}, at most {max_bytes:,} are taken (service.max_mb)")
 
 
 def _taker(request: Request, kind: str, file: _File) -> tuple[Callable[[bytes], None], Callable[[], None]]:
@@ -98,6 +98,7 @@ def _taker(request: Request, kind: str, file: _File) -> tuple[Callable[[bytes], 
     form, around = Form(content_type, file.begin, file.write), 0
 
     def take(chunk: bytes) -> None:
+        """A piece, of whose form not much is anything but the file."""
         nonlocal around
         before = file.bytes
         form.write(chunk)

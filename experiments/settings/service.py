@@ -37,7 +37,7 @@ class ServiceSettings(Section):
     queue: Positive = 64  # requests at a time, waiting ones included; more are sent away (429)
     decoders: Positive | None = None  # processes that decode files; None: one a core
     decoder_mb: Positive = 2048  # MB of memory that the decoding of a file may take
-    batch_wait: Annotated[float, Field(ge=0, le=1000)] = 4.0  # milliseconds that windows wait for those of others
+    batch_wait: Annotated[float, Field(ge=0, le=1000)] = 4.0  # milliseconds that windows wait for others on a GPU
     record_every: Positive = 60  # seconds between two records of the counts in the run
     shutdown: Count = 60  # seconds that requests in flight have to end when the service is stopped
 

@@ -105,6 +105,22 @@ def test_any_cut_of_what_ffmpeg_reads_is_noticed(tmp_path: Path, write: Write, n
     assert not [place for place in places if is_silent_about(put(cut, content[:place]), len(samples) / 16000)]
 
 
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg would read them")
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n"),
+        ("list.mp3", "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile://{}\n#EXT-X-ENDLIST\n"),
+        ("pieces.wma", "ffconcat version 1.0\nfile other.mp3\n"),
+    ],
+)
+def test_a_list_of_other_files_is_no_audio(tmp_path: Path, name: str, text: str):
+    soundfile.write(tmp_path / "other.mp3", np.sin(np.arange(48_000) / 10), 16_000)
+    put(tmp_path / name, text.format(tmp_path / "other.mp3").encode())
+    with pytest.raises(AudioError, match="which holds no audio itself or names other files"):
+        decoded(tmp_path / name)
+
+
 def test_notes_say_how_much_there_is(write: Write, tmp_path: Path):
     content = write("a.wav", seconds=20, rate=16000, subtype="PCM_16").read_bytes()
     put(tmp_path / "cut.wav", content[: 44 + 12 * 32_000])

@@ -5,7 +5,7 @@ import { asBeats, asCsv, asJson, save } from "./exports.js";
 import { wave } from "./lanes.js";
 import { beatsOf, present } from "./results.js";
 import { Timeline, paintAxis } from "./timeline.js";
-import { LONGEST, peaksOf } from "./waveform.js";
+import { LARGEST, LONGEST, peaksOf } from "./waveform.js";
 
 const STATES = {
   waiting: "Waiting for its turn.",
@@ -79,8 +79,8 @@ export function openPlayer(entry, section, models, again) {
   }
 
   async function drawWave() {
-    if (audio.duration > LONGEST) {
-      note.textContent = `No waveform is drawn of recordings longer than ${LONGEST / 60} minutes.`;
+    if ((Number.isFinite(audio.duration) && audio.duration > LONGEST) || entry.file.size > 1e6 * LARGEST) {
+      note.textContent = `No waveform is drawn of recordings longer than ${LONGEST / 60} minutes, or larger than ${LARGEST} MB.`;
       return;
     }
     try {

@@ -70,6 +70,7 @@ export function createQueue(wanted, all, changed) {
       become(entry, "cancelled");
     },
     retry(entry) {
+      if (entry.controller) return;
       become(entry, "waiting");
       next();
     },

@@ -1,6 +1,7 @@
 // Peaks of a recording, from the browser's own decoder, without holding up the page.
 
 export const LONGEST = 20 * 60; // seconds; longer recordings would take gigabytes when they are decoded
+export const LARGEST = 300; // MB
 const RATE = 16000; // Hz to which the browser resamples: for a picture it is enough
 const PEAKS = 50; // a second
 const CHUNK = 1 << 20; // samples between two pauses

@@ -7,12 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.encoder import Encoder
+from experiments.export import formats
 from experiments.export.facts import KEY, RecordingFacts, read_facts
 from experiments.export.recordings import _of_frontend, facts_of
+from experiments.settings import ExportSettings
 from experiments.tasks import build
 from models import frontends
 from models.errors import ExportError
 from models.maest import MAEST
+from models.onnx_sessions import read_properties
 from models.samplecnn import SampleCNN
 from models.tempo_cnn import TempoCNN
 from tests.models.toys import Toy
@@ -71,3 +74,17 @@ def test_windows(encoders, name, any_length):
 def test_other_windows_than_those_of_recordings_are_refused(encoders):
     with pytest.raises(ExportError, match="takes windows of 99 samples"):
         facts(encoders["toy"], samples=99)
+
+
+def test_a_network_that_cannot_be_described_is_exported_all_the_same(encoders, tmp_path, monkeypatch):
+    def refused(*_: object) -> None:
+        raise ExportError("frames of its own")
+
+    monkeypatch.setattr(formats, "facts_of", refused)
+    path, encoder = tmp_path / "toy.onnx", encoders["toy"]
+    job = formats.ExportJob(ExportSettings(path=str(path)), encoder, ["clip"], encoder.window, {"suite": "ostinato"})
+    assert formats.FORMATS["onnx"].write(path, job) == (
+        "service.engine=onnx cannot serve this file: frames of its own",
+    )
+    assert read_properties(path).keys() >= {"suite", "layers"}
+    assert KEY not in read_properties(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
@@ -76,7 +75,7 @@ def served() -> Callable[..., AbstractContextManager[Served]]:
             thread.start()
             try:
                 while not server.started and thread.is_alive():
-                    time.sleep(0.01)
+                    thread.join(0.01)
                 yield Served(f"http://127.0.0.1:{port}", port, made)
             finally:
                 server.should_exit = True

@@ -123,7 +123,7 @@ def answering(path: Path) -> list[DecodedTrack]:
 
 
 def failing(path: Path) -> list[DecodedTrack]:
-    raise OSError(f"{path} has no {path.name}")
+    raise OSError(f"{path} has no music")
 
 
 def refusing(path: Path) -> list[DecodedTrack]:

@@ -111,6 +111,8 @@ def damaged() -> dict[str, tuple[str, bytes]]:
         "an hour of silence in FLAC": ("a.flac", compressed_silence(3600)),
         "24 hours in the header, 1 kB in the file": ("b.wav", wav(data=SAMPLES[:1000], size=2_764_800_000)),
         "a rate of 0 Hz": ("c.wav", wav(rate=0)),
+        "a rate of 1 Hz": ("aa.wav", wav(rate=1)),
+        "a rate of 2 GHz": ("ab.wav", wav(rate=2**31 - 1)),
         "no channels": ("d.wav", wav(channels=0)),
         "65,535 channels": ("e.wav", wav(channels=65_535)),
         "0 bits": ("f.wav", wav(bits=0)),
@@ -132,6 +134,6 @@ def damaged() -> dict[str, tuple[str, bytes]]:
         "a zip bomb": ("v.mp3", zip_of_zeros()),
         "a program": ("w.wav", b"\x7fELF" + bytes(500)),
         "a web page": ("x.mp3", b"<!doctype html><script>alert(1)</script>"),
-        "zeros": ("y.mp3", bytes(1_000_000)),
+        "zeros": ("y.mp3", bytes(300_000)),
         "noise": ("z.m4a", np.random.default_rng(2).bytes(300_000)),
     }

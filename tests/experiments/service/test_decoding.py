@@ -1,13 +1,9 @@
-"""Files to rows in other processes: the same as in this one, whatever a file does to the process that decodes it."""
+"""Files to rows in other processes: the same as in this one, within limits."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import random
-import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -29,21 +25,7 @@ from preprocess.files import Candidate
 from preprocess.recipes import by_recipe
 from preprocess.tracks import DecodedTrack
 from tests.experiments.service import decoding_functions as does
-
-ROOT = Path(__file__).parents[3]
-DATA = ROOT / "tests" / "data"
-Within = Callable[..., Decoders]
-Noted = Callable[[object], Path]
-
-
-def decoded(decoders: Decoders, path: Path, decode: Decode) -> DecodedTrack | str:
-    return asyncio.run(decoders.decode(path, decode))
-
-
-def refusal(decoders: Decoders, path: Path, decode: Decode) -> ServiceError:
-    with pytest.raises(ServiceError) as refused:
-        decoded(decoders, path, decode)
-    return refused.value
+from tests.experiments.service.asking import DATA, Noted, Within, decoded, refusal
 
 
 def damaged_files(folder: Path) -> list[Path]:
@@ -153,6 +135,7 @@ def test_other_limits_hold_for_the_decoder_and_what_it_starts(decoders_within: W
     [
         "no JSON",
         "[]",
+        "{}",
         '{"reason": "memory that can change"}',
         '{"type": "O", "shape": [1], "seconds": 1, "notes": []}',
     ],
@@ -165,14 +148,6 @@ def test_a_decoder_that_was_taken_over_cannot_harm_the_service(decoders_within: 
     assert decoded(decoders, noted(1), does.number).frames[0] == 1
 
 
-def test_a_file_that_takes_too_long_is_given_up(decoders_within: Within, noted: Noted, eventually: Callable):
-    decoders, path = decoders_within(1, seconds=0.3), noted(1)
-    refused = refusal(decoders, path, does.slow)
-    assert (refused.status, refused.detail) == (422, "decoding this file took more than 0.3 s (service.timeout)")
-    eventually(lambda: not psutil.pid_exists(int(path.with_suffix(".pid").read_text())))
-    assert decoded(decoders, noted(2), does.number).frames[0] == 2
-
-
 def test_more_audio_than_is_taken_is_refused(decoders_within: Within, tmp_path: Path):
     soundfile.write(tmp_path / "long.flac", np.zeros(8000 * 61, np.int16), 8000)
     outcome = decoded(decoders_within(1), tmp_path / "long.flac", partial(exact_audio_track, 16_000))
@@ -180,81 +155,12 @@ def test_more_audio_than_is_taken_is_refused(decoders_within: Within, tmp_path: 
 
 
 @pytest.mark.parametrize("decode", [does.failing, does.refusing])
-def test_the_name_that_the_service_gave_a_file_is_not_told(decoders_within: Within, noted: Noted, decode: Decode):
+def test_where_the_service_keeps_a_file_is_not_told(decoders_within: Within, noted: Noted, decode: Decode):
     path = noted("")
     outcome = decoded(decoders_within(1), path, decode)
     assert "the file" in outcome
     assert path.name not in outcome
     assert str(path.parent) not in outcome
-
-
-async def started(path: Path) -> list[int]:
-    """Process ids that were left beside a file, once there are any."""
-    while not path.with_suffix(".pid").exists() or not path.with_suffix(".pid").read_text().endswith("\n"):
-        await asyncio.sleep(0.01)
-    return [int(line) for line in path.with_suffix(".pid").read_text().split()]
-
-
-@pytest.mark.parametrize("kills", [1, 2])
-def test_a_file_whose_decoder_is_killed_is_tried_once_more(decoders_within: Within, noted: Noted, kills: int):
-    decoders, path = decoders_within(1), noted(7)
-
-    async def killed() -> DecodedTrack:
-        task = asyncio.create_task(decoders.decode(path, does.slow))
-        for number in range(kills):
-            while len(pids := await started(path)) <= number:
-                await asyncio.sleep(0.01)
-            os.kill(pids[-1], signal.SIGKILL)
-        path.with_suffix(".go").touch()
-        return await task
-
-    if kills == 1:
-        assert asyncio.run(killed()).frames[0] == 7
-    else:
-        with pytest.raises(ServiceError, match="killed from outside, twice") as refused:
-            asyncio.run(killed())
-        assert refused.value.status == 503
-    assert decoded(decoders, noted(8), does.number).frames[0] == 8
-
-
-def test_a_file_whose_ffmpeg_is_killed_is_tried_once_more(decoders_within: Within, noted: Noted):
-    assert decoded(decoders_within(1), noted(5), does.first_without_ffmpeg).frames[0] == 5
-
-
-def test_decoders_killed_while_they_wait_cost_nothing(
-    decoders_within: Within, noted: Noted, processes_started: Callable
-):
-    decoders = decoders_within(2)
-    for victims in ("decoders", "all"):
-        assert decoded(decoders, noted(1), does.number).frames[0] == 1
-        (server,) = (one for one in processes_started() if one.ppid() == os.getpid())
-        for one in [*server.children(), *([server] if victims == "all" else [])]:
-            one.kill()
-        for number in range(5):
-            assert decoded(decoders, noted(number), does.number).frames[0] == number
-
-
-def test_cancelling_ends_the_work_and_what_it_has_started(decoders_within: Within, noted: Noted, eventually: Callable):
-    decoders, working, waiting, after = decoders_within(1), noted(1), noted(2), noted(3)
-
-    async def cancelled() -> DecodedTrack:
-        tasks = [
-            asyncio.create_task(decoders.decode(path, decode))
-            for path, decode in ((working, does.with_a_program), (waiting, does.slow), (after, does.number))
-        ]
-        await started(working)
-        tasks[1].cancel()
-        tasks[0].cancel()
-        for task in tasks[:2]:
-            with pytest.raises(asyncio.CancelledError):
-                await task
-        return await tasks[2]
-
-    assert asyncio.run(cancelled()).frames[0] == 3
-    pids = [int(line) for line in working.with_suffix(".pid").read_text().split()]
-    assert len(pids) == 2
-    eventually(lambda: not any(map(psutil.pid_exists, pids)))
-    assert not waiting.with_suffix(".pid").exists()
 
 
 def test_requests_are_served_in_the_order_in_which_they_came(decoders_within: Within, noted: Noted):
@@ -279,6 +185,8 @@ def test_long_rows_come_whole_and_leave_no_memory_behind(decoders_within: Within
     assert len(rows) == 50_000_000
     first = decoded(decoders, noted(0), does.process).frames[0]
     del rows
+    decoded(decoders, noted(200), does.long)
+    assert decoded(decoders, noted(0), does.process).frames[0] == first
     assert psutil.Process().memory_info().rss - before < 20e6
     kept = psutil.Process(int(first)).memory_info().rss
     assert kept < psutil.Process(int(first)).parent().memory_info().rss + 64e6
@@ -295,100 +203,3 @@ def test_decoders_need_linux(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(UserError, match="only Linux"):
         Decoders(1, DecodingLimits(60, 60, 500))
-
-
-def test_nothing_is_left(noted: Noted, processes_started: Callable, eventually: Callable):
-    def kept() -> tuple[list[str], list[str], int]:
-        return sorted(os.listdir("/dev/shm")), sorted(os.listdir("/tmp")), len(os.listdir("/proc/self/fd"))
-
-    Decoders(1, DecodingLimits(60, 60, 500)).close()
-    before = kept()
-    decoders = Decoders(2, DecodingLimits(60, 60, 500))
-
-    async def ended_at_work() -> list[object]:
-        working = noted(1)
-        tasks = [asyncio.create_task(decoders.decode(working, does.with_a_program)) for _ in range(3)]
-        await started(working)
-        decoders.close()
-        decoders.close()
-        return await asyncio.gather(*tasks, return_exceptions=True)
-
-    for number in range(5):
-        assert decoded(decoders, noted(number), does.number).frames[0] == number
-        refusal(decoders, noted(number), does.crashing)
-    eventually(lambda: len(processes_started()) == 3)
-    assert {outcome.status for outcome in asyncio.run(ended_at_work())} == {503}
-    eventually(lambda: not processes_started())
-    assert kept() == before
-    assert refusal(decoders, noted(1), does.number).detail == "the service is being stopped"
-
-
-SERVICE = """
-import asyncio, sys
-from pathlib import Path
-from experiments.service.decoding import Decoders, DecodingLimits
-from tests.experiments.service import decoding_functions as does
-decoders = Decoders(2, DecodingLimits(60, 60, 500))
-asyncio.run(decoders.decode(Path(sys.argv[1]), does.with_a_program))
-"""
-
-
-@pytest.mark.parametrize("stopped_by", [signal.SIGKILL, signal.SIGTERM])
-def test_nothing_outlives_a_service_that_is_killed(noted: Noted, eventually: Callable, stopped_by: int):
-    path = noted(1)
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVICE, str(path)], env=os.environ | {"PYTHONPATH": str(ROOT)}
-    ) as service:
-        asyncio.run(started(path))
-        processes = psutil.Process(service.pid).children(recursive=True)
-        service.send_signal(stopped_by)
-    assert len(processes) == 4
-    eventually(lambda: not any(one.is_running() for one in processes))
-
-
-def test_every_job_is_answered_rightly_while_decoders_are_killed(
-    decoders_within: Within, noted: Noted, processes_started: Callable
-):
-    decoders, rng = decoders_within(3, seconds=20), random.Random(0)
-    kinds = [does.number] * 10 + [does.crashing, does.failing, does.hungry, does.leaving]
-    jobs = [(number, rng.choice(kinds), noted(number + 600)) for number in range(200)]
-    answered: dict[int, object] = {}
-
-    async def client() -> None:
-        while jobs:
-            number, decode, path = jobs.pop()
-            try:
-                answered[number] = decode, await decoders.decode(path, decode)
-            except ServiceError as error:
-                answered[number] = decode, error
-
-    async def killer() -> int:
-        killed = 0
-        while jobs:
-            await asyncio.sleep(0.05)
-            with contextlib.suppress(psutil.NoSuchProcess):
-                (server,) = (one for one in processes_started() if one.ppid() == os.getpid())
-                victims = [server] if killed == 10 else server.children()
-                if victims:
-                    rng.choice(victims).kill()
-                    killed += 1
-        return killed
-
-    async def chaos() -> int:
-        killing = asyncio.create_task(killer())
-        await asyncio.gather(*(client() for _ in range(16)))
-        return await killing
-
-    killed, unlucky = asyncio.run(chaos()), 0
-    assert sorted(answered) == list(range(200))
-    for number, (decode, outcome) in answered.items():
-        if isinstance(outcome, ServiceError) and outcome.status == 503:
-            unlucky += 1
-        elif decode is does.number:
-            np.testing.assert_array_equal(outcome.frames, np.full(1000, number + 600, np.float32))
-        elif decode is does.failing:
-            assert outcome.startswith("failed with OSError: the file")
-        else:
-            words = {does.crashing: "signal 11", does.hungry: "500 MB of memory", does.leaving: "exit status 3"}
-            assert words[decode] in outcome.detail
-    assert unlucky <= killed / 2

@@ -42,6 +42,15 @@ def test_memory_is_the_receivers_alone_and_leaves_no_file_open():
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.parametrize("text", [b"[]", b"no JSON", b"\xff\xfe\xfd"])
+def test_other_messages_are_refused(text: bytes):
+    ours, theirs = packets.pair()
+    with ours, theirs:
+        ours.send(text)
+        with pytest.raises(ValueError, match=r"list|Expecting value|decode"):
+            packets.receive(theirs)
+
+
 def test_a_message_without_a_sender_is_an_end():
     ours, theirs = packets.pair()
     with ours:

@@ -5,23 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from experiments.encoder import Encoder
-from experiments.service.app import build_app
-from experiments.service.batching import Batches
-from experiments.service.metrics import Counts
-from experiments.service.models import ServedModel
-from experiments.service.requests import AHEAD, Service
-from experiments.settings import ServiceSettings
-from models.fcn import FCN
+from experiments.service.requests import AHEAD
 from preprocess.tracks import DecodedTrack
-from tests.experiments.service.exchanges import PATIENCE, answered, sent, serving
+from tests.experiments.service.exchanges import PATIENCE, answered, sent
 
 EMBED = "/v1/sounds/embed"
 
@@ -48,38 +41,39 @@ class Held:
         return DecodedTrack(np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32), 1.0)
 
 
-@contextmanager
-def service_of(decoders: Held, folder: Path, **limits: float) -> Iterator[int]:
-    torch.manual_seed(0)
-    encoder = Encoder.of(FCN(channels=(4, 8, 8, 8, 4)), device="cpu").fed(True)
-    settings = ServiceSettings(decoders=1, **limits)
-    with closing(Batches(16, 1.0)) as batches:
-        model = ServedModel("sounds", encoder, None, None, {})
-        service = Service({"sounds": model}, decoders, batches, Counts(), folder, settings)
-        with serving(build_app(service)) as port:
-            yield port
-
-
 @pytest.fixture
 def held() -> Held:
     return Held()
 
 
-def test_a_client_that_leaves_ends_the_decoding_and_nothing_is_left_of_its_file(held, tmp_path, eventually):
-    with service_of(held, tmp_path) as port:
-        client = sent(port, path=EMBED)
+@pytest.fixture
+def service_of(served, tagger, held, monkeypatch):
+    """A service whose files are decoded by `held`."""
+
+    @contextmanager
+    def serve(**limits: float) -> Iterator[Any]:
+        with served({"sounds": tagger}, decoders=1, **limits) as service:
+            monkeypatch.setattr(service.service.decoders, "decode", held.decode)
+            yield service
+
+    return serve
+
+
+def test_a_client_that_leaves_ends_the_decoding_and_nothing_is_left_of_its_file(service_of, held, eventually):
+    with service_of() as service:
+        client = sent(service.port, path=EMBED)
         assert held.begun.acquire(timeout=PATIENCE)
-        assert len(list(tmp_path.iterdir())) == 1
+        assert len(list(service.service.folder.iterdir())) == 1
         client.close()
         assert held.cancelled.acquire(timeout=PATIENCE)
-        eventually(lambda: not list(tmp_path.iterdir()))
+        eventually(lambda: not list(service.service.folder.iterdir()))
         held.go.set()
-        assert answered(sent(port, path=EMBED))[0] == 200
+        assert answered(sent(service.port, path=EMBED))[0] == 200
 
 
-def test_only_so_many_files_are_decoded_before_others_are_answered(held, tmp_path):
-    with service_of(held, tmp_path) as port:
-        clients = [sent(port, path=EMBED) for _ in range(AHEAD + 5)]
+def test_only_so_many_files_are_decoded_before_others_are_answered(service_of, held):
+    with service_of() as service:
+        clients = [sent(service.port, path=EMBED) for _ in range(AHEAD + 5)]
         for _ in range(AHEAD + 1):
             assert held.begun.acquire(timeout=PATIENCE)
         held.go.set()
@@ -89,18 +83,31 @@ def test_only_so_many_files_are_decoded_before_others_are_answered(held, tmp_pat
     assert len({body for _, _, body in answers}) == 1
 
 
-def test_requests_that_wait_for_a_decoder_too_long_are_given_up(held, tmp_path, eventually):
-    with service_of(held, tmp_path, timeout=0.5) as port:
-        clients = [sent(port, path=EMBED) for _ in range(AHEAD + 3)]
+def test_requests_that_wait_for_a_decoder_too_long_are_given_up(service_of, held, eventually):
+    with service_of(timeout=0.5) as service:
+        clients = [sent(service.port, path=EMBED) for _ in range(AHEAD + 3)]
         assert [answered(client)[0] for client in clients] == [503] * len(clients)
-        eventually(lambda: not list(tmp_path.iterdir()))
+        eventually(lambda: not list(service.service.folder.iterdir()))
 
 
-def test_more_requests_than_the_queue_holds_are_sent_away(held, tmp_path):
-    with service_of(held, tmp_path, queue=1) as port:
-        inside = sent(port, path=EMBED)
+def test_more_requests_than_the_queue_holds_are_sent_away(service_of, held):
+    with service_of(queue=1) as service:
+        inside = sent(service.port, path=EMBED)
         assert held.begun.acquire(timeout=PATIENCE)
-        status, headers, _ = answered(sent(port, path=EMBED))
+        status, headers, _ = answered(sent(service.port, path=EMBED))
         held.go.set()
         assert (status, answered(inside)[0]) == (429, 200)
         assert int(headers["retry-after"]) >= 1
+
+
+def test_values_that_are_not_finite_are_no_answer(service_of, held, monkeypatch):
+    async def run(run_batch: object, windows: list[np.ndarray]) -> list[list[np.ndarray]]:
+        return [[np.array([1.0, np.nan, 0.0], np.float32)] for _ in windows]
+
+    held.go.set()
+    with service_of() as service:
+        monkeypatch.setattr(service.service.batches, "run", run)
+        for path in ("/v1/sounds/predict", EMBED, "/v1/predict"):
+            status, _, body = answered(sent(service.port, path=path))
+            assert status == 422
+            assert b"not finite" in body

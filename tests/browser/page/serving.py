@@ -1,9 +1,9 @@
 """A service of small networks with random weights, to test its page.
 
-    python -m tests.browser.page_service FOLDER tags,key,mood,beats,texture [SETTING=VALUE ...]
+    python -m tests.browser.page.serving FOLDER tags,key,mood,beats,texture [SETTING=VALUE ...]
 
 Checkpoints are written to the folder first; the settings are those of the section `service`. With BUSY=N in the
-environment the first N uploads are answered with 429.
+environment N uploads are refused with 429 before one is taken, again and again.
 """
 
 from __future__ import annotations
@@ -68,15 +68,16 @@ def write(folder: Path) -> dict[str, Path]:
 
 
 def busy(app: FastAPI, times: int) -> FastAPI:
-    """An application that refuses its first uploads."""
-    left = [times]
+    """An application that refuses some uploads before it takes one."""
+    refused = [0]
 
     @app.middleware("http")
     async def refuse(request: Request, answer):
-        if request.method == "POST" and left[0]:
-            left[0] -= 1
-            await request.body()
-            return problems.response(429, "too many requests", {"Retry-After": "1"})
+        if request.method == "POST":
+            if refused[0] < times:
+                refused[0] += 1
+                return problems.response(429, "too many requests", {"Retry-After": "1"})
+            refused[0] = 0
         return await answer(request)
 
     return app

@@ -59,7 +59,7 @@ test-nightly: setup-test
 
 # Chromium and its driver must be installed; test-demo looks at the runs that `make demo` left in the database.
 test-browser: setup-test node_modules/.installed
-	$(BIN)/python -m pytest tests/browser/test_omniboard.py
+	$(BIN)/python -m pytest tests/browser/test_omniboard.py tests/browser/page
 
 test-demo: setup-test node_modules/.installed
 	$(BIN)/python -m pytest tests/browser/test_demo_runs.py

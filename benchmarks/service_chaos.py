@@ -126,9 +126,9 @@ class ChaosService:
     process: psutil.Popen
     temporary: Path
 
-    def state(self) -> State:
-        """What it holds when it is at rest."""
-        time.sleep(SETTLED)
+    def state(self, rest: float = SETTLED) -> State:
+        """What it holds after so many seconds without requests."""
+        time.sleep(rest)
         own = self.process
         family = own.children(recursive=True)
         memory = own.memory_full_info()

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from experiments.service.problems import ServiceError
-from experiments.service.turns import Batch, RunBatch, Turns, Work
+from experiments.service.turns import Batch, RunBatch, Turns, WaitingWindows
 
 PATIENCE = 10.0  # seconds that batches in flight have when all ends
 
@@ -61,7 +61,7 @@ class Batches:
         """
         if not windows:
             return []
-        work = Work(run_batch, windows)
+        work = WaitingWindows(run_batch, windows)
         with self._changed:
             if self._closed:
                 raise _ended()

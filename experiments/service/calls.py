@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, is_dataclass
 from functools import lru_cache, partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from preprocess.attempts import Decode
@@ -17,11 +15,10 @@ PLAIN = (str, int, float, bool, type(None))
 def described(decode: Decode) -> str:
     """A function of a module, or a partial of one, as JSON.
 
-    Its arguments are plain values, paths, tuples, dataclasses and pydantic models of such, and front ends without
-    parameters.
+    Its arguments are plain values, and front ends without parameters.
 
     Raises:
-        TypeError: It is something else.
+        TypeError: It is no function of a module.
     """
     function, given, named = (
         (decode.func, decode.args, decode.keywords) if isinstance(decode, partial) else (decode, (), {})
@@ -51,33 +48,11 @@ def made(text: str) -> Decode:
 
 
 def _word(value: Any) -> Any:
-    if isinstance(value, PLAIN):
-        return value
-    if isinstance(value, Path):
-        return {"path": str(value)}
-    if isinstance(value, tuple):
-        return {"tuple": [_word(one) for one in value]}
-    kind = type(value)
-    if is_dataclass(value):
-        held = {field.name: getattr(value, field.name) for field in fields(value)}
-    elif hasattr(kind, "model_fields"):
-        held = dict(value)
-    else:
-        return {"front_end": value.description}
-    return {"module": kind.__module__, "class": kind.__qualname__, "fields": {k: _word(v) for k, v in held.items()}}
+    return value if isinstance(value, PLAIN) else {"front_end": value.description}
 
 
 def _value(word: Any) -> Any:
-    if not isinstance(word, dict):
-        return word
-    if "path" in word:
-        return Path(word["path"])
-    if "tuple" in word:
-        return tuple(map(_value, word["tuple"]))
-    if "front_end" in word:
-        return _front_end(word["front_end"])
-    kind = getattr(import_module(word["module"]), word["class"])
-    return kind(**{name: _value(field) for name, field in word["fields"].items()})
+    return _front_end(word["front_end"]) if isinstance(word, dict) else word
 
 
 def _front_end(about: dict[str, Any]) -> Any:

@@ -10,9 +10,38 @@ import time
 from types import FrameType
 
 import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from experiments.service import problems
 from experiments.service.metrics import Counts
 from experiments.tracking import RunHandle
+
+
+class Ending:
+    """An application whose requests are answered too when the server ends and waits for them no longer.
+
+    Args:
+        app: The application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have the application answer, or say that there is no more time for it."""
+        answering = False
+
+        async def noted(message: Message) -> None:
+            nonlocal answering
+            answering = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        except asyncio.CancelledError:  # which only an ending server does
+            if not answering:
+                response = problems.response(503, "the service is being stopped", {"Retry-After": "10"})
+                await response(scope, receive, send)
 
 
 class Server(uvicorn.Server):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from experiments.service.guards import Guards
 from experiments.service.metrics import Counted, Counts
 from experiments.service.models import open_models
 from experiments.service.requests import Service
-from experiments.service.server import Server, answer
+from experiments.service.server import Ending, Server, answer
 from experiments.service.tokens import token_of
 from experiments.settings import ServiceSettings
 from experiments.tracking import RunHandle
@@ -53,9 +54,10 @@ def server_of(service: Service, port: int, token: bytes | None) -> Server:
     """
     settings = service.settings
     config = uvicorn.Config(
-        Counted(Guards(build_app(service), settings, port, token), service.counts),
+        Counted(Ending(Guards(build_app(service), settings, port, token)), service.counts),
         http=Connection,
         ws="none",
+        lifespan="off",
         log_level="error",  # what clients do wrong is told to them
         access_log=False,
         proxy_headers=False,  # anybody can send them
@@ -97,8 +99,13 @@ def _listening(service: ServiceSettings) -> socket.socket:
         listener.listen(2048)
     except OSError as error:
         listener.close()
+        elsewhere = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
         raise UserError(
-            f"{service.host}:{service.port} cannot be listened on ({error.strerror}): stop what uses it, or choose "
-            "another service.port (0: any that is free)"
+            f"{service.host}:{service.port} cannot be listened on ({error.strerror}): "
+            + (
+                "service.host has to be an address of this machine"
+                if elsewhere
+                else "stop what uses it, or choose another service.port (0: any that is free)"
+            )
         ) from None
     return listener

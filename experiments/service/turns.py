@@ -15,7 +15,7 @@ RunBatch = Callable[[np.ndarray], Sequence[np.ndarray]]  # windows [batch, ...] 
 
 
 @dataclass(eq=False)
-class Work:
+class WaitingWindows:
     """Windows of a request for a network.
 
     Attributes:
@@ -57,7 +57,7 @@ class Work:
             self.done.set_exception(error)
 
 
-Batch = list[tuple[Work, int]]  # windows by their numbers
+Batch = list[tuple[WaitingWindows, int]]  # windows by their numbers
 
 
 class Turns:
@@ -71,13 +71,13 @@ class Turns:
 
     def __init__(self, size: int, shared: bool, wait: float) -> None:
         self._size, self._shared, self._wait = size, shared, wait
-        self._queues: OrderedDict[Hashable, deque[Work]] = OrderedDict()
+        self._queues: OrderedDict[Hashable, deque[WaitingWindows]] = OrderedDict()
 
-    def add(self, work: Work) -> None:
+    def add(self, work: WaitingWindows) -> None:
         """Let work wait for its turn."""
         self._queues.setdefault(work.kind, deque()).append(work)
 
-    def clear(self) -> list[Work]:
+    def clear(self) -> list[WaitingWindows]:
         """Forget all that waits; returns it."""
         waiting = [work for queue in self._queues.values() for work in queue]
         self._queues.clear()
@@ -105,12 +105,12 @@ class Turns:
                 return batch
         return []
 
-    def _due(self, queue: deque[Work], coming: bool) -> float:
+    def _due(self, queue: deque[WaitingWindows], coming: bool) -> float:
         if not (self._shared and coming) or sum(work.waiting for work in queue) >= self._size:
             return 0.0
         return max(0.0, min(work.since for work in queue) + self._wait - time.monotonic())
 
-    def _taken(self, queue: deque[Work]) -> Batch:
+    def _taken(self, queue: deque[WaitingWindows]) -> Batch:
         """The first windows of a queue: one of each request in turn, or all of one request."""
         batch: Batch = []
         while queue and len(batch) < self._size:

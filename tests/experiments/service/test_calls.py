@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
 
-from experiments.export.facts import FrontEndFacts
 from experiments.service.calls import described, made
-from experiments.service.onnx_decoding import OnnxFrontEnd, features_track
 from models import frontends
 from preprocess.audio import exact_audio_track
 from preprocess.recipes import by_recipe
@@ -23,13 +20,6 @@ def test_a_call_of_plain_values_is_made_again():
     call = made(described(partial(by_recipe, "musicnn", max_seconds=3.5)))
     assert (call.func, call.args, call.keywords) == (by_recipe, ("musicnn",), {"max_seconds": 3.5})
     assert made(described(does.number)).func is does.number
-
-
-def test_a_front_end_of_an_exported_file_is_told_in_full():
-    names = {"name": "mel_db", "fingerprint": "0" * 16, "item_shape": (96,), "fill": -100.0}
-    facts = FrontEndFacts(**names, sample_rate=16_000, hop=256, context=256, min_samples=257, ahead=0, extra=1)
-    frontend = OnnxFrontEnd((Path("local.onnx"), Path("settling.onnx")), facts)
-    assert made(described(partial(features_track, frontend))).args == (frontend,)
 
 
 def without_parameters() -> list[str]:

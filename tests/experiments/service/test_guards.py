@@ -83,9 +83,9 @@ def limited(connection_made):
     """Connections of a server that takes 20 at a time."""
 
     def made(self, transport) -> None:
-        self.limit_concurrency = 20
+        usual, self.config.limit_concurrency = self.config.limit_concurrency, 20
         connection_made(self, transport)
-        self.limit_concurrency = 512
+        self.config.limit_concurrency = usual
 
     return made
 

@@ -73,6 +73,7 @@ def answered(service: Served, path: str) -> int:
 def check(service: Served, schema: dict[str, Any], folder: Path, *words: str) -> None:
     before = {path: answered(service, path) for path in schema["paths"]}
     found = ask(service, folder, *words)
+    print(found["test_cases"], f"{found['running_time']:.0f} s")
     assert found["operations"]["tested"] == len(schema["paths"])
     assert (found["test_cases"]["with_failures"], found["errors"]) == (0, [])
     for path in schema["paths"]:  # else only refusals were compared with the schema

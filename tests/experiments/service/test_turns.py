@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.service.turns import Turns, Work
+from experiments.service.turns import Turns, WaitingWindows
 
 SIZE = 4
 LONG = 600.0  # seconds
@@ -23,11 +23,11 @@ def other(windows: np.ndarray) -> list[np.ndarray]:
     return [windows]
 
 
-def work_of(count: int, run_batch=network, length: int = 2) -> Work:
-    return Work(run_batch, [np.zeros(length, np.float32)] * count)
+def work_of(count: int, run_batch=network, length: int = 2) -> WaitingWindows:
+    return WaitingWindows(run_batch, [np.zeros(length, np.float32)] * count)
 
 
-def all_taken(turns: Turns) -> list[list[tuple[Work, int]]]:
+def all_taken(turns: Turns) -> list[list[tuple[WaitingWindows, int]]]:
     batches = []
     while batch := turns.take(False):
         batches.append(batch)
@@ -70,7 +70,7 @@ def test_a_request_has_one_turn_more_than_another_that_waits_for_the_same_networ
     turns, waiting = Turns(SIZE, shared, LONG), [work_of(count) for count, _, _ in drawn]
     for work in waiting:
         turns.add(work)
-    had: Counter[Work] = Counter()
+    had: Counter[WaitingWindows] = Counter()
     while batch := turns.take(False):
         had.update([work for work, _ in batch] if shared else [batch[0][0]])
         most = max(had.values())

@@ -18,9 +18,11 @@ class Embeddings(BaseModel):
 
     model: str
     seconds: float = Field(description="Length of the audio that was decoded")
-    window_starts: list[float] = Field(description="Seconds")
-    tokens: list[str] = Field(description="Names of the tokens, in their order")
-    layers: dict[str, list[list[list[float]]]] = Field(description="Of each layer [windows][tokens][dimensions]")
+    window_starts: list[float] = Field(description="Seconds", examples=[[0.0, 30.0]])
+    tokens: list[str] = Field(description="Names of the tokens, in their order", examples=[["cls", "dist", "avg"]])
+    layers: dict[str, list[list[list[float]]]] = Field(
+        description="Of each layer [windows][tokens][dimensions]", examples=[{"block_07": [[[0.12, -0.53]]]}]
+    )
 
 
 def check_size(arrays: Mapping[str, np.ndarray]) -> None:

@@ -1,7 +1,8 @@
-"""The private folder of a service: only its user can look into it, and it does not outlive the service for long.
+"""Private folders of a service, for uploads and for what else it keeps while it runs.
 
-A service that is killed cannot tidy up, so the next one does. The folder of a living service is locked, by a lock that
-the kernel takes from a dead process. A folder gets its name only when it is locked: one that is not is left over.
+Only its user can look into them. A service that is killed cannot tidy up, so the next one does: the folders of a living
+service are locked, by locks that the kernel takes from a dead process. A folder gets its name only when it is locked:
+one that is not is left over.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from pathlib import Path
 from datasets.file_locks import close_lock, open_folder_lock, try_exclusive
 from experiments.errors import UserError
 
-PREFIX = "ostinato-uploads-"
+PREFIX = "ostinato-private-"
 
 
 @contextlib.contextmanager
 def private_folder() -> Iterator[Path]:
-    """An empty folder for uploads among the temporary files (`TMPDIR`), deleted with what is in it at the end.
+    """An empty folder among the temporary files (`TMPDIR`), deleted with what is in it at the end.
 
     Raises:
         UserError: It cannot be made.
@@ -36,8 +37,7 @@ def private_folder() -> Iterator[Path]:
         made.rename(folder)
     except OSError as error:
         raise UserError(
-            f"{above}: no folder for uploads can be made there ({error.strerror}); another place is named by the "
-            "variable TMPDIR"
+            f"{above}: no folder can be made there ({error.strerror}); another place is named by the variable TMPDIR"
         ) from None
     try:
         yield folder

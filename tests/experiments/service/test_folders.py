@@ -73,5 +73,5 @@ def test_what_is_no_folder_of_a_service_stays(temporary):
 
 def test_no_place(temporary, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(temporary / "missing"))
-    with pytest.raises(UserError, match=r"missing: no folder for uploads .* TMPDIR"), private_folder():
+    with pytest.raises(UserError, match=r"missing: no folder can be made there .* TMPDIR"), private_folder():
         pass

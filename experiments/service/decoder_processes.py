@@ -18,7 +18,7 @@ from typing import Any
 from experiments.service import packets
 from experiments.service.decoder import DecodingLimits
 
-ENDING = 5.0  # seconds that a fork server has
+ENDING = 5.0  # seconds that a fork server has to end
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 

@@ -32,8 +32,7 @@ from experiments.service.decoder import FAULT, DecodingLimits, work
 from preprocess.attempts import attempt
 from preprocess.files import Candidate
 
-# PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS of prctl(2)
-DIES_WITH_PARENT, ADOPTS, GAINS_NO_RIGHTS = 1, 36, 38
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 36, 38  # of prctl(2)
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the service says when to end
 RATE = 44_100  # Hz
 
@@ -105,7 +104,7 @@ class ForkServer:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             parent = os.getppid()
-            _prctl(DIES_WITH_PARENT, signal.SIGKILL)
+            _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() == parent:
                 os.setpgid(0, 0)
                 for other in (self._control, self._woken, self._waking, *self._connections.values()):
@@ -127,7 +126,7 @@ class ForkServer:
                 _kill(process)
 
     def _report_ended(self) -> None:
-        """Bury what ended, with all that it started, and tell the service of decoders."""
+        """Reap what ended, with all that it started, and tell the service of decoders."""
         while (ended := _ended()) is not None:
             _kill(ended)
             _, status = os.waitpid(ended, 0)
@@ -174,8 +173,8 @@ def main(control: str, limits: str, decodes: str) -> None:
     """Run a fork server."""
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
-    _prctl(ADOPTS, 1)
-    _prctl(GAINS_NO_RIGHTS, 1)
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)  # for an ffmpeg whose decoder is gone
+    _prctl(PR_SET_NO_NEW_PRIVS, 1)
     _prepare(json.loads(decodes))
     ForkServer(socket.socket(fileno=int(control)), DecodingLimits(**json.loads(limits))).run()
     os._exit(0)  # torch takes a second to leave

@@ -16,6 +16,7 @@ from fastapi import Request
 
 from datasets.windows import cut
 from experiments.errors import UserError
+from experiments.inference.predictor import RunBatch
 from experiments.inference.refusals import notes_on, refused
 from experiments.service.answers import Answer, answer_of
 from experiments.service.batching import Batches
@@ -140,7 +141,7 @@ class Service:
         tokens = await asyncio.to_thread(_stacked, track)
         return track.starts / windowing.rate, dict(zip(chosen, tokens, strict=True))
 
-    async def _run(self, track: OpenTrack, run_batch: object) -> None:
+    async def _run(self, track: OpenTrack, run_batch: RunBatch) -> None:
         track.outputs = await self.batches.run(run_batch, track.windows)
         if not await asyncio.to_thread(_is_finite, track):
             raise ServiceError(422, "the network gave values that are not finite for this file")

@@ -22,7 +22,7 @@ from experiments.service.decoding import Decoders, DecodingLimits
 from experiments.service.problems import ServiceError
 from preprocess.tracks import DecodedTrack
 from tests.experiments.service import decoding_functions as does
-from tests.experiments.service.asking import ROOT, Noted, Within, decoded, refusal, started
+from tests.experiments.service.asking import PATIENCE, ROOT, Noted, Within, decoded, refusal, started
 
 
 def test_a_file_that_takes_too_long_is_given_up(decoders_within: Within, noted: Noted, eventually: Callable):
@@ -41,8 +41,7 @@ def test_a_file_whose_decoder_is_killed_is_tried_once_more(decoders_within: With
     async def killed() -> DecodedTrack:
         task = asyncio.create_task(decoders.decode(path, does.slow))
         for number in range(kills):
-            while len(pids := await started(path)) <= number:
-                await asyncio.sleep(0.01)
+            pids = await started(path, number + 1)
             os.kill(pids[-1], signal.SIGKILL)
         path.with_suffix(".go").touch()
         return await task
@@ -145,11 +144,15 @@ def test_nothing_outlives_a_service_that_is_killed(noted: Noted, eventually: Cal
     with subprocess.Popen(
         [sys.executable, "-c", SERVICE, str(path)], env=os.environ | {"PYTHONPATH": str(ROOT)}
     ) as service:
-        asyncio.run(started(path))
-        children = partial(psutil.Process(service.pid).children, recursive=True)
-        eventually(lambda: len(children()) == 4)
-        processes = children()
-        service.send_signal(stopped_by)
+        try:
+            asyncio.run(started(path))
+            children = partial(psutil.Process(service.pid).children, recursive=True)
+            eventually(lambda: len(children()) == 4)
+            processes = children()
+            service.send_signal(stopped_by)
+            service.wait(PATIENCE)
+        finally:
+            service.kill()
     eventually(lambda: not any(one.is_running() for one in processes))
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -109,18 +109,19 @@ def stream(
         AudioError: As `load`, and within `at_most`; possibly only after some blocks.
     """
     tally, resampler, rate = _Tally(), None, sample_rate
-    for source in open_sources(Path(path)):
-        if source.sample_rate != rate:
-            if resampler:
-                yield _finite(resampler.resample_chunk(np.empty(0, np.float32), last=True), path)
-            rate = source.sample_rate
-            resampler = soxr.ResampleStream(rate, sample_rate, 1, "float32", "HQ") if rate != sample_rate else None
-        before, frames = tally.seconds, 0
-        _refuse_longer(path, before + (source.frames - source.slack) / rate, "promises")
-        for mono in tally.mono(source, mixed):
-            frames += len(mono)
-            _refuse_longer(path, before + frames / rate, "has")
-            yield _finite(resampler.resample_chunk(mono) if resampler else mono, path)
+    with closing(open_sources(Path(path))) as sources:
+        for source in sources:
+            if source.sample_rate != rate:
+                if resampler:
+                    yield _finite(resampler.resample_chunk(np.empty(0, np.float32), last=True), path)
+                rate = source.sample_rate
+                resampler = soxr.ResampleStream(rate, sample_rate, 1, "float32", "HQ") if rate != sample_rate else None
+            before, frames = tally.seconds, 0
+            _refuse_longer(path, before + (source.frames - source.slack) / rate, "promises")
+            for mono in tally.mono(source, mixed):
+                frames += len(mono)
+                _refuse_longer(path, before + frames / rate, "has")
+                yield _finite(resampler.resample_chunk(mono) if resampler else mono, path)
     if not tally.seconds:
         raise AudioError(path, "no samples: no audio follows the header")
     if mixed and tally.opposite:

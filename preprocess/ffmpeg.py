@@ -13,6 +13,7 @@ import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -40,8 +41,11 @@ class FfmpegKilled(UnreadableAudio):
     """It was ended from outside, as by a system without memory."""
 
 
-def open_ffmpeg(path: Path) -> AudioSource:
+@contextmanager
+def open_ffmpeg(path: Path) -> Iterator[AudioSource]:
     """The first audio stream of a file as 32-bit floats, piped as Sun AU, whose header says all that is needed.
+
+    ffmpeg is ended with the context, whether its samples were read or not.
 
     Raises:
         AudioError: There is no ffmpeg, it finds no audio, or was killed.
@@ -52,8 +56,17 @@ def open_ffmpeg(path: Path) -> AudioSource:
     command = [ffmpeg, "-hide_banner", "-nostdin", "-nostats", "-v", "level+info", "-protocol_whitelist", "file,pipe"]
     command += ["-format_whitelist", CONTAINERS, "-i", f"file:{path.resolve()}", "-map", "0:a:0"]
     command += ["-c:a", "pcm_f32be", "-f", "au", "pipe:1"]
-    messages = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=messages)
+    with tempfile.TemporaryFile() as messages:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=messages)
+        try:
+            yield _source(process, messages, path)
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+
+
+def _source(process: subprocess.Popen, messages: IO[bytes], path: Path) -> AudioSource:
     header = process.stdout.read(AU_HEADER.size)
     if len(header) < AU_HEADER.size:
         _wait(process, path)
@@ -83,17 +96,11 @@ def _promise(messages: str) -> tuple[float, float]:
 
 def _blocks(process: subprocess.Popen, channels: int, messages: IO[bytes], path: Path) -> Iterator[np.ndarray]:
     frame = 4 * channels
-    try:
-        while data := process.stdout.read(BLOCK * frame):
-            samples = np.frombuffer(data, ">f4", len(data) // frame * channels)
-            yield samples.astype(np.float32).reshape(-1, channels)
-        if _wait(process, path):
-            raise AudioError(path, f"damaged: {_complaint(messages, path)}")
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        messages.close()
+    while data := process.stdout.read(BLOCK * frame):
+        samples = np.frombuffer(data, ">f4", len(data) // frame * channels)
+        yield samples.astype(np.float32).reshape(-1, channels)
+    if _wait(process, path):
+        raise AudioError(path, f"damaged: {_complaint(messages, path)}")
 
 
 def _wait(process: subprocess.Popen, path: Path) -> int:

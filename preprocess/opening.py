@@ -91,9 +91,9 @@ def _by_others(raw: BinaryIO, path: Path) -> Iterator[AudioSource]:
     if any(_understood(_span(link, raw)) for link in chain):
         yield from _links(chain, raw, path)
         return
-    source = open_ffmpeg(path)
-    decoded = _verified(source.blocks, source.frames - source.slack, raw, path)
-    yield replace(source, blocks=decoded, flaw=_ends_early(raw))
+    with open_ffmpeg(path) as source:
+        decoded = _verified(source.blocks, source.frames - source.slack, raw, path)
+        yield replace(source, blocks=decoded, flaw=_ends_early(raw))
 
 
 def _ends_early(raw: BinaryIO) -> str:

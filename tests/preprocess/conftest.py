@@ -24,6 +24,8 @@ assert arguments[-2:] == ["au", "pipe:1"] or arguments[-3:-1] == ["-f", "au"], a
 content = open(arguments[arguments.index("-i") + 1].removeprefix("file:"), "rb").read()
 if not content.startswith(b"music"):
     sys.exit("x: Invalid data found when processing input")
+if content.startswith(b"music of an hour"):
+    print("  Duration: 01:00:00.00, start: 0.000000", file=sys.stderr, flush=True)
 samples = np.stack([np.linspace(0, 0.5, 48000), np.linspace(0, 0.25, 48000)], 1).astype(">f4")
 sys.stdout.buffer.write(struct.pack(">4s5I", b".snd", 32, 0xFFFFFFFF, 6, 48000, 2) + bytes(8) + samples.tobytes())
 sys.stdout.flush()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import soundfile
 import soxr
@@ -207,6 +208,15 @@ def test_longer_audio_than_is_taken_is_refused_at_once_where_the_header_tells(wr
     ):
         next(stream(path, 16000))
     assert len(load(path, 16000)) == 48000
+
+
+@pytest.mark.usefixtures("ffmpeg")
+def test_no_ffmpeg_is_left_of_longer_audio_than_is_taken(tmp_path: Path):
+    (tmp_path / "long.m4a").write_bytes(b"music of an hour")
+    before = psutil.Process().children()
+    with at_most(60, "a.setting"), pytest.raises(AudioError, match="too long: it promises more than 60 s"):
+        load(tmp_path / "long.m4a", 16000)
+    assert psutil.Process().children() == before
 
 
 def test_longer_audio_than_is_taken_is_refused_as_it_comes_where_the_header_does_not_tell(tmp_path: Path):

@@ -16,13 +16,13 @@ from experiments.service import problems
 from experiments.service.admission import Admission, Places
 from experiments.service.answers import Answer, AnyAnswer, answer_type
 from experiments.service.descriptions import ModelDescription, description_of
+from experiments.service.forms import FIELD
 from experiments.service.metrics import MEDIA_TYPE
 from experiments.service.models import ServedModel
 from experiments.service.page import add_page
 from experiments.service.problems import ServiceError
 from experiments.service.requests import Options, Service
 from experiments.service.schema import schema_of
-from experiments.service.uploads import FIELD
 
 BODY = {
     "requestBody": {
@@ -42,38 +42,45 @@ BODY = {
         },
     }
 }
-Top = Annotated[int | None, Query(ge=1, le=10_000, description="Classes in the ranking; of tags these are given")]
-Threshold = Annotated[float | None, Query(ge=0, le=1, description="Tags: probability from which on one is given")]
-OverTime = Annotated[bool, Query(description="Answer for every window too; of beats with the activations")]
-
-
-Layers = Annotated[list[str] | None, Query(description="Names of layers, of those in /v1/models; none: the usual one")]
-Tokens = Annotated[list[str] | None, Query(description="Names of tokens, of those in /v1/models; none: all")]
-Form = Annotated[Literal["json", "npy"], Query(description="npy: a numpy file of one layer, float32")]
+Top = Annotated[int | None, Query(ge=1, le=10_000, description="Classes in the ranking; of tags, these are selected")]
+Threshold = Annotated[float | None, Query(ge=0, le=1, description="Probability from which on a tag is selected")]
+OverTime = Annotated[bool, Query(description="Answer for every window, too; of beats, with the activations")]
+Layers = Annotated[list[str] | None, Query(description="Names, as in /v1/models; left out: its default_layer")]
+Tokens = Annotated[list[str] | None, Query(description="Names, as in /v1/models; left out: all")]
+Form = Annotated[
+    Literal["json", "npy"], Query(description="npy: a NumPy file of one layer, [windows, tokens, dimensions]")
+]
 
 
 class Embeddings(BaseModel):
     """Tokens of the windows of a file."""
 
-    model: str
-    seconds: float = Field(description="Length of the audio that was decoded")
-    window_starts: list[float] = Field(description="Seconds")
-    tokens: list[str] = Field(description="Names of the tokens, in their order")
-    layers: dict[str, list[list[list[float]]]] = Field(description="Of each layer [windows][tokens][dimensions]")
+    model: str = Field(description="Name of the model", examples=["tags"])
+    seconds: float = Field(description="Length of the audio that was decoded", examples=[30.02])
+    window_starts: list[float] = Field(description="Seconds", examples=[[0.0, 10.0, 20.0]])
+    tokens: list[str] = Field(description="Names of the tokens, in their order", examples=[["cls"]])
+    layers: dict[str, list[list[list[float]]]] = Field(
+        description="Of each layer [windows][tokens][dimensions]", examples=[{"block_06": [[[0.12, -1.3]]]}]
+    )
 
 
 class Health(BaseModel):
     """Whether the service works."""
 
     status: Literal["ok"] = "ok"
-    models: list[str] | None = Field(None, description="Not told where a token is needed")
+    models: list[str] | None = Field(
+        None, description="Names; left out where a token is needed", examples=[["tags", "beats"]]
+    )
 
 
 class Everything(BaseModel):
-    """What all models say of a file; a model that cannot say anything is in `problems`."""
+    """The answers of all models to a file; a model that has none is in `problems`."""
 
-    answers: dict[str, AnyAnswer]
-    problems: dict[str, str] = Field(description="Why a model says nothing, by its name")
+    answers: dict[str, AnyAnswer] = Field(description="By the names of models; `kind` tells the types apart")
+    problems: dict[str, str] = Field(
+        description="Why a model has no answer, by its name",
+        examples=[{"beats": "no onsets found: there is nothing in this audio that a tempo could be told from"}],
+    )
 
 
 def build_app(service: Service) -> FastAPI:
@@ -120,8 +127,9 @@ def build_app(service: Service) -> FastAPI:
         async def predict_all(
             request: Request, top: Top = None, threshold: Threshold = None, over_time: OverTime = False
         ) -> Everything:
-            """What all models say of a file, which is sent once."""
+            """Predictions of all models for a file, which is sent once."""
             options = Options(top, threshold, over_time)
+            options.check()
             async with service.file(request) as path:
                 decoded = await service.decoded(path, predicting)
                 calls = [service.predict(model, decoded[model.decoding], options) for model in predicting]
@@ -160,9 +168,9 @@ def _add_predict(app: FastAPI, service: Service, model: ServedModel) -> None:
     async def of_tags(
         request: Request, top: Top = None, threshold: Threshold = None, over_time: OverTime = False
     ) -> Answer:
-        if top is not None and threshold is not None:
-            raise ServiceError(422, "top and threshold: each says which tags are given; choose one")
-        return await run(request, Options(top, threshold, over_time))
+        options = Options(top, threshold, over_time)
+        options.check()
+        return await run(request, options)
 
     async def of_classes(request: Request, top: Top = None, over_time: OverTime = False) -> Answer:
         return await run(request, Options(top, None, over_time))

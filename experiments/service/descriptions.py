@@ -8,8 +8,6 @@ from pydantic import BaseModel, Field
 
 from experiments.service.models import ServedModel, identity
 
-Length = float
-
 
 class ThresholdsDescription(BaseModel):
     """From which probability on tags are given, where a request says nothing."""

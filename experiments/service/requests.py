@@ -36,8 +36,8 @@ class Options:
     """What a request says of its answer.
 
     Attributes:
-        top: Classes in the ranking; tags that are given. None: 10, by thresholds.
-        threshold: From which probability on a tag is given.
+        top: Classes in the ranking; so many tags are selected. None: 10 in the ranking, tags by their thresholds.
+        threshold: From which probability on a tag is selected.
         over_time: Whether windows are wanted too.
     """
 
@@ -45,8 +45,17 @@ class Options:
     threshold: float | None = None
     over_time: bool = False
 
+    def check(self) -> None:
+        """Make sure that they do not contradict each other.
+
+        Raises:
+            ServiceError: They do.
+        """
+        if self.top is not None and self.threshold is not None:
+            raise ServiceError(422, "top and threshold: each says which tags are selected; give one of them")
+
     def selection(self, model: ServedModel) -> Selection | None:
-        """Which classes are given."""
+        """Which classes are selected."""
         if model.predictor is None or model.predictor.task.kind != "tags":
             return model.selection
         n = len(model.predictor.task.classes)

@@ -13,10 +13,8 @@ from typing import BinaryIO
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from experiments.service.forms import AROUND, FIELD, HOW, Form, suffix_of
+from experiments.service.forms import AROUND, HOW, Form, suffix_of
 from experiments.service.problems import ServiceError
-
-__all__ = ["FIELD", "RAW", "Upload", "received"]
 
 FORM = "multipart/form-data"
 RAW = ("audio/*", "application/octet-stream")  # content types of a body that is the file itself

@@ -13,12 +13,14 @@ from experiments.inference.beat_files import details_of, summary_of
 from experiments.inference.entries import DIGITS, entry_of, key_of, selected, windows_of
 from experiments.inference.predictor import Predictor
 from experiments.service.models import ServedModel
+from experiments.tasks.base import Task
 from experiments.tasks.tempo import TempoTask
 from experiments.tempo.summary import tempo_summary
 from models.prediction import Prediction
 from models.selection import Selection
 
 Scores = dict[str, float]
+Kind = Literal["tags", "class", "values", "tempo", "beats"]
 
 
 class AnswerPart(BaseModel):
@@ -166,12 +168,17 @@ class BeatsAnswer(Answer):
 AnyAnswer = ClassesAnswer | ValuesAnswer | TempoAnswer | BeatsAnswer
 
 
+def kind_of(task: Task) -> Kind:
+    """The kind of a task's answers."""
+    if isinstance(task, TempoTask):
+        return "tempo"
+    return "beats" if task.kind == "events" else task.kind
+
+
 def answer_type(model: ServedModel) -> type[Answer]:
     """What a model answers with."""
-    task = model.predictor.task
-    if isinstance(task, TempoTask):
-        return TempoAnswer
-    return {"events": BeatsAnswer, "values": ValuesAnswer}.get(task.kind, ClassesAnswer)
+    types = {"tempo": TempoAnswer, "beats": BeatsAnswer, "values": ValuesAnswer}
+    return types.get(kind_of(model.predictor.task), ClassesAnswer)
 
 
 def answer_of(

@@ -100,6 +100,14 @@ def test_more_requests_than_the_queue_holds_are_sent_away(service_of, held):
         assert int(headers["retry-after"]) >= 1
 
 
+@pytest.mark.parametrize("path", ["/v1/sounds/predict", "/v1/predict"])
+def test_options_that_contradict_each_other_are_refused(service_of, path):
+    with service_of() as service:
+        status, _, body = answered(sent(service.port, path=f"{path}?top=1&threshold=0.5"))
+    assert status == 422
+    assert b"top and threshold" in body
+
+
 def test_values_that_are_not_finite_are_no_answer(service_of, held, monkeypatch):
     async def run(run_batch: object, windows: list[np.ndarray]) -> list[list[np.ndarray]]:
         return [[np.array([1.0, np.nan, 0.0], np.float32)] for _ in windows]

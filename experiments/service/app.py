@@ -182,7 +182,7 @@ def _add_predict(app: FastAPI, service: Service, model: ServedModel) -> None:
     app.post(
         f"/v1/{model.name}/predict",
         tags=[model.name],
-        summary=f"Predict {model.predictor.task.name}",
+        summary=f"Predictions of {model.name} for a file",
         operation_id=f"predict_{model.name}",
         response_model=kind,
         openapi_extra=BODY,
@@ -207,7 +207,7 @@ def _add_embed(app: FastAPI, service: Service, model: ServedModel) -> None:
         tokens: Tokens = None,
         form: Form = "json",
     ) -> Any:
-        """Tokens of a file, `[windows, tokens, dim]` of each layer, cut as for a store of embeddings."""
+        """Embeddings of a file by layer: tokens of its windows, which are cut as for a store of embeddings."""
         chosen, kept = _checked(model, layers, tokens, form)
         async with service.file(request) as path:
             outcome = (await service.decoded(path, [model]))[model.decoding]

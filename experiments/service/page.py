@@ -30,7 +30,7 @@ POLICY = "; ".join(
         "style-src 'self'",
         "connect-src 'self'",
         "media-src blob:",
-        "img-src 'self' data:",
+        "img-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",

@@ -89,8 +89,8 @@ class Service:
     @contextlib.asynccontextmanager
     async def file(self, request: Request) -> AsyncIterator[Path]:
         """The file of a request while it is worked on, with as many others as the memory for what is decoded allows."""
-        async with received(request, self.folder, round(self.settings.max_mb * 1e6)) as upload, self._decoded_at_once:
-            yield upload.path
+        async with received(request, self.folder, round(self.settings.max_mb * 1e6)) as path, self._decoded_at_once:
+            yield path
 
     @cached_property
     def _decoded_at_once(self) -> asyncio.Semaphore:

@@ -58,7 +58,7 @@ function classes(answer, timeline) {
     bars(ranked, answer.selected, thresholds),
     el("p", { class: "small" }, below ? `✓ the most probable: no tag reaches its threshold (${source})` : why),
     table,
-    table ? el("p", { class: "small" }, `In the strips, full colour is ${short(most)}.`) : null,
+    table ? el("p", { class: "small" }, `Over time, full colour stands for ${short(most)}.`) : null,
   ];
 }
 
@@ -81,7 +81,7 @@ function tempo(answer, timeline) {
   }
   return [
     el("p", { class: "headline" }, bpm(first)),
-    facts([["or else", bpm(second)], ["share of the first", salience === null ? null : percent(salience)], ["confidence", confidence === null ? null : percent(confidence)]]),
+    facts([["possibly", bpm(second)], ["salience", salience === null ? null : percent(salience)], ["confidence", confidence === null ? null : percent(confidence)]]),
     answer.ranked ? bars(answer.ranked, {}, null) : null,
     table,
   ];
@@ -110,7 +110,7 @@ function beats(answer, timeline) {
       ["beats", found.length.toLocaleString("en")],
       ["downbeats", answer.downbeats.length.toLocaleString("en")],
       ["confidence", answer.confidence === null ? null : percent(answer.confidence)],
-      ["or else", others || null],
+      ["possibly", others || null],
     ]),
     found.length ? lazyTable("Beats, as a table", ["seconds", "position in the bar", "confidence"], () => found.map((beat) => [beat.seconds, beat.position, beat.confidence])) : null,
     points.length ? lazyTable("Tempo curve, as a table", ["seconds", "BPM"], () => points.map((point) => [point.seconds, point.tempo])) : null,

@@ -1,6 +1,6 @@
 # make demo        the whole flow on a small composed corpus, then where to look next
 # make test        lint and all tests
-# make lock        renews requirements.lock and requirements-test.lock
+# make lock        renews requirements.lock, requirements-test.lock and deploy/requirements.lock
 # make omniboard   the run browser on the database of the runs (Node comes with it where there is none)
 
 PYTHON ?= python3
@@ -35,6 +35,7 @@ endef
 lock: | $(BIN)/uv
 	$(LOCK) --upgrade requirements-test.txt --output-file requirements-test.lock
 	$(LOCK) --upgrade requirements.txt --constraint requirements-test.lock --output-file requirements.lock
+	$(LOCK) --upgrade deploy/requirements.txt --constraint requirements.lock --output-file deploy/requirements.lock
 
 $(BIN)/uv:
 	$(MAKE) setup-test
@@ -59,7 +60,7 @@ test-nightly: setup-test
 
 # Chromium and its driver must be installed; test-demo looks at the runs that `make demo` left in the database.
 test-browser: setup-test node_modules/.installed
-	$(BIN)/python -m pytest tests/browser/test_omniboard.py
+	$(BIN)/python -m pytest tests/browser/test_omniboard.py tests/browser/page
 
 test-demo: setup-test node_modules/.installed
 	$(BIN)/python -m pytest tests/browser/test_demo_runs.py

@@ -57,8 +57,9 @@ class Container:
         )
 
     def files(self) -> set[Path]:
-        """All it has but the temporary ones."""
-        return {path for path in self.root.rglob("*") if path.relative_to(self.root).parts[0] != "tmp"}
+        """All it has but temporary ones, and those that Python writes where it may."""
+        found = {path.relative_to(self.root) for path in self.root.rglob("*")}
+        return {path for path in found if path.parts[0] != "tmp" and "__pycache__" not in path.parts}
 
 
 def steps(file: Path) -> list[tuple[str, str]]:

@@ -35,7 +35,7 @@ from models.rhythm.decoding import Decoding, decode
 steps = numpy.arange(500)[:, None] % [25, 100]
 print(len(decode(0.01 + 0.9 * (steps == 0), 50, Decoding(name="dbn")).times))
 """
-PATIENCE = 60  # seconds
+PATIENCE = 120  # seconds
 SERVED = [
     *("service.models.tags=/models/tags.onnx", "service.models.beats=/models/beats.onnx"),
     *("service.token=@/run/secrets/token", "service.decoders=1", "inference.threads=1"),
@@ -117,10 +117,11 @@ def test_a_container_decodes_bars(container):
     assert int(found) == 20
 
 
-def test_a_container_that_lacks_its_model_or_its_token_says_so(container):
+def test_a_container_without_its_model_says_so(container, capfd):
     server = container.start(*container.command, "service.port=0")
     server.communicate(timeout=PATIENCE)
     assert server.returncode == 1
+    assert "/models/model.onnx: no such file" in capfd.readouterr().err
 
 
 def runtime() -> str | None:

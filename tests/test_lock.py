@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.11", "3.12", "3.13")
 PAIRS = [("requirements.txt", "requirements.lock"), ("requirements-test.txt", "requirements-test.lock")]
+SERVED = ("deploy/requirements.txt", "deploy/requirements.lock")  # a part of them
 TRIOS = {"2.11.0": ("0.26.0", "2.11.0"), "2.14.1": ("0.29.1", "2.11.1")}  # torch: torchvision and torchaudio beside it
 
 
@@ -69,7 +70,7 @@ def versions(name: str, python: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize(("ranges", "lock"), PAIRS)
+@pytest.mark.parametrize(("ranges", "lock"), [*PAIRS, SERVED])
 def test_a_lock_satisfies_its_ranges(ranges: str, lock: str, python: str):
     locked = versions(lock, python)
     for requirement in wanted(ranges):
@@ -80,14 +81,19 @@ def test_a_lock_satisfies_its_ranges(ranges: str, lock: str, python: str):
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_both_locks_have_the_same_versions(python: str):
-    tests = versions("requirements-test.lock", python)
-    assert {name: tests.get(name) for name in versions("requirements.lock", python)} == versions(
-        "requirements.lock", python
-    )
+@pytest.mark.parametrize("lock", ["requirements.lock", SERVED[1]])
+def test_all_locks_have_the_same_versions(lock: str, python: str):
+    tests, own = versions("requirements-test.lock", python), versions(lock, python)
+    assert {name: tests.get(name) for name in own} == own
 
 
-@pytest.mark.parametrize("lock", [lock for _, lock in PAIRS])
+def test_what_serves_without_pytorch_needs_nothing_that_the_project_does_not():
+    all_of_it, served = ({one.name for one in wanted(name)} for name in ("requirements.txt", SERVED[0]))
+    assert served <= all_of_it
+    assert "torch" not in versions(SERVED[1], "3.12")
+
+
+@pytest.mark.parametrize("lock", [lock for _, lock in [*PAIRS, SERVED]])
 def test_a_lock_has_a_hash_of_every_package_and_no_address(lock: str):
     assert all(hashes for _, hashes in pinned(lock))
     assert not re.search(r"https?://|--(extra-)?index-url|--find-links|file:", (ROOT / lock).read_text())

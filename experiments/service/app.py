@@ -57,8 +57,8 @@ class Embeddings(BaseModel):
 
     model: str = Field(description="Name of the model", examples=["tags"])
     seconds: float = Field(description="Length of the audio that was decoded", examples=[30.02])
-    window_starts: list[float] = Field(description="Seconds", examples=[[0.0, 10.0, 20.0]])
-    tokens: list[str] = Field(description="Names of the tokens, in their order", examples=[["cls"]])
+    window_starts: list[float] = Field(description="Where the windows begin, seconds", examples=[[0.0, 10.0, 20.0]])
+    tokens: list[str] = Field(description="Names of the tokens, in their order", examples=[["cls", "dist", "mean"]])
     layers: dict[str, list[list[list[float]]]] = Field(
         description="Of each layer [windows][tokens][dimensions]", examples=[{"block_06": [[[0.12, -1.3]]]}]
     )

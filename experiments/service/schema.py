@@ -13,9 +13,9 @@ from experiments.service.problems import ProblemDocument, described
 from experiments.service.tokens import with_token
 from experiments.settings import ServiceSettings
 
-EVERYWHERE = (400, 403, 414, 421, 429, 431, 500)  # problems with the head of a request, and faults of the service
+EVERYWHERE = (400, 403, 414, 421, 429, 431, 500, 503)  # of the head of a request, faults, and the end of the service
 WITH_TOKEN = (401,)
-OF_UPLOADS = (408, 413, 415, 422, 503)
+OF_UPLOADS = (408, 413, 415, 422)
 
 
 def schema_of(app: FastAPI, models: Iterable[ServedModel], service: ServiceSettings) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from experiments.service import problems
+from experiments.service.memory import give_back
 from experiments.service.metrics import Counts
 from experiments.tracking import RunHandle
 
@@ -67,13 +68,14 @@ def answer(server: Server, listener: socket.socket, counts: Counts, run: RunHand
 
 
 async def _answer(server: Server, listener: socket.socket, counts: Counts, run: RunHandle, every: int) -> None:
-    recording = asyncio.create_task(_record(counts, run, every))
+    beside = [asyncio.create_task(_record(counts, run, every)), asyncio.create_task(give_back(counts))]
     try:
         await server.serve([listener])
     finally:
-        recording.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await recording
+        for task in beside:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
 
 async def _record(counts: Counts, run: RunHandle, every: int) -> None:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from fastapi import FastAPI, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from experiments.errors import UserError
 from experiments.service import problems
 from experiments.service.admission import Admission, Places
 from experiments.service.answers import Answer, AnyAnswer, answer_type
 from experiments.service.descriptions import ModelDescription, description_of
+from experiments.service.embeddings import NPY, Embeddings, as_json, as_npy, checked
 from experiments.service.forms import FIELD
 from experiments.service.metrics import MEDIA_TYPE
 from experiments.service.models import ServedModel
@@ -50,18 +49,6 @@ Tokens = Annotated[list[str] | None, Query(description="Names, as in /v1/models;
 Form = Annotated[
     Literal["json", "npy"], Query(description="npy: a NumPy file of one layer, [windows, tokens, dimensions]")
 ]
-
-
-class Embeddings(BaseModel):
-    """Tokens of the windows of a file."""
-
-    model: str = Field(description="Name of the model", examples=["tags"])
-    seconds: float = Field(description="Length of the audio that was decoded", examples=[30.02])
-    window_starts: list[float] = Field(description="Where the windows begin, seconds", examples=[[0.0, 10.0, 20.0]])
-    tokens: list[str] = Field(description="Names of the tokens, in their order", examples=[["cls", "dist", "mean"]])
-    layers: dict[str, list[list[list[float]]]] = Field(
-        description="Of each layer [windows][tokens][dimensions]", examples=[{"block_06": [[[0.12, -1.3]]]}]
-    )
 
 
 class Health(BaseModel):
@@ -198,7 +185,7 @@ def _add_embed(app: FastAPI, service: Service, model: ServedModel) -> None:
         summary="Embed a file",
         operation_id=f"embed_{model.name}",
         response_model=Embeddings,
-        responses={200: {"content": {"application/x-npy": {"schema": {"type": "string", "format": "binary"}}}}},
+        responses={200: {"content": {NPY: {"schema": {"type": "string", "format": "binary"}}}}},
         openapi_extra=BODY,
     )
     async def embed(
@@ -206,45 +193,20 @@ def _add_embed(app: FastAPI, service: Service, model: ServedModel) -> None:
         layers: Layers = None,
         tokens: Tokens = None,
         form: Form = "json",
-    ) -> Any:
+    ) -> Response:
         """Embeddings of a file by layer: tokens of its windows, which are cut as for a store of embeddings."""
-        chosen, kept = _checked(model, layers, tokens, form)
+        chosen, kept = checked(model, layers, tokens, form)
         async with service.file(request) as path:
             outcome = (await service.decoded(path, [model]))[model.decoding]
             starts, arrays = await service.embed(model, outcome, chosen)
-        known = list(model.encoder.network.token_names)
-        arrays = {name: array[:, [known.index(token) for token in kept]] for name, array in arrays.items()}
+        arrays = {name: array[:, kept] for name, array in arrays.items()}
         if form == "npy":
-            content = io.BytesIO()
-            np.save(content, arrays[chosen[0]], allow_pickle=False)
-            return Response(content.getvalue(), media_type="application/x-npy")
-        return Embeddings(
+            return Response(as_npy(arrays[chosen[0]]), media_type=NPY)
+        about = Embeddings(
             model=model.name,
             seconds=round(outcome.seconds, 3),
             window_starts=np.round(starts, 3).tolist(),
-            tokens=kept,
-            layers={name: array.tolist() for name, array in arrays.items()},
+            tokens=[model.encoder.network.token_names[place] for place in kept],
+            layers={},
         )
-
-
-def _checked(
-    model: ServedModel, layers: list[str] | None, tokens: list[str] | None, form: str
-) -> tuple[list[str], list[str]]:
-    """The layers and the tokens that are asked for.
-
-    Raises:
-        ServiceError: The network has no such, or an array is to hold several layers.
-    """
-    network = model.encoder.network
-    try:
-        chosen = model.encoder.layers(layers)
-    except UserError as error:
-        raise ServiceError(422, str(error)) from None
-    if form == "npy" and len(chosen) > 1:
-        raise ServiceError(
-            422, f"form=npy takes one layer, given are {', '.join(chosen)}: give form=json, or one layer"
-        )
-    kept = list(tokens or network.token_names)
-    if wrong := [token for token in kept if token not in network.token_names]:
-        raise ServiceError(422, f"token {wrong[0]!r}: this network has the tokens {', '.join(network.token_names)}")
-    return chosen, kept
+        return Response(await asyncio.to_thread(as_json, about, arrays), media_type="application/json")

@@ -77,9 +77,8 @@ def _of_frontend(frontend: FrontEnd) -> FrontEndFacts:
         extra=frontend.n_frames(many * hop) - many,
     )
     for samples in (many * hop, many * hop + 1, many * hop + hop - 1, many + 1):
-        if facts.n_frames(samples) != frontend.n_frames(samples):
+        if facts.n_frames(samples) != (made := frontend.n_frames(samples)):
             raise ExportError(
-                f"the front end {frontend.name} makes {frontend.n_frames(samples)} frames of {samples} samples, against "
-                "the rule that files have"
+                f"the front end {frontend.name} makes {made} frames of {samples} samples, by another rule"
             )
     return facts

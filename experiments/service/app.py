@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
 
 import numpy as np
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from experiments.service import problems
@@ -82,6 +82,7 @@ def build_app(service: Service) -> FastAPI:
         version="1",
         docs_url=None,
         redoc_url=None,
+        dependencies=[Depends(_check_options)],
     )
     problems.install(app)
     app.add_middleware(Admission, places=Places(service.settings.queue), seconds=service.settings.timeout)
@@ -134,6 +135,17 @@ def build_app(service: Service) -> FastAPI:
     add_page(app)
     app.openapi_schema = schema_of(app, service.models.values(), service.settings)
     return app
+
+
+async def _check_options(request: Request) -> None:
+    """Refuse options that an upload does not have: what is misspelled would be passed over.
+
+    Raises:
+        ServiceError: There is one.
+    """
+    known = [option.alias for option in request.scope["route"].dependant.query_params]
+    if request.method == "POST" and (unknown := [name for name in request.query_params if name not in known]):
+        raise ServiceError(422, f"{unknown[0][:80]!r} is no option of {request.url.path}, which has {', '.join(known)}")
 
 
 async def _caught(call: Awaitable[Answer]) -> Answer | ServiceError:

@@ -108,6 +108,18 @@ def test_options_that_contradict_each_other_are_refused(service_of, path):
     assert b"top and threshold" in body
 
 
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [("predict", b"top, threshold, over_time"), ("sounds/predict", b"over_time"), ("sounds/embed", b"layers, tokens")],
+)
+def test_an_option_that_there_is_not_is_refused(service_of, path, known):
+    with service_of() as service:
+        status, _, body = answered(sent(service.port, path=f"/v1/{path}?over-time=true"))
+    assert status == 422
+    assert b"'over-time' is no option of /v1/" in body
+    assert known in body
+
+
 def test_values_that_are_not_finite_are_no_answer(service_of, held, monkeypatch):
     async def run(run_batch: object, windows: list[np.ndarray]) -> list[list[np.ndarray]]:
         return [[np.array([1.0, np.nan, 0.0], np.float32)] for _ in windows]

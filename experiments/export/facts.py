@@ -73,9 +73,7 @@ class NetworkFacts(_Facts):
 class FrontEndFacts(_Facts):
     """A front end, under the names of `models.frontends.FrontEnd`.
 
-    Attributes:
-        ahead: Samples that are added before their number is divided by `hop`, which gives the frames but for `extra`.
-        extra: Frames besides.
+    Its number of frames is `(samples + ahead) // hop + extra`.
     """
 
     name: str
@@ -104,7 +102,7 @@ class FrontEndFacts(_Facts):
 
 
 class RecordingFacts(_Facts):
-    """All of it.
+    """What a file says of its network so that recordings can be cut for it.
 
     Attributes:
         version: Of these facts.

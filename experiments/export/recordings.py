@@ -47,6 +47,7 @@ def facts_of(encoder: Encoder, layers: Sequence[str], frames: int, samples: int,
 
 
 def _shorter(encoder: Encoder, frames: int, any_length: bool) -> tuple[int, ...] | None:
+    """See `NetworkFacts.shorter`."""
     network = encoder.network
     taken = set()
     for number in range(1, frames):
@@ -60,6 +61,7 @@ def _shorter(encoder: Encoder, frames: int, any_length: bool) -> tuple[int, ...]
 
 
 def _of_frontend(frontend: FrontEnd) -> FrontEndFacts:
+    """What a front end makes of audio; the rule for its number of frames is found, and tried on other lengths."""
     hop, many = frontend.hop, 64 * max(frontend.hop, frontend.min_samples)
     early = hop > 1 and frontend.n_frames(many * hop + 1) > frontend.n_frames(many * hop)
     facts = FrontEndFacts(
@@ -75,6 +77,8 @@ def _of_frontend(frontend: FrontEnd) -> FrontEndFacts:
         extra=frontend.n_frames(many * hop) - many,
     )
     for samples in (many * hop, many * hop + 1, many * hop + hop - 1, many + 1):
-        if facts.n_frames(samples) != frontend.n_frames(samples):
-            raise ExportError(f"the front end {frontend.name} makes {frontend.n_frames(samples)} frames of {samples}")
+        if facts.n_frames(samples) != (made := frontend.n_frames(samples)):
+            raise ExportError(
+                f"the front end {frontend.name} makes {made} frames of {samples} samples, by another rule"
+            )
     return facts

@@ -26,19 +26,23 @@ def entry_of(prediction: Prediction, top: int, more: Mapping[str, Any] | None = 
         top: Classes in the ranking; of values all are in it.
         more: What is known of the file besides; plain values.
     """
-    labels = list(prediction.labels)
     ranked = {label: round(value, DIGITS) for label, value in prediction.best(top).items()}
-    columns = [(label, labels.index(label)) for label in ranked]
-    over_time = [
-        {"seconds": round(float(time), 3), **{label: round(float(row[at]), DIGITS) for label, at in columns}}
-        for time, row in zip(prediction.times, prediction.over_time, strict=True)
-    ]
+    over_time = [{"seconds": start, **values} for start, values in windows_of(prediction, list(ranked))]
     return {
         **(more or {}),
         "window_seconds": round(prediction.window, 3),
         key_of(prediction.kind): ranked,
         "over_time": over_time,
     }
+
+
+def windows_of(prediction: Prediction, names: Sequence[str]) -> list[tuple[float, dict[str, float]]]:
+    """The start of every window in seconds, and its values of some classes; plain values."""
+    columns = [(name, prediction.labels.index(name)) for name in names]
+    return [
+        (round(float(time), 3), {name: round(float(row[at]), DIGITS) for name, at in columns})
+        for time, row in zip(prediction.times, prediction.over_time, strict=True)
+    ]
 
 
 def selected(

@@ -10,15 +10,17 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from experiments.inference.beat_files import details_of, summary_of
-from experiments.inference.entries import DIGITS, entry_of, selected
+from experiments.inference.entries import DIGITS, entry_of, key_of, selected, windows_of
 from experiments.inference.predictor import Predictor
 from experiments.service.models import ServedModel
+from experiments.tasks.base import Task
 from experiments.tasks.tempo import TempoTask
 from experiments.tempo.summary import tempo_summary
 from models.prediction import Prediction
 from models.selection import Selection
 
 Scores = dict[str, float]
+Kind = Literal["tags", "class", "values", "tempo", "beats"]
 
 
 class AnswerPart(BaseModel):
@@ -32,37 +34,48 @@ class Answer(AnswerPart):
 
     model: str = Field(description="Name of the model", examples=["tags"])
     seconds: float = Field(description="Length of the audio that was decoded", examples=[30.02])
-    notes: list[str] = Field(description="What is noted of a file that was decoded only in part", examples=[[]])
+    notes: list[str] = Field(description="What to know of the file, as that a part is damaged", examples=[[]])
 
 
 class SelectionRule(AnswerPart):
-    """By which rule classes are given."""
+    """By which rule classes are selected."""
 
-    rule: Literal["thresholds", "top", "argmax"]
-    source: str = Field(description="Where the rule comes from", examples=["fitted on validation, 1,823 tracks"])
-    below_thresholds: bool | None = Field(None, description="Whether no tag reaches its threshold", examples=[False])
-    thresholds: Scores | None = Field(
-        None, description="From which probability on each tag is given", examples=[{"guitar": 0.31, "slow": 0.22}]
+    rule: Literal["thresholds", "top", "argmax"] = Field(
+        description="thresholds: those that reach them; top: the most probable ones; argmax: the most probable one",
+        examples=["thresholds"],
     )
-    tag_set: str = Field(description="Which tags they are", examples=["magnatagatune top 50"])
+    source: str = Field(description="What set the rule", examples=["fitted on validation, 1,823 tracks"])
+    below_thresholds: bool | None = Field(
+        None,
+        description="Whether no tag reaches its threshold; then the most probable one is selected",
+        examples=[False],
+    )
+    thresholds: Scores | None = Field(
+        None, description="From which probability on each tag is selected", examples=[{"guitar": 0.31, "slow": 0.22}]
+    )
+    tag_set: str = Field(description="What the set of classes is called", examples=["magnatagatune top 50"])
     weights: str = Field(description="What the weights are known by", examples=["sha256 0123456789abcdef"])
+
+
+class ScoresOfWindow(AnswerPart):
+    """Classes, or values, of a window."""
+
+    seconds: float = Field(description="Its start", examples=[0.0])
+    values: Scores = Field(description="By name, those of the whole file", examples=[{"guitar": 0.87, "slow": 0.12}])
 
 
 class ClassesAnswer(Answer):
     """Tags, or classes that exclude each other."""
 
-    kind: Literal["tags", "class"]
-    selected: Scores = Field(description="The classes that are given, and how probable", examples=[{"guitar": 0.87}])
+    kind: Literal["tags", "class"] = Field(description="class: exactly one of them holds", examples=["tags"])
+    selected: Scores = Field(description="Classes that hold, with their probabilities", examples=[{"guitar": 0.87}])
     selection: SelectionRule
     window_seconds: float = Field(description="Length of the windows", examples=[29.1])
     ranked: Scores = Field(
-        description="The most probable classes, the most probable first", examples=[{"guitar": 0.87, "slow": 0.12}]
+        description="Probabilities of the most probable classes, in falling order",
+        examples=[{"guitar": 0.87, "slow": 0.12}],
     )
-    over_time: list[Scores] | None = Field(
-        None,
-        description="The same of every window, and its start in `seconds`",
-        examples=[[{"seconds": 0.0, "guitar": 0.87, "slow": 0.12}]],
-    )
+    over_time: list[ScoresOfWindow] | None = Field(None, description="The same of every window, where it is asked for")
 
 
 class ValuesAnswer(Answer):
@@ -70,12 +83,10 @@ class ValuesAnswer(Answer):
 
     kind: Literal["values"] = "values"
     window_seconds: float = Field(description="Length of the windows", examples=[29.1])
-    values: Scores = Field(examples=[{"valence": 5.31, "arousal": 4.02}])
-    over_time: list[Scores] | None = Field(
-        None,
-        description="The same of every window, and its start in `seconds`",
-        examples=[[{"seconds": 0.0, "valence": 5.31, "arousal": 4.02}]],
+    values: Scores = Field(
+        description="In the units of the training data", examples=[{"valence": 5.31, "arousal": 4.02}]
     )
+    over_time: list[ScoresOfWindow] | None = Field(None, description="The same of every window, where it is asked for")
 
 
 class TempoWindow(AnswerPart):
@@ -148,7 +159,7 @@ class BeatsAnswer(Answer):
     metre: int | None = Field(description="Beats of a bar; null where it is not known", examples=[4])
     confidence: float | None
     beats: list[Beat]
-    downbeats: list[float] = Field(description="Seconds", examples=[[0.52, 2.52]])
+    downbeats: list[float] = Field(description="Times, seconds", examples=[[0.52, 2.52]])
     tempo_curve: list[TempoPoint]
     alternatives: list[Alternative]
     activations: Activations | None = None
@@ -157,12 +168,17 @@ class BeatsAnswer(Answer):
 AnyAnswer = ClassesAnswer | ValuesAnswer | TempoAnswer | BeatsAnswer
 
 
+def kind_of(task: Task) -> Kind:
+    """The kind of a task's answers."""
+    if isinstance(task, TempoTask):
+        return "tempo"
+    return "beats" if task.kind == "events" else task.kind
+
+
 def answer_type(model: ServedModel) -> type[Answer]:
     """What a model answers with."""
-    task = model.predictor.task
-    if isinstance(task, TempoTask):
-        return TempoAnswer
-    return {"events": BeatsAnswer, "values": ValuesAnswer}.get(task.kind, ClassesAnswer)
+    types = {"tempo": TempoAnswer, "beats": BeatsAnswer, "values": ValuesAnswer}
+    return types.get(kind_of(model.predictor.task), ClassesAnswer)
 
 
 def answer_of(
@@ -190,8 +206,9 @@ def answer_of(
     if kind is BeatsAnswer:
         return BeatsAnswer(**{**_beats(prediction, over_time), **common})
     entry = entry_of(replace(prediction, selection=selection), top)
-    if not over_time:
-        entry["over_time"] = None
+    names = list(entry[key_of(prediction.kind)])
+    windows = windows_of(prediction, names) if over_time else None
+    entry["over_time"] = windows and [ScoresOfWindow(seconds=start, values=values) for start, values in windows]
     if kind is TempoAnswer:
         return TempoAnswer(**{**entry, "tempo": _tempo(model.predictor, prediction, over_time), **common})
     if kind is ValuesAnswer:

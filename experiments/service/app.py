@@ -6,22 +6,22 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
 
-from fastapi import FastAPI, Query, Request, Response
+import numpy as np
+from fastapi import Depends, FastAPI, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from experiments.errors import UserError
 from experiments.service import problems
 from experiments.service.admission import Admission, Places
 from experiments.service.answers import Answer, AnyAnswer, answer_type
 from experiments.service.descriptions import ModelDescription, description_of
-from experiments.service.embeddings import Embeddings, check_size, embeddings, npy
+from experiments.service.embeddings import NPY, Embeddings, as_json, as_npy, checked
+from experiments.service.forms import FIELD
 from experiments.service.metrics import MEDIA_TYPE
 from experiments.service.models import ServedModel
 from experiments.service.page import add_page
 from experiments.service.problems import ServiceError
 from experiments.service.requests import Options, Service, together
 from experiments.service.schema import schema_of
-from experiments.service.uploads import FIELD
 
 BODY = {
     "requestBody": {
@@ -41,26 +41,33 @@ BODY = {
         },
     }
 }
-Top = Annotated[int | None, Query(ge=1, le=10_000, description="Classes in the ranking; of tags these are given")]
-Threshold = Annotated[float | None, Query(ge=0, le=1, description="Tags: probability from which on one is given")]
-OverTime = Annotated[bool, Query(description="Answer for every window too; of beats with the activations")]
-Layers = Annotated[list[str] | None, Query(description="Names of layers, of those in /v1/models; none: the usual one")]
-Tokens = Annotated[list[str] | None, Query(description="Names of tokens, of those in /v1/models; none: all")]
-Form = Annotated[Literal["json", "npy"], Query(description="npy: a numpy file of one layer, float32")]
+Top = Annotated[int | None, Query(ge=1, le=10_000, description="Classes in the ranking; of tags, these are selected")]
+Threshold = Annotated[float | None, Query(ge=0, le=1, description="Probability from which on a tag is selected")]
+OverTime = Annotated[bool, Query(description="Answer for every window, too; of beats, with the activations")]
+Layers = Annotated[list[str] | None, Query(description="Names, as in /v1/models; left out: its default_layer")]
+Tokens = Annotated[list[str] | None, Query(description="Names, as in /v1/models; left out: all")]
+Form = Annotated[
+    Literal["json", "npy"], Query(description="npy: a NumPy file of one layer, [windows, tokens, dimensions]")
+]
 
 
 class Health(BaseModel):
     """Whether the service works."""
 
     status: Literal["ok"] = "ok"
-    models: list[str] | None = Field(None, description="Not told where a token is needed")
+    models: list[str] | None = Field(
+        None, description="Names; left out where a token is needed", examples=[["tags", "beats"]]
+    )
 
 
 class Everything(BaseModel):
-    """What all models say of a file; a model that cannot say anything is in `problems`."""
+    """The answers of all models to a file; a model that has none is in `problems`."""
 
-    answers: dict[str, AnyAnswer]
-    problems: dict[str, str] = Field(description="Why a model says nothing, by its name")
+    answers: dict[str, AnyAnswer] = Field(description="By the names of models; `kind` tells the types apart")
+    problems: dict[str, str] = Field(
+        description="Why a model has no answer, by its name",
+        examples=[{"beats": "no onsets found: there is nothing in this audio that a tempo could be told from"}],
+    )
 
 
 def build_app(service: Service) -> FastAPI:
@@ -75,6 +82,7 @@ def build_app(service: Service) -> FastAPI:
         version="1",
         docs_url=None,
         redoc_url=None,
+        dependencies=[Depends(_check_options)],
     )
     problems.install(app)
     app.add_middleware(Admission, places=Places(service.settings.queue), seconds=service.settings.timeout)
@@ -107,8 +115,9 @@ def build_app(service: Service) -> FastAPI:
         async def predict_all(
             request: Request, top: Top = None, threshold: Threshold = None, over_time: OverTime = False
         ) -> Response:
-            """What all models say of a file, which is sent once."""
+            """Predictions of all models for a file, which is sent once."""
             options = Options(top, threshold, over_time)
+            options.check()
             async with service.file(request) as path:
                 decoded = await service.decoded(path, predicting)
                 calls = (service.predict(model, decoded[model.decoding], options) for model in predicting)
@@ -133,6 +142,17 @@ async def _json(answer: BaseModel) -> Response:
     return Response(await asyncio.to_thread(answer.model_dump_json), media_type="application/json")
 
 
+async def _check_options(request: Request) -> None:
+    """Refuse options that an upload does not have: what is misspelled would be passed over.
+
+    Raises:
+        ServiceError: There is one.
+    """
+    known = [option.alias for option in request.scope["route"].dependant.query_params]
+    if request.method == "POST" and (unknown := [name for name in request.query_params if name not in known]):
+        raise ServiceError(422, f"{unknown[0][:80]!r} is no option of {request.url.path}, which has {', '.join(known)}")
+
+
 async def _caught(call: Awaitable[Answer]) -> Answer | ServiceError:
     try:
         return await call
@@ -152,9 +172,9 @@ def _add_predict(app: FastAPI, service: Service, model: ServedModel) -> None:
     async def of_tags(
         request: Request, top: Top = None, threshold: Threshold = None, over_time: OverTime = False
     ) -> Response:
-        if top is not None and threshold is not None:
-            raise ServiceError(422, "top and threshold: each says which tags are given; choose one")
-        return await run(request, Options(top, threshold, over_time))
+        options = Options(top, threshold, over_time)
+        options.check()
+        return await run(request, options)
 
     async def of_classes(request: Request, top: Top = None, over_time: OverTime = False) -> Response:
         return await run(request, Options(top, None, over_time))
@@ -166,7 +186,7 @@ def _add_predict(app: FastAPI, service: Service, model: ServedModel) -> None:
     app.post(
         f"/v1/{model.name}/predict",
         tags=[model.name],
-        summary=f"Predict {model.predictor.task.name}",
+        summary=f"Predictions of {model.name} for a file",
         operation_id=f"predict_{model.name}",
         response_model=kind,
         openapi_extra=BODY,
@@ -175,7 +195,6 @@ def _add_predict(app: FastAPI, service: Service, model: ServedModel) -> None:
 
 def _add_embed(app: FastAPI, service: Service, model: ServedModel) -> None:
     """The address at which the network of a model gives embeddings."""
-    names = list(model.encoder.network.token_names)
 
     @app.post(
         f"/v1/{model.name}/embed",
@@ -183,7 +202,7 @@ def _add_embed(app: FastAPI, service: Service, model: ServedModel) -> None:
         summary="Embed a file",
         operation_id=f"embed_{model.name}",
         response_model=Embeddings,
-        responses={200: {"content": {"application/x-npy": {"schema": {"type": "string", "format": "binary"}}}}},
+        responses={200: {"content": {NPY: {"schema": {"type": "string", "format": "binary"}}}}},
         openapi_extra=BODY,
     )
     async def embed(
@@ -192,36 +211,19 @@ def _add_embed(app: FastAPI, service: Service, model: ServedModel) -> None:
         tokens: Tokens = None,
         form: Form = "json",
     ) -> Response:
-        """Tokens of a file, `[windows, tokens, dim]` of each layer, cut as for a store of embeddings."""
-        chosen, kept = _checked(model, layers, tokens, form)
+        """Embeddings of a file by layer: tokens of its windows, which are cut as for a store of embeddings."""
+        chosen, kept = checked(model, layers, tokens, form)
         async with service.file(request) as path:
             outcome = (await service.decoded(path, [model]))[model.decoding]
             starts, arrays = await service.embed(model, outcome, chosen)
-            arrays = {name: array[:, [names.index(token) for token in kept]] for name, array in arrays.items()}
+            arrays = {name: array[:, kept] for name, array in arrays.items()}
             if form == "npy":
-                return Response(await asyncio.to_thread(npy, arrays[chosen[0]]), media_type="application/x-npy")
-            check_size(arrays)
-            return await _json(await asyncio.to_thread(embeddings, model.name, outcome.seconds, starts, kept, arrays))
-
-
-def _checked(
-    model: ServedModel, layers: list[str] | None, tokens: list[str] | None, form: str
-) -> tuple[list[str], list[str]]:
-    """The layers and the tokens that are asked for.
-
-    Raises:
-        ServiceError: The network has no such, or an array is to hold several layers.
-    """
-    network = model.encoder.network
-    try:
-        chosen = model.encoder.layers(layers)
-    except UserError as error:
-        raise ServiceError(422, str(error)) from None
-    if form == "npy" and len(chosen) > 1:
-        raise ServiceError(
-            422, f"form=npy takes one layer, given are {', '.join(chosen)}: give form=json, or one layer"
-        )
-    kept = list(dict.fromkeys(tokens or network.token_names))
-    if wrong := [token for token in kept if token not in network.token_names]:
-        raise ServiceError(422, f"token {wrong[0]!r}: this network has the tokens {', '.join(network.token_names)}")
-    return chosen, kept
+                return Response(await asyncio.to_thread(as_npy, arrays[chosen[0]]), media_type=NPY)
+            about = Embeddings(
+                model=model.name,
+                seconds=round(outcome.seconds, 3),
+                window_starts=np.round(starts, 3).tolist(),
+                tokens=[model.encoder.network.token_names[place] for place in kept],
+                layers={},
+            )
+            return Response(await asyncio.to_thread(as_json, about, arrays), media_type="application/json")

@@ -16,9 +16,8 @@ FIELD = "audio"
 HOW = f"curl -F {FIELD}=@song.mp3 ADDRESS"
 PLAIN = (b"", b"7bit", b"8bit", b"binary")  # Content-Transfer-Encoding
 AROUND = 16 << 10  # bytes of a form that are not the file
-logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # what is wrong with a form is told to its sender
 LONGEST_HEADER, MOST_HEADERS, LONGEST_BOUNDARY = 4096, 8, 70  # the last by RFC 2046, section 5.1.1
-logging.getLogger("python_multipart").setLevel(logging.ERROR)  # what clients do wrong is told to them
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # what is wrong with a form is told to its sender
 
 
 class Form:

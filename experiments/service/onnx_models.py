@@ -39,19 +39,21 @@ def _file(settings: TransferSettings) -> Path:
     """
     inference = settings.inference
     if settings.probe.file is not None:
-        raise UserError(f"{settings.probe.file} is a probe, which service.engine=torch serves; an ONNX file has a head")
+        raise UserError(
+            f"{settings.probe.file} is a probe, which service.engine=onnx does not serve: leave the engine out"
+        )
     for name in ("head", "labels"):
         if value := getattr(inference, name):
             raise UserError(
-                f"inference.{name}={value}: with service.engine=onnx, a file has its own; leave it out, or export the "
-                "network with it"
+                f"inference.{name}={value}: with service.engine=onnx, a file brings its own; leave it out, or export "
+                "the network with it"
             )
     checkpoint, pretrained = inference.checkpoint, settings.model.pretrained
     path = Path(checkpoint or "").expanduser()
     if path.suffix != SUFFIX:
         source = f"inference.checkpoint={checkpoint}" if checkpoint else f"model.pretrained={pretrained}"
         raise UserError(
-            f"{checkpoint or pretrained} is no ONNX file, which service.engine=onnx serves alone: export it "
+            f"{checkpoint or pretrained} is no ONNX file, and service.engine=onnx serves no others: export it "
             f"({EXPORT.format(source=source)}), or leave the engine out"
         )
     try:

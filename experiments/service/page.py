@@ -30,7 +30,7 @@ POLICY = "; ".join(
         "style-src 'self'",
         "connect-src 'self'",
         "media-src blob:",
-        "img-src 'self' data:",
+        "img-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
@@ -38,12 +38,8 @@ POLICY = "; ".join(
         "trusted-types 'none'",
     )
 )
-HEADERS = {
+HEADERS = {  # besides those of every response, see guards.py
     "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cache-Control": "no-cache",  # kept, and asked for again with what it was known by
 }

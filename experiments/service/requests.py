@@ -39,8 +39,8 @@ class Options:
     """What a request says of its answer.
 
     Attributes:
-        top: Classes in the ranking; tags that are given. None: 10, by thresholds.
-        threshold: From which probability on a tag is given.
+        top: Classes in the ranking; so many tags are selected. None: 10 in the ranking, tags by their thresholds.
+        threshold: From which probability on a tag is selected.
         over_time: Whether windows are wanted too.
     """
 
@@ -48,8 +48,17 @@ class Options:
     threshold: float | None = None
     over_time: bool = False
 
+    def check(self) -> None:
+        """Make sure that they do not contradict each other.
+
+        Raises:
+            ServiceError: They do.
+        """
+        if self.top is not None and self.threshold is not None:
+            raise ServiceError(422, "top and threshold: each says which tags are selected; give one of them")
+
     def selection(self, model: ServedModel) -> Selection | None:
-        """Which classes are given."""
+        """Which classes are selected."""
         if model.predictor is None or model.predictor.task.kind != "tags":
             return model.selection
         n = len(model.predictor.task.classes)
@@ -83,8 +92,8 @@ class Service:
     @contextlib.asynccontextmanager
     async def file(self, request: Request) -> AsyncIterator[Path]:
         """The file of a request while it is worked on, with as many others as the memory for what is decoded allows."""
-        async with received(request, self.folder, round(self.settings.max_mb * 1e6)) as upload, self._decoded_at_once:
-            yield upload.path
+        async with received(request, self.folder, round(self.settings.max_mb * 1e6)) as path, self._decoded_at_once:
+            yield path
 
     @cached_property
     def _decoded_at_once(self) -> asyncio.Semaphore:

@@ -6,17 +6,14 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from experiments.service.forms import AROUND, FIELD, HOW, Form, suffix_of
+from experiments.service.forms import AROUND, HOW, Form, suffix_of
 from experiments.service.problems import ServiceError
-
-__all__ = ["FIELD", "RAW", "Upload", "received"]
 
 FORM = "multipart/form-data"
 RAW = ("audio/*", "application/octet-stream")  # content types of a body that is the file itself
@@ -24,24 +21,11 @@ SLOWEST, PATIENCE = 8 << 10, 10.0  # so many bytes in so many seconds are the le
 BUFFER = 256 << 10  # bytes written at once
 
 
-@dataclass(frozen=True)
-class Upload:
-    """A file that was received.
-
-    Attributes:
-        path: Where it is, under a name of ours with the suffix that the client gave, where that is one of audio.
-        bytes: Its size.
-    """
-
-    path: Path
-    bytes: int
-
-
 @contextlib.asynccontextmanager
-async def received(request: Request, folder: Path, max_bytes: int) -> AsyncIterator[Upload]:
+async def received(request: Request, folder: Path, max_bytes: int) -> AsyncIterator[Path]:
     """Receive the file of a request: the part `audio` of a form, or the body itself; deleted at the end.
 
-    Of the name that the client gives, nothing but the suffix is used.
+    Its name is ours. Of the client's, only the suffix is taken, where it is one of audio.
 
     Args:
         request: Whose body was not read.
@@ -60,7 +44,7 @@ async def received(request: Request, folder: Path, max_bytes: int) -> AsyncItera
             take(chunk)
         finish()
         file.close()
-        yield Upload(file.path, file.bytes)
+        yield file.path
     finally:
         file.delete()
 

@@ -69,7 +69,7 @@ class ServiceSettings(Section):
         if given is not None and len(given) < SHORTEST_TOKEN and not given.startswith("@"):
             raise ValueError(f"a token has at least {SHORTEST_TOKEN} characters: openssl rand -hex 32 gives one")
         if self.token is not None and self.open:
-            raise ValueError("token and open=True: whom does the service answer? give one of them")
+            raise ValueError("token and open=True contradict each other: give one of them")
         if not self.loopback and self.token is None and not self.open:
             raise ValueError(
                 f"host={self.host} is seen by other machines: set service.token=@FILE (a secret of at least "

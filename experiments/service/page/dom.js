@@ -31,7 +31,7 @@ export function spoken(seconds) {
 export const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 
 /** A number with as many digits as are worth reading. */
-export const short = (value) => (Math.abs(value) < 1 ? value.toFixed(3) : value.toFixed(2));
+export const short = (value) => value.toFixed(Math.abs(value) < 1 ? 3 : Math.abs(value) < 100 ? 2 : 1);
 
 /** Say something to screen readers. */
 export function announce(text) {

@@ -1,7 +1,7 @@
 // Results as files: JSON, CSV, and the beats of a recording as text.
 import { el } from "./dom.js";
 
-const COLUMNS = ["file", "model", "kind", "start", "label", "value", "given"];
+const COLUMNS = ["file", "model", "type", "start", "label", "value", "selected"];
 
 /** Have the browser save a text. */
 export function save(name, text, type) {
@@ -27,8 +27,8 @@ export function cell(value) {
 }
 
 function* windows(answer) {
-  for (const { seconds, ...scores } of answer.over_time ?? []) {
-    for (const [label, value] of Object.entries(scores)) yield [seconds, label, value, null];
+  for (const { seconds, values } of answer.over_time ?? []) {
+    for (const [label, value] of Object.entries(values)) yield [seconds, label, value, null];
   }
 }
 

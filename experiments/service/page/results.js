@@ -11,8 +11,8 @@ function facts(pairs) {
   return el("dl", { class: "facts" }, known.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
 }
 
-/** Classes with bars and numbers; those that are given have a tick and bold letters. */
-function bars(scores, given, thresholds) {
+/** Classes with bars and numbers; those that are selected have a tick and bold letters. */
+function bars(scores, selected, thresholds) {
   const items = Object.entries(scores).map(([label, value]) => {
     const bar = el("span", { class: "bar", "aria-hidden": "true" }, el("span", { class: "fill" }));
     bar.firstChild.style.width = `${100 * Math.min(Math.max(value, 0), 1)}%`;
@@ -21,9 +21,9 @@ function bars(scores, given, thresholds) {
       line.style.left = `${100 * thresholds[label]}%`;
       bar.append(line);
     }
-    const chosen = label in given;
-    const mark = chosen ? el("span", { class: "mark" }, el("span", { "aria-hidden": "true" }, "✓"), el("span", { class: "unseen" }, "given: ")) : null;
-    return el("li", { class: chosen ? "given" : null }, el("span", { class: "label" }, mark, label), bar, el("span", { class: "number", title: value }, value.toFixed(3)));
+    const chosen = label in selected;
+    const mark = chosen ? el("span", { class: "mark" }, el("span", { "aria-hidden": "true" }, "✓"), el("span", { class: "unseen" }, "selected: ")) : null;
+    return el("li", { class: chosen ? "selected" : null }, el("span", { class: "label" }, mark, label), bar, el("span", { class: "number", title: value }, value.toFixed(3)));
   });
   return el("ol", { class: "bars" }, items);
 }
@@ -34,11 +34,11 @@ function overTime(answer, labels, timeline, lane) {
   if (!rows.length) return null;
   const cells = cellsOf(rows.map((row) => row.seconds), answer.window_seconds, answer.seconds);
   for (const label of labels) {
-    const values = rows.map((row) => row[label]);
+    const values = rows.map((row) => row.values[label]);
     const now = (seconds) => (values[cellAt(cells, seconds)] === undefined ? "" : short(values[cellAt(cells, seconds)]));
     lane(label, cells, values, now);
   }
-  const table = () => rows.map((row) => [row.seconds, ...labels.map((label) => row[label])]);
+  const table = () => rows.map((row) => [row.seconds, ...labels.map((label) => row.values[label])]);
   return lazyTable(`Over time, as a table (${plural(rows.length, "window")} of ${answer.window_seconds.toFixed(1)} s)`, ["start, s", ...labels], table);
 }
 
@@ -46,19 +46,19 @@ function classes(answer, timeline) {
   const ranked = { ...answer.ranked };
   for (const [label, value] of Object.entries(answer.selected)) ranked[label] ??= value;
   const labels = Object.keys(answer.ranked);
-  const all = (answer.over_time ?? []).flatMap((row) => labels.map((label) => row[label]));
+  const all = (answer.over_time ?? []).flatMap((row) => labels.map((label) => row.values[label]));
   const most = all.reduce((one, other) => Math.max(one, other), 1e-6);
   const table = overTime(answer, labels, timeline, (label, cells, values, now) =>
-    timeline.add(label, strip(cells, values, most), { now, given: label in answer.selected }));
+    timeline.add(label, strip(cells, values, most), { now, selected: label in answer.selected }));
   const { rule, source, below_thresholds: below, thresholds } = answer.selection;
   const headline = answer.kind === "class" ? el("p", { class: "headline" }, Object.keys(answer.selected).join(", ")) : null;
-  const why = `✓ given: ${rule === "thresholds" ? "from a threshold on" : "the most probable"} (${source})`;
+  const why = `✓ ${rule === "thresholds" ? `reaches its threshold (${source})` : source}`;
   return [
     headline,
     bars(ranked, answer.selected, thresholds),
-    el("p", { class: "small" }, below ? `No tag reaches its threshold; the most probable is given (${source}).` : why),
+    el("p", { class: "small" }, below ? `✓ the most probable: no tag reaches its threshold (${source})` : why),
     table,
-    table ? el("p", { class: "small" }, `In the strips, full colour is ${short(most)}.`) : null,
+    table ? el("p", { class: "small" }, `Over time, full colour stands for ${short(most)}.`) : null,
   ];
 }
 
@@ -81,7 +81,7 @@ function tempo(answer, timeline) {
   }
   return [
     el("p", { class: "headline" }, bpm(first)),
-    facts([["or else", bpm(second)], ["share of the first", salience === null ? null : percent(salience)], ["confidence", confidence === null ? null : percent(confidence)]]),
+    facts([["possibly", bpm(second)], ["salience", salience === null ? null : percent(salience)], ["confidence", confidence === null ? null : percent(confidence)]]),
     answer.ranked ? bars(answer.ranked, {}, null) : null,
     table,
   ];
@@ -110,7 +110,7 @@ function beats(answer, timeline) {
       ["beats", found.length.toLocaleString("en")],
       ["downbeats", answer.downbeats.length.toLocaleString("en")],
       ["confidence", answer.confidence === null ? null : percent(answer.confidence)],
-      ["or else", others || null],
+      ["possibly", others || null],
     ]),
     found.length ? lazyTable("Beats, as a table", ["seconds", "position in the bar", "confidence"], () => found.map((beat) => [beat.seconds, beat.position, beat.confidence])) : null,
     points.length ? lazyTable("Tempo curve, as a table", ["seconds", "BPM"], () => points.map((point) => [point.seconds, point.tempo])) : null,

@@ -39,15 +39,15 @@ export class Timeline {
    * @param paint (context, {width, height, x, from, to, colour}) draws it; `x(seconds)` is a place
    * @param now (seconds) => text beside the label, of where the cursor is
    */
-  add(label, paint, { now = null, height = 14, given = false, slider = false } = {}) {
+  add(label, paint, { now = null, height = 14, selected = false, slider = false } = {}) {
     const canvas = el("canvas", { "aria-hidden": "true" });
     const value = el("span", { class: "now", "aria-hidden": "true" });
     const picture = el("div", { class: "picture" }, canvas);
     picture.style.height = `${height}px`;
     if (slider) this.makeSlider(picture);
     this.listen(picture);
-    const mark = given ? el("span", { class: "mark" }, "✓ ") : null;
-    const name = el("div", { class: `lane-label${given ? " given" : ""}` }, el("span", { class: "lane-name", title: label }, mark, label), value);
+    const mark = selected ? el("span", { class: "mark" }, "✓ ") : null;
+    const name = el("div", { class: `lane-label${selected ? " selected" : ""}` }, el("span", { class: "lane-name", title: label }, mark, label), value);
     const node = el("div", { class: "lane" }, name, picture);
     this.lanes.push({ node, canvas, picture, paint, now, value, height });
     this.node.append(node);

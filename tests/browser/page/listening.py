@@ -108,15 +108,15 @@ class Listening:
         return self.until(lambda: self.one(f'[data-model="{model}"]'), f"what {model} says")
 
     def bars(self, model: str) -> dict[str, tuple[float, bool]]:
-        """Numbers of classes, and whether they are given."""
+        """Numbers of classes, and whether they are selected."""
         script = """
             return [...arguments[0].querySelectorAll('.bars li')].map(item => {
                 const text = item.querySelector('.label').cloneNode(true);
                 text.querySelector('.mark')?.remove();
-                return [text.textContent, +item.querySelector('.number').title, item.classList.contains('given')];
+                return [text.textContent, +item.querySelector('.number').title, item.classList.contains('selected')];
             });
         """
-        return {label: (value, given) for label, value, given in self.run(script, self.card(model))}
+        return {label: (value, selected) for label, value, selected in self.run(script, self.card(model))}
 
     def table(self, model: str, title: str) -> list[list[str]]:
         """Open a table of a card; the texts of its cells."""

@@ -28,7 +28,9 @@ def test_what_is_shown_of_a_recording_are_the_numbers_of_the_service(page, servi
         }
         head, *rows = page.table(model, "Over time")
         assert head[1:] == list(answer["ranked"])
-        assert [[float(cell) for cell in row] for row in rows] == [list(row.values()) for row in answer["over_time"]]
+        assert [[float(cell) for cell in row] for row in rows] == [
+            [row["seconds"], *row["values"].values()] for row in answer["over_time"]
+        ]
     assert page.card("key").find_element(By.CSS_SELECTOR, ".headline").text == next(iter(answers["key"]["selected"]))
     mood = page.card("mood").text
     assert all(f"{label}\n{value:.2f}" in mood for label, value in answers["mood"]["values"].items())

@@ -113,6 +113,8 @@ def test_predictions_are_those_of_the_command_to_the_last_digit(ask, checkpoints
     if kind == "tempo":  # said as a tempo, of windows too, and the classes of the whole
         compared -= {"selected", "selection", "over_time"}
     assert len(compared) >= 3
+    if "over_time" in compared:  # whose rows hold the start of a window among its values in files
+        answer["over_time"] = [{"seconds": row["seconds"], **row["values"]} for row in answer["over_time"]]
     assert {key: known(answer[key]) for key in compared} == {key: known(entry[key]) for key in compared}
 
 

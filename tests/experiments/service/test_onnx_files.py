@@ -116,7 +116,7 @@ def test_a_file_without_its_front_end_cannot_be_divided(changed):
 
 def test_checkpoints_and_folders_are_for_pytorch(exported, tmp_path):
     for path in (exported.with_suffix(".safetensors"), tmp_path):
-        assert f"{path} is no ONNX file, which service.engine=onnx serves alone: export it" in refusal(path)
+        assert f"{path} is no ONNX file, and service.engine=onnx serves no others: export it" in refusal(path)
 
 
 def test_published_networks_are_to_be_exported():

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.service import embeddings
 from experiments.service.problems import ServiceError
 from experiments.service.requests import AHEAD, together
 from preprocess.tracks import DecodedTrack
@@ -143,7 +142,7 @@ def test_calls_give_their_results_in_order_and_are_cancelled_with_their_request(
         asyncio.run(cancelled())
 
 
-def test_json_of_more_numbers_than_memory_is_for_is_refused_and_a_numpy_file_is_given(service_of, held, monkeypatch):
+def test_a_token_that_is_asked_for_twice_is_given_once_and_a_numpy_file_holds_the_same(service_of, held):
     held.go.set()
     with service_of() as service:
         (model,) = service.service.models.values()
@@ -153,12 +152,29 @@ def test_json_of_more_numbers_than_memory_is_for_is_refused_and_a_numpy_file_is_
         assert (status, values.shape[1]) == (200, len(tokens))
         twice = "&".join(f"tokens={token}" for token in [*tokens, *tokens])
         assert answered(sent(service.port, path=f"{EMBED}?{twice}"))[2] == body
-        monkeypatch.setattr(embeddings, "MOST_NUMBERS", values.size - 1)
-        status, _, body = answered(sent(service.port, path=EMBED))
-        assert (status, b"form=npy" in body) == (422, True)
         status, _, body = answered(sent(service.port, path=f"{EMBED}?form=npy"))
         assert status == 200
         np.testing.assert_array_equal(np.load(io.BytesIO(body)), values)
+
+
+@pytest.mark.parametrize("path", ["/v1/sounds/predict", "/v1/predict"])
+def test_options_that_contradict_each_other_are_refused(service_of, path):
+    with service_of() as service:
+        status, _, body = answered(sent(service.port, path=f"{path}?top=1&threshold=0.5"))
+    assert status == 422
+    assert b"top and threshold" in body
+
+
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [("predict", b"top, threshold, over_time"), ("sounds/predict", b"over_time"), ("sounds/embed", b"layers, tokens")],
+)
+def test_an_option_that_there_is_not_is_refused(service_of, path, known):
+    with service_of() as service:
+        status, _, body = answered(sent(service.port, path=f"/v1/{path}?over-time=true"))
+    assert status == 422
+    assert b"'over-time' is no option of /v1/" in body
+    assert known in body
 
 
 def test_values_that_are_not_finite_are_no_answer(service_of, held, monkeypatch):

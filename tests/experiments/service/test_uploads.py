@@ -39,10 +39,8 @@ def upload(folder: Path, pieces: Sequence[bytes], headers: dict[str, str] = {}, 
 
     async def take() -> tuple[str, bytes]:
         async with received(request(pieces, headers, cut), folder, MAX) as found:
-            content = found.path.read_bytes()
-            assert found.bytes == len(content)
-            assert found.path.parent == folder
-            return found.path.suffix, content
+            assert found.parent == folder
+            return found.suffix, found.read_bytes()
 
     try:
         return asyncio.run(take())

@@ -18,6 +18,7 @@ from experiments.service.models import ServedModel
 from experiments.service.problems import ServiceError
 
 NPY = "application/x-npy"
+MOST_NUMBERS = 10_000_000  # in JSON, 200 MB of it; a numpy file of as many has 40 MB
 
 
 class Embeddings(BaseModel):
@@ -65,7 +66,17 @@ def as_json(about: Embeddings, layers: Mapping[str, np.ndarray]) -> bytes:
     Args:
         about: It without layers.
         layers: Names to tokens `[windows, tokens, dimensions]`.
+
+    Raises:
+        ServiceError: It would be so long that it takes the memory of the service.
     """
+    numbers = sum(array.size for array in layers.values())
+    if numbers > MOST_NUMBERS:
+        raise ServiceError(
+            422,
+            f"the embeddings of this file are {numbers:,} numbers, at most {MOST_NUMBERS:,} are given as JSON: ask for "
+            "form=npy, or for fewer layers or tokens",
+        )
     written = (
         f"{json.dumps(name)}:[{','.join(json.dumps(window.tolist()) for window in array)}]"
         for name, array in layers.items()

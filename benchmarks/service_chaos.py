@@ -133,7 +133,7 @@ class ChaosService:
         family = own.children(recursive=True)
         memory = own.memory_full_info()
         with_decoders = memory.pss + sum(one.memory_full_info().pss for one in family)
-        uploads = [path for path in self.temporary.rglob("*") if path.is_file() and path.name != "lock"]
+        uploads = [path for path in self.temporary.rglob("*") if path.is_file()]
         return State(memory.uss, with_decoders, len(family), own.num_fds(), own.num_threads(), len(uploads))
 
     def kill_one(self, chance: random.Random) -> bool:

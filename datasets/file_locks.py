@@ -44,8 +44,21 @@ def open_lock(path: Path, make: bool = True) -> int:
     return file
 
 
+def open_folder_lock(folder: Path) -> int:
+    """Open a folder for a lock on itself, for this process and not for those it forks.
+
+    What cleans up temporary files (systemd-tmpfiles) leaves a locked folder alone, however old what is in it.
+
+    Raises:
+        OSError: It is no folder, or cannot be opened.
+    """
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _PLAIN)
+    _open.add(file)
+    return file
+
+
 def close_lock(file: int) -> None:
-    """Let the lock on a file go that `open_lock` opened in this process, and close it; otherwise do nothing."""
+    """Let the lock on a file or folder go that was opened here in this process, and close it; otherwise do nothing."""
     if file in _open:
         _open.discard(file)
         with contextlib.suppress(OSError):  # a file system that knows no locks

@@ -7,7 +7,7 @@ import copy
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -99,6 +99,7 @@ class Runner:
         runtime: Where and how it runs.
         forward: What is computed.
         dtype: Of the results.
+        prepared_by: Another one for the same network, whose prepared copy of it this one uses too.
     """
 
     network: Network
@@ -106,6 +107,7 @@ class Runner:
     runtime: Runtime
     forward: Forward
     dtype: torch.dtype = torch.float32
+    prepared_by: Runner | None = None
 
     def __call__(self, windows: Tensor | np.ndarray) -> list[np.ndarray]:
         """Windows `[batch, rows, ...]`, features of any floating type or audio, to arrays `[batch, ...]`."""
@@ -118,8 +120,14 @@ class Runner:
                 outputs = self.forward(network, x)
         return [one.cpu().to(self.dtype).numpy() for one in outputs]
 
+    def computing(self, forward: Forward) -> Runner:
+        """One that computes another function of the same network, which both keep in memory only once."""
+        return replace(self, forward=forward, prepared_by=self.prepared_by or self)
+
     @cached_property
     def _ready(self) -> tuple[Network, Inputs]:
+        if self.prepared_by is not None:
+            return self.prepared_by._ready
         if self.runtime.threads is not None:
             torch.set_num_threads(self.runtime.threads)
         device = self.runtime.torch_device

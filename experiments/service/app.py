@@ -20,7 +20,7 @@ from experiments.service.metrics import MEDIA_TYPE
 from experiments.service.models import ServedModel
 from experiments.service.page import add_page
 from experiments.service.problems import ServiceError
-from experiments.service.requests import Options, Service
+from experiments.service.requests import Options, Service, together
 from experiments.service.schema import schema_of
 
 BODY = {
@@ -111,22 +111,22 @@ def build_app(service: Service) -> FastAPI:
     predicting = [model for model in service.models.values() if model.predictor]
     if predicting:
 
-        @app.post("/v1/predict", tags=["models"], operation_id="predict", openapi_extra=BODY)
+        @app.post("/v1/predict", tags=["models"], operation_id="predict", response_model=Everything, openapi_extra=BODY)
         async def predict_all(
             request: Request, top: Top = None, threshold: Threshold = None, over_time: OverTime = False
-        ) -> Everything:
+        ) -> Response:
             """Predictions of all models for a file, which is sent once."""
             options = Options(top, threshold, over_time)
             options.check()
             async with service.file(request) as path:
                 decoded = await service.decoded(path, predicting)
-                calls = [service.predict(model, decoded[model.decoding], options) for model in predicting]
-                outcomes = await asyncio.gather(*map(_caught, calls))
+                calls = (service.predict(model, decoded[model.decoding], options) for model in predicting)
+                outcomes = await together(map(_caught, calls))
             if all(isinstance(one, ServiceError) for one in outcomes):
                 raise outcomes[0]
             named = dict(zip((model.name for model in predicting), outcomes, strict=True))
             failed = {name: one.detail for name, one in named.items() if isinstance(one, ServiceError)}
-            return Everything(answers={n: one for n, one in named.items() if n not in failed}, problems=failed)
+            return await _json(Everything(answers={n: named[n] for n in named if n not in failed}, problems=failed))
 
     for model in service.models.values():
         if model.predictor:
@@ -135,6 +135,11 @@ def build_app(service: Service) -> FastAPI:
     add_page(app)
     app.openapi_schema = schema_of(app, service.models.values(), service.settings)
     return app
+
+
+async def _json(answer: BaseModel) -> Response:
+    """An answer whose JSON is made in a thread: of a long file it takes a while, in which others are answered."""
+    return Response(await asyncio.to_thread(answer.model_dump_json), media_type="application/json")
 
 
 async def _check_options(request: Request) -> None:
@@ -159,22 +164,22 @@ def _add_predict(app: FastAPI, service: Service, model: ServedModel) -> None:
     """The address at which a model predicts, with the options that its task has."""
     kind = answer_type(model)
 
-    async def run(request: Request, options: Options) -> Answer:
+    async def run(request: Request, options: Options) -> Response:
         async with service.file(request) as path:
             outcome = (await service.decoded(path, [model]))[model.decoding]
-            return await service.predict(model, outcome, options)
+            return await _json(await service.predict(model, outcome, options))
 
     async def of_tags(
         request: Request, top: Top = None, threshold: Threshold = None, over_time: OverTime = False
-    ) -> Answer:
+    ) -> Response:
         options = Options(top, threshold, over_time)
         options.check()
         return await run(request, options)
 
-    async def of_classes(request: Request, top: Top = None, over_time: OverTime = False) -> Answer:
+    async def of_classes(request: Request, top: Top = None, over_time: OverTime = False) -> Response:
         return await run(request, Options(top, None, over_time))
 
-    async def of_others(request: Request, over_time: OverTime = False) -> Answer:
+    async def of_others(request: Request, over_time: OverTime = False) -> Response:
         return await run(request, Options(None, None, over_time))
 
     endpoint: Callable = {"tags": of_tags, "class": of_classes}.get(model.predictor.task.kind, of_others)
@@ -211,14 +216,14 @@ def _add_embed(app: FastAPI, service: Service, model: ServedModel) -> None:
         async with service.file(request) as path:
             outcome = (await service.decoded(path, [model]))[model.decoding]
             starts, arrays = await service.embed(model, outcome, chosen)
-        arrays = {name: array[:, kept] for name, array in arrays.items()}
-        if form == "npy":
-            return Response(as_npy(arrays[chosen[0]]), media_type=NPY)
-        about = Embeddings(
-            model=model.name,
-            seconds=round(outcome.seconds, 3),
-            window_starts=np.round(starts, 3).tolist(),
-            tokens=[model.encoder.network.token_names[place] for place in kept],
-            layers={},
-        )
-        return Response(await asyncio.to_thread(as_json, about, arrays), media_type="application/json")
+            arrays = {name: array[:, kept] for name, array in arrays.items()}
+            if form == "npy":
+                return Response(await asyncio.to_thread(as_npy, arrays[chosen[0]]), media_type=NPY)
+            about = Embeddings(
+                model=model.name,
+                seconds=round(outcome.seconds, 3),
+                window_starts=np.round(starts, 3).tolist(),
+                tokens=[model.encoder.network.token_names[place] for place in kept],
+                layers={},
+            )
+            return Response(await asyncio.to_thread(as_json, about, arrays), media_type="application/json")

@@ -15,8 +15,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from experiments.inference.predictor import RunBatch
 from experiments.service.problems import ServiceError
-from experiments.service.turns import Batch, RunBatch, Turns, WaitingWindows
+from experiments.service.turns import Batch, Turns, WaitingWindows
 
 PATIENCE = 10.0  # seconds that batches in flight have when all ends
 

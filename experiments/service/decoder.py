@@ -97,7 +97,10 @@ def track_of(about: dict[str, Any], content: Any) -> DecodedTrack:
     if kind.kind not in "fiu":
         raise ValueError(f"rows of type {kind}")
     frames = np.frombuffer(content if content is not None else b"", kind).reshape(about["shape"])
-    return DecodedTrack(frames, float(about["seconds"]), tuple(map(str, about["notes"])))
+    seconds = float(about["seconds"])
+    if not math.isfinite(seconds):
+        raise ValueError(f"{seconds} seconds")
+    return DecodedTrack(frames, seconds, tuple(map(str, about["notes"])))
 
 
 def anonymous(text: str, path: Path) -> str:

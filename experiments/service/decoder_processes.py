@@ -18,7 +18,7 @@ from typing import Any
 from experiments.service import packets
 from experiments.service.decoder import DecodingLimits
 
-ENDING = 5.0  # seconds that a fork server has
+ENDING = 5.0  # seconds that a fork server has to end
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -116,6 +116,7 @@ class DecoderSource:
         ours, theirs = packets.pair()
         with theirs:
             if not self._handed_over(theirs):
+                self._process.kill()
                 self._end()
                 self._start()
                 self._handed_over(theirs)
@@ -130,10 +131,10 @@ class DecoderSource:
     def _start(self) -> None:
         self._control, theirs = socket.socketpair()
         self._control.setblocking(False)
-        command = [sys.executable, "-m", "experiments.service.fork_server", str(theirs.fileno()), *self._arguments]
+        command = [sys.executable, "-P", "-m", "experiments.service.fork_server", str(theirs.fileno())]
         with theirs:
             self._process = subprocess.Popen(
-                command,
+                [*command, *self._arguments],
                 env=os.environ | ONE_THREAD | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

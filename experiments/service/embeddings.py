@@ -49,7 +49,7 @@ def checked(
         raise ServiceError(422, f"form=npy takes one layer, not {', '.join(chosen)}: give form=json, or one layer")
     if wrong := [token for token in tokens or [] if token not in known]:
         raise ServiceError(422, f"token {wrong[0]!r}: this network has the tokens {', '.join(known)}")
-    return chosen, [known.index(token) for token in tokens or known]
+    return chosen, [known.index(token) for token in dict.fromkeys(tokens or known)]
 
 
 def as_npy(array: np.ndarray) -> bytes:

@@ -1,7 +1,8 @@
-"""The private folder of a service: only its user can look into it, and it does not outlive the service for long.
+"""Private folders of a service, for uploads and for what else it keeps while it runs.
 
-A service that is killed cannot tidy up, so the next one does. In the folder of a living service a lock is held, which
-the kernel takes from a dead process. A folder gets its name only when its lock is held: without, it is left over.
+Only its user can look into them. A service that is killed cannot tidy up, so the next one does: the folders of a living
+service are locked, by locks that the kernel takes from a dead process. A folder gets its name only when it is locked:
+one that is not is left over.
 """
 
 from __future__ import annotations
@@ -14,16 +15,15 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from datasets.file_locks import close_lock, open_lock, try_exclusive
+from datasets.file_locks import close_lock, open_folder_lock, try_exclusive
 from experiments.errors import UserError
 
-PREFIX = "ostinato-service-"
-LOCK, UPLOADS = "lock", "uploads"
+PREFIX = "ostinato-private-"
 
 
 @contextlib.contextmanager
 def private_folder() -> Iterator[Path]:
-    """An empty folder for uploads among the temporary files (`TMPDIR`), deleted with what is in it at the end.
+    """An empty folder among the temporary files (`TMPDIR`), deleted with what is in it at the end.
 
     Raises:
         UserError: It cannot be made.
@@ -32,17 +32,15 @@ def private_folder() -> Iterator[Path]:
     remove_stale(above)
     try:
         made = Path(tempfile.mkdtemp(prefix="ostinato-new-", dir=above))
-        folder, lock = above / f"{PREFIX}{made.name.rpartition('-')[2]}", open_lock(made / LOCK)
+        folder, lock = above / f"{PREFIX}{made.name.rpartition('-')[2]}", open_folder_lock(made)
         try_exclusive(lock)
-        (made / UPLOADS).mkdir(mode=0o700)
         made.rename(folder)
     except OSError as error:
         raise UserError(
-            f"{above}: no folder for uploads can be made there ({error.strerror}); another place is named by the "
-            "variable TMPDIR"
+            f"{above}: no folder can be made there ({error.strerror}); another place is named by the variable TMPDIR"
         ) from None
     try:
-        yield folder / UPLOADS
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         close_lock(lock)
@@ -61,10 +59,7 @@ def remove_stale(above: Path) -> None:
 
 def _is_locked(folder: Path) -> bool:
     """Whether a service lives in a folder; where the file system knows no locks, one may."""
-    try:
-        lock = open_lock(folder / LOCK, make=False)
-    except FileNotFoundError:  # whoever deleted the rest was killed too
-        return False
+    lock = open_folder_lock(folder)
     try:
         return not try_exclusive(lock)
     finally:

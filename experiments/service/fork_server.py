@@ -32,8 +32,7 @@ from experiments.service.decoder import FAULT, DecodingLimits, work
 from preprocess.attempts import attempt
 from preprocess.files import Candidate
 
-# PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS of prctl(2)
-DIES_WITH_PARENT, ADOPTS, GAINS_NO_RIGHTS = 1, 36, 38
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 36, 38  # of prctl(2)
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the service says when to end
 RATE = 44_100  # Hz
 
@@ -72,13 +71,24 @@ class ForkServer:
             _kill(process)
 
     def _fork(self) -> bool:
-        """Fork a decoder for the next socket; False where there is none because the service is gone."""
+        """Fork a decoder for the next socket; False where there is none because the service is gone.
+
+        Where the system allows no further process, or no further open file, the socket is closed, which tells the
+        service.
+        """
         word, files, _, _ = socket.recv_fds(self._control, 1, 1, socket.MSG_CMSG_CLOEXEC)
         if not word:
             return False
+        if not files:
+            print("a decoder cannot be started: too many open files", file=sys.stderr)
+            return True
         with contextlib.ExitStack() as stack:
             connection = stack.enter_context(socket.socket(fileno=files[0]))
-            process = os.fork()
+            try:
+                process = os.fork()
+            except OSError as error:
+                print(f"a decoder cannot be started: {error.strerror}", file=sys.stderr)
+                return True
             if not process:
                 self._become_decoder(connection)
             with contextlib.suppress(OSError):  # whichever of the two is first
@@ -94,14 +104,14 @@ class ForkServer:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             parent = os.getppid()
-            _prctl(DIES_WITH_PARENT, signal.SIGKILL)
+            _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() == parent:
                 os.setpgid(0, 0)
                 for other in (self._control, self._woken, self._waking, *self._connections.values()):
                     other.close()
                 work(connection, self._limits)
             status = 0
-        except BrokenPipeError:
+        except ConnectionError:  # the service is gone, or wants this decoder no more
             status = 0
         except BaseException:
             sys.excepthook(*sys.exc_info())
@@ -116,7 +126,7 @@ class ForkServer:
                 _kill(process)
 
     def _report_ended(self) -> None:
-        """Bury what ended, with all that it started, and tell the service of decoders."""
+        """Reap what ended, with all that it started, and tell the service of decoders."""
         while (ended := _ended()) is not None:
             _kill(ended)
             _, status = os.waitpid(ended, 0)
@@ -163,8 +173,8 @@ def main(control: str, limits: str, decodes: str) -> None:
     """Run a fork server."""
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
-    _prctl(ADOPTS, 1)
-    _prctl(GAINS_NO_RIGHTS, 1)
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)  # for an ffmpeg whose decoder is gone
+    _prctl(PR_SET_NO_NEW_PRIVS, 1)
     _prepare(json.loads(decodes))
     ForkServer(socket.socket(fileno=int(control)), DecodingLimits(**json.loads(limits))).run()
     os._exit(0)  # torch takes a second to leave

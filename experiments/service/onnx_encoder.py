@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
-import tempfile
+import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ import numpy as np
 from experiments.described_encoder import DescribedEncoder
 from experiments.errors import UserError
 from experiments.export.facts import FrontEndFacts, NetworkFacts, read_facts
+from experiments.service.folders import private_folder
 from experiments.service.onnx_decoding import features_track
 from models.onnx_sessions import FEATURES, INPUT, DividedFile, open_onnx
 from preprocess.attempts import Decode
@@ -38,7 +40,6 @@ class OnnxEncoder(DescribedEncoder):
         decode_file: A file to the rows that windows are cut from.
         properties: Of the file.
         allowed: See `Encoder`.
-        folder: Holds files for `decode_file`; it goes with the encoder.
     """
 
     network: NetworkFacts
@@ -49,7 +50,6 @@ class OnnxEncoder(DescribedEncoder):
     decode_file: Decode
     properties: Mapping[str, str]
     allowed: Collection[str] = frozenset()
-    folder: tempfile.TemporaryDirectory | None = None
 
     @property
     def window(self) -> int:
@@ -106,17 +106,17 @@ def open_encoder(path: Path, threads: int | None = None, allowed: Collection[str
     _check_package("onnxruntime")
     usual = os.environ.get("OMP_NUM_THREADS", "")  # as PyTorch has it; onnxruntime takes no notice
     threads = threads or (int(usual) if usual.isdigit() else None)
-    session, folder = open_onnx(path, threads), None
+    session, kept = open_onnx(path, threads), contextlib.ExitStack()
     properties = dict(session.get_modelmeta().custom_metadata_map)
     facts = read_facts(properties, str(path))
     decode: Decode = partial(exact_audio_track, facts.frontend.sample_rate)
     if facts.description.get("input") != "audio":
         _check_package("onnx")
         del session
-        divided, folder = DividedFile.read(path), tempfile.TemporaryDirectory(prefix="ostinato-front-end-")
-        files = []
+        divided, files = DividedFile.read(path), []
+        folder = kept.enter_context(private_folder())
         for number, part in enumerate(divided.front_end()):
-            file = Path(folder.name) / f"{number}.onnx"
+            file = folder / f"{number}.onnx"
             file.write_bytes(part)
             files.append(str(file))
         local, settling = (*files, None)[:2]
@@ -124,9 +124,9 @@ def open_encoder(path: Path, threads: int | None = None, allowed: Collection[str
         session = open_onnx(divided.network(facts.frontend.item_shape), threads)
     weights = properties.get("weights", "unknown")
     description = facts.description
-    return OnnxEncoder(
-        facts.network, facts.frontend, description, weights, session, decode, properties, allowed, folder
-    )
+    encoder = OnnxEncoder(facts.network, facts.frontend, description, weights, session, decode, properties, allowed)
+    weakref.finalize(encoder, kept.close)  # what `decode` reads goes with the encoder
+    return encoder
 
 
 def _check_package(name: str) -> None:

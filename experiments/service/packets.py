@@ -14,7 +14,6 @@ import socket
 from typing import Any
 
 LONGEST = 2**16  # bytes of JSON
-SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 
 
 class Ended(Exception):
@@ -54,7 +53,7 @@ def memory(content: bytes | memoryview) -> int:
         rest = memoryview(content).cast("B")
         while len(rest):
             rest = rest[os.write(file, rest) :]
-        fcntl.fcntl(file, fcntl.F_ADD_SEALS, SEALS)
+        fcntl.fcntl(file, fcntl.F_ADD_SEALS, _seals())
     except BaseException:
         os.close(file)
         raise
@@ -76,9 +75,7 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], mmap.mmap | None
     try:
         if not text:
             raise Ended
-        about = json.loads(text)
-        if not isinstance(about, dict):
-            raise ValueError(f"a message of type {type(about).__name__}")
+        about = _read(text)
         return about, mapped(files[0]) if files else None
     finally:
         for file in files:
@@ -87,6 +84,21 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], mmap.mmap | None
 
 def mapped(file: int) -> mmap.mmap:
     """The content of a file of `memory`; reading one that is not sealed could end this process."""
-    if fcntl.fcntl(file, fcntl.F_GET_SEALS) & SEALS != SEALS:
+    if fcntl.fcntl(file, fcntl.F_GET_SEALS) & _seals() != _seals():
         raise ValueError("memory that its sender can still change")
     return mmap.mmap(file, 0, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
+
+
+def _read(text: bytes) -> dict[str, Any]:
+    try:
+        about = json.loads(text)
+    except RecursionError:
+        raise ValueError("a message that is nested too deeply") from None
+    if not isinstance(about, dict):
+        raise ValueError(f"a message of type {type(about).__name__}")
+    return about
+
+
+def _seals() -> int:
+    """All seals; a function, since other systems than Linux have no such constants, and import this module too."""
+    return fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from fastapi import Request
 
 from datasets.windows import cut
 from experiments.errors import UserError
+from experiments.inference.predictor import RunBatch
 from experiments.inference.refusals import notes_on, refused
 from experiments.service.answers import Answer, answer_of
 from experiments.service.batching import Batches
@@ -28,6 +30,7 @@ from models.open_track import OpenTrack
 from models.selection import Selection, same_for_all
 from preprocess.tracks import DecodedTrack
 
+Result = TypeVar("Result")
 AHEAD = 4  # files that are decoded and wait for a network, besides those that are being decoded
 
 
@@ -103,7 +106,7 @@ class Service:
         """
         kinds = {model.decoding: model for model in models}
         with self.batches.coming():
-            outcomes = await asyncio.gather(*(self.decoders.decode(path, model.decode) for model in kinds.values()))
+            outcomes = await together(self.decoders.decode(path, model.decode) for model in kinds.values())
         self.counts.audio.inc(max((one.seconds for one in outcomes if not isinstance(one, str)), default=0.0))
         return dict(zip(kinds, outcomes, strict=True))
 
@@ -122,13 +125,11 @@ class Service:
         if reason := refused(predictor.task, outcome):
             raise ServiceError(422, reason)
         try:
-            track = predictor.opened("", outcome.frames)
+            track = await asyncio.to_thread(predictor.opened, "", outcome.frames)
             await self._run(track, predictor.run_batch)
-            prediction = await asyncio.to_thread(predictor.prediction, track)
+            return await asyncio.to_thread(_answer, model, track, outcome, options)
         except UserError as error:
             raise ServiceError(422, str(error)) from None
-        answer = partial(answer_of, model, prediction, outcome.seconds, notes_on(predictor.task, outcome))
-        return answer(options.selection(model), options.top or 10, options.over_time)
 
     async def embed(
         self, model: ServedModel, outcome: DecodedTrack | str, layers: Sequence[str]
@@ -143,13 +144,45 @@ class Service:
             raise ServiceError(422, outcome)
         encoder, chosen = model.encoder, tuple(layers)
         windowing = encoder.windowing_of(stored=True)
-        track = OpenTrack("", *cut(outcome.frames, windowing.plan, encoder.fill(), None), len(outcome.frames))
+        cuts = await asyncio.to_thread(cut, outcome.frames, windowing.plan, encoder.fill(), None)
+        track = OpenTrack("", *cuts, len(outcome.frames))
         await self._run(track, model.embedding(chosen))
-        tokens = [np.stack(values) for values in zip(*track.outputs, strict=True)]
+        tokens = await asyncio.to_thread(_stacked, track)
         return track.starts / windowing.rate, dict(zip(chosen, tokens, strict=True))
 
-    async def _run(self, track: OpenTrack, run_batch: object) -> None:
+    async def _run(self, track: OpenTrack, run_batch: RunBatch) -> None:
         track.outputs = await self.batches.run(run_batch, track.windows)
-        if not all(np.isfinite(array).all() for outputs in track.outputs for array in outputs):
+        if not await asyncio.to_thread(_is_finite, track):
             raise ServiceError(422, "the network gave values that are not finite for this file")
         track.windows = []
+
+
+async def together(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """The results of calls that run at the same time, in their order.
+
+    Where one fails, its error is raised, after the others were cancelled and have ended: none goes on with a file that
+    is deleted meanwhile.
+    """
+    tasks = [asyncio.create_task(call) for call in calls]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        raise
+
+
+def _answer(model: ServedModel, track: OpenTrack, outcome: DecodedTrack, options: Options) -> Answer:
+    """The answer of a model, from the outputs of its network."""
+    prediction, notes = model.predictor.prediction(track), notes_on(model.predictor.task, outcome)
+    selection, top = options.selection(model), options.top or 10
+    return answer_of(model, prediction, outcome.seconds, notes, selection, top, options.over_time)
+
+
+def _is_finite(track: OpenTrack) -> bool:
+    return all(np.isfinite(array).all() for outputs in track.outputs for array in outputs)
+
+
+def _stacked(track: OpenTrack) -> list[np.ndarray]:
+    return [np.stack(values) for values in zip(*track.outputs, strict=True)]

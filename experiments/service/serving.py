@@ -75,14 +75,13 @@ def running(settings: TransferSettings) -> Iterator[Service]:
     service = settings.service
     models = {model.name: model for model in open_models(settings)}
     limits = DecodingLimits(service.max_seconds, service.timeout, service.decoder_mb)
-    decoders = Decoders(service.decoders or os.cpu_count() or 1, limits, [model.decode for model in models.values()])
-    batches = Batches(settings.inference.batch_size, service.batch_wait)
-    with private_folder() as folder:
-        try:
-            yield Service(models, decoders, batches, Counts(), folder, service)
-        finally:
-            decoders.close()
-            batches.close()
+    decodes = [model.decode for model in models.values()]
+    with (
+        private_folder() as folder,
+        closing(Batches(settings.inference.batch_size, service.batch_wait)) as batches,
+        closing(Decoders(service.decoders or os.cpu_count() or 1, limits, decodes)) as decoders,
+    ):
+        yield Service(models, decoders, batches, Counts(), folder, service)
 
 
 def _listening(service: ServiceSettings) -> socket.socket:

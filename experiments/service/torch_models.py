@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 
-from experiments.encoder import Encoder
 from experiments.errors import UserError
 from experiments.export.cards import card
 from experiments.inference.audio_files import decoder_of
@@ -14,7 +13,7 @@ from experiments.inference.network_predictor import opened, predictor_with
 from experiments.probes.prediction import probe_predictor
 from experiments.service.parts import Parts
 from experiments.transfer.settings import TransferSettings
-from models.running import Runner, tokens_of
+from models.running import Runner, logits_of, tokens_of
 
 
 def parts_of(settings: TransferSettings) -> Parts:
@@ -36,8 +35,9 @@ def parts_of(settings: TransferSettings) -> Parts:
         predictor = predictor_with(encoder, pretraining) if encoder.description["task"] else None
     own = card(encoder, inference.checkpoint, settings.model.pretrained)
     about = {**about, **{key: own[key] for key in ("licence", "weights", "training") if key in own}}
-    return Parts(encoder, predictor, about, decoder_of(encoder), lru_cache(maxsize=8)(partial(_embedding, encoder)))
+    embedding = lru_cache(maxsize=64)(partial(_embedding, encoder.runner(logits_of)))
+    return Parts(encoder, predictor, about, decoder_of(encoder), embedding)
 
 
-def _embedding(encoder: Encoder, layers: Sequence[str]) -> Runner:
-    return encoder.runner(partial(tokens_of, layers=tuple(layers)))
+def _embedding(runner: Runner, layers: Sequence[str]) -> Runner:
+    return runner.computing(partial(tokens_of, layers=layers))

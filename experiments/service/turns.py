@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 
 import numpy as np
 
-RunBatch = Callable[[np.ndarray], Sequence[np.ndarray]]  # windows [batch, ...] to arrays [batch, ...]
+from experiments.inference.predictor import RunBatch
 
 
 @dataclass(eq=False)

@@ -153,6 +153,10 @@ class _File:
 def _disk() -> contextlib.AbstractContextManager[None]:
     try:
         yield
+    except FileNotFoundError:
+        raise ServiceError(
+            503, "the folder of the service for uploads was deleted: it has to be started again"
+        ) from None
     except OSError as error:
         raise ServiceError(
             503, f"the service cannot keep the upload while it reads it ({error.strerror})", {"Retry-After": "30"}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets.file_locks import close_lock, is_held, open_lock, try_exclusive, wait_exclusive
+from datasets.file_locks import close_lock, is_held, open_folder_lock, open_lock, try_exclusive, wait_exclusive
 
 
 @contextlib.contextmanager
@@ -100,3 +100,17 @@ def test_the_lock_of_a_parent_is_not_let_go_by_its_child(tmp_path):
     assert is_held(tmp_path / "lock")
     close_lock(file)
     assert not is_held(tmp_path / "lock")
+
+
+def test_a_folder_is_locked_for_its_owner_alone(tmp_path):
+    lock = open_folder_lock(tmp_path)
+    assert not is_held(tmp_path)
+    assert try_exclusive(lock)
+    child = fork_a_sleeper()
+    assert is_held(tmp_path)
+    close_lock(lock)
+    assert not is_held(tmp_path)
+    end(child)
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        open_folder_lock(tmp_path / "file")

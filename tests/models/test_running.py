@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from datasets.windows import Plan, cut
+from experiments.encoder import Encoder
 from models.maest import MAEST
-from models.running import OpenTrack, in_batches
+from models.running import OpenTrack, in_batches, logits_of, tokens_of
 
 SMALL = {"n_classes": 4, "n_frames": 312, "dim": 32, "depth": 2, "heads": 2}
 
@@ -48,3 +51,14 @@ def test_windows_of_one_length_share_batches_whichever_files_they_are_of():
     for file in done:
         expected = [[[10 * int(file.name) + clip] * 2] for clip in range(len(file.starts))]
         assert np.array(file.outputs).tolist() == expected
+
+
+def test_functions_of_one_network_share_what_is_made_ready_for_it():
+    encoder = Encoder.of(MAEST(**SMALL), device="cpu")
+    logits = encoder.runner(logits_of)
+    tokens = logits.computing(partial(tokens_of, layers=encoder.layers()))
+    again = tokens.computing(logits_of)
+    windows = np.random.default_rng(0).normal(size=(2, 312, 96)).astype(np.float32)
+    np.testing.assert_array_equal(again(windows)[0], logits(windows)[0])
+    np.testing.assert_array_equal(tokens(windows)[0], encoder.runner(tokens.forward)(windows)[0])
+    assert again._ready is tokens._ready is logits._ready

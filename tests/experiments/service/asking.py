@@ -15,6 +15,7 @@ from preprocess.tracks import DecodedTrack
 
 ROOT = Path(__file__).parents[3]
 DATA = ROOT / "tests" / "data"
+PATIENCE = 120  # seconds
 Within = Callable[..., Decoders]
 Noted = Callable[[object], Path]
 
@@ -29,8 +30,10 @@ def refusal(decoders: Decoders, path: Path, decode: Decode) -> ServiceError:
     return refused.value
 
 
-async def started(path: Path) -> list[int]:
-    """Process ids that were left beside a file, once there are any."""
-    while not path.with_suffix(".pid").exists() or not path.with_suffix(".pid").read_text().endswith("\n"):
-        await asyncio.sleep(0.01)
-    return [int(line) for line in path.with_suffix(".pid").read_text().split()]
+async def started(path: Path, processes: int = 1) -> list[int]:
+    """Process ids that were left beside a file, once there are so many at least."""
+    file = path.with_suffix(".pid")
+    async with asyncio.timeout(PATIENCE):
+        while not file.exists() or file.read_text().count("\n") < processes:
+            await asyncio.sleep(0.01)
+    return [int(line) for line in file.read_text().split()]

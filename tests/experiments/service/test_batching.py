@@ -24,6 +24,7 @@ from models.running import OpenTrack, in_batches
 SIZE = 4
 LONG = 600_000.0  # milliseconds: longer than any test
 POISON = -1.0
+PATIENCE = 60.0  # seconds
 
 
 class Network:
@@ -38,7 +39,7 @@ class Network:
     def __call__(self, windows: np.ndarray) -> list[np.ndarray]:
         self.batches.append(windows[:, 0].tolist())
         self.held.set()
-        self.free.wait()
+        self.free.wait(PATIENCE)
         if len(windows) > SIZE:
             raise AssertionError("a batch is too large")
         if (windows == POISON).any():
@@ -107,14 +108,14 @@ def test_every_request_that_stays_gets_the_outputs_of_its_own_windows_in_their_o
     async def all_of_them() -> None:
         with closing(Batches(SIZE, wait)) as batches:
             calls = [one(batches, number, *rest) for number, rest in enumerate(drawn)]
-            await asyncio.wait_for(asyncio.gather(*calls), 60)
+            await asyncio.wait_for(asyncio.gather(*calls), PATIENCE)
 
     asyncio.run(all_of_them())
 
 
 def test_a_lone_request_does_not_wait(batches):
     network, windows = Network(), windows_of(0, 2)
-    check(asyncio.run(asyncio.wait_for(batches.run(network, windows), 60)), windows, network)
+    check(asyncio.run(asyncio.wait_for(batches.run(network, windows), PATIENCE)), windows, network)
 
 
 def test_windows_wait_for_those_that_are_coming_and_share_their_batch(batches):
@@ -125,7 +126,7 @@ def test_windows_wait_for_those_that_are_coming_and_share_their_batch(batches):
             calls = [asyncio.ensure_future(batches.run(network, windows_of(first, 1))) for first in (10, 20)]
             await asyncio.sleep(0)
             assert network.batches == []
-        return await asyncio.wait_for(asyncio.gather(*calls), 60)
+        return await asyncio.wait_for(asyncio.gather(*calls), PATIENCE)
 
     first, second = asyncio.run(both())
     assert network.batches == [[10, 20]]
@@ -137,7 +138,7 @@ def test_windows_that_fill_a_batch_or_waited_long_enough_do_not_wait_for_those_t
     network = Network()
     for wait, count in ((LONG, SIZE), (1.0, 1)):
         with closing(Batches(SIZE, wait)) as batches, batches.coming():
-            asyncio.run(asyncio.wait_for(batches.run(network, windows_of(0, count)), 60))
+            asyncio.run(asyncio.wait_for(batches.run(network, windows_of(0, count)), PATIENCE))
     assert network.batches == [[0, 1, 2, 3], [0]]
 
 
@@ -148,7 +149,7 @@ def test_a_long_request_does_not_hold_up_a_short_one(batches, device, second):
     async def both():
         network.hold()
         long = asyncio.ensure_future(batches.run(network, windows_of(1000, 100)))
-        await asyncio.to_thread(network.held.wait)
+        await asyncio.to_thread(network.held.wait, PATIENCE)
         await asyncio.sleep(0)
         short = asyncio.ensure_future(batches.run(network, windows_of(0, 2)))
         await asyncio.sleep(0)
@@ -167,7 +168,7 @@ def test_windows_of_a_client_that_left_are_not_run_and_a_batch_in_flight_is_drop
     async def some():
         network.hold()
         gone = asyncio.ensure_future(batches.run(network, windows_of(0, 9)))
-        await asyncio.to_thread(network.held.wait)
+        await asyncio.to_thread(network.held.wait, PATIENCE)
         stays = asyncio.ensure_future(batches.run(network, windows_of(100, 1)))
         await asyncio.sleep(0)
         gone.cancel()
@@ -218,7 +219,7 @@ def test_at_the_end_a_batch_in_flight_is_finished_and_what_waits_is_told_so():
     async def ends():
         network.hold()
         first = asyncio.ensure_future(batches.run(network, windows_of(0, 1)))
-        await asyncio.to_thread(network.held.wait)
+        await asyncio.to_thread(network.held.wait, PATIENCE)
         second = asyncio.ensure_future(batches.run(network, windows_of(10, 1)))
         await asyncio.sleep(0)
         with ThreadPoolExecutor(1) as other:

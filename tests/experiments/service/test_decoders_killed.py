@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +22,15 @@ from experiments.service.decoding import Decoders, DecodingLimits
 from experiments.service.problems import ServiceError
 from preprocess.tracks import DecodedTrack
 from tests.experiments.service import decoding_functions as does
-from tests.experiments.service.asking import ROOT, Noted, Within, decoded, refusal, started
+from tests.experiments.service.asking import PATIENCE, ROOT, Noted, Within, decoded, refusal, started
 
 
 def test_a_file_that_takes_too_long_is_given_up(decoders_within: Within, noted: Noted, eventually: Callable):
-    decoders, path = decoders_within(1, seconds=0.3), noted(1)
-    refused = refusal(decoders, path, does.slow)
-    assert (refused.status, refused.detail) == (422, "decoding this file took more than 0.3 s (service.timeout)")
-    eventually(lambda: not psutil.pid_exists(int(path.with_suffix(".pid").read_text())))
+    decoders = decoders_within(1, seconds=2)
+    process = int(decoded(decoders, noted(1), does.process).frames[0])
+    refused = refusal(decoders, noted(1), does.slow)
+    assert (refused.status, refused.detail) == (422, "decoding this file took more than 2 s (service.timeout)")
+    eventually(lambda: not psutil.pid_exists(process))
     assert decoded(decoders, noted(2), does.number).frames[0] == 2
 
 
@@ -39,8 +41,7 @@ def test_a_file_whose_decoder_is_killed_is_tried_once_more(decoders_within: With
     async def killed() -> DecodedTrack:
         task = asyncio.create_task(decoders.decode(path, does.slow))
         for number in range(kills):
-            while len(pids := await started(path)) <= number:
-                await asyncio.sleep(0.01)
+            pids = await started(path, number + 1)
             os.kill(pids[-1], signal.SIGKILL)
         path.with_suffix(".go").touch()
         return await task
@@ -143,10 +144,15 @@ def test_nothing_outlives_a_service_that_is_killed(noted: Noted, eventually: Cal
     with subprocess.Popen(
         [sys.executable, "-c", SERVICE, str(path)], env=os.environ | {"PYTHONPATH": str(ROOT)}
     ) as service:
-        asyncio.run(started(path))
-        processes = psutil.Process(service.pid).children(recursive=True)
-        service.send_signal(stopped_by)
-    assert len(processes) == 4
+        try:
+            asyncio.run(started(path))
+            children = partial(psutil.Process(service.pid).children, recursive=True)
+            eventually(lambda: len(children()) == 4)
+            processes = children()
+            service.send_signal(stopped_by)
+            service.wait(PATIENCE)
+        finally:
+            service.kill()
     eventually(lambda: not any(one.is_running() for one in processes))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import socket
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -15,8 +17,10 @@ import pytest
 import soundfile
 
 from experiments.errors import UserError
+from experiments.service import packets
 from experiments.service.decoder import anonymous
 from experiments.service.decoding import Decoders, DecodingLimits
+from experiments.service.fork_server import ForkServer
 from experiments.service.problems import ServiceError
 from models import frontends
 from preprocess.attempts import Decode, attempt
@@ -138,6 +142,7 @@ def test_other_limits_hold_for_the_decoder_and_what_it_starts(decoders_within: W
         "{}",
         '{"reason": "memory that can change"}',
         '{"type": "O", "shape": [1], "seconds": 1, "notes": []}',
+        '{"type": "<f4", "shape": [1], "seconds": NaN, "notes": []}',
     ],
 )
 def test_a_decoder_that_was_taken_over_cannot_harm_the_service(decoders_within: Within, noted: Noted, answer: str):
@@ -197,6 +202,35 @@ def test_a_decoder_serves_many_files_in_one_thread(decoders_within: Within, note
     kept = {tuple(decoded(decoders, noted(n), does.process).frames) for n in range(30)}
     assert len(kept) == 1
     assert kept.pop()[2] == 1
+
+
+def test_modules_in_the_folder_where_the_service_is_started_are_not_imported(
+    noted: Noted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for module in ("json", "numpy", "soundfile"):
+        (tmp_path / f"{module}.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    decoders = Decoders(1, DecodingLimits(60, 60, 500))
+    try:
+        assert decoded(decoders, noted(1), does.number).frames[0] == 1
+    finally:
+        decoders.close()
+
+
+def test_where_no_process_can_be_started_the_service_is_told(monkeypatch: pytest.MonkeyPatch, capsys):
+    def fork() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    control, theirs = socket.socketpair()
+    decoder, end = packets.pair()
+    monkeypatch.setattr(os, "fork", fork)
+    with control, theirs, decoder:
+        with end:
+            socket.send_fds(control, [b"+"], [end.fileno()])
+        assert ForkServer(theirs, DecodingLimits(60, 60, 500))._fork()
+        with pytest.raises(packets.Ended):
+            packets.receive(decoder)
+    assert "a decoder cannot be started: Resource temporarily unavailable" in capsys.readouterr().err
 
 
 def test_decoders_need_linux(monkeypatch: pytest.MonkeyPatch):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import tempfile
 from pathlib import Path
 
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from datasets.file_locks import is_held
 from experiments.errors import UserError
 from experiments.export.facts import KEY, VERSION
 from experiments.service import onnx_encoder
@@ -158,3 +161,16 @@ def test_the_front_end_is_not_kept_twice(exported):
     size = sum(len(one.raw_data) for one in model.graph.initializer)
     assert exported.stat().st_size < 1.3 * size
     assert opened(exported).encoder.network.frames == 100
+
+
+def test_the_front_end_lies_in_a_private_folder_as_long_as_its_encoder_lives(tmp_path, monkeypatch):
+    file, temporary = written("genre", tmp_path), tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    encoder = onnx_encoder.open_encoder(file)
+    (folder,) = temporary.iterdir()
+    assert is_held(folder)
+    assert list(folder.iterdir())
+    del encoder
+    gc.collect()
+    assert list(temporary.iterdir()) == []

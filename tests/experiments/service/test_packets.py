@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from contextlib import closing
 
 import numpy as np
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.service import packets
+from tests.experiments.service.asking import ROOT
 
 WORDS = st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.text(max_size=100), max_size=5)
 
@@ -42,12 +45,12 @@ def test_memory_is_the_receivers_alone_and_leaves_no_file_open():
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-@pytest.mark.parametrize("text", [b"[]", b"no JSON", b"\xff\xfe\xfd"])
+@pytest.mark.parametrize("text", [b"[]", b"no JSON", b"\xff\xfe\xfd", b"[" * 60_000])
 def test_other_messages_are_refused(text: bytes):
     ours, theirs = packets.pair()
     with ours, theirs:
         ours.send(text)
-        with pytest.raises(ValueError, match=r"list|Expecting value|decode"):
+        with pytest.raises(ValueError, match=r"list|Expecting value|decode|too deeply"):
             packets.receive(theirs)
 
 
@@ -59,3 +62,16 @@ def test_a_message_without_a_sender_is_an_end():
             packets.receive(ours)
         with pytest.raises(OSError, match="Broken pipe"):
             packets.send(ours, {"a": 1})
+
+
+ELSEWHERE = """
+import fcntl, os, socket
+for name in [name for name in dir(fcntl) if name.startswith("F_SEAL") or name.endswith("_SEALS")]:
+    delattr(fcntl, name)
+del os.memfd_create, os.MFD_CLOEXEC, os.MFD_ALLOW_SEALING, socket.SOCK_SEQPACKET, socket.MSG_CMSG_CLOEXEC
+import experiments.service.decoding
+"""
+
+
+def test_systems_without_such_memory_can_import_it():
+    subprocess.run([sys.executable, "-c", ELSEWHERE], cwd=ROOT, check=True, timeout=120)

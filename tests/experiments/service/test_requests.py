@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.service.requests import AHEAD
+from experiments.service.problems import ServiceError
+from experiments.service.requests import AHEAD, together
 from preprocess.tracks import DecodedTrack
 from tests.experiments.service.exchanges import PATIENCE, answered, sent
 
@@ -84,7 +87,7 @@ def test_only_so_many_files_are_decoded_before_others_are_answered(service_of, h
 
 
 def test_requests_that_wait_for_a_decoder_too_long_are_given_up(service_of, held, eventually):
-    with service_of(timeout=0.5) as service:
+    with service_of(timeout=2) as service:
         clients = [sent(service.port, path=EMBED) for _ in range(AHEAD + 3)]
         assert [answered(client)[0] for client in clients] == [503] * len(clients)
         eventually(lambda: not list(service.service.folder.iterdir()))
@@ -98,6 +101,60 @@ def test_more_requests_than_the_queue_holds_are_sent_away(service_of, held):
         held.go.set()
         assert (status, answered(inside)[0]) == (429, 200)
         assert int(headers["retry-after"]) >= 1
+
+
+def test_calls_that_go_on_when_another_fails_are_cancelled_and_waited_for():
+    ended = []
+
+    async def fails() -> None:
+        await asyncio.sleep(0)
+        raise ServiceError(422, "too much memory")
+
+    async def goes_on() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            ended.append("cancelled")
+
+    with pytest.raises(ServiceError, match="too much memory"):
+        asyncio.run(together([goes_on(), fails(), goes_on()]))
+    assert ended == ["cancelled"] * 2
+
+
+def test_calls_give_their_results_in_order_and_are_cancelled_with_their_request():
+    async def number(given: int) -> int:
+        for _ in range(5 - given):
+            await asyncio.sleep(0)
+        return given
+
+    async def all_of_them() -> list[int]:
+        return await together(map(number, range(5)))
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(together([asyncio.Event().wait(), number(1)]))
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    assert asyncio.run(all_of_them()) == list(range(5))
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancelled())
+
+
+def test_a_token_that_is_asked_for_twice_is_given_once_and_a_numpy_file_holds_the_same(service_of, held):
+    held.go.set()
+    with service_of() as service:
+        (model,) = service.service.models.values()
+        tokens = model.encoder.network.token_names
+        status, _, body = answered(sent(service.port, path=EMBED))
+        values = np.asarray(next(iter(json.loads(body)["layers"].values())), np.float32)
+        assert (status, values.shape[1]) == (200, len(tokens))
+        twice = "&".join(f"tokens={token}" for token in [*tokens, *tokens])
+        assert answered(sent(service.port, path=f"{EMBED}?{twice}"))[2] == body
+        status, _, body = answered(sent(service.port, path=f"{EMBED}?form=npy"))
+        assert status == 200
+        np.testing.assert_array_equal(np.load(io.BytesIO(body)), values)
 
 
 @pytest.mark.parametrize("path", ["/v1/sounds/predict", "/v1/predict"])

@@ -168,7 +168,7 @@ def test_a_stopped_service_answers_what_it_has_begun_and_keeps_its_counts_alone(
         reply: Reply = receive(connection)
         assert (reply.status, reply.json["model"]) == (200, "tags")
         assert service.process.wait(PATIENCE) == 0
-        assert psutil.wait_procs(family, timeout=10)[1] == []
+        assert psutil.wait_procs(family, timeout=PATIENCE)[1] == []
     records = service.journal()
     assert records[-1]["status"] == "COMPLETED"
     counted = {record["name"]: record["points"][-1][1] for record in records if record["kind"] == "metrics"}
@@ -193,8 +193,8 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path, tagger, eventually):
         reply = receive(connection)
         connection.close()
         assert (reply.status, reply.detail) == (503, "the service is being stopped")
-        assert service.process.wait(20) == 0
-        assert psutil.wait_procs(family, timeout=10)[1] == []
+        assert service.process.wait(PATIENCE) == 0
+        assert psutil.wait_procs(family, timeout=PATIENCE)[1] == []
     assert "Traceback" not in "".join(service.lines)
     assert service.journal()[-1]["status"] == "COMPLETED"
     assert list((tmp_path / "temporary").iterdir()) == []

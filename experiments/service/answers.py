@@ -95,8 +95,8 @@ class TempoWindow(AnswerPart):
     seconds: tuple[float, float] = Field(description="Its start and its end", examples=[[0.0, 12.0]])
     tempo: float = Field(description="BPM", examples=[127.0])
     second_tempo: float = Field(description="The tempo that it might be instead, BPM", examples=[63.5])
-    salience: float | None
-    confidence: float | None
+    salience: float | None = Field(description="Share of the first of the two, 0 to 1", examples=[0.7])
+    confidence: float | None = Field(description="How sure the network is, 0 to 1", examples=[0.8])
 
 
 class TempoOfRecording(AnswerPart):
@@ -106,7 +106,7 @@ class TempoOfRecording(AnswerPart):
     second_tempo: float = Field(description="The tempo that it might be instead, BPM", examples=[63.57])
     salience: float | None = Field(description="Share of the first of the two, 0 to 1")
     confidence: float | None = Field(description="How sure the network is, 0 to 1")
-    over_time: list[TempoWindow] | None = None
+    over_time: list[TempoWindow] | None = Field(None, description="The same of every window, where it is asked for")
 
 
 class TempoAnswer(Answer):
@@ -124,15 +124,15 @@ class TempoAnswer(Answer):
 class Beat(AnswerPart):
     """A beat."""
 
-    seconds: float = Field(examples=[0.52])
+    seconds: float = Field(description="Its time", examples=[0.52])
     position: int | None = Field(description="In its bar, 1 for a downbeat; null where it is not known", examples=[1])
-    confidence: float = Field(description="0 to 1", examples=[0.93])
+    confidence: float = Field(description="Activation at the beat, 0 to 1", examples=[0.93])
 
 
 class TempoPoint(AnswerPart):
     """Tempo at a time."""
 
-    seconds: float = Field(examples=[0.52])
+    seconds: float = Field(description="The time", examples=[0.52])
     tempo: float = Field(description="BPM", examples=[119.8])
 
 
@@ -140,14 +140,14 @@ class Alternative(AnswerPart):
     """A tempo that it might be instead."""
 
     tempo: float = Field(description="BPM", examples=[60.0])
-    score: float = Field(examples=[0.4])
+    score: float = Field(description="Log-likelihood relative to the beats of the answer", examples=[-12.5])
 
 
 class Activations(AnswerPart):
     """The outputs of the network over time."""
 
-    step_seconds: float = Field(examples=[0.01])
-    labels: list[str] = Field(examples=[["beat", "downbeat"]])
+    step_seconds: float = Field(description="From one step to the next", examples=[0.01])
+    labels: list[str] = Field(description="Of the outputs", examples=[["beat", "downbeat"]])
     values: list[list[float]] = Field(description="[steps][labels]")
 
 
@@ -157,12 +157,12 @@ class BeatsAnswer(Answer):
     kind: Literal["beats"] = "beats"
     tempo: float | None = Field(description="BPM; null where there are too few beats", examples=[120.0])
     metre: int | None = Field(description="Beats of a bar; null where it is not known", examples=[4])
-    confidence: float | None
-    beats: list[Beat]
+    confidence: float | None = Field(description="Mean of that of the beats; null where there are none", examples=[0.9])
+    beats: list[Beat] = Field(description="In the order of time")
     downbeats: list[float] = Field(description="Times, seconds", examples=[[0.52, 2.52]])
-    tempo_curve: list[TempoPoint]
-    alternatives: list[Alternative]
-    activations: Activations | None = None
+    tempo_curve: list[TempoPoint] = Field(description="The tempo over time")
+    alternatives: list[Alternative] = Field(description="Half and double the tempo, where the decoder compares them")
+    activations: Activations | None = Field(None, description="Where `over_time` is asked for")
 
 
 AnyAnswer = ClassesAnswer | ValuesAnswer | TempoAnswer | BeatsAnswer

@@ -51,7 +51,7 @@ HYBRID = {
 APPLIED: dict[str, NamedConfig] = {**INFERENCE, **HYBRID, **ABLATIONS}
 PRETRAIN: dict[str, NamedConfig] = {
     **{f"{prefix}_pretrain": pretraining(title, **model) for prefix, (title, model) in NETWORKS.items()},
-    "tune_hybrid_pretrain": pretraining("the hybrid of U-Net and SampleCNN", network="tune_hybrid"),
+    "tune_hybrid_pretrain": pretraining("TUNe-SampleCNN hybrid", network="tune_hybrid"),
     **APPLIED,
 }
 TRANSFER: dict[str, NamedConfig] = APPLIED

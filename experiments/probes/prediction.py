@@ -23,7 +23,7 @@ from experiments.messages import say
 from experiments.networks.devices import runtime_of
 from experiments.networks.opening import block_layers
 from experiments.probes.fitted import FittedProbe
-from experiments.settings import PredictionSettings, ProbeExperimentSettings, TrainerSettings
+from experiments.settings import ProbeExperimentSettings, TrainerSettings
 from experiments.tracking import RunHandle
 from models import networks
 from models.descriptions import LARGEST, check_arguments
@@ -48,17 +48,25 @@ def predict(settings: TransferSettings | ProbeExperimentSettings, run: RunHandle
     Raises:
         UserError: No probe or no audio was named, or the encoder is not the one that the probe was trained on.
     """
-    _check_named(settings)
+    _check(settings)
     files = audio_named(settings.inference.audio)
     return predict_files(files, probe_predictor(settings), settings.inference, settings.datamodule.jobs, run)
 
 
-def _check_named(settings: TransferSettings | ProbeExperimentSettings) -> None:
+def _check(settings: TransferSettings | ProbeExperimentSettings) -> None:
+    """Refuse what no probe is needed to see.
+
+    Raises:
+        UserError: No probe was named, or windows, of which a probe sees those that it was trained on.
+    """
     if settings.probe.file is None:
         raise UserError(
             "probe.file is not set: name a probe that was kept, probe_*.safetensors in the folder of its run; or a "
             "trained network, inference.checkpoint=FILE, where the experiment trains networks"
         )
+    for name in ("windows", "hop", "half_overlapped_inference"):
+        if value := getattr(settings.inference, name, None):
+            raise UserError(f"inference.{name}={value}: a probe takes windows as in its training; leave it out")
 
 
 def probe_predictor(settings: TransferSettings | ProbeExperimentSettings) -> Predictor:
@@ -67,8 +75,7 @@ def probe_predictor(settings: TransferSettings | ProbeExperimentSettings) -> Pre
     Raises:
         UserError: No probe was named, or the encoder is not the one that the probe was trained on.
     """
-    _check_named(settings)
-    _refuse_places(settings.inference)
+    _check(settings)
     probe = FittedProbe.load(settings.probe.file)
     producer = _producer(probe, settings.probe.file)
     source = settings.inference.checkpoint or _release(producer["weights"])
@@ -86,17 +93,6 @@ def probe_predictor(settings: TransferSettings | ProbeExperimentSettings) -> Pre
     )
     check_same(encoder, producer, source, settings.probe.file)
     return predictor_of(probe, encoder)
-
-
-def _refuse_places(inference: PredictionSettings) -> None:
-    """Refuse settings of windows: a probe sees those that it was trained on.
-
-    Raises:
-        UserError: One is given.
-    """
-    for name in ("windows", "hop", "half_overlapped_inference"):
-        if value := getattr(inference, name, None):
-            raise UserError(f"inference.{name}={value}: a probe takes windows as in its training; leave it out")
 
 
 def _producer(probe: FittedProbe, file: str) -> Mapping[str, Any]:

@@ -126,8 +126,8 @@ def test_spread_windows_reach_from_the_beginning_to_the_end_evenly(rows: int, le
     assert all(0 <= start <= room for start in starts)
     if len(starts) > 1:
         assert (starts[0], starts[-1] + length) == (0, rows)
-        distance = room / (len(starts) - 1)
-        assert all(abs(start - number * distance) <= 0.5 for number, start in enumerate(starts))
+        gaps = len(starts) - 1
+        assert all(2 * abs(start * gaps - number * room) <= gaps for number, start in enumerate(starts))
     if count * length >= rows:
         assert all(later - earlier <= length for earlier, later in itertools.pairwise(starts))
 

@@ -26,7 +26,7 @@ def test_a_folder_without_a_checkpoint_and_a_missing_file_are_told_apart(tmp_pat
 
 
 def test_a_name_that_is_nearly_a_release_is_told_which():
-    with pytest.raises(UserError, match=r"did you mean musicnn_original_m\w\w or musicnn_original_m\w\w\?"):
+    with pytest.raises(UserError, match=r"did you mean musicnn_original_m\w\w or musicnn_original_m\w\w"):
         checkpoint_file("musicnn_original")
     with pytest.raises(UserError, match=r"or a release: .*passt_deit"):
         checkpoint_file("qqq")

@@ -12,6 +12,7 @@ from experiments.configs.catalogue import PRETRAIN
 from experiments.errors import UserError
 from experiments.export.exporting import export
 from experiments.inference.inference import extract_embeddings
+from experiments.layer_folders import folder_of
 from experiments.networks.initial import initial
 from experiments.settings import PretrainSettings
 from experiments.tracking import RunHandle, overrides
@@ -91,7 +92,7 @@ def test_its_layers_are_tapped_and_it_is_exported(folder):
     stored = {store.name: Store(store) for store in (folder / "out").iterdir()}
     shapes = {name: store.read("0.wav").shape for name, store in stored.items()}
     values = {"conv5": 32, "conv9": 1, "layer1": 8, "layer11": 8}
-    assert shapes == {f"layer_{name}": (1, 1, size) for name, size in values.items()}
+    assert shapes == {folder_of(name): (1, 1, size) for name, size in values.items()}
     run(export, folder, *words, "export.path=hybrid.onnx")
     audio = 0.1 * torch.randn(2, 59_049, generator=torch.Generator().manual_seed(0))
     (found,) = open_onnx("hybrid.onnx", 1).run(None, {"audio": audio.numpy()})

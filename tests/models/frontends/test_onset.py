@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from models.frontends import build
 from models.frontends.onset import onset_strength
-from preprocess import features
+from preprocess import pieces
 from preprocess.features import transform
 from tests.models.pulses import pulses
 from tests.peers import peer
@@ -50,7 +50,7 @@ def test_gain_moves_nothing(decibels):
 
 def test_a_quiet_passage_is_measured_by_the_loudest_of_the_whole_file(monkeypatch):
     """Also where the file is transformed in pieces, of which most do not hold the loudest moment."""
-    monkeypatch.setattr(features, "CHUNK", 4096)
+    monkeypatch.setattr(pieces, "CHUNK", 4096)
     noise = np.random.default_rng(0).standard_normal(66_150).astype(np.float32)
     audio = np.concatenate([2e-6 * noise, 0.5 * pulses(120.0, 1.0), 2e-6 * noise])
     frontend = build("onset")

@@ -28,9 +28,11 @@ def card(encoder: Encoder, checkpoint: str | None, release: str | None) -> dict[
 
     Args:
         encoder: The network.
-        checkpoint: It was loaded from; None: a release.
+        checkpoint: It was loaded from, a file, a folder or the name of a release; None: a release.
         release: Its name, where it is one.
     """
+    if checkpoint in RELEASES:
+        checkpoint, release = None, checkpoint
     checkpoint = None if checkpoint and checkpoint.endswith(WHEEL) else checkpoint  # which holds a release
     file = checkpoint_file(checkpoint) if checkpoint else None
     metadata = {**published_taggers.metadata_of(file), **read_metadata(file)} if file else {}

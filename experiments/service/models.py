@@ -50,15 +50,20 @@ def open_models(settings: TransferSettings) -> list[ServedModel]:
         UserError: Nothing is named, something does not exist, or its parts do not fit together; names the model.
         CheckpointError: A checkpoint cannot be had or read.
     """
-    service = settings.service
-    if not service.models:
-        if settings.inference.checkpoint is None and settings.model.pretrained is None and settings.probe.file is None:
-            raise UserError(
-                "nothing to serve is named: give inference.checkpoint=FILE or a run's folder, probe.file=FILE of a "
-                "kept probe, or several by names of your choice, service.models.tags=runs/KEY service.models.key=FILE"
-            )
-        return [_open(None, settings)]
-    return [_named(name, settings) for name in service.models]
+    named = settings.inference.checkpoint or settings.model.pretrained or settings.probe.file
+    if not named and not settings.service.models:
+        raise UserError(
+            "nothing to serve is named: give inference.checkpoint=FILE or a run's folder, probe.file=FILE of a kept "
+            "probe, or several by names of your choice, service.models.tags=runs/KEY service.models.key=FILE"
+        )
+    models = [_open(None, settings)] if named else []
+    if models and models[0].name in settings.service.models:
+        name = models[0].name
+        raise UserError(
+            f"service.models.{name} and {named}, which is called {name} too: give it a name, "
+            f"service.models.NAME={named}"
+        )
+    return models + [_named(name, settings) for name in settings.service.models]
 
 
 def _named(name: str, settings: TransferSettings) -> ServedModel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import time
@@ -50,6 +51,8 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take no new requests, and end when those in flight are answered."""
+        if not self.should_exit and self.server_state.tasks:
+            os.write(2, b"requests in flight are answered first; a second Ctrl-C does not wait\n")
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 from collections.abc import Iterator
@@ -37,6 +38,9 @@ def serve(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     service, token = settings.service, token_of(settings.service)
     with closing(_listening(service)) as listener, running(settings) as made:
         host, port = listener.getsockname()[:2]
+        if ipaddress.ip_address(host).is_unspecified:
+            say("other machines reach it by an IP address of this one; by a name, once service.hosts lists it")
+            host = "::1" if ":" in host else "127.0.0.1"
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         say(f"models: {', '.join(made.models)}")
         print(f"{address}  (the schema: {address}/docs; Ctrl-C stops)", flush=True)

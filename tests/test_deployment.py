@@ -92,7 +92,7 @@ def test_a_container_answers_is_healthy_and_ends_in_order(container, models, tmp
     limit = threading.Timer(PATIENCE, server.kill)
     limit.start()
     try:
-        port = next(found[1] for line in server.stdout if (found := re.search(r"http://0\.0\.0\.0:(\d+)", line)))
+        port = next(found[1] for line in server.stdout if (found := re.search(r"http://127\.0\.0\.1:(\d+)", line)))
         check(f"http://127.0.0.1:{port}", models, tmp_path)
         health = container.start(*(word.replace(":8000/", f":{port}/") for word in container.health))
         assert health.wait(PATIENCE) == 0

@@ -100,7 +100,7 @@ class Step(nn.Module):
 
 
 PROCESS = """
-import sys, warnings
+import os, sys, warnings
 import torch
 from torch.nn.parallel import DistributedDataParallel
 from experiments import distributed
@@ -118,6 +118,7 @@ with torch.autocast("cpu", torch.bfloat16):
 halves = {name: parameter.grad for name, parameter in half.module.named_parameters()}
 torch.save({"loss": loss.detach(), "gradients": gradients, "half": halves}, f"{sys.argv[1]}/{rank}.pt")
 distributed.leave()
+os._exit(0)  # gloo's threads are at times not joined when the interpreter takes itself down
 """
 
 

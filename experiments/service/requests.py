@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -97,7 +96,7 @@ class Service:
 
     @cached_property
     def _decoded_at_once(self) -> asyncio.Semaphore:
-        return asyncio.Semaphore((self.settings.decoders or os.cpu_count() or 1) + AHEAD)
+        return asyncio.Semaphore(self.settings.decoder_processes + AHEAD)
 
     async def decoded(self, path: Path, models: Sequence[ServedModel]) -> dict[str, DecodedTrack | str]:
         """The rows of a file for some models, or the reason why there are none, by `ServedModel.decoding`.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -83,7 +82,7 @@ def running(settings: TransferSettings) -> Iterator[Service]:
     with (
         private_folder() as folder,
         closing(Batches(settings.inference.batch_size, service.batch_wait)) as batches,
-        closing(Decoders(service.decoders or os.cpu_count() or 1, limits, decodes)) as decoders,
+        closing(Decoders(service.decoder_processes, limits, decodes)) as decoders,
     ):
         yield Service(models, decoders, batches, Counts(), folder, service)
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from typing import Annotated, Literal, Self
 
@@ -76,6 +77,11 @@ class ServiceSettings(Section):
                 f"{SHORTEST_TOKEN} characters that requests have to bear), or service.open=True to answer everybody"
             )
         return self
+
+    @property
+    def decoder_processes(self) -> int:
+        """How many processes decode files."""
+        return self.decoders or os.cpu_count() or 1
 
     @property
     def loopback(self) -> bool:

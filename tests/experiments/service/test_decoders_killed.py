@@ -153,7 +153,7 @@ def test_nothing_outlives_a_service_that_is_killed(noted: Noted, eventually: Cal
             service.wait(PATIENCE)
         finally:
             service.kill()
-    eventually(lambda: not any(one.is_running() for one in processes))
+    assert eventually(lambda: not any(one.is_running() for one in processes))
 
 
 def test_every_job_is_answered_rightly_while_decoders_are_killed(

@@ -74,4 +74,4 @@ import experiments.service.decoding
 
 
 def test_systems_without_such_memory_can_import_it():
-    subprocess.run([sys.executable, "-c", ELSEWHERE], cwd=ROOT, check=True, timeout=120)
+    assert subprocess.run([sys.executable, "-c", ELSEWHERE], cwd=ROOT, timeout=120).returncode == 0

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
 
@@ -21,6 +20,7 @@ from models.frontends.base import FrontEnd
 from models.frontends.mel import MelFrontEnd
 from models.initial_weights import LoadReport, State
 from models.inputs import Inputs
+from models.kernels.products import linear
 from models.maest.adapt import adapt
 from models.maest.compiled import compile_blocks
 from models.maest.export import AudioNetwork
@@ -362,7 +362,7 @@ class MAEST(Network, name="maest"):
         time = self.time_new_pos_embed[..., offset : offset + columns]
         positions = sum_positions(self.freq_new_pos_embed, time, kept)
         proj = self.patch_embed["proj"]
-        patches = F.linear(patches, proj.weight.flatten(1), proj.bias) + positions
+        patches = linear(patches, proj.weight.flatten(1), proj.bias) + positions
         special = torch.cat([self.cls_token, self.dist_token], dim=1) + self.new_pos_embed
         special = special.to(patches.dtype).expand(len(x), -1, -1)
         return self.pos_drop(torch.cat([special, patches], dim=1))

@@ -2,6 +2,7 @@
 
 The weights of the blocks are reordered once into the layout that the matrix kernels of oneDNN read, the GELU and the
 residual sums become part of the products, and nothing is kept for a backward pass. Equal to the network up to rounding.
+In bfloat16, products and attention are computed as autocast computes them; norms and residual sums stay in float32.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import copy
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
+from models.kernels.attention import attention
+from models.kernels.choices import enabled
 from models.maest.vit import Block
 
 _ROWS = 1024  # products with about so many tokens are what the packed layout is chosen for
@@ -20,9 +22,9 @@ _ROWS = 1024  # products with about so many tokens are what the packed layout is
 class PackedLinear:
     """A linear layer in oneDNN's layout; it can neither be trained nor saved."""
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), _ROWS)
-        self.bias = bias.detach().clone()
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor, dtype: torch.dtype) -> None:
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(dtype).contiguous(), _ROWS)
+        self.bias = bias.detach().to(dtype, copy=True)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """`x W^T + b`."""
@@ -33,23 +35,26 @@ class PackedLinear:
         return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "gelu", [], "none")
 
     def add(self, x: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
-        """`x W^T + b + residual`."""
+        """`x W^T + b + residual`, the sum in float32."""
+        if x.dtype != residual.dtype:
+            return self(x) + residual
         return torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.weight, self.bias, "add")
 
 
 class PackedBlock(nn.Module):
-    """A `Block` for inference; the same call, the same values; float32 under autocast too, as its weights are."""
+    """A `Block` for inference; the same call, the same values."""
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, block: Block, dtype: torch.dtype) -> None:
         super().__init__()
-        attention, dim = block.attn, block.attn.proj.in_features
-        self.heads = attention.heads
+        own, dim = block.attn, block.attn.proj.in_features
+        self.heads, self.dtype = own.heads, dtype
         self.norm1, self.norm2 = copy.deepcopy(block.norm1), copy.deepcopy(block.norm2)
-        weight, bias = attention.qkv.weight, attention.qkv.bias
-        self.q, self.kv = PackedLinear(weight[:dim], bias[:dim]), PackedLinear(weight[dim:], bias[dim:])
-        self.proj = PackedLinear(attention.proj.weight, attention.proj.bias)
-        self.fc1 = PackedLinear(block.mlp.fc1.weight, block.mlp.fc1.bias)
-        self.fc2 = PackedLinear(block.mlp.fc2.weight, block.mlp.fc2.bias)
+        weight, bias = own.qkv.weight, own.qkv.bias
+        self.q = PackedLinear(weight[:dim], bias[:dim], dtype)
+        self.kv = PackedLinear(weight[dim:], bias[dim:], dtype)
+        self.proj = PackedLinear(own.proj.weight, own.proj.bias, dtype)
+        self.fc1 = PackedLinear(block.mlp.fc1.weight, block.mlp.fc1.bias, dtype)
+        self.fc2 = PackedLinear(block.mlp.fc2.weight, block.mlp.fc2.bias, dtype)
 
     @torch.no_grad()
     def forward(self, x: torch.Tensor, queries: int | None = None) -> torch.Tensor:
@@ -61,26 +66,28 @@ class PackedBlock(nn.Module):
         batch, tokens, dim = x.shape
         read = tokens if queries is None else queries
         heads = (self.heads, dim // self.heads)
-        normed = self.norm1(x)
+        normed = self.norm1(x).to(self.dtype)
         q = self.q(normed[:, :read]).view(batch, read, *heads).transpose(1, 2)
         k, v = self.kv(normed).view(batch, tokens, 2, *heads).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        mixed = attention(q, k, v).transpose(1, 2).flatten(2)
         x = self.proj.add(mixed, x[:, :read].contiguous())
-        return self.fc2.add(self.fc1.gelu(self.norm2(x)), x)
+        return self.fc2.add(self.fc1.gelu(self.norm2(x).to(self.dtype)), x)
 
 
-def prepare(network: nn.Module) -> nn.Module:
+def prepare(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
     """A network for inference only: `eval()` mode, no gradients, and on a CPU packed weights where oneDNN is there.
 
     The copy does not follow later changes of `network`, and it cannot be saved: keep the original for that.
 
     Args:
-        network: A MAEST, left as it is. Off the CPU, in another precision than float32 or without oneDNN, a plain copy
-            is made.
+        network: A MAEST, left as it is. Off the CPU, in another precision than float32, without oneDNN or where other
+            kernels than PyTorch's own are not wanted (`models.kernels.choices.use`), a plain copy is made.
+        dtype: Of the products in its blocks.
     """
     weight = network.cls_token
-    if weight.device.type == "cpu" and weight.dtype == torch.float32 and torch.backends.mkldnn.is_available():
-        blocks = nn.ModuleList(PackedBlock(block) for block in network.blocks)
+    on_cpu = weight.device.type == "cpu" and weight.dtype == torch.float32
+    if on_cpu and torch.backends.mkldnn.is_available() and enabled():
+        blocks = nn.ModuleList(PackedBlock(block, dtype) for block in network.blocks)
         prepared = copy.deepcopy(network, {id(network.blocks): blocks})
     else:
         prepared = copy.deepcopy(network)

@@ -9,6 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from models.kernels.attention import attention
+from models.kernels.products import Linear, linear
+
 INIT_STD = 0.02
 
 
@@ -28,21 +31,21 @@ def _add(x: torch.Tensor, update: torch.Tensor) -> torch.Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention by the fused kernel; the rows of `qkv` are ordered q, k, v and inside each by head."""
+    """Multi-head self-attention; the rows of `qkv` are ordered q, k, v and inside each by head."""
 
     def __init__(self, dim: int, heads: int, dropout: float = 0.0, attention_dropout: float = 0.0) -> None:
         super().__init__()
         self.heads = heads
         self.attention_dropout = attention_dropout
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim)
+        self.proj = Linear(dim, dim)
         self.proj_drop = nn.Dropout(dropout)
 
     def forward(self, x: torch.Tensor, queries: int | None = None) -> torch.Tensor:
         """`[B, N, dim]` -> `[B, N, dim]`, or `[B, queries, dim]` for the first tokens alone."""
         q, k, v = self._project(x, queries)
         rate = self.attention_dropout if self.training else 0.0
-        x = F.scaled_dot_product_attention(q, k, v, dropout_p=rate)
+        x = attention(q, k, v, rate)
         return self.proj_drop(self.proj(x.transpose(1, 2).flatten(2)))
 
     def _project(self, x: torch.Tensor, queries: int | None) -> tuple[torch.Tensor, ...]:
@@ -51,8 +54,8 @@ class Attention(nn.Module):
         heads = (self.heads, dim // self.heads)
         if queries is None:
             return self.qkv(x).view(batch, -1, 3, *heads).permute(2, 0, 3, 1, 4).unbind(0)
-        q = F.linear(x[:, :queries], self.qkv.weight[:dim], self.qkv.bias[:dim])
-        pair = F.linear(x, self.qkv.weight[dim:], self.qkv.bias[dim:])
+        q = linear(x[:, :queries], self.qkv.weight[:dim], self.qkv.bias[:dim])
+        pair = linear(x, self.qkv.weight[dim:], self.qkv.bias[dim:])
         k, v = pair.view(batch, -1, 2, *heads).permute(2, 0, 3, 1, 4).unbind(0)
         return q.view(batch, queries, *heads).transpose(1, 2), k, v
 
@@ -62,8 +65,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, dim: int, hidden: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(dim, hidden)
-        self.fc2 = nn.Linear(hidden, dim)
+        self.fc1 = Linear(dim, hidden)
+        self.fc2 = Linear(hidden, dim)
         self.drop = nn.Dropout(dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,133 @@
+"""Matrix products of float32 on a CPU by oneDNN, with their gradients, where they are faster than those of PyTorch.
+
+Products of bfloat16 go to oneDNN in PyTorch already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.nn import functional as F
+
+from models.kernels.choices import TORCH, Candidates, choice, enabled, numbers
+
+ONEDNN = "onednn"
+SMALLEST = 2**20  # multiply-adds: below them the call costs more than the product
+TIMED_ROWS = 256  # products of more rows are alike
+
+
+class Linear(nn.Linear):
+    """`nn.Linear`, its products by the fastest kernel; the same parameters, the same results up to rounding."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., in_features]` -> `[..., out_features]`."""
+        return linear(x, self.weight, self.bias)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`x W^T + b`, as `torch.nn.functional.linear` computes it.
+
+    Args:
+        x: `[..., inputs]`.
+        weight: `[outputs, inputs]`.
+        bias: `[outputs]`.
+    """
+    if not _may_differ(x, weight):
+        return F.linear(x, weight, bias)
+    training = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+    rows, (outputs, inputs) = x.numel() // x.shape[-1], weight.shape
+    if _kernel(_bucket(rows), inputs, outputs, training) == TORCH:
+        return F.linear(x, weight, bias)
+    return _Linear.apply(x, weight, bias) if training else times_transposed(x, weight, bias)
+
+
+def takes_part(x: Tensor) -> bool:
+    """Whether other kernels than PyTorch's own are looked at: for float32 on a CPU, neither compiled nor exported."""
+    return (
+        not torch.compiler.is_compiling()
+        and x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and type(x) in (Tensor, nn.Parameter)
+        and not torch.jit.is_tracing()
+        and enabled()
+    )
+
+
+def _may_differ(x: Tensor, weight: Tensor) -> bool:
+    return (
+        takes_part(x)
+        and weight.dtype == torch.float32
+        and x.numel() * len(weight) >= SMALLEST
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+def _bucket(rows: int) -> int:
+    """Rows that stand for so many: the next power of two, up to `TIMED_ROWS`."""
+    return min(1 << (rows - 1).bit_length(), TIMED_ROWS)
+
+
+def times_transposed(x: Tensor, y: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`x y^T + b` of `[..., n]` and `[m, n]` by oneDNN."""
+    return torch.ops.mkldnn._linear_pointwise(x, y, bias, "none", [], "")
+
+
+def transposed_times(x: Tensor, y: Tensor, sums: bool = False) -> tuple[Tensor, Tensor | None]:
+    """`x^T y` of `[k, m]` and `[k, n]` by oneDNN, and the sums of the columns of `x` on request."""
+    product, total = torch.ops.aten.mkldnn_linear_backward_weights(x.to_mkldnn(), y.to_mkldnn(), y, sums)
+    return product.to_dense(), total.to_dense() if sums else None
+
+
+class _Linear(Function):
+    """See `linear`."""
+
+    @staticmethod
+    def forward(x, weight, bias):
+        """`[..., inputs]` -> `[..., outputs]`."""
+        return times_transposed(x, weight, bias)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        """Input and weights are kept."""
+        x, weight, bias = inputs
+        ctx.save_for_backward(x, weight)
+        ctx.bias = bias is not None
+
+    @staticmethod
+    def backward(ctx, grad):
+        """Of input, weights and bias; by PyTorch's own products where a second derivative is asked for."""
+        x, weight = ctx.saved_tensors
+        by_input, by_weight, by_bias = ctx.needs_input_grad
+        rows, seen = grad.flatten(0, -2), x.flatten(0, -2)
+        if torch.is_grad_enabled():
+            dx = (rows @ weight).view_as(x) if by_input else None
+            return dx, rows.t() @ seen if by_weight else None, rows.sum(0) if by_bias else None
+        rows = rows.contiguous()
+        dx = times_transposed(rows, weight.t()).view_as(x) if by_input else None
+        if not by_weight:
+            return dx, None, rows.sum(0) if by_bias else None
+        return dx, *transposed_times(rows, seen.contiguous(), by_bias)
+
+
+def _kernel(rows: int, inputs: int, outputs: int, training: bool) -> str:
+    name = f"linear-{rows}x{inputs}x{outputs}-{'training' if training else 'inference'}"
+    return choice(name, lambda: _candidates(rows, inputs, outputs, training))
+
+
+def _candidates(rows: int, inputs: int, outputs: int, training: bool) -> Candidates:
+    x, weight, bias = numbers(rows, inputs), numbers(outputs, inputs), numbers(outputs)
+    if not training:
+        return {
+            TORCH: lambda: [F.linear(x, weight, bias)],
+            ONEDNN: lambda: [times_transposed(x, weight, bias)],
+        }
+    leaves, slope = [tensor.requires_grad_() for tensor in (x, weight, bias)], numbers(rows, outputs)
+
+    def gradients(product: Callable[..., Tensor]) -> Sequence[Tensor]:
+        with torch.enable_grad():
+            return torch.autograd.grad(product(*leaves), leaves, slope)
+
+    return {TORCH: lambda: gradients(F.linear), ONEDNN: lambda: gradients(_Linear.apply)}

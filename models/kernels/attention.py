@@ -1,7 +1,7 @@
 """Attention on a CPU by matrix products of whole heads, in blocks of rows, where it is faster than PyTorch's kernel.
 
-Weights of a block of queries are computed, normalised and used while they are in the cache, and once more in the backward
-pass, so that no more memory is needed than by PyTorch's kernel, which does the same with smaller blocks. In bfloat16 the
+Weights of a block of queries are computed, normalised and used while they are in the cache, and once more in the
+backward pass, so that no more memory is needed than by PyTorch's kernel, whose blocks are smaller. In bfloat16 the
 weights are bfloat16, too; their normalisation is computed in float32.
 """
 

@@ -1,7 +1,7 @@
 """Which of several kernels is the fastest on this processor: timed where it is first asked for, and remembered.
 
-A choice is kept in the cache, by processor and version of PyTorch. The first process that makes it wins: all later ones,
-and those that run at the same time, follow it, so that the same command gives the same bits on the same machine.
+A choice is kept in the cache, by processor and version of PyTorch. The first process that makes it wins: all later
+ones, and those that run at the same time, follow it, so that a command gives the same bits again on the same machine.
 """
 
 from __future__ import annotations

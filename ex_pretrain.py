@@ -9,6 +9,7 @@ python ex_pretrain.py export with inference.checkpoint=CHECKPOINT export.format=
 
 from __future__ import annotations
 
+from experiments.arithmetic import arithmetic
 from experiments.configs import catalogue
 from experiments.settings import PretrainSettings
 from experiments.tracking import Experiment, RunHandle
@@ -20,6 +21,7 @@ ex = Experiment(
     resumable=["main"],
     alone=["predict", "export"],
     aliases={"evaluate": "test"},
+    around=arithmetic,
     examples=[
         "with maest_10s_random_weights_pretrain demo",
         "with maest_10s_from_passt_pretrain datamodule.base_dir=AUDIO_DIR",

@@ -8,11 +8,18 @@ python ex_probe.py predict with probe.file=PROBE inference.checkpoint=CHECKPOINT
 
 from __future__ import annotations
 
+from experiments.arithmetic import arithmetic
 from experiments.configs import catalogue
 from experiments.settings import ProbeExperimentSettings
 from experiments.tracking import Experiment, RunHandle
 
-ex = Experiment("ex_probe", ProbeExperimentSettings, catalogue.PROBE, alone=["main", "report", "predict"])
+ex = Experiment(
+    "ex_probe",
+    ProbeExperimentSettings,
+    catalogue.PROBE,
+    alone=["main", "report", "predict"],
+    around=arithmetic,
+)
 
 
 @ex.main

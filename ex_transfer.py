@@ -15,6 +15,7 @@ python ex_transfer.py serve with inference.checkpoint=CHECKPOINT
 
 from __future__ import annotations
 
+from experiments.arithmetic import arithmetic
 from experiments.configs import catalogue
 from experiments.errors import UserError
 from experiments.tracking import Experiment, RunHandle
@@ -27,6 +28,7 @@ ex = Experiment(
     resumable=["main"],
     alone=["predict", "export", "serve"],
     aliases={"test": "evaluate"},
+    around=arithmetic,
 )
 
 

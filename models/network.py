@@ -229,6 +229,10 @@ class Network(Named):
         """A copy for inference only: evaluation, no gradients; it need not be able to be trained or saved."""
         return copy.deepcopy(self).eval().requires_grad_(False)
 
+    def prepared_mixed(self, dtype: torch.dtype) -> Network:
+        """The same for products of another type on a CPU, under autocast; itself where nothing is gained."""
+        return self
+
     def export_form(
         self, inputs: Inputs, layers: Sequence[str], frames: int | None = None, fused: bool = False
     ) -> ExportForm:

@@ -132,7 +132,10 @@ class Runner:
             torch.set_num_threads(self.runtime.threads)
         device = self.runtime.torch_device
         network = self.network.to(device)
-        network = network if self.runtime.mixed else network.prepared()  # what is prepared computes in float32
+        if (mixed := self.runtime.mixed) is None:
+            network = network.prepared()
+        elif device.type == "cpu":
+            network = network.prepared_mixed(mixed)
         return network, copy.deepcopy(self.inputs).to(device).eval()
 
 

@@ -7,7 +7,9 @@ import torch
 from experiments import distributed
 from experiments.errors import UserError
 from experiments.launcher import layout
+from experiments.messages import say
 from experiments.settings import TrainerSettings
+from models.kernels.processor import has_bfloat16
 
 
 def check_accelerator(settings: TrainerSettings) -> None:
@@ -25,6 +27,9 @@ def check_accelerator(settings: TrainerSettings) -> None:
         raise UserError(
             "trainer.precision=16-mixed: float16 is not for a CPU; set bf16-mixed, 32-true, or leave it at auto"
         )
+    on_cpu = not cuda and not on_mps and settings.accelerator != "mps"
+    if settings.precision == "bf16-mixed" and on_cpu and has_bfloat16() is False:
+        say("trainer.precision=bf16-mixed: this processor has no bfloat16 products; 32-true is faster here")
     if cuda and (wanted := layout(settings.devices, settings.num_nodes)[0]) > torch.cuda.device_count():
         raise UserError(
             f"{wanted} processes on this node (trainer.devices={settings.devices}), each of which takes a GPU: "

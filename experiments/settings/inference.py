@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from experiments.settings.base import Count, Positive, Section, Share
+from models.kernels.mode import Mode
 
 Layers = Annotated[list[str], Field(min_length=1)]
 Join = Literal["mean", "mean_logits", "median", "max", "vote"]
@@ -23,6 +24,7 @@ class PredictionSettings(Section):
     overwrite: bool = False  # replace what is in out_dir and was made of another network, block or audio
     batch_size: Positive = 16  # windows
     threads: Positive | None = None  # of torch on a CPU; None: torch's own choice, one a core
+    kernels: Mode = "auto"  # on a CPU, training too: auto, the fastest exact ones; torch, PyTorch's own alone
     top: Positive | None = None  # classes of a file in the ranking; of tags these are given; None: 10, see thresholds
     threshold: Share | None = None  # tags: probability from which on one is given, the same for all
     thresholds: str | None = None  # tags: the file thresholds.json of an evaluation; None: those of the checkpoint

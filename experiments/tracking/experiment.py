@@ -68,6 +68,7 @@ class Experiment(Generic[S]):
         aliases: other names of commands.
         examples: what may be typed behind the script; where given, a command line with neither a command nor settings
             shows these and does nothing.
+        around: what holds while a command works, given its settings and its run.
     """
 
     def __init__(
@@ -79,11 +80,12 @@ class Experiment(Generic[S]):
         alone: Sequence[str] = (),
         aliases: Mapping[str, str] | None = None,
         examples: Sequence[str] = (),
+        around: Callable[[S, RunHandle], contextlib.AbstractContextManager[object]] | None = None,
     ):
         caller = sys._getframe(1).f_globals
         self.name, self.model, self.named_configs = name, settings, dict(named_configs)
         self._resumable, self._alone, self._examples = frozenset(resumable), frozenset(alone), tuple(examples)
-        self._aliases = dict(aliases or {})
+        self._aliases, self._around = dict(aliases or {}), around or (lambda settings, run: contextlib.nullcontext())
         self.script = Path(caller.get("__file__", f"{name}.py")).absolute()
         self._commands: dict[str, Command] = {}
         self._default: str | None = None
@@ -180,7 +182,9 @@ class Experiment(Generic[S]):
                 others_wait = False
                 ranks.tell_others(handle)
             handle.named = composition.named
-            return self._commands[command](settings.model_copy(update={"seed": handle.seed}), handle)
+            own = settings.model_copy(update={"seed": handle.seed})
+            with self._around(own, handle):
+                return self._commands[command](own, handle)
 
         with lifecycle.signals():
             if is_global_zero():

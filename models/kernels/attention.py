@@ -15,7 +15,8 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from models.kernels.choices import TORCH, Candidates, choice, enabled, numbers
+from models.kernels.choices import TORCH, Candidates, choice, numbers
+from models.kernels.mode import enabled
 from models.kernels.products import times_transposed, transposed_times
 
 BLOCKS = "blocks"

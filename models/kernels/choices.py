@@ -6,6 +6,7 @@ ones, and those that run at the same time, follow it, so that a command gives th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -13,16 +14,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from models.cache import cache_dir
 from models.fingerprint import fingerprint
+from models.kernels.mode import enabled
 from models.machine_code import made_for
 
-Mode = Literal["auto", "torch"]
+VERSION = 1  # of the kernels here: another one has everything timed again
 TORCH = "torch"
 GAIN = 1.1  # times faster than PyTorch's own: for less, nothing is changed
 SECONDS = 0.02  # for the timing of one choice, beside a first turn to warm up
@@ -34,29 +35,14 @@ Candidates = Mapping[str, Callable[[], Sequence[Tensor]]]
 
 _lock = threading.RLock()
 _chosen: dict[str, str] = {}
-_mode: list[Mode] = ["auto"]
 
 
-def use(mode: Mode) -> None:
-    """Take the fastest kernels from now on in this process (auto), or PyTorch's own alone (torch).
-
-    Raises:
-        ValueError: There is no such mode.
-    """
-    if mode not in get_args(Mode):
-        raise ValueError(f"kernels={mode}: give {' or '.join(get_args(Mode))}")
-    _mode[0] = mode
-
-
-def enabled() -> bool:
-    """Whether other kernels than PyTorch's own may be taken."""
-    return _mode[0] == "auto"
-
-
-def chosen() -> dict[str, str]:
-    """The choices that this process has followed so far: names of kernels by what they do, in which size."""
-    with _lock:
-        return dict(sorted(_chosen.items()))
+def others() -> dict[str, str]:
+    """All choices on this processor that are not PyTorch's own, of this process, its workers and earlier ones."""
+    if not enabled():
+        return {}
+    kept = {file.stem: _kept(file.stem) for file in _folder().glob("[!.]*.json")}
+    return {key: kernel for key, kernel in sorted((kept | _chosen).items()) if kernel not in (TORCH, None)}
 
 
 def choice(what: str, candidates: Callable[[], Candidates]) -> str:
@@ -80,7 +66,7 @@ def choice(what: str, candidates: Callable[[], Candidates]) -> str:
 
 @cache
 def _folder() -> Path:
-    return cache_dir() / "kernels" / fingerprint(made_for(("torch",)))
+    return cache_dir() / "kernels" / fingerprint({**made_for(("torch",)), "kernels": VERSION})
 
 
 def _kept(key: str) -> str | None:
@@ -98,17 +84,24 @@ def _keep(key: str, candidates: Callable[[], Candidates]) -> str:
         milliseconds = _timed(candidates())
     best = min(milliseconds, key=lambda name: milliseconds[name])
     kernel = best if milliseconds[TORCH] > GAIN * milliseconds[best] else TORCH
-    file = _folder() / f"{key}.json"
-    aside = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}")
+    with contextlib.suppress(OSError):  # a cache that cannot be written: every process chooses for itself
+        _write(_folder() / f"{key}.json", {"kernel": kernel, "milliseconds": milliseconds})
+    return _kept(key) or kernel
+
+
+def _write(file: Path, found: dict[str, object]) -> None:
+    """Make a file as a whole, unless a good one is there."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(json.dumps({"kernel": kernel, "milliseconds": milliseconds}) + "\n", encoding="utf-8")
-        os.link(aside, file)
-    except OSError:  # it is there already, or nothing can be kept here
-        return _kept(key) or kernel
+        aside.write_text(json.dumps(found) + "\n", encoding="utf-8")
+        try:
+            os.link(aside, file)
+        except OSError:  # it is there already, or this file system has no links
+            if _kept(file.stem) is None:
+                os.replace(aside, file)
     finally:
         aside.unlink(missing_ok=True)
-    return kernel
 
 
 def _timed(candidates: Candidates) -> dict[str, float]:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional as F
 
-from models.kernels.choices import TORCH, Candidates, choice, enabled, numbers
+from models.kernels.choices import TORCH, Candidates, choice, numbers
+from models.kernels.mode import enabled
 
 ONEDNN = "onednn"
 SMALLEST = 2**20  # multiply-adds: below them the call costs more than the product

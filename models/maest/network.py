@@ -297,6 +297,10 @@ class MAEST(Network, name="maest"):
         """For inference alone; see `models.maest.prepared`."""
         return prepare(self)
 
+    def prepared_mixed(self, dtype: torch.dtype) -> MAEST:
+        """The same with products of another type."""
+        return prepare(self, dtype)
+
     def export_form(
         self, inputs: Inputs, layers: Sequence[str], frames: int | None = None, fused: bool = False
     ) -> ExportForm:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from models.kernels.attention import attention
-from models.kernels.choices import enabled
+from models.kernels.mode import enabled
 from models.maest.vit import Block
 
 _ROWS = 1024  # products with about so many tokens are what the packed layout is chosen for
@@ -84,11 +84,19 @@ def prepare(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module
             kernels than PyTorch's own are not wanted (`models.kernels.choices.use`), a plain copy is made.
         dtype: Of the products in its blocks.
     """
-    weight = network.cls_token
-    on_cpu = weight.device.type == "cpu" and weight.dtype == torch.float32
-    if on_cpu and torch.backends.mkldnn.is_available() and enabled():
+    if _packable(network.cls_token, dtype):
         blocks = nn.ModuleList(PackedBlock(block, dtype) for block in network.blocks)
         prepared = copy.deepcopy(network, {id(network.blocks): blocks})
     else:
         prepared = copy.deepcopy(network)
     return prepared.eval().requires_grad_(False)
+
+
+def _packable(weight: torch.Tensor, dtype: torch.dtype) -> bool:
+    return (
+        weight.device.type == "cpu"
+        and weight.dtype == torch.float32
+        and torch.backends.mkldnn.is_available()
+        and (dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        and enabled()
+    )

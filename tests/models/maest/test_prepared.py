@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from models.kernels.mode import using
 from models.maest import MAEST
 from models.maest.prepared import PackedBlock, prepare
 
@@ -68,3 +69,25 @@ def test_autocast_does_not_break_it(network):
             assert prepared(x).shape == (2, 11)
     assert tokens.dtype == torch.float32
     torch.testing.assert_close(tokens, expected, rtol=0.1, atol=0.1)
+
+
+@pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="oneDNN has no bfloat16 here")
+def test_in_bfloat16_it_is_as_near_as_autocast(network):
+    prepared, x = network.prepared_mixed(torch.bfloat16), torch.randn(2, 300, 96)
+    assert all(isinstance(block, PackedBlock) for block in prepared.blocks)
+    network.eval()
+    with torch.inference_mode():
+        exact = network.embed(x, ["block_02"])["block_02"]
+        with torch.autocast("cpu", torch.bfloat16):
+            cast, packed = (each.embed(x, ["block_02"])["block_02"] for each in (network, prepared))
+            logits = prepared(x)
+    assert packed.dtype == torch.float32
+    assert logits.shape == (2, 11)
+    errors = [float((each.float() - exact).norm() / exact.norm()) for each in (cast, packed)]
+    assert 0 < errors[1] < 1.2 * errors[0] < 0.1
+
+
+def test_with_kernels_of_pytorch_alone_nothing_is_packed(network):
+    with using("torch"):
+        prepared = prepare(network)
+    assert not any(isinstance(block, PackedBlock) for block in prepared.blocks)

@@ -1,0 +1,30 @@
+"""The kernels that a command computes with: as the settings say, and as the run keeps it."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from models.kernels.mode import using
+
+if TYPE_CHECKING:
+    from experiments.settings import PretrainSettings, ProbeExperimentSettings
+    from experiments.tracking import RunHandle
+
+
+@contextlib.contextmanager
+def arithmetic(settings: PretrainSettings | ProbeExperimentSettings, run: RunHandle) -> Iterator[None]:
+    """Compute as `inference.kernels` says; afterwards the run's information says which kernels that were.
+
+    Args:
+        settings: Of the command.
+        run: Gets `kernels`: those that are not PyTorch's own, by what they do.
+    """
+    with using(settings.inference.kernels):
+        try:
+            yield
+        finally:
+            if choices := sys.modules.get("models.kernels.choices"):
+                run.set_info(kernels=choices.others())

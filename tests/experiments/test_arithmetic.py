@@ -1,0 +1,42 @@
+"""A command computes with the kernels of its settings, and its run says which those were."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from experiments.arithmetic import arithmetic
+from experiments.settings import PretrainSettings, ProbeExperimentSettings
+from models.kernels import choices
+from models.kernels.mode import enabled
+
+
+@pytest.mark.parametrize("script", [PretrainSettings, ProbeExperimentSettings])
+@pytest.mark.parametrize("kernels", ["auto", "torch"])
+def test_they_are_those_of_the_settings_and_recorded(script, kernels, tmp_path, monkeypatch):
+    monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path))
+    monkeypatch.delenv("OSTINATO_KERNELS", raising=False)
+    monkeypatch.setattr(choices, "_chosen", {"product-7threads": "onednn", "sum-7threads": "torch"})
+    found = {}
+    settings = script(inference={"kernels": kernels})
+    with arithmetic(settings, SimpleNamespace(set_info=found.update)):
+        assert enabled() is (kernels == "auto")
+    assert enabled()
+    assert found == {"kernels": {"product-7threads": "onednn"} if kernels == "auto" else {}}
+
+
+def test_they_are_recorded_where_a_command_fails():
+    found = {}
+    with (
+        pytest.raises(ZeroDivisionError),
+        arithmetic(PretrainSettings(), SimpleNamespace(set_info=found.update)),
+    ):
+        _ = torch.get_num_threads() / 0
+    assert "kernels" in found
+
+
+def test_an_unknown_one_is_refused():
+    with pytest.raises(ValueError, match="auto"):
+        PretrainSettings(inference={"kernels": "mkl"})

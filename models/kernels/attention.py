@@ -16,8 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from models.kernels.choices import TORCH, Candidates, choice, numbers
-from models.kernels.mode import enabled
-from models.kernels.products import times_transposed, transposed_times
+from models.kernels.products import takes_part, times_transposed, transposed_times
 
 BLOCKS = "blocks"
 BLOCK = 720_000  # weights of a block: with float32 they stay in the cache that cores share
@@ -50,14 +49,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
 
 def _may_differ(q: Tensor, k: Tensor, v: Tensor) -> bool:
     return (
-        not torch.compiler.is_compiling()
-        and q.device.type == "cpu"
-        and q.dtype in TYPES
-        and q.dtype == k.dtype == v.dtype
-        and type(q) is Tensor
-        and not torch.jit.is_tracing()
-        and min(q.shape[2], k.shape[2]) >= SMALLEST
-        and enabled()
+        takes_part(q) and q.dtype in TYPES and q.dtype == k.dtype == v.dtype and min(q.shape[2], k.shape[2]) >= SMALLEST
     )
 
 

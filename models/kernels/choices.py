@@ -64,9 +64,13 @@ def choice(what: str, candidates: Callable[[], Candidates]) -> str:
         return _chosen[key]
 
 
-@cache
 def _folder() -> Path:
-    return cache_dir() / "kernels" / fingerprint({**made_for(("torch",)), "kernels": VERSION})
+    return cache_dir() / "kernels" / _machine()
+
+
+@cache
+def _machine() -> str:
+    return fingerprint({**made_for(("torch",)), "kernels": VERSION})
 
 
 def _kept(key: str) -> str | None:
@@ -80,7 +84,7 @@ def _kept(key: str) -> str | None:
 
 def _keep(key: str, candidates: Callable[[], Candidates]) -> str:
     """Choose, and write it down unless another process was faster; returns what holds."""
-    with torch.inference_mode(False), torch.autocast("cpu", enabled=False):
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
         milliseconds = _timed(candidates())
     best = min(milliseconds, key=lambda name: milliseconds[name])
     kernel = best if milliseconds[TORCH] > GAIN * milliseconds[best] else TORCH
@@ -106,9 +110,7 @@ def _write(file: Path, found: dict[str, object]) -> None:
 
 def _timed(candidates: Candidates) -> dict[str, float]:
     """Milliseconds of a turn of every candidate that computes what PyTorch's own does; they take turns."""
-    torch.empty(
-        KEPT, dtype=torch.uint8
-    )  # the C library hands smaller blocks back no more once one of this size was freed
+    torch.empty(KEPT, dtype=torch.uint8)  # once one of this size was freed, the C library keeps smaller ones
     expected = candidates[TORCH]()
     able = {name: work for name, work in candidates.items() if name == TORCH or _agrees(work, expected)}
     turns: dict[str, list[float]] = {name: [] for name in able}

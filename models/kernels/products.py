@@ -46,12 +46,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def takes_part(x: Tensor) -> bool:
-    """Whether other kernels than PyTorch's own are looked at: for float32 on a CPU, neither compiled nor exported."""
+    """Whether other kernels than PyTorch's own are looked at: on a CPU, where nobody compiles, exports or counts."""
     return (
         not torch.compiler.is_compiling()
         and x.device.type == "cpu"
-        and x.dtype == torch.float32
         and type(x) in (Tensor, nn.Parameter)
+        and not torch._C._len_torch_dispatch_stack()
         and not torch.jit.is_tracing()
         and enabled()
     )
@@ -60,6 +60,7 @@ def takes_part(x: Tensor) -> bool:
 def _may_differ(x: Tensor, weight: Tensor) -> bool:
     return (
         takes_part(x)
+        and x.dtype == torch.float32
         and weight.dtype == torch.float32
         and x.numel() * len(weight) >= SMALLEST
         and not torch.is_autocast_enabled("cpu")

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from models.kernels import choices
 from models.kernels.choices import choice, others
 from models.kernels.mode import enabled, using
+from models.kernels.products import Linear
 
 
 @pytest.fixture(autouse=True)
@@ -23,9 +25,6 @@ def new_machine(tmp_path, monkeypatch):
     monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path))
     monkeypatch.delenv("OSTINATO_KERNELS", raising=False)
     monkeypatch.setattr(choices, "_chosen", {})
-    choices._folder.cache_clear()
-    yield
-    choices._folder.cache_clear()
 
 
 def taking(seconds, value=1.0):
@@ -111,7 +110,6 @@ def test_a_damaged_file_is_replaced(text):
 def test_without_a_place_for_it_the_choice_holds_for_the_process(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path / "file"))
-    choices._folder.cache_clear()
     assert choice("product", lambda: {"torch": taking(0.005), "other": taking(0)}) == "other"
     assert choice("product", lambda: pytest.fail("timed twice")) == "other"
     assert others() == {f"product-{torch.get_num_threads()}threads": "other"}
@@ -129,6 +127,24 @@ def test_they_can_be_turned_off_here_and_in_processes_that_are_started(tmp_path)
     assert enabled()
     assert "OSTINATO_KERNELS" not in os.environ
     assert kept(tmp_path) == []
+
+
+def test_timing_is_no_part_of_what_asks_for_it():
+    def candidates():
+        assert torch.is_grad_enabled()
+        assert not torch.is_autocast_enabled("cpu")
+        return {name: lambda: [choices.numbers(3)] for name in ("torch", "other")}
+
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        choice("product", candidates)
+
+
+def test_who_counts_operations_meets_those_of_pytorch():
+    layer = Linear(64, 256)
+    with FlopCounterMode(display=False) as counter:
+        layer(torch.randn(256, 64))
+    assert counter.get_total_flops() == 2 * 256 * 64 * 256
+    assert others() == {}
 
 
 def test_timing_leaves_the_random_numbers_of_others_alone():

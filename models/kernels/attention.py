@@ -7,6 +7,7 @@ weights are bfloat16, too; their normalisation is computed in float32.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -61,11 +62,6 @@ def _blocks(queries: int, tokens: int) -> Iterator[slice]:
         yield slice(first, min(first + step, queries))
 
 
-def _heads(x: Tensor) -> Tensor:
-    """`[batch, heads, ...]` as `[batch * heads, ...]`, every head in one piece of memory."""
-    return x.contiguous().flatten(0, 1)
-
-
 def _weights(q: Tensor, k: Tensor) -> Tensor:
     """Of a block of scaled queries, `[queries, tokens]`."""
     return torch.softmax(times_transposed(q, k), -1)
@@ -77,11 +73,11 @@ def _forward(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     batch, heads, queries, width = q.shape
     out = q.new_empty(batch, queries, heads, width)
     into = out.transpose(1, 2)
-    scaled, keys, values = _heads(q * width**-0.5), _heads(k), _heads(v.transpose(2, 3))
-    for number in range(batch * heads):
-        own = into[divmod(number, heads)]
+    scaled, keys, values = q * width**-0.5, k.contiguous(), v.contiguous()
+    for head in itertools.product(range(batch), range(heads)):
+        own, query, key, value = into[head], scaled[head], keys[head], values[head].t()
         for rows in _blocks(queries, k.shape[2]):
-            own[rows] = times_transposed(_weights(scaled[number, rows], keys[number]), values[number])
+            own[rows] = times_transposed(_weights(query[rows], key), value)
     return into
 
 
@@ -101,22 +97,21 @@ class _Attention(Function):
         q, k, v = ctx.saved_tensors
         batch, heads, queries, width = q.shape
         scale = width**-0.5
-        scaled, keys, values, slopes = _heads(q * scale), _heads(k), _heads(v), _heads(grad)
+        scaled, keys, values = q * scale, k.contiguous(), v.contiguous()
         found = q.new_empty(3, batch, max(queries, k.shape[2]), heads, width).transpose(2, 3)
         dq, dk, dv = found[0, :, :, :queries], found[1, :, :, : k.shape[2]], found[2, :, :, : k.shape[2]]
-        for number in range(batch * heads):
-            place = divmod(number, heads)
+        for head in itertools.product(range(batch), range(heads)):
+            query, key, value, slopes, own = scaled[head], keys[head], values[head], grad[head], dq[head]
             by_key = by_value = 0.0
             for rows in _blocks(queries, k.shape[2]):
-                weights = _weights(scaled[number, rows], keys[number])
-                slope = slopes[number, rows]
+                weights, slope = _weights(query[rows], key), slopes[rows]
                 by_value = by_value + _transposed(weights, slope)
-                by_weight = times_transposed(slope, values[number])
+                by_weight = times_transposed(slope, value)
                 by_score = torch._softmax_backward_data(by_weight, weights, -1, weights.dtype)
-                dq[place][rows] = _times(by_score, keys[number]).mul_(scale)
-                by_key = by_key + _transposed(by_score, scaled[number, rows])
-            dk[place].copy_(by_key)
-            dv[place].copy_(by_value)
+                own[rows] = _times(by_score, key).mul_(scale)
+                by_key = by_key + _transposed(by_score, query[rows])
+            dk[head].copy_(by_key)
+            dv[head].copy_(by_value)
         return dq, dk, dv
 
 

@@ -122,7 +122,7 @@ def _times(x: Tensor, y: Tensor) -> Tensor:
 
 def _transposed(x: Tensor, y: Tensor) -> Tensor:
     """`x^T y`."""
-    return transposed_times(x, y)[0] if x.dtype == torch.float32 else x.t() @ y
+    return transposed_times(x, y) if x.dtype == torch.float32 else x.t() @ y
 
 
 def _candidates(tokens: int, width: int, dtype: torch.dtype, training: bool) -> Candidates:

@@ -17,6 +17,7 @@ from models.kernels.mode import enabled
 
 ONEDNN = "onednn"
 SMALLEST = 2**20  # multiply-adds: below them the call costs more than the product
+NARROW, SHORT = 128, 512  # columns and terms of a sum that decide how `transposed_times` is computed
 TIMED_ROWS = 256  # products of more rows are alike
 
 
@@ -36,13 +37,22 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         weight: `[outputs, inputs]`.
         bias: `[outputs]`.
     """
-    if not _may_differ(x, weight):
+    if not _may_differ(x, weight) or x.numel() * len(weight) < SMALLEST:
         return F.linear(x, weight, bias)
     training = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
     rows, (outputs, inputs) = x.numel() // x.shape[-1], weight.shape
     if _kernel(_bucket(rows), inputs, outputs, training) == TORCH:
         return F.linear(x, weight, bias)
     return _Linear.apply(x, weight, bias) if training else times_transposed(x, weight, bias)
+
+
+def outer_sum(x: Tensor, y: Tensor) -> Tensor:
+    """`x^T y` of `[k, m]` and `[k, n]`, `[m, n]`: the sum of outer products of their rows; without gradients."""
+    (k, m), n = x.shape, y.shape[1]
+    if not _may_differ(x, y) or k * m * n < SMALLEST:
+        return x.t() @ y
+    kernel = choice(f"outer-sum-{_bucket(k)}x{m}x{n}", lambda: _candidates_outer_sum(_bucket(k), m, n))
+    return x.t() @ y if kernel == TORCH else transposed_times(x, y)
 
 
 def takes_part(x: Tensor) -> bool:
@@ -62,7 +72,6 @@ def _may_differ(x: Tensor, weight: Tensor) -> bool:
         takes_part(x)
         and x.dtype == torch.float32
         and weight.dtype == torch.float32
-        and x.numel() * len(weight) >= SMALLEST
         and not torch.is_autocast_enabled("cpu")
     )
 
@@ -77,10 +86,18 @@ def times_transposed(x: Tensor, y: Tensor, bias: Tensor | None = None) -> Tensor
     return torch.ops.mkldnn._linear_pointwise(x, y, bias, "none", [], "")
 
 
-def transposed_times(x: Tensor, y: Tensor, sums: bool = False) -> tuple[Tensor, Tensor | None]:
-    """`x^T y` of `[k, m]` and `[k, n]` by oneDNN, and the sums of the columns of `x` on request."""
-    product, total = torch.ops.aten.mkldnn_linear_backward_weights(x.to_mkldnn(), y.to_mkldnn(), y, sums)
-    return product.to_dense(), total.to_dense() if sums else None
+def transposed_times(x: Tensor, y: Tensor) -> Tensor:
+    """`x^T y` of `[k, m]` and `[k, n]` by oneDNN, `[m, n]`.
+
+    oneDNN has an operation for it, which is the fastest for long sums alone: others are `times_transposed` of what is
+    cheaper to transpose.
+    """
+    (k, m), n = x.shape, y.shape[1]
+    if n <= NARROW < m:
+        return times_transposed(y.t().contiguous(), x.t()).t()
+    if k <= SHORT:
+        return times_transposed(x.t().contiguous(), y.t())
+    return torch.ops.aten.mkldnn_linear_backward_weights(x.to_mkldnn(), y.to_mkldnn(), y, False)[0].to_dense()
 
 
 class _Linear(Function):
@@ -107,11 +124,8 @@ class _Linear(Function):
         if torch.is_grad_enabled():
             dx = (rows @ weight).view_as(x) if by_input else None
             return dx, rows.t() @ seen if by_weight else None, rows.sum(0) if by_bias else None
-        rows = rows.contiguous()
         dx = times_transposed(rows, weight.t()).view_as(x) if by_input else None
-        if not by_weight:
-            return dx, None, rows.sum(0) if by_bias else None
-        return dx, *transposed_times(rows, seen.contiguous(), by_bias)
+        return dx, transposed_times(rows, seen) if by_weight else None, rows.sum(0) if by_bias else None
 
 
 def _kernel(rows: int, inputs: int, outputs: int, training: bool) -> str:
@@ -133,3 +147,8 @@ def _candidates(rows: int, inputs: int, outputs: int, training: bool) -> Candida
             return torch.autograd.grad(product(*leaves), leaves, slope)
 
     return {TORCH: lambda: gradients(F.linear), ONEDNN: lambda: gradients(_Linear.apply)}
+
+
+def _candidates_outer_sum(k: int, m: int, n: int) -> Candidates:
+    x, y = numbers(k, m), numbers(k, n)
+    return {TORCH: lambda: [x.t() @ y], ONEDNN: lambda: [transposed_times(x, y)]}

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.kernels.products import linear, outer_sum
 from models.probes import rng
 from models.probes.apply import scaled, scaler
 from models.probes.grids import ProbeConfig
@@ -238,13 +239,13 @@ class _Batch:
     def _first_layer(self, x: Tensor, probes: slice) -> Tensor:
         """`[items, values]` -> `[probes, items, width]`: one product with all their weights side by side."""
         weight, bias = self.weights["0.weight"][probes], self.weights["0.bias"][probes]
-        flat = torch.addmm(bias.flatten(), x, weight.flatten(0, 1).t())
+        flat = linear(x, weight.flatten(0, 1), bias.flatten())
         return flat.view(len(x), len(weight), -1).transpose(0, 1)
 
     def _second_layer(self, hidden: Tensor, probes: slice) -> Tensor:
         """`[probes, items, width]` -> `[probes, items, outputs]`."""
         weight, bias = self.weights["1.weight"][probes], self.weights["1.bias"][probes]
-        return torch.baddbmm(bias[:, None], hidden, weight.transpose(1, 2))
+        return torch.stack([linear(*one) for one in zip(hidden, weight, bias, strict=True)])
 
     def outputs(self, x: Tensor, probes: slice) -> Tensor:
         """Outputs `[probes, items, outputs]` without dropout."""
@@ -281,14 +282,15 @@ class _Batch:
             hidden = inner.relu()
             hidden = rng.dropout(hidden, noise[1], p) if p else hidden
             outer = _slope(self.loss, self._second_layer(hidden, probes), targets)
-            torch.bmm(outer.transpose(1, 2), hidden, out=grads["1.weight"])
+            for one, grad in enumerate(grads["1.weight"]):
+                grad.copy_(outer_sum(outer[one], hidden[one]))
             torch.sum(outer, 1, out=grads["1.bias"])
             slope = torch.ops.aten.threshold_backward(outer @ self.weights["1.weight"][probes], inner, 0.0)
             slope = rng.dropout(slope, noise[1], p) if p else slope
         else:
             slope = _slope(self.loss, inner, targets)
         flat = slope.transpose(0, 1).reshape(len(x), -1)
-        torch.mm(flat.t(), x, out=grads["0.weight"].view(-1, x.shape[1]))
+        grads["0.weight"].view(-1, x.shape[1]).copy_(outer_sum(flat, x))
         torch.sum(flat, 0, out=grads["0.bias"].view(-1))
 
     def _adam(self, step: int) -> None:

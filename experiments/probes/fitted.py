@@ -178,7 +178,8 @@ def train_batch(
     check_splits(task, train, valid)
     score = Evaluator(task, valid.y, valid.groups, device).scores
     splits = (train.x, train.y), (valid.x, valid.y)
-    return batched.train_batch(configs, *splits, task.n_outputs, task.loss, score, seed, train.layers, device)
+    arguments = (task.n_outputs, task.loss, score, seed, train.layers, device, getattr(task, "loss_slope", None))
+    return batched.train_batch(configs, *splits, *arguments)
 
 
 class _Document(BaseModel):

@@ -71,6 +71,15 @@ class Tagging(Task):
 
         return binary_cross_entropy_with_logits(outputs.float(), targets.float())
 
+    def loss_slope(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The derivative of `loss` by the outputs of every network by itself.
+
+        Args:
+            outputs: Logits of several networks, `[..., items, n_outputs]`.
+            targets: As of `loss`.
+        """
+        return outputs.sigmoid().sub_(targets).mul_(1 / targets.numel())
+
     def decode(self, outputs: Any) -> np.ndarray:
         """Return the probability of every tag, float32 `[items, n_outputs]`: the sigmoid of the logits."""
         from scipy.special import expit

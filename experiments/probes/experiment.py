@@ -19,6 +19,7 @@ from experiments.errors import UserError
 from experiments.labels import check_whole
 from experiments.messages import say
 from experiments.probes.grids import grid
+from experiments.probes.halving import trainings
 from experiments.probes.prediction import command
 from experiments.probes.report import (
     Trained,
@@ -241,18 +242,20 @@ def _probe_representation(
             to_train.append(Problem(one.task, train, splits[name]["valid"], configs, seed))
     points = len(to_train) * len(configs)
     try:
-        with progress(f"probes: {label}", points, "probes") as advance:
+        with progress(f"probes: {label}", len(to_train) * trainings(configs, probes.early), "probes") as advance:
 
             def finished(n: int) -> None:
                 for _ in range(n):
                     advance()
 
-            outcomes = sweep(to_train, Path(probes.sweep_dir), workers(probes), finished)
+            outcomes = sweep(to_train, Path(probes.sweep_dir), workers(probes), finished, probes.early)
     except KeyboardInterrupt:
         say(f"probes that were trained are kept in {probes.sweep_dir}; give the same command again to go on")
         raise
     if reused := sum(outcome.reused for outcome in outcomes):
         say(f"{label}: {reused} of {pluralize(points, 'probe')} trained before, taken from {probes.sweep_dir}")
+    if stopped := sum(len(outcome.stopped) for outcome in outcomes):
+        say(f"{label}: {stopped} of {pluralize(points, 'probe')} fell behind and were ended early (probe.early)")
     for number, (name, one) in enumerate(problems.items()):
         own = outcomes[number * len(seeds) : (number + 1) * len(seeds)]
         warn_of_failures(name, label, own)

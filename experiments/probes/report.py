@@ -208,14 +208,14 @@ def write_points(trained: Sequence[Trained], run: RunHandle) -> Path:
     path = run.directory / POINTS
     with path.open("w", newline="", encoding="utf-8") as handle:
         columns = ("task", "representation", "seed", "point", *(one.name for one in fields(ProbeConfig)))
-        writer = RecordWriter(handle, [*columns, *RESULTS, "chosen", "tied"])
+        writer = RecordWriter(handle, [*columns, *RESULTS, "early", "chosen", "tied"])
         writer.writeheader()
         for task, label, seed, outcome in trained:
             chosen, tied = min(outcome.records, key=lambda record: record.rank), outcome.tied
             for record in outcome.records:
                 row = {"task": task, "representation": label, "seed": seed, "point": record.number}
                 row |= asdict(record.config) | {name: getattr(record, name) for name in RESULTS}
-                writer.writerow(row | {"chosen": record is chosen, "tied": record in tied})
+                writer.writerow(row | {"early": record.early, "chosen": record is chosen, "tied": record in tied})
     run.add_artifact(path)
     return path
 
@@ -241,7 +241,13 @@ def _child_runs(trained: Sequence[Trained], metrics: Mapping[str, str], key: str
         chosen = min(outcome.records, key=lambda record: record.rank)
         for record in outcome.records:
             about = {"task": task, "representation": label, "seed": seed}
-            info = {"target": task, "sweep_key": key, "point": record.number, "chosen": record is chosen}
+            info = {
+                "target": task,
+                "sweep_key": key,
+                "point": record.number,
+                "chosen": record is chosen,
+                "early": record.early,
+            }
             info |= {"best_step": record.best_step, "stop_step": record.stop_step, "loss": record.loss}
             yield ChildRun(
                 name=f"{number:04d}-{record.number:04d}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from datasets.workers import workers as processes
 from experiments.errors import UserError
 from experiments.probes.fitted import FittedProbe, train_batch
+from experiments.probes.halving import Early, rungs
 from experiments.probes.sweep_files import Problem, Record, SweepFiles
 from experiments.probes.validation import check_splits
 from experiments.probes.vectors import Split
@@ -33,7 +34,7 @@ class Outcome:
     Attributes:
         probe: The best on validation.
         records: Of all points, in the order of the grid.
-        reused: Points that had been trained before.
+        reused: Points that had been trained to their end before.
     """
 
     probe: FittedProbe
@@ -48,7 +49,12 @@ class Outcome:
     @property
     def tied(self) -> list[Record]:
         """Points with the metric of the best one, itself included; the smaller loss, then the grid, decided."""
-        return [record for record in self.records if record.value == self.probe.value]
+        return [record for record in self.records if record.value == self.probe.value and not record.early]
+
+    @property
+    def stopped(self) -> list[Record]:
+        """Points that were not trained to their end."""
+        return [record for record in self.records if record.early]
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,7 @@ def sweep(
     folder: Path,
     workers: Workers | None = None,
     on_points: Callable[[int], None] = lambda points: None,
+    early: Early | None = None,
 ) -> list[Outcome]:
     """Train the grids of some problems; parts that are in the folder are not trained again.
 
@@ -98,7 +105,8 @@ def sweep(
         problems: Each with a grid.
         folder: Gets the files of every finished batch of probes, at once.
         workers: Who computes; None leaves it to `joblib.parallel_config`.
-        on_points: Called with the number of points whenever some are finished.
+        on_points: Called with the number of points whenever some are finished; `trainings` says how many there will be.
+        early: Which points are not trained to their end, see `experiments.probes.halving`; None: all are.
 
     Returns:
         The outcomes, in the order of the problems.
@@ -107,42 +115,73 @@ def sweep(
         UserError: The splits of a problem do not fit together, or all of its probes failed.
     """
     workers = workers or Workers()
-    files = [SweepFiles(folder, problem) for problem in problems]
+    left = [list(range(len(problem.configs))) for problem in problems]
+    stopped: list[list[Record]] = [[] for _ in problems]
+    for rung in rungs(early):
+        limited = [replace(problem, configs=rung.limited(problem.configs)) for problem in problems]
+        for number, found in enumerate(_train_points(limited, left, folder, workers, on_points)):
+            left[number], ended = rung.survivors(problems[number].configs, found.records)
+            stopped[number] += ended
+    trained = _train_points(problems, left, folder, workers, on_points)
+    return [_outcome(*one, workers.device) for one in zip(trained, stopped, strict=True)]
+
+
+@dataclass
+class _Grid:
+    """A problem, its files, and the records of its finished batches of probes."""
+
+    problem: Problem
+    files: SweepFiles
+    finished: dict[tuple[int, ...], list[Record]] = field(default_factory=dict)
+    reused: int = 0
+
+    @property
+    def records(self) -> list[Record]:
+        """In the order of the grid."""
+        return sorted((record for part in self.finished.values() for record in part), key=lambda record: record.number)
+
+
+def _train_points(
+    problems: Sequence[Problem],
+    points: Sequence[Sequence[int]],
+    folder: Path,
+    workers: Workers,
+    on_points: Callable[[int], None],
+) -> list[_Grid]:
+    """Train some points of every problem; parts that are in the folder are not trained again."""
+    grids = [_Grid(problem, SweepFiles(folder, problem)) for problem in problems]
     left: list[Part] = []
-    finished: list[dict[tuple[int, ...], list[Record]]] = [{} for _ in problems]
-    for number, points in _parts(problems, workers.device):
-        if (records := files[number].read(points)) is not None:
-            finished[number][tuple(points)] = records
-        else:
-            left.append((number, points))
-    reused = [sum(map(len, parts)) for parts in finished]
-    on_points(sum(reused))
+    for number, part in _parts(problems, points, workers.device):
+        if (records := grids[number].files.read(part)) is None:
+            left.append((number, part))
+            continue
+        grids[number].finished[tuple(part)] = records
+        grids[number].reused += len(part)
+    on_points(sum(one.reused for one in grids))
     if left:
         train = _by_cluster if workers.scheduler else _by_joblib
         with contextlib.closing(train(problems, left, workers)) as trained:
-            for (number, points), records, best in trained:
-                files[number].write(points, records, best)
-                finished[number][tuple(points)] = records
-                on_points(len(points))
-    return [
-        _outcome(problem, files[number], finished[number], workers.device, reused[number])
-        for number, problem in enumerate(problems)
-    ]
+            for (number, part), records, best in trained:
+                grids[number].files.write(part, records, best)
+                grids[number].finished[tuple(part)] = records
+                on_points(len(part))
+    return grids
 
 
-def _parts(problems: Sequence[Problem], device: str) -> list[Part]:
-    """The batches of probes of all problems, the longest work first."""
+def _parts(problems: Sequence[Problem], points: Sequence[Sequence[int]], device: str) -> list[Part]:
+    """Batches of probes of some points of all problems, the longest work first."""
     from models.probes.batched import batches_of_probes
 
     parts = []
-    for number, problem in enumerate(problems):
+    for number, (problem, wanted) in enumerate(zip(problems, points, strict=True)):
         check_splits(problem.task, problem.train, problem.valid)
         width, layers, outputs = problem.train.x.shape[1], problem.train.layers, problem.task.n_outputs
-        for points in batches_of_probes(problem.configs, width // layers, outputs, device.partition(":")[0], layers):
-            first = problem.configs[points[0]]
-            work = len(points) * (first.hidden or outputs) * min(first.batch_size, len(problem.train.x))
-            parts.append((work * width, number, points))
-    return [(number, points) for _, number, points in sorted(parts, key=lambda part: -part[0])]
+        configs = [problem.configs[point] for point in wanted]
+        for batch in batches_of_probes(configs, width // layers, outputs, device.partition(":")[0], layers):
+            first = configs[batch[0]]
+            work = len(batch) * (first.hidden or outputs) * min(first.batch_size, len(problem.train.x))
+            parts.append((work * width, number, [wanted[place] for place in batch]))
+    return [(number, part) for _, number, part in sorted(parts, key=lambda part: -part[0])]
 
 
 def _by_joblib(problems: Sequence[Problem], left: Sequence[Part], workers: Workers) -> Iterator[Trained]:
@@ -221,20 +260,18 @@ def thinned(curve: Sequence[tuple[int, float]], best_step: int, most: int) -> tu
     return tuple(curve[row] for row in sorted(rows))
 
 
-def _outcome(
-    problem: Problem, files: SweepFiles, finished: Mapping[tuple[int, ...], list[Record]], device: str, reused: int
-) -> Outcome:
-    records = sorted((record for part in finished.values() for record in part), key=lambda record: record.number)
-    best = min(records, key=lambda record: record.rank)
+def _outcome(grid: _Grid, stopped: Sequence[Record], device: str) -> Outcome:
+    best = min(grid.records, key=lambda record: record.rank)
     if best.value is None:
-        raise UserError(f"none of {len(records)} probes could be trained: {best.failure}")
-    points = next(points for points, part in finished.items() if best in part)
-    probe = files.probe(points)
+        raise UserError(f"none of {len(grid.records) + len(stopped)} probes could be trained: {best.failure}")
+    points = next(points for points, part in grid.finished.items() if best in part)
+    probe = grid.files.probe(points)
     if probe is None:  # its file was deleted
-        _, again, probe = _train((0, list(points)), *_arguments(problem, points), device, None)
-        files.write(points, again, probe)
-    files.keep_probe(points)
-    return Outcome(probe, tuple(records), reused)
+        _, again, probe = _train((0, list(points)), *_arguments(grid.problem, points), device, None)
+        grid.files.write(points, again, probe)
+    grid.files.keep_probe(points)
+    records = sorted([*grid.records, *stopped], key=lambda record: record.number)
+    return Outcome(probe, tuple(records), grid.reused)
 
 
 def seeds_of(seeds: int | Sequence[int] | None, seed: int) -> list[int]:

@@ -40,6 +40,7 @@ class Record:
         stop_step: Where training stopped.
         failure: Why there is no probe.
         curve: Some points of the primary metric on validation by step.
+        early: It was not trained to its end, since others were better by then; it cannot be chosen.
     """
 
     number: int
@@ -50,11 +51,13 @@ class Record:
     stop_step: int | None = None
     failure: str | None = None
     curve: tuple[tuple[int, float], ...] = ()
+    early: bool = False
 
     @property
-    def rank(self) -> tuple[float, float, int]:
-        """The best is the smallest: by metric, then by loss, then by place in the grid."""
-        return (np.inf, np.inf, self.number) if self.value is None else (-self.value, self.loss, self.number)
+    def rank(self) -> tuple[bool, float, float, int]:
+        """The best is the smallest: trained to its end, by metric, then by loss, then by place in the grid."""
+        measured = (np.inf, np.inf) if self.value is None else (-self.value, self.loss)
+        return (self.early, *measured, self.number)
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,7 @@ class ProbeSettings(Section):
     grid: str = "quick"  # full: the 216 points of the literature; quick: a coarser one; single: one point
     axes: dict[str, list[bool | int | float | None | str] | bool | int | float | None | str] = {}  # changes of the grid
     max_steps: Positive | None = None  # no probe is trained for longer; it keeps its best weights
+    early: Literal["halving"] | None = None  # halving: what falls behind is not trained to its end; None: all is
     seeds: Positive | list[Count] | None = None  # those listed, or so many from the run's on; None: the run's alone
     shots: Positive | None = None  # training tracks of every class; None: all
     train_share: Annotated[float, Field(gt=0, le=1)] | None = None  # of the training tracks

@@ -3,6 +3,7 @@
 python -m benchmarks.sweep                     # both sizes, about ten minutes on two cores
 python -m benchmarks.sweep gtzan --whole       # the whole sweep, not extrapolated; goes on where it was ended
 python -m benchmarks.sweep gtzan --whole --grid quick    # what the coarser grid costs in score
+python -m benchmarks.sweep gtzan --whole --early halving   # and what the end of points that fall behind costs
 python -m benchmarks.sweep mtt --device cuda   # torch, numpy and rich are enough for the sweep itself
 
 Vectors are drawn, with signal; sizes are those of MagnaTagATune (18,706/1,825/5,329 clips, 50 tags) and of GTZAN
@@ -23,7 +24,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ from benchmarks.machine import describe, timed
 from benchmarks.single_probe import fit
 from experiments.probes.fitted import train_batch
 from experiments.probes.grids import grid
+from experiments.probes.halving import Early
 from experiments.probes.vectors import Split
 from experiments.tasks import Genre, Tagging
 from models.probes.batched import batches_of_probes
@@ -239,7 +241,7 @@ class SweepContest:
         stops = "; ".join(f"{one:g}: {statistics.mean(lengths[form, one] for form in FORMS):,.0f}" for one in RATES)
         console.print(f"time by learning rate {shares}; mean stop step {stops}")
 
-    def whole(self, console: Console, grid_name: str, max_steps: int | None) -> None:
+    def whole(self, console: Console, grid_name: str, max_steps: int | None, early: Early | None) -> None:
         """The whole sweep, with its test score; what was finished before is not timed again, and said."""
         from experiments.probes.sweep import Workers, sweep
         from experiments.probes.sweep_files import Problem
@@ -247,14 +249,16 @@ class SweepContest:
         points = grid(grid_name, max_steps=max_steps)
         problem = Problem(self.task, self.splits["train"], self.splits["valid"], points, 0)
         began = time.perf_counter()
-        (outcome,) = sweep([problem], self.folder, Workers(self.jobs, device=self.device))
+        (outcome,) = sweep([problem], self.folder, Workers(self.jobs, device=self.device), early=early)
         wall = time.perf_counter() - began
         score = self.task.score(outcome.probe.predict(self.splits["test"]), self.splits["test"].y)[self.task.primary]
         again = f", {outcome.reused} of them before" if outcome.reused else ""
+        again += f", {len(outcome.stopped)} ended early" if early else ""
         console.print(f"{self.name}, grid {grid_name}, {len(points)} probes: {wall / 60:.1f} min{again}")
         console.print(f"  valid {outcome.probe.value:.4f}, test {score:.4f}: {outcome.probe.config.describe()}")
         for rate in dict.fromkeys(point.learning_rate for point in points):
             own = [record for record in outcome.records if record.config.learning_rate == rate and record.value]
+            own = [record for record in own if not record.early]
             steps = [record.stop_step for record in own]
             best = max(own, key=lambda record: record.value)
             stops = f"stop step {statistics.mean(steps):,.0f} (largest {max(steps):,})"
@@ -270,6 +274,7 @@ def main() -> None:
     parser.add_argument("--whole", action="store_true", help="train the whole grid, in --folder")
     parser.add_argument("--grid", default="full", help="of --whole (default: full)")
     parser.add_argument("--max-steps", type=int, help="of --whole")
+    parser.add_argument("--early", choices=get_args(Early), help="of --whole, as probe.early")
     parser.add_argument("--folder", type=Path, default=Path("outputs/sweeps"))
     options = parser.parse_args()
     console = Console(width=120)
@@ -277,7 +282,7 @@ def main() -> None:
     for name in options.problems:
         contest = SweepContest(name, options.device, options.cores, options.folder)
         if options.whole:
-            contest.whole(console, options.grid, options.max_steps)
+            contest.whole(console, options.grid, options.max_steps, options.early)
         else:
             contest.sampled(console)
         if contest.pool is not None:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.machine import matrix_rate, race, ratio, report
+from benchmarks.machine import race, ratio, report, roof
 from benchmarks.taggers import resident
 from experiments.configs.catalogue import TRANSFER
 from models import networks
@@ -132,13 +132,12 @@ def compare(name: str, arguments: argparse.Namespace) -> None:
     for training, batch in ((False, 1), (True, arguments.batch)):
         x = example(network, frontend, arguments.seconds, batch)
         work = {one: (step if training else inferred)(module, x) for one, module in modules.items()}
-        rate = matrix_rate(1 if arguments.tiny else 5)
+        best = roof(rounds=1 if arguments.tiny else 5)
         timings = race(work, arguments.rounds)
-        rate = max(rate, matrix_rate(1 if arguments.tiny else 5))
         macs = network.macs(x.shape[1:])
         kind = f"{'training step' if training else 'forward pass'}, {batch} x {arguments.seconds:g} s"
         flops = dict.fromkeys(work, 2.0 * macs * batch * (3 if training else 1))
-        report(f"{name}: {kind}", timings, flops, OURS, rate)
+        report(f"{name}: {kind}", timings, flops, OURS, best)
         for other in set(work) - {OURS}:
             print(f"{other} / ours: {ratio(timings, other, OURS)[0]:.2f} (CPU {ratio(timings, other, OURS)[1]:.2f})")
     if not arguments.tiny:

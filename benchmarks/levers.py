@@ -2,10 +2,12 @@
 
     make demo                                # once; its second step names the run
     python -m benchmarks.levers --checkpoint runs/KEY [--size small] [--grid quick]
+    python -m benchmarks.levers --profile            # which operations the time of MAEST goes to, 30 s, random weights
 
 Every lever extracts the corpus by the code of `ex_pretrain.py extract_embeddings` (ONNX files by onnxruntime, from the
 audio, through the same windows), and `ex_probe.py`'s code probes them all, chosen on validation. "behind" is the 95 %
-interval of how far a lever is behind the first row on the test tracks, paired over tracks. Speed is that of this small
+interval of how far a lever is behind the first row on the test tracks, paired over tracks. "error" is the relative
+distance of its tokens from those of the first row, mean and 99 %, where it changes the arithmetic alone. Speed is that of this small
 network, all levers in turns; `benchmarks.inference` has the same levers on the whole one. ONNX files run to the logits.
 """
 
@@ -26,7 +28,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import training_step
 from benchmarks.machine import describe, race, ratio
+from benchmarks.operations import shares
+from benchmarks.operations import table as share_table
+from datasets.store import Store
 from datasets.windows import pad_centred
 from experiments.configs.catalogue import PRETRAIN
 from experiments.encoder import Encoder
@@ -40,6 +46,7 @@ from experiments.reports import with_interval
 from experiments.settings import DatamoduleSettings, EmbeddingsSettings, PretrainSettings, ProbeExperimentSettings
 from experiments.tracking import RunHandle
 from experiments.tracks.data import DataSource, open_source
+from models.maest import MAEST
 from models.maest.export import AudioNetwork
 from models.maest.flops import cost
 from models.onnx_files import audio_session
@@ -83,6 +90,8 @@ LEVERS: dict[str, Lever] = {
     "ONNX, 8 bits": Lever(onnx=8),
     "ONNX, 8 bits, half the tokens": Lever(onnx=8, model=HALF),
 }
+
+ARITHMETIC = ("bfloat16", "ONNX, 32 bits", "ONNX, 8 bits")
 
 
 class Audio:
@@ -177,6 +186,31 @@ class LeverContest:
         return torch.from_numpy(np.stack(crops))
 
 
+def error(store: Path, exact: Path) -> str:
+    """Relative L2 distance of the tokens of two stores, mean and 99 %."""
+    one, other = Store(store), Store(exact)
+    found = []
+    for identity in other.ids:
+        tokens, expected = (each.read(identity).astype(np.float64) for each in (one, other))
+        found.append(np.linalg.norm(tokens - expected, axis=-1) / np.linalg.norm(expected, axis=-1))
+    apart = np.concatenate([each.ravel() for each in found])
+    return f"{apart.mean():.2%}, {np.quantile(apart, 0.99):.2%}"
+
+
+def operations() -> Table:
+    """Shares of the time of a forward pass and of a training step of MAEST, whole size."""
+    torch.manual_seed(0)
+    network = MAEST(n_frames=1875, time_positions=187).eval()
+    x, columns = torch.randn(1, 1875, 96), {}
+    with torch.inference_mode():
+        columns["forward pass"] = shares(lambda: network(x))
+        with torch.autocast("cpu", torch.bfloat16):
+            columns["in bfloat16"] = shares(lambda: network(x))
+    for name, title in ((training_step.OURS, "training step"), (training_step.MIXED, "training step in bfloat16")):
+        columns[title] = shares(training_step.contestant(name, 12, 2, 30.0)[0])
+    return share_table("MAEST, clips of 30 s, a training step of two with patchout: share of CPU time", columns)
+
+
 def scores(stores: dict[str, Path], size: str | int, grid: str, folder: Path) -> list[dict[str, str]]:
     """The table that `ex_probe.py` leaves."""
     settings = ProbeExperimentSettings(
@@ -194,17 +228,20 @@ def scores(stores: dict[str, Path], size: str | int, grid: str, folder: Path) ->
         return list(csv.DictReader(handle))
 
 
-def table(rows: list[dict[str, str]], speeds: dict[str, float], gigaflops: dict[str, float]) -> Table:
+def table(
+    rows: list[dict[str, str]], speeds: dict[str, float], gigaflops: dict[str, float], errors: dict[str, str]
+) -> Table:
     """A line a lever; of every task its first metric."""
     made = Table(
         title=f"levers of inference and the probes behind them in per cent, block {BLOCK} where nothing is said"
     )
     tasks = {row["task"]: row["metric"] for row in reversed(rows)}
     columns = [f"{task}, {metric}" for task, metric in reversed(tasks.items())]
-    for column in ("", "GFLOP", "times faster", *(cell for name in columns for cell in (name, "behind"))):
+    for column in ("", "GFLOP", "times faster", "error", *(cell for name in columns for cell in (name, "behind"))):
         made.add_column(column, justify="left" if not column else "right")
     for name in dict.fromkeys(row["representation"] for row in rows):
         cells = [name, *(f"{found[name]:.2f}" if name in found else "" for found in (gigaflops, speeds))]
+        cells.append(errors.get(name, ""))
         for task, metric in reversed(tasks.items()):
             row = next(r for r in rows if (r["task"], r["metric"], r["representation"]) == (task, metric, name))
             cells.append(with_interval(*(float(row[key]) for key in ("value", "low", "high"))))
@@ -218,15 +255,19 @@ def main() -> None:
     """Extracts, races, probes and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="small", help="of the demo corpus (default: small)")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="of a trained network, as inference.checkpoint")
+    parser.add_argument("--checkpoint", type=Path, help="of a trained network, as inference.checkpoint")
+    parser.add_argument("--profile", action="store_true", help="print where the time of MAEST goes instead")
     parser.add_argument("--grid", default="quick", help="of the probes (default: quick)")
     parser.add_argument("--rounds", type=int, default=15, help="turns of every lever in the race (default: 15)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--folder", type=Path, help="keep the stores there; the same command again goes on with them")
     options = parser.parse_args()
-    if not options.checkpoint.exists():
-        raise SystemExit(f"{options.checkpoint}: no such file or folder; `make demo` trains a network")
     torch.set_num_threads(options.threads)
+    if options.profile:
+        Console(width=120).print(describe(), operations(), sep="\n")
+        return
+    if options.checkpoint is None or not options.checkpoint.exists():
+        raise SystemExit(f"--checkpoint={options.checkpoint}: no such file or folder; `make demo` trains a network")
     with contextlib.ExitStack() as stack:
         scratch = options.folder or stack.enter_context(tempfile.TemporaryDirectory())
         size = int(options.size) if options.size.isdigit() else options.size
@@ -238,9 +279,10 @@ def main() -> None:
         rows = scores(stores, size, options.grid, Path(scratch) / "probes")
         speeds = {name: ratio(timings, MAIN, name)[0] for name in LEVERS}
         gigaflops = {name: contest.gigaflops(lever) for name, lever in LEVERS.items()}
+        errors = {name: error(stores[name], stores[MAIN]) for name in ARITHMETIC}
     console = Console(width=170)
     console.print(describe().replace("float32", "float32 unless said"))
-    console.print(table(rows, speeds, gigaflops))
+    console.print(table(rows, speeds, gigaflops, errors))
 
 
 if __name__ == "__main__":

@@ -5,15 +5,41 @@ from __future__ import annotations
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch.nn import functional as F
 
-SIZE = 2048
+from models.kernels.products import times_transposed
+
+Shape = tuple[int, int, int]  # rows, inputs and outputs of a product
+SHAPES: tuple[Shape, ...] = ((2048, 2048, 2048), (1685, 768, 2304), (1685, 768, 3072), (1685, 3072, 768))  # MAEST's
+
+
+@dataclass(frozen=True)
+class Roof:
+    """The highest rate that any kernel here reaches with any of some products.
+
+    Attributes:
+        rate: FLOP/s.
+        kernel: Which.
+        shape: Of the product.
+        dtype: Of its factors.
+    """
+
+    rate: float
+    kernel: str
+    shape: Shape
+    dtype: torch.dtype = torch.float32
+
+    def __str__(self) -> str:
+        kind, size = str(self.dtype).removeprefix("torch."), " x ".join(map(str, self.shape))
+        return f"roof in {kind}: {self.rate / 1e9:.0f} GFLOP/s, by {self.kernel} for {size}"
 
 
 @dataclass(frozen=True)
@@ -31,12 +57,42 @@ def timed(work: Callable[[], object]) -> Timing:
     return Timing(time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def matrix_rate(rounds: int = 5) -> float:
-    """Best rate of a 2048-cubed float32 product with the present number of threads, in FLOP/s."""
-    a, b = torch.randn(SIZE, SIZE), torch.randn(SIZE, SIZE)
-    out = torch.empty(SIZE, SIZE)
-    best = min(timed(lambda: torch.mm(a, b, out=out)).wall for _ in range(rounds + 1))
-    return 2 * SIZE**3 / best
+def roof(
+    dtype: torch.dtype = torch.float32, shapes: Sequence[Shape] = SHAPES, rounds: int = 5, device: str = "cpu"
+) -> Roof:
+    """The best of all kernels with the present number of threads; on another device, PyTorch's alone.
+
+    Args:
+        dtype: float32, or bfloat16 with sums in float32.
+        shapes: Of the products.
+        rounds: Turns of every kernel, beside one to warm up; the fastest counts.
+        device: Where it computes.
+    """
+    found = []
+    for shape in shapes:
+        for name, work in _kernels(shape, dtype, device).items():
+            seconds = min(timed(work).wall for _ in range(rounds + 1))
+            found.append(Roof(2 * float(np.prod(shape)) / seconds, name, shape, dtype))
+    return max(found, key=lambda one: one.rate)
+
+
+def _kernels(shape: Shape, dtype: torch.dtype, device: str) -> dict[str, Callable[[], object]]:
+    """A layer of these inputs and outputs, without bias, by everything that can compute it."""
+    rows, inputs, outputs = shape
+    x, weight = (torch.randn(size, device=device).to(dtype) for size in ((rows, inputs), (outputs, inputs)))
+    kernels: dict[str, Callable[[], object]] = {"PyTorch's linear layer": lambda: F.linear(x, weight)}
+    if device != "cpu":
+        return {"PyTorch": lambda: (F.linear(x, weight), torch.cuda.synchronize())}
+    image, filters = x.view(1, 1, rows, inputs).permute(0, 3, 1, 2), weight[:, :, None, None]
+    kernels["a convolution"] = lambda: F.conv2d(image, filters)
+    if torch.backends.mkldnn.is_available():
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+        kernels["oneDNN"] = lambda: times_transposed(x, weight)
+        kernels["oneDNN, packed weights"] = lambda: times_transposed(x, packed)
+    if dtype == torch.float32:
+        factors = x.numpy(), weight.numpy().T
+        kernels["numpy"] = lambda: np.matmul(*factors)
+    return kernels
 
 
 def cpu_name() -> str:
@@ -72,7 +128,14 @@ def ratio(timings: Mapping[str, list[Timing]], other: str, ours: str) -> tuple[f
     return wall, statistics.median(theirs.cpu / own.cpu for theirs, own in pairs)
 
 
-def report(title: str, timings: Mapping[str, list[Timing]], flops: Mapping[str, float], ours: str, rate: float) -> None:
+def report(
+    title: str,
+    timings: Mapping[str, list[Timing]],
+    flops: Mapping[str, float],
+    ours: str,
+    best: Roof,
+    others: Mapping[str, Roof] | None = None,
+) -> None:
     """Prints a table.
 
     Args:
@@ -80,19 +143,25 @@ def report(title: str, timings: Mapping[str, list[Timing]], flops: Mapping[str, 
         timings: Of every contestant.
         flops: Floating-point operations that each really does in one turn; those without stay blank.
         ours: The contestant that all others are compared with.
-        rate: The machine's matrix rate in FLOP/s.
+        best: The roof.
+        others: That of contestants that compute in another type.
     """
     table = Table(title=title, title_justify="left")
-    for column in ("", "wall s, best", "CPU s, best", f"x {ours}, wall", "CPU", "GFLOP", "GFLOP/s", "of the rate"):
+    for column in ("", "wall s, best", "CPU s, best", f"x {ours}, wall", "CPU", "GFLOP", "GFLOP/s", "of the roof"):
         table.add_column(column, justify="left" if not column else "right")
     for name, turns in timings.items():
         wall, cpu = ratio(timings, name, ours)
-        best = min(turn.wall for turn in turns)
-        row = [name, f"{best:.3f}", f"{min(turn.cpu for turn in turns):.3f}", f"{wall:.2f}", f"{cpu:.2f}"]
+        seconds, own = min(turn.wall for turn in turns), (others or {}).get(name, best)
+        row = [name, f"{seconds:.3f}", f"{min(turn.cpu for turn in turns):.3f}", f"{wall:.2f}", f"{cpu:.2f}"]
         work = flops.get(name)
-        row += [f"{work / 1e9:.0f}", f"{work / best / 1e9:.0f}", f"{work / best / rate:.0%}"] if work else [""] * 3
+        row += (
+            [f"{work / 1e9:.0f}", f"{work / seconds / 1e9:.0f}", f"{work / seconds / own.rate:.0%}"]
+            if work
+            else [""] * 3
+        )
         table.add_row(*row)
     console = Console(width=120)
     console.print(describe())
-    console.print(f"measured matrix rate ({SIZE}-cubed float32 product): {rate / 1e9:.0f} GFLOP/s")
+    for one in dict.fromkeys([best, *(others or {}).values()]):
+        console.print(str(one))
     console.print(table)

@@ -31,7 +31,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import describe, timed
+from benchmarks.machine import describe, roof
 from benchmarks.single_probe import fit
 from experiments.probes.fitted import train_batch
 from experiments.probes.grids import grid
@@ -100,19 +100,6 @@ def gigaflops(config: ProbeConfig, n_out: int, n_train: int, n_valid: int) -> fl
     forward = VALUES * n_out if hidden is None else VALUES * hidden + hidden * n_out
     step = 4 * batch * forward + (0 if hidden is None else 2 * batch * hidden * n_out)
     return (step + 2 * n_valid * forward / config.evaluate_every) / 1e9
-
-
-def matrix_rate(device: str, threads: int, rounds: int = 6) -> float:
-    """Best rate of a 2048-cubed float32 product, FLOP/s."""
-    torch.set_num_threads(threads)
-    a = torch.randn(2048, 2048, device=device)
-
-    def work() -> None:
-        torch.mm(a, a)
-        if device != "cpu":
-            torch.cuda.synchronize()
-
-    return 2 * 2048**3 / min(timed(work).wall for _ in range(rounds))
 
 
 _HELD: dict[str, Any] = {}  # of a worker: the problem that it works on
@@ -205,12 +192,14 @@ class SweepContest:
 
     def sampled(self, console: Console) -> None:
         """Measure, extrapolate, print."""
-        rate = matrix_rate(self.device, self.cores)
+        torch.set_num_threads(self.cores)
+        best = roof(device=self.device)
+        rate = best.rate
         sizes = [len(self.splits[name].ids) for name in ("train", "valid")]
-        console.print(f"{self.name}: matrix rate {rate / 1e9:,.0f} GFLOP/s with {self.cores} threads")
+        console.print(f"{self.name}, {self.cores} threads, {best}")
         lengths = self.lengths()
         table = Table(title=f"{self.name}: a step of one probe with its share of evaluations", title_justify="left")
-        for column in ("", "one by one, ms", "together, ms", "times faster", "GFLOP/s", "of the rate"):
+        for column in ("", "one by one, ms", "together, ms", "times faster", "GFLOP/s", "of the roof"):
             table.add_column(column, justify="left" if not column else "right")
         whole: dict[str, dict[int | None, float]] = {"alone": {}, "together": {}}
         by_rate = dict.fromkeys(RATES, 0.0)
@@ -234,9 +223,7 @@ class SweepContest:
             console.print(
                 f"{label}: {one / 60:.0f} min one by one, {other / 60:.1f} min together: {one / other:.1f} times"
             )
-        console.print(
-            f"all 216 together: {work / total:.0f} GFLOP/s, {work * 1e9 / total / rate:.0%} of the matrix rate"
-        )
+        console.print(f"all 216 together: {work / total:.0f} GFLOP/s, {work * 1e9 / total / rate:.0%} of the roof")
         shares = ", ".join(f"{one:g}: {seconds / total:.0%}" for one, seconds in by_rate.items())
         stops = "; ".join(f"{one:g}: {statistics.mean(lengths[form, one] for form in FORMS):,.0f}" for one in RATES)
         console.print(f"time by learning rate {shares}; mean stop step {stops}")

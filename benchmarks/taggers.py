@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.machine import matrix_rate, race, ratio, report
+from benchmarks.machine import race, ratio, report, roof
 from experiments.configs.catalogue import TRANSFER
 from models import networks
 from models.cnn14 import ConvPair
@@ -242,11 +242,11 @@ def main() -> None:
         for training, windows in ((False, 1), (False, batch), (True, batch)):
             settings = (name, arguments.published, arguments.tiny, training, windows)
             work, macs = turns(*settings)
-            rate = matrix_rate(1 if arguments.tiny else 5)
+            best = roof(rounds=1 if arguments.tiny else 5)
             timings = race(work, arguments.rounds)
             flops = dict.fromkeys(work, 2.0 * macs * windows * (3 if training else 1))
             kind = "training step" if training else "forward pass"
-            report(f"{name}: {kind}, batch {windows}", timings, flops, OURS, rate)
+            report(f"{name}: {kind}, batch {windows}", timings, flops, OURS, best)
             peer = next(one for one in work if one != OURS)
             ratios.append(f"{ratio(timings, peer, OURS)[0]:.2f} (CPU {ratio(timings, peer, OURS)[1]:.2f})")
             if training and not arguments.tiny:

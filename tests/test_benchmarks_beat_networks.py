@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 
 from benchmarks import beat_networks
+from benchmarks.machine import Roof
 
 
 def test_every_race_is_run_and_told(monkeypatch, capsys):
-    monkeypatch.setattr(beat_networks, "matrix_rate", lambda _: 1e11)
+    monkeypatch.setattr(beat_networks, "roof", lambda rounds: Roof(1e11, "a kernel", (1, 1, 1)))
     words = ["--tiny", "--rounds", "1", "--seconds", "2", "--profile", "--networks", "spectnt_beats,beat_this_small"]
     monkeypatch.setattr(sys, "argv", ["beat_networks", *words])
     beat_networks.main()

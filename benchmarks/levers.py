@@ -7,8 +7,9 @@
 Every lever extracts the corpus by the code of `ex_pretrain.py extract_embeddings` (ONNX files by onnxruntime, from the
 audio, through the same windows), and `ex_probe.py`'s code probes them all, chosen on validation. "behind" is the 95 %
 interval of how far a lever is behind the first row on the test tracks, paired over tracks. "error" is the relative
-distance of its tokens from those of the first row, mean and 99 %, where it changes the arithmetic alone. Speed is that of this small
-network, all levers in turns; `benchmarks.inference` has the same levers on the whole one. ONNX files run to the logits.
+distance of its tokens from those of the first row, mean and 99 %, where it changes the arithmetic alone. Speed is that
+of this small network, all levers in turns; `benchmarks.inference` has the same levers on the whole one. ONNX files run
+to the logits.
 """
 
 from __future__ import annotations

@@ -60,6 +60,9 @@ from experiments.tracks.examples import examples
 from experiments.tracks.unmatched import match, report_unannotated
 from models.probes.grids import ProbeConfig
 
+SHORT = 10_000  # steps: fewer take less time than processes take to start
+USUAL = 5_000  # steps of a probe without a limit, at least
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -248,7 +251,8 @@ def _probe_representation(
                 for _ in range(n):
                     advance()
 
-            outcomes = sweep(to_train, Path(probes.sweep_dir), workers(probes), finished, probes.early)
+            steps = len(to_train) * sum(config.max_steps or USUAL for config in configs)
+            outcomes = sweep(to_train, Path(probes.sweep_dir), workers(probes, steps), finished, probes.early)
     except KeyboardInterrupt:
         say(f"probes that were trained are kept in {probes.sweep_dir}; give the same command again to go on")
         raise
@@ -267,8 +271,13 @@ def _probe_representation(
             results.best[name] = evaluated, own[0]
 
 
-def workers(probes: ProbeSettings) -> Workers:
-    """Who computes: on a GPU one process, else one a core where nobody says otherwise."""
+def workers(probes: ProbeSettings, steps: int) -> Workers:
+    """Who computes where nobody says otherwise: one process a core, on a GPU and for short work this one alone.
+
+    Args:
+        probes: Settings.
+        steps: That all probes may take.
+    """
     import joblib
     import torch
 
@@ -276,6 +285,7 @@ def workers(probes: ProbeSettings) -> Workers:
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("probe.device=cuda: there is no CUDA device here; leave it out")
     jobs = probes.jobs
-    if jobs is None and joblib.effective_n_jobs() == 1 and device == "cpu" and probes.scheduler is None:
+    unsaid = jobs is None and probes.scheduler is None and joblib.effective_n_jobs(None) == 1
+    if unsaid and device == "cpu" and steps > SHORT:
         jobs = -1
     return Workers(jobs, probes.backend, probes.scheduler, device)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import joblib
 import numpy as np
 import pytest
 
 from experiments.errors import UserError
 from experiments.probes import sweep as sweeping
+from experiments.probes.experiment import workers
 from experiments.probes.sweep import Workers, seeds_of, sweep, thinned
 from experiments.probes.sweep_files import Problem, SweepFiles
 from experiments.probes.vectors import Split
+from experiments.settings import ProbeSettings
 from experiments.tasks import Genre
 from models.probes.grids import points
 from tests.experiments.probes.one_by_one import best, search
@@ -188,3 +191,12 @@ def test_a_cluster_that_is_not_there_is_said(problems, tmp_path, monkeypatch):
         sweep(problems, tmp_path, Workers(scheduler="tcp://127.0.0.1:1"))
     with pytest.raises(UserError, match=r"probe\.backend=dask: .*give probe\.scheduler"):
         sweep(problems, tmp_path, Workers(backend="dask"))
+
+
+def test_a_long_sweep_takes_every_core_where_nobody_says_otherwise():
+    assert workers(ProbeSettings(), 100_000).jobs == -1
+    assert workers(ProbeSettings(), 100).jobs is None
+    assert workers(ProbeSettings(jobs=1), 100_000).jobs == 1
+    with joblib.parallel_config(n_jobs=2):
+        assert workers(ProbeSettings(), 100_000).jobs is None
+    assert workers(ProbeSettings(scheduler="tcp://127.0.0.1:8786"), 100_000).jobs is None

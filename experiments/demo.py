@@ -19,6 +19,8 @@ from pathlib import Path
 
 from datasets import demo
 from datasets.text import printable_lines
+from experiments.tracking import TrackingSettings
+from experiments.tracking.location import located
 
 FOLDER = Path("outputs/demo")
 FINISHED = FOLDER / "finished.json"  # [command line, folder it left], in order
@@ -167,7 +169,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(f"\n{ENDED_EARLY}")
     known = finished()
-    left = _through(steps(size, audio))
+    with located(TrackingSettings()):  # the server of all steps, which would otherwise start and stop with each
+        left = _through(steps(size, audio))
     if finished() == known:
         print(f"\n{(left / 'files' / 'comparison.txt').read_text(encoding='utf-8')}")
         print(f"Everything was finished before. To begin anew: rm -r {FOLDER}")

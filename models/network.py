@@ -17,7 +17,6 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from models.errors import CheckpointError, ExportError
 from models.export import ExportForm, PlainForm
@@ -219,6 +218,8 @@ class Network(Named):
             layer: Nothing runs after it; None runs to the logits.
             training: Whether what is left out in training alone counts as left out.
         """
+        from torch.utils.flop_counter import FlopCounterMode  # takes a while, and few ask
+
         shadow = copy.deepcopy(self).to("meta").train(False)
         x = torch.zeros(1, *x_shape, device="meta")
         with FlopCounterMode(display=False) as counter, torch.no_grad():

@@ -71,6 +71,7 @@ def _may_differ(x: Tensor, weight: Tensor) -> bool:
     return (
         takes_part(x)
         and x.dtype == torch.float32
+        and x.dim() > 1
         and weight.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
     )

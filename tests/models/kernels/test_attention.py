@@ -1,0 +1,80 @@
+"""Attention in blocks and its gradients are those of PyTorch's kernel."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from models.kernels import attention as module
+from models.kernels.attention import BLOCKS, attention
+from models.kernels.mode import using
+
+pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="PyTorch without oneDNN")
+FEW, LENGTHS = st.integers(1, 3), st.integers(1, 90)
+ABLE = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+@pytest.fixture(autouse=True)
+def blocks(monkeypatch):
+    """They are taken whatever they gain here, of few tokens too, and are small."""
+    monkeypatch.setattr(module, "choice", lambda what, candidates: BLOCKS)
+    monkeypatch.setattr(module, "SMALLEST", 1)
+    monkeypatch.setattr(module, "BLOCK", 1000)
+
+
+def made(batch, heads, queries, tokens, width, seed=0, dtype=torch.float32):
+    draw = torch.Generator().manual_seed(seed)
+    sizes = [(batch, count, heads, width) for count in (queries, tokens, tokens)]
+    return [torch.randn(size, generator=draw).to(dtype).transpose(1, 2).requires_grad_() for size in sizes]
+
+
+@settings(max_examples=40)
+@given(
+    st.integers(1, 3), st.integers(1, 3), st.integers(1, 90), st.integers(1, 90), st.integers(1, 40), st.integers(0, 9)
+)
+def test_values_and_gradients(batch, heads, queries, tokens, width, seed):
+    leaves = made(batch, heads, queries, tokens, width, seed)
+    found, expected = attention(*leaves), F.scaled_dot_product_attention(*leaves)
+    assert type(found.grad_fn).__name__ == "_AttentionBackward"
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    slope = torch.randn(expected.shape)
+    for one, other in zip(*(torch.autograd.grad(each, leaves, slope) for each in (found, expected)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+    with torch.inference_mode():
+        torch.testing.assert_close(attention(*leaves), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(not ABLE, reason="oneDNN has no bfloat16 here")
+def test_bfloat16_is_as_near_as_pytorchs_kernel():
+    leaves = made(2, 3, 90, 90, 32, dtype=torch.bfloat16)
+    exact = [leaf.detach().double().requires_grad_() for leaf in leaves]
+    slope = torch.randn(2, 3, 90, 32)
+
+    def errors(way, leaves):
+        found = way(*leaves)
+        grads = torch.autograd.grad(found, leaves, slope.to(found.dtype))
+        return [found, *grads]
+
+    expected = errors(F.scaled_dot_product_attention, exact)
+    ours, theirs = (errors(way, leaves) for way in (attention, F.scaled_dot_product_attention))
+    for one, other, right in zip(ours, theirs, expected, strict=True):
+        assert one.dtype == torch.bfloat16
+        assert (one - right).norm() < 2 * (other - right).norm() + 1e-3 * right.norm()
+
+
+def test_large_scores_do_not_overflow():
+    q, k, v = (100 * one for one in made(1, 2, 40, 50, 16))
+    torch.testing.assert_close(attention(q, k, v), F.scaled_dot_product_attention(q, k, v), rtol=1e-4, atol=1e-2)
+
+
+def test_dropout_float64_exports_and_the_setting_keep_pytorchs_own(monkeypatch):
+    monkeypatch.setattr(module, "_forward", lambda *given: pytest.fail("in blocks"))
+    leaves = [leaf.detach() for leaf in made(1, 2, 30, 30, 8)]
+    attention(*leaves, dropout=0.5)
+    attention(*(leaf.double() for leaf in leaves))
+    attention(*(leaf.to("meta") for leaf in leaves))
+    with using("torch"):
+        attention(*leaves)

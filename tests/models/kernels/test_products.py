@@ -1,0 +1,104 @@
+"""Products by oneDNN and their gradients are those of PyTorch, for any shape."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from models.kernels import products
+from models.kernels.mode import using
+from models.kernels.products import ONEDNN, Linear, linear, outer_sum, transposed_times
+
+pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="PyTorch without oneDNN")
+SIZES = st.integers(1, 200)
+
+
+@pytest.fixture(autouse=True)
+def onednn(monkeypatch):
+    """It is taken whatever it gains here, for small products too."""
+    monkeypatch.setattr(products, "choice", lambda what, candidates: ONEDNN)
+    monkeypatch.setattr(products, "SMALLEST", 0)
+
+
+def near(found, expected, terms):
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-6 * (1 + terms**0.5))
+
+
+@settings(max_examples=60)
+@given(batch=st.lists(st.integers(1, 9), min_size=1, max_size=2), inputs=SIZES, outputs=SIZES, bias=st.booleans(), seed=SIZES)
+def test_a_linear_layer(batch, inputs, outputs, bias, seed):
+    draw = torch.Generator().manual_seed(seed)
+    x, weight, b, slope = (
+        torch.randn(size, generator=draw)
+        for size in ((*batch, inputs), (outputs, inputs), (outputs,), (*batch, outputs))
+    )
+    leaves = [x.requires_grad_(), weight.requires_grad_(), *([b.requires_grad_()] if bias else [])]
+    found, expected = linear(*leaves), F.linear(*leaves)
+    near(found, expected, inputs)
+    assert type(found.grad_fn).__name__ == "_LinearBackward"
+    grads = (torch.autograd.grad(one, leaves, slope) for one in (found, expected))
+    for one, other in zip(*grads, strict=True):
+        near(one, other, max(outputs, 81))
+    with torch.inference_mode():
+        near(linear(*leaves), expected, inputs)
+
+
+@settings(max_examples=60)
+@given(k=st.sampled_from([1, 5, 64, 512, 513, 700]), m=SIZES, n=SIZES, seed=SIZES)
+def test_a_sum_of_outer_products(k, m, n, seed):
+    draw = torch.Generator().manual_seed(seed)
+    x, y = torch.randn(k, m, generator=draw), torch.randn(k, n, generator=draw)
+    for found in (outer_sum(x, y), transposed_times(x, y), outer_sum(x.t().contiguous().t(), y)):
+        near(found, x.t() @ y, k)
+
+
+@pytest.mark.parametrize("frozen", [0, 1, 2])
+def test_what_needs_no_gradient_gets_none(frozen):
+    leaves = [torch.randn(size, requires_grad=number != frozen) for number, size in enumerate([(6, 5), (4, 5), (4,)])]
+    linear(*leaves).sum().backward()
+    assert [leaf.grad is None for leaf in leaves] == [number == frozen for number in range(3)]
+
+
+def test_it_has_second_derivatives():
+    x, weight = torch.randn(7, 5, requires_grad=True), torch.randn(3, 5, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda *given: linear(*given), (x, weight), eps=1e-2, atol=1e-2, rtol=1e-2)
+
+
+def test_a_layer_keeps_its_name_state_and_hooks():
+    layer, plain = Linear(5, 3), torch.nn.Linear(5, 3)
+    plain.load_state_dict(layer.state_dict())
+    seen = []
+    layer.register_forward_hook(lambda module, given, found: seen.append(found))
+    x = torch.randn(2, 4, 5)
+    near(layer(x), plain(x), 5)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        torch.randn(4, 5, dtype=torch.float64),
+        torch.randn(4, 5, device="meta"),
+        torch.randn(0, 5),
+        torch.randn(5),
+    ],
+    ids=["float64", "meta", "empty", "a vector"],
+)
+def test_other_inputs_give_what_pytorch_gives(x):
+    layer = Linear(5, 3).to(x.dtype).to(x.device)
+    assert layer(x).shape == F.linear(x, layer.weight, layer.bias).shape
+    if x.device.type == "cpu":
+        torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias))
+
+
+def test_autocast_exports_and_the_setting_keep_pytorchs_own(monkeypatch):
+    monkeypatch.setattr(products, "times_transposed", lambda *given: pytest.fail("oneDNN by itself"))
+    layer, x = Linear(5, 3).requires_grad_(False), torch.randn(4, 5)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(x).dtype == torch.bfloat16
+    torch.export.export(layer, (x,))
+    with using("torch"):
+        layer(x)

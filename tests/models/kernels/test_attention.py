@@ -73,8 +73,8 @@ def test_large_scores_do_not_overflow():
 def test_dropout_float64_exports_and_the_setting_keep_pytorchs_own(monkeypatch):
     monkeypatch.setattr(module, "_forward", lambda *given: pytest.fail("in blocks"))
     leaves = [leaf.detach() for leaf in made(1, 2, 30, 30, 8)]
-    attention(*leaves, dropout=0.5)
-    attention(*(leaf.double() for leaf in leaves))
-    attention(*(leaf.to("meta") for leaf in leaves))
+    assert attention(*leaves, dropout=0.5).shape == leaves[0].shape
+    assert attention(*(leaf.double() for leaf in leaves)).dtype == torch.float64
+    assert attention(*(leaf.to("meta") for leaf in leaves)).is_meta
     with using("torch"):
-        attention(*leaves)
+        assert torch.equal(attention(*leaves), F.scaled_dot_product_attention(*leaves))

@@ -28,7 +28,7 @@ def near(found, expected, terms):
 
 
 @settings(max_examples=60)
-@given(batch=st.lists(st.integers(1, 9), min_size=1, max_size=2), inputs=SIZES, outputs=SIZES, bias=st.booleans(), seed=SIZES)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=2), SIZES, SIZES, st.booleans(), SIZES)
 def test_a_linear_layer(batch, inputs, outputs, bias, seed):
     draw = torch.Generator().manual_seed(seed)
     x, weight, b, slope = (
@@ -52,6 +52,7 @@ def test_a_sum_of_outer_products(k, m, n, seed):
     draw = torch.Generator().manual_seed(seed)
     x, y = torch.randn(k, m, generator=draw), torch.randn(k, n, generator=draw)
     for found in (outer_sum(x, y), transposed_times(x, y), outer_sum(x.t().contiguous().t(), y)):
+        assert found.shape == (m, n)
         near(found, x.t() @ y, k)
 
 

@@ -65,6 +65,13 @@ def test_bfloat16_is_as_near_as_pytorchs_kernel():
         assert (one - right).norm() < 2 * (other - right).norm() + 1e-3 * right.norm()
 
 
+def test_one_gradient_for_all_outputs():
+    leaves = made(2, 2, 40, 50, 16)
+    sums = (way(*leaves).sum() for way in (attention, F.scaled_dot_product_attention))
+    for one, other in zip(*(torch.autograd.grad(each, leaves) for each in sums), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
 def test_large_scores_do_not_overflow():
     q, k, v = (100 * one for one in made(1, 2, 40, 50, 16))
     torch.testing.assert_close(attention(q, k, v), F.scaled_dot_product_attention(q, k, v), rtol=1e-4, atol=1e-2)

@@ -39,7 +39,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if not _may_differ(x, weight) or x.numel() * len(weight) < SMALLEST:
         return F.linear(x, weight, bias)
-    training = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+    learned = x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
+    training = learned and torch.is_grad_enabled()
     rows, (outputs, inputs) = x.numel() // x.shape[-1], weight.shape
     if _kernel(_bucket(rows), inputs, outputs, training) == TORCH:
         return F.linear(x, weight, bias)

@@ -38,7 +38,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks import augmentation_reference as reference
 from benchmarks.contrastive_plain import plain_nt_xent, plainly
-from benchmarks.machine import SIZE, Timing, describe, race, ratio, timed
+from benchmarks.machine import Roof, Timing, describe, race, ratio, roof, timed
 from benchmarks.taggers import resident
 from datasets.clips import RandomCrops
 from datasets.samplers import EpochSampler
@@ -191,10 +191,14 @@ def finished(step: Step, device: torch.device) -> Callable[[], None]:
     return run
 
 
-def core_rate(rounds: int) -> float:
-    """Best rate of a float32 product, in FLOP for a second of one core's time."""
-    a, b = torch.randn(SIZE, SIZE), torch.randn(SIZE, SIZE)
-    return 2 * SIZE**3 / min(timed(lambda: a @ b).cpu for _ in range(rounds + 1))
+def core_roof(rounds: int) -> Roof:
+    """The best of all kernels on one core."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return roof(rounds=rounds)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def table(name: str, timings: Mapping[str, list[Timing]], batch: int, rate: float | None) -> Table:
@@ -208,7 +212,7 @@ def table(name: str, timings: Mapping[str, list[Timing]], batch: int, rate: floa
     """
     flops = 2 * 3 * 2 * batch * NETWORKS[name]().macs((SAMPLES,))
     shown = Table(title=f"{name}: training step, {batch} pairs", title_justify="left")
-    for column in ("", "wall s, best", "pairs/s", "CPU s, best", f"x {OURS}, wall", "CPU", "of the matrix rate"):
+    for column in ("", "wall s, best", "pairs/s", "CPU s, best", f"x {OURS}, wall", "CPU", "of the roof"):
         shown.add_column(column, justify="left" if not column else "right")
     for title, turns in timings.items():
         wall, cpu = min(turn.wall for turn in turns), min(turn.cpu for turn in turns)
@@ -285,17 +289,17 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     device, console = torch.device(arguments.device), Console(width=120)
     on_cpu = device.type == "cpu"
-    rate = core_rate(5) if on_cpu else None
+    best = core_roof(5) if on_cpu else None
     console.print(describe() if on_cpu else torch.cuda.get_device_name(device))
-    if rate:
-        console.print(f"measured matrix rate of a core ({SIZE}-cubed float32 product): {rate / 1e9:.0f} GFLOP/s")
+    if best:
+        console.print(f"of one core: {best}")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         make_corpus(folder, arguments.batch)
         for name in arguments.networks.split(","):
             work = contestants(name, folder, arguments.batch, device, arguments.compile)
             timings = race({title: finished(step, device) for title, step in work.items()}, arguments.rounds)
-            console.print(table(name, timings, arguments.batch, rate))
+            console.print(table(name, timings, arguments.batch, best.rate if best else None))
             if arguments.parts and on_cpu:
                 for mixed in (False, True):
                     console.print(parts(name, folder, arguments.batch, arguments.rounds, mixed))

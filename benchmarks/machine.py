@@ -1,4 +1,4 @@
-"""What a timing is worth: the machine's own matrix rate, and contestants that take turns."""
+"""What a timing is worth: the best that the machine's kernels reach, and contestants that take turns."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def cpu_name() -> str:
 def describe() -> str:
     """One line: processor, threads, instruction set, versions."""
     capability = torch.backends.cpu.get_cpu_capability()
-    return f"{cpu_name()}, {torch.get_num_threads()} threads, {capability}, float32, torch {torch.__version__}"
+    return f"{cpu_name()}, {torch.get_num_threads()} threads, {capability}, float32 unless said, torch {torch.__version__}"
 
 
 def race(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[Timing]]:

@@ -9,6 +9,7 @@ import torch
 
 from benchmarks import contrastive_step
 from benchmarks.contrastive_plain import plain_nt_xent, plainly
+from benchmarks.machine import Roof
 from models.losses.nt_xent import nt_xent
 
 
@@ -29,7 +30,7 @@ def test_the_plain_loss_is_ours():
 
 
 def test_the_race_is_run_and_told(monkeypatch, capsys):
-    monkeypatch.setattr(contrastive_step, "core_rate", lambda _: 1e11)
+    monkeypatch.setattr(contrastive_step, "core_roof", lambda _: Roof(1e11, "a kernel", (1, 1, 1)))
     monkeypatch.setattr(contrastive_step.reference, "chain", lambda crop, rate: -crop)  # it is compiled for seconds
     words = ["--networks", "tune", "--batch", "2", "--rounds", "1", "--parts"]
     monkeypatch.setattr(sys, "argv", ["contrastive_step", *words])

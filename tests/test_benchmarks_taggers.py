@@ -7,11 +7,12 @@ import sys
 import pytest
 
 from benchmarks import taggers
+from benchmarks.machine import Roof
 
 
 @pytest.mark.parametrize("name", ["short_chunk", "short_chunk_res"])
 def test_every_race_is_run_and_told(name, monkeypatch, capsys):
-    monkeypatch.setattr(taggers, "matrix_rate", lambda _: 1e11)
+    monkeypatch.setattr(taggers, "roof", lambda rounds: Roof(1e11, "a kernel", (1, 1, 1)))
     monkeypatch.setattr(sys, "argv", ["taggers", "--tiny", "--rounds", "1", "--networks", name])
     taggers.main()
     printed = capsys.readouterr().out

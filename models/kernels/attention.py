@@ -105,11 +105,11 @@ class _Attention(Function):
             by_key = by_value = 0.0
             for rows in _blocks(queries, k.shape[2]):
                 weights, slope = _weights(query[rows], key), slopes[rows]
-                by_value = by_value + _transposed(weights, slope)
+                by_value = by_value + _transposed(weights, slope).float()
                 by_weight = times_transposed(slope, value)
                 by_score = torch._softmax_backward_data(by_weight, weights, -1, weights.dtype)
                 own[rows] = _times(by_score, key).mul_(scale)
-                by_key = by_key + _transposed(by_score, query[rows])
+                by_key = by_key + _transposed(by_score, query[rows]).float()
             dk[head].copy_(by_key)
             dv[head].copy_(by_value)
         return dq, dk, dv

@@ -81,7 +81,7 @@ def prepare(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module
 
     Args:
         network: A MAEST, left as it is. Off the CPU, in another precision than float32, without oneDNN or where other
-            kernels than PyTorch's own are not wanted (`models.kernels.choices.use`), a plain copy is made.
+            kernels than PyTorch's own are not wanted (`models.kernels.mode`), a plain copy is made.
         dtype: Of the products in its blocks.
     """
     if _packable(network.cls_token, dtype):

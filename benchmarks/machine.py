@@ -107,7 +107,8 @@ def cpu_name() -> str:
 def describe() -> str:
     """One line: processor, threads, instruction set, versions."""
     capability = torch.backends.cpu.get_cpu_capability()
-    return f"{cpu_name()}, {torch.get_num_threads()} threads, {capability}, float32 unless said, torch {torch.__version__}"
+    threads = f"{torch.get_num_threads()} threads"
+    return f"{cpu_name()}, {threads}, {capability}, float32 unless said, torch {torch.__version__}"
 
 
 def race(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[Timing]]:

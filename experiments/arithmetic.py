@@ -1,4 +1,4 @@
-"""The kernels that a command computes with: as the settings say, and as the run keeps it."""
+"""The kernels and the memory that a command computes with: as the settings say, and as the run keeps it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from models.kernels.mode import using
+from experiments.errors import UserError
+from models.kernels.memory import keep_freed_memory
+from models.kernels.mode import enabled, using
 
 if TYPE_CHECKING:
     from experiments.settings import PretrainSettings, ProbeExperimentSettings
@@ -21,7 +23,15 @@ def arithmetic(settings: PretrainSettings | ProbeExperimentSettings, run: RunHan
     Args:
         settings: Of the command.
         run: Gets `kernels`: those that are not PyTorch's own, by what they do.
+
+    Raises:
+        UserError: the variable of the environment that chooses kernels holds no choice.
     """
+    try:
+        enabled()
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    keep_freed_memory()
     with using(settings.inference.kernels):
         try:
             yield

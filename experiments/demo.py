@@ -19,6 +19,7 @@ from pathlib import Path
 
 from datasets import demo
 from datasets.text import printable_lines
+from experiments.errors import UserError
 from experiments.tracking import TrackingSettings
 from experiments.tracking.location import located
 
@@ -169,8 +170,11 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(f"\n{ENDED_EARLY}")
     known = finished()
-    with located(TrackingSettings()):  # the server of all steps, which would otherwise start and stop with each
-        left = _through(steps(size, audio))
+    try:
+        with located(TrackingSettings()):  # the server of all steps, which would otherwise start and stop with each
+            left = _through(steps(size, audio))
+    except UserError as error:
+        sys.exit(f"error: {printable_lines(error)}")
     if finished() == known:
         print(f"\n{(left / 'files' / 'comparison.txt').read_text(encoding='utf-8')}")
         print(f"Everything was finished before. To begin anew: rm -r {FOLDER}")

@@ -26,6 +26,8 @@ from torch.nn import functional as F
 from models.batch_norm import SmallBatchNorm
 from models.patches import Patches, Piece, empty_channels_last, few_inputs, pieces, rows_of
 
+threshold_backward = torch.ops.aten.threshold_backward  # of ReLU
+
 
 def fusable(x: Tensor, *layers: nn.Module) -> bool:
     """Whether the functions here do for such input and layers: training in full precision on a CPU, uncompiled.
@@ -132,7 +134,7 @@ class _Slopes:
     def __init__(self, ctx: Any, grad: Tensor) -> None:
         winners, y, mean, var, gamma, sign = ctx.saved_tensors[:6]
         inverse = torch.rsqrt(var + ctx.eps)
-        self.grad, self.winners, self.scale = grad * (y > 0), winners, gamma.abs() * inverse
+        self.grad, self.winners, self.scale = threshold_backward(grad, y, 0), winners, gamma.abs() * inverse
         beta = self.grad.sum((0, 2, 3))
         covariance = (winners - mean.view(1, -1, 1, 1)).mul_(self.grad).sum((0, 2, 3))
         self.parameters = (torch.zeros_like(beta) if ctx.bias else None, covariance * inverse * sign, beta)

@@ -13,7 +13,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from models.fused_norms import Moments, update_statistics
+from models.fused_norms import Moments, threshold_backward, update_statistics
 from models.patches import PIECE, Patches, few_inputs, rows_of
 
 Branch = tuple[nn.Conv2d, nn.BatchNorm2d, Tensor]  # a convolution, the batch norm behind it, and the input
@@ -123,7 +123,7 @@ class _Sum(Function):
         shortcut = torch.empty_like(y) if ctx.needs_input_grad[1] else None
         beta, covariances = torch.zeros_like(means[0]), [torch.zeros_like(mean) for mean in means]
         for part in _parts(grad):
-            passed = grad[part] * (out[part] > 0)
+            passed = threshold_backward(grad[part], out[part], 0)
             if shortcut is not None:
                 _rows(shortcut)[part] = passed
             beta += passed.sum(0)
@@ -135,7 +135,7 @@ class _Sum(Function):
             slopes.append(-scales[-1] * inverse.square() * covariance / ctx.count)
             offsets.append(-scales[-1] * beta / ctx.count - slopes[-1] * mean)
         for part in _parts(grad):
-            passed = grad[part] * (out[part] > 0)
+            passed = threshold_backward(grad[part], out[part], 0)
             for one, dz, scale, slope, offset in zip(rows, found, scales, slopes, offsets, strict=True):
                 torch.addcmul(offset, one[part], slope, out=_rows(dz)[part]).addcmul_(passed, scale)
         gradients: list[Tensor | None] = []

@@ -8,15 +8,22 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, get_args
 
 Mode = Literal["auto", "torch"]
 VARIABLE = "OSTINATO_KERNELS"
 
 
 def enabled() -> bool:
-    """Whether other kernels may be taken."""
-    return os.environ.get(VARIABLE) != "torch"
+    """Whether other kernels may be taken.
+
+    Raises:
+        ValueError: the variable holds something else.
+    """
+    mode = os.environ.get(VARIABLE, "auto")
+    if mode not in get_args(Mode):
+        raise ValueError(f"{VARIABLE}={mode}: expected {' or '.join(get_args(Mode))}")
+    return mode == "auto"
 
 
 @contextlib.contextmanager

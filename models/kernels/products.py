@@ -18,7 +18,7 @@ from models.kernels.mode import enabled
 ONEDNN = "onednn"
 SMALLEST = 2**20  # multiply-adds: below them the call costs more than the product
 NARROW, SHORT = 128, 512  # columns and terms of a sum that decide how `transposed_times` is computed
-TIMED_ROWS = 256  # products of more rows are alike
+TIMED, TIMED_ROWS = 2**27, 256  # products of more multiply-adds, and of more rows, are alike
 
 
 class Linear(nn.Linear):
@@ -42,7 +42,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     learned = x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
     training = learned and torch.is_grad_enabled()
     rows, (outputs, inputs) = x.numel() // x.shape[-1], weight.shape
-    if _kernel(_bucket(rows), inputs, outputs, training) == TORCH:
+    if _kernel(_bucket(rows, inputs * outputs), inputs, outputs, training) == TORCH:
         return F.linear(x, weight, bias)
     return _Linear.apply(x, weight, bias) if training else times_transposed(x, weight, bias)
 
@@ -52,8 +52,19 @@ def outer_sum(x: Tensor, y: Tensor) -> Tensor:
     (k, m), n = x.shape, y.shape[1]
     if not _may_differ(x, y) or k * m * n < SMALLEST:
         return x.t() @ y
-    kernel = choice(f"outer-sum-{_bucket(k)}x{m}x{n}", lambda: _candidates_outer_sum(_bucket(k), m, n))
+    terms = _bucket(k, m * n)
+    kernel = choice(f"outer-sum-{terms}x{m}x{n}", lambda: _candidates_outer_sum(terms, m, n))
     return x.t() @ y if kernel == TORCH else transposed_times(x, y)
+
+
+def product(x: Tensor, y: Tensor) -> Tensor:
+    """`x y` of `[m, k]` and `[k, n]` where k is long and the others are not; without gradients."""
+    (m, k), n = x.shape, y.shape[1]
+    if not _may_differ(x, y) or k * m * n < SMALLEST:
+        return x @ y
+    terms = _bucket(k, m * n)
+    kernel = choice(f"product-{m}x{terms}x{n}", lambda: _candidates_product(m, terms, n))
+    return x @ y if kernel == TORCH else times_transposed(x, y.t())
 
 
 def takes_part(x: Tensor) -> bool:
@@ -78,9 +89,14 @@ def _may_differ(x: Tensor, weight: Tensor) -> bool:
     )
 
 
-def _bucket(rows: int) -> int:
-    """Rows that stand for so many: the next power of two, up to `TIMED_ROWS`."""
-    return min(1 << (rows - 1).bit_length(), TIMED_ROWS)
+def _bucket(rows: int, each: int) -> int:
+    """Rows that stand for so many: the next power of two, up to what is timed.
+
+    Args:
+        rows: At least 1.
+        each: Multiply-adds of one.
+    """
+    return min(1 << (rows - 1).bit_length(), max(TIMED_ROWS, 1 << (TIMED // each).bit_length() >> 1))
 
 
 def times_transposed(x: Tensor, y: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -154,3 +170,8 @@ def _candidates(rows: int, inputs: int, outputs: int, training: bool) -> Candida
 def _candidates_outer_sum(k: int, m: int, n: int) -> Candidates:
     x, y = numbers(k, m), numbers(k, n)
     return {TORCH: lambda: [x.t() @ y], ONEDNN: lambda: [transposed_times(x, y)]}
+
+
+def _candidates_product(m: int, k: int, n: int) -> Candidates:
+    x, y = numbers(m, k), numbers(k, n)
+    return {TORCH: lambda: [x @ y], ONEDNN: lambda: [times_transposed(x, y.t())]}

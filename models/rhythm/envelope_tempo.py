@@ -50,8 +50,11 @@ def _even(frames: float) -> int:
 
 
 def _top(mean: Tensor, lag: Tensor) -> Tensor:
-    """How far the top of the parabola is from the lag, lags; 0 where the lag is not higher than its neighbours."""
+    """How far the top of the parabola is from the lag, lags; 0 where there is none within a lag.
+
+    The prior may have chosen the lower of two neighbours between which the top lies.
+    """
     before, at, behind = (mean.gather(-1, (lag + step).clamp(max=mean.shape[-1] - 1)) for step in (-1, 0, 1))
     bend = before - 2 * at + behind
-    peak = (at >= before) & (at >= behind) & (bend < 0)
-    return torch.where(peak, 0.5 * (before - behind) / torch.where(peak, bend, -1.0), 0.0)
+    offset = 0.5 * (before - behind) / torch.where(bend < 0, bend, -1.0)
+    return torch.where((bend < 0) & (offset.abs() <= 1), offset, 0.0)

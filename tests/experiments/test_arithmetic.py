@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from experiments.arithmetic import arithmetic
+from experiments.errors import UserError
 from experiments.settings import PretrainSettings, ProbeExperimentSettings
 from models.kernels import choices
 from models.kernels.mode import enabled
@@ -40,3 +41,12 @@ def test_they_are_recorded_where_a_command_fails():
 def test_an_unknown_one_is_refused():
     with pytest.raises(ValueError, match="auto"):
         PretrainSettings(inference={"kernels": "mkl"})
+
+
+def test_an_unknown_one_of_the_environment_is_refused_before_anything_is_computed(monkeypatch):
+    monkeypatch.setenv("OSTINATO_KERNELS", "mkl")
+    with (
+        pytest.raises(UserError, match="OSTINATO_KERNELS=mkl: expected auto or torch"),
+        arithmetic(PretrainSettings(), SimpleNamespace(set_info=None)),
+    ):
+        pytest.fail("computed")

@@ -108,6 +108,13 @@ def test_who_stopped_before_the_tagger_was_a_step_goes_on_with_it(typed):
     assert kinds(typed) == ["with", "extract_embeddings", "ex_probe.py"]
 
 
+def test_an_address_of_the_database_that_is_none_is_said_in_a_line(typed, monkeypatch):
+    monkeypatch.setenv("OSTINATO_MONGO_URL", "localhost:27017")
+    with pytest.raises(SystemExit, match=r"^error: OSTINATO_MONGO_URL=localhost:27017: expected mongodb://"):
+        demo.main()
+    assert typed == []
+
+
 @pytest.mark.parametrize("content", ["", "{}", "5", '[["python x", 5]]', '[["python ex_pretrain.py"]]'])
 def test_a_damaged_memory_is_none(typed, content: str):
     demo.FINISHED.parent.mkdir(parents=True)

@@ -80,14 +80,14 @@ def test_the_tempo_of_an_envelope_is_that_of_librosa(bpm, seconds):
     assert float(envelope_tempo(curve, RATE)) == pytest.approx(float(expected), rel=1e-9)
 
 
-@example(bpm=97.5)  # the worst that is known: 1.9 per cent
+@example(bpm=97.5)  # the top lies between two lags, of which the prior takes the lower one
 @given(bpm=st.floats(75, 170))
 @settings(max_examples=12, deadline=None)
-def test_between_lags_it_is_within_two_per_cent_where_a_lag_alone_may_miss_by_three(bpm):
+def test_between_lags_it_is_within_a_per_cent_where_a_lag_alone_may_miss_by_three(bpm):
     curve = envelope(bpm, 14.0)
     grid, between = (float(envelope_tempo(curve, RATE, interpolated=one)) for one in (False, True))
     octave = 2.0 ** round(math.log2(between / bpm))
-    assert between / octave == pytest.approx(bpm, rel=0.02)
+    assert between / octave == pytest.approx(bpm, rel=0.01)
     assert grid / octave == pytest.approx(bpm, rel=0.035)
 
 

@@ -58,7 +58,8 @@ def train_all(task, train, valid, grid, seed=0):
 
 
 @pytest.mark.parametrize(("task", "make"), [(Genre(NAMES), genre), (Tagging(NAMES), tags)], ids=["genre", "tagging"])
-def test_every_probe_of_the_grid_ends_as_it_would_alone(task, make):
+def test_every_probe_of_the_grid_ends_as_it_would_alone(task, make, monkeypatch):
+    monkeypatch.delattr(Tagging, "loss_slope")  # it rounds otherwise than automatic differentiation
     train, valid = make("a", 150, 0), make("b", 60, 1)
     alone, together = search(task, train, valid, GRID, seed=0), train_all(task, train, valid, GRID)
     assert len(GRID) == 216
@@ -69,7 +70,7 @@ def test_every_probe_of_the_grid_ends_as_it_would_alone(task, make):
         assert one.probe.loss == pytest.approx(other.loss, rel=1e-4)
         assert [step for step, _ in one.probe.curve] == [step for step, _ in other.curve]
         for name, weight in one.probe.weights.items():
-            np.testing.assert_allclose(other.weights[name], weight, atol=5e-6)
+            np.testing.assert_allclose(other.weights[name], weight, atol=2e-6)
 
 
 FEW = points(
@@ -91,7 +92,7 @@ def agree(alone, together) -> None:
         assert (one.probe.best_step, one.probe.stop_step) == (other.best_step, other.stop_step)
         assert one.probe.value == pytest.approx(other.value, abs=1e-3)
         for name, weight in one.probe.weights.items():
-            np.testing.assert_allclose(other.weights[name], weight, atol=5e-6)
+            np.testing.assert_allclose(other.weights[name], weight, atol=2e-6)
 
 
 def of_blocks(name: str, n: int, seed: int) -> Split:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,11 +14,9 @@ from experiments.probes.grids import grid
 from experiments.probes.halving import Rung, trainings
 from experiments.probes.sweep import Workers, sweep
 from experiments.probes.sweep_files import Problem, Record
-from experiments.probes.vectors import Split
-from experiments.tasks import Genre
 from models.probes.grids import points
+from tests.experiments.probes.toy_problems import two_problems
 
-CLASSES = 4
 GRID = points(
     hidden=[None, 8],
     learning_rate=[1e-3, 1e-1],
@@ -38,15 +35,7 @@ def small_rungs(monkeypatch):
 
 @pytest.fixture(scope="module")
 def problems() -> list[Problem]:
-    def split(name: str, n: int, seed: int) -> Split:
-        rng = np.random.default_rng(seed)
-        y = rng.integers(0, CLASSES, n)
-        x = rng.normal(size=(n, 12)).astype(np.float32)
-        x[np.arange(n), y] += 1.0
-        return Split(x, y, [f"{name}{i}" for i in range(n)])
-
-    task = Genre([f"class {number}" for number in range(CLASSES)])
-    return [Problem(task, split("a", 80, 0), split("b", 40, 1), GRID, seed) for seed in (0, 1)]
+    return two_problems(GRID)
 
 
 @pytest.fixture(scope="module")

@@ -13,31 +13,20 @@ from experiments.probes import sweep as sweeping
 from experiments.probes.experiment import workers
 from experiments.probes.sweep import Workers, seeds_of, sweep, thinned
 from experiments.probes.sweep_files import Problem, SweepFiles
-from experiments.probes.vectors import Split
 from experiments.settings import ProbeSettings
 from experiments.tasks import Genre
 from models.probes.grids import points
 from tests.experiments.probes.one_by_one import best, search
+from tests.experiments.probes.toy_problems import TASK, two_problems
 
-CLASSES = 4
-TASK = Genre([f"class {number}" for number in range(CLASSES)])
 GRID = points(
     hidden=[None, 8], learning_rate=[1e-3, 1e-1], dropout=[0.0, 0.5], evaluate_every=[2], patience=[3], max_steps=[20]
 )
 
 
-def split(name: str, n: int, seed: int) -> Split:
-    rng = np.random.default_rng(seed)
-    y = rng.integers(0, CLASSES, n)
-    x = rng.normal(size=(n, 12)).astype(np.float32)
-    x[np.arange(n), y] += 1.0
-    return Split(x, y, [f"{name}{i}" for i in range(n)])
-
-
 @pytest.fixture(scope="module")
 def problems() -> list[Problem]:
-    train, valid = split("a", 80, 0), split("b", 40, 1)
-    return [Problem(TASK, train, valid, GRID, seed) for seed in (0, 1)]
+    return two_problems(GRID)
 
 
 def same(outcomes, others) -> None:
@@ -111,7 +100,7 @@ def test_damaged_and_missing_files_are_made_again(problems, outcomes, tmp_path):
     [
         lambda p: replace(p, seed=5),
         lambda p: replace(p, train=replace(p.train, x=p.train.x + np.float32(1e-3))),
-        lambda p: replace(p, valid=replace(p.valid, y=(p.valid.y + 1) % CLASSES)),
+        lambda p: replace(p, valid=replace(p.valid, y=(p.valid.y + 1) % TASK.n_outputs)),
         lambda p: replace(p, task=Genre([*TASK.classes[:-1], "other"])),
         lambda p: replace(p, train=replace(p.train, features={"fingerprint": "x"})),
     ],

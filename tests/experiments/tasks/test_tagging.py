@@ -183,6 +183,17 @@ def test_the_mean_average_precision_of_each_category(task):
     assert set(other.score_further(scores, references)) == {"roc_auc_micro", "ap_micro"}
 
 
+@given(st.integers(0, 999), st.integers(1, 70), st.sampled_from([0.1, 1.0, 30.0]))
+@settings(max_examples=30, deadline=None)
+def test_the_derivative_of_the_loss_is_that_of_automatic_differentiation(seed, items, scale):
+    task, rng = build("tagging", classes=TAGS), np.random.default_rng(seed)
+    outputs = torch.from_numpy(scale * rng.normal(size=(3, items, len(TAGS))).astype(np.float32)).requires_grad_()
+    targets = torch.from_numpy(rng.random((items, len(TAGS))).astype(np.float32))
+    (expected,) = torch.autograd.grad(sum(task.loss(one, targets) for one in outputs), outputs)
+    found = task.loss_slope(outputs.detach().clone(), targets)
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-7 / targets.numel())
+
+
 def test_tags_on_resamples_are_those_of_repeated_items(task):
     scores, references = random_answers(5)
     weights = np.random.default_rng(0).multinomial(60, np.full(60, 1 / 60), size=4).astype(np.float32)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from models.kernels import products
 from models.kernels.mode import using
-from models.kernels.products import ONEDNN, Linear, linear, outer_sum, transposed_times
+from models.kernels.products import ONEDNN, Linear, linear, outer_sum, product, transposed_times
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="PyTorch without oneDNN")
 SIZES = st.integers(1, 200)
@@ -24,7 +24,9 @@ def onednn(monkeypatch):
 
 
 def near(found, expected, terms):
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-6 * (1 + terms**0.5))
+    """Of normal numbers the roundings of a sum grow as its partial sums: with the number of terms."""
+    bound = torch.finfo(torch.float32).eps * terms + 1e-6
+    torch.testing.assert_close(found.double(), expected.double(), rtol=1e-5, atol=bound)
 
 
 @settings(max_examples=60)
@@ -53,7 +55,26 @@ def test_a_sum_of_outer_products(k, m, n, seed):
     x, y = torch.randn(k, m, generator=draw), torch.randn(k, n, generator=draw)
     for found in (outer_sum(x, y), transposed_times(x, y), outer_sum(x.t().contiguous().t(), y)):
         assert found.shape == (m, n)
-        near(found, x.t() @ y, k)
+        near(found, x.double().t() @ y.double(), k)
+
+
+@settings(max_examples=40)
+@given(m=st.integers(1, 20), k=st.integers(1, 5000), n=st.integers(1, 40), seed=SIZES)
+def test_a_product_along_many_terms(m, k, n, seed):
+    draw = torch.Generator().manual_seed(seed)
+    x, y = torch.randn(m, k, generator=draw), torch.randn(k, n, generator=draw)
+    found = product(x, y)
+    assert found.shape == (m, n)
+    near(found, x.double() @ y.double(), k)
+
+
+@pytest.mark.parametrize(
+    ("rows", "each", "timed"),
+    [(1, 10, 1), (5, 10, 8), (200, 2**21, 256), (1685, 2**21, 256), (3104, 128 * 512, 2048), (10**6, 72, 2**20)],
+)
+def test_sizes_that_stand_for_others_take_as_long_as_needed(rows, each, timed):
+    assert products._bucket(rows, each) == timed
+    assert timed * each <= max(products.TIMED, products.TIMED_ROWS * each)
 
 
 @pytest.mark.parametrize("learned", [{0}, {1}, {2}, {0, 1}, {0, 2}, {1, 2}], ids=str)
@@ -61,7 +82,9 @@ def test_gradients_are_those_that_are_asked_for(learned):
     leaves = [torch.randn(size, requires_grad=number in learned) for number, size in enumerate([(6, 5), (4, 5), (4,)])]
     wanted = [leaf for leaf in leaves if leaf.requires_grad]
     sums = (way(*leaves).square().sum() for way in (linear, F.linear))
-    for one, other in zip(*(torch.autograd.grad(each, wanted) for each in sums), strict=True):
+    found, expected = (torch.autograd.grad(each, wanted) for each in sums)
+    assert len(found) == len(wanted)
+    for one, other in zip(found, expected, strict=True):
         near(one, other, 6)
 
 

@@ -4,25 +4,28 @@
                                        [--threads 2] [--profile] [--tiny]
 
 From frames of the front end, which is not timed. A training step is forward, cross-entropy, backward and AdamW; its
-work is counted as three forward passes. Beat This runs beside the package `beat_this` where that is installed. Memory
-is the most that a training step takes above its start, in a process of its own, with half and with all of the length. A
-profile lists the operations of a training step by their own time.
+work is counted as three forward passes. Each runs with PyTorch's own kernels as well (`inference.kernels=torch`), Beat
+This also beside the package `beat_this` where that is installed. Memory is the most that a training step takes above
+its start, in a process of its own, with half and with all of the length. A profile lists the operations of a training
+step by their own time.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import importlib
 import multiprocessing
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.machine import race, ratio, report, roof
+from benchmarks.machine import by_pytorch, race, ratio, report, roof
 from benchmarks.taggers import resident
 from experiments.configs.catalogue import TRANSFER
 from models import networks
@@ -37,7 +40,7 @@ SYSTEMS = {  # what is run -> network, and settings that differ from its default
     "beat_this": ("beat_this", {}),
     "beat_this_small": ("beat_this", {"dim": 128}),
 }
-OURS, PACKAGE = "ours", "beat_this"
+OURS, TORCH, PACKAGE = "ours", "ours, PyTorch's kernels", "beat_this"
 ROWS = 25  # of a profile
 
 
@@ -131,7 +134,9 @@ def compare(name: str, arguments: argparse.Namespace) -> None:
     modules = {one: module for one, module in modules.items() if module is not None}
     for training, batch in ((False, 1), (True, arguments.batch)):
         x = example(network, frontend, arguments.seconds, batch)
-        work = {one: (step if training else inferred)(module, x) for one, module in modules.items()}
+        make = step if training else inferred
+        work = {one: make(module, x) for one, module in modules.items()}
+        work[TORCH] = by_pytorch(partial(make, copy.deepcopy(network), x))
         best = roof(rounds=1 if arguments.tiny else 5)
         timings = race(work, arguments.rounds)
         macs = network.macs(x.shape[1:])

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.nn import functional as F
 
+from models.kernels.mode import using
 from models.kernels.products import times_transposed
 
 Shape = tuple[int, int, int]  # rows, inputs and outputs of a product
@@ -109,6 +110,13 @@ def describe() -> str:
     capability = torch.backends.cpu.get_cpu_capability()
     threads = f"{torch.get_num_threads()} threads"
     return f"{cpu_name()}, {threads}, {capability}, float32 unless said, torch {torch.__version__}"
+
+
+def by_pytorch(make: Callable[[], Callable[[], object]]) -> Callable[[], object]:
+    """What is made, with PyTorch's own kernels alone as it is made and whenever it runs."""
+    with using("torch"):
+        work = make()
+    return using("torch")(work)
 
 
 def race(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[Timing]]:

@@ -5,9 +5,10 @@
 FOLDER is a clone of `minzwon/sota-music-tagging-models`, whose networks are then run with their own front end
 (torchaudio) and the weights of ours. Without it, and for networks that it does not have, ours is compared with the same
 layers in plain PyTorch: convolution, batch norm, ReLU and pooling one after the other, and `torch.stft`. CNN14 is run
-beside `panns_inference`, where that is installed. Scores are compared before anything is timed. The contestants take
-turns; ratios are medians over the rounds. A training step is forward, binary cross-entropy, backward and Adam; its work
-is counted as three forward passes. Memory is the most that a process of its own takes above its start.
+beside `panns_inference`, where that is installed. Ours runs with PyTorch's own kernels as well. Scores are compared
+before anything is timed. The contestants take turns; ratios are medians over the rounds. A training step is forward,
+binary cross-entropy, backward and Adam; its work is counted as three forward passes. Memory is the most that a process
+of its own takes above its start.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.machine import race, ratio, report, roof
+from benchmarks.machine import by_pytorch, race, ratio, report, roof
 from experiments.configs.catalogue import TRANSFER
 from models import networks
 from models.cnn14 import ConvPair
@@ -41,7 +42,7 @@ from models.musicnn import Timbral
 from models.network_input import own_frontend
 from models.samplecnn import SampleBlock, SqueezeBlock
 
-OURS, PLAIN, PUBLISHED = "ours", "plain PyTorch", "published"
+OURS, TORCH, PLAIN, PUBLISHED = "ours", "ours, PyTorch's kernels", "plain PyTorch", "published"
 CLASSES = {  # of the published repository
     "fcn": "FCN", "crnn": "CRNN", "musicnn": "Musicnn", "samplecnn": "SampleCNN", "samplecnn_se": "SampleCNNSE",
     "short_chunk": "ShortChunkCNN", "short_chunk_res": "ShortChunkCNN_Res", "self_attention": "CNNSA",
@@ -190,7 +191,10 @@ def turns(name: str, folder: Path | None, tiny: bool, training: bool, batch: int
     for module, _ in found.values():
         module.train(training)
     if training:
-        return {one: step(module, forward, audio, y) for one, (module, forward) in found.items()}, macs
+        work = {one: step(module, forward, audio, y) for one, (module, forward) in found.items()}
+        twin = copy.deepcopy(network)
+        work[TORCH] = by_pytorch(lambda: step(twin, lambda audio: twin(frontend(audio)), audio, y))
+        return work, macs
     ready = network.prepared()
     found[OURS] = (ready, lambda audio: ready(frontend(audio)))
     with torch.inference_mode():
@@ -199,7 +203,9 @@ def turns(name: str, folder: Path | None, tiny: bool, training: bool, batch: int
     print(f"{name}: largest difference of scores {max(differences):.1e}")
     if max(differences) > NEAR:
         raise SystemExit(f"{name}: the scores differ by more than {NEAR}")
-    return {one: inferred(forward, audio) for one, (_, forward) in found.items()}, macs
+    work = {one: inferred(forward, audio) for one, (_, forward) in found.items()}
+    work[TORCH] = by_pytorch(lambda: inferred(found[OURS][1], audio))
+    return work, macs
 
 
 def inferred(forward: Forward, audio: Tensor) -> Callable[[], Tensor]:
@@ -251,6 +257,7 @@ def main() -> None:
             ratios.append(f"{ratio(timings, peer, OURS)[0]:.2f} (CPU {ratio(timings, peer, OURS)[1]:.2f})")
             if training and not arguments.tiny:
                 print(", ".join(f"{one}: {memory(settings, one, arguments.threads):.0f} MB" for one in work))
+            print(f"{TORCH} / ours: {ratio(timings, TORCH, OURS)[0]:.2f}")
         summary.append(f"| {name} | {peer} | " + " | ".join(ratios) + " |")
     print(f"| network | beside | forward, batch 1 | forward, batch {batch} | training, batch {batch} |")
     print("\n".join(["|---|---|---|---|---|", *summary]))

@@ -19,6 +19,8 @@ from models.beat_this_layout import from_layout
 from models.errors import InputError
 from models.frontends.base import FrontEnd
 from models.initial_weights import State
+from models.kernels.attention import attention
+from models.kernels.products import Linear
 from models.maest.vit import INIT_STD
 from models.over_time import BEATS, OverTime
 from models.spectnt import rotated
@@ -57,16 +59,16 @@ class GatedAttention(nn.Module):
         super().__init__()
         self.width, self.dropout = width, dropout
         self.norm = RMSNorm(dim)
-        self.to_qkv = nn.Linear(dim, 3 * dim, bias=False)
-        self.to_gates = nn.Linear(dim, dim // width)
-        self.to_out = nn.Sequential(nn.Linear(dim, dim, bias=False), nn.Dropout(dropout))
+        self.to_qkv = Linear(dim, 3 * dim, bias=False)
+        self.to_gates = Linear(dim, dim // width)
+        self.to_out = nn.Sequential(Linear(dim, dim, bias=False), nn.Dropout(dropout))
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, positions, dim]`."""
         x = self.norm(x)
         q, k, v = self.to_qkv(x).unflatten(-1, (3, -1, self.width)).permute(2, 0, 3, 1, 4).unbind(0)
         rate = self.dropout if self.training else 0.0
-        heads = F.scaled_dot_product_attention(rotated(q), rotated(k), v, dropout_p=rate).transpose(1, 2)
+        heads = attention(rotated(q), rotated(k), v, rate).transpose(1, 2)
         return self.to_out((heads * self.to_gates(x).sigmoid()[..., None]).flatten(2))
 
 
@@ -80,8 +82,8 @@ class PreNormFeedForward(nn.Module):
 
     def __init__(self, dim: int, dropout: float) -> None:
         super().__init__()
-        layers = RMSNorm(dim), nn.Linear(dim, 4 * dim), nn.GELU(), nn.Dropout(dropout)
-        self.net = nn.Sequential(*layers, nn.Linear(4 * dim, dim), nn.Dropout(dropout))
+        layers = RMSNorm(dim), Linear(dim, 4 * dim), nn.GELU(), nn.Dropout(dropout)
+        self.net = nn.Sequential(*layers, Linear(4 * dim, dim), nn.Dropout(dropout))
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., dim]`."""
@@ -193,7 +195,7 @@ class Front(nn.Module):
         super().__init__()
         self.stem = Stem(bands, stem)
         self.blocks = nn.Sequential(*(FrontBlock(stem * 2**n, width, dropout, partial) for n in range(FRONT_BLOCKS)))
-        self.linear = nn.Linear(stem * 2**FRONT_BLOCKS * (bands // STRIDES), dim)
+        self.linear = Linear(stem * 2**FRONT_BLOCKS * (bands // STRIDES), dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, frames, bands]` to `[batch, frames, dim]`."""

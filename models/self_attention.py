@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.convolutional import ResBlock, Tagger
+from models.kernels.attention import attention
+from models.kernels.products import Linear
 
 WINDOW = 240_000  # samples: 15 s at 16 kHz
 STRIDES = (2, 2, 2, (2, 1), (2, 1), (2, 1), (2, 1))  # bands and frames, layer by layer
@@ -34,12 +36,12 @@ class SelfAttention(nn.Module):
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads, self.rate = heads, dropout
-        self.query, self.key, self.value = (nn.Linear(dim, dim) for _ in range(3))
+        self.query, self.key, self.value = (Linear(dim, dim) for _ in range(3))
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, tokens, dim]`."""
         parts = (part(x).unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (self.query, self.key, self.value))
-        mixed = F.scaled_dot_product_attention(*parts, dropout_p=self.rate if self.training else 0.0)
+        mixed = attention(*parts, self.rate if self.training else 0.0)
         return mixed.transpose(1, 2).flatten(2)
 
 
@@ -54,7 +56,7 @@ class Added(nn.Module):
 
     def __init__(self, dim_in: int, dim: int, dropout: float) -> None:
         super().__init__()
-        self.dense = nn.Linear(dim_in, dim)
+        self.dense = Linear(dim_in, dim)
         self.LayerNorm = nn.LayerNorm(dim, eps=EPSILON)
         self.dropout = nn.Dropout(dropout)
 
@@ -75,9 +77,9 @@ class TransformerLayer(nn.Module):
 
     def __init__(self, dim: int, heads: int, dropout: float, attention_dropout: float) -> None:
         super().__init__()
-        attention, output = SelfAttention(dim, heads, attention_dropout), Added(dim, dim, dropout)
-        self.attention = nn.ModuleDict({"self": attention, "output": output})
-        self.intermediate = nn.ModuleDict({"dense": nn.Linear(dim, 4 * dim)})
+        parts = {"self": SelfAttention(dim, heads, attention_dropout), "output": Added(dim, dim, dropout)}
+        self.attention = nn.ModuleDict(parts)
+        self.intermediate = nn.ModuleDict({"dense": Linear(dim, 4 * dim)})
         self.output = Added(4 * dim, dim, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -122,7 +124,7 @@ class Pooler(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.dense = nn.Linear(dim, dim)
+        self.dense = Linear(dim, dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """`[batch, dim, tokens]` to `[batch, dim, 1]`."""
@@ -177,7 +179,7 @@ class SelfAttentionCNN(Tagger, name="self_attention"):
         self.encoder = Transformer(width, depth, heads, encoder_dropout, attention_dropout)
         self.pooler = Pooler(width)
         self.dropout = nn.Dropout(dropout)
-        self.dense = nn.Linear(width, n_classes)
+        self.dense = Linear(width, n_classes)
 
     @classmethod
     def check(cls, arguments: Mapping[str, Any]) -> None:

@@ -45,13 +45,14 @@ def others() -> dict[str, str]:
     return {key: kernel for key, kernel in sorted((kept | _chosen).items()) if kernel not in (TORCH, None)}
 
 
-def choice(what: str, candidates: Callable[[], Candidates]) -> str:
+def choice(what: str, candidates: Callable[[], Candidates], gain: float = GAIN) -> str:
     """The name of the kernel to take.
 
     Args:
         what: Operation, size and type; letters, digits, hyphens. The number of threads is added.
         candidates: Makes the functions to be timed, on numbers of their own. One is called `torch`; all others have to
             agree with it within rounding, or are not taken.
+        gain: How many times faster than PyTorch's own another one has to be.
     """
     if not enabled():
         return TORCH
@@ -60,7 +61,7 @@ def choice(what: str, candidates: Callable[[], Candidates]) -> str:
         return found
     with _lock:
         if key not in _chosen:
-            _chosen[key] = _kept(key) or _keep(key, candidates)
+            _chosen[key] = _kept(key) or _keep(key, candidates, gain)
         return _chosen[key]
 
 
@@ -82,12 +83,12 @@ def _kept(key: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _keep(key: str, candidates: Callable[[], Candidates]) -> str:
+def _keep(key: str, candidates: Callable[[], Candidates], gain: float) -> str:
     """Choose, and write it down unless another process was faster; returns what holds."""
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
         milliseconds = _timed(candidates())
-    best = min(milliseconds, key=lambda name: milliseconds[name])
-    kernel = best if milliseconds[TORCH] > GAIN * milliseconds[best] else TORCH
+    best = min(milliseconds.keys() - {TORCH}, key=lambda name: milliseconds[name], default=TORCH)
+    kernel = best if milliseconds[TORCH] > gain * milliseconds[best] else TORCH
     with contextlib.suppress(OSError):  # a cache that cannot be written: every process chooses for itself
         _write(_folder() / f"{key}.json", {"kernel": kernel, "milliseconds": milliseconds})
     return _kept(key) or kernel
@@ -112,7 +113,7 @@ def _timed(candidates: Candidates) -> dict[str, float]:
     """Milliseconds of a turn of every candidate that computes what PyTorch's own does; they take turns."""
     torch.empty(KEPT, dtype=torch.uint8)  # once one of this size was freed, the C library keeps smaller ones
     expected = candidates[TORCH]()
-    able = {name: work for name, work in candidates.items() if name == TORCH or _agrees(work, expected)}
+    able = {name: work for name, work in candidates.items() if name == TORCH or agrees(work, expected)}
     turns: dict[str, list[float]] = {name: [] for name in able}
     began = time.perf_counter()
     while len(turns[TORCH]) < TURNS and (not turns[TORCH] or time.perf_counter() - began < SECONDS):
@@ -123,7 +124,7 @@ def _timed(candidates: Candidates) -> dict[str, float]:
     return {name: round(min(own), 4) for name, own in turns.items()}
 
 
-def _agrees(work: Callable[[], Sequence[Tensor]], expected: Sequence[Tensor]) -> bool:
+def agrees(work: Callable[[], Sequence[Tensor]], expected: Sequence[Tensor]) -> bool:
     """Whether a candidate runs here, and differs by no more than rounding."""
     try:
         found = work()

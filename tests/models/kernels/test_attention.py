@@ -20,7 +20,7 @@ ABLE = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16
 @pytest.fixture(autouse=True)
 def blocks(monkeypatch):
     """They are taken whatever they gain here, of few tokens too, and are small."""
-    monkeypatch.setattr(module, "choice", lambda what, candidates: BLOCKS)
+    monkeypatch.setattr(module, "choice", lambda what, candidates, gain: BLOCKS)
     monkeypatch.setattr(module, "SMALLEST", 1)
     monkeypatch.setattr(module, "BLOCK", 1000)
 
@@ -77,10 +77,38 @@ def test_large_scores_do_not_overflow():
     torch.testing.assert_close(attention(q, k, v), F.scaled_dot_product_attention(q, k, v), rtol=1e-4, atol=1e-2)
 
 
-def test_dropout_float64_exports_and_the_setting_keep_pytorchs_own(monkeypatch):
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_dropout_is_that_of_the_weights_and_the_same_in_the_backward_pass(rate):
+    q, k, v = made(2, 3, 40, 60, 60)
+    torch.manual_seed(1)
+    mixed = attention(q, k, torch.eye(60).expand(2, 3, 60, 60), rate)  # the weights themselves
+    kept = (mixed != 0).float()
+    assert kept.mean().item() == pytest.approx(1 - rate, abs=0.02)
+    weights = torch.softmax(q @ k.transpose(2, 3) / 60**0.5, -1) * kept / (1 - rate)
+    torch.testing.assert_close(mixed, weights, rtol=1e-4, atol=1e-6)
+    torch.manual_seed(1)
+    found, expected = attention(q, k, v, rate), weights @ v
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    slope = torch.randn(expected.shape)
+    for one, other in zip(*(torch.autograd.grad(each, (q, k, v), slope) for each in (found, expected)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        assert torch.equal(attention(q, k, v, rate), found)
+    assert not torch.equal(attention(q, k, v, rate), found)
+
+
+def test_with_dropout_it_is_timed_only_where_it_is_right_without(monkeypatch):
+    candidates = module._candidates(64, 8, torch.float32, True, 0.5)
+    assert {name: list(work()) for name, work in candidates.items()} == {"torch": [], "blocks": []}
+    monkeypatch.setattr(module, "_weights", lambda q, k: torch.softmax(2 * q @ k.t(), -1))
+    assert list(module._candidates(64, 8, torch.float32, True, 0.5)) == ["torch"]
+
+
+def test_full_dropout_float64_exports_and_the_setting_keep_pytorchs_own(monkeypatch):
     monkeypatch.setattr(module, "_forward", lambda *given: pytest.fail("in blocks"))
     leaves = [leaf.detach() for leaf in made(1, 2, 30, 30, 8)]
-    assert attention(*leaves, dropout=0.5).shape == leaves[0].shape
+    assert not attention(*leaves, dropout=1.0).any()
     assert attention(*(leaf.double() for leaf in leaves)).dtype == torch.float64
     assert attention(*(leaf.to("meta") for leaf in leaves)).is_meta
     with using("torch"):

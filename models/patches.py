@@ -14,8 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.kernels.products import product
-
 PIECE = 2**20  # elements that are worked on at a time: they stay in a cache, and threads rarely wait for each other
 FEW_INPUTS = 9  # of a filter: 3 x 3 of one channel; with six channels the convolution of PyTorch is faster
 
@@ -108,7 +106,7 @@ class Patches:
             bands: Of the piece.
             of_input: Whether the gradient of the input is wanted, too.
         """
-        self.filter_gradient += product(columns, gradient)
+        self.filter_gradient.addmm_(columns, gradient)
         if not of_input:
             return
         if self.padded_gradient is None:

@@ -57,16 +57,6 @@ def outer_sum(x: Tensor, y: Tensor) -> Tensor:
     return x.t() @ y if kernel == TORCH else transposed_times(x, y)
 
 
-def product(x: Tensor, y: Tensor) -> Tensor:
-    """`x y` of `[m, k]` and `[k, n]` where k is long and the others are not; without gradients."""
-    (m, k), n = x.shape, y.shape[1]
-    if not _may_differ(x, y) or k * m * n < SMALLEST:
-        return x @ y
-    terms = _bucket(k, m * n)
-    kernel = choice(f"product-{m}x{terms}x{n}", lambda: _candidates_product(m, terms, n))
-    return x @ y if kernel == TORCH else times_transposed(x, y.t())
-
-
 def takes_part(x: Tensor) -> bool:
     """Whether other kernels than PyTorch's own are looked at: on a CPU, where nobody compiles, exports or counts."""
     return (
@@ -170,8 +160,3 @@ def _candidates(rows: int, inputs: int, outputs: int, training: bool) -> Candida
 def _candidates_outer_sum(k: int, m: int, n: int) -> Candidates:
     x, y = numbers(k, m), numbers(k, n)
     return {TORCH: lambda: [x.t() @ y], ONEDNN: lambda: [transposed_times(x, y)]}
-
-
-def _candidates_product(m: int, k: int, n: int) -> Candidates:
-    x, y = numbers(m, k), numbers(k, n)
-    return {TORCH: lambda: [x @ y], ONEDNN: lambda: [times_transposed(x, y.t())]}

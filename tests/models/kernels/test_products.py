@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from models.kernels import products
 from models.kernels.mode import using
-from models.kernels.products import ONEDNN, Linear, linear, outer_sum, product, transposed_times
+from models.kernels.products import ONEDNN, Linear, linear, outer_sum, transposed_times
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="PyTorch without oneDNN")
 SIZES = st.integers(1, 200)
@@ -58,19 +58,9 @@ def test_a_sum_of_outer_products(k, m, n, seed):
         near(found, x.double().t() @ y.double(), k)
 
 
-@settings(max_examples=40)
-@given(m=st.integers(1, 20), k=st.integers(1, 5000), n=st.integers(1, 40), seed=SIZES)
-def test_a_product_along_many_terms(m, k, n, seed):
-    draw = torch.Generator().manual_seed(seed)
-    x, y = torch.randn(m, k, generator=draw), torch.randn(k, n, generator=draw)
-    found = product(x, y)
-    assert found.shape == (m, n)
-    near(found, x.double() @ y.double(), k)
-
-
 @pytest.mark.parametrize(
     ("rows", "each", "timed"),
-    [(1, 10, 1), (5, 10, 8), (200, 2**21, 256), (1685, 2**21, 256), (3104, 128 * 512, 2048), (10**6, 72, 2**20)],
+    [(1, 10, 1), (5, 10, 8), (200, 2**21, 256), (1685, 2**21, 256), (3104, 128 * 512, 2048), (10**6, 2**14, 2**13)],
 )
 def test_sizes_that_stand_for_others_take_as_long_as_needed(rows, each, timed):
     assert products._bucket(rows, each) == timed

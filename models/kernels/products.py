@@ -18,7 +18,8 @@ from models.kernels.mode import enabled
 ONEDNN = "onednn"
 SMALLEST = 2**20  # multiply-adds: below them the call costs more than the product
 NARROW, SHORT = 128, 512  # columns and terms of a sum that decide how `transposed_times` is computed
-TIMED, TIMED_ROWS = 2**27, 256  # products of more multiply-adds, and of more rows, are alike
+TIMED = 2**27  # multiply-adds: larger products are alike
+ROWS, MOST_ROWS = 256, 4096  # that are timed, however large or small each of them is
 
 
 class Linear(nn.Linear):
@@ -86,7 +87,7 @@ def _bucket(rows: int, each: int) -> int:
         rows: At least 1.
         each: Multiply-adds of one.
     """
-    return min(1 << (rows - 1).bit_length(), max(TIMED_ROWS, 1 << (TIMED // each).bit_length() >> 1))
+    return min(1 << (rows - 1).bit_length(), min(MOST_ROWS, max(ROWS, 1 << (TIMED // each).bit_length() >> 1)))
 
 
 def times_transposed(x: Tensor, y: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -94,7 +94,7 @@ class _Dropout:
         self.below = min(round(rate * 2**16) - 2**15, 2**15 - 1)
 
     def scaled(self, values: Tensor) -> Tensor:
-        """Values, or gradients by them, for what is missing."""
+        """Values, or their gradients, times what makes up for the weights that are dropped."""
         return (values / (1 - self.rate) if self.rate else values).contiguous()
 
     def next(self, weights: Tensor) -> Tensor | None:

@@ -85,7 +85,12 @@ def _kept(key: str) -> str | None:
 
 def _keep(key: str, candidates: Callable[[], Candidates], gain: float) -> str:
     """Choose, and write it down unless another process was faster; returns what holds."""
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast("cpu", enabled=False),
+        torch.random.fork_rng(devices=[]),
+    ):
         milliseconds = _timed(candidates())
     best = min(milliseconds.keys() - {TORCH}, key=lambda name: milliseconds[name], default=TORCH)
     kernel = best if milliseconds[TORCH] > gain * milliseconds[best] else TORCH

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from models.kernels import attention as module
+from models.kernels import choices
 from models.kernels.attention import BLOCKS, attention
 from models.kernels.mode import using
 
@@ -96,6 +97,19 @@ def test_dropout_is_that_of_the_weights_and_the_same_in_the_backward_pass(rate):
     with torch.no_grad():
         assert torch.equal(attention(q, k, v, rate), found)
     assert not torch.equal(attention(q, k, v, rate), found)
+
+
+def test_what_is_drawn_does_not_depend_on_whether_it_is_timed(monkeypatch, tmp_path):
+    monkeypatch.undo()
+    monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path))
+    monkeypatch.setattr(choices, "_chosen", {})
+    leaves = [leaf.detach() for leaf in made(1, 2, 600, 600, 8)]
+    mixed = []
+    for _ in ("timed", "known"):
+        torch.manual_seed(0)
+        mixed.append(attention(*leaves, 0.5))
+    assert torch.equal(*mixed)
+    assert len(list(tmp_path.rglob("attention-1024x8-float32-inference-dropout-*.json"))) == 1
 
 
 def test_with_dropout_it_is_timed_only_where_it_is_right_without(monkeypatch):

@@ -22,6 +22,7 @@ from datasets.text import printable_lines
 from experiments.errors import UserError
 from experiments.tracking import TrackingSettings
 from experiments.tracking.location import located
+from models.kernels.mode import UnknownMode, enabled
 
 FOLDER = Path("outputs/demo")
 FINISHED = FOLDER / "finished.json"  # [command line, folder it left], in order
@@ -171,9 +172,10 @@ def main() -> None:
         sys.exit(f"\n{ENDED_EARLY}")
     known = finished()
     try:
+        enabled()
         with located(TrackingSettings()):  # the server of all steps, which would otherwise start and stop with each
             left = _through(steps(size, audio))
-    except UserError as error:
+    except (UserError, UnknownMode) as error:
         sys.exit(f"error: {printable_lines(error)}")
     if finished() == known:
         print(f"\n{(left / 'files' / 'comparison.txt').read_text(encoding='utf-8')}")

@@ -10,11 +10,12 @@ bound below its maximum for weights that are still to come. What may be lost is 
 pace at a rung and would have overtaken all of them.
 
 A rung trains its points anew, with the same random numbers, as a sweep whose points end there: so it is resumed like
-any other sweep.
+any other sweep. Where that costs more than it saves, as with a grid of few points, there are no rungs.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -59,26 +60,40 @@ class Rung:
             left += [record.number for record in ranked[:stay]]
             for record in ranked[stay:]:
                 config = configs[record.number]
-                early = record.failure is None and record.config != config
+                early = record.failure is None and record.config != config and record.stop_step >= self.steps
                 ended.append(replace(record, config=config, early=early))
         return sorted(left), ended
 
 
-def rungs(early: Early | None) -> list[Rung]:
-    """Of a sweep: none where all points are trained to their end."""
-    return [] if early is None else [Rung(steps) for steps in STEPS]
+def rungs(early: Early | None, configs: Sequence[ProbeConfig]) -> list[Rung]:
+    """Of a sweep: none where all points are trained to their end, and where rungs would take longer than that."""
+    if early is None:
+        return []
+    with_rungs = without = 0.0
+    for group in _paces(configs).values():
+        last, left = max(config.max_steps or math.inf for config in group), len(group)
+        without += left * last
+        for steps in STEPS:
+            with_rungs += left * min(steps, last)
+            left = _kept(left)
+        with_rungs += left * last
+    return [Rung(steps) for steps in STEPS] if with_rungs < without or without == math.inf else []
 
 
 def trainings(configs: Sequence[ProbeConfig], early: Early | None) -> int:
     """How many probes a sweep trains, or takes from its folder, those of the rungs counted apart."""
-    groups: dict[tuple[object, ...], int] = defaultdict(int)
-    for config in configs:
-        groups[_pace(config)] += 1
-    total, sizes = len(configs), list(groups.values())
-    for _ in rungs(early):
+    total, sizes = len(configs), [len(group) for group in _paces(configs).values()]
+    for _ in rungs(early, configs):
         sizes = [_kept(size) for size in sizes]
         total += sum(sizes)
     return total
+
+
+def _paces(configs: Sequence[ProbeConfig]) -> dict[tuple[object, ...], list[ProbeConfig]]:
+    groups: dict[tuple[object, ...], list[ProbeConfig]] = defaultdict(list)
+    for config in configs:
+        groups[_pace(config)].append(config)
+    return groups
 
 
 def _pace(config: ProbeConfig) -> tuple[object, ...]:

@@ -117,7 +117,7 @@ def sweep(
     workers = workers or Workers()
     left = [list(range(len(problem.configs))) for problem in problems]
     stopped: list[list[Record]] = [[] for _ in problems]
-    for rung in rungs(early):
+    for rung in rungs(early, problems[0].configs if problems else ()):
         limited = [replace(problem, configs=rung.limited(problem.configs)) for problem in problems]
         for number, found in enumerate(_train_points(limited, left, folder, workers, on_points)):
             left[number], ended = rung.survivors(problems[number].configs, found.records)

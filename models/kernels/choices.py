@@ -29,6 +29,7 @@ GAIN = 1.1  # times faster than PyTorch's own: for less, nothing is changed
 SECONDS = 0.02  # for the timing of one choice, beside a first turn to warm up
 TURNS = 5
 ROUNDING = 64  # units in the last place of the largest result that two ways to sum may differ by
+CLOCK = 0.1  # seconds that times of files may lie behind
 KEPT = 31 * 2**20  # bytes: freed blocks up to this size stay with the process, as in one that trains or extracts
 
 Candidates = Mapping[str, Callable[[], Sequence[Tensor]]]
@@ -37,12 +38,20 @@ _lock = threading.RLock()
 _chosen: dict[str, str] = {}
 
 
-def others() -> dict[str, str]:
-    """All choices on this processor that are not PyTorch's own, of this process, its workers and earlier ones."""
+def used(since: float) -> dict[str, str]:
+    """Kernels by what they do: those of this process, and those that others, such as its workers, looked up since then.
+
+    Args:
+        since: Seconds, as `time.time` gives them.
+    """
     if not enabled():
         return {}
-    kept = {file.stem: _kept(file.stem) for file in _folder().glob("[!.]*.json")}
-    return {key: kernel for key, kernel in sorted((kept | _chosen).items()) if kernel not in (TORCH, None)}
+    found = dict(_chosen)
+    for file in _folder().glob("[!.]*.json"):
+        with contextlib.suppress(OSError):
+            if file.stat().st_mtime >= since - CLOCK and (kernel := _kept(file.stem)) is not None:
+                found[file.stem] = kernel
+    return dict(sorted(found.items()))
 
 
 def choice(what: str, candidates: Callable[[], Candidates], gain: float = GAIN) -> str:
@@ -62,6 +71,8 @@ def choice(what: str, candidates: Callable[[], Candidates], gain: float = GAIN) 
     with _lock:
         if key not in _chosen:
             _chosen[key] = _kept(key) or _keep(key, candidates, gain)
+            with contextlib.suppress(OSError):
+                os.utime(_folder() / f"{key}.json")  # see `used`
         return _chosen[key]
 
 

@@ -14,15 +14,19 @@ Mode = Literal["auto", "torch"]
 VARIABLE = "OSTINATO_KERNELS"
 
 
+class UnknownMode(ValueError):
+    """The variable of the environment holds no mode."""
+
+
 def enabled() -> bool:
     """Whether other kernels may be taken.
 
     Raises:
-        ValueError: the variable holds something else.
+        UnknownMode: the variable holds something else.
     """
-    mode = os.environ.get(VARIABLE, "auto")
+    mode = os.environ.get(VARIABLE) or "auto"
     if mode not in get_args(Mode):
-        raise ValueError(f"{VARIABLE}={mode}: expected {' or '.join(get_args(Mode))}")
+        raise UnknownMode(f"{VARIABLE}={mode}: expected {' or '.join(get_args(Mode))}")
     return mode == "auto"
 
 

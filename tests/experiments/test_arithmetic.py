@@ -25,7 +25,8 @@ def test_they_are_those_of_the_settings_and_recorded(script, kernels, tmp_path, 
     with arithmetic(settings, SimpleNamespace(set_info=found.update)):
         assert enabled() is (kernels == "auto")
     assert enabled()
-    assert found == {"kernels": {"product-7threads": "onednn"} if kernels == "auto" else {}}
+    chosen = {"product-7threads": "onednn", "sum-7threads": "torch"} if kernels == "auto" else {}
+    assert found == {"kernels": {"mode": kernels, "chosen": chosen}}
 
 
 def test_they_are_recorded_where_a_command_fails():
@@ -50,3 +51,5 @@ def test_an_unknown_one_of_the_environment_is_refused_before_anything_is_compute
         arithmetic(PretrainSettings(), SimpleNamespace(set_info=None)),
     ):
         pytest.fail("computed")
+    monkeypatch.setenv("OSTINATO_KERNELS", "")
+    assert enabled()

@@ -115,6 +115,13 @@ def test_an_address_of_the_database_that_is_none_is_said_in_a_line(typed, monkey
     assert typed == []
 
 
+def test_kernels_that_there_are_not_are_said_before_the_first_step(typed, monkeypatch):
+    monkeypatch.setenv("OSTINATO_KERNELS", "mkl")
+    with pytest.raises(SystemExit, match=r"^error: OSTINATO_KERNELS=mkl: expected auto or torch$"):
+        demo.main()
+    assert typed == []
+
+
 @pytest.mark.parametrize("content", ["", "{}", "5", '[["python x", 5]]', '[["python ex_pretrain.py"]]'])
 def test_a_damaged_memory_is_none(typed, content: str):
     demo.FINISHED.parent.mkdir(parents=True)

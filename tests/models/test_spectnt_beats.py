@@ -155,6 +155,7 @@ def test_arguments_that_do_not_go_together():
 
 
 RATE, SECONDS, BAR = 16_000, 4.0, 4
+PIECE = 232  # frames
 
 
 def clicks(clips: int) -> tuple[Tensor, list[np.ndarray]]:
@@ -180,7 +181,7 @@ def peaks(logits: Tensor, grid: TimeGrid) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def learned() -> tuple[SpecTNTBeats, Inputs, Tensor, list[np.ndarray]]:
-    """A small network after a training on eight clips, and these."""
+    """A small network after a training on eight clips and, every other step, on pieces of them; and the clips."""
     torch.manual_seed(0)
     audio, times = clicks(8)
     frontend = build("harmonic", hop=160, n_fft=1024, harmonics=2, semitone_scale=1)
@@ -202,11 +203,16 @@ def learned() -> tuple[SpecTNTBeats, Inputs, Tensor, list[np.ndarray]]:
         row[grid.nearest(beats), 0] = row[grid.nearest(beats[::BAR]), 1] = 1
     parameters = [*network.parameters(), *frontend.parameters()]
     weight = torch.tensor([3.0, 10.0])
-    optimiser = torch.optim.Adam(parameters, lr=2e-2)
-    for step in range(120):
-        optimiser.param_groups[0]["lr"] = 2e-2 * min(1.0, 2 - step / 60)
+    optimiser = torch.optim.Adam(parameters, lr=1e-2)
+    for step in range(240):
+        optimiser.param_groups[0]["lr"] = 1e-2 * min(1.0, 2 - step / 120)
         optimiser.zero_grad()
-        F.binary_cross_entropy_with_logits(network(inputs(audio)), target, pos_weight=weight).backward()
+        frames, wanted = inputs(audio), target
+        if step % 2:
+            first = int(torch.randint(target.shape[1] - PIECE // network.pool, ()))
+            frames = frames[:, first * network.pool :][:, :PIECE]
+            wanted = target[:, first:][:, : PIECE // network.pool]
+        F.binary_cross_entropy_with_logits(network(frames), wanted, pos_weight=weight).backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
     return network.eval(), inputs, audio, times
@@ -232,7 +238,7 @@ def test_pieces_of_a_recording_give_what_the_whole_does_away_from_their_ends(lea
     grid = TimeGrid(inputs.frontend.frame_rate, network.pool)
     with torch.no_grad():
         frames = inputs(audio)
-        window, margin = 232, network.margin
+        window, margin = PIECE, network.margin
         starts = [0, window - 2 * margin]
         parts = [network(frames[:, start : start + window]) for start in starts]
     first, last = margin // network.pool, window // network.pool

@@ -109,8 +109,9 @@ def test_no_point_is_ended_for_a_worse_one_of_its_pace(values, steps):
     rung = Rung(steps)
     limited = rung.limited(configs)
     assert all(config.max_steps == steps for config in limited)
+    failures = ["diverged" if value is None else None for value in values]
     records = [
-        Record(number, limited[number], value, 0.0, failure="diverged" if value is None else None)
+        Record(number, limited[number], value, 0.0, stop_step=steps - number % 2, failure=failures[number])
         for number, value in enumerate(values)
     ]
     left, ended = rung.survivors(configs, records)
@@ -120,4 +121,15 @@ def test_no_point_is_ended_for_a_worse_one_of_its_pace(values, steps):
         values[number] is None for number in left
     )
     assert all(record.config == configs[record.number] for record in ended)
-    assert all(record.early is (record.failure is None) for record in ended)
+    # who ended by its own patience before the rung did is not cut off
+    assert all(record.early is (record.failure is None and record.stop_step == steps) for record in ended)
+
+
+def test_where_rungs_would_take_longer_there_are_none(monkeypatch):
+    assert halving.rungs("halving", GRID)
+    assert not halving.rungs(None, GRID)
+    monkeypatch.setattr(halving, "STEPS", (1000, 3000))
+    quick = grid("quick")
+    assert trainings(quick, "halving") == len(quick)
+    assert halving.rungs("halving", grid("full"))
+    assert not halving.rungs("halving", GRID)  # all of it ends after 20 steps

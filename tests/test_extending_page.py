@@ -49,7 +49,8 @@ def commands(corpus: Path) -> list[list[str]]:
 
 def runs() -> list[str]:
     """The trainings of this folder, the first one first."""
-    return sorted(path.parents[1].name for path in Path("runs").glob("*/checkpoints/best.ckpt"))
+    found = sorted(Path("runs").glob("*/checkpoints/best.ckpt"), key=lambda path: path.stat().st_mtime_ns)
+    return [path.parents[1].name for path in found]  # names of one second are in no order
 
 
 def newest() -> Path:

@@ -40,7 +40,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
     Returns:
         `[batch, heads, queries, width]`.
     """
-    if dropout >= 1 or not _may_differ(q, k, v):
+    if not (0 <= dropout < 1 and _may_differ(q, k, v)):
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
     training = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
     tokens, kind = min(1 << (k.shape[2] - 1).bit_length(), TIMED_TOKENS), str(q.dtype).removeprefix("torch.")
@@ -51,7 +51,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
         gain = LONG_GAIN if tokens == TIMED_TOKENS else GAIN
     if choice(name, lambda: _candidates(tokens, q.shape[3], q.dtype, training, dropout), gain) == TORCH:
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
-    seed = int(torch.randint(2**62, ())) if dropout else 0
+    seed = int(torch.randint(2**32, (), device="cpu")) if dropout else 0
     return _Attention.apply(q, k, v, dropout, seed) if training else _forward(q, k, v, dropout, seed)
 
 
@@ -60,7 +60,10 @@ def _may_differ(q: Tensor, k: Tensor, v: Tensor) -> bool:
         takes_part(q)
         and q.dtype in TYPES
         and q.dtype == k.dtype == v.dtype
-        and q.shape[3] == v.shape[3]
+        and q.shape[:2] == k.shape[:2]
+        and k.shape == v.shape
+        and q.shape[3] == k.shape[3]
+        and (q.dtype == torch.bfloat16 or not torch.is_autocast_enabled("cpu"))
         and min(q.shape[2], k.shape[2]) >= SMALLEST
     )
 
@@ -90,8 +93,9 @@ class _Dropout:
     """
 
     def __init__(self, rate: float, seed: int) -> None:
-        self.rate, self.draw = rate, torch.Generator().manual_seed(seed)
-        self.below = min(round(rate * 2**16) - 2**15, 2**15 - 1)
+        steps = min(round(rate * 2**16), 2**16 - 1)
+        self.rate, self.below = steps / 2**16, steps - 2**15
+        self.draw = torch.Generator().manual_seed(seed)
 
     def scaled(self, values: Tensor) -> Tensor:
         """Values, or their gradients, times what makes up for the weights that are dropped."""
@@ -101,7 +105,9 @@ class _Dropout:
         """Which of the next block are dropped, as booleans; None: none."""
         if not self.rate:
             return None
-        bits = torch.empty(-(-weights.numel() // 4), dtype=torch.int64).random_(-(2**63), None, generator=self.draw)
+        bits = weights.new_empty(-(-weights.numel() // 4), dtype=torch.int64).random_(
+            -(2**63), None, generator=self.draw
+        )
         return (bits.view(torch.int16)[: weights.numel()] < self.below).view(weights.shape)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import Function
+from torch.autograd import Function, forward_ad
 from torch.nn import functional as F
 
 from models.kernels.choices import TORCH, Candidates, choice, numbers
@@ -59,13 +59,15 @@ def outer_sum(x: Tensor, y: Tensor) -> Tensor:
 
 
 def takes_part(x: Tensor) -> bool:
-    """Whether other kernels than PyTorch's own are looked at: on a CPU, where nobody compiles, exports or counts."""
+    """Whether other kernels are looked at: on a CPU, where nobody compiles, exports, counts or transforms."""
     return (
         not torch.compiler.is_compiling()
         and x.device.type == "cpu"
         and type(x) in (Tensor, nn.Parameter)
         and not torch._C._len_torch_dispatch_stack()
         and not torch.jit.is_tracing()
+        and torch._C._functorch.peek_interpreter_stack() is None
+        and forward_ad._current_level < 0
         and enabled()
     )
 

@@ -127,3 +127,20 @@ def test_full_dropout_float64_exports_and_the_setting_keep_pytorchs_own(monkeypa
     assert attention(*(leaf.to("meta") for leaf in leaves)).is_meta
     with using("torch"):
         assert torch.equal(attention(*leaves), F.scaled_dot_product_attention(*leaves))
+
+
+def test_transformed_functions_keep_pytorchs_own():
+    q, k, v = (leaf.detach() for leaf in made(1, 2, 30, 30, 8))
+    (found,) = torch.func.grad(lambda one: attention(one, k, v).sum(), argnums=(0,))(q)
+    leaf = q.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(F.scaled_dot_product_attention(leaf, k, v).sum(), leaf)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
+    with pytest.raises(NotImplementedError):  # as PyTorch's kernel, rather than a derivative of zero
+        torch.func.jvp(lambda one: attention(one, k, v).sum(), (q,), (q,))
+
+
+@pytest.mark.parametrize("sizes", [(2, 30), (1, 20)], ids=["another batch", "fewer values than keys"])
+def test_inputs_that_do_not_fit_get_the_error_of_pytorch(sizes):
+    q, k, _ = (leaf.detach() for leaf in made(1, 2, 30, 30, 8))
+    with pytest.raises(RuntimeError):
+        attention(q, k, torch.randn(sizes[0], 3, sizes[1], 8))

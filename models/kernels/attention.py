@@ -24,7 +24,7 @@ BLOCKS = "blocks"
 BLOCK = 720_000  # weights of a block: with float32 they stay in the cache that cores share
 SMALLEST = 128  # tokens: below them the calls cost more than the products
 TIMED_TOKENS, TIMED_HEADS = 1024, 2
-LONG_GAIN = 0.5  # with dropout, for the sake of memory: PyTorch's kernel needs that of tokens x tokens
+LONG_GAIN = 0.5  # with dropout, where PyTorch would keep a matrix of tokens x tokens for every head
 TYPES = (torch.float32, torch.bfloat16)
 
 
@@ -45,10 +45,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
     training = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
     tokens, kind = min(1 << (k.shape[2] - 1).bit_length(), TIMED_TOKENS), str(q.dtype).removeprefix("torch.")
     name = f"attention-{tokens}x{q.shape[3]}-{kind}-{'training' if training else 'inference'}"
-    gain = GAIN
-    if dropout:
-        name += "-dropout"
-        gain = LONG_GAIN if tokens == TIMED_TOKENS else GAIN
+    name += "-dropout" if dropout else ""
+    gain = LONG_GAIN if dropout and tokens == TIMED_TOKENS else GAIN
     if choice(name, lambda: _candidates(tokens, q.shape[3], q.dtype, training, dropout), gain) == TORCH:
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
     seed = int(torch.randint(2**32, (), device="cpu")) if dropout else 0

@@ -55,9 +55,7 @@ def assert_same(one: Any, other: Any) -> None:
     ours, theirs = numbers(one.model_dump()), numbers(other.model_dump())
     assert ours.keys() == theirs.keys()
     for place, value in ours.items():
-        unit = (
-            0.01 if place.endswith("/tempo") else 1e-4
-        )  # of the last decimal of a tempo, which may be rounded either way
+        unit = 0.01 if place.endswith("/tempo") else 1e-4  # a tempo has two decimals
         expected = pytest.approx(theirs[place], abs=1.001 * unit) if isinstance(value, float) else theirs[place]
         assert value == expected, place
 

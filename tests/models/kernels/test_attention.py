@@ -101,6 +101,7 @@ def test_dropout_is_that_of_the_weights_and_the_same_in_the_backward_pass(rate):
 
 def test_what_is_drawn_does_not_depend_on_whether_it_is_timed(monkeypatch, tmp_path):
     monkeypatch.undo()
+    monkeypatch.delenv("OSTINATO_KERNELS", raising=False)
     monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path))
     monkeypatch.setattr(choices, "_chosen", {})
     leaves = [leaf.detach() for leaf in made(1, 2, 600, 600, 8)]

@@ -18,17 +18,17 @@ import argparse
 import multiprocessing
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from maest_infer.model import MAEST as InferMAEST
 from transformers import ASTConfig, ASTForAudioClassification
 
-from benchmarks.machine import race, ratio, report, roof
+from benchmarks.machine import by_pytorch, race, ratio, report, roof
 from models.frontends import build
 from models.frontends.musicnn import HOP
 from models.inputs import Inputs
-from models.kernels.mode import using
 from models.maest import MAEST
 from models.maest.flops import cost
 from models.maest.prepared import prepare
@@ -68,7 +68,7 @@ def main() -> None:
     contestants = {
         INFER: lambda: infer(image, melspectrogram_input=True),
         AST: lambda: ast(x).logits,
-        TORCH: lambda: by_torch(plain, x),
+        TORCH: by_pytorch(lambda: partial(plain, x)),
         PLAIN: lambda: plain(x),
         OURS: lambda: ours(x),
         MIXED: lambda: in_bfloat16(mixed, x),
@@ -101,12 +101,6 @@ def main() -> None:
             print(f"maest-infer / ours, {name}: {ratio(timings, INFER, name)[0]:.2f} ({bar})")
     for name, bar in ((OURS, 0.95), (MIXED, 0.60)):
         print(f"{name}: {min(turn.wall for turn in timings[name]):.3f} s (bar: {bar})")
-
-
-def by_torch(network: MAEST, x: torch.Tensor) -> torch.Tensor:
-    """Logits by PyTorch's own kernels alone."""
-    with using("torch"):
-        return network(x)
 
 
 def in_bfloat16(network: MAEST, x: torch.Tensor) -> torch.Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from models.errors import ExportError
 from models.inputs import Inputs
+from models.kernels.subnormals import without_subnormals
 from models.outputs import main_head
 
 NAMES = ("logits", "embeddings")
@@ -111,7 +112,7 @@ class PlainForm(ExportForm):
         self.shortest = max(self._audio_of(frontend, network.min_frames), frontend.min_samples)
         self.longest = None if network.max_frames is None else self._audio_of(frontend, network.max_frames)
         self.fixed = network.fixed_window
-        self.frontend, self.network = copy.deepcopy(frontend).exportable(), copy.deepcopy(network)
+        self.frontend, self.network = copy.deepcopy(frontend).exportable(), without_subnormals(copy.deepcopy(network))
         self.eval().requires_grad_(False)
         check_shapes(self)
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from models.kernels.subnormals import without_subnormals
 from models.patches import Patches, few_inputs
 
 LARGEST_OUTPUT = 2**22  # elements that a convolution makes at once: more would be new memory at every call
@@ -24,7 +25,7 @@ N = TypeVar("N", bound=nn.Module)
 
 
 def fold(network: N) -> N:
-    """The network with every batch norm that its blocks name folded, in place.
+    """The network with every batch norm that its blocks name folded, in place, and without subnormal weights.
 
     Args:
         network: In evaluation mode.
@@ -34,7 +35,7 @@ def fold(network: N) -> N:
             if hasattr(block, conv):
                 setattr(block, conv, fuse_conv_bn_eval(getattr(block, conv), getattr(block, norm)))
                 setattr(block, norm, nn.Identity())
-    return network.to(memory_format=torch.channels_last)
+    return without_subnormals(network).to(memory_format=torch.channels_last)
 
 
 def conv_pool(x: Tensor, conv: nn.Conv2d, pool: tuple[int, int]) -> Tensor:

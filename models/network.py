@@ -23,6 +23,7 @@ from models.export import ExportForm, PlainForm
 from models.frontends.base import FrontEnd
 from models.initial_weights import Labels, LoadReport, State, fit_by_name
 from models.inputs import Inputs
+from models.kernels.subnormals import without_subnormals
 from models.named import Named
 from models.outputs import Outputs, main_head
 
@@ -228,7 +229,7 @@ class Network(Named):
 
     def prepared(self) -> Network:
         """A copy for inference only: evaluation, no gradients; it need not be able to be trained or saved."""
-        return copy.deepcopy(self).eval().requires_grad_(False)
+        return without_subnormals(copy.deepcopy(self).eval().requires_grad_(False))
 
     def prepared_mixed(self, dtype: torch.dtype) -> Network:
         """The same for products of another type on a CPU, under autocast; itself where nothing is gained."""

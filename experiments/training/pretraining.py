@@ -31,12 +31,14 @@ from experiments.training.tag_scores import further_scores, macro_intervals, nam
 from experiments.training.thresholds import thresholds_of
 from experiments.training.trainer import History, best_checkpoint, make_trainer
 from models.descriptions import DECODER
+from models.kernels.subnormals import flushing
 from models.selection import Selection
 
 MOST_ROWS = 60  # of a table in a terminal
 EMBEDDINGS = "outputs/embeddings/"  # where named configs of corpora put those, which an evaluation has none of
 
 
+@flushing()
 def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     """Train a network and evaluate its best checkpoint.
 
@@ -72,6 +74,7 @@ def pretrain(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     return result
 
 
+@flushing()
 def test(settings: PretrainSettings, run: RunHandle) -> dict[str, float]:
     """Evaluate a trained network on the test split, with `inference.fit_thresholds` after fitting thresholds.
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from models.kernels.products import linear, outer_sum
+from models.kernels.subnormals import flushing
 from models.probes import rng
 from models.probes.apply import scaled, scaler
 from models.probes.grids import ProbeConfig
@@ -92,6 +93,7 @@ class TrainedProbe:
     failure: str | None = None
 
 
+@flushing()
 @torch.no_grad()
 def train_batch(
     configs: Mapping[int, ProbeConfig],

@@ -1,14 +1,16 @@
 """Every tagger on a CPU: forward pass and training step from audio, beside the networks as they are published.
 
-    python -m benchmarks.taggers [--published FOLDER] [--networks fcn,...] [--rounds 5] [--threads 2] [--tiny]
+    python -m benchmarks.taggers [--published FOLDER] [--weights FOLDER] [--networks fcn,...] [--rounds 5]
+                                 [--threads 2] [--tiny]
 
 FOLDER is a clone of `minzwon/sota-music-tagging-models`, whose networks are then run with their own front end
 (torchaudio) and the weights of ours. Without it, and for networks that it does not have, ours is compared with the same
 layers in plain PyTorch: convolution, batch norm, ReLU and pooling one after the other, and `torch.stft`. CNN14 is run
-beside `panns_inference`, where that is installed. Ours runs with PyTorch's own kernels as well. Scores are compared
-before anything is timed. The contestants take turns; ratios are medians over the rounds. A training step is forward,
-binary cross-entropy, backward and Adam; its work is counted as three forward passes. Memory is the most that a process
-of its own takes above its start.
+beside `panns_inference`, where that is installed. Ours runs with PyTorch's own kernels as well. Weights are drawn, or
+come from the files `NAME/best_model.pth` of a folder: forward passes alone are timed then. Scores are compared before
+anything is timed. The contestants take turns; ratios are medians over the rounds. A training step is forward, binary
+cross-entropy, backward and Adam; its work is counted as three forward passes. Memory is the most that a process of its
+own takes above its start.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import tempfile
 import types
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ from torch.nn import functional as F
 
 from benchmarks.machine import by_pytorch, race, ratio, report, roof
 from experiments.configs.catalogue import TRANSFER
+from experiments.encoder import Encoder
 from models import networks
 from models.cnn14 import ConvPair
 from models.convolutional import ConvBlock, ResBlock, Tagger
@@ -150,11 +154,34 @@ def panns(name: str, network: Tagger) -> tuple[nn.Module, Forward] | None:
     return theirs, lambda audio: theirs(audio)["clipwise_output"].logit()
 
 
-def contestants(name: str, folder: Path | None, tiny: bool) -> tuple[Tagger, FrontEnd, dict[str, Any]]:
+@dataclass(frozen=True)
+class Contest:
+    """What is raced.
+
+    Attributes:
+        name: Of the network.
+        published: Clone of the published repository.
+        weights: Folder of files; None: they are drawn.
+        tiny: Of small networks.
+    """
+
+    name: str
+    published: Path | None = None
+    weights: Path | None = None
+    tiny: bool = False
+
+    def network(self) -> Tagger:
+        """Ours, with its weights."""
+        torch.manual_seed(0)
+        if self.weights is not None:
+            return Encoder.load(str(self.weights / self.name / "best_model.pth")).network
+        small = (TRANSFER["debug"].by_network or {}).get(self.name, {})
+        return networks.find(self.name)(**(dict(small.get("model", {})) if self.tiny else {}))
+
+
+def contestants(contest: Contest) -> tuple[Tagger, FrontEnd, dict[str, Any]]:
     """The network, its front end, and who takes turns by name: a module, and a function from audio to logits."""
-    torch.manual_seed(0)
-    kind, small = networks.find(name), (TRANSFER["debug"].by_network or {}).get(name, {})
-    network = kind(**(dict(small.get("model", {})) if tiny else {}))
+    network, name, folder, tiny = contest.network(), contest.name, contest.published, contest.tiny
     frontend = own_frontend(network)
     found: dict[str, Any] = {}
     other = published(folder, name, network) if folder and not tiny else None
@@ -177,13 +204,13 @@ def step(module: nn.Module, forward: Forward, audio: Tensor, y: Tensor) -> Calla
     return run
 
 
-def turns(name: str, folder: Path | None, tiny: bool, training: bool, batch: int) -> tuple[dict[str, Any], int]:
+def turns(contest: Contest, training: bool, batch: int) -> tuple[dict[str, Any], int]:
     """What every contestant does in its turn, and the multiply-accumulates of a window.
 
     Raises:
         SystemExit: Their scores differ.
     """
-    network, frontend, found = contestants(name, folder, tiny)
+    name, (network, frontend, found) = contest.name, contestants(contest)
     audio = 0.1 * torch.randn(batch, network.window_samples or frontend.n_samples(network.window))
     y = (torch.rand(batch, network.n_classes) < 0.1).float()
     with torch.no_grad():
@@ -235,6 +262,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [name for name in networks.names() if issubclass(networks.find(name), Tagger)]
     parser.add_argument("--published", type=Path, help="clone of minzwon/sota-music-tagging-models; its code is run")
+    parser.add_argument("--weights", type=Path, help="folder of NAME/best_model.pth, as models/mtat of that clone")
     parser.add_argument("--networks", default=",".join(names), help="some of them, separated by commas")
     parser.add_argument("--rounds", type=int, default=5, help="turns of every contestant (default: 5)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of all")
@@ -244,9 +272,10 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     batch, summary = 2 if arguments.tiny else BATCH, []
     for name in arguments.networks.split(","):
-        ratios = []
-        for training, windows in ((False, 1), (False, batch), (True, batch)):
-            settings = (name, arguments.published, arguments.tiny, training, windows)
+        ratios, contest = [], Contest(name, arguments.published, arguments.weights, arguments.tiny)
+        races = [(False, 1), (False, batch)] + ([] if arguments.weights else [(True, batch)])
+        for training, windows in races:
+            settings = (contest, training, windows)
             work, macs = turns(*settings)
             best = roof(rounds=1 if arguments.tiny else 5)
             timings = race(work, arguments.rounds)
@@ -259,8 +288,8 @@ def main() -> None:
                 print(", ".join(f"{one}: {memory(settings, one, arguments.threads):.0f} MB" for one in work))
             print(f"{TORCH} / ours: {ratio(timings, TORCH, OURS)[0]:.2f}")
         summary.append(f"| {name} | {peer} | " + " | ".join(ratios) + " |")
-    print(f"| network | beside | forward, batch 1 | forward, batch {batch} | training, batch {batch} |")
-    print("\n".join(["|---|---|---|---|---|", *summary]))
+    titles = ["network", "beside", *(f"{'training' if trains else 'forward'}, batch {n}" for trains, n in races)]
+    print("\n".join([f"| {' | '.join(titles)} |", "|---" * len(titles) + "|", *summary]))
 
 
 def memory(settings: tuple[Any, ...], contestant: str, threads: int) -> float:

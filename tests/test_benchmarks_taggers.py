@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+import torch
 
 from benchmarks import taggers
 from benchmarks.machine import Roof
@@ -26,3 +27,16 @@ def test_a_folder_without_the_published_networks_is_refused(monkeypatch, tmp_pat
     monkeypatch.setattr(sys, "argv", ["taggers", "--networks", "fcn", "--published", str(tmp_path)])
     with pytest.raises(SystemExit, match=r"there is no training/model\.py"):
         taggers.main()
+
+
+def test_weights_of_files_are_raced_without_training(monkeypatch, tmp_path, capsys):
+    network = taggers.Contest("short_chunk", tiny=True).network()
+    (tmp_path / "short_chunk").mkdir()
+    torch.save(network.state_dict(), tmp_path / "short_chunk" / "best_model.pth")
+    monkeypatch.setattr(taggers, "roof", lambda rounds: Roof(1e11, "a kernel", (1, 1, 1)))
+    words = ["--tiny", "--rounds", "1", "--networks", "short_chunk", "--weights", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["taggers", *words])
+    taggers.main()
+    printed = capsys.readouterr().out
+    assert "training" not in printed
+    assert "| network | beside | forward, batch 1 | forward, batch 2 |" in printed

@@ -85,6 +85,7 @@ def test_dropout_is_that_of_the_weights_and_the_same_in_the_backward_pass(rate):
     mixed = attention(q, k, torch.eye(60).expand(2, 3, 60, 60), rate)  # the weights themselves
     kept = (mixed != 0).float()
     assert kept.mean().item() == pytest.approx(1 - rate, abs=0.02)
+    assert len(kept.flatten(0, 2).unique(dim=0)) == 2 * 3 * 40  # no query, head or clip has the draw of another
     weights = torch.softmax(q @ k.transpose(2, 3) / 60**0.5, -1) * kept / (1 - rate)
     torch.testing.assert_close(mixed, weights, rtol=1e-4, atol=1e-6)
     torch.manual_seed(1)
@@ -97,6 +98,19 @@ def test_dropout_is_that_of_the_weights_and_the_same_in_the_backward_pass(rate):
     with torch.no_grad():
         assert torch.equal(attention(q, k, v, rate), found)
     assert not torch.equal(attention(q, k, v, rate), found)
+
+
+@pytest.mark.skipif(not ABLE, reason="oneDNN has no bfloat16 here")
+def test_dropout_in_bfloat16_is_that_of_float32():
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        torch.manual_seed(1)
+        leaves = made(2, 3, 40, 60, 60, dtype=dtype)
+        out = attention(*leaves, 0.3)
+        found.append([out, *torch.autograd.grad(out, leaves, torch.ones_like(out))])
+    for exact, rounded in zip(*found, strict=True):
+        assert rounded.dtype == torch.bfloat16
+        assert (rounded - exact).norm() < 0.02 * exact.norm()
 
 
 def test_what_is_drawn_does_not_depend_on_whether_it_is_timed(monkeypatch, tmp_path):

@@ -32,10 +32,10 @@ def new_machine(tmp_path, monkeypatch):
 NOW = [0.0]  # of the clock by which kernels are timed here
 
 
-def taking(seconds, value=1.0):
+def taking(seconds, value=1.0, dtype=torch.float32):
     def work():
         NOW[0] += seconds
-        return [torch.full((3,), value)]
+        return [torch.full((3,), value, dtype=dtype)]
 
     return work
 
@@ -65,6 +65,12 @@ def kept(tmp_path: Path) -> list[Path]:
 )
 def test_a_kernel_is_taken_if_it_is_faster_and_computes_the_same(other, taken):
     assert choice("product", lambda: {"torch": taking(0.01), "other": other}) == taken
+
+
+@pytest.mark.parametrize(("factor", "taken"), [(1 + 2**-7, "other"), (1 + 2**-4, "torch")])
+def test_bfloat16_may_differ_by_its_own_rounding(factor, taken):
+    kernels = {"torch": taking(0.01, 1.0, torch.bfloat16), "other": taking(0.001, factor, torch.bfloat16)}
+    assert choice("product", lambda: kernels) == taken
 
 
 def test_a_choice_is_made_once_and_kept_for_later_processes(tmp_path, monkeypatch):

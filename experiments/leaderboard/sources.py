@@ -21,7 +21,6 @@ from datasets.inside import open_inside
 from experiments.errors import UserError
 from experiments.leaderboard.ranking import Sweep
 from experiments.probes.records import SCORES, folder_name, read_scores, read_scores_csv
-from experiments.tracking.masking import mask
 
 SCORED = "info.scores.task"  # indexed: a run without scores has no such path
 IN_TABLE = "info.tracking.changed.info,scores"  # where scores are too many for a run document
@@ -105,12 +104,14 @@ class DatabaseSource:
         """
         from pymongo.errors import PyMongoError
 
+        from experiments.tracking.faults import reason_of
+
         try:
             self._ensure_index()
             return [sweep for found in self._find(wanted) if (sweep := self._sweep(found)) is not None]
         except PyMongoError as error:
             raise UserError(
-                f"{self.place} cannot be read ({mask(str(error)).splitlines()[0][:200]}); "
+                f"{self.place} cannot be read ({reason_of(error)}); "
                 "report.source=disk reads the folders of runs instead"
             ) from error
 

@@ -36,7 +36,7 @@ def is_outage(error: BaseException) -> bool:
 def explained(error: BaseException) -> str:
     """What is wrong with a database, or with a run that is sent to it, in a phrase without secrets."""
     code = error.code if isinstance(error, OperationFailure) else None
-    reason = mask(str(error)).split(" (configured timeouts")[0].split(", full error:")[0][:200]
+    reason = reason_of(error)
     if code in WRONG_LOGIN:
         return f"authentication failed: the database rejects this user name or password ({reason})"
     if code in NOT_ALLOWED:
@@ -46,6 +46,11 @@ def explained(error: BaseException) -> str:
     if not is_outage(error):
         return f"records cannot be sent ({type(error).__name__}: {reason})"
     return f"the database does not answer ({reason})"
+
+
+def reason_of(error: BaseException) -> str:
+    """What the driver says of an error, without secrets, timeouts and the state of its connections."""
+    return mask(str(error)).split(" (configured timeouts")[0].split(", full error:")[0].partition("\n")[0][:200]
 
 
 def insert_missing(collection: Collection, documents: Sequence[Mapping[str, Any]]) -> None:

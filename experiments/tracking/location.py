@@ -153,6 +153,8 @@ def with_database(url: str, origin: str) -> str:
         raise _refused(url, f"not a URL ({error})", origin) from None
     if not parts.netloc:
         raise _refused(url, f"expected mongodb://host:27017/{DATABASE}", origin)
+    if not all(map(_has_good_port, parts.netloc.rpartition("@")[2].split(","))):
+        raise _refused(url, "the port is no number from 1 to 65535", origin)
     if any(letter in name for letter in '/\\. "$'):
         raise _refused(url, f"{name!r} cannot be the name of a database", origin)
     return url if name else parts._replace(path=f"/{DATABASE}").geturl()
@@ -184,6 +186,12 @@ def is_escaped(url: str) -> bool:
         return True
     named = all(re.fullmatch(r"\w+=.*", option) for option in re.split("[&;]", options))
     return named and all(_HOST.fullmatch(host) for host in hosts.split(","))
+
+
+def _has_good_port(host: str) -> bool:
+    """Whether the port of a host, if it names one, is a port."""
+    port = re.search(r":([^:\]]*)$", host)
+    return port is None or (port[1].isascii() and port[1].isdigit() and 0 < int(port[1]) < 2**16)
 
 
 def _refused(url: str, problem: str, origin: str = "") -> UserError:

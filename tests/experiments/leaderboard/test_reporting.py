@@ -425,7 +425,7 @@ def test_a_database_that_does_not_answer_is_named_with_a_way_out(runs, capsys, m
     with pytest.raises(SystemExit):
         report("tracking.drain_seconds=0", mongo="auto")
     said = capsys.readouterr().err
-    assert "mongodb://127.0.0.1:9/runs cannot be read" in said
+    assert "mongodb://127.0.0.1:9/runs cannot be read (127.0.0.1:9: [Errno 111] Connection refused); " in said
     assert "report.source=disk" in said
 
 

@@ -303,6 +303,7 @@ def test_a_mistake_does_not_cost_the_store_that_was_to_be_overwritten(trained, a
         (["embeddings.store=probed", "probe.scheduler=127.0.0.1:1"], "probe.scheduler"),
         (["embeddings.store=probed", "embeddings.predictions.mine=nowhere"], "nowhere is no store of predictions"),
         (["embeddings.store=nowhere"], "nowhere is no store of embeddings"),
+        (["demo"], "outputs/demo/pretrained/block_02 is no store of embeddings; make demo writes it"),
         (["embeddings.store=probed/block_01", "embeddings.compare.embeddings=x"], "rows of the table already"),
         (["embeddings.store=probed/block_01", "probe.grid=sngle"], "did you mean 'single'"),
         (["embeddings.store=probed/block_01", "probe.tasks=[]"], "probe.tasks=[]"),

@@ -169,7 +169,7 @@ def _stores(name: str, path: Path, blocks: Sequence[int] | None, layers: Sequenc
     found = layers_in(path)
     if not found:
         inside = sorted(str(header.parent) for header in path.glob("*/header.json"))
-        hint = f"there is {', '.join(inside)}" if inside else _elsewhere(Path("outputs/embeddings"))
+        hint = f"there is {', '.join(inside)}" if inside else _elsewhere(path)
         raise UserError(f"{name}: {path} is no store of embeddings; {hint}")
     for setting, wanted in {choice(layer)[0]: choice(layer)[1] for layer in found}.items():
         if missing := [layer for layer in wanted or () if layer not in found]:
@@ -179,9 +179,12 @@ def _stores(name: str, path: Path, blocks: Sequence[int] | None, layers: Sequenc
     return in_order([Store(found[layer], kind="embeddings") for layer in chosen])
 
 
-def _elsewhere(folder: Path) -> str:
-    """Where stores come from, and those that lie where extractions leave them."""
-    stored = sorted({str(one.parent) for pattern in ("*", "*/*") for one in folder.glob(f"{pattern}/header.json")})
+def _elsewhere(path: Path) -> str:
+    """Where the store of a path would come from, and the stores that lie where extractions leave them."""
+    if path.is_relative_to("outputs/demo"):
+        return "make demo writes it"
+    patterns, folder = ("*", "*/*"), Path("outputs/embeddings")
+    stored = sorted({str(one.parent) for pattern in patterns for one in folder.glob(f"{pattern}/header.json")})
     more = f" and {len(stored) - MOST_STORES} more" if len(stored) > MOST_STORES else ""
     found = f"; there is {', '.join(stored[:MOST_STORES])}{more}" if stored else ""
     return f"`python ex_pretrain.py extract_embeddings with ...` writes one and names it at its end{found}"

@@ -219,6 +219,8 @@ def read(key: str, text: str, annotation: Any) -> Any:
             raise UserError(f"{key}={text}: should be a finite number")
         return adapter.dump_python(value)
     expectation = expectations(refusal) if refusal else "is of the wrong type: true and false are no numbers"
+    if optional(annotation) and expectation.startswith("should be") and not expectation.endswith(")"):
+        expectation += " or None"
     raise UserError(f"{key}={text}: {expectation}")
 
 

@@ -118,6 +118,7 @@ def test_none_is_none_and_never_a_text() -> None:
         ("optimizer.lr=2", "should be less than or equal to 1"),
         ("optimizer.lr=nan", "optimizer.lr=nan"),
         ("optimizer.decay=inf", "should be a finite number"),
+        ("optimizer.decay=some", "optimizer.decay=some: should be a valid number or None"),
         ("seed=5.5", "seed=5.5: should be a valid integer"),
         ("seed=True", "seed=True: should be a valid integer"),
         ("optimizer.schedule.kind=line", r"should be 'linear' or 'cosine' (did you mean 'linear'?)"),

@@ -7,10 +7,10 @@ FOLDER is a clone of `minzwon/sota-music-tagging-models`, whose networks are the
 (torchaudio) and the weights of ours. Without it, and for networks that it does not have, ours is compared with the same
 layers in plain PyTorch: convolution, batch norm, ReLU and pooling one after the other, and `torch.stft`. CNN14 is run
 beside `panns_inference`, where that is installed. Ours runs with PyTorch's own kernels as well. Weights are drawn, or
-come from the files `NAME/best_model.pth` of a folder: forward passes alone are timed then. Scores are compared before
-anything is timed. The contestants take turns; ratios are medians over the rounds. A training step is forward, binary
-cross-entropy, backward and Adam; its work is counted as three forward passes. Memory is the most that a process of its
-own takes above its start.
+come from the files `NAME/best_model.pth` of a folder, and only the networks that it has are run, forward passes alone.
+Scores are compared before anything is timed. The contestants take turns; ratios are medians over the rounds. A training
+step is forward, binary cross-entropy, backward and Adam; its work is counted as three forward passes. Memory is the
+most that a process of its own takes above its start.
 """
 
 from __future__ import annotations
@@ -174,9 +174,14 @@ class Contest:
         """Ours, with its weights."""
         torch.manual_seed(0)
         if self.weights is not None:
-            return Encoder.load(str(self.weights / self.name / "best_model.pth")).network
+            return Encoder.load(str(file_of(self.weights, self.name))).network
         small = (TRANSFER["debug"].by_network or {}).get(self.name, {})
         return networks.find(self.name)(**(dict(small.get("model", {})) if self.tiny else {}))
+
+
+def file_of(folder: Path, name: str) -> Path:
+    """Where a folder has the weights of a network."""
+    return folder / name / "best_model.pth"
 
 
 def contestants(contest: Contest) -> tuple[Tagger, FrontEnd, dict[str, Any]]:
@@ -262,7 +267,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [name for name in networks.names() if issubclass(networks.find(name), Tagger)]
     parser.add_argument("--published", type=Path, help="clone of minzwon/sota-music-tagging-models; its code is run")
-    parser.add_argument("--weights", type=Path, help="folder of NAME/best_model.pth, as models/mtat of that clone")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        help="folder of NAME/best_model.pth, as models/mtat of that clone has fcn, musicnn and crnn",
+    )
     parser.add_argument("--networks", default=",".join(names), help="some of them, separated by commas")
     parser.add_argument("--rounds", type=int, default=5, help="turns of every contestant (default: 5)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of all")
@@ -271,7 +280,12 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(arguments.threads)
     batch, summary = 2 if arguments.tiny else BATCH, []
-    for name in arguments.networks.split(","):
+    chosen = arguments.networks.split(",")
+    if arguments.weights:
+        chosen = [name for name in chosen if file_of(arguments.weights, name).is_file()]
+        if not chosen:
+            raise SystemExit(f"--weights {arguments.weights}: there is no NAME/best_model.pth of {arguments.networks}")
+    for name in chosen:
         ratios, contest = [], Contest(name, arguments.published, arguments.weights, arguments.tiny)
         races = [(False, 1), (False, batch)] + ([] if arguments.weights else [(True, batch)])
         for training, windows in races:

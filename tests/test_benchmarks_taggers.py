@@ -34,9 +34,12 @@ def test_weights_of_files_are_raced_without_training(monkeypatch, tmp_path, caps
     (tmp_path / "short_chunk").mkdir()
     torch.save(network.state_dict(), tmp_path / "short_chunk" / "best_model.pth")
     monkeypatch.setattr(taggers, "roof", lambda rounds: Roof(1e11, "a kernel", (1, 1, 1)))
-    words = ["--tiny", "--rounds", "1", "--networks", "short_chunk", "--weights", str(tmp_path)]
+    words = ["--tiny", "--rounds", "1", "--weights", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["taggers", *words])
     taggers.main()
     printed = capsys.readouterr().out
     assert "training" not in printed
     assert "| network | beside | forward, batch 1 | forward, batch 2 |" in printed
+    monkeypatch.setattr(sys, "argv", ["taggers", *words, "--networks", "fcn"])
+    with pytest.raises(SystemExit, match=r"no NAME/best_model\.pth of fcn"):
+        taggers.main()

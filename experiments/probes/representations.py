@@ -181,7 +181,7 @@ def _stores(name: str, path: Path, blocks: Sequence[int] | None, layers: Sequenc
 
 def _elsewhere(path: Path) -> str:
     """Where the store of a path would come from, and the stores that lie where extractions leave them."""
-    if path.is_relative_to("outputs/demo"):
+    if path.is_relative_to("outputs/demo") and not Path("outputs/demo").exists():
         return "make demo writes it"
     patterns, folder = ("*", "*/*"), Path("outputs/embeddings")
     stored = sorted({str(one.parent) for pattern in patterns for one in folder.glob(f"{pattern}/header.json")})

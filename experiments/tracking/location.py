@@ -154,7 +154,7 @@ def with_database(url: str, origin: str) -> str:
     if not parts.netloc:
         raise _refused(url, f"expected mongodb://host:27017/{DATABASE}", origin)
     if not all(map(_has_good_port, parts.netloc.rpartition("@")[2].split(","))):
-        raise _refused(url, "the port is no number from 1 to 65535", origin)
+        raise UserError(f"{origin}: the port of a host is no number from 1 to 65535")  # it may be a password
     if any(letter in name for letter in '/\\. "$'):
         raise _refused(url, f"{name!r} cannot be the name of a database", origin)
     return url if name else parts._replace(path=f"/{DATABASE}").geturl()
@@ -191,7 +191,7 @@ def is_escaped(url: str) -> bool:
 def _has_good_port(host: str) -> bool:
     """Whether the port of a host, if it names one, is a port."""
     port = re.search(r":([^:\]]*)$", host)
-    return port is None or (port[1].isascii() and port[1].isdigit() and 0 < int(port[1]) < 2**16)
+    return port is None or (re.fullmatch("[0-9]{1,5}", port[1]) is not None and 0 < int(port[1]) < 2**16)
 
 
 def _refused(url: str, problem: str, origin: str = "") -> UserError:

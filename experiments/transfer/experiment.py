@@ -47,10 +47,12 @@ from experiments.training.recipes import vector_augmentations as augmentations
 from experiments.training.trainer import History, best_checkpoint
 from experiments.transfer.data import StoredVectors, stored
 from experiments.transfer.settings import TransferSettings
+from models.kernels.subnormals import flushing
 from models.mlp import MLP
 from models.probes.grids import ProbeConfig
 
 
+@flushing()
 def transfer(settings: TransferSettings, run: RunHandle) -> dict[str, float]:
     """Train the probe, evaluate its best checkpoint on the test split, and keep it as a file for `predict`.
 

@@ -48,6 +48,7 @@ from experiments.transfer.averages import report_averages
 from experiments.transfer.data import StoredVectors
 from experiments.transfer.encoding import encode
 from models.augment import Chain
+from models.kernels.subnormals import flushing
 from models.running import Runtime
 
 TEST_BATCH = 4096  # vectors
@@ -77,6 +78,7 @@ class HeadLearner(Learner):
         return tuple(batch["x"].shape[1:])
 
 
+@flushing()
 def train_head(settings: PretrainSettings, kind: Literal["crop", "windows"], run: RunHandle) -> dict[str, float]:
     """Encode the tracks, train the head, evaluate the best one on whole test tracks.
 

@@ -1,7 +1,7 @@
 """Subnormal numbers, those below 1.2e-38 in float32, count as zero.
 
-Weight decay takes the weights of dead channels there, most weights of some published networks among them, and many
-processors compute with such numbers a hundred times slower. What they add to a sum of others is lost in rounding.
+Weight decay takes the weights of dead channels there, up to three fifths of published networks, and many processors
+compute with such numbers a hundred times slower. What they add to a sum of others is lost in rounding.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ N = TypeVar("N", bound=nn.Module)
 def flushing() -> Iterator[None]:
     """Take them for zero for a while, wherever they come from, in this thread and in those that it starts.
 
-    The threads that PyTorch computes with are started by the first operation that is large enough for them: those that
-    are there already keep to their own way.
+    The threads that PyTorch computes with are started by the first operation that is large enough for them, and keep to
+    what they began with: those that are there already, and afterwards those that came meanwhile.
     """
     if _flushed():
         yield
@@ -39,8 +39,13 @@ def without_subnormals(network: N) -> N:
     with torch.no_grad():
         for weight in chain(network.parameters(), network.buffers()):
             if weight.is_floating_point():
-                weight[weight.abs() < torch.finfo(weight.dtype).tiny] = 0
+                weight[weight.abs() < _smallest(weight.dtype)] = 0
     return network
+
+
+def _smallest(dtype: torch.dtype) -> float:
+    """That is kept: numbers that are subnormal in float16 alone are weights like any other."""
+    return min(torch.finfo(dtype).tiny, torch.finfo(torch.float32).tiny)
 
 
 def _flushed() -> bool:

@@ -7,6 +7,7 @@ ICML 2021). Parameters bear the names of the published checkpoints. Blocks are c
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,7 @@ from models.frontends.mel import MelFrontEnd
 from models.initial_weights import LoadReport, State
 from models.inputs import Inputs
 from models.kernels.products import linear
+from models.kernels.subnormals import without_subnormals
 from models.maest.adapt import adapt
 from models.maest.compiled import compile_blocks
 from models.maest.export import AudioNetwork
@@ -310,7 +312,8 @@ class MAEST(Network, name="maest"):
             return super().export_form(inputs, layers, frames, fused)
         check_layers(self, layers)
         blocks = [self.layer_names.index(layer) for layer in layers]
-        return AudioNetwork(self, frontend, inputs.mean, inputs.std, blocks, frames, fused=fused)
+        network = without_subnormals(copy.deepcopy(self))
+        return AudioNetwork(network, frontend, inputs.mean, inputs.std, blocks, frames, fused=fused)
 
     def compile_parts(self, **options: Any) -> None:
         """Block by block; see `models.maest.compiled`."""

@@ -14,6 +14,7 @@ from torch import nn
 
 from models.kernels.attention import attention
 from models.kernels.mode import enabled
+from models.kernels.subnormals import without_subnormals
 from models.maest.vit import Block
 
 _ROWS = 1024  # products with about so many tokens are what the packed layout is chosen for
@@ -85,11 +86,11 @@ def prepare(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module
         dtype: Of the products in its blocks.
     """
     if _packable(network.cls_token, dtype):
-        blocks = nn.ModuleList(PackedBlock(block, dtype) for block in network.blocks)
+        blocks = nn.ModuleList(PackedBlock(without_subnormals(copy.deepcopy(block)), dtype) for block in network.blocks)
         prepared = copy.deepcopy(network, {id(network.blocks): blocks})
     else:
         prepared = copy.deepcopy(network)
-    return prepared.eval().requires_grad_(False)
+    return without_subnormals(prepared).eval().requires_grad_(False)
 
 
 def _packable(weight: torch.Tensor, dtype: torch.dtype) -> bool:

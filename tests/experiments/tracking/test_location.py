@@ -61,9 +61,10 @@ def test_a_password_in_the_setting_is_warned_of_and_never_shown(caplog, monkeypa
         ("host:27017", "expected mongodb://"),
         ("mongodb://", "expected mongodb://"),
         ("mongodb://me:hemiola99@host/a.b", "name of a database"),
-        ("mongodb://host:hemiola/x", "the port is no number from 1 to 65535"),
-        ("mongodb://me:hemiola99@a:1,b:65536/x", "the port is no number from 1 to 65535"),
-        ("mongodb://[::1]:0/x", "the port is no number from 1 to 65535"),
+        ("mongodb://host:hemiola/x", "the port of a host is no number from 1 to 65535"),
+        ("mongodb://me:hemiola99@a:1,b:65536/x", "the port of a host is no number from 1 to 65535"),
+        ("mongodb://a:1,me:hemiola99/x", "the port of a host is no number from 1 to 65535"),
+        ("mongodb://[::1]:0/x", "the port of a host is no number from 1 to 65535"),
     ],
 )
 def test_what_is_no_url_is_refused_before_anything_starts(url, word):
